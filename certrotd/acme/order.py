@@ -1,0 +1,244 @@
+"""One order from its challenges to its certificate (RFC 8555 §7.4 and §7.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import requests
+from acme import messages
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+from josepy.interfaces import JSONDeSerializable
+from josepy.jwk import JWK
+from requests.utils import parse_header_links
+
+from certrotd.acme.client import Clients
+from certrotd.acme.pace import Pace
+from certrotd.acme.problems import Refused, listed
+from certrotd.acme.resources import (
+    AuthorizationState,
+    OrderState,
+    dns01_of,
+    read_authorization,
+    read_order,
+)
+from certrotd.acme.settings import AcmeSettings
+from certrotd.clock import Deadline
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.pki.facts import parse_certificates
+from certrotd.pki.keys import common_name
+from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
+
+MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
+MAX_ALTERNATES = 10
+
+
+class AcmeOrder:
+    """An order at a CA; asks the CA only in its methods, so that its URL can be kept first.
+
+    Each method takes at most the issuer's timeout, and never longer than the order's deadline.
+    Besides what it names it raises Transient (no answer, no verdict in time), NeedsOperator
+    (the CA refused, or speaks something else than ACME) and OrderGone.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        state: OrderState,
+        *,
+        key: JWK,
+        clients: Clients,
+        settings: AcmeSettings,
+        deadline: Deadline,
+    ) -> None:
+        self.url = url
+        self._state = state
+        self._key = key
+        self._clients = clients
+        self._settings = settings
+        self._deadline = deadline
+        self._authorizations: list[AuthorizationState] | None = None
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        """The TXT records still to be proven, () if the CA wants none.
+
+        Raises NeedsOperator where dns-01 is not offered, and ValidationFailed.
+        """
+        found = []
+        for each in self._pending(self._limit()):
+            dns01 = dns01_of(each).chall
+            found.append(
+                Challenge(dns01.validation_domain_name(each.name), dns01.validation(self._key))
+            )
+        return tuple(found)
+
+    def validate(self) -> None:
+        """Have the CA look at every pending challenge and wait until every authorization is valid.
+
+        Raises ValidationFailed with the CA's words for each name.
+        """
+        deadline = self._limit()
+        pace = Pace(deadline)
+        waiting = self._pending(deadline)
+        to_tell = [each for each in waiting if each.waits_for_answer]
+        rounds, response = 0, None
+        while waiting:
+            if to_tell and rounds == MAX_ANSWERS:
+                raise _failed(to_tell)
+            rounds += bool(to_tell)
+            for each in to_tell:
+                self._answer(each, deadline)
+            pace.wait(response, late=partial(_late, waiting))
+            waiting, response = self._look(waiting, deadline)
+            # some CAs keep a failed challenge open until the client asks again (RFC 8555 §8.2)
+            to_tell = [each for each in waiting if each.waits_for_answer and each.problem]
+            if to_tell:
+                pace.slow_down()
+        self._authorizations = []
+
+    def finalize(self, csr_der: bytes) -> bytes:
+        """The certificate chain in PEM, leaf first; the CSR is sent unless the order has had one.
+
+        Raises ValidationFailed with the CA's words where the order has become invalid.
+        """
+        deadline = self._limit()
+        pace = Pace(deadline)
+        response: requests.Response | None = None
+        while self._state.status != "valid":
+            if self._state.status == "invalid":
+                raise ValidationFailed(self.refusal())
+            if response is not None:
+                pace.wait(response, late=self._unfinished)
+            if self._state.status == "processing":
+                response = self._ask(self.url, deadline)
+            else:
+                # "pending" is what the order was before its validation: asking what it is now
+                # would be a request more than just sending the CSR
+                response = self._send_csr(csr_der, deadline)
+            self._state = read_order(response.content)
+        return self._download(deadline)
+
+    def refusal(self) -> str:
+        """Why the CA made the order invalid, in its words."""
+        names = listed(sorted(self._state.names))
+        said = self._state.problem.words() if self._state.problem else "it does not say why"
+        return f"the CA gave up the order for {names}: {said}"
+
+    def _limit(self) -> Deadline:
+        return self._deadline.within(self._settings.timeout)
+
+    def _pending(self, deadline: Deadline) -> list[AuthorizationState]:
+        """The authorizations to prove, fetched once; all of them offer dns-01."""
+        if self._state.status != "pending":
+            return []
+        if self._authorizations is None:
+            fetched = [self._fetch(url, deadline)[0] for url in self._state.authorizations]
+            for each in (pending := _pending_of(fetched)):
+                dns01_of(each)
+            self._authorizations = pending
+        return self._authorizations
+
+    def _fetch(self, url: str, deadline: Deadline) -> tuple[AuthorizationState, requests.Response]:
+        response = self._ask(url, deadline)
+        return read_authorization(response.content, url, self._state.names), response
+
+    def _look(
+        self, waiting: Sequence[AuthorizationState], deadline: Deadline
+    ) -> tuple[list[AuthorizationState], requests.Response | None]:
+        """Those of ``waiting`` still pending, and the last answer for its Retry-After.
+
+        Each is fetched: the order's own status may run ahead or behind.
+        """
+        fetched = [self._fetch(each.url, deadline) for each in waiting]
+        return _pending_of([each for each, _ in fetched]), fetched[-1][1]
+
+    def _answer(self, each: AuthorizationState, deadline: Deadline) -> None:
+        dns01 = dns01_of(each)
+        try:
+            self._ask(dns01.uri, deadline, dns01.chall.response(self._key))
+        except Refused as refused:
+            # some CAs refuse a second answer (the first one's reply was lost, or another process
+            # gave it); then the authorization tells the outcome
+            if refused.code != "malformed" or self._fetch(each.url, deadline)[0].waits_for_answer:
+                raise
+
+    def _send_csr(self, csr_der: bytes, deadline: Deadline) -> requests.Response:
+        csr = messages.CertificateRequest(csr=x509.load_der_x509_csr(csr_der))
+        try:
+            return self._ask(self._state.finalize, deadline, csr)
+        except Refused as refused:
+            if refused.code != "orderNotReady":
+                raise
+            # finalized before (that reply was lost), or the CA has yet to add up validations
+            return self._ask(self.url, deadline)
+
+    def _download(self, deadline: Deadline) -> bytes:
+        if not self._state.certificate:
+            raise NeedsOperator(f"the CA calls {self.url} valid and names no certificate")
+        response = self._ask(self._state.certificate, deadline)
+        chain = parse_certificates(response.content, what="the CA's certificate chain")
+        wanted = self._settings.preferred_chain
+        if wanted and common_name(chain[-1].issuer) != wanted:
+            chain = self._alternate(response, wanted, deadline) or chain
+        # written anew: a server's text around the certificates (RFC 8555 §9.1) reaches no file
+        return b"".join(each.public_bytes(Encoding.PEM) for each in chain)
+
+    def _alternate(
+        self, response: requests.Response, wanted: str, deadline: Deadline
+    ) -> list[x509.Certificate] | None:
+        links = parse_header_links(response.headers.get("Link", ""))
+        urls = [link["url"] for link in links if link.get("rel") == "alternate"]
+        for url in urls[:MAX_ALTERNATES]:
+            content = self._ask(url, deadline).content
+            chain = parse_certificates(content, what="the CA's alternate chain")
+            if common_name(chain[-1].issuer) == wanted:
+                return chain
+        return None
+
+    def _ask(
+        self, url: str, deadline: Deadline, message: JSONDeSerializable | None = None
+    ) -> requests.Response:
+        try:
+            with self._clients.lend(deadline) as (client, _):
+                return client.post(url, message)
+        except Refused as refused:
+            if is_gone(refused):
+                raise OrderGone(f"the CA no longer knows the order: {refused.message}") from refused
+            raise
+
+    def _unfinished(self) -> Failure:
+        return Transient(f"the CA has not issued in time, its order is {self._state.status}")
+
+
+def is_gone(refused: Refused) -> bool:
+    """Whether the CA refused because it knows the order, or the account it was made by, no more."""
+    return refused.code == "accountDoesNotExist" or refused.status in (404, 410)
+
+
+def _pending_of(found: Sequence[AuthorizationState]) -> list[AuthorizationState]:
+    failed = [each for each in found if each.status == "invalid"]
+    if failed:
+        raise _failed(failed)
+    for each in found:
+        if each.status not in ("pending", "valid"):  # expired, deactivated, revoked
+            raise OrderGone(f"the authorization for {each.name} is {each.status}")
+    return [each for each in found if each.status == "pending"]
+
+
+def _failed(failed: Sequence[AuthorizationState]) -> ValidationFailed:
+    said = [
+        f"{each.name}: {each.problem.words() if each.problem else 'no reason given'}"
+        for each in failed
+    ]
+    return ValidationFailed(
+        f"the CA did not accept the proof for {'; '.join(said)}",
+        hint="the TXT record must be visible at every authoritative name server of the zone",
+    )
+
+
+def _late(waiting: Sequence[AuthorizationState]) -> Failure:
+    looked = [each for each in waiting if each.problem]
+    if looked:
+        return _failed(looked)
+    return Transient(f"the CA has not decided in time on {listed(each.name for each in waiting)}")

@@ -1,0 +1,148 @@
+"""What a CA says when it refuses, turned into words and into who acts next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+
+from certrotd.errors import NeedsOperator, Transient, one_line
+
+ERROR_PREFIX = "urn:ietf:params:acme:error:"
+MAX_SUBPROBLEMS = 20
+MAX_WORDS = 400
+LONGEST_WAIT = timedelta(days=7)
+_SECONDS = re.compile(r"[0-9]{1,18}")
+_HINTS = {
+    "accountDoesNotExist": "the CA forgot the account; the next order registers it again",
+    "badCSR": "another key type may be acceptable to this CA",
+    "badPublicKey": "remove the account's folder and choose another account key type",
+    "badSignatureAlgorithm": "remove the account's folder and choose another account key type",
+    "caa": "the domain's CAA records must allow this CA",
+    "dns": "the CA could not look up the name; check the zone's name servers and DNSSEC",
+    "dnssec": "the zone's DNSSEC signatures do not verify",
+    "externalAccountRequired": "this CA issues only to accounts bound to a customer's account",
+    "invalidContact": "correct the contact address",
+    "unsupportedContact": "correct the contact address",
+    "malformed": "is the directory URL one of an ACME server (RFC 8555)?",
+    "rateLimited": "the CA's documentation lists its limits",
+    "rejectedIdentifier": "this CA does not issue for that name",
+    "unsupportedIdentifier": "this CA does not issue for that kind of name",
+    "unauthorized": "the account may be deactivated, or not entitled to these names",
+    "userActionRequired": "the CA's terms of service may have changed; visit the page it names",
+}
+_HTTP_BUSY = (429, 503)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A problem document (RFC 7807) of an ACME server.
+
+    ``kind`` is the type without its ACME prefix; ``parts`` are the subproblems (RFC 8555
+    §6.7.1) as (identifier, kind, detail), at most 20. Nothing in it is escaped yet.
+    """
+
+    kind: str
+    detail: str
+    parts: tuple[tuple[str, str, str], ...] = ()
+
+    def words(self) -> str:
+        """One printable line: the kind, the detail and what was said of each identifier."""
+        said = _said(self.kind, self.detail)
+        each = [f"{name}: {_said(kind, detail)}" for name, kind, detail in self.parts]
+        return one_line("; ".join([said, *each]))
+
+
+class Refused(NeedsOperator):
+    """The CA said no; ``code`` is the problem's kind ("" without one), ``status`` the HTTP one."""
+
+    def __init__(self, message: str, *, code: str, status: int, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+        self.status = status
+
+
+class Busy(Transient):
+    """The CA answered that it cannot now; ``status`` is the HTTP one."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int,
+        code: str = "",
+        hint: str = "",
+        retry_after: timedelta | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, retry_after=retry_after)
+        self.status = status
+        self.code = code
+
+
+def read_problem(data: object) -> Problem | None:
+    """The problem in decoded JSON, or None where it is something else.
+
+    Lenient on purpose: an inexact document should still give its words to a person.
+    """
+    if not isinstance(data, dict) or not ("type" in data or "detail" in data):
+        return None
+    parts = []
+    below = data.get("subproblems")
+    for part in (below if isinstance(below, list) else [])[:MAX_SUBPROBLEMS]:
+        if isinstance(part, dict):
+            identifier = part.get("identifier")
+            value = identifier.get("value") if isinstance(identifier, dict) else None
+            parts.append((_text(value) or "unnamed", _kind(part), _text(part.get("detail"))))
+    return Problem(_kind(data), _text(data.get("detail") or data.get("title")), tuple(parts))
+
+
+def failure_of(
+    problem: Problem | None, *, status: int, host: str, retry_after: timedelta | None
+) -> Refused | Busy:
+    """What an HTTP error ``status`` with (or without) a problem document means for us."""
+    code = problem.kind if problem else ""
+    said = problem.words() if problem else f"HTTP status {status} without an explanation"
+    message = f"the CA at {host} says {said}"
+    hint = _HINTS.get(code, "")
+    if status in _HTTP_BUSY or status >= 500 or code in ("rateLimited", "serverInternal"):
+        return Busy(message, status=status, code=code, hint=hint, retry_after=retry_after)
+    if not problem:
+        hint = _HINTS["malformed"]
+    return Refused(message, code=code, status=status, hint=hint)
+
+
+def retry_after(header: str | None, *, now: datetime) -> timedelta | None:
+    """The wait a Retry-After header asks for (RFC 9110 §10.2.3), None if absent or unreadable.
+
+    Never negative and at most seven days, the longest rate limit of public CAs.
+    """
+    text = (header or "").strip()
+    if _SECONDS.fullmatch(text):
+        return min(timedelta(seconds=min(int(text), 10**7)), LONGEST_WAIT)
+    try:
+        when = parsedate_to_datetime(text)
+        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
+        return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
+    except (ValueError, OverflowError):
+        return None
+
+
+def listed(names: Iterable[str], *, most: int = 5) -> str:
+    """A few of ``names`` for a message, and how many more there are."""
+    every = list(names)
+    shown = ", ".join(every[:most])
+    return f"{shown} and {len(every) - most} more" if len(every) > most else shown
+
+
+def _kind(data: dict[object, object]) -> str:
+    return _text(data.get("type")).removeprefix(ERROR_PREFIX)
+
+
+def _said(kind: str, detail: str) -> str:
+    return ": ".join(text for text in (kind, detail) if text) or "no reason"
+
+
+def _text(value: object) -> str:
+    return value[:MAX_WORDS] if isinstance(value, str) else ""

@@ -1,0 +1,162 @@
+"""Orders and authorizations as the CA shows them, parsed once into plain values."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from acme import challenges, messages
+from josepy.errors import DeserializationError
+
+from certrotd.acme.problems import Problem, listed, read_problem
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.pki.names import base, canonical, is_ip
+
+MAX_NAMES = 1000
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class OrderState:
+    """An order (RFC 8555 §7.1.3).
+
+    ``names`` are its canonical identifiers; ``authorizations``, ``finalize`` and ``certificate``
+    URLs ("" where it has none yet); ``status`` one of pending, ready, processing, valid, invalid.
+    """
+
+    status: str
+    names: frozenset[str]
+    authorizations: tuple[str, ...]
+    finalize: str
+    certificate: str
+    expires: datetime | None
+    problem: Problem | None
+
+
+@dataclass(frozen=True)
+class AuthorizationState:
+    """An authorization (RFC 8555 §7.1.4) and its dns-01 challenge.
+
+    ``name`` is the canonical name without ``*.``; ``status`` pending, valid, invalid,
+    deactivated, expired or revoked; ``problem`` what the CA found wrong with the challenges.
+    """
+
+    url: str
+    name: str
+    status: str
+    dns01: messages.ChallengeBody | None
+    offered: tuple[str, ...]
+    problem: Problem | None
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """Whether the CA has yet to be told to look, or to look again (RFC 8555 §8.2)."""
+        return self.dns01 is not None and self.dns01.status == messages.STATUS_PENDING
+
+
+def new_order(names: tuple[str, ...]) -> messages.NewOrder:
+    """The message that asks for canonical ``names`` (RFC 8555 §7.4; IP addresses: RFC 8738)."""
+    return messages.NewOrder(
+        identifiers=[
+            messages.Identifier(
+                typ=messages.IDENTIFIER_IP if is_ip(name) else messages.IDENTIFIER_FQDN, value=name
+            )
+            for name in names
+        ]
+    )
+
+
+def read_order(content: bytes) -> OrderState:
+    """Parse an order; raises NeedsOperator for anything else."""
+    return _reading("an order", content, _order)
+
+
+def read_authorization(content: bytes, url: str, wanted: frozenset[str]) -> AuthorizationState:
+    """Parse the authorization at ``url`` of an order for ``wanted`` names.
+
+    Raises NeedsOperator, also for a name that was not ordered: no record is published for one.
+    """
+    found = _reading("an authorization", content, lambda data: _authorization(data, url))
+    if found.name not in {base(name) for name in wanted}:
+        raise NeedsOperator(f"the CA wants proof for {found.name}, which was not ordered")
+    return found
+
+
+def dns01_of(authorization: AuthorizationState) -> messages.ChallengeBody:
+    """The challenge to answer; NeedsOperator where the CA does not offer dns-01."""
+    if authorization.dns01 is not None:
+        return authorization.dns01
+    kinds = listed(authorization.offered) or "nothing"
+    hint = "no dns-01 exists for IP addresses (RFC 8738 §7)" if is_ip(authorization.name) else ""
+    raise NeedsOperator(
+        f"the CA does not offer dns-01 for {authorization.name}, it offers {kinds}", hint=hint
+    )
+
+
+def _reading(what: str, content: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
+    try:
+        data = json.loads(content)
+        if isinstance(data, dict):
+            return parse(data)
+        reason = f"it is a JSON {type(data).__name__}"
+    except (ValueError, TypeError, KeyError, AttributeError, DeserializationError) as error:
+        reason = str(error)[:200]
+    except InvalidInput as error:
+        reason = error.message
+    except RecursionError:
+        reason = "it is nested too deeply"
+    raise NeedsOperator(
+        f"the CA sent something else than {what}: {reason}",
+        hint="is the directory URL one of an ACME server (RFC 8555)?",
+    )
+
+
+def _order(data: dict[str, Any]) -> OrderState:
+    order = messages.Order.from_json(data)
+    identifiers = order.identifiers or ()
+    authorizations = tuple(order.authorizations or ())
+    if max(len(identifiers), len(authorizations)) > MAX_NAMES:
+        raise InvalidInput(f"it has more than {MAX_NAMES} names")
+    return OrderState(
+        status=order.status.name,
+        names=frozenset(canonical(each.value) for each in identifiers),
+        authorizations=tuple(_url(each) for each in authorizations),
+        finalize=_url(order.finalize),
+        certificate=_url(order.certificate) if order.certificate else "",
+        expires=order.expires,
+        problem=read_problem(data.get("error")),
+    )
+
+
+def _authorization(data: dict[str, Any], url: str) -> AuthorizationState:
+    status = data["status"]
+    # "expired" (RFC 8555 §7.1.6) is unknown to the library
+    known = {**data, "status": "invalid"} if status == "expired" else data
+    parsed = messages.Authorization.from_json(known)
+    offered = [each for each in data["challenges"] if isinstance(each, Mapping)]
+    problems = (read_problem(each.get("error")) for each in offered)
+    return AuthorizationState(
+        url=url,
+        name=base(canonical(parsed.identifier.value)),
+        status=status if status == "expired" else parsed.status.name,
+        dns01=next((c for c in parsed.challenges if isinstance(c.chall, challenges.DNS01)), None),
+        offered=tuple(str(each.get("type"))[:40] for each in offered),
+        problem=next((problem for problem in problems if problem), None),
+    )
+
+
+def _url(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInput(f"a URL in it is a {type(value).__name__}")
+    return value
+
+
+def same_names(order: OrderState, asked: tuple[str, ...]) -> None:
+    """The CA's order is for what was asked (RFC 8555 §7.4); raises NeedsOperator."""
+    if order.names != frozenset(asked):
+        raise NeedsOperator(
+            f"{listed(asked)} was ordered, the CA's order is for {listed(sorted(order.names))}"
+        )

@@ -1,0 +1,58 @@
+"""Taking over a pair that somebody else put there, so that there is something to go back to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from certrotd.certs.world import World
+from certrotd.errors import NeedsOperator
+from certrotd.pki.generation import Meta
+from certrotd.rotation.step import JSON, Done, Ledger, Observed
+
+
+@dataclass(frozen=True)
+class AdoptPair:
+    """The pair at the ``adopt:`` paths becomes a generation; it is copied, never moved."""
+
+    generation: int
+    names: tuple[str, ...]
+    draw: float
+    kind = "adopt"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"generation": self.generation, "names": list(self.names), "draw": self.draw}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> AdoptPair:
+        return cls(intent["generation"], tuple(intent["names"]), intent["draw"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        """Raises InvalidInput unless key and certificate belong together and are in date."""
+        from certrotd.pki.facts import facts_of, parse_certificates
+        from certrotd.pki.keys import load
+        from certrotd.pki.verify import verify_dates, verify_key
+
+        pair = world.adoptable()
+        if pair is None:
+            raise NeedsOperator("the pair to adopt is no longer there")
+        key, chain = pair
+        certificates = parse_certificates(chain, what="the certificate to adopt")
+        verify_key(load(key, what="the key to adopt"), certificates[0])
+        verify_dates(certificates[:1], now=world.clock.now())
+        world.store.stage_key(world.name, self.generation, key)
+        world.store.stage_chain(world.name, self.generation, chain)
+        issuer = facts_of(certificates[0]).issuer
+        meta = Meta(world.clock.now(), "adopted", issuer, "", self.draw)
+        world.store.seal(world.name, self.generation, meta)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        world.store.discard(world.name, self.generation)
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        if world.store.sealed(world.name, self.generation):
+            return Observed.DONE
+        return Observed.NOT_DONE

@@ -1,0 +1,244 @@
+"""What to do about a certificate and why: a pure function of its standing, its policy and now.
+
+The rules, first match wins: nothing usable → get one; a newer good generation that is not live →
+deploy it; expired, mismatched or not what the configuration asks → renew; its time has come →
+renew; a target not proven to serve the live generation → deploy to it; else wait. What is due is
+postponed while the last failure is too recent, but never what a person asks for by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from certrotd.certs.policy import Attempts, Policy
+from certrotd.pki.facts import CertificateFacts
+from certrotd.pki.generation import Generation, Standing
+
+SHORT_LIFETIME = timedelta(days=10)
+BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
+RECHECK = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is due before ``until``."""
+
+    why: str
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Renew:
+    """Obtain a new certificate and deploy it; it has been due since ``at``."""
+
+    why: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Deploy:
+    """Deploy a generation that is already on disk; no order is needed."""
+
+    why: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """Take over the existing pair as generation 1."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Withdraw TXT records that an earlier attempt left behind."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """``instead`` is due, but not before ``until``."""
+
+    why: str
+    until: datetime
+    instead: Renew | Deploy | Adopt | Sweep
+
+
+Action = Renew | Deploy | Adopt | Sweep
+Decision = Wait | Postpone | Action
+
+
+def decide(
+    policy: Policy,
+    standing: Standing,
+    attempts: Attempts,
+    *,
+    now: datetime,
+    forced: bool = False,
+    by_hand: bool = False,
+) -> Decision:
+    """The decision about one certificate.
+
+    ``forced`` renews whatever the dates say; ``by_hand`` overrides hold and backoff, but not a
+    Retry-After that the CA named.
+    """
+    due = _due(policy, standing, attempts, now=now, forced=forced)
+    if isinstance(due, Wait):
+        return due
+    return _not_yet(due, standing, attempts, now=now, by_hand=by_hand or forced) or due
+
+
+def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[datetime, str]:
+    """When to renew and by which rule; ``draw`` in [0, 1) spreads it over the policy's jitter."""
+    lifetime = facts.not_after - facts.not_before
+    early = lifetime * (policy.jitter * draw)
+    if policy.before is not None and policy.before < lifetime:
+        return facts.not_after - policy.before - early, f"{_span(policy.before)} before its end"
+    if policy.fraction is not None:
+        fraction, rule = policy.fraction, f"{policy.fraction:.0%} of its lifetime"
+    elif lifetime < SHORT_LIFETIME:
+        fraction, rule = 1 / 2, "half of its lifetime"
+    else:
+        fraction, rule = 2 / 3, "two thirds of its lifetime"
+    if policy.before is not None:
+        rule += f" ({_span(policy.before)} before its end would be before its beginning)"
+    return facts.not_before + lifetime * fraction - early, rule
+
+
+def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> str | None:
+    """How a certificate differs from what the configuration asks for, or None."""
+    missing = sorted(set(policy.names) - set(facts.names))
+    extra = sorted(set(facts.names) - set(policy.names))
+    if missing or extra:
+        changes = [f"+{name}" for name in missing] + [f"-{name}" for name in extra]
+        return f"the configured names changed: {' '.join(changes)}"
+    if facts.key_type != policy.key_type:
+        return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
+    meta = generation.meta
+    if meta is None or meta.origin == "adopted":
+        return None
+    if meta.issuer != policy.issuer:
+        return f"it was issued by {meta.issuer}, the configuration asks for {policy.issuer}"
+    if meta.authority != policy.authority:
+        return f"issuer {policy.issuer} is another CA now: {policy.authority}"
+    return None
+
+
+def usable(generation: Generation | None, *, now: datetime) -> str | None:
+    """Why a generation must not be put in front of users, or None if it may."""
+    if generation is None:
+        return "there is none"
+    if generation.facts is None:
+        return generation.broken or "it is unreadable"
+    if generation.facts.not_after <= now:
+        return f"it expired at {_stamp(generation.facts.not_after)}"
+    return None
+
+
+def backoff(failures: int, left: timedelta | None) -> timedelta:
+    """How long to wait after so many failures in a row: 1, 10, 100 minutes, then a day.
+
+    Compressed when only ``left`` of the lifetime remains, so that several attempts fit before
+    the end.
+    """
+    delay = BACKOFF[min(failures, len(BACKOFF)) - 1]
+    if left is None:
+        return min(delay, BACKOFF[2])
+    return max(BACKOFF[0], min(delay, left / 10))
+
+
+def _due(
+    policy: Policy, standing: Standing, attempts: Attempts, *, now: datetime, forced: bool
+) -> Wait | Action:
+    if not policy.enabled:
+        return Wait("disabled in the configuration", now + RECHECK)
+    live = standing.live
+    if forced:
+        return Renew("asked for by hand", now)
+    candidate = _candidate(policy, standing, now=now)
+    if candidate is not None:
+        return Deploy(
+            f"generation {candidate.number} was issued and not deployed", candidate.number
+        )
+    if live is None and standing.newest is None:
+        return Adopt("no generation yet") if policy.adopts else Renew("there is none yet", now)
+    if live is None or live.facts is None:
+        broken = live.broken if live else "no generation is live"
+        return Renew(f"the live certificate cannot be used: {broken}", now)
+    facts = live.facts
+    if facts.not_after <= now:
+        return Renew(f"it expired at {_stamp(facts.not_after)}", facts.not_after)
+    if facts.not_before > now + timedelta(minutes=5):
+        return Wait(
+            f"it is not valid before {_stamp(facts.not_before)}; is the clock right?", now + RECHECK
+        )
+    if difference := drift(facts, live, policy):
+        return Renew(difference, now)
+    at, rule = renewal_time(facts, live.meta.draw if live.meta else 0.0, policy)
+    if at <= now:
+        return Renew(f"{rule} has passed", at)
+    if behind := _behind(policy.targets, standing, live.number):
+        return Deploy(f"not yet proven on {', '.join(behind)}", live.number)
+    if attempts.left:
+        return Sweep(f"{len(attempts.left)} TXT records were left behind")
+    return Wait(f"renewal at {rule}", at)
+
+
+def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generation | None:
+    """A generation that was issued and is better than the live one."""
+    newest, live = standing.newest, standing.live
+    if newest is None or newest.facts is None or usable(newest, now=now):
+        return None
+    if live is not None and (
+        newest.number <= live.number or newest.number in standing.state.withdrawn
+    ):
+        return None
+    if drift(newest.facts, newest, policy):
+        return None
+    at, _ = renewal_time(newest.facts, newest.meta.draw if newest.meta else 0.0, policy)
+    return newest if at > now else None
+
+
+def _behind(targets: Sequence[str], standing: Standing, live: int) -> list[str]:
+    proven = standing.state.targets
+    return [name for name in targets if name not in proven or proven[name].generation != live]
+
+
+def _not_yet(
+    due: Action, standing: Standing, attempts: Attempts, *, now: datetime, by_hand: bool
+) -> Postpone | None:
+    wanted_by_ca = attempts.retry_after
+    if wanted_by_ca and attempts.at and now < attempts.at + wanted_by_ca and _orders(due):
+        return Postpone("the CA asked to wait", attempts.at + wanted_by_ca, due)
+    if by_hand:
+        return None
+    held = standing.state.held
+    if held and now < held and _orders(due) and not usable(standing.live, now=now):
+        return Postpone("held after a rollback by hand", held, due)
+    if attempts.failures and attempts.at and attempts.at <= now:
+        facts = standing.live.facts if standing.live else None
+        left = facts.not_after - now if facts and facts.not_after > now else None
+        until = attempts.at + backoff(attempts.failures, left)
+        if now < until:
+            count = f"{attempts.failures} failure{'s' if attempts.failures > 1 else ''}"
+            return Postpone(f"after {count}, the last: {attempts.why}", until, due)
+    return None
+
+
+def _orders(action: Action) -> bool:
+    return isinstance(action, Renew)
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
+
+
+def _span(span: timedelta) -> str:
+    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if span.total_seconds() % seconds == 0:
+            return f"{int(span.total_seconds() // seconds)}{unit}"
+    return f"{span.total_seconds():.0f}s"

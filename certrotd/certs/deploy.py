@@ -1,0 +1,341 @@
+"""The steps from a sealed generation to one that every target is proven to serve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from certrotd.certs.ports import Store
+from certrotd.certs.world import Bound, World
+from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.pki.facts import fingerprint, parse_certificates
+from certrotd.pki.generation import State, TargetState
+from certrotd.pki.keys import load
+from certrotd.pki.verify import verify_dates, verify_key
+from certrotd.rotation.step import JSON, Done, Ledger, Observed
+
+SETTLE = 1.0
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """What every target serves before the swap, and, as its undo, that they serve it again.
+
+    It comes before the swap because undoing goes backwards: the old files are back when the
+    targets are told to read them.
+    """
+
+    targets: tuple[str, ...]
+    kind = "baseline"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"targets": list(self.targets)}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Baseline:
+        return cls(tuple(intent["targets"]))
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        served: dict[str, Any] = {}
+        for name in self.targets:
+            bound = world.target(name)
+            if bound is not None:
+                served[name] = [_look(world, bound, i) for i in range(len(bound.endpoints))]
+        return Done({"baseline": served})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        baseline = ledger.facts.get("baseline")
+        told = ledger.facts.get("told")
+        if not isinstance(baseline, dict) or not isinstance(told, list) or "kept" in ledger.facts:
+            return
+        live = world.store.live(world.name)
+        leaf = _leaf(world.store, world.name, live) if live is not None else None
+        for name in told:
+            bound = world.target(name)
+            if bound is not None:  # else nothing of ours to put right
+                _reinstate(world, bound, [b == leaf for b in baseline.get(name, ())], leaf)
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Swap:
+    """``live`` points at the generation: the one point where the new pair replaces the old."""
+
+    generation: int
+    previous: int | None
+    kind = "swap"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"generation": self.generation, "previous": self.previous}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Swap:
+        return cls(intent["generation"], intent["previous"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        _deployable(world, self.generation)
+        world.store.switch(world.name, self.generation)
+        return Done({"previous": self.previous})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        if world.store.live(world.name) != self.generation:
+            return
+        if self.previous == self.generation:
+            ledger.note(kept="it was live before this rotation")
+            return
+        reason = _no_way_back(world, self.previous)
+        if reason is not None:
+            ledger.note(kept=reason)
+            return
+        assert self.previous is not None
+        world.store.switch(world.name, self.previous)
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        there = world.store.live(world.name) == self.generation
+        return Observed.DONE if there else Observed.NOT_DONE
+
+
+@dataclass(frozen=True)
+class Install:
+    """Copies for applications that read their own paths; ``backup`` names what they replaced."""
+
+    generation: int
+    backup: str
+    kind = "install"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"generation": self.generation, "backup": self.backup}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Install:
+        return cls(intent["generation"], intent["backup"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        key, chain = world.store.read(world.name, self.generation)
+        world.installer.install(key, chain, self.backup)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        # undone before the swap is: whether there is a way back has to be known already here
+        swapped_from = ledger.facts.get("previous")
+        previous = swapped_from if isinstance(swapped_from, int) else None
+        reason = _no_way_back(world, previous)
+        if reason is not None:
+            ledger.note(kept=reason)
+            return
+        world.installer.restore(self.backup)
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        key, chain = world.store.read(world.name, self.generation)
+        if world.installer.installed(key, chain):
+            return Observed.DONE
+        return Observed.NOT_DONE
+
+
+@dataclass(frozen=True)
+class Apply:
+    """One target told to read its files again."""
+
+    target: str
+    kind = "apply"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"target": self.target}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Apply:
+        return cls(intent["target"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        bound = _bound(world, self.target)
+        told = ledger.facts.get("told")
+        names = list(told) if isinstance(told, list) else []
+        if self.target not in names:
+            ledger.note(told=[*names, self.target])
+        bound.target.apply()
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # the baseline tells the target again when the old files are back
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Prove:
+    """Every endpoint of one target seen to serve the generation's leaf."""
+
+    target: str
+    generation: int
+    kind = "prove"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"target": self.target, "generation": self.generation}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Prove:
+        return cls(intent["target"], intent["generation"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        bound = _bound(world, self.target)
+        leaf = _leaf(world.store, world.name, self.generation)
+        for endpoint in bound.endpoints:
+            world.prober.prove(endpoint, leaf)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # it only looked
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Record:
+    """Which generation each target is proven to serve, and which are withdrawn or held."""
+
+    generation: int
+    targets: tuple[str, ...]
+    before: Mapping[str, Any]
+    withdraw: tuple[int, ...] = ()
+    held: str | None = None
+    kind = "record"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {
+            "generation": self.generation,
+            "targets": list(self.targets),
+            "before": dict(self.before),
+            "withdraw": list(self.withdraw),
+            "held": self.held,
+        }
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Record:
+        return cls(
+            intent["generation"],
+            tuple(intent["targets"]),
+            intent["before"],
+            tuple(intent["withdraw"]),
+            intent["held"],
+        )
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        leaf = _leaf(world.store, world.name, self.generation)
+        now = world.clock.now()
+        proven = {}
+        for name in self.targets:
+            bound = world.target(name)
+            seen = leaf if bound is not None and bound.endpoints else ""
+            proven[name] = TargetState(self.generation, seen, now)
+        before = State.from_json(self.before)
+        kept = set(before.withdrawn) - {self.generation}
+        held = State.from_json({**self.before, "held": self.held}).held
+        state = State(
+            targets={**before.targets, **proven},
+            withdrawn=tuple(sorted(kept | set(self.withdraw))),
+            held=held,
+        )
+        world.store.record(world.name, state)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        world.store.record(world.name, State.from_json(self.before))
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Prune:
+    """Old generations and backups that nothing goes back to any more."""
+
+    keep: int
+    spare: tuple[int, ...]
+    backup: str
+    kind = "prune"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"keep": self.keep, "spare": list(self.spare), "backup": self.backup}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Prune:
+        return cls(intent["keep"], tuple(intent["spare"]), intent["backup"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        world.store.prune(world.name, self.keep, self.spare)
+        world.installer.forget(self.backup)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # forward only; the engine never comes here
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+def _look(world: World, bound: Bound, index: int) -> str | None:
+    try:
+        return world.prober.look(bound.endpoints[index]).fingerprint
+    except Failure:
+        return None  # serving nothing is a fact too: nothing has to be proven on the way back
+
+
+def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str | None) -> None:
+    """Tell a target to read the old files, and prove the endpoints that ``served`` them before.
+
+    A target that cannot be told — its own configuration is what broke — is in order as long as
+    it is seen to serve the old leaf still.
+    """
+    endpoints = [e for e, did in zip(bound.endpoints, served, strict=False) if did]
+    try:
+        bound.target.apply()
+    except Failure:
+        if not endpoints:
+            raise
+        world.clock.sleep(SETTLE)  # a reload that was under way shows itself
+    for endpoint in endpoints:
+        assert leaf is not None
+        world.prober.prove(endpoint, leaf)
+
+
+def _bound(world: World, name: str) -> Bound:
+    bound = world.target(name)
+    if bound is None:
+        raise NeedsOperator(f"the configuration no longer has the target {name!r}")
+    return bound
+
+
+def _leaf(store: Store, name: str, generation: int) -> str:
+    _, chain = store.read(name, generation)
+    return fingerprint(parse_certificates(chain)[0])
+
+
+def _deployable(world: World, generation: int) -> None:
+    """The last look before the swap: a pair that belongs together and is valid now."""
+    key, chain = world.store.read(world.name, generation)
+    certificates = parse_certificates(chain, what=f"generation {generation}")
+    verify_key(load(key), certificates[0])
+    verify_dates(certificates, now=world.clock.now())
+
+
+def _no_way_back(world: World, previous: int | None) -> str | None:
+    """Why the previous generation must not come back, or None if it may."""
+    if previous is None:
+        return "there is no earlier generation"
+    try:
+        _deployable(world, previous)
+    except (InvalidInput, NeedsOperator) as failure:
+        return f"generation {previous} cannot come back: {failure.message}"
+    return None

@@ -1,0 +1,365 @@
+"""The steps from nothing to an issued, verified and sealed generation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from certrotd.certs.ports import Order
+from certrotd.certs.world import World
+from certrotd.clock import Deadline
+from certrotd.dns.records import TxtRecord
+from certrotd.errors import Failure, InvalidInput
+from certrotd.pki.generation import Meta
+from certrotd.pki.keys import KeyType, load, signing_request, to_pem
+from certrotd.pki.order import Challenge, OrderGone
+from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.step import JSON, Done, Later, Ledger, Observed
+
+Left = list[dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class PreflightStep:
+    """Everything that can fail without the CA fails here, before an order is spent.
+
+    ``issuer`` and ``names`` are those of the order to come; empty when none will be placed.
+    """
+
+    issuer: str | None
+    names: tuple[str, ...]
+    solver: str | None
+    targets: tuple[str, ...]
+    kind = "preflight"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {
+            "issuer": self.issuer,
+            "names": list(self.names),
+            "solver": self.solver,
+            "targets": list(self.targets),
+        }
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> PreflightStep:
+        return cls(
+            intent["issuer"], tuple(intent["names"]), intent["solver"], tuple(intent["targets"])
+        )
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        world.store.check(world.name)
+        world.installer.check()
+        for name in self.targets:
+            bound = world.target(name)
+            if bound is not None:
+                bound.target.check()
+        if self.issuer is not None:
+            world.ready(self.issuer, self.names, self.solver)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # it only looked
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+@dataclass(frozen=True)
+class StageKey:
+    """The new private key, durable before anything is ordered for it."""
+
+    generation: int
+    key_type: str
+    reuse_from: int | None
+    kind = "key"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {
+            "generation": self.generation,
+            "key_type": self.key_type,
+            "reuse_from": self.reuse_from,
+        }
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> StageKey:
+        return cls(intent["generation"], intent["key_type"], intent["reuse_from"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        if self.reuse_from is not None:
+            pem, _ = world.store.read(world.name, self.reuse_from)
+        else:
+            pem = to_pem(world.new_key(KeyType(self.key_type)))
+        world.store.stage_key(world.name, self.generation, pem)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        world.store.discard(world.name, self.generation)
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        if world.store.sealed(world.name, self.generation):
+            return Observed.DONE
+        pem = world.store.staged_key(world.name, self.generation)
+        try:
+            if pem is not None and load(pem):
+                return Observed.DONE
+        except InvalidInput:
+            pass  # cut off by the crash; it is written again
+        return Observed.NOT_DONE
+
+
+@dataclass(frozen=True)
+class PlaceOrder:
+    """The order at the CA; its URL is journaled, so that a crash finds it again."""
+
+    issuer: str
+    names: tuple[str, ...]
+    kind = "order"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"issuer": self.issuer, "names": list(self.names)}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> PlaceOrder:
+        return cls(intent["issuer"], tuple(intent["names"]))
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        return Done({"order": _order(self.issuer, self.names, world, ledger).url})
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        world.order = None  # an order that is not finalized expires by itself at the CA
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+@dataclass(frozen=True)
+class Authorize:
+    """The CA satisfied that the names are ours: TXT records out, seen, validated, withdrawn."""
+
+    issuer: str
+    names: tuple[str, ...]
+    solver: str | None
+    kind = "authorize"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"issuer": self.issuer, "names": list(self.names), "solver": self.solver}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Authorize:
+        return cls(intent["issuer"], tuple(intent["names"]), intent["solver"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        left = _withdraw(_left(ledger), world)  # those of a try that a crash cut off
+        order = _order(self.issuer, self.names, world, ledger)
+        challenges = order.challenges()
+        if not challenges:
+            return Done({"left": left})
+        records = [self._place(challenge, world) for challenge in challenges]
+        ledger.note(left=[*left, *records])
+        try:
+            self._present(records, world)
+            order.validate()
+        finally:
+            left = _withdraw([*left, *records], world)
+        return Done({"left": left})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        ledger.note(left=_withdraw(_left(ledger), world))
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+    def _place(self, challenge: Challenge, world: World) -> dict[str, Any]:
+        name = world.dns().locate(challenge.name, deadline=Deadline(world.clock, world.dns_time))
+        record = TxtRecord(name, challenge.value)
+        return {"solver": world.solver_for(name, self.solver), "record": record.to_json()}
+
+    def _present(self, placed: Left, world: World) -> None:
+        for each in placed:
+            solver = world.solver(each["solver"])
+            if solver is None:
+                raise Failure(f"there is no solver {each['solver']!r} in the configuration")
+            deadline = Deadline(world.clock, world.dns_time)
+            solver.present(TxtRecord.from_json(each["record"]), deadline=deadline)
+        records = [TxtRecord.from_json(each["record"]) for each in placed]
+        world.dns().wait(records, deadline=Deadline(world.clock, world.order_time))
+
+
+@dataclass(frozen=True)
+class Obtain:
+    """The certificate of the order, staged beside its key."""
+
+    issuer: str
+    names: tuple[str, ...]
+    generation: int
+    kind = "obtain"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"issuer": self.issuer, "names": list(self.names), "generation": self.generation}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Obtain:
+        return cls(intent["issuer"], tuple(intent["names"]), intent["generation"])
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        pem = world.store.staged_key(world.name, self.generation)
+        if pem is None:
+            raise Failure(f"the key staged for generation {self.generation} is gone")
+        order = _order(self.issuer, self.names, world, ledger)
+        chain = order.finalize(signing_request(load(pem), self.names))
+        with _kept("store"):
+            world.store.stage_chain(world.name, self.generation, chain)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # the staging goes as a whole, with its key
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.DONE if self._sealed(world) else Observed.UNKNOWN
+
+    def _sealed(self, world: World) -> bool:
+        return world.store.sealed(world.name, self.generation)
+
+
+@dataclass(frozen=True)
+class Seal:
+    """Verified as a pair for these names, and made an immutable generation."""
+
+    generation: int
+    names: tuple[str, ...]
+    issuer: str
+    authority: str
+    draw: float
+    kind = "verify and seal"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {
+            "generation": self.generation,
+            "names": list(self.names),
+            "issuer": self.issuer,
+            "authority": self.authority,
+            "draw": self.draw,
+        }
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Seal:
+        return cls(
+            intent["generation"],
+            tuple(intent["names"]),
+            intent["issuer"],
+            intent["authority"],
+            intent["draw"],
+        )
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        from certrotd.pki.facts import facts_of, parse_certificates
+        from certrotd.pki.verify import verify
+
+        now = world.clock.now()
+        key = world.store.staged_key(world.name, self.generation)
+        pem = world.store.staged_chain(world.name, self.generation)
+        if key is None or pem is None:
+            raise Failure(f"what was staged for generation {self.generation} is gone")
+        chain = parse_certificates(pem, what="the CA's answer")
+        verify(load(key), chain, self.names, now=now)
+        order = str(ledger.facts.get("order") or "")
+        meta = Meta(now, "issued", self.issuer, self.authority, self.draw, order)
+        with _kept("seal"):
+            world.store.seal(world.name, self.generation, meta)
+        facts = facts_of(chain[0])
+        return Done({"fingerprint": facts.fingerprint, "not_after": facts.not_after.isoformat()})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # unsealed, the staging goes with its key; sealed, this step is done
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        if world.store.sealed(world.name, self.generation):
+            return Observed.DONE
+        return Observed.NOT_DONE
+
+
+@dataclass(frozen=True)
+class SweepRecords:
+    """TXT records that an earlier rotation could not withdraw."""
+
+    left: tuple[Mapping[str, Any], ...]
+    kind = "sweep"
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        return {"left": [dict(each) for each in self.left]}
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> SweepRecords:
+        return cls(tuple(intent["left"]))
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        return Done({"left": _withdraw(self.left, world)})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # nobody wants them back
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        return Observed.UNKNOWN
+
+
+def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
+    """The order at hand, else the journaled one, else — if that is gone — a new one."""
+    if world.order is not None:
+        return world.order
+    deadline = Deadline(world.clock, world.order_time)
+    url = str(ledger.facts.get("order") or "")
+    if url:
+        try:
+            world.order = world.issuer(issuer).resume(url, deadline=deadline)
+            return world.order
+        except OrderGone:
+            pass  # expired while nobody ran, or the CA forgot it: another one is needed
+    world.order = world.issuer(issuer).order(names, deadline=deadline)
+    ledger.note(order=world.order.url)
+    return world.order
+
+
+@contextmanager
+def _kept(doing: str) -> Iterator[None]:
+    """A disk that fails after the CA has issued must not cost the certificate."""
+    try:
+        yield
+    except DiskTrouble as trouble:
+        raise Later(
+            f"the certificate is issued, but {trouble.message}",
+            hint=f"{trouble.hint}; the next run will {doing} it without a new order",
+        ) from trouble
+
+
+def _left(ledger: Ledger) -> Left:
+    left = ledger.facts.get("left")
+    return list(left) if isinstance(left, list) else []
+
+
+def _withdraw(left: Iterable[Mapping[str, Any]], world: World) -> Left:
+    """Withdraw records and give back those that are still there.
+
+    A record left behind must not spoil a certificate that was validated; it stays in the journal
+    and in the history, and is swept by a later rotation. A solver that the configuration no longer
+    has cannot withdraw anything, so its records are given up.
+    """
+    still: Left = []
+    for each in left:
+        solver = world.solver(each["solver"])
+        if solver is None:
+            continue
+        try:
+            deadline = Deadline(world.clock, world.dns_time)
+            solver.withdraw(TxtRecord.from_json(each["record"]), deadline=deadline)
+        except Failure as failure:
+            still.append({**each, "why": str(failure)})
+    return still

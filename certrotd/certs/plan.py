@@ -1,0 +1,177 @@
+"""From a decision to the plan of its rotation: which steps, in which order, with which savepoints.
+
+::
+
+    preflight, key, order, authorize, obtain, verify and seal
+    ─ issued ─     the certificate is durable; from here on a failure costs no new order
+    baseline, swap, install, for each wave: apply…, prove…, record
+    ─ committed ─  nothing is taken back any more
+    prune
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from certrotd.certs.adopt import AdoptPair
+from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, Record, Swap
+from certrotd.certs.issue import (
+    Authorize,
+    Obtain,
+    PlaceOrder,
+    PreflightStep,
+    Seal,
+    StageKey,
+    SweepRecords,
+)
+from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.world import World
+from certrotd.pki.generation import Standing
+from certrotd.rotation.step import JSON, Plan, PlanItem, Savepoint, Step
+
+ISSUED = Savepoint("issued", stop_undoes=True)
+COMMITTED = Savepoint("committed", forward_only=True)
+
+_KINDS: dict[str, Any] = {
+    step.kind: step
+    for step in (
+        AdoptPair,
+        Apply,
+        Authorize,
+        Baseline,
+        Install,
+        Obtain,
+        PlaceOrder,
+        PreflightStep,
+        Prove,
+        Prune,
+        Record,
+        Seal,
+        StageKey,
+        Swap,
+        SweepRecords,
+    )
+}
+
+
+def rebuild(kind: str, intent: Mapping[str, JSON]) -> Step[World]:
+    """A step of this wing from what the journal keeps of it; KeyError for an unknown kind."""
+    step: Step[World] = _KINDS[kind].rebuild(intent)
+    return step
+
+
+def renewal(
+    policy: Policy,
+    standing: Standing,
+    attempts: Attempts,
+    *,
+    rotation: str,
+    draw: float,
+) -> Plan[World]:
+    """Obtain the next generation and deploy it."""
+    newest = standing.newest.number if standing.newest else 0
+    number = max(newest, standing.live.number if standing.live else 0) + 1
+    reuse = _reusable_key(policy, standing) if policy.reuse_key else None
+    return (
+        PreflightStep(policy.issuer, policy.names, policy.solver, policy.targets),
+        *_sweep(attempts),
+        StageKey(number, policy.key_type, reuse),
+        PlaceOrder(policy.issuer, policy.names),
+        Authorize(policy.issuer, policy.names, policy.solver),
+        Obtain(policy.issuer, policy.names, number),
+        Seal(number, policy.names, policy.issuer, policy.authority, draw),
+        ISSUED,
+        *_deployment(policy, standing, number, rotation=rotation),
+    )
+
+
+def deployment(
+    policy: Policy, standing: Standing, generation: int, *, rotation: str
+) -> Plan[World]:
+    """Deploy a generation that is on disk."""
+    return (
+        PreflightStep(None, (), None, policy.targets),
+        ISSUED,
+        *_deployment(policy, standing, generation, rotation=rotation),
+    )
+
+
+def rollback(
+    policy: Policy, standing: Standing, generation: int, *, rotation: str, held: datetime
+) -> Plan[World]:
+    """Go back to ``generation`` by hand, and stay there until ``held``."""
+    live = standing.live.number if standing.live else None
+    withdraw = tuple(
+        n.number
+        for n in {standing.live, standing.newest}
+        if n is not None and n.number > generation
+    )
+    return (
+        ISSUED,
+        *_switch(policy, generation, live, rotation),
+        Record(
+            generation,
+            policy.targets,
+            standing.state.to_json(),
+            tuple(sorted(withdraw)),
+            held.isoformat(),
+        ),
+        COMMITTED,
+        Prune(policy.keep, (generation,), rotation),
+    )
+
+
+def adoption(policy: Policy, *, draw: float) -> Plan[World]:
+    """Take the existing pair over as generation 1; the services already have it."""
+    return (
+        AdoptPair(1, policy.names, draw),
+        ISSUED,
+        Swap(1, None),
+        COMMITTED,
+    )
+
+
+def sweeping(attempts: Attempts) -> Plan[World]:
+    """Withdraw what an earlier rotation could not."""
+    return tuple(_sweep(attempts))
+
+
+def _sweep(attempts: Attempts) -> list[PlanItem[World]]:
+    return [SweepRecords(attempts.left)] if attempts.left else []
+
+
+def _deployment(
+    policy: Policy, standing: Standing, generation: int, *, rotation: str
+) -> list[PlanItem[World]]:
+    previous = standing.live.number if standing.live else None
+    items = _switch(policy, generation, previous, rotation)
+    state = standing.state
+    if policy.targets or state.held or generation in state.withdrawn:
+        items.append(Record(generation, policy.targets, state.to_json()))
+    spare = (previous,) if previous is not None else ()
+    return [*items, COMMITTED, Prune(policy.keep, spare, rotation)]
+
+
+def _switch(
+    policy: Policy, generation: int, previous: int | None, rotation: str
+) -> list[PlanItem[World]]:
+    items: list[PlanItem[World]] = []
+    if policy.targets:
+        items.append(Baseline(policy.targets))
+    items.append(Swap(generation, previous))
+    if policy.installs:
+        items.append(Install(generation, rotation))
+    for wave in policy.waves:
+        items += [Apply(name) for name in wave]
+        items += [Prove(name, generation) for name in wave]
+    return items
+
+
+def _reusable_key(policy: Policy, standing: Standing) -> int | None:
+    """The live generation, if its key can be read and is of the type asked for."""
+    live = standing.live
+    if live is None or live.facts is None or live.facts.key_type != policy.key_type:
+        return None
+    return live.number

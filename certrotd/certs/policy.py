@@ -1,0 +1,54 @@
+"""What is asked of a certificate, and what became of the last attempts to give it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration asks of one certificate; ``names`` are canonical.
+
+    ``authority`` identifies the CA behind the issuer (the directory URL). ``fraction`` of the
+    lifetime or ``before`` its end (at most one is set; neither is the default rule) says when
+    to renew; ``jitter`` is the share of the lifetime by which it may come earlier. ``waves`` are
+    the targets: those of a later wave are told when those of the earlier ones are proven.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    issuer: str
+    authority: str
+    key_type: str = "ecdsa-p256"
+    reuse_key: bool = False
+    solver: str | None = None
+    fraction: float | None = None
+    before: timedelta | None = None
+    jitter: float = 0.05
+    keep: int = 3
+    enabled: bool = True
+    installs: bool = False
+    waves: tuple[tuple[str, ...], ...] = ()
+    adopts: bool = False
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every target, in the order of its waves."""
+        return tuple(name for wave in self.waves for name in wave)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """How the last rotations went: ``failures`` in a row, the last one at ``at``.
+
+    ``left`` are TXT records that could not be withdrawn, as {"solver": …, "record": …}.
+    """
+
+    failures: int = 0
+    at: datetime | None = None
+    why: str = ""
+    retry_after: timedelta | None = None
+    left: tuple[Mapping[str, Any], ...] = ()

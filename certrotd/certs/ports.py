@@ -1,0 +1,158 @@
+"""What the rotation of a certificate needs of the outside, as small Protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+from certrotd.clock import Deadline
+from certrotd.dns.records import TxtRecord
+from certrotd.observe.tls import Endpoint, Served
+from certrotd.pki.generation import Meta, Standing, State
+from certrotd.pki.order import Challenge
+
+
+class Order(Protocol):
+    """One order for a certificate, live in this process."""
+
+    @property
+    def url(self) -> str:
+        """What resume() finds it by after a crash; empty for issuers without orders."""
+        ...
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        """The DNS-01 challenges of every authorization that is still pending."""
+        ...
+
+    def validate(self) -> None:
+        """Have the CA look at the challenges and wait until it is satisfied."""
+        ...
+
+    def finalize(self, csr_der: bytes) -> bytes:
+        """The certificate chain in PEM, leaf first; of an order finalized before, the same one."""
+        ...
+
+
+class Issuer(Protocol):
+    """A certificate authority."""
+
+    def order(self, names: Sequence[str], *, deadline: Deadline) -> Order: ...
+
+    def resume(self, url: str, *, deadline: Deadline) -> Order:
+        """Raises OrderGone when a new order is needed."""
+        ...
+
+
+class Solver(Protocol):
+    """Where TXT records for DNS-01 are published."""
+
+    def present(self, record: TxtRecord, *, deadline: Deadline) -> None: ...
+
+    def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None: ...
+
+
+class Dns(Protocol):
+    """What the DNS says, asked from outside the solver."""
+
+    def locate(self, name: str, *, deadline: Deadline) -> str:
+        """The name at the end of the CNAME chain from ``name``."""
+        ...
+
+    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
+        """Return when every authoritative server shows every record."""
+        ...
+
+
+class Target(Protocol):
+    """Something that serves the certificate and must be told of a new one."""
+
+    def check(self) -> None:
+        """Whether it could be told now, changing nothing; raises Failure with what is wrong."""
+        ...
+
+    def apply(self) -> None:
+        """Have it read its certificate files again; raises Failure."""
+        ...
+
+
+class Prober(Protocol):
+    """Looks at what is served, from outside."""
+
+    def look(self, endpoint: Endpoint) -> Served:
+        """One handshake; raises Failure when none could be completed."""
+        ...
+
+    def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
+        """Return when the leaf is served as often in a row as asked; raises ProofFailed."""
+        ...
+
+
+class Store(Protocol):
+    """Where generations of certificates are kept."""
+
+    def look(self, name: str) -> Standing: ...
+
+    def check(self, name: str) -> None:
+        """Whether a new generation could be written; raises Failure."""
+        ...
+
+    def stage_key(self, name: str, generation: int, pem: bytes) -> None: ...
+
+    def staged_key(self, name: str, generation: int) -> bytes | None: ...
+
+    def stage_chain(self, name: str, generation: int, pem: bytes) -> None: ...
+
+    def staged_chain(self, name: str, generation: int) -> bytes | None: ...
+
+    def seal(self, name: str, generation: int, meta: Meta) -> None:
+        """Make the staged key and chain an immutable generation, whole or not at all."""
+        ...
+
+    def sealed(self, name: str, generation: int) -> bool: ...
+
+    def discard(self, name: str, generation: int) -> None:
+        """Forget what is staged for a generation that was not sealed."""
+        ...
+
+    def read(self, name: str, generation: int) -> tuple[bytes, bytes]:
+        """The private key and the chain, leaf first, in PEM."""
+        ...
+
+    def live(self, name: str) -> int | None: ...
+
+    def switch(self, name: str, generation: int) -> None: ...
+
+    def record(self, name: str, state: State) -> None:
+        """Replace the certificate's mutable state."""
+        ...
+
+    def sweep(self, name: str) -> None:
+        """Remove what crashes left; only while no rotation of this certificate is in flight."""
+        ...
+
+    def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
+        """Remove generations but the newest ``keep`` before the live one, and ``spare``."""
+        ...
+
+
+class Installer(Protocol):
+    """Copies of the live generation at paths that applications read."""
+
+    def check(self) -> None: ...
+
+    def install(self, key: bytes, chain: bytes, backup: str) -> None:
+        """Replace every copy, after what was there is kept under the name ``backup``."""
+        ...
+
+    def restore(self, backup: str) -> None: ...
+
+    def installed(self, key: bytes, chain: bytes) -> bool: ...
+
+    def forget(self, backup: str) -> None: ...
+
+
+@runtime_checkable
+class Preflight(Protocol):
+    """An optional power of issuers and solvers: say early what cannot work."""
+
+    def preflight(self, *, deadline: Deadline) -> None: ...

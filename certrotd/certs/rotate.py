@@ -1,0 +1,236 @@
+"""One certificate brought up to date: lock, go on with what is in flight, decide, plan, advance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from certrotd.certs import plan
+from certrotd.certs.decision import (
+    Adopt,
+    Decision,
+    Deploy,
+    Postpone,
+    Renew,
+    Sweep,
+    Wait,
+    decide,
+    usable,
+)
+from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.world import World
+from certrotd.clock import Clock
+from certrotd.errors import Failure, NeedsOperator
+from certrotd.pki.generation import Generation, Standing
+from certrotd.rotation.engine import Engine, Event, Finished, Outcome, Parked, Stopped
+from certrotd.rotation.journal import FileJournal
+from certrotd.rotation.step import Plan
+
+HOLD_AFTER_ROLLBACK = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class Managed:
+    """One certificate of the configuration with what its rotation needs.
+
+    ``lock`` gives the context in which nobody else works on it; ``world`` builds the adapters for
+    one rotation; ``look`` and ``generation`` read the store alone.
+    """
+
+    policy: Policy
+    journal: FileJournal
+    world: Callable[[], World]
+    lock: Callable[[], AbstractContextManager[None]]
+    look: Callable[[], Standing]
+    generation: Callable[[int], Generation]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of one certificate.
+
+    ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
+    by ``decision``; ``failure`` what kept both from happening.
+    """
+
+    name: str
+    decision: Decision | None = None
+    outcome: Outcome | None = None
+    recovered: Outcome | None = None
+    failure: Failure | None = None
+
+    @property
+    def failed(self) -> bool:
+        """Whether somebody should be told: a step failed, now or in what was recovered."""
+        return self.failure is not None or not (_good(self.outcome) and _good(self.recovered))
+
+
+@dataclass(frozen=True)
+class Rotator:
+    """Rotates certificates one at a time per call; calls may run in several threads at once.
+
+    ``draw`` gives random numbers in [0, 1), ``new_id`` unique rotation ids.
+    """
+
+    clock: Clock
+    draw: Callable[[], float]
+    new_id: Callable[[], str]
+    listen: Callable[[Event], None] = lambda _event: None
+    stopping: Callable[[], bool] = lambda: False
+
+    def rotate(self, managed: Managed, *, forced: bool = False, by_hand: bool = False) -> Report:
+        """Bring one certificate up to date; every Failure ends in the report, never beyond."""
+        name = managed.policy.name
+        try:
+            with managed.lock():
+                return self._rotate(managed, forced=forced, by_hand=by_hand)
+        except Failure as failure:
+            return Report(name, failure=failure)
+
+    def rollback(self, managed: Managed, *, to: int | None = None) -> Report:
+        """Go back to an earlier generation by hand; refuses one that is expired or mismatched."""
+        name = managed.policy.name
+        try:
+            with managed.lock():
+                recovered = self._recover(managed)
+                if recovered is not None and not isinstance(recovered, Finished):
+                    return Report(name, recovered=recovered)
+                now = self.clock.now()
+                world = managed.world()
+                standing = world.store.look(name)
+                generation = _way_back(managed, standing, to, now=now)
+                rotation = self.new_id()
+                steps = plan.rollback(
+                    managed.policy,
+                    standing,
+                    generation,
+                    rotation=rotation,
+                    held=now + HOLD_AFTER_ROLLBACK,
+                )
+                why = f"rolled back by hand to generation {generation}"
+                outcome = self._engine(managed, world).begin(rotation, name, why, steps)
+                return Report(name, Deploy(why, generation), outcome, recovered)
+        except Failure as failure:
+            return Report(name, failure=failure)
+
+    def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
+        name, policy = managed.policy.name, managed.policy
+        if self.stopping():
+            raise Stopped("not begun: the process was told to stop")
+        recovered = self._recover(managed)
+        if recovered is not None and not isinstance(recovered, Finished):
+            return Report(name, recovered=recovered)
+        decision = self._decide(managed, policy, forced=forced, by_hand=by_hand)
+        if isinstance(decision, Adopt):
+            adopted = self._begin(managed, decision)
+            # whatever came of it, the next question is whether anything else is due: without
+            # the pair to adopt, that is a certificate of our own
+            found = decision
+            policy = replace(policy, adopts=False)
+            decision = self._decide(managed, policy, forced=forced, by_hand=True)
+            if isinstance(decision, Wait | Postpone):
+                return Report(name, found, adopted, recovered)
+        outcome = None
+        if isinstance(decision, Renew | Deploy | Sweep):
+            outcome = self._begin(managed, decision)
+        return Report(name, decision, outcome, recovered)
+
+    def _recover(self, managed: Managed) -> Outcome | None:
+        """Finish or undo what a crash, a wait or a stop left; clean up when there is nothing."""
+        world = managed.world()
+        engine = self._engine(managed, world)
+        if engine.in_flight():
+            return engine.resume()
+        world.store.sweep(managed.policy.name)
+        return None
+
+    def _decide(self, managed: Managed, policy: Policy, *, forced: bool, by_hand: bool) -> Decision:
+        return decide(
+            policy,
+            managed.look(),
+            attempts_of(managed.journal),
+            now=self.clock.now(),
+            forced=forced,
+            by_hand=by_hand,
+        )
+
+    def _begin(self, managed: Managed, action: Decision) -> Outcome:
+        rotation, world = self.new_id(), managed.world()
+        steps = self._plan(managed, world, action, rotation)
+        return self._engine(managed, world).begin(rotation, managed.policy.name, action.why, steps)
+
+    def _plan(self, managed: Managed, world: World, action: Decision, rotation: str) -> Plan[World]:
+        policy = managed.policy
+        standing = world.store.look(policy.name)
+        attempts = attempts_of(managed.journal)
+        match action:
+            case Renew():
+                return plan.renewal(policy, standing, attempts, rotation=rotation, draw=self.draw())
+            case Deploy(generation=generation):
+                return plan.deployment(policy, standing, generation, rotation=rotation)
+            case Adopt():
+                return plan.adoption(policy, draw=self.draw())
+            case Sweep():
+                return plan.sweeping(attempts)
+            case _:
+                raise AssertionError(f"{action} is nothing to plan for")
+
+    def _engine(self, managed: Managed, world: World) -> Engine[World]:
+        return Engine(
+            managed.journal,
+            world,
+            plan.rebuild,
+            self.clock.now,
+            listen=self.listen,
+            stopping=self.stopping,
+        )
+
+
+def attempts_of(journal: FileJournal) -> Attempts:
+    """What the newest line of history says of the last attempts."""
+    last = journal.history.last()
+    if last is None:
+        return Attempts()
+    left = last["facts"].get("left") or ()
+    if not last["failures"]:
+        return Attempts(left=tuple(left))
+    seconds = last["retry_after"]
+    return Attempts(
+        failures=int(last["failures"]),
+        at=datetime.fromisoformat(last["ended"]),
+        why=str(last["failure"]),
+        retry_after=timedelta(seconds=seconds) if seconds else None,
+        left=tuple(left),
+    )
+
+
+def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: datetime) -> int:
+    """The generation a rollback by hand goes to; NeedsOperator says why there is none."""
+    live = standing.live.number if standing.live else 0
+    numbers = [to] if to is not None else range(live - 1, 0, -1)
+    for number in numbers:
+        reason = usable(managed.generation(number), now=now)
+        if reason is None and number != live:
+            return number
+        if to is not None:
+            why = reason or "it is live already"
+            raise NeedsOperator(
+                f"cannot go back to generation {to}: {why}",
+                hint="certrotd never puts an expired or mismatched pair in front of users",
+            )
+    raise NeedsOperator(
+        "there is no earlier generation that could be used",
+        hint="certrotd rotate --force gets a new certificate",
+    )
+
+
+def _good(outcome: Outcome | None) -> bool:
+    match outcome:
+        case None | Finished():
+            return True
+        case Parked(failed=failed):
+            return not failed
+        case _:
+            return False

@@ -1,0 +1,216 @@
+"""The command line: every command with its options, and where it is carried out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from certrotd.errors import ConfigInvalid, Failure
+
+DEFAULT_CONFIG = Path("/etc/certrotd/config.yaml")
+
+app = typer.Typer(
+    name="certrotd",
+    help="Keeps TLS certificates fresh, and never breaks what it serves.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+config_app = typer.Typer(
+    help="Check the configuration, or print its schema.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(config_app, name="config")
+
+Names = Annotated[
+    list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates; none means all.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
+Config = Annotated[
+    Path,
+    typer.Option(
+        "--config", "-c", envvar="CERTROTD_CONFIG", help="The configuration file.", metavar="FILE"
+    ),
+]
+
+
+@app.callback()
+def _main(
+    context: typer.Context,
+    config: Config = DEFAULT_CONFIG,
+    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,  # noqa: ARG001  # answered before typer is loaded
+) -> None:
+    context.obj = config
+
+
+@app.command()
+def rotate(
+    context: typer.Context,
+    names: Names = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every certificate.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Get a new certificate even if none is due.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and say what would be done; change nothing.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Bring certificates up to date: finish what a crash left, renew and deploy what is due.
+
+    Examples: certrotd rotate web | certrotd rotate --all | certrotd rotate web --force
+    """
+    from certrotd.cli.rotate import rotate as carry_out
+
+    _end(
+        carry_out(
+            _path(context),
+            _names(names, everything),
+            force=force,
+            dry_run=dry_run,
+            as_json=as_json,
+        )
+    )
+
+
+@app.command()
+def plan(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
+    """Say what is due, why, and by which steps it would be done.
+
+    Examples: certrotd plan | certrotd plan web --json
+    """
+    from certrotd.cli.status import plan as carry_out
+
+    _end(carry_out(_path(context), names or [], as_json=as_json))
+
+
+@app.command()
+def status(
+    context: typer.Context,
+    names: Names = None,
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Ask every endpoint what it serves right now.")
+    ] = False,
+    as_json: Json = False,
+) -> None:
+    """Show every certificate: names, dates, what is next and why, and what its targets serve.
+
+    Examples: certrotd status | certrotd status web --probe | certrotd status --json
+    """
+    from certrotd.cli.status import status as carry_out
+
+    _end(carry_out(_path(context), names or [], probe=probe, as_json=as_json))
+
+
+@app.command()
+def inspect(
+    what: Annotated[str, typer.Argument(metavar="PATH|HOST:PORT", help="A file, or an endpoint.")],
+    sni: Annotated[
+        str | None, typer.Option("--sni", help="The server name to ask for (default: HOST).")
+    ] = None,
+    starttls: Annotated[
+        str | None, typer.Option("--starttls", help="smtp, imap or postgres.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the certificates in a PEM or DER file, or the one an endpoint serves.
+
+    Examples: certrotd inspect /etc/ssl/web.pem | certrotd inspect example.com:443
+    """
+    from certrotd.cli.inspect import inspect as carry_out
+
+    _end(carry_out(what, sni=sni, starttls=starttls, as_json=as_json))
+
+
+@app.command()
+def history(
+    context: typer.Context,
+    names: Names = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many each.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Show what earlier rotations came to, the newest last.
+
+    Examples: certrotd history web | certrotd history --json -n 100
+    """
+    from certrotd.cli.history import history as carry_out
+
+    _end(carry_out(_path(context), names or [], last=last, as_json=as_json))
+
+
+@app.command()
+def rollback(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The certificate.")],
+    to: Annotated[
+        int | None, typer.Option("--to", metavar="GENERATION", help="Default: the one before.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Go back to an earlier generation, prove it, and hold renewals for a day.
+
+    Examples: certrotd rollback web | certrotd rollback web --to 6
+    """
+    from certrotd.cli.rotate import rollback as carry_out
+
+    _end(carry_out(_path(context), name, to=to, as_json=as_json))
+
+
+@config_app.command("check")
+def config_check(context: typer.Context, as_json: Json = False) -> None:
+    """Check the configuration and everything it refers to; every problem is listed.
+
+    Example: certrotd -c /etc/certrotd/config.yaml config check
+    """
+    from certrotd.cli.configure import check as carry_out
+
+    _end(carry_out(_path(context), as_json=as_json))
+
+
+@config_app.command("schema")
+def config_schema() -> None:
+    """Print the JSON Schema of the configuration, for editors.
+
+    Example: certrotd config schema > certrotd.schema.json
+    """
+    from certrotd.cli.configure import schema as carry_out
+
+    _end(carry_out())
+
+
+def run() -> int:
+    """Parse and carry out; 0 done or nothing due, 1 something failed, 2 usage or configuration."""
+    try:
+        app()
+    except SystemExit as end:  # how typer ends, after it has shown what is wrong with the usage
+        return end.code if isinstance(end.code, int) else 2
+    except ConfigInvalid as invalid:
+        for problem in invalid.problems:
+            print(f"certrotd: {problem}", file=sys.stderr)  # noqa: T201
+        return 2
+    except Failure as failure:
+        print(f"certrotd: {failure}", file=sys.stderr)  # noqa: T201
+        return 1
+    return 0
+
+
+def _end(code: int) -> None:
+    raise typer.Exit(code)
+
+
+def _path(context: typer.Context) -> Path:
+    path = context.obj
+    assert isinstance(path, Path)
+    return path
+
+
+def _names(names: list[str] | None, everything: bool) -> list[str]:
+    if bool(names) == everything:
+        raise typer.BadParameter("name certificates, or give --all")
+    return names or []

@@ -1,0 +1,37 @@
+"""``certrotd history``: what earlier rotations came to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from certrotd.cli.output import print_json, print_table
+from certrotd.clock import SystemClock
+from certrotd.daemon.wiring import open_site
+
+
+def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> int:
+    """Carry out ``certrotd history``; the exit code."""
+    with open_site(config, clock=SystemClock(), command="certrotd history") as site:
+        lines = [
+            line
+            for managed in site.fleet.chosen(names)
+            for line in managed.journal.history.lines()[-last:]
+        ]
+    lines.sort(key=lambda line: str(line["ended"]))
+    if as_json:
+        print_json(lines)
+        return 0
+    rows = [
+        (
+            str(line["name"]),
+            str(line["began"])[:19] + "Z",
+            str(line["ended"])[:19] + "Z",
+            str(line["outcome"]),
+            str(line["why"]),
+            f"{line['failed_step']}: {line['failure']}" if line["failure"] else "",
+        )
+        for line in lines
+    ]
+    print_table(("NAME", "BEGAN", "ENDED", "OUTCOME", "WHY", "FAILURE"), rows)
+    return 0

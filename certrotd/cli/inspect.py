@@ -1,0 +1,64 @@
+"""``certrotd inspect``: the certificates in a file, or the one an endpoint serves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+from certrotd.cli.output import print_json, print_table, span, stamp
+from certrotd.clock import SystemClock
+from certrotd.errors import InvalidInput
+from certrotd.observe.starttls import Protocol
+from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
+from certrotd.rotation.files import read_file
+
+_STARTTLS = ("smtp", "imap", "postgres")
+
+
+def inspect(what: str, *, sni: str | None, starttls: str | None, as_json: bool) -> int:
+    """Carry out ``certrotd inspect``; the exit code."""
+    if starttls is not None and starttls not in _STARTTLS:
+        raise InvalidInput(f"{starttls!r} is no STARTTLS protocol", hint="smtp, imap or postgres")
+    path = Path(what)
+    if path.exists() or "/" in what or ":" not in what:
+        found = _of_file(path)
+    else:
+        found = _of_endpoint(what, sni, cast("Protocol | None", starttls))
+    now = SystemClock().now()
+    if as_json:
+        print_json([{**facts.to_json(), "expired": facts.not_after <= now} for facts in found])
+        return 0
+    rows = [
+        row
+        for facts in found
+        for row in (
+            ("subject", facts.subject or "-"),
+            ("names", ", ".join(facts.names) or "-"),
+            ("issuer", facts.issuer),
+            ("key", facts.key_type),
+            ("valid", f"{stamp(facts.not_before)} to {stamp(facts.not_after)}"),
+            ("left", span(facts.not_after - now)),
+            ("serial", facts.serial),
+            ("sha256", facts.fingerprint),
+        )
+    ]
+    print_table(("FACT", "VALUE"), rows)
+    return 0
+
+
+def _of_file(path: Path) -> list[CertificateFacts]:
+    try:
+        data = read_file(path, limit=MAX_BYTES)
+    except FileNotFoundError:
+        raise InvalidInput(f"{path}: no such file", hint="a file, or HOST:PORT") from None
+    return [facts_of(each) for each in parse_certificates(data, what=str(path))]
+
+
+def _of_endpoint(what: str, sni: str | None, starttls: Any) -> list[CertificateFacts]:
+    from certrotd.config.addresses import parse
+
+    address = parse(what)
+    endpoint = Endpoint(address.host, address.port, sni or address.host, starttls)
+    served = TlsProber(SystemClock()).look(endpoint)
+    return [facts_of(each) for each in parse_certificates(served.leaf, what=what)]

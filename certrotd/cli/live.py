@@ -1,0 +1,90 @@
+"""What is going on, step by step, on standard error: a moving view on a terminal, else lines."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+from typing import Protocol
+
+from certrotd.cli.output import say
+from certrotd.rotation.engine import Event
+
+MANY = 20
+_SHOWN = frozenset({"done", "waiting", "failed", "undone", "stuck", "reached", "paused"})
+_FAILURES = frozenset({"failed", "stuck"})
+
+
+class View(Protocol):
+    """Something that hears of every event of every rotation, from several threads."""
+
+    def hear(self, event: Event) -> None: ...
+
+
+class Lines:
+    """A line an event; of many certificates only the failures."""
+
+    def __init__(self, count: int) -> None:
+        self._shown = _SHOWN if count <= MANY else _FAILURES
+        self._lock = threading.Lock()
+
+    def hear(self, event: Event) -> None:
+        if event.what in self._shown:
+            detail = f": {event.detail}" if event.detail else ""
+            with self._lock:
+                say(f"{event.name}: {event.item} {event.what}{detail}")
+
+
+class Steps(AbstractContextManager["Steps"]):
+    """A bar for every certificate that moves from step to step."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=20),
+            TextColumn("{task.fields[step]}", markup=False),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+        )
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __enter__(self) -> Steps:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._progress.stop()
+
+    def hear(self, event: Event) -> None:
+        with self._lock:
+            if event.rotation not in self._tasks:
+                self._tasks[event.rotation] = self._progress.add_task(
+                    event.name, total=event.size, step=event.detail
+                )
+            task = self._tasks[event.rotation]
+            if event.index < 0:
+                return
+            self._progress.update(task, completed=event.index, step=f"{event.item} {event.what}")
+            if event.what in _FAILURES:
+                self._progress.console.print(
+                    f"{event.name}: {event.item} {event.what}: {event.detail}", markup=False
+                )
+            elif event.what == "done" and event.index == event.size - 1:
+                self._progress.update(task, completed=event.size, step="done")
+
+
+def view(count: int) -> AbstractContextManager[View]:
+    """The view that fits where standard error goes."""
+    if sys.stderr.isatty() and count <= MANY:
+        return Steps()
+    return nullcontext(Lines(count))

@@ -1,0 +1,61 @@
+"""Tables for people, JSON for programs; nothing else is printed on standard output."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, TextIO
+
+
+def print_json(value: Any) -> None:
+    """``value`` on standard output, indented, with a newline."""
+    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, default=_encode)
+    sys.stdout.write("\n")
+
+
+def say(text: str, stream: TextIO | None = None) -> None:
+    """One line, on standard error unless told otherwise."""
+    print(text, file=stream or sys.stderr)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on standard output: with rules and colours on a terminal, else plain columns."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, header_style="bold", pad_edge=False)
+        for column in columns:
+            table.add_column(column, overflow="fold")
+        for row in rows:
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+        return
+    widths = [max(len(c), *(len(row[i]) for row in rows), 0) for i, c in enumerate(columns)]
+    for row in (columns, *rows):
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        say(line.rstrip(), sys.stdout)
+
+
+def stamp(moment: datetime | None) -> str:
+    """A moment to the minute in UTC, or a dash."""
+    return f"{moment:%Y-%m-%d %H:%MZ}" if moment else "-"
+
+
+def span(length: timedelta) -> str:
+    """A length of time in its largest unit, rounded down: 89d, 5h, 12m, 30s; negative with a -."""
+    seconds = int(abs(length.total_seconds()))
+    sign = "-" if length < timedelta(0) else ""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
+        if seconds >= 2 * size:
+            return f"{sign}{seconds // size}{unit}"
+    return f"{sign}{seconds}s"
+
+
+def _encode(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    raise TypeError(f"{type(value).__name__} is not JSON")

@@ -1,0 +1,107 @@
+"""``certrotd rotate`` and ``certrotd rollback``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.rotate import Managed, Report, Rotator
+from certrotd.cli.live import view
+from certrotd.cli.output import print_json, print_table, say
+from certrotd.cli.words import kind_of, report_json, report_words
+from certrotd.daemon.fleet import Fleet
+from certrotd.daemon.stopping import Stopping
+from certrotd.daemon.wiring import Site, open_site
+from certrotd.errors import Failure
+from certrotd.rotation.engine import Event
+
+
+def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as_json: bool) -> int:
+    """Carry out ``certrotd rotate``; the exit code."""
+    stopping = Stopping()
+    with open_site(config, clock=stopping.clock, command="certrotd rotate") as site:
+        chosen = site.fleet.chosen(names)
+        if dry_run:
+            return _dry_run(site, chosen, as_json=as_json)
+        stopping.listen()
+        with view(len(chosen)) as live:
+            rotator = _rotator(site, stopping, live.hear)
+            reports = list(site.fleet.rotate(chosen, rotator, forced=force, by_hand=True))
+        return _show(reports, chosen, as_json=as_json)
+
+
+def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
+    """Carry out ``certrotd rollback``; the exit code."""
+    stopping = Stopping()
+    with open_site(config, clock=stopping.clock, command="certrotd rollback") as site:
+        [managed] = site.fleet.chosen([name])
+        stopping.listen()
+        with view(1) as live:
+            report = _rotator(site, stopping, live.hear).rollback(managed, to=to)
+        return _show([report], [managed], as_json=as_json)
+
+
+def _rotator(site: Site, stopping: Stopping, hear: object) -> Rotator:
+    def listen(event: Event) -> None:
+        hear(event)  # type: ignore[operator]  # narrowed by View.hear
+
+    return Rotator(
+        clock=stopping.clock,
+        draw=site.draw,
+        new_id=site.new_id,
+        listen=listen,
+        stopping=stopping,
+    )
+
+
+def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool) -> int:
+    order = {managed.policy.name: i for i, managed in enumerate(chosen)}
+    ordered = sorted(reports, key=lambda report: order[report.name])
+    if as_json:
+        print_json([report_json(report) for report in ordered])
+    else:
+        rows = [(report.name, *report_words(report)) for report in ordered]
+        print_table(("NAME", "RESULT", "WHY"), rows)
+    return 1 if any(report.failed for report in ordered) else 0
+
+
+def _dry_run(site: Site, chosen: Sequence[Managed], *, as_json: bool) -> int:
+    """Decisions, and the checks that come before an order, without changing anything."""
+    results = []
+    for row in Fleet(chosen, 1).look(chosen, now=site.clock.now(), in_flight=site.in_flight):
+        decision, failure = row.decision, row.failure
+        if decision is not None and not isinstance(decision, Wait | Postpone):
+            failure = _preflight(row.managed)
+        results.append(
+            {
+                "name": row.managed.policy.name,
+                "decision": kind_of(decision) if decision else None,
+                "reason": decision.why if decision else None,
+                "in_flight": row.in_flight,
+                "problem": str(failure) if failure else None,
+            }
+        )
+    if as_json:
+        print_json(results)
+    else:
+        rows = [
+            (str(r["name"]), str(r["decision"] or "-"), str(r["problem"] or r["reason"] or ""))
+            for r in results
+        ]
+        print_table(("NAME", "WOULD", "WHY"), rows)
+        say("dry run: nothing was changed")
+    return 1 if any(result["problem"] for result in results) else 0
+
+
+def _preflight(managed: Managed) -> Failure | None:
+    try:
+        world = managed.world()
+        world.installer.check()
+        for name in managed.policy.targets:
+            bound = world.target(name)
+            if bound is not None:
+                bound.target.check()
+    except Failure as failure:
+        return failure
+    return None

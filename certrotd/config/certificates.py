@@ -1,0 +1,297 @@
+"""What is kept fresh: a certificate's entry, its parts, and what silent entries fall back to."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+from pydantic import (
+    ConfigDict,
+    Field,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
+
+from certrotd.config.base import (
+    AbsolutePath,
+    AnyName,
+    Entry,
+    Items,
+    SafeName,
+    refuse,
+    shown,
+)
+from certrotd.config.durations import Duration
+from certrotd.config.issuers import KeyType
+from certrotd.config.secrets import SecretRef
+from certrotd.config.targets import ProbeEntry
+
+MAX_NAMES = 1000
+INSTALLED = ("privkey", "cert", "chain", "fullchain", "combined", "pkcs12")
+_OCTAL = re.compile(r"0?[0-7]{3}", re.ASCII)
+_ACCOUNT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,100}\$?", re.ASCII)
+_FRACTION = re.compile(r"\s*([0-9]{1,6})\s*/\s*([0-9]{1,6})\s*", re.ASCII)
+
+
+class Mode(int):
+    """The permission bits of a file, shown in octal as people write them."""
+
+    def __str__(self) -> str:
+        return f"{int(self):04o}"
+
+
+def _mode(value: object) -> Mode:
+    if isinstance(value, Mode):
+        return value
+    # A bare number is refused: 400 would be read as decimal, which is another mode.
+    if not isinstance(value, str) or not _OCTAL.fullmatch(value):
+        raise refuse(f'must be an octal mode in quotes, such as "0640", got {shown(value)}')
+    mode = Mode(value, 8)
+    if not mode & 0o400 or mode & 0o111:
+        raise refuse(f"must let the owner read and nobody execute, got {shown(value)}")
+    return mode
+
+
+def _key_mode(value: object) -> Mode:
+    mode = _mode(value)
+    if mode & 0o007:
+        raise refuse(f'lets everybody at a private key: "0640" at most, got {shown(value)}')
+    return mode
+
+
+def _certificate_mode(value: object) -> Mode:
+    mode = _mode(value)
+    if mode & 0o002:
+        raise refuse(f'lets everybody write: "0644" would be right, got {shown(value)}')
+    return mode
+
+
+def _account(value: object) -> str | int:
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= 10:
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**32 - 1:
+        return value
+    if isinstance(value, str) and _ACCOUNT.fullmatch(value):
+        return value
+    raise refuse(f"must be the name or the number of a user or group, got {shown(value)}")
+
+
+def _share(value: object) -> float:
+    """A share of a lifetime strictly between nothing and all of it."""
+    share: float | None = None
+    if isinstance(value, float):
+        share = value
+    elif isinstance(value, str) and (match := _FRACTION.fullmatch(value)) and int(match[2]):
+        share = int(match[1]) / int(match[2])
+    if share is None or not 0 < share < 1:
+        raise refuse(f"must be a share of the lifetime such as 2/3 or 0.66, got {shown(value)}")
+    return share
+
+
+Keep = Annotated[int, Field(ge=1, le=1000)]
+_OCTAL_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
+KeyMode = Annotated[Mode, PlainValidator(_key_mode), _OCTAL_SCHEMA]
+CertificateMode = Annotated[Mode, PlainValidator(_certificate_mode), _OCTAL_SCHEMA]
+Account = Annotated[str | int, PlainValidator(_account, json_schema_input_type=str | int)]
+Share = Annotated[float, PlainValidator(_share, json_schema_input_type=str | float)]
+
+
+def _or_text(schema: dict[str, Any]) -> None:
+    """Make the JSON Schema of a mapping also allow the text that may stand for it."""
+    mapping = dict(schema)
+    first = next(iter(schema["properties"].values()))
+    short = {key: first[key] for key in ("type", "enum", "pattern", "maxLength") if key in first}
+    schema.clear()
+    schema |= {"description": mapping.pop("description"), "anyOf": [short, mapping]}
+
+
+class KeyEntry(Entry):
+    """The private key of a certificate; the type alone may stand for the whole."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text)
+
+    type: KeyType = Field(default="ecdsa-p256", description="Type and size of the key.")
+    reuse: bool = Field(
+        default=False, description="Keep the key at renewals, for clients that pin it."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"type": value} if isinstance(value, str) else value
+
+
+class RenewEntry(Entry):
+    """When a certificate is renewed, where its authority does not say.
+
+    Neither ``at`` nor ``before``: at 2/3 of the lifetime, at 1/2 of one below ten days.
+    """
+
+    at: Share | None = Field(
+        default=None,
+        description="Share of the lifetime after which it is renewed, as 2/3 or 0.66 (null: 2/3, "
+        "and 1/2 where the lifetime is below ten days).",
+    )
+    before: Duration | None = Field(
+        default=None, description="How long before its end it is renewed, instead of at."
+    )
+    jitter: float = Field(
+        default=0.05,
+        ge=0,
+        le=0.5,
+        allow_inf_nan=False,
+        description="Share of the lifetime by which renewal may come earlier, by chance, so that "
+        "many certificates do not fall due at once.",
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if self.at is not None and self.before is not None:
+            raise refuse("has both at and before: keep one of them")
+        if self.at is not None and self.jitter >= self.at:
+            raise refuse(f"jitter ({self.jitter:g}) must be smaller than at ({self.at:g})")
+        return self
+
+
+class InstallEntry(Entry):
+    """Copies of the current files at paths of your own."""
+
+    privkey: AbsolutePath | None = Field(default=None, description="The private key, PEM.")
+    cert: AbsolutePath | None = Field(default=None, description="The leaf alone, PEM.")
+    chain: AbsolutePath | None = Field(
+        default=None, description="The certificates above the leaf, PEM."
+    )
+    fullchain: AbsolutePath | None = Field(
+        default=None, description="The leaf and those above it, PEM."
+    )
+    combined: AbsolutePath | None = Field(
+        default=None, description="The private key, the leaf and those above it, PEM."
+    )
+    pkcs12: AbsolutePath | None = Field(
+        default=None, description="All of it as PKCS#12, for Java and Windows."
+    )
+    pkcs12_password: SecretRef | None = Field(
+        default=None, description="What the PKCS#12 file is encrypted with (null: nothing)."
+    )
+    owner: Account | None = Field(
+        default=None, description="Owner of the files: name or number (null: certrotd's own)."
+    )
+    group: Account | None = Field(
+        default=None, description="Group of the files: name or number (null: certrotd's own)."
+    )
+    mode: KeyMode = Field(
+        default=Mode(0o640), description="Mode of the files that hold the key; never for everybody."
+    )
+    cert_mode: CertificateMode = Field(
+        default=Mode(0o644), description="Mode of the files that do not hold the key."
+    )
+    in_place: bool = Field(
+        default=False,
+        description="Write into the existing files instead of replacing them: for files that are "
+        "bind-mounted one by one, where a reader may see half a file.",
+    )
+
+    @property
+    def paths(self) -> dict[str, Path]:
+        """Which file goes where: the names of a generation's files, and the paths asked for."""
+        every = {kind: getattr(self, kind) for kind in INSTALLED}
+        return {kind: path for kind, path in every.items() if path is not None}
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        paths = list(self.paths.values())
+        if not paths:
+            raise refuse(f"needs at least one path: {', '.join(INSTALLED)}")
+        if len(set(paths)) < len(paths):
+            raise refuse("two of its files have the same path: each needs its own")
+        if self.pkcs12_password is not None and self.pkcs12 is None:
+            raise refuse("pkcs12_password is given, but pkcs12 (the path) is not")
+        return self
+
+
+class AdoptEntry(Entry):
+    """An existing key and certificate to begin with, instead of an order."""
+
+    privkey: AbsolutePath = Field(description="The private key, PEM.")
+    fullchain: AbsolutePath | None = Field(
+        default=None, description="The leaf and those above it, PEM."
+    )
+    cert: AbsolutePath | None = Field(
+        default=None, description="The leaf alone, PEM, instead of fullchain."
+    )
+    chain: AbsolutePath | None = Field(
+        default=None, description="The certificates above the leaf, PEM, beside cert."
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Self:
+        if (self.fullchain is None) == (self.cert is None):
+            raise refuse("needs either fullchain, or cert and chain")
+        if self.chain is not None and self.cert is None:
+            raise refuse("chain belongs to cert, not to fullchain")
+        return self
+
+
+class UseEntry(Entry):
+    """A target of a certificate; the target's name alone may stand for the whole."""
+
+    model_config = ConfigDict(json_schema_extra=_or_text)
+
+    target: SafeName = Field(description="Name of the target.")
+    probe: Items[ProbeEntry] | None = Field(
+        default=None, description="Endpoints to prove instead of the target's own (null: those)."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        return {"target": value} if isinstance(value, str) else value
+
+
+class DefaultsEntry(Entry):
+    """What certificates that are silent about it use."""
+
+    issuer: SafeName | None = Field(
+        default=None, description="The issuer (null: the only one there is)."
+    )
+    solver: SafeName | None = Field(
+        default=None, description="The solver (null: chosen by the solvers' zones)."
+    )
+    key: KeyEntry = Field(default_factory=KeyEntry, description="The private key.")
+    renew: RenewEntry = Field(default_factory=RenewEntry, description="When to renew.")
+    keep: Keep = Field(default=3, description="How many earlier generations are kept.")
+    targets: Items[UseEntry] = Field(default=(), description="What serves the certificates.")
+
+
+class CertificateEntry(Entry):
+    """A certificate to keep fresh."""
+
+    name: SafeName = Field(description="Its name in commands, metrics and folders; unique.")
+    names: Annotated[Items[AnyName], Field(min_length=1, max_length=MAX_NAMES)] = Field(
+        description="What it is for: DNS names, wildcards and IP addresses; the first one leads."
+    )
+    issuer: SafeName | None = Field(
+        default=None, description="Who issues it (null: as in defaults)."
+    )
+    solver: SafeName | None = Field(
+        default=None, description="Who proves its names (null: as in defaults)."
+    )
+    key: KeyEntry | None = Field(
+        default=None, description="Its private key (null: as in defaults)."
+    )
+    renew: RenewEntry | None = Field(
+        default=None, description="When it is renewed (null: as in defaults)."
+    )
+    keep: Keep | None = Field(
+        default=None, description="How many earlier generations are kept (null: as in defaults)."
+    )
+    enabled: bool = Field(default=True, description="Whether it is kept fresh at all.")
+    install: Items[InstallEntry] = Field(
+        default=(), description="Copies of the files at paths of your own."
+    )
+    adopt: AdoptEntry | None = Field(
+        default=None, description="An existing pair to begin with (null: order one)."
+    )
+    targets: Items[UseEntry] | None = Field(
+        default=None, description="What serves it (null: as in defaults)."
+    )

@@ -1,0 +1,187 @@
+"""What no single entry can tell: references that lead nowhere, and entries that collide."""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
+from pathlib import Path
+
+from certrotd.config.addresses import Address
+from certrotd.config.base import Loc, shown
+from certrotd.config.certificates import CertificateEntry, UseEntry
+from certrotd.config.file import ConfigFile
+from certrotd.config.issuers import AcmeEntry, InternalEntry
+from certrotd.config.model import issuer_of, store_dir
+from certrotd.config.nearest import suggestion
+from certrotd.config.solvers import ResponderEntry
+from certrotd.pki.names import base, is_ip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at ``loc``; ``message`` may say ``{there}`` for the place ``other``."""
+
+    loc: Loc
+    message: str
+    other: Loc | None = None
+    warning: bool = False
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What is checked: ``entries`` with their positions in the file.
+
+    ``broken`` are places whose content did not pass the schema: not there, but not missing.
+    """
+
+    file: ConfigFile
+    entries: Sequence[tuple[int, CertificateEntry]]
+    broken: Collection[Loc] = ()
+
+    def known(self, section: str) -> set[str]:
+        """The names of a section's entries, of broken ones too."""
+        names = set(getattr(self.file, section))
+        return names | {str(loc[1]) for loc in self.broken if loc[0] == section and len(loc) > 1}
+
+    def sure(self, section: str) -> bool:
+        """Whether all of a section is known."""
+        return (section,) not in self.broken
+
+
+def crosscheck(checked: Checked) -> Iterator[Finding]:
+    """Everything wrong between the entries of a configuration."""
+    yield from _defaults(checked)
+    yield from _issuers(checked)
+    yield from _references(checked)
+    yield from _names(checked)
+    yield from _paths(checked)
+    yield from _listeners(checked)
+
+
+def _defaults(checked: Checked) -> Iterator[Finding]:
+    defaults = checked.file.defaults
+    loc: Loc = ("defaults",)
+    for section, name in (("issuers", defaults.issuer), ("solvers", defaults.solver)):
+        if name is not None:
+            yield from _refers(checked, section, name, (*loc, section[:-1]))
+    yield from _uses(checked, defaults.targets, (*loc, "targets"))
+
+
+def _issuers(checked: Checked) -> Iterator[Finding]:
+    """Certificates without an issuer, and issuers without what they need."""
+    issuers = checked.known("issuers")
+    if not checked.entries or not checked.sure("issuers"):
+        return
+    if not issuers:
+        yield Finding(("issuers",), "is required: certificates need at least one issuer")
+    elif len(issuers) > 1 and not checked.file.defaults.issuer and checked.sure("defaults"):
+        which = f"here or in defaults, because there are several: {', '.join(sorted(issuers))}"
+        for index, entry in checked.entries:
+            if entry.issuer is None:
+                yield Finding(("certificates", index, "issuer"), f"is required {which}")
+    if not checked.known("solvers") and checked.sure("solvers"):
+        acme = next((entry for _, entry in checked.entries if _is_acme(checked, entry)), None)
+        if acme is not None:
+            why = f"the certificate {acme.name} comes from an ACME issuer"
+            yield Finding(("solvers",), f"is required, at least one solver: {why}")
+
+
+def _references(checked: Checked) -> Iterator[Finding]:
+    issuers, solvers = checked.known("issuers"), checked.known("solvers")
+    for index, entry in checked.entries:
+        if entry.issuer is not None and entry.issuer not in issuers:
+            yield from _refers(checked, "issuers", entry.issuer, ("certificates", index, "issuer"))
+        if entry.solver is not None and entry.solver not in solvers:
+            yield from _refers(checked, "solvers", entry.solver, ("certificates", index, "solver"))
+        if entry.targets:
+            yield from _uses(checked, entry.targets, ("certificates", index, "targets"))
+
+
+def _refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[Finding]:
+    known = checked.known(section)
+    if name not in known and checked.sure(section):
+        there = suggestion(name, sorted(known))
+        yield Finding(loc, f"there is no {section[:-1]} {shown(name)}, {there}")
+
+
+def _uses(checked: Checked, uses: Sequence[UseEntry], loc: Loc) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for position, use in enumerate(uses):
+        yield from _refers(checked, "targets", use.target, (*loc, position))
+        if use.target in seen:
+            yield Finding((*loc, position), f"{shown(use.target)} is in this list already")
+        seen.add(use.target)
+
+
+def _names(checked: Checked) -> Iterator[Finding]:
+    """What certificates are called, and what they are for."""
+    first: dict[str, int] = {}
+    for index, entry in checked.entries:
+        other = first.setdefault(entry.name, index)
+        if other != index:
+            message = f"{shown(entry.name)} is also the name in {{there}}: give each its own"
+            loc: Loc = ("certificates", index, "name")
+            yield Finding(loc, message, other=("certificates", other, "name"))
+        if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
+            yield from _repeated(index, entry.names)
+        issuer = checked.file.issuers.get(issuer_of(checked.file, entry) or "")
+        for position, name in enumerate(entry.names):
+            loc = ("certificates", index, "names", position)
+            if isinstance(issuer, AcmeEntry) and is_ip(name):
+                message = "no DNS record proves an IP address (RFC 8738 §7): the order may fail"
+                yield Finding(loc, message, warning=True)
+            elif isinstance(issuer, InternalEntry) and not _permitted(name, issuer):
+                allowed = ", ".join(issuer.permitted_names)
+                message = f"{name} is not within the issuer's permitted_names: {allowed}"
+                yield Finding(loc, message)
+
+
+def _repeated(index: int, names: Sequence[str]) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for position, name in enumerate(names):
+        if name in seen:
+            loc = ("certificates", index, "names", position)
+            yield Finding(loc, f"{name} is in this list already: it counts once", warning=True)
+        seen.add(name)
+
+
+def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
+    return isinstance(checked.file.issuers.get(issuer_of(checked.file, entry) or ""), AcmeEntry)
+
+
+def _permitted(name: str, issuer: InternalEntry) -> bool:
+    """Whether name constraints allow ``name``: each kind of name is bound only by its own kind."""
+    networks = [permitted for permitted in issuer.permitted_names if "/" in permitted]
+    domains = [permitted for permitted in issuer.permitted_names if "/" not in permitted]
+    if is_ip(name):
+        address = ip_address(name)
+        return not networks or any(address in ip_network(network) for network in networks)
+    return not domains or any(f".{base(name)}".endswith(f".{domain}") for domain in domains)
+
+
+def _paths(checked: Checked) -> Iterator[Finding]:
+    """Two files installed at one path, and files installed into certrotd's own folders."""
+    own = [f"{folder}/" for folder in (checked.file.state_dir, store_dir(checked.file))]
+    first: dict[Path, Loc] = {}
+    for index, entry in checked.entries:
+        for position, install in enumerate(entry.install):
+            for kind, path in install.paths.items():
+                loc = ("certificates", index, "install", position, kind)
+                other = first.setdefault(path, loc)
+                if other != loc:
+                    message = f"{path} is also installed by {{there}}: give each its own path"
+                    yield Finding(loc, message, other=other)
+                if any(str(path).startswith(folder) for folder in own):
+                    yield Finding(loc, f"{path} is inside certrotd's own folder: choose another")
+
+
+def _listeners(checked: Checked) -> Iterator[Finding]:
+    first: dict[Address, Loc] = {}
+    for name, solver in checked.file.solvers.items():
+        if not isinstance(solver, ResponderEntry):
+            continue
+        for position, address in enumerate(solver.listen):
+            loc: Loc = ("solvers", name, "listen", position)
+            # With port 0 the system chooses a free one for each.
+            if address.port and (other := first.setdefault(address, loc)) != loc:
+                message = f"{address} is also listened at by {{there}}: give each its own"
+                yield Finding(loc, message, other=other)

@@ -1,0 +1,121 @@
+"""What pydantic found wrong, in the project's words: what it is, and what would be right."""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from certrotd.config.base import PATTERNS, REFUSED, TAG, TEXT, Loc, kind, shown
+from certrotd.config.nearest import nearest, suggestion
+from certrotd.config.schema import Places
+
+_TYPED = ("issuers", "solvers", "targets")
+"""Sections whose entries are of one of several types: pydantic puts the type into the place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something wrong at ``loc`` of the merged configuration."""
+
+    loc: Loc
+    message: str
+
+
+def explain(error: ValidationError) -> Iterator[Fault]:
+    """Every error as a place in the file and a message that never shows a secret."""
+    places = Places()
+    for detail in error.errors(include_url=False):
+        loc = _marked(detail["loc"])
+        if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
+            yield Fault((*_plain(loc), "type"), _which_type(detail, places.types(loc)))
+        elif not _is_echo(detail):
+            yield Fault(_plain(loc), _message(detail, loc, places))
+
+
+def _is_echo(detail: ErrorDetails) -> bool:
+    """Whether a list is called too short only because of wrong items, which are errors too."""
+    context = detail.get("ctx", {})
+    return detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]
+
+
+def _marked(loc: Loc) -> Loc:
+    """``loc`` with the types in it marked as such."""
+    loc = tuple(step for step in loc if step != "[key]")
+    if len(loc) > 2 and loc[0] in _TYPED:
+        return (*loc[:2], f"{TAG}{loc[2]}", *loc[3:])
+    return loc
+
+
+def _plain(loc: Loc) -> Loc:
+    """``loc`` as the file has it."""
+    return tuple(step for step in loc if not _is_tag(step))
+
+
+def _is_tag(step: int | str) -> bool:
+    return isinstance(step, str) and step.startswith(TAG)
+
+
+def _which_type(detail: ErrorDetails, types: list[str]) -> str:
+    if detail["type"] == "union_tag_not_found":
+        return f"is required: {', '.join(types)}"
+    return f"unknown type {shown(detail['ctx']['tag'])}, {suggestion(detail['ctx']['tag'], types)}"
+
+
+def _message(detail: ErrorDetails, loc: Loc, places: Places) -> str:
+    context = detail.get("ctx", {})
+    match detail["type"]:
+        case kind if kind == REFUSED:
+            return detail["msg"]
+        case "missing":
+            what = next(node["description"] for node in places.at(loc) if "description" in node)
+            return f"is required: {what.rstrip('.')}"
+        case "extra_forbidden":
+            return f"unknown key, {suggestion(str(loc[-1]), places.known_keys(loc[:-1]))}"
+        case "too_short":
+            return "must not be empty"
+        case "too_long":
+            return f"must have at most {context['max_length']:,} entries"
+        case "string_too_long":
+            return f"must be at most {context['max_length']:,} characters long"
+        case "string_pattern_mismatch" if context["pattern"] == TEXT:
+            return PATTERNS[TEXT]
+        case _:
+            return _mismatch(detail, loc, places)
+
+
+def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
+    """What would be right, and what is there instead."""
+    value = detail["input"]
+    inside_secret = sum(map(_is_tag, loc)) > (loc[0] in _TYPED)
+    got = kind(value) if inside_secret else shown(value)
+    match detail["type"]:
+        case "string_type":
+            quotes = "" if isinstance(value, list | dict) else ": put it in quotes"
+            return f"must be text, got {got}{quotes}"
+        case "bool_type":
+            return f"must be true or false, got {got}"
+        case "list_type" | "tuple_type":
+            return f"must be a list such as [a, b], got {kind(value)}"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"must be a mapping such as {{key: value}}, got {kind(value)}"
+        case "string_pattern_mismatch":
+            return f"{PATTERNS[detail['ctx']['pattern']]}, got {got}"
+        case "literal_error":
+            choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
+            near = nearest(value, choices) if isinstance(value, str) else None
+            meant = f': did you mean "{near}"?' if near else ""
+            return f"must be one of {', '.join(choices)}; got {got}{meant}"
+        case _:
+            return f"{_number(places.at(loc))}, got {got}"
+
+
+def _number(nodes: Iterable[Mapping[str, Any]]) -> str:
+    """The number that would be right, as the schema bounds it."""
+    for node in nodes:
+        if node.get("type") in ("integer", "number"):
+            whole = "whole " if node["type"] == "integer" else ""
+            return f"must be a {whole}number from {node['minimum']:g} to {node['maximum']:g}"
+    return "is not valid"

@@ -1,0 +1,87 @@
+"""The whole configuration file as it is written: the schema everything else of it hangs from."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from certrotd.config.addresses import DNS_PORT, ServerAddress
+from certrotd.config.base import AbsolutePath, Entry, Items, SafeName, Text
+from certrotd.config.certificates import CertificateEntry, DefaultsEntry
+from certrotd.config.durations import Duration
+from certrotd.config.issuers import Issuer
+from certrotd.config.solvers import Solver
+from certrotd.config.targets import Target
+
+MAX_CERTIFICATES = 1_000_000
+
+
+class PropagationEntry(Entry):
+    """How a published record is waited for before the authority is told to look."""
+
+    timeout: Duration = Field(
+        default=timedelta(minutes=2), description="How long to wait for all of the servers."
+    )
+    interval: Duration = Field(
+        default=timedelta(seconds=2), description="How long between two looks."
+    )
+    servers: Items[ServerAddress] = Field(
+        default=(),
+        description="Servers to look at instead of the zone's own nameservers (hidden primaries, "
+        "split horizons).",
+    )
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(
+        default=DNS_PORT, description="Port of the zone's own nameservers."
+    )
+    skip: bool = Field(default=False, description="Do not wait at all.")
+
+
+class DnsEntry(Entry):
+    """How certrotd itself asks the DNS."""
+
+    resolvers: Items[ServerAddress] = Field(
+        default=(), description="Resolvers to ask (empty: those of /etc/resolv.conf)."
+    )
+    propagation: PropagationEntry = Field(
+        default_factory=PropagationEntry, description="Waiting for published records."
+    )
+
+
+class ConfigFile(Entry):
+    """Configuration of certrotd."""
+
+    state_dir: AbsolutePath = Field(
+        default=Path("/var/lib/certrotd"),
+        description="Folder of journals, history, locks, accounts and the internal authority, "
+        "for certrotd alone.",
+    )
+    store_dir: AbsolutePath | None = Field(
+        default=None,
+        description="Folder of the certificates, each in a folder of its name (null: certificates "
+        "in state_dir).",
+    )
+    concurrency: int = Field(
+        default=8, ge=1, le=64, description="How many rotations may be under way at once."
+    )
+    include: Text | None = Field(
+        default="conf.d/*.yaml",
+        description="Further files, read in the order of their names: a pattern relative to this "
+        "file's folder (null: none). Only in the main file.",
+    )
+    issuers: dict[SafeName, Issuer] = Field(
+        default={}, description="Who issues certificates, by a name of your choice."
+    )
+    solvers: dict[SafeName, Solver] = Field(
+        default={}, description="Who proves control of names by DNS, by a name of your choice."
+    )
+    dns: DnsEntry = Field(default_factory=DnsEntry, description="How certrotd asks the DNS.")
+    targets: dict[SafeName, Target] = Field(
+        default={}, description="What serves the certificates, by a name of your choice."
+    )
+    defaults: DefaultsEntry = Field(
+        default_factory=DefaultsEntry, description="What silent certificates use."
+    )
+    certificates: Items[CertificateEntry] = Field(
+        default=(), description="The certificates to keep fresh."
+    )

@@ -1,0 +1,136 @@
+"""Who issues certificates: one class per type of issuer, and the line that lists them."""
+
+import re
+from datetime import timedelta
+from ipaddress import ip_network
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from certrotd.config.base import AbsolutePath, Entry, Items, Text, canonical, refuse, shown
+from certrotd.config.durations import Duration, DurationOrZero, render
+from certrotd.pki.names import is_ip, is_wildcard
+
+KeyType = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
+
+_MAIL = re.compile(r"[^\s@<>,?&%]+@[^\s@<>,?&%]+", re.ASCII)
+
+
+def _https(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise refuse(f"is not a URL: {shown(url)}") from None
+    if parts.scheme != "https":
+        raise refuse(f"must begin with https://, which RFC 8555 §6.1 demands, got {shown(url)}")
+    if not parts.hostname or port == 0 or re.search(r"[\s\\\x00-\x20\x7f]", url):
+        raise refuse(f"must be a URL such as https://ca.example.com/directory, got {shown(url)}")
+    if "@" in parts.netloc or parts.fragment:
+        raise refuse("must be a URL without a user name, a password or a fragment")
+    return url
+
+
+def _contact(value: str) -> str:
+    address = value.removeprefix("mailto:")
+    if not _MAIL.fullmatch(address):
+        raise refuse(f"must be one e-mail address such as ops@example.com, got {shown(value)}")
+    return f"mailto:{address}"
+
+
+def _permitted(value: str) -> str:
+    name = value if "/" in value else canonical(value)
+    if is_wildcard(name):
+        raise refuse(f"must be a domain, which covers all below it, got {shown(value)}")
+    if "/" not in name and not is_ip(name):
+        return name
+    try:
+        return str(ip_network(name))
+    except ValueError:
+        raise refuse(
+            f"must be a domain or a network such as 10.0.0.0/8, got {shown(value)}"
+        ) from None
+
+
+class AcmeEntry(Entry):
+    """A certificate authority that speaks ACME (RFC 8555)."""
+
+    type: Literal["acme"] = Field(description="A certificate authority that speaks ACME.")
+    directory: Annotated[Text, AfterValidator(_https)] = Field(
+        description="The URL of the authority's ACME directory."
+    )
+    contact: Items[Annotated[Text, AfterValidator(_contact)]] = Field(
+        default=(), description="E-mail addresses the authority may write to."
+    )
+    agree_to_terms: bool = Field(
+        default=False,
+        description="Whether you agree to the authority's terms of service; orders fail without, "
+        "unless the authority has none.",
+    )
+    ca_bundle: AbsolutePath | None = Field(
+        default=None,
+        description="PEM file of the roots the directory's own TLS certificate is checked against "
+        "(null: the system's).",
+    )
+    preferred_chain: Text | None = Field(
+        default=None,
+        description="Common name of the issuer at the top of the chain to choose where the "
+        "authority offers several (null: its default).",
+    )
+    account_key: KeyType = Field(
+        default="ecdsa-p256", description="Type of the account key that is made on first use."
+    )
+    timeout: Duration = Field(
+        default=timedelta(minutes=5), description="How long one order may take altogether."
+    )
+    request_timeout: Duration = Field(
+        default=timedelta(seconds=30), description="How long one request may take."
+    )
+
+    @model_validator(mode="after")
+    def _timeouts_fit(self) -> Self:
+        if self.request_timeout > self.timeout:
+            raise refuse(
+                f"request_timeout ({render(self.request_timeout)}) must not be longer than "
+                f"timeout ({render(self.timeout)})"
+            )
+        return self
+
+
+class InternalEntry(Entry):
+    """A small private certificate authority inside certrotd."""
+
+    type: Literal["internal"] = Field(description="A private authority inside certrotd.")
+    common_name: Annotated[Text, Field(max_length=64)] = Field(
+        default="certrotd internal CA", description="Common name of the root certificate."
+    )
+    lifetime: Duration = Field(
+        default=timedelta(days=90), description="How long a certificate is valid."
+    )
+    root_lifetime: Duration = Field(
+        default=timedelta(days=3650), description="How long the root certificate is valid."
+    )
+    key: KeyType = Field(default="ecdsa-p256", description="Type of the root's key.")
+    permitted_names: Items[Annotated[Text, AfterValidator(_permitted)]] = Field(
+        default=(),
+        description="Domains (with all below them) and networks the root may issue for, as its "
+        "name constraints (RFC 5280 §4.2.1.10); empty: any.",
+    )
+    backdate: DurationOrZero = Field(
+        default=timedelta(minutes=1),
+        description="How far before now a certificate's validity begins, for clocks that lag.",
+    )
+
+    @model_validator(mode="after")
+    def _root_outlives(self) -> Self:
+        if self.lifetime >= self.root_lifetime:
+            raise refuse(
+                f"lifetime ({render(self.lifetime)}) must be shorter than root_lifetime "
+                f"({render(self.root_lifetime)})"
+            )
+        return self
+
+
+Issuer = Annotated[AcmeEntry | InternalEntry, Field(discriminator="type")]
+"""Every type of issuer; a new one is added here."""

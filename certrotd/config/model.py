@@ -1,0 +1,114 @@
+"""The configuration as the rest of certrotd uses it: checked, and with every default filled in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from certrotd.config.certificates import (
+    AdoptEntry,
+    CertificateEntry,
+    InstallEntry,
+    KeyEntry,
+    RenewEntry,
+    UseEntry,
+)
+from certrotd.config.file import ConfigFile, DnsEntry
+from certrotd.config.issuers import Issuer
+from certrotd.config.nearest import suggestion
+from certrotd.config.solvers import Solver
+from certrotd.config.targets import ProbeEntry, Target
+from certrotd.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """One certificate to keep fresh, independent of the file's defaults.
+
+    ``names`` are canonical and without repetition. ``solver`` None: the solvers' zones decide.
+    """
+
+    name: str
+    names: tuple[str, ...]
+    issuer: str
+    solver: str | None
+    key: KeyEntry
+    renew: RenewEntry
+    keep: int
+    enabled: bool
+    install: tuple[InstallEntry, ...]
+    adopt: AdoptEntry | None
+    targets: tuple[UseEntry, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Everything an operator has decided; every name it refers to exists."""
+
+    state_dir: Path
+    store_dir: Path
+    concurrency: int
+    issuers: Mapping[str, Issuer]
+    solvers: Mapping[str, Solver]
+    targets: Mapping[str, Target]
+    dns: DnsEntry
+    certificates: tuple[Certificate, ...]
+
+    def certificate(self, name: str) -> Certificate:
+        """The certificate called ``name``; raises InvalidInput suggesting the nearest."""
+        for certificate in self.certificates:
+            if certificate.name == name:
+                return certificate
+        names = [certificate.name for certificate in self.certificates]
+        raise InvalidInput(f"there is no certificate {name!r}", hint=suggestion(name, names))
+
+    def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
+        """What proves a certificate at a target: its own endpoints, else the target's."""
+        return self.targets[use.target].probe if use.probe is None else use.probe
+
+
+def store_dir(file: ConfigFile) -> Path:
+    """Where the certificates are kept."""
+    return file.store_dir or file.state_dir / "certificates"
+
+
+def issuer_of(file: ConfigFile, entry: CertificateEntry) -> str | None:
+    """Which issuer ``entry`` has: its own, else the default one, else the only one."""
+    return (
+        entry.issuer
+        or file.defaults.issuer
+        or (next(iter(file.issuers)) if len(file.issuers) == 1 else None)
+    )
+
+
+def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
+    """``file`` with ``entries`` as its certificates, which must have been cross-checked."""
+    return Config(
+        state_dir=file.state_dir,
+        store_dir=store_dir(file),
+        concurrency=file.concurrency,
+        issuers=file.issuers,
+        solvers=file.solvers,
+        targets=file.targets,
+        dns=file.dns,
+        certificates=tuple(_certificate(file, entry) for entry in entries),
+    )
+
+
+def _certificate(file: ConfigFile, entry: CertificateEntry) -> Certificate:
+    defaults = file.defaults
+    names = entry.names
+    issuer = issuer_of(file, entry)
+    assert issuer is not None
+    return Certificate(
+        name=entry.name,
+        names=names if len(names) == 1 else tuple(dict.fromkeys(names)),
+        issuer=issuer,
+        solver=entry.solver or defaults.solver,
+        key=entry.key or defaults.key,
+        renew=entry.renew or defaults.renew,
+        keep=entry.keep or defaults.keep,
+        enabled=entry.enabled,
+        install=entry.install,
+        adopt=entry.adopt,
+        targets=defaults.targets if entry.targets is None else entry.targets,
+    )

@@ -1,0 +1,250 @@
+"""Secrets as references: where one is kept, read only when it is used, and never shown."""
+
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, NoReturn, SupportsIndex
+
+from pydantic import Discriminator, Field, Tag
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.config.base import REFUSED, AbsolutePath, Argv, CredentialName, Entry, Loc, Variable
+from certrotd.config.durations import Duration
+from certrotd.errors import NeedsOperator
+
+MAX_SECRET = 64 * 1024
+EXPOSED = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
+"""Mode bits the file of a secret should not have; its group may read it, as services need."""
+
+
+class Secret:
+    """Bytes that stay out of reprs, logs, pickles and JSON."""
+
+    __slots__ = ("_value",)
+
+    def __init__(self, value: bytes) -> None:
+        self._value = value
+
+    def reveal(self) -> bytes:
+        """The secret itself: for the call that needs it, not for a variable that lives on."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __reduce_ex__(self, protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a secret is neither pickled nor copied")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at a secret's place found; ``fatal`` if the secret cannot be used so."""
+
+    message: str
+    fatal: bool = True
+
+
+class FileSecret(Entry):
+    """A file that holds nothing but the secret; one newline at its end does not count."""
+
+    file: AbsolutePath = Field(description="The file, by its absolute path, of at most 64 KiB.")
+
+    def resolve(self) -> Secret:
+        """Read the secret; raises NeedsOperator, never showing content."""
+        return _from_file(self.file)[0]
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Whether the secret can be read, and is out of others' reach."""
+        try:
+            exposed = _from_file(self.file)[1] & EXPOSED
+        except NeedsOperator as error:
+            return (Finding(str(error)),)
+        if not exposed:
+            return ()
+        how = "readable by everybody" if exposed & stat.S_IROTH else "writable by others"
+        return (Finding(f"{self.file} is {how}: chmod it to 0600 or 0640", fatal=False),)
+
+
+class EnvironmentSecret(Entry):
+    """A variable of the daemon's environment."""
+
+    env: Variable = Field(description="The variable's name.")
+
+    def resolve(self) -> Secret:
+        """Read the secret; raises NeedsOperator if the variable is unset or empty."""
+        value = os.environ.get(self.env, "")
+        if not value:
+            raise NeedsOperator(
+                f"the environment variable {self.env} is not set",
+                hint="set it where certrotd is started",
+            )
+        return _bounded(os.fsencode(value), f"the environment variable {self.env}")
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Whether the variable is set."""
+        try:
+            self.resolve()
+        except NeedsOperator as error:
+            return (Finding(str(error)),)
+        return ()
+
+
+class CredentialSecret(Entry):
+    """A credential systemd passes to the service (LoadCredential=, SetCredential=)."""
+
+    credential: CredentialName = Field(description="Its name below $CREDENTIALS_DIRECTORY.")
+
+    def resolve(self) -> Secret:
+        """Read the secret; raises NeedsOperator, never showing content."""
+        return _from_file(self._path())[0]
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Whether systemd has passed the credential."""
+        try:
+            self.resolve()
+        except NeedsOperator as error:
+            return (Finding(str(error)),)
+        return ()
+
+    def _path(self) -> Path:
+        directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
+        if not directory:
+            raise NeedsOperator(
+                f"there is no credential {self.credential}: CREDENTIALS_DIRECTORY is not set",
+                hint=f"add LoadCredential={self.credential}:PATH to the systemd unit",
+            )
+        return Path(directory) / self.credential
+
+
+class CommandSecret(Entry):
+    """A program that prints the secret to its standard output."""
+
+    command: Argv = Field(description="The program and its arguments; no shell is between.")
+    timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long the program may take."
+    )
+
+    def resolve(self) -> Secret:
+        """Run the program and read what it prints, never showing it.
+
+        Raises NeedsOperator if there is no such program or it prints no secret, Transient if it
+        fails or takes too long.
+        """
+        from certrotd.config.secretcommand import output
+
+        deadline = Deadline(SystemClock(), self.timeout.total_seconds())
+        printed = output(self.command, deadline, MAX_SECRET + 3)
+        return _bounded(_without_newline(printed), f"what {self.command[0]} printed")
+
+    def examine(self) -> tuple[Finding, ...]:
+        """Whether the program exists; it is not run."""
+        from shutil import which
+
+        if which(self.command[0]) is None:
+            return (Finding(f"there is no program {self.command[0]}: give its absolute path"),)
+        return ()
+
+
+Reference = FileSecret | EnvironmentSecret | CredentialSecret | CommandSecret
+
+_KINDS: dict[str, type[Entry]] = {
+    "file": FileSecret,
+    "env": EnvironmentSecret,
+    "credential": CredentialSecret,
+    "command": CommandSecret,
+}
+
+
+def _tag(value: object) -> str | None:
+    """Which reference ``value`` is, by its only telling key; "~" keeps it apart from real keys."""
+    if isinstance(value, dict):
+        kinds = [name for name in _KINDS if name in value]
+    else:
+        kinds = [name for name, kind in _KINDS.items() if isinstance(value, kind)]
+    return f"~{kinds[0]}" if len(kinds) == 1 else None
+
+
+def _tag_or_text(value: object) -> str | None:
+    return "~text" if isinstance(value, str) else _tag(value)
+
+
+_FORMS = "{file: PATH}, {env: NAME}, {credential: NAME} or {command: [PROGRAM, …]}"
+
+SecretRef = Annotated[
+    Annotated[FileSecret, Tag("~file")]
+    | Annotated[EnvironmentSecret, Tag("~env")]
+    | Annotated[CredentialSecret, Tag("~credential")]
+    | Annotated[CommandSecret, Tag("~command")],
+    Discriminator(
+        _tag,
+        custom_error_type=REFUSED,
+        custom_error_message=f"must be a reference to the secret, not the secret itself: {_FORMS}",
+    ),
+]
+
+TextOrSecret = Annotated[
+    Annotated[str, Tag("~text")]
+    | Annotated[FileSecret, Tag("~file")]
+    | Annotated[EnvironmentSecret, Tag("~env")]
+    | Annotated[CredentialSecret, Tag("~credential")]
+    | Annotated[CommandSecret, Tag("~command")],
+    Discriminator(
+        _tag_or_text,
+        custom_error_type=REFUSED,
+        custom_error_message=f"must be text (quote numbers) or a reference to a secret: {_FORMS}",
+    ),
+]
+
+Environment = Annotated[dict[Variable, TextOrSecret], Field(max_length=1000)]
+"""Variables for a program, some of which may be secrets."""
+
+
+def _from_file(path: Path) -> tuple[Secret, int]:
+    """The secret a regular file holds, and the file's mode."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO nobody writes to would wait for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise NeedsOperator(
+            f"the secret in {path} cannot be read: {error.strerror}",
+            hint="create the file, or let certrotd's user read it",
+        ) from None
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if not stat.S_ISREG(mode):
+            raise NeedsOperator(f"{path} is not a regular file", hint="keep the secret in one")
+        with open(descriptor, "rb", closefd=False) as file:
+            content = _without_newline(file.read(MAX_SECRET + 3))
+    finally:
+        os.close(descriptor)
+    return _bounded(content, f"the secret in {path}"), mode
+
+
+def _without_newline(value: bytes) -> bytes:
+    return value.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _bounded(value: bytes, what: str) -> Secret:
+    if not value:
+        raise NeedsOperator(f"{what} is empty")
+    if len(value) > MAX_SECRET:
+        raise NeedsOperator(f"{what} is longer than 64 KiB", hint="is it the right one?")
+    return Secret(value)
+
+
+def references(part: object, loc: Loc = ()) -> Iterator[tuple[Loc, Reference]]:
+    """Every reference to a secret inside ``part`` of a configuration, with its place."""
+    if isinstance(part, Reference):
+        yield loc, part
+    elif isinstance(part, Entry):
+        for name in type(part).model_fields:
+            yield from references(getattr(part, name), (*loc, name))
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from references(value, (*loc, key))
+    elif isinstance(part, tuple):
+        for index, value in enumerate(part):
+            yield from references(value, (*loc, index))

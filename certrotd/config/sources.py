@@ -1,0 +1,101 @@
+"""The configuration's files: found and read, within bounds."""
+
+import glob
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from certrotd.config.base import shown
+from certrotd.config.yamlpos import BadYaml, Document
+from certrotd.errors import Problem
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_FILES = 10_000
+
+
+@dataclass(frozen=True)
+class Source:
+    """A file that could be read: ``data`` is its mapping, ``document`` knows the lines.
+
+    ``exposed`` if everybody may write it.
+    """
+
+    file: Path
+    document: Document
+    data: Mapping[str, object]
+    exposed: bool
+
+
+class Unreadable(Exception):
+    """A file has nothing to use; ``problem`` says why."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+
+def read(file: Path, *, main: bool = False) -> tuple[Source, list[Problem]]:
+    """The file's data and what is wrong in what can be read of it.
+
+    Raises Unreadable if that is nothing. Only the ``main`` file must not be empty.
+    """
+    try:
+        text, mode = _content(file)
+        document = Document(text)
+    except BadYaml as error:
+        raise Unreadable(Problem(file, error.line, "", str(error))) from None
+    problems = [Problem(file, line, "", message) for line, message in document.faults]
+    data = document.data
+    if data is None and not main:
+        data = {}
+    if data is None:
+        raise _unreadable(file, "is empty: at least one issuer and one certificate are needed")
+    if not isinstance(data, dict):
+        raise _unreadable(file, f"must hold settings such as certificates:, got {shown(data)}")
+    return Source(file, document, data, exposed=bool(mode & stat.S_IWOTH)), problems
+
+
+def fragments(main: Path, pattern: str) -> tuple[list[Path], list[Problem]]:
+    """The files that ``pattern`` finds from the folder of ``main``, in the order of their names."""
+    whole = os.path.join(glob.escape(str(main.parent)), pattern)
+    folder = Path(os.path.dirname(whole))
+    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
+        return [], [Problem(folder, 0, "", "cannot be searched: let certrotd's user read it")]
+    found = [Path(name) for name in glob.glob(whole)]
+    files = sorted((file for file in found if file != main), key=lambda f: (f.name, f))
+    if len(files) > MAX_FILES:
+        return [], [Problem(folder, 0, "", "holds more than 10,000 files: join some of them")]
+    return files, []
+
+
+def _content(file: Path) -> tuple[str, int]:
+    """The text of a regular file, and the file's mode."""
+    try:
+        # Without O_NONBLOCK, opening a FIFO nobody writes to would wait for ever.
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise _unreadable(file, "is not a regular file: name one that holds YAML")
+            with open(descriptor, "rb", closefd=False) as stream:
+                content = stream.read(MAX_BYTES + 1)
+        finally:
+            os.close(descriptor)
+    except (OSError, ValueError) as error:  # ValueError: a NUL in the path
+        why = error.strerror if isinstance(error, OSError) else "it is not a path"
+        raise _unreadable(file, f"cannot be read: {why}") from None
+    if len(content) > MAX_BYTES:
+        raise _unreadable(file, "is larger than 64 MiB: split it into files below conf.d")
+    try:
+        return content.decode("utf-8-sig"), mode
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise Unreadable(
+            Problem(file, line, "", f"is not UTF-8 at byte {error.start + 1}: save it as UTF-8")
+        ) from None
+
+
+def _unreadable(file: Path, message: str) -> Unreadable:
+    return Unreadable(Problem(file, 0, "", message))

@@ -1,0 +1,143 @@
+"""What serves the certificates: one class per type of target, and the line that lists them."""
+
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, PlainValidator, WithJsonSchema
+
+from certrotd.config.addresses import EndpointAddress
+from certrotd.config.base import (
+    AbsolutePath,
+    Argv,
+    DomainName,
+    Entry,
+    Items,
+    Text,
+    absolute,
+    refuse,
+    shown,
+)
+from certrotd.config.durations import Duration
+from certrotd.config.secrets import Environment
+
+
+def _roots(value: object) -> Path | str:
+    if value == "system":
+        return "system"
+    if not isinstance(value, str | Path) or not str(value).startswith("/"):
+        raise refuse(f'must be "system" or the absolute path of a PEM file, got {shown(value)}')
+    return absolute(value)
+
+
+def _reload(value: object) -> str | tuple[str, ...]:
+    if value in ("signal", "systemctl"):
+        return str(value)
+    if isinstance(value, list | tuple) and value:
+        words = tuple(word for word in value if isinstance(word, str) and "\0" not in word)
+        if len(words) == len(value):
+            return words
+    raise refuse(
+        f"must be signal, systemctl or a program with its arguments as a list, got {shown(value)}"
+    )
+
+
+Roots = Annotated[
+    Path | Literal["system"],
+    PlainValidator(_roots),
+    WithJsonSchema({"type": "string", "pattern": "^(/|system$)"}),
+]
+Reload = Annotated[
+    Literal["signal", "systemctl"] | tuple[str, ...],
+    PlainValidator(_reload, json_schema_input_type=Literal["signal", "systemctl"] | Argv),
+]
+
+
+class ProbeEntry(Entry):
+    """One endpoint that must show the new certificate after a reload."""
+
+    address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
+    sni: DomainName | None = Field(
+        default=None,
+        description="The server name to ask for (null: the certificate's first name that is not a "
+        "wildcard, else the domain of its first wildcard).",
+    )
+    starttls: Literal["smtp", "imap", "postgres"] | None = Field(
+        default=None, description="The protocol that is spoken before TLS begins (null: none)."
+    )
+    consecutive: int = Field(
+        default=3,
+        ge=1,
+        le=1000,
+        description="How many handshakes in a row must show the new certificate.",
+    )
+    deadline: Duration = Field(
+        default=timedelta(seconds=30), description="How long to try before the rotation is undone."
+    )
+    roots: Roots | None = Field(
+        default=None,
+        description='What the served chain is checked against: a PEM file, or "system" (null: '
+        "the leaf is compared, the chain is not checked).",
+    )
+
+
+class _TargetEntry(Entry):
+    """What every target has."""
+
+    wave: int = Field(
+        default=0,
+        ge=0,
+        le=1000,
+        description="Targets of a lower wave are reloaded and proven before those of a higher one.",
+    )
+    probe: Items[ProbeEntry] = Field(
+        default=(), description="Endpoints that prove what is served after the reload."
+    )
+
+
+class NginxEntry(_TargetEntry):
+    """An nginx on this host."""
+
+    type: Literal["nginx"] = Field(description="An nginx on this host.")
+    binary: Text = Field(default="nginx", description="The program, by name or absolute path.")
+    config: AbsolutePath | None = Field(
+        default=None, description="Its configuration file, as after -c (null: the built-in one)."
+    )
+    prefix: AbsolutePath | None = Field(
+        default=None, description="Its prefix, as after -p (null: the built-in one)."
+    )
+    reload: Reload = Field(
+        default="signal",
+        description="How it is told to reload: signal (HUP to the process in pid_file), systemctl "
+        "(reload of unit), or a program with its arguments.",
+    )
+    pid_file: AbsolutePath = Field(
+        default=Path("/run/nginx.pid"), description="Where its master process writes its number."
+    )
+    unit: Text = Field(default="nginx.service", description="Its systemd unit.")
+    timeout: Duration = Field(
+        default=timedelta(seconds=30), description="How long a check or a reload may take."
+    )
+
+
+class CommandEntry(_TargetEntry):
+    """Any service, through a program that makes it load the new files."""
+
+    type: Literal["command"] = Field(description="A program of your own.")
+    command: Argv = Field(
+        description="The program that makes the service load the new files; no shell is between."
+    )
+    check: Argv | None = Field(
+        default=None,
+        description="A program that must succeed before anything is changed (null: none).",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=60), description="How long each of the programs may take."
+    )
+    environment: Environment = Field(
+        default={}, description="Variables for the programs: text, or references to secrets."
+    )
+
+
+Target = Annotated[NginxEntry | CommandEntry, Field(discriminator="type")]
+"""Every type of target; a new one is added here."""

@@ -1,0 +1,256 @@
+"""YAML text to plain data, strictly and within bounds; and the line of any part of it, on demand.
+
+The data is made straight from the parser's events, which is fast and knows no positions; only
+where something is wrong are nodes composed to tell the lines. Scalars follow the core schema of
+YAML 1.2 (§10.3.2): ``no``, ``on`` and dates stay text. So does a number with leading zeros, which
+YAML 1.1 and 1.2 read differently: ``0640`` is what it looks like.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+from yaml import CSafeLoader, YAMLError
+from yaml.error import MarkedYAMLError
+from yaml.events import (
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+from yaml.nodes import MappingNode, Node, SequenceNode
+from yaml.reader import ReaderError
+
+from certrotd.config.base import Loc, shown
+from certrotd.errors import Failure
+
+MAX_DEPTH = 32
+MAX_VALUES = 2_000_000
+"""Values in one document, each counted as often as aliases repeat it."""
+
+_Event = Any
+"""An event of the C parser; telling the kinds apart by type() alone is what makes reading fast."""
+
+_STR = "tag:yaml.org,2002:str"
+_MAP = "tag:yaml.org,2002:map"
+_SEQ = "tag:yaml.org,2002:seq"
+_SCALARS = {f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "float", "null")}
+_WORDS = {
+    "": None, "~": None, "null": None, "Null": None, "NULL": None,
+    "true": True, "True": True, "TRUE": True,
+    "false": False, "False": False, "FALSE": False,
+}  # fmt: skip
+_MAYBE_OTHER = frozenset("0123456789+-.~nNtTfF")
+_INTEGER = re.compile(r"[-+]?(0|[1-9][0-9]{0,18})|0x[0-9a-fA-F]{1,16}|0o[0-7]{1,21}", re.ASCII)
+_FLOAT = re.compile(
+    r"(?=.*[.eE])[-+]?(\.[0-9]+|(0|[1-9][0-9]{0,30})(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?", re.ASCII
+)
+_INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_HINTS = (
+    ("mapping values are not allowed", "quote the text that holds a ':', or check the indentation"),
+    ("did not find expected key", "check the indentation and the quotes above"),
+    ("did not find expected '-' indicator", "check the indentation"),
+    ("did not find expected ',' or", "close the bracket"),
+    ("unexpected end of stream", "close the quote"),
+    ("while scanning an alias", "quote a text that begins with '*'"),
+    ("cannot start any token", "quote the text"),
+)
+
+
+class BadYaml(Failure):
+    """The text is not YAML this program reads; ``line`` is 1-based."""
+
+    def __init__(self, line: int, message: str, *, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.line = line
+
+
+class Document:
+    """The data of one document, and where its parts are.
+
+    ``data`` is None for a document without content. ``faults`` are (line, message) of what is
+    wrong but leaves the rest readable. Raises BadYaml where it does not.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._root: Node | None = None
+        reader = _Reader(text)
+        try:
+            self.data = reader.document()
+        except YAMLError as error:
+            raise _in_words(error, text) from None
+        self.faults = tuple(_doubles(self._node(), set())) if reader.doubled else ()
+
+    def line(self, loc: Loc) -> int:
+        """The 1-based line of the deepest part of ``loc`` there is: a key's, or an item's."""
+        node = self._node()
+        line = 1
+        for step in loc:
+            if isinstance(node, MappingNode):
+                pair = next((pair for pair in node.value if pair[0].value == step), None)
+                if pair is None:
+                    break
+                line, node = pair[0].start_mark.line + 1, pair[1]
+            elif isinstance(node, SequenceNode) and isinstance(step, int):
+                if not step < len(node.value):
+                    break
+                node = node.value[step]
+                line = node.start_mark.line + 1
+            else:
+                break
+        return line
+
+    def _node(self) -> Node | None:
+        # Composing recurses in C and is only safe once the depth is known to be bounded.
+        if self._root is None:
+            self._root = CSafeLoader(self._text).get_single_node()
+        return self._root
+
+
+class _Reader:
+    """Builds the data of one document from the parser's events."""
+
+    def __init__(self, text: str) -> None:
+        self._next: Callable[[], _Event] = CSafeLoader(text).get_event
+        self._anchors: dict[str, tuple[object, int]] = {}
+        self._values = 0
+        self.doubled = False
+
+    def document(self) -> object:
+        """The only document of the stream; None if there is none."""
+        self._next()  # StreamStart
+        event = self._next()
+        if isinstance(event, StreamEndEvent):
+            return None
+        data = self._value(self._next(), 0)
+        self._next()  # DocumentEnd
+        event = self._next()
+        if not isinstance(event, StreamEndEvent):
+            _refuse(event, "holds more than one document", "remove the line ---")
+        return data
+
+    def _value(self, event: _Event, depth: int) -> object:
+        self._values += 1
+        before = self._values
+        kind = type(event)
+        value: object
+        if kind is ScalarEvent:
+            value = _scalar(event)
+        elif kind is SequenceStartEvent:
+            value = self._sequence(event, depth + 1)
+        elif kind is MappingStartEvent:
+            value = self._mapping(event, depth + 1)
+        else:
+            return self._alias(event)
+        if event.anchor is not None:
+            self._anchors[event.anchor] = value, self._values - before
+        if self._values > MAX_VALUES:
+            _refuse(event, "holds more than 2,000,000 values", "split the configuration")
+        return value
+
+    def _sequence(self, start: _Event, depth: int) -> list[object]:
+        _check(start, _SEQ, depth)
+        items: list[object] = []
+        event = self._next()
+        while type(event) is not SequenceEndEvent:
+            items.append(self._value(event, depth))
+            event = self._next()
+        return items
+
+    def _mapping(self, start: _Event, depth: int) -> dict[str, object]:
+        _check(start, _MAP, depth)
+        entries: dict[str, object] = {}
+        event = self._next()
+        while type(event) is not MappingEndEvent:
+            key = self._value(event, depth)
+            if type(key) is not str:
+                _refuse(event, f"a key must be text, got {shown(key)}", "put it in quotes")
+            if key == "<<" and event.implicit[0]:
+                _refuse(event, 'merge keys ("<<") are not read', "write the keys out")
+            value = self._value(self._next(), depth)
+            if key in entries:
+                self.doubled = True
+            else:
+                entries[key] = value
+            event = self._next()
+        return entries
+
+    def _alias(self, event: _Event) -> object:
+        found = self._anchors.get(event.anchor)
+        if found is None:
+            _refuse(event, f"nothing before is marked &{event.anchor}", "mark what *… stands for")
+        self._values += found[1]
+        return found[0]
+
+
+def _check(start: _Event, tag: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        _refuse(start, f"is nested more than {MAX_DEPTH} deep", "close the brackets before")
+    if start.tag is not None and start.tag != tag:
+        _refuse(start, f"the tag {start.tag} is not read", "remove it")
+
+
+def _scalar(event: _Event) -> object:
+    text: str = event.value
+    plain, quoted = event.implicit
+    if not plain:
+        if quoted or event.tag == _STR:
+            return text
+        if event.tag not in _SCALARS:
+            _refuse(event, f"the tag {event.tag} is not read", "remove it")
+    elif text and text[0] not in _MAYBE_OTHER:
+        return text
+    return resolve(text)
+
+
+def resolve(text: str) -> object:
+    """What a plain scalar stands for in the core schema: nothing, truth, a number, or text."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INTEGER.fullmatch(text):
+        return int(text, 0)
+    if _FLOAT.fullmatch(text) or _INFINITE.fullmatch(text):
+        return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+    return text
+
+
+def _doubles(node: Node | None, seen: set[int]) -> Iterator[tuple[int, str]]:
+    """Every key that one mapping has twice, with the lines of both."""
+    if id(node) in seen or not isinstance(node, MappingNode | SequenceNode):
+        return
+    seen.add(id(node))
+    first: dict[str, int] = {}
+    for item in node.value:
+        if isinstance(node, SequenceNode):
+            yield from _doubles(item, seen)
+            continue
+        key, value = item
+        line = key.start_mark.line + 1
+        if key.value in first:
+            again = f"{shown(key.value)} is already in line {first[key.value]}"
+            yield line, f"{again}: keep one of them"
+        first.setdefault(key.value, line)
+        yield from _doubles(value, seen)
+
+
+def _refuse(event: _Event, message: str, hint: str) -> NoReturn:
+    raise BadYaml(event.start_mark.line + 1, message, hint=hint)
+
+
+def _in_words(error: YAMLError, text: str) -> BadYaml:
+    """The parser's complaint, with its line and what may be right."""
+    if isinstance(error, ReaderError):
+        line = text.encode()[: error.position].count(b"\n") + 1
+        return BadYaml(line, "holds a control character", hint="remove it, or escape it in quotes")
+    line, problem = 0, str(error)
+    if isinstance(error, MarkedYAMLError):
+        mark = error.problem_mark or error.context_mark
+        line = mark.line + 1 if mark else 0
+        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        if mark and text[mark.index : mark.index + 1] == "\t":
+            return BadYaml(line, "is not YAML: a tab begins the line", hint="indent with spaces")
+    hint = next((hint for words, hint in _HINTS if words in problem), "")
+    return BadYaml(line, f"is not YAML: {problem}", hint=hint)

@@ -1,0 +1,79 @@
+"""Every certificate of a configuration: looked at, and rotated several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+from certrotd.certs.decision import Decision, decide
+from certrotd.certs.policy import Attempts
+from certrotd.certs.rotate import Managed, Report, Rotator, attempts_of
+from certrotd.errors import Failure, InvalidInput
+from certrotd.pki.generation import Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One certificate as it stands, or why it could not be looked at."""
+
+    managed: Managed
+    standing: Standing
+    attempts: Attempts
+    decision: Decision | None
+    in_flight: bool
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """The certificates of one configuration, in its order; ``concurrency`` rotations at once."""
+
+    certificates: Sequence[Managed]
+    concurrency: int
+
+    def chosen(self, names: Sequence[str]) -> list[Managed]:
+        """The certificates of these names, or all; InvalidInput names one that is not there."""
+        if not names:
+            return list(self.certificates)
+        known = {managed.policy.name: managed for managed in self.certificates}
+        for name in names:
+            if name not in known:
+                near = get_close_matches(name, known, n=1)
+                hint = f"did you mean {near[0]!r}?" if near else "certrotd status lists them"
+                raise InvalidInput(f"there is no certificate {name!r}", hint=hint)
+        return [known[name] for name in dict.fromkeys(names)]
+
+    def look(
+        self, chosen: Sequence[Managed], *, now: datetime, in_flight: Callable[[str], bool]
+    ) -> Iterator[Row]:
+        """Where each certificate stands; a failure is a row, never the end of the listing."""
+        for managed in chosen:
+            try:
+                standing, attempts = managed.look(), attempts_of(managed.journal)
+                decision = decide(managed.policy, standing, attempts, now=now)
+            except Failure as failure:
+                yield Row(managed, Standing(), Attempts(), None, False, failure)
+                continue
+            yield Row(managed, standing, attempts, decision, in_flight(managed.policy.name))
+
+    def rotate(
+        self,
+        chosen: Sequence[Managed],
+        rotator: Rotator,
+        *,
+        forced: bool = False,
+        by_hand: bool = False,
+    ) -> Iterator[Report]:
+        """Bring each up to date, several at once; one's failure never stops the others."""
+        workers = max(1, min(self.concurrency, len(chosen)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="rotation") as pool:
+            futures = [
+                pool.submit(rotator.rotate, managed, forced=forced, by_hand=by_hand)
+                for managed in chosen
+                if not rotator.stopping()
+            ]
+            for future in as_completed(futures):
+                yield future.result()

@@ -1,0 +1,221 @@
+"""Waiting until every authoritative server shows the challenge records, instead of sleeping.
+
+The CA may ask any of them (RFC 8555 §10.2 suggests from several places), so one that lags or is
+broken fails the challenge some of the time. Each is asked directly, without recursion, so that no
+cache learns that the record is missing.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from certrotd.clock import Deadline
+from certrotd.dns.address import Address
+from certrotd.dns.records import TxtRecord
+from certrotd.dns.resolve import Resolver
+from certrotd.dns.txt import Shown, shown_values
+from certrotd.dns.wire import Silence, exchange, question
+from certrotd.dns.words import seconds
+from certrotd.errors import Transient
+
+_FIRST_PAUSE = 0.1
+_GROWTH = 1.6
+_MAX_THREADS = 8
+_MAX_SAID = 8
+
+
+@dataclass(frozen=True, order=True)
+class Seat:
+    """One address of one authoritative server."""
+
+    nameserver: str
+    address: Address
+
+    def __str__(self) -> str:
+        own_name = self.nameserver == str(self.address)
+        return self.nameserver if own_name else f"{self.nameserver} ({self.address})"
+
+
+Reply = Shown | Silence
+Ask = tuple[Seat, str]
+"""A server and the name it is asked for."""
+
+
+@dataclass(frozen=True)
+class Lack:
+    """A server that does not show everything at a name yet, and what it answered instead."""
+
+    ask: Ask
+    instead: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Who still lacks what; ``done`` when nobody does."""
+
+    lacking: tuple[Lack, ...]
+
+    @property
+    def done(self) -> bool:
+        return not self.lacking
+
+
+def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> Verdict:
+    """Whether every server shows all the values wanted of it, given its last replies.
+
+    An address this machine has no route to (no IPv6, mostly) is left out, as long as another
+    address of the same nameserver was reachable.
+    """
+    reachable = {
+        (seat.nameserver, name) for (seat, name), reply in replies.items() if _routable(reply)
+    }
+    lacking: list[Lack] = []
+    for ask, values in wanted.items():
+        seat, name = ask
+        reply = replies.get(ask, Silence("not asked yet"))
+        if isinstance(reply, Shown):
+            if not values <= reply.values:
+                lacking.append(Lack(ask, _instead(reply, values)))
+        elif reply.routable or (seat.nameserver, name) not in reachable:
+            lacking.append(Lack(ask, reply.why))
+    return Verdict(tuple(lacking))
+
+
+class Propagation:
+    """Polls the authoritative servers until all show the records.
+
+    ``servers`` replaces the look-up of the zone's own (split horizon, hidden primaries);
+    ``timeout`` bounds one wait in seconds; the pause between polls grows from 0.1 s to
+    ``interval``. One query waits as long as the resolver's.
+    """
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        *,
+        servers: tuple[Address, ...] | None = None,
+        timeout: float = 120.0,
+        interval: float = 5.0,
+    ) -> None:
+        self._resolver = resolver
+        self._servers = servers
+        self._timeout = timeout
+        self._interval = interval
+
+    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
+        """Return once every authoritative server shows every record.
+
+        Raises Transient, naming each server and what it answered instead, when ``timeout`` or
+        ``deadline`` passes first, and what the look-ups of the resolver raise.
+        """
+        limit = deadline.within(self._timeout)
+        allowed = limit.remaining
+        wanted = self._wanted(records, limit)
+        replies: dict[Ask, Reply] = {}
+        verdict = judge(wanted, replies)
+        for pause in _pauses(self._interval):
+            fresh = self._poll([lack.ask for lack in verdict.lacking], limit)
+            for ask, reply in fresh.items():
+                # A question that the end of time cut short says less than the answer before it.
+                if isinstance(reply, Shown) or not (limit.passed and ask in replies):
+                    replies[ask] = reply
+            verdict = judge(wanted, replies)
+            if verdict.done:
+                return
+            limit.pause(pause)
+            if limit.passed:
+                raise _not_seen(verdict, allowed)
+
+    def _wanted(
+        self, records: Sequence[TxtRecord], deadline: Deadline
+    ) -> dict[Ask, frozenset[str]]:
+        values: dict[str, set[str]] = defaultdict(set)
+        for record in records:
+            values[record.name].add(record.value)
+        seats: dict[str, tuple[Seat, ...]] = {}
+        wanted: dict[Ask, frozenset[str]] = {}
+        for name, needed in values.items():
+            for seat in self._seats(name, seats, deadline):
+                wanted[seat, name] = frozenset(needed)
+        return wanted
+
+    def _seats(
+        self, name: str, known: dict[str, tuple[Seat, ...]], deadline: Deadline
+    ) -> tuple[Seat, ...]:
+        """The servers to ask for ``name``; ``known`` remembers them by zone within one wait."""
+        if self._servers is not None:
+            return tuple(Seat(str(address), address) for address in self._servers)
+        zone = self._resolver.zone_of(name, deadline=deadline)
+        if zone not in known:
+            known[zone] = tuple(
+                Seat(server.name, address)
+                for server in self._resolver.authoritative(zone, deadline=deadline)
+                for address in server.addresses
+            )
+        return known[zone]
+
+    def _poll(self, asks: Sequence[Ask], deadline: Deadline) -> dict[Ask, Reply]:
+        """One reply for each of ``asks``; servers are asked side by side, so none delays others."""
+        by_address: dict[Address, list[Ask]] = defaultdict(list)
+        for ask in asks:
+            by_address[ask[0].address].append(ask)
+        batches = list(by_address.values())
+        if len(batches) <= 1:
+            return self._ask_one_server(batches[0], deadline) if batches else {}
+        replies: dict[Ask, Reply] = {}
+        with ThreadPoolExecutor(min(len(batches), _MAX_THREADS)) as pool:
+            for part in pool.map(lambda batch: self._ask_one_server(batch, deadline), batches):
+                replies |= part
+        return replies
+
+    def _ask_one_server(self, asks: Sequence[Ask], deadline: Deadline) -> dict[Ask, Reply]:
+        replies: dict[Ask, Reply] = {}
+        silence: Silence | None = None
+        for ask in asks:
+            # Silent for one name, silent for all: a dead server costs one timeout per round.
+            if silence is None:
+                seat, name = ask
+                query = question(name, "TXT", recursion=False, edns=False)
+                limit = deadline.within(self._resolver.timeout)
+                answer = exchange(query, seat.address, deadline=limit)
+                if isinstance(answer, Silence):
+                    silence = answer
+                else:
+                    replies[ask] = shown_values(answer, name)
+                    continue
+            replies[ask] = silence
+        return replies
+
+
+def _pauses(longest: float) -> Iterator[float]:
+    pause = _FIRST_PAUSE
+    while True:
+        yield min(pause, longest)
+        pause = min(pause * _GROWTH, longest)
+
+
+def _routable(reply: Reply) -> bool:
+    return isinstance(reply, Shown) or reply.routable
+
+
+def _instead(reply: Shown, values: frozenset[str]) -> str:
+    others = len(reply.values - values)
+    if others:
+        return f"{others} other value{'s' if others > 1 else ''}"
+    return reply.otherwise or f"{len(reply.values)} of {len(values)} values"
+
+
+def _not_seen(verdict: Verdict, allowed: float) -> Transient:
+    said = [f"{lack.ask[0]}: {lack.instead}" for lack in verdict.lacking[:_MAX_SAID]]
+    if len(verdict.lacking) > _MAX_SAID:
+        said.append(f"and {len(verdict.lacking) - _MAX_SAID} more")
+    names = sorted({lack.ask[1] for lack in verdict.lacking})
+    which = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more names"
+    return Transient(
+        f"TXT records of {which} are not on every authoritative server after {seconds(allowed)}: "
+        + "; ".join(said),
+        hint="check that the DNS provider publishes to these servers, or configure which to ask",
+    )

@@ -1,0 +1,75 @@
+"""The TXT record of a DNS challenge, and the port through which it is published.
+
+A solver is anything with ``present`` and ``withdraw``; what it can check ahead of an order is the
+separate power ``Preflight``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from certrotd.clock import Deadline
+from certrotd.dns.names import check
+from certrotd.dns.words import shown
+from certrotd.errors import InvalidInput
+
+_VALUE = re.compile(r"[A-Za-z0-9_-]{1,255}")
+
+
+@dataclass(frozen=True, order=True)
+class TxtRecord:
+    """One TXT value at one name.
+
+    ``name`` is the lower-case FQDN without a trailing dot, after following CNAMEs; ``value`` is
+    the base64url digest of the key authorization (RFC 8555 §8.4), one character-string of at most
+    255 octets. Raises InvalidInput for anything else: both come from the CA and from DNS.
+    """
+
+    name: str
+    value: str
+
+    def __post_init__(self) -> None:
+        check(self.name)
+        if not _VALUE.fullmatch(self.value):
+            raise InvalidInput(
+                f"TXT value {shown(self.value)} for {self.name} is not base64url of at most 255"
+                " characters"
+            )
+
+    def to_json(self) -> dict[str, str]:
+        """What the journal keeps of it."""
+        return {"name": self.name, "value": self.value}
+
+    @classmethod
+    def from_json(cls, data: object) -> TxtRecord:
+        """Read :meth:`to_json` back; raises InvalidInput for anything else."""
+        if not isinstance(data, Mapping) or set(data) != {"name", "value"}:
+            raise InvalidInput("a TXT record has the keys 'name' and 'value', and only those")
+        name, value = data["name"], data["value"]
+        if not (isinstance(name, str) and isinstance(value, str)):
+            raise InvalidInput("the name and the value of a TXT record are strings")
+        return cls(name, value)
+
+
+class Solver(Protocol):
+    """Publishes challenge records. Both acts are idempotent: they run again after a crash."""
+
+    def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
+        """Add the value beside whatever else is at that name."""
+        ...
+
+    def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:
+        """Delete exactly that value; others at the name stay, and absent is fine."""
+        ...
+
+
+@runtime_checkable
+class Preflight(Protocol):
+    """The power to say, before an order is spent, that presenting obviously cannot work."""
+
+    def preflight(self, *, deadline: Deadline) -> None:
+        """Raise a Failure if credentials, addresses or programs are visibly wrong."""
+        ...

@@ -1,0 +1,76 @@
+"""The shared key of a dynamic update (RFC 8945), kept out of every repr and message."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from dataclasses import dataclass
+
+from certrotd.dns.names import fqdn
+from certrotd.dns.words import shown
+from certrotd.errors import NeedsOperator
+
+ALGORITHMS = (
+    "hmac-sha1",
+    "hmac-sha224",
+    "hmac-sha256",
+    "hmac-sha256-128",
+    "hmac-sha384",
+    "hmac-sha384-192",
+    "hmac-sha512",
+    "hmac-sha512-256",
+)
+"""What RFC 8945 §6 lets anyone use; HMAC-MD5 is not among them."""
+
+
+class Secret:
+    """Octets that show themselves only when asked: no repr, no str, no pickle."""
+
+    __slots__ = ("_octets",)
+
+    def __init__(self, octets: bytes) -> None:
+        self._octets = octets
+
+    def reveal(self) -> bytes:
+        """The octets themselves, for the one call that needs them."""
+        return self._octets
+
+    def __repr__(self) -> str:
+        return "Secret(…)"
+
+    def __reduce__(self) -> str:
+        raise TypeError("a Secret is not serialized")
+
+
+@dataclass(frozen=True)
+class TsigKey:
+    """A TSIG key: its name, its algorithm as BIND spells it, and the secret."""
+
+    name: str
+    algorithm: str
+    secret: Secret
+
+    @classmethod
+    def parse(cls, name: str, algorithm: str, secret: str) -> TsigKey:
+        """Read a key as ``tsig-keygen`` prints it, ``secret`` in base64.
+
+        Raises InvalidInput for the name and NeedsOperator for the rest, never quoting the secret.
+        """
+        key_name = fqdn(name)
+        spelled = algorithm.lower().removesuffix(".")
+        if spelled not in ALGORITHMS:
+            raise NeedsOperator(
+                f"TSIG key {key_name} has the algorithm {shown(algorithm)}",
+                hint=f"use one of {', '.join(ALGORITHMS)}",
+            )
+        try:
+            octets = base64.b64decode("".join(secret.split()), validate=True)
+        except (binascii.Error, ValueError):
+            octets = b""
+        if not octets:
+            # Raised outside the except: the cause's traceback must not carry the secret along.
+            raise NeedsOperator(
+                f"the secret of TSIG key {key_name} is not base64",
+                hint="take the text between the quotes of the secret line of tsig-keygen",
+            )
+        return cls(key_name, spelled, Secret(octets))

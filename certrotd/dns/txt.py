@@ -1,0 +1,41 @@
+"""Which TXT values an answer shows at the name that was asked, and what it says if none."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import dns.flags
+import dns.name
+import dns.rcode
+import dns.rdataclass
+from dns.message import Message
+from dns.rdatatype import RdataType
+
+from certrotd.dns.wire import code
+
+
+@dataclass(frozen=True)
+class Shown:
+    """The TXT values a server has at a name; ``otherwise`` says why there is none at all."""
+
+    values: frozenset[str]
+    otherwise: str = ""
+
+
+def shown_values(answer: Message, name: str) -> Shown:
+    """The values in ``answer`` at exactly ``name``; records of other names do not count."""
+    if answer.rcode() != dns.rcode.NOERROR:
+        return Shown(frozenset(), code(answer))
+    owner = dns.name.from_text(f"{name}.")
+    aliased = False
+    for rrset in answer.answer:
+        if rrset.name != owner or rrset.rdclass != dns.rdataclass.IN:
+            continue
+        if rrset.rdtype == RdataType.TXT:
+            values = (b"".join(rdata.strings) for rdata in rrset)
+            return Shown(frozenset(value.decode("ascii", "replace") for value in values))
+        aliased = aliased or rrset.rdtype == RdataType.CNAME
+    if aliased:
+        return Shown(frozenset(), "a CNAME instead of TXT records")
+    authoritative = answer.flags & dns.flags.AA
+    return Shown(frozenset(), "no TXT records" if authoritative else "not authoritative for it")

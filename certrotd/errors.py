@@ -1,0 +1,91 @@
+"""Failures that say what happened, who can do something about it, and when to try again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+
+class Failure(Exception):
+    """Anything certrotd reports to a person: one line of what, and a hint of what to do.
+
+    ``message`` is a single printable line (control characters of hostile input are escaped);
+    ``hint`` is what the reader can do about it, or empty.
+    """
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        self.message = one_line(message)
+        self.hint = one_line(hint)
+        super().__init__(self.message)
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class Transient(Failure):
+    """The same act may succeed later without anybody's help.
+
+    ``retry_after`` is the least time to wait before the next try, where the other side named one.
+    """
+
+    def __init__(
+        self, message: str, *, hint: str = "", retry_after: timedelta | None = None
+    ) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after = retry_after
+
+
+class NeedsOperator(Failure):
+    """Trying again will not help until somebody changes something."""
+
+
+class InvalidInput(Failure):
+    """Something read from outside (a PEM, a DNS answer, a name) is not what it must be."""
+
+
+class ProofFailed(Failure):
+    """What is served is not what should be served."""
+
+
+class LockHeld(Failure):
+    """Another process works on the same thing; ``holder`` says which."""
+
+    def __init__(self, what: str, *, holder: str) -> None:
+        super().__init__(f"{what} is being worked on by {holder}", hint="wait for it, or stop it")
+        self.holder = holder
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong in a configuration file, at a 1-based line (0: the file as a whole)."""
+
+    file: Path
+    line: int
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else f"{self.file}"
+        return one_line(
+            f"{where}: {self.path}: {self.message}" if self.path else f"{where}: {self.message}"
+        )
+
+
+class ConfigInvalid(Failure):
+    """The configuration cannot be used; every problem found is listed, not just the first."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        self.problems = tuple(problems)
+        super().__init__("; ".join(str(p) for p in self.problems))
+
+
+def one_line(text: str) -> str:
+    """``text`` with control characters escaped and cut at 2,000 characters, fit for one log line.
+
+    A newline (the CA's problem documents may have them) becomes a space.
+    """
+    flat = " ".join(text.splitlines())
+    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+    return shown if len(shown) <= 2000 else shown[:1999] + "…"

@@ -1,0 +1,223 @@
+"""The internal issuer: signs at once with a root of its own, and has no orders to wait for."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from certrotd.clock import Clock, Deadline
+from certrotd.config.context import Context
+from certrotd.config.issuers import InternalEntry
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.internal.root import (
+    CERTIFICATE_FILE,
+    InternalSettings,
+    Root,
+    digest,
+    key_usage,
+    load_or_make,
+    permits,
+)
+from certrotd.pki.keys import KeyType
+from certrotd.pki.names import canonical, is_ip
+from certrotd.pki.order import Challenge, OrderGone
+from certrotd.pki.verify import verify_strength
+from certrotd.rotation.lock import hold
+
+ROOT_MUST_LAST = timedelta(days=1)
+MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name
+_SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
+_UNREADABLE = (
+    ValueError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class InternalIssuer:
+    """Issues from a private root kept in ``state_dir/internal/NAME``; safe for many threads.
+
+    Making one does not touch the disk; the root is made by the first order.
+    """
+
+    def __init__(self, settings: InternalSettings, state_dir: Path, clock: Clock) -> None:
+        if not _FOLDER.fullmatch(settings.name):
+            raise InvalidInput(
+                f"{settings.name!r} cannot be an issuer's name", hint="letters, digits, . _ -"
+            )
+        self._settings = settings
+        self._clock = clock
+        self._folder = state_dir / "internal" / settings.name
+        self._lock = threading.Lock()
+        self._root: Root | None = None
+
+    @property
+    def root_file(self) -> Path:
+        """Where the root certificate is that clients have to trust."""
+        return self._folder / CERTIFICATE_FILE
+
+    def preflight(self, *, deadline: Deadline) -> None:
+        """The root is there (made if new), readable and lasts at least another day."""
+        self._ready_root(deadline)
+
+    def order(self, names: Sequence[str], *, deadline: Deadline) -> InternalOrder:
+        """An order for ``names``, which the root's constraints must permit.
+
+        Raises NeedsOperator, LockHeld, DiskTrouble.
+        """
+        root = self._ready_root(deadline)
+        wanted = tuple(dict.fromkeys(canonical(name) for name in names))
+        for name in wanted:
+            if not permits(root.certificate, name):
+                raise NeedsOperator(
+                    f"the CA {self._settings.name} may not certify {name}",
+                    hint="its root was made for certain names (permitted_names)",
+                )
+        return InternalOrder(root, wanted, self._settings, self._clock)
+
+    def resume(self, url: str, *, deadline: Deadline) -> InternalOrder:  # noqa: ARG002  # the port's
+        """Always OrderGone: an order here is over as soon as it is made."""
+        raise OrderGone(f"the CA {self._settings.name} keeps no orders, there is none at {url!r}")
+
+    def _ready_root(self, deadline: Deadline) -> Root:
+        now = self._clock.now()
+        with self._lock:
+            if self._root is None:
+                with hold(
+                    self._folder.with_name(f"{self._folder.name}.lock"),
+                    what=f"the root in {self._folder}",
+                    command="certrotd",
+                    now=now,
+                    wait=deadline,
+                ):
+                    self._root = load_or_make(self._folder, self._settings, now=now)
+            root = self._root
+        ends = root.certificate.not_valid_after_utc
+        if ends < now + ROOT_MUST_LAST:
+            raise NeedsOperator(
+                f"the root of the CA {self._settings.name} ends at {ends:%Y-%m-%d %H:%M:%S}Z",
+                hint=f"move {self._folder} away to start a new one, and have clients trust that",
+            )
+        return root
+
+
+class InternalOrder:
+    """An order that needs no proof and is kept nowhere."""
+
+    url = ""
+
+    def __init__(
+        self, root: Root, names: tuple[str, ...], settings: InternalSettings, clock: Clock
+    ) -> None:
+        self._root = root
+        self._names = names
+        self._settings = settings
+        self._clock = clock
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        """(): who may use this issuer decides itself what it certifies."""
+        return ()
+
+    def validate(self) -> None:
+        """Nothing is to be proven."""
+
+    def finalize(self, csr_der: bytes) -> bytes:
+        """The leaf and the root in PEM; raises InvalidInput for a CSR that is not for the order.
+
+        The root comes along so that chain.pem is not empty, which some servers refuse to load;
+        clients pass over it (RFC 8446 §4.4.2) and need it as a trust anchor anyway.
+        """
+        csr = check_request(csr_der, self._names)
+        leaf = sign_leaf(self._root, csr, self._names, self._settings, self._clock.now())
+        return b"".join(each.public_bytes(Encoding.PEM) for each in (leaf, self._root.certificate))
+
+
+def check_request(csr_der: bytes, names: Sequence[str]) -> x509.CertificateSigningRequest:
+    """A CSR that its own key has signed, for exactly the canonical ``names``, with a fit key."""
+    try:
+        csr = x509.load_der_x509_csr(csr_der)
+        found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        asked = {
+            *(canonical(name) for name in found.get_values_for_type(x509.DNSName)),
+            *(str(address) for address in found.get_values_for_type(x509.IPAddress)),
+        }
+        signed = csr.is_signature_valid
+    except _UNREADABLE as error:
+        raise InvalidInput(f"the certificate signing request cannot be used: {error}") from None
+    if not signed:
+        raise InvalidInput("the certificate signing request is not signed by its own key")
+    if asked != set(names) or len(list(found)) != len(names):
+        raise InvalidInput(
+            f"the certificate signing request is for {', '.join(sorted(asked))}, "
+            f"the order for {', '.join(sorted(names))}"
+        )
+    return csr
+
+
+def sign_leaf(
+    root: Root,
+    csr: x509.CertificateSigningRequest,
+    names: Sequence[str],
+    settings: InternalSettings,
+    now: datetime,
+) -> x509.Certificate:
+    """A certificate for the CSR's key: for TLS servers and clients, never outliving its root."""
+    public = csr.public_key()
+    issuer = root.certificate
+    now = now.replace(microsecond=0)
+    short = [name for name in names if len(name) <= MAX_COMMON_NAME]
+    subject = [x509.NameAttribute(NameOID.COMMON_NAME, short[0])] if short else []
+    alternative: list[x509.GeneralName] = [
+        x509.IPAddress(ip_address(name)) if is_ip(name) else x509.DNSName(name) for name in names
+    ]
+    above = x509.SubjectKeyIdentifier.from_public_key(root.key.public_key())
+    extensions: list[tuple[x509.ExtensionType, bool]] = [
+        (x509.BasicConstraints(ca=False, path_length=None), True),
+        (key_usage(signs_certificates=False, encrypts=isinstance(public, rsa.RSAPublicKey)), True),
+        (x509.ExtendedKeyUsage([_SERVER, _CLIENT]), False),
+        (x509.SubjectAlternativeName(alternative), not subject),  # RFC 5280 §4.2.1.6
+        (x509.SubjectKeyIdentifier.from_public_key(public), False),
+        (x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(above), False),
+    ]
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(x509.Name(subject))
+        .issuer_name(issuer.subject)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())  # 159 random bits (RFC 5280 §4.1.2.2)
+        .not_valid_before(max(now - settings.backdate, issuer.not_valid_before_utc))
+        .not_valid_after(min(now + settings.lifetime, issuer.not_valid_after_utc))
+    )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    leaf = builder.sign(root.key, digest(root.key))
+    verify_strength(leaf)
+    return leaf
+
+
+def build(entry: InternalEntry, context: Context) -> InternalIssuer:
+    """The issuer of a configuration entry."""
+    settings = InternalSettings(
+        name=context.name,
+        common_name=entry.common_name,
+        lifetime=entry.lifetime,
+        root_lifetime=entry.root_lifetime,
+        key=KeyType(entry.key),
+        permitted_names=entry.permitted_names,
+        backdate=entry.backdate,
+    )
+    return InternalIssuer(settings, context.state_dir, context.clock)

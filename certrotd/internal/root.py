@@ -1,0 +1,203 @@
+"""The root of a private CA: made once, kept as a pair of files, never made anew over a trace."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.pki import keys
+from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
+from certrotd.pki.names import base, canonical, is_ip
+from certrotd.rotation.files import (
+    TEMPORARY,
+    create_file,
+    explained,
+    make_directory,
+    read_file,
+    remove_tree,
+    rename,
+    sync_directory,
+)
+
+KEY_FILE, CERTIFICATE_FILE = "root.key", "root.pem"
+
+
+@dataclass(frozen=True)
+class InternalSettings:
+    """A private CA.
+
+    ``name`` is the issuer's and its folder's, ``common_name`` the root's; ``lifetime`` a leaf's;
+    ``key`` the root's key type. ``permitted_names`` are DNS suffixes and IP networks the root may
+    certify, all if empty; they are fixed once the root is made. ``backdate`` puts notBefore
+    into the past, for clocks that are behind.
+    """
+
+    name: str
+    common_name: str
+    lifetime: timedelta
+    root_lifetime: timedelta
+    key: keys.KeyType
+    permitted_names: tuple[str, ...]
+    backdate: timedelta
+
+
+@dataclass(frozen=True)
+class Root:
+    """A root certificate and its key, which is kept out of repr."""
+
+    certificate: x509.Certificate
+    key: keys.PrivateKey = field(repr=False)
+
+
+def make_root(settings: InternalSettings, *, now: datetime) -> Root:
+    """A fresh self-signed root of path length 0 with the name constraints asked for."""
+    key = keys.generate(settings.key)
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, settings.common_name)])
+    start = now.replace(microsecond=0) - settings.backdate
+    public = key.public_key()
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(public)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(start)
+        .not_valid_after(start + settings.root_lifetime)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
+    )
+    if settings.permitted_names:
+        builder = builder.add_extension(constraints(settings.permitted_names), critical=True)
+    return Root(builder.sign(key, digest(key)), key)
+
+
+def constraints(permitted: tuple[str, ...]) -> x509.NameConstraints:
+    """Name constraints (RFC 5280 §4.2.1.10) that allow ``permitted`` and nothing else.
+
+    A name form that no permitted subtree mentions is unconstrained by the RFC: where only DNS
+    suffixes are permitted every IP address is excluded, and the other way round.
+    """
+    networks = [network for name in permitted if (network := _network(name))]
+    suffixes = [canonical(name.lstrip("*.")) for name in permitted if not _network(name)]
+    excluded: list[x509.GeneralName] = []
+    if not networks:
+        excluded += [x509.IPAddress(ip_network("0.0.0.0/0")), x509.IPAddress(ip_network("::/0"))]
+    if not suffixes:
+        excluded.append(x509.DNSName(""))  # the empty suffix is every name's
+    return x509.NameConstraints(
+        permitted_subtrees=[
+            *(x509.DNSName(suffix) for suffix in suffixes),
+            *(x509.IPAddress(network) for network in networks),
+        ],
+        excluded_subtrees=excluded or None,
+    )
+
+
+def permits(root: x509.Certificate, name: str) -> bool:
+    """Whether the root's own name constraints allow a canonical name."""
+    try:
+        found = root.extensions.get_extension_for_class(x509.NameConstraints).value
+    except x509.ExtensionNotFound:
+        return True
+    return any(_within(name, each) for each in found.permitted_subtrees or ())
+
+
+def load_or_make(folder: Path, settings: InternalSettings, *, now: datetime) -> Root:
+    """The root kept in ``folder``, made on first use; the caller holds the lock.
+
+    The pair appears by one rename of its folder, so a crash leaves both files or none, and a
+    file that is missing was removed by somebody. Raises NeedsOperator then, and for files that
+    cannot be read or do not belong together; DiskTrouble.
+    """
+    with explained(f"look into {folder}"):
+        present = [name for name in (KEY_FILE, CERTIFICATE_FILE) if (folder / name).exists()]
+    if not present:
+        return _keep(make_root(settings, now=now), folder)
+    if len(present) == 1:
+        missing = CERTIFICATE_FILE if KEY_FILE in present else KEY_FILE
+        raise _unusable(folder, f"{folder} has a {present[0]} and no {missing}")
+    try:
+        key_file, certificate_file = folder / KEY_FILE, folder / CERTIFICATE_FILE
+        data = read_file(key_file, limit=keys.MAX_KEY_BYTES, follow=False)
+        key = keys.load(data, what=str(key_file))
+        data = read_file(certificate_file, limit=MAX_BYTES)
+        certificate = parse_certificates(data, what=str(certificate_file))[0]
+        is_ca = facts_of(certificate).is_ca
+    except InvalidInput as error:
+        raise _unusable(folder, error.message) from None
+    if not is_ca or keys.spki(certificate.public_key()) != keys.spki(key.public_key()):
+        raise _unusable(folder, f"{KEY_FILE} and {CERTIFICATE_FILE} in {folder} are not one CA")
+    return Root(certificate, key)
+
+
+def key_usage(*, signs_certificates: bool, encrypts: bool = False) -> x509.KeyUsage:
+    """The key usage (RFC 5280 §4.2.1.3) of the root, or of a leaf (``encrypts``: RSA's)."""
+    return x509.KeyUsage(
+        digital_signature=not signs_certificates,
+        content_commitment=False,
+        key_encipherment=encrypts,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=signs_certificates,
+        crl_sign=signs_certificates,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def digest(key: keys.PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
+    """The hash to sign with: as strong as the curve, none for Ed25519 (RFC 8410)."""
+    if isinstance(key, ed25519.Ed25519PrivateKey):
+        return None
+    wide = isinstance(key, ec.EllipticCurvePrivateKey) and key.curve.key_size > 256
+    return hashes.SHA384() if wide else hashes.SHA256()
+
+
+def _keep(root: Root, folder: Path) -> Root:
+    make_directory(folder.parent, mode=0o700)
+    staging = folder.with_name(f".{folder.name}{TEMPORARY}")
+    remove_tree(staging)  # a crash left it
+    make_directory(staging, mode=0o700)
+    create_file(staging / KEY_FILE, keys.to_pem(root.key), mode=0o600)
+    pem = root.certificate.public_bytes(Encoding.PEM)
+    create_file(staging / CERTIFICATE_FILE, pem, mode=0o644)
+    sync_directory(staging)
+    rename(staging, folder)
+    return root
+
+
+def _unusable(folder: Path, what: str) -> NeedsOperator:
+    return NeedsOperator(
+        what,
+        hint=f"restore it from a backup; moving {folder} away starts a new CA nobody trusts yet",
+    )
+
+
+def _network(name: str) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(name)
+    except ValueError:
+        return None
+
+
+def _within(name: str, subtree: x509.GeneralName) -> bool:
+    if isinstance(subtree, x509.IPAddress):
+        network = subtree.value
+        return (
+            is_ip(name)
+            and isinstance(network, IPv4Network | IPv6Network)
+            and ip_address(name) in network
+        )
+    if is_ip(name) or not isinstance(subtree, x509.DNSName):
+        return False
+    return base(name) == subtree.value or base(name).endswith(f".{subtree.value}")

@@ -1,0 +1,127 @@
+"""From PEM and DER to what a certificate says: the only parser of certificates."""
+
+from __future__ import annotations
+
+import re
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+
+from certrotd.errors import InvalidInput, one_line
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.keys import common_name, key_type_of
+from certrotd.pki.names import canonical, is_ip
+
+__all__ = ["CertificateFacts", "facts_of", "fingerprint", "parse_certificates"]
+
+MAX_BYTES = 1024 * 1024
+MAX_CERTIFICATES = 32
+_BEGIN = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----")
+_UNREADABLE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+
+
+def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.Certificate]:
+    """Every certificate in PEM text (other blocks are passed over) or one DER certificate.
+
+    At most 1 MiB and 32 certificates; ``what`` names the source in errors. Raises InvalidInput.
+    Every part of what is given back has been read once, so facts_of cannot fail on it.
+    """
+    if len(data) > MAX_BYTES:
+        raise InvalidInput(f"{what} is {len(data)} bytes, more than any certificate chain")
+    if not data.strip():
+        raise InvalidInput(f"{what} is empty")
+    blocks = _blocks(data, what)
+    if not blocks and b"-----BEGIN " in data:
+        raise InvalidInput(f"{what} has no certificate in it", hint="is it the private key?")
+    try:
+        if blocks:
+            certificates = [x509.load_pem_x509_certificate(block) for block in blocks]
+        else:
+            certificates = [x509.load_der_x509_certificate(data)]
+    except _UNREADABLE as error:
+        reason = one_line(str(error))[:200]
+        raise InvalidInput(f"{what} is not an X.509 certificate: {reason}") from None
+    for certificate in certificates:
+        facts_of(certificate, what=what)
+    return certificates
+
+
+def facts_of(certificate: x509.Certificate, *, what: str = "certificate") -> CertificateFacts:
+    """The facts of one parsed certificate; InvalidInput if a part of it cannot be read."""
+    try:
+        extensions = certificate.extensions
+        return CertificateFacts(
+            names=_names(extensions),
+            key_type=key_type_of(certificate.public_key()),
+            subject=one_line(common_name(certificate.subject)),
+            issuer=one_line(common_name(certificate.issuer)),
+            serial=f"{certificate.serial_number:x}",
+            not_before=certificate.not_valid_before_utc,
+            not_after=certificate.not_valid_after_utc,
+            fingerprint=fingerprint(certificate),
+            is_ca=_is_ca(extensions),
+        )
+    except _UNREADABLE as error:
+        reason = one_line(str(error))[:200]
+        raise InvalidInput(f"{what} has an unreadable part: {reason}") from None
+
+
+def fingerprint(certificate: x509.Certificate) -> str:
+    """The SHA-256 of a certificate's DER in lower hex."""
+    return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+def _blocks(data: bytes, what: str) -> list[bytes]:
+    """The certificates of PEM text, in time linear in its size whatever is in it."""
+    blocks: list[bytes] = []
+    position = 0
+    while begin := _BEGIN.search(data, position):
+        if len(blocks) == MAX_CERTIFICATES:
+            raise InvalidInput(f"{what} has more than {MAX_CERTIFICATES} certificates")
+        end = b"-----END " + begin[1] + b"CERTIFICATE-----"
+        found = data.find(end, begin.end())
+        if found < 0:
+            raise InvalidInput(f"{what} is truncated: no END CERTIFICATE line")
+        position = found + len(end)
+        blocks.append(data[begin.start() : position])
+    return blocks
+
+
+def _is_ca(extensions: x509.Extensions) -> bool:
+    try:
+        return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+    except x509.ExtensionNotFound:
+        return False
+
+
+def _names(extensions: x509.Extensions) -> tuple[str, ...]:
+    try:
+        alternative = extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    names = []
+    for name in alternative:
+        if isinstance(name, x509.DNSName):
+            names.append(_dns_name(name.value))
+        elif isinstance(name, x509.IPAddress):
+            names.append(str(name.value))
+    return tuple(names)
+
+
+def _dns_name(value: str) -> str:
+    """Its canonical spelling; what no client would match is shown so that it equals no name.
+
+    Such as an IP address that is no iPAddress (RFC 6125 §6.4), or a name with a blank beside it.
+    """
+    try:
+        name = canonical(value)
+    except InvalidInput:
+        name = ""
+    return name if name == value.lower() and not is_ip(name) else f"DNS:{one_line(value)}"

@@ -1,0 +1,102 @@
+"""What is on disk of a certificate, as values: generations, the live one, and per-target state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from certrotd.pki.certificate import CertificateFacts, moment
+
+
+@dataclass(frozen=True, slots=True)
+class Meta:
+    """What a generation remembers beside the certificate itself.
+
+    ``origin`` is "issued" or "adopted"; ``draw`` is the random number in [0, 1) that was drawn
+    once for this generation, so that every later look comes to the same renewal time.
+    """
+
+    created: datetime
+    origin: str
+    issuer: str
+    authority: str
+    draw: float
+    order: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One pair on disk: ``facts`` of the leaf, or why it is ``broken``."""
+
+    number: int
+    meta: Meta | None
+    facts: CertificateFacts | None
+    broken: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TargetState:
+    """The generation a target was last told of.
+
+    ``fingerprint`` is the leaf it was then proven to serve; empty if it has no endpoint to look at.
+    """
+
+    generation: int
+    fingerprint: str
+    proven: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What changes about a certificate without a new generation.
+
+    ``withdrawn`` generations were rolled back by hand and are not deployed again by themselves;
+    until ``held`` nothing is renewed unasked.
+    """
+
+    targets: Mapping[str, TargetState] = field(default_factory=dict)
+    withdrawn: tuple[int, ...] = ()
+    held: datetime | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that from_json reads back to an equal value."""
+        return {
+            "targets": {
+                name: {
+                    "generation": target.generation,
+                    "fingerprint": target.fingerprint,
+                    "proven": target.proven.isoformat(),
+                }
+                for name, target in self.targets.items()
+            },
+            "withdrawn": list(self.withdrawn),
+            "held": self.held.isoformat() if self.held else None,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> State:
+        """Read what to_json wrote; KeyError, TypeError or ValueError if it is something else."""
+        held = data["held"]
+        return cls(
+            targets={
+                name: TargetState(
+                    int(target["generation"]),
+                    target["fingerprint"],
+                    moment(target["proven"]),
+                )
+                for name, target in data["targets"].items()
+            },
+            withdrawn=tuple(data["withdrawn"]),
+            held=moment(held) if held else None,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is on disk of one certificate; ``newest`` may be a later one than ``live``."""
+
+    live: Generation | None = None
+    newest: Generation | None = None
+    state: State = field(default_factory=State)

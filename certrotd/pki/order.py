@@ -1,0 +1,32 @@
+"""What an order for a certificate shows to whoever proves control of its names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from certrotd.errors import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Challenge:
+    """A TXT record the CA wants to see (dns-01, RFC 8555 §8.4).
+
+    ``name`` is ``_acme-challenge.`` and the name to prove, lower case, without a trailing dot;
+    ``value`` is the unpadded base64url of the SHA-256 of the key authorization. A wildcard and
+    its parent give two challenges of one name.
+    """
+
+    name: str
+    value: str
+
+
+class OrderGone(Failure):
+    """The order is unknown to the CA, invalid or expired: only a new one can go on."""
+
+
+class ValidationFailed(Failure):
+    """The CA looked and was not satisfied; repeated at once it would use up the CA's patience.
+
+    CAs count failed validations per name and hour and then refuse: back off by hours, or wait
+    for somebody.
+    """

@@ -1,0 +1,118 @@
+"""What must hold before a certificate is put in front of users, checked without I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+from certrotd.errors import InvalidInput
+from certrotd.pki.facts import facts_of, fingerprint
+from certrotd.pki.keys import PrivateKey, spki
+
+CLOCK_SKEW = timedelta(minutes=5)
+MIN_RSA_BITS = 2048
+MIN_CURVE_BITS = 224
+
+
+class KeyMismatch(InvalidInput):
+    """The private key does not belong to the certificate."""
+
+
+class NamesMissing(InvalidInput):
+    """The certificate is not for every name that was asked for."""
+
+
+class ChainBroken(InvalidInput):
+    """A certificate of the chain did not sign the one before it."""
+
+
+class DatesImplausible(InvalidInput):
+    """The certificate is expired, not yet valid, or the clock is wrong."""
+
+
+class KeyTooWeak(InvalidInput):
+    """The public key is weaker than public CAs accept."""
+
+
+def verify(
+    key: PrivateKey, chain: Sequence[x509.Certificate], names: Sequence[str], *, now: datetime
+) -> None:
+    """Check an issued bundle: ``chain`` is leaf first, ``names`` the canonical names asked for.
+
+    Raises the subclass of InvalidInput that says what does not hold. Roots are not consulted:
+    a private CA's chain is as good as its links; the probe checks trust where roots are given.
+    """
+    if not chain:
+        raise ChainBroken("the CA sent no certificate")
+    verify_key(key, chain[0])
+    verify_strength(chain[0])
+    verify_names(chain[0], names)
+    verify_dates(chain, now=now)
+    verify_links(chain)
+
+
+def verify_key(key: PrivateKey, leaf: x509.Certificate) -> None:
+    """The private key is the one the certificate is for."""
+    if spki(key.public_key()) != spki(leaf.public_key()):
+        raise KeyMismatch(
+            f"the private key does not belong to certificate {fingerprint(leaf)[:16]}",
+            hint="the key was replaced or the certificate is another order's",
+        )
+
+
+def verify_strength(leaf: x509.Certificate) -> None:
+    """RSA of at least 2048 bits, a curve of at least 224 (CA/B Forum BR §6.1.5), or Ed25519."""
+    public = leaf.public_key()
+    if isinstance(public, rsa.RSAPublicKey) and public.key_size < MIN_RSA_BITS:
+        raise KeyTooWeak(f"the certificate's RSA key has {public.key_size} bits, 2048 is the least")
+    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.key_size < MIN_CURVE_BITS:
+        raise KeyTooWeak(f"the certificate's curve {public.curve.name} is too small")
+    if not isinstance(
+        public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+    ):
+        raise KeyTooWeak(f"the certificate's key is a {type(public).__name__}")
+
+
+def verify_names(leaf: x509.Certificate, names: Sequence[str]) -> None:
+    """Every name asked for is in the certificate as such: a wildcard does not stand in for one."""
+    have = set(facts_of(leaf).names)
+    missing = [name for name in names if name not in have]
+    if missing:
+        shown = ", ".join(sorted(have)) or "no name at all"
+        raise NamesMissing(f"the certificate is for {shown} and lacks {', '.join(missing)}")
+
+
+def verify_dates(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
+    """Leaf and intermediates are valid now, with five minutes of clock skew at the beginning."""
+    for certificate in chain:
+        who = facts_of(certificate).subject or "the leaf"
+        if certificate.not_valid_after_utc <= now:
+            raise DatesImplausible(
+                f"{who}: expired at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S}Z",
+                hint=f"this machine's clock says {now:%Y-%m-%d %H:%M:%S}Z",
+            )
+        if certificate.not_valid_before_utc > now + CLOCK_SKEW:
+            raise DatesImplausible(
+                f"{who}: not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S}Z",
+                hint=f"this machine's clock says {now:%Y-%m-%d %H:%M:%S}Z",
+            )
+
+
+def verify_links(chain: Sequence[x509.Certificate]) -> None:
+    """Every certificate is signed by the next one, which must be a CA (RFC 5280 §6.1)."""
+    for child, parent in pairwise(chain):
+        facts = facts_of(parent)
+        try:
+            child.verify_directly_issued_by(parent)
+        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
+            raise ChainBroken(
+                f"{facts_of(child).subject or 'the leaf'} was not issued by {facts.subject}",
+                hint="the chain is out of order or has a certificate missing",
+            ) from None
+        if not facts.is_ca:
+            raise ChainBroken(f"{facts.subject} signed a certificate but is not a CA")

@@ -1,0 +1,1 @@
+"""The floor: a rotation as a journaled saga, which knows neither certificates nor keys."""

@@ -1,0 +1,260 @@
+"""Whole files or none: written beside, synced, renamed; links replaced, never followed."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from certrotd.errors import InvalidInput, Transient
+
+TEMPORARY = ".certrotd-tmp"
+_HINTS = {
+    errno.ENOSPC: "free some space on that file system",
+    errno.EDQUOT: "raise the quota",
+    errno.EROFS: "the file system is mounted read-only",
+    errno.EACCES: "give the user certrotd runs as the right to do so",
+    errno.EPERM: "give the user certrotd runs as the right to do so",
+    errno.EIO: "the disk reports an error; look at the kernel log",
+    errno.ENOENT: "create the directory",
+    errno.EMFILE: "raise the limit of open files",
+    errno.ENFILE: "raise the limit of open files",
+    errno.ELOOP: "a symbolic link stands where a file or directory belongs; remove it",
+}
+
+
+class DiskTrouble(Transient):
+    """The file system refused; ``errno`` is the system's number for why."""
+
+    def __init__(self, doing: str, error: OSError) -> None:
+        reason = error.strerror or str(error)
+        super().__init__(f"cannot {doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
+        self.errno = error.errno
+
+
+@contextlib.contextmanager
+def explained(doing: str) -> Iterator[None]:
+    """Turn an OSError within into a DiskTrouble that says what was being done."""
+    try:
+        yield
+    except OSError as error:
+        raise DiskTrouble(doing, error) from error
+
+
+def temporary_of(path: Path) -> Path:
+    """Where the content of ``path`` is written before it is renamed into place.
+
+    The name is a function of the path, so that a crash leaves at most one such file and the next
+    write of the same path replaces it.
+    """
+    return path.with_name(f".{path.name}{TEMPORARY}")
+
+
+def write_file(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
+    """Replace ``path`` atomically and durably; raises DiskTrouble and leaves the old file whole.
+
+    The temporary file has its final ``mode`` and ``owner`` (uid, gid; -1 keeps one) before its
+    content. A symbolic link at ``path`` is replaced, never followed.
+    """
+    with explained(f"write {path}"), _directory(path.parent) as folder:
+        temporary = temporary_of(path).name
+        _fill(temporary, data, mode, owner, folder)
+        try:
+            os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            _unlink(temporary, folder)
+            raise
+        os.fsync(folder)
+
+
+def create_file(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file that is not there yet, inside a directory nobody reads yet; synced itself.
+
+    For staging: the directory is renamed into place when all its files are written, so the file
+    needs no rename of its own. Raises DiskTrouble.
+    """
+    with explained(f"write {path}"), _directory(path.parent) as folder:
+        _fill(path.name, data, mode, None, folder)
+
+
+def write_in_place(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
+    """Overwrite the content of ``path`` keeping its inode, for single-file bind mounts.
+
+    Not atomic: a reader may see a part. A missing file is created as write_file does. Raises
+    DiskTrouble; a symbolic link is refused.
+    """
+    with explained(f"overwrite {path}"):
+        try:
+            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            write_file(path, data, mode=mode, owner=owner)
+            return
+        try:
+            _own(handle, mode, owner)
+            os.ftruncate(handle, 0)
+            _write_all(handle, data)
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def replace_symlink(link: Path, target: str) -> None:
+    """Point ``link`` at ``target`` by one rename; whoever reads sees the old or the new target."""
+    with explained(f"point {link} at {target}"), _directory(link.parent) as folder:
+        temporary = temporary_of(link).name
+        _unlink(temporary, folder)
+        os.symlink(target, temporary, dir_fd=folder)
+        try:
+            os.rename(temporary, link.name, src_dir_fd=folder, dst_dir_fd=folder)
+        except OSError:
+            _unlink(temporary, folder)
+            raise
+        os.fsync(folder)
+
+
+def remove_file(path: Path) -> None:
+    """Remove a file or link durably; one that is not there is fine. Raises DiskTrouble."""
+    with explained(f"remove {path}"):
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            return
+        sync_directory(path.parent)
+
+
+def rename(source: Path, target: Path) -> None:
+    """Rename within one directory, durably. Raises DiskTrouble."""
+    with explained(f"rename {source} to {target.name}"):
+        os.rename(source, target)
+        sync_directory(target.parent)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove a directory of plain files and its one level of content; absent is fine.
+
+    Links inside are removed, never followed. Raises DiskTrouble.
+    """
+    with explained(f"remove {directory}"):
+        try:
+            with os.scandir(directory) as entries:
+                names = [entry.name for entry in entries]
+        except FileNotFoundError:
+            return
+        for name in names:
+            os.unlink(directory / name)
+        os.rmdir(directory)
+        sync_directory(directory.parent)
+
+
+def make_directory(path: Path, *, mode: int) -> None:
+    """Create ``path`` and its missing parents durably, each with ``mode``. Raises DiskTrouble."""
+    with explained(f"create directory {path}"):
+        missing = []
+        folder = path
+        while not folder.exists():
+            missing.append(folder)
+            folder = folder.parent
+        for each in reversed(missing):
+            with contextlib.suppress(FileExistsError):  # another process was quicker
+                os.mkdir(each, mode)
+                os.chmod(each, mode)  # whatever the umask
+            sync_directory(each.parent)
+        if not path.is_dir():
+            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable; raises OSError."""
+    with _directory(path) as folder:
+        os.fsync(folder)
+
+
+def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes.
+
+    Raises FileNotFoundError, DiskTrouble, or InvalidInput for anything larger or not a file.
+    """
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
+    try:
+        handle = os.open(path, flags)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise DiskTrouble(f"read {path}", error) from error
+    with explained(f"read {path}"), os.fdopen(handle, "rb") as file:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
+            raise InvalidInput(f"{path} is not a regular file")
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise InvalidInput(
+            f"{path} is larger than {limit} bytes", hint="it cannot be what it is for"
+        )
+    return data
+
+
+def sweep_temporaries(directory: Path) -> None:
+    """Remove temporary files a crash left directly in ``directory``; it need not exist."""
+    with explained(f"clean {directory}"):
+        try:
+            with os.scandir(directory) as entries:
+                names = [entry.name for entry in entries if entry.name.endswith(TEMPORARY)]
+        except FileNotFoundError:
+            return
+        for name in names:
+            os.unlink(directory / name)
+
+
+@contextlib.contextmanager
+def _directory(path: Path) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def _fill(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, folder: int) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        handle = os.open(name, flags, 0o600, dir_fd=folder)
+    except FileExistsError:  # a crash left it
+        os.unlink(name, dir_fd=folder)
+        handle = os.open(name, flags, 0o600, dir_fd=folder)
+    try:
+        _own(handle, mode, owner)
+        _write_all(handle, data)
+        os.fsync(handle)
+    except OSError:
+        _unlink(name, folder)
+        raise
+    finally:
+        os.close(handle)
+
+
+def _own(handle: int, mode: int, owner: tuple[int, int] | None) -> None:
+    # the owner first: changing it clears set-id bits, and the wider mode must never meet the
+    # wrong group
+    now = os.fstat(handle)
+    if owner is not None and (now.st_uid, now.st_gid) != tuple(
+        have if want == -1 else want
+        for want, have in zip(owner, (now.st_uid, now.st_gid), strict=True)
+    ):
+        os.fchown(handle, *owner)
+    if stat.S_IMODE(now.st_mode) != mode:
+        os.fchmod(handle, mode)
+
+
+def _write_all(handle: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _unlink(name: str, folder: int) -> None:
+    # what is being cleaned up may not be there, and a failure here must not hide the first one:
+    # the name is deterministic, so the next write of the same path removes it
+    with contextlib.suppress(OSError):
+        os.unlink(name, dir_fd=folder)

@@ -1,0 +1,186 @@
+"""The journal of one rotation in flight: JSON lines with checksums, synced where it matters."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Protocol
+
+from certrotd.errors import NeedsOperator
+from certrotd.rotation.files import (
+    DiskTrouble,
+    make_directory,
+    read_file,
+    remove_file,
+    sync_directory,
+    write_file,
+)
+
+MAX_JOURNAL = 64 * 1024 * 1024
+HISTORY_LINES = 500
+MAX_HISTORY = 16 * 1024 * 1024
+MAX_LINE = 32 * 1024
+
+
+class JournalBroken(DiskTrouble):
+    """The journal cannot be written: nothing may be begun that it would have to remember."""
+
+
+class Journal(Protocol):
+    """Where a rotation's records go; the engine is the only writer, under the name's lock."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every whole record, oldest first; a torn last one is one that never happened."""
+        ...
+
+    def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        """Add a record; with ``sync`` it is durable when this returns. Raises JournalBroken."""
+        ...
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """Shrink the rotation to one line of history and forget its records; repeatable."""
+        ...
+
+
+class FileJournal:
+    """A journal in ``<directory>/journal/NAME.jsonl`` and ``<directory>/history/NAME.jsonl``.
+
+    Each line is ``{"c": CRC-32 of the record's JSON in hex, "r": record}``.
+    """
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.path = directory / "journal" / f"{name}.jsonl"
+        self.history = History(directory, name)
+        self._size: int | None = None
+
+    def records(self) -> list[dict[str, Any]]:
+        """As Journal.records; NeedsOperator if a record before the last is damaged."""
+        try:
+            data = read_file(self.path, limit=MAX_JOURNAL, follow=False)
+        except FileNotFoundError:
+            self._size = 0
+            return []
+        records, self._size = decode(data, what=str(self.path))
+        return records
+
+    def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        if self._size is None:
+            self.records()
+        size = self._size or 0
+        line = encode(record)
+        try:
+            if size == 0:
+                make_directory(self.path.parent, mode=0o700)
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            handle = os.open(self.path, flags, 0o600)
+            try:
+                # what a crash or a full disk left of a torn record is written over
+                os.ftruncate(handle, size)
+                if os.pwrite(handle, line, size) != len(line):
+                    raise OSError(28, os.strerror(28))
+                if sync:
+                    os.fsync(handle)
+            finally:
+                os.close(handle)
+            if size == 0:
+                sync_directory(self.path.parent)
+        except OSError as error:
+            raise JournalBroken(f"write {self.path}", error) from error
+        self._size = size + len(line)
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        self.history.add(summary)
+        remove_file(self.path)
+        self._size = 0
+
+
+class History:
+    """What rotations of one name came to: JSON lines, oldest first, the last 500 kept."""
+
+    def __init__(self, directory: Path, name: str) -> None:
+        self.path = directory / "history" / f"{name}.jsonl"
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line that can be read: history is for people and for backoff, not for recovery."""
+        try:
+            data = read_file(self.path, limit=MAX_HISTORY, follow=False)
+        except FileNotFoundError:
+            return []
+        return _readable(data)
+
+    def last(self) -> dict[str, Any] | None:
+        """The newest line, read from the end of the file; None before the first."""
+        try:
+            handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        try:
+            tail = os.pread(handle, MAX_LINE, max(0, os.fstat(handle).st_size - MAX_LINE))
+        finally:
+            os.close(handle)
+        lines = _readable(tail)
+        return lines[-1] if lines else None
+
+    def add(self, summary: Mapping[str, Any]) -> None:
+        """Add a line, unless the last one is of the same rotation (a crash came in between).
+
+        ``failures`` is added: how many of the latest rotations in a row did not finish.
+        """
+        lines = self.lines()
+        last = lines[-1] if lines else {}
+        if last.get("id") == summary["id"]:
+            return
+        failures = 0 if summary["failure"] is None else int(last.get("failures", 0)) + 1
+        kept = [*lines, {**summary, "failures": failures}][-HISTORY_LINES:]
+        make_directory(self.path.parent, mode=0o700)
+        write_file(self.path, b"".join(encode(line) for line in kept), mode=0o600)
+
+
+def encode(record: Mapping[str, Any]) -> bytes:
+    """One line of a journal."""
+    text = json.dumps(record, separators=(",", ":"), sort_keys=True)
+    return b'{"c":"%08x","r":%s}\n' % (zlib.crc32(text.encode()), text.encode())
+
+
+def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
+    """The records of a journal and how many bytes of it are whole.
+
+    A damaged last line is torn and passed over; one before it raises NeedsOperator, for then
+    something other than a crash has been at the file.
+    """
+    records: list[dict[str, Any]] = []
+    good = 0
+    lines = data.split(b"\n")
+    for number, line in enumerate(lines, start=1):
+        if number == len(lines):
+            break  # what follows the last newline: nothing, or a torn record
+        record = _decode_line(line)
+        if record is None:
+            if number == len(lines) - 1 and not lines[-1]:
+                break  # the newline was written and the middle was not
+            raise NeedsOperator(
+                f"{what}:{number}: the journal record is damaged",
+                hint="move the file away; what is deployed is told by the generations themselves",
+            )
+        records.append(record)
+        good += len(line) + 1
+    return records, good
+
+
+def _decode_line(line: bytes) -> dict[str, Any] | None:
+    try:
+        outer = json.loads(line)
+        record = outer["r"]
+        text = json.dumps(record, separators=(",", ":"), sort_keys=True)
+        whole = int(outer["c"], 16) == zlib.crc32(text.encode())
+    except (ValueError, KeyError, TypeError):
+        return None
+    return record if whole and isinstance(record, dict) else None
+
+
+def _readable(data: bytes) -> list[dict[str, Any]]:
+    decoded = (_decode_line(line) for line in data.split(b"\n") if line)
+    return [record for record in decoded if record is not None]

@@ -1,0 +1,60 @@
+"""One worker per name: an advisory lock that dies with its process and says who holds it."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+from certrotd.clock import Deadline
+from certrotd.errors import LockHeld
+from certrotd.rotation.files import explained, make_directory
+
+_POLL = 0.02
+
+
+@contextlib.contextmanager
+def hold(
+    path: Path, *, what: str, command: str, now: datetime, wait: Deadline | None = None
+) -> Iterator[None]:
+    """Hold an exclusive flock(2) on ``path`` for the block.
+
+    ``what`` names the thing in the LockHeld raised when another process (or thread) has it,
+    at once or when ``wait`` has passed; ``command`` and ``now`` are shown to whoever meets the
+    lock. The file stays behind, unlocked: removing it would let two processes lock two files.
+    """
+    make_directory(path.parent, mode=0o700)
+    with explained(f"lock {path}"):
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        while not _try(handle):
+            if wait is None or wait.passed:
+                raise LockHeld(what, holder=_holder(handle))
+            wait.pause(_POLL)
+        note = {"pid": os.getpid(), "command": command, "since": now.isoformat(timespec="seconds")}
+        with contextlib.suppress(OSError):  # the note is a courtesy; a full disk must not unlock
+            os.ftruncate(handle, 0)
+            os.pwrite(handle, json.dumps(note).encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _try(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _holder(handle: int) -> str:
+    try:
+        note = json.loads(os.pread(handle, 4096, 0))
+        return f"process {int(note['pid'])} ({note['command']}, since {note['since']})"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"

@@ -1,0 +1,217 @@
+"""Where a rotation stands and what comes next: pure functions of its journal.
+
+There is no separate path for recovery. A fresh rotation is a journal with a begin record, a
+crashed one is a journal that stops somewhere, a parked one ends with a wait: each is read the
+same way and answered with one move.
+
+The invariant: a step is tried only after its intent is in the journal, and everything tried after
+the last savepoint is undone, latest first, before a failed rotation is closed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from certrotd.rotation.step import JSON, Savepoint
+
+Record = Mapping[str, Any]
+MAX_INTERRUPTIONS = 3
+
+
+class Status(Enum):
+    """How far one item of the plan has come."""
+
+    UNTRIED = "untried"
+    TRIED = "tried"
+    WAITING = "waiting"
+    DONE = "done"
+
+
+@dataclass(frozen=True)
+class Failed:
+    """Why a rotation goes backwards: the step ``at`` which it failed, and the words for it."""
+
+    at: int
+    why: str
+    when: str
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """A journal folded into what matters for the next move; ``items`` as the plan's."""
+
+    items: tuple[Status, ...]
+    saved: int = -1
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+    interruptions: Mapping[int, int] = field(default_factory=dict)
+    waiting: tuple[datetime, str] | None = None
+    failed: Failed | None = None
+    undone: int = 0
+    stuck: str | None = None
+    outcome: str | None = None
+
+    def status(self, index: int, status: Status) -> Progress:
+        """This progress with one item's status replaced."""
+        items = (*self.items[:index], status, *self.items[index + 1 :])
+        return replace(self, items=items)
+
+
+@dataclass(frozen=True)
+class Act:
+    """Do the step at ``index``; ``look_first`` when a crash may have come after the act."""
+
+    index: int
+    look_first: bool
+
+
+@dataclass(frozen=True)
+class Reach:
+    """Everything before the savepoint at ``index`` holds: say so."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Undo:
+    """Undo the step at ``index``."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class GiveUp:
+    """Treat the step at ``index`` as failed, because of ``why``."""
+
+    index: int
+    why: str
+
+
+@dataclass(frozen=True)
+class Park:
+    """Nothing to do before ``until``."""
+
+    until: datetime
+    why: str
+
+
+@dataclass(frozen=True)
+class Close:
+    """The rotation is over: ``finished``, or rolled back to the savepoint ``to`` ("" is none)."""
+
+    finished: bool
+    to: str = ""
+    because: str = ""
+
+
+Move = Act | Reach | Undo | GiveUp | Park | Close
+
+
+def read_progress(records: Iterable[Record], size: int) -> Progress:
+    """Fold journal records (after the begin record) of a plan of ``size`` items."""
+    progress = Progress(items=(Status.UNTRIED,) * size)
+    for record in records:
+        progress = apply(progress, record)
+    return progress
+
+
+def apply(progress: Progress, record: Record) -> Progress:
+    """This progress after one more record; ValueError for a record of an unknown kind."""
+    index = int(record.get("i", -1))
+    match record["t"]:
+        case "try":
+            return _tried(progress, index)
+        case "note":
+            return replace(progress, facts={**progress.facts, **record["facts"]})
+        case "done":
+            facts = {**progress.facts, **record["facts"]}
+            done = _uninterrupted(progress.status(index, Status.DONE), index)
+            return replace(done, facts=facts)
+        case "wait":
+            until = datetime.fromisoformat(record["until"])
+            waiting = replace(progress, waiting=(until, record["why"]))
+            return waiting.status(index, Status.WAITING)
+        case "lost":
+            return _uninterrupted(progress.status(index, Status.UNTRIED), index)
+        case "paused":
+            # told to stop in the middle, not interrupted by a crash: this try does not count
+            return _uninterrupted(progress, index)
+        case "reached":
+            return replace(progress.status(index, Status.DONE), saved=index)
+        case "failed":
+            failed = Failed(index, record["why"], record["at"], record.get("retry_after"))
+            return replace(progress, failed=failed, waiting=None)
+        case "undone":
+            undone = progress.status(index, Status.UNTRIED)
+            return replace(undone, undone=undone.undone + 1, stuck=None)
+        case "stuck":
+            return replace(progress, stuck=record["why"])
+        case "end":
+            return replace(progress, outcome=record["outcome"])
+        case other:
+            raise ValueError(f"unknown journal record {other!r}")
+
+
+def _uninterrupted(progress: Progress, index: int) -> Progress:
+    counts = {i: count for i, count in progress.interruptions.items() if i != index}
+    return replace(progress, interruptions=counts)
+
+
+def _tried(progress: Progress, index: int) -> Progress:
+    tries = progress.interruptions
+    if progress.items[index] is not Status.WAITING:
+        tries = {**tries, index: tries.get(index, 0) + 1}
+    return replace(progress.status(index, Status.TRIED), interruptions=tries, waiting=None)
+
+
+def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: datetime) -> Move:
+    """The one thing to do next; ``savepoints`` are the plan's, by index.
+
+    A step whose tries were cut off MAX_INTERRUPTIONS times is given up: a rotation that kills its
+    process must not do so for ever.
+    """
+    if progress.failed is not None:
+        return _backwards(progress, progress.failed, savepoints)
+    for index, status in enumerate(progress.items):
+        match status:
+            case Status.DONE:
+                continue
+            case Status.WAITING if progress.waiting and now < progress.waiting[0]:
+                return Park(*progress.waiting)
+            case Status.TRIED if progress.interruptions.get(index, 0) >= MAX_INTERRUPTIONS:
+                times = progress.interruptions[index]
+                return GiveUp(index, f"the process ended in the middle of it {times} times")
+            case _ if index in savepoints:
+                return Reach(index)
+            case _:
+                return Act(index, look_first=status is Status.TRIED)
+    return Close(finished=True)
+
+
+def _backwards(
+    progress: Progress, failed: Failed, savepoints: Mapping[int, Savepoint]
+) -> Undo | Close:
+    for index in range(len(progress.items) - 1, progress.saved, -1):
+        if progress.items[index] is not Status.UNTRIED:
+            return Undo(index)
+    to = savepoints[progress.saved].name if progress.saved >= 0 else ""
+    return Close(finished=False, to=to, because=failed.why)
+
+
+def to_look_at(progress: Progress, savepoints: Sequence[int]) -> list[int]:
+    """Steps the journal calls done since the last savepoint, whose effect a start looks at again.
+
+    Between two processes somebody may have undone them (a full disk kept the journal from saying
+    so, an operator restored a backup): then they are done again instead of believed.
+    """
+    if progress.failed is not None:
+        return []
+    return [
+        index
+        for index in range(progress.saved + 1, len(progress.items))
+        if progress.items[index] is Status.DONE and index not in savepoints
+    ]

@@ -1,0 +1,127 @@
+"""What a rotation is made of: steps, savepoints, and the values they answer with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+from typing import Any, Protocol, TypeVar
+
+from certrotd.errors import Failure
+
+JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
+World = TypeVar("World", contravariant=True)
+
+
+@dataclass(frozen=True)
+class Done:
+    """The act is complete; ``facts`` are journaled and given to the steps after it."""
+
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """The act cannot be complete before ``until``; the rotation is parked and goes on later."""
+
+    until: datetime
+    why: str
+
+
+class Later(Failure):
+    """A step failed where undoing would lose something that cannot be had again.
+
+    The rotation keeps everything, stays open, and the step is tried again at the next start.
+    """
+
+
+class Observed(Enum):
+    """What a look at the world says of a step."""
+
+    NOT_DONE = "not done"
+    DONE = "done"
+    UNKNOWN = "unknown"
+
+
+class Ledger(Protocol):
+    """What a step sees of its rotation's journal."""
+
+    @property
+    def facts(self) -> Mapping[str, JSON]:
+        """Everything noted and answered so far by this and earlier steps, later ones winning."""
+        ...
+
+    def note(self, **facts: JSON) -> None:
+        """Make facts durable in the middle of an act, before the act goes on."""
+        ...
+
+
+class Step(Protocol[World]):
+    """One journaled act, rebuilt after a crash from its ``kind`` and ``intent``.
+
+    ``intent`` holds everything needed to do, undo or observe the act again, and never a secret.
+    """
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def intent(self) -> Mapping[str, JSON]: ...
+
+    def do(self, world: World, ledger: Ledger) -> Done | Wait:
+        """Act; idempotent, for it may run again after a crash. Raises Failure."""
+        ...
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        """Restore what was there before; idempotent, and right after half an act too."""
+        ...
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:
+        """Whether the act is in effect, by looking and changing nothing."""
+        ...
+
+
+@dataclass(frozen=True)
+class Savepoint:
+    """How far back an undo goes.
+
+    ``forward_only``: what follows cannot be undone; a failure parks and is tried again.
+    ``stop_undoes``: what follows must not be left half-way when the process is told to stop.
+    """
+
+    name: str
+    forward_only: bool = False
+    stop_undoes: bool = False
+
+
+PlanItem = Step[World] | Savepoint
+Plan = tuple[PlanItem[World], ...]
+Rebuild = Callable[[str, Mapping[str, JSON]], Step[World]]
+
+
+def plan_to_json(plan: Plan[World]) -> list[JSON]:
+    """The plan as its begin record keeps it."""
+    return [_item_to_json(item) for item in plan]
+
+
+def plan_from_json(data: list[JSON], rebuild: Rebuild[World]) -> Plan[World]:
+    """The plan of a begin record, each step rebuilt from its kind and intent."""
+    items: list[PlanItem[World]] = []
+    for item in data:
+        assert isinstance(item, dict)
+        if "savepoint" in item:
+            items.append(Savepoint(item["savepoint"], item["forward_only"], item["stop_undoes"]))
+        else:
+            items.append(rebuild(item["kind"], item["intent"]))
+    return tuple(items)
+
+
+def _item_to_json(item: PlanItem[World]) -> JSON:
+    if isinstance(item, Savepoint):
+        return {
+            "savepoint": item.name,
+            "forward_only": item.forward_only,
+            "stop_undoes": item.stop_undoes,
+        }
+    return {"kind": item.kind, "intent": dict(item.intent)}

@@ -1,0 +1,1 @@
+"""Where generations of certificates are kept, and the copies applications read."""

@@ -1,0 +1,80 @@
+"""The files of one certificate in the shapes that servers read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.serialization import pkcs12
+
+from certrotd.errors import InvalidInput
+from certrotd.pki.facts import parse_certificates
+from certrotd.pki.keys import load, spki
+
+PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
+
+
+def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
+    """PEM texts by shape: privkey, cert, chain, fullchain, and combined (key first, HAProxy's).
+
+    ``chain`` is PEM, leaf first.
+    """
+    certificates = parse_certificates(chain, what="the chain")
+    blocks = [_pem(certificate) for certificate in certificates]
+    return {
+        "privkey": key,
+        "cert": blocks[0],
+        "chain": b"".join(blocks[1:]),
+        "fullchain": b"".join(blocks),
+        "combined": key + b"".join(blocks),
+    }
+
+
+def to_pkcs12(key: bytes, chain: bytes, *, name: str, password: bytes | None) -> bytes:
+    """The pair as PKCS#12 (RFC 7292), encrypted if there is a password."""
+    leaf, *others = parse_certificates(chain, what="the chain")
+    encryption: serialization.KeySerializationEncryption = (
+        serialization.BestAvailableEncryption(password)
+        if password
+        else serialization.NoEncryption()
+    )
+    return pkcs12.serialize_key_and_certificates(name.encode(), load(key), leaf, others, encryption)
+
+
+def same_pkcs12(data: bytes, key: bytes, chain: bytes, *, password: bytes | None) -> bool:
+    """Whether PKCS#12 ``data`` holds this pair; its salt makes every writing of it different."""
+    try:
+        found, leaf, others = pkcs12.load_key_and_certificates(data, password)
+    except ValueError:
+        return False
+    if found is None or leaf is None:
+        return False
+    same_key = spki(found.public_key()) == spki(load(key).public_key())
+    return same_key and [leaf, *others] == parse_certificates(chain, what="the chain")
+
+
+def _pem(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(serialization.Encoding.PEM)
+
+
+def leaf_first(blocks: Sequence[x509.Certificate], key: bytes, *, what: str) -> bytes:
+    """The PEM chain of certificates in any order: the key's own first, each issuer after.
+
+    Raises InvalidInput if none belongs to the key. Certificates that continue no link are left
+    out: a server would send them for nothing.
+    """
+    wanted = spki(load(key).public_key())
+    leaf = next((c for c in blocks if spki(c.public_key()) == wanted), None)
+    if leaf is None:
+        raise InvalidInput(f"{what}: no certificate in it belongs to the private key")
+    ordered = [leaf]
+    while (nxt := _issuer_of(ordered[-1], blocks)) is not None and nxt not in ordered:
+        ordered.append(nxt)
+    return b"".join(_pem(c) for c in ordered)
+
+
+def _issuer_of(
+    child: x509.Certificate, blocks: Sequence[x509.Certificate]
+) -> x509.Certificate | None:
+    return next((c for c in blocks if c.subject == child.issuer and c != child), None)

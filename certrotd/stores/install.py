@@ -1,0 +1,191 @@
+"""Copies of the live generation at the paths applications read, replaced together or put back."""
+
+from __future__ import annotations
+
+import base64
+import grp
+import json
+import os
+import pwd
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from certrotd.errors import NeedsOperator
+from certrotd.rotation.files import (
+    DiskTrouble,
+    make_directory,
+    read_file,
+    remove_file,
+    remove_tree,
+    replace_symlink,
+    temporary_of,
+    write_file,
+    write_in_place,
+)
+from certrotd.stores.bundle import PRIVATE, files_of, same_pkcs12, to_pkcs12
+
+LIMIT = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Copies:
+    """One ``install:`` entry: ``paths`` by shape (those of bundle.files_of, and pkcs12).
+
+    ``owner`` and ``group`` are names or numbers, None keeps certrotd's; ``mode`` is for files that
+    hold the key, ``cert_mode`` for the others. ``password`` gives the PKCS#12 password when asked.
+    """
+
+    paths: Mapping[str, Path]
+    owner: str | None = None
+    group: str | None = None
+    mode: int = 0o600
+    cert_mode: int = 0o644
+    in_place: bool = False
+    password: Callable[[], bytes | None] = lambda: None
+
+
+class FileInstaller:
+    """The installer over the local file system; ``backups`` is a directory of its own."""
+
+    def __init__(self, name: str, entries: tuple[Copies, ...], backups: Path) -> None:
+        self._name = name
+        self._entries = entries
+        self._backups = backups
+
+    def check(self) -> None:
+        """Whether every copy could be written: directory there, writable, owner known."""
+        for entry in self._entries:
+            _owner(entry)
+            for path in entry.paths.values():
+                folder = path.parent
+                if not folder.is_dir():
+                    raise NeedsOperator(f"{folder} is not a directory", hint="create it")
+                if path.is_dir() and not path.is_symlink():
+                    raise NeedsOperator(f"{path} is a directory", hint="name a file in it")
+                if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+                    raise NeedsOperator(
+                        f"{folder} is not writable for user {_user()}",
+                        hint="give it the right to write there",
+                    )
+
+    def install(self, key: bytes, chain: bytes, backup: str) -> None:
+        """Keep what is there, then replace every copy; raises before the first if any cannot be."""
+        self._keep(backup)
+        shapes = files_of(key, chain)
+        for entry in self._entries:
+            owner = _owner(entry)
+            write = write_in_place if entry.in_place else write_file
+            for shape, path in entry.paths.items():
+                mode = entry.mode if shape in PRIVATE else entry.cert_mode
+                write(path, self._content(entry, shape, shapes, key, chain), mode=mode, owner=owner)
+
+    def restore(self, backup: str) -> None:
+        """Put back what install() found; without its manifest nothing had been replaced yet."""
+        folder = self._backups / backup
+        try:
+            manifest = json.loads(read_file(folder / "manifest.json", limit=LIMIT, follow=False))
+        except FileNotFoundError:
+            return
+        in_place = {str(p): e.in_place for e in self._entries for p in e.paths.values()}
+        for kept in manifest:
+            path = Path(kept["path"])
+            remove_file(temporary_of(path))
+            if "link" in kept:
+                replace_symlink(path, kept["link"])
+                continue
+            if kept["content"] is None:
+                remove_file(path)
+                continue
+            data = base64.b64decode(kept["content"])
+            write = write_in_place if in_place.get(str(path)) else write_file
+            write(path, data, mode=kept["mode"], owner=(kept["uid"], kept["gid"]))
+
+    def installed(self, key: bytes, chain: bytes) -> bool:
+        """Whether every copy is this pair's."""
+        shapes = files_of(key, chain)
+        for entry in self._entries:
+            for shape, path in entry.paths.items():
+                try:
+                    data = read_file(path, limit=LIMIT, follow=False)
+                except (FileNotFoundError, DiskTrouble):
+                    return False
+                if shape == "pkcs12":
+                    if not same_pkcs12(data, key, chain, password=entry.password()):
+                        return False
+                elif data != shapes[shape]:
+                    return False
+        return True
+
+    def forget(self, backup: str) -> None:
+        """Drop a backup that is no longer needed."""
+        remove_tree(self._backups / backup)
+
+    def _keep(self, backup: str) -> None:
+        folder = self._backups / backup
+        if (folder / "manifest.json").exists():
+            return  # a crash came after it: what is at the paths now may be half replaced
+        kept = [_snapshot(path) for entry in self._entries for path in entry.paths.values()]
+        make_directory(folder, mode=0o700)
+        # one file holds all of it, old keys too: whole or absent, and readable by nobody else
+        write_file(folder / "manifest.json", json.dumps(kept).encode(), mode=0o600)
+
+    def _content(
+        self, entry: Copies, shape: str, shapes: Mapping[str, bytes], key: bytes, chain: bytes
+    ) -> bytes:
+        if shape == "pkcs12":
+            return to_pkcs12(key, chain, name=self._name, password=entry.password())
+        return shapes[shape]
+
+
+def _snapshot(path: Path) -> dict[str, object]:
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return {"path": str(path), "content": None}
+    if stat.S_ISLNK(status.st_mode):
+        return {"path": str(path), "link": os.readlink(path)}  # replaced, never followed
+    data = read_file(path, limit=LIMIT, follow=False)
+    return {
+        "path": str(path),
+        "content": base64.b64encode(data).decode(),
+        "mode": stat.S_IMODE(status.st_mode),
+        "uid": status.st_uid,
+        "gid": status.st_gid,
+    }
+
+
+def _owner(entry: Copies) -> tuple[int, int] | None:
+    if entry.owner is None and entry.group is None:
+        return None
+    uid = -1 if entry.owner is None else _number(entry.owner, "user", _uid)
+    gid = -1 if entry.group is None else _number(entry.group, "group", _gid)
+    return uid, gid
+
+
+def _number(name: str, kind: str, find: Callable[[str], int]) -> int:
+    if name.isdigit():
+        return int(name)
+    try:
+        return find(name)
+    except KeyError:
+        raise NeedsOperator(
+            f"{kind} {name!r} is not known on this machine",
+            hint=f"create it, or name another {kind}",
+        ) from None
+
+
+def _uid(name: str) -> int:
+    return pwd.getpwnam(name).pw_uid
+
+
+def _gid(name: str) -> int:
+    return grp.getgrnam(name).gr_gid
+
+
+def _user() -> str:
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:
+        return str(os.geteuid())

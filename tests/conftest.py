@@ -1,0 +1,108 @@
+"""Tiers by directory, and factories of the real servers."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from xdist.remote import Producer  # type: ignore[import-untyped]
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate
+
+_TESTS = Path(__file__).parent
+_TIERS = {"unit", "contract", "model", "integration", "crash"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks each test with its tier."""
+    for item in items:
+        relative = item.path.relative_to(_TESTS)
+        if relative.parts[0] not in _TIERS:
+            raise pytest.UsageError(f"{relative}: a test lives in one of the tiers {_TIERS}")
+        item.add_marker(relative.parts[0])
+
+
+class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives a module to one worker, which shares its servers, and the whole crash tier to one.
+
+    Crash tests run one at a time: they count system calls and fill disks. xdist's own `loadgroup`
+    would do, but spreads groups without a word from pytest 9.2 on (pytest-xdist issue 1386).
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.split("::")[0]
+        return "crash" if module.startswith("tests/crash/") else module
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByModule:
+    """Distributes a parallel run's tests."""
+    return _ByModule(config, log)
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> Iterator[Parts]:
+    """Starts real servers that live as long as the test."""
+    with ExitStack() as stack:
+        yield Parts(tmp_path / "parts", stack)
+
+
+@pytest.fixture(scope="module")
+def module_parts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parts]:
+    """Starts real servers that live as long as the module's tests."""
+    with ExitStack() as stack:
+        yield Parts(tmp_path_factory.mktemp("parts"), stack)
+
+
+@pytest.fixture
+def pebble(parts: Parts) -> Callable[..., Pebble]:
+    """Starts a Pebble: `pebble(dns=bind.server, …)`."""
+    locate.require("pebble")
+    return parts.starter(Pebble)
+
+
+@pytest.fixture
+def stepca(parts: Parts) -> Callable[..., StepCA]:
+    """Starts a step-ca: `stepca(resolver=bind.server, …)`."""
+    locate.require("step-ca")
+    return parts.starter(StepCA)
+
+
+@pytest.fixture
+def bind(parts: Parts) -> Callable[..., Bind]:
+    """Starts an authoritative BIND: `bind(zones=…, …)`."""
+    locate.require("named")
+    return parts.starter(Bind)
+
+
+@pytest.fixture
+def resolver(parts: Parts) -> Callable[..., Resolver]:
+    """Starts a recursive BIND: `resolver(authoritative=[bind])`."""
+    locate.require("named")
+    return parts.starter(Resolver)
+
+
+@pytest.fixture
+def nginx(parts: Parts) -> Callable[..., Nginx]:
+    """Starts an nginx: `nginx({"a.example.test": (certificate, key)})`."""
+    locate.require("nginx")
+    return parts.starter(Nginx)
+
+
+@pytest.fixture
+def strace() -> Path:
+    """Where strace is."""
+    return locate.require("strace")
+
+
+@pytest.fixture
+def faketime() -> Path:
+    """Where faketime is."""
+    return locate.require("faketime")
+
+
+@pytest.fixture
+def as_root() -> None:
+    """Says that a test needs root."""
+    locate.require_root()

@@ -1,0 +1,61 @@
+"""Where the real programs are: the cache that `scripts/parts` fills, then PATH."""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+# A plain user's PATH on Debian lacks the directories where servers are.
+_EXTRA_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "parts"
+# Programs built or installed by a script of that name, in the version the script pins.
+_PARTS = {
+    "pebble": "pebble",
+    "pebble-challtestsrv": "pebble",
+    "step-ca": "step-ca",
+    "certbot": "certbot",
+}
+
+
+def find(program: str) -> Path | None:
+    """The program's path, or None where this machine does not have it."""
+    if part := _PARTS.get(program):
+        built = _part_directory(part) / "bin" / program
+        return built if os.access(built, os.X_OK) else None
+    found = shutil.which(program, path=os.pathsep.join([os.environ["PATH"], *_EXTRA_PATH]))
+    return Path(found) if found else None
+
+
+def require(program: str) -> Path:
+    """The program's path; without it the test is skipped, or fails under CERTROTD_DEMAND=all.
+
+    CERTROTD_DEMAND=none skips even where the program is there: a run without servers.
+    """
+    demand = os.environ.get("CERTROTD_DEMAND", "")
+    if demand == "none":
+        pytest.skip(f"this run starts no real parts ({program})")
+    path = find(program)
+    if path is not None:
+        return path
+    missing = f"{program} is not installed: run scripts/test or scripts/parts"
+    if demand:
+        pytest.fail(missing)
+    pytest.skip(missing)
+
+
+def require_root() -> None:
+    """Skips the test for a plain user, or fails it under CERTROTD_DEMAND=all."""
+    if os.environ.get("CERTROTD_DEMAND") == "all" and os.geteuid() != 0:
+        pytest.fail("this test must run as root")
+    if os.environ.get("CERTROTD_DEMAND") == "none" or os.geteuid() != 0:
+        pytest.skip("this test needs root")
+
+
+def _part_directory(part: str) -> Path:
+    version = re.search(r"^VERSION=(\S+)", (_SCRIPTS / part).read_text(), re.MULTILINE)
+    if version is None:
+        raise ValueError(f"{_SCRIPTS / part} does not say its VERSION")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return cache / "certrotd" / "parts" / f"{part}-{version[1]}"

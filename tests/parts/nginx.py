@@ -1,0 +1,97 @@
+"""nginx: the service most certificates are for."""
+
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from os import kill
+from pathlib import Path
+
+from cryptography import x509
+
+from tests.parts import locate
+from tests.parts.client import served_leaf
+from tests.parts.process import Server, free_port
+
+
+class Nginx(Server):
+    """An nginx of its own that serves each name with a certificate and key file.
+
+    Like everyone's, its workers are nobody's: only the master reads the key files.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        server_names: Mapping[str, tuple[Path, Path]],
+        *,
+        port: int | None = None,
+    ) -> None:
+        super().__init__(directory)
+        self.binary = locate.require("nginx")
+        self.port = port or free_port()
+        self.config_path = directory / "nginx.conf"
+        self.pid_file = directory / "nginx.pid"
+        self._names = list(server_names)
+        self._sound = _configuration(directory, self.pid_file, self.port, server_names)
+        self.config_path.write_text(self._sound)
+
+    def command(self) -> Sequence[str | Path]:
+        return [self.binary, *self.arguments, "-g", "daemon off;"]
+
+    @property
+    def arguments(self) -> list[str]:
+        """What makes any call of `binary` be about this instance."""
+        return ["-p", str(self.directory), "-c", str(self.config_path), "-e", str(self.log_file)]
+
+    def is_ready(self) -> bool:
+        return bool(self.served(self._names[0])) and self.pid_file.exists()
+
+    def served(self, server_name: str) -> x509.Certificate:
+        """The leaf that a new connection for that name is shown."""
+        return served_leaf("127.0.0.1", self.port, server_name)
+
+    def check(self) -> subprocess.CompletedProcess[str]:
+        """Runs `nginx -t`."""
+        return subprocess.run(
+            [self.binary, *self.arguments, "-t"], capture_output=True, text=True, check=False
+        )
+
+    def reload(self) -> None:
+        """Asks for a reload the way `nginx -s reload` does: a signal, and no answer."""
+        kill(self.pid, signal.SIGHUP)
+
+    def break_config(self) -> None:
+        """Leaves a configuration that the running nginx refuses to load."""
+        self.config_path.write_text(self._sound + "no_such_directive on;\n")
+
+    def mend_config(self) -> None:
+        """Puts the sound configuration back."""
+        self.config_path.write_text(self._sound)
+
+
+def _configuration(
+    directory: Path, pid_file: Path, port: int, server_names: Mapping[str, tuple[Path, Path]]
+) -> str:
+    temporary = "\n".join(
+        f"  {kind}_temp_path {directory}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    servers = "\n".join(
+        f"""  server {{
+    listen 127.0.0.1:{port} ssl;
+    server_name {name};
+    ssl_certificate {certificate};
+    ssl_certificate_key {key};
+    location / {{ return 200 "{name}\\n"; }}
+  }}"""
+        for name, (certificate, key) in server_names.items()
+    )
+    return f"""worker_processes 1;
+pid {pid_file};
+events {{ worker_connections 256; }}
+http {{
+  access_log off;
+{temporary}
+{servers}
+}}
+"""

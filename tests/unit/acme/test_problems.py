@@ -1,0 +1,136 @@
+"""A CA's refusals become words and the right kind of failure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.acme.problems import (
+    ERROR_PREFIX,
+    LONGEST_WAIT,
+    Busy,
+    Refused,
+    failure_of,
+    listed,
+    read_problem,
+    retry_after,
+)
+from certrotd.errors import NeedsOperator, Transient
+
+NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+def failure(kind: str, status: int = 403, **more: object) -> Refused | Busy:
+    problem = read_problem({"type": ERROR_PREFIX + kind, "detail": "because", **more})
+    return failure_of(problem, status=status, host="ca.example", retry_after=None)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "unauthorized",
+        "rejectedIdentifier",
+        "caa",
+        "externalAccountRequired",
+        "userActionRequired",
+        "malformed",
+    ],
+)
+def test_a_refusal_needs_somebody_and_comes_with_a_hint(kind: str) -> None:
+    """Retrying these would only use up the CA's limits."""
+    refused = failure(kind)
+    assert isinstance(refused, NeedsOperator)
+    assert f"ca.example says {kind}: because" in refused.message
+    assert refused.hint
+
+
+@pytest.mark.parametrize(
+    ("kind", "status"), [("rateLimited", 429), ("rateLimited", 403), ("serverInternal", 500)]
+)
+def test_a_busy_ca_is_transient(kind: str, status: int) -> None:
+    """These pass without anybody's help, whatever the HTTP status."""
+    assert isinstance(failure(kind, status), Transient)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_an_error_without_a_document_is_judged_by_its_status(status: int) -> None:
+    """Load balancers answer in HTML."""
+    wait = timedelta(seconds=7)
+    found = failure_of(None, status=status, host="ca.example", retry_after=wait)
+    assert isinstance(found, Busy)
+    assert found.retry_after == wait
+    assert isinstance(
+        failure_of(None, status=404, host="ca.example", retry_after=None), NeedsOperator
+    )
+
+
+def test_subproblems_name_their_identifiers() -> None:
+    """With a hundred names in an order the one that is wrong must be said (RFC 8555 §6.7.1)."""
+    part = {
+        "type": f"{ERROR_PREFIX}caa",
+        "detail": "CAA forbids",
+        "identifier": {"type": "dns", "value": "b.example"},
+    }
+    assert "b.example: caa: CAA forbids" in failure("compound", subproblems=[part, 7]).message
+
+
+def test_hostile_words_stay_one_printable_line() -> None:
+    """A CA's words end up in logs and terminals."""
+    problem = read_problem({"type": "x", "detail": "a\n\x1b[31mred" + "y" * 100_000})
+    assert problem is not None
+    assert "\x1b" not in problem.words()
+    assert "\n" not in problem.words()
+    assert len(problem.words()) < 2001
+
+
+@given(json)
+def test_any_json_is_a_problem_or_none(data: object) -> None:
+    """Whatever comes, the reader of errors must not fail itself."""
+    problem = read_problem(data)
+    if problem is not None:
+        assert problem.words().isprintable()
+        assert len(problem.parts) <= 20
+
+
+@given(st.integers(min_value=0, max_value=10**30))
+def test_seconds_are_read_and_bounded(seconds: int) -> None:
+    """An absurd number must not overflow a timedelta."""
+    wait = retry_after(str(seconds), now=NOW)
+    expected = timedelta(seconds=seconds) if seconds < LONGEST_WAIT.total_seconds() else None
+    assert wait == expected if expected is not None else wait in (LONGEST_WAIT, None)
+
+
+@given(st.integers(min_value=-(10**8), max_value=10**8))
+def test_http_dates_are_read_and_never_negative(seconds: int) -> None:
+    """Half of Pebble's answers carry a date (RFC 9110 §10.2.3)."""
+    header = format_datetime(NOW + timedelta(seconds=seconds), usegmt=True)
+    assert retry_after(header, now=NOW) == min(
+        max(timedelta(seconds=seconds), timedelta(0)), LONGEST_WAIT
+    )
+
+
+@given(st.text(max_size=40))
+def test_any_header_is_a_wait_or_none(header: str) -> None:
+    """Garbage is no reason to stop."""
+    wait = retry_after(header, now=NOW)
+    assert wait is None or timedelta(0) <= wait <= LONGEST_WAIT
+
+
+def test_no_header_is_no_wait() -> None:
+    """Absent and zero are different."""
+    assert retry_after(None, now=NOW) is None
+    assert retry_after("0", now=NOW) == timedelta(0)
+
+
+def test_long_lists_are_cut() -> None:
+    """A hundred names do not fit into a message."""
+    assert listed(["a", "b"]) == "a, b"
+    assert listed("abcdefg") == "a, b, c, d, e and 2 more"

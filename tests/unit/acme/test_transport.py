@@ -1,0 +1,274 @@
+"""The way to the CA: https alone, bounded, and trusting only who it should."""
+
+from __future__ import annotations
+
+import gzip
+import http.client
+import socket
+import socketserver
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certrotd.acme.transport import MAX_RESPONSE, Lost, Transport, check_url, trust
+from certrotd.errors import NeedsOperator
+from tests.parts import pki
+from tests.unit.acme.scripted import Reply, ScriptedCA, soon
+
+
+def transport(ca: ScriptedCA, *, request_timeout: float = 5.0) -> Transport:
+    return Transport(trust(ca.ca_file), request_timeout=request_timeout, agent="certrotd/test")
+
+
+def get(ca: ScriptedCA, path: str = "/directory", *, within: float = 10.0) -> bytes:
+    sender = transport(ca)
+    answer = sender.exchange("GET", ca.base + path, body=None, headers={}, deadline=soon(within))
+    return answer.content
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://ca.example/directory",
+        "HTTP://ca.example/directory",
+        "ftp://ca.example/",
+        "file:///etc/passwd",
+        "//ca.example/",
+        "https:///directory",
+        "https://ca.example:0/",
+        "https://ca.example:x/",
+        "https://[::1/",
+        "https://user:secret@ca.example/",
+        "https://ca.example/\r\nHost: x",
+        "https://cä.example/",
+        "",
+    ],
+)
+def test_a_url_that_is_not_plain_https_is_refused(url: str) -> None:
+    """RFC 8555 §6.1; a directory over http was CVE-2025-54799."""
+    with pytest.raises(NeedsOperator, match="https only"):
+        check_url(url)
+
+
+def test_an_https_url_gives_its_host_and_port() -> None:
+    """The negative control."""
+    assert check_url("https://CA.example:14000/dir") == "ca.example:14000"
+    assert check_url("https://[::1]:14000/dir") == "[::1]:14000"
+
+
+def test_a_redirect_is_not_followed(ca: ScriptedCA) -> None:
+    """It could lead to http, or sign a request for somebody else's URL."""
+    ca.on("/directory", Reply(302, b"", {"Location": f"{ca.base}/nonce"}))
+    with pytest.raises(NeedsOperator, match=r"redirects .*/directory to .*/nonce"):
+        get(ca)
+    assert ca.asked("/nonce") == 0
+    assert b"newOrder" in get(ca)
+
+
+def test_an_answer_beyond_a_mebibyte_is_refused(ca: ScriptedCA) -> None:
+    """Memory is not the CA's to fill."""
+    ca.on("/directory", Reply(body=b"x" * (MAX_RESPONSE + 1)), Reply(body=b"x" * MAX_RESPONSE))
+    with pytest.raises(NeedsOperator, match="more than 1048576 bytes"):
+        get(ca)
+    assert len(get(ca)) == MAX_RESPONSE
+
+
+def test_a_compressed_answer_cannot_unfold_beyond_the_limit(ca: ScriptedCA) -> None:
+    """A kilobyte of gzip makes a megabyte."""
+    bomb = gzip.compress(b"x" * (MAX_RESPONSE * 8))
+    fair = gzip.compress(b"{}")
+    ca.on(
+        "/directory", *(Reply(body=b, headers={"Content-Encoding": "gzip"}) for b in (bomb, fair))
+    )
+    with pytest.raises(NeedsOperator, match="more than 1048576 bytes"):
+        get(ca)
+    assert get(ca) == b"{}"
+
+
+def test_a_slow_answer_ends_with_the_request_timeout(ca: ScriptedCA) -> None:
+    """One silent CA must not hold a thread."""
+    ca.on("/directory", Reply(delay=3.0))
+    sender = transport(ca, request_timeout=0.3)
+    with pytest.raises(Lost, match="did not answer: timed out") as lost:
+        sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    assert lost.value.sent
+
+
+def test_a_passed_deadline_sends_nothing(ca: ScriptedCA) -> None:
+    """The time is the rotation's, not the CA's."""
+    with pytest.raises(Lost, match="no time is left") as lost:
+        get(ca, within=0.0)
+    assert not lost.value.sent
+    assert ca.seen == []
+
+
+def test_a_refused_connection_was_not_sent() -> None:
+    """This is what may be repeated even for a new order."""
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = unused.getsockname()[1]
+    sender = Transport(trust(None), request_timeout=2.0, agent="x")
+    with pytest.raises(Lost, match="did not answer: Connection refused") as lost:
+        sender.exchange("GET", f"https://127.0.0.1:{port}/", body=None, headers={}, deadline=soon())
+    assert not lost.value.sent
+
+
+def test_a_name_that_does_not_resolve_is_said() -> None:
+    """A typing error in the directory, or no network."""
+    sender = Transport(trust(None), request_timeout=5.0, agent="x")
+    with pytest.raises(Lost, match="its name does not resolve") as lost:
+        sender.exchange("GET", "https://ca.invalid/", body=None, headers={}, deadline=soon())
+    assert not lost.value.sent
+
+
+def test_a_cut_connection_may_have_been_sent(ca: ScriptedCA) -> None:
+    """The CA may have acted before its answer was lost."""
+    ca.on("/directory", Reply(cut=True))
+    with pytest.raises(Lost, match="did not answer") as lost:
+        get(ca)
+    assert lost.value.sent
+
+
+def test_a_truncated_answer_is_not_taken_for_whole(ca: ScriptedCA) -> None:
+    """Half a certificate chain parses as a shorter chain."""
+    ca.on("/directory", Reply(body=b"{}", headers={"Content-Length": "100", "Connection": "close"}))
+    with pytest.raises(Lost):
+        get(ca)
+
+
+def test_another_ca_bundle_is_not_trusted_and_the_environment_cannot_change_that(
+    ca: ScriptedCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """requests lets REQUESTS_CA_BUNDLE override an explicit bundle; that must not happen here."""
+    other = tmp_path / "other.pem"
+    other.write_bytes(pki.make_root("another root").fullchain_pem)
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(variable, str(ca.ca_file))
+    sender = Transport(trust(other), request_timeout=5.0, agent="x")
+    with pytest.raises(NeedsOperator, match=r"is not trusted: .*local issuer") as failure:
+        sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    assert "ca_bundle" in failure.value.hint
+
+    for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
+        monkeypatch.setenv(variable, str(other))
+    assert b"newOrder" in get(ca)
+
+
+def test_an_explicit_bundle_is_trusted_alone(ca: ScriptedCA) -> None:
+    """Neither certifi's roots nor the machine's join it, not even after a request."""
+    context = trust(ca.ca_file)
+    sender = Transport(context, request_timeout=5.0, agent="x")
+    sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    assert len(context.get_ca_certs()) == 1
+
+
+def test_the_machines_roots_are_the_default(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A company's root in the system store is trusted; without a store, certifi's are."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(ca.ca_file))
+    sender = Transport(trust(None), request_timeout=5.0, agent="x")
+    assert sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon()).ok
+
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "missing"))
+    assert len(trust(None).get_ca_certs()) > 50
+
+
+@pytest.mark.parametrize("content", [b"", b"not a certificate"])
+def test_a_bundle_without_certificates_is_said(tmp_path: Path, content: bytes) -> None:
+    """Before an order is spent, and by its path."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_bytes(content)
+    with pytest.raises(NeedsOperator, match=r"bundle\.pem holds no certificate"):
+        trust(bundle)
+
+
+def test_a_missing_bundle_is_said(tmp_path: Path) -> None:
+    """The path may be misspelt."""
+    with pytest.raises(NeedsOperator, match="cannot be read: No such file"):
+        trust(tmp_path / "missing.pem")
+
+
+def test_connections_are_kept(ca: ScriptedCA) -> None:
+    """A TLS handshake costs more than a request."""
+    sender = transport(ca)
+    for _ in range(5):
+        sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    assert ca.connections == 1
+
+
+class _Proxy(socketserver.StreamRequestHandler):
+    """CONNECT and nothing else."""
+
+    def handle(self) -> None:
+        first = self.rfile.readline().decode().split()
+        headers = http.client.parse_headers(self.rfile)
+        self.server.asked.append((first[0], first[1], headers))  # type: ignore[attr-defined]
+        host, port = first[1].rsplit(":", 1)
+        self.wfile.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        with socket.create_connection((host, int(port))) as upstream:
+            back = threading.Thread(target=_pump, args=(upstream, self.connection), daemon=True)
+            back.start()
+            _pump(self.connection, upstream)
+
+
+def _pump(source: socket.socket, target: socket.socket) -> None:
+    try:
+        while data := source.recv(65536):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return
+
+
+@pytest.fixture
+def proxy() -> Iterator[socketserver.ThreadingTCPServer]:
+    """A forwarding proxy that notes what it is asked."""
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), _Proxy)
+    server.daemon_threads = True
+    server.asked = []  # type: ignore[attr-defined]
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_the_proxy_of_the_environment_is_used_through_a_tunnel(
+    ca: ScriptedCA, proxy: socketserver.ThreadingTCPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Servers without a way out are common; the proxy sees the host's name alone."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:pass@127.0.0.1:{proxy.server_address[1]}")
+    assert b"newOrder" in get(ca)
+    ((method, target, headers),) = proxy.asked  # type: ignore[attr-defined]
+    assert (method, f"https://{target}") == ("CONNECT", ca.base)
+    assert headers["Proxy-Authorization"].startswith("Basic ")
+
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    assert b"newOrder" in get(ca)
+    assert len(proxy.asked) == 1  # type: ignore[attr-defined]
+
+
+def test_a_proxy_of_an_unknown_kind_is_said(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Going around it would not be what was asked for."""
+    monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(NeedsOperator, match=r"the proxy to .* cannot be used"):
+        get(ca)
+
+
+def test_an_answer_that_drips_ends_with_the_request_timeout(ca: ScriptedCA) -> None:
+    """A byte now and then satisfies every socket timeout and would last for days."""
+    ca.on("/directory", Reply(body=b"x" * 50, drip=0.1))
+    sender = transport(ca, request_timeout=0.5)
+    deadline = soon()
+    with pytest.raises(Lost, match="did not finish its answer in time"):
+        sender.exchange("GET", ca.url, body=None, headers={}, deadline=deadline)
+    assert deadline.remaining > 8.0

@@ -1,0 +1,132 @@
+"""A DNS server on loopback that answers whatever a test says: what no real one can be made to."""
+
+import socket
+import struct
+import threading
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+
+import dns.flags
+import dns.message
+import dns.rcode
+import dns.rdatatype
+import dns.rrset
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.dns.address import Address
+from tests.parts.process import free_port
+
+Reply = dns.message.Message | bytes | None
+Script = Callable[[dns.message.Message, bool], Reply | Sequence[Reply]]
+"""From a query (and whether it came over UDP) to what is sent back, in order; None: nothing."""
+
+
+def soon(seconds: float = 5.0) -> Deadline:
+    """A deadline on the real clock."""
+    return Deadline(SystemClock(), seconds)
+
+
+def answer(
+    query: dns.message.Message,
+    *answers: str,
+    authority: Sequence[str] = (),
+    rcode: dns.rcode.Rcode = dns.rcode.NOERROR,
+) -> dns.message.Message:
+    """A response with records written as ``name type data``, owners as they are."""
+    response = dns.message.make_response(query)
+    response.flags |= dns.flags.AA
+    response.set_rcode(rcode)
+    for section, lines in ((response.answer, answers), (response.authority, authority)):
+        for line in lines:
+            name, rdtype, text = line.split(" ", 2)
+            rrset = dns.rrset.from_text(f"{name}.", 60, "IN", rdtype, text)
+            same = [known for known in section if known.match(rrset.name, 1, rrset.rdtype, 0)]
+            if same:
+                same[0].update(rrset)  # type: ignore[no-untyped-call]
+            else:
+                section.append(rrset)
+    return response
+
+
+def asked(query: dns.message.Message) -> tuple[str, str]:
+    """The name and the type a query is about."""
+    (question,) = query.question
+    return question.name.to_text(omit_final_dot=True), dns.rdatatype.to_text(question.rdtype)
+
+
+def _packed(reply: dns.message.Message, query: dns.message.Message, udp: bool) -> bytes:
+    """On the wire; truncated over UDP where the asker has no room for it."""
+    wire = reply.to_wire(max_size=65535)
+    if udp and len(wire) > max(512, query.payload):
+        reply.answer.clear()
+        reply.flags |= dns.flags.TC
+        wire = reply.to_wire()
+    return wire
+
+
+class ScriptedDns:
+    """UDP and TCP on one address, in threads, while used as a context manager."""
+
+    def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._script = script
+        self.questions: list[tuple[str, str, bool]] = []
+        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        self.address = Address(host, port or free_port("both", host))
+        self._udp.bind((host, self.address.port))
+        self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._tcp.bind((host, self.address.port))
+        self._tcp.listen()
+        self._threads = [threading.Thread(target=loop) for loop in (self._on_udp, self._on_tcp)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", (self.address.host, self.address.port))
+        with socket.create_connection((self.address.host, self.address.port)):
+            pass
+        for thread in self._threads:
+            thread.join()
+        self._udp.close()
+        self._tcp.close()
+
+    def _replies(self, packet: bytes, udp: bool) -> list[bytes]:
+        query = dns.message.from_wire(packet, keyring=False)
+        self.questions.append((*asked(query), udp))
+        replies = self._script(query, udp)
+        if replies is None or isinstance(replies, dns.message.Message | bytes):
+            replies = [replies]
+        return [
+            reply if isinstance(reply, bytes) else _packed(reply, query, udp)
+            for reply in replies
+            if reply is not None
+        ]
+
+    def _on_udp(self) -> None:
+        while True:
+            packet, sender = self._udp.recvfrom(65535)
+            if not packet:
+                return
+            for reply in self._replies(packet, True):
+                self._udp.sendto(reply, sender)
+
+    def _on_tcp(self) -> None:
+        while True:
+            sock, _ = self._tcp.accept()
+            with sock:
+                head = sock.recv(2)
+                if not head:
+                    return
+                packet = sock.recv(struct.unpack("!H", head)[0])
+                for reply in self._replies(packet, False):
+                    sock.sendall(struct.pack("!H", len(reply)) + reply)

@@ -1,0 +1,293 @@
+"""The CA asks any authoritative server it likes: all of them must show the record first."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import dns.rcode
+import pytest
+from dns.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.clock import Deadline
+from certrotd.dns.address import Address
+from certrotd.dns.propagation import Ask, Propagation, Reply, Seat, judge
+from certrotd.dns.records import TxtRecord
+from certrotd.dns.resolve import Nameserver, Resolver
+from certrotd.dns.txt import Shown
+from certrotd.dns.wire import Silence
+from certrotd.errors import Transient
+from tests.unit.dns import scripted
+from tests.unit.dns.scripted import ScriptedDns, answer, asked, soon
+
+NAME = "_acme-challenge.example.com"
+RECORD = TxtRecord(NAME, "wanted")
+ONE = Seat("ns1", Address("192.0.2.1"))
+ONE_V6 = Seat("ns1", Address("2001:db8::1"))
+TWO = Seat("ns2", Address("192.0.2.2"))
+NO_ROUTE = Silence("no route", routable=False)
+WANTED = frozenset({"wanted"})
+
+
+def _judge(replies: dict[Seat, Reply], *seats: Seat) -> dict[str, str]:
+    wanted = {(seat, NAME): WANTED for seat in seats}
+    verdict = judge(wanted, {(seat, NAME): reply for seat, reply in replies.items()})
+    assert verdict.done == (verdict.lacking == ())
+    return {str(lack.ask[0]): lack.instead for lack in verdict.lacking}
+
+
+def test_all_showing_everything_is_done() -> None:
+    """Values of other orders beside ours do not matter."""
+    shown = {ONE: Shown(frozenset({"wanted", "old"})), TWO: Shown(WANTED)}
+    assert _judge({**shown}, ONE, TWO) == {}
+
+
+@pytest.mark.parametrize(
+    ("reply", "said"),
+    [
+        (Shown(frozenset(), "NXDOMAIN"), "NXDOMAIN"),
+        (Shown(frozenset(), "SERVFAIL"), "SERVFAIL"),
+        (Silence("no answer within 2 s"), "no answer within 2 s"),
+        (Shown(frozenset({"old"})), "1 other value"),
+        (Shown(frozenset({"old", "older"})), "2 other values"),
+        (None, "not asked yet"),
+    ],
+)
+def test_one_that_lags_or_fails_holds_everything_up(reply: Reply | None, said: str) -> None:
+    """A challenge that fails at one server in four fails one renewal in four."""
+    replies: dict[Seat, Reply] = {ONE: Shown(WANTED)}
+    if reply is not None:
+        replies[TWO] = reply
+    assert _judge(replies, ONE, TWO) == {"ns2 (192.0.2.2:53)": said}
+
+
+def test_each_of_several_values_is_needed() -> None:
+    """Wildcard and apex share the name, and each authorization checks its own value."""
+    wanted: dict[Ask, frozenset[str]] = {(ONE, NAME): frozenset({"apex", "wildcard"})}
+    verdict = judge(wanted, {(ONE, NAME): Shown(frozenset({"apex"}))})
+    assert [lack.instead for lack in verdict.lacking] == ["1 of 2 values"]
+    assert judge(wanted, {(ONE, NAME): Shown(frozenset({"apex", "wildcard"}))}).done
+
+
+def test_an_address_without_a_route_is_left_out() -> None:
+    """A host without IPv6 could otherwise never rotate anything."""
+    assert _judge({ONE: Shown(WANTED), ONE_V6: NO_ROUTE}, ONE, ONE_V6) == {}
+
+
+def test_an_address_that_has_a_route_and_is_silent_is_not_left_out() -> None:
+    """The control: the CA may well reach that address, and ask it."""
+    said = _judge({ONE: Shown(WANTED), ONE_V6: Silence("no answer")}, ONE, ONE_V6)
+    assert said == {"ns1 ([2001:db8::1]:53)": "no answer"}
+
+
+def test_a_server_without_any_route_is_not_left_out() -> None:
+    """Nobody asked is not everybody agreed."""
+    assert set(_judge({ONE: Shown(WANTED), TWO: NO_ROUTE}, ONE, TWO)) == {"ns2 (192.0.2.2:53)"}
+    assert set(_judge({ONE: NO_ROUTE, ONE_V6: NO_ROUTE}, ONE, ONE_V6)) == {
+        "ns1 (192.0.2.1:53)",
+        "ns1 ([2001:db8::1]:53)",
+    }
+
+
+_REPLY = st.one_of(
+    st.builds(Shown, st.frozensets(st.sampled_from(["wanted", "old"])), st.just("NXDOMAIN")),
+    st.just(Silence("no answer")),
+    st.just(NO_ROUTE),
+)
+
+
+@given(st.dictionaries(st.sampled_from([ONE, ONE_V6, TWO]), _REPLY))
+def test_done_means_that_every_server_shows_it(replies: dict[Seat, Reply]) -> None:
+    """The invariant, whatever mixture of answers: each nameserver showed all, and none said no."""
+    seats = (ONE, ONE_V6, TWO)
+    if not _judge(replies, *seats):
+        for server in ("ns1", "ns2"):
+            own = [replies[seat] for seat in seats if seat.nameserver == server]
+            asked = [reply for reply in own if reply != NO_ROUTE]
+            assert asked
+            assert all(isinstance(reply, Shown) and reply.values >= WANTED for reply in asked)
+
+
+class _Known(Resolver):
+    """A resolver that knows one zone's servers, and counts what it is asked."""
+
+    def __init__(self, *servers: ScriptedDns, timeout: float = 0.2) -> None:
+        super().__init__((), timeout=timeout)
+        self._known = tuple(Nameserver(f"ns{n}", (s.address,)) for n, s in enumerate(servers, 1))
+        self.looked_up: list[str] = []
+
+    def zone_of(self, name: str, *, deadline: Deadline) -> str:
+        self.looked_up.append(f"SOA {name}")
+        return "example.com"
+
+    def authoritative(self, zone: str, *, deadline: Deadline) -> tuple[Nameserver, ...]:
+        self.looked_up.append(f"NS {zone}")
+        return self._known
+
+
+def _shows(*values: str) -> Callable[[Message, bool], Message]:
+    def script(query: Message, udp: bool) -> Message:
+        return answer(query, *(f"{asked(query)[0]} TXT {value}" for value in values))
+
+    return script
+
+
+@contextmanager
+def _late(after: int) -> Iterator[ScriptedDns]:
+    """A server that has the record from the given question on."""
+    count = 0
+
+    def script(query: Message, udp: bool) -> Message:
+        nonlocal count
+        count += 1
+        if count > after:
+            return _shows("wanted")(query, udp)
+        return answer(query, rcode=dns.rcode.NXDOMAIN)
+
+    with ScriptedDns(script) as server:
+        yield server
+
+
+def test_what_is_there_costs_one_packet_and_no_pause() -> None:
+    """Two hundred certificates in four seconds leave no room for more."""
+    with ScriptedDns(_shows("wanted", "other")) as server:
+        resolver = _Known()
+        propagation = Propagation(resolver, servers=(server.address,))
+        propagation.wait([RECORD, TxtRecord(NAME, "other")], deadline=soon())
+        assert server.questions == [(NAME, "TXT", True)]
+        assert resolver.looked_up == []
+
+
+def test_the_zone_is_looked_up_once_per_wait() -> None:
+    """Names of one certificate are mostly in one zone; the next wait looks afresh."""
+    with ScriptedDns(_shows("wanted")) as server:
+        resolver = _Known(server)
+        propagation = Propagation(resolver)
+        names = [f"_acme-challenge.{host}.example.com" for host in "ab"]
+        propagation.wait([TxtRecord(name, "wanted") for name in names], deadline=soon())
+        expected = [f"SOA {names[0]}", "NS example.com", f"SOA {names[1]}"]
+        assert resolver.looked_up == expected
+        propagation.wait([TxtRecord(names[0], "wanted")], deadline=soon())
+        assert resolver.looked_up == [*expected, *expected[:2]]
+
+
+def test_a_lagging_server_is_waited_for_and_the_other_left_alone() -> None:
+    """Whoever has shown everything is not asked again."""
+    with ScriptedDns(_shows("wanted")) as quick, _late(2) as slow:
+        Propagation(_Known(quick, slow)).wait([RECORD], deadline=soon())
+        assert len(quick.questions) == 1
+        assert len(slow.questions) == 3
+
+
+def test_the_pause_grows_up_to_the_interval() -> None:
+    """Quick at first, since most are quick; then gentle with the provider."""
+    pauses: list[float] = []
+
+    class Watched(Deadline):
+        def within(self, seconds: float) -> Deadline:
+            return Watched(self.clock, min(seconds, self.remaining))
+
+        def pause(self, seconds: float) -> None:
+            pauses.append(seconds)
+
+    with _late(9) as server:
+        propagation = Propagation(_Known(server), interval=0.5)
+        propagation.wait([RECORD], deadline=Watched(soon().clock, 5))
+    assert pauses[0] == 0.1
+    assert pauses == sorted(pauses)
+    assert pauses[-1] == 0.5
+    assert len(pauses) == 9
+
+
+def test_what_never_appears_names_each_server_and_its_answer() -> None:
+    """The message is what an operator has at three in the morning."""
+    with (
+        ScriptedDns(_shows("wanted")) as well,
+        ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.NXDOMAIN)) as without,
+        ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.SERVFAIL)) as ill,
+        ScriptedDns(lambda query, udp: None) as mute,
+        ScriptedDns(_shows("old", "older")) as stale,
+        ScriptedDns(lambda query, udp: answer(query, f"{NAME} CNAME x.example.")) as alias,
+        ScriptedDns(lambda query, udp: answer(query)) as empty,
+    ):
+        servers = (well, without, ill, mute, stale, alias, empty)
+        propagation = Propagation(_Known(*servers), timeout=0.7)
+        with pytest.raises(Transient) as caught:
+            propagation.wait([RECORD], deadline=soon())
+    said = str(caught.value)
+    assert f"TXT records of {NAME} are not on every authoritative server after 0.7 s" in said
+    assert "ns1 " not in said
+    assert f"ns2 ({without.address}): NXDOMAIN" in said
+    assert f"ns3 ({ill.address}): SERVFAIL" in said
+    assert f"ns4 ({mute.address}): no answer within" in said
+    assert f"ns5 ({stale.address}): 2 other values" in said
+    assert f"ns6 ({alias.address}): a CNAME instead of TXT records" in said
+    assert f"ns7 ({empty.address}): no TXT records" in said
+    assert caught.value.hint
+
+
+def test_a_server_that_does_not_serve_the_zone_is_said() -> None:
+    """A lame delegation answers, only not for us."""
+
+    def lame(query: Message, udp: bool) -> Message:
+        reply = answer(query)
+        reply.flags &= ~0x0400
+        return reply
+
+    with ScriptedDns(lame) as server, pytest.raises(Transient, match="not authoritative for it"):
+        Propagation(_Known(), servers=(server.address,), timeout=0.3).wait(
+            [RECORD], deadline=soon()
+        )
+
+
+def test_many_servers_are_said_in_few_words() -> None:
+    """Sixty-four nameservers must not fill the page that says so."""
+    with ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.NXDOMAIN)) as server:
+        propagation = Propagation(_Known(*[server] * 12), timeout=0.3)
+        names = [f"{host}.example.com" for host in "ab"]
+        with pytest.raises(Transient) as caught:
+            propagation.wait([TxtRecord(name, "wanted") for name in names], deadline=soon())
+    assert "a.example.com and 1 more names" in caught.value.message
+    assert caught.value.message.endswith("and 16 more")
+
+
+def test_the_last_moment_does_not_replace_an_answer_by_a_timeout() -> None:
+    """With no time left any server looks dead; what it said before is what helps."""
+
+    def script(query: Message, udp: bool) -> Message | None:
+        return answer(query, rcode=dns.rcode.NXDOMAIN) if len(server.questions) == 1 else None
+
+    with ScriptedDns(script) as server:
+        propagation = Propagation(_Known(timeout=5), servers=(server.address,), timeout=0.3)
+        with pytest.raises(Transient, match="NXDOMAIN"):
+            propagation.wait([RECORD], deadline=soon())
+
+
+def test_a_dead_server_costs_one_timeout_for_all_names() -> None:
+    """A hundred names at a dead server would otherwise be a hundred timeouts."""
+    with ScriptedDns(lambda query, udp: None) as mute:
+        propagation = Propagation(_Known(timeout=0.2), servers=(mute.address,), timeout=0.25)
+        records = [TxtRecord(f"h{n}.example.com", "wanted") for n in range(100)]
+        with pytest.raises(Transient):
+            propagation.wait(records, deadline=soon())
+        assert len(mute.questions) <= 2
+
+
+def test_the_caller_s_deadline_bounds_the_wait() -> None:
+    """The step has a deadline of its own, which the configured timeout does not stretch."""
+    with ScriptedDns(lambda query, udp: answer(query)) as server:
+        deadline = soon(0.2)
+        with pytest.raises(Transient, match=r"after 0\.2 s"):
+            Propagation(_Known(), servers=(server.address,)).wait([RECORD], deadline=deadline)
+        assert deadline.passed
+
+
+def test_nothing_to_wait_for_is_done() -> None:
+    """An order whose authorizations are all valid already has no records."""
+    Propagation(_Known(), servers=()).wait([], deadline=soon())
+
+
+def test_values_are_compared_whole() -> None:
+    """A value split into two character-strings is one value: CAs join them."""
+    with ScriptedDns(lambda query, udp: answer(query, f'{NAME} TXT "wan" "ted"')) as server:
+        Propagation(_Known(), servers=(server.address,)).wait([RECORD], deadline=scripted.soon())
