@@ -109,7 +109,7 @@ def build(entry: AcmeEntry, context: Context) -> AcmeIssuer:
     settings = AcmeSettings(
         name=context.name,
         directory=entry.directory,
-        contact=entry.contact,
+        contact=tuple(each.removeprefix("mailto:") for each in entry.contact),
         ca_bundle=entry.ca_bundle,
         preferred_chain=entry.preferred_chain or "",
         agree_to_terms=entry.agree_to_terms,

@@ -28,14 +28,14 @@ class Pace:
         self._next = max(self._next, SLOW)
 
     def wait(self, response: requests.Response | None, *, late: Callable[[], Failure]) -> None:
-        """Pause after ``response``; raise what ``late`` makes once the deadline has passed.
+        """Pause after ``response``; raise what ``late`` makes once the deadline is here.
 
         A Retry-After beyond the deadline is cut: what the CA is checking is taken away when we
         give up, so a last look is worth more than its wish.
         """
         left = self.deadline.remaining
-        if left == 0.0:
-            raise late()
+        if left <= SHORTEST_AT_THE_END:
+            raise late()  # rather than ask with no time for an answer
         header = response.headers.get("Retry-After") if response is not None else None
         asked = retry_after(header, now=self.deadline.clock.now())
         seconds = (asked.total_seconds() if asked else 0.0) or self._next

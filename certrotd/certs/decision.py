@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrotd.certs.policy import Attempts, Policy
-from certrotd.pki.facts import CertificateFacts
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 
 SHORT_LIFETIME = timedelta(days=10)
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 RECHECK = timedelta(days=1)
+CLOCK_SKEW = timedelta(minutes=5)
+MOST_BEFORE = 9 / 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,32 +95,41 @@ def decide(
 
 
 def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[datetime, str]:
-    """When to renew and by which rule; ``draw`` in [0, 1) spreads it over the policy's jitter."""
+    """When to renew and by which rule; ``draw`` in [0, 1) spreads it over the policy's jitter.
+
+    Always after the beginning: a ``before`` that takes nearly all of the lifetime is passed over,
+    and the jitter takes at most half of the time until then. Otherwise a short-lived certificate
+    would be due as soon as it is there, for ever.
+    """
     lifetime = facts.not_after - facts.not_before
-    early = lifetime * (policy.jitter * draw)
-    if policy.before is not None and policy.before < lifetime:
-        return facts.not_after - policy.before - early, f"{_span(policy.before)} before its end"
-    if policy.fraction is not None:
-        fraction, rule = policy.fraction, f"{policy.fraction:.0%} of its lifetime"
-    elif lifetime < SHORT_LIFETIME:
-        fraction, rule = 1 / 2, "half of its lifetime"
+    if policy.before is not None and policy.before <= lifetime * MOST_BEFORE:
+        wait, rule = lifetime - policy.before, f"{_span(policy.before)} before its end"
     else:
-        fraction, rule = 2 / 3, "two thirds of its lifetime"
-    if policy.before is not None:
-        rule += f" ({_span(policy.before)} before its end would be before its beginning)"
-    return facts.not_before + lifetime * fraction - early, rule
+        if policy.fraction is not None:
+            fraction, rule = policy.fraction, f"{policy.fraction:.0%} of its lifetime"
+        elif lifetime < SHORT_LIFETIME:
+            fraction, rule = 1 / 2, "half of its lifetime"
+        else:
+            fraction, rule = 2 / 3, "two thirds of its lifetime"
+        if policy.before is not None:
+            rule += f" ({_span(policy.before)} before its end is too near its beginning)"
+        wait = lifetime * fraction
+    early = min(lifetime * policy.jitter, wait / 2) * draw
+    return facts.not_before + wait - early, rule
 
 
 def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> str | None:
     """How a certificate differs from what the configuration asks for, or None."""
+    meta = generation.meta
+    # what was asked for, where that is known: a CA may add names of its own to every certificate
+    asked = meta.asked if meta and meta.asked else facts.names
     missing = sorted(set(policy.names) - set(facts.names))
-    extra = sorted(set(facts.names) - set(policy.names))
+    extra = sorted(set(asked) - set(policy.names))
     if missing or extra:
         changes = [f"+{name}" for name in missing] + [f"-{name}" for name in extra]
         return f"the configured names changed: {' '.join(changes)}"
     if facts.key_type != policy.key_type:
         return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
-    meta = generation.meta
     if meta is None or meta.origin == "adopted":
         return None
     if meta.issuer != policy.issuer:
@@ -136,11 +147,13 @@ def usable(generation: Generation | None, *, now: datetime) -> str | None:
         return generation.broken or "it is unreadable"
     if generation.facts.not_after <= now:
         return f"it expired at {_stamp(generation.facts.not_after)}"
+    if generation.facts.not_before > now + CLOCK_SKEW:
+        return f"it is not valid before {_stamp(generation.facts.not_before)}"
     return None
 
 
 def backoff(failures: int, left: timedelta | None) -> timedelta:
-    """How long to wait after so many failures in a row: 1, 10, 100 minutes, then a day.
+    """How long to wait after one or more failures in a row: 1, 10, 100 minutes, then a day.
 
     Compressed when only ``left`` of the lifetime remains, so that several attempts fit before
     the end.
@@ -172,10 +185,8 @@ def _due(
     facts = live.facts
     if facts.not_after <= now:
         return Renew(f"it expired at {_stamp(facts.not_after)}", facts.not_after)
-    if facts.not_before > now + timedelta(minutes=5):
-        return Wait(
-            f"it is not valid before {_stamp(facts.not_before)}; is the clock right?", now + RECHECK
-        )
+    if reason := usable(live, now=now):
+        return Wait(f"{reason}; is the clock right?", min(facts.not_before, now + RECHECK))
     if difference := drift(facts, live, policy):
         return Renew(difference, now)
     at, rule = renewal_time(facts, live.meta.draw if live.meta else 0.0, policy)
@@ -193,9 +204,9 @@ def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generati
     newest, live = standing.newest, standing.live
     if newest is None or newest.facts is None or usable(newest, now=now):
         return None
-    if live is not None and (
-        newest.number <= live.number or newest.number in standing.state.withdrawn
-    ):
+    if newest.number in standing.state.withdrawn:
+        return None
+    if live is not None and newest.number <= live.number:
         return None
     if drift(newest.facts, newest, policy):
         return None
@@ -211,18 +222,21 @@ def _behind(targets: Sequence[str], standing: Standing, live: int) -> list[str]:
 def _not_yet(
     due: Action, standing: Standing, attempts: Attempts, *, now: datetime, by_hand: bool
 ) -> Postpone | None:
-    wanted_by_ca = attempts.retry_after
-    if wanted_by_ca and attempts.at and now < attempts.at + wanted_by_ca and _orders(due):
-        return Postpone("the CA asked to wait", attempts.at + wanted_by_ca, due)
+    # an attempt in the future was made before the clock was put right, and says nothing of now
+    failed_at = attempts.at if attempts.at and attempts.at <= now else None
+    if failed_at and attempts.retry_after and _orders(due):
+        until = failed_at + attempts.retry_after
+        if now < until:
+            return Postpone("the CA asked to wait", until, due)
     if by_hand:
         return None
     held = standing.state.held
     if held and now < held and _orders(due) and not usable(standing.live, now=now):
         return Postpone("held after a rollback by hand", held, due)
-    if attempts.failures and attempts.at and attempts.at <= now:
+    if attempts.failures and failed_at:
         facts = standing.live.facts if standing.live else None
         left = facts.not_after - now if facts and facts.not_after > now else None
-        until = attempts.at + backoff(attempts.failures, left)
+        until = failed_at + backoff(attempts.failures, left)
         if now < until:
             count = f"{attempts.failures} failure{'s' if attempts.failures > 1 else ''}"
             return Postpone(f"after {count}, the last: {attempts.why}", until, due)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from certrotd.certs.ports import Store
@@ -13,6 +13,7 @@ from certrotd.pki.facts import fingerprint, parse_certificates
 from certrotd.pki.generation import State, TargetState
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
+from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import JSON, Done, Ledger, Observed
 
 SETTLE = 1.0
@@ -80,15 +81,12 @@ class Swap:
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
         world.store.switch(world.name, self.generation)
-        return Done({"previous": self.previous})
+        return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
         if world.store.live(world.name) != self.generation:
             return
-        if self.previous == self.generation:
-            ledger.note(kept="it was live before this rotation")
-            return
-        reason = _no_way_back(world, self.previous)
+        reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
             ledger.note(kept=reason)
             return
@@ -102,19 +100,23 @@ class Swap:
 
 @dataclass(frozen=True)
 class Install:
-    """Copies for applications that read their own paths; ``backup`` names what they replaced."""
+    """Copies for applications that read their own paths; ``backup`` names what they replaced.
+
+    Undone before the swap is, so whether there is a way back has to be known here already.
+    """
 
     generation: int
+    previous: int | None
     backup: str
     kind = "install"
 
     @property
     def intent(self) -> Mapping[str, JSON]:
-        return {"generation": self.generation, "backup": self.backup}
+        return {"generation": self.generation, "previous": self.previous, "backup": self.backup}
 
     @classmethod
     def rebuild(cls, intent: Mapping[str, Any]) -> Install:
-        return cls(intent["generation"], intent["backup"])
+        return cls(intent["generation"], intent["previous"], intent["backup"])
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         key, chain = world.store.read(world.name, self.generation)
@@ -122,14 +124,13 @@ class Install:
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
-        # undone before the swap is: whether there is a way back has to be known already here
-        swapped_from = ledger.facts.get("previous")
-        previous = swapped_from if isinstance(swapped_from, int) else None
-        reason = _no_way_back(world, previous)
+        reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
             ledger.note(kept=reason)
-            return
-        world.installer.restore(self.backup)
+        # where there is no way back, copies half replaced are worse than whole old ones
+        if reason is None or self.observe(world, ledger) is not Observed.DONE:
+            world.installer.restore(self.backup)
+        world.installer.forget(self.backup)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         key, chain = world.store.read(world.name, self.generation)
@@ -238,22 +239,28 @@ class Record:
             bound = world.target(name)
             seen = leaf if bound is not None and bound.endpoints else ""
             proven[name] = TargetState(self.generation, seen, now)
-        before = State.from_json(self.before)
-        kept = set(before.withdrawn) - {self.generation}
-        held = State.from_json({**self.before, "held": self.held}).held
-        state = State(
-            targets={**before.targets, **proven},
-            withdrawn=tuple(sorted(kept | set(self.withdraw))),
-            held=held,
-        )
-        world.store.record(world.name, state)
+        after = self._after()
+        world.store.record(world.name, replace(after, targets={**after.targets, **proven}))
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.store.record(world.name, State.from_json(self.before))
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
+        state, after = world.store.look(world.name).state, self._after()
+        told = {name for name, at in state.targets.items() if at.generation == self.generation}
+        same = (state.withdrawn, state.held) == (after.withdrawn, after.held)
+        return Observed.DONE if same and told.issuperset(self.targets) else Observed.NOT_DONE
+
+    def _after(self) -> State:
+        """The state to come, but for the targets."""
+        before = State.from_json(self.before)
+        kept = set(before.withdrawn) - {self.generation}
+        return State(
+            targets=before.targets,
+            withdrawn=tuple(sorted(kept | set(self.withdraw))),
+            held=State.from_json({**self.before, "held": self.held}).held,
+        )
 
 
 @dataclass(frozen=True)
@@ -301,6 +308,8 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str | None)
     endpoints = [e for e, did in zip(bound.endpoints, served, strict=False) if did]
     try:
         bound.target.apply()
+    except Stopped:
+        raise
     except Failure:
         if not endpoints:
             raise
@@ -330,10 +339,12 @@ def _deployable(world: World, generation: int) -> None:
     verify_dates(certificates, now=world.clock.now())
 
 
-def _no_way_back(world: World, previous: int | None) -> str | None:
-    """Why the previous generation must not come back, or None if it may."""
+def _no_way_back(world: World, generation: int, previous: int | None) -> str | None:
+    """Why ``generation`` must stay and the previous one not come back, or None if it may."""
     if previous is None:
         return "there is no earlier generation"
+    if previous == generation:
+        return "it was live before this rotation"
     try:
         _deployable(world, previous)
     except (InvalidInput, NeedsOperator) as failure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,11 +12,10 @@ from certrotd.certs.ports import Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord
-from certrotd.errors import Failure, InvalidInput
+from certrotd.errors import Failure, InvalidInput, Transient, one_line
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
 from certrotd.pki.order import Challenge, OrderGone
-from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.step import JSON, Done, Later, Ledger, Observed
 
 Left = list[dict[str, Any]]
@@ -212,20 +212,37 @@ class Obtain:
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the key staged for generation {self.generation} is gone")
-        order = _order(self.issuer, self.names, world, ledger)
-        chain = order.finalize(signing_request(load(pem), self.names))
-        with _kept("store"):
+        chain = self._fetch(signing_request(load(pem), self.names), world, ledger)
+        # before the chain is written: what a crash cut off must not be taken for all of it
+        ledger.note(chain=_digest(chain))
+        with _kept("the certificate is issued", "keep it"):
             world.store.stage_chain(world.name, self.generation, chain)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # the staging goes as a whole, with its key
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.DONE if self._sealed(world) else Observed.UNKNOWN
+    def observe(self, world: World, ledger: Ledger) -> Observed:
+        if world.store.sealed(world.name, self.generation):
+            return Observed.DONE
+        chain = world.store.staged_chain(world.name, self.generation)
+        whole = chain is not None and _digest(chain) == ledger.facts.get("chain")
+        return Observed.DONE if whole else Observed.NOT_DONE
 
-    def _sealed(self, world: World) -> bool:
-        return world.store.sealed(world.name, self.generation)
+    def _fetch(self, csr: bytes, world: World, ledger: Ledger) -> bytes:
+        try:
+            order = _order(self.issuer, self.names, world, ledger)
+            if order.challenges():
+                raise Failure("the order ended before it was finalized, and a new one needs proof")
+            return order.finalize(csr)
+        except Transient as trouble:
+            if trouble.retry_after is not None:
+                raise  # the whole rotation is put off for as long as the CA asks
+            # it may have issued already: another order would cost its certificate
+            raise Later(
+                f"the certificate could not be fetched: {trouble.message}",
+                hint="the next run asks for it again, with the same order",
+            ) from trouble
 
 
 @dataclass(frozen=True)
@@ -264,15 +281,16 @@ class Seal:
         from certrotd.pki.verify import verify
 
         now = world.clock.now()
-        key = world.store.staged_key(world.name, self.generation)
-        pem = world.store.staged_chain(world.name, self.generation)
+        with _kept("the certificate is issued", "seal it"):
+            key = world.store.staged_key(world.name, self.generation)
+            pem = world.store.staged_chain(world.name, self.generation)
         if key is None or pem is None:
             raise Failure(f"what was staged for generation {self.generation} is gone")
         chain = parse_certificates(pem, what="the CA's answer")
         verify(load(key), chain, self.names, now=now)
         order = str(ledger.facts.get("order") or "")
-        meta = Meta(now, "issued", self.issuer, self.authority, self.draw, order)
-        with _kept("seal"):
+        meta = Meta(now, "issued", self.issuer, self.authority, self.draw, order, self.names)
+        with _kept("the certificate is issued and verified", "seal it"):
             world.store.seal(world.name, self.generation, meta)
         facts = facts_of(chain[0])
         return Done({"fingerprint": facts.fingerprint, "not_after": facts.not_after.isoformat()})
@@ -288,21 +306,28 @@ class Seal:
 
 @dataclass(frozen=True)
 class SweepRecords:
-    """TXT records that an earlier rotation could not withdraw."""
+    """TXT records that earlier rotations could not withdraw; they are facts from the beginning.
 
-    left: tuple[Mapping[str, Any], ...]
+    ``must``: the rotation is for nothing else, and fails unless all of them go.
+    """
+
+    must: bool
     kind = "sweep"
 
     @property
     def intent(self) -> Mapping[str, JSON]:
-        return {"left": [dict(each) for each in self.left]}
+        return {"must": self.must}
 
     @classmethod
     def rebuild(cls, intent: Mapping[str, Any]) -> SweepRecords:
-        return cls(tuple(intent["left"]))
+        return cls(intent["must"])
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        return Done({"left": _withdraw(self.left, world)})
+    def do(self, world: World, ledger: Ledger) -> Done:
+        left = _withdraw(_left(ledger), world)
+        if left and self.must:
+            ledger.note(left=left)
+            raise Transient(f"{len(left)} TXT records are still there: {left[0]['why']}")
+        return Done({"left": left})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # nobody wants them back
@@ -329,15 +354,18 @@ def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) ->
 
 
 @contextmanager
-def _kept(doing: str) -> Iterator[None]:
-    """A disk that fails after the CA has issued must not cost the certificate."""
+def _kept(state: str, doing: str) -> Iterator[None]:
+    """A store that fails after the CA has issued must not cost the certificate."""
     try:
         yield
-    except DiskTrouble as trouble:
+    except (Transient, OSError) as trouble:
         raise Later(
-            f"the certificate is issued, but {trouble.message}",
-            hint=f"{trouble.hint}; the next run will {doing} it without a new order",
+            f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
         ) from trouble
+
+
+def _digest(chain: bytes) -> str:
+    return hashlib.sha256(chain).hexdigest()
 
 
 def _left(ledger: Ledger) -> Left:
@@ -360,6 +388,6 @@ def _withdraw(left: Iterable[Mapping[str, Any]], world: World) -> Left:
         try:
             deadline = Deadline(world.clock, world.dns_time)
             solver.withdraw(TxtRecord.from_json(each["record"]), deadline=deadline)
-        except Failure as failure:
-            still.append({**each, "why": str(failure)})
+        except (Failure, OSError) as failure:
+            still.append({**each, "why": one_line(str(failure))})
     return still

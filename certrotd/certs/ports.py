@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 from certrotd.clock import Deadline
-from certrotd.dns.records import TxtRecord
+from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.observe.tls import Endpoint, Served
 from certrotd.pki.generation import Meta, Standing, State
 from certrotd.pki.order import Challenge
@@ -41,14 +41,6 @@ class Issuer(Protocol):
     def resume(self, url: str, *, deadline: Deadline) -> Order:
         """Raises OrderGone when a new order is needed."""
         ...
-
-
-class Solver(Protocol):
-    """Where TXT records for DNS-01 are published."""
-
-    def present(self, record: TxtRecord, *, deadline: Deadline) -> None: ...
-
-    def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None: ...
 
 
 class Dns(Protocol):
@@ -151,8 +143,14 @@ class Installer(Protocol):
     def forget(self, backup: str) -> None: ...
 
 
-@runtime_checkable
-class Preflight(Protocol):
-    """An optional power of issuers and solvers: say early what cannot work."""
-
-    def preflight(self, *, deadline: Deadline) -> None: ...
+__all__ = [
+    "Dns",
+    "Installer",
+    "Issuer",
+    "Order",
+    "Preflight",
+    "Prober",
+    "Solver",
+    "Store",
+    "Target",
+]

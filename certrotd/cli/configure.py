@@ -38,7 +38,7 @@ def check(config: Path, *, as_json: bool) -> int:
 
 def schema() -> int:
     """Carry out ``certrotd config schema``."""
-    from certrotd.config.load import json_schema
+    from certrotd.config.schema import json_schema
 
     print_json(json_schema())
     return 0

@@ -70,7 +70,7 @@ def _is_ip(host: str) -> bool:
         ip_address(host)
     except ValueError:
         return False
-    return "%" not in host
+    return True
 
 
 def _is_name(host: str) -> bool:

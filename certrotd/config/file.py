@@ -14,8 +14,6 @@ from certrotd.config.issuers import Issuer
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import Target
 
-MAX_CERTIFICATES = 1_000_000
-
 
 class PropagationEntry(Entry):
     """How a published record is waited for before the authority is told to look."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from glob import has_magic
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -119,9 +120,9 @@ class _Found:
             return [main]
         files, problems = fragments(path, pattern)
         self.general += problems
-        if not files and "include" in main.data:
+        if not files and not problems and not has_magic(pattern):
             line = main.document.line(("include",))
-            self.warnings.append(Problem(path, line, "include", "finds no file"))
+            self.general.append(Problem(path, line, "include", f"there is no file {pattern}"))
         self.files = (path, *files)
         more = [self._read_one(file, main=False) for file in files]
         return [main, *(source for source in more if source is not None)]

@@ -58,8 +58,9 @@ class ExecEntry(_SolverEntry):
 
     type: Literal["exec"] = Field(description="A program of your own.")
     command: Argv = Field(
-        description="The program and its arguments; no shell is between. What is added to them "
-        "is said in the documentation of solvers."
+        description="The program and its arguments; no shell is between. The variables "
+        "CERTROTD_ACTION (present or withdraw), CERTROTD_FQDN, CERTROTD_VALUE and CERTROTD_ZONE "
+        "tell it what to do."
     )
     environment: Environment = Field(
         default={}, description="Variables for the program: text, or references to secrets."

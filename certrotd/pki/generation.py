@@ -15,7 +15,8 @@ class Meta:
     """What a generation remembers beside the certificate itself.
 
     ``origin`` is "issued" or "adopted"; ``draw`` is the random number in [0, 1) that was drawn
-    once for this generation, so that every later look comes to the same renewal time.
+    once for this generation, so that every later look comes to the same renewal time. ``asked``
+    are the names that were ordered, empty if that is not known.
     """
 
     created: datetime
@@ -24,6 +25,7 @@ class Meta:
     authority: str
     draw: float
     order: str = ""
+    asked: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

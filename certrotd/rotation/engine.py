@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import traceback
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
-from certrotd.errors import Failure, Transient, one_line
-from certrotd.rotation.files import DiskTrouble
+from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.rotation.journal import Journal, JournalBroken
+from certrotd.rotation.ledger import JournalLedger
 from certrotd.rotation.recovery import (
     Act,
     Close,
@@ -38,6 +36,7 @@ from certrotd.rotation.step import (
     plan_from_json,
     plan_to_json,
 )
+from certrotd.rotation.unexpected import as_failure
 
 W = TypeVar("W")
 RETRY = timedelta(minutes=1)
@@ -85,12 +84,16 @@ class Parked:
 
 @dataclass(frozen=True)
 class RolledBack:
-    """Everything after the savepoint ``to`` ("" is the beginning) was undone."""
+    """Everything after the savepoint ``to`` ("" is the beginning) was undone.
+
+    ``retry_after`` is in seconds; ``facts`` are what the steps, and their undoing, answered.
+    """
 
     to: str
     step: str
     because: str
     retry_after: float | None = None
+    facts: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -129,25 +132,39 @@ class Engine(Generic[W]):
         records = self.journal.records()
         return records[0] if records else None
 
-    def begin(self, rotation: str, name: str, why: str, plan: Plan[W]) -> Outcome:
-        """Start a new rotation with the unique id ``rotation`` and advance it as far as it goes."""
+    def begin(
+        self,
+        rotation: str,
+        name: str,
+        why: str,
+        plan: Plan[W],
+        *,
+        facts: Mapping[str, JSON] | None = None,
+    ) -> Outcome:
+        """Start a new rotation with the unique id ``rotation`` and advance it as far as it goes.
+
+        ``facts`` are what its steps are told of earlier rotations. There must be none in flight.
+        """
+        assert self.in_flight() is None, f"{name} has a rotation in flight"
         record = {
             "t": "begin",
             "id": rotation,
             "name": name,
             "why": why,
             "plan": plan_to_json(plan),
+            "facts": dict(facts or {}),
             "at": self._stamp(),
         }
         self.journal.append(record, sync=False)
         return self.resume()
 
     def resume(self) -> Outcome:
-        """Read the journal, look, go on. Raises JournalBroken after putting things back."""
-        self._begin, *records = self.journal.records()
-        self._plan = plan_from_json(self._begin["plan"], self.rebuild)
-        self._progress = read_progress(records, len(self._plan))
-        self._ended = records[-1] if self._progress.outcome else {}
+        """Read the journal, look, go on.
+
+        Raises JournalBroken after putting things back, and NeedsOperator for a journal that this
+        version does not understand.
+        """
+        self._read()
         self._tell("began", -1, detail=str(self._begin["why"]))
         try:
             self._look_again()
@@ -159,18 +176,31 @@ class Engine(Generic[W]):
             self._put_back_unrecorded()
             raise
 
+    def _read(self) -> None:
+        self._begin, *records = self.journal.records()
+        try:
+            self._plan = plan_from_json(self._begin["plan"], self.rebuild)
+            self._progress = read_progress(records, len(self._plan), self._begin["facts"])
+        except (KeyError, ValueError, TypeError, IndexError) as error:
+            raise NeedsOperator(
+                f"the rotation in flight cannot be understood: {type(error).__name__}: {error}",
+                hint="finish it with the version of certrotd that began it, or move its journal "
+                "away: what is deployed is told by the generations themselves",
+            ) from error
+        self._ended = records[-1] if self._progress.outcome else {}
+
     def _move(self) -> Outcome | None:
         progress = self._progress
         if progress.outcome is not None:
             return self._close(progress)
         move = next_move(progress, self._savepoints, now=self.now())
         if self.stopping() and isinstance(move, Act | Reach):
-            return self._stop(progress, move.index)
+            return self._stop(move.index)
         match move:
             case Act(index, look_first):
                 return self._act(index, look_first)
             case Undo(index):
-                return self._undo(index, progress)
+                return self._undo(index)
             case Reach(index):
                 self._write({"t": "reached", "i": index}, sync=True)
                 self._tell("reached", index)
@@ -187,93 +217,84 @@ class Engine(Generic[W]):
 
     def _act(self, index: int, look_first: bool) -> Outcome | None:
         step = self._step(index)
-        ledger = _Ledger(self, index)
         self._tell("trying", index)
         try:
-            if look_first and step.observe(self.world, ledger) is Observed.DONE:
+            if look_first and self._observe(index) is Observed.DONE:
                 self._done(index, {})
                 return None
             self._write({"t": "try", "i": index, "at": self._stamp()}, sync=True)
-            answer = step.do(self.world, ledger)
+            answer = step.do(self.world, self._ledger(index))
         except JournalBroken:
             raise
         except Stopped:
-            return self._stop(self._progress, index)
-        except Failure as failure:
-            return self._fail(index, failure)
-        except OSError as error:
-            return self._fail(index, DiskTrouble(f"finish step {step.kind!r}", error))
+            return self._stop(index)
         except Exception as error:  # noqa: BLE001  # a bug must not leave half a rotation in place
-            return self._fail(index, _bug(error))
+            return self._fail(index, as_failure(error, f"finish step {step.kind!r}"))
         if isinstance(answer, Done):
             self._done(index, answer.facts)
             return None
         until = answer.until.isoformat()
         self._write({"t": "wait", "i": index, "until": until, "why": answer.why}, sync=True)
         self._tell("waiting", index, detail=answer.why)
-        return None
+        return Parked(answer.until, answer.why)
+
+    def _observe(self, index: int) -> Observed:
+        """What the step says of itself; a look that fails has seen nothing."""
+        try:
+            return self._step(index).observe(self.world, self._ledger(index))
+        except (Failure, OSError):
+            return Observed.UNKNOWN
 
     def _done(self, index: int, facts: Mapping[str, JSON]) -> None:
         # not synced: if it is lost, the next start looks and finds the act done
-        self._write(
-            {"t": "done", "i": index, "facts": dict(facts), "at": self._stamp()}, sync=False
-        )
+        record = {"t": "done", "i": index, "facts": dict(facts), "at": self._stamp()}
+        self._write(record, sync=False)
         self._tell("done", index)
 
     def _fail(self, index: int, failure: Failure) -> Outcome | None:
         self._tell("failed", index, detail=str(failure))
-        progress = self._progress
-        wait = failure.retry_after if isinstance(failure, Transient) else None
-        seconds = wait.total_seconds() if wait else None
-        saved = self._savepoints.get(progress.saved)
+        saved = self._saved
         if isinstance(failure, Later) or (saved is not None and saved.forward_only):
             # nothing to go back to: the rotation stays open and this step is tried again
-            self._write({"t": "lost", "i": index}, sync=False)
+            self._write({"t": "paused", "i": index}, sync=False)
             return Parked(self.now() + RETRY, f"{self._title(index)}: {failure}", failed=True)
+        wait = failure.retry_after if isinstance(failure, Transient) else None
         record = {"t": "failed", "i": index, "why": str(failure), "at": self._stamp()}
-        self._write({**record, "retry_after": seconds}, sync=True)
+        self._write({**record, "retry_after": wait and wait.total_seconds()}, sync=True)
         return None
 
-    def _stop(self, progress: Progress, index: int) -> Outcome | None:
-        begun = any(
-            progress.items[i] is not Status.UNTRIED
-            for i in range(progress.saved + 1, len(progress.items))
-        )
-        saved = self._savepoints.get(progress.saved)
+    def _stop(self, index: int) -> Outcome | None:
+        items, saved = self._progress.items, self._saved
+        begun = any(status is not Status.UNTRIED for status in items[self._progress.saved + 1 :])
         if begun and saved is not None and saved.stop_undoes:
             return self._fail(index, Stopped("the process was told to stop"))
-        if progress.items[index] is Status.TRIED:
+        if items[index] is Status.TRIED:
             self._write({"t": "paused", "i": index}, sync=False)
         self._tell("paused", index)
         return Parked(self.now(), "the process was told to stop")
 
-    def _undo(self, index: int, progress: Progress) -> Outcome | None:
-        step = self._step_or_savepoint(index)
-        if isinstance(step, Savepoint):
-            self._write({"t": "undone", "i": index}, sync=False)
-            return None
+    def _undo(self, index: int) -> Outcome | None:
+        step = self._step(index)
         self._tell("undoing", index)
-        failed = progress.failed
-        assert failed is not None
         try:
-            step.undo(self.world, _Ledger(self, index))
+            try:
+                step.undo(self.world, self._ledger(index))
+            except Stopped:  # whoever sleeps is woken once; what has begun to go back goes on
+                step.undo(self.world, self._ledger(index))
         except JournalBroken:
             raise
-        except Failure as failure:
-            return self._stuck(index, failure, failed.why)
-        except OSError as error:
-            return self._stuck(index, DiskTrouble(f"undo step {step.kind!r}", error), failed.why)
         except Exception as error:  # noqa: BLE001  # said, journaled and tried again, like any other
-            return self._stuck(index, _bug(error), failed.why)
+            return self._stuck(index, as_failure(error, f"undo step {step.kind!r}"))
         self._write({"t": "undone", "i": index, "at": self._stamp()}, sync=True)
         self._tell("undone", index)
         return None
 
-    def _stuck(self, index: int, failure: Failure, because: str) -> Stuck:
+    def _stuck(self, index: int, failure: Failure) -> Stuck:
         self._tell("stuck", index, detail=str(failure))
         why = str(failure)
         self._write({"t": "stuck", "i": index, "why": why, "at": self._stamp()}, sync=True)
-        return Stuck(self._title(index), because, why)
+        failed = self._progress.failed
+        return Stuck(self._title(index), failed.why if failed else "", why)
 
     def _close(self, progress: Progress) -> Outcome:
         begin, end = self._begin, self._ended
@@ -296,36 +317,33 @@ class Engine(Generic[W]):
         self._tell("closed", -1, detail=str(end["outcome"]))
         if failed is None:
             return Finished(progress.facts)
-        return RolledBack(end["to"], self._title(failed.at), failed.why, failed.retry_after)
+        step = self._title(failed.at)
+        return RolledBack(end["to"], step, failed.why, failed.retry_after, progress.facts)
 
     def _look_again(self) -> None:
-        """Steps whose act somebody undid behind the journal's back are done again."""
-        progress = self._progress
-        if progress.outcome is not None:
+        """What somebody undid behind the journal's back is done again, and what was built on it."""
+        if self._progress.outcome is not None:
             return
-        for index in to_look_at(progress, list(self._savepoints)):
-            with contextlib.suppress(Failure):  # then it is unknown, and the journal is believed
-                if self._step(index).observe(self.world, _Ledger(self, index)) is Observed.NOT_DONE:
-                    self._write({"t": "lost", "i": index}, sync=False)
+        for index in to_look_at(self._progress, list(self._savepoints)):
+            if self._observe(index) is Observed.NOT_DONE:
+                self._write({"t": "lost", "i": index}, sync=False)
+                return
 
     def _put_back_unrecorded(self) -> None:
         """Undo what the journal can no longer follow; the next start looks and goes on from there.
 
         Failures of these undos are told and left to that start: nothing can be written down.
+        Before the first savepoint nothing is in use yet, and staged work is kept.
         """
-        progress = self._progress
-        saved = self._savepoints.get(progress.saved)
-        if saved is not None and (saved.forward_only or not saved.stop_undoes):
+        progress, saved = self._progress, self._saved
+        if saved is None or not saved.stop_undoes:
             return
-        if saved is None:
-            return  # before the first savepoint nothing is in use yet, and staged work is kept
         for index in range(len(self._plan) - 1, progress.saved, -1):
-            step = self._plan[index]
-            if progress.items[index] is Status.UNTRIED or isinstance(step, Savepoint):
+            if progress.items[index] is Status.UNTRIED:
                 continue
             self._tell("undoing", index)
             try:
-                step.undo(self.world, _Ledger(self, index))
+                self._step(index).undo(self.world, self._ledger(index))
             except (Failure, OSError) as failure:
                 self._tell("stuck", index, detail=str(failure))
                 return
@@ -335,13 +353,19 @@ class Engine(Generic[W]):
     def _savepoints(self) -> dict[int, Savepoint]:
         return {i: item for i, item in enumerate(self._plan) if isinstance(item, Savepoint)}
 
+    @property
+    def _saved(self) -> Savepoint | None:
+        return self._savepoints.get(self._progress.saved)
+
     def _step(self, index: int) -> Step[W]:
         item = self._plan[index]
         assert not isinstance(item, Savepoint)
         return item
 
-    def _step_or_savepoint(self, index: int) -> Step[W] | Savepoint:
-        return self._plan[index]
+    def _ledger(self, index: int) -> JournalLedger:
+        return JournalLedger(
+            index, lambda: self._progress.facts, lambda record: self._write(record, sync=True)
+        )
 
     def _title(self, index: int) -> str:
         item = self._plan[index]
@@ -367,30 +391,6 @@ class Engine(Generic[W]):
                 detail=detail,
             )
         )
-
-
-class _Ledger:
-    """The journal as one step sees it."""
-
-    def __init__(self, engine: Engine[Any], index: int) -> None:
-        self._engine = engine
-        self._index = index
-
-    @property
-    def facts(self) -> Mapping[str, JSON]:
-        return self._engine._progress.facts
-
-    def note(self, **facts: JSON) -> None:
-        self._engine._write({"t": "note", "i": self._index, "facts": facts}, sync=True)
-
-
-def _bug(error: Exception) -> Failure:
-    where = traceback.extract_tb(error.__traceback__)[-1]
-    text = one_line(f"{type(error).__name__}: {error}")
-    return Failure(
-        f"unexpected {text} at {where.filename}:{where.lineno}",
-        hint="this is a defect of certrotd; please report it",
-    )
 
 
 def titles(plan: Plan[Any]) -> Iterator[str]:

@@ -84,18 +84,22 @@ def write_in_place(path: Path, data: bytes, *, mode: int, owner: tuple[int, int]
     """Overwrite the content of ``path`` keeping its inode, for single-file bind mounts.
 
     Not atomic: a reader may see a part. A missing file is created as write_file does. Raises
-    DiskTrouble; a symbolic link is refused.
+    DiskTrouble; a symbolic link is refused, and so is anything that is not a regular file.
     """
     with explained(f"overwrite {path}"):
         try:
-            handle = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+            handle = os.open(path, flags)
         except FileNotFoundError:
             write_file(path, data, mode=mode, owner=owner)
             return
         try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(errno.EINVAL, "it is not a regular file")
             _own(handle, mode, owner)
-            os.ftruncate(handle, 0)
+            # over the old content, and cut afterwards: a full disk has room for what was there
             _write_all(handle, data)
+            os.ftruncate(handle, len(data))
             os.fsync(handle)
         finally:
             os.close(handle)
@@ -135,16 +139,16 @@ def rename(source: Path, target: Path) -> None:
 def remove_tree(directory: Path) -> None:
     """Remove a directory of plain files and its one level of content; absent is fine.
 
-    Links inside are removed, never followed. Raises DiskTrouble.
+    Links inside are removed, never followed; a link in its place is refused. Raises DiskTrouble.
     """
     with explained(f"remove {directory}"):
         try:
-            with os.scandir(directory) as entries:
-                names = [entry.name for entry in entries]
+            with _directory(directory, os.O_NOFOLLOW) as folder:
+                for name in os.listdir(folder):
+                    with contextlib.suppress(FileNotFoundError):  # then somebody else was quicker
+                        os.unlink(name, dir_fd=folder)
         except FileNotFoundError:
             return
-        for name in names:
-            os.unlink(directory / name)
         os.rmdir(directory)
         sync_directory(directory.parent)
 
@@ -184,9 +188,10 @@ def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
         raise
     except OSError as error:
         raise DiskTrouble(f"read {path}", error) from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise InvalidInput(f"{path} is not a regular file")
     with explained(f"read {path}"), os.fdopen(handle, "rb") as file:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            raise InvalidInput(f"{path} is not a regular file")
         data = file.read(limit + 1)
     if len(data) > limit:
         raise InvalidInput(
@@ -208,8 +213,8 @@ def sweep_temporaries(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _directory(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+def _directory(path: Path, flags: int = 0) -> Iterator[int]:
+    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | flags)
     try:
         yield handle
     finally:

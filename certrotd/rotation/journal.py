@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import zlib
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.files import (
     DiskTrouble,
+    explained,
     make_directory,
     read_file,
     remove_file,
@@ -37,7 +39,10 @@ class Journal(Protocol):
         ...
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
-        """Add a record; with ``sync`` it is durable when this returns. Raises JournalBroken."""
+        """Add a record; with ``sync`` it is durable when this returns.
+
+        Raises JournalBroken, or another DiskTrouble before the first record.
+        """
         ...
 
     def close(self, summary: Mapping[str, Any]) -> None:
@@ -71,16 +76,16 @@ class FileJournal:
             self.records()
         size = self._size or 0
         line = encode(record)
+        if size == 0:
+            make_directory(self.path.parent, mode=0o700)
         try:
-            if size == 0:
-                make_directory(self.path.parent, mode=0o700)
             flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
             handle = os.open(self.path, flags, 0o600)
             try:
                 # what a crash or a full disk left of a torn record is written over
                 os.ftruncate(handle, size)
                 if os.pwrite(handle, line, size) != len(line):
-                    raise OSError(28, os.strerror(28))
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
                 if sync:
                     os.fsync(handle)
             finally:
@@ -113,30 +118,47 @@ class History:
 
     def last(self) -> dict[str, Any] | None:
         """The newest line, read from the end of the file; None before the first."""
-        try:
-            handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        except FileNotFoundError:
-            return None
-        try:
-            tail = os.pread(handle, MAX_LINE, max(0, os.fstat(handle).st_size - MAX_LINE))
-        finally:
-            os.close(handle)
+        with explained(f"read {self.path}"):
+            try:
+                handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            try:
+                size = os.fstat(handle).st_size
+                tail = os.pread(handle, MAX_LINE, max(0, size - MAX_LINE))
+            finally:
+                os.close(handle)
         lines = _readable(tail)
+        if not lines and size > MAX_LINE:
+            lines = self.lines()  # the newest line is an unusually long one
         return lines[-1] if lines else None
 
     def add(self, summary: Mapping[str, Any]) -> None:
-        """Add a line, unless the last one is of the same rotation (a crash came in between).
-
-        ``failures`` is added: how many of the latest rotations in a row did not finish.
-        """
+        """Add a line, as with_line() says."""
         lines = self.lines()
-        last = lines[-1] if lines else {}
-        if last.get("id") == summary["id"]:
-            return
-        failures = 0 if summary["failure"] is None else int(last.get("failures", 0)) + 1
-        kept = [*lines, {**summary, "failures": failures}][-HISTORY_LINES:]
-        make_directory(self.path.parent, mode=0o700)
-        write_file(self.path, b"".join(encode(line) for line in kept), mode=0o600)
+        added = with_line(lines, summary)
+        if added != lines:
+            make_directory(self.path.parent, mode=0o700)
+            write_file(self.path, b"".join(encode(line) for line in added), mode=0o600)
+
+
+def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """History with one more line, unless the last is of the same rotation (a crash came between).
+
+    ``failures`` is added to it: how many of the latest rotations in a row did not finish. The
+    oldest lines go when there are more than 500, or more than fit the size that is read back.
+    """
+    last = lines[-1] if lines else {}
+    if last.get("id") == summary["id"]:
+        return lines
+    failures = 0 if summary["failure"] is None else int(last.get("failures", 0)) + 1
+    kept = [*lines, {**summary, "failures": failures}][-HISTORY_LINES:]
+    room = MAX_HISTORY
+    for number, line in enumerate(reversed(kept)):
+        room -= len(encode(line))
+        if room < 0:
+            return kept[len(kept) - number :]
+    return kept
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

@@ -111,9 +111,11 @@ class Close:
 Move = Act | Reach | Undo | GiveUp | Park | Close
 
 
-def read_progress(records: Iterable[Record], size: int) -> Progress:
-    """Fold journal records (after the begin record) of a plan of ``size`` items."""
-    progress = Progress(items=(Status.UNTRIED,) * size)
+def read_progress(
+    records: Iterable[Record], size: int, facts: Mapping[str, JSON] | None = None
+) -> Progress:
+    """Fold journal records (after the begin record, which may give ``facts``) of ``size`` items."""
+    progress = Progress(items=(Status.UNTRIED,) * size, facts=dict(facts or {}))
     for record in records:
         progress = apply(progress, record)
     return progress
@@ -134,11 +136,13 @@ def apply(progress: Progress, record: Record) -> Progress:
         case "wait":
             until = datetime.fromisoformat(record["until"])
             waiting = replace(progress, waiting=(until, record["why"]))
-            return waiting.status(index, Status.WAITING)
+            return _uninterrupted(waiting.status(index, Status.WAITING), index)
         case "lost":
-            return _uninterrupted(progress.status(index, Status.UNTRIED), index)
+            # what came after it was built upon it, and is lost with it
+            lost = (Status.UNTRIED,) * (len(progress.items) - index)
+            return replace(progress, items=progress.items[:index] + lost, interruptions={})
         case "paused":
-            # told to stop in the middle, not interrupted by a crash: this try does not count
+            # the step ended, though neither done nor failed: this try was not cut off by a crash
             return _uninterrupted(progress, index)
         case "reached":
             return replace(progress.status(index, Status.DONE), saved=index)
@@ -162,9 +166,8 @@ def _uninterrupted(progress: Progress, index: int) -> Progress:
 
 
 def _tried(progress: Progress, index: int) -> Progress:
-    tries = progress.interruptions
-    if progress.items[index] is not Status.WAITING:
-        tries = {**tries, index: tries.get(index, 0) + 1}
+    counts = progress.interruptions
+    tries = {**counts, index: counts.get(index, 0) + 1}
     return replace(progress.status(index, Status.TRIED), interruptions=tries, waiting=None)
 
 

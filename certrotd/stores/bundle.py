@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import parse_certificates
-from certrotd.pki.keys import load, spki
+from certrotd.pki.keys import load, spki, to_pem
 
 PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
 
@@ -18,16 +18,17 @@ PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
 def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
     """PEM texts by shape: privkey, cert, chain, fullchain, and combined (key first, HAProxy's).
 
-    ``chain`` is PEM, leaf first.
+    ``chain`` is PEM, leaf first. A key in DER or with something beside it comes out as PEM alone.
     """
     certificates = parse_certificates(chain, what="the chain")
     blocks = [_pem(certificate) for certificate in certificates]
+    private = _key_alone(key)
     return {
-        "privkey": key,
+        "privkey": private,
         "cert": blocks[0],
         "chain": b"".join(blocks[1:]),
         "fullchain": b"".join(blocks),
-        "combined": key + b"".join(blocks),
+        "combined": private + b"".join(blocks),
     }
 
 
@@ -52,6 +53,13 @@ def same_pkcs12(data: bytes, key: bytes, chain: bytes, *, password: bytes | None
         return False
     same_key = spki(found.public_key()) == spki(load(key).public_key())
     return same_key and [leaf, *others] == parse_certificates(chain, what="the chain")
+
+
+def _key_alone(key: bytes) -> bytes:
+    # ours are as they should be, and to parse an RSA key takes long
+    if key.startswith(b"-----BEGIN") and key.count(b"-----BEGIN") == 1 and key.endswith(b"-----\n"):
+        return key
+    return to_pem(load(key))
 
 
 def _pem(certificate: x509.Certificate) -> bytes:

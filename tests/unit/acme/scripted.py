@@ -180,6 +180,7 @@ class ScriptedCA:
 
         class Server(http.server.ThreadingHTTPServer):
             daemon_threads = True
+            request_queue_size = 64
 
             def handle_error(self, request: object, client_address: object) -> None:
                 """Quiet: clients that hang up are what some tests are about."""

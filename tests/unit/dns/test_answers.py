@@ -114,7 +114,7 @@ def test_what_is_not_there_is_denied_with_the_soa(
         dns.message.make_query(f"a.{APEX}.", "TXT", rdclass="CH"),
         dns.message.make_query("version.bind.", "TXT", rdclass="CH"),
     ],
-    ids=str,
+    ids=["outside", "parent", "suffix", "root", "AXFR", "IXFR", "chaos", "version"],
 )
 def test_everything_else_is_refused(query: Message) -> None:
     """No open resolver, no zone transfer, no version."""
@@ -255,6 +255,7 @@ def test_a_nameserver_with_one_family_denies_the_other() -> None:
         struct.pack("!HHHHHH", 1, dns.flags.QR, 1, 0, 0, 0),
         dns.message.make_response(_query(f"a.{APEX}")).to_wire(),
     ],
+    ids=["empty", "stump", "response header", "response"],
 )
 def test_responses_and_stumps_are_dropped(wire: bytes) -> None:
     """Two servers that answer each other's errors never stop."""

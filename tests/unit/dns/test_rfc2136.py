@@ -1,9 +1,12 @@
 """What a real BIND cannot be made to answer; the rest is in tests/integration/test_dns.py."""
 
+from collections.abc import Callable
+
 import dns.flags
 import dns.message
 import dns.opcode
 import dns.rcode
+import dns.tsig
 import pytest
 from dns.message import Message
 
@@ -72,6 +75,44 @@ def test_an_unsigned_success_is_not_believed() -> None:
     with ScriptedDns(_bare(dns.rcode.NOERROR)) as server, pytest.raises(Transient) as caught:
         _present(server, tsig=KEY)
     assert "no answer within 0.15 s" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("broken", "rcode"),
+    [
+        (lambda wire: wire[:-1], dns.rcode.REFUSED),
+        (lambda wire: wire + b"x", dns.rcode.REFUSED),
+        (lambda wire: wire[:-9], dns.rcode.NOERROR),
+    ],
+    ids=["cut", "junk", "cut success"],
+)
+def test_a_malformed_answer_to_a_signed_update_is_not_believed(
+    broken: Callable[[bytes], bytes], rcode: dns.rcode.Rcode
+) -> None:
+    """Neither as a success nor as a refusal."""
+
+    def script(query: Message, udp: bool) -> Reply:
+        reply = dns.message.make_response(query)
+        reply.set_rcode(rcode)
+        return broken(reply.to_wire())
+
+    with ScriptedDns(script) as server, pytest.raises(Transient, match="no answer within"):
+        _present(server, tsig=KEY)
+
+
+def test_an_answer_signed_with_another_key_is_said() -> None:
+    """A man in the middle, or a server whose key was changed while it ran."""
+    stranger = dns.tsig.Key("key.example.", b"another secret", "hmac-sha256.")
+
+    def script(query: Message, udp: bool) -> Reply:
+        reply = dns.message.make_response(query)
+        reply.use_tsig(stranger)
+        reply.request_mac = query.mac or b""
+        return reply
+
+    with ScriptedDns(script) as server, pytest.raises(NeedsOperator) as caught:
+        _present(server, tsig=KEY)
+    assert "the answer is not signed with it for TSIG key key.example" in caught.value.message
 
 
 def test_a_silent_server_is_asked_three_times() -> None:

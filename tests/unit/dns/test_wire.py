@@ -2,6 +2,8 @@
 
 import errno
 import socket
+import struct
+import threading
 
 import dns.flags
 import dns.message
@@ -180,6 +182,80 @@ def test_no_route_is_told_from_no_answer(
     assert isinstance(said, Silence)
     assert said.routable is routable
     assert "says the kernel" in said.why
+
+
+def test_a_family_the_kernel_lacks_has_no_route(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ipv6.disable=1 makes the socket itself fail."""
+
+    def without(*args: object, **kw: object) -> object:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    query = question(NAME, "TXT", recursion=False)
+    deadline = soon()
+    monkeypatch.setattr(socket, "socket", without)
+    said = exchange(query, Address("2001:db8::1"), deadline=deadline)
+    assert said == Silence("no route (Address family not supported by protocol)", routable=False)
+
+
+def test_a_connection_that_is_never_accepted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A firewall that drops SYNs: TCP is what is closed there."""
+
+    class Dropped(socket.socket):
+        def connect(self, address: object) -> None:
+            raise TimeoutError
+
+    query = question(NAME, "TXT", recursion=False)
+    monkeypatch.setattr(socket, "socket", Dropped)
+    said = exchange(query, Address("192.0.2.1"), deadline=soon(), tcp=True)
+    assert said == Silence("no TCP connection in time")
+
+
+def test_a_connection_that_is_reset_is_said() -> None:
+    """What an overloaded server does to those it cannot serve."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def reset() -> None:
+            sock, _ = listener.accept()
+            sock.recv(1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            sock.close()
+
+        thread = threading.Thread(target=reset)
+        thread.start()
+        address = Address("127.0.0.1", listener.getsockname()[1])
+        query = question(NAME, "TXT", recursion=False)
+        said = exchange(query, address, deadline=soon(), tcp=True)
+        thread.join()
+    assert said == Silence("connection reset by peer")
+
+
+def test_an_answer_that_trickles_in_is_bounded_by_the_deadline() -> None:
+    """One octet per second keeps a socket timeout from ever firing."""
+    clock = ManualClock(SystemClock().now())
+
+    class Trickle:
+        def settimeout(self, seconds: float) -> None:
+            clock.sleep(1)
+
+        def recv(self, count: int) -> bytes:
+            return b"x"
+
+    with pytest.raises(TimeoutError):
+        wire._receive(Trickle(), 100, Deadline(clock, 10))  # type: ignore[arg-type]
+
+
+def test_foreign_packets_are_bounded_by_the_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A flood of other people's packets must not keep the wait alive."""
+    clock = ManualClock(SystemClock().now())
+
+    def foreign(query: Message, packet: bytes) -> None:
+        clock.sleep(1)
+
+    with ScriptedDns(lambda query, udp: [_other_id(query)] * 5) as server:
+        monkeypatch.setattr(wire, "_read", foreign)
+        query = question(NAME, "TXT", recursion=False)
+        said = exchange(query, server.address, deadline=Deadline(clock, 3))
+        assert said == Silence("no answer within 3 s")
 
 
 def test_no_time_left_sends_nothing() -> None:

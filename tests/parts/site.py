@@ -1,0 +1,336 @@
+"""A configured certrotd of a test's own: its files, and the program run on them as users run it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from tests.parts.bind import Bind, Resolver
+from tests.parts.nginx import Nginx
+from tests.parts.pebble import Pebble
+from tests.parts.process import wait_until
+from tests.parts.stepca import StepCA
+
+PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
+Tree = dict[str, tuple[int, bytes]]
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run of certrotd came to."""
+
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """What ``--json`` printed, which must be all of standard output."""
+        return json.loads(self.stdout)
+
+    @property
+    def lines(self) -> list[str]:
+        """What was said on standard error."""
+        return self.stderr.splitlines()
+
+    def row(self, name: str) -> dict[str, Any]:
+        """The entry of one certificate in a ``--json`` listing."""
+        [found] = [row for row in self.json if row["name"] == name]
+        assert isinstance(found, dict)
+        return found
+
+
+class Started:
+    """A run that is still going on."""
+
+    def __init__(self, process: "subprocess.Popen[str]") -> None:
+        self._process = process
+        self._read: list[str] = []
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_for(self, text: str) -> None:
+        """Returns when a line of standard error has the text."""
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            self._read.append(line)
+            if text in line:
+                return
+        raise AssertionError(f"it ended without saying {text!r}: {''.join(self._read)}")
+
+    def signal(self, number: int = signal.SIGTERM) -> None:
+        """Sends a signal, as systemctl stop or Ctrl-C would."""
+        self._process.send_signal(number)
+
+    def end(self, *, within: float = 30.0) -> Run:
+        """Waits for the end."""
+        stdout, stderr = self._process.communicate(timeout=within)
+        return Run(self._process.returncode, stdout, "".join(self._read) + stderr)
+
+
+class Site:
+    """A directory with a configuration; ``config`` is written anew before every run."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self.directory = directory
+        self.path = directory / "config.yaml"
+        self.state = directory / "state"
+        self.store = self.state / "certificates"
+        self.config: dict[str, Any] = {
+            "state_dir": str(self.state),
+            "issuers": {},
+            "solvers": {},
+            "targets": {},
+            "certificates": [],
+        }
+
+    # What is configured.
+
+    def internal(self, name: str = "ca", **options: Any) -> None:
+        """Certificates come from the authority inside certrotd."""
+        self.config["issuers"][name] = {"type": "internal", **options}
+
+    def acme(self, ca: Pebble | StepCA, name: str = "ca", **options: Any) -> None:
+        """Certificates come from that server."""
+        self.config["issuers"][name] = {
+            "type": "acme",
+            "directory": ca.directory_url,
+            "ca_bundle": str(ca.ca_file),
+            "agree_to_terms": True,
+            "timeout": "20s",
+            "request_timeout": "10s",
+            **options,
+        }
+
+    def rfc2136(self, bind: Bind, name: str = "dns", **options: Any) -> None:
+        """Names are proven by signed updates of that server."""
+        secret = self.directory / f"{name}.tsig"
+        secret.touch(mode=0o600)
+        secret.write_text(bind.key.secret)
+        self.config["solvers"][name] = {
+            "type": "rfc2136",
+            "server": bind.server,
+            "tsig": {"name": bind.key.name, "secret": {"file": str(secret)}},
+            **options,
+        }
+
+    def dns(self, resolver: Resolver, *, port: int, **options: Any) -> None:
+        """What certrotd itself asks; the zones' own name servers listen on the port."""
+        propagation = {"port": port, "interval": "1s", "timeout": "10s", **options}
+        self.config["dns"] = {"resolvers": [resolver.server], "propagation": propagation}
+
+    def certificate(self, name: str, *names: str, **options: Any) -> dict[str, Any]:
+        """One more certificate; its entry may be changed before a run."""
+        entry = {"name": name, "names": list(names), **options}
+        self.config["certificates"].append(entry)
+        return entry
+
+    def nginx(
+        self,
+        nginx: Nginx,
+        *names: str,
+        target: str = "nginx",
+        deadline: str = "5s",
+        **options: Any,
+    ) -> None:
+        """That nginx is told of new certificates and looked at under these server names."""
+        self.config["targets"][target] = {
+            "type": "nginx",
+            "binary": str(nginx.binary),
+            "config": str(nginx.config_path),
+            "prefix": str(nginx.directory),
+            "pid_file": str(nginx.pid_file),
+            "probe": [
+                {"address": f"127.0.0.1:{nginx.port}", "sni": name, "deadline": deadline}
+                for name in names
+            ],
+            **options,
+        }
+
+    def command(self, target: str, script: str, **options: Any) -> Path:
+        """A target that runs a shell script of the test's; gives its path."""
+        path = self.directory / f"{target}.sh"
+        path.write_text(f"#!/bin/sh\nset -eu\n{script}\n")
+        path.chmod(0o755)
+        self.config["targets"][target] = {"type": "command", "command": [str(path)], **options}
+        return path
+
+    @contextlib.contextmanager
+    def without_targets(self) -> Iterator[None]:
+        """Leaves the certificates' targets out, for the time before there is a service."""
+        kept = [entry.pop("targets", None) for entry in self.config["certificates"]]
+        yield
+        for entry, targets in zip(self.config["certificates"], kept, strict=True):
+            if targets is not None:
+                entry["targets"] = targets
+
+    # Running it.
+
+    def run(self, *arguments: str, within: float = 60.0) -> Run:
+        """Runs the console script to its end."""
+        return self.start(*arguments).end(within=within)
+
+    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Started:
+        """Starts the console script."""
+        self.write()
+        return Started(
+            subprocess.Popen(
+                self.command_line(*arguments),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "PYTHONWARNINGS": "default", **(environment or {})},
+            )
+        )
+
+    def command_line(self, *arguments: str) -> list[str]:
+        """The console script on this configuration, by the interpreter of the tests."""
+        return [sys.executable, str(PROGRAM), "-c", str(self.path), *arguments]
+
+    def write(self) -> None:
+        """Writes the configuration file."""
+        self.path.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        self.path.chmod(0o644)
+
+    def rotate(self, *arguments: str, expect: int = 0) -> Run:
+        """``rotate --json`` (of all, unless certificates are named), which must end like that."""
+        named = [argument for argument in arguments if not argument.startswith("-")]
+        run = self.run("rotate", "--json", *(() if named else ("--all",)), *arguments)
+        assert run.code == expect, f"exit code {run.code}\n{run.stdout}{run.stderr}"
+        return run
+
+    def status(self, name: str, *arguments: str) -> dict[str, Any]:
+        """The entry of ``status --json`` of one certificate."""
+        run = self.run("status", "--json", name, *arguments)
+        assert run.code == 0, run.stderr
+        return run.row(name)
+
+    # What is on disk.
+
+    def live(self, name: str) -> Path:
+        """The generation that ``live`` leads to."""
+        return (self.store / name / "live").resolve(strict=True)
+
+    def generation(self, name: str) -> int:
+        """The number of the live generation."""
+        return int(self.live(name).name)
+
+    def generations(self, name: str) -> list[int]:
+        """The numbers of every generation, oldest first."""
+        return sorted(int(each.name) for each in self.sealed(name))
+
+    def sealed(self, name: str) -> list[Path]:
+        """The folder of every generation."""
+        folder = self.store / name / "generations"
+        return [each for each in folder.iterdir() if each.name.isdigit()]
+
+    def leaf(self, name: str, generation: int | None = None) -> x509.Certificate:
+        """The leaf of a generation, the live one by default; its key has to belong to it."""
+        number = self.generation(name) if generation is None else generation
+        folder = self.store / name / "generations" / f"{number:06d}"
+        return matching(folder / "privkey.pem", folder / "fullchain.pem")
+
+    def history(self, name: str) -> list[dict[str, Any]]:
+        """What ``history --json`` lists of one certificate."""
+        lines = self.run("history", name, "--json", "-n", "500").json
+        assert isinstance(lines, list)
+        return lines
+
+    def tree(self) -> Tree:
+        """Every file and folder with its mode and content, but for the configuration."""
+        return {path: seen for path, seen in snapshot(self.directory).items() if path[:6] != "config"}
+
+    def leftovers(self) -> list[str]:
+        """What a finished, failed or recovered rotation must not leave behind."""
+        return sorted(
+            str(path.relative_to(self.directory))
+            for path in self.directory.rglob("*")
+            if is_leftover(path)
+        )
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a path is a temporary file, something staged or displaced, or an open journal."""
+    return (
+        path.name.endswith(".certrotd-tmp")
+        or path.name.startswith((".staging-", ".trash-"))
+        or path.parent.name in ("displaced", "journal")
+    )
+
+
+def matching(key: Path, chain: Path) -> x509.Certificate:
+    """The first certificate of a PEM file, whose key has to be the one in the other."""
+    certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
+    private = load_pem_private_key(key.read_bytes(), None)
+    assert private.public_key() == certificate.public_key(), f"{key} does not belong to {chain}"
+    return certificate
+
+
+def snapshot(directory: Path) -> Tree:
+    """Every file, folder and link below a directory: mode and content by relative path."""
+    found: Tree = {}
+    for path in sorted(directory.rglob("*")):
+        status = path.lstat()
+        content = b""
+        if path.is_symlink():
+            content = os.readlink(path).encode()
+        elif path.is_file():
+            content = path.read_bytes()
+        found[str(path.relative_to(directory))] = (status.st_mode, content)
+    return found
+
+
+def exposed_keys(directory: Path, *, allowed: Sequence[Path] = ()) -> list[str]:
+    """Files that hold a private key and can be read by somebody else than their owner."""
+    return [
+        str(path)
+        for path in directory.rglob("*")
+        if path.is_file()
+        and not path.is_symlink()
+        and path not in allowed
+        and path.stat().st_mode & 0o077
+        and b"PRIVATE KEY" in path.read_bytes()
+    ]
+
+
+def orders(pebble: Pebble) -> int:
+    """How many orders a Pebble has been asked for."""
+    return pebble.log_file.read_text(errors="replace").count("Added order ")
+
+
+def fails_within(run: Run, *, name: str) -> str:
+    """The one line that says what became of a certificate that failed."""
+    row = run.row(name)
+    assert row["failed"], row
+    why = row["why"]
+    assert isinstance(why, str)
+    assert "\n" not in why
+    return why
+
+
+__all__ = [
+    "Run",
+    "Site",
+    "Started",
+    "exposed_keys",
+    "is_leftover",
+    "matching",
+    "orders",
+    "snapshot",
+    "wait_until",
+]

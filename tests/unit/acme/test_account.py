@@ -1,0 +1,202 @@
+"""One account per CA and name: made once, found again, never overwritten."""
+
+from __future__ import annotations
+
+import json
+import stat
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.errors import InvalidInput, LockHeld, NeedsOperator
+from certrotd.pki import keys
+from certrotd.rotation.lock import hold
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem, soon
+
+PROCESS = """
+import sys
+from pathlib import Path
+from certrotd.acme.issuer import AcmeIssuer
+from certrotd.acme.settings import AcmeSettings
+from certrotd.clock import Deadline, SystemClock
+from certrotd.pki.keys import KeyType
+url, bundle, state = sys.argv[1:]
+settings = AcmeSettings(
+    "scripted", url, (), Path(bundle), "", False, KeyType.ECDSA_P256, 20.0, 10.0
+)
+clock = SystemClock()
+AcmeIssuer(settings, Path(state), clock).preflight(deadline=Deadline(clock, 20))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the account of the scripted CA is kept."""
+    return tmp_path / "accounts" / "scripted"
+
+
+def test_the_key_is_for_the_owner_alone(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+    """It can revoke every certificate of the account."""
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    assert stat.S_IMODE((folder / "account.key").stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    record = json.loads((folder / "account.json").read_text())
+    assert record["url"] == f"{ca.base}/accounts/1"
+    assert record["directory"] == ca.url
+    assert record["created"].endswith("+00:00")
+    assert sorted(path.name for path in folder.iterdir()) == ["account.json", "account.key", "lock"]
+
+
+def test_making_an_issuer_touches_nothing(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+    """Showing a status builds issuers too."""
+    ca.issuer(tmp_path)
+    assert not folder.exists()
+    assert ca.seen == []
+
+
+def test_an_account_is_registered_once_over_several_runs(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Registrations are rate limited, and a new one loses valid authorizations."""
+    for _ in range(3):
+        ca.issuer(tmp_path).order([NAME], deadline=soon())
+    assert ca.asked("/account") == 1
+
+
+def test_contacts_and_agreement_are_sent(ca: ScriptedCA, tmp_path: Path) -> None:
+    """As RFC 8555 §7.3 has them."""
+    ca.meta = {"termsOfService": "https://ca.example/terms"}
+    issuer = ca.issuer(tmp_path, contact=("a@example.test",), agree_to_terms=True)
+    issuer.preflight(deadline=soon())
+    (sent,) = (seen.payload for seen in ca.seen if seen.path == "/account")
+    assert sent == {"contact": ["mailto:a@example.test"], "termsOfServiceAgreed": True}
+
+
+def test_terms_not_agreed_to_are_shown_and_nothing_is_registered(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
+    """Agreeing is the operator's, not the program's."""
+    ca.meta = {"termsOfService": "https://ca.example/terms"}
+    with pytest.raises(NeedsOperator, match=r"https://ca\.example/terms") as failure:
+        ca.issuer(tmp_path).preflight(deadline=soon())
+    assert "agree_to_terms: true" in failure.value.hint
+    assert ca.asked("/account") == 0
+
+
+def test_a_lost_record_is_asked_for_again_with_the_same_key(
+    ca: ScriptedCA, tmp_path: Path, folder: Path
+) -> None:
+    """The key is the account: the CA answers 200 with the URL it has (RFC 8555 §7.3.1)."""
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    key = (folder / "account.key").read_bytes()
+    for damage in (b"", b"{", b"[]", b'{"directory": 7}', b"[" * 50_000):
+        (folder / "account.json").write_bytes(damage)
+        ca.on("/account", Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"}))
+        ca.issuer(tmp_path).preflight(deadline=soon())
+        assert json.loads((folder / "account.json").read_text())["url"] == f"{ca.base}/accounts/1"
+    (folder / "account.json").unlink()
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    assert (folder / "account.key").read_bytes() == key
+    jwks = [seen.header["jwk"] for seen in ca.seen if seen.path == "/account"]
+    assert len(jwks) == 7
+    assert all(jwk == jwks[0] for jwk in jwks)
+
+
+def test_another_directory_gets_the_same_key_and_its_own_url(
+    ca: ScriptedCA, tmp_path: Path, folder: Path
+) -> None:
+    """From staging to production under one name."""
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    record = json.loads((folder / "account.json").read_text())
+    other = {**record, "directory": "https://staging.example/directory", "url": "https://x.example"}
+    (folder / "account.json").write_text(json.dumps(other))
+    ca.issuer(tmp_path).order([NAME], deadline=soon())
+    assert json.loads((folder / "account.json").read_text())["url"] == record["url"]
+    assert ca.asked("/account") == 2
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])
+def test_a_key_that_cannot_be_read_is_never_overwritten(
+    ca: ScriptedCA, tmp_path: Path, folder: Path, content: bytes
+) -> None:
+    """Generating over it would lose the account for good."""
+    folder.mkdir(parents=True)
+    (folder / "account.key").write_bytes(content)
+    with pytest.raises(NeedsOperator, match=r"account\.key is") as failure:
+        ca.issuer(tmp_path).preflight(deadline=soon())
+    assert "backup" in failure.value.hint
+    assert (folder / "account.key").read_bytes() == content
+
+
+def test_a_key_of_another_kind_is_named(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+    """Somebody put it there; it is not ours to replace."""
+    folder.mkdir(parents=True)
+    (folder / "account.key").write_bytes(keys.to_pem(ed25519.Ed25519PrivateKey.generate()))
+    with pytest.raises(NeedsOperator, match=r"account\.key is ed25519"):
+        ca.issuer(tmp_path).preflight(deadline=soon())
+
+
+def test_threads_make_one_account(ca: ScriptedCA, tmp_path: Path) -> None:
+    """A first start with a hundred certificates due."""
+    issuers = [ca.issuer(tmp_path) for _ in range(3)]
+    with ThreadPoolExecutor(9) as pool:
+        orders = list(pool.map(lambda n: issuers[n % 3].order([NAME], deadline=soon()), range(18)))
+    assert len(orders) == 18
+    assert ca.asked("/account") == 1
+
+
+def test_processes_make_one_account(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+    """The daemon and a command at the shell at the same time."""
+    argv = [sys.executable, "-c", PROCESS, ca.url, str(ca.ca_file), str(tmp_path)]
+    running = [subprocess.Popen(argv) for _ in range(3)]
+    assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
+    assert ca.asked("/account") == 1
+    assert keys.load((folder / "account.key").read_bytes())
+
+
+def test_an_account_that_stays_locked_is_said(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+    """By whom, so that somebody can look."""
+    clock = SystemClock()
+    with (
+        hold(folder / "lock", what="it", command="certrotd rotate", now=clock.now()),
+        pytest.raises(LockHeld, match="certrotd rotate"),
+    ):
+        ca.issuer(tmp_path).preflight(deadline=Deadline(clock, 0.3))
+
+
+def test_an_account_the_ca_forgot_is_registered_again_once(
+    ca: ScriptedCA, tmp_path: Path, folder: Path
+) -> None:
+    """A test CA restarted, a CA's database restored."""
+    issuer = ca.issuer(tmp_path)
+    issuer.preflight(deadline=soon())
+    key = (folder / "account.key").read_bytes()
+    gone = Reply(400, problem("accountDoesNotExist", "who?"))
+    fresh = Reply(201, {"status": "valid"}, {"Location": f"{ca.base}/accounts/2"})
+    ca.on("/orders", gone)
+    ca.on("/account", fresh)
+    issuer.order([NAME], deadline=soon())
+    assert ca.seen[-1].header["kid"] == f"{ca.base}/accounts/2"
+    assert json.loads((folder / "account.json").read_text())["url"] == f"{ca.base}/accounts/2"
+    assert (folder / "account.key").read_bytes() == key
+
+    ca.on("/orders", gone, gone)
+    with pytest.raises(NeedsOperator, match="accountDoesNotExist"):
+        issuer.order([NAME], deadline=soon())
+
+
+def test_a_registration_that_says_no_url_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Nothing could be signed with it."""
+    ca.on("/account", Reply(201, {"status": "valid"}))
+    with pytest.raises(NeedsOperator, match="does not say where it is"):
+        ca.issuer(tmp_path).preflight(deadline=soon())
+
+
+@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a\x00b", "x" * 65])
+def test_a_name_that_is_no_folder_is_refused(ca: ScriptedCA, tmp_path: Path, name: str) -> None:
+    """Names used as paths were CVE-2022-30636."""
+    with pytest.raises(InvalidInput, match="cannot be an issuer's name"):
+        ca.issuer(tmp_path, name=name)
