@@ -22,7 +22,7 @@ import certrotd
 from certrotd.acme.problems import Busy, Problem, failure_of, read_problem, retry_after
 from certrotd.acme.transport import Lost, Transport, check_url
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.keys import PrivateKey
 
 MAX_NONCE_TRIES = 30  # at 50 % rejection one request in a billion runs out of them
@@ -118,10 +118,8 @@ class Network(ClientNetwork):
             self._add_nonce(response)
             if not (problem and problem.kind == "badNonce"):
                 return self._checked(response, problem)
-        raise Busy(
-            f"the CA at {check_url(url)} took none of {MAX_NONCE_TRIES} nonces it gave itself",
-            status=400,
-            code="badNonce",
+        raise Transient(
+            f"the CA at {check_url(url)} took none of {MAX_NONCE_TRIES} nonces it gave itself"
         )
 
     def _send_request(self, method: str, url: str, *_args: Any, **kwargs: Any) -> requests.Response:
@@ -156,7 +154,7 @@ class Network(ClientNetwork):
         if not self._nonces:
             self._add_nonce(self._checked(self._send_request("HEAD", new_nonce_url)))
         if not self._nonces:
-            raise Busy(f"the CA at {check_url(new_nonce_url)} gives no nonces", status=200)
+            raise Transient(f"the CA at {check_url(new_nonce_url)} gives no nonces")
         return self._nonces.pop()
 
     def _add_nonce(self, response: requests.Response) -> None:

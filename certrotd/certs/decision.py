@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 
@@ -192,8 +192,8 @@ def _due(
     at, rule = renewal_time(facts, live.meta.draw if live.meta else 0.0, policy)
     if at <= now:
         return Renew(f"{rule} has passed", at)
-    if behind := _behind(policy.targets, standing, live.number):
-        return Deploy(f"not yet proven on {', '.join(behind)}", live.number)
+    if behind := _behind(policy.places, standing, live.number):
+        return Deploy(_not_yet_on(behind), live.number)
     if attempts.left:
         return Sweep(f"{len(attempts.left)} TXT records were left behind")
     return Wait(f"renewal at {rule}", at)
@@ -214,9 +214,16 @@ def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generati
     return newest if at > now else None
 
 
-def _behind(targets: Sequence[str], standing: Standing, live: int) -> list[str]:
+def _behind(places: Sequence[str], standing: Standing, live: int) -> list[str]:
     proven = standing.state.targets
-    return [name for name in targets if name not in proven or proven[name].generation != live]
+    return [name for name in places if name not in proven or proven[name].generation != live]
+
+
+def _not_yet_on(behind: Sequence[str]) -> str:
+    targets = ", ".join(name for name in behind if name != COPIES)
+    copies = "not yet installed" if COPIES in behind else ""
+    proofs = f"not yet proven on {targets}" if targets else ""
+    return " and ".join(words for words in (copies, proofs) if words)
 
 
 def _not_yet(
@@ -244,7 +251,7 @@ def _not_yet(
 
 
 def _orders(action: Action) -> bool:
-    return isinstance(action, Renew)
+    return isinstance(action, Renew | Adopt)  # without a pair to adopt, an order comes next
 
 
 def _stamp(moment: datetime) -> str:

@@ -22,52 +22,6 @@ Left = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class PreflightStep:
-    """Everything that can fail without the CA fails here, before an order is spent.
-
-    ``issuer`` and ``names`` are those of the order to come; empty when none will be placed.
-    """
-
-    issuer: str | None
-    names: tuple[str, ...]
-    solver: str | None
-    targets: tuple[str, ...]
-    kind = "preflight"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {
-            "issuer": self.issuer,
-            "names": list(self.names),
-            "solver": self.solver,
-            "targets": list(self.targets),
-        }
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> PreflightStep:
-        return cls(
-            intent["issuer"], tuple(intent["names"]), intent["solver"], tuple(intent["targets"])
-        )
-
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        world.store.check(world.name)
-        world.installer.check()
-        for name in self.targets:
-            bound = world.target(name)
-            if bound is not None:
-                bound.target.check()
-        if self.issuer is not None:
-            world.ready(self.issuer, self.names, self.solver)
-        return Done()
-
-    def undo(self, world: World, ledger: Ledger) -> None:
-        pass  # it only looked
-
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
-
-@dataclass(frozen=True)
 class StageKey:
     """The new private key, durable before anything is ordered for it."""
 

@@ -21,12 +21,12 @@ from certrotd.certs.issue import (
     Authorize,
     Obtain,
     PlaceOrder,
-    PreflightStep,
     Seal,
     StageKey,
     SweepRecords,
 )
 from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.preflight import PreflightStep
 from certrotd.certs.world import World
 from certrotd.pki.generation import Standing
 from certrotd.rotation.step import JSON, Plan, PlanItem, Savepoint, Step
@@ -76,7 +76,7 @@ def renewal(
     reuse = _reusable_key(policy, standing) if policy.reuse_key else None
     return (
         PreflightStep(policy.issuer, policy.names, policy.solver, policy.targets),
-        *_sweep(attempts),
+        *((SweepRecords(must=False),) if attempts.left else ()),
         StageKey(number, policy.key_type, reuse),
         PlaceOrder(policy.issuer, policy.names),
         Authorize(policy.issuer, policy.names, policy.solver),
@@ -113,7 +113,7 @@ def rollback(
         *_switch(policy, generation, live, rotation),
         Record(
             generation,
-            policy.targets,
+            policy.places,
             standing.state.to_json(),
             tuple(sorted(withdraw)),
             held.isoformat(),
@@ -135,11 +135,7 @@ def adoption(policy: Policy, *, draw: float) -> Plan[World]:
 
 def sweeping(attempts: Attempts) -> Plan[World]:
     """Withdraw what an earlier rotation could not."""
-    return tuple(_sweep(attempts))
-
-
-def _sweep(attempts: Attempts) -> list[PlanItem[World]]:
-    return [SweepRecords(attempts.left)] if attempts.left else []
+    return (SweepRecords(must=True),) if attempts.left else ()
 
 
 def _deployment(
@@ -148,8 +144,8 @@ def _deployment(
     previous = standing.live.number if standing.live else None
     items = _switch(policy, generation, previous, rotation)
     state = standing.state
-    if policy.targets or state.held or generation in state.withdrawn:
-        items.append(Record(generation, policy.targets, state.to_json()))
+    if policy.places or state.held or generation in state.withdrawn:
+        items.append(Record(generation, policy.places, state.to_json()))
     spare = (previous,) if previous is not None else ()
     return [*items, COMMITTED, Prune(policy.keep, spare, rotation)]
 
@@ -162,7 +158,7 @@ def _switch(
         items.append(Baseline(policy.targets))
     items.append(Swap(generation, previous))
     if policy.installs:
-        items.append(Install(generation, rotation))
+        items.append(Install(generation, previous, rotation))
     for wave in policy.waves:
         items += [Apply(name) for name in wave]
         items += [Prove(name, generation) for name in wave]

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+COPIES = "install:"
+"""What State.targets calls the copies of ``install:``; no target can have this name."""
+
 
 @dataclass(frozen=True, slots=True)
 class Policy:
@@ -38,6 +41,11 @@ class Policy:
     def targets(self) -> tuple[str, ...]:
         """Every target, in the order of its waves."""
         return tuple(name for wave in self.waves for name in wave)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Everything a generation must have reached, by the names State.targets keeps it under."""
+        return (COPIES, *self.targets) if self.installs else self.targets
 
 
 @dataclass(frozen=True, slots=True)

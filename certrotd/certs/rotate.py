@@ -24,9 +24,19 @@ from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.engine import Engine, Event, Finished, Outcome, Parked, Stopped
+from certrotd.rotation.engine import (
+    Engine,
+    Event,
+    Finished,
+    Outcome,
+    Parked,
+    RolledBack,
+    Stopped,
+    Stuck,
+)
 from certrotd.rotation.journal import FileJournal
-from certrotd.rotation.step import Plan
+from certrotd.rotation.step import JSON, Plan
+from certrotd.rotation.unexpected import as_failure
 
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 
@@ -81,13 +91,13 @@ class Rotator:
     stopping: Callable[[], bool] = lambda: False
 
     def rotate(self, managed: Managed, *, forced: bool = False, by_hand: bool = False) -> Report:
-        """Bring one certificate up to date; every Failure ends in the report, never beyond."""
+        """Bring one certificate up to date; what goes wrong ends in the report, never beyond."""
         name = managed.policy.name
         try:
             with managed.lock():
                 return self._rotate(managed, forced=forced, by_hand=by_hand)
-        except Failure as failure:
-            return Report(name, failure=failure)
+        except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
+            return Report(name, failure=as_failure(error, f"rotate certificate {name}"))
 
     def rollback(self, managed: Managed, *, to: int | None = None) -> Report:
         """Go back to an earlier generation by hand; refuses one that is expired or mismatched."""
@@ -110,10 +120,12 @@ class Rotator:
                     held=now + HOLD_AFTER_ROLLBACK,
                 )
                 why = f"rolled back by hand to generation {generation}"
-                outcome = self._engine(managed, world).begin(rotation, name, why, steps)
+                carried = _carried(attempts_of(managed.journal))
+                engine = self._engine(managed, world)
+                outcome = _said(engine.begin(rotation, name, why, steps, facts=carried))
                 return Report(name, Deploy(why, generation), outcome, recovered)
-        except Failure as failure:
-            return Report(name, failure=failure)
+        except Exception as error:  # noqa: BLE001  # as above
+            return Report(name, failure=as_failure(error, f"roll back certificate {name}"))
 
     def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
         name, policy = managed.policy.name, managed.policy
@@ -124,10 +136,11 @@ class Rotator:
             return Report(name, recovered=recovered)
         decision = self._decide(managed, policy, forced=forced, by_hand=by_hand)
         if isinstance(decision, Adopt):
-            adopted = self._begin(managed, decision)
+            found, adopted = decision, self._begin(managed, decision)
+            if isinstance(adopted, Parked | Stuck):
+                return Report(name, found, adopted, recovered)  # it is in flight still
             # whatever came of it, the next question is whether anything else is due: without
             # the pair to adopt, that is a certificate of our own
-            found = decision
             policy = replace(policy, adopts=False)
             decision = self._decide(managed, policy, forced=forced, by_hand=True)
             if isinstance(decision, Wait | Postpone):
@@ -142,7 +155,7 @@ class Rotator:
         world = managed.world()
         engine = self._engine(managed, world)
         if engine.in_flight():
-            return engine.resume()
+            return _said(engine.resume())
         world.store.sweep(managed.policy.name)
         return None
 
@@ -158,13 +171,16 @@ class Rotator:
 
     def _begin(self, managed: Managed, action: Decision) -> Outcome:
         rotation, world = self.new_id(), managed.world()
-        steps = self._plan(managed, world, action, rotation)
-        return self._engine(managed, world).begin(rotation, managed.policy.name, action.why, steps)
-
-    def _plan(self, managed: Managed, world: World, action: Decision, rotation: str) -> Plan[World]:
-        policy = managed.policy
-        standing = world.store.look(policy.name)
         attempts = attempts_of(managed.journal)
+        steps = self._plan(managed.policy, world, attempts, action, rotation)
+        engine = self._engine(managed, world)
+        name, carried = managed.policy.name, _carried(attempts)
+        return _said(engine.begin(rotation, name, action.why, steps, facts=carried))
+
+    def _plan(
+        self, policy: Policy, world: World, attempts: Attempts, action: Decision, rotation: str
+    ) -> Plan[World]:
+        standing = world.store.look(policy.name)
         match action:
             case Renew():
                 return plan.renewal(policy, standing, attempts, rotation=rotation, draw=self.draw())
@@ -206,6 +222,11 @@ def attempts_of(journal: FileJournal) -> Attempts:
     )
 
 
+def _carried(attempts: Attempts) -> dict[str, JSON]:
+    """What a new rotation must not forget of those before: the TXT records they left behind."""
+    return {"left": [dict(each) for each in attempts.left]} if attempts.left else {}
+
+
 def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: datetime) -> int:
     """The generation a rollback by hand goes to; NeedsOperator says why there is none."""
     live = standing.live.number if standing.live else 0
@@ -224,6 +245,17 @@ def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: date
         "there is no earlier generation that could be used",
         hint="certrotd rotate --force gets a new certificate",
     )
+
+
+def _said(outcome: Outcome) -> Outcome:
+    """The outcome, with the reason if the new generation stays live though nothing else went well.
+
+    A generation that expired, or that there never was, does not come back.
+    """
+    if isinstance(outcome, RolledBack) and (kept := outcome.facts.get("kept")):
+        because = f"{outcome.because}; the new generation stays live: {kept}"
+        return replace(outcome, because=because)
+    return outcome
 
 
 def _good(outcome: Outcome | None) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.preflight import check_ahead
 from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
@@ -96,12 +97,7 @@ def _dry_run(site: Site, chosen: Sequence[Managed], *, as_json: bool) -> int:
 
 def _preflight(managed: Managed) -> Failure | None:
     try:
-        world = managed.world()
-        world.installer.check()
-        for name in managed.policy.targets:
-            bound = world.target(name)
-            if bound is not None:
-                bound.target.check()
+        check_ahead(managed.world(), managed.policy.targets)
     except Failure as failure:
         return failure
     return None

@@ -247,9 +247,11 @@ def _in_words(error: YAMLError, text: str) -> BadYaml:
         return BadYaml(line, "holds a control character", hint="remove it, or escape it in quotes")
     line, problem = 0, str(error)
     if isinstance(error, MarkedYAMLError):
-        mark = error.problem_mark or error.context_mark
+        begun, mark = error.context_mark, error.problem_mark or error.context_mark
         line = mark.line + 1 if mark else 0
-        problem = ", ".join(part for part in (error.context, error.problem) if part)
+        since = f" begun in line {begun.line + 1}" if begun and begun is not mark else ""
+        parts = (f"{error.context}{since}" if error.context else "", error.problem)
+        problem = ", ".join(part for part in parts if part)
         if mark and text[mark.index : mark.index + 1] == "\t":
             return BadYaml(line, "is not YAML: a tab begins the line", hint="indent with spaces")
     hint = next((hint for words, hint in _HINTS if words in problem), "")

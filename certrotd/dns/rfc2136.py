@@ -34,8 +34,8 @@ class Rfc2136:
     """A solver that updates ``zone`` on ``server``.
 
     Without ``zone`` the server is asked which of its zones holds each name. ``ttl`` and
-    ``timeout`` (of one attempt out of three) are in seconds. An unsigned update (``tsig`` None)
-    only makes sense where the server trusts the address it comes from.
+    ``timeout`` (of one exchange, shared by three attempts) are in seconds. An unsigned update
+    (``tsig`` None) only makes sense where the server trusts the address it comes from.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Rfc2136:
         tsig: TsigKey | None = None,
         ttl: int = 60,
         protocol: Literal["udp", "tcp"] = "udp",
-        timeout: float = 5.0,
+        timeout: float = 10.0,
     ) -> None:
         self._server = server
         self._zone = None if zone is None else fqdn(zone)
@@ -128,13 +128,14 @@ class Rfc2136:
     def _converse(self, what: str, message: Callable[[], Message], deadline: Deadline) -> Message:
         """Send what ``message`` makes until an answer comes; each attempt is signed anew."""
         silences: list[str] = []
+        limit = deadline.within(self._timeout)
         for _ in range(_ATTEMPTS):
             for address in resolved(self._server):
                 try:
                     answer = exchange(
                         message(),
                         address,
-                        deadline=deadline.within(self._timeout),
+                        deadline=limit.within(self._timeout / _ATTEMPTS),
                         tcp=self._tcp,
                     )
                 except TSIG_ERRORS as error:
@@ -142,7 +143,7 @@ class Rfc2136:
                 if not isinstance(answer, Silence):
                     return answer
                 silences.append(f"{address}: {answer.why}")
-            if deadline.passed:
+            if limit.passed:
                 break
         raise Transient(
             f"DNS server {self._server}: {what}: {'; '.join(dict.fromkeys(silences))}",

@@ -186,7 +186,7 @@ def _read(query: Message, packet: bytes) -> Message | None:
     except dns.exception.DNSException:
         return _unsigned_refusal(query, packet)
     if query.keyring and not answer.had_tsig and answer.rcode() == dns.rcode.NOERROR:
-        return None  # dnspython before 2.9 lets an unsigned answer pass
+        return None  # older releases of dnspython let an unsigned answer pass
     return answer if query.is_response(answer) else None
 
 

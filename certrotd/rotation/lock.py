@@ -31,7 +31,7 @@ def hold(
     with explained(f"lock {path}"):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:
-        while not _try(handle):
+        while not _try(handle, path):
             if wait is None or wait.passed:
                 raise LockHeld(what, holder=_holder(handle))
             wait.pause(_POLL)
@@ -44,11 +44,12 @@ def hold(
         os.close(handle)
 
 
-def _try(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+def _try(handle: int, path: Path) -> bool:
+    with explained(f"lock {path}"):
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
     return True
 
 

@@ -11,10 +11,12 @@ import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from certrotd.errors import NeedsOperator
+from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.rotation.files import (
     DiskTrouble,
+    explained,
     make_directory,
     read_file,
     remove_file,
@@ -27,6 +29,8 @@ from certrotd.rotation.files import (
 from certrotd.stores.bundle import PRIVATE, files_of, same_pkcs12, to_pkcs12
 
 LIMIT = 4 * 1024 * 1024
+MANIFEST = "manifest.json"
+MAX_KEPT = 16 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -59,48 +63,38 @@ class FileInstaller:
         for entry in self._entries:
             _owner(entry)
             for path in entry.paths.values():
-                folder = path.parent
-                if not folder.is_dir():
-                    raise NeedsOperator(f"{folder} is not a directory", hint="create it")
-                if path.is_dir() and not path.is_symlink():
-                    raise NeedsOperator(f"{path} is a directory", hint="name a file in it")
-                if not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
-                    raise NeedsOperator(
-                        f"{folder} is not writable for user {_user()}",
-                        hint="give it the right to write there",
-                    )
+                _check(path, in_place=entry.in_place)
 
     def install(self, key: bytes, chain: bytes, backup: str) -> None:
-        """Keep what is there, then replace every copy; raises before the first if any cannot be."""
-        self._keep(backup)
+        """Keep what is there, then replace every copy.
+
+        Whatever can be known beforehand to fail is raised before the first copy is touched.
+        """
         shapes = files_of(key, chain)
-        for entry in self._entries:
-            owner = _owner(entry)
+        writes = [
+            (entry, shape, path, self._content(entry, shape, shapes, key, chain), _owner(entry))
+            for entry in self._entries
+            for shape, path in entry.paths.items()
+        ]
+        self._keep(backup)
+        for entry, shape, path, data, owner in writes:
             write = write_in_place if entry.in_place else write_file
-            for shape, path in entry.paths.items():
-                mode = entry.mode if shape in PRIVATE else entry.cert_mode
-                write(path, self._content(entry, shape, shapes, key, chain), mode=mode, owner=owner)
+            write(path, data, mode=entry.mode if shape in PRIVATE else entry.cert_mode, owner=owner)
 
     def restore(self, backup: str) -> None:
         """Put back what install() found; without its manifest nothing had been replaced yet."""
-        folder = self._backups / backup
-        try:
-            manifest = json.loads(read_file(folder / "manifest.json", limit=LIMIT, follow=False))
-        except FileNotFoundError:
-            return
         in_place = {str(p): e.in_place for e in self._entries for p in e.paths.values()}
-        for kept in manifest:
+        for kept in self._kept(backup):
             path = Path(kept["path"])
             remove_file(temporary_of(path))
             if "link" in kept:
                 replace_symlink(path, kept["link"])
-                continue
-            if kept["content"] is None:
+            elif kept["content"] is None:
                 remove_file(path)
-                continue
-            data = base64.b64decode(kept["content"])
-            write = write_in_place if in_place.get(str(path)) else write_file
-            write(path, data, mode=kept["mode"], owner=(kept["uid"], kept["gid"]))
+            else:
+                data = base64.b64decode(kept["content"])
+                write = write_in_place if in_place.get(str(path)) else write_file
+                write(path, data, mode=kept["mode"], owner=(kept["uid"], kept["gid"]))
 
     def installed(self, key: bytes, chain: bytes) -> bool:
         """Whether every copy is this pair's."""
@@ -109,7 +103,7 @@ class FileInstaller:
             for shape, path in entry.paths.items():
                 try:
                     data = read_file(path, limit=LIMIT, follow=False)
-                except (FileNotFoundError, DiskTrouble):
+                except (FileNotFoundError, DiskTrouble, InvalidInput):
                     return False
                 if shape == "pkcs12":
                     if not same_pkcs12(data, key, chain, password=entry.password()):
@@ -124,12 +118,30 @@ class FileInstaller:
 
     def _keep(self, backup: str) -> None:
         folder = self._backups / backup
-        if (folder / "manifest.json").exists():
+        if os.path.lexists(folder / MANIFEST):
             return  # a crash came after it: what is at the paths now may be half replaced
         kept = [_snapshot(path) for entry in self._entries for path in entry.paths.values()]
+        manifest = json.dumps(kept).encode()
+        if len(manifest) > MAX_KEPT:
+            raise NeedsOperator(
+                f"the files to replace have more than {MAX_KEPT} bytes together",
+                hint="they are no certificates; correct the paths under install",
+            )
         make_directory(folder, mode=0o700)
         # one file holds all of it, old keys too: whole or absent, and readable by nobody else
-        write_file(folder / "manifest.json", json.dumps(kept).encode(), mode=0o600)
+        write_file(folder / MANIFEST, manifest, mode=0o600)
+
+    def _kept(self, backup: str) -> list[dict[str, Any]]:
+        path = self._backups / backup / MANIFEST
+        try:
+            kept: list[dict[str, Any]] = json.loads(read_file(path, limit=MAX_KEPT, follow=False))
+        except FileNotFoundError:
+            return []
+        except ValueError:
+            raise NeedsOperator(
+                f"{path} is not what certrotd wrote", hint="put the installed copies back by hand"
+            ) from None
+        return kept
 
     def _content(
         self, entry: Copies, shape: str, shapes: Mapping[str, bytes], key: bytes, chain: bytes
@@ -139,13 +151,35 @@ class FileInstaller:
         return shapes[shape]
 
 
-def _snapshot(path: Path) -> dict[str, object]:
-    try:
-        status = os.lstat(path)
-    except FileNotFoundError:
-        return {"path": str(path), "content": None}
-    if stat.S_ISLNK(status.st_mode):
-        return {"path": str(path), "link": os.readlink(path)}  # replaced, never followed
+def _check(path: Path, *, in_place: bool) -> None:
+    folder = path.parent
+    if not os.path.isdir(folder):
+        raise NeedsOperator(f"{folder} is not a directory", hint="create it")
+    linked = os.path.islink(path)
+    if os.path.isdir(path) and not linked:
+        raise NeedsOperator(f"{path} is a directory", hint="name a file in it")
+    if in_place and linked:
+        raise NeedsOperator(
+            f"{path} is a symbolic link", hint="name the file it leads to, or leave in_place out"
+        )
+    # a file that is written in place may stand, bind-mounted, in a directory that is not ours
+    overwritten = in_place and os.path.exists(path)
+    needed = os.W_OK if overwritten else os.W_OK | os.X_OK
+    spot = path if overwritten else folder
+    if not os.access(spot, needed, effective_ids=True):
+        raise NeedsOperator(
+            f"{spot} is not writable for user {_user()}", hint="give it the right to write there"
+        )
+
+
+def _snapshot(path: Path) -> dict[str, Any]:
+    with explained(f"read {path}"):
+        try:
+            status = os.lstat(path)
+        except FileNotFoundError:
+            return {"path": str(path), "content": None}
+        if stat.S_ISLNK(status.st_mode):
+            return {"path": str(path), "link": os.readlink(path)}  # replaced, never followed
     data = read_file(path, limit=LIMIT, follow=False)
     return {
         "path": str(path),
@@ -165,7 +199,7 @@ def _owner(entry: Copies) -> tuple[int, int] | None:
 
 
 def _number(name: str, kind: str, find: Callable[[str], int]) -> int:
-    if name.isdigit():
+    if name.isdecimal():
         return int(name)
     try:
         return find(name)

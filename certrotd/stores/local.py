@@ -116,17 +116,19 @@ class LocalStore:
             sync_directory(staging)
 
     def staged_key(self, name: str, generation: int) -> bytes | None:
-        return content(self._staging(name, generation) / "privkey.pem")
+        return self._staged(name, generation, "privkey.pem")
 
     def stage_chain(self, name: str, generation: int, pem: bytes) -> None:
         """Keep the issued chain durably: it cannot be had a second time."""
         staging = self._staging(name, generation)
+        if not _is_directory(staging):
+            raise NeedsOperator(f"{staging} is gone, and the key in it")
         create_file(staging / "fullchain.pem", pem, mode=0o644)
         with explained(f"sync {staging}"):
             sync_directory(staging)
 
     def staged_chain(self, name: str, generation: int) -> bytes | None:
-        return content(self._staging(name, generation) / "fullchain.pem")
+        return self._staged(name, generation, "fullchain.pem")
 
     def seal(self, name: str, generation: int, meta: Meta) -> None:
         """As Store.seal. The caller has verified the pair; what is parsed here is remembered."""
@@ -182,7 +184,7 @@ class LocalStore:
         write_file(self.root / name / "state.json", data, mode=0o644)
 
     def sweep(self, name: str) -> None:
-        """As Store.sweep; also what only looks like a rest of ours, which nobody else may need."""
+        """As Store.sweep; a link in the place of something of ours is removed, never followed."""
         generations = self._generations(name)
         with explained(f"read {generations}"):
             try:
@@ -207,6 +209,10 @@ class LocalStore:
             _remove(trash)
             rename(self._folder(name, number), trash)
             _remove(trash)
+
+    def _staged(self, name: str, generation: int, file: str) -> bytes | None:
+        staging = self._staging(name, generation)
+        return content(staging / file) if _is_directory(staging) else None
 
     def _prepare(self, name: str) -> None:
         make_directory(self._generations(name), mode=0o755)

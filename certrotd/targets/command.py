@@ -2,51 +2,39 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from certrotd.config.context import Context
-from certrotd.config.environment import reveal
-from certrotd.config.targets import CommandEntry
-from certrotd.errors import NeedsOperator
-from certrotd.targets.process import run
+from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.targets.process import require, run
 
 
 @dataclass(frozen=True)
 class CommandTarget:
     """``command`` is run to apply; ``check_command``, if any, must succeed before that.
 
-    Both are argv lists; ``timeout`` is in seconds for each.
+    Both are argv lists; ``timeout`` is in seconds for each. ``environment`` may hold secrets.
     """
 
     command: tuple[str, ...]
     check_command: tuple[str, ...] | None = None
     timeout: float = 60.0
-    environment: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    clock: Clock = field(default_factory=SystemClock, repr=False)
 
     def check(self) -> None:
         """As Target.check: the program exists, and the check command is content."""
-        if shutil.which(self.command[0], mode=os.X_OK) is None:
-            raise NeedsOperator(
-                f"{self.command[0]} is not an executable program", hint="install it, or correct it"
-            )
-        if self.check_command:
-            run(self.check_command, timeout=self.timeout, environment=self.environment)
+        require(self.command[0], self.environment)
+        self._check()
 
     def apply(self) -> None:
-        """As Target.apply."""
+        """As Target.apply; nothing is applied that the check command is not content with."""
+        self._check()
+        self._run(self.command)
+
+    def _check(self) -> None:
         if self.check_command:
-            run(self.check_command, timeout=self.timeout, environment=self.environment)
-        run(self.command, timeout=self.timeout, environment=self.environment)
+            self._run(self.check_command)
 
-
-def build(entry: CommandEntry, context: Context) -> CommandTarget:  # noqa: ARG001
-    """The target of a configuration entry; its secrets are read here, when it is first used."""
-    return CommandTarget(
-        command=entry.command,
-        check_command=entry.check,
-        timeout=entry.timeout.total_seconds(),
-        environment=reveal(entry.environment),
-    )
+    def _run(self, argv: tuple[str, ...]) -> None:
+        run(argv, deadline=Deadline(self.clock, self.timeout), environment=self.environment)

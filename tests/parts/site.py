@@ -16,11 +16,7 @@ import yaml
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from tests.parts.bind import Bind, Resolver
-from tests.parts.nginx import Nginx
-from tests.parts.pebble import Pebble
-from tests.parts.process import wait_until
-from tests.parts.stepca import StepCA
+from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
 Tree = dict[str, tuple[int, bytes]]
@@ -147,17 +143,14 @@ class Site:
         deadline: str = "5s",
         **options: Any,
     ) -> None:
-        """That nginx is told of new certificates and looked at under these server names."""
+        """A target that is this nginx, looked at under these server names."""
         self.config["targets"][target] = {
             "type": "nginx",
             "binary": str(nginx.binary),
             "config": str(nginx.config_path),
             "prefix": str(nginx.directory),
             "pid_file": str(nginx.pid_file),
-            "probe": [
-                {"address": f"127.0.0.1:{nginx.port}", "sni": name, "deadline": deadline}
-                for name in names
-            ],
+            "probe": [probe(nginx, name, deadline) for name in names],
             **options,
         }
 
@@ -177,6 +170,28 @@ class Site:
         for entry, targets in zip(self.config["certificates"], kept, strict=True):
             if targets is not None:
                 entry["targets"] = targets
+
+    def serve(self, parts: Parts, served: Mapping[str, str], **options: Any) -> Nginx:
+        """Starts an nginx on the live certificates, which is their target from now on.
+
+        ``served`` is the certificate by server name. Certificates not there yet are issued first.
+        """
+        with self.without_targets():
+            self.rotate(*dict.fromkeys(served.values()))
+        files = {name: self.files(certificate) for name, certificate in served.items()}
+        nginx = parts.start(Nginx, files)
+        self.nginx(nginx, **options)
+        for entry in self.config["certificates"]:
+            names = [name for name, certificate in served.items() if certificate == entry["name"]]
+            if names:
+                probes = [probe(nginx, name) for name in names]
+                entry["targets"] = [{"target": "nginx", "probe": probes}]
+        return nginx
+
+    def files(self, name: str) -> tuple[Path, Path]:
+        """What a service is told to read: the chain and the key, by way of ``live``."""
+        live = self.store / name / "live"
+        return live / "fullchain.pem", live / "privkey.pem"
 
     # Running it.
 
@@ -264,6 +279,11 @@ class Site:
         )
 
 
+def probe(nginx: Nginx, name: str, deadline: str = "5s") -> dict[str, str]:
+    """An endpoint to look at: that nginx under a server name."""
+    return {"address": f"127.0.0.1:{nginx.port}", "sni": name, "deadline": deadline}
+
+
 def is_leftover(path: Path) -> bool:
     """Whether a path is a temporary file, something staged or displaced, or an open journal."""
     return (
@@ -313,24 +333,11 @@ def orders(pebble: Pebble) -> int:
     return pebble.log_file.read_text(errors="replace").count("Added order ")
 
 
-def fails_within(run: Run, *, name: str) -> str:
-    """The one line that says what became of a certificate that failed."""
+def why_failed(run: Run, name: str) -> str:
+    """The one line that says why a certificate failed."""
     row = run.row(name)
     assert row["failed"], row
     why = row["why"]
     assert isinstance(why, str)
-    assert "\n" not in why
+    assert why.isprintable()
     return why
-
-
-__all__ = [
-    "Run",
-    "Site",
-    "Started",
-    "exposed_keys",
-    "is_leftover",
-    "matching",
-    "orders",
-    "snapshot",
-    "wait_until",
-]

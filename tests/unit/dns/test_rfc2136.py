@@ -34,7 +34,7 @@ def _bare(rcode: dns.rcode.Rcode) -> Script:
 
 
 def _present(server: ScriptedDns, *, zone: str | None = ZONE, tsig: TsigKey | None = None) -> None:
-    solver = Rfc2136(server.address, zone=zone, tsig=tsig, timeout=0.15)
+    solver = Rfc2136(server.address, zone=zone, tsig=tsig, timeout=0.45)
     solver.present(RECORD, deadline=soon())
 
 
@@ -137,7 +137,7 @@ def test_a_lost_packet_is_sent_again() -> None:
 def test_the_deadline_ends_the_attempts() -> None:
     """Three attempts are a maximum."""
     with ScriptedDns(lambda query, udp: None) as server:
-        solver = Rfc2136(server.address, zone=ZONE, timeout=5)
+        solver = Rfc2136(server.address, zone=ZONE, timeout=15)
         with pytest.raises(Transient):
             solver.withdraw(RECORD, deadline=soon(0.1))
         assert len(server.questions) == 1
@@ -229,7 +229,7 @@ def test_preflight_without_a_zone_wants_an_answer() -> None:
     with ScriptedDns(_bare(dns.rcode.REFUSED)) as server:
         Rfc2136(server.address).preflight(deadline=soon())
     with ScriptedDns(lambda query, udp: None) as mute, pytest.raises(Transient):
-        Rfc2136(mute.address, timeout=0.1).preflight(deadline=soon())
+        Rfc2136(mute.address, timeout=0.3).preflight(deadline=soon())
 
 
 def test_a_server_may_be_named() -> None:

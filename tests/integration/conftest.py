@@ -1,0 +1,40 @@
+"""A certrotd site of the test's own, and servers that a module's tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts import Bind, Parts, Pebble, Resolver, locate
+from tests.parts.site import Site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    """An empty configuration."""
+    return Site(tmp_path / "site")
+
+
+@pytest.fixture(scope="module")
+def zones(module_parts: Parts) -> tuple[Bind, Resolver]:
+    """An authoritative server, and the recursive one in front of it."""
+    locate.require("named")
+    bind = module_parts.start(Bind)
+    return bind, module_parts.start(Resolver, authoritative=[bind])
+
+
+@pytest.fixture(scope="module")
+def ca(module_parts: Parts, zones: tuple[Bind, Resolver]) -> Pebble:
+    """A Pebble that rejects 5 % of the nonces."""
+    locate.require("pebble")
+    return module_parts.start(Pebble, dns=zones[0].server, nonce_reject=5, retry_after=0)
+
+
+@pytest.fixture
+def acme_site(site: Site, zones: tuple[Bind, Resolver], ca: Pebble) -> Iterator[Site]:
+    """A configuration that proves names to Pebble by signed updates; leaves no TXT behind."""
+    bind, resolver = zones
+    site.acme(ca)
+    site.rfc2136(bind)
+    site.dns(resolver, port=bind.port)
+    yield site

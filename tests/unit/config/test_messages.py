@@ -1,0 +1,148 @@
+"""Every wrong line is told with its place, what is wrong there, and what would be right."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.config.written import LAB, MINIMAL, WEB, refused, said
+
+CERTIFICATE = LAB + WEB + "  %s\n"
+ACME = "issuers:\n  le:\n    type: acme\n    directory: https://ca.example.com/d\n    %s\n"
+SOLVER = MINIMAL + "solvers:\n  ns1:\n    %s\n"
+RFC2136 = MINIMAL + "solvers:\n  ns1:\n    type: rfc2136\n    server: 192.0.2.1\n    %s\n"
+EXEC = MINIMAL + "solvers:\n  x:\n    type: exec\n    command: [/bin/x]\n    %s\n"
+NGINX = MINIMAL + "targets:\n  web:\n    type: nginx\n    %s\n"
+REFERENCE = (
+    "must be a reference to the secret, not the secret itself: "
+    "{file: PATH}, {env: NAME}, {credential: NAME} or {command: [PROGRAM, …]}"
+)
+ENVIRONMENT = REFERENCE.replace(
+    "a reference to the secret, not the secret itself",
+    "text (quote numbers) or a reference to a secret",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        # keys
+        (CERTIFICATE % ("nmaes: [a.b]"), '5: certificates[web].nmaes: unknown key, did you mean "names"?'),
+        (MINIMAL + "certificate: []", '5: certificate: unknown key, did you mean "certificates"?'),
+        (
+            CERTIFICATE % ("adopt: {privkey: /k, fullchain: /f, x: 1}"),
+            "5: certificates[web].adopt.x: unknown key, known: privkey, fullchain, cert, chain",
+        ),
+        (
+            RFC2136 % ("tsig: {name: k, secret: {file: /s, mode: 1}}"),
+            "9: solvers.ns1.tsig.secret.mode: unknown key, known: file",
+        ),
+        (NGINX % ("prob: []"), '8: targets.web.prob: unknown key, did you mean "probe"?'),
+        (
+            LAB + "certificates:\n- name: web\n",
+            "3: certificates[web].names: is required: What it is for: DNS names, wildcards and "
+            "IP addresses; the first one leads",
+        ),
+        (
+            LAB + "certificates:\n- names: [a.b]\n",
+            "3: certificates[0].name: is required: Its name in commands, metrics and folders; "
+            "unique",
+        ),
+        # types
+        (CERTIFICATE % ("keep: three"), '5: certificates[web].keep: must be a whole number from 1 to 1000, got "three"'),
+        (CERTIFICATE % ("keep: 0"), "5: certificates[web].keep: must be a whole number from 1 to 1000, got 0"),
+        (CERTIFICATE % ("keep: true"), "5: certificates[web].keep: must be a whole number from 1 to 1000, got true"),
+        (CERTIFICATE % ("enabled: yes"), '5: certificates[web].enabled: must be true or false, got "yes"'),
+        (CERTIFICATE % ("targets: web"), "5: certificates[web].targets: must be a list such as [a, b], got text"),
+        (CERTIFICATE % ("renew: 30d"), "5: certificates[web].renew: must be a mapping such as {key: value}, got text"),
+        (CERTIFICATE % ("renew: {jitter: .nan}"), "5: certificates[web].renew.jitter: must be a number from 0 to 0.5, got nan"),
+        (CERTIFICATE % ("renew: {jitter: 2}"), "5: certificates[web].renew.jitter: must be a number from 0 to 0.5, got 2"),
+        (MINIMAL + "concurrency: 65", "5: concurrency: must be a whole number from 1 to 64, got 65"),
+        (LAB + "certificates: {web: 1}", '2: certificates: must be a list, each entry beginning with "- name:", got a mapping'),
+        (LAB + "certificates:\n- web\n", "3: certificates[0]: must be a mapping such as {key: value}, got text"),
+        ("issuers: [lab]\n", "1: issuers: must be a mapping, got a list"),
+        ("issuers:\n  lab: internal\n", "2: issuers.lab: must be a mapping such as {key: value}, got text"),
+        ("- a\n- b\n", "0: : must hold settings such as certificates:, got a list"),
+        # names
+        (LAB + "certificates:\n- name: 12\n  names: [a.b]\n", "3: certificates[0].name: must be text, got 12: put it in quotes"),
+        (CERTIFICATE % ("issuer: [a]"), "5: certificates[web].issuer: must be text, got a list"),
+        # types of entries
+        (SOLVER % ("type: rfc2163"), '7: solvers.ns1.type: unknown type "rfc2163", did you mean "rfc2136"?'),
+        (SOLVER % ("server: 192.0.2.1"), "6: solvers.ns1.type: is required: rfc2136, exec, responder"),
+        (MINIMAL + "targets: {web: {type: apache}}", '5: targets.web.type: unknown type "apache", known: nginx, command'),
+        # issuers
+        (ACME % ("contact: ops@example.com"), "5: issuers.le.contact: must be a list such as [a, b], got text"),
+        (ACME % ("contact: [ops]"), '5: issuers.le.contact[0]: must be one e-mail address such as ops@example.com, got "ops"'),
+        (ACME % ('contact: ["a@b?cc=c@d"]'), '5: issuers.le.contact[0]: must be one e-mail address such as ops@example.com, got "a@b?cc=c@d"'),
+        (ACME % ("ca_bundle: ca.pem"), '5: issuers.le.ca_bundle: must be an absolute path without "..", such as /etc/ssl, got "ca.pem"'),
+        (ACME % ("ca_bundle: /etc/../x"), '5: issuers.le.ca_bundle: must be an absolute path without "..", such as /etc/ssl, got "/etc/../x"'),
+        (ACME % ("request_timeout: 6m"), "2: issuers.le: request_timeout (6m) must not be longer than timeout (5m)"),
+        (ACME % ("timeout: 5"), "5: issuers.le.timeout: must be a duration with its unit, such as 5s, got 5"),
+        (ACME % ("timeout: {}"), "5: issuers.le.timeout: must be a duration with its unit, such as 90d, got a mapping"),
+        (ACME % ("timeout: 5x"), '5: issuers.le.timeout: "5x" is not a duration (write weeks, days, hours, minutes and seconds in this order, such as 90d, 12h 30m or 45s)'),
+        (ACME % ("timeout: 0s"), '5: issuers.le.timeout: must be longer than nothing, such as 30s, got "0s"'),
+        ("issuers: {lab: {type: internal, lifetime: 90d, root_lifetime: 90d}}", "1: issuers.lab: lifetime (90d) must be shorter than root_lifetime (90d)"),
+        ("issuers: {lab: {type: internal, key: dsa}}", '1: issuers.lab.key: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "dsa"'),
+        ("issuers: {lab: {type: internal, key: rsa-1024}}", '1: issuers.lab.key: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "rsa-1024": did you mean "rsa-2048"?'),
+        ('issuers: {lab: {type: internal, permitted_names: ["*.a.b"]}}', '1: issuers.lab.permitted_names[0]: must be a domain, which covers all below it, got "*.a.b"'),
+        ("issuers: {lab: {type: internal, permitted_names: [10.0.0.1/8]}}", '1: issuers.lab.permitted_names[0]: must be a domain or a network such as 10.0.0.0/8, got "10.0.0.1/8"'),
+        (f"issuers: {{lab: {{type: internal, common_name: {'x' * 65}}}}}", "1: issuers.lab.common_name: must be at most 64 characters long"),
+        # solvers
+        (RFC2136 % ("server: 127.1"), '8: : "server" is already in line 8: keep one of them'),
+        (SOLVER % ("{type: rfc2136, server: 127.1}"), '7: solvers.ns1.server: "127.1" has no usable host (such as 192.0.2.1:443 or [2001:db8::1]:443)'),
+        (SOLVER % ("{type: rfc2136, server: [a]}"), "7: solvers.ns1.server: must be an address such as 192.0.2.1:53, got a list"),
+        (RFC2136 % ("ttl: -1"), "9: solvers.ns1.ttl: must be a whole number from 0 to 86400, got -1"),
+        (RFC2136 % ("protocol: tls"), '9: solvers.ns1.protocol: must be one of udp, tcp; got "tls"'),
+        (RFC2136 % ('zones: ["*.a.b"]'), '9: solvers.ns1.zones[0]: must be a domain name such as example.com, got "*.a.b"'),
+        (RFC2136 % ("zone: 192.0.2.1"), '9: solvers.ns1.zone: must be a domain name such as example.com, got "192.0.2.1"'),
+        (RFC2136 % ("tsig: {name: k, algorithm: hmac-sha1, secret: {env: A}}"), '9: solvers.ns1.tsig.algorithm: must be one of hmac-sha224, hmac-sha256, hmac-sha384, hmac-sha512; got "hmac-sha1": did you mean "hmac-sha512"?'),
+        (RFC2136 % ("tsig: hunter2"), "9: solvers.ns1.tsig: must be a mapping such as {key: value}, got text"),
+        (EXEC % ("environment: {1A: x}"), "9: solvers.x.environment.1A: must be the name of an environment variable: letters, digits and '_', got \"1A\""),
+        (SOLVER % ("{type: exec, command: []}"), "7: solvers.ns1.command: must not be empty"),
+        (SOLVER % ('{type: exec, command: ["a\\0"]}'), "7: solvers.ns1.command[0]: must be one line of text without control characters"),
+        (SOLVER % ("{type: responder, listen: [], zones: [a.b], nameserver: ns.c}"), "7: solvers.ns1.listen: must not be empty"),
+        (SOLVER % ('{type: responder, listen: ["localhost:53"], zones: [a.b], nameserver: ns.c}'), '7: solvers.ns1.listen[0]: must be an IP address such as 0.0.0.0:53, got "localhost:53"'),
+        (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [], nameserver: ns.c}'), "7: solvers.ns1.zones: must not be empty"),
+        (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.a.b}'), "6: solvers.ns1: addresses are needed: ns.a.b is inside a.b, so only this solver can say where it is"),
+        (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.c, addresses: [x]}'), '7: solvers.ns1.addresses[0]: must be an IP address such as 192.0.2.1, got "x"'),
+        (MINIMAL + "dns: {resolvers: [192.0.2.1:0]}", '5: dns.resolvers[0]: "192.0.2.1:0" has no port from 1 to 65535'),
+        (MINIMAL + "dns: {propagation: {port: 0}}", "5: dns.propagation.port: must be a whole number from 1 to 65535, got 0"),
+        # targets
+        (NGINX % ("reload: restart"), '8: targets.web.reload: must be signal, systemctl or a program with its arguments as a list, got "restart"'),
+        (NGINX % ("reload: []"), "8: targets.web.reload: must be signal, systemctl or a program with its arguments as a list, got a list"),
+        (NGINX % ('reload: ["a\\0"]'), "8: targets.web.reload: must be signal, systemctl or a program with its arguments as a list, got a list"),
+        (NGINX % ("probe: [{address: 127.0.0.1}]"), '8: targets.web.probe[0].address: "127.0.0.1" lacks a port (such as 192.0.2.1:443 or [2001:db8::1]:443)'),
+        (NGINX % ('probe: [{address: "a:1", roots: none}]'), '8: targets.web.probe[0].roots: must be "system" or the absolute path of a PEM file, got "none"'),
+        (NGINX % ('probe: [{address: "a:1", starttls: pop3}]'), '8: targets.web.probe[0].starttls: must be one of smtp, imap, postgres; got "pop3"'),
+        # certificates
+        (CERTIFICATE % ("key: rsa"), '5: certificates[web].key.type: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "rsa"'),
+        (CERTIFICATE % ("renew: {at: 1}"), "5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got 1"),
+        (CERTIFICATE % ("renew: {at: 3/2}"), '5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got "3/2"'),
+        (CERTIFICATE % ("renew: {at: 1/0}"), '5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got "1/0"'),
+        (CERTIFICATE % ("renew: {at: .nan}"), "5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got nan"),
+        (CERTIFICATE % ("renew: {at: 0.5, before: 1d}"), "5: certificates[web].renew: has both at and before: keep one of them"),
+        (CERTIFICATE % ("renew: {at: 0.1, jitter: 0.2}"), "5: certificates[web].renew: jitter (0.2) must be smaller than at (0.1)"),
+        (CERTIFICATE % ("install: [{}]"), "5: certificates[web].install[0]: needs at least one path: privkey, cert, chain, fullchain, combined, pkcs12"),
+        (CERTIFICATE % ("install: [{cert: /a, chain: /a}]"), "5: certificates[web].install[0]: two of its files have the same path: each needs its own"),
+        (CERTIFICATE % ("install: [{cert: /a, pkcs12_password: {env: A}}]"), "5: certificates[web].install[0]: pkcs12_password is given, but pkcs12 (the path) is not"),
+        (CERTIFICATE % ('install: [{cert: /a, mode: "0644"}]'), '5: certificates[web].install[0].mode: lets everybody at a private key: "0640" at most, got "0644"'),
+        (CERTIFICATE % ("install: [{cert: /a, mode: 640}]"), '5: certificates[web].install[0].mode: must be an octal mode in quotes, such as "0640", got 640'),
+        (CERTIFICATE % ("install: [{cert: /a, mode: 416}]"), '5: certificates[web].install[0].mode: must be an octal mode in quotes, such as "0640", got 416'),
+        (CERTIFICATE % ("install: [{cert: /a, mode: rw}]"), '5: certificates[web].install[0].mode: must be an octal mode in quotes, such as "0640", got "rw"'),
+        (CERTIFICATE % ("install: [{cert: /a, mode: 0240}]"), '5: certificates[web].install[0].mode: must let the owner read and nobody execute, got "0240"'),
+        (CERTIFICATE % ("install: [{cert: /a, cert_mode: 0666}]"), '5: certificates[web].install[0].cert_mode: lets everybody write: "0644" would be right, got "0666"'),
+        (CERTIFICATE % ("install: [{cert: /a, owner: -1}]"), "5: certificates[web].install[0].owner: must be the name or the number of a user or group, got -1"),
+        (CERTIFICATE % ("install: [{cert: /a, group: a/b}]"), '5: certificates[web].install[0].group: must be the name or the number of a user or group, got "a/b"'),
+        (CERTIFICATE % ('install: [{cert: "/a\\0"}]'), "5: certificates[web].install[0].cert: must be a path without NUL and of at most 4,096 characters"),
+        (CERTIFICATE % ("install: [{cert: 1}]"), "5: certificates[web].install[0].cert: must be an absolute path such as /etc/ssl, got a number"),
+        (CERTIFICATE % ("adopt: {privkey: /k}"), "5: certificates[web].adopt: needs either fullchain, or cert and chain"),
+        (CERTIFICATE % ("adopt: {privkey: /k, fullchain: /f, cert: /c}"), "5: certificates[web].adopt: needs either fullchain, or cert and chain"),
+        (CERTIFICATE % ("adopt: {privkey: /k, fullchain: /f, chain: /c}"), "5: certificates[web].adopt: chain belongs to cert, not to fullchain"),
+        (LAB + "certificates:\n- name: web\n  names: []\n", "4: certificates[web].names: must not be empty"),
+        (LAB + f"certificates:\n- name: web\n  names: [{', '.join(f'{i}.a.b' for i in range(1001))}]\n", "4: certificates[web].names: must have at most 1,000 entries"),
+    ],
+)  # fmt: skip
+def test_a_wrong_line_is_told_where_it_is_and_what_would_be_right(
+    tmp_path: Path, text: str, expected: str
+) -> None:
+    """The operator mends the file from the message alone."""
+    assert said(refused(tmp_path, text)) == [expected]
