@@ -41,10 +41,6 @@ class Client(ClientV2):
         """A signed POST of a message of the acme library, or a POST-as-GET without one."""
         return self._post(url, message, repeatable=repeatable)
 
-    def alternates(self, response: requests.Response) -> list[str]:
-        """The alternate chains a certificate's answer links to (RFC 8555 §7.4.2)."""
-        return self._get_links(response, "alternate")
-
 
 @dataclass(frozen=True)
 class _Cached:

@@ -10,7 +10,7 @@ import ssl
 from typing import Any
 
 import requests
-from acme import jws, messages
+from acme import jws
 from acme.client import ClientNetwork
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from josepy.errors import DeserializationError
@@ -34,27 +34,22 @@ FIRST_PAUSE = 0.25  # seconds; doubled each time
 class Network(ClientNetwork):
     """The acme library's network with its transport and its patience replaced.
 
-    For one thread at a time. ``key``, ``alg``, ``account`` and ``deadline`` are set by whoever
-    lends it out. Nothing of the library that logs requests, answers or nonces is left in use.
+    For one thread at a time; ``deadline`` and who signs are set by whoever lends it out. Nothing
+    of the library that logs requests, answers or nonces is left in use.
     """
-
-    deadline: Deadline
 
     def __init__(self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float) -> None:
         super().__init__(user_agent=f"certrotd/{certrotd.__version__} (acme-python)")
         self._clock = clock
         self._transport = Transport(context, request_timeout=request_timeout, agent=self.user_agent)
         self.deadline = Deadline(clock, request_timeout)
+        self._kid: str | None = None
 
     def sign_as(self, key: JWK, account_url: str) -> None:
         """Sign what follows with the account's key; by the key alone if the URL is ""."""
         self.key = key
         self.alg = algorithm_of(key)
-        self.account = (
-            messages.RegistrationResource(body=messages.Registration(), uri=account_url)
-            if account_url
-            else None
-        )
+        self._kid = account_url or None
 
     def head(self, *args: Any, **kwargs: Any) -> requests.Response:
         """HEAD, repeated while the CA is away."""
@@ -71,6 +66,9 @@ class Network(ClientNetwork):
         ``repeatable=False`` says that doing it twice is not doing it once: it is then sent again
         only where the CA cannot have acted on it. Raises Refused, Busy, Lost, NeedsOperator.
         """
+        if not self._nonces:
+            # with a patience of its own: nothing of the request itself is sent yet
+            self._add_nonce(self.head(kwargs["new_nonce_url"]))
         return self._persistently("POST", *args, **kwargs)
 
     def _persistently(
@@ -82,8 +80,8 @@ class Network(ClientNetwork):
         new_nonce_url: str = "",
         repeatable: bool = True,
     ) -> requests.Response:
-        pause = FIRST_PAUSE
-        for repeats in range(MAX_REPEATS + 1):
+        pause, repeats = FIRST_PAUSE, 0
+        while True:
             try:
                 if method == "POST":
                     return self._post_fresh(url, obj, new_nonce_url)
@@ -97,8 +95,7 @@ class Network(ClientNetwork):
                 ):
                     raise
                 self.deadline.pause(max(wait, pause))
-                pause *= 2
-        raise AssertionError("the last repeat returns or raises")
+                pause, repeats = pause * 2, repeats + 1
 
     def _post_fresh(
         self, url: str, obj: JSONDeSerializable | None, new_nonce_url: str
@@ -145,7 +142,7 @@ class Network(ClientNetwork):
             alg=self.alg,
             nonce=nonce,  # type: ignore[arg-type]  # the library keeps the decoded bytes
             url=url,
-            kid=self.account.uri if self.account else None,
+            kid=self._kid,
         )
         text: str = signed.json_dumps(separators=(",", ":"))
         return text
@@ -189,14 +186,17 @@ def may_repeat(failure: Lost | Busy, *, repeatable: bool) -> bool:
     """Whether a failed request may be sent again without the CA doing its work twice.
 
     newOrder is the one that is not repeatable: each processed copy is an order, and counts
-    against a rate limit. It may go out again if it never reached the CA, or if the CA put it
-    off unseen (429, 503); after a lost answer or another 5xx nobody knows. Everything else
-    is: a finalization or challenge the CA has acted on shows in the order's state, an account
-    is found by its key, and the rest only reads.
+    against a rate limit. It may go out again if it never reached the CA, if the CA put it off
+    unseen (429, 503), and if the CA itself says that it failed (step-ca does when two orders
+    of an account meet: "Transaction Conflict. Please retry"); after a lost answer or a gateway's
+    502 nobody knows. Everything else is repeatable: a finalization or challenge the CA has acted
+    on shows in the order's state, an account is found by its key, and the rest only reads.
     """
     if repeatable:
         return True
-    return not failure.sent if isinstance(failure, Lost) else failure.status in (429, 503)
+    if isinstance(failure, Lost):
+        return not failure.sent
+    return failure.status in (429, 503) or failure.code == "serverInternal"
 
 
 def algorithm_of(key: JWK) -> JWASignature:

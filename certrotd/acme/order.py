@@ -15,7 +15,7 @@ from requests.utils import parse_header_links
 
 from certrotd.acme.client import Clients
 from certrotd.acme.pace import Pace
-from certrotd.acme.problems import Refused, listed
+from certrotd.acme.problems import HINTS, Refused, listed
 from certrotd.acme.resources import (
     AuthorizationState,
     OrderState,
@@ -32,6 +32,7 @@ from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 
 MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
 MAX_ALTERNATES = 10
+_NOT_THE_RECORD = {"caa", "dnssec"}
 
 
 class AcmeOrder:
@@ -231,10 +232,11 @@ def _failed(failed: Sequence[AuthorizationState]) -> ValidationFailed:
         f"{each.name}: {each.problem.words() if each.problem else 'no reason given'}"
         for each in failed
     ]
-    return ValidationFailed(
-        f"the CA did not accept the proof for {'; '.join(said)}",
-        hint="the TXT record must be visible at every authoritative name server of the zone",
-    )
+    hint = "the TXT record must be visible at every authoritative name server of the zone"
+    kinds = {each.problem.kind for each in failed if each.problem}
+    if kinds & _NOT_THE_RECORD:
+        hint = HINTS[min(kinds & _NOT_THE_RECORD)]
+    return ValidationFailed(f"the CA did not accept the proof for {'; '.join(said)}", hint=hint)
 
 
 def _late(waiting: Sequence[AuthorizationState]) -> Failure:

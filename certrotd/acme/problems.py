@@ -15,7 +15,7 @@ MAX_SUBPROBLEMS = 20
 MAX_WORDS = 400
 LONGEST_WAIT = timedelta(days=7)
 _SECONDS = re.compile(r"[0-9]{1,18}")
-_HINTS = {
+HINTS = {
     "accountDoesNotExist": "the CA forgot the account; the next order registers it again",
     "badCSR": "another key type may be acceptable to this CA",
     "badPublicKey": "remove the account's folder and choose another account key type",
@@ -105,11 +105,11 @@ def failure_of(
     code = problem.kind if problem else ""
     said = problem.words() if problem else f"HTTP status {status} without an explanation"
     message = f"the CA at {host} says {said}"
-    hint = _HINTS.get(code, "")
+    hint = HINTS.get(code, "")
     if status in _HTTP_BUSY or status >= 500 or code in ("rateLimited", "serverInternal"):
         return Busy(message, status=status, code=code, hint=hint, retry_after=retry_after)
     if not problem:
-        hint = _HINTS["malformed"]
+        hint = HINTS["malformed"]
     return Refused(message, code=code, status=status, hint=hint)
 
 

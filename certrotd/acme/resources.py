@@ -137,12 +137,15 @@ def _authorization(data: dict[str, Any], url: str) -> AuthorizationState:
     known = {**data, "status": "invalid"} if status == "expired" else data
     parsed = messages.Authorization.from_json(known)
     offered = [each for each in data["challenges"] if isinstance(each, Mapping)]
+    dns01 = next((c for c in parsed.challenges if isinstance(c.chall, challenges.DNS01)), None)
+    if dns01 is not None:
+        _url(dns01.uri)
     problems = (read_problem(each.get("error")) for each in offered)
     return AuthorizationState(
         url=url,
         name=base(canonical(parsed.identifier.value)),
         status=status if status == "expired" else parsed.status.name,
-        dns01=next((c for c in parsed.challenges if isinstance(c.chall, challenges.DNS01)), None),
+        dns01=dns01,
         offered=tuple(str(each.get("type"))[:40] for each in offered),
         problem=next((problem for problem in problems if problem), None),
     )

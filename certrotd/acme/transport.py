@@ -22,6 +22,7 @@ from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient, one_line
 
 MAX_RESPONSE = 1024 * 1024
+MAX_URL = 4096
 _CHUNK = 64 * 1024
 
 
@@ -100,9 +101,10 @@ def check_url(url: str) -> str:
         usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
     except ValueError:
         usable = False
-    if not usable or not url.isascii() or not url.isprintable() or "@" in parts.netloc:
+    plain = url.isascii() and url.isprintable() and " " not in url and len(url) < MAX_URL
+    if not usable or not plain or "@" in parts.netloc:
         raise NeedsOperator(
-            f"{url!r} is refused: ACME is spoken over https only",
+            f"{url[:200]!r} is refused: ACME is spoken over https only",
             hint="write the https URL; where the CA itself names this one, do not trust it",
         )
     return parts.netloc.lower()
@@ -223,7 +225,8 @@ def _explained(error: Exception, host: str) -> Lost | NeedsOperator:
             )
     if isinstance(causes[0], urllib3.exceptions.LocationValueError):
         return NeedsOperator(
-            f"the proxy to {host} cannot be used: {causes[0]}", hint="see HTTPS_PROXY and NO_PROXY"
+            f"there is no way to {host}: {causes[0]}",
+            hint="either it is no host, or the proxy for it (HTTPS_PROXY, NO_PROXY) is none",
         )
     unsent = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
     sent = not any(isinstance(cause, unsent) for cause in causes)

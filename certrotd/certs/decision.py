@@ -3,7 +3,8 @@
 The rules, first match wins: nothing usable → get one; a newer good generation that is not live →
 deploy it; expired, mismatched or not what the configuration asks → renew; its time has come →
 renew; a target not proven to serve the live generation → deploy to it; else wait. What is due is
-postponed while the last failure is too recent, but never what a person asks for by hand.
+postponed while the last failure is too recent, unless a person asks for it, and a renewal while
+one is held after a rollback, unless it is forced.
 """
 
 from __future__ import annotations
@@ -85,13 +86,13 @@ def decide(
 ) -> Decision:
     """The decision about one certificate.
 
-    ``forced`` renews whatever the dates say; ``by_hand`` overrides hold and backoff, but not a
-    Retry-After that the CA named.
+    ``by_hand`` overrides the backoff; ``forced`` renews whatever the dates say and overrides a
+    hold too. Nothing overrides a Retry-After that the CA named.
     """
     due = _due(policy, standing, attempts, now=now, forced=forced)
     if isinstance(due, Wait):
         return due
-    return _not_yet(due, standing, attempts, now=now, by_hand=by_hand or forced) or due
+    return _not_yet(due, standing, attempts, now=now, forced=forced, by_hand=by_hand) or due
 
 
 def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[datetime, str]:
@@ -227,7 +228,13 @@ def _not_yet_on(behind: Sequence[str]) -> str:
 
 
 def _not_yet(
-    due: Action, standing: Standing, attempts: Attempts, *, now: datetime, by_hand: bool
+    due: Action,
+    standing: Standing,
+    attempts: Attempts,
+    *,
+    now: datetime,
+    forced: bool,
+    by_hand: bool,
 ) -> Postpone | None:
     # an attempt in the future was made before the clock was put right, and says nothing of now
     failed_at = attempts.at if attempts.at and attempts.at <= now else None
@@ -235,11 +242,13 @@ def _not_yet(
         until = failed_at + attempts.retry_after
         if now < until:
             return Postpone("the CA asked to wait", until, due)
-    if by_hand:
+    if forced:
         return None
     held = standing.state.held
     if held and now < held and _orders(due) and not usable(standing.live, now=now):
         return Postpone("held after a rollback by hand", held, due)
+    if by_hand:
+        return None
     if attempts.failures and failed_at:
         facts = standing.live.facts if standing.live else None
         left = facts.not_after - now if facts and facts.not_after > now else None

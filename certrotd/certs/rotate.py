@@ -156,6 +156,7 @@ class Rotator:
         engine = self._engine(managed, world)
         if engine.in_flight():
             return _said(engine.resume())
+        managed.journal.clear()
         world.store.sweep(managed.policy.name)
         return None
 

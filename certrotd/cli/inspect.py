@@ -56,7 +56,7 @@ def _of_file(path: Path) -> list[CertificateFacts]:
 
 
 def _of_endpoint(what: str, sni: str | None, starttls: Any) -> list[CertificateFacts]:
-    from certrotd.config.addresses import parse
+    from certrotd.address import parse
 
     address = parse(what)
     endpoint = Endpoint(address.host, address.port, sni or address.host, starttls)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 
-from certrotd.config.addresses import Address
+from certrotd.address import Address
 from certrotd.config.base import Loc, shown
 from certrotd.config.certificates import CertificateEntry, UseEntry
 from certrotd.config.file import ConfigFile

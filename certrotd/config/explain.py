@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from certrotd.config.base import PATTERNS, REFUSED, TAG, TEXT, Loc, kind, shown
-from certrotd.config.nearest import nearest, suggestion
-from certrotd.config.schema import Places
+from certrotd.config.nearest import suggestion
+from certrotd.config.schema import Choice, Places, places_of_schema
 
 _TYPED = ("issuers", "solvers", "targets")
 """Sections whose entries are of one of several types: pydantic puts the type into the place."""
@@ -26,9 +26,9 @@ class Fault:
 
 def explain(error: ValidationError) -> Iterator[Fault]:
     """Every error as a place in the file and a message that never shows a secret."""
-    places = Places()
+    places = places_of_schema()
     for detail in error.errors(include_url=False):
-        loc = _marked(detail["loc"])
+        loc = _marked(detail)
         if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
             yield Fault((*_plain(loc), "type"), _which_type(detail, places.types(loc)))
         elif not _is_echo(detail):
@@ -41,21 +41,25 @@ def _is_echo(detail: ErrorDetails) -> bool:
     return detail["type"] == "too_short" and len(detail["input"]) >= context["min_length"]
 
 
-def _marked(loc: Loc) -> Loc:
-    """``loc`` with the types in it marked as such."""
-    loc = tuple(step for step in loc if step != "[key]")
-    if len(loc) > 2 and loc[0] in _TYPED:
-        return (*loc[:2], f"{TAG}{loc[2]}", *loc[3:])
-    return loc
+def _marked(detail: ErrorDetails) -> Loc:
+    """The place of an error with the choices in it marked as such.
+
+    The last step never is one, except for the type of an entry, which has its fixed position.
+    """
+    loc = detail["loc"]
+    if loc[-1] == "[key]" and detail["type"] != "extra_forbidden":
+        loc = loc[:-1]  # the key itself is what is wrong
+    steps: list[int | str] = []
+    for position, step in enumerate(loc):
+        is_type = position == 2 and loc[0] in _TYPED
+        is_tag = str(step).startswith(TAG) and 2 < position < len(loc) - 1
+        steps.append(Choice(str(step).removeprefix(TAG)) if is_type or is_tag else step)
+    return tuple(steps)
 
 
 def _plain(loc: Loc) -> Loc:
     """``loc`` as the file has it."""
-    return tuple(step for step in loc if not _is_tag(step))
-
-
-def _is_tag(step: int | str) -> bool:
-    return isinstance(step, str) and step.startswith(TAG)
+    return tuple(step for step in loc if not isinstance(step, Choice))
 
 
 def _which_type(detail: ErrorDetails, types: list[str]) -> str:
@@ -89,7 +93,7 @@ def _message(detail: ErrorDetails, loc: Loc, places: Places) -> str:
 def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
     """What would be right, and what is there instead."""
     value = detail["input"]
-    inside_secret = sum(map(_is_tag, loc)) > (loc[0] in _TYPED)
+    inside_secret = any(isinstance(step, Choice) for step in loc[3:])
     got = kind(value) if inside_secret else shown(value)
     match detail["type"]:
         case "string_type":
@@ -105,9 +109,7 @@ def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
             return f"{PATTERNS[detail['ctx']['pattern']]}, got {got}"
         case "literal_error":
             choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
-            near = nearest(value, choices) if isinstance(value, str) else None
-            meant = f': did you mean "{near}"?' if near else ""
-            return f"must be one of {', '.join(choices)}; got {got}{meant}"
+            return f"must be one of {', '.join(choices)}; got {got}"
         case _:
             return f"{_number(places.at(loc))}, got {got}"
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import cache
 from typing import Any
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 
-from certrotd.config.addresses import Address
-from certrotd.config.base import TAG, Loc
+from certrotd.address import Address
+from certrotd.config.base import Loc
 from certrotd.config.certificates import Mode
 from certrotd.config.durations import render
 from certrotd.config.file import ConfigFile
@@ -21,16 +22,22 @@ def json_schema() -> dict[str, Any]:
     return {"$schema": DIALECT, **schema}
 
 
+class Choice(str):
+    """A step of a place that no file has: which of several types, or forms, something is of."""
+
+    __slots__ = ()
+
+
 class Places:
     """What the schema says about the places of a configuration."""
 
-    def __init__(self) -> None:
-        self._schema = json_schema()
+    def __init__(self, schema: JsonSchemaValue) -> None:
+        self._schema = schema
 
     def at(self, loc: Loc) -> Iterator[JsonSchemaValue]:
         """What may be at ``loc``: its schema, then what that refers to or is a choice of.
 
-        Where there is a choice of types on the way, ``loc`` has a step with the type, marked "~".
+        Where something is one of several on the way, ``loc`` has a Choice at that place.
         """
         nodes = [self._schema]
         for step in loc:
@@ -56,6 +63,12 @@ class Places:
             yield from self._opened(choice)
 
 
+@cache
+def places_of_schema() -> Places:
+    """The places of the configuration file; made once, since it takes as long as a small file."""
+    return Places(json_schema())
+
+
 class _Generator(GenerateJsonSchema):
     """Shows defaults as people write them, and keys without a repetition as their title."""
 
@@ -73,14 +86,14 @@ class _Generator(GenerateJsonSchema):
 
 
 def _below(node: JsonSchemaValue, step: int | str) -> Iterator[JsonSchemaValue]:
-    """What ``node`` says of its item or key ``step``; itself if that is its tag in a union."""
+    """What ``node`` says of its item or key ``step``; itself if that is the choice it is."""
     properties = node.get("properties", {})
     if isinstance(step, int):
         if "items" in node:
             yield node["items"]
-    elif step.startswith(TAG):
-        tag = step.removeprefix(TAG)
-        if properties.get("type", {}).get("const", tag) == tag and {"type", tag} & set(properties):
+    elif isinstance(step, Choice):
+        type_ = properties.get("type", {}).get("const")
+        if step == type_ or (type_ is None and step in properties):
             yield node
     elif step in properties:
         yield properties[step]

@@ -59,12 +59,16 @@ def read(file: Path, *, main: bool = False) -> tuple[Source, list[Problem]]:
 
 def fragments(main: Path, pattern: str) -> tuple[list[Path], list[Problem]]:
     """The files that ``pattern`` finds from the folder of ``main``, in the order of their names."""
-    whole = os.path.join(glob.escape(str(main.parent)), pattern)
-    folder = Path(os.path.dirname(whole))
-    if folder.is_dir() and not os.access(folder, os.R_OK | os.X_OK):
-        return [], [Problem(folder, 0, "", "cannot be searched: let certrotd's user read it")]
-    found = [Path(name) for name in glob.glob(whole)]
-    files = sorted((file for file in found if file != main), key=lambda f: (f.name, f))
+    folder = (main.parent / pattern).parent
+    try:
+        os.listdir(folder)  # glob takes a folder it may not search for an empty one
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        pass  # ValueError: a NUL; nothing is found, and the caller says so where that matters
+    except OSError as error:
+        return [], [Problem(folder, 0, "", f"cannot be searched: {error.strerror}")]
+    found = glob.glob(os.path.join(glob.escape(str(main.parent)), pattern))
+    files = sorted((Path(name) for name in found), key=lambda file: (file.name, file))
+    files = [file for file in files if file != main]
     if len(files) > MAX_FILES:
         return [], [Problem(folder, 0, "", "holds more than 10,000 files: join some of them")]
     return files, []

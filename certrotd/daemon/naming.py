@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from certrotd.clock import Deadline
 from certrotd.config.file import DnsEntry
-from certrotd.dns.address import Address
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator
 
@@ -28,12 +27,10 @@ class Dns:
         from certrotd.dns.resolve import Resolver  # both load dnspython
 
         settings = entry.propagation
-        resolvers = tuple(Address(a.host, a.port) for a in entry.resolvers)
-        servers = tuple(Address(a.host, a.port) for a in settings.servers)
-        self._resolver = Resolver(resolvers or None, authoritative_port=settings.port)
+        self._resolver = Resolver(entry.resolvers or None, authoritative_port=settings.port)
         self._propagation = Propagation(
             self._resolver,
-            servers=servers or None,
+            servers=settings.servers or None,
             timeout=settings.timeout.total_seconds(),
             interval=settings.interval.total_seconds(),
         )

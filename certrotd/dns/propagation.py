@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from certrotd.address import Address
 from certrotd.clock import Deadline
-from certrotd.dns.address import Address
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Resolver
 from certrotd.dns.txt import Shown, shown_values

@@ -15,8 +15,9 @@ import dns.rdatatype
 from dns.message import Message
 from dns.rdatatype import RdataType
 
+from certrotd.address import Address, parse
 from certrotd.clock import Deadline
-from certrotd.dns.address import DNS_PORT, Address, parse_address
+from certrotd.dns.address import DNS_PORT
 from certrotd.dns.names import fqdn, upward, within
 from certrotd.dns.wire import Silence, code, exchange, question
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
@@ -156,10 +157,10 @@ def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[Address, ..
             try:
                 # The file has no ports: brackets make sure none is read into an IPv6 address.
                 bracketed = f"[{words[1]}]" if ":" in words[1] else words[1]
-                found.append(parse_address(bracketed))
+                found.append(parse(bracketed, default_port=DNS_PORT))
             except InvalidInput:
                 continue
-    return tuple(found[:_MAX_RESOLVERS]) or (Address("127.0.0.1"),)
+    return tuple(found[:_MAX_RESOLVERS]) or (Address("127.0.0.1", DNS_PORT),)
 
 
 def soa_owner(answer: Message, name: str) -> str | None:

@@ -16,10 +16,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from certrotd.address import Address
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Context
 from certrotd.config.solvers import ResponderEntry
-from certrotd.dns.address import Address
 from certrotd.dns.answers import Authority, failed, respond
 from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.recordfiles import RecordFiles
@@ -203,7 +203,7 @@ def _asked_at(address: Address) -> Address:
 def build(entry: ResponderEntry, context: Context) -> Responder:
     """The solver of a configuration entry; it serves when first used."""
     return Responder(
-        listen=tuple(Address(each.host, each.port) for each in entry.listen),
+        listen=entry.listen,
         zones=entry.zones,
         nameserver=entry.nameserver,
         hostmaster=entry.hostmaster or f"hostmaster.{entry.zones[0]}",

@@ -16,10 +16,11 @@ import dns.tsig
 import dns.update
 from dns.message import Message
 
+from certrotd.address import Address
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
 from certrotd.config.solvers import Rfc2136Entry
-from certrotd.dns.address import Address, resolved
+from certrotd.dns.address import resolved
 from certrotd.dns.names import fqdn, within
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import soa_owner
@@ -222,7 +223,7 @@ def build(entry: Rfc2136Entry, context: Context) -> Rfc2136:  # noqa: ARG001
         secret = entry.tsig.secret.resolve().reveal().decode("ascii", "replace")
         tsig = TsigKey.parse(entry.tsig.name, entry.tsig.algorithm, secret)
     return Rfc2136(
-        Address(entry.server.host, entry.server.port),
+        entry.server,
         zone=entry.zone,
         tsig=tsig,
         ttl=entry.ttl,

@@ -17,8 +17,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 
+from certrotd.address import Address
 from certrotd.clock import Clock
-from certrotd.dns.address import Address
 
 Answer = Callable[[bytes, bool], bytes | None]
 """The reply to a packet (and whether it came over UDP); None for silence."""

@@ -18,8 +18,8 @@ import dns.rcode
 import dns.tsig
 from dns.message import Message
 
+from certrotd.address import Address
 from certrotd.clock import Deadline
-from certrotd.dns.address import Address
 from certrotd.dns.words import seconds
 
 EDNS_PAYLOAD = 1232

@@ -179,7 +179,8 @@ def sign_leaf(
     public = csr.public_key()
     issuer = root.certificate
     now = now.replace(microsecond=0)
-    short = [name for name in names if len(name) <= MAX_COMMON_NAME]
+    # no address: OpenSSL holds a common name against the DNS constraints of the root
+    short = [name for name in names if not is_ip(name) and len(name) <= MAX_COMMON_NAME]
     subject = [x509.NameAttribute(NameOID.COMMON_NAME, short[0])] if short else []
     alternative: list[x509.GeneralName] = [
         x509.IPAddress(ip_address(name)) if is_ip(name) else x509.DNSName(name) for name in names

@@ -6,6 +6,7 @@ import socket
 import struct
 from typing import Literal
 
+from certrotd.clock import Deadline
 from certrotd.errors import Transient
 
 Protocol = Literal["smtp", "imap", "postgres"]
@@ -13,65 +14,87 @@ MAX_LINE = 4096
 MAX_LINES = 64
 
 
-def upgrade(connection: socket.socket, protocol: Protocol) -> None:
+def upgrade(connection: socket.socket, protocol: Protocol, *, deadline: Deadline) -> None:
     """Speak ``protocol`` until the server is ready for a TLS handshake.
 
     RFC 3207 (smtp), RFC 9051 §6.2.1 (imap), PostgreSQL's SSLRequest (postgres). Raises Transient
-    when the server declines; OSError passes.
+    when the server declines; OSError passes, and TimeoutError at the deadline.
     """
+    server = _Server(connection, deadline)
     match protocol:
         case "smtp":
-            _smtp(connection)
+            _smtp(server)
         case "imap":
-            _imap(connection)
+            _imap(server)
         case "postgres":
-            _postgres(connection)
+            _postgres(server)
 
 
-def _smtp(connection: socket.socket) -> None:
-    _expect(_reply(connection), "220")
-    connection.sendall(b"EHLO certrotd.invalid\r\n")
-    _expect(_reply(connection), "250")
-    connection.sendall(b"STARTTLS\r\n")
-    _expect(_reply(connection), "220")
+class _Server:
+    """The other side, read a byte at a time: what follows a line belongs to TLS."""
+
+    def __init__(self, connection: socket.socket, deadline: Deadline) -> None:
+        self._connection = connection
+        self._deadline = deadline
+
+    def send(self, data: bytes) -> None:
+        self._limit()
+        self._connection.sendall(data)
+
+    def byte(self) -> bytes:
+        self._limit()
+        byte = self._connection.recv(1)
+        if not byte:
+            raise Transient("the server closed the connection before TLS began")
+        return byte
+
+    def line(self) -> str:
+        line = b""
+        while not line.endswith(b"\n"):
+            if len(line) == MAX_LINE:
+                raise Transient(f"the server sent a line of more than {MAX_LINE} bytes before TLS")
+            line += self.byte()
+        return line.decode("ascii", "replace").rstrip("\r\n")
+
+    def _limit(self) -> None:
+        # the timeout of a socket is for each call: a server that drips must not be waited for
+        if self._deadline.passed:
+            raise TimeoutError
+        self._connection.settimeout(self._deadline.remaining)
 
 
-def _imap(connection: socket.socket) -> None:
-    _expect(_line(connection), "* OK")
-    connection.sendall(b"a1 STARTTLS\r\n")
+def _smtp(server: _Server) -> None:
+    _expect(_reply(server), "220")
+    server.send(b"EHLO certrotd.invalid\r\n")
+    _expect(_reply(server), "250")
+    server.send(b"STARTTLS\r\n")
+    _expect(_reply(server), "220")
+
+
+def _imap(server: _Server) -> None:
+    _expect(server.line(), "* OK")
+    server.send(b"a1 STARTTLS\r\n")
     for _ in range(MAX_LINES):
-        line = _line(connection)
+        line = server.line()
         if line.startswith("a1 "):
             _expect(line, "a1 OK")
             return
     raise Transient("the IMAP server did not answer STARTTLS")
 
 
-def _postgres(connection: socket.socket) -> None:
-    connection.sendall(struct.pack("!ii", 8, 80877103))
-    answer = connection.recv(1)
-    if answer != b"S":
+def _postgres(server: _Server) -> None:
+    server.send(struct.pack("!ii", 8, 80877103))
+    if server.byte() != b"S":
         raise Transient("the PostgreSQL server offers no TLS", hint="set ssl = on")
 
 
-def _reply(connection: socket.socket) -> str:
-    # the last line of an SMTP reply has a space after its code (RFC 5321 §4.2.1)
+def _reply(server: _Server) -> str:
+    # the last line of an SMTP reply has no hyphen after its code (RFC 5321 §4.2.1)
     for _ in range(MAX_LINES):
-        line = _line(connection)
+        line = server.line()
         if line[3:4] != "-":
             return line
     raise Transient("the SMTP server's reply does not end")
-
-
-def _line(connection: socket.socket) -> str:
-    # a byte at a time: what follows the line belongs to TLS
-    line = b""
-    while not line.endswith(b"\n"):
-        byte = connection.recv(1)
-        if not byte or len(line) >= MAX_LINE:
-            raise Transient("the server closed the connection before TLS began")
-        line += byte
-    return line.decode("ascii", "replace").rstrip("\r\n")
 
 
 def _expect(line: str, prefix: str) -> None:

@@ -6,10 +6,9 @@ import hashlib
 import socket
 import ssl
 from dataclasses import dataclass
-from pathlib import Path
 
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import Failure, ProofFailed, Transient
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
 from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
 
@@ -56,58 +55,35 @@ class TlsProber:
 
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake, trusting nobody; Transient when it cannot be completed."""
-        leaf = _handshake(endpoint, _no_check(), HANDSHAKE_TIMEOUT)
-        return Served(hashlib.sha256(leaf).hexdigest(), leaf)
+        return _served(endpoint, _no_check(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
 
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """As Prober.prove: fresh handshakes until enough in a row show the leaf.
 
         A reload is asynchronous and old workers linger, so the first answers may be the old leaf.
+        Where roots are given, the last of the row must verify too: its chain against them, and
+        its names against the sni. Raises ProofFailed, or NeedsOperator for unreadable roots.
         """
         deadline = Deadline(self._clock, endpoint.deadline)
-        pause, streak, seen = FIRST_PAUSE, 0, "nothing"
+        trusting = _no_check()
+        final = trusting if endpoint.roots is None else _checking(endpoint.roots)
+        pause, streak, wrong = FIRST_PAUSE, 0, ""
         while streak < endpoint.consecutive:
-            try:
-                served = self.look(endpoint).fingerprint
-                matches = served == fingerprint
-                seen = f"certificate {served[:16]}"
-            except Failure as failure:
-                matches, seen = False, str(failure)
-            streak = streak + 1 if matches else 0
+            context = final if streak + 1 == endpoint.consecutive else trusting
+            seen = _other_than(fingerprint, endpoint, context, deadline.within(HANDSHAKE_TIMEOUT))
+            if seen is None:
+                streak += 1
+                deadline.pause(BETWEEN if streak < endpoint.consecutive else 0)
+            else:
+                streak, wrong = 0, seen
+                deadline.pause(pause)
+                pause = min(pause * 1.5, MAX_PAUSE)
             if deadline.passed and streak < endpoint.consecutive:
                 raise ProofFailed(
                     f"{endpoint} does not serve certificate {fingerprint[:16]} "
-                    f"after {endpoint.deadline:g}s, but {seen}",
+                    f"after {endpoint.deadline:g}s, but {wrong or f'only {streak} times in a row'}",
                     hint="the service did not take the new files, or another one answers there",
                 )
-            if not matches:
-                deadline.pause(pause)
-                pause = min(pause * 1.5, MAX_PAUSE)
-            elif streak < endpoint.consecutive:
-                deadline.pause(BETWEEN)
-        if endpoint.roots is not None:
-            self.trust(endpoint)
-
-    def trust(self, endpoint: Endpoint) -> None:
-        """A handshake that checks the chain against ``endpoint.roots`` and the name against sni."""
-        context = ssl.create_default_context()
-        if endpoint.roots not in (None, "system"):
-            context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-            try:
-                context.load_verify_locations(cafile=str(Path(str(endpoint.roots))))
-            except (OSError, ssl.SSLError) as error:
-                raise ProofFailed(f"cannot read the roots {endpoint.roots}: {error}") from None
-        try:
-            _handshake(endpoint, context, HANDSHAKE_TIMEOUT)
-        except _Untrusted as error:
-            raise ProofFailed(
-                f"{endpoint} serves a chain that is not trusted: {error.message}",
-                hint=f"checked against {endpoint.roots}",
-            ) from None
-
-
-class _Untrusted(Transient):
-    """The chain or the name did not verify."""
 
 
 def _no_check() -> ssl.SSLContext:
@@ -117,20 +93,81 @@ def _no_check() -> ssl.SSLContext:
     return context
 
 
-def _handshake(endpoint: Endpoint, context: ssl.SSLContext, timeout: float) -> bytes:
-    where = str(endpoint)
+def _checking(roots: str) -> ssl.SSLContext:
+    if roots == "system":
+        return ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     try:
-        with socket.create_connection((endpoint.host, endpoint.port), timeout=timeout) as plain:
-            if endpoint.starttls is not None:
-                upgrade(plain, endpoint.starttls)
-            with context.wrap_socket(plain, server_hostname=endpoint.sni) as secure:
-                leaf = secure.getpeercert(binary_form=True)
+        context.load_verify_locations(cafile=roots)
+    except OSError as error:
+        raise NeedsOperator(
+            f"cannot read the roots {roots}: {error.strerror or error}",
+            hint="it must be a PEM file of CA certificates",
+        ) from None
+    return context
+
+
+def _other_than(
+    fingerprint: str, endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline
+) -> str | None:
+    """What a handshake showed instead of the leaf, None if it was the leaf."""
+    try:
+        served = _served(endpoint, context, deadline)
+    except Failure as failure:
+        return str(failure)
+    return None if served.fingerprint == fingerprint else f"certificate {served.fingerprint[:16]}"
+
+
+def _served(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> Served:
+    where, allowed = str(endpoint), deadline.remaining
+    try:
+        leaf = _handshake(endpoint, context, deadline)
     except ssl.SSLCertVerificationError as error:
-        raise _Untrusted(error.verify_message) from None
+        raise Transient(f"{where}: the chain is not trusted: {error.verify_message}") from None
     except TimeoutError:
-        raise Transient(f"{where}: no TLS handshake within {timeout:g}s") from None
-    except (OSError, ssl.SSLError) as error:
+        raise Transient(f"{where}: no TLS handshake within {allowed:.3g}s") from None
+    except OSError as error:
         raise Transient(f"{where}: no TLS handshake: {error.strerror or error}") from None
+    except ValueError as error:
+        raise InvalidInput(f"{where}: not a name that can be asked for: {error}") from None
     if not leaf:
         raise Transient(f"{where}: the server sent no certificate")
-    return leaf
+    return Served(hashlib.sha256(leaf).hexdigest(), leaf)
+
+
+def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> bytes | None:
+    with _connected(endpoint, deadline) as plain:
+        if endpoint.starttls is not None:
+            upgrade(plain, endpoint.starttls, deadline=deadline)
+        _limit(plain, deadline)
+        with context.wrap_socket(plain, server_hostname=endpoint.sni) as secure:
+            return secure.getpeercert(binary_form=True)
+
+
+def _connected(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
+    """A connection to the first address of the endpoint that takes one."""
+    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
+    last: OSError = TimeoutError()
+    for left, (family, kind, protocol, _, address) in zip(
+        range(len(found), 0, -1), found, strict=True
+    ):
+        try:
+            connection = socket.socket(family, kind, protocol)
+            try:
+                # one address that swallows packets must not use up the time of the others
+                _limit(connection, deadline.within(deadline.remaining / left))
+                connection.connect(address)
+                return connection
+            except OSError:
+                connection.close()
+                raise
+        except OSError as error:
+            last = error
+    raise last
+
+
+def _limit(connection: socket.socket, deadline: Deadline) -> None:
+    # a timeout of zero would mean not to wait at all, and fail in other words
+    if deadline.passed:
+        raise TimeoutError
+    connection.settimeout(deadline.remaining)

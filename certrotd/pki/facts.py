@@ -124,4 +124,5 @@ def _dns_name(value: str) -> str:
         name = canonical(value)
     except InvalidInput:
         name = ""
-    return name if name == value.lower() and not is_ip(name) else f"DNS:{one_line(value)}"
+    matched = name and name == value.lower() and not is_ip(name)
+    return name if matched else f"DNS:{one_line(value)}"

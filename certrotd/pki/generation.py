@@ -79,7 +79,10 @@ class State:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> State:
-        """Read what to_json wrote; KeyError, TypeError or ValueError if it is something else."""
+        """Read what to_json wrote.
+
+        KeyError, TypeError, AttributeError or ValueError if it is something else.
+        """
         held = data["held"]
         return cls(
             targets={

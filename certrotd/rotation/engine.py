@@ -335,6 +335,11 @@ class Engine(Generic[W]):
         Failures of these undos are told and left to that start: nothing can be written down.
         Before the first savepoint nothing is in use yet, and staged work is kept.
         """
+        try:
+            self._read()  # a record that could not be synced may be there all the same
+        except Failure as failure:
+            self._tell("stuck", -1, detail=str(failure))
+            return
         progress, saved = self._progress, self._saved
         if saved is None or not saved.stop_undoes:
             return

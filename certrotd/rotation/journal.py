@@ -98,6 +98,10 @@ class FileJournal:
 
     def close(self, summary: Mapping[str, Any]) -> None:
         self.history.add(summary)
+        self.clear()
+
+    def clear(self) -> None:
+        """Remove the file: of a closed rotation, or of one whose first record was torn."""
         remove_file(self.path)
         self._size = 0
 

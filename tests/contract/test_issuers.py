@@ -9,21 +9,23 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrotd.certs.ports import Issuer
 from certrotd.clock import Clock, Deadline, ManualClock, SystemClock
-from certrotd.errors import Failure
+from certrotd.errors import Failure, Transient
 from certrotd.internal.issuer import InternalIssuer
 from certrotd.internal.root import InternalSettings
 from certrotd.pki import keys
 from certrotd.pki.facts import parse_certificates
-from certrotd.pki.order import Challenge, OrderGone
-from certrotd.pki.verify import verify
-from tests.fakes.issuer import MemoryIssuer
+from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
+from certrotd.pki.verify import NamesMissing, verify
+from tests.fakes.issuer import MemoryIssuer, Point
 
+_KEY = keys.generate(keys.KeyType.ECDSA_P256)
 NAMES = ("contract.example.test", "*.contract.example.test")
 
 
@@ -167,6 +169,55 @@ class TestMemoryIssuer(IssuerContract):
         clock = ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
         issuer = MemoryIssuer(clock.now, lookup=lambda name: seen.get(name, set()))
         return Subject(issuer, clock, publish)
+
+
+class TestSwitches:
+    """The fake's failures strike where they say."""
+
+    def obtain(self, issuer: MemoryIssuer) -> bytes:
+        clock = ManualClock(datetime(2030, 1, 1, tzinfo=UTC))
+        return Subject(issuer, clock).obtain(NAMES, _KEY)
+
+    @pytest.mark.parametrize("point", get_args(Point))
+    def test_a_fault_strikes_once_and_the_next_try_goes_on(self, point: Point) -> None:
+        """Crash tests switch one on, start over, and expect one certificate."""
+        issuer = MemoryIssuer(SystemClock().now)
+        issuer.faults[point] = Transient("struck")
+        with pytest.raises(Transient, match="struck"):
+            self.obtain(issuer)
+        done = point in ("ordered", "validate", "validated", "finalize", "issued")
+        assert len(issuer.orders) == int(done)
+        assert len(issuer.issued) == int(point == "issued")
+        assert self.obtain(issuer)
+
+    def test_a_missing_record_makes_the_order_invalid(self) -> None:
+        """The negative control of every test that publishes."""
+        issuer = MemoryIssuer(SystemClock().now, lookup=lambda name: ())
+        with pytest.raises(ValidationFailed):
+            self.obtain(issuer)
+        with pytest.raises(OrderGone):
+            issuer.resume(issuer.orders[0].url, deadline=Deadline(SystemClock(), 1))
+
+    def test_an_issuance_can_be_refused_and_orders_forgotten(self) -> None:
+        """Both end in an order that is gone."""
+        issuer = MemoryIssuer(SystemClock().now)
+        issuer.refuse_issuance = True
+        with pytest.raises(ValidationFailed):
+            self.obtain(issuer)
+        issuer.refuse_issuance = False
+        self.obtain(issuer)
+        issuer.forget()
+        with pytest.raises(OrderGone):
+            issuer.resume(issuer.orders[1].url, deadline=Deadline(SystemClock(), 1))
+
+    def test_authorized_names_need_no_proof_and_others_can_be_certified(self) -> None:
+        """A CA that reuses authorizations, and one that errs."""
+        issuer = MemoryIssuer(SystemClock().now, lookup=lambda name: ())
+        issuer.authorized = set(NAMES)
+        issuer.other_names = ("other.example.test",)
+        chain = parse_certificates(self.obtain(issuer))
+        with pytest.raises(NamesMissing):
+            verify(_KEY, chain, NAMES, now=SystemClock().now())
 
 
 class TestInternalIssuer(IssuerContract):

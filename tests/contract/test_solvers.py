@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from dns.message import Message
 
+from certrotd.address import Address
 from certrotd.clock import Deadline, SystemClock
-from certrotd.dns.address import Address
 from certrotd.dns.exec import Exec
 from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.dns.responder import Responder

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -142,12 +142,23 @@ def test_rejected_nonces_do_not_show(
         assert len(set(pool.map(one, range(count)))) == count
 
 
+def test_orders_that_meet_at_step_ca_do_not_show(
+    shared_stepca: StepCA, dns: Bind, tmp_path: Path
+) -> None:
+    """Its database refuses one of two orders of an account at a time, and says to retry."""
+    issuer = issuer_of(shared_stepca, tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        names = [[f"meet{number}.example.test"] for number in range(60)]
+        assert len(set(pool.map(lambda each: obtain(issuer, dns, each), names))) == 60
+
+
 def test_pebble_s_retry_after_is_waited_for(pebble: StartPebble, dns: Bind, tmp_path: Path) -> None:
     """Half of them are dates; asking before the time counts against rate limits."""
-    server = pebble(dns=dns.server, retry_after=1, nonce_reject=0)
+    server = pebble(dns=dns.server, retry_after=2, nonce_reject=0)
     started = CLOCK.monotonic()
     obtain(issuer_of(server, tmp_path), dns)
-    assert 0.5 < CLOCK.monotonic() - started < 15.0
+    # two seconds after the finalization, or a date that is between one and two seconds away
+    assert 0.9 < CLOCK.monotonic() - started < 15.0
 
 
 def test_an_account_is_reused_over_runs_and_found_by_its_key(
@@ -232,7 +243,7 @@ def test_a_wrong_record_is_said_in_the_ca_s_words(
     """A record left by something else."""
     order = issuer_of(ca, tmp_path, timeout=5.0).order(["wrong.example.test"], deadline=soon())
     publish(dns, [replace(each, value="x" * 43) for each in order.challenges()])
-    with pytest.raises(ValidationFailed, match=r"wrong\.example\.test: .*x{43}"):
+    with pytest.raises(ValidationFailed, match=r"wrong\.example\.test: (unauthorized|rejectedId)"):
         order.validate()
 
 
@@ -267,7 +278,7 @@ def test_a_ca_that_wants_a_bound_account_is_said(
 
 def test_terms_not_agreed_to_are_shown(shared_pebble: Pebble, tmp_path: Path) -> None:
     """With their address."""
-    with pytest.raises(NeedsOperator, match="terms of service: data:text/plain,|terms of service"):
+    with pytest.raises(NeedsOperator, match="agrees to its terms of service: data:text/plain"):
         issuer_of(shared_pebble, tmp_path, agree_to_terms=False).preflight(deadline=soon())
 
 
@@ -308,9 +319,9 @@ def test_a_ca_that_hangs_does_not_hold_the_rotation(
 
 
 @pytest.fixture
-def alternatives(pebble: StartPebble, dns: Bind) -> Iterator[Pebble]:
+def alternatives(pebble: StartPebble, dns: Bind) -> Pebble:
     """A Pebble with three roots."""
-    yield pebble(dns=dns.server, alternate_roots=2, retry_after=0)
+    return pebble(dns=dns.server, alternate_roots=2, retry_after=0)
 
 
 @pytest.mark.parametrize("index", [0, 1, 2])

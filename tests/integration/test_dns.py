@@ -11,8 +11,8 @@ import dns.rcode
 import pytest
 from dns.message import Message
 
+from certrotd.address import Address, parse
 from certrotd.clock import SystemClock
-from certrotd.dns.address import Address, parse_address
 from certrotd.dns.propagation import Propagation
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Resolver
@@ -57,7 +57,7 @@ def _key(bind: Bind, *, name: str = "", algorithm: str = "", secret: str = "") -
 def _solver(
     bind: Bind, *, zone: str | None = "example.test", tsig: TsigKey | None = None
 ) -> Rfc2136:
-    return Rfc2136(parse_address(bind.server), zone=zone, tsig=tsig or _key(bind))
+    return Rfc2136(parse(bind.server), zone=zone, tsig=tsig or _key(bind))
 
 
 class TestRfc2136(SolverClaims):
@@ -73,7 +73,7 @@ class TestRfc2136OverTcp(SolverClaims):
 
     @pytest.fixture
     def rig(self, server: Bind) -> Rig:
-        address = parse_address(server.server)
+        address = parse(server.server)
         return Rig(Rfc2136(address, tsig=_key(server), protocol="tcp"), server.txt)
 
 
@@ -138,7 +138,7 @@ def test_an_update_beyond_the_policy_is_refused_and_said(server: Bind) -> None:
 
 def test_an_unsigned_update_is_refused_and_said(server: Bind) -> None:
     """Without a key BIND refuses; the hint speaks of the address then."""
-    solver = Rfc2136(parse_address(server.server), zone="example.test")
+    solver = Rfc2136(parse(server.server), zone="example.test")
     with pytest.raises(NeedsOperator, match="REFUSED") as caught:
         solver.present(RECORD, deadline=soon())
     assert "let this address update" in caught.value.hint
@@ -156,7 +156,7 @@ def test_a_zone_the_server_does_not_have_is_said(server: Bind, zone: str) -> Non
 
 def test_the_zone_of_a_name_nobody_has_is_said(server: Bind) -> None:
     """Without a configured zone the server is asked, and has none either."""
-    solver = Rfc2136(parse_address(server.server), tsig=_key(server))
+    solver = Rfc2136(parse(server.server), tsig=_key(server))
     with pytest.raises(NeedsOperator, match=r"has no zone for _acme-challenge\.elsewhere\.test"):
         solver.present(TxtRecord("_acme-challenge.elsewhere.test", "v"), deadline=soon())
 
@@ -164,7 +164,7 @@ def test_the_zone_of_a_name_nobody_has_is_said(server: Bind) -> None:
 def test_a_paused_server_is_a_timeout_and_a_stopped_one_is_said_at_once(bind: Start) -> None:
     """A hung server and a dead one: both pass by themselves, one of them says so faster."""
     own = bind(zones=ZONES[:1])
-    solver = Rfc2136(parse_address(own.server), zone="example.test", tsig=_key(own), timeout=0.9)
+    solver = Rfc2136(parse(own.server), zone="example.test", tsig=_key(own), timeout=0.9)
     own.pause()
     with pytest.raises(Transient, match=r"no answer within 0\.3 s"):
         solver.present(RECORD, deadline=soon())
@@ -185,7 +185,7 @@ def primary(bind: Start) -> Bind:
 
 
 def _propagation(bind: Bind, *, timeout: float = 10) -> Propagation:
-    address = parse_address(bind.server)
+    address = parse(bind.server)
     resolver = Resolver((address,), timeout=0.3, authoritative_port=address.port)
     return Propagation(resolver, timeout=timeout, interval=0.2)
 
@@ -241,7 +241,7 @@ def test_configured_servers_are_asked_instead(primary: Bind) -> None:
     """Split horizon: the operator says which servers the CA sees, and only they count."""
     _solver(primary).present(RECORD, deadline=soon())
     nobody = Resolver((Address("127.0.0.1", free_port("both")),), timeout=0.3)
-    Propagation(nobody, servers=(parse_address(primary.server),)).wait([RECORD], deadline=soon())
+    Propagation(nobody, servers=(parse(primary.server),)).wait([RECORD], deadline=soon())
 
 
 def test_a_record_that_never_appears_is_said(primary: Bind, bind: Start) -> None:
@@ -284,7 +284,7 @@ def test_a_delegated_challenge_is_followed(
     """By an authoritative server that gives the chain, and by a recursive one."""
     recursive = resolver(authoritative=[server])
     for one in (server.server, recursive.server):
-        asked = Resolver((parse_address(one),))
+        asked = Resolver((parse(one),))
         name = asked.follow("_acme-challenge.alias.example.test", deadline=soon())
         assert name == "alias.challenges.test"
         assert asked.zone_of(name, deadline=soon()) == "challenges.test"
@@ -300,16 +300,16 @@ def test_loops_and_servfail_of_a_real_resolver_are_said(
     recursive = resolver(authoritative=[own])
     for one in (own.server, recursive.server):
         with pytest.raises(InvalidInput, match=r"loops at a\.loop\.test"):
-            Resolver((parse_address(one),)).follow("a.loop.test", deadline=soon())
+            Resolver((parse(one),)).follow("a.loop.test", deadline=soon())
     own.stop()
-    asked = Resolver((parse_address(recursive.server),), timeout=5)
+    asked = Resolver((parse(recursive.server),), timeout=5)
     with pytest.raises(Transient, match=f"{recursive.server}: SERVFAIL"):
         asked.follow("_acme-challenge.fresh.loop.test", deadline=soon())
 
 
 def test_the_servers_of_a_zone_are_found(primary: Bind) -> None:
     """Name and address of each, at the port the test uses for 53."""
-    address = parse_address(primary.server)
+    address = parse(primary.server)
     found = Resolver((address,), authoritative_port=address.port).authoritative(
         "example.test", deadline=soon()
     )
@@ -337,7 +337,7 @@ def test_a_real_resolver_accepts_the_responder(
     recursive = resolver(authoritative=[delegated])
     record = TxtRecord("deep.below.acme.test", "value")
     with responder:
-        asked = Resolver((parse_address(recursive.server),))
+        asked = Resolver((parse(recursive.server),))
         assert asked.follow("x.acme.test", deadline=soon()) == "x.acme.test"
         assert asked.zone_of("x.acme.test", deadline=soon()) == "acme.test"
         responder.present(record, deadline=soon())

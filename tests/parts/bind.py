@@ -274,8 +274,11 @@ class Resolver(_Named):
         port: int | None = None,
     ) -> None:
         super().__init__(directory, address, port)
-        forwarders = " ".join(f"{_LOOPBACK} port {one.own_port};" for one in authoritative)
-        names = dict.fromkeys(zone.name for one in authoritative for zone in one.zones)
+        forwarders: dict[str, str] = {}
+        for one in authoritative:
+            for zone in one.zones:
+                before = forwarders.get(zone.name, "")
+                forwarders[zone.name] = f"{before}{_LOOPBACK} port {one.own_port}; "
         hints = directory / "hints"
         # A root server that is not there: questions about other zones fail at once and stay here.
         hints.write_text(". 3600 NS nowhere.invalid.\nnowhere.invalid. 3600 A 127.255.255.254\n")
@@ -283,8 +286,8 @@ class Resolver(_Named):
             self._options("recursion yes;", "empty-zones-enable no;"),
             f'zone "." {{ type hint; file "{hints}"; }};',
             *(
-                f'zone "{name}" {{ type forward; forward only; forwarders {{ {forwarders} }}; }};'
-                for name in names
+                f'zone "{name}" {{ type forward; forward only; forwarders {{ {servers}}}; }};'
+                for name, servers in forwarders.items()
             ),
         ]
         self._config.write_text("\n".join(declared) + "\n")

@@ -32,3 +32,18 @@ def served_leaf(host: str, port: int, server_name: str, *, timeout: float = 10) 
     if der is None:
         raise ssl.SSLError("the server showed no certificate")
     return x509.load_der_x509_certificate(der)
+
+
+def trusted_leaf(host: str, port: int, server_name: str, roots: bytes) -> x509.Certificate:
+    """The certificate a client is shown that trusts those roots (PEM) alone and checks the name.
+
+    Raises ssl.SSLCertVerificationError.
+    """
+    context = ssl.create_default_context(cadata=roots.decode())
+    with (
+        socket.create_connection((host, port), timeout=10) as connection,
+        context.wrap_socket(connection, server_hostname=server_name) as tls,
+    ):
+        der = tls.getpeercert(binary_form=True)
+    assert der is not None
+    return x509.load_der_x509_certificate(der)

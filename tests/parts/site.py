@@ -267,8 +267,8 @@ class Site:
         return lines
 
     def tree(self) -> Tree:
-        """Every file and folder with its mode and content, but for the configuration."""
-        return {path: seen for path, seen in snapshot(self.directory).items() if path[:6] != "config"}
+        """Everything below the state directory but the locks, which note who held them last."""
+        return {at: seen for at, seen in snapshot(self.state).items() if at[:6] != "locks/"}
 
     def leftovers(self) -> list[str]:
         """What a finished, failed or recovered rotation must not leave behind."""

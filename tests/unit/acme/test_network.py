@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
-from certrotd.acme.network import MAX_REPEATS, account_jwk, algorithm_of, may_repeat
+from certrotd.acme.network import MAX_REPEATS, Network, account_jwk, algorithm_of, may_repeat
 from certrotd.acme.problems import Busy
-from certrotd.acme.transport import Lost
+from certrotd.acme.transport import Lost, trust
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki import keys
@@ -60,6 +60,7 @@ def test_only_what_the_ca_cannot_have_done_is_repeated_for_a_new_order() -> None
         Busy("", status=503): True,
         Busy("", status=500): False,
         Busy("", status=502): False,
+        Busy("", status=500, code="serverInternal"): True,
     }
     for failure, expected in again.items():
         assert may_repeat(failure, repeatable=False) is expected
@@ -74,6 +75,16 @@ def test_a_lost_answer_to_a_new_order_is_not_followed_by_a_second_order(
     ca.on("/orders", Reply(cut=True))
     with pytest.raises(Transient, match="did not answer"):
         issuer.order([NAME], deadline=soon())
+    assert ca.asked("/orders") == 1
+
+
+def test_a_nonce_lost_before_a_new_order_is_asked_for_again(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Nothing of the order was sent yet, so nothing can be doubled."""
+    issuer = ca.issuer(tmp_path)
+    ca.on("/account", Reply(201, {}, {"Location": f"{ca.base}/accounts/1", "Replay-Nonce": "-"}))
+    ca.on("/nonce", Reply(), Reply(cut=True))
+    assert issuer.order([NAME], deadline=soon()).url
+    assert ca.asked("/nonce") == 3
     assert ca.asked("/orders") == 1
 
 
@@ -206,6 +217,13 @@ def test_the_directory_is_fetched_once(ca: ScriptedCA, tmp_path: Path) -> None:
     clock.advance(timedelta(minutes=61))
     issuer.preflight(deadline=Deadline(clock, 10))
     assert ca.asked("/directory") == 2
+
+
+def test_nothing_is_signed_without_a_key(ca: ScriptedCA) -> None:
+    """An empty signature would be an anonymous request."""
+    network = Network(trust(ca.ca_file), SystemClock(), request_timeout=5.0)
+    with pytest.raises(NeedsOperator, match="without an account key"):
+        network.post(f"{ca.base}/orders", None, new_nonce_url=f"{ca.base}/nonce")
 
 
 def test_requests_are_signed_as_rfc_8555_wants(ca: ScriptedCA, tmp_path: Path) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from certrotd.acme.client import Clients
 from certrotd.acme.order import MAX_ANSWERS, AcmeOrder
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
@@ -333,6 +335,15 @@ def test_a_busy_ca_does_not_make_an_order_gone(ca: ScriptedCA, tmp_path: Path) -
         ca.issuer(tmp_path, timeout=0.5).resume(f"{ca.base}/order", deadline=soon())
 
 
+def test_a_refusal_for_another_reason_does_not_make_an_order_gone(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
+    """New terms have to be agreed to for the next order as well."""
+    ca.on("/order", Reply(403, problem("userActionRequired", "new terms")))
+    with pytest.raises(NeedsOperator, match="userActionRequired: new terms"):
+        ca.issuer(tmp_path).resume(f"{ca.base}/order", deadline=soon())
+
+
 def test_an_invalid_order_is_gone_with_the_cas_words(ca: ScriptedCA, tmp_path: Path) -> None:
     """The log shows why a second order was needed."""
     ca.on("/order", Reply(body=ca.order_body(status="invalid", error=NXDOMAIN)))
@@ -401,6 +412,49 @@ def test_more_threads_than_connections_take_turns(ca: ScriptedCA, tmp_path: Path
         thread.join()
     assert len(done) == 40
     assert ca.connections <= 16
+
+
+def test_no_connection_left_in_time_is_said(
+    ca: ScriptedCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread that waits for another one has a deadline too."""
+    monkeypatch.setattr("certrotd.acme.client.MAX_CLIENTS", 1)
+    clients = Clients(ca.settings(), tmp_path, SystemClock())
+    with clients.lend(soon()), pytest.raises(Transient, match="all 1 connections"):
+        clients.lend(soon(0.1)).__enter__()
+    with clients.lend(soon()) as (client, _):
+        assert client.directory["newOrder"]
+
+
+def test_a_start_that_hangs_in_one_thread_does_not_hold_the_others(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
+    """The directory is fetched by one; who waits for that waits within its own deadline."""
+    issuer = ca.issuer(tmp_path)
+    ca.on("/directory", Reply(delay=1.0, status=502))
+    first = threading.Thread(target=lambda: issuer.preflight(deadline=soon()))
+    first.start()
+    while not ca.seen:
+        time.sleep(0.01)
+    with pytest.raises(Transient, match="still asking scripted"):
+        issuer.preflight(deadline=soon(0.2))
+    first.join()
+
+
+def test_a_caa_refusal_is_not_blamed_on_the_record(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The hint has to lead to what is wrong."""
+    order = ca.issuer(tmp_path).order([NAME], deadline=soon())
+    failed = ca.challenge_body(status="invalid", error=problem("caa", "forbidden"))
+    ca.on("/authz", Reply(body=ca.authorization_body(status="invalid", challenges=[failed])))
+    with pytest.raises(ValidationFailed) as failure:
+        order.validate()
+    assert "CAA records" in failure.value.hint
+
+
+def test_no_order_is_no_order(ca: ScriptedCA, tmp_path: Path) -> None:
+    """What an issuer without orders left in the journal."""
+    with pytest.raises(OrderGone):
+        ca.issuer(tmp_path).resume("", deadline=soon())
 
 
 def test_the_rate_limit_of_failed_validations_is_not_run_into(

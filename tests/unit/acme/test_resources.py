@@ -137,6 +137,14 @@ def test_something_else_than_an_order_is_said(content: bytes) -> None:
         read_order(content)
 
 
+@pytest.mark.parametrize("url", [None, 7, {}])
+def test_a_challenge_without_a_url_is_said(url: object) -> None:
+    """There would be nowhere to answer."""
+    challenges = [{**AUTHORIZATION["challenges"][1], "url": url}]
+    with pytest.raises(NeedsOperator, match="something else than an authorization"):
+        read_authorization(dump({**AUTHORIZATION, "challenges": challenges}), URL, WANTED)
+
+
 @given(st.sampled_from(sorted(ORDER)), anything)
 def test_any_order_field_may_be_anything(name: str, value: object) -> None:
     """Either it parses, or it is said."""

@@ -43,6 +43,8 @@ def get(ca: ScriptedCA, path: str = "/directory", *, within: float = 10.0) -> by
         "https://user:secret@ca.example/",
         "https://ca.example/\r\nHost: x",
         "https://cä.example/",
+        "https://ca.example/a b",
+        "https://ca.example/" + "x" * 5000,
         "",
     ],
 )
@@ -121,6 +123,14 @@ def test_a_name_that_does_not_resolve_is_said() -> None:
     with pytest.raises(Lost, match="its name does not resolve") as lost:
         sender.exchange("GET", "https://ca.invalid/", body=None, headers={}, deadline=soon())
     assert not lost.value.sent
+
+
+def test_a_host_that_is_none_is_said() -> None:
+    """It cannot be resolved, and trying again cannot help."""
+    sender = Transport(trust(None), request_timeout=5.0, agent="x")
+    url = f"https://{'x' * 70}.example/"
+    with pytest.raises(NeedsOperator, match="there is no way to x"):
+        sender.exchange("GET", url, body=None, headers={}, deadline=soon())
 
 
 def test_a_cut_connection_may_have_been_sent(ca: ScriptedCA) -> None:
@@ -260,7 +270,9 @@ def test_a_proxy_of_an_unknown_kind_is_said(
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1")
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    with pytest.raises(NeedsOperator, match=r"the proxy to .* cannot be used"):
+    with pytest.raises(
+        NeedsOperator, match=r"no way to .*: Proxy URL had unsupported scheme socks5"
+    ):
         get(ca)
 
 

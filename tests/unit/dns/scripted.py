@@ -13,8 +13,8 @@ import dns.rcode
 import dns.rdatatype
 import dns.rrset
 
+from certrotd.address import Address
 from certrotd.clock import Deadline, SystemClock
-from certrotd.dns.address import Address
 from tests.parts.process import free_port
 
 Reply = dns.message.Message | bytes | None

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.dns.exec import OUTPUT_LIMIT, Exec
+from certrotd.dns.exec import Exec
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.process import OUTPUT_LIMIT
 from tests.unit.dns.scripted import soon
 
 RECORD = TxtRecord("_acme-challenge.www.example.com", "dGVzdA-_")

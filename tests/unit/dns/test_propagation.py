@@ -9,8 +9,8 @@ from dns.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.address import Address
 from certrotd.clock import Deadline
-from certrotd.dns.address import Address
 from certrotd.dns.propagation import Ask, Propagation, Reply, Seat, judge
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Nameserver, Resolver
@@ -22,9 +22,9 @@ from tests.unit.dns.scripted import ScriptedDns, answer, asked, soon
 
 NAME = "_acme-challenge.example.com"
 RECORD = TxtRecord(NAME, "wanted")
-ONE = Seat("ns1", Address("192.0.2.1"))
-ONE_V6 = Seat("ns1", Address("2001:db8::1"))
-TWO = Seat("ns2", Address("192.0.2.2"))
+ONE = Seat("ns1", Address("192.0.2.1", 53))
+ONE_V6 = Seat("ns1", Address("2001:db8::1", 53))
+TWO = Seat("ns2", Address("192.0.2.2", 53))
 NO_ROUTE = Silence("no route", routable=False)
 WANTED = frozenset({"wanted"})
 

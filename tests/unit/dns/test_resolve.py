@@ -8,7 +8,7 @@ import dns.rcode
 import pytest
 from dns.message import Message
 
-from certrotd.dns.address import Address
+from certrotd.address import Address
 from certrotd.dns.resolve import Nameserver, Resolver, system_resolvers
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer, asked, soon
@@ -277,7 +277,7 @@ def test_system_resolvers_are_read(tmp_path: Path) -> None:
         "# nameserver 192.0.2.9\nsearch example.com\nnameserver 192.0.2.1\n"
         "nameserver\t2001:db8::1\nnameserver nonsense\nnameserver\noptions edns0\n"
     )
-    assert system_resolvers(file) == (Address("192.0.2.1"), Address("2001:db8::1"))
+    assert system_resolvers(file) == (Address("192.0.2.1", 53), Address("2001:db8::1", 53))
 
 
 @pytest.mark.parametrize("text", [None, "", "search example.com\n"])
@@ -286,7 +286,7 @@ def test_without_resolvers_this_machine_is_asked(text: str | None, tmp_path: Pat
     file = tmp_path / "resolv.conf"
     if text is not None:
         file.write_text(text)
-    assert system_resolvers(file) == (Address("127.0.0.1"),)
+    assert system_resolvers(file) == (Address("127.0.0.1", 53),)
 
 
 def test_at_most_eight_resolvers_are_used(tmp_path: Path) -> None:

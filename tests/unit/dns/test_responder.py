@@ -16,10 +16,10 @@ import dns.rcode
 import pytest
 from dns.message import Message
 
+from certrotd.address import Address
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.dns import responder as module
 from certrotd.dns import serve
-from certrotd.dns.address import Address
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.responder import Responder
 from certrotd.dns.serve import Server
@@ -169,7 +169,7 @@ def test_a_real_second_process_shares_the_records(
     """Not two objects but two processes, as a daemon and `certrotd rotate` are."""
     program = (
         "import sys; from pathlib import Path; from certrotd.clock import Deadline, SystemClock\n"
-        "from certrotd.dns.address import Address; from certrotd.dns.records import TxtRecord\n"
+        "from certrotd.address import Address; from certrotd.dns.records import TxtRecord\n"
         "from certrotd.dns.responder import Responder\n"
         "clock = SystemClock()\n"
         f"with Responder(listen=(Address('127.0.0.1', {address.port}),), zones=({ZONE!r},),\n"

@@ -10,7 +10,7 @@ import dns.tsig
 import pytest
 from dns.message import Message
 
-from certrotd.dns.address import Address
+from certrotd.address import Address
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.rfc2136 import Rfc2136
 from certrotd.dns.tsig import TsigKey
@@ -242,6 +242,6 @@ def test_a_server_may_be_named() -> None:
 
 def test_the_solver_shows_no_secret() -> None:
     """Solvers end up in tracebacks and debug logs."""
-    solver = Rfc2136(Address("127.0.0.1"), zone=ZONE, tsig=KEY)
+    solver = Rfc2136(Address("127.0.0.1", 53), zone=ZONE, tsig=KEY)
     assert TEXT not in repr(vars(solver))
     assert "thirty" not in repr(vars(solver))

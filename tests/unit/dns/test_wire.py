@@ -13,9 +13,9 @@ from dns.message import Message
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from certrotd.address import Address
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.dns import wire
-from certrotd.dns.address import Address
 from certrotd.dns.resolve import soa_owner
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import Silence, exchange, question
@@ -178,7 +178,9 @@ def test_no_route_is_told_from_no_answer(
             raise OSError(number, "says the kernel")
 
     monkeypatch.setattr(socket, "socket", Unconnected)
-    said = exchange(question(NAME, "TXT", recursion=False), Address("2001:db8::1"), deadline=soon())
+    said = exchange(
+        question(NAME, "TXT", recursion=False), Address("2001:db8::1", 53), deadline=soon()
+    )
     assert isinstance(said, Silence)
     assert said.routable is routable
     assert "says the kernel" in said.why
@@ -193,7 +195,7 @@ def test_a_family_the_kernel_lacks_has_no_route(monkeypatch: pytest.MonkeyPatch)
     query = question(NAME, "TXT", recursion=False)
     deadline = soon()
     monkeypatch.setattr(socket, "socket", without)
-    said = exchange(query, Address("2001:db8::1"), deadline=deadline)
+    said = exchange(query, Address("2001:db8::1", 53), deadline=deadline)
     assert said == Silence("no route (Address family not supported by protocol)", routable=False)
 
 
@@ -206,7 +208,7 @@ def test_a_connection_that_is_never_accepted_is_said(monkeypatch: pytest.MonkeyP
 
     query = question(NAME, "TXT", recursion=False)
     monkeypatch.setattr(socket, "socket", Dropped)
-    said = exchange(query, Address("192.0.2.1"), deadline=soon(), tcp=True)
+    said = exchange(query, Address("192.0.2.1", 53), deadline=soon(), tcp=True)
     assert said == Silence("no TCP connection in time")
 
 

@@ -1,0 +1,165 @@
+"""Running a program as argv: never through a shell, bounded in time and output, killed whole."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import IO
+
+from certrotd.clock import Deadline
+from certrotd.errors import NeedsOperator, Transient
+
+OUTPUT_LIMIT = 64 * 1024
+"""Octets of output kept, the last ones."""
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ALWAYS = ("PATH", "LANG", "HOME")
+_SHOWN_LINES = 5
+_LOOK_EVERY = 0.05
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a program ended: its exit ``status`` (negative: the signal), and what it printed.
+
+    ``output`` is the end of it, at most OUTPUT_LIMIT octets; ``status`` None: it was killed at the
+    deadline.
+    """
+
+    status: int | None
+    output: bytes
+
+    @property
+    def how(self) -> str:
+        """The end in words, for a message."""
+        if self.status is None:
+            return "did not end in time and was killed"
+        if self.status < 0:
+            return f"was killed by signal {-self.status}"
+        return f"exited with {self.status}"
+
+    @property
+    def tail(self) -> str:
+        """The last lines of the output for the end of a message (which escapes them)."""
+        lines = self.output.decode("utf-8", "replace").split("\n")
+        last = [line.strip()[-300:] for line in lines if line.strip()][-_SHOWN_LINES:]
+        return f": {' | '.join(last)}" if last else ""
+
+
+def environment(
+    more: Mapping[str, str], *, inherited: Mapping[str, str] = os.environ
+) -> dict[str, str]:
+    """What a program sees: PATH, LANG and HOME of this process, and ``more``."""
+    chosen = {name: inherited[name] for name in _ALWAYS if name in inherited}
+    return {"PATH": DEFAULT_PATH, **chosen, **more}
+
+
+def require(program: str, *, what: str, path: str | None = None) -> None:
+    """NeedsOperator unless ``program`` can be started; ``what`` names it in the message."""
+    if "/" in program and not program.startswith("/"):
+        raise NeedsOperator(
+            f"{what} {program} is relative", hint="it runs in /: give its whole path"
+        )
+    if shutil.which(program, path=path) is None:
+        raise NeedsOperator(
+            f"{what} {program} is not an executable file",
+            hint="install it, correct the path, or chmod +x it",
+        )
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    what: str,
+    deadline: Deadline,
+    variables: Mapping[str, str],
+    errors_too: bool = True,
+) -> Ran:
+    """Run ``argv`` to its end or the ``deadline``, in ``/``, with stdin closed.
+
+    ``what`` names it in messages; ``errors_too`` keeps its standard error with its output, else
+    that is dropped. Raises NeedsOperator when it cannot be started, or neither ended nor killed;
+    Transient when there is no time or no process left to start it.
+    """
+    if deadline.passed:
+        raise Transient(f"{what} was not started: no time left")
+    process, stdout = _start(argv, what, variables, errors_too)
+    with stdout:
+        output = _read_until_exit(process, stdout, deadline)
+    if process.poll() is None:
+        _end_group(process, what)
+        return Ran(None, output)
+    return Ran(process.returncode, output)
+
+
+def _start(
+    argv: Sequence[str], what: str, variables: Mapping[str, str], errors_too: bool
+) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    try:
+        process = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT if errors_too else subprocess.DEVNULL,
+            cwd="/",
+            env=dict(variables),
+            start_new_session=True,
+        )
+    except BlockingIOError as error:
+        raise Transient(f"{what} could not be started: {error.strerror}") from error
+    except OSError as error:
+        raise NeedsOperator(
+            f"{what} could not be started: {error.strerror}",
+            hint="the command is an executable file with a valid #! line",
+        ) from error
+    assert process.stdout is not None
+    return process, process.stdout
+
+
+def _end_group(process: subprocess.Popen[bytes], what: str) -> None:
+    """Kill the program with everything it started, and reap it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except PermissionError as error:
+        raise NeedsOperator(
+            f"{what} did not finish in time and runs as another user, so it was left running",
+            hint="give it a deadline of its own, inside whatever changes the user",
+        ) from error
+    process.wait()
+
+
+def _read_until_exit(
+    process: subprocess.Popen[bytes], stdout: IO[bytes], deadline: Deadline
+) -> bytes:
+    """The end of the output, once the process has exited or ``deadline`` has passed.
+
+    The output's end is not waited for: a grandchild left in the background may hold the pipe.
+    """
+    kept = bytearray()
+    exited = False
+    with selectors.DefaultSelector() as selector:
+        selector.register(stdout, selectors.EVENT_READ)
+        while not (exited or deadline.passed):
+            exited = process.poll() is not None
+            if not selector.select(0.0 if exited else min(_LOOK_EVERY, deadline.remaining)):
+                continue
+            # One read takes all that a pipe holds: after the exit, nothing more is the program's.
+            part = os.read(stdout.fileno(), OUTPUT_LIMIT)
+            if not part:
+                _await_exit(process, deadline)
+                break
+            kept += part
+            del kept[:-OUTPUT_LIMIT]
+    return bytes(kept)
+
+
+def _await_exit(process: subprocess.Popen[bytes], deadline: Deadline) -> None:
+    try:
+        process.wait(deadline.remaining)
+    except subprocess.TimeoutExpired:
+        return  # the caller sees that it still runs, and ends it

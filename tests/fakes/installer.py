@@ -1,0 +1,84 @@
+"""Copies at paths, in memory, whose every effect is asked of a chance."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from errno import EACCES
+
+from certrotd.rotation.files import DiskTrouble
+from tests.fakes.chance import CALM, Chance, Refused
+
+Files = tuple[tuple[str, bytes], ...]
+
+
+class MemoryInstaller:
+    """The Installer port over two paths, one for the key and one for the chain.
+
+    ``files`` are what applications read, ``backups`` what was there before; both outlive the
+    process, as a disk does. Without ``enabled`` there is nothing to install, as with an empty list.
+    """
+
+    def __init__(self, chance: Chance = CALM, *, enabled: bool = True) -> None:
+        self.chance = chance
+        self.enabled = enabled
+        self.files: Files = ()
+        self.backups: tuple[tuple[str, Files], ...] = ()
+
+    def check(self) -> None:
+        with _told("check the copies"):
+            self.chance.look("installer: check")
+
+    def install(self, key: bytes, chain: bytes, backup: str) -> None:
+        if not self.enabled:
+            return
+        if backup not in dict(self.backups):
+            kept = (*self.backups, (backup, self.files))
+            self._act("keep what is there", backups=kept)
+        for path, data in (("key", key), ("chain", chain)):
+            self._act(f"install the {path}", files=_with(self.files, path, data))
+
+    def restore(self, backup: str) -> None:
+        kept = dict(self.backups).get(backup)
+        if kept is None:
+            return
+        for path in ("key", "chain"):
+            data = dict(kept).get(path)
+            self._act(f"restore the {path}", files=_with(self.files, path, data))
+
+    def installed(self, key: bytes, chain: bytes) -> bool:
+        with _told("compare the copies"):
+            self.chance.look("installer: compare")
+        return not self.enabled or dict(self.files) == {"key": key, "chain": chain}
+
+    def forget(self, backup: str) -> None:
+        rest = tuple(each for each in self.backups if each[0] != backup)
+        if rest != self.backups:
+            self._act("forget what was there", backups=rest)
+
+    def _act(
+        self,
+        what: str,
+        *,
+        files: Files | None = None,
+        backups: tuple[tuple[str, Files], ...] | None = None,
+    ) -> None:
+        def change() -> None:
+            self.files = self.files if files is None else files
+            self.backups = self.backups if backups is None else backups
+
+        with _told(what):
+            self.chance.act(f"installer: {what}", change)
+
+
+def _with(files: Files, path: str, data: bytes | None) -> Files:
+    changed = {**dict(files), path: data}
+    return tuple((each, kept) for each, kept in sorted(changed.items()) if kept is not None)
+
+
+@contextmanager
+def _told(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except Refused:
+        raise DiskTrouble(doing, OSError(EACCES, "Permission denied")) from None

@@ -1,0 +1,109 @@
+"""A journal in a byte buffer, torn and cut as a file would be."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from errno import ENOSPC
+from pathlib import Path
+from typing import Any
+
+from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.journal import History, JournalBroken, decode, encode, with_line
+from tests.fakes.chance import CALM, Chance, Refused
+
+
+class MemoryDisk:
+    """The bytes that outlive the process; of ``journal``, the first ``synced`` survive a power cut.
+
+    The rest may or may not.
+    """
+
+    def __init__(self) -> None:
+        self.journal = b""
+        self.synced = 0
+        self.history = b""
+
+    def cut(self) -> None:
+        """Lose what was never synced."""
+        self.journal = self.journal[: self.synced]
+
+
+class MemoryHistory(History):
+    """History over a MemoryDisk."""
+
+    def __init__(self, disk: MemoryDisk, chance: Chance) -> None:
+        self.path = Path("memory")
+        self._disk = disk
+        self._chance = chance
+
+    def lines(self) -> list[dict[str, Any]]:
+        return decode(self._disk.history, what="the history")[0]
+
+    def last(self) -> dict[str, Any] | None:
+        lines = self.lines()
+        return lines[-1] if lines else None
+
+    def add(self, summary: Mapping[str, Any]) -> None:
+        data = b"".join(encode(line) for line in with_line(self.lines(), summary))
+        if data == self._disk.history:
+            return
+
+        def change() -> None:
+            self._disk.history = data
+
+        try:
+            self._chance.act("journal: add to the history", change)
+        except Refused:
+            raise DiskTrouble("write the history", _full()) from None
+
+
+class MemoryJournal:
+    """The Journal port with the real encoding; as FileJournal, it writes over what was torn."""
+
+    def __init__(self, disk: MemoryDisk, chance: Chance = CALM) -> None:
+        self.disk = disk
+        self.history = MemoryHistory(disk, chance)
+        self._chance = chance
+        self._size: int | None = None
+
+    def records(self) -> list[dict[str, Any]]:
+        records, self._size = decode(self.disk.journal, what="the journal")
+        return records
+
+    def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        if self._size is None:
+            self.records()
+        size, line = self._size or 0, encode(record)
+
+        def put(share: float) -> None:
+            self.disk.journal = self.disk.journal[:size] + line[: int(len(line) * share)]
+            if sync and share == 1.0:
+                self.disk.synced = len(self.disk.journal)
+            self.disk.synced = min(self.disk.synced, len(self.disk.journal))
+
+        try:
+            self._chance.write(f"journal: {record['t']}", put)
+        except Refused:
+            raise JournalBroken("write the journal", _full()) from None
+        self._size = size + len(line)
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        self.history.add(summary)
+        self.clear()
+
+    def clear(self) -> None:
+        if not self.disk.journal:
+            return
+
+        def change() -> None:
+            self.disk.journal, self.disk.synced = b"", 0
+
+        try:
+            self._chance.act("journal: remove", change)
+        except Refused:
+            raise DiskTrouble("remove the journal", _full()) from None
+        self._size = 0
+
+
+def _full() -> OSError:
+    return OSError(ENOSPC, "No space left on device")

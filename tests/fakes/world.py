@@ -1,0 +1,214 @@
+"""Everything a rotation touches, in memory, with one chance over all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TypeVar, cast
+
+from certrotd.certs.policy import Policy
+from certrotd.certs.rotate import Managed, Rotator
+from certrotd.certs.world import Bound, World
+from certrotd.clock import Clock, Deadline
+from certrotd.dns.records import TxtRecord
+from certrotd.errors import LockHeld, Transient
+from certrotd.observe.tls import Endpoint
+from certrotd.pki.keys import KeyType, PrivateKey, generate
+from certrotd.pki.order import Challenge
+from certrotd.rotation.engine import Event
+from certrotd.rotation.journal import FileJournal
+from tests.fakes.chance import CALM, Chance, Refused
+from tests.fakes.dns import MemorySolver
+from tests.fakes.installer import MemoryInstaller
+from tests.fakes.issuer import MemoryIssuer, MemoryOrder
+from tests.fakes.journal import MemoryDisk, MemoryJournal
+from tests.fakes.prober import MemoryProber
+from tests.fakes.store import MemoryStore
+from tests.fakes.target import MemoryTarget
+
+T = TypeVar("T")
+
+
+class MemoryWorld:
+    """One certificate and what it is rotated with; every process of it goes through ``managed``.
+
+    Targets named ``…-copies`` read the installed copies, the others the live generation. All that
+    outlives a process is an attribute; what a process holds is built by ``managed`` anew, and the
+    latest of it is ``in_use``.
+    """
+
+    def __init__(self, policy: Policy, clock: Clock, chance: Chance = CALM) -> None:
+        self.policy = policy
+        self.clock = clock
+        self.chance = chance
+        self.store = MemoryStore(chance)
+        self.installer = MemoryInstaller(chance, enabled=policy.installs)
+        self.solver = MemorySolver()
+        self.issuer = MemoryIssuer(clock.now, lookup=self.solver.visible)
+        self.disk = MemoryDisk()
+        self.targets = {
+            name: MemoryTarget(
+                name, self._copies if name.endswith("-copies") else self._live, chance
+            )
+            for name in policy.targets
+        }
+        self.prober = MemoryProber(self.targets, clock, chance)
+        self.adoptable: tuple[bytes, bytes] | None = None
+        self.new_key: Callable[[KeyType], PrivateKey] = generate
+        self.locked = False
+        self.in_use: World | None = None
+
+    def use(self, chance: Chance) -> None:
+        """From now on, ask another chance; the adapters of one process ask the one of its time."""
+        self.chance = chance
+        self.store.chance = self.installer.chance = self.prober.chance = chance
+        for target in self.targets.values():
+            target.chance = chance
+
+    def managed(self) -> Managed:
+        """What a new process has."""
+        journal = cast("FileJournal", MemoryJournal(self.disk, self.chance))
+        name = self.policy.name
+        return Managed(
+            policy=self.policy,
+            journal=journal,
+            world=self._world,
+            lock=self._lock,
+            look=lambda: self.store.look(name),
+            generation=lambda number: self.store.generation(name, number),
+        )
+
+    def rotator(
+        self,
+        *,
+        new_id: Callable[[], str],
+        stopping: Callable[[], bool] = lambda: False,
+        listen: Callable[[Event], None] = lambda _event: None,
+    ) -> Rotator:
+        """A rotator without chance of its own."""
+        return Rotator(self.clock, lambda: 0.5, new_id, listen, stopping)
+
+    def endpoint(self, name: str) -> Endpoint:
+        """Where the prober looks at a target."""
+        return Endpoint(name, 443, self.policy.names[0])
+
+    def _world(self) -> World:
+        issuer, solver = _Issuer(self.issuer, self.chance), _Solver(self.solver, self.chance)
+        self.in_use = World(
+            name=self.policy.name,
+            clock=self.clock,
+            store=self.store,
+            installer=self.installer,
+            issuer=lambda _name: issuer,
+            solver=lambda _name: solver,
+            solver_for=lambda _name, _explicit: "memory",
+            dns=lambda: _Dns(self.solver, self.chance),
+            target=self._bound,
+            prober=self.prober,
+            adoptable=lambda: self.adoptable,
+            new_key=self.new_key,
+        )
+        return self.in_use
+
+    def _bound(self, name: str) -> Bound | None:
+        target = self.targets.get(name)
+        return Bound(target, (self.endpoint(name),)) if target is not None else None
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        if self.locked:
+            raise LockHeld(f"certificate {self.policy.name}", holder="another process")
+        self.locked = True
+        try:
+            yield
+        finally:
+            self.locked = False  # with the process, as flock(2) goes
+
+    def _live(self) -> tuple[bytes, bytes] | None:
+        shelf = self.store.shelf(self.policy.name)
+        pair = self.store.pair(self.policy.name, shelf.live) if shelf.live is not None else None
+        return (pair.key, pair.chain) if pair and pair.key and pair.chain else None
+
+    def _copies(self) -> tuple[bytes, bytes] | None:
+        files = dict(self.installer.files)
+        return (files["key"], files["chain"]) if len(files) == 2 else None
+
+
+class _Issuer:
+    def __init__(self, issuer: MemoryIssuer, chance: Chance) -> None:
+        self._issuer = issuer
+        self._chance = chance
+
+    def order(self, names: Sequence[str], *, deadline: Deadline) -> _Order:
+        with _unanswered("order"):
+            order = self._chance.act(
+                "issuer: order", lambda: self._issuer.order(names, deadline=deadline)
+            )
+        return _Order(order, self._chance)
+
+    def resume(self, url: str, *, deadline: Deadline) -> _Order:
+        with _unanswered("resume"):
+            self._chance.look("issuer: resume")
+        return _Order(self._issuer.resume(url, deadline=deadline), self._chance)
+
+
+class _Order:
+    def __init__(self, order: MemoryOrder, chance: Chance) -> None:
+        self._order = order
+        self._chance = chance
+        self.url = order.url
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        return self._order.challenges()
+
+    def validate(self) -> None:
+        with _unanswered("validate"):
+            self._chance.act("issuer: validate", self._order.validate)
+
+    def finalize(self, csr_der: bytes) -> bytes:
+        with _unanswered("finalize"):
+            return self._chance.act("issuer: finalize", lambda: self._order.finalize(csr_der))
+
+
+class _Solver:
+    def __init__(self, solver: MemorySolver, chance: Chance) -> None:
+        self._solver = solver
+        self._chance = chance
+
+    def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
+        with _unanswered("present"):
+            self._chance.act(
+                "solver: present", lambda: self._solver.present(record, deadline=deadline)
+            )
+
+    def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:
+        with _unanswered("withdraw"):
+            self._chance.act(
+                "solver: withdraw", lambda: self._solver.withdraw(record, deadline=deadline)
+            )
+
+
+class _Dns:
+    def __init__(self, solver: MemorySolver, chance: Chance) -> None:
+        self._solver = solver
+        self._chance = chance
+
+    def locate(self, name: str, *, deadline: Deadline) -> str:
+        with _unanswered("locate"):
+            self._chance.look("dns: locate")
+        return name
+
+    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
+        with _unanswered("wait"):
+            self._chance.look("dns: wait")
+        for record in records:
+            if record.value not in self._solver.visible(record.name):
+                raise Transient(f"{record.name} does not show {record.value}")
+
+
+@contextmanager
+def _unanswered(what: str) -> Iterator[None]:
+    try:
+        yield
+    except Refused:
+        raise Transient(f"no answer to {what}") from None

@@ -1,0 +1,271 @@
+"""Every history of a scenario with a bounded number of faults, by deterministic replay.
+
+A history is a sequence of processes on one world, each with a script of faults at numbered points
+(see script.py). Scripts are enumerated depth first; whatever a process can do after its last
+fault is explored once per state of the world, since that state and the journal are all it goes by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import TypeVar
+
+from certrotd.certs.decision import Wait
+from certrotd.certs.rotate import Report, Rotator
+from certrotd.errors import LockHeld
+from certrotd.pki.keys import KeyType, PrivateKey
+from tests.fakes.issuer import MemoryOrder
+from tests.fakes.world import MemoryWorld
+from tests.model.monitor import Monitor, Violation
+from tests.model.script import Crash, ProcessClock, Script
+
+PATIENCE = 8  # runs without faults until nothing may be due any more
+NEXT_RUN = timedelta(hours=26)  # past every backoff, and past a hold
+
+T = TypeVar("T")
+State = tuple[object, ...]
+Faults = Mapping[int, str]
+
+
+class _Seen(BaseException):
+    """What follows has been explored already."""
+
+
+@dataclass
+class Scenario:
+    """A world to begin with; ``first`` is what its first process does, later ones rotate.
+
+    ``outage`` passes between the first process and the second.
+    """
+
+    world: MemoryWorld
+    keys: tuple[PrivateKey, ...]
+    secrets: tuple[bytes, ...]
+    first: Callable[[Rotator, MemoryWorld], Report]
+    outage: timedelta = NEXT_RUN
+
+
+@dataclass
+class Explorer:
+    """Explores a scenario; ``histories`` counts the scripts that were run."""
+
+    scenario: Scenario
+    histories: int = 0
+    trail: list[str] = field(default_factory=list)
+    _seen: set[object] = field(default_factory=set)
+    _ids: int = 0
+    _keys: int = 0
+
+    def __post_init__(self) -> None:
+        self.world = self.scenario.world
+        self.clock = self.world.clock
+        assert isinstance(self.clock, ProcessClock)
+        self.monitor = Monitor(self.world, self.scenario.secrets)
+        self.world.new_key = self._new_key
+        self.world.use(FORBIDDEN)
+        self._other = self.world.rotator(new_id=lambda: "of the other")
+        self._others = self.world.managed()
+
+    def explore(self, faults: int) -> int:
+        """Check every history with at most so many faults; the number of them. Violation."""
+        self._from(self._freeze(), faults, injected=0, first=True)
+        return self.histories
+
+    def _from(self, start: State, budget: int, *, injected: int, first: bool) -> None:
+        key = ("start", start, budget, injected)
+        if key not in self._seen:
+            self._seen.add(key)
+            self._scripts(start, {}, budget, injected=injected, first=first)
+
+    def _scripts(
+        self, start: State, faults: Faults, budget: int, *, injected: int, first: bool
+    ) -> None:
+        """Run this script, then all that add one more fault behind its last, if there may be."""
+        self._thaw(start)
+        script = self._script(faults)
+        self.histories += 1
+        here = f"process {'1' if first else 'n'}: {_told(faults, script)}"
+        self.trail.append(here)
+        try:
+            pruned = self._process(script, budget - len(faults), injected, first=first)
+            self.trail[-1] = f"process {'1' if first else 'n'}: {_told(faults, script)}"
+            if not pruned:
+                left = budget - len(faults) if faults else 0
+                self._later(left, injected + len(faults), first=first)
+        except Violation as violation:
+            if not getattr(violation, "__notes__", None):
+                for each in self.trail:
+                    violation.add_note(each)
+            raise
+        self.trail.pop()
+        if len(faults) == budget:
+            return
+        for number in range(script.last + 1, len(script.points)):
+            for fault in script.points[number].faults:
+                more = {**faults, number: fault}
+                self._scripts(start, more, budget, injected=injected, first=first)
+
+    def _later(self, budget: int, injected: int, *, first: bool) -> None:
+        """The processes after one has ended."""
+        self.clock.advance(self.scenario.outage if first else NEXT_RUN)
+        if budget:
+            self._from(self._freeze(), budget, injected=injected, first=False)
+        else:
+            self._settle(injected)
+
+    def _settle(self, injected: int) -> None:
+        """Without more faults everything is in order after a few runs, and stays so."""
+        start = ("settle", self._freeze(), injected)
+        if start in self._seen:
+            return
+        self._seen.add(start)
+        for _ in range(PATIENCE):
+            report = self._run(self._script({}), first=False)
+            quiet = isinstance(report.decision, Wait) and report.outcome is None
+            if quiet and report.recovered is None:
+                break
+            self.clock.advance(NEXT_RUN)
+        else:
+            raise Violation("I4", f"after {PATIENCE} runs without faults: {report}")
+        self.monitor.settled(1 + injected)
+        before = self.monitor.effects
+        again = self._run(self._script({}), first=False)
+        if self.monitor.effects != before or not isinstance(again.decision, Wait):
+            raise Violation("I4", f"nothing was due, and yet: {again}")
+
+    def _process(self, script: Script, budget: int, injected: int, *, first: bool) -> bool:
+        """Run a process to its end; whether it ran into a state explored before."""
+
+        def boundary() -> None:
+            if script.struck and script.faults:
+                key = (
+                    self._freeze(),
+                    script.told_to_stop,
+                    self._order_in_hand(),
+                    budget,
+                    injected + len(script.faults),
+                    first,
+                )
+                if key in self._seen:
+                    raise _Seen
+                self._seen.add(key)
+
+        try:
+            self._run(script, first=first, boundary=boundary)
+        except Crash:
+            pass
+        except _Seen:
+            return True
+        return False
+
+    def _run(
+        self, script: Script, *, first: bool, boundary: Callable[[], None] = lambda: None
+    ) -> Report:
+        def stopping() -> bool:
+            if script.dead:
+                raise Crash
+            boundary()
+            return script.told_to_stop
+
+        self.clock.script = script
+        self.world.use(script)
+        self.monitor.started()
+        rotator = self.world.rotator(new_id=self._new_id, stopping=stopping)
+        act = self.scenario.first if first else _rotate
+        report = act(rotator, self.world)
+        self.monitor.reported(report, stopped=script.told_to_stop)
+        return report
+
+    def _script(self, faults: Faults) -> Script:
+        disk = self.world.disk
+        return Script(
+            faults,
+            before=self._before if len(faults) < 2 else self.monitor.before,
+            after=self.monitor.after,
+            unsynced=lambda: len(disk.journal) > disk.synced,
+            cut=disk.cut,
+        )
+
+    def _before(self, what: str) -> None:
+        self.monitor.before(what)
+        self._intrude()
+
+    def _intrude(self) -> None:
+        """Another process comes by: it is refused, and has no effect."""
+        mine, effects = self.world.chance, self.monitor.effects
+        self.world.use(FORBIDDEN)
+        report = self._other.rotate(self._others, forced=True)
+        self.world.use(mine)
+        if not isinstance(report.failure, LockHeld) or self.monitor.effects != effects:
+            raise Violation("I0", f"two processes at once: {report}")
+
+    def _new_id(self) -> str:
+        self._ids += 1
+        return f"rotation-{self._ids}"
+
+    def _new_key(self, _key_type: KeyType) -> PrivateKey:
+        self._keys += 1
+        return self.scenario.keys[self._keys - 1]
+
+    def _order_in_hand(self) -> str | None:
+        order = self.world.in_use.order if self.world.in_use else None
+        return order.url if order else None
+
+    def _freeze(self) -> State:
+        world, issuer, disk = self.world, self.world.issuer, self.world.disk
+        return (
+            tuple(world.store.shelves.items()),
+            (world.installer.files, world.installer.backups),
+            tuple(target.serves for target in world.targets.values()),
+            frozenset(world.solver.records),
+            tuple((order.url, order.names, order.status, order.chain) for order in issuer.orders),
+            tuple(issuer.issued),
+            (disk.journal, disk.synced, disk.history),
+            self.clock.freeze(),
+            (self.monitor.reached, self._ids, self._keys),
+        )
+
+    def _thaw(self, state: State) -> None:
+        world, issuer, disk = self.world, self.world.issuer, self.world.disk
+        shelves, installer, serves, records, orders, issued, journal, clock, mine = state
+        world.store.shelves = dict(shelves)
+        world.installer.files, world.installer.backups = installer
+        for target, serving in zip(world.targets.values(), serves, strict=True):
+            target.serves = serving
+        world.solver.records = set(records)
+        issuer.orders = []
+        for url, names, status, chain in orders:
+            order = MemoryOrder(issuer, url, names)
+            order.status, order.chain = status, chain
+            issuer.orders.append(order)
+        issuer.issued = list(issued)
+        disk.journal, disk.synced, disk.history = journal
+        self.clock.thaw(clock)
+        self.monitor.reached, self._ids, self._keys = mine
+        world.locked, world.in_use = False, None
+
+
+class _Forbidden:
+    def look(self, what: str) -> None:
+        raise Violation("I0", f"without the lock: {what}")
+
+    def act(self, what: str, effect: Callable[..., T]) -> T:
+        raise Violation("I0", f"without the lock: {what}")
+
+    def write(self, what: str, effect: Callable[..., T]) -> None:
+        raise Violation("I0", f"without the lock: {what}")
+
+
+FORBIDDEN = _Forbidden()
+
+
+def _rotate(rotator: Rotator, world: MemoryWorld) -> Report:
+    return rotator.rotate(world.managed())
+
+
+def _told(faults: Faults, script: Script) -> str:
+    done = {n: p.what for n, p in enumerate(script.points)}
+    said = [f"{fault} at {n} ({done.get(n, '?')})" for n, fault in faults.items()]
+    return ", ".join(said) or "no fault"

@@ -1,0 +1,213 @@
+"""The invariants of a rotation, checked after every effect and at the end of every history.
+
+I1  a fresh reader of ``live`` finds a whole matching pair, and an expired one never replaces one
+    that is valid; copies are all old or all new whenever a target is told to read them
+I2  a certificate that reached the store is never lost
+I3  there is no order while an issued certificate waits to be deployed, and no more orders than
+    one and one per fault
+I4  without further faults, few runs lead to a closed journal and nothing left to do
+I5  where a rotation was undone, targets and copies are as they were, or the report says why not;
+    what is not finished is reported as failed
+I6  no TXT record, staging, backup or trash is left at the end; no key is ever in the journal
+I7  what is reported as done is served everywhere
+I8  after ``committed`` nothing is undone
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from certrotd.certs.decision import Deploy, Renew
+from certrotd.certs.policy import COPIES
+from certrotd.certs.rotate import Report
+from certrotd.errors import InvalidInput
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
+from certrotd.rotation.journal import decode
+from tests.fakes.store import matching
+from tests.fakes.world import MemoryWorld
+
+TAIL = 8192  # more than one record
+
+
+class Violation(BaseException):
+    """An invariant does not hold; nothing that catches failures may catch this."""
+
+    def __init__(self, invariant: str, what: str) -> None:
+        super().__init__(f"{invariant}: {what}")
+        self.invariant = invariant
+
+
+@dataclass
+class Monitor:
+    """Watches one world; ``secrets`` are texts that must never be in a journal."""
+
+    world: MemoryWorld
+    secrets: tuple[bytes, ...]
+    reached: frozenset[bytes] = frozenset()
+    committed: bool = False
+    effects: int = 0
+
+    @property
+    def name(self) -> str:
+        """The certificate's."""
+        return self.world.policy.name
+
+    def started(self) -> None:
+        """A new process begins; what it may still undo is told by the journal."""
+        records = self._records()
+        self.committed = any(_commits(record, records[0]) for record in records)
+
+    def before(self, what: str) -> None:
+        """An effect is about to happen."""
+        if what == "issuer: order":
+            self._no_order_needed()
+        if what.startswith("target ") and what.endswith(": apply"):
+            self._copies_whole()
+        if what == "store: switch":
+            self._live_before = self._leaf()
+        undoes = what in ("store: switch", "journal: failed", "journal: undone")
+        if self.committed and (undoes or what.startswith("installer: restore")):
+            raise Violation("I8", f"{what} after the rotation was committed")
+
+    def after(self, what: str) -> None:
+        """An effect has happened."""
+        self.effects += 1
+        if what == "store: switch":
+            self._whole_and_valid()
+        elif what.startswith("store: "):
+            self._leaf()
+            self._nothing_lost(what)
+        elif what.startswith("journal: "):
+            self._no_secret()
+            if what == "journal: reached":
+                records = self._records()
+                self.committed = _commits(records[-1], records[0])
+            elif what == "journal: remove":
+                self.committed = False
+
+    def reported(self, report: Report, *, stopped: bool) -> None:
+        """A process has ended by itself."""
+        outcomes = [each for each in (report.recovered, report.outcome) if each is not None]
+        for outcome in outcomes:
+            unfinished = isinstance(outcome, Stuck | Parked) and not stopped
+            if (unfinished or isinstance(outcome, RolledBack)) and not report.failed:
+                raise Violation("I5", f"{outcome} is not reported as failed")
+            if isinstance(outcome, RolledBack):
+                kept = str(outcome.facts.get("kept", ""))
+                if kept not in outcome.because:
+                    raise Violation("I5", f"{outcome} does not say why the new one stays")
+        if self._records():
+            if not report.failed and not stopped:
+                raise Violation("I5", f"{report} leaves a rotation in flight and does not say so")
+            return
+        self._as_recorded()
+        deployed = isinstance(report.decision, Renew | Deploy) or report.recovered is not None
+        if outcomes and isinstance(outcomes[-1], Finished) and deployed and not report.failed:
+            self._served_everywhere("I7")
+
+    def settled(self, orders: int) -> None:
+        """Nothing is due any more; ``orders`` is how many there may have been."""
+        shelf = self.world.store.shelf(self.name)
+        self._served_everywhere("I7")
+        left = {
+            "TXT records": self.world.solver.records,
+            "staging": shelf.staging,
+            "trash": shelf.trash,
+            "backups": self.world.installer.backups,
+            "a journal": self.world.disk.journal,
+        }
+        for what, there in left.items():
+            if there:
+                raise Violation("I6", f"{what} left behind: {there}")
+        if len(self.world.issuer.orders) > orders:
+            raise Violation("I3", f"{len(self.world.issuer.orders)} orders, at most {orders}")
+
+    def _records(self) -> list[dict[str, Any]]:
+        return decode(self.world.disk.journal, what="the journal")[0]
+
+    def _leaf(self) -> tuple[str, bool] | None:
+        """The fingerprint of the live leaf and whether it is valid now."""
+        shelf = self.world.store.shelf(self.name)
+        if shelf.live is None:
+            return None
+        pair = self.world.store.pair(self.name, shelf.live)
+        if pair is None or pair.key is None or pair.chain is None:
+            raise Violation("I1", f"live is generation {shelf.live}, which is not there")
+        try:
+            facts = matching(pair.key, pair.chain)
+        except InvalidInput as failure:
+            raise Violation("I1", f"generation {shelf.live}: {failure}") from None
+        return facts.fingerprint, facts.not_after > self.world.clock.now()
+
+    def _whole_and_valid(self) -> None:
+        was, now = self._live_before, self._leaf()
+        if now is not None and not now[1] and was is not None and was[1]:
+            raise Violation("I1", "an expired certificate replaced a valid one")
+
+    def _copies_whole(self) -> None:
+        files = dict(self.world.installer.files)
+        if not files:
+            return
+        try:
+            matching(files["key"], files["chain"])
+        except (KeyError, InvalidInput) as failure:
+            raise Violation("I1", f"a target is told to read half copies: {failure}") from None
+
+    def _nothing_lost(self, what: str) -> None:
+        shelf = self.world.store.shelf(self.name)
+        sealed = {pair.chain: number for number, pair, _ in shelf.generations}
+        staged = {pair.chain for _, pair in shelf.staging if pair.chain is not None}
+        if what == "store: stage chain":
+            self.reached |= staged & {order.chain for order in self.world.issuer.orders}
+        if what == "store: move to the trash":
+            self.reached &= sealed.keys() | staged  # superseded, and no longer kept
+        if lost := self.reached - sealed.keys() - staged:
+            raise Violation("I2", f"{what} lost {len(lost)} issued certificates")
+
+    def _no_secret(self) -> None:
+        data = self.world.disk.journal[-TAIL:] + self.world.disk.history[-TAIL:]
+        if any(secret in data for secret in self.secrets):
+            raise Violation("I6", "there is a private key in the journal")
+
+    def _no_order_needed(self) -> None:
+        shelf, now = self.world.store.shelf(self.name), self.world.clock.now()
+        pairs = [
+            pair
+            for number, pair, _ in shelf.generations
+            if number > (shelf.live or 0) and number not in shelf.recorded.withdrawn
+        ]
+        for pair in [*pairs, *(pair for _, pair in shelf.staging)]:
+            if pair.key is None or pair.chain not in self.reached or pair.chain is None:
+                continue
+            if matching(pair.key, pair.chain).not_after > now:
+                raise Violation("I3", "another order, though an issued certificate is there")
+
+    def _as_recorded(self) -> None:
+        """What the store's state says of places is so, whenever no rotation is in flight."""
+        shelf = self.world.store.shelf(self.name)
+        proven = [
+            name for name, at in shelf.recorded.targets.items() if at.generation == shelf.live
+        ]
+        self._serve(proven, "I5")
+
+    def _served_everywhere(self, invariant: str) -> None:
+        self._serve(self.world.policy.places, invariant)
+
+    def _serve(self, places: Iterable[str], invariant: str) -> None:
+        leaf = self._leaf()
+        for place in places:
+            if place == COPIES:
+                files = dict(self.world.installer.files)
+                serves = matching(files["key"], files["chain"]).fingerprint if files else None
+            else:
+                serves = self.world.targets[place].serves
+            if leaf is None or serves != leaf[0]:
+                raise Violation(invariant, f"{place} does not serve the live generation")
+
+
+def _commits(record: dict[str, Any], begin: dict[str, Any]) -> bool:
+    if record["t"] != "reached":
+        return False
+    return bool(begin["plan"][record["i"]].get("savepoint") == "committed")

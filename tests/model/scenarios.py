@@ -1,0 +1,190 @@
+"""The worlds that histories begin in."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from unittest import mock
+
+from certrotd.certs.policy import COPIES, Policy
+from certrotd.certs.rotate import Report, Rotator
+from certrotd.clock import Deadline, ManualClock
+from certrotd.pki.facts import facts_of
+from certrotd.pki.generation import Meta, State, TargetState
+from certrotd.pki.keys import KeyType, generate, signing_request, to_pem
+from tests.fakes import issuer as fake_issuer
+from tests.fakes.issuer import MemoryIssuer
+from tests.fakes.store import Pair, Shelf, matching
+from tests.fakes.world import MemoryWorld
+from tests.model.explore import NEXT_RUN, Scenario
+from tests.model.script import ProcessClock
+
+NAME = "site"
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+POLICY = Policy(
+    name=NAME,
+    names=("example.test", "*.example.test"),
+    issuer="ca",
+    authority="memory://ca",
+    keep=1,
+    installs=True,
+    waves=(("web",), ("mail-copies",)),
+)
+
+
+@functools.cache
+def keys() -> tuple[bytes, ...]:
+    """Private keys in PEM: a generation's are at its number, those to be made after them."""
+    return tuple(to_pem(key) for key in _pool())
+
+
+@functools.cache
+def _pool() -> tuple[object, ...]:
+    return tuple(generate(KeyType.ECDSA_P256) for _ in range(16))
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """The CA in memory gives the same certificate for the same request at the same time.
+
+    And certificates are taken apart once, since histories meet the same ones over and over.
+    """
+    sign = functools.lru_cache(maxsize=None)(_signed_once)
+    real = fake_issuer._sign
+
+    def cached(csr, names, now, lifetime):  # type: ignore[no-untyped-def]
+        return sign(real, csr, tuple(names), now, lifetime)
+
+    facts = functools.lru_cache(maxsize=None)(facts_of)
+    with (
+        mock.patch.object(fake_issuer, "_sign", cached),
+        mock.patch("certrotd.pki.facts.facts_of", facts),
+        mock.patch("certrotd.pki.verify.facts_of", facts),
+    ):
+        yield
+
+
+def renewal(**changes: object) -> Scenario:
+    """Generation 2 is live, proven everywhere and due."""
+    days = {1: -120, 2: -61}
+    return _scenario(_world(days, live=2, **changes))
+
+
+def renewal_after_expiry() -> Scenario:
+    """As renewal, but what is live has expired: there is no way back."""
+    return _scenario(_world({1: -160, 2: -91}, live=2))
+
+
+def renewal_through_an_outage() -> Scenario:
+    """As renewal, but after the first process 40 days pass, in which generation 2 expires."""
+    return replace(renewal(), outage=timedelta(days=40))
+
+
+def first_issuance() -> Scenario:
+    """Nothing is there yet, and nobody to tell but the copies."""
+    return _scenario(_world({}, live=None, waves=()))
+
+
+def deployment() -> Scenario:
+    """Generation 3 was issued and could not be deployed."""
+    return _scenario(_world({1: -120, 2: -61, 3: -1}, live=2))
+
+
+def rollback() -> Scenario:
+    """Generation 2 is live, and somebody wants generation 1 back."""
+    return _scenario(_world({1: -20, 2: -10}, live=2), _roll_back)
+
+
+def adoption() -> Scenario:
+    """Targets serve a pair that somebody else put there."""
+    world = _world({}, live=None, adopts=True)
+    pair = _pair(1, -10)
+    assert pair.key is not None
+    assert pair.chain is not None
+    world.adoptable = (pair.key, pair.chain)
+    for target in world.targets.values():
+        target.serves = matching(pair.key, pair.chain).fingerprint
+    return _scenario(world)
+
+
+ALL: Mapping[str, Callable[[], Scenario]] = {
+    make.__name__: make
+    for make in (
+        renewal,
+        renewal_after_expiry,
+        renewal_through_an_outage,
+        first_issuance,
+        deployment,
+        rollback,
+        adoption,
+    )
+}
+
+
+def _scenario(
+    world: MemoryWorld, first: Callable[[Rotator, MemoryWorld], Report] | None = None
+) -> Scenario:
+    bodies = [key.split(b"\n")[1:-2] for key in keys()]
+    return Scenario(
+        world,
+        keys=_pool()[4:],  # type: ignore[arg-type]
+        secrets=tuple(line for body in bodies for line in body),
+        first=first or _rotate,
+    )
+
+
+def _rotate(rotator: Rotator, world: MemoryWorld) -> Report:
+    return rotator.rotate(world.managed())
+
+
+def _roll_back(rotator: Rotator, world: MemoryWorld) -> Report:
+    return rotator.rollback(world.managed())
+
+
+def _world(days: Mapping[int, int], *, live: int | None, **changes: object) -> MemoryWorld:
+    """A world with generations issued so many ``days`` before now, the live one in place."""
+    world = MemoryWorld(replace(POLICY, **changes), ProcessClock(NOW))  # type: ignore[arg-type]
+    pairs = {number: _pair(number, ago) for number, ago in days.items()}
+    metas = {
+        number: Meta(NOW + timedelta(days=ago), "issued", "ca", "memory://ca", 0.5)
+        for number, ago in days.items()
+    }
+    if live is None:
+        return world
+    pair = pairs[live]
+    assert pair.key is not None
+    assert pair.chain is not None
+    leaf = matching(pair.key, pair.chain).fingerprint
+    proven = {name: TargetState(live, leaf, NOW) for name in world.policy.targets}
+    state = State(targets={COPIES: TargetState(live, "", NOW), **proven})
+    world.store.shelves[NAME] = Shelf(
+        generations=tuple((number, pairs[number], metas[number]) for number in days),
+        live=live,
+        recorded=state,
+    )
+    world.installer.files = (("chain", pair.chain), ("key", pair.key))
+    for target in world.targets.values():
+        target.serves = leaf
+    return world
+
+
+@functools.cache
+def _pair(number: int, days: int) -> Pair:
+    """A pair issued so many days from now."""
+    clock = ManualClock(NOW + timedelta(days=days))
+    issuer = MemoryIssuer(clock.now)
+    issuer.authorized = set(POLICY.names)
+    key = _pool()[number]
+    order = issuer.order(POLICY.names, deadline=Deadline(clock, 1.0))
+    chain = order.finalize(signing_request(key, POLICY.names))  # type: ignore[arg-type]
+    return Pair(keys()[number], chain)
+
+
+def _signed_once(real, csr, names, now, lifetime):  # type: ignore[no-untyped-def]
+    return real(csr, names, now, lifetime)
+
+
+__all__ = ["ALL", "NEXT_RUN", "deterministic", "keys", "renewal"]

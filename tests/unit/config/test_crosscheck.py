@@ -1,0 +1,187 @@
+"""Between entries: names that lead nowhere, and things that cannot both be."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.unit.config.written import LAB, MINIMAL, WEB, config, loaded, refused, said
+
+ACME = 'issuers: {le: {type: acme, directory: "https://ca.example.com/d"}}\n'
+SOLVER = "solvers: {ns1: {type: exec, command: [/bin/x]}}\n"
+TARGET = "targets: {web: {type: nginx}}\n"
+RESPONDER = "{{type: responder, zones: [{zone}], nameserver: ns.example.net, listen: {listen}}}"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            "issuer: lba",
+            '8: certificates[web].issuer: there is no issuer "lba", did you mean "lab"?',
+        ),
+        ("issuer: zzz", '8: certificates[web].issuer: there is no issuer "zzz", known: lab'),
+        (
+            "solver: ns2",
+            '8: certificates[web].solver: there is no solver "ns2", did you mean "ns1"?',
+        ),
+        (
+            "targets: [web, wbe]",
+            '8: certificates[web].targets[1]: there is no target "wbe", did you mean "web"?',
+        ),
+        (
+            "targets:\n  - target: wbe",
+            '9: certificates[web].targets[0]: there is no target "wbe", did you mean "web"?',
+        ),
+        ("targets: [web, web]", '8: certificates[web].targets[1]: "web" is in this list already'),
+    ],
+)
+def test_a_certificate_refers_to_what_exists(tmp_path: Path, line: str, expected: str) -> None:
+    """A typo would otherwise be found at the first renewal, in two months."""
+    text = LAB + SOLVER + TARGET + "\n" + WEB + f"  {line}\n"
+    assert said(refused(tmp_path, text)) == [expected]
+
+
+def test_references_to_what_exists_are_fine(tmp_path: Path) -> None:
+    """Negative control of the above."""
+    text = LAB + SOLVER + TARGET + WEB + "  issuer: lab\n  solver: ns1\n  targets: [web]\n"
+    assert config(tmp_path, text).certificates[0].solver == "ns1"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("issuer: lba", '1: defaults.issuer: there is no issuer "lba", did you mean "lab"?'),
+        ("solver: x", '1: defaults.solver: there is no solver "x", none is configured'),
+        ("targets: [x]", '1: defaults.targets[0]: there is no target "x", none is configured'),
+    ],
+)
+def test_defaults_refer_to_what_exists(tmp_path: Path, line: str, expected: str) -> None:
+    """Told once, not for each of the certificates that use them."""
+    assert said(refused(tmp_path, f"defaults: {{{line}}}\n" + MINIMAL)) == [expected]
+
+
+def test_a_certificate_needs_to_know_its_issuer(tmp_path: Path) -> None:
+    """With one issuer there is no question, with two there is."""
+    two = "issuers: {a: {type: internal}, b: {type: internal}}\n"
+    assert said(refused(tmp_path, two + WEB)) == [
+        "3: certificates[web].issuer: is required here or in defaults, "
+        "because there are several: a, b"
+    ]
+    assert config(tmp_path, two + WEB + "  issuer: b\n").certificates[0].issuer == "b"
+    assert config(tmp_path, two + "defaults: {issuer: a}\n" + WEB).certificates[0].issuer == "a"
+
+
+def test_certificates_without_any_issuer_are_one_problem(tmp_path: Path) -> None:
+    """The first configuration anybody writes."""
+    text = WEB + "- {name: b, names: [b.c]}\n"
+    assert said(refused(tmp_path, text)) == [
+        "1: issuers: is required: certificates need at least one issuer"
+    ]
+
+
+def test_an_acme_issuer_needs_a_solver(tmp_path: Path) -> None:
+    """Without one no order can be fulfilled; a private authority needs none."""
+    assert said(refused(tmp_path, ACME + WEB)) == [
+        "1: solvers: is required, at least one solver: the certificate web comes from an "
+        "ACME issuer"
+    ]
+    assert config(tmp_path, ACME + SOLVER + WEB).certificates
+    assert config(tmp_path, MINIMAL).certificates
+
+
+def test_an_address_from_an_acme_issuer_is_warned_of(tmp_path: Path) -> None:
+    """No DNS record proves it; only an authority that knows it otherwise will sign."""
+    web = "certificates: [{name: web, names: [a.b, 192.0.2.7]}]\n"
+    assert said(loaded(tmp_path, ACME + SOLVER + web).warnings) == [
+        "3: certificates[web].names[1]: no DNS record proves an IP address (RFC 8738 §7): "
+        "the order may fail"
+    ]
+    assert loaded(tmp_path, LAB + web).warnings == ()
+
+
+def test_certificates_have_names_of_their_own(tmp_path: Path) -> None:
+    """Two of one name would take turns in one folder."""
+    text = MINIMAL + "- name: other\n  names: [example.com]\n- names: [a.b]\n  name: web\n"
+    file = tmp_path / "config.yaml"
+    assert said(refused(tmp_path, text)) == [
+        f'8: certificates[web].name: "web" is also the name in {file}:3: give each its own'
+    ]
+
+
+@pytest.mark.parametrize("name", ["sub.example.test", "example.test", "*.example.test", "10.1.2.3"])
+def test_an_internal_issuer_signs_what_it_is_permitted_to(tmp_path: Path, name: str) -> None:
+    """A domain permits all below it (RFC 5280 §4.2.1.10)."""
+    lab = "issuers: {lab: {type: internal, permitted_names: [example.test, 10.0.0.0/8]}}\n"
+    assert config(
+        tmp_path, lab + f'certificates: [{{name: web, names: ["{name}"]}}]\n'
+    ).certificates
+
+
+@pytest.mark.parametrize("name", ["example.com", "badexample.test", "192.0.2.1", "2001:db8::1"])
+def test_an_internal_issuer_refuses_what_it_is_not_permitted_to(tmp_path: Path, name: str) -> None:
+    """Every client would refuse the chain; better said before than after."""
+    lab = "issuers: {lab: {type: internal, permitted_names: [example.test, 10.0.0.0/8]}}\n"
+    text = lab + f'certificates: [{{name: web, names: ["{name}"]}}]\n'
+    assert said(refused(tmp_path, text)) == [
+        f"2: certificates[web].names[0]: {name} is not within the issuer's permitted_names: "
+        "example.test, 10.0.0.0/8"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("permitted", "name"), [("example.test", "192.0.2.1"), ("10.0.0.0/8", "example.com")]
+)
+def test_each_kind_of_name_is_bound_only_by_its_own_kind(
+    tmp_path: Path, permitted: str, name: str
+) -> None:
+    """A constraint on domains says nothing about addresses (RFC 5280 §4.2.1.10)."""
+    lab = f"issuers: {{lab: {{type: internal, permitted_names: [{permitted}]}}}}\n"
+    assert config(tmp_path, lab + f"certificates: [{{name: web, names: [{name}]}}]\n").certificates
+
+
+def test_no_two_files_are_installed_at_one_path(tmp_path: Path) -> None:
+    """The key of one beside the certificate of another, whichever is renewed last."""
+    text = (
+        MINIMAL
+        + "  install: [{privkey: /etc/a.key, cert: /etc/a.crt}]\n"
+        + "- name: b\n  names: [b.c]\n  install:\n  - cert: /etc/b.crt\n  - cert: /etc//a.crt\n"
+    )
+    file = tmp_path / "config.yaml"
+    assert said(refused(tmp_path, text)) == [
+        "10: certificates[b].install[1].cert: /etc/a.crt is also installed by "
+        f"{file}:5: give each its own path"
+    ]
+    assert config(tmp_path, text.replace("//a", "/c")).certificates
+
+
+@pytest.mark.parametrize("path", ["/srv/state/journal/x", "/srv/store/web/live/cert.pem"])
+def test_nothing_is_installed_into_our_own_folders(tmp_path: Path, path: str) -> None:
+    """It would overwrite a generation, or a journal."""
+    folders = "state_dir: /srv/state\nstore_dir: /srv/store\n"
+    text = folders + MINIMAL + f"  install: [{{cert: {path}}}]\n"
+    assert said(refused(tmp_path, text)) == [
+        f"7: certificates[web].install[0].cert: {path} is inside certrotd's own folder: "
+        "choose another"
+    ]
+    beside = path.replace("/srv/", "/srv/not-")
+    assert config(tmp_path, text.replace(path, beside)).certificates
+
+
+def test_no_two_responders_listen_at_one_address(tmp_path: Path) -> None:
+    """The second would fail to start, at the first renewal."""
+    one = RESPONDER.format(zone="a.example.org", listen='["127.0.0.1:53", "127.0.0.1:53"]')
+    two = RESPONDER.format(zone="b.example.org", listen='["[::1]:53", "127.0.0.1:53"]')
+    text = MINIMAL + f"solvers:\n  one: {one}\n  two: {two}\n"
+    place = f"{tmp_path / 'config.yaml'}:6"
+    assert said(refused(tmp_path, text)) == [
+        f"6: solvers.one.listen[1]: 127.0.0.1:53 is also listened at by {place}: give each its own",
+        f"7: solvers.two.listen[1]: 127.0.0.1:53 is also listened at by {place}: give each its own",
+    ]
+
+
+def test_responders_listen_at_several_addresses_or_at_free_ports(tmp_path: Path) -> None:
+    """Port 0 is another one each time."""
+    one = RESPONDER.format(zone="a.example.org", listen='["127.0.0.1:0", "127.0.0.1:53"]')
+    two = RESPONDER.format(zone="b.example.org", listen='["127.0.0.1:0", "127.0.0.1:54"]')
+    text = MINIMAL + f"solvers:\n  one: {one}\n  two: {two}\n"
+    assert len(config(tmp_path, text).solvers) == 2

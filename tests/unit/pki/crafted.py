@@ -1,0 +1,98 @@
+"""Certificates with one thing wrong each, which no CA of the tests would issue."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+SigningKey = (
+    ec.EllipticCurvePrivateKey
+    | rsa.RSAPrivateKey
+    | ed25519.Ed25519PrivateKey
+    | ed448.Ed448PrivateKey
+    | dsa.DSAPrivateKey
+)
+
+
+def ec_key(number: int = 0) -> ec.EllipticCurvePrivateKey:
+    """A P-256 key, the same one for the same number."""
+    return _ec_key(number)
+
+
+def rsa_key(bits: int = 2048) -> rsa.RSAPrivateKey:
+    """An RSA key, the same one for the same size."""
+    return _rsa_key(bits)
+
+
+@cache
+def _ec_key(number: int) -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+@cache
+def _rsa_key(bits: int) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=bits)
+
+
+def certificate(
+    *names: str,
+    key: SigningKey | None = None,
+    signer: SigningKey | None = None,
+    subject: str = "leaf",
+    issuer: str | None = None,
+    is_ca: bool | None = False,
+    not_before: datetime = NOW - timedelta(days=1),
+    not_after: datetime = NOW + timedelta(days=89),
+    general_names: Sequence[x509.GeneralName] = (),
+    extensions: Sequence[x509.ExtensionType] = (),
+) -> x509.Certificate:
+    """A certificate of ``key`` (default: ec_key()) signed by ``signer`` (default: itself)."""
+    key = key or ec_key()
+    signer = signer or key
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(common_name(subject))
+        .issuer_name(common_name(issuer or subject))
+        .public_key(key.public_key())
+        .serial_number(4919)
+        .not_valid_before(not_before)
+        .not_valid_after(not_after)
+    )
+    if is_ca is not None:
+        constraints = x509.BasicConstraints(ca=is_ca, path_length=None)
+        builder = builder.add_extension(constraints, critical=True)
+    alternative = [*(x509.DNSName(name) for name in names), *general_names]
+    if alternative:
+        builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    edwards = isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
+    return builder.sign(signer, None if edwards else hashes.SHA256())
+
+
+def common_name(name: str) -> x509.Name:
+    """A subject or issuer with a common name alone, or empty."""
+    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)] if name else [])
+
+
+def pem(*certificates: x509.Certificate) -> bytes:
+    """Their PEM blocks one after the other."""
+    return b"".join(each.public_bytes(Encoding.PEM) for each in certificates)
+
+
+def chain_of_three() -> tuple[x509.Certificate, x509.Certificate, x509.Certificate]:
+    """A leaf for example.test (key 0), its intermediate (key 1) and the root (key 2)."""
+    root = certificate(key=ec_key(2), subject="root", is_ca=True)
+    middle = certificate(
+        key=ec_key(1), signer=ec_key(2), subject="middle", issuer="root", is_ca=True
+    )
+    leaf = certificate(
+        "example.test", key=ec_key(0), signer=ec_key(1), subject="leaf", issuer="middle"
+    )
+    return leaf, middle, root
