@@ -26,7 +26,7 @@ def _reader(*, default_port: int | None, only_ip: bool = False, any_port: bool =
         if "%" in address.host:
             raise refuse(f"{shown(value)} has a scope: give an address that works from anywhere")
         if only_ip and not address.is_ip:
-            raise refuse(f"must be an IP address such as 0.0.0.0:53, got {shown(value)}")
+            raise refuse(f"must be an IP address such as 192.0.2.1:53, got {shown(value)}")
         if not (address.port or any_port):
             raise refuse(f"{shown(value)} has no port from 1 to 65535")
         return address
@@ -38,6 +38,11 @@ _SCHEMA = WithJsonSchema({"type": "string", "examples": ["192.0.2.1:53", "[2001:
 
 ServerAddress = Annotated[Address, _reader(default_port=DNS_PORT), _SCHEMA]
 """A DNS server, by address or by name; port 53 unless it says otherwise."""
+
+ResolverAddress = Annotated[
+    Address, _reader(default_port=DNS_PORT, only_ip=True), PlainSerializer(str), _SCHEMA
+]
+"""A DNS server that must be reached without asking the DNS; port 53 unless it says otherwise."""
 
 EndpointAddress = Annotated[Address, _reader(default_port=None), _SCHEMA]
 """A TLS endpoint, by address or by name, with its port."""

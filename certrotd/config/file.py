@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from certrotd.config.addresses import DNS_PORT, ServerAddress
+from certrotd.config.addresses import DNS_PORT, ResolverAddress
 from certrotd.config.base import AbsolutePath, Entry, Items, SafeName, Text
 from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
@@ -24,7 +24,7 @@ class PropagationEntry(Entry):
     interval: Duration = Field(
         default=timedelta(seconds=2), description="How long between two looks."
     )
-    servers: Items[ServerAddress] = Field(
+    servers: Items[ResolverAddress] = Field(
         default=(),
         description="Servers to look at instead of the zone's own nameservers (hidden primaries, "
         "split horizons).",
@@ -38,7 +38,7 @@ class PropagationEntry(Entry):
 class DnsEntry(Entry):
     """How certrotd itself asks the DNS."""
 
-    resolvers: Items[ServerAddress] = Field(
+    resolvers: Items[ResolverAddress] = Field(
         default=(), description="Resolvers to ask (empty: those of /etc/resolv.conf)."
     )
     propagation: PropagationEntry = Field(

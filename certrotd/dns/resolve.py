@@ -157,9 +157,11 @@ def system_resolvers(path: Path = Path("/etc/resolv.conf")) -> tuple[Address, ..
             try:
                 # The file has no ports: brackets make sure none is read into an IPv6 address.
                 bracketed = f"[{words[1]}]" if ":" in words[1] else words[1]
-                found.append(parse(bracketed, default_port=DNS_PORT))
+                address = parse(bracketed, default_port=DNS_PORT)
             except InvalidInput:
                 continue
+            if address.is_ip:
+                found.append(address)
     return tuple(found[:_MAX_RESOLVERS]) or (Address("127.0.0.1", DNS_PORT),)
 
 
