@@ -215,7 +215,7 @@ def measure(directory: Path, *, count: int, sample: int) -> list[Result]:
     with ExitStack() as stack:
         parts = Parts(directory / "parts", stack)
         bind = parts.start(Bind, zones=[Zone(ZONE)])
-        pebble = parts.start(Pebble, dns=bind.server, nonce_reject=0, retry_after=1)
+        pebble = parts.start(Pebble, dns=bind.server, nonce_reject=0, retry_after=0)
         servers = Servers(pebble, bind)
         tools: list[tuple[type[Tool], int, int]] = [
             (Certrotd, 1, count),

@@ -39,9 +39,7 @@ _SCHEMA = WithJsonSchema({"type": "string", "examples": ["192.0.2.1:53", "[2001:
 ServerAddress = Annotated[Address, _reader(default_port=DNS_PORT), _SCHEMA]
 """A DNS server, by address or by name; port 53 unless it says otherwise."""
 
-ResolverAddress = Annotated[
-    Address, _reader(default_port=DNS_PORT, only_ip=True), PlainSerializer(str), _SCHEMA
-]
+ResolverAddress = Annotated[Address, _reader(default_port=DNS_PORT, only_ip=True), _SCHEMA]
 """A DNS server that must be reached without asking the DNS; port 53 unless it says otherwise."""
 
 EndpointAddress = Annotated[Address, _reader(default_port=None), _SCHEMA]

@@ -61,9 +61,9 @@ def parsed() -> ConfigFile:
 def documented() -> Iterator[tuple[type[Entry], str, Any]]:
     """Every default the example's comments tell, with the option it is told of."""
     last: tuple[type[Entry], str] | None = None
-    by_line = {
-        line: (kind, name) for kind, name, line in keys(parsed(), yaml.compose(EXAMPLE.read_text()))
-    }
+    by_line: dict[int, tuple[type[Entry], str]] = {}
+    for kind, name, number in keys(parsed(), yaml.compose(EXAMPLE.read_text())):
+        by_line.setdefault(number, (kind, name))
     for number, line in enumerate(LINES):
         last = by_line.get(number, last)
         told = re.search(r"#.*\bdefault: (.+?)(?: \([^()]*\))?$", line)
