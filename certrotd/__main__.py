@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 
 
@@ -12,6 +13,9 @@ def main() -> None:
 
         sys.stdout.write(f"certrotd {__version__}\n")
         return
+    # What a command builds it keeps until it ends: at the default of 700, looking for garbage in it
+    # takes a quarter of the time of a listing of 10,000 certificates.
+    gc.set_threshold(50_000)
     from certrotd.cli.app import run
 
     sys.exit(run())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -19,11 +18,12 @@ from certrotd.certs.decision import (
     decide,
     usable,
 )
+from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.pki.generation import Generation, Standing
+from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import (
     Engine,
     Event,
@@ -34,27 +34,12 @@ from certrotd.rotation.engine import (
     Stopped,
     Stuck,
 )
-from certrotd.rotation.journal import FileJournal
 from certrotd.rotation.step import JSON, Plan
 from certrotd.rotation.unexpected import as_failure
 
+__all__ = ["Managed", "Report", "Rotator"]
+
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
-
-
-@dataclass(frozen=True)
-class Managed:
-    """One certificate of the configuration with what its rotation needs.
-
-    ``lock`` gives the context in which nobody else works on it; ``world`` builds the adapters for
-    one rotation; ``look`` and ``generation`` read the store alone.
-    """
-
-    policy: Policy
-    journal: FileJournal
-    world: Callable[[], World]
-    lock: Callable[[], AbstractContextManager[None]]
-    look: Callable[[], Standing]
-    generation: Callable[[int], Generation]
 
 
 @dataclass(frozen=True)
@@ -203,24 +188,6 @@ class Rotator:
             listen=self.listen,
             stopping=self.stopping,
         )
-
-
-def attempts_of(journal: FileJournal) -> Attempts:
-    """What the newest line of history says of the last attempts."""
-    last = journal.history.last()
-    if last is None:
-        return Attempts()
-    left = last["facts"].get("left") or ()
-    if not last["failures"]:
-        return Attempts(left=tuple(left))
-    seconds = last["retry_after"]
-    return Attempts(
-        failures=int(last["failures"]),
-        at=datetime.fromisoformat(last["ended"]),
-        why=str(last["failure"]),
-        retry_after=timedelta(seconds=seconds) if seconds else None,
-        left=tuple(left),
-    )
 
 
 def _carried(attempts: Attempts) -> dict[str, JSON]:

@@ -10,7 +10,8 @@ from certrotd.certs.preflight import check_ahead
 from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
-from certrotd.cli.words import kind_of, report_json, report_words
+from certrotd.cli.reports import report_json, report_words
+from certrotd.cli.words import kind_of
 from certrotd.daemon.fleet import Fleet
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site

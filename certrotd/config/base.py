@@ -58,12 +58,10 @@ def refuse(message: str) -> PydanticCustomError:
 def shown(value: object) -> str:
     """What the file says, bounded, to follow ``got``; of a list or mapping only that it is one."""
     match value:
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return str(value)
         case str():
             return f'"{one_line(value[:40])}{"…" if len(value) > 40 else ""}"'
+        case int() | float() if not isinstance(value, bool):
+            return str(value)
         case _:
             return kind(value)
 
@@ -74,7 +72,7 @@ def kind(value: object) -> str:
         case None:
             return "nothing"
         case bool():
-            return "true or false"
+            return "true" if value else "false"
         case int() | float():
             return "a number"
         case str():

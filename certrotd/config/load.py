@@ -179,8 +179,8 @@ class _Found:
         return int(finding.loc[1]) if inside else None
 
 
-def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile | None:
-    """What of ``data`` passes the schema once all that is ``broken`` is left out."""
+def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile:
+    """What of ``data`` passes the schema: each error is inside of a part that is left out."""
     rest: dict[str, object] = {}
     for key, value in data.items():
         if (key,) in broken:
@@ -191,7 +191,4 @@ def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile
             rest[key] = [item for at, item in enumerate(value) if (key, at) not in broken]
         else:
             rest[key] = value
-    try:
-        return ConfigFile.model_validate(rest)
-    except ValidationError:
-        return None  # its errors are those already told, seen from further out
+    return ConfigFile.model_validate(rest)

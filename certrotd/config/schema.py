@@ -99,5 +99,3 @@ def _below(node: JsonSchemaValue, step: int | str) -> Iterator[JsonSchemaValue]:
         yield properties[step]
     else:
         yield from node.get("patternProperties", {}).values()
-        if isinstance(node.get("additionalProperties"), dict):
-            yield node["additionalProperties"]

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
+from typing import TYPE_CHECKING
 
 from certrotd.certs.decision import Decision, decide
+from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
-from certrotd.certs.rotate import Managed, Report, Rotator, attempts_of
 from certrotd.errors import Failure, InvalidInput
 from certrotd.pki.generation import Standing
+
+if TYPE_CHECKING:
+    from certrotd.certs.rotate import Report, Rotator
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Fleet:
         known = {managed.policy.name: managed for managed in self.certificates}
         for name in names:
             if name not in known:
+                from difflib import get_close_matches
+
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "certrotd status lists them"
                 raise InvalidInput(f"there is no certificate {name!r}", hint=hint)
@@ -68,6 +72,8 @@ class Fleet:
         by_hand: bool = False,
     ) -> Iterator[Report]:
         """Bring each up to date, several at once; one's failure never stops the others."""
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
         workers = max(1, min(self.concurrency, len(chosen)))
         with ThreadPoolExecutor(workers, thread_name_prefix="rotation") as pool:
             futures = [

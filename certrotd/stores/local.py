@@ -131,14 +131,18 @@ class LocalStore:
         return self._staged(name, generation, "fullchain.pem")
 
     def seal(self, name: str, generation: int, meta: Meta) -> None:
-        """As Store.seal. The caller has verified the pair; what is parsed here is remembered."""
+        """As Store.seal; raises KeyMismatch, for what is remembered here is believed ever after."""
         from certrotd.pki.facts import facts_of, parse_certificates
+        from certrotd.pki.keys import load
+        from certrotd.pki.verify import verify_key
         from certrotd.stores.bundle import files_of
 
         staging = self._staging(name, generation)
         key, chain = self.staged_key(name, generation), self.staged_chain(name, generation)
         if key is None or chain is None:
             raise NeedsOperator(f"{staging} is incomplete: the key or the chain is missing")
+        leaf = parse_certificates(chain, what="the staged chain")[0]
+        verify_key(load(key, what="the staged key"), leaf)
         shapes = files_of(key, chain)
         # replaced whole, and only if need be: until the generation is sealed, these are all there
         # is of a certificate that was paid for with an order
@@ -149,9 +153,9 @@ class LocalStore:
         create_file(staging / "cert.pem", shapes["cert"], mode=0o644)
         create_file(staging / "chain.pem", shapes["chain"], mode=0o644)
         create_file(staging / "combined.pem", shapes["combined"], mode=0o600)
-        facts = facts_of(parse_certificates(chain)[0])
         with explained(f"read {staging}"):
-            described = document(generation, meta, facts, shapes, stamps_in(str(staging)))
+            stamps = stamps_in(str(staging))
+        described = document(generation, meta, facts_of(leaf), shapes, stamps)
         create_file(staging / "meta.json", json.dumps(described, indent=1).encode(), mode=0o644)
         with explained(f"sync {staging}"):
             sync_directory(staging)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.context import Context
+from certrotd.config.environment import reveal
+from certrotd.config.targets import CommandEntry
 from certrotd.targets.process import require, run
 
 
@@ -38,3 +41,14 @@ class CommandTarget:
 
     def _run(self, argv: tuple[str, ...]) -> None:
         run(argv, deadline=Deadline(self.clock, self.timeout), environment=self.environment)
+
+
+def build(entry: CommandEntry, context: Context) -> CommandTarget:
+    """The target of a configuration entry; its secrets are read here, when it is first used."""
+    return CommandTarget(
+        command=entry.command,
+        check_command=entry.check,
+        timeout=entry.timeout.total_seconds(),
+        environment=reveal(entry.environment),
+        clock=context.clock,
+    )

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Literal
 
 from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.context import Context
+from certrotd.config.targets import NginxEntry
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.files import read_file
 from certrotd.targets.process import require, run
@@ -104,3 +106,17 @@ class NginxTarget:
                 hint="the pid file is stale; start nginx",
             )
         return pid
+
+
+def build(entry: NginxEntry, context: Context) -> NginxTarget:
+    """The target of a configuration entry."""
+    return NginxTarget(
+        binary=entry.binary,
+        config=None if entry.config is None else str(entry.config),
+        prefix=None if entry.prefix is None else str(entry.prefix),
+        reload=entry.reload,
+        pid_file=entry.pid_file,
+        unit=entry.unit,
+        timeout=entry.timeout.total_seconds(),
+        clock=context.clock,
+    )

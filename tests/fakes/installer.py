@@ -26,7 +26,7 @@ class MemoryInstaller:
         self.backups: tuple[tuple[str, Files], ...] = ()
 
     def check(self) -> None:
-        with _told("check the copies"):
+        with _told():
             self.chance.look("installer: check")
 
     def install(self, key: bytes, chain: bytes, backup: str) -> None:
@@ -47,7 +47,7 @@ class MemoryInstaller:
             self._act(f"restore the {path}", files=_with(self.files, path, data))
 
     def installed(self, key: bytes, chain: bytes) -> bool:
-        with _told("compare the copies"):
+        with _told():
             self.chance.look("installer: compare")
         return not self.enabled or dict(self.files) == {"key": key, "chain": chain}
 
@@ -67,7 +67,7 @@ class MemoryInstaller:
             self.files = self.files if files is None else files
             self.backups = self.backups if backups is None else backups
 
-        with _told(what):
+        with _told():
             self.chance.act(f"installer: {what}", change)
 
 
@@ -77,8 +77,8 @@ def _with(files: Files, path: str, data: bytes | None) -> Files:
 
 
 @contextmanager
-def _told(doing: str) -> Iterator[None]:
+def _told() -> Iterator[None]:
     try:
         yield
     except Refused:
-        raise DiskTrouble(doing, OSError(EACCES, "Permission denied")) from None
+        raise DiskTrouble("use the copies", OSError(EACCES, "Permission denied")) from None

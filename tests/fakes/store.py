@@ -163,18 +163,18 @@ class MemoryStore:
         self.shelves[name] = replace(self.shelf(name), staging=staging)
 
     def _look(self, what: str) -> None:
-        with _told(what):
+        with _told():
             self.chance.look(f"store: {what}")
 
     def _act(self, name: str, what: str, **changes: object) -> None:
         def change() -> None:
             self.shelves[name] = replace(self.shelf(name), **changes)  # type: ignore[arg-type]
 
-        with _told(what):
+        with _told():
             self.chance.act(f"store: {what}", change)
 
     def _write(self, what: str, put: Callable[[bytes], None], data: bytes) -> None:
-        with _told(what):
+        with _told():
             self.chance.write(f"store: {what}", lambda share: put(data[: int(len(data) * share)]))
 
 
@@ -187,11 +187,11 @@ def matching(key: bytes, chain: bytes) -> CertificateFacts:
 
 
 @contextmanager
-def _told(doing: str) -> Iterator[None]:
+def _told() -> Iterator[None]:
     try:
         yield
     except Refused:
-        raise DiskTrouble(doing, OSError(ENOSPC, "No space left on device")) from None
+        raise DiskTrouble("use the store", OSError(ENOSPC, "No space left on device")) from None
 
 
 def _frozen(state: State) -> tuple[tuple[str, Hashable], ...]:

@@ -46,4 +46,4 @@ class MemoryTarget:
         try:
             how(f"target {self.name}: {what}")
         except Refused:
-            raise NeedsOperator(f"{self.name} refused to {what}") from None
+            raise NeedsOperator(f"{self.name} refuses") from None

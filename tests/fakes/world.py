@@ -140,14 +140,14 @@ class _Issuer:
         self._chance = chance
 
     def order(self, names: Sequence[str], *, deadline: Deadline) -> _Order:
-        with _unanswered("order"):
+        with _unanswered():
             order = self._chance.act(
                 "issuer: order", lambda: self._issuer.order(names, deadline=deadline)
             )
         return _Order(order, self._chance)
 
     def resume(self, url: str, *, deadline: Deadline) -> _Order:
-        with _unanswered("resume"):
+        with _unanswered():
             self._chance.look("issuer: resume")
         return _Order(self._issuer.resume(url, deadline=deadline), self._chance)
 
@@ -162,11 +162,11 @@ class _Order:
         return self._order.challenges()
 
     def validate(self) -> None:
-        with _unanswered("validate"):
+        with _unanswered():
             self._chance.act("issuer: validate", self._order.validate)
 
     def finalize(self, csr_der: bytes) -> bytes:
-        with _unanswered("finalize"):
+        with _unanswered():
             return self._chance.act("issuer: finalize", lambda: self._order.finalize(csr_der))
 
 
@@ -176,13 +176,13 @@ class _Solver:
         self._chance = chance
 
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
-        with _unanswered("present"):
+        with _unanswered():
             self._chance.act(
                 "solver: present", lambda: self._solver.present(record, deadline=deadline)
             )
 
     def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:
-        with _unanswered("withdraw"):
+        with _unanswered():
             self._chance.act(
                 "solver: withdraw", lambda: self._solver.withdraw(record, deadline=deadline)
             )
@@ -194,12 +194,12 @@ class _Dns:
         self._chance = chance
 
     def locate(self, name: str, *, deadline: Deadline) -> str:
-        with _unanswered("locate"):
+        with _unanswered():
             self._chance.look("dns: locate")
         return name
 
     def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
-        with _unanswered("wait"):
+        with _unanswered():
             self._chance.look("dns: wait")
         for record in records:
             if record.value not in self._solver.visible(record.name):
@@ -207,8 +207,8 @@ class _Dns:
 
 
 @contextmanager
-def _unanswered(what: str) -> Iterator[None]:
+def _unanswered() -> Iterator[None]:
     try:
         yield
     except Refused:
-        raise Transient(f"no answer to {what}") from None
+        raise Transient("no answer") from None

@@ -81,12 +81,14 @@ def test_a_ca_that_dies_in_the_middle_of_an_order(
         "zones": [f"kill.{HOST}"],
     }
     day.config["certificates"][1]["names"] = [HOST, f"kill.{HOST}"]
+    day.config["dns"]["propagation"]["skip"] = True  # the killer publishes nothing
     why = fail(day)
     assert why.startswith("authorize: the CA at 127.0.0.1")
     assert "did not answer" in why
 
     pebble.kill()
     pebble.start()
+    day.config["dns"]["propagation"]["skip"] = False
     day.config["certificates"][1]["names"] = [HOST, f"www.{HOST}"]
     day.rotate()
     assert day.leaf("web")
@@ -110,7 +112,7 @@ def test_records_that_never_appear(day: Site, parts: Parts, ca: Pebble) -> None:
         "propagation": {"port": first.port, "timeout": "2s", "interval": "1s"},
     }
     why = fail(day)
-    assert "are not on every authoritative server after 2s" in why
+    assert "are not on every authoritative server after 2 s" in why
     assert "ns2.example.test" in why
     assert "ns1.example.test" not in why
     assert first.txt(CHALLENGE) == lagging.txt(CHALLENGE) == set()

@@ -165,6 +165,32 @@ def test_a_second_wave_waits_for_the_first_to_be_proven(parts: Parts, site: Site
     assert told.read_text() == "told\n"
 
 
+def test_an_undo_that_fails_is_said_and_tried_again(parts: Parts, site: Site) -> None:
+    """A service that cannot be told of the old files either may still have loaded the new ones."""
+    site.internal()
+    entry = site.certificate("web", HOST)
+    nginx = site.serve(parts, {HOST: "web"})
+    site.rotate()
+    old, mended = site.leaf("web"), site.directory / "mended"
+    site.command("blind", f"test -e {mended}", wave=1)
+    entry["targets"].append("blind")
+
+    run = site.rotate("--force", expect=1)
+
+    assert run.row("web")["result"] == "stuck"
+    assert "undoing baseline failed" in why_failed(run, "web")
+    assert nginx.served(HOST) == site.leaf("web") == old  # as far as it could be undone, it was
+    assert site.status("web")["in_flight"]
+    again = site.rotate(expect=1)
+    assert (again.row("web")["result"], again.row("web")["recovered"]) == ("stuck", "stuck")
+
+    mended.touch()
+    assert site.rotate(expect=1).row("web")["recovered"] == "failed"  # undone at last, as it failed
+    site.rotate()
+    assert nginx.served(HOST) == site.leaf("web") == site.leaf("web", 2)
+    assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
+
+
 def test_an_expired_certificate_never_comes_back(parts: Parts, site: Site) -> None:
     """Where the only way back is expired, the new pair stays and the report says why."""
     site.internal(lifetime="6s", backdate="0s")

@@ -28,9 +28,6 @@ from certrotd.rotation.journal import decode
 from tests.fakes.store import matching
 from tests.fakes.world import MemoryWorld
 
-TAIL = 8192  # more than one record
-
-
 class Violation(BaseException):
     """An invariant does not hold; nothing that catches failures may catch this."""
 
@@ -67,6 +64,8 @@ class Monitor:
             self._copies_whole()
         if what == "store: switch":
             self._live_before = self._leaf()
+        if what == "journal: remove":
+            self._no_secret()
         undoes = what in ("store: switch", "journal: failed", "journal: undone")
         if self.committed and (undoes or what.startswith("installer: restore")):
             raise Violation("I8", f"{what} after the rotation was committed")
@@ -79,16 +78,15 @@ class Monitor:
         elif what.startswith("store: "):
             self._leaf()
             self._nothing_lost(what)
-        elif what.startswith("journal: "):
-            self._no_secret()
-            if what == "journal: reached":
-                records = self._records()
-                self.committed = _commits(records[-1], records[0])
-            elif what == "journal: remove":
-                self.committed = False
+        elif what == "journal: reached":
+            records = self._records()
+            self.committed = _commits(records[-1], records[0])
+        elif what == "journal: remove":
+            self.committed = False
 
     def reported(self, report: Report, *, stopped: bool) -> None:
         """A process has ended by itself."""
+        self._no_secret()
         outcomes = [each for each in (report.recovered, report.outcome) if each is not None]
         for outcome in outcomes:
             unfinished = isinstance(outcome, Stuck | Parked) and not stopped
@@ -167,7 +165,7 @@ class Monitor:
             raise Violation("I2", f"{what} lost {len(lost)} issued certificates")
 
     def _no_secret(self) -> None:
-        data = self.world.disk.journal[-TAIL:] + self.world.disk.history[-TAIL:]
+        data = self.world.disk.journal + self.world.disk.history
         if any(secret in data for secret in self.secrets):
             raise Violation("I6", "there is a private key in the journal")
 

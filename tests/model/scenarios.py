@@ -15,6 +15,7 @@ from certrotd.clock import Deadline, ManualClock
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import Meta, State, TargetState
 from certrotd.pki.keys import KeyType, generate, signing_request, to_pem
+from certrotd.rotation import journal
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
 from tests.fakes.store import Pair, Shelf, matching
@@ -58,9 +59,11 @@ def deterministic() -> Iterator[None]:
     def cached(csr, names, now, lifetime):  # type: ignore[no-untyped-def]
         return sign(real, csr, tuple(names), now, lifetime)
 
+    decode_line = functools.lru_cache(maxsize=None)(journal._decode_line)
     facts = functools.lru_cache(maxsize=None)(facts_of)
     with (
         mock.patch.object(fake_issuer, "_sign", cached),
+        mock.patch("certrotd.rotation.journal._decode_line", decode_line),
         mock.patch("certrotd.pki.facts.facts_of", facts),
         mock.patch("certrotd.pki.verify.facts_of", facts),
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from errno import EIO
 from typing import TypeVar
 
 from certrotd.clock import ManualClock
@@ -21,6 +22,8 @@ CRASH = "crash"  # it is done, and that is the last thing the process does
 CRASH_TORN = "crash torn"  # half of it is written, and then the process is no more
 CUT = "power cut"  # as a crash, and the journal loses what was never synced
 
+# as a second fault, not all that differ as a first one do
+SECOND = frozenset({REFUSE, BELIE, CRASH, CRASH_TORN, CUT})
 LOOK = (REFUSE, RAW, STOP)
 ACT = (REFUSE, RAW, BELIE, STOP, CRASH)
 WRITE = (REFUSE, TEAR, BELIE, CRASH, CRASH_TORN)
@@ -114,7 +117,7 @@ class Script:
         if fault == REFUSE:
             raise Refused(what)
         if fault == RAW:
-            raise OSError(5, f"Input/output error at {what}")
+            raise OSError(EIO, "Input/output error")
 
     def _end(self, fault: str) -> None:
         if fault == CUT:
@@ -125,17 +128,19 @@ class Script:
 
 
 class ProcessClock(ManualClock):
-    """A manual clock that wakes a sleeper once when the process is told to stop."""
+    """A manual clock that wakes a sleeper once when the process is told to stop.
+
+    It stands still while a process runs, so that different ways to one state lead to the same.
+    """
 
     script: Script | None = None
     woken = False
 
     def sleep(self, seconds: float) -> None:
-        """As Clock.sleep; raises Stopped, but not twice."""
+        """Nothing, at once; raises Stopped, but not twice."""
         if self.script is not None and self.script.told_to_stop and not self.woken:
             self.woken = True
             raise Stopped("the process was told to stop")
-        super().sleep(seconds)
 
     def freeze(self) -> tuple[object, ...]:
         """What thaw() takes."""

@@ -58,6 +58,11 @@ class Started:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
+
     def wait_for(self, text: str) -> None:
         """Returns when a line of standard error has the text."""
         assert self._process.stderr is not None

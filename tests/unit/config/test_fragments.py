@@ -184,3 +184,16 @@ def test_a_folder_with_signs_of_patterns_in_its_name_is_only_a_folder(tmp_path: 
 def test_a_pattern_that_is_none_is_refused(tmp_path: Path, pattern: str) -> None:
     """Also where it is only found out by using it."""
     assert problems(write(tmp_path, MINIMAL + f"include: {pattern}\n"))
+
+
+def test_a_folder_with_too_many_files_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pattern that reaches into a mail spool would take the daemon's memory."""
+    monkeypatch.setattr("certrotd.config.sources.MAX_FILES", 2)
+    main = write(tmp_path, MINIMAL)
+    for name in ("a.yaml", "b.yaml"):
+        fragment(tmp_path, name, "")
+    assert len(load(main).files) == 3
+    fragment(tmp_path, "c.yaml", "")
+    assert problems(main) == ["conf.d:0: : holds more than 10,000 files: join some of them"]

@@ -97,7 +97,8 @@ solvers:
     type: responder
     listen: ["127.0.0.1:0", "[::1]:53"]
     zones: [z.example.org]
-    nameserver: ns.example.org
+    nameserver: ns.z.example.org
+    addresses: ["2001:DB8:0::53"]
 targets:
   web: {type: nginx, wave: 2, reload: [/bin/reload], probe: [{address: "[::1]:443", roots: system}]}
   app:
@@ -125,6 +126,7 @@ dns: {resolvers: [192.0.2.53, "[::1]:5353"], propagation: {servers: ["192.0.2.1:
     assert hook.environment == {"A": "1", "B": EnvironmentSecret(env="T")}
     assert isinstance(own, ResponderEntry)
     assert own.listen == (Address("127.0.0.1", 0), Address("::1", 53))
+    assert own.addresses == ("2001:db8::53",)
     web, app = found.targets["web"], found.targets["app"]
     assert isinstance(web, NginxEntry)
     assert (web.wave, web.reload, web.probe[0].roots) == (2, ("/bin/reload",), "system")

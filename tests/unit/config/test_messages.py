@@ -47,6 +47,7 @@ NGINX = MINIMAL + "targets:\n  web:\n    type: nginx\n    %s\n"
         (CERTIFICATE % ("keep: true"), "5: certificates[web].keep: must be a whole number from 1 to 1000, got true"),
         (CERTIFICATE % ("enabled: yes"), '5: certificates[web].enabled: must be true or false, got "yes"'),
         (CERTIFICATE % ("targets: web"), "5: certificates[web].targets: must be a list such as [a, b], got text"),
+        (CERTIFICATE % ("targets: true"), "5: certificates[web].targets: must be a list such as [a, b], got true"),
         (CERTIFICATE % ("renew: 30d"), "5: certificates[web].renew: must be a mapping such as {key: value}, got text"),
         (CERTIFICATE % ("renew: {jitter: .nan}"), "5: certificates[web].renew.jitter: must be a number from 0 to 0.5, got nan"),
         (CERTIFICATE % ("renew: {jitter: 2}"), "5: certificates[web].renew.jitter: must be a number from 0 to 0.5, got 2"),
@@ -94,10 +95,12 @@ NGINX = MINIMAL + "targets:\n  web:\n    type: nginx\n    %s\n"
         (SOLVER % ("{type: exec, command: []}"), "7: solvers.ns1.command: must not be empty"),
         (SOLVER % ('{type: exec, command: ["a\\0"]}'), "7: solvers.ns1.command[0]: must be one line of text without control characters"),
         (SOLVER % ("{type: responder, listen: [], zones: [a.b], nameserver: ns.c}"), "7: solvers.ns1.listen: must not be empty"),
-        (SOLVER % ('{type: responder, listen: ["localhost:53"], zones: [a.b], nameserver: ns.c}'), '7: solvers.ns1.listen[0]: must be an IP address such as 0.0.0.0:53, got "localhost:53"'),
+        (SOLVER % ('{type: responder, listen: ["localhost:53"], zones: [a.b], nameserver: ns.c}'), '7: solvers.ns1.listen[0]: must be an IP address such as 192.0.2.1:53, got "localhost:53"'),
         (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [], nameserver: ns.c}'), "7: solvers.ns1.zones: must not be empty"),
         (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.a.b}'), "6: solvers.ns1: addresses are needed: ns.a.b is inside a.b, so only this solver can say where it is"),
         (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.c, addresses: [x]}'), '7: solvers.ns1.addresses[0]: must be an IP address such as 192.0.2.1, got "x"'),
+        (MINIMAL + 'dns: {resolvers: ["fe80::1%eth0"]}', '5: dns.resolvers[0]: "fe80::1%eth0" has a scope: give an address that works from anywhere'),
+        (MINIMAL + "dns: {resolvers: [ns1.example.com]}", '5: dns.resolvers[0]: must be an IP address such as 192.0.2.1:53, got "ns1.example.com"'),
         (MINIMAL + "dns: {resolvers: [192.0.2.1:0]}", '5: dns.resolvers[0]: "192.0.2.1:0" has no port from 1 to 65535'),
         (MINIMAL + "dns: {propagation: {port: 0}}", "5: dns.propagation.port: must be a whole number from 1 to 65535, got 0"),
         # targets
@@ -305,7 +308,10 @@ certificates:
 
 def test_a_broken_entry_is_not_also_called_missing(tmp_path: Path) -> None:
     """One mistake is one message: certificates of a misspelt issuer are not wrong themselves."""
-    text = "issuers: {le: {type: internal, keyy: x}}\ntargets: {web: {type: nginx, x: 1}}\n" + WEB
+    text = (
+        "dns: {resolvers: []}\nissuers: {le: {type: internal, keyy: x}}\ntargets: {web: {type: nginx, x: 1}}\n"
+        + WEB
+    )
     told = refused(tmp_path, text + "  issuer: le\n  targets: [web]\n")
     assert [problem.path for problem in told] == ["issuers.le.keyy", "targets.web.x"]
 

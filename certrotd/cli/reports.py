@@ -1,0 +1,64 @@
+"""Outcomes and reports as words and as JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from certrotd.certs.decision import Decision, Postpone, Wait
+from certrotd.certs.rotate import Report
+from certrotd.cli.output import stamp
+from certrotd.cli.words import kind_of
+from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
+
+
+def outcome_of(outcome: Outcome) -> tuple[str, str]:
+    """One word for an outcome, and the sentence behind it."""
+    match outcome:
+        case Finished(facts=facts):
+            kept = facts.get("left")
+            left = f"{len(kept)} TXT records are left to sweep" if isinstance(kept, list) else ""
+            return "done", left if kept else ""
+        case Parked(until, why, failed):
+            return ("failed" if failed else "parked"), f"{why}; goes on after {stamp(until)}"
+        case RolledBack(to, step, because):
+            back = f"rolled back to {to}" if to else "nothing was changed"
+            return "failed", f"{step}: {because}; {back}"
+        case Stuck(step, because, undo_failed):
+            return "stuck", f"undoing {step} failed: {undo_failed}; after: {because}"
+
+
+def report_words(report: Report) -> tuple[str, str]:
+    """One word for what came of a certificate, and the sentence behind it."""
+    if report.failure is not None:
+        return "failed", str(report.failure)
+    if report.outcome is None and report.recovered is not None:
+        word, why = outcome_of(report.recovered)
+        finished = isinstance(report.recovered, Finished)
+        return ("recovered" if finished else word), why or "an earlier rotation was finished"
+    if report.decision is None:
+        return "nothing", ""
+    if report.outcome is None:
+        return kind_of(report.decision), _next(report.decision)
+    word, why = outcome_of(report.outcome)
+    return word, f"{why} ({report.decision.why})" if why else report.decision.why
+
+
+def report_json(report: Report) -> dict[str, Any]:
+    """A report as ``--json`` lists it."""
+    word, why = report_words(report)
+    decision = report.decision
+    return {
+        "name": report.name,
+        "result": word,
+        "why": why,
+        "failed": report.failed,
+        "decision": kind_of(decision) if decision else None,
+        "reason": decision.why if decision else None,
+        "recovered": outcome_of(report.recovered)[0] if report.recovered else None,
+    }
+
+
+def _next(decision: Decision) -> str:
+    if isinstance(decision, Wait | Postpone):
+        return f"{decision.why}, at {stamp(decision.until)}"
+    return decision.why

@@ -1,0 +1,232 @@
+"""The adapters of one configuration: issuers, solvers, targets, and what a rotation acts on.
+
+An entry of type ``T`` is built by the function ``build(entry, context)`` of one module, found by
+its type: ``certrotd.dns.T`` for solvers, ``certrotd.targets.T`` for targets, ``certrotd.T.issuer``
+for issuers. So a new one is a module and a schema entry, and its libraries load when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any, Generic, TypeVar
+
+from certrotd.certs.ports import Issuer, Preflight, Solver, Target
+from certrotd.certs.world import Bound, World
+from certrotd.clock import Clock, Deadline
+from certrotd.config.certificates import AdoptEntry, InstallEntry
+from certrotd.config.context import Context
+from certrotd.config.model import Certificate, Config
+from certrotd.config.targets import ProbeEntry
+from certrotd.daemon.naming import Dns
+from certrotd.errors import NeedsOperator
+from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.pki.names import base, is_wildcard
+from certrotd.rotation.files import read_file
+from certrotd.stores.install import Copies, FileInstaller
+from certrotd.stores.local import LocalStore
+
+LOCK_WAIT = 120.0
+MAX_ADOPTED = 4 * 1024 * 1024
+T = TypeVar("T")
+Lock = Callable[[str, str, float], AbstractContextManager[None]]
+
+
+class Adapters:
+    """Built each when first used, shared by all rotations.
+
+    ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
+    """
+
+    def __init__(self, config: Config, store: LocalStore, clock: Clock, lock: Lock) -> None:
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._lock = lock
+        self._prober = TlsProber(clock)
+        self._issuers: Shelf[Issuer] = Shelf(
+            config.issuers, partial(self._build, "certrotd.{}.issuer")
+        )
+        self._solvers: Shelf[Solver] = Shelf(
+            config.solvers, partial(self._build, "certrotd.dns.{}")
+        )
+        self._targets: Shelf[Target] = Shelf(
+            config.targets, partial(self._build, "certrotd.targets.{}")
+        )
+        self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
+        self._dns: Dns | None = None
+        self._naming_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of sockets and threads of the adapters that have any."""
+        for shelf in (self._issuers, self._solvers, self._targets):
+            shelf.close()
+
+    def world(self, entry: Certificate) -> World:
+        """What the steps of one rotation of ``entry`` act on."""
+        issuer = self._config.issuers[entry.issuer]
+        return World(
+            name=entry.name,
+            clock=self._clock,
+            store=self._store,
+            installer=FileInstaller(
+                entry.name,
+                tuple(_copies(each) for each in entry.install),
+                self._config.store_dir / entry.name / "displaced",
+            ),
+            issuer=self._issuers.get,
+            solver=self._solvers.find,
+            solver_for=self._solver_for,
+            dns=self._naming,
+            target=partial(self._bound, entry),
+            prober=self._prober,
+            ready=self._ready,
+            adoptable=partial(_adoptable, entry.adopt),
+            order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+        )
+
+    def _build(self, module: str, name: str, entry: Any) -> Any:
+        context = Context(name, self._config.state_dir, self._clock)
+        return importlib.import_module(module.format(entry.type)).build(entry, context)
+
+    def _naming(self) -> Dns:
+        with self._naming_lock:
+            if self._dns is None:
+                self._dns = Dns(self._config.dns, self._solvers)
+            return self._dns
+
+    def _bound(self, entry: Certificate, name: str) -> Bound | None:
+        use = next((use for use in entry.targets if use.target == name), None)
+        target = self._targets.find(name)
+        if use is None or target is None:
+            return None
+        probes = self._config.probes(use)
+        lock = partial(self._lock, f"target-{name}", f"target {name}", LOCK_WAIT)
+        return Bound(
+            OneAtATime(target, lock), tuple(_endpoint(probe, entry.names) for probe in probes)
+        )
+
+    def _solver_for(self, name: str, explicit: str | None) -> str:
+        from certrotd.dns.choose import choose
+
+        return choose(name, self._zones, explicit)
+
+    def _ready(self, issuer: str, names: Sequence[str], solver: str | None) -> None:
+        """Issuer and solvers asked once per process whether they could work at all."""
+        deadline = Deadline(self._clock, LOCK_WAIT)
+        self._issuers.ready(issuer, deadline)
+        if self._config.issuers[issuer].type == "internal":
+            return  # it takes our word for the names
+        for name in names:
+            try:
+                chosen = self._solver_for(f"_acme-challenge.{base(name)}", solver)
+            except NeedsOperator:
+                continue  # a CNAME may lead to a zone that a solver serves; the order will tell
+            self._solvers.ready(chosen, deadline)
+
+
+class Shelf(Generic[T]):
+    """Adapters of one kind by name, each built once, when first asked for."""
+
+    def __init__(self, entries: Mapping[str, Any], build: Callable[[str, Any], T]) -> None:
+        self._entries = entries
+        self._build = build
+        self._built: dict[str, T] = {}
+        self._ready: set[str] = set()
+        self._lock = threading.RLock()
+
+    def find(self, name: str) -> T | None:
+        """The adapter, or None if the configuration has no such entry."""
+        return self.get(name) if name in self._entries else None
+
+    def get(self, name: str) -> T:
+        """The adapter; NeedsOperator if the configuration has no such entry."""
+        with self._lock:
+            if name not in self._built:
+                if name not in self._entries:
+                    raise NeedsOperator(f"the configuration no longer has {name!r}")
+                self._built[name] = self._build(name, self._entries[name])
+            return self._built[name]
+
+    def all(self) -> Iterator[T]:
+        """Every adapter of the configuration."""
+        return (self.get(name) for name in self._entries)
+
+    def ready(self, name: str, deadline: Deadline) -> None:
+        """Let the adapter say what cannot work; once it was content it is not asked again."""
+        adapter = self.get(name)
+        with self._lock:
+            if name not in self._ready and isinstance(adapter, Preflight):
+                adapter.preflight(deadline=deadline)
+            self._ready.add(name)
+
+    def close(self) -> None:
+        """Close every adapter that can be."""
+        for adapter in self._built.values():
+            if hasattr(adapter, "close"):
+                adapter.close()
+
+
+class OneAtATime:
+    """A target that is told by one rotation at a time, in whatever process."""
+
+    def __init__(self, target: Target, lock: Callable[[], AbstractContextManager[None]]) -> None:
+        self._target = target
+        self._lock = lock
+
+    def check(self) -> None:
+        self._target.check()
+
+    def apply(self) -> None:
+        with self._lock():
+            self._target.apply()
+
+
+def _copies(entry: InstallEntry) -> Copies:
+    secret = entry.pkcs12_password
+    return Copies(
+        paths=entry.paths,
+        owner=None if entry.owner is None else str(entry.owner),
+        group=None if entry.group is None else str(entry.group),
+        mode=entry.mode,
+        cert_mode=entry.cert_mode,
+        in_place=entry.in_place,
+        password=(lambda: None) if secret is None else (lambda: secret.resolve().reveal()),
+    )
+
+
+def _endpoint(probe: ProbeEntry, names: Sequence[str]) -> Endpoint:
+    plain = next((name for name in names if not is_wildcard(name)), base(names[0]))
+    return Endpoint(
+        host=probe.address.host,
+        port=probe.address.port,
+        sni=probe.sni or plain,
+        starttls=probe.starttls,
+        consecutive=probe.consecutive,
+        deadline=probe.deadline.total_seconds(),
+        roots=None if probe.roots is None else str(probe.roots),
+    )
+
+
+def _adoptable(entry: AdoptEntry | None) -> tuple[bytes, bytes] | None:
+    """Key and chain, leaf first, at the ``adopt:`` paths; None if they are not (all) there."""
+    from certrotd.pki.facts import parse_certificates
+    from certrotd.stores.bundle import leaf_first
+
+    if entry is None:
+        return None
+    paths = [path for path in (entry.fullchain, entry.cert, entry.chain) if path is not None]
+    try:
+        key = read_file(entry.privkey, limit=MAX_ADOPTED)
+        texts = [read_file(path, limit=MAX_ADOPTED) for path in paths]
+    except FileNotFoundError:
+        return None
+    blocks = [
+        block
+        for path, text in zip(paths, texts, strict=True)
+        for block in parse_certificates(text, what=str(path))
+    ]
+    return key, leaf_first(blocks, key, what=str(paths[0]))

@@ -1,0 +1,173 @@
+"""Several processes, and processes that are told to stop."""
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.parts import Bind, Nginx, Parts, Pebble, Resolver
+from tests.parts.process import free_port, wait_until
+from tests.parts.site import Site, exposed_keys, orders, probe, why_failed
+
+HOST = "example.test"
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+
+
+@pytest.fixture
+def gate(site: Site) -> Iterator[Site]:
+    """A certificate whose target ``slow`` takes until a file is there, and says when it began."""
+    site.internal()
+    site.certificate("web", HOST)
+    site.rotate()
+    begun, go = site.directory / "begun", site.directory / "go"
+    site.command(
+        "slow",
+        f"echo begun >> {begun}\n"
+        f"n=0\nwhile [ ! -e {go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done",
+    )
+    site.config["certificates"][0]["targets"] = ["slow"]
+    yield site
+    go.touch()
+
+
+def begun(site: Site, times: int = 1) -> None:
+    """Waits until the slow target has been told that often."""
+    log = site.directory / "begun"
+    wait_until(lambda: log.exists() and log.read_text().count("begun") >= times)
+
+
+def open_gate(site: Site) -> None:
+    """Lets the slow target end."""
+    (site.directory / "go").touch()
+
+
+def test_the_second_of_two_says_who_is_at_work(gate: Site) -> None:
+    """Two timers, or a timer and a person: neither may break what the other does."""
+    first = gate.start("rotate", "web", "--force", "--json")
+    begun(gate)
+    second = gate.run("rotate", "--all")
+    other = gate.run("rollback", "web")
+    assert (second.code, other.code) == (1, 1)
+    assert f"is being worked on by process {first.pid} (certrotd rotate, since " in second.stdout
+    assert f"by process {first.pid}" in other.stdout
+    assert len(second.stdout.splitlines()) == 2  # the heading, and one line
+    assert gate.status("web")["state"] == "in flight"
+    open_gate(gate)
+    ended = first.end()
+    assert (ended.code, ended.row("web")["result"]) == (0, "done")
+    assert (gate.generation("web"), gate.generations("web")) == (2, [1, 2])
+    assert gate.rotate().row("web")["decision"] == "wait"
+    assert gate.leftovers() == []
+
+
+def test_other_certificates_are_not_locked(gate: Site) -> None:
+    """The control of the test above: the lock is one certificate's."""
+    gate.certificate("free", "free.example.test")
+    first = gate.start("rotate", "web", "--force")
+    begun(gate)
+    assert gate.run("rotate", "free").code == 0
+    open_gate(gate)
+    assert first.end().code == 0
+
+
+def test_a_lock_dies_with_its_process(gate: Site) -> None:
+    """A crash must not need somebody to remove a file."""
+    first = gate.start("rotate", "web", "--force")
+    begun(gate)
+    first.signal(signal.SIGKILL)
+    assert first.end().code == -signal.SIGKILL
+    open_gate(gate)
+    run = gate.rotate()
+    assert (run.row("web")["recovered"], gate.generation("web")) == ("done", 2)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_before_it_is_issued_the_same_order_goes_on_next_time(
+    acme_site: Site, zones: tuple[Bind, Resolver], ca: Pebble, number: int
+) -> None:
+    """A restart of the machine in the middle of an order costs neither an order nor a record."""
+    site, (bind, resolver) = acme_site, zones
+    site.certificate("web", HOST, f"*.{HOST}")
+    spent = orders(ca)
+    nowhere = f"127.0.0.1:{free_port('both')}"
+    site.dns(resolver, port=bind.port, servers=[nowhere], timeout="60s")
+    started = site.start("rotate", "--all", "--json")
+    started.wait_for("web: order done")
+    wait_until(lambda: len(bind.txt(f"_acme-challenge.{HOST}")) == 2, what="the records are out")
+
+    started.signal(number)
+    stopped = started.end(within=10)
+
+    assert stopped.code == 0  # nothing failed: it goes on by itself
+    assert stopped.row("web")["result"] == "parked"
+    assert "told to stop" in stopped.row("web")["why"]
+    assert bind.txt(f"_acme-challenge.{HOST}") == set()
+    assert site.status("web")["state"] == "in flight"
+
+    site.dns(resolver, port=bind.port)
+    run = site.rotate()
+    assert run.row("web")["recovered"] == "done"
+    assert (orders(ca), site.generations("web")) == (spent + 1, [1])
+    assert (site.leftovers(), exposed_keys(site.directory)) == ([], [])
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_during_a_deployment_it_is_undone_before_the_end(
+    parts: Parts, site: Site, number: int
+) -> None:
+    """systemctl stop never leaves files that the services have not been proven to serve."""
+    site.internal()
+    entry = site.certificate("web", HOST)
+    site.rotate()
+    # started on the old generation's own folder, it never serves another
+    folder = site.live("web")
+    nginx = parts.start(Nginx, {HOST: (folder / "fullchain.pem", folder / "privkey.pem")})
+    site.nginx(nginx)
+    entry["targets"] = [{"target": "nginx", "probe": [probe(nginx, HOST, "60s")]}]
+    started = site.start("rotate", "web", "--force", "--json")
+    started.wait_for("web: apply done")
+    assert site.generation("web") == 2
+
+    started.signal(number)
+    stopped = started.end(within=15)
+
+    assert stopped.code == 1
+    assert "told to stop" in why_failed(stopped, "web")
+    assert nginx.served(HOST) == site.leaf("web") == site.leaf("web", 1)
+    assert site.generations("web") == [1, 2]  # issued, and deployed by a later run
+    assert site.leftovers() == []
+    assert site.run("plan", "web", "--json").row("web")["decision"] in ("deploy", "postponed")
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_second_signal_ends_it_at_once_and_the_next_run_recovers(
+    gate: Site, number: int
+) -> None:
+    """Who insists is obeyed, and it is no worse than a crash."""
+    started = gate.start("rotate", "web", "--force")
+    begun(gate)
+    started.signal(number)
+    with pytest.raises(TimeoutError):  # one signal waits for the target
+        wait_until(lambda: started.is_over, within=0.5)
+    started.signal(number)
+    assert started.end(within=5).code == -number
+    open_gate(gate)
+    run = gate.rotate()
+    assert run.row("web")["recovered"] == "done"
+    assert (gate.generation("web"), gate.leftovers()) == (2, [])
+    assert gate.rotate().row("web")["decision"] == "wait"
+
+
+def test_what_was_not_begun_is_not_begun_after_a_signal(gate: Site) -> None:
+    """Stopping ends at the next safe point, not at the end of the list."""
+    gate.config["concurrency"] = 1
+    gate.certificate("later", "later.example.test")
+    started = gate.start("rotate", "--all", "--force", "--json")
+    begun(gate)
+    started.signal(signal.SIGTERM)
+    open_gate(gate)
+    stopped = started.end(within=10)
+    assert "not begun: the process was told to stop" in stopped.row("later")["why"]
+    assert not (gate.store / "later").exists()
+    gate.rotate()
+    assert gate.generation("later") == 1

@@ -1,0 +1,351 @@
+"""What is served is proven by real handshakes, and everything else fails in time and in words."""
+
+import itertools
+import socket
+import ssl
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
+from certrotd.observe import tls as module
+from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.pki.facts import fingerprint
+from tests.parts import pki
+from tests.unit.observe.servers import Listener, context_of, dripping, silent, tls
+
+NAME = "a.example.test"
+ROOT = pki.make_root()
+CA = pki.make_intermediate(ROOT)
+OLD = pki.make_leaf(CA, NAME)
+NEW = pki.make_leaf(CA, NAME)
+OLD_PRINT, NEW_PRINT = fingerprint(OLD.certificate), fingerprint(NEW.certificate)
+PROBER = TlsProber(SystemClock())
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where servers and clients have their files."""
+    return tmp_path_factory.mktemp("tls")
+
+
+@pytest.fixture(scope="module")
+def old(directory: Path) -> ssl.SSLContext:
+    """A server's context with the old pair."""
+    return context_of(OLD, directory)
+
+
+@pytest.fixture(scope="module")
+def new(directory: Path) -> ssl.SSLContext:
+    """A server's context with the new pair."""
+    return context_of(NEW, directory)
+
+
+@pytest.fixture(scope="module")
+def root(directory: Path) -> str:
+    """The file with the root that signed them all."""
+    return str(ROOT.write(directory, "root")[0])
+
+
+def at(server: Listener, *, deadline: float = 5.0, consecutive: int = 3) -> Endpoint:
+    """The endpoint of a server of the test."""
+    return Endpoint(server.host, server.port, NAME, consecutive=consecutive, deadline=deadline)
+
+
+def seconds_until_failure(endpoint: Endpoint) -> float:
+    """How long a proof of the new leaf takes to fail."""
+    began = time.monotonic()
+    with pytest.raises(ProofFailed):
+        PROBER.prove(endpoint, NEW_PRINT)
+    return time.monotonic() - began
+
+
+def test_a_look_shows_the_leaf_that_is_served(old: ssl.SSLContext) -> None:
+    """The baseline before a swap, and `certrotd inspect`."""
+    with Listener(tls(old)) as server:
+        served = PROBER.look(at(server))
+    assert served.fingerprint == OLD_PRINT
+    assert served.leaf == OLD.certificate.public_bytes(pki.Encoding.DER)
+
+
+@pytest.mark.parametrize("consecutive", [1, 3])
+def test_a_leaf_seen_often_enough_in_a_row_is_proven(new: ssl.SSLContext, consecutive: int) -> None:
+    """And nobody is asked more often than that."""
+    with Listener(tls(new)) as server:
+        PROBER.prove(at(server, consecutive=consecutive), NEW_PRINT)
+    assert server.count == consecutive
+
+
+def test_old_workers_may_linger_for_a_while(old: ssl.SSLContext, new: ssl.SSLContext) -> None:
+    """A reload is asynchronous: the first answers, and one in between, may be the old leaf."""
+    with Listener(tls(old, old, new, new, old, new)) as server:
+        PROBER.prove(at(server), NEW_PRINT)
+    assert server.count == 8
+
+
+def test_a_server_that_flaps_is_never_proven(old: ssl.SSLContext, new: ssl.SSLContext) -> None:
+    """Half of the users would see the old certificate (bunkerweb #3153)."""
+    with Listener(tls(forever=(new, new, old))) as server:
+        with pytest.raises(ProofFailed) as failed:
+            PROBER.prove(at(server, deadline=0.8), NEW_PRINT)
+        assert server.count > 3
+    assert f"but certificate {OLD_PRINT[:16]}" in failed.value.message
+
+
+def test_the_old_leaf_is_named_where_the_new_one_was_expected(old: ssl.SSLContext) -> None:
+    """Renewed on disk, old one still served (NginxProxyManager PR 5720)."""
+    with Listener(tls(old)) as server:
+        with pytest.raises(ProofFailed) as failed:
+            PROBER.prove(at(server, deadline=0.3), NEW_PRINT)
+        PROBER.prove(at(server), OLD_PRINT)
+    assert failed.value.message == (
+        f"127.0.0.1:{server.port} ({NAME}) does not serve certificate {NEW_PRINT[:16]} "
+        f"after 0.3s, but certificate {OLD_PRINT[:16]}"
+    )
+    assert failed.value.hint
+
+
+def test_a_deadline_too_short_for_as_many_says_so(new: ssl.SSLContext) -> None:
+    """What is seen is right; what was configured cannot be."""
+    with Listener(tls(new)) as server, pytest.raises(ProofFailed, match=r"only \d+ times in a row"):
+        PROBER.prove(at(server, consecutive=1000, deadline=0.2), NEW_PRINT)
+
+
+def test_nothing_that_listens_is_a_failure_and_waited_for(new: ssl.SSLContext) -> None:
+    """A service that restarts is away for a moment, and one that crashed for good."""
+    with Listener(tls(new)) as server:
+        gone = at(server, deadline=0.3)
+    with pytest.raises(Transient, match="no TLS handshake: Connection refused"):
+        PROBER.look(gone)
+    with pytest.raises(ProofFailed, match="Connection refused"):
+        PROBER.prove(gone, NEW_PRINT)
+
+
+@pytest.mark.parametrize("serve", [silent, dripping])
+@pytest.mark.parametrize("starttls", [None, "smtp"])
+def test_a_server_that_never_answers_costs_no_more_than_the_deadline(serve, starttls) -> None:  # type: ignore[no-untyped-def]
+    """A worker that hangs must not hold the rotation, nor one that sends a byte now and then."""
+    with Listener(serve) as server:
+        endpoint = replace(at(server, deadline=0.6), starttls=starttls)
+        assert 0.5 < seconds_until_failure(endpoint) < 1.5
+
+
+def test_a_single_look_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is made of every target before a swap."""
+    monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT", 0.3)
+    began = time.monotonic()
+    with (
+        Listener(silent) as server,
+        pytest.raises(Transient, match=r"no TLS handshake within 0\.3s"),
+    ):
+        PROBER.look(at(server))
+    assert 0.2 < time.monotonic() - began < 1.2
+
+
+def test_no_time_at_all_is_a_failure_like_any_other(new: ssl.SSLContext) -> None:
+    """A socket without any time would not wait, and fail in words nobody understands."""
+    with Listener(tls(new)) as server:
+        assert seconds_until_failure(at(server, deadline=0.0)) < 1
+    assert server.count == 0
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\x15\x03\x01\x00\x02\x02\x28", b"\x00" * 64, b""],
+)
+def test_garbage_is_no_handshake(said: bytes) -> None:
+    """A plain HTTP port, an alert, noise, or a connection closed at once."""
+
+    def serve(connection: socket.socket) -> None:
+        connection.recv(1)
+        connection.sendall(said)
+
+    with Listener(serve) as server:
+        with pytest.raises(Transient, match="no TLS handshake"):
+            PROBER.look(at(server))
+        with pytest.raises(ProofFailed):
+            PROBER.prove(at(server, deadline=0.2), NEW_PRINT)
+
+
+def test_a_chain_that_leads_to_the_given_root_is_trusted(new: ssl.SSLContext, root: str) -> None:
+    """The same leaf with a broken chain would be an outage for some clients only."""
+    with Listener(tls(new)) as server:
+        PROBER.prove(replace(at(server), roots=root), NEW_PRINT)
+    assert server.count == 3
+
+
+@pytest.mark.parametrize("roots", ["another", "system"])
+def test_a_chain_that_leads_elsewhere_is_not_proven(
+    new: ssl.SSLContext, directory: Path, roots: str
+) -> None:
+    """Though the leaf is the right one."""
+    if roots == "another":
+        roots = str(pki.make_root("another root").write(directory, "another")[0])
+    with Listener(tls(new)) as server, pytest.raises(ProofFailed, match="the chain is not trusted"):
+        PROBER.prove(replace(at(server, deadline=0.3), roots=roots), NEW_PRINT)
+
+
+def test_a_server_that_leaves_out_the_intermediate_is_not_proven(
+    directory: Path, root: str
+) -> None:
+    """Some clients find it by themselves, which is why nobody notices for so long."""
+    alone = context_of(replace(NEW, intermediates=()), directory / "alone")
+    with Listener(tls(alone)) as server:
+        with pytest.raises(ProofFailed, match="unable to get local issuer"):
+            PROBER.prove(replace(at(server, deadline=0.3), roots=root), NEW_PRINT)
+        PROBER.prove(at(server), NEW_PRINT)
+
+
+def test_a_certificate_for_another_name_is_not_proven(new: ssl.SSLContext, root: str) -> None:
+    """The name is checked where the chain is."""
+    with Listener(tls(new)) as server:
+        elsewhere = replace(at(server, deadline=0.3), sni="b.example.test", roots=root)
+        with pytest.raises(ProofFailed, match="Hostname mismatch"):
+            PROBER.prove(elsewhere, NEW_PRINT)
+        PROBER.prove(replace(elsewhere, roots=None, deadline=5.0), NEW_PRINT)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no PEM"])
+def test_roots_that_cannot_be_read_are_the_operators_to_mend(
+    new: ssl.SSLContext, tmp_path: Path, content: bytes | None
+) -> None:
+    """Said before the first handshake, and not as a fault of the service."""
+    roots = tmp_path / "roots.pem"
+    if content is not None:
+        roots.write_bytes(content)
+    with Listener(tls(new)) as server, pytest.raises(NeedsOperator, match="cannot read the roots"):
+        PROBER.prove(replace(at(server), roots=str(roots)), NEW_PRINT)
+    assert server.count == 0
+
+
+def test_the_sni_selects_the_certificate(old: ssl.SSLContext, directory: Path) -> None:
+    """One address serves many names, and each has a certificate of its own."""
+    other = context_of(pki.make_leaf(CA, "b.example.test"), directory)
+    front = context_of(OLD, directory)
+
+    def choose(connection: ssl.SSLObject, name: str, _context: ssl.SSLContext) -> None:
+        if name == "b.example.test":
+            connection.context = other
+
+    front.sni_callback = choose
+    with Listener(tls(front)) as server:
+        assert PROBER.look(at(server)).fingerprint == OLD_PRINT
+        assert PROBER.look(replace(at(server), sni="b.example.test")).fingerprint != OLD_PRINT
+
+
+def test_a_name_that_cannot_be_asked_for_is_refused(new: ssl.SSLContext) -> None:
+    """Typed at the command line, it ends in one line like anything else."""
+    with Listener(tls(new)) as server:
+        for name in (".example.test", "a" * 64 + ".test"):
+            with pytest.raises(InvalidInput, match="not a name that can be asked for"):
+                PROBER.look(replace(at(server), sni=name))
+
+
+def test_an_ipv6_endpoint_is_looked_at_and_written_in_brackets(new: ssl.SSLContext) -> None:
+    """As addresses are written everywhere else."""
+    with Listener(tls(new), host="::1") as server:
+        PROBER.prove(at(server), NEW_PRINT)
+        assert str(at(server)) == f"[::1]:{server.port} ({NAME})"
+
+
+Addresses = list[tuple[int, int, int, str, tuple[str, int]]]
+
+
+def resolved(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> None:
+    """Has every host name lead to these addresses."""
+    found: Addresses = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses
+    ]
+    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: found)
+
+
+def test_the_next_address_of_a_name_is_tried(
+    new: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name has an IPv6 address that nothing listens at more often than not."""
+    with Listener(silent) as gone:
+        pass
+    with Listener(tls(new)) as server:
+        resolved(monkeypatch, ("127.0.0.1", gone.port), ("127.0.0.1", server.port))
+        assert PROBER.look(replace(at(server), host="two.test")).fingerprint == NEW_PRINT
+        resolved(monkeypatch, ("127.0.0.1", gone.port))
+        with pytest.raises(Transient, match="Connection refused"):
+            PROBER.look(replace(at(server), host="one.test"))
+
+
+def test_an_address_that_swallows_packets_leaves_time_for_the_next(
+    new: ssl.SSLContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A firewall that drops is the usual one."""
+    with socket.socket() as full, Listener(tls(new)) as server:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = [socket.socket() for _ in range(4)]
+        for each in waiting:
+            each.setblocking(False)
+            each.connect_ex(full.getsockname())
+        resolved(monkeypatch, full.getsockname(), ("127.0.0.1", server.port))
+        endpoint = replace(at(server, deadline=1.0, consecutive=1), host="two.test")
+        PROBER.prove(endpoint, NEW_PRINT)
+        for each in waiting:
+            each.close()
+
+
+def test_a_name_that_does_not_resolve_is_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The resolver's words are shown."""
+
+    def fail(*_: object, **__: object) -> Addresses:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(module.socket, "getaddrinfo", fail)
+    with pytest.raises(Transient, match="Name or service not known"):
+        PROBER.look(Endpoint("nowhere.test", 443, NAME))
+
+
+def test_a_handshake_without_a_certificate_proves_nothing() -> None:
+    """An anonymous server could be anybody; no default offers it, so it is asked for here."""
+
+    def anonymous(kind: int) -> ssl.SSLContext:
+        context = ssl.SSLContext(kind)
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        context.set_ciphers("AECDH-AES128-SHA:@SECLEVEL=0")
+        return context
+
+    deadline = Deadline(SystemClock(), 5.0)
+    with Listener(tls(anonymous(ssl.PROTOCOL_TLS_SERVER))) as server:
+        with pytest.raises(Transient, match="the server sent no certificate"):
+            module._served(at(server), anonymous(ssl.PROTOCOL_TLS_CLIENT), deadline)
+        with pytest.raises(Transient, match="no TLS handshake"):
+            PROBER.look(at(server))
+
+
+def test_pauses_grow_and_end_at_the_deadline() -> None:
+    """A service that is down for long is asked about once a second, not twenty times."""
+
+    class Watched(SystemClock):
+        def __init__(self) -> None:
+            self.time = 0.0
+            self.slept: list[float] = []
+
+        def monotonic(self) -> float:
+            return self.time
+
+        def sleep(self, seconds: float) -> None:
+            self.slept.append(seconds)
+            self.time += seconds
+
+    clock = Watched()
+    with Listener(silent) as gone:
+        pass
+    with pytest.raises(Failure):
+        TlsProber(clock).prove(at(gone, deadline=10.0), NEW_PRINT)
+    *pauses, last = clock.slept
+    assert pauses[:3] == [0.05, pytest.approx(0.075), pytest.approx(0.1125)]
+    assert all(a <= b <= 1.0 for a, b in itertools.pairwise(pauses))
+    assert last <= 1.0
+    assert sum(clock.slept) == pytest.approx(10.0)
