@@ -18,7 +18,9 @@ def main() -> None:
     gc.set_threshold(50_000)
     from certrotd.cli.app import run
 
-    sys.exit(run())
+    code = run()
+    gc.freeze()  # all memory goes back in a moment: nor is there any to be looked for at exit
+    sys.exit(code)
 
 
 if __name__ == "__main__":

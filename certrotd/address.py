@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-import socket
 from dataclasses import dataclass
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 
 from certrotd.errors import InvalidInput, one_line
+
+if TYPE_CHECKING:
+    from socket import AddressFamily
 
 _HOST = re.compile(r"(?!-)(?!.*\.\.)[A-Za-z0-9_-][A-Za-z0-9._-]{0,252}", re.ASCII)
 _PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
@@ -27,8 +30,10 @@ class Address:
         return _is_ip(self.host)
 
     @property
-    def family(self) -> socket.AddressFamily:
+    def family(self) -> AddressFamily:
         """AF_INET or AF_INET6; only meaningful when ``is_ip``."""
+        import socket  # a few milliseconds that only the DNS needs
+
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     def __str__(self) -> str:

@@ -124,10 +124,10 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
     meta = generation.meta
     # what was asked for, where that is known: a CA may add names of its own to every certificate
     asked = meta.asked if meta and meta.asked else facts.names
-    missing = sorted(set(policy.names) - set(facts.names))
-    extra = sorted(set(asked) - set(policy.names))
+    wanted = set(policy.names)
+    missing, extra = wanted.difference(facts.names), set(asked) - wanted
     if missing or extra:
-        changes = [f"+{name}" for name in missing] + [f"-{name}" for name in extra]
+        changes = [f"+{n}" for n in sorted(missing)] + [f"-{n}" for n in sorted(extra)]
         return f"the configured names changed: {' '.join(changes)}"
     if facts.key_type != policy.key_type:
         return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
@@ -203,11 +203,11 @@ def _due(
 def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generation | None:
     """A generation that was issued and is better than the live one."""
     newest, live = standing.newest, standing.live
-    if newest is None or newest.facts is None or usable(newest, now=now):
-        return None
-    if newest.number in standing.state.withdrawn:
+    if newest is None or newest.number in standing.state.withdrawn:
         return None
     if live is not None and newest.number <= live.number:
+        return None
+    if newest.facts is None or usable(newest, now=now):
         return None
     if drift(newest.facts, newest, policy):
         return None

@@ -10,9 +10,13 @@ from typing import Any, TextIO
 
 
 def print_json(value: Any) -> None:
-    """``value`` on standard output, indented, with a newline."""
-    json.dump(value, sys.stdout, indent=1, ensure_ascii=False, default=_encode)
-    sys.stdout.write("\n")
+    """``value`` on standard output, with a newline: a list an entry a line, the rest indented."""
+    if isinstance(value, list):
+        # indenting is done in Python and costs more than all the rest of a long listing
+        entries = ",\n ".join(_to_json(entry) for entry in value)
+        sys.stdout.write(f"[{entries}]\n")
+        return
+    sys.stdout.write(f"{_to_json(value, indent=1)}\n")
 
 
 def say(text: str, stream: TextIO | None = None) -> None:
@@ -42,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 def stamp(moment: datetime | None) -> str:
     """A moment to the minute in UTC, or a dash."""
-    return f"{moment:%Y-%m-%d %H:%MZ}" if moment else "-"
+    return f"{moment.isoformat(' ', 'minutes')[:16]}Z" if moment else "-"
 
 
 def span(length: timedelta) -> str:
@@ -53,6 +57,10 @@ def span(length: timedelta) -> str:
         if seconds >= 2 * size:
             return f"{sign}{seconds // size}{unit}"
     return f"{sign}{seconds}s"
+
+
+def _to_json(value: Any, indent: int | None = None) -> str:
+    return json.dumps(value, indent=indent, ensure_ascii=False, default=_encode)
 
 
 def _encode(value: object) -> object:

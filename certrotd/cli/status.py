@@ -19,14 +19,18 @@ from certrotd.errors import Failure
 def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) -> int:
     """Carry out ``certrotd status``; the exit code."""
     with open_site(config, clock=SystemClock(), command="certrotd status") as site:
-        now = site.clock.now()
-        rows = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
+        now, failed = site.clock.now(), False
+        shown: list[Any] = []
+        for row in site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight):
+            failed = failed or row.failure is not None
+            show = _status_json if as_json else _status_row
+            shown.append(show(row, now=now, probe=probe))
         if as_json:
-            print_json([_status_json(row, site, now=now, probe=probe) for row in rows])
+            print_json(shown)
         else:
             columns = ("NAME", "NAMES", "EXPIRES", "LEFT", "GEN", "STATE", "NEXT", "TARGETS", "WHY")
-            print_table(columns, [_status_row(row, site, now=now, probe=probe) for row in rows])
-        return 1 if any(row.failure for row in rows) else 0
+            print_table(columns, shown)
+        return 1 if failed else 0
 
 
 def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
@@ -46,7 +50,7 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
         return 1 if any(row.failure for row in rows) else 0
 
 
-def _status_json(row: Row, site: Site, *, now: datetime, probe: bool) -> dict[str, Any]:
+def _status_json(row: Row, *, now: datetime, probe: bool) -> dict[str, Any]:
     policy, live, newest = row.managed.policy, row.standing.live, row.standing.newest
     facts = live.facts if live else None
     attempts = row.attempts
@@ -67,16 +71,16 @@ def _status_json(row: Row, site: Site, *, now: datetime, probe: bool) -> dict[st
         "in_flight": row.in_flight,
         "failures": attempts.failures,
         "last_failure": attempts.why or None,
-        "targets": _targets(row, site, probe=probe),
+        "targets": _targets(row, probe=probe),
     }
 
 
-def _status_row(row: Row, site: Site, *, now: datetime, probe: bool) -> tuple[str, ...]:
+def _status_row(row: Row, *, now: datetime, probe: bool) -> tuple[str, ...]:
     policy, live = row.managed.policy, row.standing.live
     facts = live.facts if live else None
     names = facts.names if facts else policy.names
     shown = names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "") if names else "-"
-    targets = ", ".join(_target_words(target) for target in _targets(row, site, probe=probe))
+    targets = ", ".join(_target_words(target) for target in _targets(row, probe=probe))
     return (
         policy.name,
         shown,
@@ -90,7 +94,7 @@ def _status_row(row: Row, site: Site, *, now: datetime, probe: bool) -> tuple[st
     )
 
 
-def _targets(row: Row, site: Site, *, probe: bool) -> list[dict[str, Any]]:
+def _targets(row: Row, *, probe: bool) -> list[dict[str, Any]]:
     """What each target was last proven to serve, and with ``probe`` what it serves right now."""
     known = row.standing.state.targets
     live = row.standing.live
@@ -106,19 +110,20 @@ def _targets(row: Row, site: Site, *, probe: bool) -> list[dict[str, Any]]:
         }
         target["current"] = wanted is not None and target["serves"] == wanted
         if probe:
-            target["endpoints"] = _endpoints(row, site, name)
+            target["endpoints"] = _endpoints(row, name)
             served = [endpoint["serves"] for endpoint in target["endpoints"]]
             target["current"] = bool(served) and all(each == wanted for each in served)
         found.append(target)
     return found
 
 
-def _endpoints(row: Row, site: Site, name: str) -> list[dict[str, Any]]:
-    bound = row.managed.world().target(name)
+def _endpoints(row: Row, name: str) -> list[dict[str, Any]]:
+    world = row.managed.world()
+    bound = world.target(name)
     found = []
     for endpoint in bound.endpoints if bound else ():
         try:
-            served, problem = site.prober.look(endpoint).fingerprint, None
+            served, problem = world.prober.look(endpoint).fingerprint, None
         except Failure as failure:
             served, problem = None, str(failure)
         found.append({"endpoint": str(endpoint), "serves": served, "problem": problem})

@@ -42,6 +42,12 @@ class Checked:
         names = set(getattr(self.file, section))
         return names | {str(loc[1]) for loc in self.broken if loc[0] == section and len(loc) > 1}
 
+    def has(self, section: str, name: str) -> bool:
+        """Whether ``name`` is in known(), without making a set for each of 10,000 questions."""
+        return name in getattr(self.file, section) or (
+            bool(self.broken) and name in self.known(section)
+        )
+
     def sure(self, section: str) -> bool:
         """Whether all of a section is known."""
         return (section,) not in self.broken
@@ -86,20 +92,18 @@ def _issuers(checked: Checked) -> Iterator[Finding]:
 
 
 def _references(checked: Checked) -> Iterator[Finding]:
-    issuers, solvers = checked.known("issuers"), checked.known("solvers")
     for index, entry in checked.entries:
-        if entry.issuer is not None and entry.issuer not in issuers:
+        if entry.issuer is not None:
             yield from _refers(checked, "issuers", entry.issuer, ("certificates", index, "issuer"))
-        if entry.solver is not None and entry.solver not in solvers:
+        if entry.solver is not None:
             yield from _refers(checked, "solvers", entry.solver, ("certificates", index, "solver"))
         if entry.targets:
             yield from _uses(checked, entry.targets, ("certificates", index, "targets"))
 
 
 def _refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[Finding]:
-    known = checked.known(section)
-    if name not in known and checked.sure(section):
-        there = suggestion(name, sorted(known))
+    if not checked.has(section, name) and checked.sure(section):
+        there = suggestion(name, sorted(checked.known(section)))
         yield Finding(loc, f"there is no {section[:-1]} {shown(name)}, {there}")
 
 
@@ -150,6 +154,8 @@ def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
 
 def _permitted(name: str, issuer: InternalEntry) -> bool:
     """Whether name constraints allow ``name``: each kind of name is bound only by its own kind."""
+    if not issuer.permitted_names:
+        return True
     networks = [permitted for permitted in issuer.permitted_names if "/" in permitted]
     domains = [permitted for permitted in issuer.permitted_names if "/" not in permitted]
     if is_ip(name):

@@ -1,50 +1,37 @@
-"""From the configuration to adapters: the only place that builds them, each when first used.
+"""From the configuration to certificates that can be looked at and rotated.
 
-An entry of type ``T`` is built by the function ``build(entry, context)`` of one module, found by
-its type: ``certrotd.dns.T`` for solvers, ``certrotd.targets.T`` for targets, ``certrotd.T.issuer``
-for issuers. So a new one is a module and a schema entry, and its libraries load when it is used.
+What only rotating needs — adapters, and the libraries behind them — is loaded when the first
+rotation asks for it: a listing of certificates is a matter of files.
 """
 
 from __future__ import annotations
 
-import importlib
 import os
-import random
-import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from certrotd.certs import plan
 from certrotd.certs.decision import Adopt, Decision, Deploy, Renew, Sweep
+from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy
-from certrotd.certs.ports import Issuer, Preflight, Solver, Target
-from certrotd.certs.rotate import Managed
-from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
-from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context
+from certrotd.config.certificates import UseEntry
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
-from certrotd.config.targets import ProbeEntry
 from certrotd.daemon.fleet import Fleet, Row
-from certrotd.daemon.naming import Dns
-from certrotd.errors import NeedsOperator
-from certrotd.observe.tls import Endpoint, TlsProber
-from certrotd.pki.names import base, is_wildcard
-from certrotd.rotation.engine import titles
-from certrotd.rotation.files import make_directory, read_file
+from certrotd.rotation.files import make_directory
 from certrotd.rotation.journal import FileJournal
 from certrotd.rotation.lock import hold
-from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 
-LOCK_WAIT = 120.0
-MAX_ADOPTED = 4 * 1024 * 1024
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from certrotd.certs.world import World
+    from certrotd.daemon.adapters import Adapters
+
+Waves = tuple[tuple[str, ...], ...]
 
 
 class Site:
@@ -53,36 +40,31 @@ class Site:
     def __init__(self, config: Config, *, clock: Clock, command: str) -> None:
         self.config = config
         self.clock = clock
-        self.prober = TlsProber(clock)
         self._command = command
         self._store = LocalStore(config.store_dir)
-        self._issuers: Shelf[Issuer] = Shelf(
-            config.issuers, partial(self._build, "certrotd.{}.issuer")
-        )
-        self._solvers: Shelf[Solver] = Shelf(
-            config.solvers, partial(self._build, "certrotd.dns.{}")
-        )
-        self._targets: Shelf[Target] = Shelf(
-            config.targets, partial(self._build, "certrotd.targets.{}")
-        )
-        self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
-        self._dns: Dns | None = None
-        self._naming_lock = threading.Lock()
+        self._adapters: Adapters | None = None
+        self._adapters_lock = threading.Lock()
         self._flying: frozenset[str] | None = None
+        self._authorities = {name: _authority(name, e) for name, e in config.issuers.items()}
+        self._waves: dict[tuple[str, ...], Waves] = {}
         certificates = [self._managed(each) for each in config.certificates]
         self.fleet = Fleet(certificates, config.concurrency)
 
     def close(self) -> None:
         """Let go of sockets and threads of the adapters that have any."""
-        for shelf in (self._issuers, self._solvers, self._targets):
-            shelf.close()
+        if self._adapters is not None:
+            self._adapters.close()
 
     def draw(self) -> float:
         """A random number in [0, 1)."""
+        import random
+
         return random.random()  # noqa: S311  # spreads load; nothing secret depends on it
 
     def new_id(self) -> str:
         """A rotation's id: sortable by time, unique."""
+        import secrets
+
         return f"{self.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
     def in_flight(self, name: str) -> bool:
@@ -97,6 +79,9 @@ class Site:
 
     def steps(self, row: Row, decision: Decision) -> list[str]:
         """The titles of the steps that a decision would be carried out by."""
+        from certrotd.certs import plan
+        from certrotd.rotation.engine import titles
+
         policy, standing = row.managed.policy, row.standing
         match decision:
             case Renew():
@@ -111,10 +96,6 @@ class Site:
                 steps = ()
         return list(titles(steps))
 
-    def _build(self, module: str, name: str, entry: Any) -> Any:
-        context = Context(name, self.config.state_dir, self.clock)
-        return importlib.import_module(module.format(entry.type)).build(entry, context)
-
     def _managed(self, entry: Certificate) -> Managed:
         name = entry.name
         return Managed(
@@ -127,13 +108,11 @@ class Site:
         )
 
     def _policy(self, entry: Certificate) -> Policy:
-        uses = [use.target for use in entry.targets]
-        order = sorted({self.config.targets[name].wave for name in uses})
         return Policy(
             name=entry.name,
             names=entry.names,
             issuer=entry.issuer,
-            authority=_authority(entry.issuer, self.config.issuers),
+            authority=self._authorities[entry.issuer],
             key_type=entry.key.type,
             reuse_key=entry.key.reuse,
             solver=entry.solver,
@@ -143,69 +122,28 @@ class Site:
             keep=entry.keep,
             enabled=entry.enabled,
             installs=bool(entry.install),
-            waves=tuple(
-                tuple(name for name in uses if self.config.targets[name].wave == wave)
-                for wave in order
-            ),
+            waves=self._waves_of(entry.targets),
             adopts=entry.adopt is not None,
         )
 
+    def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:
+        """The targets by wave; most certificates have the same ones, so each answer is kept."""
+        names = tuple(use.target for use in uses)
+        if names not in self._waves:
+            wave = {name: self.config.targets[name].wave for name in names}
+            self._waves[names] = tuple(
+                tuple(name for name in names if wave[name] == each)
+                for each in sorted(set(wave.values()))
+            )
+        return self._waves[names]
+
     def _world(self, entry: Certificate) -> World:
-        issuer = self.config.issuers[entry.issuer]
-        return World(
-            name=entry.name,
-            clock=self.clock,
-            store=self._store,
-            installer=FileInstaller(
-                entry.name,
-                tuple(_copies(each) for each in entry.install),
-                self.config.store_dir / entry.name / "displaced",
-            ),
-            issuer=self._issuers.get,
-            solver=self._solvers.find,
-            solver_for=self._solver_for,
-            dns=self._naming,
-            target=partial(self._bound, entry),
-            prober=self.prober,
-            ready=self._ready,
-            adoptable=partial(_adoptable, entry.adopt),
-            order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
-        )
+        with self._adapters_lock:
+            if self._adapters is None:
+                from certrotd.daemon.adapters import Adapters
 
-    def _naming(self) -> Dns:
-        with self._naming_lock:
-            if self._dns is None:
-                self._dns = Dns(self.config.dns, self._solvers)
-            return self._dns
-
-    def _bound(self, entry: Certificate, name: str) -> Bound | None:
-        use = next((use for use in entry.targets if use.target == name), None)
-        target = self._targets.find(name)
-        if use is None or target is None:
-            return None
-        probes = self.config.probes(use)
-        lock = partial(self._lock, f"target-{name}", f"target {name}", LOCK_WAIT)
-        return Bound(
-            OneAtATime(target, lock), tuple(_endpoint(probe, entry.names) for probe in probes)
-        )
-
-    def _solver_for(self, name: str, explicit: str | None) -> str:
-        from certrotd.dns.choose import choose
-
-        return choose(name, self._zones, explicit)
-
-    def _ready(self, issuer: str, names: Sequence[str], solver: str | None) -> None:
-        """Issuer and solvers asked once per process whether they could work at all."""
-        deadline = Deadline(self.clock, LOCK_WAIT)
-        self._issuers.ready(issuer, deadline)
-        if self.config.issuers[issuer].type == "internal":
-            return  # it takes our word for the names
-        for name in names:
-            try:
-                chosen = self._solver_for(f"_acme-challenge.{base(name)}", solver)
-            except NeedsOperator:
-                continue  # a CNAME may lead to a zone that a solver serves; the order will tell
-            self._solvers.ready(chosen, deadline)
+                self._adapters = Adapters(self.config, self._store, self.clock, self._lock)
+        return self._adapters.world(entry)
 
     def _lock(self, name: str, what: str, wait: float | None) -> AbstractContextManager[None]:
         return hold(
@@ -215,63 +153,6 @@ class Site:
             now=self.clock.now(),
             wait=Deadline(self.clock, wait) if wait is not None else None,
         )
-
-
-class Shelf(Generic[T]):
-    """Adapters of one kind by name, each built once, when first asked for."""
-
-    def __init__(self, entries: Mapping[str, Any], build: Callable[[str, Any], T]) -> None:
-        self._entries = entries
-        self._build = build
-        self._built: dict[str, T] = {}
-        self._ready: set[str] = set()
-        self._lock = threading.RLock()
-
-    def find(self, name: str) -> T | None:
-        """The adapter, or None if the configuration has no such entry."""
-        return self.get(name) if name in self._entries else None
-
-    def get(self, name: str) -> T:
-        """The adapter; NeedsOperator if the configuration has no such entry."""
-        with self._lock:
-            if name not in self._built:
-                if name not in self._entries:
-                    raise NeedsOperator(f"the configuration no longer has {name!r}")
-                self._built[name] = self._build(name, self._entries[name])
-            return self._built[name]
-
-    def all(self) -> Iterator[T]:
-        """Every adapter of the configuration."""
-        return (self.get(name) for name in self._entries)
-
-    def ready(self, name: str, deadline: Deadline) -> None:
-        """Let the adapter say what cannot work; once it was content it is not asked again."""
-        adapter = self.get(name)
-        with self._lock:
-            if name not in self._ready and isinstance(adapter, Preflight):
-                adapter.preflight(deadline=deadline)
-            self._ready.add(name)
-
-    def close(self) -> None:
-        """Close every adapter that can be."""
-        for adapter in self._built.values():
-            if hasattr(adapter, "close"):
-                adapter.close()
-
-
-class OneAtATime:
-    """A target that is told by one rotation at a time, in whatever process."""
-
-    def __init__(self, target: Target, lock: Callable[[], AbstractContextManager[None]]) -> None:
-        self._target = target
-        self._lock = lock
-
-    def check(self) -> None:
-        self._target.check()
-
-    def apply(self) -> None:
-        with self._lock():
-            self._target.apply()
 
 
 @contextmanager
@@ -286,53 +167,5 @@ def open_site(path: Path, *, clock: Clock, command: str) -> Iterator[Site]:
         site.close()
 
 
-def _authority(issuer: str, issuers: Mapping[str, Any]) -> str:
-    entry = issuers[issuer]
+def _authority(issuer: str, entry: Any) -> str:
     return str(getattr(entry, "directory", None) or f"{entry.type}:{issuer}")
-
-
-def _copies(entry: InstallEntry) -> Copies:
-    secret = entry.pkcs12_password
-    return Copies(
-        paths=entry.paths,
-        owner=None if entry.owner is None else str(entry.owner),
-        group=None if entry.group is None else str(entry.group),
-        mode=entry.mode,
-        cert_mode=entry.cert_mode,
-        in_place=entry.in_place,
-        password=(lambda: None) if secret is None else (lambda: secret.resolve().reveal()),
-    )
-
-
-def _endpoint(probe: ProbeEntry, names: Sequence[str]) -> Endpoint:
-    plain = next((name for name in names if not is_wildcard(name)), base(names[0]))
-    return Endpoint(
-        host=probe.address.host,
-        port=probe.address.port,
-        sni=probe.sni or plain,
-        starttls=probe.starttls,
-        consecutive=probe.consecutive,
-        deadline=probe.deadline.total_seconds(),
-        roots=None if probe.roots is None else str(probe.roots),
-    )
-
-
-def _adoptable(entry: AdoptEntry | None) -> tuple[bytes, bytes] | None:
-    """Key and chain, leaf first, at the ``adopt:`` paths; None if they are not (all) there."""
-    from certrotd.pki.facts import parse_certificates
-    from certrotd.stores.bundle import leaf_first
-
-    if entry is None:
-        return None
-    paths = [path for path in (entry.fullchain, entry.cert, entry.chain) if path is not None]
-    try:
-        key = read_file(entry.privkey, limit=MAX_ADOPTED)
-        texts = [read_file(path, limit=MAX_ADOPTED) for path in paths]
-    except FileNotFoundError:
-        return None
-    blocks = [
-        block
-        for path, text in zip(paths, texts, strict=True)
-        for block in parse_certificates(text, what=str(path))
-    ]
-    return key, leaf_first(blocks, key, what=str(paths[0]))

@@ -167,11 +167,10 @@ class Engine(Generic[W]):
         self._read()
         self._tell("began", -1, detail=str(self._begin["why"]))
         try:
-            self._look_again()
-            while True:
+            outcome = self._look_again()
+            while outcome is None:
                 outcome = self._move()
-                if outcome is not None:
-                    return outcome
+            return outcome
         except JournalBroken:
             self._put_back_unrecorded()
             raise
@@ -219,7 +218,7 @@ class Engine(Generic[W]):
         step = self._step(index)
         self._tell("trying", index)
         try:
-            if look_first and self._observe(index) is Observed.DONE:
+            if look_first and self._is_done(index):
                 self._done(index, {})
                 return None
             self._write({"t": "try", "i": index, "at": self._stamp()}, sync=True)
@@ -237,13 +236,6 @@ class Engine(Generic[W]):
         self._write({"t": "wait", "i": index, "until": until, "why": answer.why}, sync=True)
         self._tell("waiting", index, detail=answer.why)
         return Parked(answer.until, answer.why)
-
-    def _observe(self, index: int) -> Observed:
-        """What the step says of itself; a look that fails has seen nothing."""
-        try:
-            return self._step(index).observe(self.world, self._ledger(index))
-        except (Failure, OSError):
-            return Observed.UNKNOWN
 
     def _done(self, index: int, facts: Mapping[str, JSON]) -> None:
         # not synced: if it is lost, the next start looks and finds the act done
@@ -320,14 +312,32 @@ class Engine(Generic[W]):
         step = self._title(failed.at)
         return RolledBack(end["to"], step, failed.why, failed.retry_after, progress.facts)
 
-    def _look_again(self) -> None:
-        """What somebody undid behind the journal's back is done again, and what was built on it."""
+    def _is_done(self, index: int) -> bool:
+        try:
+            seen = self._step(index).observe(self.world, self._ledger(index))
+        except (Failure, OSError):
+            return False  # it is done again, which shows what is wrong
+        return seen is Observed.DONE
+
+    def _look_again(self) -> Outcome | None:
+        """What somebody undid behind the journal's back is done again, and what was built on it.
+
+        Without a look nothing goes on: back if what is begun must not stay half-way, else later.
+        """
         if self._progress.outcome is not None:
-            return
+            return None
         for index in to_look_at(self._progress, list(self._savepoints)):
-            if self._observe(index) is Observed.NOT_DONE:
+            try:
+                seen = self._step(index).observe(self.world, self._ledger(index))
+            except (Failure, OSError) as error:
+                failure = as_failure(error, f"look at {self._title(index)!r}")
+                if self._saved is not None and self._saved.stop_undoes:
+                    return self._fail(index, failure)
+                return Parked(self.now() + RETRY, str(failure), failed=True)
+            if seen is Observed.NOT_DONE:
                 self._write({"t": "lost", "i": index}, sync=False)
-                return
+                return None
+        return None
 
     def _put_back_unrecorded(self) -> None:
         """Undo what the journal can no longer follow; the next start looks and goes on from there.

@@ -6,14 +6,14 @@ import errno
 import json
 import os
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.files import (
     DiskTrouble,
-    explained,
     make_directory,
     read_file,
     remove_file,
@@ -25,6 +25,7 @@ MAX_JOURNAL = 64 * 1024 * 1024
 HISTORY_LINES = 500
 MAX_HISTORY = 16 * 1024 * 1024
 MAX_LINE = 32 * 1024
+_RECORD_AT = len(b'{"c":"00000000","r":')
 
 
 class JournalBroken(DiskTrouble):
@@ -57,9 +58,15 @@ class FileJournal:
     """
 
     def __init__(self, directory: Path, name: str) -> None:
-        self.path = directory / "journal" / f"{name}.jsonl"
+        self._directory = directory
+        self._name = name
         self.history = History(directory, name)
         self._size: int | None = None
+
+    @cached_property
+    def path(self) -> Path:
+        """The journal's file; there only while a rotation is in flight."""
+        return self._directory / "journal" / f"{self._name}.jsonl"
 
     def records(self) -> list[dict[str, Any]]:
         """As Journal.records; NeedsOperator if a record before the last is damaged."""
@@ -110,7 +117,13 @@ class History:
     """What rotations of one name came to: JSON lines, oldest first, the last 500 kept."""
 
     def __init__(self, directory: Path, name: str) -> None:
-        self.path = directory / "history" / f"{name}.jsonl"
+        self._directory = directory
+        self._name = name
+
+    @cached_property
+    def path(self) -> Path:
+        """The file of the lines."""
+        return self._directory / "history" / f"{self._name}.jsonl"
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line that can be read: history is for people and for backoff, not for recovery."""
@@ -122,20 +135,18 @@ class History:
 
     def last(self) -> dict[str, Any] | None:
         """The newest line, read from the end of the file; None before the first."""
-        with explained(f"read {self.path}"):
-            try:
-                handle = os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
-                return None
-            try:
-                size = os.fstat(handle).st_size
-                tail = os.pread(handle, MAX_LINE, max(0, size - MAX_LINE))
-            finally:
-                os.close(handle)
-        lines = _readable(tail)
-        if not lines and size > MAX_LINE:
+        try:
+            # a path of text: this is asked of every certificate of a listing
+            tail, size = _tail(f"{self._directory}/history/{self._name}.jsonl")
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise DiskTrouble(f"read {self.path}", error) from error
+        newest = next(_from_the_end(tail), None)
+        if newest is None and size > MAX_LINE:
             lines = self.lines()  # the newest line is an unusually long one
-        return lines[-1] if lines else None
+            newest = lines[-1] if lines else None
+        return newest
 
     def add(self, summary: Mapping[str, Any]) -> None:
         """Add a line, as with_line() says."""
@@ -167,8 +178,11 @@ def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[d
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """One line of a journal."""
-    text = json.dumps(record, separators=(",", ":"), sort_keys=True)
-    return b'{"c":"%08x","r":%s}\n' % (zlib.crc32(text.encode()), text.encode())
+    return _line(json.dumps(record, separators=(",", ":"), sort_keys=True).encode()) + b"\n"
+
+
+def _line(text: bytes) -> bytes:
+    return b'{"c":"%08x","r":%s}' % (zlib.crc32(text), text)
 
 
 def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
@@ -197,16 +211,33 @@ def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
 
 
 def _decode_line(line: bytes) -> dict[str, Any] | None:
-    try:
-        outer = json.loads(line)
-        record = outer["r"]
-        text = json.dumps(record, separators=(",", ":"), sort_keys=True)
-        whole = int(outer["c"], 16) == zlib.crc32(text.encode())
-    except (ValueError, KeyError, TypeError):
+    """The record of one line, None if the line is not exactly what encode() made of one."""
+    text = line[_RECORD_AT:-1]
+    if line != _line(text):
         return None
-    return record if whole and isinstance(record, dict) else None
+    try:
+        record = json.loads(text)
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
 
 
 def _readable(data: bytes) -> list[dict[str, Any]]:
-    decoded = (_decode_line(line) for line in data.split(b"\n") if line)
-    return [record for record in decoded if record is not None]
+    return [*_from_the_end(data)][::-1]
+
+
+def _from_the_end(data: bytes) -> Iterator[dict[str, Any]]:
+    for line in reversed(data.split(b"\n")):
+        record = _decode_line(line) if line else None
+        if record is not None:
+            yield record
+
+
+def _tail(path: str) -> tuple[bytes, int]:
+    """The last 32 KiB of a file, and how large it is; raises OSError."""
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        size = os.fstat(handle).st_size
+        return os.pread(handle, MAX_LINE, max(0, size - MAX_LINE)), size
+    finally:
+        os.close(handle)

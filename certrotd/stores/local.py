@@ -96,8 +96,8 @@ class LocalStore:
         """
         self.live(name)
         self._prepare(name)
-        probe = self._generations(name) / f".staging-check{os.getpid()}"
-        _remove(probe)  # in a container every process has the same number
+        probe = self._generations(name) / ".staging-check"
+        _remove(probe)  # a crash left it
         make_directory(probe, mode=0o700)
         try:
             create_file(probe / "probe", bytes(PROBE), mode=0o600)
@@ -189,15 +189,7 @@ class LocalStore:
 
     def sweep(self, name: str) -> None:
         """As Store.sweep; a link in the place of something of ours is removed, never followed."""
-        generations = self._generations(name)
-        with explained(f"read {generations}"):
-            try:
-                names = os.listdir(generations)
-            except FileNotFoundError:
-                return
-        for each in names:
-            if each.startswith((".staging-", ".trash-")):
-                _remove(generations / each)
+        self._clear(name, ".staging-", ".trash-")
         sweep_temporaries(self.root / name)
 
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
@@ -205,14 +197,25 @@ class LocalStore:
         live = self.live(name)
         if live is None:
             return
+        self._clear(name, ".trash-")  # a crash left it
         earlier = [n for n in self.numbers(name) if n < live]
         for number in earlier[: max(0, len(earlier) - keep)]:
             if number in spare:
                 continue
             trash = self._generations(name) / f".trash-{number:06d}"
-            _remove(trash)
             rename(self._folder(name, number), trash)
             _remove(trash)
+
+    def _clear(self, name: str, *prefixes: str) -> None:
+        generations = self._generations(name)
+        with explained(f"read {generations}"):
+            try:
+                names = os.listdir(generations)
+            except FileNotFoundError:
+                return
+        for each in names:
+            if each.startswith(prefixes):
+                _remove(generations / each)
 
     def _staged(self, name: str, generation: int, file: str) -> bytes | None:
         staging = self._staging(name, generation)

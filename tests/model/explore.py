@@ -7,6 +7,7 @@ fault is explored once per state of the world, since that state and the journal 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,6 +17,8 @@ from certrotd.certs.decision import Wait
 from certrotd.certs.rotate import Report, Rotator
 from certrotd.errors import LockHeld
 from certrotd.pki.keys import KeyType, PrivateKey
+from certrotd.rotation.journal import decode
+from certrotd.rotation.recovery import read_progress
 from tests.fakes.issuer import MemoryOrder
 from tests.fakes.world import MemoryWorld
 from tests.model.monitor import Monitor, Violation
@@ -53,7 +56,7 @@ class Explorer:
 
     scenario: Scenario
     histories: int = 0
-    trail: list[str] = field(default_factory=list)
+    trail: list[Script] = field(default_factory=list)
     _seen: set[object] = field(default_factory=set)
     _ids: int = 0
     _keys: int = 0
@@ -74,7 +77,7 @@ class Explorer:
         return self.histories
 
     def _from(self, start: State, budget: int, *, injected: int, first: bool) -> None:
-        key = ("start", start, budget, injected)
+        key = ("start", self._key(), budget, injected)
         if key not in self._seen:
             self._seen.add(key)
             self._scripts(start, {}, budget, injected=injected, first=first)
@@ -86,18 +89,16 @@ class Explorer:
         self._thaw(start)
         script = self._script(faults, intruded=injected + len(faults) < 2)
         self.histories += 1
-        here = f"process {'1' if first else 'n'}: {_told(faults, script)}"
-        self.trail.append(here)
+        self.trail.append(script)
         try:
             pruned = self._process(script, budget - len(faults), injected, first=first)
-            self.trail[-1] = f"process {'1' if first else 'n'}: {_told(faults, script)}"
             if not pruned:
                 left = budget - len(faults) if faults else 0
                 self._later(left, injected + len(faults), first=first)
         except Violation as violation:
             if not getattr(violation, "__notes__", None):
-                for each in self.trail:
-                    violation.add_note(each)
+                for number, each in enumerate(self.trail, start=1):
+                    violation.add_note(f"process {number}: {_told(each)}")
             raise
         self.trail.pop()
         if len(faults) == budget:
@@ -119,7 +120,7 @@ class Explorer:
 
     def _settle(self, injected: int) -> None:
         """Without more faults everything is in order after a few runs, and stays so."""
-        start = ("settle", self._freeze(), injected)
+        start = ("settle", self._key(), injected)
         if start in self._seen:
             return
         self._seen.add(start)
@@ -143,7 +144,7 @@ class Explorer:
         def boundary() -> None:
             if script.struck and script.faults:
                 key = (
-                    self._freeze(),
+                    self._key(),
                     script.told_to_stop,
                     self._order_in_hand(),
                     budget,
@@ -229,6 +230,12 @@ class Explorer:
             (self.monitor.reached, self._ids, self._keys),
         )
 
+    def _key(self) -> State:
+        """What the next process goes by: the journal counts for what it says."""
+        disk, state = self.world.disk, self._freeze()
+        durable = disk.journal[: disk.synced]
+        return (*state[:6], _said(disk.journal), _said(durable), disk.history, *state[7:])
+
     def _thaw(self, state: State) -> None:
         world, issuer, disk = self.world, self.world.issuer, self.world.disk
         shelves, installer, serves, records, orders, issued, journal, clock, mine = state
@@ -263,11 +270,22 @@ class _Forbidden:
 FORBIDDEN = _Forbidden()
 
 
+@functools.lru_cache(maxsize=200_000)
+def _said(journal: bytes) -> tuple[str, str, bool]:
+    """The rotation, how far it has come, and whether there is a torn record."""
+    records, whole = decode(journal, what="the journal")
+    if not records:
+        return "", "", bool(journal)
+    begin, *rest = records
+    progress = read_progress(rest, len(begin["plan"]), begin["facts"])
+    return repr(begin), repr(progress), whole < len(journal)
+
+
 def _rotate(rotator: Rotator, world: MemoryWorld) -> Report:
     return rotator.rotate(world.managed())
 
 
-def _told(faults: Faults, script: Script) -> str:
-    done = {n: p.what for n, p in enumerate(script.points)}
-    said = [f"{fault} at {n} ({done.get(n, '?')})" for n, fault in faults.items()]
-    return ", ".join(said) or "no fault"
+def _told(script: Script) -> str:
+    points = script.points
+    said = [f"{fault} at {n}, {points[n].what}" for n, fault in script.faults.items()]
+    return " and ".join(said) or "no fault"

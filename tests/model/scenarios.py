@@ -14,7 +14,7 @@ from certrotd.certs.rotate import Report, Rotator
 from certrotd.clock import Deadline, ManualClock
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import Meta, State, TargetState
-from certrotd.pki.keys import KeyType, generate, signing_request, to_pem
+from certrotd.pki.keys import KeyType, generate, signing_request, spki, to_pem
 from certrotd.rotation import journal
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
@@ -53,16 +53,19 @@ def deterministic() -> Iterator[None]:
 
     And certificates are taken apart once, since histories meet the same ones over and over.
     """
-    sign = functools.lru_cache(maxsize=None)(_signed_once)
-    real = fake_issuer._sign
+    real, signed = fake_issuer._sign, {}
 
-    def cached(csr, names, now, lifetime):  # type: ignore[no-untyped-def]
-        return sign(real, csr, tuple(names), now, lifetime)
+    def sign(csr, names, now, lifetime):  # type: ignore[no-untyped-def]
+        # by the key, not by the request: its signature is another every time
+        asked = spki(csr.public_key()), tuple(names), now
+        if asked not in signed:
+            signed[asked] = real(csr, names, now, lifetime)
+        return signed[asked]
 
     decode_line = functools.lru_cache(maxsize=None)(journal._decode_line)
     facts = functools.lru_cache(maxsize=None)(facts_of)
     with (
-        mock.patch.object(fake_issuer, "_sign", cached),
+        mock.patch.object(fake_issuer, "_sign", sign),
         mock.patch("certrotd.rotation.journal._decode_line", decode_line),
         mock.patch("certrotd.pki.facts.facts_of", facts),
         mock.patch("certrotd.pki.verify.facts_of", facts),
@@ -184,10 +187,6 @@ def _pair(number: int, days: int) -> Pair:
     order = issuer.order(POLICY.names, deadline=Deadline(clock, 1.0))
     chain = order.finalize(signing_request(key, POLICY.names))  # type: ignore[arg-type]
     return Pair(keys()[number], chain)
-
-
-def _signed_once(real, csr, names, now, lifetime):  # type: ignore[no-untyped-def]
-    return real(csr, names, now, lifetime)
 
 
 __all__ = ["ALL", "NEXT_RUN", "deterministic", "keys", "renewal"]

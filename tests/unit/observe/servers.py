@@ -24,8 +24,8 @@ class Listener:
     """
 
     def __init__(self, serve: Serve, *, host: str = "127.0.0.1") -> None:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(family, socket.SOCK_STREAM)
+        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(self._family, socket.SOCK_STREAM)
         self._socket.bind((host, 0))
         self._socket.listen(64)
         self._serve = serve
@@ -58,7 +58,8 @@ class Listener:
         traceback: TracebackType | None,
     ) -> None:
         self._stopping.set()
-        socket.create_connection((self.host, self.port), timeout=5).close()
+        with socket.socket(self._family, socket.SOCK_STREAM) as last:
+            last.connect((self.host, self.port))
         self._thread.join(10)
         self._socket.close()
 

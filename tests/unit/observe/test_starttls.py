@@ -3,8 +3,7 @@
 import socket
 import ssl
 import time
-from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -20,7 +19,6 @@ NAME = "mail.example.test"
 PAIR = pki.make_leaf(pki.make_root(), NAME)
 PROBER = TlsProber(SystemClock())
 SSL_REQUEST = b"\x00\x00\x00\x08\x04\xd2\x16\x2f"
-Act = bytes | Callable[[bytes], bool]
 
 
 @pytest.fixture(scope="module")
@@ -122,21 +120,20 @@ BAD: dict[str, tuple[Protocol, list[bytes], str]] = {
 
 @pytest.mark.parametrize(("protocol", "script", "why"), BAD.values(), ids=BAD)
 def test_a_server_that_does_not_is_a_failure_in_its_own_words(
-    protocol: Protocol, script: list[bytes], why: str, context: ssl.SSLContext
+    protocol: Protocol, script: list[bytes], why: str
 ) -> None:
     """And bounded: whatever it says, and however long, there is one printable line of it."""
-    with scripted(script, context if protocol == "smtp" and script else None) as server:
-        with pytest.raises(Transient, match=why) as failed:
-            look(server, protocol)
+    with scripted(script) as server, pytest.raises(Transient, match=why) as failed:
+        look(server, protocol)
     assert failed.value.message.isprintable()
 
 
 def test_what_is_sent_before_tls_does_not_count_as_tls(context: ssl.SSLContext) -> None:
     """Plain text slipped in behind the answer must not be taken for the server's (RFC 3207 §6)."""
     protocol, script = GOOD["smtp"]
-    with scripted([*script[:-1], b"220 go\r\n250 injected\r\n"], context) as server:
-        with pytest.raises(Transient, match="no TLS handshake"):
-            look(server, protocol)
+    injecting = scripted([*script[:-1], b"220 go\r\n250 injected\r\n"], context)
+    with injecting as server, pytest.raises(Transient, match="no TLS handshake"):
+        look(server, protocol)
 
 
 @pytest.fixture
@@ -160,9 +157,7 @@ def test_a_silent_server_is_left_at_the_deadline(
         upgrade(pair[0], protocol, deadline=Deadline(SystemClock(), 0.0))
 
 
-def test_nothing_behind_the_last_line_is_read(
-    pair: tuple[socket.socket, socket.socket], tmp_path: Path
-) -> None:
+def test_nothing_behind_the_last_line_is_read(pair: tuple[socket.socket, socket.socket]) -> None:
     """It belongs to TLS."""
     ours, theirs = pair
     theirs.sendall(b"* OK\r\na1 OK\r\n\x16\x03")

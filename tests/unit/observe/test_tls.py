@@ -6,8 +6,10 @@ import ssl
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
@@ -15,7 +17,7 @@ from certrotd.observe import tls as module
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from tests.parts import pki
-from tests.unit.observe.servers import Listener, context_of, dripping, silent, tls
+from tests.unit.observe.servers import Listener, Serve, context_of, dripping, silent, tls
 
 NAME = "a.example.test"
 ROOT = pki.make_root()
@@ -68,7 +70,7 @@ def test_a_look_shows_the_leaf_that_is_served(old: ssl.SSLContext) -> None:
     with Listener(tls(old)) as server:
         served = PROBER.look(at(server))
     assert served.fingerprint == OLD_PRINT
-    assert served.leaf == OLD.certificate.public_bytes(pki.Encoding.DER)
+    assert served.leaf == OLD.certificate.public_bytes(Encoding.DER)
 
 
 @pytest.mark.parametrize("consecutive", [1, 3])
@@ -126,7 +128,9 @@ def test_nothing_that_listens_is_a_failure_and_waited_for(new: ssl.SSLContext) -
 
 @pytest.mark.parametrize("serve", [silent, dripping])
 @pytest.mark.parametrize("starttls", [None, "smtp"])
-def test_a_server_that_never_answers_costs_no_more_than_the_deadline(serve, starttls) -> None:  # type: ignore[no-untyped-def]
+def test_a_server_that_never_answers_costs_no_more_than_the_deadline(
+    serve: Serve, starttls: Literal["smtp"] | None
+) -> None:
     """A worker that hangs must not hold the rotation, nor one that sends a byte now and then."""
     with Listener(serve) as server:
         endpoint = replace(at(server, deadline=0.6), starttls=starttls)
@@ -259,7 +263,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch, *addresses: tuple[str, int]) -> No
     found: Addresses = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", address) for address in addresses
     ]
-    monkeypatch.setattr(module.socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
 
 
 def test_the_next_address_of_a_name_is_tried(
@@ -300,7 +304,7 @@ def test_a_name_that_does_not_resolve_is_a_failure(monkeypatch: pytest.MonkeyPat
     def fail(*_: object, **__: object) -> Addresses:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
-    monkeypatch.setattr(module.socket, "getaddrinfo", fail)
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(Transient, match="Name or service not known"):
         PROBER.look(Endpoint("nowhere.test", 443, NAME))
 

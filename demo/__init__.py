@@ -1,0 +1,1 @@
+"""What scripts/demo shows: four acts on real servers, each checked on the wire."""

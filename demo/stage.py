@@ -1,0 +1,188 @@
+"""What the acts are played on: a CA, a service, a configuration, and a look at the wire."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from collections.abc import Sequence
+from contextlib import ExitStack
+from datetime import timedelta
+from os import kill
+from pathlib import Path
+
+from cryptography import x509
+
+from tests.parts import Nginx, Pebble, locate, pki
+from tests.parts.client import served_leaf
+from tests.parts.process import Server, free_port
+
+HOST = "demo.test"
+CERTROTD = str(Path(sys.executable).parent / "certrotd")
+
+
+class SmallServer(Server):
+    """The stand-in for nginx."""
+
+    def __init__(self, directory: Path, certificate: Path, key: Path) -> None:
+        super().__init__(directory)
+        self.port = free_port()
+        self.config_path = directory / "pair.conf"
+        self._pair = (certificate, key)
+
+    def command(self) -> Sequence[str | Path]:
+        script = Path(__file__).with_name("tlsserver.py")
+        return [sys.executable, script, str(self.port), *self._pair, self.config_path]
+
+    def is_ready(self) -> bool:
+        return bool(served_leaf("127.0.0.1", self.port, HOST))
+
+
+class Stage:
+    """Servers that live as long as ``stack``, in ``directory``."""
+
+    def __init__(self, directory: Path, stack: ExitStack, *, embedded: bool) -> None:
+        self.directory = directory
+        self.stand_ins = [
+            what
+            for what, program in (("Pebble", "pebble"), ("nginx", "nginx"))
+            if embedded or locate.find(program) is None
+        ]
+        self.config = directory / "certrotd.yaml"
+        self.certificate, self.key = self._old_pair()
+        self.dns_port = free_port("both")
+        issuer = self._issuer(stack)
+        self.service, target = self._service(stack)
+        self.config.write_text(self._configuration(issuer, target))
+
+    def _old_pair(self) -> tuple[Path, Path]:
+        root = pki.make_root("somebody's old CA")
+        pair = pki.make_leaf(root, HOST, lifetime=timedelta(days=3))
+        return pair.write(self.directory / "tls", "web")
+
+    def _issuer(self, stack: ExitStack) -> str:
+        if "Pebble" in self.stand_ins:
+            return "{type: internal, lifetime: 30d}"
+        dns = f"127.0.0.1:{self.dns_port}"
+        pebble = stack.enter_context(
+            Pebble(self.directory / "pebble", dns=dns, nonce_reject=5, retry_after=0)
+        )
+        return (
+            f'{{type: acme, directory: "{pebble.directory_url}", ca_bundle: {pebble.ca_file}, '
+            "agree_to_terms: true}"
+        )
+
+    def _service(self, stack: ExitStack) -> tuple[Nginx | SmallServer, str]:
+        if "nginx" in self.stand_ins:
+            small = SmallServer(self.directory / "server", self.certificate, self.key)
+            stack.enter_context(small)
+            return small, f"type: command\n    command: [/bin/kill, -HUP, '{small.pid}']"
+        names = {HOST: (self.certificate, self.key)}
+        nginx = stack.enter_context(Nginx(self.directory / "nginx", names))
+        return nginx, (
+            f"type: nginx\n    binary: {nginx.binary}\n    config: {nginx.config_path}\n"
+            f"    prefix: {nginx.directory}\n    pid_file: {nginx.pid_file}"
+        )
+
+    def _configuration(self, issuer: str, target: str) -> str:
+        return textwrap.dedent(f"""\
+            state_dir: {self.directory}/state
+            issuers:
+              ca: {issuer}
+            solvers:
+              builtin:          # answers for the delegated zone itself: no DNS credentials
+                type: responder
+                listen: ["127.0.0.1:{self.dns_port}"]
+                zones: [_acme-challenge.{HOST}]
+                nameserver: ns.{HOST}
+            dns:
+              resolvers: ["127.0.0.1:{self.dns_port}"]
+              propagation: {{servers: ["127.0.0.1:{self.dns_port}"]}}
+            targets:
+              server:
+                TARGET
+                probe: [{{address: "127.0.0.1:{self.service.port}", deadline: 3s}}]
+            certificates:
+              - name: web
+                names: [{HOST}, "*.{HOST}"]
+                adopt: {{privkey: {self.key}, fullchain: {self.certificate}}}
+                install: [{{privkey: {self.key}, fullchain: {self.certificate}, mode: "0600"}}]
+                targets: [server]
+            """).replace("TARGET", target)
+
+    def served(self) -> x509.Certificate:
+        """The leaf that a new connection is shown, asked for without certrotd."""
+        return served_leaf("127.0.0.1", self.service.port, HOST)
+
+    def generation(self) -> int:
+        """The generation that is live."""
+        live = self.directory / "state/certificates/web/live"
+        return int(live.readlink().name)
+
+    def newest(self) -> int:
+        """The newest generation on disk, live or not."""
+        folder = self.directory / "state/certificates/web/generations"
+        return max(int(each.name) for each in folder.iterdir())
+
+    def installed_pair_is_whole(self) -> bool:
+        """Whether key and certificate at the installed paths belong together."""
+        from certrotd.pki.facts import parse_certificates
+        from certrotd.pki.keys import load, spki
+
+        leaf = parse_certificates(self.certificate.read_bytes())[0]
+        return spki(load(self.key.read_bytes()).public_key()) == spki(leaf.public_key())
+
+    def sabotage(self) -> None:
+        """The service is configured to a stale copy: a reload works and changes nothing."""
+        stale = self.directory / "stale"
+        stale.mkdir(exist_ok=True)
+        copies = [stale / self.certificate.name, stale / self.key.name]
+        for copy, original in zip(copies, (self.certificate, self.key), strict=True):
+            copy.write_bytes(original.read_bytes())
+        if isinstance(self.service, Nginx):
+            text = self.service.config_path.read_text()
+            text = text.replace(str(self.certificate), str(copies[0]))
+            self.service.config_path.write_text(text.replace(str(self.key), str(copies[1])))
+        else:
+            self.service.config_path.write_text(f"{copies[0]} {copies[1]}")
+
+    def mend(self) -> None:
+        """The service is configured as before."""
+        if isinstance(self.service, Nginx):
+            self.service.mend_config()
+        else:
+            self.service.config_path.unlink()
+
+    def certrotd(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the program as a user would, its output shown."""
+        print(f"\n$ certrotd {' '.join(arguments)}", flush=True)
+        run = subprocess.run(
+            self._argv(arguments),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=120,
+        )
+        print(textwrap.indent(run.stdout, "  "), end="", flush=True)
+        print(f"  (exit code {run.returncode})", flush=True)
+        return run
+
+    def killed_after(self, line: str, *arguments: str) -> None:
+        """Run the program and end it with SIGKILL when it prints ``line``."""
+        print(f"\n$ certrotd {' '.join(arguments)}   # and kill -9 after {line!r}", flush=True)
+        process = subprocess.Popen(
+            self._argv(arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        )
+        assert process.stderr is not None
+        with process.stderr:
+            for printed in process.stderr:
+                print(f"  {printed}", end="", flush=True)
+                if printed.strip() == line:
+                    kill(process.pid, signal.SIGKILL)
+                    break
+        print(f"  (ended by signal {-process.wait(30)})", flush=True)
+
+    def _argv(self, arguments: Sequence[str]) -> list[str]:
+        return [CERTROTD, "--config", str(self.config), *arguments]

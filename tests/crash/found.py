@@ -1,0 +1,109 @@
+"""What is there after a run was broken off, as the readers of the files find it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryptography import x509
+
+from tests.crash.lab import NAME
+from tests.parts.site import Site, exposed_keys, matching
+
+
+class Found:
+    """What a reader finds on a site, each look fresh."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+
+    @property
+    def live(self) -> int | None:
+        """The generation that is live; its key has to belong to its certificate."""
+        link = self._site.store / NAME / "live"
+        if not link.is_symlink():
+            return None
+        number = self._site.generation(NAME)
+        folder = self._site.live(NAME)
+        leaf = self._site.leaf(NAME)
+        assert matching(folder / "combined.pem", folder / "combined.pem") == leaf
+        return number
+
+    @property
+    def copies(self) -> set[int]:
+        """The generations that the copies are of; each has to be a whole file of one."""
+        etc = self._site.directory / "etc"
+        return {
+            number
+            for shape, copy in (("privkey", etc / "tls.key"), ("fullchain", etc / "tls.pem"))
+            for number in self._of(shape, copy)
+        }
+
+    def _of(self, shape: str, copy: Path) -> set[int]:
+        if not copy.exists():
+            return {0}
+        content = copy.read_bytes()
+        same = {
+            number
+            for number in self._site.generations(NAME)
+            if (
+                self._site.store / NAME / "generations" / f"{number:06d}" / f"{shape}.pem"
+            ).read_bytes()
+            == content
+        }
+        assert same, f"{copy.name} is of no generation: {content[:40]!r}"
+        return same
+
+    @property
+    def told(self) -> list[int]:
+        """The generations the target has been told of, one after the other.
+
+        What it read then has to be a pair: half-replaced copies are never followed by a reload.
+        """
+        log = self._site.directory / "told.log"
+        numbers = []
+        for blob in log.read_text().split("told\n")[:-1] if log.exists() else ():
+            pair = self._site.directory / "told.pem"
+            pair.write_text(blob)
+            leaf = matching(pair, pair)
+            pair.unlink()
+            numbers.append(self._number(leaf))
+        return numbers
+
+    def _number(self, leaf: x509.Certificate) -> int:
+        for number in self._site.generations(NAME):
+            if self._site.leaf(NAME, number) == leaf:
+                return number
+        return 0
+
+    @property
+    def recorded(self) -> int | None:
+        """The generation that the certificate's state says the target was told of."""
+        state = self._site.store / NAME / "state.json"
+        if not state.exists():
+            return None
+        targets = json.loads(state.read_text())["targets"]
+        return int(targets["told"]["generation"]) if "told" in targets else None
+
+    @property
+    def open_journal(self) -> bool:
+        """Whether a rotation has begun and not ended."""
+        journal = self._site.state / "journal" / f"{NAME}.jsonl"
+        return journal.exists() and journal.stat().st_size > 0
+
+    @property
+    def exposed(self) -> list[str]:
+        """Private keys that somebody else can read."""
+        return exposed_keys(self._site.directory)
+
+    def settled(self) -> Iterator[str]:
+        """What is wrong where everything should be in order: one generation everywhere."""
+        live = self.live
+        if self.copies != {live} or self.recorded != live or self.told[-1:] != [live]:
+            yield (
+                f"live is {live}, the copies are of {self.copies}, the target was told of"
+                f" {self.told}, recorded is {self.recorded}"
+            )
+        if leftovers := self._site.leftovers():
+            yield f"left behind: {leftovers}"
+        if exposed := self.exposed:
+            yield f"readable by others: {exposed}"

@@ -1,0 +1,140 @@
+"""A renewal broken off at one system call: where those calls are, and what is there afterwards."""
+
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Self
+
+from tests.crash.trace import MUTATING, Line, Point, lines, points
+from tests.parts.site import Run, Site
+
+NAME, HOST = "web", "web.example.test"
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """What is broken off: ``prepare`` leads up to it, ``arguments`` do it, to generation ``new``.
+
+    ``old`` is the generation before, None where there is none. A run after the one that was broken
+    off is ``rotate --all``.
+    """
+
+    name: str
+    prepare: Callable[[Site], None]
+    arguments: tuple[str, ...]
+    old: int | None
+    new: int
+
+
+class Driver:
+    """Runs certrotd by forking from one interpreter; see driver.py."""
+
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-B", str(Path(__file__).with_name("driver.py"))],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "PYTHONPATH": sys.path[0]},
+        )
+
+    def run(self, site: Site, *arguments: str, strace: Sequence[str] = ()) -> Run:
+        """Runs certrotd on a site to its end, with that strace attached to it, if any."""
+        output = site.directory.with_name(f"{site.directory.name}-run")
+        argv = ["-c", str(site.path), *arguments]
+        job = {"argv": argv, "output": str(output), "strace": list(strace) or None}
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.flush()
+        code = json.loads(self._process.stdout.readline())["code"]
+        out, err = (output.with_suffix(suffix).read_text() for suffix in (".out", ".err"))
+        return Run(code, out, err)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._process.communicate()
+
+
+class Lab:
+    """One scenario, its copies, and the calls it makes."""
+
+    def __init__(self, directory: Path, scenario: Scenario, stack: ExitStack) -> None:
+        self.scenario = scenario
+        self._directory = directory
+        self._count = 0
+        self._lock = threading.Lock()
+        self._drivers: SimpleQueue[Driver] = SimpleQueue()
+        self._template = Site(directory / "template")
+        scenario.prepare(self._template)
+        self._template.write()
+        for _ in range(WORKERS):
+            driver = stack.enter_context(Driver())
+            with self.site() as site:
+                rehearsed = driver.run(site, *scenario.arguments)
+                assert rehearsed.code == 0, rehearsed
+            self._drivers.put(driver)
+        self.trace = self._traced()
+        self.points = points(self.trace)
+
+    @contextmanager
+    def site(self) -> Iterator[Site]:
+        """A copy of what was prepared, removed afterwards."""
+        with self._lock:
+            self._count += 1
+            directory = self._directory / f"copy-{self._count:05d}"
+        shutil.copytree(self._template.directory, directory, symlinks=True)
+        for path in (directory / "config.yaml", directory / "told.sh"):
+            text = path.read_text().replace(str(self._template.directory), str(directory))
+            path.write_text(text)
+        yield Site(directory)
+        shutil.rmtree(directory)
+
+    def _traced(self) -> list[Line]:
+        """The calls of one run that nothing is done to."""
+        with self.site() as site, self.driver() as driver:
+            log = site.directory.with_name("trace")
+            trace = ["strace", "-f", "-y", "-q", "-s", "0", "-o", str(log)]
+            run = driver.run(
+                site, *self.scenario.arguments, strace=[*trace, "-e", f"trace={','.join(MUTATING)}"]
+            )
+            assert run.code == 0, run
+            return list(lines(log.read_text(), site.directory))
+
+    @contextmanager
+    def driver(self) -> Iterator[Driver]:
+        """A driver for nobody else meanwhile."""
+        driver = self._drivers.get()
+        try:
+            yield driver
+        finally:
+            self._drivers.put(driver)
+
+    def visit(
+        self, check: Callable[[Site, Driver, Point], Iterable[str]], points: Sequence[Point]
+    ) -> tuple[int, list[str]]:
+        """Runs the check at every point on a copy of its own: how many, and what was wrong."""
+
+        def one(point: Point) -> list[str]:
+            with self.site() as site, self.driver() as driver:
+                try:
+                    found = list(check(site, driver, point))
+                except AssertionError as error:
+                    found = [str(error)]
+            where = f"{point.call} #{point.ordinal} {point.path}"
+            return [f"{where}: {problem}" for problem in found]
+
+        with ThreadPoolExecutor(WORKERS) as pool:
+            results = list(pool.map(one, points))
+        return len(results), [problem for found in results for problem in found]
