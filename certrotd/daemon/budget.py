@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
 from certrotd.pki.names import base, is_ip
 
@@ -95,7 +94,7 @@ def over(
     there is room for those and this one. Of several limits the one that frees last is told.
     """
     found: Over | None = None
-    for key in (*_charged(limits, names, renewal=renewal), *_watched(limits, names)):
+    for key in (*charged(limits, names, renewal=renewal), *_watched(limits, names)):
         limit = limits.of(key)
         assert limit is not None
         until = _room(spent.stamps.get(key, ()), limit, now, (ahead or {}).get(key, 0))
@@ -108,7 +107,7 @@ def charge(
     spent: Spent, limits: Limits, names: Sequence[str], *, renewal: bool, now: datetime
 ) -> None:
     """Count an order."""
-    for key in _charged(limits, names, renewal=renewal):
+    for key in charged(limits, names, renewal=renewal):
         _add(spent, key, limits, now)
 
 
@@ -140,9 +139,17 @@ def settle(spent: Spent, limits: Limits, *, now: datetime) -> Spent:
     return kept
 
 
-def keys_of(limits: Limits, names: Sequence[str], *, renewal: bool) -> tuple[str, ...]:
+def charged(limits: Limits, names: Sequence[str], *, renewal: bool) -> tuple[str, ...]:
     """The keys an order for ``names`` is counted by."""
-    return _charged(limits, names, renewal=renewal)
+    keys = []
+    if limits.orders:
+        keys.append("orders")
+    if limits.domain and not renewal:
+        keys += [f"domain:{each}" for each in sorted({registered_domain(n) for n in names})]
+    if limits.duplicates:
+        digest = hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()
+        keys.append(f"set:{digest[:32]}")
+    return tuple(keys)
 
 
 def renews(standing: Standing, names: Sequence[str], authority: str) -> bool:
@@ -152,7 +159,7 @@ def renews(standing: Standing, names: Sequence[str], authority: str) -> bool:
     """
     for generation in (standing.live, standing.newest):
         if generation and generation.facts and generation.meta:
-            asked = generation.meta.asked or _facts_names(generation.facts)
+            asked = generation.meta.asked or generation.facts.names
             if generation.meta.authority == authority and set(asked) == set(names):
                 return True
     return False
@@ -166,18 +173,6 @@ def registered_domain(name: str) -> str:
     """
     plain = base(name)
     return plain if is_ip(plain) else ".".join(plain.split(".")[-2:])
-
-
-def _charged(limits: Limits, names: Sequence[str], *, renewal: bool) -> tuple[str, ...]:
-    keys = []
-    if limits.orders:
-        keys.append("orders")
-    if limits.domain and not renewal:
-        keys += [f"domain:{each}" for each in sorted({registered_domain(n) for n in names})]
-    if limits.duplicates:
-        digest = hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()
-        keys.append(f"set:{digest[:32]}")
-    return tuple(keys)
 
 
 def _watched(limits: Limits, names: Sequence[str]) -> tuple[str, ...]:
@@ -212,10 +207,6 @@ def _add(spent: Spent, key: str, limits: Limits, now: datetime) -> None:
     end = seconds - limit.per.total_seconds()
     kept = (*stamps[bisect_right(stamps, end) :], seconds)
     spent.stamps[key] = tuple(min(each, seconds) for each in kept[-limit.count :])
-
-
-def _facts_names(facts: CertificateFacts) -> Iterable[str]:
-    return facts.names
 
 
 def _words(key: str) -> str:

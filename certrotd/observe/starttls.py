@@ -20,14 +20,8 @@ def upgrade(connection: socket.socket, protocol: Protocol, *, deadline: Deadline
     RFC 3207 (smtp), RFC 9051 §6.2.1 (imap), PostgreSQL's SSLRequest (postgres). Raises Transient
     when the server declines; OSError passes, and TimeoutError at the deadline.
     """
-    server = _Server(connection, deadline)
-    match protocol:
-        case "smtp":
-            _smtp(server)
-        case "imap":
-            _imap(server)
-        case "postgres":
-            _postgres(server)
+    speak = {"smtp": _smtp, "imap": _imap, "postgres": _postgres}[protocol]
+    speak(_Server(connection, deadline))
 
 
 class _Server:
@@ -89,10 +83,10 @@ def _postgres(server: _Server) -> None:
 
 
 def _reply(server: _Server) -> str:
-    # the last line of an SMTP reply has no hyphen after its code (RFC 5321 §4.2.1)
+    # every line of an SMTP reply but the last has a hyphen after its code (RFC 5321 §4.2.1)
     for _ in range(MAX_LINES):
         line = server.line()
-        if line[3:4] != "-":
+        if not (line[:3].isdecimal() and line[3:4] == "-"):
             return line
     raise Transient("the SMTP server's reply does not end")
 

@@ -136,6 +136,8 @@ def _served(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> 
 
 
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> bytes | None:
+    # a name that cannot be asked for is found here, where there is no socket yet to be left open
+    context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=endpoint.sni)
     with _connected(endpoint, deadline) as plain:
         if endpoint.starttls is not None:
             upgrade(plain, endpoint.starttls, deadline=deadline)
