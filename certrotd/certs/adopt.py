@@ -2,32 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from certrotd.certs.world import World
 from certrotd.errors import NeedsOperator
 from certrotd.pki.generation import Meta
-from certrotd.rotation.step import JSON, Done, Ledger, Observed
+from certrotd.rotation.step import Done, Journaled, Ledger, Observed
 
 
 @dataclass(frozen=True)
-class AdoptPair:
+class AdoptPair(Journaled):
     """The pair at the ``adopt:`` paths becomes a generation; it is copied, never moved."""
 
     generation: int
     names: tuple[str, ...]
     draw: float
     kind = "adopt"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"generation": self.generation, "names": list(self.names), "draw": self.draw}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> AdoptPair:
-        return cls(intent["generation"], tuple(intent["names"]), intent["draw"])
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         """Raises InvalidInput unless key and certificate belong together and are in date."""

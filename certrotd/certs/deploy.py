@@ -14,13 +14,13 @@ from certrotd.pki.generation import State, TargetState
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
 from certrotd.rotation.engine import Stopped
-from certrotd.rotation.step import JSON, Done, Ledger, Observed
+from certrotd.rotation.step import Done, Journaled, Ledger, Observed
 
 SETTLE = 1.0
 
 
 @dataclass(frozen=True)
-class Baseline:
+class Baseline(Journaled):
     """What every target serves before the swap, and, as its undo, that they serve it again.
 
     It comes before the swap because undoing goes backwards: the old files are back when the
@@ -29,14 +29,6 @@ class Baseline:
 
     targets: tuple[str, ...]
     kind = "baseline"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"targets": list(self.targets)}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Baseline:
-        return cls(tuple(intent["targets"]))
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         served: dict[str, Any] = {}
@@ -52,31 +44,25 @@ class Baseline:
         if not isinstance(baseline, dict) or not isinstance(told, list) or "kept" in ledger.facts:
             return
         live = world.store.live(world.name)
-        leaf = _leaf(world.store, world.name, live) if live is not None else None
+        if live is None:
+            return
+        if reason := _unusable(world, live):
+            ledger.note(kept=f"the targets keep what they serve: {reason}")
+            return
+        leaf = _leaf(world.store, world.name, live)
         for name in told:
             bound = world.target(name)
             if bound is not None:  # else nothing of ours to put right
                 _reinstate(world, bound, [b == leaf for b in baseline.get(name, ())], leaf)
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
 
 @dataclass(frozen=True)
-class Swap:
+class Swap(Journaled):
     """``live`` points at the generation: the one point where the new pair replaces the old."""
 
     generation: int
     previous: int | None
     kind = "swap"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"generation": self.generation, "previous": self.previous}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Swap:
-        return cls(intent["generation"], intent["previous"])
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
@@ -88,7 +74,7 @@ class Swap:
             return
         reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
-            ledger.note(kept=reason)
+            ledger.note(kept=f"generation {self.generation} stays live: {reason}")
             return
         assert self.previous is not None
         world.store.switch(world.name, self.previous)
@@ -99,7 +85,7 @@ class Swap:
 
 
 @dataclass(frozen=True)
-class Install:
+class Install(Journaled):
     """Copies for applications that read their own paths; ``backup`` names what they replaced.
 
     Undone before the swap is, so whether there is a way back has to be known here already.
@@ -110,23 +96,17 @@ class Install:
     backup: str
     kind = "install"
 
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"generation": self.generation, "previous": self.previous, "backup": self.backup}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Install:
-        return cls(intent["generation"], intent["previous"], intent["backup"])
-
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         key, chain = world.store.read(world.name, self.generation)
         world.installer.install(key, chain, self.backup)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
-        reason = _no_way_back(world, self.generation, self.previous)
+        reason = None
+        if world.store.live(world.name) == self.generation:
+            reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
-            ledger.note(kept=reason)
+            ledger.note(kept=f"generation {self.generation} stays live: {reason}")
         # where there is no way back, copies half replaced are worse than whole old ones
         if reason is None or self.observe(world, ledger) is not Observed.DONE:
             world.installer.restore(self.backup)
@@ -140,19 +120,11 @@ class Install:
 
 
 @dataclass(frozen=True)
-class Apply:
+class Apply(Journaled):
     """One target told to read its files again."""
 
     target: str
     kind = "apply"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"target": self.target}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Apply:
-        return cls(intent["target"])
 
     def do(self, world: World, ledger: Ledger) -> Done:
         bound = _bound(world, self.target)
@@ -166,25 +138,14 @@ class Apply:
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # the baseline tells the target again when the old files are back
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
 
 @dataclass(frozen=True)
-class Prove:
+class Prove(Journaled):
     """Every endpoint of one target seen to serve the generation's leaf."""
 
     target: str
     generation: int
     kind = "prove"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"target": self.target, "generation": self.generation}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Prove:
-        return cls(intent["target"], intent["generation"])
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         bound = _bound(world, self.target)
@@ -196,12 +157,9 @@ class Prove:
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only looked
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
 
 @dataclass(frozen=True)
-class Record:
+class Record(Journaled):
     """Which generation each target is proven to serve, and which are withdrawn or held."""
 
     generation: int
@@ -210,26 +168,6 @@ class Record:
     withdraw: tuple[int, ...] = ()
     held: str | None = None
     kind = "record"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {
-            "generation": self.generation,
-            "targets": list(self.targets),
-            "before": dict(self.before),
-            "withdraw": list(self.withdraw),
-            "held": self.held,
-        }
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Record:
-        return cls(
-            intent["generation"],
-            tuple(intent["targets"]),
-            intent["before"],
-            tuple(intent["withdraw"]),
-            intent["held"],
-        )
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         leaf = _leaf(world.store, world.name, self.generation)
@@ -264,21 +202,13 @@ class Record:
 
 
 @dataclass(frozen=True)
-class Prune:
+class Prune(Journaled):
     """Old generations and backups that nothing goes back to any more."""
 
     keep: int
     spare: tuple[int, ...]
     backup: str
     kind = "prune"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"keep": self.keep, "spare": list(self.spare), "backup": self.backup}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Prune:
-        return cls(intent["keep"], tuple(intent["spare"]), intent["backup"])
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         world.store.prune(world.name, self.keep, self.spare)
@@ -288,9 +218,6 @@ class Prune:
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # forward only; the engine never comes here
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
 
 def _look(world: World, bound: Bound, index: int) -> str | None:
     try:
@@ -299,7 +226,7 @@ def _look(world: World, bound: Bound, index: int) -> str | None:
         return None  # serving nothing is a fact too: nothing has to be proven on the way back
 
 
-def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str | None) -> None:
+def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str) -> None:
     """Tell a target to read the old files, and prove the endpoints that ``served`` them before.
 
     A target that cannot be told — its own configuration is what broke — is in order as long as
@@ -315,7 +242,6 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str | None)
             raise
         world.clock.sleep(SETTLE)  # a reload that was under way shows itself
     for endpoint in endpoints:
-        assert leaf is not None
         world.prober.prove(endpoint, leaf)
 
 
@@ -345,8 +271,14 @@ def _no_way_back(world: World, generation: int, previous: int | None) -> str | N
         return "there is no earlier generation"
     if previous == generation:
         return "it was live before this rotation"
+    reason = _unusable(world, previous)
+    return _unusable(world, previous)
+
+
+def _unusable(world: World, generation: int) -> str | None:
+    """Why nobody should be told to read a generation, or None if it may be read."""
     try:
-        _deployable(world, previous)
+        _deployable(world, generation)
     except (InvalidInput, NeedsOperator) as failure:
-        return f"generation {previous} cannot come back: {failure.message}"
+        return f"generation {generation} cannot be used: {failure.message}"
     return None

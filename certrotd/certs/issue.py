@@ -16,31 +16,19 @@ from certrotd.errors import Failure, InvalidInput, Transient, one_line
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
 from certrotd.pki.order import Challenge, OrderGone
-from certrotd.rotation.step import JSON, Done, Later, Ledger, Observed
+from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 
 Left = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class StageKey:
+class StageKey(Journaled):
     """The new private key, durable before anything is ordered for it."""
 
     generation: int
     key_type: str
     reuse_from: int | None
     kind = "key"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {
-            "generation": self.generation,
-            "key_type": self.key_type,
-            "reuse_from": self.reuse_from,
-        }
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> StageKey:
-        return cls(intent["generation"], intent["key_type"], intent["reuse_from"])
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.reuse_from is not None:
@@ -66,20 +54,12 @@ class StageKey:
 
 
 @dataclass(frozen=True)
-class PlaceOrder:
+class PlaceOrder(Journaled):
     """The order at the CA; its URL is journaled, so that a crash finds it again."""
 
     issuer: str
     names: tuple[str, ...]
     kind = "order"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"issuer": self.issuer, "names": list(self.names)}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> PlaceOrder:
-        return cls(intent["issuer"], tuple(intent["names"]))
 
     def do(self, world: World, ledger: Ledger) -> Done:
         return Done({"order": _order(self.issuer, self.names, world, ledger).url})
@@ -87,26 +67,15 @@ class PlaceOrder:
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.order = None  # an order that is not finalized expires by itself at the CA
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
 
 @dataclass(frozen=True)
-class Authorize:
+class Authorize(Journaled):
     """The CA satisfied that the names are ours: TXT records out, seen, validated, withdrawn."""
 
     issuer: str
     names: tuple[str, ...]
     solver: str | None
     kind = "authorize"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"issuer": self.issuer, "names": list(self.names), "solver": self.solver}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Authorize:
-        return cls(intent["issuer"], tuple(intent["names"]), intent["solver"])
 
     def do(self, world: World, ledger: Ledger) -> Done:
         left = _withdraw(_left(ledger), world)  # those of a try that a crash cut off
@@ -126,9 +95,6 @@ class Authorize:
     def undo(self, world: World, ledger: Ledger) -> None:
         ledger.note(left=_withdraw(_left(ledger), world))
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
-
     def _place(self, challenge: Challenge, world: World) -> dict[str, Any]:
         name = world.dns().locate(challenge.name, deadline=Deadline(world.clock, world.dns_time))
         record = TxtRecord(name, challenge.value)
@@ -146,21 +112,13 @@ class Authorize:
 
 
 @dataclass(frozen=True)
-class Obtain:
+class Obtain(Journaled):
     """The certificate of the order, staged beside its key."""
 
     issuer: str
     names: tuple[str, ...]
     generation: int
     kind = "obtain"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"issuer": self.issuer, "names": list(self.names), "generation": self.generation}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Obtain:
-        return cls(intent["issuer"], tuple(intent["names"]), intent["generation"])
 
     def do(self, world: World, ledger: Ledger) -> Done:
         pem = world.store.staged_key(world.name, self.generation)
@@ -200,7 +158,7 @@ class Obtain:
 
 
 @dataclass(frozen=True)
-class Seal:
+class Seal(Journaled):
     """Verified as a pair for these names, and made an immutable generation."""
 
     generation: int
@@ -209,26 +167,6 @@ class Seal:
     authority: str
     draw: float
     kind = "verify and seal"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {
-            "generation": self.generation,
-            "names": list(self.names),
-            "issuer": self.issuer,
-            "authority": self.authority,
-            "draw": self.draw,
-        }
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> Seal:
-        return cls(
-            intent["generation"],
-            tuple(intent["names"]),
-            intent["issuer"],
-            intent["authority"],
-            intent["draw"],
-        )
 
     def do(self, world: World, ledger: Ledger) -> Done:
         from certrotd.pki.facts import facts_of, parse_certificates
@@ -259,7 +197,7 @@ class Seal:
 
 
 @dataclass(frozen=True)
-class SweepRecords:
+class SweepRecords(Journaled):
     """TXT records that earlier rotations could not withdraw; they are facts from the beginning.
 
     ``must``: the rotation is for nothing else, and fails unless all of them go.
@@ -267,14 +205,6 @@ class SweepRecords:
 
     must: bool
     kind = "sweep"
-
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {"must": self.must}
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> SweepRecords:
-        return cls(intent["must"])
 
     def do(self, world: World, ledger: Ledger) -> Done:
         left = _withdraw(_left(ledger), world)
@@ -285,9 +215,6 @@ class SweepRecords:
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # nobody wants them back
-
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
 
 
 def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:

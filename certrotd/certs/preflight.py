@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from certrotd.certs.world import World
-from certrotd.rotation.step import JSON, Done, Ledger, Observed
+from certrotd.rotation.step import Done, Journaled, Ledger
 
 
 @dataclass(frozen=True)
-class PreflightStep:
+class PreflightStep(Journaled):
     """Everything that can fail without the CA fails here, before an order is spent.
 
     ``issuer`` and ``names`` are those of the order to come; empty when none will be placed.
@@ -23,21 +22,6 @@ class PreflightStep:
     targets: tuple[str, ...]
     kind = "preflight"
 
-    @property
-    def intent(self) -> Mapping[str, JSON]:
-        return {
-            "issuer": self.issuer,
-            "names": list(self.names),
-            "solver": self.solver,
-            "targets": list(self.targets),
-        }
-
-    @classmethod
-    def rebuild(cls, intent: Mapping[str, Any]) -> PreflightStep:
-        return cls(
-            intent["issuer"], tuple(intent["names"]), intent["solver"], tuple(intent["targets"])
-        )
-
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         world.store.check(world.name)
         check_ahead(world, self.targets)
@@ -47,9 +31,6 @@ class PreflightStep:
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only looked
-
-    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        return Observed.UNKNOWN
 
 
 def check_ahead(world: World, targets: Sequence[str]) -> None:

@@ -216,13 +216,9 @@ def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: date
 
 
 def _said(outcome: Outcome) -> Outcome:
-    """The outcome, with the reason if the new generation stays live though nothing else went well.
-
-    A generation that expired, or that there never was, does not come back.
-    """
+    """The outcome, with what was not undone and why: an expired generation does not come back."""
     if isinstance(outcome, RolledBack) and (kept := outcome.facts.get("kept")):
-        because = f"{outcome.because}; the new generation stays live: {kept}"
-        return replace(outcome, because=because)
+        return replace(outcome, because=f"{outcome.because}; {kept}")
     return outcome
 
 

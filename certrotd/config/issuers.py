@@ -3,10 +3,10 @@
 import re
 from datetime import timedelta
 from ipaddress import ip_network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from certrotd.config.base import AbsolutePath, Entry, Items, Text, canonical, refuse, shown
 from certrotd.config.durations import Duration, DurationOrZero, render
@@ -53,6 +53,35 @@ def _permitted(value: str) -> str:
         ) from None
 
 
+def _or_none(schema: dict[str, Any]) -> None:
+    """Let the JSON Schema of a mapping also allow the word that may stand for it."""
+    mapping = dict(schema)
+    schema.clear()
+    word = {"type": "string", "const": "none"}
+    schema |= {"description": mapping.pop("description"), "anyOf": [word, mapping]}
+
+
+class BudgetEntry(Entry):
+    """How many orders an authority takes; the word none stands for no limit."""
+
+    model_config = ConfigDict(json_schema_extra=_or_none)
+
+    orders: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+        default=None,
+        description="Orders of the account within any span of that length (null: any).",
+    )
+    per: Duration = Field(default=timedelta(hours=3), description="The length of the span.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short(cls, value: Any) -> Any:
+        if value == "none":
+            return {}
+        if not isinstance(value, str):
+            return value
+        raise refuse(f"must be none, or such as {{orders: 300, per: 3h}}, got {shown(value)}")
+
+
 class AcmeEntry(Entry):
     """A certificate authority that speaks ACME (RFC 8555)."""
 
@@ -80,6 +109,11 @@ class AcmeEntry(Entry):
     )
     account_key: KeyType = Field(
         default="ecdsa-p256", description="Type of the account key that is made on first use."
+    )
+    budget: BudgetEntry | None = Field(
+        default=None,
+        description="How many orders certrotd run places before it waits (null: Let's Encrypt's "
+        "documented limits less a tenth at Let's Encrypt, else no limit).",
     )
     timeout: Duration = Field(
         default=timedelta(minutes=5), description="How long one order may take altogether."

@@ -1,4 +1,4 @@
-"""When each certificate is to be looked at next: a heap of names, so that time costs what is due."""
+"""When each certificate is to be looked at next: a heap of names; time costs what is due."""
 
 from __future__ import annotations
 

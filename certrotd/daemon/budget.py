@@ -111,9 +111,7 @@ def charge(
         _add(spent, key, limits, now)
 
 
-def charge_failure(
-    spent: Spent, limits: Limits, names: Sequence[str], *, now: datetime
-) -> None:
+def charge_failure(spent: Spent, limits: Limits, names: Sequence[str], *, now: datetime) -> None:
     """Count a validation that the CA was not satisfied with, for each of the names."""
     for key in _watched(limits, names):
         _add(spent, key, limits, now)

@@ -108,7 +108,7 @@ class Budget:
     """One account's budget: who holds a part of it, who waits for it, what is spent.
 
     ``name`` is that of a certificate, ``names`` those to be in it. Safe to use from several
-    threads; every method that spends raises DiskTrouble rather than spend unrecorded.
+    threads. Raises DiskTrouble rather than spend unrecorded, or guess what cannot be read.
     """
 
     def __init__(self, limits: Limits, record: Record) -> None:
@@ -116,57 +116,104 @@ class Budget:
         self._record = record
         self._lock = threading.Lock()
         self._spent = Spent()
+        self._size = 0
         self._seen: datetime | None = None
         self._held: dict[str, tuple[str, ...]] = {}
-        self._waiting: dict[str, str] = {}
-        self._ahead: Counter[str] = Counter()
+        self._waits: dict[str, str] = {}
+        self._holding: Counter[str] = Counter()
+        self._queueing: Counter[str] = Counter()
 
     def hold(self, name: str, names: Sequence[str], *, renewal: bool, now: datetime) -> Over | None:
         """Set a part aside for an order that is about to be placed, or say when there is one.
 
-        Whoever had to wait is let in at the moment it was told, before those who came later.
+        Whoever was told to wait is let in at that moment, before those who came later.
         """
         with self._lock:
             self._refresh(now)
-            self._forget(name)
-            ahead = Counter(self._ahead)
-            if name in self._waiting:
-                # its place was reserved when it was told to wait; those behind it do not count
-                for key in self._waiting.values():
-                    ahead[key] -= 1
-                del self._waiting[name]
+            self._let_go(name)
+            waited = self._stop_waiting(name)
+            keys = charged(self.limits, names, renewal=renewal)
+            ahead = {key: self._holding[key] for key in keys}
+            if not waited:  # else those that wait came later
+                for key in keys:
+                    ahead[key] += self._queueing[key]
             found = over(self._spent, self.limits, names, renewal=renewal, now=now, ahead=ahead)
             if found is not None:
-                self._wait(name, found.key)
+                self._waits[name] = found.key
+                self._queueing[found.key] += 1
             else:
-                self._hold(name, charged(self.limits, names, renewal=renewal))
+                self._held[name] = keys
+                self._holding.update(keys)
             return found
 
     def release(self, name: str) -> None:
         """``name`` neither orders nor waits any more."""
         with self._lock:
-            self._forget(name)
-            self._unwait(name)
+            self._let_go(name)
+            self._stop_waiting(name)
 
-    def spend(self, names: Sequence[str], *, renewal: bool, now: datetime) -> None:
+    def spend(self, name: str, names: Sequence[str], *, renewal: bool, now: datetime) -> None:
         """Count an order, durably, before it is placed; it is never refused here."""
         with self._lock, self._record.exclusive():
             self._refresh(now)
             charge(self._spent, self.limits, names, renewal=renewal, now=now)
             self._record.save(self._spent)
+            self._let_go(name)
 
     def failed(self, names: Sequence[str], *, now: datetime) -> None:
-        """Count a validation that failed for these names."""
+        """Count, durably, a validation that the CA was not satisfied with."""
         with self._lock, self._record.exclusive():
             self._refresh(now)
             charge_failure(self._spent, self.limits, names, now=now)
             self._record.save(self._spent)
 
     def left(self, now: datetime) -> int | None:
-        """How many orders the account has left at ``now``; None without such a limit."""
+        """How many orders the account has left; None without such a limit."""
         if self.limits.orders is None:
             return None
         with self._lock:
             self._refresh(now)
             inside = settle(self._spent, self.limits, now=now).stamps.get("orders", ())
             return max(0, self.limits.orders.count - len(inside))
+
+    def _refresh(self, now: datetime) -> None:
+        """Read what another process wrote; drop what no longer counts when it becomes much."""
+        changed = self._record.load()
+        if changed is not None:
+            self._spent = changed
+        back = self._seen is not None and now < self._seen
+        grown = len(self._spent.stamps) > 2 * self._size + 64
+        self._seen = now
+        if changed is not None or back or grown:
+            self._spent = settle(self._spent, self.limits, now=now)
+            self._size = len(self._spent.stamps)
+
+    def _let_go(self, name: str) -> None:
+        keys = self._held.pop(name, ())
+        self._holding.subtract(keys)
+        for key in keys:
+            if not self._holding[key]:
+                del self._holding[key]
+
+    def _stop_waiting(self, name: str) -> bool:
+        key = self._waits.pop(name, None)
+        if key is None:
+            return False
+        self._queueing[key] -= 1
+        if not self._queueing[key]:
+            del self._queueing[key]
+        return True
+
+
+_ABSENT = (0, 0, 0)
+
+
+def _parse(data: bytes) -> Spent:
+    document = json.loads(data)
+    if document["version"] != VERSION:
+        raise ValueError(f"version {document['version']}")
+    stamps = {
+        str(key): tuple(sorted(float(each) for each in kept))
+        for key, kept in document["stamps"].items()
+    }
+    return Spent(stamps)

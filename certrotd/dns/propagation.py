@@ -25,6 +25,7 @@ _FIRST_PAUSE = 0.1
 _GROWTH = 1.6
 _MAX_THREADS = 8
 _MAX_SAID = 8
+_MEMORY = 60.0
 
 
 @dataclass(frozen=True, order=True)
@@ -104,6 +105,8 @@ class Propagation:
         self._servers = servers
         self._timeout = timeout
         self._interval = interval
+        # Many certificates of one zone are renewed together; a CA's resolver remembers longer.
+        self._remembered: dict[str, tuple[float, tuple[Seat, ...]]] = {}
 
     def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
         """Return once every authoritative server shows every record.
@@ -127,6 +130,7 @@ class Propagation:
                 return
             limit.pause(pause)
             if limit.passed:
+                self._remembered.clear()  # who does not show it may not serve the zone any more
                 raise _not_seen(verdict, allowed)
 
     def _wanted(
@@ -135,27 +139,27 @@ class Propagation:
         values: dict[str, set[str]] = defaultdict(set)
         for record in records:
             values[record.name].add(record.value)
-        seats: dict[str, tuple[Seat, ...]] = {}
         wanted: dict[Ask, frozenset[str]] = {}
         for name, needed in values.items():
-            for seat in self._seats(name, seats, deadline):
+            for seat in self._seats(name, deadline):
                 wanted[seat, name] = frozenset(needed)
         return wanted
 
-    def _seats(
-        self, name: str, known: dict[str, tuple[Seat, ...]], deadline: Deadline
-    ) -> tuple[Seat, ...]:
-        """The servers to ask for ``name``; ``known`` remembers them by zone within one wait."""
+    def _seats(self, name: str, deadline: Deadline) -> tuple[Seat, ...]:
+        """The servers to ask for ``name``, remembered by zone for a minute."""
         if self._servers is not None:
             return tuple(Seat(str(address), address) for address in self._servers)
         zone = self._resolver.zone_of(name, deadline=deadline)
-        if zone not in known:
-            known[zone] = tuple(
+        now = deadline.clock.monotonic()
+        until, seats = self._remembered.get(zone, (now, ()))
+        if until <= now:
+            seats = tuple(
                 Seat(server.name, address)
                 for server in self._resolver.authoritative(zone, deadline=deadline)
                 for address in server.addresses
             )
-        return known[zone]
+            self._remembered[zone] = now + _MEMORY, seats
+        return seats
 
     def _poll(self, asks: Sequence[Ask], deadline: Deadline) -> dict[Ask, Reply]:
         """One reply for each of ``asks``; servers are asked side by side, so none delays others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -42,7 +43,7 @@ def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.C
         raise InvalidInput(f"{what} has no certificate in it", hint="is it the private key?")
     try:
         if blocks:
-            certificates = [x509.load_pem_x509_certificate(block) for block in blocks]
+            certificates = [_loaded(block) for block in blocks]
         else:
             certificates = [x509.load_der_x509_certificate(data)]
     except _UNREADABLE as error:
@@ -56,18 +57,7 @@ def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.C
 def facts_of(certificate: x509.Certificate, *, what: str = "certificate") -> CertificateFacts:
     """The facts of one parsed certificate; InvalidInput if a part of it cannot be read."""
     try:
-        extensions = certificate.extensions
-        return CertificateFacts(
-            names=_names(extensions),
-            key_type=key_type_of(certificate.public_key()),
-            subject=one_line(common_name(certificate.subject)),
-            issuer=one_line(common_name(certificate.issuer)),
-            serial=f"{certificate.serial_number:x}",
-            not_before=certificate.not_valid_before_utc,
-            not_after=certificate.not_valid_after_utc,
-            fingerprint=fingerprint(certificate),
-            is_ca=_is_ca(extensions),
-        )
+        return _read(certificate)
     except _UNREADABLE as error:
         reason = one_line(str(error))[:200]
         raise InvalidInput(f"{what} has an unreadable part: {reason}") from None
@@ -76,6 +66,27 @@ def facts_of(certificate: x509.Certificate, *, what: str = "certificate") -> Cer
 def fingerprint(certificate: x509.Certificate) -> str:
     """The SHA-256 of a certificate's DER in lower hex."""
     return certificate.fingerprint(hashes.SHA256()).hex()
+
+
+# The steps of one rotation come back to the same certificates a dozen times, all rotations to the
+# same intermediates; neither bytes nor certificates can change.
+_loaded = lru_cache(maxsize=64)(x509.load_pem_x509_certificate)
+
+
+@lru_cache(maxsize=64)
+def _read(certificate: x509.Certificate) -> CertificateFacts:
+    extensions = certificate.extensions
+    return CertificateFacts(
+        names=_names(extensions),
+        key_type=key_type_of(certificate.public_key()),
+        subject=one_line(common_name(certificate.subject)),
+        issuer=one_line(common_name(certificate.issuer)),
+        serial=f"{certificate.serial_number:x}",
+        not_before=certificate.not_valid_before_utc,
+        not_after=certificate.not_valid_after_utc,
+        fingerprint=fingerprint(certificate),
+        is_ca=_is_ca(extensions),
+    )
 
 
 def _blocks(data: bytes, what: str) -> list[bytes]:

@@ -269,10 +269,7 @@ class Engine(Generic[W]):
         step = self._step(index)
         self._tell("undoing", index)
         try:
-            try:
-                step.undo(self.world, self._ledger(index))
-            except Stopped:  # whoever sleeps is woken once; what has begun to go back goes on
-                step.undo(self.world, self._ledger(index))
+            self._go_back(index)
         except JournalBroken:
             raise
         except Exception as error:  # noqa: BLE001  # said, journaled and tried again, like any other
@@ -280,6 +277,13 @@ class Engine(Generic[W]):
         self._write({"t": "undone", "i": index, "at": self._stamp()}, sync=True)
         self._tell("undone", index)
         return None
+
+    def _go_back(self, index: int) -> None:
+        step = self._step(index)
+        try:
+            step.undo(self.world, self._ledger(index))
+        except Stopped:  # whoever sleeps is woken once; what has begun to go back goes on
+            step.undo(self.world, self._ledger(index))
 
     def _stuck(self, index: int, failure: Failure) -> Stuck:
         self._tell("stuck", index, detail=str(failure))
@@ -358,7 +362,7 @@ class Engine(Generic[W]):
                 continue
             self._tell("undoing", index)
             try:
-                self._step(index).undo(self.world, self._ledger(index))
+                self._go_back(index)
             except (Failure, OSError) as failure:
                 self._tell("stuck", index, detail=str(failure))
                 return

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import Enum
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, Self, TypeVar
 
 from certrotd.errors import Failure
 
@@ -80,6 +80,27 @@ class Step(Protocol[World]):
     def observe(self, world: World, ledger: Ledger) -> Observed:
         """Whether the act is in effect, by looking and changing nothing."""
         ...
+
+
+class Journaled:
+    """What steps share that are frozen dataclasses of JSON values: their fields are the intent.
+
+    A step of which nothing can be seen from outside is UNKNOWN, and so done again after a crash.
+    """
+
+    @property
+    def intent(self) -> Mapping[str, JSON]:
+        """Every field by its name."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}  # type: ignore[arg-type]
+
+    @classmethod
+    def rebuild(cls, intent: Mapping[str, Any]) -> Self:
+        """The step of a journaled intent, in which JSON has made lists of tuples."""
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in intent.items()})
+
+    def observe(self, world: Any, ledger: Ledger) -> Observed:  # noqa: ARG002
+        """Nothing to be seen."""
+        return Observed.UNKNOWN
 
 
 @dataclass(frozen=True)

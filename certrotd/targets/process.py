@@ -52,7 +52,7 @@ def run(
             _end_group(process, argv[0])
     if late:
         raise Transient(
-            f"{argv[0]} did not end within {allowed:g}s and was killed: {output or 'no output'}"
+            f"{argv[0]} did not end within {allowed:.3g}s and was killed: {output or 'no output'}"
         )
     if code := process.returncode:
         how = f"exit code {code}" if code > 0 else f"signal {-code}"

@@ -1,20 +1,25 @@
 """Runs certrotd many times without starting Python anew: one fork per run, one JSON line each.
 
-Read from standard input: ``{"argv": [...], "output": PATH, "strace": [...] or null}``; answered
-with ``{"code": N}``, negative for a signal. ``argv`` are certrotd's arguments, its standard output
-and error go to PATH.out and PATH.err, and strace, if asked for, is attached before it begins.
+Read from standard input: ``{"argv": [...], "strace": [...]}``; answered with ``{"code": N,
+"stdout": "…", "stderr": "…"}``, the code being negative for a signal. ``argv`` are certrotd's
+arguments; strace, unless the list is empty, is attached before certrotd begins.
 
 The first line is rehearsed in the driver itself, so that every module is loaded: the runs after it
-open only the files that are about the rotation.
+open only the files that are about the rotation. What certrotd prints is kept in memory and sent
+through a socket: a write to a terminal is no point to break it off at.
 """
 
 import ctypes
+import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
 from typing import Any, NoReturn
+
+from certrotd.cli.app import run
 
 _PR_SET_PTRACER = 0x59616D61
 _ANYBODY = ctypes.c_ulong(-1)
@@ -22,68 +27,50 @@ _ANYBODY = ctypes.c_ulong(-1)
 
 def main() -> None:
     """Answer jobs until standard input ends."""
-    from certrotd.cli.app import run
-
-    rehearsed = False
+    answer, output = _here, sys.stdout
     for line in sys.stdin:
-        job = json.loads(line)
-        code = _forked(job) if rehearsed else _here(job, run)
-        rehearsed = True
-        sys.stdout.write(json.dumps({"code": code}) + "\n")
-        sys.stdout.flush()
+        output.write(json.dumps(answer(json.loads(line))) + "\n")
+        output.flush()
+        answer = _forked
 
 
-def _here(job: dict[str, Any], run: Any) -> int:
+def _here(job: dict[str, Any]) -> dict[str, Any]:
+    out, err = sys.stdout, sys.stderr = io.StringIO(), io.StringIO()
     sys.argv = ["certrotd", *job["argv"]]
-    saved = os.dup(1), os.dup(2)
-    _redirect(job["output"])
-    code: int = run()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    for number, handle in zip((1, 2), saved, strict=True):
-        os.dup2(handle, number)
-        os.close(handle)
-    return code
+    code = run()
+    return {"code": code, "stdout": out.getvalue(), "stderr": err.getvalue()}
 
 
-def _forked(job: dict[str, Any]) -> int:
+def _forked(job: dict[str, Any]) -> dict[str, Any]:
+    ours, theirs = socket.socketpair()
     child = os.fork()
     if child == 0:
-        _child(job)
+        ours.close()
+        _child(job, theirs)
+    theirs.close()
     tracer = None
     if job["strace"]:
-        tracer = subprocess.Popen(
-            [*job["strace"], "-p", str(child)],
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
+        argv = [*job["strace"], "-p", str(child)]
+        tracer = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with ours, ours.makefile() as received:
+        said = received.read()
     _, status = os.waitpid(child, 0)
     if tracer is not None:
         tracer.wait()
-    return os.waitstatus_to_exitcode(status)
+    answer = {"stdout": "", "stderr": "", **json.loads(said or "{}")}
+    return {**answer, "code": os.waitstatus_to_exitcode(status)}
 
 
-def _child(job: dict[str, Any]) -> NoReturn:
+def _child(job: dict[str, Any], parent: socket.socket) -> NoReturn:
     code = 70
     try:
-        from certrotd.cli.app import run
-
-        _redirect(job["output"])
-        sys.argv = ["certrotd", *job["argv"]]
         if job["strace"]:
             _await_tracer()
-        code = run()
-        sys.stdout.flush()
-        sys.stderr.flush()
+        answer = _here(job)
+        code = answer["code"]
+        parent.sendall(json.dumps(answer).encode())
     finally:
         os._exit(code)
-
-
-def _redirect(output: str) -> None:
-    for number, suffix in ((1, "out"), (2, "err")):
-        handle = os.open(f"{output}.{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        os.dup2(handle, number)
-        os.close(handle)
 
 
 def _await_tracer() -> None:

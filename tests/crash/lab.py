@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
-from tests.crash.trace import MUTATING, Line, Point, lines, points
+from tests.crash.trace import MUTATING, Call, Point, calls, points
 from tests.parts.site import Run, Site
 
 NAME, HOST = "web", "web.example.test"
@@ -49,16 +49,12 @@ class Driver:
 
     def run(self, site: Site, *arguments: str, strace: Sequence[str] = ()) -> Run:
         """Runs certrotd on a site to its end, with that strace attached to it, if any."""
-        output = site.directory.with_name(f"{site.directory.name}-run")
         argv = ["-c", str(site.path), *arguments]
-        job = {"argv": argv, "output": str(output), "strace": list(strace) or None}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        self._process.stdin.write(json.dumps(job) + "\n")
+        self._process.stdin.write(json.dumps({"argv": argv, "strace": list(strace)}) + "\n")
         self._process.stdin.flush()
-        code = json.loads(self._process.stdout.readline())["code"]
-        out, err = (output.with_suffix(suffix).read_text() for suffix in (".out", ".err"))
-        return Run(code, out, err)
+        return Run(**json.loads(self._process.stdout.readline()))
 
     def __enter__(self) -> Self:
         return self
@@ -101,7 +97,7 @@ class Lab:
         yield Site(directory)
         shutil.rmtree(directory)
 
-    def _traced(self) -> list[Line]:
+    def _traced(self) -> list[Call]:
         """The calls of one run that nothing is done to."""
         with self.site() as site, self.driver() as driver:
             log = site.directory.with_name("trace")
@@ -110,7 +106,7 @@ class Lab:
                 site, *self.scenario.arguments, strace=[*trace, "-e", f"trace={','.join(MUTATING)}"]
             )
             assert run.code == 0, run
-            return list(lines(log.read_text(), site.directory))
+            return list(calls(log.read_text(), site.directory))
 
     @contextmanager
     def driver(self) -> Iterator[Driver]:
@@ -130,8 +126,8 @@ class Lab:
             with self.site() as site, self.driver() as driver:
                 try:
                     found = list(check(site, driver, point))
-                except AssertionError as error:
-                    found = [str(error)]
+                except (AssertionError, ValueError) as error:
+                    found = [f"{type(error).__name__}: {error}"]
             where = f"{point.call} #{point.ordinal} {point.path}"
             return [f"{where}: {problem}" for problem in found]
 

@@ -84,7 +84,9 @@ def test_a_kill_at_any_point_is_recovered_from(lab: Lab) -> None:
     """SIGKILL, an out-of-memory kill: readers find a pair, and the next run needs nobody."""
 
     def check(site: Site, driver: Driver, point: Point) -> Iterator[str]:
-        killed = driver.run(site, *lab.scenario.arguments, strace=point.inject("signal=KILL"))
+        killed = driver.run(
+            site, *lab.scenario.arguments, strace=point.inject(site.directory, "signal=KILL")
+        )
         assert killed.code == -9, f"it was not killed there but ended with {killed}"
         yield from whole(lab, site)
         begun, live = Found(site).open_journal, Found(site).live
@@ -104,7 +106,8 @@ def test_an_error_at_any_point_is_said_undone_and_made_up_for(lab: Lab, error: s
 
     def check(site: Site, driver: Driver, point: Point) -> Iterator[str]:
         arguments = (*lab.scenario.arguments, "--json")
-        failed = driver.run(site, *arguments, strace=point.inject(f"error={error}"))
+        strace = point.inject(site.directory, f"error={error}")
+        failed = driver.run(site, *arguments, strace=strace)
         yield from whole(lab, site)
         found = Found(site)
         [row] = failed.json
@@ -147,7 +150,7 @@ def whole(lab: Lab, site: Site) -> Iterator[str]:
 
 def report(lab: Lab, visited: int, problems: list[str]) -> None:
     """Fails with every problem, and says how many points there were."""
-    counted = sum(line.mutates for line in lab.trace)
+    counted = sum(call.mutates for call in lab.trace)
     sys.stdout.write(f"\n{lab.scenario.name}: {visited} of {counted} points visited\n")
     shown = "\n".join(problems[:20])
     assert not problems, f"{len(problems)} problems at {visited} points:\n{shown}"

@@ -16,78 +16,93 @@ MUTATING = (
 )
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 _ARGUMENT = re.compile(r'\w+<([^>]*)>|"([^"]*)"')
+_ROTATION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
 _QUIET = ("strace", "-f", "-q", "-o", "/dev/null", "-e", "signal=none")
 
 
 @dataclass(frozen=True)
 class Point:
-    """One call of the thread that rotates: the ``ordinal``-th with that name, about ``path``."""
+    """One call about ``path``: the ``ordinal``-th of its name that has to do with ``match``.
+
+    ``match`` is the path that strace selects by: the call's own, or its folder's where the name is
+    relative to that. It is None where it has the rotation's own number in it, which the next run
+    will not have: then the ordinal is that among all calls of its name and thread. Both paths are
+    relative to the site.
+    """
 
     call: str
     ordinal: int
+    match: str | None
     path: str
 
-    def inject(self, fault: str) -> list[str]:
+    def inject(self, site: Path, fault: str) -> list[str]:
         """How strace makes that happen there: ``signal=KILL`` or ``error=ENOSPC``."""
         tampering = f"inject={self.call}:{fault}:when={self.ordinal}"
-        return [*_QUIET, "-e", f"trace={self.call}", "-e", tampering]
+        selected = [] if self.match is None else ["-P", str(site / self.match)]
+        return [*_QUIET, *selected, "-e", f"trace={self.call}", "-e", tampering]
 
 
 @dataclass(frozen=True)
-class Line:
-    """One call of the thread that rotates, below the site, in the order they were made."""
+class Call:
+    """One call by the thread that rotates; ``paths`` are relative to the site."""
 
-    call: str
-    ordinal: int
+    name: str
+    point: Point
     paths: tuple[str, ...]
     mutates: bool
 
 
-def lines(log: str, below: Path) -> Iterator[Line]:
-    """The calls about files below a directory, by the one thread that makes any of them.
-
-    The numbers that strace counts by are those of all its calls of that name, wherever to.
-    """
+def calls(log: str, site: Path) -> Iterator[Call]:
+    """The calls about files of a site, in their order; nobody but one thread may make changes."""
+    made = [match.groups() for match in map(_CALL.match, log.splitlines()) if match]
+    programs = {thread for thread, _, rest in made if "/told." in rest}
+    totals = Counter((thread, name) for thread, name, _ in made)
     counted: Counter[tuple[str, str]] = Counter()
-    rotating: set[str] = set()
-    everything = [match.groups() for match in map(_CALL.match, log.splitlines()) if match]
-    for thread, call, rest in everything:
-        if call == "openat" and "/journal/" in rest:
-            rotating.add(thread)
-    assert len(rotating) == 1, f"threads with a journal: {rotating}"
-    programs = {thread for thread, _, rest in everything if "/told." in rest}
-    for thread, call, rest in everything:
-        counted[thread, call] += 1
-        paths = tuple(_paths(rest, below))
-        if not paths or thread in programs:
+    matched: Counter[tuple[str, str, str]] = Counter()
+    changing: set[str] = set()
+    for thread, name, rest in made:
+        counted[thread, name] += 1
+        seen = {path for pair in _arguments(rest) for path in pair if path}
+        for path in seen:
+            matched[thread, name, path] += 1
+        found = [pair for pair in _arguments(rest) if f"{site}/" in pair[0]]
+        if not found or thread in programs:
             continue
-        mutates = call != "openat" or "O_CREAT" in rest
-        assert thread in rotating or not mutates, f"another thread changes files: {call}({rest}"
-        if thread in rotating:
-            yield Line(call, counted[thread, call], paths, mutates)
+        path, match = (each.removeprefix(f"{site}/") for each in found[-1])
+        if _ROTATION.search(match):
+            others = [count for (tid, of), count in totals.items() if of == name and tid != thread]
+            assert counted[thread, name] > max(others, default=0), f"ambiguous: {name}({rest}"
+            point = Point(name, counted[thread, name], None, path)
+        else:
+            point = Point(name, matched[thread, name, found[-1][1]], match, path)
+        mutates = name != "openat" or "O_CREAT" in rest
+        changing |= {thread} if mutates else set()
+        paths = tuple(path.removeprefix(f"{site}/") for path, _ in found)
+        yield Call(name, point, paths, mutates)
+    assert len(changing) == 1, f"{len(changing)} threads change files"
 
 
-def points(trace: Sequence[Line]) -> list[Point]:
+def points(trace: Sequence[Call]) -> list[Point]:
     """Where a run can be broken off."""
-    return [Point(each.call, each.ordinal, each.paths[-1]) for each in trace if each.mutates]
+    return [call.point for call in trace if call.mutates]
 
 
-def _paths(arguments: str, below: Path) -> Iterator[str]:
-    """The files a call is about, relative to a directory: ``4</site/etc>, "tls.key"`` is one."""
+def _arguments(text: str) -> list[tuple[str, str]]:
+    """The files a call is about, each with the path that ``strace -P`` knows it by.
+
+    ``4</site/etc>, "tls.key"`` is the file /site/etc/tls.key, known by its folder.
+    """
+    found: list[tuple[str, str]] = []
     folder = ""
-    for described, name in _ARGUMENT.findall(arguments.split(" = ")[0]):
+    for described, name in _ARGUMENT.findall(text.split(" = ")[0]):
         if described:
-            yield from _within(folder, below)  # it was not the folder of a name
+            if folder:
+                found.append((folder, folder))  # it was not the folder of a name
             folder = described
         elif name.startswith("/"):
-            yield from _within(name, below)
+            found.append((name, name))
             folder = ""
         elif name and folder:
-            yield from _within(f"{folder}/{name}", below)
+            found.append((f"{folder}/{name}", folder))
             folder = ""
-    yield from _within(folder, below)
-
-
-def _within(path: str, below: Path) -> Iterator[str]:
-    if path.startswith(f"{below}/"):
-        yield path.removeprefix(f"{below}/")
+    return [*found, (folder, folder)] if folder else found

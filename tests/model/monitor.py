@@ -1,7 +1,8 @@
 """The invariants of a rotation, checked after every effect and at the end of every history.
 
-I1  a fresh reader of ``live`` finds a whole matching pair, and an expired one never replaces one
-    that is valid; copies are all old or all new whenever a target is told to read them
+I1  a fresh reader of ``live`` finds a whole matching pair; copies are all old or all new whenever
+    a target is told to read them; an expired certificate never replaces a valid one, neither in
+    ``live`` nor at a target
 I2  a certificate that reached the store is never lost
 I3  there is no order while an issued certificate waits to be deployed, and no more orders than
     one and one per fault
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from certrotd.certs.decision import Deploy, Renew
@@ -27,6 +29,7 @@ from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from certrotd.rotation.journal import decode
 from tests.fakes.store import matching
 from tests.fakes.world import MemoryWorld
+
 
 class Violation(BaseException):
     """An invariant does not hold; nothing that catches failures may catch this."""
@@ -61,7 +64,7 @@ class Monitor:
         if what == "issuer: order":
             self._no_order_needed()
         if what.startswith("target ") and what.endswith(": apply"):
-            self._copies_whole()
+            self._worth_reading(what.removeprefix("target ").removesuffix(": apply"))
         if what == "store: switch":
             self._live_before = self._leaf()
         if what == "journal: remove":
@@ -144,14 +147,28 @@ class Monitor:
         if now is not None and not now[1] and was is not None and was[1]:
             raise Violation("I1", "an expired certificate replaced a valid one")
 
-    def _copies_whole(self) -> None:
-        files = dict(self.world.installer.files)
-        if not files:
+    def _worth_reading(self, name: str) -> None:
+        """What a target is about to read is a pair, and not worse than what it serves."""
+        target, now = self.world.targets[name], self.world.clock.now()
+        pair = target.read()
+        if pair is None:
             return
         try:
-            matching(files["key"], files["chain"])
-        except (KeyError, InvalidInput) as failure:
-            raise Violation("I1", f"a target is told to read half copies: {failure}") from None
+            reads = matching(*pair)
+        except InvalidInput as failure:
+            raise Violation("I1", f"{name} is told to read half a change: {failure}") from None
+        ends = self._ends().get(target.serves)
+        if reads.not_after <= now and ends is not None and ends > now:
+            raise Violation("I1", f"{name} is told to replace a valid certificate by an expired")
+
+    def _ends(self) -> dict[str | None, datetime]:
+        """When each generation's certificate ends, by its fingerprint."""
+        found = {}
+        for _, pair, _ in self.world.store.shelf(self.name).generations:
+            if pair.key is not None and pair.chain is not None:
+                facts = matching(pair.key, pair.chain)
+                found[facts.fingerprint] = facts.not_after
+        return dict(found)
 
     def _nothing_lost(self, what: str) -> None:
         shelf = self.world.store.shelf(self.name)
@@ -184,7 +201,9 @@ class Monitor:
 
     def _as_recorded(self) -> None:
         """What the store's state says of places is so, whenever no rotation is in flight."""
-        shelf = self.world.store.shelf(self.name)
+        shelf, leaf = self.world.store.shelf(self.name), self._leaf()
+        if leaf is None or not leaf[1]:
+            return  # nobody is told to read it; the next run deploys a better one
         proven = [
             name for name, at in shelf.recorded.targets.items() if at.generation == shelf.live
         ]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.address import Address
-from certrotd.clock import Deadline
+from certrotd.clock import Deadline, ManualClock
 from certrotd.dns.propagation import Ask, Propagation, Reply, Seat, judge
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Nameserver, Resolver
@@ -158,17 +158,34 @@ def test_what_is_there_costs_one_packet_and_no_pause() -> None:
         assert resolver.looked_up == []
 
 
-def test_the_zone_is_looked_up_once_per_wait() -> None:
-    """Names of one certificate are mostly in one zone; the next wait looks afresh."""
+def test_the_servers_of_a_zone_are_looked_up_once_a_minute() -> None:
+    """Certificates renewed together are mostly in one zone; a minute later it may have changed."""
+    clock = ManualClock(soon().clock.now())
     with ScriptedDns(_shows("wanted")) as server:
         resolver = _Known(server)
         propagation = Propagation(resolver)
         names = [f"_acme-challenge.{host}.example.com" for host in "ab"]
-        propagation.wait([TxtRecord(name, "wanted") for name in names], deadline=soon())
-        expected = [f"SOA {names[0]}", "NS example.com", f"SOA {names[1]}"]
-        assert resolver.looked_up == expected
-        propagation.wait([TxtRecord(names[0], "wanted")], deadline=soon())
-        assert resolver.looked_up == [*expected, *expected[:2]]
+        records = [TxtRecord(name, "wanted") for name in names]
+        propagation.wait(records, deadline=Deadline(clock, 5))
+        looked_up = [f"SOA {names[0]}", "NS example.com", f"SOA {names[1]}"]
+        assert resolver.looked_up == looked_up
+        clock.sleep(59)
+        propagation.wait(records[:1], deadline=Deadline(clock, 5))
+        assert resolver.looked_up == [*looked_up, f"SOA {names[0]}"]
+        clock.sleep(1)
+        propagation.wait(records[:1], deadline=Deadline(clock, 5))
+        assert resolver.looked_up == [*looked_up, f"SOA {names[0]}", *looked_up[:2]]
+
+
+def test_after_a_wait_in_vain_the_servers_are_looked_up_anew() -> None:
+    """The zone may have moved away from the server that is asked."""
+    with _late(1_000) as old:
+        resolver = _Known(old)
+        propagation = Propagation(resolver, timeout=0.2)
+        for _ in range(2):
+            with pytest.raises(Transient):
+                propagation.wait([RECORD], deadline=soon())
+        assert resolver.looked_up == [f"SOA {NAME}", "NS example.com"] * 2
 
 
 def test_a_lagging_server_is_waited_for_and_the_other_left_alone() -> None:

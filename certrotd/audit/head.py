@@ -1,0 +1,82 @@
+"""The head file: what the log must end with, and whose outcomes it still waits for.
+
+It is replaced by a rename after every append. It is not synced, which would double the syncs of a
+rotation: the log is, and so a power cut leaves the head behind the log, never ahead of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from certrotd.audit.record import START, Head, canonical
+from certrotd.errors import InvalidInput
+from certrotd.rotation.files import read_file, temporary_of
+
+_LIMIT = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """What the head file says, or why it says nothing.
+
+    ``waiting`` is the rotation by subject whose outcome is still to be recorded. An empty file is
+    one whose content a power cut took.
+    """
+
+    head: Head = START
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    state: Literal["good", "missing", "empty", "unreadable"] = "good"
+
+    @property
+    def known(self) -> Head | None:
+        """The head, if there is one to trust."""
+        return self.head if self.state == "good" else None
+
+
+def read_head(path: Path) -> Anchor:
+    """What the head file says; raises DiskTrouble."""
+    try:
+        data = read_file(path, limit=_LIMIT, follow=False)
+        if not data.strip(b"\0"):
+            return Anchor(state="empty")
+        value = json.loads(data)
+        return Anchor(_head_of(value), {str(k): str(v) for k, v in value["waiting"].items()})
+    except FileNotFoundError:
+        return Anchor(state="missing")
+    except (InvalidInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return Anchor(state="unreadable")
+
+
+def write_head(path: Path, head: Head, waiting: Mapping[str, str]) -> None:
+    """Replace the head file; raises OSError and leaves the old one."""
+    data = canonical({"seq": head.seq, "hash": head.hash, "waiting": dict(waiting)}) + b"\n"
+    temporary = temporary_of(path)
+    with contextlib.suppress(FileNotFoundError):  # else a crash left it
+        os.unlink(temporary)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    handle = os.open(temporary, flags, 0o600)
+    try:
+        write_all(handle, data)
+    finally:
+        os.close(handle)
+    os.rename(temporary, path)
+
+
+def write_all(handle: int, data: bytes) -> None:
+    """Write all of ``data``; raises OSError, after which a part of it may be there."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(handle, view) :]
+
+
+def _head_of(value: Mapping[str, Any]) -> Head:
+    seq, digest = value["seq"], value["hash"]
+    if type(seq) is not int or not isinstance(digest, str) or seq < 0:
+        raise InvalidInput("not a head")
+    return Head(seq, digest)

@@ -1,0 +1,258 @@
+"""The audit log on disk: appended to by threads and processes at once, one chain for all of them.
+
+``audit.jsonl`` is the newest file; full ones are ``audit-000001.jsonl`` and so on, and the chain
+runs through them. ``head.json`` is what the log must end with.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from certrotd.audit.head import Anchor, read_head, write_all, write_head
+from certrotd.audit.record import MAX_LINE, Happened, Head, Record, chained, parse, unsettled
+from certrotd.audit.recovery import End, recover
+from certrotd.audit.verify import Verdict, verify
+from certrotd.clock import Clock, Deadline
+from certrotd.rotation.engine import Stopped
+from certrotd.rotation.files import explained, make_directory, read_file, sync_directory
+from certrotd.rotation.lock import hold
+
+MAX_FILE = 16 * 1024 * 1024
+_MARGIN = 16 * 1024 * 1024  # a file may be longer than the limit by one append
+_LOCK_WAIT = 60.0
+_FULL = re.compile(r"audit-(\d{6,})\.jsonl")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The log at one moment: its files, oldest first, how much of the newest, and the anchor."""
+
+    files: tuple[Path, ...]
+    newest: int | None
+    size: int
+    anchor: Anchor
+
+    def lines(self) -> Iterator[bytes]:
+        """Every line with its newline, oldest first; a torn one last. Raises DiskTrouble.
+
+        A line longer than a record can be comes in pieces, which are no records.
+        """
+        for path in self.files:
+            with explained(f"read {path}"), os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+                while line := file.readline(MAX_LINE + 1):
+                    yield line
+        if self.newest is None:
+            return
+        left = self.size
+        with os.fdopen(os.dup(self.newest), "rb") as file:
+            file.seek(0)
+            while left and (line := file.readline(min(left, MAX_LINE + 1))):
+                left -= len(line)
+                yield line
+
+
+class AuditLog:
+    """The log in ``directory``; any number of these may be at work in any number of processes.
+
+    ``command`` is shown to whoever has to wait; a file longer than ``limit`` bytes is not
+    appended to any more.
+    """
+
+    def __init__(
+        self, directory: Path, *, clock: Clock, command: str, limit: int = MAX_FILE
+    ) -> None:
+        self._directory = directory
+        self._clock = clock
+        self._command = command
+        self._limit = limit
+        self._log = directory / "audit.jsonl"
+        self._head = directory / "head.json"
+        # threads wait here, where nobody has to poll; the lock file is for other processes
+        self._turn = threading.Lock()
+
+    def record(self, *happened: Happened) -> None:
+        """Add records (at least one) in this order, by one write and one sync: durable on return.
+
+        Raises DiskTrouble, LockHeld or InvalidInput, and then none of them is in the log, unless
+        the disk would not even let go of them.
+        """
+        make_directory(self._directory, mode=0o700)
+        with self._held(), explained(f"write {self._log}"):
+            end = self._end()
+            records = self._chain(end, happened)
+            lines = b"".join(record.line() for record in records)
+            if end.said is None and self._size() >= self._limit:
+                self._put_aside()
+            waiting = dict(end.waiting)
+            for record in records:
+                waiting = unsettled(waiting, record)
+            self._append(end, lines, records[-1].head, waiting)
+
+    def unsettled(self, subject: str) -> str | None:
+        """The id of the rotation of ``subject`` whose outcome is not in the log; None if all are.
+
+        Raises DiskTrouble or LockHeld.
+        """
+        if subject not in read_head(self._head).waiting:
+            return None
+        with self._held(), explained(f"read {self._log}"):
+            return self._end().waiting.get(subject)  # the head may be behind the log
+
+    def head(self) -> Head | None:
+        """What the head file says; None if there is none to trust. Raises DiskTrouble."""
+        return read_head(self._head).known
+
+    def verify(self) -> Verdict:
+        """Look at the whole log; appends may go on meanwhile. Raises DiskTrouble or LockHeld."""
+        with self.snapshot() as snapshot:
+            return verify(snapshot.lines(), snapshot.anchor.known)
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """The log as it is now, while others append to it; raises DiskTrouble or LockHeld."""
+        if not self._directory.is_dir():
+            yield Snapshot((), None, 0, Anchor(state="missing"))
+            return
+        with ExitStack() as stack:
+            with self._held(), explained(f"read {self._log}"):
+                anchor, files, size = read_head(self._head), self._full(), 0
+                newest = _existing(self._log)
+                if newest is not None:
+                    stack.callback(os.close, newest)
+                    size = os.fstat(newest).st_size
+            yield Snapshot(tuple(files), newest, size, anchor)
+
+    @contextmanager
+    def _held(self) -> Iterator[None]:
+        with self._turn, ExitStack() as stack:
+            try:
+                stack.enter_context(self._lock())
+            except Stopped:  # whoever sleeps is woken once; what has happened is written down still
+                stack.enter_context(self._lock())
+            yield
+
+    def _lock(self) -> contextlib.AbstractContextManager[None]:
+        return hold(
+            self._directory / "lock",
+            what="the audit log",
+            command=self._command,
+            now=self._clock.now(),
+            wait=Deadline(self._clock, _LOCK_WAIT),
+        )
+
+    def _end(self) -> End:
+        """Where the next record goes; the whole file is read only if something is not in order."""
+        anchor = read_head(self._head)
+        data = _tail(self._log)
+        full = self._full() if not data or anchor.state != "good" else []
+        tail = data or (_tail(full[-1]) if full else b"")
+        last = _last(tail)
+        if anchor.state == "good" and last is not None and last.head == anchor.head:
+            return End(anchor.head, anchor.waiting)
+        full = self._full()
+        before = _last(_tail(full[-1])) if full else None
+        return recover(anchor, before, _content(self._log))
+
+    def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[Record]:
+        now, head = self._clock.now(), end.tip
+        records = []
+        for each in (end.said, *happened) if end.said else happened:
+            record = chained(head, each, at=now)
+            records.append(record)
+            head = record.head
+        return records
+
+    def _append(self, end: End, lines: bytes, head: Head, waiting: dict[str, str]) -> None:
+        handle = _open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            if end.keep is not None:
+                os.ftruncate(handle, end.keep)
+            size = os.fstat(handle).st_size
+            try:
+                write_all(handle, b"\n" + lines if end.broken_line else lines)
+                os.fsync(handle)
+                if size == 0:
+                    sync_directory(self._directory)
+                write_head(self._head, head, waiting)
+            except OSError:
+                # best effort: what stays all the same is found by the next append
+                with contextlib.suppress(OSError):
+                    os.ftruncate(handle, size)
+                raise
+        finally:
+            os.close(handle)
+
+    def _put_aside(self) -> None:
+        full = self._full()
+        number = int(_FULL.fullmatch(full[-1].name)[1]) + 1 if full else 1  # type: ignore[index]
+        os.rename(self._log, self._directory / f"audit-{number:06d}.jsonl")
+        sync_directory(self._directory)
+
+    def _full(self) -> list[Path]:
+        found = [
+            (int(match[1]), self._directory / name)
+            for name in os.listdir(self._directory)
+            if (match := _FULL.fullmatch(name))
+        ]
+        return [path for _, path in sorted(found)]
+
+    def _size(self) -> int:
+        try:
+            return os.stat(self._log, follow_symlinks=False).st_size
+        except FileNotFoundError:
+            return 0
+
+
+def _open(path: Path, flags: int) -> int:
+    """A handle of a regular file that is not a link; raises OSError."""
+    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise OSError(errno.EINVAL, "it is not a regular file")
+    return handle
+
+
+def _existing(path: Path) -> int | None:
+    try:
+        return _open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return None
+
+
+def _tail(path: Path) -> bytes:
+    """The end of a file, enough for its last line; empty if it is not there. Raises OSError."""
+    handle = _existing(path)
+    if handle is None:
+        return b""
+    try:
+        size = os.fstat(handle).st_size
+        for length in (4096, MAX_LINE + 1):
+            data = os.pread(handle, length, max(0, size - length))
+            if length >= size or data.count(b"\n") > 1:
+                break
+        return data
+    finally:
+        os.close(handle)
+
+
+def _last(tail: bytes) -> Record | None:
+    """The record of the last line, if that is whole."""
+    if not tail.endswith(b"\n"):
+        return None
+    return parse(tail[tail.rfind(b"\n", 0, -1) + 1 :])
+
+
+def _content(path: Path) -> bytes:
+    try:
+        return read_file(path, limit=MAX_FILE + _MARGIN, follow=False)
+    except FileNotFoundError:
+        return b""

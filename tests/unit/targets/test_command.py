@@ -1,0 +1,77 @@
+"""A program of the operator's is asked first where it can be, and told then."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from certrotd.errors import NeedsOperator, Transient
+from certrotd.targets.command import CommandTarget
+
+
+def note(path: Path, word: str) -> tuple[str, ...]:
+    """A program that appends ``word`` to a file."""
+    code = f"open({str(path)!r}, 'a').write({word!r})"
+    return (sys.executable, "-I", "-c", code)
+
+
+FAILS = (sys.executable, "-I", "-c", "print('the syntax is wrong'); raise SystemExit(2)")
+
+
+def test_a_check_runs_the_check_alone(tmp_path: Path) -> None:
+    """It comes before the swap."""
+    seen = tmp_path / "seen"
+    CommandTarget(note(seen, "apply"), check_command=note(seen, "check")).check()
+    assert seen.read_text() == "check"
+
+
+def test_applying_asks_the_check_before_the_command(tmp_path: Path) -> None:
+    """What was broken since is found while the old certificate is still served."""
+    seen = tmp_path / "seen"
+    CommandTarget(note(seen, "apply"), check_command=note(seen, "check ")).apply()
+    assert seen.read_text() == "check apply"
+    with pytest.raises(NeedsOperator, match="the syntax is wrong"):
+        CommandTarget(note(seen, "never"), check_command=FAILS).apply()
+    assert seen.read_text() == "check apply"
+
+
+def test_without_a_check_only_the_program_must_be_there(tmp_path: Path) -> None:
+    """That much can be told before an order."""
+    seen = tmp_path / "seen"
+    CommandTarget(note(seen, "apply")).check()
+    assert not seen.exists()
+    CommandTarget(note(seen, "apply")).apply()
+    assert seen.read_text() == "apply"
+    with pytest.raises(NeedsOperator, match="/no/such is not an executable program"):
+        CommandTarget(("/no/such",)).check()
+
+
+def test_a_command_that_fails_shows_its_words() -> None:
+    """They are all the operator has."""
+    with pytest.raises(NeedsOperator, match=r"exit code 2\): the syntax is wrong"):
+        CommandTarget(FAILS).apply()
+
+
+def test_each_program_has_the_timeout_for_itself() -> None:
+    """A reload that hangs must not hold the rotation."""
+    hangs = (sys.executable, "-I", "-c", "import time; time.sleep(60)")
+    with pytest.raises(Transient, match=r"did not end within 0\.3s"):
+        CommandTarget(hangs, timeout=0.3).apply()
+    with pytest.raises(Transient, match=r"did not end within 0\.3s"):
+        CommandTarget(("true",), check_command=hangs, timeout=0.3).check()
+
+
+def test_secrets_for_the_program_reach_it_and_no_log(tmp_path: Path) -> None:
+    """They are in its environment, which a repr of the target must not show."""
+    seen = tmp_path / "seen"
+    code = f"import os; open({str(seen)!r}, 'w').write(os.environ['TOKEN'])"
+    target = CommandTarget((sys.executable, "-I", "-c", code), environment={"TOKEN": "s3cret"})
+    target.apply()
+    assert seen.read_text() == "s3cret"
+    assert "s3cret" not in repr(target)
+
+
+def test_the_program_is_looked_for_in_its_own_path() -> None:
+    """What the check finds must be what is run."""
+    with pytest.raises(NeedsOperator, match="is not an executable program"):
+        CommandTarget(("true",), environment={"PATH": "/nowhere"}).check()

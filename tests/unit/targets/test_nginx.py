@@ -1,0 +1,168 @@
+"""The process in nginx's pid file is nginx's master, or the operator is told what it is."""
+
+import os
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certrotd.errors import Failure, NeedsOperator
+from certrotd.targets.nginx import NginxTarget
+
+LONG = "sleeping-nginx-with-a-long-name"
+
+
+@pytest.fixture
+def binary(tmp_path: Path) -> str:
+    """A program called nginx that is content with every configuration."""
+    path = tmp_path / "nginx"
+    path.write_text("#!/bin/sh\nexit 0\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[int, NginxTarget]]:
+    """A process with a long name of its own, and the target it is the master of."""
+    program = shutil.copy(str(shutil.which("sleep")), tmp_path / LONG)
+    binary = tmp_path / "sbin" / LONG
+    binary.parent.mkdir()
+    binary.write_text("#!/bin/sh\n")
+    binary.chmod(0o755)
+    pid_file = tmp_path / "nginx.pid"
+    with subprocess.Popen([program, "60"]) as process:
+        pid_file.write_text(f"{process.pid}\n")
+        yield process.pid, NginxTarget(binary=str(binary), pid_file=pid_file)
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "there is no "),
+        (b"", "is empty"),
+        (b"\n", "is empty"),
+        (b"nginx\n", "does not hold a process id"),
+        (b"12 34", "does not hold a process id"),
+        (b"-1", "does not hold a process id"),
+        (b"0", "does not hold a process id"),
+        (b"1", "does not hold a process id"),
+        ("²".encode(), "does not hold a process id"),
+        (b"\xff\xfe\x00", "does not hold a process id"),
+        (b"9" * 60, "is not running"),
+        (b"9" * 65, "is larger than 64 bytes"),
+    ],
+)
+def test_a_pid_file_that_names_no_process_is_refused(
+    binary: str, tmp_path: Path, content: bytes | None, words: str
+) -> None:
+    """A signal to process 1, to a group or to a guess would be an outage of its own."""
+    pid_file = tmp_path / "nginx.pid"
+    if content is not None:
+        pid_file.write_bytes(content)
+    target = NginxTarget(binary=binary, pid_file=pid_file)
+    for act in (target.check, target.apply):
+        with pytest.raises(Failure, match=words):
+            act()
+
+
+def test_a_pid_file_that_cannot_be_read_is_refused(binary: str, tmp_path: Path) -> None:
+    """A pipe in its place is not waited for."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, tmp_path):
+        with pytest.raises(Failure, match="is not a regular file"):
+            NginxTarget(binary=binary, pid_file=path).check()
+
+
+def test_a_stale_pid_file_is_refused(binary: str, tmp_path: Path) -> None:
+    """The number is nobody's any more, or by now somebody else's."""
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    pid_file = tmp_path / "nginx.pid"
+    pid_file.write_text(str(gone.pid))
+    with pytest.raises(NeedsOperator, match=f"nginx {gone.pid} of {pid_file} is not running"):
+        NginxTarget(binary=binary, pid_file=pid_file).check()
+    pid_file.write_text(str(os.getpid()))
+    with pytest.raises(NeedsOperator, match="not nginx") as refused:
+        NginxTarget(binary=binary, pid_file=pid_file).apply()
+    assert refused.value.hint == "the pid file is stale; start nginx"
+
+
+def test_a_build_of_nginx_under_another_name_is_known_by_it(
+    running: tuple[int, NginxTarget],
+) -> None:
+    """The kernel keeps fifteen characters of a name."""
+    running[1].check()
+
+
+def test_the_signal_is_a_hangup_to_that_process(
+    running: tuple[int, NginxTarget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM would end it."""
+    pid, target = running
+    sent: list[tuple[int, ...]] = []
+    monkeypatch.setattr("certrotd.targets.nginx.os.kill", lambda *to: sent.append(to))
+    target.check()
+    assert sent == []
+    target.apply()
+    assert sent == [(pid, signal.SIGHUP)]
+
+
+def test_a_signal_that_is_not_allowed_is_the_operators_to_mend(
+    running: tuple[int, NginxTarget], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An unprivileged certrotd needs systemctl and polkit, or a command, to reload."""
+    pid, target = running
+
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr("certrotd.targets.nginx.os.kill", refuse)
+    with pytest.raises(NeedsOperator, match=f"cannot signal nginx {pid}: Operation not permitted"):
+        target.apply()
+
+
+@pytest.mark.parametrize("verb", ["systemctl", "argv"])
+def test_what_tells_nginx_is_a_program_that_must_be_there(
+    binary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Found missing before an order, not after the swap; no pid file is looked for."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    target = NginxTarget(
+        binary=binary,
+        reload="systemctl" if verb == "systemctl" else ("tell-nginx", "now"),
+        unit="web.service",
+        pid_file=tmp_path / "none",
+    )
+    name = "systemctl" if verb == "systemctl" else "tell-nginx"
+    with pytest.raises(NeedsOperator, match=f"{name} is not an executable program"):
+        target.check()
+    teller = tmp_path / name
+    teller.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\n')
+    teller.chmod(0o755)
+    target.check()
+    assert not (tmp_path / "told").exists()
+    target.apply()
+    told = (tmp_path / "told").read_text()
+    assert told == ("reload web.service\n" if verb == "systemctl" else "now\n")
+
+
+def test_an_nginx_that_is_not_installed_is_said_at_once(tmp_path: Path) -> None:
+    """Before anything is ordered."""
+    with pytest.raises(NeedsOperator, match="/no/nginx is not an executable program"):
+        NginxTarget(binary="/no/nginx", pid_file=tmp_path / "none").check()
+
+
+def test_the_test_is_of_the_configured_instance(tmp_path: Path) -> None:
+    """With its prefix and its file, and quietly."""
+    binary = tmp_path / "nginx"
+    binary.write_text('#!/bin/sh\necho "$@"\nexit 1\n')
+    binary.chmod(0o755)
+    with pytest.raises(NeedsOperator, match=r"\(exit code 1\): -t -q -p /srv/web -c /etc/web.conf"):
+        NginxTarget(binary=str(binary), prefix="/srv/web", config="/etc/web.conf").apply()
+    with pytest.raises(NeedsOperator, match=r"\(exit code 1\): -t -q$"):
+        NginxTarget(binary=str(binary)).apply()
