@@ -118,9 +118,7 @@ class _Ahead:
         return (f"the head file is behind, at record {self._anchor.seq}: a crash came between",)
 
 
-def _misplaced(
-    tip: Head, record: Record | None, rest: Iterator[bytes], *, torn: bool
-) -> Broken:
+def _misplaced(tip: Head, record: Record | None, rest: Iterator[bytes], *, torn: bool) -> Broken:
     """What was done, where ``record`` (None: a line that is not one) is found behind ``tip``."""
     due = tip.seq + 1
     next_line = next(rest, None)

@@ -66,7 +66,7 @@ class BudgetEntry(Entry):
 
     model_config = ConfigDict(json_schema_extra=_or_none)
 
-    orders: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
+    orders: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,
         description="Orders of the account within any span of that length (null: any).",
     )

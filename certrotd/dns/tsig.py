@@ -6,6 +6,7 @@ import base64
 import binascii
 from dataclasses import dataclass
 
+from certrotd.config.secrets import Secret
 from certrotd.dns.names import fqdn
 from certrotd.dns.words import shown
 from certrotd.errors import NeedsOperator
@@ -21,25 +22,6 @@ ALGORITHMS = (
     "hmac-sha512-256",
 )
 """What RFC 8945 §6 lets anyone use; HMAC-MD5 is not among them."""
-
-
-class Secret:
-    """Octets that show themselves only when asked: no repr, no str, no pickle."""
-
-    __slots__ = ("_octets",)
-
-    def __init__(self, octets: bytes) -> None:
-        self._octets = octets
-
-    def reveal(self) -> bytes:
-        """The octets themselves, for the one call that needs them."""
-        return self._octets
-
-    def __repr__(self) -> str:
-        return "Secret(…)"
-
-    def __reduce__(self) -> str:
-        raise TypeError("a Secret is not serialized")
 
 
 @dataclass(frozen=True)

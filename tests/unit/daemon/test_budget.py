@@ -49,8 +49,8 @@ def test_each_of_several_waiting_gets_a_time_of_its_own() -> None:
         over(spent, limits, WEB, renewal=False, now=NOW + HOUR / 2, ahead={"orders": ahead})
         for ahead in range(4)
     ]
-    minutes = [round((each.until - NOW) / MINUTE) for each in told if each]
-    assert minutes == [60, 70, 120, 130]
+    after = [round((each.until - NOW) / MINUTE) for each in told if each]
+    assert after == [60, 70, 120, 130]
 
 
 def test_a_new_name_counts_for_its_domain_and_a_renewal_does_not() -> None:

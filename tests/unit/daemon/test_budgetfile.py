@@ -3,7 +3,7 @@
 import json
 import multiprocessing
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -49,10 +49,10 @@ def spend(folder: Path, times: int) -> None:
 
 
 @pytest.fixture
-def said() -> Iterator[list[str]]:
+def said() -> list[str]:
     """What was told to people."""
     SAID.clear()
-    yield SAID
+    return SAID
 
 
 def test_a_restart_forgets_nothing(tmp_path: Path) -> None:

@@ -43,9 +43,10 @@ def test_the_authority_of_ones_own_has_no_limit(tmp_path: Path) -> None:
 
 def test_lets_encrypts_limits_leave_a_tenth_for_others() -> None:
     """Orders that were placed by hand, or by another host of the account, count too."""
-    assert LETS_ENCRYPT == Limits(
+    expected = Limits(
         orders=Limit(270, timedelta(hours=3)),
         domain=Limit(45, timedelta(days=7)),
         duplicates=Limit(4, timedelta(days=7)),
         failures=Limit(4, timedelta(hours=1)),
     )
+    assert expected == LETS_ENCRYPT

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.dns.tsig import ALGORITHMS, Secret, TsigKey
+from certrotd.config.secrets import Secret
+from certrotd.dns.tsig import ALGORITHMS, TsigKey
 from certrotd.errors import InvalidInput, NeedsOperator
 
 OCTETS = b"thirty-two octets of pure secret"

@@ -1,0 +1,139 @@
+"""Whether the clock can be believed: against the last run, the certificates, and monotonic time.
+
+A clock behind the last run, or behind a certificate that a CA has issued, is wrong. One far ahead
+of the last run may be wrong, or right after a long rest: then one order at a time goes out, and
+the date in the certificate that comes of it tells.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from certrotd.pki.certificate import moment
+from certrotd.pki.generation import Generation
+
+SKEW = timedelta(minutes=5)
+LEAP = timedelta(days=1)
+JUMP = timedelta(seconds=30)
+# how far a CA may date a certificate back: public ones do by an hour or a day
+BACKDATED = timedelta(hours=25)
+
+
+class Trust(Enum):
+    """How many orders a clock is good for: any number, one at a time, or none."""
+
+    SOUND = "sound"
+    DOUBTED = "doubted"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is to be thought of the clock, and why; ``why`` is empty for a sound one."""
+
+    trust: Trust
+    why: str = ""
+
+
+SOUND = Judgement(Trust.SOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What is known of the time.
+
+    ``trusted`` is the latest moment that was believed, at ``monotonic`` seconds of this process.
+    ``earliest`` is before now by the word of a CA. ``ahead`` says by how much a CA has dated a new
+    certificate before our clock, when that was more than any CA backdates.
+    """
+
+    trusted: datetime | None
+    monotonic: float
+    earliest: datetime | None = None
+    ahead: timedelta | None = None
+
+    def judge(self, now: datetime, monotonic: float) -> Judgement:
+        """What to think of a clock that shows ``now``."""
+        known = max((m for m in (self.trusted, self.earliest) if m), default=None)
+        if known is not None and now < known - SKEW:
+            what = "the last run" if known == self.trusted else "a certificate that a CA has issued"
+            return Judgement(
+                Trust.WRONG,
+                f"the clock shows {now:%Y-%m-%d %H:%M}Z, which is before {what} "
+                f"({known:%Y-%m-%d %H:%M}Z)",
+            )
+        if self.trusted is None:
+            return SOUND
+        leap = now - self.trusted - timedelta(seconds=monotonic - self.monotonic)
+        if leap <= LEAP:
+            return SOUND
+        if self.ahead is not None:
+            why = f"a CA has dated a new certificate {_days(self.ahead)} before the clock"
+            return Judgement(Trust.WRONG, why)
+        return Judgement(Trust.DOUBTED, f"the clock is {_days(leap)} ahead of the last run")
+
+    def passed(self, now: datetime, monotonic: float) -> Watch:
+        """The same, a while later: a sound clock is remembered, any other is not."""
+        if self.judge(now, monotonic).trust is not Trust.SOUND:
+            return self
+        latest = max(now, self.trusted) if self.trusted else now
+        return Watch(latest, monotonic, self.earliest)
+
+    def seen(self, generation: Generation | None) -> Watch:
+        """What a certificate says of the time; only one by a CA of its own mind says anything."""
+        moment = evidence(generation)
+        if moment is None or (self.earliest is not None and moment <= self.earliest):
+            return self
+        return replace(self, earliest=moment)
+
+    def obtained(self, generation: Generation | None, now: datetime, monotonic: float) -> Watch:
+        """What a certificate that was obtained just now says: its date ends the doubt."""
+        moment = evidence(generation)
+        if moment is None:
+            return self
+        if now - moment > BACKDATED:
+            return replace(self, ahead=now - moment)
+        return Watch(now, monotonic, self.earliest).seen(generation)
+
+
+def evidence(generation: Generation | None) -> datetime | None:
+    """A moment that has passed, by the word of a CA elsewhere; None if nothing is known.
+
+    An adopted certificate may have been made by anybody, and our own CA has our own clock.
+    """
+    if generation is None or generation.facts is None or generation.meta is None:
+        return None
+    meta = generation.meta
+    if meta.origin != "issued" or not meta.authority.startswith("https://"):
+        return None
+    begin = generation.facts.not_before
+    # written down by our own clock, which may have been wrong then
+    return meta.created if begin <= meta.created <= begin + BACKDATED else begin
+
+
+def jumped(before: tuple[datetime, float], after: tuple[datetime, float]) -> timedelta | None:
+    """By how much the wall clock went other than monotonic time, if by more than 30 s."""
+    drift = after[0] - before[0] - timedelta(seconds=after[1] - before[1])
+    return drift if abs(drift) > JUMP else None
+
+
+def to_json(trusted: datetime) -> bytes:
+    """What ``STATE/clock.json`` holds."""
+    return json.dumps({"version": 1, "last_run": trusted.isoformat()}).encode()
+
+
+def from_json(data: bytes) -> datetime | None:
+    """What to_json wrote; None if it is something else."""
+    try:
+        document = json.loads(data)
+        return moment(document["last_run"]) if document["version"] == 1 else None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _days(span: timedelta) -> str:
+    days = span / timedelta(days=1)
+    return f"{days:.0f} days" if days >= 2 else f"{span.total_seconds() / 3600:.0f} hours"

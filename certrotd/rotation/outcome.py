@@ -1,0 +1,76 @@
+"""How a rotation stands when the engine lets go of it, and what it tells while it works."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from certrotd.errors import Failure
+from certrotd.rotation.step import JSON
+
+
+class Stopped(Failure):
+    """The process was told to stop while a step was waiting for something."""
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something a watcher may show: ``what`` happened to the item ``index`` of ``size``.
+
+    ``what`` is one of began, trying, done, waiting, failed, undoing, undone, stuck, reached,
+    paused, closed; ``detail`` is for people.
+    """
+
+    rotation: str
+    name: str
+    what: str
+    index: int
+    size: int
+    item: str = ""
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Every step is done; ``facts`` are what they answered."""
+
+    facts: Mapping[str, JSON]
+
+
+@dataclass(frozen=True)
+class Parked:
+    """The rotation goes on at ``until`` or at the next start after it.
+
+    ``failed`` tells a step that could not be done from one that waits as planned.
+    """
+
+    until: datetime
+    why: str
+    failed: bool = False
+
+
+@dataclass(frozen=True)
+class RolledBack:
+    """Everything after the savepoint ``to`` ("" is the beginning) was undone.
+
+    ``retry_after`` is in seconds; ``facts`` are what the steps, and their undoing, answered.
+    """
+
+    to: str
+    step: str
+    because: str
+    retry_after: float | None = None
+    facts: Mapping[str, JSON] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """An undo failed; it is tried again at every start until it works."""
+
+    step: str
+    because: str
+    undo_failed: str
+
+
+Outcome = Finished | Parked | RolledBack | Stuck
