@@ -1,0 +1,57 @@
+"""``python -m benchmarks``: every figure of one run, as a table or as JSON."""
+
+import json
+import sys
+import tempfile
+from dataclasses import asdict
+from pathlib import Path
+
+from benchmarks import issue, listing
+
+COUNT = 200
+SAMPLE = 20
+MANY = 10_000
+
+
+def main(arguments: list[str]) -> None:
+    """Measure, and print; a tool that did not do its work ends the run."""
+    sample = COUNT if "--full" in arguments else SAMPLE
+    with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:
+        waits = listing.measure(Path(directory) / "listing", many=MANY)
+        results = issue.measure(Path(directory) / "issue", count=COUNT, sample=sample)
+    if "--json" in arguments:
+        issued = [asdict(result) for result in results]
+        print(json.dumps({"issue": issued, "waits": asdict(waits)}, indent=1))
+        return
+    _print_issue(results)
+    _print_waits(waits)
+
+
+def _print_issue(results: list[issue.Result]) -> None:
+    ours = results[0].scaled(COUNT)
+    print(f"{COUNT} certificates from Pebble over RFC 2136 (TSIG, BIND), on this machine:\n")
+    print(f"{'tool':10}{'measured':>9}{'wall':>10}{'CPU':>10}{'CPU each':>11}{'ratio':>8}  how")
+    for result in results:
+        cost = result.scaled(COUNT)
+        print(
+            f"{result.tool:10}{result.count:>9}{cost.wall:>8.1f} s{cost.cpu:>8.1f} s"
+            f"{cost.cpu / COUNT * 1000:>8.1f} ms{cost.wall / ours.wall:>7.1f}×  {result.setup}"
+        )
+    print(f"\nRows measured for fewer than {COUNT} are scaled. The fastest row of each peer:")
+    for peer in dict.fromkeys(result.tool for result in results[1:]):
+        best = min(r.scaled(COUNT).wall for r in results if r.tool == peer)
+        print(f"  {peer} takes {best / ours.wall:.1f} times as long as certrotd")
+
+
+def _print_waits(waits: listing.Waits) -> None:
+    print("\nCold processes (medians; pages in memory, bytecode compiled):\n")
+    print(f"  certrotd --version               {waits.version.wall * 1000:7.0f} ms")
+    print(f"  certrotd status, 1 certificate   {waits.status.wall * 1000:7.0f} ms")
+    print(
+        f"  certrotd status, {waits.many:,}         {waits.status_of_many.wall * 1000:7.0f} ms"
+        f"  ({waits.status_of_many.cpu * 1000:.0f} ms CPU, {waits.status_of_many.peak:.0f} MiB peak)"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
