@@ -49,7 +49,8 @@ def _print_waits(waits: listing.Waits) -> None:
     print(f"  certrotd status, 1 certificate   {waits.status.wall * 1000:7.0f} ms")
     print(
         f"  certrotd status, {waits.many:,}         {waits.status_of_many.wall * 1000:7.0f} ms"
-        f"  ({waits.status_of_many.cpu * 1000:.0f} ms CPU, {waits.status_of_many.peak:.0f} MiB peak)"
+        f"  ({waits.status_of_many.cpu * 1000:.0f} ms CPU,"
+        f" {waits.status_of_many.peak:.0f} MiB peak)"
     )
 
 

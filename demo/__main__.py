@@ -55,6 +55,7 @@ def obtain(stage: Stage) -> None:
     expect(run.returncode == 0, "the first certificate")
     leaf = stage.served()
     expect(leaf.serial_number != old, "a new certificate on the wire")
+    expect(stage.trusted(), "a chain that leads to the CA's root")
     say(f"On the wire now: serial {leaf.serial_number:x} from {leaf.issuer.rfc4514_string()}.")
 
 
@@ -72,39 +73,47 @@ def roll_back(stage: Stage) -> None:
     say("The service's configuration now names a stale copy of the certificate: its test passes,")
     say("the reload works, and the old certificate is still served. Only the wire tells.")
     stage.sabotage()
-    before, serial = stage.generation(), stage.served().serial_number
+    before, serial, orders = stage.generation(), stage.served().serial_number, stage.orders()
     run = stage.certrotd("rotate", "web", "--force")
     expect(run.returncode == 1, "a rotation that says it failed")
     expect(stage.generation() == before, "the old generation live again")
-    expect(stage.installed_pair_is_whole(), "a whole pair in the installed files")
+    expect(stage.pairs_are_whole(), "whole pairs, live and installed")
     expect(stage.served().serial_number == serial, "the old certificate still served")
-    kept = stage.newest()
+    kept, placed = stage.newest(), stage.orders()
+    expect(placed is None or placed == (orders or 0) + 1, "one order at the CA")
     say(f"Rolled back to generation {before}; generation {kept} is kept. The service is mended:")
     stage.mend()
     run = stage.certrotd("rotate", "web")
     expect(run.returncode == 0, "the deployment after mending")
     expect(stage.generation() == kept == stage.newest(), "the kept generation live, no new order")
+    expect(stage.orders() == placed, "no order at the CA for the second attempt")
     expect(stage.served().serial_number != serial, "the kept certificate on the wire")
+    expect(stage.trusted(), "a chain that leads to the CA's root")
     say(f"Generation {kept} is live and proven, without another order.")
 
 
 def recover(stage: Stage) -> None:
     """certrotd is killed in the middle, and the next run finishes the work."""
     for line in ("web: order done", "web: swap done"):
-        before = stage.served().serial_number
+        before, orders = stage.served().serial_number, stage.orders()
         stage.killed_after(line, "rotate", "web", "--force")
         expect(stage.served().serial_number == before, "the old certificate still served")
-        expect(stage.installed_pair_is_whole(), "a whole pair after the kill")
+        expect(stage.pairs_are_whole(), "a whole pair after the kill")
         run = stage.certrotd("rotate", "web")
         expect(run.returncode == 0, "the recovery")
         expect(stage.served().serial_number != before, "the new certificate on the wire")
-        say("The next run read the journal and finished what was begun.")
+        ordered = stage.orders()
+        expect(ordered is None or ordered == (orders or 0) + 1, "nothing ordered twice")
+        say("The next run read the journal and finished what was begun, with the order it had.")
 
 
 def epilogue(stage: Stage) -> None:
     """Where it stands now."""
     stage.certrotd("status", "--probe")
     stage.certrotd("history")
+    print()
+    say("Where to go next: README.md has a first configuration for a host with nginx,")
+    say("config.example.yaml every option, docs/how-a-rotation-works.md what you just saw.")
 
 
 def expect(seen: bool, what: str) -> None:

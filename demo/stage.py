@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import signal
+import fcntl
+import shutil
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import timedelta
-from os import kill
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 from cryptography import x509
 
@@ -20,6 +23,12 @@ from tests.parts.process import Server, free_port
 
 HOST = "demo.test"
 CERTROTD = str(Path(sys.executable).parent / "certrotd")
+
+
+def find_pebble() -> Path | None:
+    """The Pebble that scripts/parts builds, else the one from Debian: it is enough for a demo."""
+    packaged = shutil.which("pebble")
+    return locate.find("pebble") or (packaged and Path(packaged)) or None
 
 
 class SmallServer(Server):
@@ -44,11 +53,11 @@ class Stage:
 
     def __init__(self, directory: Path, stack: ExitStack, *, embedded: bool) -> None:
         self.directory = directory
-        self.stand_ins = [
-            what
-            for what, program in (("Pebble", "pebble"), ("nginx", "nginx"))
-            if embedded or locate.find(program) is None
-        ]
+        self._pebble = None if embedded else find_pebble()
+        self._ca: Pebble | None = None
+        nginx = None if embedded else locate.find("nginx")
+        found = {"Pebble": self._pebble, "nginx": nginx}
+        self.stand_ins = [what for what, path in found.items() if path is None]
         self.config = directory / "certrotd.yaml"
         self.certificate, self.key = self._old_pair()
         self.dns_port = free_port("both")
@@ -65,11 +74,11 @@ class Stage:
         if "Pebble" in self.stand_ins:
             return "{type: internal, lifetime: 30d}"
         dns = f"127.0.0.1:{self.dns_port}"
-        pebble = stack.enter_context(
-            Pebble(self.directory / "pebble", dns=dns, nonce_reject=5, retry_after=0)
-        )
+        directory = self.directory / "pebble"
+        ca = Pebble(directory, dns=dns, nonce_reject=5, retry_after=0, binary=self._pebble)
+        self._ca = stack.enter_context(ca)
         return (
-            f'{{type: acme, directory: "{pebble.directory_url}", ca_bundle: {pebble.ca_file}, '
+            f'{{type: acme, directory: "{ca.directory_url}", ca_bundle: {ca.ca_file}, '
             "agree_to_terms: true}"
         )
 
@@ -77,7 +86,8 @@ class Stage:
         if "nginx" in self.stand_ins:
             small = SmallServer(self.directory / "server", self.certificate, self.key)
             stack.enter_context(small)
-            return small, f"type: command\n    command: [/bin/kill, -HUP, '{small.pid}']"
+            hang_up = f"import os, signal; os.kill({small.pid}, signal.SIGHUP)"
+            return small, f'type: command\n    command: [{sys.executable}, -c, "{hang_up}"]'
         names = {HOST: (self.certificate, self.key)}
         nginx = stack.enter_context(Nginx(self.directory / "nginx", names))
         return nginx, (
@@ -125,13 +135,37 @@ class Stage:
         folder = self.directory / "state/certificates/web/generations"
         return max(int(each.name) for each in folder.iterdir())
 
-    def installed_pair_is_whole(self) -> bool:
-        """Whether key and certificate at the installed paths belong together."""
-        from certrotd.pki.facts import parse_certificates
-        from certrotd.pki.keys import load, spki
+    def trusted(self) -> bool:
+        """Whether a client that trusts the CA alone accepts what is served, name and chain."""
+        roots = self.directory / "roots.pem"
+        if self._ca is None:
+            roots = self.directory / "state/internal/ca/root.pem"
+        elif not roots.exists():
+            roots.write_bytes(self._ca.roots()[0])
+        context = ssl.create_default_context(cafile=str(roots))
+        try:
+            with socket.create_connection(("127.0.0.1", self.service.port), timeout=10) as plain:
+                context.wrap_socket(plain, server_hostname=HOST).close()
+        except ssl.SSLCertVerificationError:
+            return False
+        return True
 
-        leaf = parse_certificates(self.certificate.read_bytes())[0]
-        return spki(load(self.key.read_bytes()).public_key()) == spki(leaf.public_key())
+    def orders(self) -> int | None:
+        """How many orders the CA has been asked for, in its own words; None without Pebble."""
+        if self._ca is None:
+            return None
+        return self._ca.log_file.read_text(errors="replace").count("Added order ")
+
+    def pairs_are_whole(self) -> bool:
+        """Whether keys and certificates, live and installed, belong together; OpenSSL says."""
+        live = self.directory / "state/certificates/web/live"
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        try:
+            context.load_cert_chain(self.certificate, self.key)
+            context.load_cert_chain(live / "fullchain.pem", live / "privkey.pem")
+        except (OSError, ssl.SSLError):
+            return False
+        return True
 
     def sabotage(self) -> None:
         """The service is configured to a stale copy: a reload works and changes nothing."""
@@ -158,31 +192,29 @@ class Stage:
         """Run the program as a user would, its output shown."""
         print(f"\n$ certrotd {' '.join(arguments)}", flush=True)
         run = subprocess.run(
-            self._argv(arguments),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-            timeout=120,
+            self._argv(arguments), stdout=PIPE, stderr=STDOUT, text=True, check=False, timeout=120
         )
         print(textwrap.indent(run.stdout, "  "), end="", flush=True)
         print(f"  (exit code {run.returncode})", flush=True)
         return run
 
     def killed_after(self, line: str, *arguments: str) -> None:
-        """Run the program and end it with SIGKILL when it prints ``line``."""
+        """Run the program and end it with SIGKILL when it prints ``line``.
+
+        Meanwhile the service is locked, as by another rotation that tells it something: however
+        late the signal comes, the program has not come further than that.
+        """
         print(f"\n$ certrotd {' '.join(arguments)}   # and kill -9 after {line!r}", flush=True)
-        process = subprocess.Popen(
-            self._argv(arguments), stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
-        )
-        assert process.stderr is not None
-        with process.stderr:
-            for printed in process.stderr:
-                print(f"  {printed}", end="", flush=True)
-                if printed.strip() == line:
-                    kill(process.pid, signal.SIGKILL)
-                    break
-        print(f"  (ended by signal {-process.wait(30)})", flush=True)
+        with (self.directory / "state/locks/target-server.lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            process = subprocess.Popen(self._argv(arguments), stderr=PIPE, text=True)
+            with process:
+                for printed in process.stderr or ():
+                    print(f"  {printed}", end="", flush=True)
+                    if printed.strip() == line:
+                        process.kill()
+                        break
+        print(f"  (ended by signal {-process.returncode})", flush=True)
 
     def _argv(self, arguments: Sequence[str]) -> list[str]:
         return [CERTROTD, "--config", str(self.config), *arguments]

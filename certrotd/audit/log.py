@@ -22,9 +22,15 @@ from certrotd.audit.record import MAX_LINE, Happened, Head, Record, chained, par
 from certrotd.audit.recovery import End, recover
 from certrotd.audit.verify import Verdict, verify
 from certrotd.clock import Clock, Deadline
-from certrotd.rotation.engine import Stopped
-from certrotd.rotation.files import explained, make_directory, read_file, sync_directory
+from certrotd.rotation.files import (
+    DiskTrouble,
+    explained,
+    make_directory,
+    read_file,
+    sync_directory,
+)
 from certrotd.rotation.lock import hold
+from certrotd.rotation.outcome import Stopped
 
 MAX_FILE = 16 * 1024 * 1024
 _MARGIN = 16 * 1024 * 1024  # a file may be longer than the limit by one append
@@ -184,12 +190,19 @@ class AuditLog:
                     sync_directory(self._directory)
                 write_head(self._head, head, waiting)
             except OSError:
-                # best effort: what stays all the same is found by the next append
-                with contextlib.suppress(OSError):
-                    os.ftruncate(handle, size)
+                self._take_back(handle, size, head)
                 raise
         finally:
             os.close(handle)
+
+    def _take_back(self, handle: int, size: int, head: Head) -> None:
+        """Cut off what could not be appended, unless the head has it: that would look like theft.
+
+        Best effort: what stays all the same is found by the next append.
+        """
+        with contextlib.suppress(OSError, DiskTrouble):
+            if read_head(self._head).head != head:
+                os.ftruncate(handle, size)
 
     def _put_aside(self) -> None:
         full = self._full()

@@ -271,7 +271,6 @@ def _no_way_back(world: World, generation: int, previous: int | None) -> str | N
         return "there is no earlier generation"
     if previous == generation:
         return "it was live before this rotation"
-    reason = _unusable(world, previous)
     return _unusable(world, previous)
 
 

@@ -121,12 +121,16 @@ class Obtain(Journaled):
     kind = "obtain"
 
     def do(self, world: World, ledger: Ledger) -> Done:
+        from certrotd.pki.facts import facts_of, parse_certificates
+
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the key staged for generation {self.generation} is gone")
         chain = self._fetch(signing_request(load(pem), self.names), world, ledger)
+        leaf = facts_of(parse_certificates(chain, what="the CA's answer")[0])
+        end = leaf.not_after.isoformat()
         # before the chain is written: what a crash cut off must not be taken for all of it
-        ledger.note(chain=_digest(chain))
+        ledger.note(chain=_digest(chain), fingerprint=leaf.fingerprint, not_after=end)
         with _kept("the certificate is issued", "keep it"):
             world.store.stage_chain(world.name, self.generation, chain)
         return Done()
@@ -169,7 +173,7 @@ class Seal(Journaled):
     kind = "verify and seal"
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        from certrotd.pki.facts import facts_of, parse_certificates
+        from certrotd.pki.facts import parse_certificates
         from certrotd.pki.verify import verify
 
         now = world.clock.now()
@@ -184,8 +188,7 @@ class Seal(Journaled):
         meta = Meta(now, "issued", self.issuer, self.authority, self.draw, order, self.names)
         with _kept("the certificate is issued and verified", "seal it"):
             world.store.seal(world.name, self.generation, meta)
-        facts = facts_of(chain[0])
-        return Done({"fingerprint": facts.fingerprint, "not_after": facts.not_after.isoformat()})
+        return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # unsealed, the staging goes with its key; sealed, this step is done

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from certrotd.audit.record import Happened
 from certrotd.clock import Deadline
 from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.observe.tls import Endpoint, Served
@@ -143,7 +144,20 @@ class Installer(Protocol):
     def forget(self, backup: str) -> None: ...
 
 
+class Audit(Protocol):
+    """Where it is written down for good what was done; no secrets go there."""
+
+    def record(self, *happened: Happened) -> None:
+        """Add these events, in this order and together; durable on return, else raises Failure."""
+        ...
+
+    def unsettled(self, subject: str) -> str | None:
+        """The id of the rotation of ``subject`` that began and whose outcome is not recorded."""
+        ...
+
+
 __all__ = [
+    "Audit",
     "Dns",
     "Installer",
     "Issuer",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from certrotd.certs import plan
+from certrotd.certs.audited import Audited, act_of
 from certrotd.certs.decision import (
     Adopt,
     Decision,
@@ -20,6 +21,7 @@ from certrotd.certs.decision import (
 )
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator
@@ -47,7 +49,7 @@ class Report:
     """What came of one certificate.
 
     ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
-    by ``decision``; ``failure`` what kept both from happening.
+    by ``decision``; ``failure`` what kept both from happening, or from being recorded.
     """
 
     name: str
@@ -66,7 +68,8 @@ class Report:
 class Rotator:
     """Rotates certificates one at a time per call; calls may run in several threads at once.
 
-    ``draw`` gives random numbers in [0, 1), ``new_id`` unique rotation ids.
+    ``draw`` gives random numbers in [0, 1), ``new_id`` unique rotation ids. What cannot be written
+    into ``audit`` is not begun.
     """
 
     clock: Clock
@@ -74,6 +77,7 @@ class Rotator:
     new_id: Callable[[], str]
     listen: Callable[[Event], None] = lambda _event: None
     stopping: Callable[[], bool] = lambda: False
+    audit: Audit = field(kw_only=True)
 
     def rotate(self, managed: Managed, *, forced: bool = False, by_hand: bool = False) -> Report:
         """Bring one certificate up to date; what goes wrong ends in the report, never beyond."""
@@ -89,9 +93,9 @@ class Rotator:
         name = managed.policy.name
         try:
             with managed.lock():
-                recovered = self._recover(managed)
-                if recovered is not None and not isinstance(recovered, Finished):
-                    return Report(name, recovered=recovered)
+                recovered, unrecorded = self._recover(managed)
+                if unrecorded or not isinstance(recovered, Finished | None):
+                    return Report(name, recovered=recovered, failure=unrecorded)
                 now = self.clock.now()
                 world = managed.world()
                 standing = world.store.look(name)
@@ -107,8 +111,11 @@ class Rotator:
                 why = f"rolled back by hand to generation {generation}"
                 carried = _carried(attempts_of(managed.journal))
                 engine = self._engine(managed, world)
-                outcome = _said(engine.begin(rotation, name, why, steps, facts=carried))
-                return Report(name, Deploy(why, generation), outcome, recovered)
+                outcome, unrecorded = self._audited(managed).begin(
+                    engine, rotation, why, steps, act="rollback", facts=carried, to=generation
+                )
+                decision = Deploy(why, generation)
+                return Report(name, decision, _said(outcome), recovered, unrecorded)
         except Exception as error:  # noqa: BLE001  # as above
             return Report(name, failure=as_failure(error, f"roll back certificate {name}"))
 
@@ -116,14 +123,15 @@ class Rotator:
         name, policy = managed.policy.name, managed.policy
         if self.stopping():
             raise Stopped("not begun: the process was told to stop")
-        recovered = self._recover(managed)
-        if recovered is not None and not isinstance(recovered, Finished):
-            return Report(name, recovered=recovered)
+        recovered, unrecorded = self._recover(managed)
+        if unrecorded or not isinstance(recovered, Finished | None):
+            return Report(name, recovered=recovered, failure=unrecorded)
         decision = self._decide(managed, policy, forced=forced, by_hand=by_hand)
         if isinstance(decision, Adopt):
-            found, adopted = decision, self._begin(managed, decision)
-            if isinstance(adopted, Parked | Stuck):
-                return Report(name, found, adopted, recovered)  # it is in flight still
+            found = decision
+            adopted, unrecorded = self._begin(managed, decision)
+            if unrecorded or isinstance(adopted, Parked | Stuck):  # the latter are in flight still
+                return Report(name, found, adopted, recovered, unrecorded)
             # whatever came of it, the next question is whether anything else is due: without
             # the pair to adopt, that is a certificate of our own
             policy = replace(policy, adopts=False)
@@ -132,18 +140,24 @@ class Rotator:
                 return Report(name, found, adopted, recovered)
         outcome = None
         if isinstance(decision, Renew | Deploy | Sweep):
-            outcome = self._begin(managed, decision)
-        return Report(name, decision, outcome, recovered)
+            outcome, unrecorded = self._begin(managed, decision)
+        return Report(name, decision, outcome, recovered, unrecorded)
 
-    def _recover(self, managed: Managed) -> Outcome | None:
-        """Finish or undo what a crash, a wait or a stop left; clean up when there is nothing."""
+    def _recover(self, managed: Managed) -> tuple[Outcome | None, Failure | None]:
+        """Finish or undo what a crash, a wait or a stop left; clean up when there is nothing.
+
+        The outcome, and why it could not be recorded.
+        """
         world = managed.world()
         engine = self._engine(managed, world)
-        if engine.in_flight():
-            return _said(engine.resume())
+        begun = engine.in_flight()
+        if begun:
+            outcome, unrecorded = self._audited(managed).resume(engine, begun)
+            return _said(outcome), unrecorded
         managed.journal.clear()
         world.store.sweep(managed.policy.name)
-        return None
+        self._audited(managed).settle()
+        return None, None
 
     def _decide(self, managed: Managed, policy: Policy, *, forced: bool, by_hand: bool) -> Decision:
         return decide(
@@ -155,13 +169,21 @@ class Rotator:
             by_hand=by_hand,
         )
 
-    def _begin(self, managed: Managed, action: Decision) -> Outcome:
+    def _begin(
+        self, managed: Managed, action: Renew | Deploy | Adopt | Sweep
+    ) -> tuple[Outcome, Failure | None]:
+        """The outcome, and why it could not be recorded; raises Unaudited."""
         rotation, world = self.new_id(), managed.world()
         attempts = attempts_of(managed.journal)
         steps = self._plan(managed.policy, world, attempts, action, rotation)
         engine = self._engine(managed, world)
-        name, carried = managed.policy.name, _carried(attempts)
-        return _said(engine.begin(rotation, name, action.why, steps, facts=carried))
+        outcome, unrecorded = self._audited(managed).begin(
+            engine, rotation, action.why, steps, act=act_of(action), facts=_carried(attempts)
+        )
+        return _said(outcome), unrecorded
+
+    def _audited(self, managed: Managed) -> Audited:
+        return Audited(self.audit, managed)
 
     def _plan(
         self, policy: Policy, world: World, attempts: Attempts, action: Decision, rotation: str

@@ -27,6 +27,12 @@ config_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(config_app, name="config")
+audit_app = typer.Typer(
+    help="Read the log of everything that was done, and prove that nobody changed it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(audit_app, name="audit")
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates; none means all.")
@@ -47,6 +53,17 @@ def _main(
     version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,  # noqa: ARG001  # answered before typer is loaded
 ) -> None:
     context.obj = config
+
+
+@app.command("run")
+def run_daemon(context: typer.Context) -> None:
+    """Stay and rotate what is due until told to stop; SIGHUP reads the configuration anew.
+
+    Example: certrotd -c /etc/certrotd/config.yaml run
+    """
+    from certrotd.cli.run import run as carry_out
+
+    _end(carry_out(_path(context)))
 
 
 @app.command()
@@ -182,6 +199,46 @@ def config_schema() -> None:
     from certrotd.cli.configure import schema as carry_out
 
     _end(carry_out())
+
+
+@audit_app.command("show")
+def audit_show(
+    context: typer.Context,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Of this certificate alone.")
+    ] = None,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many.")] = 20,
+    as_json: Json = False,
+) -> None:
+    """Show what was done, the newest last.
+
+    Examples: certrotd audit show web | certrotd audit show --json -n 1000
+    """
+    from certrotd.cli.audit import show as carry_out
+
+    _end(carry_out(_path(context), name, last=last, as_json=as_json))
+
+
+@audit_app.command("verify")
+def audit_verify(context: typer.Context, as_json: Json = False) -> None:
+    """Check that no record was changed, removed, inserted, moved or cut off; 1 if one was.
+
+    Example: certrotd audit verify
+    """
+    from certrotd.cli.audit import verify as carry_out
+
+    _end(carry_out(_path(context), as_json=as_json))
+
+
+@audit_app.command("export")
+def audit_export(context: typer.Context) -> None:
+    """Print every record as JSON lines, the oldest first.
+
+    Example: certrotd audit export | gzip > audit.jsonl.gz
+    """
+    from certrotd.cli.audit import export as carry_out
+
+    _end(carry_out(_path(context)))
 
 
 def run() -> int:

@@ -54,6 +54,7 @@ def _rotator(site: Site, stopping: Stopping, hear: object) -> Rotator:
         new_id=site.new_id,
         listen=listen,
         stopping=stopping,
+        audit=site.audit,
     )
 
 

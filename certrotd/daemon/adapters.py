@@ -21,6 +21,8 @@ from certrotd.config.certificates import AdoptEntry, InstallEntry
 from certrotd.config.context import Context
 from certrotd.config.model import Certificate, Config
 from certrotd.config.targets import ProbeEntry
+from certrotd.daemon.budgetfile import Budget
+from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
 from certrotd.errors import NeedsOperator
 from certrotd.observe.tls import Endpoint, TlsProber
@@ -39,9 +41,18 @@ class Adapters:
     """Built each when first used, shared by all rotations.
 
     ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
+    ``budget`` is that of an issuer, None without one.
     """
 
-    def __init__(self, config: Config, store: LocalStore, clock: Clock, lock: Lock) -> None:
+    def __init__(
+        self,
+        config: Config,
+        store: LocalStore,
+        clock: Clock,
+        lock: Lock,
+        budget: Callable[[str], Budget | None] = lambda _issuer: None,
+    ) -> None:
+        self._budget = budget
         self._config = config
         self._store = store
         self._clock = clock
@@ -77,7 +88,7 @@ class Adapters:
                 tuple(_copies(each) for each in entry.install),
                 self._config.store_dir / entry.name / "displaced",
             ),
-            issuer=self._issuers.get,
+            issuer=partial(self._issuer, entry),
             solver=self._solvers.find,
             solver_for=self._solver_for,
             dns=self._naming,
@@ -86,6 +97,19 @@ class Adapters:
             ready=self._ready,
             adoptable=partial(_adoptable, entry.adopt),
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+        )
+
+    def _issuer(self, entry: Certificate, name: str) -> Issuer:
+        issuer, budget = self._issuers.get(name), self._budget(name)
+        if budget is None:
+            return issuer
+        return CountedIssuer(
+            issuer,
+            budget,
+            names=entry.names,
+            authority=str(getattr(self._config.issuers[name], "directory", "")),
+            look=partial(self._store.look, entry.name),
+            clock=self._clock,
         )
 
     def _build(self, module: str, name: str, entry: Any) -> Any:

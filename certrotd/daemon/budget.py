@@ -36,8 +36,8 @@ class Limit:
 class Limits:
     """What one CA allows an account; None where nothing is known.
 
-    ``orders`` altogether, new ones per registered ``domain``, ``duplicates`` of the same set of
-    names, ``failures`` of validation per name.
+    ``orders`` altogether, new certificates per registered ``domain``, ``duplicates`` of the same
+    set of names, ``failures`` of validation per name.
     """
 
     orders: Limit | None = None
@@ -48,8 +48,20 @@ class Limits:
     def of(self, key: str) -> Limit | None:
         """The limit of one of the keys that Spent counts by."""
         kind = key.partition(":")[0]
-        by_kind = {"domain": self.domain, "set": self.duplicates, "failed": self.failures}
-        return by_kind.get(kind, self.orders)
+        match kind:
+            case "orders":
+                return self.orders
+            case "domain":
+                return self.domain
+            case "set":
+                return self.duplicates
+            case "failed":
+                return self.failures
+            case "url":
+                spans = [each.per for each in (self.domain, self.duplicates) if each]
+                return Limit(1, max(spans)) if spans else None
+            case _:
+                return None
 
 
 LETS_ENCRYPT = Limits(  # https://letsencrypt.org/docs/rate-limits/
@@ -73,7 +85,8 @@ class Over:
 class Spent:
     """When something was spent, by key, in seconds since 1970, ascending.
 
-    Keys are ``orders``, ``domain:NAME``, ``set:DIGEST`` and ``failed:NAME``.
+    Keys are ``orders``, ``domain:NAME``, ``set:DIGEST``, ``failed:NAME``, and ``url:DIGEST`` of
+    orders whose certificate is counted.
     """
 
     stamps: dict[str, Stamps] = field(default_factory=dict)
@@ -103,12 +116,23 @@ def over(
     return found
 
 
-def charge(
-    spent: Spent, limits: Limits, names: Sequence[str], *, renewal: bool, now: datetime
+def charge_order(spent: Spent, limits: Limits, *, now: datetime) -> None:
+    """Count an order of the account."""
+    if limits.orders:
+        _add(spent, "orders", limits, now)
+
+
+def charge_certificate(
+    spent: Spent, limits: Limits, names: Sequence[str], url: str, *, renewal: bool, now: datetime
 ) -> None:
-    """Count an order."""
+    """Count a certificate, once for each order ``url``: it may be fetched several times."""
+    once = f"url:{_digest([url])}"
+    if once in spent.stamps:
+        return
     for key in charged(limits, names, renewal=renewal):
-        _add(spent, key, limits, now)
+        if key != "orders":
+            _add(spent, key, limits, now)
+            _add(spent, once, limits, now)
 
 
 def charge_failure(spent: Spent, limits: Limits, names: Sequence[str], *, now: datetime) -> None:
@@ -138,15 +162,14 @@ def settle(spent: Spent, limits: Limits, *, now: datetime) -> Spent:
 
 
 def charged(limits: Limits, names: Sequence[str], *, renewal: bool) -> tuple[str, ...]:
-    """The keys an order for ``names`` is counted by."""
+    """The keys an order for ``names``, and the certificate that comes of it, are counted by."""
     keys = []
     if limits.orders:
         keys.append("orders")
     if limits.domain and not renewal:
         keys += [f"domain:{each}" for each in sorted({registered_domain(n) for n in names})]
     if limits.duplicates:
-        digest = hashlib.sha256("\n".join(sorted(set(names))).encode()).hexdigest()
-        keys.append(f"set:{digest[:32]}")
+        keys.append(f"set:{_digest(sorted(set(names)))}")
     return tuple(keys)
 
 
@@ -171,6 +194,10 @@ def registered_domain(name: str) -> str:
     """
     plain = base(name)
     return plain if is_ip(plain) else ".".join(plain.split(".")[-2:])
+
+
+def _digest(words: Sequence[str]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:32]
 
 
 def _watched(limits: Limits, names: Sequence[str]) -> tuple[str, ...]:
@@ -203,8 +230,10 @@ def _add(spent: Spent, key: str, limits: Limits, now: datetime) -> None:
     seconds = now.timestamp()
     stamps = spent.stamps.get(key, ())
     end = seconds - limit.per.total_seconds()
-    kept = (*stamps[bisect_right(stamps, end) :], seconds)
-    spent.stamps[key] = tuple(min(each, seconds) for each in kept[-limit.count :])
+    kept = (*stamps[bisect_right(stamps, end) :], seconds)[-limit.count :]
+    if len(kept) > 1 and kept[-2] > seconds:  # the clock was put back since
+        kept = tuple(min(each, seconds) for each in kept)
+    spent.stamps[key] = kept
 
 
 def _words(key: str) -> str:

@@ -1,7 +1,7 @@
 """What was spent at each CA, kept across restarts and shared by processes, and who may spend next.
 
 ``STATE/budget/ISSUER.json``: ``{"version": 1, "stamps": {KEY: [SECONDS, …]}}``, written and synced
-before an order is placed.
+before an order is placed, and before a certificate is asked for.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
@@ -19,8 +19,9 @@ from certrotd.daemon.budget import (
     Limits,
     Over,
     Spent,
-    charge,
+    charge_certificate,
     charge_failure,
+    charge_order,
     charged,
     over,
     settle,
@@ -152,20 +153,20 @@ class Budget:
             self._let_go(name)
             self._stop_waiting(name)
 
-    def spend(self, name: str, names: Sequence[str], *, renewal: bool, now: datetime) -> None:
+    def order(self, *, now: datetime) -> None:
         """Count an order, durably, before it is placed; it is never refused here."""
-        with self._lock, self._record.exclusive():
-            self._refresh(now)
-            charge(self._spent, self.limits, names, renewal=renewal, now=now)
-            self._record.save(self._spent)
-            self._let_go(name)
+        with self._spending(now) as spent:
+            charge_order(spent, self.limits, now=now)
+
+    def certificate(self, names: Sequence[str], url: str, *, renewal: bool, now: datetime) -> None:
+        """Count, durably, the certificate of the order ``url`` before it is asked for."""
+        with self._spending(now) as spent:
+            charge_certificate(spent, self.limits, names, url, renewal=renewal, now=now)
 
     def failed(self, names: Sequence[str], *, now: datetime) -> None:
         """Count, durably, a validation that the CA was not satisfied with."""
-        with self._lock, self._record.exclusive():
-            self._refresh(now)
-            charge_failure(self._spent, self.limits, names, now=now)
-            self._record.save(self._spent)
+        with self._spending(now) as spent:
+            charge_failure(spent, self.limits, names, now=now)
 
     def left(self, now: datetime) -> int | None:
         """How many orders the account has left; None without such a limit."""
@@ -175,6 +176,13 @@ class Budget:
             self._refresh(now)
             inside = settle(self._spent, self.limits, now=now).stamps.get("orders", ())
             return max(0, self.limits.orders.count - len(inside))
+
+    @contextmanager
+    def _spending(self, now: datetime) -> Iterator[Spent]:
+        with self._lock, self._record.exclusive():
+            self._refresh(now)
+            yield self._spent
+            self._record.save(self._spent)
 
     def _refresh(self, now: datetime) -> None:
         """Read what another process wrote; drop what no longer counts when it becomes much."""

@@ -1,4 +1,4 @@
-"""An issuer whose orders and failed validations are counted before the CA hears of them."""
+"""An issuer whose orders, certificates and failed validations are counted before the CA knows."""
 
 from __future__ import annotations
 
@@ -9,15 +9,14 @@ from certrotd.clock import Clock, Deadline
 from certrotd.daemon.budget import renews
 from certrotd.daemon.budgetfile import Budget
 from certrotd.pki.generation import Standing
-from certrotd.pki.names import base
 from certrotd.pki.order import Challenge, ValidationFailed
 
 
 class CountedIssuer:
-    """The Issuer port for one certificate, ``name``; an order that cannot be counted is not placed.
+    """The Issuer port for a certificate for ``names``; what cannot be counted is not asked for.
 
-    ``look`` tells what is there already: an order for the same names again is a renewal.
-    ``authority`` is the CA's.
+    ``look`` tells what is there already: a certificate for the same names from the CA
+    ``authority`` is a renewal.
     """
 
     def __init__(
@@ -25,21 +24,21 @@ class CountedIssuer:
         issuer: Issuer,
         budget: Budget,
         *,
-        name: str,
+        names: Sequence[str],
         authority: str,
         look: Callable[[], Standing],
         clock: Clock,
     ) -> None:
         self._issuer = issuer
         self._budget = budget
-        self._name = name
+        self._names = names
         self._authority = authority
         self._look = look
         self._clock = clock
 
     def order(self, names: Sequence[str], *, deadline: Deadline) -> Order:
-        renewal = renews(self._look(), names, self._authority)
-        self._budget.spend(self._name, names, renewal=renewal, now=self._clock.now())
+        """As Issuer.order; also raises DiskTrouble."""
+        self._budget.order(now=self._clock.now())
         return self._counted(self._issuer.order(names, deadline=deadline))
 
     def resume(self, url: str, *, deadline: Deadline) -> Order:
@@ -47,16 +46,28 @@ class CountedIssuer:
         return self._counted(self._issuer.resume(url, deadline=deadline))
 
     def _counted(self, order: Order) -> CountedOrder:
-        return CountedOrder(order, self._budget, self._clock)
+        return CountedOrder(order, self._issued, self._failed)
+
+    def _issued(self, url: str) -> None:
+        renewal = renews(self._look(), self._names, self._authority)
+        self._budget.certificate(self._names, url, renewal=renewal, now=self._clock.now())
+
+    def _failed(self, names: Sequence[str]) -> None:
+        self._budget.failed(names, now=self._clock.now())
 
 
 class CountedOrder:
     """The Order port; a validation that fails counts for every name that was to be proven."""
 
-    def __init__(self, order: Order, budget: Budget, clock: Clock) -> None:
+    def __init__(
+        self,
+        order: Order,
+        issued: Callable[[str], None],
+        failed: Callable[[Sequence[str]], None],
+    ) -> None:
         self._order = order
-        self._budget = budget
-        self._clock = clock
+        self._issued = issued
+        self._failed = failed
 
     @property
     def url(self) -> str:
@@ -70,8 +81,10 @@ class CountedOrder:
         try:
             self._order.validate()
         except ValidationFailed:
-            self._budget.failed([base(name) for name in asked], now=self._clock.now())
+            self._failed(asked)
             raise
 
     def finalize(self, csr_der: bytes) -> bytes:
+        """As Order.finalize; also raises DiskTrouble."""
+        self._issued(self.url)
         return self._order.finalize(csr_der)

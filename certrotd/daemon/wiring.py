@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,18 +28,29 @@ from certrotd.rotation.lock import hold
 from certrotd.stores.local import LocalStore
 
 if TYPE_CHECKING:
+    from certrotd.audit.log import AuditLog
     from certrotd.certs.world import World
     from certrotd.daemon.adapters import Adapters
+    from certrotd.daemon.budgetfile import Budget
 
+BUDGET_WAIT = 30.0
 Waves = tuple[tuple[str, ...], ...]
 
 
 class Site:
     """One configuration wired up; adapters are shared by all its rotations."""
 
-    def __init__(self, config: Config, *, clock: Clock, command: str) -> None:
+    def __init__(
+        self,
+        config: Config,
+        *,
+        clock: Clock,
+        command: str,
+        listen: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self.config = config
         self.clock = clock
+        self._listen = listen
         self._command = command
         self._store = LocalStore(config.store_dir)
         self._adapters: Adapters | None = None
@@ -47,6 +58,7 @@ class Site:
         self._flying: frozenset[str] | None = None
         self._authorities = {name: _authority(name, e) for name, e in config.issuers.items()}
         self._waves: dict[tuple[str, ...], Waves] = {}
+        self._budgets: dict[str, Budget | None] = {}
         certificates = [self._managed(each) for each in config.certificates]
         self.fleet = Fleet(certificates, config.concurrency)
 
@@ -54,6 +66,20 @@ class Site:
         """Let go of sockets and threads of the adapters that have any."""
         if self._adapters is not None:
             self._adapters.close()
+
+    @cached_property
+    def audit(self) -> AuditLog:
+        """Where every rotation is written down; one for all threads, which queue in it."""
+        from certrotd.audit.log import AuditLog
+
+        return AuditLog(self.config.state_dir / "audit", clock=self.clock, command=self._command)
+
+    def budget(self, issuer: str) -> Budget | None:
+        """What the issuer's account may still order; None where nothing is limited."""
+        with self._adapters_lock:
+            if issuer not in self._budgets:
+                self._budgets[issuer] = self._new_budget(issuer)
+            return self._budgets[issuer]
 
     def draw(self) -> float:
         """A random number in [0, 1)."""
@@ -137,12 +163,26 @@ class Site:
             )
         return self._waves[names]
 
+    def _new_budget(self, issuer: str) -> Budget | None:
+        from certrotd.daemon.budgetfile import Budget, FileRecord
+        from certrotd.daemon.limits import limits_of
+
+        limits = limits_of(self.config.issuers[issuer])
+        if limits is None:
+            return None
+        path = self.config.state_dir / "budget" / f"{issuer}.json"
+        # no certificate's name begins like this, so no certificate's lock is meant
+        lock = partial(self._lock, f"_budget-{issuer}", f"the budget of {issuer}", BUDGET_WAIT)
+        return Budget(limits, FileRecord(path, lock, self._listen))
+
     def _world(self, entry: Certificate) -> World:
         with self._adapters_lock:
             if self._adapters is None:
                 from certrotd.daemon.adapters import Adapters
 
-                self._adapters = Adapters(self.config, self._store, self.clock, self._lock)
+                self._adapters = Adapters(
+                    self.config, self._store, self.clock, self._lock, self.budget
+                )
         return self._adapters.world(entry)
 
     def _lock(self, name: str, what: str, wait: float | None) -> AbstractContextManager[None]:

@@ -75,7 +75,8 @@ class TlsProber:
                 streak += 1
                 deadline.pause(BETWEEN if streak < endpoint.consecutive else 0)
             else:
-                streak, wrong = 0, seen
+                # a handshake that the end cut off says less than the one before it
+                streak, wrong = 0, wrong if wrong and deadline.passed else seen
                 deadline.pause(pause)
                 pause = min(pause * 1.5, MAX_PAUSE)
             if deadline.passed and streak < endpoint.consecutive:

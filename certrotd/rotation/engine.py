@@ -137,7 +137,7 @@ class Engine(Generic[W]):
             return self._close(progress)
         move = next_move(progress, self._savepoints, now=self.now())
         if self.stopping() and isinstance(move, Act | Reach):
-            return self._stop(move.index)
+            return self._stop(move.index, woken=False)
         match move:
             case Act(index, look_first):
                 return self._act(index, look_first)
@@ -169,7 +169,7 @@ class Engine(Generic[W]):
         except JournalBroken:
             raise
         except Stopped:
-            return self._stop(index)
+            return self._stop(index, woken=True)
         except Exception as error:  # noqa: BLE001  # a bug must not leave half a rotation in place
             return self._fail(index, as_failure(error, f"finish step {step.kind!r}"))
         if isinstance(answer, Done):
@@ -198,12 +198,12 @@ class Engine(Generic[W]):
         self._write({**record, "retry_after": wait and wait.total_seconds()}, sync=True)
         return None
 
-    def _stop(self, index: int) -> Outcome | None:
+    def _stop(self, index: int, *, woken: bool) -> Outcome | None:
         items, saved = self._progress.items, self._saved
         begun = any(status is not Status.UNTRIED for status in items[self._progress.saved + 1 :])
         if begun and saved is not None and saved.stop_undoes:
             return self._fail(index, Stopped("the process was told to stop"))
-        if items[index] is Status.TRIED:
+        if woken and items[index] is Status.TRIED:  # if not, what cut it off was no stop
             self._write({"t": "paused", "i": index}, sync=False)
         self._tell("paused", index)
         return Parked(self.now(), "the process was told to stop")
@@ -276,7 +276,7 @@ class Engine(Generic[W]):
         for index in to_look_at(self._progress, list(self._savepoints)):
             try:
                 seen = self._step(index).observe(self.world, self._ledger(index))
-            except (Failure, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # without a look, whatever the reason
                 failure = as_failure(error, f"look at {self._title(index)!r}")
                 if self._saved is not None and self._saved.stop_undoes:
                     return self._fail(index, failure)
@@ -298,16 +298,17 @@ class Engine(Generic[W]):
             self._tell("stuck", -1, detail=str(failure))
             return
         progress, saved = self._progress, self._saved
-        if saved is None or not saved.stop_undoes:
-            return
+        if progress.outcome is not None or saved is None or not saved.stop_undoes:
+            return  # what has ended is only closed by the next start
         for index in range(len(self._plan) - 1, progress.saved, -1):
             if progress.items[index] is Status.UNTRIED:
                 continue
             self._tell("undoing", index)
             try:
                 self._go_back(index)
-            except (Failure, OSError) as failure:
-                self._tell("stuck", index, detail=str(failure))
+            except Exception as error:  # noqa: BLE001  # the broken journal is what is raised
+                trouble = as_failure(error, f"undo step {self._title(index)!r}")
+                self._tell("stuck", index, detail=str(trouble))
                 return
             self._tell("undone", index)
 

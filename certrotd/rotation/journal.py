@@ -193,13 +193,11 @@ def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
     """
     records: list[dict[str, Any]] = []
     good = 0
-    lines = data.split(b"\n")
+    *lines, rest = data.split(b"\n")  # what follows the last newline is nothing, or torn
     for number, line in enumerate(lines, start=1):
-        if number == len(lines):
-            break  # what follows the last newline: nothing, or a torn record
         record = _decode_line(line)
         if record is None:
-            if number == len(lines) - 1 and not lines[-1]:
+            if number == len(lines) and not rest:
                 break  # the newline was written and the middle was not
             raise NeedsOperator(
                 f"{what}:{number}: the journal record is damaged",

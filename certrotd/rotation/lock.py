@@ -15,6 +15,7 @@ from certrotd.errors import LockHeld
 from certrotd.rotation.files import explained, make_directory
 
 _POLL = 0.02
+_NOTE = 2048  # more than a note of 200 characters of command can take
 
 
 @contextlib.contextmanager
@@ -35,10 +36,14 @@ def hold(
             if wait is None or wait.passed:
                 raise LockHeld(what, holder=_holder(handle))
             wait.pause(_POLL)
-        note = {"pid": os.getpid(), "command": command, "since": now.isoformat(timespec="seconds")}
+        note = {
+            "pid": os.getpid(),
+            "command": command[:200],
+            "since": now.isoformat(timespec="seconds"),
+        }
         with contextlib.suppress(OSError):  # the note is a courtesy; a full disk must not unlock
-            os.ftruncate(handle, 0)
-            os.pwrite(handle, json.dumps(note).encode(), 0)
+            # padded, not truncated: one cheap write covers whatever note was there before
+            os.pwrite(handle, json.dumps(note).encode().ljust(_NOTE), 0)
         yield
     finally:
         os.close(handle)

@@ -29,6 +29,7 @@ class Status(Enum):
     TRIED = "tried"
     WAITING = "waiting"
     DONE = "done"
+    LOST = "lost"
 
 
 @dataclass(frozen=True)
@@ -51,14 +52,16 @@ class Progress:
     interruptions: Mapping[int, int] = field(default_factory=dict)
     waiting: tuple[datetime, str] | None = None
     failed: Failed | None = None
-    undone: int = 0
-    stuck: str | None = None
     outcome: str | None = None
 
-    def status(self, index: int, status: Status) -> Progress:
-        """This progress with one item's status replaced."""
+    def at(self, index: int, status: Status, **changes: Any) -> Progress:
+        """This progress with one item's status replaced, and other ``changes``."""
         items = (*self.items[:index], status, *self.items[index + 1 :])
-        return replace(self, items=items)
+        return replace(self, items=items, **changes)
+
+    def survived(self, index: int) -> Mapping[int, int]:
+        """The interruptions, without those of a step that has now ended by itself."""
+        return {i: count for i, count in self.interruptions.items() if i != index}
 
 
 @dataclass(frozen=True)
@@ -126,49 +129,39 @@ def apply(progress: Progress, record: Record) -> Progress:
     index = int(record.get("i", -1))
     match record["t"]:
         case "try":
-            return _tried(progress, index)
+            tries = {**progress.interruptions, index: progress.interruptions.get(index, 0) + 1}
+            return progress.at(index, Status.TRIED, interruptions=tries, waiting=None)
         case "note":
             return replace(progress, facts={**progress.facts, **record["facts"]})
         case "done":
             facts = {**progress.facts, **record["facts"]}
-            done = _uninterrupted(progress.status(index, Status.DONE), index)
-            return replace(done, facts=facts)
+            counts = progress.survived(index)
+            return progress.at(index, Status.DONE, facts=facts, interruptions=counts)
         case "wait":
-            until = datetime.fromisoformat(record["until"])
-            waiting = replace(progress, waiting=(until, record["why"]))
-            return _uninterrupted(waiting.status(index, Status.WAITING), index)
+            waiting = datetime.fromisoformat(record["until"]), record["why"]
+            counts = progress.survived(index)
+            return progress.at(index, Status.WAITING, waiting=waiting, interruptions=counts)
         case "lost":
-            # what came after it was built upon it, and is lost with it
-            lost = (Status.UNTRIED,) * (len(progress.items) - index)
-            return replace(progress, items=progress.items[:index] + lost, interruptions={})
+            # what came after it was built upon it, and is lost with it: done again, or undone
+            items = progress.items
+            lost = (Status.LOST if i is not Status.UNTRIED else i for i in items[index:])
+            return replace(progress, items=(*items[:index], *lost))
         case "paused":
             # the step ended, though neither done nor failed: this try was not cut off by a crash
-            return _uninterrupted(progress, index)
+            return replace(progress, interruptions=progress.survived(index))
         case "reached":
-            return replace(progress.status(index, Status.DONE), saved=index)
+            return progress.at(index, Status.DONE, saved=index)
         case "failed":
             failed = Failed(index, record["why"], record["at"], record.get("retry_after"))
             return replace(progress, failed=failed, waiting=None)
         case "undone":
-            undone = progress.status(index, Status.UNTRIED)
-            return replace(undone, undone=undone.undone + 1, stuck=None)
+            return progress.at(index, Status.UNTRIED)
         case "stuck":
-            return replace(progress, stuck=record["why"])
+            return progress  # it is told and remembered; what comes next is the same undo
         case "end":
             return replace(progress, outcome=record["outcome"])
         case other:
             raise ValueError(f"unknown journal record {other!r}")
-
-
-def _uninterrupted(progress: Progress, index: int) -> Progress:
-    counts = {i: count for i, count in progress.interruptions.items() if i != index}
-    return replace(progress, interruptions=counts)
-
-
-def _tried(progress: Progress, index: int) -> Progress:
-    counts = progress.interruptions
-    tries = {**counts, index: counts.get(index, 0) + 1}
-    return replace(progress.status(index, Status.TRIED), interruptions=tries, waiting=None)
 
 
 def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: datetime) -> Move:

@@ -130,7 +130,8 @@ def plan_from_json(data: list[JSON], rebuild: Rebuild[World]) -> Plan[World]:
     """The plan of a begin record, each step rebuilt from its kind and intent."""
     items: list[PlanItem[World]] = []
     for item in data:
-        assert isinstance(item, dict)
+        if not isinstance(item, dict):
+            raise TypeError(f"{item!r} is neither a step nor a savepoint")
         if "savepoint" in item:
             items.append(Savepoint(item["savepoint"], item["forward_only"], item["stop_undoes"]))
         else:

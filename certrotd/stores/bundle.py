@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import load, spki, to_pem
+from certrotd.pki.verify import ChainBroken, verify_links
 
 PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
 
@@ -85,4 +86,12 @@ def leaf_first(blocks: Sequence[x509.Certificate], key: bytes, *, what: str) -> 
 def _issuer_of(
     child: x509.Certificate, blocks: Sequence[x509.Certificate]
 ) -> x509.Certificate | None:
-    return next((c for c in blocks if c.subject == child.issuer and c != child), None)
+    return next((c for c in blocks if c != child and _issued(child, c)), None)
+
+
+def _issued(child: x509.Certificate, parent: x509.Certificate) -> bool:
+    try:
+        verify_links((child, parent))  # by its signature: a CA may have several keys of one name
+    except ChainBroken:
+        return False
+    return True

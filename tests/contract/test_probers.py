@@ -56,7 +56,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
             server = (
                 stack.enter_context(Listener(tls(context_of(pair, tmp_path)))) if pair else gone
             )
-            return Endpoint(server.host, server.port, NAME, deadline=0.5)
+            return Endpoint(server.host, server.port, NAME, deadline=1.0)
 
         yield Bench(TlsProber(SystemClock()), serve)
 

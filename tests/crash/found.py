@@ -6,8 +6,8 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tests.crash.lab import NAME
-from tests.parts.site import Site, exposed_keys, matching
+from tests.crash.scenarios import NAME, Scenario
+from tests.parts.site import Site, exposed_keys, matching, pair_of
 
 
 class Found:
@@ -61,13 +61,14 @@ class Found:
         """
         log = self._site.directory / "told.log"
         numbers = []
-        for blob in log.read_text().split("told\n")[:-1] if log.exists() else ():
-            pair = self._site.directory / "told.pem"
-            pair.write_text(blob)
-            leaf = matching(pair, pair)
-            pair.unlink()
-            numbers.append(self._number(leaf))
+        for blob in log.read_bytes().split(b"told\n")[:-1] if log.exists() else ():
+            numbers.append(self._number(pair_of(blob, blob)))
         return numbers
+
+    def forget_earlier(self) -> None:
+        """Keeps only what the target was told last: what it is compared with may be pruned."""
+        log = self._site.directory / "told.log"
+        log.write_bytes(log.read_bytes().split(b"told\n")[-2] + b"told\n")
 
     def _number(self, leaf: x509.Certificate) -> int:
         for number in self._site.generations(NAME):
@@ -95,14 +96,29 @@ class Found:
         """Private keys that somebody else can read."""
         return exposed_keys(self._site.directory)
 
-    def settled(self) -> Iterator[str]:
-        """What is wrong where everything should be in order: one generation everywhere."""
+    def whole(self, scenario: Scenario) -> Iterator[str]:
+        """What is wrong for somebody who reads the files at any moment."""
+        if self.live not in (scenario.old, scenario.new):
+            yield f"generation {self.live} is live"
+        if not self.copies <= {0, scenario.old, scenario.new}:
+            yield f"the copies are of {self.copies}"
+        if 0 in self.told:
+            yield f"the target was told of {self.told}"
+        if exposed := self.exposed:
+            yield f"readable by others: {exposed}"
+
+    def consistent(self) -> Iterator[str]:
+        """What is wrong where the copies, the target and the record must be those of ``live``."""
         live = self.live
         if self.copies != {live} or self.recorded != live or self.told[-1:] != [live]:
             yield (
                 f"live is {live}, the copies are of {self.copies}, the target was told of"
                 f" {self.told}, recorded is {self.recorded}"
             )
+
+    def settled(self) -> Iterator[str]:
+        """What is wrong where nothing is in flight and nothing may be left of what was."""
+        yield from self.consistent()
         if leftovers := self._site.leftovers():
             yield f"left behind: {leftovers}"
         if exposed := self.exposed:

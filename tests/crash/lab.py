@@ -1,38 +1,24 @@
 """A renewal broken off at one system call: where those calls are, and what is there afterwards."""
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
+from tests.crash.scenarios import Scenario
 from tests.crash.trace import MUTATING, Call, Point, calls, points
 from tests.parts.site import Run, Site
 
-NAME, HOST = "web", "web.example.test"
 WORKERS = 2
-
-
-@dataclass(frozen=True)
-class Scenario:
-    """What is broken off: ``prepare`` leads up to it, ``arguments`` do it, to generation ``new``.
-
-    ``old`` is the generation before, None where there is none. A run after the one that was broken
-    off is ``rotate --all``.
-    """
-
-    name: str
-    prepare: Callable[[Site], None]
-    arguments: tuple[str, ...]
-    old: int | None
-    new: int
 
 
 class Driver:
@@ -44,7 +30,7 @@ class Driver:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C", "PYTHONPATH": sys.path[0]},
+            env={**os.environ, "LANG": "C"},
         )
 
     def run(self, site: Site, *arguments: str, strace: Sequence[str] = ()) -> Run:
@@ -56,6 +42,13 @@ class Driver:
         self._process.stdin.flush()
         return Run(**json.loads(self._process.stdout.readline()))
 
+    def break_off(self, site: Site, point: Point, fault: str, *arguments: str) -> Run:
+        """Runs certrotd with that fault at that point, which it has to come to."""
+        run = self.run(site, *arguments, strace=point.inject(site.directory, fault))
+        hit = point.was_hit(site.directory) or run.code == -signal.SIGKILL
+        assert hit, f"it did not come to that point: {run}"
+        return run
+
     def __enter__(self) -> Self:
         return self
 
@@ -66,8 +59,11 @@ class Driver:
 class Lab:
     """One scenario, its copies, and the calls it makes."""
 
-    def __init__(self, directory: Path, scenario: Scenario, stack: ExitStack) -> None:
+    def __init__(
+        self, directory: Path, scenario: Scenario, stack: ExitStack, *, workers: int = WORKERS
+    ) -> None:
         self.scenario = scenario
+        self._workers = workers
         self._directory = directory
         self._count = 0
         self._lock = threading.Lock()
@@ -75,7 +71,7 @@ class Lab:
         self._template = Site(directory / "template")
         scenario.prepare(self._template)
         self._template.write()
-        for _ in range(WORKERS):
+        for _ in range(workers):
             driver = stack.enter_context(Driver())
             with self.site() as site:
                 rehearsed = driver.run(site, *scenario.arguments)
@@ -118,9 +114,15 @@ class Lab:
             self._drivers.put(driver)
 
     def visit(
-        self, check: Callable[[Site, Driver, Point], Iterable[str]], points: Sequence[Point]
-    ) -> tuple[int, list[str]]:
-        """Runs the check at every point on a copy of its own: how many, and what was wrong."""
+        self,
+        check: Callable[[Site, Driver, Point], Iterable[str]],
+        points: Sequence[Point] | None = None,
+    ) -> None:
+        """Runs the check at every point (or those given), each on a copy of its own.
+
+        Fails with all that it found, and says how many points there were.
+        """
+        chosen = self.points if points is None else points
 
         def one(point: Point) -> list[str]:
             with self.site() as site, self.driver() as driver:
@@ -128,9 +130,14 @@ class Lab:
                     found = list(check(site, driver, point))
                 except (AssertionError, ValueError) as error:
                     found = [f"{type(error).__name__}: {error}"]
-            where = f"{point.call} #{point.ordinal} {point.path}"
-            return [f"{where}: {problem}" for problem in found]
+            return [f"{point.call} #{point.ordinal} {point.path}: {problem}" for problem in found]
 
-        with ThreadPoolExecutor(WORKERS) as pool:
-            results = list(pool.map(one, points))
-        return len(results), [problem for found in results for problem in found]
+        with ThreadPoolExecutor(self._workers) as pool:
+            visited = list(pool.map(one, chosen))
+        problems = [problem for found in visited for problem in found]
+        counted = sum(call.mutates for call in self.trace)
+        sys.stdout.write(f"\n{self.scenario.name}: {len(visited)} of {counted} points visited\n")
+        shown = "\n".join(problems[:20])
+        assert not problems, f"{len(problems)} problems at {len(visited)} points:\n{shown}"
+        assert len(visited) == len(chosen)
+        assert points is not None or len(visited) == counted > 100

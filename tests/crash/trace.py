@@ -17,7 +17,6 @@ MUTATING = (
 _CALL = re.compile(r"(\d+) +(\w+)\((.*)")
 _ARGUMENT = re.compile(r'\w+<([^>]*)>|"([^"]*)"')
 _ROTATION = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}")
-_QUIET = ("strace", "-f", "-q", "-o", "/dev/null", "-e", "signal=none")
 
 
 @dataclass(frozen=True)
@@ -39,24 +38,49 @@ class Point:
         """How strace makes that happen there: ``signal=KILL`` or ``error=ENOSPC``."""
         tampering = f"inject={self.call}:{fault}:when={self.ordinal}"
         selected = [] if self.match is None else ["-P", str(site / self.match)]
-        return [*_QUIET, *selected, "-e", f"trace={self.call}", "-e", tampering]
+        traced = ["-e", f"trace={self.call}", "-e", tampering]
+        return [
+            "strace",
+            "-f",
+            "-q",
+            "-o",
+            str(_log(site)),
+            "-e",
+            "signal=none",
+            *selected,
+            *traced,
+        ]
+
+    def was_hit(self, site: Path) -> bool:
+        """Whether an error was put there, by strace's log, which is taken away."""
+        log = _log(site)
+        text = log.read_text()
+        log.unlink()
+        return "(INJECTED)" in text
+
+
+def _log(site: Path) -> Path:
+    return site.with_name(f"{site.name}.strace")
 
 
 @dataclass(frozen=True)
 class Call:
-    """One call by the thread that rotates; ``paths`` are relative to the site."""
+    """One call by the thread that rotates; ``paths`` are relative to the site.
+
+    ``clear`` is false where another thread makes a call that its point stands for, too, before.
+    """
 
     name: str
     point: Point
     paths: tuple[str, ...]
     mutates: bool
+    clear: bool
 
 
 def calls(log: str, site: Path) -> Iterator[Call]:
     """The calls about files of a site, in their order; nobody but one thread may make changes."""
     made = [match.groups() for match in map(_CALL.match, log.splitlines()) if match]
     programs = {thread for thread, _, rest in made if "/told." in rest}
-    totals = Counter((thread, name) for thread, name, _ in made)
     counted: Counter[tuple[str, str]] = Counter()
     matched: Counter[tuple[str, str, str]] = Counter()
     changing: set[str] = set()
@@ -68,23 +92,27 @@ def calls(log: str, site: Path) -> Iterator[Call]:
         found = [pair for pair in _arguments(rest) if f"{site}/" in pair[0]]
         if not found or thread in programs:
             continue
-        path, match = (each.removeprefix(f"{site}/") for each in found[-1])
-        if _ROTATION.search(match):
-            others = [count for (tid, of), count in totals.items() if of == name and tid != thread]
-            assert counted[thread, name] > max(others, default=0), f"ambiguous: {name}({rest}"
+        path = found[-1][0].removeprefix(f"{site}/")
+        selector, clear = found[0][1], True  # of two paths, strace selects by the first
+        if _ROTATION.search(selector):
+            before = [count for (tid, of), count in counted.items() if of == name and tid != thread]
+            clear = counted[thread, name] > max(before, default=0)
             point = Point(name, counted[thread, name], None, path)
         else:
-            point = Point(name, matched[thread, name, found[-1][1]], match, path)
+            number = matched[thread, name, selector]
+            point = Point(name, number, selector.removeprefix(f"{site}/"), path)
         mutates = name != "openat" or "O_CREAT" in rest
         changing |= {thread} if mutates else set()
         paths = tuple(path.removeprefix(f"{site}/") for path, _ in found)
-        yield Call(name, point, paths, mutates)
+        yield Call(name, point, paths, mutates, clear)
     assert len(changing) == 1, f"{len(changing)} threads change files"
 
 
 def points(trace: Sequence[Call]) -> list[Point]:
     """Where a run can be broken off."""
-    return [call.point for call in trace if call.mutates]
+    changes = [call for call in trace if call.mutates]
+    assert all(call.clear for call in changes), [call for call in changes if not call.clear]
+    return [call.point for call in changes]
 
 
 def _arguments(text: str) -> list[tuple[str, str]]:

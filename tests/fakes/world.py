@@ -17,6 +17,7 @@ from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.order import Challenge
 from certrotd.rotation.engine import Event
 from certrotd.rotation.journal import FileJournal
+from tests.fakes.audit import Unheard
 from tests.fakes.chance import CALM, Chance, Refused
 from tests.fakes.dns import MemorySolver
 from tests.fakes.installer import MemoryInstaller
@@ -86,7 +87,7 @@ class MemoryWorld:
         listen: Callable[[Event], None] = lambda _event: None,
     ) -> Rotator:
         """A rotator without chance of its own."""
-        return Rotator(self.clock, lambda: 0.5, new_id, listen, stopping)
+        return Rotator(self.clock, lambda: 0.5, new_id, listen, stopping, audit=Unheard())
 
     def endpoint(self, name: str) -> Endpoint:
         """Where the prober looks at a target."""

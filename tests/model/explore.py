@@ -7,11 +7,12 @@ fault is explored once per state of the world, since that state and the journal 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from certrotd.certs.decision import Wait
 from certrotd.certs.rotate import Report, Rotator
@@ -28,7 +29,7 @@ PATIENCE = 8  # runs without faults until nothing may be due any more
 NEXT_RUN = timedelta(hours=26)  # past every backoff, and past a hold
 
 T = TypeVar("T")
-State = tuple[object, ...]
+State = tuple[Any, ...]
 Faults = Mapping[int, str]
 
 
@@ -40,14 +41,14 @@ class _Seen(BaseException):
 class Scenario:
     """A world to begin with; ``first`` is what its first process does, later ones rotate.
 
-    ``outage`` passes between the first process and the second.
+    ``outage`` passes between the first process and the second if a rotation is in flight.
     """
 
     world: MemoryWorld
     keys: tuple[PrivateKey, ...]
     secrets: tuple[bytes, ...]
     first: Callable[[Rotator, MemoryWorld], Report]
-    outage: timedelta = NEXT_RUN
+    outage: timedelta = timedelta(0)
 
 
 @dataclass
@@ -63,8 +64,8 @@ class Explorer:
 
     def __post_init__(self) -> None:
         self.world = self.scenario.world
+        assert isinstance(self.world.clock, ProcessClock)
         self.clock = self.world.clock
-        assert isinstance(self.clock, ProcessClock)
         self.monitor = Monitor(self.world, self.scenario.secrets)
         self.world.new_key = self._new_key
         self.world.use(FORBIDDEN)
@@ -77,10 +78,8 @@ class Explorer:
         return self.histories
 
     def _from(self, start: State, budget: int, *, injected: int, first: bool) -> None:
-        key = ("start", self._key(), budget, injected)
-        if key not in self._seen:
-            self._seen.add(key)
-            self._scripts(start, {}, budget, injected=injected, first=first)
+        self._once(("start", budget, injected))
+        self._scripts(start, {}, budget, injected=injected, first=first)
 
     def _scripts(
         self, start: State, faults: Faults, budget: int, *, injected: int, first: bool
@@ -91,10 +90,9 @@ class Explorer:
         self.histories += 1
         self.trail.append(script)
         try:
-            pruned = self._process(script, budget - len(faults), injected, first=first)
-            if not pruned:
-                left = budget - len(faults) if faults else 0
-                self._later(left, injected + len(faults), first=first)
+            self._process(script, budget - len(faults), injected, first=first)
+        except _Seen:
+            pass
         except Violation as violation:
             if not getattr(violation, "__notes__", None):
                 for number, each in enumerate(self.trail, start=1):
@@ -110,24 +108,12 @@ class Explorer:
                 more = {**faults, number: fault}
                 self._scripts(start, more, budget, injected=injected, first=first)
 
-    def _later(self, budget: int, injected: int, *, first: bool) -> None:
-        """The processes after one has ended."""
-        self.clock.advance(self.scenario.outage if first else NEXT_RUN)
-        if budget:
-            self._from(self._freeze(), budget, injected=injected, first=False)
-        else:
-            self._settle(injected)
-
     def _settle(self, injected: int) -> None:
         """Without more faults everything is in order after a few runs, and stays so."""
-        start = ("settle", self._key(), injected)
-        if start in self._seen:
-            return
-        self._seen.add(start)
+        self._once(("settle", injected))
         for _ in range(PATIENCE):
             report = self._run(self._script({}), first=False)
-            quiet = isinstance(report.decision, Wait) and report.outcome is None
-            if quiet and report.recovered is None:
+            if _quiet(report):
                 break
             self.clock.advance(NEXT_RUN)
         else:
@@ -138,30 +124,33 @@ class Explorer:
         if self.monitor.effects != before or not isinstance(again.decision, Wait):
             raise Violation("I4", f"nothing was due, and yet: {again}")
 
-    def _process(self, script: Script, budget: int, injected: int, *, first: bool) -> bool:
-        """Run a process to its end; whether it ran into a state explored before."""
+    def _process(self, script: Script, budget: int, injected: int, *, first: bool) -> None:
+        """Run a process to its end, and those after it; _Seen where that was explored before."""
+        injected += len(script.faults)
 
         def boundary() -> None:
-            if script.struck and script.faults:
-                key = (
-                    self._key(),
-                    script.told_to_stop,
-                    self._order_in_hand(),
-                    budget,
-                    injected + len(script.faults),
-                    first,
+            if script.struck:
+                outage = first and bool(self.scenario.outage)
+                self._once(
+                    ("move", script.told_to_stop, self._order_in_hand(), budget, injected, outage)
                 )
-                if key in self._seen:
-                    raise _Seen
-                self._seen.add(key)
 
-        try:
-            self._run(script, first=first, boundary=boundary)
-        except Crash:
-            pass
-        except _Seen:
-            return True
-        return False
+        quiet = False
+        with contextlib.suppress(Crash):
+            quiet = _quiet(self._run(script, first=first, boundary=boundary))
+        in_flight = bool(self.world.disk.journal)
+        self.clock.advance(self.scenario.outage if first and in_flight else NEXT_RUN)
+        if quiet or not budget:
+            self._settle(injected)
+        else:
+            self._from(self._freeze(), budget, injected=injected, first=False)
+
+    def _once(self, of: State) -> None:
+        """Raise _Seen if the world has been in this state before, at an equal point."""
+        key = (of, self._key())
+        if key in self._seen:
+            raise _Seen
+        self._seen.add(key)
 
     def _run(
         self, script: Script, *, first: bool, boundary: Callable[[], None] = lambda: None
@@ -213,8 +202,13 @@ class Explorer:
         return self.scenario.keys[self._keys - 1]
 
     def _order_in_hand(self) -> str | None:
+        """What a process has that its journal does not tell; of no use once it has issued."""
         order = self.world.in_use.order if self.world.in_use else None
-        return order.url if order else None
+        return order.url if order and order.url not in self._fulfilled() else None
+
+    def _fulfilled(self) -> set[str]:
+        sealed = {pair.chain for _, pair, _ in self.monitor.shelf.generations}
+        return {order.url for order in self.world.issuer.orders if order.chain in sealed}
 
     def _freeze(self) -> State:
         world, issuer, disk = self.world, self.world.issuer, self.world.disk
@@ -279,6 +273,12 @@ def _said(journal: bytes) -> tuple[str, str, bool]:
     begin, *rest = records
     progress = read_progress(rest, len(begin["plan"]), begin["facts"])
     return repr(begin), repr(progress), whole < len(journal)
+
+
+def _quiet(report: Report) -> bool:
+    """Whether nothing was due."""
+    done = report.outcome or report.recovered or report.failure
+    return isinstance(report.decision, Wait) and done is None
 
 
 def _rotate(rotator: Rotator, world: MemoryWorld) -> Report:

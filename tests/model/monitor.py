@@ -27,7 +27,7 @@ from certrotd.certs.rotate import Report
 from certrotd.errors import InvalidInput
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from certrotd.rotation.journal import decode
-from tests.fakes.store import matching
+from tests.fakes.store import Shelf, matching
 from tests.fakes.world import MemoryWorld
 
 
@@ -50,9 +50,9 @@ class Monitor:
     effects: int = 0
 
     @property
-    def name(self) -> str:
-        """The certificate's."""
-        return self.world.policy.name
+    def shelf(self) -> Shelf:
+        """What is in the store of the certificate."""
+        return self.world.store.shelf(self.world.policy.name)
 
     def started(self) -> None:
         """A new process begins; what it may still undo is told by the journal."""
@@ -110,7 +110,7 @@ class Monitor:
 
     def settled(self, orders: int) -> None:
         """Nothing is due any more; ``orders`` is how many there may have been."""
-        shelf = self.world.store.shelf(self.name)
+        shelf = self.shelf
         self._served_everywhere("I7")
         left = {
             "TXT records": self.world.solver.records,
@@ -121,7 +121,7 @@ class Monitor:
         }
         for what, there in left.items():
             if there:
-                raise Violation("I6", f"{what} left behind: {there}")
+                raise Violation("I6", f"{what} left behind")
         if len(self.world.issuer.orders) > orders:
             raise Violation("I3", f"{len(self.world.issuer.orders)} orders, at most {orders}")
 
@@ -130,10 +130,10 @@ class Monitor:
 
     def _leaf(self) -> tuple[str, bool] | None:
         """The fingerprint of the live leaf and whether it is valid now."""
-        shelf = self.world.store.shelf(self.name)
+        shelf = self.shelf
         if shelf.live is None:
             return None
-        pair = self.world.store.pair(self.name, shelf.live)
+        pair = self.world.store.pair(self.world.policy.name, shelf.live)
         if pair is None or pair.key is None or pair.chain is None:
             raise Violation("I1", f"live is generation {shelf.live}, which is not there")
         try:
@@ -163,15 +163,15 @@ class Monitor:
 
     def _ends(self) -> dict[str | None, datetime]:
         """When each generation's certificate ends, by its fingerprint."""
-        found = {}
-        for _, pair, _ in self.world.store.shelf(self.name).generations:
+        found: dict[str | None, datetime] = {}
+        for _, pair, _ in self.shelf.generations:
             if pair.key is not None and pair.chain is not None:
                 facts = matching(pair.key, pair.chain)
                 found[facts.fingerprint] = facts.not_after
-        return dict(found)
+        return found
 
     def _nothing_lost(self, what: str) -> None:
-        shelf = self.world.store.shelf(self.name)
+        shelf = self.shelf
         sealed = {pair.chain: number for number, pair, _ in shelf.generations}
         staged = {pair.chain for _, pair in shelf.staging if pair.chain is not None}
         if what == "store: stage chain":
@@ -187,7 +187,7 @@ class Monitor:
             raise Violation("I6", "there is a private key in the journal")
 
     def _no_order_needed(self) -> None:
-        shelf, now = self.world.store.shelf(self.name), self.world.clock.now()
+        shelf, now = self.shelf, self.world.clock.now()
         pairs = [
             pair
             for number, pair, _ in shelf.generations
@@ -201,7 +201,7 @@ class Monitor:
 
     def _as_recorded(self) -> None:
         """What the store's state says of places is so, whenever no rotation is in flight."""
-        shelf, leaf = self.world.store.shelf(self.name), self._leaf()
+        shelf, leaf = self.shelf, self._leaf()
         if leaf is None or not leaf[1]:
             return  # nobody is told to read it; the next run deploys a better one
         proven = [

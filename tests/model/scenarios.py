@@ -14,7 +14,7 @@ from certrotd.certs.rotate import Report, Rotator
 from certrotd.clock import Deadline, ManualClock
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import Meta, State, TargetState
-from certrotd.pki.keys import KeyType, generate, signing_request, spki, to_pem
+from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem
 from certrotd.rotation import journal
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
@@ -43,7 +43,7 @@ def keys() -> tuple[bytes, ...]:
 
 
 @functools.cache
-def _pool() -> tuple[object, ...]:
+def _pool() -> tuple[PrivateKey, ...]:
     return tuple(generate(KeyType.ECDSA_P256) for _ in range(16))
 
 
@@ -67,6 +67,7 @@ def deterministic() -> Iterator[None]:
     with (
         mock.patch.object(fake_issuer, "_sign", sign),
         mock.patch("certrotd.rotation.journal._decode_line", decode_line),
+        mock.patch("certrotd.certs.deploy.load", functools.lru_cache(maxsize=None)(load)),
         mock.patch("certrotd.pki.facts.facts_of", facts),
         mock.patch("certrotd.pki.verify.facts_of", facts),
     ):
@@ -136,7 +137,7 @@ def _scenario(
     bodies = [key.split(b"\n")[1:-2] for key in keys()]
     return Scenario(
         world,
-        keys=_pool()[4:],  # type: ignore[arg-type]
+        keys=_pool()[4:],
         secrets=tuple(line for body in bodies for line in body),
         first=first or _rotate,
     )
@@ -185,7 +186,7 @@ def _pair(number: int, days: int) -> Pair:
     issuer.authorized = set(POLICY.names)
     key = _pool()[number]
     order = issuer.order(POLICY.names, deadline=Deadline(clock, 1.0))
-    chain = order.finalize(signing_request(key, POLICY.names))  # type: ignore[arg-type]
+    chain = order.finalize(signing_request(key, POLICY.names))
     return Pair(keys()[number], chain)
 
 

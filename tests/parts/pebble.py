@@ -19,6 +19,7 @@ class Pebble(Server):
     nonce_reject, authz_reuse: percent. retry_after: seconds, 0 sends no such header.
     eab: HMAC key (base64url) per key id; any makes a binding required.
     profiles: certificate lifetime in seconds per name; replaces the default ones.
+    binary: another Pebble than the one that scripts/parts builds.
     """
 
     def __init__(
@@ -36,9 +37,10 @@ class Pebble(Server):
         profiles: Mapping[str, int] | None = None,
         validity_period: int = 90 * 86_400,
         blocked: Sequence[str] = (),
+        binary: Path | None = None,
     ) -> None:
         super().__init__(directory)
-        self._binary = locate.require("pebble")
+        self._binary = binary or locate.require("pebble")
         self._dns = dns
         self._strict = strict
         self._alternate_roots = alternate_roots

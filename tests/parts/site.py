@@ -290,9 +290,12 @@ def probe(nginx: Nginx, name: str, deadline: str = "5s") -> dict[str, str]:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a path is a temporary file, something staged or displaced, or an open journal."""
+    """Whether a path is a temporary file, something staged or displaced, or an open journal.
+
+    The audit log's next head replaces what a crash left of the one before.
+    """
     return (
-        path.name.endswith(".certrotd-tmp")
+        (path.name.endswith(".certrotd-tmp") and path.parent.name != "audit")
         or path.name.startswith((".staging-", ".trash-"))
         or path.parent.name in ("displaced", "journal")
     )
@@ -300,9 +303,14 @@ def is_leftover(path: Path) -> bool:
 
 def matching(key: Path, chain: Path) -> x509.Certificate:
     """The first certificate of a PEM file, whose key has to be the one in the other."""
-    certificate = x509.load_pem_x509_certificates(chain.read_bytes())[0]
-    private = load_pem_private_key(key.read_bytes(), None)
-    assert private.public_key() == certificate.public_key(), f"{key} does not belong to {chain}"
+    return pair_of(key.read_bytes(), chain.read_bytes())
+
+
+def pair_of(key: bytes, chain: bytes) -> x509.Certificate:
+    """The first certificate of a PEM text, to which the key has to belong."""
+    certificate = x509.load_pem_x509_certificates(chain)[0]
+    private = load_pem_private_key(key, None)
+    assert private.public_key() == certificate.public_key(), "the key is another certificate's"
     return certificate
 
 

@@ -1,5 +1,7 @@
 """The budget: never more than the limit in any window, and never waiting for nothing."""
 
+import itertools
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,8 +12,9 @@ from certrotd.daemon.budget import (
     Limit,
     Limits,
     Spent,
-    charge,
+    charge_certificate,
     charge_failure,
+    charge_order,
     charged,
     over,
     registered_domain,
@@ -22,8 +25,17 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
+COUNT = itertools.count()
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 WEB = ("www.example.com", "example.com")
+
+
+def charge(
+    spent: Spent, limits: Limits, names: Sequence[str], *, renewal: bool, now: datetime
+) -> None:
+    """An order and its certificate."""
+    charge_order(spent, limits, now=now)
+    charge_certificate(spent, limits, names, f"{next(COUNT)}", renewal=renewal, now=now)
 
 
 def test_an_order_over_the_limit_is_told_when_there_is_room() -> None:
@@ -70,6 +82,23 @@ def test_the_same_names_in_another_order_are_a_duplicate() -> None:
     charge(spent, limits, WEB, renewal=True, now=NOW)
     assert over(spent, limits, WEB[::-1], renewal=True, now=NOW) is not None
     assert over(spent, limits, WEB[:1], renewal=True, now=NOW) is None
+
+
+def test_a_certificate_fetched_again_counts_once() -> None:
+    """After a crash, or while the CA is slow, the same order is finalized more than once."""
+    limits, spent = Limits(duplicates=Limit(2, HOUR)), Spent()
+    for _ in range(3):
+        charge_certificate(spent, limits, WEB, "https://ca/1", renewal=False, now=NOW)
+    assert over(spent, limits, WEB, renewal=False, now=NOW) is None
+    charge_certificate(spent, limits, WEB, "https://ca/2", renewal=False, now=NOW)
+    assert over(spent, limits, WEB, renewal=False, now=NOW) is not None
+
+
+def test_orders_that_come_to_nothing_leave_the_certificates_to_come() -> None:
+    """A week of broken DNS must not cost another week when it is mended."""
+    limits, spent = Limits(duplicates=Limit(1, HOUR), domain=Limit(1, HOUR)), Spent()
+    charge_order(spent, limits, now=NOW)
+    assert over(spent, limits, WEB, renewal=False, now=NOW) is None
 
 
 def test_a_name_that_failed_too_often_waits_and_others_do_not() -> None:

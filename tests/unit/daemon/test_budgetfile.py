@@ -17,6 +17,7 @@ from certrotd.daemon.budgetfile import Budget, FileRecord
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.errors import Transient
 from certrotd.pki.generation import Standing
+from certrotd.pki.keys import KeyType, generate, signing_request
 from certrotd.pki.order import ValidationFailed
 from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.lock import hold
@@ -45,7 +46,7 @@ def spend(folder: Path, times: int) -> None:
     """Some orders of one process."""
     mine = budget(folder, Limits(orders=Limit(1000, HOUR)))
     for _ in range(times):
-        mine.spend("web", WEB, renewal=False, now=NOW)
+        mine.order(now=NOW)
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def said() -> list[str]:
 def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     """A daemon that is restarted by its supervisor must not order without end."""
     for _ in range(2):
-        budget(tmp_path).spend("web", WEB, renewal=False, now=NOW)
+        budget(tmp_path).order(now=NOW)
     assert budget(tmp_path).hold("web", WEB, renewal=False, now=NOW) is not None
     assert budget(tmp_path).left(NOW) == 0
     assert budget(tmp_path).hold("web", WEB, renewal=False, now=NOW + 2 * HOUR) is None
@@ -69,7 +70,7 @@ def test_another_process_counts_at_once(tmp_path: Path) -> None:
     """`certrotd rotate` beside the daemon spends from the same account."""
     mine, other = budget(tmp_path), budget(tmp_path)
     assert mine.left(NOW) == 2
-    other.spend("mail", WEB, renewal=False, now=NOW)
+    other.order(now=NOW)
     assert mine.left(NOW) == 1
 
 
@@ -101,7 +102,7 @@ def test_a_file_that_is_not_understood_is_kept_aside_and_said(
 
 def test_nothing_is_said_of_a_good_file(tmp_path: Path, said: list[str]) -> None:
     """The control of the test above."""
-    budget(tmp_path).spend("web", WEB, renewal=False, now=NOW)
+    budget(tmp_path).order(now=NOW)
     assert (budget(tmp_path).left(NOW), said) == (1, [])
 
 
@@ -109,7 +110,7 @@ def test_those_that_wait_come_before_those_that_come_later(tmp_path: Path) -> No
     """Otherwise the certificates that are due every few days starve the others."""
     mine = budget(tmp_path)
     for _ in range(2):
-        mine.spend("x", WEB, renewal=False, now=NOW)
+        mine.order(now=NOW)
     first = mine.hold("first", WEB, renewal=False, now=NOW)
     second = mine.hold("second", WEB, renewal=False, now=NOW)
     third = mine.hold("third", WEB, renewal=False, now=NOW)
@@ -132,7 +133,8 @@ def test_what_is_held_is_not_given_twice_until_it_is_released(tmp_path: Path) ->
     mine.release("c")
     mine.release("a")
     assert mine.hold("c", WEB, renewal=False, now=NOW) is None
-    mine.spend("c", WEB, renewal=False, now=NOW)  # what was held is now spent
+    mine.order(now=NOW)
+    mine.release("c")  # what was held is now spent
     assert mine.left(NOW) == 1
     mine.release("b")
     assert mine.hold("d", WEB, renewal=False, now=NOW) is None
@@ -162,6 +164,28 @@ def test_orders_and_failed_validations_are_counted(tmp_path: Path) -> None:
     assert told.key == "failed:example.com"
 
 
+def test_a_certificate_is_counted_before_it_is_asked_for_and_once(tmp_path: Path) -> None:
+    """The CA counts it as soon as it issues, whether the answer arrives or not."""
+    clock, ca = ManualClock(NOW), MemoryIssuer(lambda: NOW)
+    limits = Limits(duplicates=Limit(1, HOUR))
+    issuer = counted(ca, budget(tmp_path, limits), clock)
+    order = issuer.order(WEB, deadline=Deadline(clock, 1))
+    order.validate()
+    assert budget(tmp_path, limits).hold("web", WEB, renewal=False, now=NOW) is None
+    ca.faults["finalize"] = Transient("no answer")
+    with pytest.raises(Transient):
+        order.finalize(b"")
+    assert budget(tmp_path, limits).hold("web", WEB, renewal=False, now=NOW) is not None
+    csr = signing_request(generate(KeyType.ECDSA_P256), WEB)
+    again = issuer.resume(order.url, deadline=Deadline(clock, 1))
+    assert again.finalize(csr).startswith(b"-----BEGIN")
+    kept = json.loads((tmp_path / "b" / "ca.json").read_bytes())["stamps"]
+    assert sorted((key.partition(":")[0], len(each)) for key, each in kept.items()) == [
+        ("set", 1),
+        ("url", 1),
+    ]
+
+
 def test_a_validation_that_could_not_be_asked_for_is_no_failed_one(tmp_path: Path) -> None:
     """The control of the test above, and what resuming an order costs: nothing."""
     clock, ca = ManualClock(NOW), MemoryIssuer(lambda: NOW)
@@ -180,7 +204,7 @@ def test_a_validation_that_could_not_be_asked_for_is_no_failed_one(tmp_path: Pat
 def counted(ca: MemoryIssuer, mine: Budget, clock: ManualClock) -> CountedIssuer:
     """The issuer as a rotation has it."""
     look: Callable[[], Standing] = Standing
-    return CountedIssuer(ca, mine, name="web", authority="memory", look=look, clock=clock)
+    return CountedIssuer(ca, mine, names=WEB, authority="memory", look=look, clock=clock)
 
 
 class _Full:

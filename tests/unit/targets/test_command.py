@@ -4,9 +4,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
+from certrotd.clock import SystemClock
+from certrotd.config.context import Context
+from certrotd.config.targets import CommandEntry
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.targets.command import CommandTarget
+from certrotd.targets.command import CommandTarget, build
 
 
 def note(path: Path, word: str) -> tuple[str, ...]:
@@ -75,3 +79,28 @@ def test_the_program_is_looked_for_in_its_own_path() -> None:
     """What the check finds must be what is run."""
     with pytest.raises(NeedsOperator, match="is not an executable program"):
         CommandTarget(("true",), environment={"PATH": "/nowhere"}).check()
+
+
+def test_an_entry_of_the_configuration_becomes_the_target(tmp_path: Path) -> None:
+    """Every key of it reaches the programs; secrets are read when the target is first used."""
+    token = tmp_path / "token"
+    token.write_text("s3cret\n")
+    token.chmod(0o600)
+    entry = TypeAdapter(CommandEntry).validate_python(
+        {
+            "type": "command",
+            "command": ["systemctl", "reload", "web"],
+            "check": ["web", "-t"],
+            "timeout": "5s",
+            "environment": {"TOKEN": {"file": str(token)}, "MODE": "fast"},
+        }
+    )
+    clock = SystemClock()
+    target = build(entry, Context("web", tmp_path, clock))
+    assert target == CommandTarget(
+        ("systemctl", "reload", "web"),
+        ("web", "-t"),
+        5.0,
+        {"TOKEN": "s3cret", "MODE": "fast"},
+        clock,
+    )

@@ -5,12 +5,17 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 
+from certrotd.clock import SystemClock
+from certrotd.config.context import Context
+from certrotd.config.targets import NginxEntry
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.targets.nginx import NginxTarget
+from certrotd.targets.nginx import NginxTarget, build
 
 LONG = "sleeping-nginx-with-a-long-name"
 
@@ -166,3 +171,39 @@ def test_the_test_is_of_the_configured_instance(tmp_path: Path) -> None:
         NginxTarget(binary=str(binary), prefix="/srv/web", config="/etc/web.conf").apply()
     with pytest.raises(NeedsOperator, match=r"\(exit code 1\): -t -q$"):
         NginxTarget(binary=str(binary)).apply()
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ({}, NginxTarget()),
+        (
+            {
+                "binary": "/opt/nginx",
+                "config": "/etc/web.conf",
+                "prefix": "/srv/web",
+                "reload": ["/opt/nginx", "-s", "reload"],
+                "pid_file": "/run/web.pid",
+                "unit": "web.service",
+                "timeout": "5s",
+            },
+            NginxTarget(
+                "/opt/nginx",
+                "/etc/web.conf",
+                "/srv/web",
+                ("/opt/nginx", "-s", "reload"),
+                Path("/run/web.pid"),
+                "web.service",
+                5.0,
+            ),
+        ),
+    ],
+    ids=["defaults", "everything"],
+)
+def test_an_entry_of_the_configuration_becomes_the_target(
+    written: dict[str, object], meant: NginxTarget
+) -> None:
+    """Every key of it, and the same defaults."""
+    entry = TypeAdapter(NginxEntry).validate_python({"type": "nginx", **written})
+    clock = SystemClock()
+    assert build(entry, Context("web", Path("/var/lib"), clock)) == replace(meant, clock=clock)

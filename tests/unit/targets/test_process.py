@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +76,19 @@ def test_output_is_bounded_to_its_end_and_escaped() -> None:
     assert shown.startswith("…xxx")
     assert shown.endswith("\\x1b[31mthe\\x00end\ufffd")
     assert len(shown) < MAX_SHOWN + 50
+
+
+def test_output_that_is_not_shown_is_not_kept() -> None:
+    """A program may print for as long as its timeout, and the daemon lives for years."""
+    tracemalloc.start()
+    try:
+        run(
+            python("import os\nfor _ in range(3000): os.write(1, b'x' * 1000)"), deadline=within(20)
+        )
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 1_000_000
 
 
 def test_at_the_deadline_the_whole_group_is_killed(tmp_path: Path) -> None:

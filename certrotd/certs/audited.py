@@ -1,0 +1,200 @@
+"""What the rotation of a certificate writes into the audit log, and what if it cannot.
+
+Outcomes of closed rotations are taken from the history, so that one that could not be recorded is
+recorded by the next run in the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from certrotd.audit.record import Happened
+from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep
+from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Policy
+from certrotd.certs.ports import Audit
+from certrotd.certs.world import World
+from certrotd.errors import Failure, Transient
+from certrotd.pki.generation import Generation, Standing
+from certrotd.rotation.engine import Engine, Finished, Outcome, Parked, RolledBack, Stuck
+from certrotd.rotation.step import JSON, Plan
+
+ACT = "act"
+_ACTS = {Renew: "renew", Deploy: "deploy", Adopt: "adopt", Sweep: "sweep"}
+_DEPLOYS = ("renew", "deploy", "rollback")
+
+
+class Unaudited(Transient):
+    """The rotation did not begin, because that could not be written into the audit log."""
+
+
+class Unrecorded(Transient):
+    """Something was done and is not in the audit log; the next run records it."""
+
+
+@dataclass(frozen=True)
+class Audited:
+    """Runs rotations of one certificate with an entry in the log before and after."""
+
+    audit: Audit
+    managed: Managed
+
+    def begin(
+        self,
+        engine: Engine[World],
+        rotation: str,
+        why: str,
+        steps: Plan[World],
+        *,
+        act: str,
+        facts: Mapping[str, JSON],
+        to: int | None = None,
+    ) -> tuple[Outcome, Failure | None]:
+        """Begin a rotation; its outcome, and why that could not be recorded.
+
+        ``to`` is the generation of a rollback by hand. Raises Unaudited before anything is done.
+        """
+        name = self.managed.policy.name
+        details: dict[str, JSON] = {"act": act, "why": why}
+        happened = [Happened("rotation.began", name, rotation, details)]
+        if to is not None:
+            happened.append(Happened("rollback.by_hand", name, rotation, {"generation": to}))
+        try:
+            self.audit.record(*happened)
+        except Failure as failure:
+            raise Unaudited(
+                f"a rotation that cannot be audited does not begin: {failure.message}",
+                hint=failure.hint,
+            ) from failure
+        outcome = engine.begin(rotation, name, why, steps, facts={**facts, ACT: act})
+        return outcome, self._came_to(rotation, outcome, ())
+
+    def resume(
+        self, engine: Engine[World], begun: Mapping[str, Any]
+    ) -> tuple[Outcome, Failure | None]:
+        """Go on with the rotation in flight, whose begin record is given; else as begin().
+
+        What is half done is finished or undone whether or not it can be recorded.
+        """
+        rotation = str(begun["id"])
+        resumed = Happened(
+            "rotation.resumed", self.managed.policy.name, rotation, {"why": str(begun["why"])}
+        )
+        late: tuple[Happened, ...] = ()
+        try:
+            self.audit.record(resumed)
+        except Failure:
+            late = (resumed,)  # it is written with the outcome, or that failure is reported
+        outcome = engine.resume()
+        return outcome, self._came_to(rotation, outcome, late)
+
+    def settle(self) -> None:
+        """Record what became of the rotation the log waits for, if any; none may be in flight.
+
+        Raises Unrecorded.
+        """
+        try:
+            self._settle(())
+        except Failure as failure:
+            raise Unrecorded(
+                f"what became of an earlier rotation is not in the audit log: {failure.message}",
+                hint=failure.hint,
+            ) from failure
+
+    def _settle(self, late: tuple[Happened, ...]) -> None:
+        policy = self.managed.policy
+        rotation = late[0].rotation if late else self.audit.unsettled(policy.name)
+        if rotation is None:
+            return
+        line = self.managed.journal.history.last()
+        if line is not None and line["id"] == rotation:
+            self.audit.record(*late, *closed(policy, line, self.managed.look()))
+            return
+        why = "it ended before its first step, or its journal was removed"
+        details: dict[str, JSON] = {"why": why}
+        self.audit.record(*late, Happened("rotation.interrupted", policy.name, rotation, details))
+
+    def _came_to(
+        self, rotation: str, outcome: Outcome, late: tuple[Happened, ...]
+    ) -> Unrecorded | None:
+        name = self.managed.policy.name
+        try:
+            match outcome:
+                case Finished() | RolledBack():
+                    self._settle(late)
+                case Parked(until, why, failed):
+                    details: dict[str, JSON] = {"until": until.isoformat(), "why": why}
+                    details["failed"] = failed
+                    self.audit.record(*late, Happened("rotation.parked", name, rotation, details))
+                case Stuck(step, because, undo_failed):
+                    details = {"step": step, "because": because, "undo_failed": undo_failed}
+                    self.audit.record(*late, Happened("rotation.stuck", name, rotation, details))
+        except Failure as failure:
+            return Unrecorded(
+                f"{_words(outcome)}; but that is not in the audit log: {failure.message}",
+                hint=failure.hint,
+            )
+        return None
+
+
+def act_of(decision: Renew | Deploy | Adopt | Sweep) -> str:
+    """The word for what a rotation is for."""
+    return _ACTS[type(decision)]
+
+
+def closed(policy: Policy, line: Mapping[str, Any], standing: Standing) -> tuple[Happened, ...]:
+    """What is recorded of a closed rotation, by its line of history and what is on disk."""
+    name, rotation, facts = policy.name, str(line["id"]), line["facts"]
+    finished = line["outcome"] == "finished"
+    happened = []
+    if "fingerprint" in facts and (finished or line["to"]):
+        details = {
+            "fingerprint": facts["fingerprint"],
+            "not_after": facts["not_after"],
+            "names": _names(policy, standing, str(facts["fingerprint"])),
+        }
+        happened.append(Happened("certificate.issued", name, rotation, details))
+    if finished and facts.get(ACT) in _DEPLOYS and standing.live is not None:
+        happened.append(
+            Happened("certificate.deployed", name, rotation, _deployed(standing.live, facts))
+        )
+    if finished:
+        happened.append(Happened("rotation.finished", name, rotation, {"act": facts.get(ACT)}))
+    else:
+        details = {key: line[key] for key in ("to", "failed_step", "failure")}
+        if "kept" in facts:
+            details["kept"] = facts["kept"]
+        happened.append(Happened("rotation.rolled_back", name, rotation, details))
+    return tuple(happened)
+
+
+def _deployed(live: Generation, facts: Mapping[str, Any]) -> dict[str, JSON]:
+    told = facts.get("told")
+    details: dict[str, JSON] = {"generation": live.number}
+    if live.facts is not None:
+        details["fingerprint"] = live.facts.fingerprint
+        details["not_after"] = live.facts.not_after.isoformat()
+    details["targets"] = list(told) if isinstance(told, list) else []
+    return details
+
+
+def _names(policy: Policy, standing: Standing, fingerprint: str) -> list[JSON]:
+    for generation in (standing.newest, standing.live):
+        if generation and generation.facts and generation.facts.fingerprint == fingerprint:
+            return list(generation.facts.names)
+    return list(policy.names)  # it has been removed since
+
+
+def _words(outcome: Outcome) -> str:
+    match outcome:
+        case Finished():
+            return "the rotation is done"
+        case RolledBack(to, step, because):
+            back = f"rolled back to {to}" if to else "nothing was changed"
+            return f"{step}: {because}; {back}"
+        case Parked(_, why, _):
+            return f"the rotation is parked ({why})"
+        case Stuck(step, _, undo_failed):
+            return f"undoing {step} failed: {undo_failed}"

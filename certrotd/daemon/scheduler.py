@@ -1,0 +1,356 @@
+"""When to look and when to act: at every tick what is due is decided anew, from facts and history.
+
+Nothing of what a tick goes by lasts but what is on disk, so a restart, a jump of the clock or a
+missed run loses nothing. What is in memory only spreads the work: the agenda says when to look,
+``turns`` whose turn it is, the budget when an order may be placed.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+
+from certrotd.certs.decision import Adopt, Decision, Postpone, Renew, Wait, decide
+from certrotd.certs.managed import Managed, attempts_of
+from certrotd.certs.rotate import Report
+from certrotd.clock import Clock
+from certrotd.daemon.agenda import Agenda
+from certrotd.daemon.budget import registered_domain, renews
+from certrotd.daemon.budgetfile import Budget
+from certrotd.daemon.clockwatch import SOUND, Trust, Watch, jumped
+from certrotd.daemon.observing import Observer
+from certrotd.daemon.resting import Rests
+from certrotd.daemon.turns import Group, Room, Turns
+from certrotd.errors import Failure, LockHeld
+from certrotd.pki.generation import Standing
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
+from certrotd.rotation.unexpected import as_failure
+
+SOON = timedelta(minutes=1)
+DAILY = timedelta(days=1)
+HOURLY = timedelta(hours=1)
+REMEMBER = 60.0
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one configuration gives to do.
+
+    ``in_flight`` says whether a certificate's journal is open, ``budget`` gives that of an issuer
+    (None: no limit), ``close`` lets go of it all when its last rotation has ended.
+    """
+
+    certificates: Mapping[str, Managed]
+    concurrency: int
+    rotate: Callable[[Managed], Report]
+    in_flight: Callable[[str], bool]
+    budget: Callable[[str], Budget | None]
+    close: Callable[[], None] = lambda: None
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Something to be done.
+
+    ``order``: a CA elsewhere will probably be asked; ``renewal``: for the same names as before.
+    """
+
+    why: str
+    kind: str
+    order: bool = False
+    renewal: bool = False
+
+
+class Scheduler:
+    """Looks at what is due and has it rotated, several at once, one rotation per name.
+
+    ``spawn`` runs a job elsewhere (a thread); ``remember`` keeps the time of the last run, at
+    most once a minute. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        clock: Clock,
+        *,
+        last_run: datetime | None,
+        observer: Observer,
+        spawn: Callable[[str, Callable[[], None]], None],
+        remember: Callable[[datetime], None],
+    ) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._spawn = spawn
+        self._remember = remember
+        self._lock = threading.RLock()
+        self._watch = Watch(last_run, clock.monotonic())
+        self._judgement = SOUND
+        self._reading: tuple[datetime, float] | None = None
+        self._remembered: float | None = None
+        self._incoming: Workload | None = None
+        self._stopped = False
+        self._rests = Rests()
+        self._probing: str | None = None
+        self._begin(workload)
+
+    def _begin(self, workload: Workload) -> None:
+        self._work = workload
+        self._agenda = Agenda()
+        self._orders, self._others = Turns(), Turns()
+        self._due: dict[str, _Due] = {}
+        now = self._clock.now()
+        for name in workload.certificates:
+            self._agenda.put(name, now)
+        groups = [_group(managed) for managed in workload.certificates.values()]
+        issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
+        self._room = Room(workload.concurrency, len(issuers), len(domains))
+        self._rests.forget()  # what stood in the way may be what was changed
+
+    @property
+    def running(self) -> tuple[str, ...]:
+        """The certificates that are being rotated."""
+        with self._lock:
+            return tuple(self._room.running)
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When something is due next; None while nothing is."""
+        with self._lock:
+            return self._agenda.next()
+
+    def stop(self) -> None:
+        """Begin nothing any more; what is running ends by itself."""
+        with self._lock:
+            self._stopped = True
+
+    def close(self) -> None:
+        """Let go of the configuration; nothing may be running."""
+        with self._lock:
+            self._work.close()
+            if self._incoming is not None:
+                self._incoming.close()
+
+    def replace(self, workload: Workload) -> None:
+        """Go on with another configuration as soon as the rotations of this one have ended."""
+        with self._lock:
+            if self._incoming is not None:
+                self._incoming.close()
+            self._incoming = workload
+        self._pump()
+
+    def tick(self) -> None:
+        """Look at everything that is due, and begin what there is room for."""
+        with self._lock:
+            now, monotonic = reading = self._clock.now(), self._clock.monotonic()
+            jump = jumped(self._reading, reading) if self._reading else None
+            self._reading = reading
+            self._watch = self._watch.passed(now, monotonic)
+            self._judge(now, monotonic, jump)
+            due = self._agenda.due(now)
+            for name in due:
+                try:
+                    self._look(name, now)
+                except Exception as error:  # noqa: BLE001  # one must not stop the others
+                    self._rest(name, as_failure(error, f"look at certificate {name}"))
+            self._judge(now, monotonic, None)  # by what the certificates said
+            self._keep_time(monotonic)
+            self._observer.ticked(now, len(due))
+        self._pump()
+
+    def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
+        """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
+        judgement = self._watch.judge(now, monotonic)
+        changed = judgement.trust is not self._judgement.trust
+        self._judgement = judgement
+        if jump is not None or changed:
+            for name in (*self._orders.clear(), *self._others.clear()):
+                self._agenda.put(name, now)
+            self._agenda.hasten(now)
+            self._observer.clock(judgement, jump)
+
+    def _keep_time(self, monotonic: float) -> None:
+        overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER
+        if overdue and self._judgement.trust is Trust.SOUND and self._watch.trusted is not None:
+            self._remembered = monotonic
+            try:
+                self._remember(self._watch.trusted)
+            except Failure as failure:
+                self._observer.trouble("the time of the last run", failure)
+
+    def _rest(self, name: str, failure: Failure) -> None:
+        """Leave a certificate alone for a while that cannot be dealt with."""
+        self._observer.trouble(name, failure)
+        rested = self._rests.trouble(name, self._clock.now(), self._clock.monotonic())
+        self._agenda.put(name, rested)
+
+    def _look(self, name: str, now: datetime) -> None:
+        """Decide about one certificate, from what is there now, and see to it."""
+        managed = self._work.certificates[name]
+        wait = self._rests.wait(name, now, self._clock.monotonic())
+        if wait is not None:
+            self._agenda.put(name, wait)
+            return
+        if self._work.in_flight(name):
+            self._queue(name, _Due("an earlier rotation is in flight", "resume"))
+            return
+        standing, attempts = managed.look(), attempts_of(managed.journal)
+        self._watch = self._watch.seen(standing.live)
+        decision = decide(managed.policy, standing, attempts, now=now)
+        self._observer.decided(name, decision)
+        self._see_to(name, managed, standing, decision, now)
+
+    def _see_to(
+        self, name: str, managed: Managed, standing: Standing, decision: Decision, now: datetime
+    ) -> None:
+        if isinstance(decision, Wait | Postpone):
+            self._rests.calm(name)
+            self._release(name)
+            self._agenda.put(name, _within_a_day(name, decision.until, now))
+            return
+        kind = type(decision).__name__
+        if self._rests.again(name, kind):  # done, and due at once: more of the same does not help
+            self._agenda.put(name, self._rests.trouble(name, now, self._clock.monotonic()))
+            return
+        if not isinstance(decision, Renew | Adopt):
+            self._release(name)
+            self._queue(name, _Due(decision.why, kind))
+        elif self._judgement.trust is Trust.WRONG:
+            self._agenda.put(name, now + HOURLY)
+        else:
+            policy = managed.policy
+            renewal = renews(standing, policy.names, policy.authority)
+            # the CA of our own has our own clock, and no limits
+            elsewhere = policy.authority.startswith("https://")
+            self._queue(name, _Due(decision.why, kind, order=elsewhere, renewal=renewal))
+
+    def _queue(self, name: str, due: _Due) -> None:
+        self._due[name] = due
+        turns = self._orders if due.order else self._others
+        turns.put(name, _group(self._work.certificates[name]))
+
+    def _pump(self) -> None:
+        """Begin as much as there is room for."""
+        while True:
+            with self._lock:
+                name = self._next()
+                if name is None:
+                    return
+                managed, work = self._work.certificates[name], self._work
+                self._observer.began(name, self._due[name].why)
+            try:
+                self._spawn(name, partial(self._run, managed, work))
+            except RuntimeError as error:  # the system has no thread to give
+                with self._lock:
+                    failure = as_failure(error, f"begin the rotation of {name}")
+                    self._ended(managed, Report(name, failure=failure))
+                return
+
+    def _next(self) -> str | None:
+        """The next certificate to rotate, which from now on is running."""
+        if self._incoming is not None and not self._room.running:
+            self._work.close()
+            self._begin(self._incoming)
+            self._incoming = None
+        if self._stopped or self._incoming is not None:
+            return None
+        name = self._others.take(self._room)
+        while name is None and self._may_order():
+            name = self._orders.take(self._room)
+            if name is None:
+                return None
+            if not self._affords(name):
+                name = None
+        if name is not None:
+            self._room.enter(name, _group(self._work.certificates[name]))
+        return name
+
+    def _may_order(self) -> bool:
+        """While the clock is doubted, one order at a time, and none soon after one in vain."""
+        if self._judgement.trust is not Trust.DOUBTED:
+            return True
+        return self._probing is None and self._rests.over("", self._clock.monotonic())
+
+    def _affords(self, name: str) -> bool:
+        """Whether the budget has room for the order, which is then set aside for it."""
+        policy, due, now = self._work.certificates[name].policy, self._due[name], self._clock.now()
+        try:
+            budget = self._work.budget(policy.issuer)
+            if budget is not None:
+                over = budget.hold(name, policy.names, renewal=due.renewal, now=now)
+                if over is not None:
+                    self._observer.postponed(name, over)
+                    self._agenda.put(name, _within_a_day(name, over.until, now))
+                    return False
+        except (Failure, OSError) as error:
+            self._rest(name, as_failure(error, f"read the budget of {policy.issuer}"))
+            return False
+        if self._judgement.trust is Trust.DOUBTED:
+            self._probing = name
+        return True
+
+    def _run(self, managed: Managed, work: Workload) -> None:
+        """One rotation, in a thread of its own."""
+        report = work.rotate(managed)
+        with self._lock:
+            self._ended(managed, report)
+        self._pump()
+
+    def _ended(self, managed: Managed, report: Report) -> None:
+        name, now, monotonic = report.name, self._clock.now(), self._clock.monotonic()
+        self._room.leave(name)
+        self._release(name)
+        due = self._due.pop(name)
+        self._observer.ended(report)
+        if name == self._probing:
+            self._probed(managed, report, now, monotonic)
+        outcome = report.outcome or report.recovered
+        if isinstance(report.failure, LockHeld):
+            when = now + SOON  # whoever has it will probably do what is due
+        elif isinstance(outcome, Parked) and not outcome.failed and report.failure is None:
+            self._rests.calm(name)
+            when = max(outcome.until, now + timedelta(seconds=1))
+            self._rests.park(name, when)
+        elif report.failure is not None or isinstance(outcome, Parked | Stuck):
+            when = self._rests.trouble(name, now, monotonic)
+        else:
+            when = now
+            if isinstance(outcome, Finished):
+                self._rests.done(name, due.kind)
+        self._agenda.put(name, when)
+
+    def _probed(self, managed: Managed, report: Report, now: datetime, monotonic: float) -> None:
+        """An order was placed to learn whether the clock is right."""
+        self._probing = None
+        if isinstance(report.outcome, Finished):
+            try:
+                self._watch = self._watch.obtained(managed.look().live, now, monotonic)
+                self._judge(now, monotonic, None)
+            except (Failure, OSError) as error:
+                self._observer.trouble(report.name, as_failure(error, "look at the new generation"))
+            self._rests.calm("")
+            return
+        if isinstance(report.outcome, RolledBack) and not report.outcome.facts.get("order"):
+            return  # no order was placed, so nothing was learnt, and nothing lost
+        self._rests.trouble("", now, monotonic)
+
+    def _release(self, name: str) -> None:
+        budget = self._work.budget(self._work.certificates[name].policy.issuer)
+        if budget is not None:
+            budget.release(name)
+
+
+def _group(managed: Managed) -> Group:
+    return Group(managed.policy.issuer, registered_domain(managed.policy.names[0]))
+
+
+def _within_a_day(name: str, until: datetime, now: datetime) -> datetime:
+    """Later than now, and within a day: somebody may have touched the files.
+
+    The day is between a half and a whole one by the name, so that not all come at the same time.
+    """
+    share = 0.5 + zlib.crc32(name.encode()) / 2**33
+    return min(max(until, now + timedelta(seconds=1)), now + DAILY * share)

@@ -1,0 +1,102 @@
+"""Whose turn it is: round robin between issuers, and at each between registered domains."""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict, deque
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What shares a fate: a CA that hangs, a zone whose servers do."""
+
+    issuer: str
+    domain: str
+
+
+@dataclass
+class Room:
+    """Who is at work, of at most ``slots`` at once.
+
+    While there are others, one issuer or one domain never has the last slot: what hangs with it
+    does not stop the rest.
+    """
+
+    slots: int
+    issuers: int = 1
+    domains: int = 1
+    running: dict[str, Group] = field(default_factory=dict)
+    _busy: Counter[tuple[str, str]] = field(default_factory=Counter)
+
+    @property
+    def full(self) -> bool:
+        return len(self.running) >= self.slots
+
+    def admits(self, issuer: str, domain: str | None = None) -> bool:
+        """Whether one more of this issuer, and of this domain at it, may begin."""
+        if self._busy["issuer", issuer] >= self._share(self.issuers):
+            return False
+        return domain is None or self._busy["domain", domain] < self._share(self.domains)
+
+    def enter(self, name: str, group: Group) -> None:
+        self.running[name] = group
+        self._busy.update([("issuer", group.issuer), ("domain", group.domain)])
+
+    def leave(self, name: str) -> None:
+        group = self.running.pop(name)
+        self._busy.subtract([("issuer", group.issuer), ("domain", group.domain)])
+
+    def _share(self, groups: int) -> int:
+        return self.slots if groups < 2 else max(1, self.slots - 1)
+
+
+class Turns:
+    """Names that are due, first come first served within each group."""
+
+    def __init__(self) -> None:
+        self._issuers: OrderedDict[str, OrderedDict[str, deque[str]]] = OrderedDict()
+        self._groups: dict[str, Group] = {}
+
+    def __len__(self) -> int:
+        return len(self._groups)
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._groups
+
+    def put(self, name: str, group: Group) -> None:
+        """Add a name that is not there yet."""
+        assert name not in self._groups
+        self._groups[name] = group
+        domains = self._issuers.setdefault(group.issuer, OrderedDict())
+        domains.setdefault(group.domain, deque()).append(name)
+
+    def take(self, room: Room) -> str | None:
+        """The next name for which there is room; None if there is none. O(groups)."""
+        if room.full:
+            return None
+        for issuer, domains in self._issuers.items():
+            if not room.admits(issuer):
+                continue
+            for domain in domains:
+                if room.admits(issuer, domain):
+                    return self._take(issuer, domain)
+        return None
+
+    def clear(self) -> list[str]:
+        """Take out every name."""
+        names = list(self._groups)
+        self._issuers.clear()
+        self._groups.clear()
+        return names
+
+    def _take(self, issuer: str, domain: str) -> str:
+        domains = self._issuers[issuer]
+        name = domains[domain].popleft()
+        del self._groups[name]
+        domains.move_to_end(domain)
+        if not domains[domain]:
+            del domains[domain]
+        self._issuers.move_to_end(issuer)
+        if not domains:
+            del self._issuers[issuer]
+        return name

@@ -1,0 +1,59 @@
+"""What is broken off: rotations with everything that one can have to do with files."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.parts.site import Site
+
+NAME, HOST = "web", "web.example.test"
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """``prepare`` leads up to it, ``arguments`` do it, from generation ``old`` to ``new``.
+
+    ``old`` is None where there is none before. The run after the one that was broken off is
+    ``rotate --all``.
+    """
+
+    name: str
+    prepare: Callable[[Site], None]
+    arguments: tuple[str, ...]
+    old: int | None
+    new: int
+
+
+def with_copies_and_a_target(site: Site) -> None:
+    """One certificate, one rotation at a time, and a target that logs the copies it reads."""
+    etc = site.directory / "etc"
+    etc.mkdir()
+    site.config["concurrency"] = 1
+    copies = {"privkey": str(etc / "tls.key"), "fullchain": str(etc / "tls.pem"), "mode": "0600"}
+    site.certificate(NAME, HOST, keep=1, install=[copies], targets=["told"])
+    log = site.directory / "told.log"
+    read = f"cat {etc}/tls.key {etc}/tls.pem >> {log}\necho told >> {log}"
+    site.command("told", f"umask 077\n{read}")
+
+
+def two_generations(site: Site) -> None:
+    """Has it issued twice; the third time prunes the first."""
+    site.rotate()
+    (site.directory / "told.log").unlink()
+    site.rotate("--force")
+
+
+def _kept_twice(site: Site) -> None:
+    site.internal()
+    with_copies_and_a_target(site)
+    two_generations(site)
+
+
+def _nothing_yet(site: Site) -> None:
+    site.internal()
+    with_copies_and_a_target(site)
+    site.state.mkdir(mode=0o700)
+
+
+RENEWAL = Scenario("renewal", _kept_twice, ("rotate", "--all", "--force"), 2, 3)
+FIRST = Scenario("first", _nothing_yet, ("rotate", "--all"), None, 1)
+ROLLBACK = Scenario("rollback", _kept_twice, ("rollback", NAME), 2, 1)

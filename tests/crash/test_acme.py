@@ -1,0 +1,95 @@
+"""An ACME renewal killed at every one of its system calls: nothing issued is lost or asked twice.
+
+Two workers share the points, each with a CA and a name server of its own, so that each can count.
+"""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tests.crash.found import Found
+from tests.crash.lab import WORKERS, Driver, Lab
+from tests.crash.scenarios import HOST, RENEWAL, Scenario, two_generations, with_copies_and_a_target
+from tests.crash.trace import Point
+from tests.parts import Bind, Parts, Pebble, Zone, locate
+from tests.parts.site import Site, orders
+
+# Between the CA's answer to an order and the order's URL in the journal: open, truncate, write.
+FORGETFUL = 3
+
+
+@dataclass
+class Bench:
+    """A lab with the CA and the name server of its certificates, and the orders beyond one each."""
+
+    bind: Bind
+    pebble: Pebble
+    lab: Lab
+    twice: list[Point] = field(default_factory=list)
+
+    def check(self, site: Site, driver: Driver, point: Point) -> Iterator[str]:
+        """What is wrong after a kill at a point, and after the run that recovers from it."""
+        found, before = Found(site), orders(self.pebble)
+        killed = driver.break_off(site, point, "signal=KILL", *RENEWAL.arguments)
+        assert killed.code == -9, killed
+        yield from found.whole(RENEWAL)
+        begun = found.open_journal
+        recovered = driver.run(site, "rotate", "--all", "--json")
+        assert recovered.code == 0, recovered
+        yield from found.settled()
+        if begun and found.live != RENEWAL.new:
+            yield f"generation {found.live} is live"
+        if left := self.bind.txt(f"_acme-challenge.{HOST}"):
+            yield f"TXT records are left: {left}"
+            self.bind.delete_txt(f"_acme-challenge.{HOST}")
+        spent = orders(self.pebble) - before
+        if spent > 2:
+            yield f"{spent} orders"
+        self.twice += [point] * (spent == 2)
+
+
+@pytest.fixture(scope="module")
+def benches(module_parts: Parts, memory: Path) -> Iterator[list[Bench]]:
+    """One for each worker."""
+    for program in ("strace", "pebble", "named"):
+        locate.require(program)
+    with ExitStack() as stack:
+        yield [_bench(module_parts, memory / f"acme-{n}", stack) for n in range(WORKERS)]
+
+
+def _bench(parts: Parts, directory: Path, stack: ExitStack) -> Bench:
+    bind = parts.start(Bind, zones=[Zone("example.test")])
+    pebble = parts.start(Pebble, dns=bind.server, nonce_reject=0, retry_after=0)
+
+    def prepare(site: Site) -> None:
+        site.acme(pebble)
+        site.rfc2136(bind)
+        propagation = {"port": bind.port, "interval": "1s"}
+        site.config["dns"] = {"resolvers": [bind.server], "propagation": propagation}
+        with_copies_and_a_target(site)
+        two_generations(site)
+
+    scenario = Scenario(RENEWAL.name, prepare, RENEWAL.arguments, RENEWAL.old, RENEWAL.new)
+    return Bench(bind, pebble, Lab(directory, scenario, stack, workers=1))
+
+
+@pytest.mark.timeout(300)
+def test_a_kill_at_any_point_costs_at_most_one_order(benches: list[Bench]) -> None:
+    """Rate limits are counted in orders; records left behind break the next validation."""
+    first, *others = benches
+    count = len(first.lab.points)
+    assert {len(other.lab.points) for other in others} <= {count}
+
+    def share(number: int) -> None:
+        bench = benches[number]
+        bench.lab.visit(bench.check, bench.lab.points[number :: len(benches)])
+
+    with ThreadPoolExecutor(len(benches)) as pool:
+        list(pool.map(share, range(len(benches))))
+    twice = [point for bench in benches for point in bench.twice]
+    assert count > 200
+    assert len(twice) <= FORGETFUL, f"ordered again: {twice}"

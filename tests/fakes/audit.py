@@ -1,0 +1,46 @@
+"""An audit log that nobody reads, and one in memory that may refuse."""
+
+from __future__ import annotations
+
+from errno import ENOSPC
+
+from certrotd.audit.record import OPENING, SETTLING, Happened
+from certrotd.rotation.files import DiskTrouble
+
+
+class Unheard:
+    """Takes everything, keeps nothing, and waits for nothing."""
+
+    def record(self, *happened: Happened) -> None:
+        """As Audit.record."""
+
+    def unsettled(self, subject: str) -> str | None:
+        """As Audit.unsettled."""
+        return None
+
+
+class MemoryAudit:
+    """Keeps what happened; while ``full``, or for an event in ``refuses``, nothing is taken."""
+
+    def __init__(self) -> None:
+        self.happened: list[Happened] = []
+        self.full = False
+        self.refuses: set[str] = set()
+
+    def record(self, *happened: Happened) -> None:
+        """As Audit.record."""
+        if self.full or any(each.event in self.refuses for each in happened):
+            raise DiskTrouble("write the audit log", OSError(ENOSPC, "No space left on device"))
+        self.happened += happened
+
+    def unsettled(self, subject: str) -> str | None:
+        """As Audit.unsettled."""
+        for each in reversed(self.happened):
+            if each.subject == subject and each.event in OPENING | SETTLING:
+                return each.rotation if each.event in OPENING else None
+        return None
+
+    @property
+    def events(self) -> list[str]:
+        """What happened, in order."""
+        return [each.event for each in self.happened]

@@ -1,0 +1,133 @@
+"""A daemon of cheap certificates whose ticks and threads are in the hands of the test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from certrotd.certs.decision import Decision
+from certrotd.certs.rotate import Report
+from certrotd.clock import Clock
+from certrotd.daemon.budget import Limits, Over, Spent
+from certrotd.daemon.budgetfile import Budget
+from certrotd.daemon.clockwatch import Judgement
+from certrotd.daemon.scheduler import Scheduler, Workload
+from certrotd.errors import Failure
+from tests.fakes.cheap import CheapDisk, CheapRotator
+
+
+@dataclass
+class Kept:
+    """What outlives a process beside the certificates."""
+
+    last_run: datetime | None = None
+    spent: Spent = field(default_factory=Spent)
+
+    def remember(self, moment: datetime) -> None:
+        self.last_run = moment
+
+
+class MemoryRecord:
+    """The Record port over Kept; a new process reads it once, as nobody else writes."""
+
+    def __init__(self, kept: Kept) -> None:
+        self._kept = kept
+        self._read = False
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def load(self) -> Spent | None:
+        if self._read:
+            return None
+        self._read = True
+        return Spent(dict(self._kept.spent.stamps))
+
+    def save(self, spent: Spent) -> None:
+        self._kept.spent = spent
+
+
+@dataclass
+class Heard:
+    """An observer that writes everything down."""
+
+    judgements: list[tuple[Judgement, timedelta | None]] = field(default_factory=list)
+    begun: list[str] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
+    looked: list[str] = field(default_factory=list)
+    over: list[tuple[str, Over]] = field(default_factory=list)
+    troubles: list[tuple[str, Failure]] = field(default_factory=list)
+    ticks: list[int] = field(default_factory=list)
+
+    def ticked(self, now: datetime, looked: int) -> None:
+        self.ticks.append(looked)
+
+    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
+        self.judgements.append((judgement, jump))
+
+    def decided(self, name: str, decision: Decision) -> None:
+        self.looked.append(name)
+
+    def postponed(self, name: str, over: Over) -> None:
+        self.over.append((name, over))
+
+    def began(self, name: str, why: str) -> None:
+        self.begun.append(name)
+
+    def ended(self, report: Report) -> None:
+        self.reports.append(report)
+
+    def trouble(self, what: str, failure: Failure) -> None:
+        self.troubles.append((what, failure))
+
+
+class Process:
+    """One process of the daemon; ``jobs`` are the rotations it has begun and nobody has run."""
+
+    def __init__(
+        self,
+        disks: Mapping[str, CheapDisk],
+        rotator: CheapRotator,
+        clock: Clock,
+        kept: Kept,
+        *,
+        limits: Limits | None = None,
+        concurrency: int = 8,
+    ) -> None:
+        self.heard = Heard()
+        self.jobs: list[tuple[str, Callable[[], None]]] = []
+        self.rotator = rotator
+        self.concurrency = concurrency
+        self.disks = disks
+        rotator.budget = Budget(limits, MemoryRecord(kept)) if limits else None
+        self.scheduler = Scheduler(
+            self.workload(disks),
+            clock,
+            last_run=kept.last_run,
+            observer=self.heard,
+            spawn=lambda name, job: self.jobs.append((name, job)),
+            remember=kept.remember,
+        )
+
+    def workload(self, disks: Mapping[str, CheapDisk]) -> Workload:
+        """A configuration of these certificates."""
+        return Workload(
+            certificates={name: disk.managed() for name, disk in disks.items()},
+            concurrency=self.concurrency,
+            rotate=self.rotator.rotate,
+            in_flight=lambda name: disks[name].flight is not None,
+            budget=lambda _issuer: self.rotator.budget,
+        )
+
+    def tick(self) -> None:
+        """A tick, after which everything that was begun runs to its end, and what follows too."""
+        self.scheduler.tick()
+        self.run()
+
+    def run(self, *, but: Sequence[str] = ()) -> None:
+        """Run the jobs, except those of some names, which hang."""
+        while ready := [job for job in self.jobs if job[0] not in but]:
+            self.jobs.remove(ready[0])
+            ready[0][1]()

@@ -1,0 +1,251 @@
+"""Negative controls: defects put in on purpose, each found by the invariant that forbids it."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+
+from certrotd.certs import deploy, issue, plan, rotate
+from certrotd.clock import Deadline
+from certrotd.rotation import engine, recovery
+from certrotd.rotation.recovery import Status
+from certrotd.rotation.step import Done, Observed
+from tests.fakes.journal import MemoryJournal
+from tests.fakes.world import MemoryWorld
+from tests.model.explore import Explorer
+from tests.model.monitor import Violation
+from tests.model.scenarios import ALL, deterministic
+
+Mutate = Callable[[pytest.MonkeyPatch], None]
+
+
+def acts_before_it_writes(patch: pytest.MonkeyPatch) -> None:
+    """The intent is journaled when the act is over."""
+    real = engine.Engine._act
+
+    def act(self: Any, index: int, look_first: bool) -> Any:
+        write, late = self._write, []
+
+        def later(record: dict[str, Any], *, sync: bool) -> None:
+            if record["t"] == "try":
+                late.append((record, sync))
+                return
+            if late and record["t"] == "done":
+                write(*late[0][:1], sync=late[0][1])
+            write(record, sync=sync)
+
+        self._write = later
+        try:
+            return real(self, index, look_first)
+        finally:
+            del self._write
+
+    patch.setattr(engine.Engine, "_act", act)
+
+
+def undoes_by_deleting(patch: pytest.MonkeyPatch) -> None:
+    """Copies are removed instead of put back."""
+
+    def undo(self: Any, world: Any, ledger: Any) -> None:
+        world.installer._act("restore nothing", files=())
+
+    patch.setattr(deploy.Install, "undo", undo)
+
+
+def does_not_tell_the_targets_again(patch: pytest.MonkeyPatch) -> None:
+    """The old files are back, and nobody reads them."""
+    patch.setattr(deploy.Baseline, "undo", lambda *_: None)
+
+
+def goes_back_to_anything(patch: pytest.MonkeyPatch) -> None:
+    """The previous generation is put back even if it has expired."""
+    patch.setattr(deploy, "_no_way_back", lambda *_: None)
+
+
+def drops_what_it_cannot_store(patch: pytest.MonkeyPatch) -> None:
+    """A store that fails after the issuance is a failure like any other."""
+
+    @contextmanager
+    def kept(*_: str) -> Iterator[None]:
+        yield
+
+    patch.setattr(issue, "_kept", kept)
+
+
+def orders_again_after_a_crash(patch: pytest.MonkeyPatch) -> None:
+    """The journaled order is forgotten, and so is what was staged for it."""
+    patch.setattr(issue.Obtain, "observe", lambda *_: Observed.UNKNOWN)
+    patch.setattr(issue, "_order", _always_new)
+
+
+def _always_new(issuer: str, names: Any, world: Any, ledger: Any) -> Any:
+    if world.order is None:
+        world.order = world.issuer(issuer).order(names, deadline=Deadline(world.clock, 1))
+    return world.order
+
+
+def believes_what_was_built_on_sand(patch: pytest.MonkeyPatch) -> None:
+    """Of what was put back unrecorded, only the step that can be seen is done again."""
+    real = recovery.apply
+
+    def apply(progress: Any, record: Any) -> Any:
+        if record["t"] == "lost":
+            return progress.at(record["i"], Status.UNTRIED)
+        return real(progress, record)
+
+    patch.setattr(engine, "apply", apply)
+    patch.setattr(recovery, "apply", apply)
+
+
+def puts_back_without_looking(patch: pytest.MonkeyPatch) -> None:
+    """A record whose sync failed is taken to be absent."""
+    real = engine.Engine._put_back_unrecorded
+
+    def put_back(self: Any) -> None:
+        self._read = lambda: None
+        real(self)
+
+    patch.setattr(engine.Engine, "_put_back_unrecorded", put_back)
+
+
+def forgets_records_left_behind(patch: pytest.MonkeyPatch) -> None:
+    """A rotation knows nothing of the TXT records of the one before."""
+    patch.setattr(rotate, "_carried", lambda _attempts: {})
+
+
+def is_content_with_being_stuck(patch: pytest.MonkeyPatch) -> None:
+    """What is not finished is not reported as failed."""
+    patch.setattr(rotate, "_good", lambda _outcome: True)
+
+
+def journals_the_key(patch: pytest.MonkeyPatch) -> None:
+    """A step notes what must never leave the store."""
+    real = issue.StageKey.do
+
+    def do(self: Any, world: Any, ledger: Any) -> Done:
+        done = real(self, world, ledger)
+        ledger.note(key=world.store.staged_key(world.name, self.generation).decode())
+        return done
+
+    patch.setattr(issue.StageKey, "do", do)
+
+
+def undoes_oldest_first(patch: pytest.MonkeyPatch) -> None:
+    """Targets are told to read the old files before these are back."""
+
+    def backwards(progress: Any, failed: Any, savepoints: Any) -> Any:
+        for index in range(progress.saved + 1, len(progress.items)):
+            if progress.items[index] is not Status.UNTRIED:
+                return recovery.Undo(index)
+        to = savepoints[progress.saved].name if progress.saved >= 0 else ""
+        return recovery.Close(finished=False, to=to, because=failed.why)
+
+    patch.setattr(recovery, "_backwards", backwards)
+
+
+def lets_two_in(patch: pytest.MonkeyPatch) -> None:
+    """The lock does not exclude."""
+    real = MemoryWorld._lock
+
+    @contextmanager
+    def lock(self: Any) -> Iterator[None]:
+        self.locked = False
+        with real(self):
+            yield
+
+    patch.setattr(MemoryWorld, "_lock", lock)
+
+
+def never_removes_its_journal(patch: pytest.MonkeyPatch) -> None:
+    """A closed rotation stays in flight."""
+    patch.setattr(MemoryJournal, "clear", lambda _self: None)
+
+
+def reads_copies_before_they_are_whole(patch: pytest.MonkeyPatch) -> None:
+    """A target is told while its copies are being replaced."""
+    real = deploy.Install.do
+
+    def do(self: Any, world: Any, ledger: Any) -> Done:
+        act = world.installer._act
+
+        def tell_in_between(what: str, **changes: Any) -> None:
+            act(what, **changes)
+            if what == "install the key":
+                world.target("mail-copies").target.apply()
+
+        world.installer._act = tell_in_between
+        try:
+            return real(self, world, ledger)
+        finally:
+            del world.installer._act
+
+    patch.setattr(deploy.Install, "do", do)
+
+
+def switches_to_half_a_generation(patch: pytest.MonkeyPatch) -> None:
+    """A generation is sealed and live before what the CA sent has been verified."""
+    real = plan.renewal
+
+    def renewal(*args: Any, **kwargs: Any) -> Any:
+        steps = list(real(*args, **kwargs))
+        seal = next(i for i, step in enumerate(steps) if isinstance(step, issue.Seal))
+        [swap] = [step for step in steps if isinstance(step, deploy.Swap)]
+        steps.insert(seal, _Blind(swap.generation))
+        return tuple(steps)
+
+    rebuild = plan.rebuild
+    patch.setattr(plan, "renewal", renewal)
+    patch.setattr(
+        plan,
+        "rebuild",
+        lambda kind, intent: _Blind(**intent) if kind == "blind" else rebuild(kind, intent),
+    )
+
+
+class _Blind:
+    kind = "blind"
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.intent = {"generation": generation}
+
+    def do(self, world: Any, ledger: Any) -> Done:
+        world.store._act(world.name, "switch", live=self.generation)
+        return Done()
+
+    def undo(self, world: Any, ledger: Any) -> None: ...
+
+    def observe(self, world: Any, ledger: Any) -> Any:
+        return Observed.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("mutate", "scenario", "invariants"),
+    [
+        (acts_before_it_writes, "renewal", {"I5", "I6"}),
+        (undoes_by_deleting, "renewal", {"I1", "I5"}),
+        (does_not_tell_the_targets_again, "renewal", {"I5"}),
+        (goes_back_to_anything, "renewal_after_expiry", {"I1"}),
+        (drops_what_it_cannot_store, "renewal", {"I2"}),
+        (orders_again_after_a_crash, "renewal", {"I3"}),
+        (believes_what_was_built_on_sand, "renewal", {"I5", "I7"}),
+        (puts_back_without_looking, "renewal", {"I8"}),
+        (forgets_records_left_behind, "renewal", {"I6"}),
+        (is_content_with_being_stuck, "renewal", {"I5"}),
+        (journals_the_key, "renewal", {"I6"}),
+        (undoes_oldest_first, "deployment", {"I1", "I4", "I5"}),
+        (lets_two_in, "deployment", {"I0"}),
+        (never_removes_its_journal, "deployment", {"I5"}),
+        (reads_copies_before_they_are_whole, "renewal", {"I1"}),
+        (switches_to_half_a_generation, "renewal", {"I1"}),
+    ],
+)
+def test_a_defect_is_found(
+    mutate: Mutate, scenario: str, invariants: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A checker that finds nothing in a broken floor says nothing of a sound one."""
+    mutate(monkeypatch)
+    with deterministic(), pytest.raises(Violation) as found:
+        Explorer(ALL[scenario]()).explore(1)
+    assert found.value.invariant in invariants

@@ -1,0 +1,37 @@
+"""Every history with one fault, in every scenario."""
+
+import pytest
+
+from tests.model.explore import Explorer
+from tests.model.scenarios import ALL, deterministic
+
+FEWEST = {
+    "renewal": 380,
+    "renewal_after_expiry": 380,
+    "renewal_through_an_outage": 380,
+    "first_issuance": 270,
+    "deployment": 240,
+    "rollback": 200,
+    "adoption": 310,
+}
+
+
+def test_every_scenario_is_explored() -> None:
+    """A scenario that nobody explores proves nothing."""
+    assert set(FEWEST) == set(ALL)
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_fault_anywhere_leaves_a_whole_state(name: str) -> None:
+    """A refusal, a lie, a stop, a crash, a torn record or a power cut at any point is survived."""
+    with deterministic():
+        histories = Explorer(ALL[name]()).explore(1)
+    print(f"{name}: {histories} histories with at most one fault")  # noqa: T201
+    assert histories > FEWEST[name]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_without_faults_all_is_done_at_once(name: str) -> None:
+    """The negative control of the faults: nothing but they makes a second run necessary."""
+    with deterministic():
+        assert Explorer(ALL[name]()).explore(0) == 1

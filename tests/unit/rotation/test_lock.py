@@ -1,0 +1,187 @@
+"""One worker per name, in this process and in others."""
+
+import fcntl
+import os
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certrotd.clock import Deadline, ManualClock, SystemClock
+from certrotd.errors import LockHeld
+from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.lock import hold
+
+NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
+
+HOLDER = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from certrotd.rotation.lock import hold
+
+now = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
+with hold(Path(sys.argv[1]), what="certificate web", command="certrotd run", now=now):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def take(path: Path, wait: Deadline | None = None) -> None:
+    """Take the lock and let it go."""
+    with hold(path, what="certificate web", command="certrotd rotate", now=NOW, wait=wait):
+        pass
+
+
+@contextmanager
+def another_process(path: Path) -> Iterator[subprocess.Popen[str]]:
+    """A process that holds the lock until the end of the block, or until it is killed."""
+    argv = [sys.executable, "-c", HOLDER, str(path)]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "held\n"
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """Where the lock is; its directory is not there yet."""
+    return tmp_path / "locks" / "web.lock"
+
+
+def test_a_second_process_is_told_who_holds_it(path: Path) -> None:
+    """An operator has to know which process to wait for."""
+    with another_process(path) as process, pytest.raises(LockHeld) as held:
+        take(path)
+    assert held.value.holder == (
+        f"process {process.pid} (certrotd run, since 2026-06-01T12:00:00+00:00)"
+    )
+    assert "certificate web" in str(held.value)
+
+
+def test_the_lock_dies_with_its_process(path: Path) -> None:
+    """No stale lock ever needs an operator (certmagic #169)."""
+    with another_process(path) as process:
+        process.kill()
+        process.wait()
+        take(path)
+
+
+def test_the_lock_is_free_after_the_block(path: Path) -> None:
+    """The negative control of the two above."""
+    take(path)
+    take(path)
+
+
+def test_another_thread_is_kept_out_too(path: Path) -> None:
+    """A daemon rotates in several threads."""
+    met: list[BaseException] = []
+
+    def other() -> None:
+        try:
+            take(path)
+        except LockHeld as held:
+            met.append(held)
+
+    with hold(path, what="certificate web", command="certrotd run", now=NOW):
+        thread = threading.Thread(target=other)
+        thread.start()
+        thread.join()
+    assert len(met) == 1
+    assert f"process {os.getpid()}" in str(met[0])
+
+
+def test_waiting_ends_at_its_deadline(path: Path) -> None:
+    """A target's lock is waited for, but not for ever."""
+    clock = ManualClock(NOW)
+    with another_process(path), pytest.raises(LockHeld):
+        take(path, Deadline(clock, 1.0))
+    assert clock.now() - NOW == timedelta(seconds=1)
+
+
+def test_waiting_ends_when_the_lock_is_free(path: Path) -> None:
+    """The negative control: it does not wait longer than it has to."""
+    with ExitStack() as stack:
+        process = stack.enter_context(another_process(path))
+
+        class Releasing(SystemClock):
+            def sleep(self, seconds: float) -> None:
+                process.kill()
+                process.wait()
+
+        take(path, Deadline(Releasing(), 30.0))
+
+
+def test_the_file_stays_and_is_private(path: Path) -> None:
+    """Removing it would let two processes lock two files; its directory is created with it."""
+    take(path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+def test_a_note_covers_a_longer_one_before_it(path: Path) -> None:
+    """Whoever meets the lock reads one note, not one and the end of another."""
+    with hold(path, what="certificate web", command="x" * 5000, now=NOW):
+        pass
+    with (
+        hold(path, what="certificate web", command="certrotd run", now=NOW),
+        pytest.raises(LockHeld, match=r"\(certrotd run, since"),
+    ):
+        take(path)
+
+
+def test_a_symbolic_link_in_its_place_is_refused(path: Path, tmp_path: Path) -> None:
+    """A lock file must not become a way to write somewhere else (CVE-2016-1247)."""
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DiskTrouble, match="symbolic link"):
+        take(path)
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_note_that_is_none_of_ours_names_nobody(path: Path) -> None:
+    """What another program wrote there is not shown as if it were a process of ours."""
+    path.parent.mkdir()
+    path.write_text("[1, 2]")
+    with path.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(LockHeld, match="another process"):
+            take(path)
+
+
+def test_a_note_that_cannot_be_written_does_not_unlock(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk the lock still holds; only the courtesy is missing."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, os.strerror(28))
+
+    monkeypatch.setattr(os, "pwrite", full)
+    with (
+        hold(path, what="certificate web", command="certrotd run", now=NOW),
+        pytest.raises(LockHeld, match="another process"),
+    ):
+        take(path)
+
+
+def test_a_file_system_without_locks_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems know no flock(2): a failure, and no handle left open."""
+
+    def unsupported(*_: object) -> None:
+        raise OSError(37, os.strerror(37))
+
+    monkeypatch.setattr(fcntl, "flock", unsupported)
+    before = len(os.listdir("/proc/self/fd"))
+    with pytest.raises(DiskTrouble, match="cannot lock"):
+        take(path)
+    assert len(os.listdir("/proc/self/fd")) == before

@@ -1,0 +1,450 @@
+"""Generations are written whole or not at all, and what stands in their place is not followed."""
+
+import json
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.pki.generation import Meta, State
+from certrotd.rotation.files import DiskTrouble
+from certrotd.stores.local import LocalStore
+from tests.parts import pki
+from tests.unit.stores.crashing import crash
+from tests.unit.stores.unprivileged import plain_user
+
+CA = pki.make_intermediate(pki.make_root())
+PAIR = pki.make_leaf(CA, "a.example.test")
+META = Meta(datetime(2026, 6, 1, 12, 0, tzinfo=UTC), "issued", "le", "https://ca.test", 0.5)
+FILES = {
+    "privkey.pem": 0o600,
+    "combined.pem": 0o600,
+    "cert.pem": 0o644,
+    "chain.pem": 0o644,
+    "fullchain.pem": 0o644,
+    "meta.json": 0o644,
+}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is synced when is one test's subject; for the others it only takes time."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> LocalStore:
+    """An empty store."""
+    return LocalStore(tmp_path / "store")
+
+
+def stage(store: LocalStore, number: int) -> None:
+    """A generation that is all there and not sealed."""
+    store.stage_key("web", number, PAIR.key_pem)
+    store.stage_chain("web", number, PAIR.fullchain_pem)
+
+
+def seal(store: LocalStore, number: int) -> None:
+    """A sealed generation."""
+    stage(store, number)
+    store.seal("web", number, META)
+
+
+def generations(store: LocalStore) -> list[str]:
+    """Everything beside each other under generations/."""
+    return sorted(path.name for path in (store.root / "web" / "generations").iterdir())
+
+
+@contextmanager
+def umask(mask: int) -> Iterator[None]:
+    """The process's umask, for a while."""
+    before = os.umask(mask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("mask", [0o077, 0o000, 0o777])
+def test_the_modes_of_all_files_are_as_they_should_be_whatever_the_umask(
+    store: LocalStore, mask: int
+) -> None:
+    """Keys for one reader alone, certificates for everybody (certbot #1473)."""
+    with umask(mask):
+        seal(store, 1)
+        store.switch("web", 1)
+        store.record("web", State())
+        stage(store, 2)
+    folder = store.root / "web" / "generations" / "000001"
+    modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
+    assert modes == FILES
+    assert stat.S_IMODE((store.root / "web" / "state.json").stat().st_mode) == 0o644
+    staged = folder.with_name(".staging-000002") / "privkey.pem"
+    assert stat.S_IMODE(staged.stat().st_mode) == 0o600
+    for each in (store.root, store.root / "web", folder.parent, folder):
+        assert stat.S_IMODE(each.stat().st_mode) == 0o755
+
+
+def test_a_generation_has_the_shapes_servers_read(store: LocalStore) -> None:
+    """Under the names certbot made common, and HAProxy's key before the chain."""
+    seal(store, 1)
+    store.switch("web", 1)
+    live = store.root / "web" / "live"
+    assert os.readlink(live) == "generations/000001"
+    leaf, *above = PAIR.fullchain_pem.split(b"-----BEGIN", 2)[1:]
+    assert (live / "privkey.pem").read_bytes() == PAIR.key_pem
+    assert (live / "fullchain.pem").read_bytes() == PAIR.fullchain_pem
+    assert (live / "cert.pem").read_bytes() == b"-----BEGIN" + leaf
+    assert (live / "chain.pem").read_bytes() == b"".join(b"-----BEGIN" + each for each in above)
+    assert (live / "combined.pem").read_bytes() == PAIR.key_pem + PAIR.fullchain_pem
+
+
+def test_what_is_remembered_of_a_generation_can_be_read_by_people(store: LocalStore) -> None:
+    """And holds no secret: everybody may read it."""
+    seal(store, 1)
+    text = (store.root / "web" / "generations" / "000001" / "meta.json").read_text()
+    known = json.loads(text)
+    assert known["generation"] == 1
+    assert known["facts"]["names"] == ["a.example.test"]
+    assert set(known["sha256"]) == set(FILES) - {"meta.json"}
+    assert not any(line in text for line in PAIR.key_pem.decode().splitlines()[1:-1])
+
+
+def test_a_key_in_der_and_a_chain_with_words_between_are_kept_as_servers_read_them(
+    store: LocalStore,
+) -> None:
+    """An adopted pair is as somebody else's tool left it."""
+    der = PAIR.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    store.stage_key("web", 1, der)
+    store.stage_chain("web", 1, b"subject=a\r\n" + PAIR.fullchain_pem.replace(b"\n", b"\r\n"))
+    store.seal("web", 1, META)
+    assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
+    privkey = store.root / "web" / "generations" / "000001" / "privkey.pem"
+    assert stat.S_IMODE(privkey.stat().st_mode) == 0o600
+
+
+def test_a_chain_that_is_none_is_not_sealed_and_stays_staged(store: LocalStore) -> None:
+    """The caller has verified it; this is the last gate all the same."""
+    store.stage_key("web", 1, PAIR.key_pem)
+    store.stage_chain("web", 1, b"<html>")
+    with pytest.raises(InvalidInput, match="the staged chain is not an X"):
+        store.seal("web", 1, META)
+    assert generations(store) == [".staging-000001"]
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_moment_of_sealing_leaves_it_sealed_or_as_it_was_staged(
+    tmp_path: Path, after: bool
+) -> None:
+    """An issued certificate is never lost: whatever is left, sealing again succeeds."""
+    for moment in range(200):
+        store = LocalStore(tmp_path / str(moment))
+        stage(store, 1)
+        crashed = crash(partial(store.seal, "web", 1, META), moment, after=after)
+        found = LocalStore(store.root)
+        if not found.sealed("web", 1):
+            assert found.look("web").newest is None
+            assert found.staged_key("web", 1) == PAIR.key_pem
+            assert found.staged_chain("web", 1) == PAIR.fullchain_pem
+            found.seal("web", 1, META)
+        assert generations(found) == ["000001"]
+        assert found.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
+        newest = found.look("web").newest
+        assert newest is not None
+        assert newest.facts is not None
+        assert newest.meta == META
+        folder = store.root / "web" / "generations" / "000001"
+        assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()} == FILES
+        if not crashed:
+            assert moment > 20
+            return
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_while_staging_in_other_bytes_loses_nothing_either(
+    tmp_path: Path, after: bool
+) -> None:
+    """Where the files have to be rewritten, they are replaced whole."""
+    chain = PAIR.fullchain_pem.replace(b"\n", b"\r\n")
+    for moment in range(200):
+        store = LocalStore(tmp_path / str(moment))
+        store.stage_key("web", 1, PAIR.key_pem.rstrip())
+        store.stage_chain("web", 1, chain)
+        crashed = crash(partial(store.seal, "web", 1, META), moment, after=after)
+        found = LocalStore(store.root)
+        if not found.sealed("web", 1):
+            assert found.staged_key("web", 1) in (PAIR.key_pem, PAIR.key_pem.rstrip())
+            assert found.staged_chain("web", 1) in (PAIR.fullchain_pem, chain)
+            found.seal("web", 1, META)
+        assert found.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
+        if not crashed:
+            return
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_moment_of_switching_leaves_the_old_or_the_new(
+    tmp_path: Path, after: bool
+) -> None:
+    """There is no moment without a live pair."""
+    for moment in range(50):
+        store = LocalStore(tmp_path / str(moment))
+        seal(store, 1)
+        seal(store, 2)
+        store.switch("web", 1)
+        crashed = crash(partial(store.switch, "web", 2), moment, after=after)
+        assert store.live("web") in (1, 2)
+        store.sweep("web")
+        store.switch("web", 2)
+        assert sorted(os.listdir(store.root / "web")) == ["generations", "live"]
+        if not crashed:
+            return
+    raise AssertionError("it never came to an end")
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_moment_of_pruning_leaves_no_half_generation(
+    tmp_path: Path, after: bool
+) -> None:
+    """One that is half gone would be shown as broken, or rolled back to."""
+    for moment in range(100):
+        store = LocalStore(tmp_path / str(moment))
+        for number in (1, 2, 3):
+            seal(store, number)
+        store.switch("web", 3)
+        crashed = crash(partial(store.prune, "web", 0, ()), moment, after=after)
+        for number in store.numbers("web"):
+            assert store.generation("web", number).broken is None
+        store.sweep("web")
+        store.prune("web", 0, ())
+        assert generations(store) == ["000003"]
+        if not crashed:
+            return
+    raise AssertionError("it never came to an end")
+
+
+def test_everything_is_synced_before_it_counts(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A power failure keeps only what was synced: each file, then its directory, then the name."""
+    events: list[str] = []
+    rename = os.rename
+
+    def note_sync(handle: int) -> None:
+        events.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+
+    def note_rename(source: Any, target: Any, **options: Any) -> None:
+        events.append(f"{Path(source).name} -> {Path(target).name}")
+        rename(source, target, **options)
+
+    monkeypatch.setattr(os, "fsync", note_sync)
+    monkeypatch.setattr(os, "rename", note_rename)
+    store.stage_key("web", 1, PAIR.key_pem)
+    assert events[-2:] == ["privkey.pem", ".staging-000001"]
+    assert "generations" in events
+    store.stage_chain("web", 1, PAIR.fullchain_pem)
+    assert events[-2:] == ["fullchain.pem", ".staging-000001"]
+    del events[:]
+    store.seal("web", 1, META)
+    assert events == [
+        "cert.pem",
+        "chain.pem",
+        "combined.pem",
+        "meta.json",
+        ".staging-000001",
+        ".staging-000001 -> 000001",
+        "generations",
+    ]
+    del events[:]
+    store.switch("web", 1)
+    assert events == [".live.certrotd-tmp -> live", "web"]
+
+
+def test_a_check_leaves_nothing_behind(store: LocalStore) -> None:
+    """Nor is it confused by what a killed one left."""
+    store.check("web")
+    assert generations(store) == []
+    left = store.root / "web" / "generations" / ".staging-check"
+    left.mkdir()
+    (left / "probe").write_bytes(b"x")
+    store.check("web")
+    assert generations(store) == []
+
+
+def test_a_check_refuses_what_stands_where_the_link_belongs(store: LocalStore) -> None:
+    """Else it is found at the swap, when an order has been spent."""
+    (store.root / "web" / "live").mkdir(parents=True)
+    with pytest.raises(NeedsOperator, match="live is not a symbolic link"):
+        store.check("web")
+
+
+def test_a_directory_that_cannot_be_written_is_said_by_the_check() -> None:
+    """Before an order is spent, with what would be right."""
+    with plain_user() as directory:
+        store = LocalStore(directory / "store")
+        store.check("web")
+        (directory / "store" / "web" / "generations").chmod(0o500)
+        with pytest.raises(DiskTrouble, match="Permission denied") as refused:
+            store.check("web")
+        assert refused.value.hint == "give the user certrotd runs as the right to do so"
+        with pytest.raises(DiskTrouble, match="Permission denied"):
+            stage(store, 1)
+        directory.chmod(0o500)
+        with pytest.raises(DiskTrouble, match="Permission denied"):
+            LocalStore(directory / "other").check("web")
+
+
+def test_a_file_in_the_place_of_a_directory_is_said(store: LocalStore) -> None:
+    """Whatever made it."""
+    store.root.mkdir()
+    (store.root / "web").write_text("")
+    for act in (
+        lambda: store.check("web"),
+        lambda: store.look("web"),
+        lambda: store.numbers("web"),
+        lambda: store.sweep("web"),
+        lambda: stage(store, 1),
+    ):
+        with pytest.raises(DiskTrouble, match="Not a directory"):
+            act()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A directory of somebody else's, with a pair and a file in it."""
+    directory = tmp_path / "elsewhere"
+    directory.mkdir()
+    (directory / "privkey.pem").write_bytes(PAIR.key_pem)
+    (directory / "fullchain.pem").write_bytes(PAIR.fullchain_pem)
+    (directory / "precious").write_text("do not touch")
+    return directory
+
+
+def untouched(elsewhere: Path) -> bool:
+    """Whether it is as it was."""
+    return (
+        sorted(os.listdir(elsewhere)) == ["fullchain.pem", "precious", "privkey.pem"]
+        and (elsewhere / "privkey.pem").read_bytes() == PAIR.key_pem
+        and stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
+    )
+
+
+def plant(store: LocalStore, name: str, elsewhere: Path) -> Path:
+    """A link out of the store under that name."""
+    link = store.root / "web" / "generations" / name
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(elsewhere)
+    return link
+
+
+def test_a_link_in_the_place_of_the_staging_is_removed_and_not_followed(
+    store: LocalStore, elsewhere: Path
+) -> None:
+    """Followed, it would hand out the new key, or bring in somebody else's (CVE-2016-1247)."""
+    link = plant(store, ".staging-000001", elsewhere)
+    assert store.staged_key("web", 1) is None
+    assert store.staged_chain("web", 1) is None
+    with pytest.raises(NeedsOperator, match="is gone, and the key in it"):
+        store.stage_chain("web", 1, b"x")
+    with pytest.raises(NeedsOperator, match="is incomplete"):
+        store.seal("web", 1, META)
+    assert untouched(elsewhere)
+    seal(store, 1)
+    assert not link.is_symlink()
+    assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
+    assert untouched(elsewhere)
+
+
+@pytest.mark.parametrize("clean", ["sweep", "discard", "prune"])
+def test_cleaning_up_removes_a_link_and_not_what_it_leads_to(
+    store: LocalStore, elsewhere: Path, clean: str
+) -> None:
+    """Followed, it would delete the files of somebody else."""
+    name = {"sweep": ".trash-000009", "discard": ".staging-000001", "prune": "000001"}[clean]
+    link = plant(store, name, elsewhere)
+    seal(store, 5)
+    store.switch("web", 5)
+    match clean:
+        case "sweep":
+            store.sweep("web")
+        case "discard":
+            store.discard("web", 1)
+        case _:
+            plant(store, ".trash-000001", elsewhere)
+            store.prune("web", 0, ())
+    assert not link.is_symlink()
+    assert generations(store) == ["000005"]
+    assert untouched(elsewhere)
+
+
+def test_a_link_in_the_place_of_a_generation_is_not_one(store: LocalStore, elsewhere: Path) -> None:
+    """Neither sealed, nor read, nor made live, nor replaced; the next number is used."""
+    seal(store, 1)
+    plant(store, "000002", elsewhere)
+    assert not store.sealed("web", 2)
+    with pytest.raises(NeedsOperator, match="is not a generation's directory"):
+        store.read("web", 2)
+    with pytest.raises(NeedsOperator, match="does not exist"):
+        store.switch("web", 2)
+    newest = store.look("web").newest
+    assert newest is not None
+    assert newest.number == 2
+    assert newest.facts is None
+    stage(store, 2)
+    with pytest.raises(DiskTrouble, match="cannot rename"):
+        store.seal("web", 2, META)
+    assert untouched(elsewhere)
+    seal(store, 3)
+    assert store.sealed("web", 3)
+
+
+def test_a_link_in_the_place_of_a_staged_file_is_replaced(
+    store: LocalStore, elsewhere: Path
+) -> None:
+    """The key must not be written where it leads."""
+    stage(store, 1)
+    staging = store.root / "web" / "generations" / ".staging-000001"
+    (staging / "cert.pem").symlink_to(elsewhere / "precious")
+    (staging / "meta.json").symlink_to(elsewhere / "precious")
+    store.seal("web", 1, META)
+    assert untouched(elsewhere)
+    assert (elsewhere / "precious").read_text() == "do not touch"
+
+
+def test_a_rest_that_is_no_directory_is_removed(store: LocalStore) -> None:
+    """It must not stop every rotation from now on."""
+    seal(store, 1)
+    (store.root / "web" / "generations" / ".staging-000002").write_text("")
+    (store.root / "web" / ".state.json.certrotd-tmp").write_text("")
+    store.sweep("web")
+    assert generations(store) == ["000001"]
+    assert sorted(os.listdir(store.root / "web")) == ["generations"]
+
+
+def test_files_that_are_gone_are_said(store: LocalStore) -> None:
+    """A generation somebody cleaned up by hand is nothing to deploy."""
+    seal(store, 1)
+    (store.root / "web" / "generations" / "000001" / "fullchain.pem").unlink()
+    with pytest.raises(NeedsOperator, match=r"has no privkey\.pem or no fullchain\.pem"):
+        store.read("web", 1)
+
+
+def test_a_state_that_cannot_be_written_leaves_the_old_one_whole() -> None:
+    """An empty state would redeploy what was withdrawn (acme.sh #7247)."""
+    with plain_user() as directory:
+        store = LocalStore(directory / "store")
+        seal(store, 1)
+        store.record("web", State(withdrawn=(4,)))
+        (directory / "store" / "web").chmod(0o500)
+        with pytest.raises(DiskTrouble, match=r"cannot write .*state\.json: Permission denied"):
+            store.record("web", State())
+        assert store.look("web").state == State(withdrawn=(4,))

@@ -1,0 +1,442 @@
+"""A look tells what is on disk: quickly while nobody touched it, rightly when somebody did."""
+
+import errno
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.errors import NeedsOperator
+from certrotd.pki.facts import facts_of
+from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+from certrotd.rotation.files import DiskTrouble
+from certrotd.stores import reading
+from certrotd.stores.local import LocalStore
+from tests.parts import pki
+from tests.unit.stores.unprivileged import plain_user
+
+CA = pki.make_intermediate(pki.make_root())
+PAIR = pki.make_leaf(CA, "a.example.test")
+OTHER = pki.make_leaf(CA, "b.example.test")
+THEN = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+META = Meta(THEN, "issued", "le", "https://ca.test", 0.5, "https://ca.test/1", ("a.example.test",))
+
+
+def seal(store: LocalStore, number: int, pair: pki.Pair = PAIR) -> None:
+    """A sealed generation."""
+    store.stage_key("web", number, pair.key_pem)
+    store.stage_chain("web", number, pair.fullchain_pem)
+    store.seal("web", number, META)
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
+    """A store with one generation, which is live."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    store = LocalStore(tmp_path / "store")
+    seal(store, 1)
+    store.switch("web", 1)
+    return store
+
+
+@pytest.fixture
+def folder(store: LocalStore) -> Path:
+    """Its directory."""
+    return store.root / "web" / "generations" / "000001"
+
+
+def good(pair: pki.Pair = PAIR, *, number: int = 1, meta: Meta | None = META) -> Generation:
+    """What is known of a pair that can be used."""
+    return Generation(number, meta, facts_of(pair.certificate))
+
+
+def live(store: LocalStore) -> Generation:
+    """The live generation as a look tells it."""
+    generation = store.look("web").live
+    assert generation is not None
+    return generation
+
+
+@pytest.fixture
+def unparsed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fails the test when a PEM file is parsed."""
+
+    def refuse(*_: object) -> None:
+        raise AssertionError("a look parsed a file that nobody has touched")
+
+    monkeypatch.setattr(reading, "_parsed", refuse)
+
+
+@pytest.mark.usefixtures("unparsed")
+def test_files_nobody_touched_are_not_parsed_again(store: LocalStore) -> None:
+    """Ten thousand certificates are looked at in a second."""
+    assert store.look("web") == Standing(good(), good(), State())
+    seal(store, 2, OTHER)
+    assert store.look("web").newest == good(OTHER, number=2)
+    assert store.look("web").live == good()
+
+
+def test_a_look_does_without_the_x509_library() -> None:
+    """It takes longer to load than ten thousand looks may."""
+    code = (
+        "import sys; from pathlib import Path; from certrotd.stores.local import LocalStore\n"
+        f"assert LocalStore(Path({str(Path.cwd())!r})).look('nobody').live is None\n"
+        "print(*(name for name in sys.modules if name.startswith('cryptography')))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == ""
+
+
+def rewrite(path: Path, change: Callable[[Any], Any]) -> None:
+    """Edits a JSON file."""
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+def test_files_replaced_behind_its_back_are_parsed(store: LocalStore, folder: Path) -> None:
+    """Somebody put another pair there: it is that pair which is served."""
+    (folder / "privkey.pem").write_bytes(OTHER.key_pem)
+    (folder / "fullchain.pem").write_bytes(OTHER.fullchain_pem)
+    assert live(store) == good(OTHER)
+
+
+@pytest.mark.parametrize("name", ["privkey.pem", "fullchain.pem", "cert.pem"])
+def test_one_touched_file_is_enough(store: LocalStore, folder: Path, name: str) -> None:
+    """The same bytes under another inode, at another time or of another size are looked into."""
+    rewrite(folder / "meta.json", lambda meta: {**meta, "facts": {**meta["facts"], "subject": "x"}})
+    assert live(store).facts != good().facts
+    copy = folder.parent / "copy"
+    shutil.copy2(folder / name, copy)
+    os.replace(copy, folder / name)
+    assert live(store) == good()
+
+
+UNUSABLE: dict[str, tuple[str, bytes | str | None, str]] = {
+    "other key": ("privkey.pem", OTHER.key_pem, "the private key does not belong to certificate"),
+    "empty key": ("privkey.pem", b"", "privkey.pem is empty"),
+    "cut key": ("privkey.pem", PAIR.key_pem[:100], "privkey.pem is not a PEM or DER private key"),
+    "no key": ("privkey.pem", None, "privkey.pem is missing"),
+    "no chain": ("fullchain.pem", None, "fullchain.pem is missing"),
+    "empty chain": ("fullchain.pem", b"", "fullchain.pem is empty"),
+    "cut chain": ("fullchain.pem", PAIR.fullchain_pem[:300], "fullchain.pem is truncated"),
+    "other chain": ("fullchain.pem", OTHER.fullchain_pem, "does not belong"),
+    "huge chain": ("fullchain.pem", b"x" * (4 * 1024 * 1024 + 1), "larger than 4194304 bytes"),
+    "directory": ("privkey.pem", "directory", "is not a regular file"),
+    "link": ("privkey.pem", "link", "Too many levels of symbolic links"),
+    "pipe": ("fullchain.pem", "pipe", "is not a regular file"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "why"), UNUSABLE.values(), ids=UNUSABLE)
+def test_a_pair_that_cannot_be_used_is_broken_with_the_reason(
+    store: LocalStore, folder: Path, name: str, content: bytes | str | None, why: str
+) -> None:
+    """It is renewed, and the reason is shown."""
+    path = folder / name
+    path.unlink()
+    match content:
+        case "directory":
+            path.mkdir()
+        case "link":
+            (folder / "kept").write_bytes(PAIR.key_pem)
+            path.symlink_to("kept")
+        case "pipe":
+            os.mkfifo(path)
+        case bytes():
+            path.write_bytes(content)
+    broken = live(store)
+    assert broken.facts is None
+    assert broken.broken is not None
+    assert why in broken.broken
+    assert broken.meta == META
+    assert store.generation("web", 1) == broken
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"7",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b"{}",
+        b'{"version": 1}',
+        "pipe",
+        "link",
+        "directory",
+    ],
+)
+def test_without_its_memory_a_generation_is_parsed(
+    store: LocalStore, folder: Path, content: bytes | str | None
+) -> None:
+    """Losing meta.json loses when it was issued and by whom, and never the certificate."""
+    path = folder / "meta.json"
+    path.unlink()
+    match content:
+        case "pipe":
+            os.mkfifo(path)
+        case "link":
+            path.symlink_to("privkey.pem")
+        case "directory":
+            path.mkdir()
+        case bytes():
+            path.write_bytes(content)
+    assert live(store) == good(meta=None)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"draw": 1.0},
+        {"draw": -0.1},
+        {"draw": float("nan")},
+        {"draw": "much"},
+        {"created": "yesterday"},
+        {"created": "2026-06-01T12:00:00"},
+        {"created": 5},
+        {"asked": 7},
+    ],
+)
+def test_a_memory_that_cannot_be_is_none(
+    store: LocalStore, folder: Path, changes: dict[str, object]
+) -> None:
+    """A draw that is no number, or a date without a zone, would fail the decision."""
+    rewrite(folder / "meta.json", lambda meta: {**meta, **changes})
+    assert live(store) == good(meta=None)
+
+
+@pytest.mark.parametrize("facts", [None, {}, {"names": []}, "x"])
+def test_facts_that_are_none_are_read_from_the_files(
+    store: LocalStore, folder: Path, facts: object
+) -> None:
+    """What else was remembered stays."""
+    rewrite(folder / "meta.json", lambda meta: {**meta, "facts": facts})
+    assert live(store) == good()
+    rewrite(folder / "meta.json", lambda meta: {**meta, "files": {}})
+    assert live(store) == good()
+
+
+def test_a_memory_from_before_names_were_kept_is_read(store: LocalStore, folder: Path) -> None:
+    """An upgrade must not renew everything."""
+
+    def without(meta: dict[str, Any]) -> dict[str, Any]:
+        del meta["asked"]
+        return meta
+
+    rewrite(folder / "meta.json", without)
+    meta = live(store).meta
+    assert meta is not None
+    assert meta.asked == ()
+
+
+def test_a_restored_backup_is_as_good_as_it_was(store: LocalStore, tmp_path: Path) -> None:
+    """Other inodes and times, the same certificate (certmate #410)."""
+    store.record("web", State({"web": TargetState(1, "ab", THEN)}))
+    shutil.copytree(store.root, tmp_path / "backup", symlinks=True)
+    restored = LocalStore(tmp_path / "backup")
+    assert restored.look("web") == store.look("web")
+
+
+def test_a_backup_that_followed_the_link_is_refused_and_not_guessed_at(
+    store: LocalStore, tmp_path: Path
+) -> None:
+    """Then live is a directory of copies, and nobody knows of which generation."""
+    shutil.copytree(store.root, tmp_path / "backup", symlinks=False)
+    restored = LocalStore(tmp_path / "backup")
+    with pytest.raises(NeedsOperator, match="live is not a symbolic link") as refused:
+        restored.look("web")
+    assert refused.value.hint == "move it away; certrotd makes its own"
+    with pytest.raises(NeedsOperator):
+        restored.live("web")
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "/etc/ssl",
+        "../mail/generations/000001",
+        "generations",
+        "generations/1",
+        "generations/000001/",
+        "generations/0000001",
+        "generations/latest",
+        "generations/" + "1" * 13,
+        "other/000001",
+        "/generations/000001",
+    ],
+)
+def test_a_link_that_points_elsewhere_is_refused(store: LocalStore, target: str) -> None:
+    """Certrotd makes only one kind of link, and what somebody else's means is unknown."""
+    link = store.root / "web" / "live"
+    link.unlink()
+    link.symlink_to(target)
+    with pytest.raises(NeedsOperator, match="not at a generation"):
+        store.look("web")
+
+
+def test_a_link_to_a_generation_that_is_gone_is_a_broken_one(store: LocalStore) -> None:
+    """It is renewed under a number of its own, and nothing is taken for live that is not."""
+    link = store.root / "web" / "live"
+    link.unlink()
+    link.symlink_to("generations/000007")
+    standing = store.look("web")
+    assert standing.newest == good()
+    assert standing.live == Generation(
+        7, None, None, "cannot read generation 000007: No such file or directory"
+    )
+    shutil.rmtree(store.root / "web" / "generations")
+    assert store.look("web").newest is None
+    assert live(store).broken
+
+
+def test_without_the_link_nothing_is_live(store: LocalStore) -> None:
+    """And the newest is told all the same."""
+    (store.root / "web" / "live").unlink()
+    assert store.look("web") == Standing(None, good(), State())
+
+
+def test_only_numbered_directories_are_generations(store: LocalStore, folder: Path) -> None:
+    """A copy somebody made beside them is nobody's newest."""
+    for name in ("000002.bak", "3", "0000004", "x00005", "1" * 13, ".staging-000006", "000007\n"):
+        shutil.copytree(folder, folder.parent / name)
+    assert store.numbers("web") == [1]
+    assert store.look("web").newest == good()
+    seal(store, 1_000_000)
+    assert store.numbers("web") == [1, 1_000_000]
+    assert store.look("web").newest == good(number=1_000_000)
+
+
+@pytest.mark.parametrize("kind", ["file", "link"])
+def test_what_stands_in_the_place_of_a_generation_is_a_broken_one(
+    store: LocalStore, folder: Path, kind: str
+) -> None:
+    """Its number is taken, so the next one is used; a link is not followed."""
+    place = folder.with_name("000002")
+    if kind == "file":
+        place.write_text("")
+    else:
+        place.symlink_to("000001")
+    newest = store.look("web").newest
+    assert newest is not None
+    assert newest.number == 2
+    assert newest.facts is None
+    assert newest.broken is not None
+    assert newest.broken.startswith("cannot read generation 000002: ")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"{}",
+        b"\xff",
+        b'{"targets": {}, "withdrawn": [], "held": "2026-06-01T12:00:00"}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_state_that_certrotd_did_not_write_is_the_operators_to_mend(
+    store: LocalStore, content: bytes
+) -> None:
+    """Taken for an empty one, it would redeploy what was withdrawn."""
+    (store.root / "web" / "state.json").write_bytes(content)
+    with pytest.raises(
+        NeedsOperator, match=r"state\.json is not a state that certrotd wrote"
+    ) as it:
+        store.look("web")
+    assert it.value.hint == "remove it: every target is then proven again"
+
+
+def test_a_state_in_the_place_of_a_link_is_not_followed(store: LocalStore, tmp_path: Path) -> None:
+    """Nor is a directory read."""
+    path = store.root / "web" / "state.json"
+    path.symlink_to(tmp_path)
+    with pytest.raises(DiskTrouble, match=r"cannot read .*state\.json"):
+        store.look("web")
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(DiskTrouble, match="Is a directory"):
+        store.look("web")
+
+
+def test_a_state_larger_than_one_read_is_read_whole(store: LocalStore) -> None:
+    """A certificate may have very many targets."""
+    state = State({f"target-{n:05d}": TargetState(n + 1, "ab" * 32, THEN) for n in range(2000)})
+    store.record("web", state)
+    assert (store.root / "web" / "state.json").stat().st_size > 4 * 64 * 1024
+    assert store.look("web").state == state
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EACCES])
+def test_a_machine_without_room_says_nothing_of_the_files(
+    store: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Taken for a broken pair, it would cost an order for every certificate there is."""
+    real = os.open
+
+    def refuse(path: Any, *args: Any, **options: Any) -> int:
+        if str(path).endswith(failing):
+            raise OSError(number, os.strerror(number))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    failing = "000001"
+    with pytest.raises(DiskTrouble, match=os.strerror(number)):
+        store.look("web")
+    failing = "meta.json"
+    assert live(store) == good(meta=None)
+    (folder / "meta.json").unlink()
+    failing = "privkey.pem"
+    with pytest.raises(DiskTrouble, match=os.strerror(number)):
+        store.look("web")
+
+
+def test_a_disk_that_has_lost_a_file_says_it_of_the_pair(
+    store: LocalStore, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only a new certificate helps then."""
+    real = os.open
+
+    def refuse(path: Any, *args: Any, **options: Any) -> int:
+        if str(path).endswith("privkey.pem"):
+            raise OSError(errno.EIO, "Input/output error")
+        return real(path, *args, **options)
+
+    (folder / "meta.json").unlink()
+    monkeypatch.setattr(os, "open", refuse)
+    broken = live(store).broken
+    assert broken is not None
+    assert "Input/output error" in broken
+
+
+def test_a_plain_user_can_look_but_not_read_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`certrotd status` needs no root; a look into the files does, and says so."""
+    monkeypatch.setattr(os, "fsync", lambda _: None)
+    with plain_user() as directory:
+        store = LocalStore(directory / "store")
+        seal(store, 1)
+        store.switch("web", 1)
+        privkey = store.root / "web" / "generations" / "000001" / "privkey.pem"
+        privkey.chmod(0)
+        assert live(store) == good()
+        os.utime(privkey)
+        with pytest.raises(DiskTrouble, match=r"cannot read .*privkey\.pem: Permission denied"):
+            store.look("web")
+        (store.root / "web").chmod(0o300)
+        (store.root / "web" / "generations").chmod(0o300)
+        with pytest.raises(DiskTrouble, match=r"cannot read .*generations: Permission denied"):
+            store.look("web")
+        (store.root / "web").chmod(0)
+        with pytest.raises(DiskTrouble, match="Permission denied"):
+            store.live("web")
