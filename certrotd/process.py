@@ -90,11 +90,14 @@ def run(
         raise Transient(f"{what} was not started: no time left")
     process, stdout = _start(argv, what, variables, errors_too)
     with stdout:
-        output = _read_until_exit(process, stdout, deadline)
-    if process.poll() is None:
-        _end_group(process, what)
-        return Ran(None, output)
-    return Ran(process.returncode, output)
+        try:
+            output = _read_until_exit(process, stdout, deadline)
+        finally:
+            # before the pipe is closed: a program that is late would die of that instead
+            late = process.poll() is None
+            if late:
+                _end_group(process, what)
+    return Ran(None if late else process.returncode, output)
 
 
 def _start(

@@ -17,6 +17,7 @@ from certrotd.pki.generation import Standing
 from certrotd.pki.names import base, is_ip
 
 MARGIN = 0.9
+SHORT = timedelta(days=1)
 Stamps = tuple[float, ...]
 
 
@@ -171,6 +172,20 @@ def charged(limits: Limits, names: Sequence[str], *, renewal: bool) -> tuple[str
     if limits.duplicates:
         keys.append(f"set:{_digest(sorted(set(names)))}")
     return tuple(keys)
+
+
+def leapt(spent: Spent, limits: Limits, by: timedelta) -> Spent:
+    """After the wall clock went forward ``by`` more than monotonic time: as if no time had passed.
+
+    Perhaps none has. Only for windows of at most a day: if the machine was suspended instead, that
+    costs at most such a window, while a week's would never end on a machine that sleeps a lot.
+    """
+    moved = Spent()
+    for key, stamps in spent.stamps.items():
+        limit = limits.of(key)
+        short = limit is not None and limit.per <= SHORT
+        moved.stamps[key] = tuple(s + by.total_seconds() for s in stamps) if short else stamps
+    return moved
 
 
 def renews(standing: Standing, names: Sequence[str], authority: str) -> bool:

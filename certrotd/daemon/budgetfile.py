@@ -11,7 +11,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +23,7 @@ from certrotd.daemon.budget import (
     charge_failure,
     charge_order,
     charged,
+    leapt,
     over,
     settle,
 )
@@ -167,6 +168,13 @@ class Budget:
         """Count, durably, a validation that the CA was not satisfied with."""
         with self._spending(now) as spent:
             charge_failure(spent, self.limits, names, now=now)
+
+    def leapt(self, by: timedelta) -> None:
+        """The wall clock went forward, and perhaps no time has passed."""
+        with self._lock:
+            if self._seen is not None:
+                self._refresh(self._seen)
+            self._spent = leapt(self._spent, self.limits, by)
 
     def left(self, now: datetime) -> int | None:
         """How many orders the account has left; None without such a limit."""

@@ -106,8 +106,8 @@ class Scheduler:
         for name in workload.certificates:
             self._agenda.put(name, now)
         groups = [_group(managed) for managed in workload.certificates.values()]
-        issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
-        self._room = Room(workload.concurrency, len(issuers), len(domains))
+        self._issuers, domains = sorted({g.issuer for g in groups}), {g.domain for g in groups}
+        self._room = Room(workload.concurrency, len(self._issuers), len(domains))
         self._rests.forget()  # what stood in the way may be what was changed
 
     @property
@@ -166,11 +166,24 @@ class Scheduler:
         judgement = self._watch.judge(now, monotonic)
         changed = judgement.trust is not self._judgement.trust
         self._judgement = judgement
+        if jump is not None and jump > timedelta(0):
+            self._leap(jump)
         if jump is not None or changed:
             for name in (*self._orders.clear(), *self._others.clear()):
                 self._agenda.put(name, now)
             self._agenda.hasten(now)
             self._observer.clock(judgement, jump)
+
+    def _leap(self, by: timedelta) -> None:
+        """What was ordered a moment ago must not seem long ago."""
+        for issuer in self._issuers:
+            try:
+                budget = self._work.budget(issuer)
+                if budget is not None:
+                    budget.leapt(by)
+            except (Failure, OSError) as error:
+                what = f"the budget of {issuer}"
+                self._observer.trouble(what, as_failure(error, f"read {what}"))
 
     def _keep_time(self, monotonic: float) -> None:
         overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER

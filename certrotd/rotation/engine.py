@@ -144,7 +144,8 @@ class Engine(Generic[W]):
             case Undo(index):
                 return self._undo(index)
             case Reach(index):
-                self._write({"t": "reached", "i": index}, sync=True)
+                # not synced: nothing is done before the next record that is
+                self._write({"t": "reached", "i": index}, sync=False)
                 self._tell("reached", index)
             case GiveUp(index, why):
                 return self._fail(index, Transient(why))

@@ -136,10 +136,11 @@ def rename(source: Path, target: Path) -> None:
         sync_directory(target.parent)
 
 
-def remove_tree(directory: Path) -> None:
+def remove_tree(directory: Path, *, sync: bool = True) -> None:
     """Remove a directory of plain files and its one level of content; absent is fine.
 
-    Links inside are removed, never followed; a link in its place is refused. Raises DiskTrouble.
+    Links inside are removed, never followed; a link in its place is refused. Without ``sync`` it
+    may be back after a power cut. Raises DiskTrouble.
     """
     with explained(f"remove {directory}"):
         try:
@@ -150,7 +151,8 @@ def remove_tree(directory: Path) -> None:
         except FileNotFoundError:
             return
         os.rmdir(directory)
-        sync_directory(directory.parent)
+        if sync:
+            sync_directory(directory.parent)
 
 
 def make_directory(path: Path, *, mode: int) -> None:

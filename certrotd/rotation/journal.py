@@ -233,7 +233,8 @@ def _from_the_end(data: bytes) -> Iterator[dict[str, Any]]:
 
 def _tail(path: str) -> tuple[bytes, int]:
     """The last 32 KiB of a file, and how large it is; raises OSError."""
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    # not to wait for ever where somebody has put a FIFO
+    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         size = os.fstat(handle).st_size
         return os.pread(handle, MAX_LINE, max(0, size - MAX_LINE)), size

@@ -98,11 +98,14 @@ class LocalStore:
         self._prepare(name)
         probe = self._generations(name) / ".staging-check"
         _remove(probe)  # a crash left it
-        make_directory(probe, mode=0o700)
+        with explained(f"create directory {probe}"):
+            os.mkdir(probe, 0o700)
         try:
             create_file(probe / "probe", bytes(PROBE), mode=0o600)
         finally:
-            remove_tree(probe)
+            remove_tree(
+                probe, sync=False
+            )  # if a power cut brings it back, the next check starts so
 
     def stage_key(self, name: str, generation: int, pem: bytes) -> None:
         """Keep the new key durably, mode 0600, before anything is ordered for it."""

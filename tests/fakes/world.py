@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from errno import ENOSPC
 from typing import TypeVar, cast
 
+from certrotd.audit.record import Happened
 from certrotd.certs.policy import Policy
 from certrotd.certs.rotate import Managed, Rotator
 from certrotd.certs.world import Bound, World
@@ -16,8 +18,9 @@ from certrotd.observe.tls import Endpoint
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.order import Challenge
 from certrotd.rotation.engine import Event
+from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.journal import FileJournal
-from tests.fakes.audit import Unheard
+from tests.fakes.audit import MemoryAudit
 from tests.fakes.chance import CALM, Chance, Refused
 from tests.fakes.dns import MemorySolver
 from tests.fakes.installer import MemoryInstaller
@@ -54,6 +57,7 @@ class MemoryWorld:
             for name in policy.targets
         }
         self.prober = MemoryProber(self.targets, clock, chance)
+        self.audit = MemoryAudit()
         self.adoptable: tuple[bytes, bytes] | None = None
         self.new_key: Callable[[KeyType], PrivateKey] = generate
         self.locked = False
@@ -87,7 +91,8 @@ class MemoryWorld:
         listen: Callable[[Event], None] = lambda _event: None,
     ) -> Rotator:
         """A rotator without chance of its own."""
-        return Rotator(self.clock, lambda: 0.5, new_id, listen, stopping, audit=Unheard())
+        audit = _Audit(self.audit, self.chance)
+        return Rotator(self.clock, lambda: 0.5, new_id, listen, stopping, audit=audit)
 
     def endpoint(self, name: str) -> Endpoint:
         """Where the prober looks at a target."""
@@ -205,6 +210,22 @@ class _Dns:
         for record in records:
             if record.value not in self._solver.visible(record.name):
                 raise Transient(f"{record.name} does not show {record.value}")
+
+
+class _Audit:
+    def __init__(self, audit: MemoryAudit, chance: Chance) -> None:
+        self._audit = audit
+        self._chance = chance
+
+    def record(self, *happened: Happened) -> None:
+        try:
+            self._chance.act("audit: record", lambda: self._audit.record(*happened))
+        except Refused:
+            full = OSError(ENOSPC, "No space left on device")
+            raise DiskTrouble("write the audit log", full) from None
+
+    def unsettled(self, subject: str) -> str | None:
+        return self._audit.unsettled(subject)
 
 
 @contextmanager

@@ -1,6 +1,5 @@
 """A certrotd site of the test's own, and servers that a module's tests share."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +30,10 @@ def ca(module_parts: Parts, zones: tuple[Bind, Resolver]) -> Pebble:
 
 
 @pytest.fixture
-def acme_site(site: Site, zones: tuple[Bind, Resolver], ca: Pebble) -> Iterator[Site]:
-    """A configuration that proves names to Pebble by signed updates; leaves no TXT behind."""
+def acme_site(site: Site, zones: tuple[Bind, Resolver], ca: Pebble) -> Site:
+    """A configuration that proves names to Pebble by signed updates."""
     bind, resolver = zones
     site.acme(ca)
     site.rfc2136(bind)
     site.dns(resolver, port=bind.port)
-    yield site
+    return site

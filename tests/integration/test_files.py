@@ -157,9 +157,7 @@ class TestCopies:
             assert mounted.stat().st_ino == inodes[0]
             assert renamed.stat().st_ino != inodes[1]
 
-    def test_what_was_there_before_comes_back_when_the_deployment_fails(
-        self, site: Site
-    ) -> None:
+    def test_what_was_there_before_comes_back_when_the_deployment_fails(self, site: Site) -> None:
         """Undoing restores: content, mode and links of somebody else's files too."""
         folder = site.directory / "etc"
         folder.mkdir()

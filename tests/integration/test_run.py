@@ -2,6 +2,8 @@
 
 import json
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,6 +165,33 @@ def test_told_to_stop_in_a_rotation_it_leaves_a_whole_pair(parts: Parts, site: S
     assert "stopping: web to be finished or undone" in ended.stderr
     assert nginx.served(HOST) == site.leaf("web") == site.leaf("web", 1)
     assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
+
+
+def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None:
+    """A supervisor kills who does not go; better to say what was left, and go."""
+    site.internal()
+    entry = site.certificate("web", HOST)
+    site.rotate()
+    begun = site.directory / "begun"
+    site.command("slow", f"touch {begun}\nsleep 5")
+    entry["targets"] = ["slow"]
+    site.write()
+    impatient = (
+        "import sys; from pathlib import Path; from certrotd.cli.run import listen;"
+        "import certrotd.daemon.run as daemon; daemon.END = 0.3;"
+        "sys.exit(daemon.run(Path(sys.argv[1]), listen))"
+    )
+    command = [sys.executable, "-c", impatient, str(site.path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    wait_until(begun.exists)
+    process.send_signal(signal.SIGTERM)
+    _, stderr = process.communicate(timeout=4)
+    assert process.returncode == 1
+    assert "stopped before web ended: the next start goes on" in stderr
+    assert site.status("web")["state"] == "in flight"
+    with running(site) as daemon:
+        daemon.wait_for("web: done")
+    assert site.leftovers() == []
 
 
 def test_a_restart_goes_on_with_the_same_order(

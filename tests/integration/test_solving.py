@@ -47,18 +47,14 @@ def hook(site: Site, bind: Bind, zone: str) -> tuple[Path, Path]:
     return program, log
 
 
-def test_a_delegated_name_is_proven_without_any_dns_credentials(
-    parts: Parts, site: Site
-) -> None:
+def test_a_delegated_name_is_proven_without_any_dns_credentials(parts: Parts, site: Site) -> None:
     """One CNAME in the zone, and certrotd answers for what it leads to itself."""
     locate.require("step-ca")
     port = free_port("both")
-    delegated = Zone(
-        "example.test", records=["_acme-challenge CNAME example-test.acme.test."]
-    )
+    delegated = Zone("example.test", records=["_acme-challenge CNAME example-test.acme.test."])
     bind = parts.start(Bind, zones=[delegated])
     # only says where the delegated zone's server is, since there is no other port 53 to delegate to
-    responder = SimpleNamespace(own_port=port, zones=[Zone("acme.test")])
+    responder: Any = SimpleNamespace(own_port=port, zones=[Zone("acme.test")])
     resolver = parts.start(Resolver, authoritative=[bind, responder])
     site.acme(parts.start(StepCA, resolver=resolver.server))  # Pebble asks without recursion
     site.config["solvers"]["own"] = {

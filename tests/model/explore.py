@@ -222,17 +222,20 @@ class Explorer:
             (disk.journal, disk.synced, disk.history),
             self.clock.freeze(),
             (self.monitor.reached, self._ids, self._keys),
+            tuple(world.audit.happened),
         )
 
     def _key(self) -> State:
         """What the next process goes by: the journal counts for what it says."""
         disk, state = self.world.disk, self._freeze()
         durable = disk.journal[: disk.synced]
-        return (*state[:6], _said(disk.journal), _said(durable), disk.history, *state[7:])
+        waits_for = self.world.audit.unsettled(self.world.policy.name)
+        said = _said(disk.journal), _said(durable), disk.history, waits_for
+        return (*state[:6], *said, *state[7:9])
 
     def _thaw(self, state: State) -> None:
         world, issuer, disk = self.world, self.world.issuer, self.world.disk
-        shelves, installer, serves, records, orders, issued, journal, clock, mine = state
+        shelves, installer, serves, records, orders, issued, journal, clock, mine, audit = state
         world.store.shelves = dict(shelves)
         world.installer.files, world.installer.backups = installer
         for target, serving in zip(world.targets.values(), serves, strict=True):
@@ -247,6 +250,7 @@ class Explorer:
         disk.journal, disk.synced, disk.history = journal
         self.clock.thaw(clock)
         self.monitor.reached, self._ids, self._keys = mine
+        world.audit.happened = list(audit)
         world.locked, world.in_use = False, None
 
 

@@ -12,6 +12,7 @@ I5  where a rotation was undone, targets and copies are as they were, or the rep
 I6  no TXT record, staging, backup or trash is left at the end; no key is ever in the journal
 I7  what is reported as done is served everywhere
 I8  after ``committed`` nothing is undone
+I9  nothing begins that the audit log does not know of, and in the end it knows what came of it
 """
 
 from __future__ import annotations
@@ -69,6 +70,8 @@ class Monitor:
             self._live_before = self._leaf()
         if what == "journal: remove":
             self._no_secret()
+        if what == "journal: begin" and self._unsettled() is None:
+            raise Violation("I9", "a rotation begins that the audit log does not know of")
         undoes = what in ("store: switch", "journal: failed", "journal: undone")
         if self.committed and (undoes or what.startswith("installer: restore")):
             raise Violation("I8", f"{what} after the rotation was committed")
@@ -122,11 +125,16 @@ class Monitor:
         for what, there in left.items():
             if there:
                 raise Violation("I6", f"{what} left behind")
+        if (rotation := self._unsettled()) is not None:
+            raise Violation("I9", f"the audit log does not know what came of {rotation}")
         if len(self.world.issuer.orders) > orders:
             raise Violation("I3", f"{len(self.world.issuer.orders)} orders, at most {orders}")
 
     def _records(self) -> list[dict[str, Any]]:
         return decode(self.world.disk.journal, what="the journal")[0]
+
+    def _unsettled(self) -> str | None:
+        return self.world.audit.unsettled(self.world.policy.name)
 
     def _leaf(self) -> tuple[str, bool] | None:
         """The fingerprint of the live leaf and whether it is valid now."""

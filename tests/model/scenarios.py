@@ -100,6 +100,20 @@ def deployment() -> Scenario:
     return _scenario(_world({1: -120, 2: -61, 3: -1}, live=2))
 
 
+def new_target() -> Scenario:
+    """Generation 2 is live, and a target and its copies, new here, still have generation 1."""
+    world = _world({1: -20, 2: -10}, live=2)
+    old = _pair(1, -20)
+    assert old.key is not None
+    assert old.chain is not None
+    world.installer.files = (("chain", old.chain), ("key", old.key))
+    world.targets["mail-copies"].serves = matching(old.key, old.chain).fingerprint
+    shelf = world.store.shelf(NAME)
+    known = {"web": shelf.recorded.targets["web"]}
+    world.store.shelves[NAME] = replace(shelf, recorded=State(targets=known))
+    return _scenario(world)
+
+
 def rollback() -> Scenario:
     """Generation 2 is live, and somebody wants generation 1 back."""
     return _scenario(_world({1: -20, 2: -10}, live=2), _roll_back)
@@ -125,6 +139,7 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
         renewal_through_an_outage,
         first_issuance,
         deployment,
+        new_target,
         rollback,
         adoption,
     )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs import deploy, issue, plan, rotate
+from certrotd.certs import audited, deploy, issue, plan, rotate
 from certrotd.clock import Deadline
 from certrotd.rotation import engine, recovery
 from certrotd.rotation.recovery import Status
@@ -144,6 +144,11 @@ def undoes_oldest_first(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(recovery, "_backwards", backwards)
 
 
+def leaves_the_audit_log_open(patch: pytest.MonkeyPatch) -> None:
+    """What became of a rotation that a crash cut off is never recorded."""
+    patch.setattr(audited.Audited, "settle", lambda _self: None)
+
+
 def lets_two_in(patch: pytest.MonkeyPatch) -> None:
     """The lock does not exclude."""
     real = MemoryWorld._lock
@@ -235,6 +240,7 @@ class _Blind:
         (is_content_with_being_stuck, "renewal", {"I5"}),
         (journals_the_key, "renewal", {"I6"}),
         (undoes_oldest_first, "deployment", {"I1", "I4", "I5"}),
+        (leaves_the_audit_log_open, "deployment", {"I9"}),
         (lets_two_in, "deployment", {"I0"}),
         (never_removes_its_journal, "deployment", {"I5"}),
         (reads_copies_before_they_are_whole, "renewal", {"I1"}),

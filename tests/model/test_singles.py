@@ -11,6 +11,7 @@ FEWEST = {
     "renewal_through_an_outage": 380,
     "first_issuance": 270,
     "deployment": 240,
+    "new_target": 240,
     "rollback": 200,
     "adoption": 310,
 }

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from certrotd.certs.policy import Policy
 from certrotd.daemon.budget import LETS_ENCRYPT
 from certrotd.errors import Transient
@@ -190,6 +192,7 @@ class Year:
                 self.problems.append(f"{url} for {order.names} came to {came_to}")
 
 
+@pytest.mark.timeout(600)  # it takes 25 s of a processor that may be shared with others
 def test_in_a_year_nothing_expires_no_limit_is_exceeded_and_no_order_wasted() -> None:
     """Outages of two days, 429s, clock jumps, suspends, crashes: the promise holds for all."""
     year = Year(seed=1, size=1000, length=365 * DAY)

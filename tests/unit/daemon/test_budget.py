@@ -16,6 +16,7 @@ from certrotd.daemon.budget import (
     charge_failure,
     charge_order,
     charged,
+    leapt,
     over,
     registered_domain,
     renews,
@@ -26,7 +27,7 @@ from certrotd.pki.generation import Generation, Meta, Standing
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 COUNT = itertools.count()
-MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 WEB = ("www.example.com", "example.com")
 
 
@@ -123,6 +124,19 @@ def test_what_a_wrong_clock_stamped_counts_from_now_on() -> None:
     told = over(settled, limits, WEB, renewal=False, now=NOW)
     assert told is not None
     assert told.until <= NOW + HOUR + timedelta(seconds=2)
+
+
+def test_a_clock_set_forward_does_not_empty_a_window_of_hours() -> None:
+    """The CA's clock was not set; but a week's window may have passed in a machine's sleep."""
+    limits, spent = Limits(orders=Limit(1, HOUR), duplicates=Limit(1, 2 * DAY)), Spent()
+    charge(spent, limits, WEB, renewal=False, now=NOW)
+    leap = 20 * HOUR
+    assert over(spent, limits, ["a.b"], renewal=False, now=NOW + leap) is None
+    moved = leapt(spent, limits, leap)
+    told = over(moved, limits, ["a.b"], renewal=False, now=NOW + leap)
+    assert told is not None
+    assert told.until <= NOW + leap + HOUR + timedelta(seconds=2)
+    assert over(moved, limits, WEB, renewal=False, now=NOW + 2 * DAY + HOUR) is None
 
 
 def test_what_no_limit_asks_for_is_forgotten() -> None:

@@ -1,87 +1,21 @@
-"""The scheduler on clocks that are wrong, CAs that are gone, and solvers that hang."""
+"""The scheduler: what is due is done, once, fairly, and within the budget."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable
+from datetime import datetime
 from itertools import pairwise
 
 import pytest
 
-from certrotd.certs.policy import Policy
 from certrotd.certs.rotate import Report
 from certrotd.daemon.budget import Limit, Limits
-from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.scheduler import Workload
-from certrotd.errors import Failure, LockHeld, Transient
+from certrotd.errors import Failure, LockHeld
 from certrotd.rotation.engine import Finished, Parked, Stuck
 from certrotd.rotation.files import DiskTrouble
-from tests.fakes.cheap import CA_URL, CheapCA, CheapDisk, CheapRotator, Crash, WorldClock
-from tests.fakes.process import Kept, Process
-
-START = datetime(2026, 1, 1, tzinfo=UTC)
-SECOND, MINUTE, HOUR, DAY = (timedelta(seconds=n) for n in (1, 60, 3600, 86400))
-
-
-class Bench:
-    """A few certificates of 90 days at a CA without limits, and the daemon over them."""
-
-    def __init__(self, *hosts: str, **options: object) -> None:
-        self.clock = WorldClock(START)
-        self.lifetime = 90 * DAY
-        self.ca = CheapCA(self.clock, lambda _names: self.lifetime)
-        self.disks: dict[str, CheapDisk] = {}
-        for host in hosts or ("web.example.com",):
-            self.add(host)
-        self.kept = Kept()
-        self.limits: Limits | None = None
-        self.concurrency = 8
-        for option, value in options.items():
-            setattr(self, option, value)
-        self.start()
-
-    def add(self, host: str, authority: str = CA_URL) -> CheapDisk:
-        """One more certificate, named by its first label."""
-        name = host.split(".")[0]
-        policy = Policy(name, (host,), "ca", authority, jitter=0.0)
-        self.disks[name] = CheapDisk(policy)
-        return self.disks[name]
-
-    def start(self) -> Process:
-        """A new process."""
-        self.rotator = CheapRotator(self.disks, self.ca, self.clock, lambda: 0.5)
-        self.process = Process(
-            self.disks,
-            self.rotator,
-            self.clock,
-            self.kept,
-            limits=self.limits,
-            concurrency=self.concurrency,
-        )
-        return self.process
-
-    def live(self, name: str = "web") -> int:
-        """The number of the live generation, 0 before the first."""
-        live = self.disks[name].live
-        return live.number if live else 0
-
-    def pass_time(self, length: timedelta, step: timedelta = MINUTE) -> None:
-        """Ticks for so long."""
-        end = self.clock.true + length
-        while self.clock.true < end:
-            self.clock.advance(step)
-            self.process.tick()
-
-    @property
-    def trust(self) -> str:
-        """What is thought of the clock."""
-        judgements = self.process.heard.judgements
-        return judgements[-1][0].trust.value if judgements else Trust.SOUND.value
-
-    @property
-    def orders(self) -> int:
-        """How many were placed."""
-        return len(self.ca.orders)
+from tests.fakes.cheap import Crash
+from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench
 
 
 def test_what_is_missing_is_obtained_at_the_first_tick_and_then_nothing_is_done() -> None:
@@ -157,136 +91,6 @@ def test_a_restart_in_mid_rotation_goes_on_at_once_with_the_same_order() -> None
     assert isinstance(bench.process.heard.reports[0].recovered, Finished)
 
 
-def test_a_run_missed_by_a_long_stop_is_made_up_for() -> None:
-    """The process was not there when the time had come."""
-    bench = Bench()
-    bench.process.tick()
-    bench.clock.advance(70 * DAY)
-    bench.kept.last_run = bench.clock.now() - MINUTE
-    bench.start().tick()
-    assert bench.live() == 2
-
-
-def test_a_machine_suspended_over_a_due_time_renews_when_it_wakes() -> None:
-    """Monotonic time stood still, the wall clock did not."""
-    bench = Bench()
-    bench.process.tick()
-    bench.pass_time(60 * DAY - 2 * HOUR, HOUR)
-    assert bench.live() == 1
-    bench.clock.suspend(5 * HOUR)
-    bench.process.tick()
-    bench.process.tick()
-    assert bench.live() == 2
-    assert bench.process.heard.judgements[-1][1] == 5 * HOUR
-
-
-def test_a_clock_a_year_ahead_costs_a_handful_of_orders_and_no_more() -> None:
-    """All certificates look expired; the date of the first new one tells that they are not."""
-    bench = Bench(*(f"h{n}.d{n}.example" for n in range(50)))
-    bench.process.tick()
-    bench.pass_time(DAY, HOUR)
-    assert bench.orders == 50
-    bench.clock.off = 365 * DAY
-    bench.pass_time(3 * HOUR)
-    assert bench.trust == "doubted"
-    assert bench.orders - 50 == 4  # at once, and after 1, 10 and 100 minutes
-    assert {bench.live(name) for name in bench.disks} == {1}
-    bench.clock.off = timedelta(0)
-    bench.pass_time(DAY, HOUR)
-    assert bench.trust == "sound"
-    assert (bench.orders, bench.kept.last_run) == (54, bench.clock.now())
-    bench.pass_time(60 * DAY, HOUR)
-    assert {bench.live(name) for name in bench.disks} == {2}  # the control: it did no harm
-
-
-def test_a_clock_days_ahead_is_found_out_by_the_date_of_a_new_certificate() -> None:
-    """A short-lived one is valid by it, and would be due again at once, for ever."""
-    bench = Bench(*(f"h{n}.d{n}.example" for n in range(20)), lifetime=6 * DAY)
-    bench.process.tick()
-    bench.clock.off = 4 * DAY
-    bench.pass_time(12 * HOUR)
-    assert bench.trust == "wrong"
-    assert "a CA has dated a new certificate" in bench.process.heard.judgements[-1][0].why
-    assert bench.orders == 21
-    bench.clock.off = timedelta(0)
-    bench.pass_time(4 * DAY, 10 * MINUTE)
-    assert bench.trust == "sound"
-    assert bench.orders == 41  # all are renewed once it is right, the one that told again
-
-
-def test_after_a_long_rest_the_first_renewal_ends_the_doubt() -> None:
-    """The same leap, and the clock is right: everything is renewed within minutes."""
-    bench = Bench(*(f"h{n}.d{n}.example" for n in range(20)))
-    bench.process.tick()
-    bench.clock.suspend(80 * DAY)
-    bench.pass_time(2 * MINUTE, SECOND)
-    assert bench.trust == "sound"
-    assert {bench.live(name) for name in bench.disks} == {2}
-    assert bench.orders == 40
-
-
-@pytest.mark.parametrize("back", [DAY, 400 * DAY])
-def test_a_clock_set_back_stops_orders_and_nothing_else(back: timedelta) -> None:
-    """What is on disk is deployed; what has to be dated waits until it can be."""
-    bench = Bench("a.example.com", "b.example.com")
-    bench.process.tick()
-    bench.pass_time(61 * DAY, 61 * DAY / 2)
-    assert bench.live("a") == 2
-    bench.disks["a"].live = None  # its newest generation waits to be deployed
-    bench.disks["b"].live = bench.disks["b"].newest = None
-    bench.clock.off = -back
-    bench.pass_time(HOUR)
-    assert bench.trust == "wrong"
-    # a generation of the future is not put live: it would be refused by every client
-    assert (bench.live("b"), bench.orders) == (0, 4)
-    said = [each for each in bench.process.heard.judgements if each[0].trust is Trust.WRONG]
-    assert len(said) == 1
-    bench.clock.off = timedelta(0)
-    bench.pass_time(MINUTE)
-    assert (bench.live("a"), bench.live("b"), bench.orders) == (2, 1, 5)
-
-
-def test_a_clock_behind_does_not_stop_deployments_and_recovery() -> None:
-    """Only what asks somebody else for a date has to wait."""
-    bench = Bench("a.example.com", "b.example.com")
-    bench.rotator.deploys = lambda _name: False
-    bench.process.tick()
-    bench.pass_time(2 * HOUR)
-    assert bench.live("a") == 0
-    bench.start()
-    bench.clock.off = -30 * MINUTE
-    bench.pass_time(2 * HOUR)
-    assert (bench.live("a"), bench.live("b"), bench.orders) == (1, 1, 2)
-
-
-def test_a_clock_put_back_while_a_rotation_is_under_way_does_it_no_harm() -> None:
-    """Its failure is stamped with a time that is not yet; the next attempt does not wait for it."""
-    bench = Bench()
-    bench.ca.hang = _once(lambda: setattr(bench.clock, "off", -20 * HOUR))
-    bench.clock.off = timedelta(0)
-    bench.process.tick()
-    bench.process.tick()
-    # the certificate is dated after the clock: it is not taken for good
-    assert bench.live() == 0
-    assert bench.trust == "wrong"
-    bench.clock.off = timedelta(0)
-    bench.pass_time(15 * MINUTE)
-    assert (bench.live(), bench.orders) == (1, 2)
-
-
-def test_a_certificate_tells_that_the_clock_is_behind_when_nothing_else_does() -> None:
-    """The state directory was lost, and the battery of the clock with it."""
-    bench = Bench("a.example.com", "b.example.com")
-    bench.process.tick()
-    bench.disks["b"].live = bench.disks["b"].newest = None
-    bench.kept.last_run = None
-    bench.clock.off = -10 * 365 * DAY
-    bench.start()
-    bench.pass_time(HOUR)
-    assert (bench.trust, bench.orders) == ("wrong", 2)
-    assert bench.kept.last_run is None
-
-
 def test_what_hangs_does_not_stop_the_others() -> None:
     """A DNS server that never answers holds its own domain, not the host."""
     hosts = [f"a{n}.hangs.example" for n in range(20)] + [f"b{n}.good.example" for n in range(20)]
@@ -353,15 +157,6 @@ def test_a_budget_survives_a_restart() -> None:
         bench.start()
         bench.pass_time(MINUTE)
     assert bench.orders == 2
-
-
-def test_a_certificate_that_is_due_again_as_soon_as_it_is_there_is_left_alone() -> None:
-    """A CA that issues for less than its clock is off would be asked without end."""
-    bench = Bench()
-    bench.lifetime = timedelta(minutes=90)  # an hour of it is gone when it is issued
-    bench.process.tick()
-    bench.pass_time(12 * HOUR)
-    assert 4 < bench.orders < 14
 
 
 def test_what_cannot_be_read_is_said_and_tried_again_and_the_rest_goes_on() -> None:
@@ -476,45 +271,6 @@ def test_a_system_without_threads_is_a_failure_like_another() -> None:
     assert bench.live() == 1
 
 
-def test_a_last_run_that_cannot_be_kept_is_said_and_stops_nothing() -> None:
-    """A full state directory."""
-    bench = Bench()
-
-    def full(_moment: datetime) -> None:
-        raise DiskTrouble("write clock.json", OSError(28, "No space left on device"))
-
-    bench.process.scheduler._remember = full
-    bench.process.tick()
-    assert [what for what, _ in bench.process.heard.troubles] == ["the time of the last run"]
-    assert bench.live() == 1
-
-
-def test_the_time_of_the_last_run_is_kept_once_a_minute() -> None:
-    """A disk is not written to every second for that."""
-    bench = Bench()
-    kept: list[datetime] = []
-    bench.process.scheduler._remember = kept.append
-    bench.process.tick()
-    bench.pass_time(10 * MINUTE, SECOND)
-    assert len(kept) == 11
-
-
-def test_the_private_ca_is_not_asked_for_the_time() -> None:
-    """It has our own clock: after a long rest its certificates need no probe."""
-    bench = Bench(concurrency=8)
-    del bench.disks["web"]
-    for number in range(8):
-        bench.add(f"h{number}.d{number}.example", authority="internal:ca")
-    bench.start().tick()
-    bench.process.tick()
-    bench.clock.suspend(80 * DAY)
-    bench.process.scheduler.tick()
-    bench.process.scheduler.tick()
-    assert len(bench.process.jobs) == 8
-    bench.process.run()
-    assert {bench.live(name) for name in bench.disks} == {2}
-
-
 def _with(work: Workload, certificates: object) -> Workload:
     return _replaced(work, certificates=certificates)
 
@@ -531,15 +287,3 @@ def _replaced(work: Workload, **changes: object) -> Workload:
     from dataclasses import replace
 
     return replace(work, **changes)  # type: ignore[arg-type]
-
-
-def _once(act: Callable[[], None]) -> Callable[[Sequence[str]], None]:
-    done: list[int] = []
-
-    def hang(_names: Sequence[str]) -> None:
-        if not done:
-            done.append(1)
-            act()
-            raise Transient("the connection was reset")
-
-    return hang

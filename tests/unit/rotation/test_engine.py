@@ -481,6 +481,17 @@ class TestBehindTheBack:
         assert isinstance(small.resume(), RolledBack)
         assert small.world.there == []
 
+    def test_losing_a_step_does_not_forgive_what_a_crash_cut_off_after_it(self) -> None:
+        """Whoever restores the old files at every start must not keep a deadly step alive."""
+        small = Small((SAVED, A, B))
+        for _ in range(MAX_INTERRUPTIONS):
+            cut_off(small, "do b")
+            small.world.there.clear()
+        small.world.there.append("a")
+        outcome = small.resume()
+        assert isinstance(outcome, RolledBack)
+        assert "3 times" in outcome.because
+
     @pytest.mark.parametrize("error", [Failure("no"), OSError(5, "I/O error"), KeyError("x")])
     def test_without_a_look_it_goes_back_where_it_must_not_stay_half_way(
         self, error: Exception

@@ -46,7 +46,7 @@ def test_without_a_check_only_the_program_must_be_there(tmp_path: Path) -> None:
     assert not seen.exists()
     CommandTarget(note(seen, "apply")).apply()
     assert seen.read_text() == "apply"
-    with pytest.raises(NeedsOperator, match="/no/such is not an executable program"):
+    with pytest.raises(NeedsOperator, match="/no/such is not an executable file"):
         CommandTarget(("/no/such",)).check()
 
 
@@ -77,7 +77,7 @@ def test_secrets_for_the_program_reach_it_and_no_log(tmp_path: Path) -> None:
 
 def test_the_program_is_looked_for_in_its_own_path() -> None:
     """What the check finds must be what is run."""
-    with pytest.raises(NeedsOperator, match="is not an executable program"):
+    with pytest.raises(NeedsOperator, match="is not an executable file"):
         CommandTarget(("true",), environment={"PATH": "/nowhere"}).check()
 
 

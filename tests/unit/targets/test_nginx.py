@@ -144,7 +144,7 @@ def test_what_tells_nginx_is_a_program_that_must_be_there(
         pid_file=tmp_path / "none",
     )
     name = "systemctl" if verb == "systemctl" else "tell-nginx"
-    with pytest.raises(NeedsOperator, match=f"{name} is not an executable program"):
+    with pytest.raises(NeedsOperator, match=f"{name} is not an executable file"):
         target.check()
     teller = tmp_path / name
     teller.write_text(f'#!/bin/sh\necho "$@" > {tmp_path}/told\n')
@@ -158,7 +158,7 @@ def test_what_tells_nginx_is_a_program_that_must_be_there(
 
 def test_an_nginx_that_is_not_installed_is_said_at_once(tmp_path: Path) -> None:
     """Before anything is ordered."""
-    with pytest.raises(NeedsOperator, match="/no/nginx is not an executable program"):
+    with pytest.raises(NeedsOperator, match="/no/nginx is not an executable file"):
         NginxTarget(binary="/no/nginx", pid_file=tmp_path / "none").check()
 
 

@@ -1,0 +1,287 @@
+"""Programs are run without a shell, bounded in time and output, and killed whole."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.errors import NeedsOperator, Transient
+from certrotd.process import DEFAULT_PATH, OUTPUT_LIMIT, Ran, environment, require, run
+
+
+def within(seconds: float) -> Deadline:
+    """That much time."""
+    return Deadline(SystemClock(), seconds)
+
+
+def python(code: str, *, seconds: float = 20, **options: Any) -> Ran:
+    """How a program that runs ``code`` ended."""
+    variables = options.pop("variables", environment({}))
+    argv = (sys.executable, "-I", "-S", "-c", code)
+    return run(argv, what="the hook", deadline=within(seconds), variables=variables, **options)
+
+
+def script(path: Path, text: str, *, mode: int = 0o755) -> str:
+    """An executable file."""
+    path.write_text(text)
+    path.chmod(mode)
+    return str(path)
+
+
+def alive(pid: int) -> bool:
+    """Whether a process is there and no zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
+    return stat.rpartition(")")[2].split()[0] not in "ZX"
+
+
+class TestEnding:
+    """How a program ended, in words."""
+
+    @pytest.mark.parametrize(
+        ("code", "status", "how"),
+        [
+            ("", 0, "exited with 0"),
+            ("raise SystemExit(3)", 3, "exited with 3"),
+            ("import os; os.kill(os.getpid(), 9)", -9, "was killed by signal 9"),
+        ],
+    )
+    def test_the_status_is_given_back_and_said(self, code: str, status: int, how: str) -> None:
+        """The caller decides what is a failure; the words are everywhere the same."""
+        ran = python(code)
+        assert (ran.status, ran.how, ran.tail) == (status, how, "")
+
+    def test_at_the_deadline_everything_it_started_is_killed(self, tmp_path: Path) -> None:
+        """A reload script that hangs must not leave its children at work."""
+        pids = tmp_path / "pids"
+        code = (
+            "import os, sys, time\n"
+            "child = os.fork()\n"
+            f"if child: open({str(pids)!r}, 'w').write(f'{{os.getpid()}} {{child}}')\n"
+            "print('begun', flush=True); time.sleep(60)"
+        )
+        started = time.monotonic()
+        ran = python(code, seconds=1.5)
+        assert time.monotonic() - started < 10
+        assert (ran.status, ran.how) == (None, "did not end in time and was killed")
+        assert b"begun" in ran.output
+        found = [int(pid) for pid in pids.read_text().split()]
+        assert len(found) == 2
+        end = time.monotonic() + 5  # init reaps the grandchild when it likes
+        while any(map(alive, found)) and time.monotonic() < end:
+            time.sleep(0.01)
+        assert not any(map(alive, found))
+
+    def test_one_that_closes_its_output_is_still_waited_for(self) -> None:
+        """A daemonising script closes its streams first."""
+        code = "import os, time\nos.close(1); os.close(2); time.sleep(0.2); os._exit(4)"
+        assert python(code).status == 4
+
+    def test_one_that_closes_its_output_and_hangs_is_killed_all_the_same(self) -> None:
+        """The control of the test above."""
+        code = "import os, time\nos.close(1); os.close(2); time.sleep(60)"
+        assert python(code, seconds=1).status is None
+
+    def test_what_it_leaves_in_the_background_is_not_waited_for(self) -> None:
+        """An init script ends while its service holds on to the pipe."""
+        code = (
+            "import os, time\n"
+            "if os.fork() == 0: time.sleep(3); os._exit(0)\n"
+            "print('started', flush=True)"
+        )
+        started = time.monotonic()
+        ran = python(code)
+        assert (ran.status, ran.output) == (0, b"started\n")
+        assert time.monotonic() - started < 2.5
+
+    def test_one_of_another_user_that_cannot_be_killed_is_said(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """sudo in a hook: certrotd may start it and not end it."""
+        started: list[subprocess.Popen[bytes]] = []
+
+        class Remembered(subprocess.Popen[bytes]):
+            def __init__(self, *args: Any, **options: Any) -> None:
+                super().__init__(*args, **options)
+                started.append(self)
+
+        def refuse(group: int, number: int) -> None:
+            raise PermissionError(errno.EPERM, "Operation not permitted")
+
+        monkeypatch.setattr(subprocess, "Popen", Remembered)
+        monkeypatch.setattr(os, "killpg", refuse)
+        with pytest.raises(NeedsOperator, match="the hook did not finish in time") as left:
+            python("import time; time.sleep(60)", seconds=0.3)
+        assert "deadline of its own" in left.value.hint
+        (process,) = started
+        assert process.poll() is None
+        process.kill()
+        assert process.wait(10) == -signal.SIGKILL
+
+
+class TestOutput:
+    """What a program printed."""
+
+    def test_both_streams_are_kept_in_their_order(self) -> None:
+        """What went wrong is often on standard error."""
+        code = "import os; os.write(1, b'one '); os.write(2, b'two '); os.write(1, b'three')"
+        assert python(code).output == b"one two three"
+
+    def test_standard_error_is_dropped_where_only_the_answer_counts(self) -> None:
+        """A warning must not become part of an answer."""
+        code = "import os; os.write(1, b'one '); os.write(2, b'two '); os.write(1, b'three')"
+        assert python(code, errors_too=False).output == b"one three"
+
+    def test_only_the_end_is_kept_of_more_than_fits(self) -> None:
+        """A program that prints without end must not fill the memory."""
+        code = "import os\nfor _ in range(300): os.write(1, b'x' * 1000)\nos.write(1, b'the end')"
+        ran = python(code)
+        assert len(ran.output) == OUTPUT_LIMIT
+        assert ran.output.endswith(b"xthe end")
+
+    def test_one_that_prints_for_ever_is_killed_at_the_deadline(self) -> None:
+        """Being busy is no excuse."""
+        code = (
+            "import os, contextlib\n"
+            "while True:\n"
+            "    with contextlib.suppress(OSError): os.write(1, b'x' * 1000)"
+        )
+        ran = python(code, seconds=1)
+        assert ran.status is None
+        assert len(ran.output) <= OUTPUT_LIMIT
+
+    def test_what_was_printed_right_before_the_exit_is_not_lost(self) -> None:
+        """The last line is the one that says why."""
+        code = "import os; os.write(1, b'y' * 60000); os._exit(1)"
+        assert python(code).output == b"y" * 60000
+
+    @pytest.mark.parametrize(
+        ("output", "tail"),
+        [
+            (b"", ""),
+            (b" \n\t\n", ""),
+            (b"one\n\n two \n", ": one | two"),
+            (b"1\n2\n3\n4\n5\n6", ": 2 | 3 | 4 | 5 | 6"),
+            (b"\xff", ": \ufffd"),
+            (b"a" * 299 + b"bc", f": {'a' * 298}bc"),
+        ],
+    )
+    def test_the_tail_is_a_few_short_lines(self, output: bytes, tail: str) -> None:
+        """It goes to the end of a message."""
+        assert Ran(1, output).tail == tail
+
+
+class TestSurroundings:
+    """What a program finds when it starts."""
+
+    def test_it_sees_only_the_variables_it_is_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """This process holds tokens in its environment."""
+        monkeypatch.setenv("TOKEN", "secret")
+        variables = environment({"HOOK": "1"}, inherited={"PATH": "/bin", "TOKEN": "secret"})
+        ran = run(["/usr/bin/env"], what="env", deadline=within(20), variables=variables)
+        assert sorted(ran.output.split()) == [b"HOOK=1", b"PATH=/bin"]
+
+    def test_the_environment_is_path_language_and_home_and_what_is_added(self) -> None:
+        """Minimal, whatever certrotd itself was started with."""
+        inherited = {"PATH": "/opt/bin", "LANG": "C.UTF-8", "HOME": "/root", "LD_PRELOAD": "x.so"}
+        assert environment({"A": "1", "LANG": "de"}, inherited=inherited) == {
+            "PATH": "/opt/bin",
+            "HOME": "/root",
+            "LANG": "de",
+            "A": "1",
+        }
+
+    def test_without_a_path_there_is_the_usual_one(self) -> None:
+        """systemd may start certrotd without."""
+        assert environment({}, inherited={}) == {"PATH": DEFAULT_PATH}
+
+    def test_it_runs_in_the_root_with_nothing_to_read_and_a_session_of_its_own(self) -> None:
+        """A prompt must fail and not hang, and Ctrl-C is certrotd's to handle."""
+        code = (
+            "import os, sys\n"
+            "print(os.getcwd(), repr(sys.stdin.read()), os.getsid(0) == os.getpid())"
+        )
+        assert python(code).output == b"/ '' True\n"
+
+    def test_arguments_are_never_read_by_a_shell(self) -> None:
+        """Names come from configuration and from strangers."""
+        argv = (sys.executable, "-I", "-S", "-c", "import sys; print(sys.argv[1])", "$(id); `id`")
+        ran = run(argv, what="it", deadline=within(20), variables={})
+        assert ran.output == b"$(id); `id`\n"
+
+
+class TestStarting:
+    """What cannot be started."""
+
+    def test_without_time_left_it_is_not_started(self, tmp_path: Path) -> None:
+        """Begun and killed at once is worse than not begun."""
+        mark = tmp_path / "mark"
+        with pytest.raises(Transient, match="the hook was not started: no time left"):
+            python(f"open({str(mark)!r}, 'w')", seconds=0)
+        assert not mark.exists()
+
+    def test_a_missing_program_is_for_the_operator(self, tmp_path: Path) -> None:
+        """It does not come by itself."""
+        with pytest.raises(NeedsOperator, match="could not be started: No such file"):
+            run([str(tmp_path / "no")], what="it", deadline=within(5), variables={})
+
+    @pytest.mark.parametrize(("text", "mode"), [("no #! line", 0o755), ("#!/bin/sh\n", 0o644)])
+    def test_a_file_that_is_no_program_is_for_the_operator(
+        self, tmp_path: Path, text: str, mode: int
+    ) -> None:
+        """And no shell guesses what it might be."""
+        program = script(tmp_path / "hook", text, mode=mode)
+        with pytest.raises(NeedsOperator, match="could not be started") as refused:
+            run([program], what="it", deadline=within(5), variables={})
+        assert "#!" in refused.value.hint
+
+    def test_a_machine_without_room_for_a_process_may_have_it_later(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """EAGAIN of fork(2) passes."""
+
+        def full(*_: Any, **__: Any) -> None:
+            raise BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable")
+
+        monkeypatch.setattr(subprocess, "Popen", full)
+        with pytest.raises(Transient, match="could not be started: Resource temporarily"):
+            python("")
+
+
+class TestRequire:
+    """What a configuration is checked for before anything depends on it."""
+
+    def test_a_program_that_is_there_is_accepted(self, tmp_path: Path) -> None:
+        """By its path, and by its name."""
+        require(script(tmp_path / "hook", "#!/bin/sh\n"), what="the hook")
+        require("hook", what="the hook", path=str(tmp_path))
+        require("sh", what="the shell")
+
+    def test_a_missing_one_is_refused(self, tmp_path: Path) -> None:
+        """The control of the test above."""
+        for program in ("hook", str(tmp_path / "hook")):
+            with pytest.raises(NeedsOperator, match=r"the hook .*hook is not an executable file"):
+                require(program, what="the hook", path=str(tmp_path))
+
+    def test_one_that_cannot_be_executed_is_refused(self, tmp_path: Path) -> None:
+        """chmod +x is what everybody forgets."""
+        program = script(tmp_path / "hook", "#!/bin/sh\n", mode=0o644)
+        with pytest.raises(NeedsOperator) as refused:
+            require(program, what="the hook")
+        assert "chmod +x" in refused.value.hint
+
+    @pytest.mark.parametrize("program", ["./hook", "bin/hook", "../hook"])
+    def test_a_relative_one_is_refused(self, program: str) -> None:
+        """It would be looked for in /, wherever it was tried out."""
+        with pytest.raises(NeedsOperator, match="is relative") as refused:
+            require(program, what="the hook")
+        assert "whole path" in refused.value.hint

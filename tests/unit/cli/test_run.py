@@ -1,0 +1,196 @@
+"""From the arguments to the exit code, in this process, with the issuer that needs nobody."""
+
+import json
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from certrotd.cli.app import run
+from tests.parts import pki
+
+Certrotd = Callable[..., int]
+NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> dict[str, Any]:
+    """Two certificates of a private CA; written before every run."""
+    return {
+        "state_dir": str(tmp_path / "state"),
+        "issuers": {"lab": {"type": "internal"}},
+        "certificates": [{"name": name, "names": [dns]} for name, dns in NAMES.items()],
+    }
+
+
+@pytest.fixture
+def certrotd(tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Certrotd:
+    """Runs it with arguments; the exit code."""
+
+    def call(*arguments: str) -> int:
+        path = tmp_path / "config.yaml"
+        path.write_text(yaml.safe_dump(config))
+        monkeypatch.setattr(sys, "argv", ["certrotd", "-c", str(path), *arguments])
+        monkeypatch.setattr("certrotd.daemon.stopping.Stopping.listen", lambda self: None)
+        return run()
+
+    return call
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    """The last listing, by name."""
+    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+
+
+class TestExitCode:
+    """0 done or nothing due, 1 something failed, 2 usage or configuration."""
+
+    def test_what_is_done_or_not_due_is_success(self, certrotd: Certrotd) -> None:
+        """The first run has work, the second none."""
+        assert certrotd("rotate", "--all") == 0
+        assert certrotd("rotate", "--all") == 0
+        assert certrotd("rotate", "web", "mail", "web") == 0
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            ["rotate"],
+            ["rotate", "web", "--all"],
+            ["rotate", "--al"],
+            ["nonsense"],
+            ["status", "-x"],
+        ],
+    )
+    def test_wrong_usage_is_told_from_failure(
+        self, certrotd: Certrotd, arguments: list[str], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A mistyped option must not look like a CA that is down."""
+        assert certrotd(*arguments) == 2
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert "Usage" in said.err
+
+    def test_help_is_success(self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]) -> None:
+        """Every command explains itself, with an example."""
+        for command in ("rotate", "plan", "status", "inspect", "history", "rollback"):
+            assert certrotd(command, "--help") == 0
+            assert "certrotd " + command in capsys.readouterr().out
+
+    def test_every_problem_of_the_configuration_is_a_line(
+        self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """All at once, each with its place."""
+        config["certificates"][0]["nmaes"] = []
+        config["concurrency"] = 0
+        assert certrotd("rotate", "--all") == 2
+        said = capsys.readouterr().err.splitlines()
+        assert len(said) == 2
+        assert all(line.startswith("certrotd: ") and "config.yaml:" in line for line in said)
+
+    def test_an_unknown_certificate_is_one_line(
+        self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """With the nearest one there is."""
+        assert certrotd("rotate", "mial") == 1
+        [line] = capsys.readouterr().err.splitlines()
+        assert line == "certrotd: there is no certificate 'mial' (did you mean 'mail'?)"
+
+    def test_one_failure_is_told_and_stops_nobody(
+        self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The bad one first, so that the good one comes after it."""
+        config["concurrency"] = 1
+        config["certificates"][0]["install"] = [{"fullchain": "/nowhere/at/all.pem"}]
+        assert certrotd("rotate", "--all", "--json") == 1
+        rows = listed(capsys)
+        assert (rows["web"]["result"], rows["mail"]["result"]) == ("failed", "done")
+        assert "/nowhere/at is not a directory" in rows["web"]["why"]
+
+
+class TestStatus:
+    """One word for every state of a certificate."""
+
+    def state(self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
+        """The state of each, and that the table says the same."""
+        capsys.readouterr()
+        certrotd("status")
+        table = capsys.readouterr().out
+        certrotd("status", "--json")
+        rows = listed(capsys)
+        for name, row in rows.items():
+            [line] = [line for line in table.splitlines() if line.startswith(f"{name} ")]
+            assert row["state"] in line
+        return {name: row["state"] for name, row in rows.items()}
+
+    def test_missing_ok_due_and_disabled(
+        self,
+        certrotd: Certrotd,
+        config: dict[str, Any],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """The usual life of a certificate."""
+        assert self.state(certrotd, capsys) == {"web": "missing", "mail": "missing"}
+        certrotd("rotate", "--all")
+        assert self.state(certrotd, capsys) == {"web": "ok", "mail": "ok"}
+        config["certificates"][0]["names"] = ["other.example.test"]
+        config["certificates"][1]["enabled"] = False
+        assert self.state(certrotd, capsys) == {"web": "due", "mail": "disabled"}
+
+    def test_broken_expired_and_in_flight(
+        self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """What somebody did to the files is seen, not believed to be as it was."""
+        certrotd("rotate", "--all")
+        live = {name: tmp_path / "state/certificates" / name / "live" for name in NAMES}
+        (live["web"] / "privkey.pem").write_bytes(pki.make_root().key_pem)
+        old = pki.make_leaf(pki.make_root(), NAMES["mail"], lifetime=timedelta(minutes=1))
+        (live["mail"] / "privkey.pem").write_bytes(old.key_pem)
+        (live["mail"] / "fullchain.pem").write_bytes(old.fullchain_pem)
+        assert self.state(certrotd, capsys) == {"web": "broken", "mail": "expired"}
+        journal = tmp_path / "state/journal/web.jsonl"
+        journal.write_text("")
+        assert self.state(certrotd, capsys)["web"] == "in flight"
+
+    def test_what_cannot_be_read_is_a_row_and_a_failure(
+        self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """One spoiled folder does not hide the others from monitoring."""
+        certrotd("rotate", "--all")
+        (tmp_path / "state/certificates/web/state.json").write_text("{}")
+        assert self.state(certrotd, capsys) == {"web": "unreadable", "mail": "ok"}
+        for command in ("status", "plan"):
+            assert certrotd(command) == 1
+            assert "is not a state that certrotd wrote" in capsys.readouterr().out
+
+
+def test_history_without_any_is_empty(
+    certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the first rotation there is a heading and nothing else."""
+    assert certrotd("history") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    assert certrotd("history", "--json") == 0
+    assert json.loads(capsys.readouterr().out) == []
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("/no/such/file", "no such file"),
+        ("example.test:port", "port"),
+        ("nothing", "no such file"),
+    ],
+)
+def test_inspecting_what_is_not_there_is_one_line(
+    certrotd: Certrotd, capsys: pytest.CaptureFixture[str], what: str, said: str
+) -> None:
+    """A file or an endpoint: the line says which was looked for."""
+    assert certrotd("inspect", what) == 1
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("certrotd: ")
+    assert said in line

@@ -1,0 +1,173 @@
+"""Adapters are built once, when first used, and a target is told by one at a time."""
+
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import pytest
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.daemon.adapters import OneAtATime, Shelf
+from certrotd.errors import NeedsOperator
+
+
+@dataclass
+class Adapter:
+    """Counts what is asked of it."""
+
+    name: str
+    problem: str = ""
+    asked: int = 0
+    closed: int = 0
+
+    def preflight(self, *, deadline: Deadline) -> None:
+        self.asked += 1
+        if self.problem:
+            raise NeedsOperator(self.problem)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class Workshop:
+    """Builds adapters, and keeps them in the order they were asked for."""
+
+    built: list[Adapter] = field(default_factory=list)
+
+    def shelf(self, *names: str) -> Shelf[Adapter]:
+        """A shelf of these entries; what an entry is becomes the adapter's problem."""
+        return Shelf(dict.fromkeys(names, ""), self.build)
+
+    def build(self, name: str, entry: str) -> Adapter:
+        self.built.append(Adapter(name, entry))
+        return self.built[-1]
+
+
+def soon() -> Deadline:
+    """Long enough."""
+    return Deadline(SystemClock(), 10)
+
+
+class TestShelf:
+    """Adapters of one kind by name."""
+
+    def test_nothing_is_built_before_it_is_used(self) -> None:
+        """Start-up does not pay for a vendor's SDK that today's work has no need of."""
+        workshop = Workshop()
+        shelf = workshop.shelf("a", "b")
+        assert workshop.built == []
+        assert shelf.get("b").name == "b"
+        assert [adapter.name for adapter in workshop.built] == ["b"]
+
+    def test_each_is_built_once_however_many_ask(self) -> None:
+        """One connection pool, one account, one responder: also for eight threads at once."""
+        workshop, start = Workshop(), threading.Barrier(8)
+        shelf = workshop.shelf("a")
+
+        def ask(_: int) -> int:
+            start.wait(timeout=10)
+            return id(shelf.get("a"))
+
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(ask, range(8)))
+        assert (len(found), len(workshop.built)) == (1, 1)
+
+    def test_what_the_configuration_no_longer_has_is_none_or_said(self) -> None:
+        """A journal may name what has been removed since."""
+        shelf = Workshop().shelf("a")
+        assert shelf.find("gone") is None
+        assert shelf.find("a") is shelf.get("a")
+        with pytest.raises(NeedsOperator, match="no longer has 'gone'"):
+            shelf.get("gone")
+
+    def test_who_is_content_is_not_asked_again(self) -> None:
+        """A thousand certificates of one CA cost it one question."""
+        workshop = Workshop()
+        shelf = workshop.shelf("a")
+        for _ in range(3):
+            shelf.ready("a", soon())
+        assert workshop.built[0].asked == 1
+
+    def test_who_was_not_content_is_asked_again(self) -> None:
+        """A name server that was away for a minute must not fail the whole run."""
+        workshop = Workshop()
+        shelf = Shelf({"a": "away"}, workshop.build)
+        for _ in range(2):
+            with pytest.raises(NeedsOperator, match="away"):
+                shelf.ready("a", soon())
+        workshop.built[0].problem = ""
+        shelf.ready("a", soon())
+        assert workshop.built[0].asked == 3
+
+    def test_closing_closes_what_was_built_and_builds_nothing(self) -> None:
+        """Sockets are let go of; what was never used has none."""
+        workshop = Workshop()
+        shelf = workshop.shelf("a", "b")
+        shelf.get("a")
+        shelf.close()
+        assert [(adapter.name, adapter.closed) for adapter in workshop.built] == [("a", 1)]
+
+    def test_an_adapter_without_powers_is_fine(self) -> None:
+        """Asking early and closing are optional."""
+        shelf = Shelf({"a": ""}, lambda _name, _entry: object())
+        shelf.ready("a", soon())
+        shelf.close()
+
+    def test_all_are_every_entry(self) -> None:
+        """Solvers that are servers are started before anybody is asked."""
+        assert [adapter.name for adapter in Workshop().shelf("a", "b").all()] == ["a", "b"]
+
+
+class TestOneAtATime:
+    """One nginx for many certificates."""
+
+    def test_telling_is_under_the_lock_and_asking_is_not(self) -> None:
+        """A check changes nothing, so that it need not wait behind a slow reload."""
+        done: list[str] = []
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            done.append("locked")
+            try:
+                yield
+            finally:
+                done.append("unlocked")
+
+        target = OneAtATime(Told(done), lock)
+        target.check()
+        target.apply()
+        assert done == ["check", "locked", "apply", "unlocked"]
+
+    def test_the_lock_is_let_go_of_when_telling_fails(self) -> None:
+        """Else one bad reload would stop every certificate of that service."""
+        mutex = threading.Lock()
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            with mutex:
+                yield
+
+        target = OneAtATime(Told([], problem="it is down"), lock)
+        for _ in range(2):
+            with pytest.raises(NeedsOperator, match="it is down"):
+                target.apply()
+        assert not mutex.locked()
+
+
+@dataclass
+class Told:
+    """A target that notes down what is asked of it."""
+
+    done: list[str]
+    problem: str = ""
+
+    def check(self) -> None:
+        self.done.append("check")
+
+    def apply(self) -> None:
+        self.done.append("apply")
+        if self.problem:
+            raise NeedsOperator(self.problem)

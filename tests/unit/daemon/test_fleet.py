@@ -1,0 +1,164 @@
+"""All certificates of a configuration: one's trouble is never another's."""
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+
+import pytest
+
+from certrotd.certs.decision import Renew
+from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Policy
+from certrotd.certs.rotate import Rotator
+from certrotd.certs.world import World
+from certrotd.clock import ManualClock
+from certrotd.daemon.fleet import Fleet
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.rotation.outcome import Finished, RolledBack
+from tests.fakes.world import MemoryWorld
+
+NOW = datetime(2027, 3, 4, tzinfo=UTC)
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """Stands still."""
+    return ManualClock(NOW)
+
+
+@pytest.fixture
+def worlds(clock: ManualClock) -> dict[str, MemoryWorld]:
+    """Three certificates with nothing in common."""
+    return {
+        name: MemoryWorld(Policy(name, (f"{name}.example.test",), "ca", "memory"), clock)
+        for name in ("one", "two", "three")
+    }
+
+
+@pytest.fixture
+def rotator(worlds: dict[str, MemoryWorld]) -> Rotator:
+    """Numbers rotations."""
+    numbers = count(1)
+    return worlds["one"].rotator(new_id=lambda: f"rotation-{next(numbers)}")
+
+
+def fleet(worlds: dict[str, MemoryWorld], concurrency: int = 2) -> Fleet:
+    """All of them."""
+    return Fleet([world.managed() for world in worlds.values()], concurrency)
+
+
+class TestChosen:
+    """Which certificates a command is about."""
+
+    def test_none_named_means_all_in_the_file_s_order(self, worlds: dict[str, MemoryWorld]) -> None:
+        """Listings look like the configuration."""
+        chosen = fleet(worlds).chosen([])
+        assert [managed.policy.name for managed in chosen] == ["one", "two", "three"]
+
+    def test_named_ones_come_once_each(self, worlds: dict[str, MemoryWorld]) -> None:
+        """Said twice is meant once: two rotations of one certificate would meet in its lock."""
+        chosen = fleet(worlds).chosen(["two", "one", "two"])
+        assert [managed.policy.name for managed in chosen] == ["two", "one"]
+
+    @pytest.mark.parametrize(
+        ("name", "hint"), [("tow", "did you mean 'two'?"), ("xyz", "certrotd status lists them")]
+    )
+    def test_an_unknown_name_is_said_with_the_nearest(
+        self, worlds: dict[str, MemoryWorld], name: str, hint: str
+    ) -> None:
+        """Nothing at all is done where one of the names is wrong."""
+        with pytest.raises(InvalidInput) as refused:
+            fleet(worlds).chosen(["one", name])
+        assert refused.value.hint == hint
+        assert repr(name) in refused.value.message
+
+
+class TestLook:
+    """Where every certificate stands."""
+
+    def test_what_cannot_be_looked_at_is_a_row(self, worlds: dict[str, MemoryWorld]) -> None:
+        """A listing that ends at the first spoiled folder hides the rest."""
+
+        def spoiled() -> None:
+            raise NeedsOperator("the folder is spoiled")
+
+        all_of_it = fleet(worlds)
+        bad = replace(all_of_it.certificates[0], look=spoiled)  # type: ignore[arg-type]
+        chosen = [bad, *all_of_it.certificates[1:]]
+        first, *others = all_of_it.look(chosen, now=NOW, in_flight=lambda name: name == "two")
+        assert (str(first.failure), first.decision) == ("the folder is spoiled", None)
+        assert all(isinstance(row.decision, Renew) for row in others)
+        assert [row.in_flight for row in others] == [True, False]
+
+
+class TestRotate:
+    """Bringing them up to date."""
+
+    def test_failures_of_every_kind_stop_nobody(
+        self, worlds: dict[str, MemoryWorld], rotator: Rotator
+    ) -> None:
+        """A refusal, a lock somebody else holds, and a defect of our own."""
+
+        def defect() -> World:
+            raise ZeroDivisionError("nobody thought of this")
+
+        worlds["one"].policy = replace(worlds["one"].policy, key_type="no such type")
+        worlds["two"].locked = True
+        certificates = [world.managed() for world in worlds.values()]
+        broken = replace(
+            MemoryWorld(
+                Policy("four", ("four.example.test",), "ca", "memory"), rotator.clock
+            ).managed(),
+            world=defect,
+        )
+        reports = {
+            report.name: report for report in Fleet([], 1).rotate([broken, *certificates], rotator)
+        }
+        assert set(reports) == {"one", "two", "three", "four"}
+        assert [name for name, report in reports.items() if not report.failed] == ["three"]
+        assert isinstance(reports["one"].outcome, RolledBack)
+        assert "another process" in str(reports["two"].failure)
+        assert "ZeroDivisionError" in str(reports["four"].failure)
+        assert isinstance(reports["three"].outcome, Finished)
+
+    @pytest.mark.parametrize("concurrency", [1, 2])
+    def test_no_more_than_asked_for_are_under_way(
+        self, worlds: dict[str, MemoryWorld], rotator: Rotator, concurrency: int
+    ) -> None:
+        """A CA's and a machine's patience are both limited; but what may be done at once is."""
+        meeting = threading.Barrier(concurrency)
+        most, now = [0], [0]
+        guard = threading.Lock()
+
+        def counted(managed: Managed) -> Managed:
+            @contextmanager
+            def lock() -> Iterator[None]:
+                with guard:
+                    now[0] += 1
+                    most[0] = max(most[0], now[0])
+                if managed.policy.name in ("one", "two")[:concurrency]:
+                    meeting.wait(timeout=10)  # both of them at once, or this breaks
+                try:
+                    with managed.lock():
+                        yield
+                finally:
+                    with guard:
+                        now[0] -= 1
+
+            return replace(managed, lock=lock)
+
+        chosen = [counted(world.managed()) for world in worlds.values()]
+        reports = list(Fleet([], concurrency).rotate(chosen, rotator))
+        assert [report.failed for report in reports] == [False] * 3
+        assert most[0] == concurrency
+
+    def test_after_a_stop_nothing_is_begun(
+        self, worlds: dict[str, MemoryWorld], rotator: Rotator
+    ) -> None:
+        """What waits for its turn is not begun after the process was told to stop."""
+        told = replace(rotator, stopping=lambda: True)
+        assert list(fleet(worlds).rotate(fleet(worlds).chosen([]), told)) == []
+        assert all(world.store.look(name).live is None for name, world in worlds.items())
