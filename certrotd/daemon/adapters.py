@@ -128,7 +128,7 @@ class Adapters:
         if use is None or target is None:
             return None
         probes = self._config.probes(use)
-        lock = partial(self._lock, f"target-{name}", f"target {name}", LOCK_WAIT)
+        lock = partial(self._lock, f"_target-{name}", f"target {name}", LOCK_WAIT)
         return Bound(
             OneAtATime(target, lock), tuple(_endpoint(probe, entry.names) for probe in probes)
         )
