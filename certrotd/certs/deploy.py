@@ -39,13 +39,12 @@ class Baseline(Journaled):
         return Done({"baseline": served})
 
     def undo(self, world: World, ledger: Ledger) -> None:
-        baseline = ledger.facts.get("baseline")
-        told = ledger.facts.get("told")
+        baseline, told = ledger.facts.get("baseline"), ledger.facts.get("told")
         if not isinstance(baseline, dict) or not isinstance(told, list) or "kept" in ledger.facts:
             return
         live = world.store.live(world.name)
         if live is None:
-            return
+            return  # somebody removed the link; there is nothing to have them read
         if reason := _unusable(world, live):
             ledger.note(kept=f"the targets keep what they serve: {reason}")
             return

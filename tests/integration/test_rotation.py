@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate
 from tests.parts.client import served_leaf, trusted_leaf
 from tests.parts.process import wait_until
-from tests.parts.site import Site, exposed_keys, orders
+from tests.parts.site import Site, exposed_keys, orders, serves
 
 APEX, WILDCARD, OTHER = "example.test", "*.example.test", "www.example.test"
 
@@ -38,6 +38,7 @@ def test_several_certificates_are_issued_deployed_and_served(
     site.rotate("--force")
 
     for name, served_at in (("both", APEX), ("both", "any.example.test"), ("www", OTHER)):
+        assert serves(nginx, served_at, site.leaf(name))
         served = trusted_leaf("127.0.0.1", nginx.port, served_at, pebble.roots()[0])
         assert served == site.leaf(name) != first[name]
     assert orders(pebble) == 4
@@ -68,7 +69,7 @@ def test_a_first_certificate_comes_before_the_nginx_that_needs_its_files(
     with nginx:
         again = site.rotate()
         assert again.row("web")["result"] == "done"
-        assert nginx.served(APEX) == site.leaf("web")
+        assert serves(nginx, APEX, site.leaf("web"))
     assert (orders(ca), site.generations("web")) == (before + 1, [1])
 
 
@@ -125,6 +126,7 @@ def test_another_ca_is_a_change_of_its_address_alone(
 
     assert run.row("web")["result"] == "done"
     assert "is another CA now" in run.row("web")["reason"]
+    assert serves(nginx, APEX, site.leaf("web"))
     leaf = trusted_leaf("127.0.0.1", nginx.port, APEX, stepca.root_file.read_bytes())
     assert leaf == site.leaf("web")
     assert names_of(leaf) == {APEX, WILDCARD}

@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA
+from tests.parts.process import wait_until
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
 Tree = dict[str, tuple[int, bytes]]
@@ -287,6 +288,14 @@ class Site:
 def probe(nginx: Nginx, name: str, deadline: str = "5s") -> dict[str, str]:
     """An endpoint to look at: that nginx under a server name."""
     return {"address": f"127.0.0.1:{nginx.port}", "sni": name, "deadline": deadline}
+
+
+def serves(nginx: Nginx, name: str, leaf: x509.Certificate) -> bool:
+    """Whether that is the certificate a client is shown, now or as soon as old workers are gone."""
+    with contextlib.suppress(TimeoutError):
+        wait_until(lambda: nginx.served(name) == leaf, within=3)
+        return True
+    return False
 
 
 def is_leftover(path: Path) -> bool:
