@@ -26,6 +26,7 @@ def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as
         chosen = site.fleet.chosen(names)
         if dry_run:
             return _dry_run(site, chosen, as_json=as_json)
+        site.prepare()
         stopping.listen()
         with view(len(chosen)) as live:
             rotator = _rotator(site, stopping, live.hear)
@@ -38,6 +39,7 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     stopping = Stopping()
     with open_site(config, clock=stopping.clock, command="certrotd rollback") as site:
         [managed] = site.fleet.chosen([name])
+        site.prepare()
         stopping.listen()
         with view(1) as live:
             report = _rotator(site, stopping, live.hear).rollback(managed, to=to)

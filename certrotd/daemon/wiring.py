@@ -67,6 +67,10 @@ class Site:
         if self._adapters is not None:
             self._adapters.close()
 
+    def prepare(self) -> None:
+        """Make the state directory; only what writes there needs it. Raises DiskTrouble."""
+        make_directory(self.config.state_dir, mode=0o700)
+
     @cached_property
     def audit(self) -> AuditLog:
         """Where every rotation is written down; one for all threads, which queue in it."""
@@ -199,7 +203,6 @@ class Site:
 def open_site(path: Path, *, clock: Clock, command: str) -> Iterator[Site]:
     """The site of a configuration file; raises ConfigInvalid. Closed at the end of the block."""
     config = load(path).config
-    make_directory(config.state_dir, mode=0o700)
     site = Site(config, clock=clock, command=command)
     try:
         yield site

@@ -12,6 +12,7 @@ from pathlib import Path
 from certrotd.errors import InvalidInput, Transient
 
 TEMPORARY = ".certrotd-tmp"
+_CHUNK = 64 * 1024
 _HINTS = {
     errno.ENOSPC: "free some space on that file system",
     errno.EDQUOT: "raise the quota",
@@ -190,15 +191,28 @@ def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
         raise
     except OSError as error:
         raise DiskTrouble(f"read {path}", error) from error
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    try:
+        with explained(f"read {path}"):
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise InvalidInput(f"{path} is not a regular file")
+            data = _read_up_to(handle, limit + 1)
+    finally:
         os.close(handle)
-        raise InvalidInput(f"{path} is not a regular file")
-    with explained(f"read {path}"), os.fdopen(handle, "rb") as file:
-        data = file.read(limit + 1)
     if len(data) > limit:
         raise InvalidInput(
             f"{path} is larger than {limit} bytes", hint="it cannot be what it is for"
         )
+    return data
+
+
+def _read_up_to(handle: int, limit: int) -> bytes:
+    # a file object would ask the system three things more of every file
+    data = os.read(handle, min(limit, _CHUNK))
+    while data and len(data) < limit:
+        part = os.read(handle, min(limit - len(data), max(_CHUNK, len(data))))
+        if not part:
+            break
+        data += part
     return data
 
 

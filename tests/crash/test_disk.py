@@ -39,8 +39,9 @@ def site(tmp_path: Path) -> Iterator[Site]:
 def mounted(directory: Path) -> Iterator[Path]:
     """A small file system in memory."""
     directory.mkdir()
-    options = f"size={SIZE},mode=0755"
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(directory)], check=True)
+    argv = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=0755", "tmpfs", str(directory)]
+    if subprocess.run(argv, capture_output=True, check=False).returncode != 0:
+        locate.require("a root that may mount")  # a container's may not
     try:
         yield directory
     finally:

@@ -4,8 +4,9 @@ The points are not sampled: a plain trace of the same run lists every call that 
 and each is visited.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import cache
 from itertools import cycle
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from tests.crash.found import Found
 from tests.crash.lab import Driver, Lab
-from tests.crash.scenarios import FIRST, RENEWAL, ROLLBACK
+from tests.crash.scenarios import FIRST, RENEWAL, ROLLBACK, Scenario
 from tests.crash.trace import Point
 from tests.parts import locate
 from tests.parts.site import Site
@@ -27,21 +28,30 @@ pytestmark = pytest.mark.timeout(300)
 
 
 # Every kind of fault for a renewal; a kill and a full disk for the others, which share its steps.
-FAULTS = {
-    RENEWAL: ("ENOSPC", "EIO", "EACCES"),
-    FIRST: ("ENOSPC",),
-    ROLLBACK: ("ENOSPC",),
-}
+SCENARIOS = (RENEWAL, FIRST, ROLLBACK)
+FAULTS = [(RENEWAL, error) for error in ERRORS] + [(FIRST, "ENOSPC"), (ROLLBACK, "ENOSPC")]
 
 
-@pytest.fixture(scope="module", params=FAULTS, ids=lambda each: each.name)
-def lab(request: pytest.FixtureRequest, memory: Path) -> Iterator[Lab]:
-    """Each scenario, traced once."""
+def named(value: object) -> str | None:
+    """What a parameter is called in a test's name."""
+    return value.name if isinstance(value, Scenario) else None
+
+
+@pytest.fixture(scope="module")
+def labs(memory: Path) -> Iterator[Callable[[Scenario], Lab]]:
+    """Each scenario, traced once for all tests."""
     locate.require("strace")
     with ExitStack() as stack:
-        yield Lab(memory / request.param.name, request.param, stack)
+        yield cache(lambda scenario: Lab(memory / scenario.name, scenario, stack))
 
 
+@pytest.fixture
+def lab(request: pytest.FixtureRequest, labs: Callable[[Scenario], Lab]) -> Lab:
+    """The scenario of a test."""
+    return labs(request.param)
+
+
+@pytest.mark.parametrize("lab", SCENARIOS, indirect=True, ids=named)
 def test_a_kill_at_any_point_is_recovered_from(lab: Lab) -> None:
     """SIGKILL, an out-of-memory kill: readers find a pair, and the next run needs nobody."""
     scenario = lab.scenario
@@ -62,6 +72,7 @@ def test_a_kill_at_any_point_is_recovered_from(lab: Lab) -> None:
     lab.visit(check)
 
 
+@pytest.mark.parametrize("lab", [RENEWAL], indirect=True, ids=named)
 def test_a_kill_in_the_middle_of_recovering_is_recovered_from(lab: Lab) -> None:
     """A machine that crashes once crashes twice: recovery is cut off like anything else.
 
@@ -69,8 +80,6 @@ def test_a_kill_in_the_middle_of_recovering_is_recovered_from(lab: Lab) -> None:
     where it comes to fewer, it ends by itself.
     """
     scenario, syncs = lab.scenario, cycle(range(1, 13))
-    if scenario is not RENEWAL:
-        pytest.skip("recovering is the same path for all")
     second = {
         point: Point("fsync", number, None, "")
         for point, number in zip(lab.points, syncs, strict=False)
@@ -90,12 +99,10 @@ def test_a_kill_in_the_middle_of_recovering_is_recovered_from(lab: Lab) -> None:
     lab.visit(check)
 
 
-@pytest.mark.parametrize("error", ERRORS)
+@pytest.mark.parametrize(("lab", "error"), FAULTS, indirect=["lab"], ids=named)
 def test_an_error_at_any_point_is_said_undone_and_made_up_for(lab: Lab, error: str) -> None:
     """A full disk, a broken one, a wrong permission: one line of why, and no half state."""
     scenario = lab.scenario
-    if error not in FAULTS[scenario]:
-        pytest.skip("the other kinds of error are for the renewal")
 
     def check(site: Site, driver: Driver, point: Point) -> Iterator[str]:
         found = Found(site)

@@ -96,6 +96,7 @@ def test_a_look_changes_nothing(memory: Path) -> None:
     with ExitStack() as stack:
         lab = Lab(memory / "look", FIRST, stack)
         with lab.site() as site, lab.driver() as driver:
+            site.state.rmdir()
             before = snapshot(site.directory)
             for command in ("status", "plan", "history", "rotate --all --dry-run"):
                 assert driver.run(site, *command.split()).code == 0

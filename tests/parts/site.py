@@ -338,7 +338,7 @@ def snapshot(directory: Path) -> Tree:
 
 
 def exposed_keys(directory: Path, *, allowed: Sequence[Path] = ()) -> list[str]:
-    """Files that hold a private key and can be read by somebody else than their owner."""
+    """Files that hold a private key, or what was displaced, and that others than the owner read."""
     return [
         str(path)
         for path in directory.rglob("*")
@@ -346,7 +346,7 @@ def exposed_keys(directory: Path, *, allowed: Sequence[Path] = ()) -> list[str]:
         and not path.is_symlink()
         and path not in allowed
         and path.stat().st_mode & 0o077
-        and b"PRIVATE KEY" in path.read_bytes()
+        and ("displaced" in path.parts or b"PRIVATE KEY" in path.read_bytes())
     ]
 
 

@@ -168,6 +168,17 @@ class TestStatus:
             assert "is not a state that certrotd wrote" in capsys.readouterr().out
 
 
+def test_looking_makes_nothing(
+    certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On a fresh host, by whichever user: not even the state directory."""
+    for command in ("status", "plan", "history", "rotate --all --dry-run"):
+        assert certrotd(*command.split()) == 0
+    assert not (tmp_path / "state").exists()
+    assert certrotd("rotate", "--all") == 0
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
 def test_history_without_any_is_empty(
     certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
 ) -> None:

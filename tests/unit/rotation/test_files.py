@@ -411,21 +411,11 @@ class TestReadFile:
     ) -> None:
         """Opening worked, reading did not."""
 
-        class Broken:
-            def __enter__(self) -> "Broken":
-                return self
-
-            def __exit__(self, *_: object) -> None: ...
-
-            def read(self, _size: int) -> bytes:
-                raise OSError(errno.EIO, os.strerror(errno.EIO))
-
-        def broken(handle: int, _mode: str) -> Broken:
-            os.close(handle)
-            return Broken()
+        def broken(_handle: int, _size: int) -> bytes:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
 
         (tmp_path / "a").write_bytes(b"1")
-        monkeypatch.setattr(os, "fdopen", broken)
+        monkeypatch.setattr(os, "read", broken)
         with pytest.raises(DiskTrouble, match="Input/output error"):
             read_file(tmp_path / "a", limit=5)
 
