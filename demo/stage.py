@@ -205,7 +205,7 @@ class Stage:
         late the signal comes, the program has not come further than that.
         """
         print(f"\n$ certrotd {' '.join(arguments)}   # and kill -9 after {line!r}", flush=True)
-        with (self.directory / "state/locks/target-server.lock").open() as lock:
+        with (self.directory / "state/locks/_target-server.lock").open() as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             process = subprocess.Popen(self._argv(arguments), stderr=PIPE, text=True)
             with process:
