@@ -60,7 +60,7 @@ class ConfigFile(Entry):
         "in state_dir).",
     )
     concurrency: int = Field(
-        default=16, ge=1, le=64, description="How many rotations may be under way at once."
+        default=8, ge=1, le=64, description="How many rotations may be under way at once."
     )
     include: Text | None = Field(
         default="conf.d/*.yaml",

@@ -74,8 +74,8 @@ class _Daemon:
     def run(self) -> int:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
         with heard(signal.SIGHUP) as signals:
-            ticking.start()
             self._listen(f"started with {len(self._config.certificates)} certificates")
+            ticking.start()
             while not self._stopping():
                 if signal.SIGHUP in signals.wait(INTERVAL):
                     self._reload()

@@ -137,7 +137,7 @@ def test_another_pattern_or_none_may_be_given(tmp_path: Path) -> None:
     fragment(tmp_path, "a.yaml", "concurrency: 5\n")
     write(tmp_path, "concurrency: 6\n", "certs/a.yml")
     none = write(tmp_path, MINIMAL + "include: null\n", "none.yaml")
-    assert load(none).config.concurrency == 16
+    assert load(none).config.concurrency == 8
     other = write(tmp_path, MINIMAL + "include: certs/*.yml\n", "other.yaml")
     assert load(other).config.concurrency == 6
     absolute = write(tmp_path, MINIMAL + f"include: {tmp_path}/certs/*\n", "absolute.yaml")

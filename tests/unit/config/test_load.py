@@ -25,7 +25,7 @@ def test_two_lines_per_certificate_are_enough(tmp_path: Path) -> None:
     found = config(tmp_path, MINIMAL)
     assert found.state_dir == Path("/var/lib/certrotd")
     assert found.store_dir == Path("/var/lib/certrotd/certificates")
-    assert found.concurrency == 16
+    assert found.concurrency == 8
     [web] = found.certificates
     assert (web.name, web.names, web.issuer, web.solver) == ("web", ("example.com",), "lab", None)
     assert web.key == KeyEntry(type="ecdsa-p256", reuse=False)
