@@ -74,9 +74,9 @@ class TlsProber:
             if seen is None:
                 streak += 1
                 deadline.pause(BETWEEN if streak < endpoint.consecutive else 0)
-            else:
-                # a handshake that the end cut off says less than the one before it
-                streak, wrong = 0, wrong if wrong and deadline.passed else seen
+            elif not (deadline.passed and (streak or wrong)):
+                # a handshake that the end cut off would say less than the ones before it
+                streak, wrong = 0, seen
                 deadline.pause(pause)
                 pause = min(pause * 1.5, MAX_PAUSE)
             if deadline.passed and streak < endpoint.consecutive:
