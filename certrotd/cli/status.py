@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.certs.decision import Postpone, Wait
-from certrotd.cli.output import print_json, print_table, span, stamp
+from certrotd.cli.output import keeping_all, print_json, print_table, span, stamp
 from certrotd.cli.words import kind_of
 from certrotd.clock import SystemClock
 from certrotd.daemon.fleet import Row
@@ -18,7 +18,7 @@ from certrotd.errors import Failure
 
 def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) -> int:
     """Carry out ``certrotd status``; the exit code."""
-    with open_site(config, clock=SystemClock(), command="certrotd status") as site:
+    with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd status") as site:
         now, failed = site.clock.now(), False
         shown: list[Any] = []
         for row in site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight):
@@ -35,7 +35,7 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
 
 def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """Carry out ``certrotd plan``; the exit code."""
-    with open_site(config, clock=SystemClock(), command="certrotd plan") as site:
+    with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd plan") as site:
         now = site.clock.now()
         rows = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
         plans = [_plan_json(row, site, now=now) for row in rows]

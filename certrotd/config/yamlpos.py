@@ -153,29 +153,27 @@ class _Reader:
 
     def _sequence(self, start: _Event, depth: int) -> list[object]:
         _check(start, _SEQ, depth)
+        following, value = self._next, self._value
         items: list[object] = []
-        event = self._next()
-        while type(event) is not SequenceEndEvent:
-            items.append(self._value(event, depth))
-            event = self._next()
+        while type(event := following()) is not SequenceEndEvent:
+            items.append(value(event, depth))
         return items
 
     def _mapping(self, start: _Event, depth: int) -> dict[str, object]:
         _check(start, _MAP, depth)
+        following, value = self._next, self._value
         entries: dict[str, object] = {}
-        event = self._next()
-        while type(event) is not MappingEndEvent:
-            key = self._value(event, depth)
+        while type(event := following()) is not MappingEndEvent:
+            key = value(event, depth)
             if type(key) is not str:
                 _refuse(event, f"a key must be text, got {shown(key)}", "put it in quotes")
             if key == "<<" and event.implicit[0]:
                 _refuse(event, 'merge keys ("<<") are not read', "write the keys out")
-            value = self._value(self._next(), depth)
             if key in entries:
                 self.doubled = True
+                value(following(), depth)
             else:
-                entries[key] = value
-            event = self._next()
+                entries[key] = value(following(), depth)
         return entries
 
     def _alias(self, event: _Event) -> object:
