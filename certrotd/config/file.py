@@ -11,6 +11,7 @@ from certrotd.config.base import AbsolutePath, Entry, Items, SafeName, Text
 from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
 from certrotd.config.issuers import Issuer
+from certrotd.config.logging import LogEntry
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import Target
 
@@ -67,6 +68,7 @@ class ConfigFile(Entry):
         description="Further files, read in the order of their names: a pattern relative to this "
         "file's folder (null: none). Only in the main file.",
     )
+    log: LogEntry = Field(default_factory=LogEntry, description="The log of certrotd run.")
     issuers: dict[SafeName, Issuer] = Field(
         default={}, description="Who issues certificates, by a name of your choice."
     )

@@ -14,6 +14,7 @@ from certrotd.config.certificates import (
 )
 from certrotd.config.file import ConfigFile, DnsEntry
 from certrotd.config.issuers import Issuer
+from certrotd.config.logging import LogEntry
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import ProbeEntry, Target
@@ -51,6 +52,7 @@ class Config:
     solvers: Mapping[str, Solver]
     targets: Mapping[str, Target]
     dns: DnsEntry
+    log: LogEntry
     certificates: tuple[Certificate, ...]
 
     def certificate(self, name: str) -> Certificate:
@@ -90,6 +92,7 @@ def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
         solvers=file.solvers,
         targets=file.targets,
         dns=file.dns,
+        log=file.log,
         certificates=tuple(_certificate(file, entry) for entry in entries),
     )
 

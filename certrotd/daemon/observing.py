@@ -1,120 +1,149 @@
-"""Who hears what the scheduler does; logs, metrics and alerts are observers."""
+"""Who hears what the daemon does: logs, metrics, alerts and the service manager are observers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
 
-from certrotd.certs.decision import Decision
+from certrotd.certs.decision import Decision, Postpone, Wait
+from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Attempts
 from certrotd.certs.rotate import Report
 from certrotd.daemon.budget import Over
-from certrotd.daemon.clockwatch import Judgement, Trust
-from certrotd.errors import Failure, LockHeld
-from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
-
-_CONSEQUENCE = {
-    Trust.WRONG: "nothing is ordered until it is right; if it is, remove clock.json from the "
-    "state directory and restart certrotd",
-    Trust.DOUBTED: "one order at a time until the date of a new certificate tells whether it is "
-    "right",
-    Trust.SOUND: "",
-}
+from certrotd.daemon.clockwatch import Judgement
+from certrotd.errors import Failure, Problem
+from certrotd.pki.generation import Standing
+from certrotd.rotation.engine import Event
+from certrotd.rotation.unexpected import as_failure
 
 
-class Observer(Protocol):
-    """Hears everything, from several threads, with the scheduler's lock held: it must be quick."""
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One certificate as it was found at ``now``, and what is decided about it."""
+
+    managed: Managed
+    standing: Standing
+    attempts: Attempts
+    decision: Decision
+    now: datetime
+
+    @property
+    def next(self) -> datetime:
+        """When the decision will be another one; what is due is due now."""
+        return self.decision.until if isinstance(self.decision, Wait | Postpone) else self.now
+
+
+class Observer:
+    """Hears everything, from several threads, partly with the scheduler's lock held.
+
+    So it must be quick, and never ask the scheduler back. Each observer overrides what it wants.
+    """
+
+    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+        """These certificates are in force from now on; entries that are wrong are left out."""
 
     def ticked(self, now: datetime, looked: int) -> None:
-        """A tick is over, in which so many certificates were looked at."""
-        ...
+        """A tick is over, in which so many certificates were looked at; the first looks at all."""
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         """The clock is to be thought of otherwise than before, or jumped."""
-        ...
 
-    def decided(self, name: str, decision: Decision) -> None: ...
+    def looked(self, look: Look) -> None:
+        """A certificate was looked at and decided about."""
 
     def postponed(self, name: str, over: Over) -> None:
         """An order waits for the budget."""
-        ...
 
-    def began(self, name: str, why: str) -> None: ...
+    def began(self, name: str, why: str) -> None:
+        """A rotation is about to begin, or to go on."""
 
-    def ended(self, report: Report) -> None: ...
+    def stepped(self, event: Event) -> None:
+        """A step of a rotation began, ended, or was undone."""
+
+    def ended(self, report: Report) -> None:
+        """A rotation came to its end, or to a rest."""
 
     def trouble(self, what: str, failure: Failure) -> None:
         """A certificate could not be looked at, or something could not be remembered."""
-        ...
+
+    def remarked(self, words: str) -> None:
+        """Something is worth knowing that asks for nothing, such as a file kept aside."""
+
+    def reloading(self) -> None:
+        """The configuration is about to be read anew."""
+
+    def reloaded(self, certificates: int) -> None:
+        """The configuration was read and is taken; ``configured`` follows when it is in force."""
+
+    def refused(self, problems: Sequence[str]) -> None:
+        """The configuration was read and is wrong: the old one stays in force."""
+
+    def stopping(self, running: Sequence[str]) -> None:
+        """The process was told to stop; these rotations are finished or undone first."""
+
+    def stopped(self, running: Sequence[str]) -> None:
+        """The last word; these rotations did not end in time and are left to the next start."""
 
 
-class Lines:
-    """An observer that says what people want to know, a line each."""
+class Observers(Observer):
+    """Passes everything on to several; what one of them raises is a defect, said to ``complain``.
 
-    def __init__(self, listen: Callable[[str], None]) -> None:
-        self._listen = listen
-        self._said: dict[str, str] = {}
+    A defect in what only watches must not stop what it watches.
+    """
+
+    def __init__(self, observers: Sequence[Observer], complain: Callable[[str], None]) -> None:
+        self._observers = tuple(observers)
+        self._complain = complain
+
+    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+        self._each(lambda each: each.configured(certificates, left_out))
 
     def ticked(self, now: datetime, looked: int) -> None:
-        """Nothing that anybody wants to read every second."""
+        self._each(lambda each: each.ticked(now, looked))
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
-        if jump is not None:
-            seconds = jump.total_seconds()
-            self._listen(f"the clock jumped by {seconds:+.0f} s: everything is looked at again")
-        self._once("", judgement.why and f"{judgement.why}: {_CONSEQUENCE[judgement.trust]}")
+        self._each(lambda each: each.clock(judgement, jump))
 
-    def decided(self, name: str, decision: Decision) -> None:
-        """What is only decided is in ``certrotd plan``; what is done about it is told as begun."""
+    def looked(self, look: Look) -> None:
+        self._each(lambda each: each.looked(look))
 
     def postponed(self, name: str, over: Over) -> None:
-        self._listen(f"{name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}")
+        self._each(lambda each: each.postponed(name, over))
 
     def began(self, name: str, why: str) -> None:
-        self._listen(f"{name}: begun: {why}")
+        self._each(lambda each: each.began(name, why))
+
+    def stepped(self, event: Event) -> None:
+        self._each(lambda each: each.stepped(event))
 
     def ended(self, report: Report) -> None:
-        name = report.name
-        self._said.pop(name, None)
-        if report.failure is not None and not isinstance(report.failure, LockHeld | Stopped):
-            self._listen(f"{name}: failed: {report.failure}")
-        elif report.failure is not None:
-            self._listen(f"{name}: {report.failure}")
-        for outcome in (report.recovered, report.outcome):
-            if outcome is not None:
-                self._listen(f"{name}: {outcome_words(outcome)}")
+        self._each(lambda each: each.ended(report))
 
     def trouble(self, what: str, failure: Failure) -> None:
-        self._once(what, f"{what}: {failure}")
+        self._each(lambda each: each.trouble(what, failure))
 
-    def _once(self, what: str, words: str) -> None:
-        if self._said.get(what, "") != words:
-            self._said[what] = words
-            if words:
-                self._listen(words)
+    def remarked(self, words: str) -> None:
+        self._each(lambda each: each.remarked(words))
 
+    def reloading(self) -> None:
+        self._each(lambda each: each.reloading())
 
-def outcome_words(outcome: Outcome) -> str:
-    """What came of a rotation, in a sentence."""
-    match outcome:
-        case Finished():
-            return "done"
-        case Parked(until, why, failed):
-            how = "failed, and is tried again" if failed else "waits"
-            return f"{how} after {until:%Y-%m-%d %H:%M:%S}Z: {why}"
-        case RolledBack(to, step, because):
-            back = f"rolled back to {to}" if to else "nothing was changed"
-            return f"failed: {step}: {because}; {back}"
-        case Stuck(step, because, undo_failed):
-            return f"stuck: undoing {step} failed: {undo_failed}; after: {because}"
+    def reloaded(self, certificates: int) -> None:
+        self._each(lambda each: each.reloaded(certificates))
 
+    def refused(self, problems: Sequence[str]) -> None:
+        self._each(lambda each: each.refused(problems))
 
-_TOLD = frozenset({"done", "waiting", "failed", "undone", "stuck", "reached", "paused"})
+    def stopping(self, running: Sequence[str]) -> None:
+        self._each(lambda each: each.stopping(running))
 
+    def stopped(self, running: Sequence[str]) -> None:
+        self._each(lambda each: each.stopped(running))
 
-def event_words(event: Event) -> str | None:
-    """What a step of a rotation came to, in a line; None for what nobody wants to read."""
-    if event.what not in _TOLD:
-        return None
-    detail = f": {event.detail}" if event.detail else ""
-    return f"{event.name}: {event.item} {event.what}{detail}"
+    def _each(self, tell: Callable[[Observer], None]) -> None:
+        for observer in self._observers:
+            try:
+                tell(observer)
+            except Exception as error:  # noqa: BLE001  # the daemon goes on, and says so
+                self._complain(str(as_failure(error, f"tell {type(observer).__name__}")))

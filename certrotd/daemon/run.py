@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
-from certrotd.config.load import load
-from certrotd.config.model import Config
+from certrotd.config.load import Loaded, load
 from certrotd.daemon.lastrun import LastRun
-from certrotd.daemon.observing import Lines, event_words
+from certrotd.daemon.log import LineLog, to_journal
+from certrotd.daemon.observing import Observers
 from certrotd.daemon.scheduler import Scheduler, Workload
-from certrotd.daemon.signals import heard
+from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
+from certrotd.daemon.telling import Told
 from certrotd.daemon.ticking import Ticking
 from certrotd.daemon.wiring import Site
 from certrotd.errors import ConfigInvalid, Failure, Problem
-from certrotd.rotation.engine import Event
 from certrotd.rotation.files import make_directory
 from certrotd.rotation.lock import hold
 
@@ -30,43 +31,45 @@ END = 90.0
 # no certificate's name begins with "_": this is no certificate's lock
 LOCK = Path("locks/_daemon.lock")
 
-Listen = Callable[[str], None]
+Write = Callable[[str], None]
 
 
-def run(path: Path, listen: Listen) -> int:
+def run(path: Path, write: Write) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 1 if a rotation did not end in time.
 
-    Raises ConfigInvalid, or LockHeld when another one runs on the same state directory. A
-    certificate that is wrong in the configuration is said and left out.
+    ``write`` takes the lines of the log. Raises ConfigInvalid, or LockHeld when another one runs
+    on the same state directory. A certificate that is wrong in the configuration is said and left
+    out.
     """
-    loaded = load(path, lenient=True)
-    for problem in loaded.problems:
-        listen(f"left out: {problem}")
-    config, stopping = loaded.config, Stopping()
-    make_directory(config.state_dir, mode=0o700)
+    loaded, stopping = load(path, lenient=True), Stopping()
+    state = loaded.config.state_dir
+    make_directory(state, mode=0o700)
     lock = hold(
-        config.state_dir / LOCK,
-        what=f"the state directory {config.state_dir}",
+        state / LOCK,
+        what=f"the state directory {state}",
         command=COMMAND,
         now=stopping.clock.now(),
     )
     with lock:
         stopping.listen()
-        return _Daemon(path, config, stopping, listen).run()
+        return _Daemon(path, loaded, stopping, write).run()
 
 
 class _Daemon:
-    def __init__(self, path: Path, config: Config, stopping: Stopping, listen: Listen) -> None:
+    def __init__(self, path: Path, loaded: Loaded, stopping: Stopping, write: Write) -> None:
         self._path = path
-        self._config = config
+        self._config = loaded.config
         self._stopping = stopping
-        self._listen = listen
-        last_run = LastRun(config.state_dir, listen)
+        clock = stopping.clock
+        journald = to_journal(sys.stderr.fileno(), os.environ)
+        self._log = LineLog(write, clock, loaded.config.log, priorities=journald)
+        self._observer = Observers([Told(self._log)], self._complain)
+        last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
         self._scheduler = Scheduler(
-            self._workload(config),
-            stopping.clock,
+            self._workload(loaded),
+            clock,
             last_run=last_run.read(),
-            observer=Lines(listen),
+            observer=self._observer,
             spawn=_in_a_thread,
             remember=last_run.keep,
         )
@@ -74,7 +77,6 @@ class _Daemon:
     def run(self) -> int:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
         with heard(signal.SIGHUP) as signals:
-            self._listen(f"started with {len(self._config.certificates)} certificates")
             ticking.start()
             while not self._stopping():
                 if signal.SIGHUP in signals.wait(INTERVAL):
@@ -82,47 +84,50 @@ class _Daemon:
                 ticking.keep_up()
             self._scheduler.stop()
             ticking.stop()
-            deadline = Deadline(SystemClock(), END)
-            if running := self._scheduler.running:
-                self._listen(f"stopping: {', '.join(running)} to be finished or undone")
-            while self._scheduler.running and not deadline.passed:
-                signals.wait(0.1)
+            self._observer.stopping(self._scheduler.running)
+            self._wait(signals)
         return self._end()
 
+    def _wait(self, signals: Signals) -> None:
+        deadline = Deadline(SystemClock(), END)
+        while self._scheduler.running and not deadline.passed:
+            signals.wait(0.1)
+
     def _end(self) -> int:
-        if running := self._scheduler.running:
-            self._listen(f"stopped before {', '.join(running)} ended: the next start goes on")
-            return 1
-        self._scheduler.close()
-        self._listen("stopped")
-        return 0
+        running = self._scheduler.running
+        if not running:
+            self._scheduler.close()
+        self._observer.stopped(running)
+        return 1 if running else 0
 
     def _reload(self) -> None:
         """Take the configuration as it is now, if it can be used; else go on with the old one."""
+        self._observer.reloading()
         try:
-            config = load(self._path).config
-            if config.state_dir != self._config.state_dir:
+            loaded = load(self._path)
+            if loaded.config.state_dir != self._config.state_dir:
                 why = "state_dir is another one, which takes a restart"
                 raise ConfigInvalid([Problem(self._path, 0, "", why)])
-            self._scheduler.replace(self._workload(config))
+            workload = self._workload(loaded)
         except ConfigInvalid as invalid:
-            for problem in invalid.problems:
-                self._listen(f"not reloaded: {problem}")
+            self._observer.refused([str(problem) for problem in invalid.problems])
             return
         except (Failure, OSError) as trouble:
-            self._listen(f"not reloaded: {trouble}")
+            self._observer.refused([str(trouble)])
             return
-        self._config = config
-        self._listen(f"reloaded: {len(config.certificates)} certificates")
+        self._config = loaded.config
+        self._log.use(loaded.config.log)
+        self._observer.reloaded(len(loaded.config.certificates))
+        self._scheduler.replace(workload)
 
-    def _workload(self, config: Config) -> Workload:
-        clock = self._stopping.clock
-        site = Site(config, clock=clock, command=COMMAND, listen=self._listen)
+    def _workload(self, loaded: Loaded) -> Workload:
+        config, clock = loaded.config, self._stopping.clock
+        site = Site(config, clock=clock, command=COMMAND, listen=self._observer.remarked)
         rotator = Rotator(
             clock=clock,
             draw=site.draw,
             new_id=site.new_id,
-            listen=self._hear,
+            listen=self._observer.stepped,
             stopping=self._stopping,
             audit=site.audit,
         )
@@ -134,12 +139,11 @@ class _Daemon:
             in_flight=lambda name: os.path.lexists(journals / f"{name}.jsonl"),
             budget=site.budget,
             close=site.close,
+            left_out=loaded.problems,
         )
 
-    def _hear(self, event: Event) -> None:
-        words = event_words(event)
-        if words:
-            self._listen(words)
+    def _complain(self, words: str) -> None:
+        self._log("error", "observer.failed", words)
 
 
 def _in_a_thread(name: str, job: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -22,10 +22,10 @@ from certrotd.daemon.agenda import Agenda
 from certrotd.daemon.budget import registered_domain, renews
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.clockwatch import SOUND, Trust, Watch, jumped
-from certrotd.daemon.observing import Observer
+from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.resting import Rests
 from certrotd.daemon.turns import Group, Room, Turns
-from certrotd.errors import Failure, LockHeld
+from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from certrotd.rotation.unexpected import as_failure
@@ -41,7 +41,8 @@ class Workload:
     """What one configuration gives to do.
 
     ``in_flight`` says whether a certificate's journal is open, ``budget`` gives that of an issuer
-    (None: no limit), ``close`` lets go of it all when its last rotation has ended.
+    (None: no limit), ``close`` lets go of it all when its last rotation has ended. ``left_out`` is
+    what was wrong about certificates that are not there therefore.
     """
 
     certificates: Mapping[str, Managed]
@@ -50,6 +51,7 @@ class Workload:
     in_flight: Callable[[str], bool]
     budget: Callable[[str], Budget | None]
     close: Callable[[], None] = lambda: None
+    left_out: Sequence[Problem] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +111,7 @@ class Scheduler:
         self._issuers, domains = sorted({g.issuer for g in groups}), {g.domain for g in groups}
         self._room = Room(workload.concurrency, len(self._issuers), len(domains))
         self._rests.forget()  # what stood in the way may be what was changed
+        self._observer.configured(tuple(workload.certificates), workload.left_out)
 
     @property
     def running(self) -> tuple[str, ...]:
@@ -213,7 +216,7 @@ class Scheduler:
         standing, attempts = managed.look(), attempts_of(managed.journal)
         self._watch = self._watch.seen(standing.live)
         decision = decide(managed.policy, standing, attempts, now=now)
-        self._observer.decided(name, decision)
+        self._observer.looked(Look(managed, standing, attempts, decision, now))
         self._see_to(name, managed, standing, decision, now)
 
     def _see_to(

@@ -7,12 +7,12 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from certrotd.certs.decision import Decision
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
 from certrotd.daemon.budget import Limits, Over, Spent
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.clockwatch import Judgement
+from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.scheduler import Scheduler, Workload
 from certrotd.errors import Failure
 from tests.fakes.cheap import CheapDisk, CheapRotator
@@ -50,13 +50,13 @@ class MemoryRecord:
 
 
 @dataclass
-class Heard:
+class Heard(Observer):
     """An observer that writes everything down."""
 
     judgements: list[tuple[Judgement, timedelta | None]] = field(default_factory=list)
     begun: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
-    looked: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     over: list[tuple[str, Over]] = field(default_factory=list)
     troubles: list[tuple[str, Failure]] = field(default_factory=list)
     ticks: list[int] = field(default_factory=list)
@@ -67,8 +67,8 @@ class Heard:
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         self.judgements.append((judgement, jump))
 
-    def decided(self, name: str, decision: Decision) -> None:
-        self.looked.append(name)
+    def looked(self, look: Look) -> None:
+        self.seen.append(look.managed.policy.name)
 
     def postponed(self, name: str, over: Over) -> None:
         self.over.append((name, over))

@@ -177,9 +177,9 @@ def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None
     entry["targets"] = ["slow"]
     site.write()
     impatient = (
-        "import sys; from pathlib import Path; from certrotd.cli.run import listen;"
+        "import sys; from pathlib import Path; from certrotd.cli.run import write;"
         "import certrotd.daemon.run as daemon; daemon.END = 0.3;"
-        "sys.exit(daemon.run(Path(sys.argv[1]), listen))"
+        "sys.exit(daemon.run(Path(sys.argv[1]), write))"
     )
     command = [sys.executable, "-c", impatient, str(site.path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)

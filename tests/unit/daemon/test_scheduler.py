@@ -33,9 +33,9 @@ def test_everything_is_looked_at_every_day() -> None:
     bench = Bench("a.example.com", "b.example.com")
     bench.process.tick()
     bench.process.tick()
-    bench.process.heard.looked.clear()
+    bench.process.heard.seen.clear()
     bench.pass_time(DAY, 10 * MINUTE)
-    assert set(bench.process.heard.looked) == {"a", "b"}
+    assert set(bench.process.heard.seen) == {"a", "b"}
     bench.disks["a"].live = bench.disks["a"].newest = None
     bench.pass_time(DAY, 10 * MINUTE)
     assert bench.live("a") == 1

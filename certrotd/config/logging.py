@@ -1,0 +1,18 @@
+"""How ``certrotd run`` writes its log."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from certrotd.config.base import Entry
+
+
+class LogEntry(Entry):
+    """The log of the daemon, on standard error."""
+
+    format: Literal["console", "json"] = Field(
+        default="console", description="Lines for people, or one JSON object a line."
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="The least important events that are written."
+    )

@@ -1,0 +1,145 @@
+"""What the daemon does, told in words and as events for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Protocol
+
+from certrotd.certs.rotate import Report
+from certrotd.daemon.budget import Over
+from certrotd.daemon.clockwatch import Judgement, Trust
+from certrotd.daemon.observing import Observer
+from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+
+_CONSEQUENCE = {
+    Trust.WRONG: "nothing is ordered until it is right; if it is, remove clock.json from the "
+    "state directory and restart certrotd",
+    Trust.DOUBTED: "one order at a time until the date of a new certificate tells whether it is "
+    "right",
+    Trust.SOUND: "",
+}
+_TOLD = frozenset({"done", "waiting", "undone", "reached", "paused"})
+_BAD = frozenset({"failed", "stuck"})
+
+
+class Log(Protocol):
+    """Where events go: ``event`` is its name in the past tense, ``words`` a line for people.
+
+    ``level`` is debug, info, warning or error; ``fields`` are plain values, never secret.
+    """
+
+    def __call__(self, level: str, event: str, words: str, /, **fields: object) -> None: ...
+
+
+class Told(Observer):
+    """Tells what people want to know, a line each; the same trouble once until it has passed."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._said: dict[str, str] = {}
+        self._rotations: dict[str, str] = {}
+        self._started = False
+
+    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+        for problem in left_out:
+            self._log("error", "config.left_out", f"left out: {problem}")
+        count = len(certificates)
+        if not self._started:
+            self._started = True
+            self._log("info", "daemon.started", f"started with {count} certificates")
+
+    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
+        if jump is not None:
+            seconds = jump.total_seconds()
+            words = f"the clock jumped by {seconds:+.0f} s: everything is looked at again"
+            self._log("warning", "clock.jumped", words, seconds=round(seconds))
+        consequence = _CONSEQUENCE[judgement.trust]
+        self._once("", "clock.judged", judgement.why and f"{judgement.why}: {consequence}")
+
+    def postponed(self, name: str, over: Over) -> None:
+        words = f"{name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}"
+        self._log("warning", "order.postponed", words, certificate=name)
+
+    def began(self, name: str, why: str) -> None:
+        self._log("info", "rotation.begun", f"{name}: begun: {why}", certificate=name)
+
+    def stepped(self, event: Event) -> None:
+        self._rotations[event.name] = event.rotation
+        level = "error" if event.what in _BAD else "info" if event.what in _TOLD else "debug"
+        detail = f": {event.detail}" if event.detail else ""
+        item = f"{event.item} " if event.item else ""
+        words = f"{event.name}: {item}{event.what}{detail}"
+        fields = {"certificate": event.name, "rotation": event.rotation, "step": event.item}
+        self._log(level, f"step.{event.what}", words, **fields)
+
+    def ended(self, report: Report) -> None:
+        name = report.name
+        self._said.pop(name, None)
+        fields = {"certificate": name}
+        if rotation := self._rotations.pop(name, None):
+            fields["rotation"] = rotation
+        if report.failure is not None and not isinstance(report.failure, LockHeld | Stopped):
+            self._log("error", "rotation.failed", f"{name}: failed: {report.failure}", **fields)
+        elif report.failure is not None:
+            self._log("info", "rotation.held", f"{name}: {report.failure}", **fields)
+        for outcome in (report.recovered, report.outcome):
+            if outcome is not None:
+                level, event = _EVENTS[type(outcome)]
+                if isinstance(outcome, Parked) and outcome.failed:
+                    level, event = "error", "rotation.failed"
+                self._log(level, event, f"{name}: {outcome_words(outcome)}", **fields)
+
+    def trouble(self, what: str, failure: Failure) -> None:
+        self._once(what, "trouble.met", f"{what}: {failure}")
+
+    def remarked(self, words: str) -> None:
+        self._log("warning", "state.remarked", words)
+
+    def reloaded(self, certificates: int) -> None:
+        self._log("info", "config.reloaded", f"reloaded: {certificates} certificates")
+
+    def refused(self, problems: Sequence[str]) -> None:
+        for problem in problems:
+            self._log("error", "config.refused", f"not reloaded: {problem}")
+
+    def stopping(self, running: Sequence[str]) -> None:
+        words = f"stopping: {', '.join(running)} to be finished or undone"
+        self._log("info", "daemon.stopping", words if running else "stopping")
+
+    def stopped(self, running: Sequence[str]) -> None:
+        if running:
+            words = f"stopped before {', '.join(running)} ended: the next start goes on"
+            self._log("error", "daemon.stopped", words)
+        else:
+            self._log("info", "daemon.stopped", "stopped")
+
+    def _once(self, what: str, event: str, words: str) -> None:
+        if self._said.get(what, "") != words:
+            self._said[what] = words
+            if words:
+                self._log("error", event, words)
+
+
+_EVENTS: dict[type[Outcome], tuple[str, str]] = {
+    Finished: ("info", "rotation.finished"),
+    Parked: ("info", "rotation.parked"),
+    RolledBack: ("error", "rotation.rolled_back"),
+    Stuck: ("error", "rotation.stuck"),
+}
+
+
+def outcome_words(outcome: Outcome) -> str:
+    """What came of a rotation, in a sentence."""
+    match outcome:
+        case Finished():
+            return "done"
+        case Parked(until, why, failed):
+            how = "failed, and is tried again" if failed else "waits"
+            return f"{how} after {until:%Y-%m-%d %H:%M:%S}Z: {why}"
+        case RolledBack(to, step, because):
+            back = f"rolled back to {to}" if to else "nothing was changed"
+            return f"failed: {step}: {because}; {back}"
+        case Stuck(step, because, undo_failed):
+            return f"stuck: undoing {step} failed: {undo_failed}; after: {because}"

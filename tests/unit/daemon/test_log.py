@@ -1,0 +1,88 @@
+"""Lines for people, for machines, and for journald."""
+
+import json
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import pytest
+
+from certrotd.clock import ManualClock
+from certrotd.config.logging import LogEntry
+from certrotd.daemon.log import LineLog, to_journal
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+Level = Literal["debug", "info", "warning", "error"]
+
+
+def lines_of(entry: LogEntry, *, priorities: bool = False) -> list[str]:
+    """What is written of one event of each level."""
+    lines: list[str] = []
+    log = LineLog(lines.append, ManualClock(NOW), entry, priorities=priorities)
+    log("debug", "step.trying", "web: order trying", certificate="web", rotation="r1")
+    log("info", "daemon.started", "started")
+    log("warning", "clock.jumped", "the clock jumped", seconds=5)
+    log("error", "rotation.failed", "web: failed: a\nb", certificate="web")
+    return lines
+
+
+def test_lines_for_people_have_the_words_and_the_rotation() -> None:
+    """What is read at night has no braces; what belongs together has the same id."""
+    assert lines_of(LogEntry(level="debug")) == [
+        "certrotd: web: order trying [r1]",
+        "certrotd: started",
+        "certrotd: the clock jumped",
+        "certrotd: web: failed: a b",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)]
+)
+def test_what_is_less_important_than_asked_for_is_not_written(level: Level, count: int) -> None:
+    """A log is turned down by one word."""
+    assert len(lines_of(LogEntry(level=level))) == count
+
+
+def test_json_lines_carry_everything_by_name() -> None:
+    """Whoever collects logs looks fields up, and never parses a sentence."""
+    first, _, third, last = map(json.loads, lines_of(LogEntry(format="json", level="debug")))
+    assert first == {
+        "time": NOW.isoformat(),
+        "level": "debug",
+        "event": "step.trying",
+        "words": "web: order trying",
+        "certificate": "web",
+        "rotation": "r1",
+    }
+    assert third["seconds"] == 5
+    assert last["level"] == "error"
+
+
+@pytest.mark.parametrize("form", ["console", "json"])
+def test_journald_is_given_each_priority_in_front(form: Literal["console", "json"]) -> None:
+    """`journalctl -p err` must show the failures and nothing else."""
+    found = lines_of(LogEntry(format=form, level="debug"), priorities=True)
+    assert [line[:3] for line in found] == ["<7>", "<6>", "<4>", "<3>"]
+
+
+def test_the_form_can_be_changed_while_running() -> None:
+    """Debugging a daemon begins with a reload, not with a restart."""
+    lines: list[str] = []
+    log = LineLog(lines.append, ManualClock(NOW), LogEntry(), priorities=False)
+    log("debug", "a.b", "before")
+    log.use(LogEntry(level="debug"))
+    log("debug", "a.b", "after")
+    assert lines == ["certrotd: after"]
+
+
+def test_only_a_stream_that_goes_to_journald_has_priorities(tmp_path: Path) -> None:
+    """A file that standard error was sent to shows no <3>."""
+    with (tmp_path / "log").open("w") as file:
+        found = os.fstat(file.fileno())
+        stream = f"{found.st_dev}:{found.st_ino}"
+        assert to_journal(file.fileno(), {"JOURNAL_STREAM": stream})
+        assert not to_journal(file.fileno(), {"JOURNAL_STREAM": "1:2"})
+        assert not to_journal(file.fileno(), {})
+    assert not to_journal(-1, {"JOURNAL_STREAM": stream})

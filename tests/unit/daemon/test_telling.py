@@ -1,0 +1,167 @@
+"""What people are told, once, in words."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certrotd.certs.rotate import Report
+from certrotd.daemon.budget import Over
+from certrotd.daemon.clockwatch import SOUND, Judgement, Trust
+from certrotd.daemon.telling import Told
+from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+class Kept:
+    """The Log port, over lists."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.events: list[tuple[str, str, dict[str, object]]] = []
+
+    def __call__(self, level: str, event: str, words: str, /, **fields: object) -> None:
+        if level != "debug":
+            self.said.append(words)
+        self.events.append((level, event, fields))
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Finished({}), "done"),
+        (Parked(NOW, "a grace period"), "waits after 2026-06-01 00:00:00Z: a grace period"),
+        (
+            Parked(NOW, "the disk is full", failed=True),
+            "failed, and is tried again after 2026-06-01 00:00:00Z: the disk is full",
+        ),
+        (RolledBack("", "order", "no"), "failed: order: no; nothing was changed"),
+        (RolledBack("issued", "prove", "old"), "failed: prove: old; rolled back to issued"),
+        (Stuck("swap", "why", "why not"), "stuck: undoing swap failed: why not; after: why"),
+    ],
+)
+def test_every_outcome_has_its_sentence(outcome: Outcome, expected: str) -> None:
+    """The log is what is read at night."""
+    kept = Kept()
+    Told(kept).ended(Report("web", recovered=outcome))
+    assert kept.said == [f"web: {expected}"]
+
+
+def test_a_failure_is_told_as_one_and_a_lock_is_not() -> None:
+    """Who greps for failures must not find a colleague at work."""
+    kept = Kept()
+    said, lines = kept.said, Told(kept)
+    lines.ended(Report("web", failure=Failure("it broke")))
+    lines.ended(Report("web", failure=LockHeld("certificate web", holder="process 1")))
+    assert said[0] == "web: failed: it broke"
+    assert "failed" not in said[1]
+
+
+def test_the_same_trouble_is_told_once_until_it_has_passed() -> None:
+    """A disk that is full all night is one line."""
+    kept = Kept()
+    said, lines = kept.said, Told(kept)
+    for _ in range(3):
+        lines.trouble("web", Failure("the disk is full"))
+    assert said == ["web: the disk is full"]
+    lines.ended(Report("web", outcome=Finished({})))
+    lines.trouble("web", Failure("the disk is full"))
+    assert said[-1] == said[0]
+    assert len(said) == 3
+
+
+def test_the_clock_is_told_with_what_follows_and_once() -> None:
+    """An operator has to know why nothing is renewed, and what to do."""
+    kept = Kept()
+    said, lines = kept.said, Told(kept)
+    for _ in range(2):
+        lines.clock(Judgement(Trust.WRONG, "the clock shows 1970"), None)
+    lines.clock(SOUND, timedelta(days=-1))
+    assert said[0].startswith("the clock shows 1970: nothing is ordered until it is right")
+    assert said[1:] == ["the clock jumped by -86400 s: everything is looked at again"]
+
+
+def test_an_order_that_waits_says_for_what() -> None:
+    """A name that is missing for a week needs an explanation."""
+    kept = Kept()
+    said, lines = kept.said, Told(kept)
+    lines.postponed("web", Over("orders", NOW, "orders of the account: 2 in 1 hours"))
+    lines.began("web", "there is none yet")
+    assert said == [
+        "web: waits until 2026-06-01 00:00:00Z for orders of the account: 2 in 1 hours",
+        "web: begun: there is none yet",
+    ]
+
+
+def test_what_happens_every_second_is_not_told() -> None:
+    """A log that nobody can read is none."""
+    kept = Kept()
+    Told(kept).ticked(NOW, 1)
+    assert kept.events == []
+
+
+def test_steps_are_told_when_they_came_to_something() -> None:
+    """That one is being tried is for those who debug."""
+    kept = Kept()
+    told = Told(kept)
+    told.stepped(Event("id", "web", "failed", 3, 9, "order", "the CA says no"))
+    told.stepped(Event("id", "web", "trying", 3, 9, "order"))
+    assert kept.said == ["web: order failed: the CA says no"]
+    fields = {"certificate": "web", "rotation": "id", "step": "order"}
+    assert kept.events[0] == ("error", "step.failed", fields)
+    assert kept.events[1][0] == "debug"
+
+
+def test_the_end_of_a_rotation_carries_its_id_and_the_next_does_not() -> None:
+    """Everything of one rotation can be found by its id, and nothing else is."""
+    kept = Kept()
+    told = Told(kept)
+    told.stepped(Event("id", "web", "done", 3, 9, "order"))
+    told.ended(Report("web", outcome=Finished({})))
+    told.ended(Report("web", failure=Failure("no journal")))
+    assert kept.events[1][2] == {"certificate": "web", "rotation": "id"}
+    assert kept.events[2][2] == {"certificate": "web"}
+
+
+@pytest.mark.parametrize(
+    ("outcome", "expected"),
+    [
+        (Finished({}), ("info", "rotation.finished")),
+        (Parked(NOW, "a grace period"), ("info", "rotation.parked")),
+        (Parked(NOW, "no disk", failed=True), ("error", "rotation.failed")),
+        (RolledBack("", "order", "no"), ("error", "rotation.rolled_back")),
+        (Stuck("swap", "why", "why not"), ("error", "rotation.stuck")),
+    ],
+)
+def test_a_failure_is_of_its_own_level(outcome: Outcome, expected: tuple[str, str]) -> None:
+    """Who filters the journal by priority must see what failed, and little else."""
+    kept = Kept()
+    Told(kept).ended(Report("web", outcome=outcome))
+    assert kept.events[0][:2] == expected
+
+
+def test_the_start_the_reload_and_the_end_are_told() -> None:
+    """The life of the process, in the words that operators look for."""
+    kept = Kept()
+    told = Told(kept)
+    problem = Problem(Path("/etc/c.yaml"), 3, "certificates[0].name", "is required")
+    told.configured(["web"], [problem])
+    told.reloaded(2)
+    told.configured(["web", "www"], [])
+    told.refused(["/etc/c.yaml:1: : no"])
+    told.remarked("kept aside")
+    told.stopping(["web"])
+    told.stopped(["web"])
+    told.stopped([])
+    assert kept.said == [
+        f"left out: {problem}",
+        "started with 1 certificates",
+        "reloaded: 2 certificates",
+        "not reloaded: /etc/c.yaml:1: : no",
+        "kept aside",
+        "stopping: web to be finished or undone",
+        "stopped before web ended: the next start goes on",
+        "stopped",
+    ]
