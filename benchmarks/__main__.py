@@ -6,7 +6,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import issue, listing
+from benchmarks import daemon, issue, listing
 
 COUNT = 200
 SAMPLE = 20
@@ -17,14 +17,18 @@ def main(arguments: list[str]) -> None:
     """Measure, and print; a tool that did not do its work ends the run."""
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:
-        waits = listing.measure(Path(directory) / "listing", many=MANY)
+        crowd = listing.multiplied(Path(directory) / "many", MANY)
+        waits = listing.measure(Path(directory) / "listing", crowd, many=MANY)
+        service = daemon.measure(crowd, certificates=MANY)
         results = issue.measure(Path(directory) / "issue", count=COUNT, sample=sample)
     if "--json" in arguments:
         issued = [asdict(result) for result in results]
-        print(json.dumps({"issue": issued, "waits": asdict(waits)}, indent=1))
+        figures = {"issue": issued, "waits": asdict(waits), "service": asdict(service)}
+        print(json.dumps(figures, indent=1))
         return
     _print_issue(results)
     _print_waits(waits)
+    _print_service(service)
 
 
 def _print_issue(results: list[issue.Result]) -> None:
@@ -52,6 +56,13 @@ def _print_waits(waits: listing.Waits) -> None:
         f"  ({waits.status_of_many.cpu * 1000:.0f} ms CPU,"
         f" {waits.status_of_many.peak:.0f} MiB peak)"
     )
+
+
+def _print_service(service: daemon.Service) -> None:
+    print(f"\ncertrotd run with {service.certificates:,} certificates, none of them due:\n")
+    print(f"  from start to ready              {service.ready:7.1f} s")
+    print(f"  memory when ready, and at most   {service.resident:7.0f} MiB {service.peak:.0f} MiB")
+    print(f"  CPU of an idle second (a tick)   {service.idle:7.1f} ms")
 
 
 if __name__ == "__main__":

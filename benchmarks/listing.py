@@ -25,11 +25,10 @@ class Waits:
     status_of_many: Cost
 
 
-def measure(directory: Path, *, many: int) -> Waits:
-    """Measures everything below a directory of its own."""
+def measure(directory: Path, crowd: Path, *, many: int) -> Waits:
+    """Measures everything below a directory of its own; ``crowd`` is what ``multiplied`` gave."""
     log = directory / "listing.log"
     one = _rotated(directory / "one", ["only"])
-    crowd = _multiplied(directory / "many", many)
     _check(crowd, many, directory / "table.txt")
     return Waits(
         version=median([CERTROTD, "--version"], log=log),
@@ -56,7 +55,7 @@ def _rotated(directory: Path, names: Sequence[str]) -> Path:
     return config
 
 
-def _multiplied(directory: Path, count: int) -> Path:
+def multiplied(directory: Path, count: int) -> Path:
     """So many certificates as ten real rotations would have left them, ten times a thousand.
 
     Files of generations are hard links to those of their model: `status` opens and checks each.

@@ -37,7 +37,7 @@ def run(argv: Argv, *, log: Path, environment: Mapping[str, str] | None = None) 
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
-            env=_environment(environment),
+            env=variables(environment),
         )
         _, status, usage = os.wait4(process.pid, 0)
         wall = time.perf_counter() - began
@@ -72,7 +72,8 @@ def median(argv: Argv, *, log: Path, times: int = 10) -> Cost:
     )
 
 
-def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
+def variables(more: Mapping[str, str] | None) -> dict[str, str]:
+    """What a measured program is started with."""
     # As installed: bytecode is kept, output is buffered, and no proxy is between us and loopback.
     unwanted = {"PYTHONDONTWRITEBYTECODE", "PYTHONUNBUFFERED", "HTTPS_PROXY", "https_proxy"}
     return {k: v for k, v in os.environ.items() if k not in unwanted} | dict(more or {})

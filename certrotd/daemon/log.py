@@ -5,8 +5,10 @@ JSON lines carry ``time``, ``level``, ``event``, ``words`` and the fields of the
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Callable, Mapping, MutableMapping
+from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any
 
@@ -15,6 +17,7 @@ import structlog
 from certrotd.clock import Clock
 from certrotd.config.logging import LogEntry
 from certrotd.errors import one_line
+from certrotd.rotation.unexpected import as_failure
 
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _PRIORITIES = {"debug": 7, "info": 6, "warning": 4, "error": 3}
@@ -50,6 +53,35 @@ class LineLog:
     def _stamped(self, _logger: object, level: str, fields: Fields) -> Fields:
         event, time = fields.pop("event"), self._clock.now().isoformat()
         return {"time": time, "level": level, "event": event, **fields}
+
+
+@contextlib.contextmanager
+def libraries(log: LineLog) -> Iterator[None]:
+    """Within the block, what libraries warn of through ``logging`` goes to ``log`` too."""
+    handler, root = _FromLibraries(log), logging.getLogger()
+    # that a tick was left out because the one before took long is no news: the next one comes
+    ticks = logging.getLogger("apscheduler.scheduler")
+    level = ticks.level
+    ticks.setLevel(logging.ERROR)
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        ticks.setLevel(level)
+
+
+class _FromLibraries(logging.Handler):
+    def __init__(self, log: LineLog) -> None:
+        super().__init__(logging.WARNING)
+        self._log = log
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = "error" if record.levelno >= logging.ERROR else "warning"
+        words = f"{record.name}: {record.getMessage()}"
+        if record.exc_info and isinstance(record.exc_info[1], Exception):
+            words += f": {as_failure(record.exc_info[1], words)}"
+        self._log(level, "library.warned", words)
 
 
 class _Sink:

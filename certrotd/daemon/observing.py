@@ -10,6 +10,7 @@ from certrotd.certs.decision import Decision, Postpone, Wait
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Watched
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import Judgement
 from certrotd.errors import Failure, Problem
@@ -67,8 +68,17 @@ class Observer:
     def trouble(self, what: str, failure: Failure) -> None:
         """A certificate could not be looked at, or something could not be remembered."""
 
+    def calmed(self, what: str) -> None:
+        """The trouble with ``what`` is over."""
+
     def remarked(self, words: str) -> None:
         """Something is worth knowing that asks for nothing, such as a file kept aside."""
+
+    def watched(self, watched: Watched) -> None:
+        """Something was looked at by the watcher; its findings replace those of the last look."""
+
+    def unwatched(self, key: str) -> None:
+        """What ``Watched.key`` stood for is looked at no more: its findings are void."""
 
     def reloading(self) -> None:
         """The configuration is about to be read anew."""
@@ -123,8 +133,17 @@ class Observers(Observer):
     def trouble(self, what: str, failure: Failure) -> None:
         self._each(lambda each: each.trouble(what, failure))
 
+    def calmed(self, what: str) -> None:
+        self._each(lambda each: each.calmed(what))
+
     def remarked(self, words: str) -> None:
         self._each(lambda each: each.remarked(words))
+
+    def watched(self, watched: Watched) -> None:
+        self._each(lambda each: each.watched(watched))
+
+    def unwatched(self, key: str) -> None:
+        self._each(lambda each: each.unwatched(key))
 
     def reloading(self) -> None:
         self._each(lambda each: each.reloading())

@@ -43,11 +43,11 @@ class Rests:
         self._until[name] = monotonic + rest.total_seconds()
         return now + rest
 
-    def calm(self, name: str) -> None:
-        """Nothing is the matter with ``name``."""
-        self._troubles.pop(name, None)
+    def calm(self, name: str) -> bool:
+        """Nothing is the matter with ``name``; whether something was."""
         self._until.pop(name, None)
         self._done.pop(name, None)
+        return self._troubles.pop(name, None) is not None
 
     def park(self, name: str, until: datetime) -> None:
         """A rotation of ``name`` waits as planned, by the wall clock."""

@@ -12,14 +12,19 @@ from pathlib import Path
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
+from certrotd.daemon import alerting
+from certrotd.daemon.ground import Ground
 from certrotd.daemon.lastrun import LastRun
-from certrotd.daemon.log import LineLog, to_journal
+from certrotd.daemon.log import LineLog, libraries, to_journal
 from certrotd.daemon.observing import Observers
 from certrotd.daemon.scheduler import Scheduler, Workload
+from certrotd.daemon.sdnotify import service_manager
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.telling import Told
 from certrotd.daemon.ticking import Ticking
+from certrotd.daemon.watcher import Watcher
+from certrotd.daemon.watches import Watches, watches_of
 from certrotd.daemon.wiring import Site
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.rotation.files import make_directory
@@ -28,6 +33,7 @@ from certrotd.rotation.lock import hold
 COMMAND = "certrotd run"
 INTERVAL = 1.0
 END = 90.0
+MARGIN = 10.0
 # no certificate's name begins with "_": this is no certificate's lock
 LOCK = Path("locks/_daemon.lock")
 
@@ -63,25 +69,38 @@ class _Daemon:
         clock = stopping.clock
         journald = to_journal(sys.stderr.fileno(), os.environ)
         self._log = LineLog(write, clock, loaded.config.log, priorities=journald)
-        self._observer = Observers([Told(self._log)], self._complain)
+        manager = service_manager(
+            os.environ, clock=clock, stop_time=END + MARGIN, complain=self._complain
+        )
+        self._alerting = alerting.start(loaded.config, self._log)
+        observers = (Told(self._log), self._alerting, manager)
+        watching = [each for each in observers if each is not None]
+        self._observer = Observers(watching, self._complain)
+        self._ground = Ground([loaded.config.state_dir, loaded.config.store_dir])
         last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
+        work = self._workload(loaded)
+        self._watcher = Watcher(
+            self._watches(loaded, work), clock, observer=self._observer, spawn=_in_a_thread
+        )
         self._scheduler = Scheduler(
-            self._workload(loaded),
+            work,
             clock,
             last_run=last_run.read(),
-            observer=self._observer,
+            observer=Observers([self._observer, self._watcher], self._complain),
             spawn=_in_a_thread,
             remember=last_run.keep,
         )
 
     def run(self) -> int:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
-        with heard(signal.SIGHUP) as signals:
+        with libraries(self._log), heard(signal.SIGHUP) as signals:
             ticking.start()
             while not self._stopping():
                 if signal.SIGHUP in signals.wait(INTERVAL):
                     self._reload()
                 ticking.keep_up()
+                self._watcher.tick()
+            self._watcher.stop()
             self._scheduler.stop()
             ticking.stop()
             self._observer.stopping(self._scheduler.running)
@@ -98,6 +117,7 @@ class _Daemon:
         if not running:
             self._scheduler.close()
         self._observer.stopped(running)
+        self._alerting.close()
         return 1 if running else 0
 
     def _reload(self) -> None:
@@ -117,8 +137,10 @@ class _Daemon:
             return
         self._config = loaded.config
         self._log.use(loaded.config.log)
+        self._alerting.use(loaded.config.notifications)
         self._observer.reloaded(len(loaded.config.certificates))
         self._scheduler.replace(workload)
+        self._watcher.replace(self._watches(loaded, workload))
 
     def _workload(self, loaded: Loaded) -> Workload:
         config, clock = loaded.config, self._stopping.clock
@@ -140,12 +162,18 @@ class _Daemon:
             budget=site.budget,
             close=site.close,
             left_out=loaded.problems,
+            ground=self._ground.trouble,
         )
+
+    def _watches(self, loaded: Loaded, work: Workload) -> Watches:
+        clock = self._stopping.clock
+        return watches_of(loaded.config, work.certificates, in_flight=work.in_flight, clock=clock)
 
     def _complain(self, words: str) -> None:
         self._log("error", "observer.failed", words)
 
 
 def _in_a_thread(name: str, job: Callable[[], None]) -> None:
-    # a daemon thread: what hangs at the end must not keep the process, and is safe in the journal
-    threading.Thread(target=job, name=f"rotation-{name}", daemon=True).start()
+    # a daemon thread: what hangs at the end must not keep the process; a rotation is safe in the
+    # journal, and a look has nothing to lose
+    threading.Thread(target=job, name=name, daemon=True).start()

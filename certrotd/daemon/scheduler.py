@@ -34,6 +34,7 @@ SOON = timedelta(minutes=1)
 DAILY = timedelta(days=1)
 HOURLY = timedelta(hours=1)
 REMEMBER = 60.0
+GROUND = "the directories"
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ class Workload:
 
     ``in_flight`` says whether a certificate's journal is open, ``budget`` gives that of an issuer
     (None: no limit), ``close`` lets go of it all when its last rotation has ended. ``left_out`` is
-    what was wrong about certificates that are not there therefore.
+    what was wrong about certificates that are not there therefore. ``ground`` says what is wrong
+    with the directories that everything is kept in.
     """
 
     certificates: Mapping[str, Managed]
@@ -52,6 +54,7 @@ class Workload:
     budget: Callable[[str], Budget | None]
     close: Callable[[], None] = lambda: None
     left_out: Sequence[Problem] = ()
+    ground: Callable[[], Failure | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,7 @@ class Scheduler:
         self._remembered: float | None = None
         self._incoming: Workload | None = None
         self._stopped = False
+        self._groundless = False
         self._rests = Rests()
         self._probing: str | None = None
         self._begin(workload)
@@ -149,6 +153,9 @@ class Scheduler:
         """Look at everything that is due, and begin what there is room for."""
         with self._lock:
             now, monotonic = reading = self._clock.now(), self._clock.monotonic()
+            if not self._stands():
+                self._observer.ticked(now, 0)
+                return
             jump = jumped(self._reading, reading) if self._reading else None
             self._reading = reading
             self._watch = self._watch.passed(now, monotonic)
@@ -163,6 +170,16 @@ class Scheduler:
             self._keep_time(monotonic)
             self._observer.ticked(now, len(due))
         self._pump()
+
+    def _stands(self) -> bool:
+        """Whether the directories are there; said when it changes."""
+        failure = self._work.ground()
+        if failure is not None and not self._groundless:
+            self._observer.trouble(GROUND, failure)
+        elif failure is None and self._groundless:
+            self._observer.calmed(GROUND)
+        self._groundless = failure is not None
+        return not self._groundless
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
@@ -223,7 +240,8 @@ class Scheduler:
         self, name: str, managed: Managed, standing: Standing, decision: Decision, now: datetime
     ) -> None:
         if isinstance(decision, Wait | Postpone):
-            self._rests.calm(name)
+            if self._rests.calm(name):
+                self._observer.calmed(name)
             self._release(name)
             self._agenda.put(name, _within_a_day(name, decision.until, now))
             return
@@ -271,7 +289,7 @@ class Scheduler:
             self._work.close()
             self._begin(self._incoming)
             self._incoming = None
-        if self._stopped or self._incoming is not None:
+        if self._stopped or self._groundless or self._incoming is not None:
             return None
         name = self._others.take(self._room)
         while name is None and self._may_order():

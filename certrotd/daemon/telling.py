@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.observing import Observer
@@ -40,6 +41,7 @@ class Told(Observer):
         self._log = log
         self._said: dict[str, str] = {}
         self._rotations: dict[str, str] = {}
+        self._found: dict[str, dict[Kind, Severity]] = {}
         self._started = False
 
     def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
@@ -94,8 +96,30 @@ class Told(Observer):
     def trouble(self, what: str, failure: Failure) -> None:
         self._once(what, "trouble.met", f"{what}: {failure}")
 
+    def calmed(self, what: str) -> None:
+        if self._said.pop(what, ""):
+            self._log("info", "trouble.passed", f"{what}: it is over")
+
     def remarked(self, words: str) -> None:
         self._log("warning", "state.remarked", words)
+
+    def watched(self, watched: Watched) -> None:
+        key, before = watched.key, self._found.pop(watched.key, {})
+        fields = {"watch": key} | (
+            {"certificate": watched.certificate} if watched.certificate else {}
+        )
+        for finding in watched.findings:
+            if before.pop(finding.kind, None) != finding.severity:
+                words = f"{key}: {finding.words}"
+                self._log(finding.severity, f"watch.{finding.kind}", words, **fields)
+        for kind in before:
+            words = f"{key}: {kind.replace('_', ' ')} no longer"
+            self._log("info", "watch.passed", words, finding=kind, **fields)
+        if watched.findings:
+            self._found[key] = {each.kind: each.severity for each in watched.findings}
+
+    def unwatched(self, key: str) -> None:
+        self._found.pop(key, None)
 
     def reloaded(self, certificates: int) -> None:
         self._log("info", "config.reloaded", f"reloaded: {certificates} certificates")

@@ -60,6 +60,7 @@ class Heard(Observer):
     over: list[tuple[str, Over]] = field(default_factory=list)
     troubles: list[tuple[str, Failure]] = field(default_factory=list)
     ticks: list[int] = field(default_factory=list)
+    calm: list[str] = field(default_factory=list)
 
     def ticked(self, now: datetime, looked: int) -> None:
         self.ticks.append(looked)
@@ -78,6 +79,9 @@ class Heard(Observer):
 
     def ended(self, report: Report) -> None:
         self.reports.append(report)
+
+    def calmed(self, what: str) -> None:
+        self.calm.append(what)
 
     def trouble(self, what: str, failure: Failure) -> None:
         self.troubles.append((what, failure))

@@ -1,6 +1,7 @@
 """Lines for people, for machines, and for journald."""
 
 import json
+import logging
 import os
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,7 +11,7 @@ import pytest
 
 from certrotd.clock import ManualClock
 from certrotd.config.logging import LogEntry
-from certrotd.daemon.log import LineLog, to_journal
+from certrotd.daemon.log import LineLog, libraries, to_journal
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 Level = Literal["debug", "info", "warning", "error"]
@@ -75,6 +76,26 @@ def test_the_form_can_be_changed_while_running() -> None:
     log.use(LogEntry(level="debug"))
     log("debug", "a.b", "after")
     assert lines == ["certrotd: after"]
+
+
+def test_what_libraries_warn_of_is_in_the_log_and_their_chatter_is_not() -> None:
+    """A line in another form, on a stream of its own, is a line nobody collects."""
+    lines: list[str] = []
+    log = LineLog(lines.append, ManualClock(NOW), LogEntry(), priorities=True)
+    library, ticks = logging.getLogger("some.library"), logging.getLogger("apscheduler.scheduler")
+    with libraries(log):
+        library.info("chatter")
+        library.warning("the pool is %s", "full")
+        ticks.warning("skipped")
+        try:
+            raise OSError(5, "Input/output error")
+        except OSError:
+            library.exception("it broke")
+    library.warning("after")
+    assert lines[0] == "<4>certrotd: some.library: the pool is full"
+    assert lines[1].startswith("<3>certrotd: some.library: it broke: ")
+    assert "Input/output error" in lines[1]
+    assert len(lines) == 2
 
 
 def test_only_a_stream_that_goes_to_journald_has_priorities(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Watched
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import SOUND
 from certrotd.daemon.observing import Observer, Observers
@@ -22,7 +23,10 @@ CALLS: dict[str, tuple[object, ...]] = {
     "stepped": (Event("id", "web", "done", 0, 1),),
     "ended": (Report("web"),),
     "trouble": ("web", Failure("no")),
+    "calmed": ("web",),
     "remarked": ("kept aside",),
+    "watched": (Watched("files", "web", NOW),),
+    "unwatched": ("files of web",),
     "reloading": (),
     "reloaded": (1,),
     "refused": (["no"],),

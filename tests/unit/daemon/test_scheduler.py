@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -177,9 +178,29 @@ def test_what_cannot_be_read_is_said_and_tried_again_and_the_rest_goes_on() -> N
     bench.process.tick()
     assert (bench.live("a"), bench.live("b")) == (0, 1)
     assert [what for what, _ in bench.process.heard.troubles] == ["a"]
+    assert bench.process.heard.calm == []
     bench.pass_time(12 * MINUTE)
     assert bench.live("a") == 1
+    assert bench.process.heard.calm == ["a"]
     assert disk.live is not None
+
+
+def test_without_the_directories_nothing_is_looked_at_and_nothing_begun() -> None:
+    """A file system that is not mounted must not have every certificate ordered anew."""
+    bench = Bench("a.example.com")
+    gone: list[Failure] = [Failure("/var/lib/certrotd is gone")]
+    workload = replace(
+        bench.process.workload(bench.disks), ground=lambda: gone[0] if gone else None
+    )
+    bench.process.scheduler.replace(workload)
+    heard = bench.process.heard
+    for _ in range(3):
+        bench.process.tick()
+    assert (bench.orders, heard.seen, heard.ticks) == (0, [], [0, 0, 0])
+    assert heard.troubles == [("the directories", gone[0])]
+    gone.clear()
+    bench.process.tick()
+    assert (bench.live("a"), heard.calm) == (1, ["the directories"])
 
 
 @pytest.mark.parametrize(

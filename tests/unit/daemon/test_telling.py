@@ -1,11 +1,13 @@
 """What people are told, once, in words."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Finding, Kind, Severity, Watched
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import SOUND, Judgement, Trust
 from certrotd.daemon.telling import Told
@@ -70,6 +72,17 @@ def test_the_same_trouble_is_told_once_until_it_has_passed() -> None:
     lines.trouble("web", Failure("the disk is full"))
     assert said[-1] == said[0]
     assert len(said) == 3
+
+
+def test_a_trouble_that_passed_is_told_and_one_that_never_was_is_not() -> None:
+    """Whoever was called must learn that it is over."""
+    kept = Kept()
+    told = Told(kept)
+    told.calmed("web")
+    for _ in range(2):
+        told.trouble("web", Failure("the disk is full"))
+        told.calmed("web")
+    assert kept.said == ["web: the disk is full", "web: it is over"] * 2
 
 
 def test_the_clock_is_told_with_what_follows_and_once() -> None:
@@ -165,3 +178,39 @@ def test_the_start_the_reload_and_the_end_are_told() -> None:
         "stopped before web ended: the next start goes on",
         "stopped",
     ]
+
+
+def test_what_is_found_is_told_once_and_its_passing_once() -> None:
+    """A certificate that expired on Friday evening is one line, not a weekend of them."""
+    kept = Kept()
+    told = Told(kept)
+    old = Watched("files", "web", NOW, certificate="web")
+    soon = Finding(Kind.EXPIRING, "it expires at 2026-06-02 00:00:00Z", Severity.WARNING)
+    sooner = Finding(Kind.EXPIRING, "it expires at 2026-06-02 00:00:00Z")
+    other = Finding(Kind.COPIES_DIFFER, "the copies differ")
+    for findings in ((), (soon,), (soon,), (sooner, other), (other,), (), ()):
+        told.watched(replace(old, findings=findings))
+    assert kept.said == [
+        "files of web: it expires at 2026-06-02 00:00:00Z",
+        "files of web: it expires at 2026-06-02 00:00:00Z",
+        "files of web: the copies differ",
+        "files of web: expiring no longer",
+        "files of web: copies differ no longer",
+    ]
+    fields: dict[str, object] = {"watch": "files of web", "certificate": "web"}
+    assert kept.events[0] == ("warning", "watch.expiring", fields)
+    assert kept.events[1] == ("error", "watch.expiring", fields)
+    assert kept.events[3] == ("info", "watch.passed", {**fields, "finding": Kind.EXPIRING})
+
+
+def test_what_is_no_longer_watched_is_told_anew_when_it_comes_back() -> None:
+    """An entry taken out and put in again starts afresh."""
+    kept = Kept()
+    told = Told(kept)
+    gone = Finding(Kind.UNREACHABLE, "nobody there")
+    watched = Watched("endpoint", "192.0.2.1:443", NOW, sni="a.test", findings=(gone,))
+    told.watched(watched)
+    told.unwatched(watched.key)
+    told.watched(watched)
+    assert kept.said == ["192.0.2.1:443 (a.test): nobody there"] * 2
+    assert kept.events[0][2] == {"watch": "192.0.2.1:443 (a.test)"}

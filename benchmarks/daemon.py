@@ -1,0 +1,78 @@
+"""What ``certrotd run`` costs with 10,000 certificates that are not due: start, memory, idling."""
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.listing import CERTROTD
+from benchmarks.measure import ProgramFailed, variables
+
+READY = 120.0
+SETTLE = 5.0
+IDLE = 20
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True)
+class Service:
+    """Seconds from the start to ready, MiB resident then and at most, and of each idle second
+    the milliseconds of processor, all threads together."""
+
+    certificates: int
+    ready: float
+    resident: float
+    peak: float
+    idle: float
+
+
+def measure(config: Path, *, certificates: int) -> Service:
+    """Starts the daemon as a service manager would, waits until it is ready, and lets it idle."""
+    place = config.parent / "notify"
+    with (
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
+        (config.parent / "run.log").open("wb") as log,
+    ):
+        manager.bind(str(place))
+        manager.settimeout(READY)
+        began = time.perf_counter()
+        process = subprocess.Popen(
+            [CERTROTD, "-c", config, "run"],
+            stdin=subprocess.DEVNULL,
+            stderr=log,
+            env=variables({"NOTIFY_SOCKET": str(place)}),
+        )
+        try:
+            while b"READY=1" not in manager.recv(65536).splitlines():
+                pass
+            ready = time.perf_counter() - began
+            time.sleep(SETTLE)
+            resident, peak = _memory(process.pid)
+            spent = _processor(process.pid)
+            time.sleep(IDLE)
+            idle = (_processor(process.pid) - spent) / IDLE * 1000
+        finally:
+            process.send_signal(signal.SIGTERM)
+            code = process.wait(READY)
+    if code != 0:
+        raise ProgramFailed(f"certrotd run ended with {code}:\n{_tail(config)}")
+    return Service(certificates, ready, resident, peak, idle)
+
+
+def _memory(pid: int) -> tuple[float, float]:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    sizes = {line.split(":")[0]: line.split()[1] for line in lines if line.startswith("Vm")}
+    return int(sizes["VmRSS"]) / 1024, int(sizes["VmHWM"]) / 1024
+
+
+def _processor(pid: int) -> float:
+    """Seconds of processor of all threads so far, user and system; see proc(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / _TICKS_PER_SECOND
+
+
+def _tail(config: Path) -> str:
+    return (config.parent / "run.log").read_text(errors="replace")[-2000:]

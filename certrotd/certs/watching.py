@@ -1,0 +1,321 @@
+"""What is wrong with what is served and kept: pure judgements of what a look at it showed.
+
+A finding must be worth waking up for. So what a rotation changes under way (what is served, what
+copies hold) is only judged while none is in flight, and counts when it was seen several times in a
+row; when to warn of an end depends on the lifetime, for 14 days are nothing of a year and more
+than all of six days.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Literal
+
+from certrotd.certs.decision import CLOCK_SKEW, renewal_time
+from certrotd.certs.policy import Policy
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Generation
+from certrotd.pki.names import covers
+
+if TYPE_CHECKING:  # a value alone; the module behind it opens sockets
+    from certrotd.observe.chain import Presented
+
+NOTICE = timedelta(days=14)
+NOTICE_SHARE = 1 / 4
+MOST_NOTICE = 1 / 3
+SHOWN_NAMES = 5
+
+Sort = Literal["endpoint", "target", "files"]
+"""An address of ``watch:``, an endpoint of a target, or what is on disk of a certificate."""
+
+
+class Kind(StrEnum):
+    """What can be wrong."""
+
+    EXPIRED = "expired"
+    EXPIRING = "expiring"
+    NOT_YET_VALID = "not_yet_valid"
+    WRONG_NAME = "wrong_name"
+    BROKEN_CHAIN = "broken_chain"
+    SERVED_MISMATCH = "served_mismatch"
+    COPIES_DIFFER = "copies_differ"
+    KEY_MISMATCH = "key_mismatch"
+    MISSING = "missing"
+    UNREACHABLE = "unreachable"
+    UNREADABLE = "unreadable"
+
+
+class Severity(StrEnum):
+    """An error breaks clients, or will soon; a warning leaves time."""
+
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; ``words`` are a line for people and stay the same while it lasts."""
+
+    kind: Kind
+    words: str
+    severity: Severity = Severity.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one look at one thing came to; without ``findings`` all is well.
+
+    ``subject`` is an address (host:port) or, for files, the certificate's name. ``sni`` is what
+    was asked for (empty for files), ``certificate`` the one of ours that it should be (None: no
+    matter), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are the
+    leaf's that was found, None if none was.
+    """
+
+    sort: Sort
+    subject: str
+    at: datetime
+    sni: str = ""
+    certificate: str | None = None
+    target: str | None = None
+    not_after: datetime | None = None
+    fingerprint: str | None = None
+    findings: tuple[Finding, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """The same for every look at the same thing, and for no other; fit for people too."""
+        match self.sort:
+            case "files":
+                return f"files of {self.subject}"
+            case "target":
+                return f"{self.certificate} on {self.target} at {self.subject} ({self.sni})"
+            case "endpoint":
+                return f"{self.subject} ({self.sni})"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What an endpoint should show.
+
+    The leaf must be for the canonical ``names``. ``live`` is the fingerprint it must have, that
+    of the live generation of ``certificate``, which was issued with certificates above it if
+    ``chained``; None where any leaf will do. ``notice`` is how long before its end to warn: a
+    span, or a share of the lifetime; None for the default.
+    """
+
+    names: tuple[str, ...] = ()
+    certificate: str | None = None
+    live: str | None = None
+    chained: bool = False
+    notice: timedelta | float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is on disk of a certificate: the live generation, and what reading it found.
+
+    ``chain`` are the facts of the live generation's certificates, leaf first, as far as they could
+    be read; ``wrong`` says what could not, or does not belong together. ``copies`` tells whether
+    what is installed elsewhere is the live generation, None where that is not to be expected.
+    """
+
+    live: Generation | None = None
+    chain: tuple[CertificateFacts, ...] = ()
+    wrong: tuple[Finding, ...] = ()
+    copies: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What earlier looks at the same thing came to.
+
+    ``counts`` says how often in a row each kind has been found, ``told`` are the findings that
+    were told of the last time.
+    """
+
+    counts: Mapping[Kind, int] = field(default_factory=dict)
+    told: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What to tell of a look, what to keep of it, and whether to look again soon to be sure."""
+
+    watched: Watched
+    held: Held
+    unsure: bool
+
+
+def judge_endpoint(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
+    """What is wrong with what an address serves."""
+    leaf = presented.chain[0]
+    return (
+        *_served(leaf, wanted),
+        *_dates(leaf, wanted.notice, now),
+        *_names(leaf.names, wanted.names),
+        *_followed(presented, wanted, now),
+    )
+
+
+def judge_target(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
+    """What is wrong with what a target serves, that is not wrong with the files too."""
+    if presented.chain[0].fingerprint == wanted.live:
+        return _followed(presented, wanted, now)
+    return judge_endpoint(presented, wanted, now=now)
+
+
+def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, ...]:
+    """What is wrong with what is on disk of a certificate."""
+    live = kept.live
+    if live is None:
+        if kept.wrong or not policy.enabled:
+            return kept.wrong
+        return (Finding(Kind.MISSING, "no generation is live", Severity.WARNING),)
+    found = [*kept.wrong]
+    if kept.copies is False:
+        found.append(Finding(Kind.COPIES_DIFFER, "the installed copies are not the live files"))
+    if live.facts is not None:
+        found += _overdue(live.facts, live, policy, now)
+        missing = [name for name in policy.names if name not in live.facts.names]
+        if missing:
+            found.append(_wrong_name(live.facts.names, missing))
+    found += _above(kept.chain[1:], now)
+    return tuple(found)
+
+
+def settle(watched: Watched, held: Held, *, after: int, moving: bool) -> Settled:
+    """What to tell of a look at the same thing that ``held`` is of.
+
+    What may be different at the next look is told when it was found ``after`` times in a row.
+    While a rotation is ``moving`` things, what it moves is left as it was told last.
+    """
+    told, counts = [], {}
+    for finding in watched.findings:
+        if moving and _moves(finding.kind, watched):
+            continue
+        counts[finding.kind] = held.counts.get(finding.kind, 0) + 1
+        if counts[finding.kind] >= after or not _may_pass(finding.kind, watched):
+            told.append(finding)
+    unsure = moving or len(told) < len(watched.findings)
+    if moving:
+        kept = [each for each in held.told if _moves(each.kind, watched)]
+        told += kept
+        counts |= {each.kind: held.counts[each.kind] for each in kept}
+    findings = tuple(told)
+    return Settled(replace(watched, findings=findings), Held(counts, findings), unsure)
+
+
+def notice_of(leaf: CertificateFacts, notice: timedelta | float | None) -> timedelta:
+    """How long before its end to warn of it.
+
+    By default a quarter of the lifetime, at most 14 days: whoever renews has done it by then. A
+    span is cut to a third of the lifetime: else short-lived certificates were warned of always.
+    """
+    lifetime = leaf.not_after - leaf.not_before
+    if isinstance(notice, float):
+        return lifetime * notice
+    if notice is not None:
+        return min(notice, lifetime * MOST_NOTICE)
+    return min(NOTICE, lifetime * NOTICE_SHARE)
+
+
+def _moves(kind: Kind, watched: Watched) -> bool:
+    """Whether a rotation in flight explains it."""
+    return kind in (Kind.SERVED_MISMATCH, Kind.COPIES_DIFFER, Kind.MISSING) or (
+        kind is Kind.WRONG_NAME and watched.certificate is not None
+    )
+
+
+def _may_pass(kind: Kind, watched: Watched) -> bool:
+    """Whether the next look may find it gone without anybody's help."""
+    return kind in (Kind.UNREACHABLE, Kind.UNREADABLE) or _moves(kind, watched)
+
+
+def _served(leaf: CertificateFacts, wanted: Wanted) -> tuple[Finding, ...]:
+    if wanted.live is None or leaf.fingerprint == wanted.live:
+        return ()
+    what = f"certificate {leaf.fingerprint[:16]} (until {_stamp(leaf.not_after)})"
+    live = f"the live generation of {wanted.certificate}, {wanted.live[:16]}"
+    return (Finding(Kind.SERVED_MISMATCH, f"it serves {what}, not {live}"),)
+
+
+def _dates(
+    leaf: CertificateFacts, notice: timedelta | float | None, now: datetime
+) -> tuple[Finding, ...]:
+    if found := _invalid(leaf, now):
+        return found
+    span, left = notice_of(leaf, notice), leaf.not_after - now
+    if left > span:
+        return ()
+    return (_expiring(f"it expires at {_stamp(leaf.not_after)}", late=left <= span / 2),)
+
+
+def _overdue(
+    facts: CertificateFacts, live: Generation, policy: Policy, now: datetime
+) -> tuple[Finding, ...]:
+    """A renewal that did not come, when half of the time that was left for it has passed."""
+    if found := _invalid(facts, now):
+        return found
+    due, _ = renewal_time(facts, live.meta.draw if live.meta else 0.0, policy)
+    span, left = facts.not_after - due, facts.not_after - now
+    if left > span / 2:
+        return ()
+    why = f"it expires at {_stamp(facts.not_after)}, its renewal is due since {_stamp(due)}"
+    return (_expiring(why, late=left <= span / 4),)
+
+
+def _expiring(words: str, *, late: bool) -> Finding:
+    return Finding(Kind.EXPIRING, words, Severity.ERROR if late else Severity.WARNING)
+
+
+def _invalid(facts: CertificateFacts, now: datetime) -> tuple[Finding, ...]:
+    if facts.not_after <= now:
+        return (Finding(Kind.EXPIRED, f"it expired at {_stamp(facts.not_after)}"),)
+    if facts.not_before > now + CLOCK_SKEW:
+        words = f"it is not valid before {_stamp(facts.not_before)}"
+        return (Finding(Kind.NOT_YET_VALID, words),)
+    return ()
+
+
+def _names(have: Sequence[str], wanted: Sequence[str]) -> tuple[Finding, ...]:
+    missing = [name for name in wanted if not covers(have, name)]
+    return (_wrong_name(have, missing),) if missing else ()
+
+
+def _wrong_name(have: Sequence[str], missing: Sequence[str]) -> Finding:
+    return Finding(Kind.WRONG_NAME, f"it is for {_listed(have)}, not for {_listed(missing)}")
+
+
+def _followed(presented: Presented, wanted: Wanted, now: datetime) -> tuple[Finding, ...]:
+    """Whether clients can follow the chain to where they begin."""
+    if presented.broken:
+        return (Finding(Kind.BROKEN_CHAIN, presented.broken),)
+    if presented.trusted:
+        return ()
+    leaf, *above = presented.chain
+    if wanted.chained and not above and leaf.fingerprint == wanted.live:
+        words = "it sends the leaf alone, without the certificates above it"
+        return (Finding(Kind.BROKEN_CHAIN, words),)
+    return _above(above, now)
+
+
+def _above(chain: Sequence[CertificateFacts], now: datetime) -> tuple[Finding, ...]:
+    """Certificates above the leaf that are out of date, which breaks all below them."""
+    for facts in chain:
+        for invalid in _invalid(facts, now):
+            words = f"{facts.subject} above the leaf: {invalid.words}"
+            return (Finding(Kind.BROKEN_CHAIN, words),)
+    return ()
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:SHOWN_NAMES]) or "no name at all"
+    more = len(names) - SHOWN_NAMES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}Z"

@@ -1,0 +1,42 @@
+"""Whether the directories certrotd works in are still the ones it began with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from certrotd.errors import Failure, NeedsOperator
+
+
+class Ground:
+    """Remembers which directories these paths are; one that does not exist yet may come.
+
+    A file system that is gone from its mount point leaves an empty directory, where every
+    certificate would seem to be missing, and would be ordered anew.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self._known: dict[Path, tuple[int, int] | None] = {path: _identity(path) for path in paths}
+
+    def trouble(self) -> Failure | None:
+        """What is wrong now, if anything is."""
+        for path, known in self._known.items():
+            found = _identity(path)
+            if known is None:
+                self._known[path] = found
+            elif found != known:
+                how = "is another directory than at the start" if found else "is gone"
+                return NeedsOperator(
+                    f"{path} {how}: nothing is rotated",
+                    hint="bring it back, or restart certrotd to begin anew with what is there",
+                )
+        return None
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
