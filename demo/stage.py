@@ -125,6 +125,16 @@ class Stage:
         """The leaf that a new connection is shown, asked for without certrotd."""
         return served_leaf("127.0.0.1", self.service.port, HOST)
 
+    def another_is_served(self, old: int) -> bool:
+        """Whether all are shown another leaf than that serial, once nginx's old workers are gone.
+
+        A busy machine leaves these time to take a connection that comes after the reload.
+        """
+        with contextlib.suppress(TimeoutError):
+            wait_until(lambda: all(self.served().serial_number != old for _ in range(5)), within=5)
+            return True
+        return False
+
     def generation(self) -> int:
         """The generation that is live."""
         live = self.directory / "state/certificates/web/live"

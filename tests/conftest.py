@@ -11,33 +11,42 @@ from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate
 
 _TESTS = Path(__file__).parent
-_TIERS = {"unit", "contract", "model", "integration", "crash"}
+_LONGEST_FIRST = ("systemd", "crash", "model", "integration", "contract", "unit")
+_UNDIVIDED = {"crash", "systemd"}
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks each test with its tier."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Marks each test with its tier; for several workers, what takes long comes first.
+
+    What is begun last is short then, and no worker waits long for the others.
+    """
     for item in items:
         relative = item.path.relative_to(_TESTS)
-        if relative.parts[0] not in _TIERS:
-            raise pytest.UsageError(f"{relative}: a test lives in one of the tiers {_TIERS}")
+        if relative.parts[0] not in _LONGEST_FIRST:
+            raise pytest.UsageError(f"{relative}: a test lives in one of {_LONGEST_FIRST}")
         item.add_marker(relative.parts[0])
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: _LONGEST_FIRST.index(item.path.relative_to(_TESTS).parts[0]))
 
 
 class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives a module to one worker, which shares its servers, and the whole crash tier to one.
+    """Gives a module to one worker, which shares its servers, and some tiers as a whole to one.
 
-    Crash tests run one at a time: they count system calls and fill disks. xdist's own `loadgroup`
-    would do, but spreads groups without a word from pytest 9.2 on (pytest-xdist issue 1386).
+    Crash tests run one at a time: they count system calls and fill disks. Those of systemd share
+    one machine. xdist's own `loadgroup` would do, but spreads groups without a word from pytest
+    9.2 on (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::")[0]
-        return "crash" if module.startswith("tests/crash/") else module
+        tier = module.split("/")[1]
+        return tier if tier in _UNDIVIDED else module
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _ByModule:
-    """Distributes a parallel run's tests."""
+    """Distributes a parallel run's tests, in the order they were sorted in."""
+    config.option.loadscopereorder = False
     return _ByModule(config, log)
 
 

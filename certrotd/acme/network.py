@@ -26,6 +26,7 @@ from certrotd.pki.keys import PrivateKey
 MAX_NONCE_TRIES = 30  # at 50 % rejection one request in a billion runs out of them
 MAX_REPEATS = 4
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,1024}")
+_JSON = json.JSONEncoder(separators=(",", ":"))
 FIRST_PAUSE = 0.25  # seconds; doubled each time
 
 
@@ -181,7 +182,7 @@ class Network(ClientNetwork):
 
 
 def _encoded(value: object) -> str:
-    return b64encode(json.dumps(value, separators=(",", ":")).encode()).decode()
+    return b64encode(_JSON.encode(value).encode()).decode()
 
 
 def may_repeat(failure: Lost | Busy, *, repeatable: bool) -> bool:

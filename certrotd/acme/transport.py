@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import ssl
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,14 +14,16 @@ import urllib3
 from requests.structures import CaseInsensitiveDict
 from requests.utils import get_auth_from_url, get_environ_proxies, select_proxy
 from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.util import make_headers
+from urllib3.util.wait import wait_for_read
 
+from certrotd.acme.http1 import Answer, Malformed, TooLarge, read_answer, request
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient, one_line
 
 MAX_RESPONSE = 1024 * 1024
 MAX_URL = 4096
+MAX_KEPT = 4
 _CHUNK = 64 * 1024
 
 
@@ -35,18 +36,19 @@ class Lost(Transient):
 
 
 class Transport:
-    """One thread's keep-alive connection to a CA; what it shares with others is the TLS context.
+    """One thread's keep-alive connections to a CA; what it shares with others is the TLS context.
 
-    Goes to urllib3 directly: a requests session would add the machine's REQUESTS_CA_BUNDLE,
-    ~/.netrc, cookies, and as much processor time again. Proxies come from the environment
-    (HTTPS_PROXY, NO_PROXY).
+    Connections are made by urllib3, which knows proxies (from the environment: HTTPS_PROXY,
+    NO_PROXY); what goes over them is our own: a requests session would add the machine's
+    REQUESTS_CA_BUNDLE, ~/.netrc and cookies, and twice the processor time.
     """
 
     def __init__(self, context: ssl.SSLContext, *, request_timeout: float, agent: str) -> None:
         self._context = context
         self._request_timeout = request_timeout
         self._headers = {"User-Agent": agent}
-        self._managers: dict[str | None, urllib3.PoolManager] = {}
+        self._connections: dict[str, HTTPSConnection] = {}
+        weakref.finalize(self, _close, self._connections)
         self._proxies: dict[str, str | None] = {}
 
     def exchange(
@@ -57,7 +59,7 @@ class Transport:
         body: str | None,
         headers: Mapping[str, str],
         deadline: Deadline,
-    ) -> requests.Response:
+    ) -> Response:
         """Send one request and read the whole answer, at most 1 MiB.
 
         Raises NeedsOperator for a URL that is not https, a redirect, an answer too large and a
@@ -67,31 +69,62 @@ class Transport:
         if deadline.passed:
             raise Lost(f"no time is left to ask the CA at {host}", sent=False)
         limit = deadline.within(self._request_timeout)
+        parts = urlsplit(url)
+        target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+        message = request(method, target, host, {**self._headers, **headers}, body)
+        # in nobody's hands unless the answer was whole: who knows what else comes on it
+        connection = self._connections.pop(host, None)
+        if connection is not None and wait_for_read(connection.sock, timeout=0.0):
+            connection.close()  # the other side did, or says what was not asked
+            connection = None
         try:
-            answer = self._manager(url, host).urlopen(
-                method,
-                url,
-                body=body.encode() if body is not None else None,
-                headers={**self._headers, **headers},
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                # a total, so that connecting and waiting do not each take all of it
-                timeout=urllib3.Timeout(total=limit.remaining),
-            )
-            with contextlib.closing(answer):
-                content = _read(answer, limit, host)
+            connection = connection or self._connected(url, host, limit)
         except (urllib3.exceptions.HTTPError, OSError) as error:
-            raise _explained(error, host) from error
-        return _response(url, answer, content, host)
+            raise _explained(error, host, sent=False) from error
+        try:
+            answer = _ask(connection.sock, message, method, host, limit)
+        except BaseException:
+            connection.close()
+            raise
+        self._keep(host, connection, final=answer.final)
+        return _response(url, answer, host)
 
-    def _manager(self, url: str, host: str) -> urllib3.PoolManager:
+    def _connected(self, url: str, host: str, limit: Deadline) -> HTTPSConnection:
         if host not in self._proxies:
             self._proxies[host] = select_proxy(url, get_environ_proxies(url))
-        proxy = self._proxies[host]
-        if proxy not in self._managers:
-            self._managers[proxy] = _manager(proxy, self._context)
-        return self._managers[proxy]
+        parts = urlsplit(url)
+        name, port = str(parts.hostname), parts.port or 443
+        connection = _connection(self._proxies[host], self._context, name, port, limit.remaining)
+        try:
+            connection.connect()
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _keep(self, host: str, connection: HTTPSConnection, *, final: bool) -> None:
+        if final:
+            connection.close()
+            return
+        if len(self._connections) == MAX_KEPT:  # as many as no CA has hosts
+            self._connections.pop(next(iter(self._connections))).close()
+        self._connections[host] = connection
+
+
+class Response(requests.Response):
+    """What the acme library calls an answer, without the cookie jar and the raw stream."""
+
+    def __init__(self, url: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
+        self.url = url
+        self.encoding = "utf-8"
+        self.status_code = status
+        self.headers = CaseInsensitiveDict(headers)
+        self._content = content
+
+    @property
+    def ok(self) -> bool:
+        """Whether the CA did as it was asked."""
+        return self.status_code < 400
 
 
 def check_url(url: str) -> str:
@@ -141,71 +174,66 @@ def _trust_the_machine(context: ssl.SSLContext) -> None:
     context.load_verify_locations(cafile=certifi.where())
 
 
-class _OneWrite(HTTPSConnection):
-    """Sends a request's head and body together: one TLS record and one system call, not two."""
-
-    _held: list[bytes] | None = None
-
-    def request(self, *args: Any, **kwargs: Any) -> None:
-        held = self._held = []
-        try:
-            super().request(*args, **kwargs)
-        finally:
-            self._held = None
-        self.send(b"".join(held))
-
-    def send(self, data: Any) -> None:
-        if self._held is None:
-            super().send(data)
-        else:
-            self._held.append(data)
+def _close(connections: dict[str, HTTPSConnection]) -> None:
+    for each in connections.values():
+        each.close()
 
 
-class _Pool(HTTPSConnectionPool):
-    ConnectionCls = _OneWrite
-
-
-def _manager(proxy: str | None, context: ssl.SSLContext) -> urllib3.PoolManager:
-    manager: urllib3.PoolManager
+def _connection(
+    proxy: str | None, context: ssl.SSLContext, host: str, port: int, timeout: float
+) -> HTTPSConnection:
     if proxy is None:
-        manager = urllib3.PoolManager(num_pools=4, maxsize=1, ssl_context=context)
-    else:
-        address = proxy if "://" in proxy else f"http://{proxy}"
-        user, password = get_auth_from_url(address)
-        login = make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
-        manager = urllib3.ProxyManager(
-            address, num_pools=4, maxsize=1, proxy_headers=login, ssl_context=context
-        )
-    manager.pool_classes_by_scheme = {"https": _Pool}
-    return manager
+        return HTTPSConnection(host, port, ssl_context=context, timeout=timeout)
+    address = proxy if "://" in proxy else f"http://{proxy}"
+    user, password = get_auth_from_url(address)
+    login = make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
+    manager = urllib3.ProxyManager(address)
+    found = manager.proxy
+    assert found is not None
+    connection = HTTPSConnection(
+        str(found.host),
+        found.port,
+        ssl_context=context,
+        timeout=timeout,
+        proxy=found,
+        proxy_config=manager.proxy_config,
+    )
+    connection.set_tunnel(host, port, headers=login, scheme=str(found.scheme))
+    return connection
 
 
-def _read(answer: urllib3.BaseHTTPResponse, deadline: Deadline, host: str) -> bytes:
-    chunks: list[bytes] = []
-    size = 0
-    # read1 returns what has come: a server that sends a byte now and then cannot hold us longer
-    # than the deadline
-    while chunk := answer.read1(_CHUNK, decode_content=True):
-        size += len(chunk)
-        if size > MAX_RESPONSE:
-            raise NeedsOperator(
-                f"the CA at {host} sent more than {MAX_RESPONSE} bytes in one answer"
-            )
-        if deadline.passed:
-            raise Lost(f"the CA at {host} did not finish its answer in time", sent=True)
-        chunks.append(chunk)
-    return b"".join(chunks)
+def _ask(sock: Any, message: bytes, method: str, host: str, limit: Deadline) -> Answer:
+    begun = False
+
+    def receive() -> bytes:
+        nonlocal begun
+        # what has come is taken: a server that sends a byte now and then cannot hold us longer
+        # than the deadline
+        if limit.passed:
+            raise TimeoutError
+        sock.settimeout(max(limit.remaining, 0.001))
+        data: bytes = sock.recv(_CHUNK)
+        begun = bool(data)
+        return data
+
+    try:
+        sock.settimeout(max(limit.remaining, 0.001))
+        sock.sendall(message)
+        return read_answer(receive, method, limit=MAX_RESPONSE)
+    except TooLarge:
+        raise NeedsOperator(
+            f"the CA at {host} sent more than {MAX_RESPONSE} bytes in one answer"
+        ) from None
+    except TimeoutError as error:
+        if begun:
+            raise Lost(f"the CA at {host} did not finish its answer in time", sent=True) from error
+        raise _explained(error, host, sent=True) from error
+    except (Malformed, OSError) as error:
+        raise _explained(error, host, sent=True) from error
 
 
-def _response(
-    url: str, answer: urllib3.BaseHTTPResponse, content: bytes, host: str
-) -> requests.Response:
-    response = requests.Response()
-    response.url = url
-    response.status_code = answer.status
-    response.reason = answer.reason or ""
-    response.headers = CaseInsensitiveDict(answer.headers)
-    response.raw = io.BytesIO(content)
+def _response(url: str, answer: Answer, host: str) -> Response:
+    response = Response(url, answer.status, answer.headers, answer.content)
     if 300 <= answer.status < 400:
         target = response.headers.get("Location", "nowhere")
         raise NeedsOperator(
@@ -215,7 +243,7 @@ def _response(
     return response
 
 
-def _explained(error: Exception, host: str) -> Lost | NeedsOperator:
+def _explained(error: Exception, host: str, *, sent: bool) -> Lost | NeedsOperator:
     causes = _causes(error)
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
@@ -228,8 +256,6 @@ def _explained(error: Exception, host: str) -> Lost | NeedsOperator:
             f"there is no way to {host}: {causes[0]}",
             hint="either it is no host, or the proxy for it (HTTPS_PROXY, NO_PROXY) is none",
         )
-    unsent = (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError)
-    sent = not any(isinstance(cause, unsent) for cause in causes)
     return Lost(f"the CA at {host} did not answer: {_reason(causes)}", sent=sent)
 
 

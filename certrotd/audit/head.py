@@ -6,7 +6,6 @@ rotation: the log is, and so a power cut leaves the head behind the log, never a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from collections.abc import Mapping
@@ -57,10 +56,12 @@ def write_head(path: Path, head: Head, waiting: Mapping[str, str]) -> None:
     """Replace the head file; raises OSError and leaves the old one."""
     data = canonical({"seq": head.seq, "hash": head.hash, "waiting": dict(waiting)}) + b"\n"
     temporary = temporary_of(path)
-    with contextlib.suppress(FileNotFoundError):  # else a crash left it
-        os.unlink(temporary)
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    handle = os.open(temporary, flags, 0o600)
+    try:
+        handle = os.open(temporary, flags, 0o600)
+    except FileExistsError:  # a crash left it
+        os.unlink(temporary)
+        handle = os.open(temporary, flags, 0o600)
     try:
         write_all(handle, data)
     finally:

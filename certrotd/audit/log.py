@@ -25,7 +25,6 @@ from certrotd.clock import Clock, Deadline
 from certrotd.rotation.files import (
     DiskTrouble,
     explained,
-    make_directory,
     read_file,
     sync_directory,
 )
@@ -53,7 +52,7 @@ class Snapshot:
         A line longer than a record can be comes in pieces, which are no records.
         """
         for path in self.files:
-            with explained(f"read {path}"), os.fdopen(_open(path, os.O_RDONLY), "rb") as file:
+            with explained(f"read {path}"), os.fdopen(_open(path, os.O_RDONLY)[0], "rb") as file:
                 while line := file.readline(MAX_LINE + 1):
                     yield line
         if self.newest is None:
@@ -91,12 +90,11 @@ class AuditLog:
         Raises DiskTrouble, LockHeld or InvalidInput, and then none of them is in the log, unless
         the disk would not even let go of them.
         """
-        make_directory(self._directory, mode=0o700)
         with self._held(), explained(f"write {self._log}"):
-            end = self._end()
+            end, size = self._end()
             records = self._chain(end, happened)
             lines = b"".join(record.line() for record in records)
-            if end.said is None and self._size() >= self._limit:
+            if end.said is None and size >= self._limit:
                 self._put_aside()
             waiting = dict(end.waiting)
             for record in records:
@@ -111,7 +109,8 @@ class AuditLog:
         if subject not in read_head(self._head).waiting:
             return None
         with self._held(), explained(f"read {self._log}"):
-            return self._end().waiting.get(subject)  # the head may be behind the log
+            end, _ = self._end()  # the head may be behind the log
+            return end.waiting.get(subject)
 
     def head(self) -> Head | None:
         """What the head file says; None if there is none to trust. Raises DiskTrouble."""
@@ -130,11 +129,10 @@ class AuditLog:
             return
         with ExitStack() as stack:
             with self._held(), explained(f"read {self._log}"):
-                anchor, files, size = read_head(self._head), self._full(), 0
-                newest = _existing(self._log)
+                anchor, files = read_head(self._head), self._full()
+                newest, size = _existing(self._log)
                 if newest is not None:
                     stack.callback(os.close, newest)
-                    size = os.fstat(newest).st_size
             yield Snapshot(tuple(files), newest, size, anchor)
 
     @contextmanager
@@ -155,18 +153,21 @@ class AuditLog:
             wait=Deadline(self._clock, _LOCK_WAIT),
         )
 
-    def _end(self) -> End:
-        """Where the next record goes; the whole file is read only if something is not in order."""
+    def _end(self) -> tuple[End, int]:
+        """Where the next record goes, and the size of the file.
+
+        The whole file is read only if something is not in order.
+        """
         anchor = read_head(self._head)
-        data = _tail(self._log)
+        data, size = _tail(self._log)
         full = self._full() if not data or anchor.state != "good" else []
-        tail = data or (_tail(full[-1]) if full else b"")
+        tail = data or (_tail(full[-1])[0] if full else b"")
         last = _last(tail)
         if anchor.state == "good" and last is not None and last.head == anchor.head:
-            return End(anchor.head, anchor.waiting)
+            return End(anchor.head, anchor.waiting), size
         full = self._full()
-        before = _last(_tail(full[-1])) if full else None
-        return recover(anchor, before, _content(self._log))
+        before = _last(_tail(full[-1])[0]) if full else None
+        return recover(anchor, before, _content(self._log)), size
 
     def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[Record]:
         now, head = self._clock.now(), end.tip
@@ -178,11 +179,11 @@ class AuditLog:
         return records
 
     def _append(self, end: End, lines: bytes, head: Head, waiting: dict[str, str]) -> None:
-        handle = _open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        handle, size = _open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             if end.keep is not None:
                 os.ftruncate(handle, end.keep)
-            size = os.fstat(handle).st_size
+                size = end.keep
             try:
                 write_all(handle, b"\n" + lines if end.broken_line else lines)
                 os.fsync(handle)
@@ -218,41 +219,38 @@ class AuditLog:
         ]
         return [path for _, path in sorted(found)]
 
-    def _size(self) -> int:
-        try:
-            return os.stat(self._log, follow_symlinks=False).st_size
-        except FileNotFoundError:
-            return 0
 
-
-def _open(path: Path, flags: int) -> int:
-    """A handle of a regular file that is not a link; raises OSError."""
+def _open(path: Path, flags: int) -> tuple[int, int]:
+    """A handle of a regular file that is not a link, and its size; raises OSError."""
     handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)
         raise OSError(errno.EINVAL, "it is not a regular file")
-    return handle
+    return handle, status.st_size
 
 
-def _existing(path: Path) -> int | None:
+def _existing(path: Path) -> tuple[int | None, int]:
     try:
         return _open(path, os.O_RDONLY)
     except FileNotFoundError:
-        return None
+        return None, 0
 
 
-def _tail(path: Path) -> bytes:
-    """The end of a file, enough for its last line; empty if it is not there. Raises OSError."""
-    handle = _existing(path)
+def _tail(path: Path) -> tuple[bytes, int]:
+    """The end of a file, enough for its last line, and the size of all of it.
+
+    Nothing, and 0, if it is not there. Raises OSError.
+    """
+    handle, size = _existing(path)
     if handle is None:
-        return b""
+        return b"", 0
     try:
-        size = os.fstat(handle).st_size
         for length in (4096, MAX_LINE + 1):
             data = os.pread(handle, length, max(0, size - length))
             if length >= size or data.count(b"\n") > 1:
                 break
-        return data
+        return data, size
     finally:
         os.close(handle)
 

@@ -11,12 +11,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from certrotd.errors import InvalidInput
 from certrotd.rotation.step import JSON
 
 MAX_LINE = 256 * 1024
+_JSON = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False)
 FIELDS = frozenset({"seq", "at", "event", "subject", "rotation", "details", "prev", "hash"})
 _TEXTS = ("at", "event", "subject", "rotation", "prev", "hash")
 
@@ -81,6 +83,10 @@ class Record:
 
     def line(self) -> bytes:
         """The record as it stands in the log, with its newline."""
+        return self._line
+
+    @cached_property
+    def _line(self) -> bytes:
         return canonical(self.to_json()) + b"\n"
 
     def _content(self) -> dict[str, Any]:
@@ -149,7 +155,7 @@ def unsettled(before: Mapping[str, str], record: Record) -> dict[str, str]:
 
 def canonical(value: Mapping[str, Any]) -> bytes:
     """The one way ``value`` is written; ValueError for a number that JSON does not have."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _JSON.encode(value).encode()
 
 
 def _digest(content: Mapping[str, Any]) -> str:

@@ -96,18 +96,17 @@ class Audited:
         Raises Unrecorded.
         """
         try:
-            self._settle(())
+            rotation = self.audit.unsettled(self.managed.policy.name)
+            if rotation is not None:
+                self._settle(rotation, ())
         except Failure as failure:
             raise Unrecorded(
                 f"what became of an earlier rotation is not in the audit log: {failure.message}",
                 hint=failure.hint,
             ) from failure
 
-    def _settle(self, late: tuple[Happened, ...]) -> None:
+    def _settle(self, rotation: str, late: tuple[Happened, ...]) -> None:
         policy = self.managed.policy
-        rotation = late[0].rotation if late else self.audit.unsettled(policy.name)
-        if rotation is None:
-            return
         line = self.managed.journal.history.last()
         if line is not None and line["id"] == rotation:
             self.audit.record(*late, *closed(policy, line, self.managed.look()))
@@ -123,7 +122,7 @@ class Audited:
         try:
             match outcome:
                 case Finished() | RolledBack():
-                    self._settle(late)
+                    self._settle(rotation, late)
                 case Parked(until, why, failed):
                     details: dict[str, JSON] = {"until": until.isoformat(), "why": why}
                     details["failed"] = failed

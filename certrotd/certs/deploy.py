@@ -49,10 +49,19 @@ class Baseline(Journaled):
             ledger.note(kept=f"the targets keep what they serve: {reason}")
             return
         leaf = _leaf(world.store, world.name, live)
+        first: Failure | None = None
         for name in told:
             bound = world.target(name)
-            if bound is not None:  # else nothing of ours to put right
+            if bound is None:
+                continue  # nothing of ours to put right
+            try:
                 _reinstate(world, bound, [b == leaf for b in baseline.get(name, ())], leaf)
+            except Stopped:
+                raise
+            except Failure as failure:
+                first = first or failure  # the others are not left with the new one for that
+        if first is not None:
+            raise first
 
 
 @dataclass(frozen=True)

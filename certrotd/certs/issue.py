@@ -62,7 +62,8 @@ class PlaceOrder(Journaled):
     kind = "order"
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        return Done({"order": _order(self.issuer, self.names, world, ledger).url})
+        # not noted: that this is done is durable before the next step begins
+        return Done({"order": _order(self.issuer, self.names, world, ledger, note=False).url})
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.order = None  # an order that is not finalized expires by itself at the CA
@@ -220,7 +221,9 @@ class SweepRecords(Journaled):
         pass  # nobody wants them back
 
 
-def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
+def _order(
+    issuer: str, names: tuple[str, ...], world: World, ledger: Ledger, *, note: bool = True
+) -> Order:
     """The order at hand, else the journaled one, else — if that is gone — a new one."""
     if world.order is not None:
         return world.order
@@ -233,7 +236,8 @@ def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) ->
         except OrderGone:
             pass  # expired while nobody ran, or the CA forgot it: another one is needed
     world.order = world.issuer(issuer).order(names, deadline=deadline)
-    ledger.note(order=world.order.url)
+    if note:
+        ledger.note(order=world.order.url)
     return world.order
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.pki.generation import Generation, Standing
@@ -16,20 +14,30 @@ if TYPE_CHECKING:  # looking at certificates needs none of the libraries that ro
     from certrotd.certs.world import World
 
 
-@dataclass(frozen=True)
-class Managed:
-    """One certificate of the configuration with what its rotation needs.
+class Managed(Protocol):
+    """One certificate of the configuration with what its rotation needs."""
 
-    ``lock`` gives the context in which nobody else works on it; ``world`` builds the adapters for
-    one rotation; ``look`` and ``generation`` read the store alone.
-    """
+    @property
+    def policy(self) -> Policy: ...
 
-    policy: Policy
-    journal: FileJournal
-    world: Callable[[], World]
-    lock: Callable[[], AbstractContextManager[None]]
-    look: Callable[[], Standing]
-    generation: Callable[[int], Generation]
+    @property
+    def journal(self) -> FileJournal: ...
+
+    def world(self) -> World:
+        """The adapters for one rotation."""
+        ...
+
+    def lock(self) -> AbstractContextManager[None]:
+        """The context in which nobody else works on it; raises LockHeld."""
+        ...
+
+    def look(self) -> Standing:
+        """What the store has of it."""
+        ...
+
+    def generation(self, number: int, /) -> Generation:
+        """One of its generations, as the store has it."""
+        ...
 
 
 def attempts_of(journal: FileJournal) -> Attempts:

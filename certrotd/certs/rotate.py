@@ -42,6 +42,7 @@ from certrotd.rotation.unexpected import as_failure
 __all__ = ["Managed", "Report", "Rotator"]
 
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
+Found = tuple[Standing, Attempts]
 
 
 @dataclass(frozen=True)
@@ -126,21 +127,22 @@ class Rotator:
         recovered, unrecorded = self._recover(managed)
         if unrecorded or not isinstance(recovered, Finished | None):
             return Report(name, recovered=recovered, failure=unrecorded)
-        decision = self._decide(managed, policy, forced=forced, by_hand=by_hand)
+        found = self._found(managed)
+        decision = self._decide(policy, found, forced=forced, by_hand=by_hand)
         if isinstance(decision, Adopt):
-            found = decision
-            adopted, unrecorded = self._begin(managed, decision)
+            adopt = decision
+            adopted, unrecorded = self._begin(managed, decision, found)
             if unrecorded or isinstance(adopted, Parked | Stuck):  # the latter are in flight still
-                return Report(name, found, adopted, recovered, unrecorded)
+                return Report(name, adopt, adopted, recovered, unrecorded)
             # whatever came of it, the next question is whether anything else is due: without
             # the pair to adopt, that is a certificate of our own
-            policy = replace(policy, adopts=False)
-            decision = self._decide(managed, policy, forced=forced, by_hand=True)
+            policy, found = replace(policy, adopts=False), self._found(managed)
+            decision = self._decide(policy, found, forced=forced, by_hand=True)
             if isinstance(decision, Wait | Postpone):
-                return Report(name, found, adopted, recovered)
+                return Report(name, adopt, adopted, recovered)
         outcome = None
         if isinstance(decision, Renew | Deploy | Sweep):
-            outcome, unrecorded = self._begin(managed, decision)
+            outcome, unrecorded = self._begin(managed, decision, found)
         return Report(name, decision, outcome, recovered, unrecorded)
 
     def _recover(self, managed: Managed) -> tuple[Outcome | None, Failure | None]:
@@ -159,23 +161,20 @@ class Rotator:
         self._audited(managed).settle()
         return None, None
 
-    def _decide(self, managed: Managed, policy: Policy, *, forced: bool, by_hand: bool) -> Decision:
-        return decide(
-            policy,
-            managed.look(),
-            attempts_of(managed.journal),
-            now=self.clock.now(),
-            forced=forced,
-            by_hand=by_hand,
-        )
+    def _found(self, managed: Managed) -> Found:
+        return managed.look(), attempts_of(managed.journal)
+
+    def _decide(self, policy: Policy, found: Found, *, forced: bool, by_hand: bool) -> Decision:
+        now = self.clock.now()
+        return decide(policy, *found, now=now, forced=forced, by_hand=by_hand)
 
     def _begin(
-        self, managed: Managed, action: Renew | Deploy | Adopt | Sweep
+        self, managed: Managed, action: Renew | Deploy | Adopt | Sweep, found: Found
     ) -> tuple[Outcome, Failure | None]:
         """The outcome, and why it could not be recorded; raises Unaudited."""
         rotation, world = self.new_id(), managed.world()
-        attempts = attempts_of(managed.journal)
-        steps = self._plan(managed.policy, world, attempts, action, rotation)
+        standing, attempts = found
+        steps = self._plan(managed.policy, standing, attempts, action, rotation)
         engine = self._engine(managed, world)
         outcome, unrecorded = self._audited(managed).begin(
             engine, rotation, action.why, steps, act=act_of(action), facts=_carried(attempts)
@@ -186,9 +185,13 @@ class Rotator:
         return Audited(self.audit, managed)
 
     def _plan(
-        self, policy: Policy, world: World, attempts: Attempts, action: Decision, rotation: str
+        self,
+        policy: Policy,
+        standing: Standing,
+        attempts: Attempts,
+        action: Decision,
+        rotation: str,
     ) -> Plan[World]:
-        standing = world.store.look(policy.name)
         match action:
             case Renew():
                 return plan.renewal(policy, standing, attempts, rotation=rotation, draw=self.draw())

@@ -33,6 +33,10 @@ audit_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(audit_app, name="audit")
+notify_app = typer.Typer(
+    help="Try the ways that alerts go.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(notify_app, name="notify")
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates; none means all.")
@@ -123,6 +127,17 @@ def status(
     from certrotd.cli.status import status as carry_out
 
     _end(carry_out(_path(context), names or [], probe=probe, as_json=as_json))
+
+
+@app.command()
+def watch(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
+    """Look at everything that is watched, now: files, targets and other endpoints; 1 if wrong.
+
+    Examples: certrotd watch | certrotd watch web --json
+    """
+    from certrotd.cli.watch import watch as carry_out
+
+    _end(carry_out(_path(context), names or [], as_json=as_json))
 
 
 @app.command()
@@ -239,6 +254,24 @@ def audit_export(context: typer.Context) -> None:
     from certrotd.cli.audit import export as carry_out
 
     _end(carry_out(_path(context)))
+
+
+@notify_app.command("test")
+def notify_test(
+    context: typer.Context,
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Notifications; none means all."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Send a test alert through each notification and say what became of it; 1 if one failed.
+
+    Examples: certrotd notify test | certrotd notify test ops --json
+    """
+    from certrotd.cli.notify import test as carry_out
+
+    _end(carry_out(_path(context), names or [], as_json=as_json))
 
 
 def run() -> int:

@@ -7,7 +7,7 @@ from typing import Any
 from certrotd.certs.decision import Decision, Postpone, Wait
 from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
-from certrotd.cli.words import kind_of
+from certrotd.daemon.words import kind_of
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 
 

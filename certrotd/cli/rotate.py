@@ -11,10 +11,10 @@ from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
-from certrotd.cli.words import kind_of
 from certrotd.daemon.fleet import Fleet
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site
+from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure
 from certrotd.rotation.engine import Event
 

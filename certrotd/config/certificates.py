@@ -76,16 +76,16 @@ def _account(value: object) -> str | int:
     raise refuse(f"must be the name or the number of a user or group, got {shown(value)}")
 
 
-def _share(value: object) -> float:
+def share(value: object) -> float:
     """A share of a lifetime strictly between nothing and all of it."""
-    share: float | None = None
+    part: float | None = None
     if isinstance(value, float):
-        share = value
+        part = value
     elif isinstance(value, str) and (match := _FRACTION.fullmatch(value)) and int(match[2]):
-        share = int(match[1]) / int(match[2])
-    if share is None or not 0 < share < 1:
+        part = int(match[1]) / int(match[2])
+    if part is None or not 0 < part < 1:
         raise refuse(f"must be a share of the lifetime such as 2/3 or 0.66, got {shown(value)}")
-    return share
+    return part
 
 
 Keep = Annotated[int, Field(ge=1, le=1000)]
@@ -93,7 +93,7 @@ _OCTAL_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
 KeyMode = Annotated[Mode, PlainValidator(_key_mode), _OCTAL_SCHEMA]
 CertificateMode = Annotated[Mode, PlainValidator(_certificate_mode), _OCTAL_SCHEMA]
 Account = Annotated[str | int, PlainValidator(_account, json_schema_input_type=str | int)]
-Share = Annotated[float, PlainValidator(_share, json_schema_input_type=str | float)]
+Share = Annotated[float, PlainValidator(share, json_schema_input_type=str | float)]
 
 
 def _or_text(schema: dict[str, Any]) -> None:

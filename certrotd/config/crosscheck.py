@@ -61,6 +61,7 @@ def crosscheck(checked: Checked) -> Iterator[Finding]:
     yield from _names(checked)
     yield from _paths(checked)
     yield from _listeners(checked)
+    yield from _watches(checked)
 
 
 def _defaults(checked: Checked) -> Iterator[Finding]:
@@ -182,6 +183,15 @@ def _paths(checked: Checked) -> Iterator[Finding]:
 
 def _listeners(checked: Checked) -> Iterator[Finding]:
     first: dict[Address, Loc] = {}
+    http = checked.file.http
+    if http is not None and isinstance(http.listen, Address):
+        first[http.listen] = ("http", "listen")
+        if http.remote:
+            message = (
+                f"whoever reaches {http.listen} sees every certificate: there is neither TLS nor a "
+                "password, so put a proxy in front that has both"
+            )
+            yield Finding(("http", "listen"), message, warning=True)
     for name, solver in checked.file.solvers.items():
         if not isinstance(solver, ResponderEntry):
             continue
@@ -191,3 +201,20 @@ def _listeners(checked: Checked) -> Iterator[Finding]:
             if address.port and (other := first.setdefault(address, loc)) != loc:
                 message = f"{address} is also listened at by {{there}}: give each its own"
                 yield Finding(loc, message, other=other)
+
+
+def _watches(checked: Checked) -> Iterator[Finding]:
+    """Endpoints of certificates that are not there, and endpoints that are there twice."""
+    names = {entry.name for _, entry in checked.entries} if checked.file.watch else set()
+    sure = all(loc[0] != "certificates" for loc in checked.broken)
+    first: dict[tuple[object, ...], Loc] = {}
+    for index, watch in enumerate(checked.file.watch):
+        if watch.certificate is not None and watch.certificate not in names and sure:
+            there = suggestion(watch.certificate, sorted(names))
+            loc: Loc = ("watch", index, "certificate")
+            yield Finding(loc, f"there is no certificate {shown(watch.certificate)}, {there}")
+        loc = ("watch", index)
+        other = first.setdefault((watch.address, watch.asked), loc)
+        if other != loc:
+            message = f"{watch.address} is also watched under that name in {{there}}: keep one"
+            yield Finding(loc, message, other=other)

@@ -12,7 +12,7 @@ from certrotd.config.base import PATTERNS, REFUSED, TAG, TEXT, Loc, kind, shown
 from certrotd.config.nearest import suggestion
 from certrotd.config.schema import Choice, Places, places_of_schema
 
-_TYPED = ("issuers", "solvers", "targets")
+_TYPED = ("issuers", "solvers", "targets", "notifications")
 """Sections whose entries are of one of several types: pydantic puts the type into the place."""
 
 

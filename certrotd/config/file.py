@@ -10,10 +10,13 @@ from certrotd.config.addresses import DNS_PORT, ResolverAddress
 from certrotd.config.base import AbsolutePath, Entry, Items, SafeName, Text
 from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
+from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import Issuer
 from certrotd.config.logging import LogEntry
+from certrotd.config.notifications import Notification
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import Target
+from certrotd.config.watch import WatchEntry
 
 
 class PropagationEntry(Entry):
@@ -69,6 +72,10 @@ class ConfigFile(Entry):
         "file's folder (null: none). Only in the main file.",
     )
     log: LogEntry = Field(default_factory=LogEntry, description="The log of certrotd run.")
+    http: HttpEntry | None = Field(
+        default=None,
+        description="Health, metrics and the status page of certrotd run (null: none).",
+    )
     issuers: dict[SafeName, Issuer] = Field(
         default={}, description="Who issues certificates, by a name of your choice."
     )
@@ -79,9 +86,20 @@ class ConfigFile(Entry):
     targets: dict[SafeName, Target] = Field(
         default={}, description="What serves the certificates, by a name of your choice."
     )
+    notifications: dict[SafeName, Notification] = Field(
+        default={}, description="Whom certrotd run sends alerts to, by a name of your choice."
+    )
     defaults: DefaultsEntry = Field(
         default_factory=DefaultsEntry, description="What silent certificates use."
     )
     certificates: Items[CertificateEntry] = Field(
         default=(), description="The certificates to keep fresh."
+    )
+    watch: Items[WatchEntry] = Field(
+        default=(), description="Further endpoints to look at, whoever keeps them fresh."
+    )
+    watch_every: Duration = Field(
+        default=timedelta(hours=1),
+        description="How often everything is looked at that is watched: these endpoints, and the "
+        "files, copies and targets of every certificate.",
     )

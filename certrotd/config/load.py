@@ -20,7 +20,7 @@ from certrotd.errors import ConfigInvalid, Problem
 
 __all__ = ["Loaded", "check", "json_schema", "load"]
 
-_LISTED = ("certificates", "issuers", "solvers", "targets")
+_LISTED = ("certificates", "issuers", "solvers", "targets", "notifications")
 """Sections of which one entry may be wrong and the others still make sense."""
 
 

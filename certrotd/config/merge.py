@@ -8,7 +8,7 @@ from certrotd.config.base import Loc, is_safe_name, shown
 from certrotd.config.sources import Source
 from certrotd.errors import Problem
 
-SECTIONS = ("issuers", "solvers", "dns", "targets", "defaults")
+SECTIONS = ("issuers", "solvers", "dns", "targets", "notifications", "defaults")
 """What several files may add keys to."""
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 from certrotd.config.certificates import (
@@ -13,11 +14,14 @@ from certrotd.config.certificates import (
     UseEntry,
 )
 from certrotd.config.file import ConfigFile, DnsEntry
+from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import Issuer
 from certrotd.config.logging import LogEntry
 from certrotd.config.nearest import suggestion
+from certrotd.config.notifications import Notification
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import ProbeEntry, Target
+from certrotd.config.watch import WatchEntry
 from certrotd.errors import InvalidInput
 
 
@@ -53,6 +57,10 @@ class Config:
     targets: Mapping[str, Target]
     dns: DnsEntry
     log: LogEntry
+    http: HttpEntry | None
+    notifications: Mapping[str, Notification]
+    watch: tuple[WatchEntry, ...]
+    watch_every: timedelta
     certificates: tuple[Certificate, ...]
 
     def certificate(self, name: str) -> Certificate:
@@ -84,6 +92,7 @@ def issuer_of(file: ConfigFile, entry: CertificateEntry) -> str | None:
 
 def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
     """``file`` with ``entries`` as its certificates, which must have been cross-checked."""
+    uses: _Uses = {}
     return Config(
         state_dir=file.state_dir,
         store_dir=store_dir(file),
@@ -93,11 +102,18 @@ def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
         targets=file.targets,
         dns=file.dns,
         log=file.log,
-        certificates=tuple(_certificate(file, entry) for entry in entries),
+        http=file.http,
+        notifications=file.notifications,
+        watch=file.watch,
+        watch_every=file.watch_every,
+        certificates=tuple(_certificate(file, entry, uses) for entry in entries),
     )
 
 
-def _certificate(file: ConfigFile, entry: CertificateEntry) -> Certificate:
+_Uses = dict[tuple[str, ...], tuple[UseEntry, ...]]
+
+
+def _certificate(file: ConfigFile, entry: CertificateEntry, uses: _Uses) -> Certificate:
     defaults = file.defaults
     names = entry.names
     issuer = issuer_of(file, entry)
@@ -113,5 +129,12 @@ def _certificate(file: ConfigFile, entry: CertificateEntry) -> Certificate:
         enabled=entry.enabled,
         install=entry.install,
         adopt=entry.adopt,
-        targets=defaults.targets if entry.targets is None else entry.targets,
+        targets=defaults.targets if entry.targets is None else _shared(entry.targets, uses),
     )
+
+
+def _shared(targets: tuple[UseEntry, ...], uses: _Uses) -> tuple[UseEntry, ...]:
+    """Equal lists of plain targets as one: thousands of certificates have the same."""
+    if any(use.probe is not None for use in targets):
+        return targets
+    return uses.setdefault(tuple(use.target for use in targets), targets)

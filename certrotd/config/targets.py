@@ -1,10 +1,18 @@
 """What serves the certificates: one class per type of target, and the line that lists them."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, PlainValidator, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    Field,
+    PlainValidator,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from certrotd.config.addresses import EndpointAddress
 from certrotd.config.base import (
@@ -20,6 +28,39 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration
 from certrotd.config.secrets import Environment
+
+MAX_UNIT = 255
+_UNIT = re.compile(
+    r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?"
+    r"\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)",
+    re.ASCII,
+)
+_UNIT_CHARACTERS = re.compile(r"[A-Za-z0-9:_.\\@-]+", re.ASCII)
+
+
+def _unit(value: str) -> str:
+    """A unit as systemd names it (systemd.unit(5)), with its suffix and, of a template, instance.
+
+    systemctl would add ``.service`` by itself, the manager does not.
+    """
+    if not _UNIT_CHARACTERS.fullmatch(value):
+        raise refuse(
+            "must be the name of a systemd unit (letters, digits and : - _ . \\ @), such as "
+            f"nginx.service, got {shown(value)}"
+        )
+    if not (match := _UNIT.fullmatch(value)):
+        right = f"{value}.service" if _UNIT.fullmatch(f"{value}.service") else "nginx.service"
+        raise refuse(f"must be a systemd unit with its suffix, such as {right}, got {shown(value)}")
+    if value.endswith(f"@.{match[1]}"):
+        right = value.replace("@.", "@INSTANCE.")
+        raise refuse(f"is a template, which nothing runs as: write {right}, got {shown(value)}")
+    return value
+
+
+def _service(value: str) -> str:
+    if not _unit(value).endswith(".service"):
+        raise refuse(f"must be a .service, which alone has a main process, got {shown(value)}")
+    return value
 
 
 def _roots(value: object) -> Path | str:
@@ -51,6 +92,9 @@ Reload = Annotated[
     Literal["signal", "systemctl"] | tuple[str, ...],
     PlainValidator(_reload, json_schema_input_type=Literal["signal", "systemctl"] | Argv),
 ]
+_Unit = Annotated[str, StringConstraints(max_length=MAX_UNIT)]
+Unit = Annotated[_Unit, AfterValidator(_unit)]
+Service = Annotated[_Unit, AfterValidator(_service)]
 
 
 class ProbeEntry(Entry):
@@ -139,5 +183,52 @@ class CommandEntry(_TargetEntry):
     )
 
 
-Target = Annotated[NginxEntry | CommandEntry, Field(discriminator="type")]
+class SystemdEntry(_TargetEntry):
+    """A unit of systemd on this host, over D-Bus."""
+
+    type: Literal["systemd"] = Field(description="A unit of systemd.")
+    unit: Unit = Field(description="The unit, with its suffix, such as nginx.service.")
+    verb: Literal[
+        "reload", "restart", "reload-or-restart", "try-restart", "try-reload-or-restart"
+    ] = Field(
+        default="reload",
+        description="What systemd is asked to do, as after systemctl; those with try- leave a "
+        "unit alone that does not run.",
+    )
+    timeout: Duration = Field(
+        default=timedelta(minutes=2), description="How long a check, or the whole job, may take."
+    )
+
+
+class SignalEntry(_TargetEntry):
+    """A process on this host that reads its files again at a signal."""
+
+    type: Literal["signal"] = Field(description="A signal to a process.")
+    signal: Literal["HUP", "USR1", "USR2"] = Field(
+        default="HUP", description="The signal it takes as the request to read its files again."
+    )
+    pid_file: AbsolutePath | None = Field(
+        default=None, description="Where the process writes its number."
+    )
+    unit: Service | None = Field(
+        default=None, description="The systemd service whose main process it is, instead."
+    )
+    process: Annotated[Text, StringConstraints(max_length=200)] | None = Field(
+        default=None,
+        description="The name the process must have, as in ps -o comm (null: any name).",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30), description="How long systemd may take to tell the process."
+    )
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Self:
+        if (self.pid_file is None) == (self.unit is None):
+            raise refuse("must have either pid_file or unit, to say which process it is")
+        return self
+
+
+Target = Annotated[
+    NginxEntry | CommandEntry | SystemdEntry | SignalEntry, Field(discriminator="type")
+]
 """Every type of target; a new one is added here."""

@@ -8,16 +8,23 @@ from pathlib import Path
 
 from certrotd.errors import Failure, NeedsOperator
 
+_Identity = tuple[int, int]
+
 
 class Ground:
-    """Remembers which directories these paths are; one that does not exist yet may come.
+    """Remembers which directories these paths are, those of ``before`` as it does.
+
+    One that does not exist yet may come.
 
     A file system that is gone from its mount point leaves an empty directory, where every
     certificate would seem to be missing, and would be ordered anew.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
-        self._known: dict[Path, tuple[int, int] | None] = {path: _identity(path) for path in paths}
+    def __init__(self, paths: Sequence[Path], before: Ground | None = None) -> None:
+        known = before._known if before is not None else {}
+        self._known: dict[Path, _Identity | None] = {
+            path: known[path] if path in known else _identity(path) for path in paths
+        }
 
     def trouble(self) -> Failure | None:
         """What is wrong now, if anything is."""
@@ -34,7 +41,7 @@ class Ground:
         return None
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: Path) -> _Identity | None:
     try:
         found = os.stat(path)
     except OSError:

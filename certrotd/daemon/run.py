@@ -9,10 +9,12 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from certrotd.audit.head import read_head
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
 from certrotd.daemon import alerting
+from certrotd.daemon.board import Board
 from certrotd.daemon.ground import Ground
 from certrotd.daemon.lastrun import LastRun
 from certrotd.daemon.log import LineLog, libraries, to_journal
@@ -25,6 +27,9 @@ from certrotd.daemon.telling import Told
 from certrotd.daemon.ticking import Ticking
 from certrotd.daemon.watcher import Watcher
 from certrotd.daemon.watches import Watches, watches_of
+from certrotd.daemon.web.app import App
+from certrotd.daemon.web.server import Web
+from certrotd.daemon.web.sources import Sources
 from certrotd.daemon.wiring import Site
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.rotation.files import make_directory
@@ -73,12 +78,13 @@ class _Daemon:
             os.environ, clock=clock, stop_time=END + MARGIN, complain=self._complain
         )
         self._alerting = alerting.start(loaded.config, self._log)
-        observers = (Told(self._log), self._alerting, manager)
+        self._board = Board(clock)
+        observers = (Told(self._log), self._alerting, self._board, manager)
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
-        self._ground = Ground([loaded.config.state_dir, loaded.config.store_dir])
+        self._ground: Ground | None = None
         last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
-        work = self._workload(loaded)
+        self._work = work = self._workload(loaded)
         self._watcher = Watcher(
             self._watches(loaded, work), clock, observer=self._observer, spawn=_in_a_thread
         )
@@ -90,10 +96,12 @@ class _Daemon:
             spawn=_in_a_thread,
             remember=last_run.keep,
         )
+        self._web = Web(App(self._sources()), clock, self._log)
 
     def run(self) -> int:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
         with libraries(self._log), heard(signal.SIGHUP) as signals:
+            self._web.use(self._config.http)
             ticking.start()
             while not self._stopping():
                 if signal.SIGHUP in signals.wait(INTERVAL):
@@ -116,6 +124,7 @@ class _Daemon:
         running = self._scheduler.running
         if not running:
             self._scheduler.close()
+        self._web.close()
         self._observer.stopped(running)
         self._alerting.close()
         return 1 if running else 0
@@ -135,8 +144,9 @@ class _Daemon:
         except (Failure, OSError) as trouble:
             self._observer.refused([str(trouble)])
             return
-        self._config = loaded.config
+        self._config, self._work = loaded.config, workload
         self._log.use(loaded.config.log)
+        self._web.use(loaded.config.http)
         self._alerting.use(loaded.config.notifications)
         self._observer.reloaded(len(loaded.config.certificates))
         self._scheduler.replace(workload)
@@ -154,6 +164,7 @@ class _Daemon:
             audit=site.audit,
         )
         journals = config.state_dir / "journal"
+        self._ground = Ground([config.state_dir, config.store_dir], self._ground)
         return Workload(
             certificates={each.policy.name: each for each in site.fleet.certificates},
             concurrency=config.concurrency,
@@ -168,6 +179,12 @@ class _Daemon:
     def _watches(self, loaded: Loaded, work: Workload) -> Watches:
         clock = self._stopping.clock
         return watches_of(loaded.config, work.certificates, in_flight=work.in_flight, clock=clock)
+
+    def _sources(self) -> Sources:
+        head = self._config.state_dir / "audit" / "head.json"
+        return Sources(
+            self._board, self._stopping.clock, lambda: self._work, lambda: read_head(head)
+        )
 
     def _complain(self, words: str) -> None:
         self._log("error", "observer.failed", words)

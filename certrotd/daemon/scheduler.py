@@ -35,6 +35,7 @@ DAILY = timedelta(days=1)
 HOURLY = timedelta(hours=1)
 REMEMBER = 60.0
 GROUND = "the directories"
+LAST_RUN = "the time of the last run"
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Scheduler:
         self._incoming: Workload | None = None
         self._stopped = False
         self._groundless = False
+        self._forgetful = False
         self._rests = Rests()
         self._probing: str | None = None
         self._begin(workload)
@@ -212,7 +214,12 @@ class Scheduler:
             try:
                 self._remember(self._watch.trusted)
             except Failure as failure:
-                self._observer.trouble("the time of the last run", failure)
+                self._observer.trouble(LAST_RUN, failure)
+                self._forgetful = True
+            else:
+                if self._forgetful:
+                    self._observer.calmed(LAST_RUN)
+                self._forgetful = False
 
     def _rest(self, name: str, failure: Failure) -> None:
         """Leave a certificate alone for a while that cannot be dealt with."""

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.certs.decision import Adopt, Decision, Deploy, Renew, Sweep
-from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import UseEntry
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
 from certrotd.daemon.fleet import Fleet, Row
+from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.files import make_directory
 from certrotd.rotation.journal import FileJournal
 from certrotd.rotation.lock import hold
@@ -52,14 +52,14 @@ class Site:
         self.clock = clock
         self._listen = listen
         self._command = command
-        self._store = LocalStore(config.store_dir)
+        self.store = LocalStore(config.store_dir)
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()
         self._flying: frozenset[str] | None = None
         self._authorities = {name: _authority(name, e) for name, e in config.issuers.items()}
         self._waves: dict[tuple[str, ...], Waves] = {}
         self._budgets: dict[str, Budget | None] = {}
-        certificates = [self._managed(each) for each in config.certificates]
+        certificates = [_Managed(self, each, self._policy(each)) for each in config.certificates]
         self.fleet = Fleet(certificates, config.concurrency)
 
     def close(self) -> None:
@@ -126,17 +126,6 @@ class Site:
                 steps = ()
         return list(titles(steps))
 
-    def _managed(self, entry: Certificate) -> Managed:
-        name = entry.name
-        return Managed(
-            policy=self._policy(entry),
-            journal=FileJournal(self.config.state_dir, name),
-            world=partial(self._world, entry),
-            lock=partial(self._lock, name, f"certificate {name}", None),
-            look=partial(self._store.look, name),
-            generation=partial(self._store.generation, name),
-        )
-
     def _policy(self, entry: Certificate) -> Policy:
         return Policy(
             name=entry.name,
@@ -176,20 +165,22 @@ class Site:
             return None
         path = self.config.state_dir / "budget" / f"{issuer}.json"
         # no certificate's name begins like this, so no certificate's lock is meant
-        lock = partial(self._lock, f"_budget-{issuer}", f"the budget of {issuer}", BUDGET_WAIT)
+        lock = partial(self.lock, f"_budget-{issuer}", f"the budget of {issuer}", BUDGET_WAIT)
         return Budget(limits, FileRecord(path, lock, self._listen))
 
-    def _world(self, entry: Certificate) -> World:
+    def world(self, entry: Certificate) -> World:
+        """What one rotation of the certificate acts on."""
         with self._adapters_lock:
             if self._adapters is None:
                 from certrotd.daemon.adapters import Adapters
 
                 self._adapters = Adapters(
-                    self.config, self._store, self.clock, self._lock, self.budget
+                    self.config, self.store, self.clock, self.lock, self.budget
                 )
         return self._adapters.world(entry)
 
-    def _lock(self, name: str, what: str, wait: float | None) -> AbstractContextManager[None]:
+    def lock(self, name: str, what: str, wait: float | None) -> AbstractContextManager[None]:
+        """The lock of that name; ``what`` it protects, in words, and seconds to wait for it."""
         return hold(
             self.config.state_dir / "locks" / f"{name}.lock",
             what=what,
@@ -197,6 +188,31 @@ class Site:
             now=self.clock.now(),
             wait=Deadline(self.clock, wait) if wait is not None else None,
         )
+
+
+class _Managed:
+    """One of a site's certificates, of which there may be many: nothing that can be made anew."""
+
+    __slots__ = ("_entry", "_site", "journal", "policy")
+
+    def __init__(self, site: Site, entry: Certificate, policy: Policy) -> None:
+        self._site = site
+        self._entry = entry
+        self.policy = policy
+        self.journal = FileJournal(site.config.state_dir, policy.name)
+
+    def world(self) -> World:
+        return self._site.world(self._entry)
+
+    def lock(self) -> AbstractContextManager[None]:
+        name = self.policy.name
+        return self._site.lock(name, f"certificate {name}", None)
+
+    def look(self) -> Standing:
+        return self._site.store.look(self.policy.name)
+
+    def generation(self, number: int, /) -> Generation:
+        return self._site.store.generation(self.policy.name, number)
 
 
 @contextmanager

@@ -28,6 +28,8 @@ MAX_ADDRESSES = 16
 
 _ROUNDS = 2
 _MAX_RESOLVERS = 8
+_MAX_ZONES = 1024
+_ZONE_SECONDS = 60.0
 _RESOLV_CONF_LIMIT = 64 * 1024
 _ADDRESS_TYPES = (RdataType.A, RdataType.AAAA)
 
@@ -44,7 +46,8 @@ class Resolver:
     """Asks ``servers``, or those in /etc/resolv.conf, each for at most ``timeout`` seconds.
 
     resolv.conf is read at every look-up: it changes under a daemon. ``authoritative_port`` is
-    where the servers found by :meth:`authoritative` listen.
+    where the servers found by :meth:`authoritative` listen. Which zone holds a name that was
+    followed is known from that answer for a minute.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Resolver:
         self.timeout = timeout
         self._servers = servers
         self._port = authoritative_port
+        self._zones: dict[str, tuple[float, str]] = {}
 
     def follow(self, name: str, *, deadline: Deadline) -> str:
         """The name at the end of the CNAME chain that starts at ``name``.
@@ -74,6 +78,7 @@ class Resolver:
                 _extend(chain, target)
             # The code of an answer with a chain is that of its last name (RFC 6604 §3).
             if chain[-1] == asked or answer.rcode() == dns.rcode.NXDOMAIN:
+                self._remember(chain[-1], answer, deadline)
                 return chain[-1]
 
     def zone_of(self, name: str, *, deadline: Deadline) -> str:
@@ -83,6 +88,9 @@ class Resolver:
         Raises NeedsOperator if no zone holds the name, Transient without an answer.
         """
         name = fqdn(name)
+        until, known = self._zones.pop(name, (0.0, ""))
+        if known and deadline.clock.monotonic() < until:
+            return known
         for candidate in upward(name):
             answer = self._ask(candidate, RdataType.SOA, deadline)
             zone = soa_owner(answer, candidate)
@@ -104,6 +112,14 @@ class Resolver:
         if not names:
             raise Transient(f"{zone} has no NS records ({code(answer)})")
         return tuple(self._nameserver(name, zone, deadline) for name in names)
+
+    def _remember(self, name: str, answer: Message, deadline: Deadline) -> None:
+        """The zone that a negative answer about ``name`` says to hold it (RFC 2308 §3)."""
+        zone = soa_owner(answer, name)
+        if zone is not None:
+            if len(self._zones) >= _MAX_ZONES:
+                self._zones.clear()  # of orders that never came to ask
+            self._zones[name] = deadline.clock.monotonic() + _ZONE_SECONDS, zone
 
     def _nameserver(self, name: str, zone: str, deadline: Deadline) -> Nameserver:
         hosts: list[str] = []

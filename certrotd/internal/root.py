@@ -19,13 +19,12 @@ from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
 from certrotd.pki.names import base, canonical, is_ip
 from certrotd.rotation.files import (
     TEMPORARY,
-    create_file,
+    create_files,
     explained,
     make_directory,
     read_file,
     remove_tree,
     rename,
-    sync_directory,
 )
 
 KEY_FILE, CERTIFICATE_FILE = "root.key", "root.pem"
@@ -168,10 +167,9 @@ def _keep(root: Root, folder: Path) -> Root:
     staging = folder.with_name(f".{folder.name}{TEMPORARY}")
     remove_tree(staging)  # a crash left it
     make_directory(staging, mode=0o700)
-    create_file(staging / KEY_FILE, keys.to_pem(root.key), mode=0o600)
     pem = root.certificate.public_bytes(Encoding.PEM)
-    create_file(staging / CERTIFICATE_FILE, pem, mode=0o644)
-    sync_directory(staging)
+    files = [(KEY_FILE, keys.to_pem(root.key), 0o600), (CERTIFICATE_FILE, pem, 0o644)]
+    create_files(staging, files, sync=True)
     rename(staging, folder)
     return root
 

@@ -6,6 +6,7 @@ import hashlib
 import socket
 import ssl
 from dataclasses import dataclass
+from typing import Any
 
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
@@ -47,6 +48,15 @@ class Served:
     leaf: bytes
 
 
+class Untrusted(Transient):
+    """The chain does not verify against the roots; ``code`` is OpenSSL's X509_V_ERR number."""
+
+    def __init__(self, message: str, *, why: str, code: int) -> None:
+        super().__init__(message)
+        self.why = why
+        self.code = code
+
+
 class TlsProber:
     """The prober over real sockets."""
 
@@ -55,7 +65,7 @@ class TlsProber:
 
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake, trusting nobody; Transient when it cannot be completed."""
-        return _served(endpoint, _no_check(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
+        return _served(endpoint, no_check(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
 
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """As Prober.prove: fresh handshakes until enough in a row show the leaf.
@@ -65,8 +75,8 @@ class TlsProber:
         its names against the sni. Raises ProofFailed, or NeedsOperator for unreadable roots.
         """
         deadline = Deadline(self._clock, endpoint.deadline)
-        trusting = _no_check()
-        final = trusting if endpoint.roots is None else _checking(endpoint.roots)
+        trusting = no_check()
+        final = trusting if endpoint.roots is None else checking(endpoint.roots)
         pause, streak, wrong = FIRST_PAUSE, 0, ""
         while streak < endpoint.consecutive:
             context = final if streak + 1 == endpoint.consecutive else trusting
@@ -87,14 +97,16 @@ class TlsProber:
                 )
 
 
-def _no_check() -> ssl.SSLContext:
+def no_check() -> ssl.SSLContext:
+    """A client's context that trusts whatever it is shown."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
     return context
 
 
-def _checking(roots: str) -> ssl.SSLContext:
+def checking(roots: str) -> ssl.SSLContext:
+    """A client's context that checks chain and name; NeedsOperator for unreadable roots."""
     if roots == "system":
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -120,23 +132,36 @@ def _other_than(
 
 
 def _served(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> Served:
+    leaf = shown(endpoint, context, deadline)[0]
+    return Served(hashlib.sha256(leaf).hexdigest(), leaf)
+
+
+def shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> list[bytes]:
+    """The certificates that one handshake showed, in DER, as they were sent: the leaf first.
+
+    Raises Untrusted, Transient when there was no handshake or no certificate, or InvalidInput for
+    a name that cannot be asked for. Looking up the host's name has no deadline of ours.
+    """
     where, allowed = str(endpoint), deadline.remaining
     try:
-        leaf = _handshake(endpoint, context, deadline)
+        chain = _handshake(endpoint, context, deadline)
     except ssl.SSLCertVerificationError as error:
-        raise Transient(f"{where}: the chain is not trusted: {error.verify_message}") from None
+        why = error.verify_message
+        raise Untrusted(
+            f"{where}: the chain is not trusted: {why}", why=why, code=error.verify_code
+        ) from None
     except TimeoutError:
         raise Transient(f"{where}: no TLS handshake within {allowed:.3g}s") from None
     except OSError as error:
         raise Transient(f"{where}: no TLS handshake: {error.strerror or error}") from None
     except ValueError as error:
         raise InvalidInput(f"{where}: not a name that can be asked for: {error}") from None
-    if not leaf:
+    if not chain:
         raise Transient(f"{where}: the server sent no certificate")
-    return Served(hashlib.sha256(leaf).hexdigest(), leaf)
+    return chain
 
 
-def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> bytes | None:
+def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> list[bytes]:
     # a name that cannot be asked for is found here, where there is no socket yet to be left open
     context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=endpoint.sni)
     with _connected(endpoint, deadline) as plain:
@@ -144,7 +169,15 @@ def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) 
             upgrade(plain, endpoint.starttls, deadline=deadline)
         _limit(plain, deadline)
         with context.wrap_socket(plain, server_hostname=endpoint.sni) as secure:
-            return secure.getpeercert(binary_form=True)
+            return _sent(secure)
+
+
+def _sent(secure: Any) -> list[bytes]:
+    """The peer's certificates in DER; before Python 3.13 the method has no public name."""
+    if hasattr(secure, "get_unverified_chain"):
+        return [bytes(each) for each in secure.get_unverified_chain() or ()]
+    chain = secure._sslobj.get_unverified_chain() or ()
+    return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain]
 
 
 def _connected(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
@@ -166,7 +199,10 @@ def _connected(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
                 raise
         except OSError as error:
             last = error
-    raise last
+    try:
+        raise last
+    finally:
+        del last  # it knows of this frame: a circle that kept the caller's context, with its roots
 
 
 def _limit(connection: socket.socket, deadline: Deadline) -> None:

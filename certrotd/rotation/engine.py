@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
@@ -99,7 +99,8 @@ class Engine(Generic[W]):
             "at": self._stamp(),
         }
         self.journal.append(record, sync=False)
-        return self.resume()
+        self._understand([record])
+        return self._advance()
 
     def resume(self) -> Outcome:
         """Read the journal, look, go on.
@@ -108,6 +109,9 @@ class Engine(Generic[W]):
         version does not understand.
         """
         self._read()
+        return self._advance()
+
+    def _advance(self) -> Outcome:
         self._tell("began", -1, detail=str(self._begin["why"]))
         try:
             outcome = self._look_again()
@@ -117,9 +121,18 @@ class Engine(Generic[W]):
         except JournalBroken:
             self._put_back_unrecorded()
             raise
+        finally:
+            self.journal.release()
 
-    def _read(self) -> None:
-        self._begin, *records = self.journal.records()
+    def _read(self) -> bool:
+        """Whether the journal knows of a rotation at all, and where it stands."""
+        records = self.journal.records()
+        if records:
+            self._understand(records)
+        return bool(records)
+
+    def _understand(self, journaled: Sequence[Mapping[str, Any]]) -> None:
+        self._begin, *records = journaled
         try:
             self._plan = plan_from_json(self._begin["plan"], self.rebuild)
             self._progress = read_progress(records, len(self._plan), self._begin["facts"])
@@ -154,7 +167,8 @@ class Engine(Generic[W]):
             case Close(finished, to, because):
                 outcome = "finished" if finished else f"rolled back to {to or 'the beginning'}"
                 end = {"t": "end", "outcome": outcome, "to": to, "at": self._stamp()}
-                self._write({**end, "why": because}, sync=True)
+                # not synced: without it the next start comes to the same end
+                self._write({**end, "why": because}, sync=False)
                 self._ended = end
         return None
 
@@ -294,7 +308,9 @@ class Engine(Generic[W]):
         Before the first savepoint nothing is in use yet, and staged work is kept.
         """
         try:
-            self._read()  # a record that could not be synced may be there all the same
+            # a record that could not be synced may be there all the same
+            if not self._read():
+                return  # not even that it began: nothing was done
         except Failure as failure:
             self._tell("stuck", -1, detail=str(failure))
             return

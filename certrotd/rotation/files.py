@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from certrotd.errors import InvalidInput, Transient
@@ -71,14 +71,33 @@ def write_file(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | N
         os.fsync(folder)
 
 
-def create_file(path: Path, data: bytes, *, mode: int) -> None:
-    """Write a file that is not there yet, inside a directory nobody reads yet; synced itself.
+def create_files(directory: Path, files: Iterable[tuple[str, bytes, int]], *, sync: bool) -> None:
+    """Write files (name, content, mode) that are not there yet, each of them synced itself.
 
-    For staging: the directory is renamed into place when all its files are written, so the file
-    needs no rename of its own. Raises DiskTrouble.
+    For staging: nobody reads the directory yet, and it is renamed into place when all its files
+    are written, so they need no rename of their own. With ``sync`` their names are durable, too.
+    Raises DiskTrouble.
+    """
+    with explained(f"write files into {directory}"), _directory(directory) as folder:
+        for name, data, mode in files:
+            with explained(f"write {directory}/{name}"):
+                _fill(name, data, mode, None, folder)
+        if sync:
+            os.fsync(folder)
+
+
+def probe_file(path: Path, size: int) -> None:
+    """Whether a file of so many bytes could be written at ``path``; raises DiskTrouble if not.
+
+    Not synced: local file systems refuse at once what they have no room for.
     """
     with explained(f"write {path}"), _directory(path.parent) as folder:
-        _fill(path.name, data, mode, None, folder)
+        handle = _new(path.name, folder)
+        try:
+            _write_all(handle, bytes(size))
+        finally:
+            os.close(handle)
+            os.unlink(path.name, dir_fd=folder)
 
 
 def write_in_place(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
@@ -110,8 +129,11 @@ def replace_symlink(link: Path, target: str) -> None:
     """Point ``link`` at ``target`` by one rename; whoever reads sees the old or the new target."""
     with explained(f"point {link} at {target}"), _directory(link.parent) as folder:
         temporary = temporary_of(link).name
-        _unlink(temporary, folder)
-        os.symlink(target, temporary, dir_fd=folder)
+        try:
+            os.symlink(target, temporary, dir_fd=folder)
+        except FileExistsError:  # a crash left it
+            os.unlink(temporary, dir_fd=folder)
+            os.symlink(target, temporary, dir_fd=folder)
         try:
             os.rename(temporary, link.name, src_dir_fd=folder, dst_dir_fd=folder)
         except OSError:
@@ -159,18 +181,19 @@ def remove_tree(directory: Path, *, sync: bool = True) -> None:
 def make_directory(path: Path, *, mode: int) -> None:
     """Create ``path`` and its missing parents durably, each with ``mode``. Raises DiskTrouble."""
     with explained(f"create directory {path}"):
-        missing = []
-        folder = path
-        while not folder.exists():
+        if os.path.isdir(path):
+            return
+        missing = [path]
+        while not os.path.exists(folder := missing[-1].parent):
             missing.append(folder)
-            folder = folder.parent
         for each in reversed(missing):
-            with contextlib.suppress(FileExistsError):  # another process was quicker
+            try:
                 os.mkdir(each, mode)
                 os.chmod(each, mode)  # whatever the umask
+            except FileExistsError:  # another process was quicker
+                if not os.path.isdir(each):
+                    raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
             sync_directory(each.parent)
-        if not path.is_dir():
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
 
 def sync_directory(path: Path) -> None:
@@ -206,13 +229,13 @@ def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
 
 
 def _read_up_to(handle: int, limit: int) -> bytes:
-    # a file object would ask the system three things more of every file
-    data = os.read(handle, min(limit, _CHUNK))
-    while data and len(data) < limit:
-        part = os.read(handle, min(limit - len(data), max(_CHUNK, len(data))))
-        if not part:
-            break
+    # a file object would ask the system four things more of every file
+    data, asked = b"", min(limit, _CHUNK)
+    while part := os.read(handle, asked):
         data += part
+        if len(part) < asked or len(data) == limit:
+            break  # a regular file gives less than was asked for at its end only (read(2))
+        asked = min(limit - len(data), max(_CHUNK, len(data)))
     return data
 
 
@@ -238,12 +261,7 @@ def _directory(path: Path, flags: int = 0) -> Iterator[int]:
 
 
 def _fill(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, folder: int) -> None:
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        handle = os.open(name, flags, 0o600, dir_fd=folder)
-    except FileExistsError:  # a crash left it
-        os.unlink(name, dir_fd=folder)
-        handle = os.open(name, flags, 0o600, dir_fd=folder)
+    handle = _new(name, folder)
     try:
         _own(handle, mode, owner)
         _write_all(handle, data)
@@ -253,6 +271,15 @@ def _fill(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, fold
         raise
     finally:
         os.close(handle)
+
+
+def _new(name: str, folder: int) -> int:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(name, flags, 0o600, dir_fd=folder)
+    except FileExistsError:  # a crash left it
+        os.unlink(name, dir_fd=folder)
+        return os.open(name, flags, 0o600, dir_fd=folder)
 
 
 def _own(handle: int, mode: int, owner: tuple[int, int] | None) -> None:

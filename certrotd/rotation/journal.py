@@ -25,6 +25,7 @@ MAX_JOURNAL = 64 * 1024 * 1024
 HISTORY_LINES = 500
 MAX_HISTORY = 16 * 1024 * 1024
 MAX_LINE = 32 * 1024
+_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
 _RECORD_AT = len(b'{"c":"00000000","r":')
 
 
@@ -40,10 +41,14 @@ class Journal(Protocol):
         ...
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
-        """Add a record; with ``sync`` it is durable when this returns.
+        """Add a record; with ``sync`` it and those before it are durable when this returns.
 
         Raises JournalBroken, or another DiskTrouble before the first record.
         """
+        ...
+
+    def release(self) -> None:
+        """Write down every record, durable or not, and hold no file open; raises JournalBroken."""
         ...
 
     def close(self, summary: Mapping[str, Any]) -> None:
@@ -54,14 +59,17 @@ class Journal(Protocol):
 class FileJournal:
     """A journal in ``<directory>/journal/NAME.jsonl`` and ``<directory>/history/NAME.jsonl``.
 
-    Each line is ``{"c": CRC-32 of the record's JSON in hex, "r": record}``.
+    Each line is ``{"c": CRC-32 of the record's JSON in hex, "r": record}``. A record that need not
+    be durable is written with the next one that must be: until release() it may be in memory only.
     """
 
     def __init__(self, directory: Path, name: str) -> None:
         self._directory = directory
         self._name = name
         self.history = History(directory, name)
-        self._size: int | None = None
+        self._size: int | None = None  # of what is whole in the file; None if that is not known
+        self._late: list[bytes] = []
+        self._handle: int | None = None
 
     @cached_property
     def path(self) -> Path:
@@ -70,6 +78,7 @@ class FileJournal:
 
     def records(self) -> list[dict[str, Any]]:
         """As Journal.records; NeedsOperator if a record before the last is damaged."""
+        self.release()
         try:
             data = read_file(self.path, limit=MAX_JOURNAL, follow=False)
         except FileNotFoundError:
@@ -81,27 +90,18 @@ class FileJournal:
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         if self._size is None:
             self.records()
-        size = self._size or 0
-        line = encode(record)
-        if size == 0:
+        if not self._size and not self._late:
             make_directory(self.path.parent, mode=0o700)
+        self._late.append(encode(record))
+        if sync:
+            self._write(sync=True)
+
+    def release(self) -> None:
         try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            handle = os.open(self.path, flags, 0o600)
-            try:
-                # what a crash or a full disk left of a torn record is written over
-                os.ftruncate(handle, size)
-                if os.pwrite(handle, line, size) != len(line):
-                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-                if sync:
-                    os.fsync(handle)
-            finally:
-                os.close(handle)
-            if size == 0:
-                sync_directory(self.path.parent)
-        except OSError as error:
-            raise JournalBroken(f"write {self.path}", error) from error
-        self._size = size + len(line)
+            if self._late:
+                self._write(sync=False)
+        finally:
+            self._close_file()
 
     def close(self, summary: Mapping[str, Any]) -> None:
         self.history.add(summary)
@@ -109,8 +109,41 @@ class FileJournal:
 
     def clear(self) -> None:
         """Remove the file: of a closed rotation, or of one whose first record was torn."""
+        self._late.clear()
+        self._close_file()
         remove_file(self.path)
         self._size = 0
+
+    def _write(self, *, sync: bool) -> None:
+        """Write what is late; should that fail, it is forgotten, as if it had been torn."""
+        data, size = b"".join(self._late), self._size or 0
+        self._late.clear()
+        self._size = None
+        try:
+            handle = self._open(size)
+            if os.pwrite(handle, data, size) != len(data):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            if sync:
+                os.fsync(handle)
+            if size == 0:
+                sync_directory(self.path.parent)
+        except OSError as error:
+            self._close_file()
+            raise JournalBroken(f"write {self.path}", error) from error
+        self._size = size + len(data)
+
+    def _open(self, size: int) -> int:
+        if self._handle is None:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+            self._handle = os.open(self.path, flags, 0o600)
+            # what a crash or a full disk left of a torn record is written over
+            os.ftruncate(self._handle, size)
+        return self._handle
+
+    def _close_file(self) -> None:
+        if self._handle is not None:
+            os.close(self._handle)
+            self._handle = None
 
 
 class History:
@@ -178,7 +211,7 @@ def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[d
 
 def encode(record: Mapping[str, Any]) -> bytes:
     """One line of a journal."""
-    return _line(json.dumps(record, separators=(",", ":"), sort_keys=True).encode()) + b"\n"
+    return _line(_JSON.encode(record).encode()) + b"\n"
 
 
 def _line(text: bytes) -> bytes:

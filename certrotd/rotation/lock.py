@@ -28,9 +28,7 @@ def hold(
     at once or when ``wait`` has passed; ``command`` and ``now`` are shown to whoever meets the
     lock. The file stays behind, unlocked: removing it would let two processes lock two files.
     """
-    make_directory(path.parent, mode=0o700)
-    with explained(f"lock {path}"):
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    handle = _open(path)
     try:
         while not _try(handle, path):
             if wait is None or wait.passed:
@@ -47,6 +45,15 @@ def hold(
         yield
     finally:
         os.close(handle)
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    with explained(f"lock {path}"), contextlib.suppress(FileNotFoundError):
+        return os.open(path, flags, 0o600)
+    make_directory(path.parent, mode=0o700)
+    with explained(f"lock {path}"):
+        return os.open(path, flags, 0o600)
 
 
 def _try(handle: int, path: Path) -> bool:

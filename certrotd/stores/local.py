@@ -10,24 +10,26 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
+import stat
 from collections.abc import Sequence
 from pathlib import Path
+
+from pydantic_core import to_json  # loaded by the configuration anyway; json indents in Python
 
 from certrotd.errors import NeedsOperator
 from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.rotation.files import (
     DiskTrouble,
-    create_file,
+    create_files,
     explained,
     make_directory,
+    probe_file,
     remove_file,
     remove_tree,
     rename,
     replace_symlink,
     sweep_temporaries,
-    sync_directory,
     write_file,
 )
 from certrotd.stores.reading import (
@@ -91,21 +93,12 @@ class LocalStore:
     def check(self, name: str) -> None:
         """Whether the next generation could be written and put in place.
 
-        Writes as much as a generation is large: a disk that is all but full shows itself here.
+        Takes as much room as a generation needs: a disk that is all but full shows itself here.
         Raises DiskTrouble, or NeedsOperator if something else stands where ``live`` belongs.
         """
         self.live(name)
         self._prepare(name)
-        probe = self._generations(name) / ".staging-check"
-        _remove(probe)  # a crash left it
-        with explained(f"create directory {probe}"):
-            os.mkdir(probe, 0o700)
-        try:
-            create_file(probe / "probe", bytes(PROBE), mode=0o600)
-        finally:
-            remove_tree(
-                probe, sync=False
-            )  # if a power cut brings it back, the next check starts so
+        probe_file(self._generations(name) / ".staging-check", PROBE)
 
     def stage_key(self, name: str, generation: int, pem: bytes) -> None:
         """Keep the new key durably, mode 0600, before anything is ordered for it."""
@@ -114,9 +107,7 @@ class LocalStore:
         if not _is_directory(staging):
             _remove(staging)
             make_directory(staging, mode=0o755)
-        create_file(staging / "privkey.pem", pem, mode=0o600)
-        with explained(f"sync {staging}"):
-            sync_directory(staging)
+        create_files(staging, [("privkey.pem", pem, 0o600)], sync=True)
 
     def staged_key(self, name: str, generation: int) -> bytes | None:
         return self._staged(name, generation, "privkey.pem")
@@ -126,9 +117,7 @@ class LocalStore:
         staging = self._staging(name, generation)
         if not _is_directory(staging):
             raise NeedsOperator(f"{staging} is gone, and the key in it")
-        create_file(staging / "fullchain.pem", pem, mode=0o644)
-        with explained(f"sync {staging}"):
-            sync_directory(staging)
+        create_files(staging, [("fullchain.pem", pem, 0o644)], sync=True)
 
     def staged_chain(self, name: str, generation: int) -> bytes | None:
         return self._staged(name, generation, "fullchain.pem")
@@ -153,15 +142,17 @@ class LocalStore:
             write_file(staging / "privkey.pem", shapes["privkey"], mode=0o600)
         if shapes["fullchain"] != chain:
             write_file(staging / "fullchain.pem", shapes["fullchain"], mode=0o644)
-        create_file(staging / "cert.pem", shapes["cert"], mode=0o644)
-        create_file(staging / "chain.pem", shapes["chain"], mode=0o644)
-        create_file(staging / "combined.pem", shapes["combined"], mode=0o600)
+        files = [
+            ("cert.pem", shapes["cert"], 0o644),
+            ("chain.pem", shapes["chain"], 0o644),
+            ("combined.pem", shapes["combined"], 0o600),
+        ]
+        create_files(staging, files, sync=False)
         with explained(f"read {staging}"):
             stamps = stamps_in(str(staging))
         described = document(generation, meta, facts_of(leaf), shapes, stamps)
-        create_file(staging / "meta.json", json.dumps(described, indent=1).encode(), mode=0o644)
-        with explained(f"sync {staging}"):
-            sync_directory(staging)
+        files = [("meta.json", to_json(described, indent=1), 0o644)]
+        create_files(staging, files, sync=True)
         rename(staging, self._folder(name, generation))
 
     def sealed(self, name: str, generation: int) -> bool:
@@ -187,7 +178,7 @@ class LocalStore:
         replace_symlink(self.root / name / "live", f"generations/{generation:06d}")
 
     def record(self, name: str, state: State) -> None:
-        data = json.dumps(state.to_json(), indent=1).encode()
+        data = to_json(state.to_json(), indent=1)
         write_file(self.root / name / "state.json", data, mode=0o644)
 
     def sweep(self, name: str) -> None:
@@ -228,22 +219,25 @@ class LocalStore:
         make_directory(self._generations(name), mode=0o755)
 
     def _generations(self, name: str) -> Path:
-        return self.root / name / "generations"
+        return Path(f"{self._root}/{name}/generations")
 
     def _folder(self, name: str, generation: int) -> Path:
-        return self._generations(name) / f"{generation:06d}"
+        return Path(f"{self._root}/{name}/generations/{generation:06d}")
 
     def _staging(self, name: str, generation: int) -> Path:
-        return self._generations(name) / f".staging-{generation:06d}"
+        return Path(f"{self._root}/{name}/generations/.staging-{generation:06d}")
 
 
 def _is_directory(path: Path) -> bool:
-    return os.path.isdir(path) and not os.path.islink(path)
+    try:
+        return stat.S_ISDIR(os.lstat(path).st_mode)
+    except OSError:
+        return False
 
 
 def _remove(path: Path) -> None:
     """Remove a directory of ours, or whatever stands in its place; a link is never followed."""
     if _is_directory(path):
         remove_tree(path)
-    else:
+    elif os.path.lexists(path):
         remove_file(path)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,10 @@ from typing import Literal
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import NginxEntry
-from certrotd.errors import NeedsOperator
-from certrotd.rotation.files import read_file
+from certrotd.targets.pid import ASK, Wanted, signal_pid_file
 from certrotd.targets.process import require, run
 
 Reload = Literal["signal", "systemctl"] | tuple[str, ...]
-_PID_BYTES = 64
-_COMM = 15
 
 
 @dataclass(frozen=True)
@@ -42,7 +38,7 @@ class NginxTarget:
         require(self.binary)
         self._test()
         if self.reload == "signal":
-            self._master()
+            self._signal(ASK)
         else:
             require(self._reload_command()[0])
 
@@ -55,14 +51,7 @@ class NginxTarget:
         """
         self._test()
         if self.reload == "signal":
-            master = self._master()
-            try:
-                os.kill(master, signal.SIGHUP)
-            except OSError as error:
-                raise NeedsOperator(
-                    f"cannot signal nginx {master}: {error.strerror}",
-                    hint="let the user certrotd runs as signal it, or reload by systemctl",
-                ) from None
+            self._signal(signal.SIGHUP)
         else:
             self._run(self._reload_command())
 
@@ -82,30 +71,9 @@ class NginxTarget:
     def _run(self, argv: tuple[str, ...]) -> None:
         run(argv, deadline=Deadline(self.clock, self.timeout))
 
-    def _master(self) -> int:
-        try:
-            text = read_file(self.pid_file, limit=_PID_BYTES).decode("ascii", "replace").strip()
-        except FileNotFoundError:
-            raise NeedsOperator(
-                f"there is no {self.pid_file}", hint="start nginx, or correct pid_file"
-            ) from None
-        if not text:  # nginx -t makes it, and leaves it empty, where no nginx is running
-            raise NeedsOperator(f"{self.pid_file} is empty", hint="start nginx")
-        if not text.isdecimal() or int(text) <= 1:
-            raise NeedsOperator(f"{self.pid_file} does not hold a process id")
-        pid = int(text)
-        try:
-            name = Path(f"/proc/{pid}/comm").read_text(errors="replace").strip()
-        except OSError:
-            raise NeedsOperator(
-                f"nginx {pid} of {self.pid_file} is not running", hint="start nginx"
-            ) from None
-        if name not in ("nginx", Path(self.binary).name[:_COMM]):
-            raise NeedsOperator(
-                f"process {pid} of {self.pid_file} is {name}, not nginx",
-                hint="the pid file is stale; start nginx",
-            )
-        return pid
+    def _signal(self, number: int) -> None:
+        wanted = Wanted(("nginx", Path(self.binary).name))
+        signal_pid_file(self.pid_file, number, wanted)
 
 
 def build(entry: NginxEntry, context: Context) -> NginxTarget:

@@ -85,6 +85,7 @@ hold_services() {
     case $package in
       nginx-light) unit=nginx.service ;;
       bind9) unit=named.service ;;
+      docker.io) unit=docker.service ;;
       *) continue ;;
     esac
     if ! systemctl cat "$unit" >/dev/null 2>&1; then
@@ -133,17 +134,19 @@ make_venv() {
   "$uv" pip install --quiet --python "$dir/bin/python" "$@"
 }
 
-# go_install DIR PACKAGE@VERSION...: static programs into DIR/bin.
+# go_install DIR [-FLAG...] PACKAGE@VERSION...: static programs of one module into DIR/bin.
 go_install() {
-  local dir=$1 log=$1/build.log go version package
+  local dir=$1 log=$1/build.log flags=(-trimpath) go version
   shift
+  while [[ $1 == -* ]]; do
+    flags+=("$1")
+    shift
+  done
   go=$(find_go)
   version=$("$go" env GOVERSION)
-  for package in "$@"; do
-    say "building $package with $go ($version)"
-    if ! CGO_ENABLED=0 GOBIN=$dir/bin "$go" install -trimpath "$package" >>"$log" 2>&1; then
-      tail -n 20 "$log" >&2
-      die "building $package failed"
-    fi
-  done
+  say "building $* with $go ($version)"
+  if ! CGO_ENABLED=0 GOBIN=$dir/bin "$go" install "${flags[@]}" "$@" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    die "building $* failed"
+  fi
 }

@@ -28,6 +28,7 @@ from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
 from certrotd.rotation.journal import FileJournal, with_line
+from tests.fakes.managed import FakeManaged
 
 CA_URL = "https://ca.example.test/directory"
 BACKDATED = timedelta(hours=1)
@@ -196,9 +197,9 @@ class CheapDisk:
         """As History.last."""
         return self.history
 
-    def managed(self) -> Managed:
+    def managed(self) -> FakeManaged:
         """What a process has."""
-        return Managed(
+        return FakeManaged(
             policy=self.policy,
             journal=cast("FileJournal", _Journal(self)),
             world=_no_world,

@@ -9,7 +9,7 @@ from typing import TypeVar, cast
 
 from certrotd.audit.record import Happened
 from certrotd.certs.policy import Policy
-from certrotd.certs.rotate import Managed, Rotator
+from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.dns.records import TxtRecord
@@ -26,6 +26,7 @@ from tests.fakes.dns import MemorySolver
 from tests.fakes.installer import MemoryInstaller
 from tests.fakes.issuer import MemoryIssuer, MemoryOrder
 from tests.fakes.journal import MemoryDisk, MemoryJournal
+from tests.fakes.managed import FakeManaged
 from tests.fakes.prober import MemoryProber
 from tests.fakes.store import MemoryStore
 from tests.fakes.target import MemoryTarget
@@ -70,11 +71,11 @@ class MemoryWorld:
         for target in self.targets.values():
             target.chance = chance
 
-    def managed(self) -> Managed:
+    def managed(self) -> FakeManaged:
         """What a new process has."""
         journal = cast("FileJournal", MemoryJournal(self.disk, self.chance))
         name = self.policy.name
-        return Managed(
+        return FakeManaged(
             policy=self.policy,
             journal=journal,
             world=self._world,

@@ -79,7 +79,7 @@ def orders_again_after_a_crash(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(issue, "_order", _always_new)
 
 
-def _always_new(issuer: str, names: Any, world: Any, ledger: Any) -> Any:
+def _always_new(issuer: str, names: Any, world: Any, ledger: Any, **_: Any) -> Any:
     if world.order is None:
         world.order = world.issuer(issuer).order(names, deadline=Deadline(world.clock, 1))
     return world.order
@@ -103,7 +103,7 @@ def puts_back_without_looking(patch: pytest.MonkeyPatch) -> None:
     real = engine.Engine._put_back_unrecorded
 
     def put_back(self: Any) -> None:
-        self._read = lambda: None
+        self._read = lambda: True
         real(self)
 
     patch.setattr(engine.Engine, "_put_back_unrecorded", put_back)

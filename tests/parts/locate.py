@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -33,14 +34,27 @@ def require(program: str) -> Path:
 
     CERTROTD_DEMAND=none skips even where the program is there: a run without servers.
     """
-    demand = os.environ.get("CERTROTD_DEMAND", "")
-    if demand == "none":
+    if os.environ.get("CERTROTD_DEMAND") == "none":
         pytest.skip(f"this run starts no real parts ({program})")
     path = find(program)
-    if path is not None:
-        return path
-    missing = f"{program} is not installed: run scripts/test or scripts/parts"
-    if demand:
+    if path is None:
+        _is_missing(program)
+    return path
+
+
+def require_part(part: str) -> Path:
+    """The directory that the script of that name fills; as require() says where it is missing."""
+    if os.environ.get("CERTROTD_DEMAND") == "none":
+        pytest.skip(f"this run starts no real parts ({part})")
+    directory = _part_directory(part)
+    if not directory.is_dir():
+        _is_missing(part)
+    return directory
+
+
+def _is_missing(what: str) -> NoReturn:
+    missing = f"{what} is not installed: run scripts/test or scripts/parts"
+    if os.environ.get("CERTROTD_DEMAND"):
         pytest.fail(missing)
     pytest.skip(missing)
 

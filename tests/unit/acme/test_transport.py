@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import http.client
+import select
 import socket
 import socketserver
 import threading
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.acme.transport import MAX_RESPONSE, Lost, Transport, check_url, trust
+from certrotd.acme.transport import MAX_KEPT, MAX_RESPONSE, Lost, Transport, check_url, trust
 from certrotd.errors import NeedsOperator
 from tests.parts import pki
 from tests.unit.acme.scripted import Reply, ScriptedCA, soon
@@ -208,6 +209,36 @@ def test_connections_are_kept(ca: ScriptedCA) -> None:
     for _ in range(5):
         sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
     assert ca.connections == 1
+
+
+def test_a_connection_that_was_closed_meanwhile_is_made_anew(ca: ScriptedCA) -> None:
+    """Servers close what is idle; a new order must not be the request that finds out."""
+    ca.on("/directory", Reply(), Reply(body={"second": True}))
+    sender = transport(ca)
+    sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    [kept] = sender._connections.values()
+    kept.sock.shutdown(socket.SHUT_WR)  # which the server answers with the same
+    assert select.select([kept.sock], [], [], 5.0)[0]
+    answer = sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    assert answer.json() == {"second": True}
+    assert ca.connections == 2
+
+
+def test_an_answer_that_says_close_is_the_last_of_its_connection(ca: ScriptedCA) -> None:
+    """The negative control is test_connections_are_kept."""
+    ca.on("/directory", Reply(headers={"Connection": "close"}))
+    sender = transport(ca)
+    for _ in range(2):
+        sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
+    assert ca.connections == 2
+
+
+def test_the_connections_kept_are_few(ca: ScriptedCA) -> None:
+    """A CA that names a new host with every order must not use up the files of the process."""
+    sender = transport(ca)
+    for number in range(MAX_KEPT + 2):
+        sender._keep(f"host{number}", sender._connected(ca.url, ca.base, soon()), final=False)
+    assert len(sender._connections) == MAX_KEPT
 
 
 class _Proxy(socketserver.StreamRequestHandler):

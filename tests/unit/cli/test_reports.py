@@ -7,7 +7,7 @@ import pytest
 from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Sweep, Wait
 from certrotd.certs.rotate import Report
 from certrotd.cli.reports import outcome_of, report_json, report_words
-from certrotd.cli.words import kind_of
+from certrotd.daemon.words import kind_of
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.outcome import Finished, Outcome, Parked, RolledBack, Stuck
 

@@ -14,6 +14,8 @@ SOLVER = MINIMAL + "solvers:\n  ns1:\n    %s\n"
 RFC2136 = MINIMAL + "solvers:\n  ns1:\n    type: rfc2136\n    server: 192.0.2.1\n    %s\n"
 EXEC = MINIMAL + "solvers:\n  x:\n    type: exec\n    command: [/bin/x]\n    %s\n"
 NGINX = MINIMAL + "targets:\n  web:\n    type: nginx\n    %s\n"
+SYSTEMD = MINIMAL + "targets:\n  web:\n    type: systemd\n    %s\n"
+SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +65,7 @@ NGINX = MINIMAL + "targets:\n  web:\n    type: nginx\n    %s\n"
         # types of entries
         (SOLVER % ("type: rfc2163"), '7: solvers.ns1.type: unknown type "rfc2163", did you mean "rfc2136"?'),
         (SOLVER % ("server: 192.0.2.1"), "6: solvers.ns1.type: is required: exec, responder, rfc2136"),
-        (MINIMAL + "targets: {web: {type: apache}}", '5: targets.web.type: unknown type "apache", known: command, nginx'),
+        (MINIMAL + "targets: {web: {type: apache}}", '5: targets.web.type: unknown type "apache", known: command, nginx, signal, systemd'),
         # issuers
         (ACME % ("contact: ops@example.com"), "5: issuers.le.contact: must be a list such as [a, b], got text"),
         (ACME % ("contact: [ops]"), '5: issuers.le.contact[0]: must be one e-mail address such as ops@example.com, got "ops"'),
@@ -114,6 +116,20 @@ NGINX = MINIMAL + "targets:\n  web:\n    type: nginx\n    %s\n"
         (NGINX % ("probe: [{address: 127.0.0.1}]"), '8: targets.web.probe[0].address: "127.0.0.1" lacks a port (such as 192.0.2.1:443 or [2001:db8::1]:443)'),
         (NGINX % ('probe: [{address: "a:1", roots: none}]'), '8: targets.web.probe[0].roots: must be "system" or the absolute path of a PEM file, got "none"'),
         (NGINX % ('probe: [{address: "a:1", starttls: pop3}]'), '8: targets.web.probe[0].starttls: must be one of smtp, imap, postgres; got "pop3"'),
+        (SYSTEMD % ("unit: nginx"), '8: targets.web.unit: must be a systemd unit with its suffix, such as nginx.service, got "nginx"'),
+        (SYSTEMD % ("unit: vpn@home"), '8: targets.web.unit: must be a systemd unit with its suffix, such as vpn@home.service, got "vpn@home"'),
+        (SYSTEMD % ("unit: a.servce"), '8: targets.web.unit: must be a systemd unit with its suffix, such as a.servce.service, got "a.servce"'),
+        (SYSTEMD % ('unit: "@.service"'), '8: targets.web.unit: must be a systemd unit with its suffix, such as nginx.service, got "@.service"'),
+        (SYSTEMD % ("unit: vpn@.service"), '8: targets.web.unit: is a template, which nothing runs as: write vpn@INSTANCE.service, got "vpn@.service"'),
+        (SYSTEMD % ('unit: "a b.service"'), '8: targets.web.unit: must be the name of a systemd unit (letters, digits and : - _ . \\ @), such as nginx.service, got "a b.service"'),
+        (SYSTEMD % ('unit: ""'), '8: targets.web.unit: must be the name of a systemd unit (letters, digits and : - _ . \\ @), such as nginx.service, got ""'),
+        (SYSTEMD % (f"unit: {'a' * 250}.service"), "8: targets.web.unit: must be at most 255 characters long"),
+        (SYSTEMD % ("verb: reload"), "6: targets.web.unit: is required: The unit, with its suffix, such as nginx.service"),
+        (SYSTEMD % ("unit: a.service\n    verb: stop"), '9: targets.web.verb: must be one of reload, restart, reload-or-restart, try-restart, try-reload-or-restart; got "stop"'),
+        (SIGNAL % ("signal: KILL"), '8: targets.web.signal: must be one of HUP, USR1, USR2; got "KILL"'),
+        (SIGNAL % ("signal: HUP"), "6: targets.web: must have either pid_file or unit, to say which process it is"),
+        (SIGNAL % ("pid_file: /run/x.pid\n    unit: x.service"), "6: targets.web: must have either pid_file or unit, to say which process it is"),
+        (SIGNAL % ("unit: x.socket"), '8: targets.web.unit: must be a .service, which alone has a main process, got "x.socket"'),
         # certificates
         (CERTIFICATE % ("key: rsa"), '5: certificates[web].key.type: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "rsa"'),
         (CERTIFICATE % ("renew: {at: 1}"), "5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got 1"),

@@ -10,7 +10,6 @@ from itertools import count
 import pytest
 
 from certrotd.certs.decision import Renew
-from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy
 from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import World
@@ -18,6 +17,7 @@ from certrotd.clock import ManualClock
 from certrotd.daemon.fleet import Fleet
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.rotation.outcome import Finished, RolledBack
+from tests.fakes.managed import FakeManaged
 from tests.fakes.world import MemoryWorld
 
 NOW = datetime(2027, 3, 4, tzinfo=UTC)
@@ -86,7 +86,7 @@ class TestLook:
             raise NeedsOperator("the folder is spoiled")
 
         all_of_it = fleet(worlds)
-        bad = replace(all_of_it.certificates[0], look=spoiled)  # type: ignore[arg-type]
+        bad = replace(worlds["one"].managed(), look=spoiled)  # type: ignore[arg-type]
         chosen = [bad, *all_of_it.certificates[1:]]
         first, *others = all_of_it.look(chosen, now=NOW, in_flight=lambda name: name == "two")
         assert (str(first.failure), first.decision) == ("the folder is spoiled", None)
@@ -133,7 +133,7 @@ class TestRotate:
         most, now = [0], [0]
         guard = threading.Lock()
 
-        def counted(managed: Managed) -> Managed:
+        def counted(managed: FakeManaged) -> FakeManaged:
             @contextmanager
             def lock() -> Iterator[None]:
                 with guard:

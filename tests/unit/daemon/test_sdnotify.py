@@ -37,7 +37,7 @@ class Manager:
 
     def heard(self) -> list[dict[str, str]]:
         """The messages that came since the last look."""
-        messages = []
+        messages: list[dict[str, str]] = []
         while True:
             try:
                 text = self.socket.recv(4096).decode()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import dns.rcode
@@ -9,6 +10,7 @@ import pytest
 from dns.message import Message
 
 from certrotd.address import Address
+from certrotd.clock import Deadline, ManualClock
 from certrotd.dns.resolve import Nameserver, Resolver, system_resolvers
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer, asked, soon
@@ -175,6 +177,42 @@ def test_the_zone_is_in_the_authority_section(rcode: dns.rcode.Rcode) -> None:
     ) as server:
         assert _resolver(server).zone_of(START, deadline=soon()) == "example.com"
         assert len(server.questions) == 1
+
+
+def test_the_zone_of_a_name_that_was_followed_is_known_once() -> None:
+    """The answer that a challenge does not exist yet says who would know; later it is asked."""
+    with ScriptedDns(
+        lambda query, udp: answer(query, authority=[f"example.com {SOA}"], rcode=dns.rcode.NXDOMAIN)
+    ) as server:
+        resolver, deadline = _resolver(server), soon()
+        resolver.follow(START, deadline=deadline)
+        for questions in (1, 2):
+            assert resolver.zone_of(START, deadline=deadline) == "example.com"
+            assert len(server.questions) == questions
+
+
+def test_what_is_known_of_a_zone_is_asked_anew_after_a_minute() -> None:
+    """A zone may be cut in between."""
+    with ScriptedDns(
+        lambda query, udp: answer(query, authority=[f"example.com {SOA}"], rcode=dns.rcode.NXDOMAIN)
+    ) as server:
+        resolver, clock = _resolver(server), ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
+        for seconds, questions in ((59.0, 1), (60.0, 3)):
+            resolver.follow(START, deadline=Deadline(clock, 9.0))
+            clock.advance(timedelta(seconds=seconds))
+            resolver.zone_of(START, deadline=Deadline(clock, 9.0))
+            assert len(server.questions) == questions
+
+
+def test_what_is_known_of_zones_is_bounded() -> None:
+    """Whoever follows names and never asks for their zone must not fill the memory."""
+    with ScriptedDns(
+        lambda query, udp: answer(query, authority=[f"example.com {SOA}"], rcode=dns.rcode.NXDOMAIN)
+    ) as server:
+        resolver, deadline = _resolver(server), soon()
+        resolver._zones = {f"n{number}.example.com": (1e9, "") for number in range(1024)}
+        resolver.follow(START, deadline=deadline)
+        assert list(resolver._zones) == [START]
 
 
 def test_without_authority_the_walk_goes_up() -> None:

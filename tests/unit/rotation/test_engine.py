@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.rotation.engine import RETRY, Finished, Parked, RolledBack, Stopped, Stuck, titles
 from certrotd.rotation.files import DiskTrouble
-from certrotd.rotation.journal import JournalBroken
+from certrotd.rotation.journal import FileJournal, JournalBroken
 from certrotd.rotation.recovery import MAX_INTERRUPTIONS
 from certrotd.rotation.step import Done, Later, Ledger, Plan, Wait
 from tests.unit.rotation.small import (
@@ -656,6 +658,25 @@ class TestBrokenJournal:
         with pytest.raises(JournalBroken):
             small.begin()
         assert (small.world.log, small.engine().in_flight()) == ([], None)
+
+    def test_a_file_that_takes_no_begin_record_begins_nothing_either(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """In a file it is written together with the first intent, and there is nothing without."""
+        small = Small((A, SAVED, B))
+        engine = small.engine()
+        engine.journal = FileJournal(tmp_path, "web")
+
+        def full(*_: object) -> int:
+            return 0
+
+        monkeypatch.setattr(os, "pwrite", full)
+        with pytest.raises(JournalBroken, match="No space left"):
+            engine.begin("r1", "web", "why", small.plan)
+        monkeypatch.undo()
+        assert (small.world.log, engine.in_flight()) == ([], None)
+        assert isinstance(engine.begin("r2", "web", "why", small.plan), Finished)
+        assert small.world.log == ["do a", "do b"]
 
 
 PLANS: Mapping[str, tuple[Plan[World], str | None]] = {

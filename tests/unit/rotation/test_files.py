@@ -14,8 +14,9 @@ from certrotd.errors import InvalidInput
 from certrotd.rotation import files
 from certrotd.rotation.files import (
     DiskTrouble,
-    create_file,
+    create_files,
     make_directory,
+    probe_file,
     read_file,
     remove_file,
     remove_tree,
@@ -221,16 +222,16 @@ class TestWriteInPlace:
         assert path.read_bytes() == b"old"
 
 
-class TestCreateFile:
+class TestCreateFiles:
     def test_the_file_has_its_mode_and_content(self, tmp_path: Path) -> None:
         """Staging is renamed into place as it is."""
-        create_file(tmp_path / "privkey.pem", b"key", mode=0o600)
+        create_files(tmp_path, [("privkey.pem", b"key", 0o600)], sync=True)
         assert (mode(tmp_path / "privkey.pem"), os.listdir(tmp_path)) == (0o600, ["privkey.pem"])
 
     def test_what_a_crash_left_is_replaced(self, tmp_path: Path) -> None:
         """A step is done again after a crash."""
-        create_file(tmp_path / "privkey.pem", b"a longer key", mode=0o644)
-        create_file(tmp_path / "privkey.pem", b"key", mode=0o600)
+        create_files(tmp_path, [("privkey.pem", b"a longer key", 0o644)], sync=True)
+        create_files(tmp_path, [("privkey.pem", b"key", 0o600)], sync=True)
         assert (tmp_path / "privkey.pem").read_bytes() == b"key"
         assert mode(tmp_path / "privkey.pem") == 0o600
 
@@ -238,8 +239,27 @@ class TestCreateFile:
         """Half a key is worth nothing and takes space."""
         refuse("fsync", errno.EIO)
         with pytest.raises(DiskTrouble, match="kernel log"):
-            create_file(tmp_path / "privkey.pem", b"key", mode=0o600)
+            create_files(tmp_path, [("privkey.pem", b"key", 0o600)], sync=True)
         assert os.listdir(tmp_path) == []
+
+
+class TestProbeFile:
+    def test_a_probe_leaves_nothing(self, tmp_path: Path) -> None:
+        """Nor does it trip over what a crash left."""
+        (tmp_path / ".probe").write_bytes(b"left")
+        probe_file(tmp_path / ".probe", 1000)
+        assert os.listdir(tmp_path) == []
+
+    @pytest.mark.parametrize("call", ["open", "write"])
+    def test_what_could_not_be_written_is_said(
+        self, tmp_path: Path, refuse: Refuse, call: str
+    ) -> None:
+        """And nothing is left then either."""
+        before = handles()
+        refuse(call)
+        with pytest.raises(DiskTrouble, match="free some space"):
+            probe_file(tmp_path / ".probe", 1000)
+        assert (os.listdir(tmp_path), handles()) == ([], before)
 
 
 class TestReplaceSymlink:

@@ -228,7 +228,7 @@ class TestTroubles:
         self, journal: FileJournal, monkeypatch: pytest.MonkeyPatch, call: str
     ) -> None:
         """And leaves no handle open."""
-        filled(journal)
+        filled(journal).release()
 
         def failing(*_: object, **__: object) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -251,6 +251,43 @@ class TestTroubles:
         assert not synced
         journal.append({"t": "try", "i": 2}, sync=True)
         assert len(synced) == 1
+
+    def test_what_need_not_be_durable_is_written_with_what_must_be(
+        self, journal: FileJournal, tmp_path: Path
+    ) -> None:
+        """One write for both, and before an act is begun both are there."""
+        filled(journal)
+        journal.append({"t": "done", "i": 1, "facts": {}}, sync=False)
+        assert again(journal, tmp_path).records() == RECORDS
+        journal.append({"t": "try", "i": 2}, sync=True)
+        assert [each["t"] for each in again(journal, tmp_path).records()[3:]] == ["done", "try"]
+
+    def test_what_is_released_is_written_and_closed(
+        self, journal: FileJournal, tmp_path: Path
+    ) -> None:
+        """A rotation that waits for days holds no file open, and has said all it knows."""
+        before = len(os.listdir("/proc/self/fd"))
+        filled(journal).append({"t": "paused", "i": 1}, sync=False)
+        assert len(os.listdir("/proc/self/fd")) == before + 1
+        journal.release()
+        assert len(os.listdir("/proc/self/fd")) == before
+        assert again(journal, tmp_path).records() == [*RECORDS, {"t": "paused", "i": 1}]
+
+    def test_what_could_not_be_written_is_not_written_later(
+        self, journal: FileJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The rotation has gone back by then: it would be a lie."""
+        filled(journal).append({"t": "done", "i": 1, "facts": {}}, sync=False)
+
+        def failing(*_: object) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        monkeypatch.setattr(os, "pwrite", failing)
+        with pytest.raises(JournalBroken):
+            journal.append({"t": "try", "i": 2}, sync=True)
+        monkeypatch.undo()
+        journal.release()
+        assert journal.records() == again(journal, tmp_path).records() == RECORDS
 
     def test_a_symbolic_link_in_its_place_is_refused(
         self, journal: FileJournal, tmp_path: Path

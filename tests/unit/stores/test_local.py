@@ -273,9 +273,7 @@ def test_a_check_leaves_nothing_behind(store: LocalStore) -> None:
     """Nor is it confused by what a killed one left."""
     store.check("web")
     assert generations(store) == []
-    left = store.root / "web" / "generations" / ".staging-check"
-    left.mkdir()
-    (left / "probe").write_bytes(b"x")
+    (store.root / "web" / "generations" / ".staging-check").write_bytes(b"x")
     store.check("web")
     assert generations(store) == []
 

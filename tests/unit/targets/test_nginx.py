@@ -2,8 +2,8 @@
 
 import os
 import shutil
-import signal
 import subprocess
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +16,8 @@ from certrotd.config.context import Context
 from certrotd.config.targets import NginxEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.targets.nginx import NginxTarget, build
+from tests.parts.process import wait_until
+from tests.unit.targets.running import noting
 
 LONG = "sleeping-nginx-with-a-long-name"
 
@@ -104,31 +106,28 @@ def test_a_build_of_nginx_under_another_name_is_known_by_it(
     running[1].check()
 
 
-def test_the_signal_is_a_hangup_to_that_process(
-    running: tuple[int, NginxTarget], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """SIGTERM would end it."""
-    pid, target = running
-    sent: list[tuple[int, ...]] = []
-    monkeypatch.setattr("certrotd.targets.nginx.os.kill", lambda *to: sent.append(to))
-    target.check()
-    assert sent == []
-    target.apply()
-    assert sent == [(pid, signal.SIGHUP)]
-
-
-def test_a_signal_that_is_not_allowed_is_the_operators_to_mend(
-    running: tuple[int, NginxTarget], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """An unprivileged certrotd needs systemctl and polkit, or a command, to reload."""
-    pid, target = running
-
-    def refuse(*_: int) -> None:
-        raise PermissionError(1, "Operation not permitted")
-
-    monkeypatch.setattr("certrotd.targets.nginx.os.kill", refuse)
-    with pytest.raises(NeedsOperator, match=f"cannot signal nginx {pid}: Operation not permitted"):
+def test_the_signal_is_a_hangup_to_that_process(binary: str, tmp_path: Path) -> None:
+    """SIGTERM would end it; and a check sends nothing."""
+    notes, pid_file = tmp_path / "notes", tmp_path / "nginx.pid"
+    with noting(notes) as pid:
+        pid_file.write_text(f"{pid}\n")
+        comm = Path(f"/proc/{pid}/comm").read_text().strip()
+        named = Path(binary).rename(tmp_path / comm)
+        target = NginxTarget(binary=str(named), pid_file=pid_file)
+        target.check()
         target.apply()
+        wait_until(lambda: notes.read_text() == "SIGHUP\n")
+
+
+def test_a_number_that_another_nginx_has_by_now_is_refused(
+    running: tuple[int, NginxTarget],
+) -> None:
+    """The name is right, and the process younger than the file."""
+    pid, target = running
+    earlier = time.time() - 10
+    os.utime(target.pid_file, (earlier, earlier))
+    with pytest.raises(NeedsOperator, match=f"process {pid} of .* is another one by now"):
+        target.check()
 
 
 @pytest.mark.parametrize("verb", ["systemctl", "argv"])

@@ -1,0 +1,77 @@
+"""``certrotd watch``: everything that is watched, looked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from certrotd.certs.watching import Watched
+from certrotd.cli.output import print_json, print_table, span, stamp
+from certrotd.clock import SystemClock
+from certrotd.daemon.watches import Subject, Watches, surely, watches_of
+from certrotd.daemon.wiring import Site, open_site
+
+THREADS = 16
+
+
+def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
+    """Carry out ``certrotd watch``; the exit code: 1 if anything is wrong."""
+    with open_site(config, clock=SystemClock(), command="certrotd watch") as site:
+        found = list(_looked_at(site, names))
+        now = site.clock.now()
+    if as_json:
+        print_json([_json(each) for each in found])
+    else:
+        columns = ("WATCHED", "SORT", "EXPIRES", "LEFT", "FOUND")
+        print_table(columns, [_row(each, now=now) for each in found])
+    return 1 if any(each.findings for each in found) else 0
+
+
+def _looked_at(site: Site, names: Sequence[str]) -> Iterator[Watched]:
+    """Everything, or what is about certificates of these names, in the configuration's order."""
+    chosen = {managed.policy.name: managed for managed in site.fleet.chosen(names)}
+    watches = watches_of(site.config, chosen, in_flight=site.in_flight, clock=site.clock)
+    entries = [each for each in watches.entries if not names or each.certificate in chosen]
+    subjects: list[Subject] = [*entries, *chosen]
+    look = partial(_settled, watches, site)
+    with ThreadPoolExecutor(max(1, min(THREADS, len(subjects)))) as pool:
+        for settled in pool.map(look, subjects):
+            yield from settled
+
+
+def _settled(watches: Watches, site: Site, subject: Subject) -> list[Watched]:
+    settled = surely(partial(watches.look, subject), pause=site.clock.sleep)
+    return [each.watched for each in settled]
+
+
+def _row(watched: Watched, *, now: datetime) -> tuple[str, ...]:
+    end = watched.not_after
+    return (
+        watched.key,
+        watched.sort,
+        stamp(end),
+        span(end - now) if end else "-",
+        "; ".join(f"{each.severity}: {each.words}" for each in watched.findings) or "ok",
+    )
+
+
+def _json(watched: Watched) -> dict[str, Any]:
+    return {
+        "key": watched.key,
+        "sort": watched.sort,
+        "subject": watched.subject,
+        "sni": watched.sni or None,
+        "certificate": watched.certificate,
+        "target": watched.target,
+        "not_after": watched.not_after,
+        "fingerprint": watched.fingerprint,
+        "at": watched.at,
+        "findings": [
+            {"kind": each.kind, "severity": each.severity, "words": each.words}
+            for each in watched.findings
+        ],
+    }

@@ -1,0 +1,103 @@
+"""Whom alerts go to: one class per type of notifier, and the line that lists them."""
+
+import re
+from datetime import timedelta
+from ipaddress import ip_address
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from certrotd.config.base import AbsolutePath, Entry, Items, Text, refuse, shown
+from certrotd.config.durations import Duration
+from certrotd.config.secrets import SecretRef
+
+Severity = Literal["warning", "error"]
+Kind = Literal[
+    "rotation_failed",
+    "rolled_back",
+    "stuck",
+    "recovered_after_crash",
+    "attempts_running_out",
+    "expiring",
+    "unplanned_rotation",
+    "served_mismatch",
+    "audit_broken",
+    "config_refused",
+    "clock_wrong",
+    "trouble",
+]
+"""What an alert can be about."""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` (a name, or an IP address without brackets) is this machine alone."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise refuse(f"is not a URL: {shown(url)}") from None
+    usable = parts.hostname and port != 0 and not re.search(r"[^\x21-\x7e]|\\", url)
+    if parts.scheme not in ("http", "https") or not usable:
+        raise refuse(f"must be a URL such as https://ops.example.com/hook, got {shown(url)}")
+    if "@" in parts.netloc or parts.fragment:
+        raise refuse("must be a URL without a user name, a password or a fragment")
+    if parts.scheme == "http" and not is_loopback(str(parts.hostname)):
+        raise refuse(f"must begin with https:// unless it is this machine, got {shown(url)}")
+    return url
+
+
+class _NotificationEntry(Entry):
+    """What every notifier has."""
+
+    events: Items[Kind] = Field(
+        default=(), description="What is sent: kinds of alerts (empty: all of them)."
+    )
+    severity: Severity = Field(
+        default="warning", description="The least severity that is sent: warning or error."
+    )
+    remind: Duration = Field(
+        default=timedelta(days=1),
+        description="How long until an alert that has not passed is sent again.",
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30), description="How long one delivery may take."
+    )
+
+
+class AppriseEntry(_NotificationEntry):
+    """Any service Apprise knows: mail, Slack, Matrix, Telegram, PagerDuty, ntfy and others."""
+
+    type: Literal["apprise"] = Field(description="Services that Apprise knows.")
+    urls: Annotated[Items[SecretRef], Field(min_length=1, max_length=20)] = Field(
+        description="Where the Apprise URLs are, one secret each, such as a file that holds "
+        "slack://TOKEN/TOKEN/TOKEN."
+    )
+
+
+class WebhookEntry(_NotificationEntry):
+    """A signed HTTP POST as Standard Webhooks describes it."""
+
+    type: Literal["webhook"] = Field(description="A signed HTTP POST (Standard Webhooks).")
+    url: Annotated[Text, AfterValidator(_url)] = Field(
+        description="Where it goes; https, unless it is this machine."
+    )
+    secret: SecretRef = Field(
+        description="Where the signing key is: whsec_ and 24 to 64 octets in base64."
+    )
+    ca_bundle: AbsolutePath | None = Field(
+        default=None,
+        description="PEM file of the roots the receiver's TLS certificate is checked against "
+        "(null: the system's).",
+    )
+
+
+Notification = Annotated[AppriseEntry | WebhookEntry, Field(discriminator="type")]
+"""Every type of notifier; a new one is added here."""

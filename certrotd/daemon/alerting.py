@@ -1,0 +1,317 @@
+"""Turns what the daemon does into alerts, each told once, on ways that nobody waits for."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Watched
+from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.context import Context
+from certrotd.daemon import alerts
+from certrotd.daemon.alertledger import Kept, Ledger, from_json
+from certrotd.daemon.alerts import Alert, Passed, Said
+from certrotd.daemon.clockwatch import Judgement
+from certrotd.daemon.lane import Lane, Pace
+from certrotd.daemon.observing import Look, Observer
+from certrotd.daemon.telling import Log
+from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.notify.message import Message, Notifier, State
+from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
+from certrotd.rotation.files import read_file, rename, write_file
+
+if TYPE_CHECKING:
+    from certrotd.config.model import Config
+    from certrotd.config.notifications import Notification
+
+LIMIT = 32 * 1024 * 1024
+CLOSE = 5.0
+Make = Callable[[str, "Notification"], Notifier]
+Write = Callable[[str, str], None]
+
+
+class AlertFile:
+    """``STATE/alerts.json``; raises DiskTrouble. One of something else is kept aside and said."""
+
+    def __init__(self, state_dir: Path, listen: Callable[[str], None]) -> None:
+        self._path = state_dir / "alerts.json"
+        self._listen = listen
+
+    def read(self) -> Kept:
+        """What was kept; nothing before the first time."""
+        try:
+            found = from_json(read_file(self._path, limit=LIMIT, follow=False))
+        except FileNotFoundError:
+            return Kept({})
+        if found is None:
+            aside = self._path.with_name("alerts.json.unreadable")
+            rename(self._path, aside)
+            self._listen(f"{self._path} is not what certrotd wrote: kept as {aside}")
+        return found or Kept({})
+
+    def keep(self, kept: bytes) -> None:
+        """Durable when it returns."""
+        write_file(self._path, kept, mode=0o600)
+
+
+def make(name: str, entry: Notification, *, state_dir: Path, clock: Clock) -> Notifier:
+    """The notifier of a configuration entry: ``build`` of the module named after its type."""
+    module = importlib.import_module(f"certrotd.notify.{entry.type}")
+    notifier: Notifier = module.build(entry, Context(name, state_dir, clock))
+    return notifier
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """One notifier: what it wants to hear, what it was told, and the way to it."""
+
+    entry: Notification
+    ledger: Ledger
+    lane: Lane
+
+    def wants(self, alert: Alert) -> bool:
+        entry = self.entry
+        grave = entry.severity == "warning" or alert.severity == "error"
+        return grave and (not entry.events or alert.kind in entry.events)
+
+
+class Alerting(Observer):
+    """Hears what the daemon does and has it told; also what others raise and resolve.
+
+    ``make`` gives the notifier of an entry, ``host`` is this machine's name, ``log`` takes a level
+    and words. ``pace`` says how patient the ways are, by the timeout of the entry.
+    """
+
+    def __init__(
+        self,
+        file: AlertFile,
+        make: Make,
+        *,
+        host: str,
+        clock: Clock,
+        log: Write,
+        pace: Callable[[float], Pace] = Pace,
+    ) -> None:
+        self._file = file
+        self._make = make
+        self._host = host
+        self._clock = clock
+        self._log = log
+        self._pace = pace
+        self._lock = threading.RLock()  # a way that is full settles at once
+        self._saving = threading.Lock()
+        self._said_of_file = ""
+        self._channels: dict[str, _Channel] = {}
+        self._names: frozenset[str] = frozenset()
+        self._rotations: dict[str, str] = {}
+        kept = self._read()
+        self._ledgers, self._waiting = dict(kept.ledgers), set(kept.waiting)
+
+    def use(self, entries: Mapping[str, Notification]) -> None:
+        """Tell these from now on; what waits for one that is the same as before still goes out."""
+        with self._lock:
+            before, self._channels = self._channels, {}
+            for name, entry in entries.items():
+                old = before.get(name)
+                if old is not None and old.entry == entry:
+                    self._channels[name] = before.pop(name)
+                    continue
+                ledger = self._ledgers.setdefault(name, Ledger())
+                self._channels[name] = _Channel(entry, ledger, self._lane(name, entry, ledger))
+            self._ledgers = {name: each.ledger for name, each in self._channels.items()}
+        for channel in before.values():
+            channel.lane.close()
+
+    def raise_alert(self, alert: Alert) -> None:
+        """Have it told to everybody who wants to know and does not yet; quick, from any thread."""
+        now = self._clock.now()
+        with self._lock:
+            for channel in self._channels.values():
+                if not channel.wants(alert):
+                    continue
+                remind = channel.entry.remind
+                state = channel.ledger.met(alert.key, alert.likeness, now=now, remind=remind)
+                if state is not None:
+                    again = state == "reminder" and not alert.lasting
+                    channel.lane.put(self._message(alert, "raised" if again else state))
+
+    def resolve(self, passed: Passed) -> None:
+        """Have those who were told know that it is over; nobody else hears of it."""
+        with self._lock:
+            for channel in self._channels.values():
+                told = channel.ledger.over(passed.key)
+                if told is not None and passed.words:
+                    channel.lane.put(self._all_clear(passed, told.partition(" ")[0]))
+
+    def close(self, seconds: float = CLOSE) -> None:
+        """Deliver what waits, for so long at most; what is left is told after the next start."""
+        with self._lock:
+            lanes = [channel.lane for channel in self._channels.values()]
+        for lane in lanes:
+            lane.close()
+        deadline = Deadline(self._clock, seconds)
+        left = sum(lane.join(deadline) for lane in lanes)
+        if left:
+            self._log("warning", f"{left} alerts could not be delivered before the end")
+        if lanes:
+            self._save()
+
+    # What the daemon does.
+
+    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+        self._names = frozenset(certificates)
+        with self._lock:
+            for channel in self._channels.values():
+                channel.ledger.keep(self._is_there)
+            self._waiting &= self._names
+        if left_out:
+            problems = [str(problem) for problem in left_out]
+            self.raise_alert(alerts.of_problems(problems, reload=False))
+        else:
+            self.resolve(Passed(alerts.LEFT_OUT, "No certificate is left out any more."))
+
+    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:  # noqa: ARG002
+        self._say([alerts.of_clock(judgement)])
+
+    def looked(self, look: Look) -> None:
+        if self._channels:
+            self._say(alerts.of_look(look))
+
+    def stepped(self, event: Event) -> None:
+        self._rotations[event.name] = event.rotation
+
+    def ended(self, report: Report) -> None:
+        name = report.name
+        rotation, let_go = self._rotations.pop(name, ""), name in self._waiting
+        last = report.outcome or report.recovered
+        with self._lock:
+            if isinstance(last, Finished | RolledBack):
+                self._waiting.discard(name)
+            elif not isinstance(report.failure, LockHeld | Stopped):
+                self._waiting.add(name)  # it may be in flight, and we know why
+        self._say(alerts.of_report(report, rotation, let_go=let_go))
+
+    def trouble(self, what: str, failure: Failure) -> None:
+        certificate = what in self._names
+        self.raise_alert(alerts.of_trouble(what, failure, certificate=certificate))
+
+    def calmed(self, what: str) -> None:
+        self.resolve(Passed(f"trouble/{what}", f"{what}: it is over."))
+
+    def watched(self, watched: Watched) -> None:
+        self._say([alerts.of_watched(watched)])
+
+    def unwatched(self, key: str) -> None:
+        self.resolve(Passed(f"watch/{key}", ""))
+
+    def reloaded(self, certificates: int) -> None:
+        words = f"The configuration is taken: {certificates} certificates."
+        self.resolve(Passed(alerts.CONFIG, words))
+
+    def refused(self, problems: Sequence[str]) -> None:
+        self.raise_alert(alerts.of_problems(problems, reload=True))
+
+    def _say(self, said: Sequence[Said]) -> None:
+        for each in said:
+            if isinstance(each, Alert):
+                self.raise_alert(each)
+            else:
+                self.resolve(each)
+
+    def _is_there(self, key: str) -> bool:
+        topic, _, name = key.partition("/")
+        return topic not in alerts.OF_CERTIFICATES or name in self._names
+
+    def _message(self, alert: Alert, state: State) -> Message:
+        return Message(
+            host=self._host,
+            at=self._clock.now(),
+            state=state,
+            kind=alert.kind,
+            severity=alert.severity,
+            subject=alert.subject,
+            title=alert.title,
+            what=alert.what,
+            todo=alert.todo,
+            rotation=alert.rotation,
+            key=alert.key,
+            mark=alert.likeness,
+        )
+
+    def _all_clear(self, passed: Passed, kind: str) -> Message:
+        return Message(
+            host=self._host,
+            at=self._clock.now(),
+            state="resolved",
+            kind=kind,
+            severity="warning",
+            subject=passed.subject,
+            title=passed.words.removesuffix("."),
+            what=passed.words,
+            key=passed.key,
+        )
+
+    def _lane(self, name: str, entry: Notification, ledger: Ledger) -> Lane:
+        return Lane(
+            name,
+            partial(self._make, name, entry),
+            pace=self._pace(entry.timeout.total_seconds()),
+            clock=self._clock,
+            settled=partial(self._settled, ledger),
+            log=self._log,
+        )
+
+    def _settled(self, ledger: Ledger, messages: Sequence[Message], arrived: bool) -> None:
+        """From the thread of a lane."""
+        with self._lock:
+            for message in messages:
+                if message.state == "resolved":
+                    continue
+                if arrived:
+                    ledger.delivered(message.key, message.mark, at=message.at)
+                else:
+                    ledger.lost(message.key, message.mark)
+        if arrived:
+            self._save()
+
+    def _read(self) -> Kept:
+        try:
+            return self._file.read()
+        except Failure as failure:
+            self._log("error", f"what was told before is unknown: {failure}")
+            return Kept({})
+
+    def _save(self) -> None:
+        with self._saving:
+            with self._lock:
+                kept = Kept(self._ledgers, frozenset(self._waiting)).to_json()
+            try:
+                self._file.keep(kept)
+                said = ""
+            except Failure as failure:
+                said = f"what was told will be told again after a restart: {failure}"
+            if said and said != self._said_of_file:
+                self._log("error", said)
+            self._said_of_file = said
+
+
+def start(config: Config, log: Log) -> Alerting:
+    """The observer of a daemon with this configuration."""
+    clock, state_dir = SystemClock(), config.state_dir
+
+    def say(level: str, words: str) -> None:
+        log(level, "alert.delivery", words)
+
+    file = AlertFile(state_dir, partial(say, "warning"))
+    making = partial(make, state_dir=state_dir, clock=clock)
+    alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
+    alerting.use(config.notifications)
+    return alerting

@@ -1,0 +1,389 @@
+"""What is worth waking somebody for, in words with what to do: pure functions of what happened."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from certrotd.certs.attempts import attempts_left
+from certrotd.certs.audited import Unaudited, Unrecorded
+from certrotd.certs.decision import Postpone, Renew, Wait, drift
+from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Kind as Found
+from certrotd.certs.watching import Severity as Grave
+from certrotd.certs.watching import Watched
+from certrotd.config.notifications import Kind, Severity
+from certrotd.daemon.clockwatch import Judgement, Trust
+from certrotd.daemon.observing import Look
+from certrotd.errors import Failure, LockHeld, one_line
+from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+
+FEW = 3
+"""So many attempts left before the end are few."""
+
+LATE = 1 / 3
+"""So little of the time between being due and the end is late."""
+
+CLOCK, CONFIG, LEFT_OUT, AUDIT = "clock", "config", "left-out", "audit"
+OF_CERTIFICATES = frozenset({"rotation", "recovered", "late", "unplanned"})
+_ALL = "certrotd status"
+_STOPPED = "the process was told to stop"
+_VARYING = re.compile(r"\S*[0-9]\S*")
+_EXPIRY = frozenset({Found.EXPIRED, Found.EXPIRING})
+
+
+@dataclass(frozen=True, slots=True)
+class Alert:
+    """One matter somebody should know of; ``key`` is the same as long as it is the same matter.
+
+    ``cause`` tells whether it has changed; times, counts and ids within it do not count.
+    ``lasting``: it is a state that goes on until it is over, not something that happened once.
+    """
+
+    kind: Kind
+    severity: Severity
+    key: str
+    title: str
+    what: str
+    todo: str
+    subject: str = ""
+    rotation: str = ""
+    cause: str = ""
+    lasting: bool = True
+
+    @property
+    def likeness(self) -> str:
+        """What two alerts have in common that tell the same: the kind and a few letters."""
+        text = f"{self.severity} {_VARYING.sub('#', self.cause)}"
+        digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        return f"{self.kind} {digest[:16]}"
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """The matter with this key is over; ``words`` say how in a sentence, "" if nobody asks."""
+
+    key: str
+    words: str
+    subject: str = ""
+
+
+Said = Alert | Passed
+
+
+def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
+    """What a rotation that came to an end, or to a rest, says.
+
+    ``let_go``: one that was found in flight had been left to wait, not cut off.
+    """
+    said: list[Said] = []
+    name, failure = report.name, report.failure
+    if report.recovered is not None and not let_go:
+        said.append(_recovered(name, report.recovered, rotation))
+    if isinstance(failure, Unaudited | Unrecorded):
+        said.append(_audit_broken(name, failure))
+    elif isinstance(failure, LockHeld | Stopped):
+        return said
+    elif failure is not None:
+        said.append(_failed(name, f"The rotation failed: {failure}", str(failure), rotation))
+        return said
+    else:
+        said.append(Passed(AUDIT, "Rotations are recorded in the audit log again."))
+    outcome = report.outcome or report.recovered
+    if outcome is not None:
+        said += _of_outcome(name, outcome, rotation)
+    return said
+
+
+def of_look(look: Look) -> list[Said]:
+    """What is found about a certificate before anything is done about it."""
+    name, decision = look.managed.policy.name, look.decision
+    due = decision.instead if isinstance(decision, Postpone) else decision
+    said: list[Said] = []
+    if isinstance(due, Renew):
+        said += _late(look, due)
+    else:
+        said.append(Passed(f"late/{name}", f"{name}: the renewal is no longer late.", name))
+    why = unplanned(look)
+    if why is not None:
+        what = f"{name} is renewed outside of its schedule: {why}."
+        todo = f"If nobody meant this, look at who changed it: {_audit(name)}"
+        title = f"{name}: renewed outside of its schedule"
+        key = f"unplanned/{name}"
+        said.append(
+            Alert(
+                *("unplanned_rotation", "warning", key, title, what, todo),
+                subject=name,
+                cause=why,
+                lasting=False,
+            )
+        )
+    elif isinstance(decision, Wait):
+        said.append(Passed(f"unplanned/{name}", ""))
+        if not look.attempts.failures:  # somebody has done by hand what failed before
+            said.append(Passed(f"rotation/{name}", f"{name}: nothing is due any more.", name))
+    return said
+
+
+def unplanned(look: Look) -> str | None:
+    """Why a renewal that is due is not the one its schedule or the first order brings, or None."""
+    if not isinstance(look.decision, Renew):
+        return None
+    live = look.standing.live
+    if live is None:
+        return None if look.standing.newest is None else look.decision.why
+    if live.facts is None or live.facts.not_after <= look.now:
+        return look.decision.why
+    return drift(live.facts, live, look.managed.policy)
+
+
+def of_clock(judgement: Judgement) -> Said:
+    """What is to be thought of the clock; one that is only doubted proves itself."""
+    if judgement.trust is not Trust.WRONG:
+        return Passed(CLOCK, "The clock is plausible again; certificates are ordered again.")
+    return Alert(
+        kind="clock_wrong",
+        severity="error",
+        key=CLOCK,
+        title="the clock cannot be right: nothing is ordered",
+        what=f"{judgement.why[:1].upper()}{judgement.why[1:]}. Nothing is ordered until it is "
+        "right.",
+        todo="Set the clock: timedatectl status. If it is right, remove clock.json from the state "
+        "directory and restart certrotd.",
+        cause="wrong",
+    )
+
+
+def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
+    """A configuration that was refused, or of which certificates were left out at the start."""
+    shown = "\n".join(one_line(each) for each in problems[:10])
+    more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
+    if reload:
+        title = "the new configuration is refused, the old one stays in force"
+        todo = "Correct it: certrotd config check. Then: systemctl reload certrotd"
+    else:
+        title = f"certificates are left out: {len(problems)} problems in the configuration"
+        todo = "Nobody renews them. Correct it: certrotd config check. Then: systemctl reload "
+        todo += "certrotd"
+    return Alert(
+        kind="config_refused",
+        severity="warning" if reload else "error",
+        key=CONFIG if reload else LEFT_OUT,
+        title=title,
+        what=f"{shown}{more}",
+        todo=todo,
+        cause=" ".join(sorted(problems)),
+    )
+
+
+def of_trouble(what: str, failure: Failure, *, certificate: bool) -> Alert:
+    """Something could not be read, looked at or remembered."""
+    return Alert(
+        kind="trouble",
+        severity="error",
+        key=f"trouble/{what}",
+        title=f"{what}: {failure.message}"[:200],
+        what=f"{what}: {failure}",
+        todo=f"See: {_plan(what) if certificate else _ALL}",
+        subject=what if certificate else "",
+        cause=failure.message,
+    )
+
+
+def of_watched(watched: Watched) -> Said:
+    """What a look at an endpoint or at files found."""
+    key, name = f"watch/{watched.key}", watched.certificate or ""
+    if not watched.findings:
+        return Passed(key, f"{watched.key}: all is well again.", name)
+    findings = sorted(watched.findings, key=lambda each: each.severity is not Grave.ERROR)
+    expiry = all(each.kind in _EXPIRY for each in findings)
+    grave = findings[0].severity is Grave.ERROR
+    see = f"certrotd status {shlex.quote(name)} --probe"
+    if not name:
+        see = f"certrotd inspect {shlex.quote(watched.subject)}"
+    again = " Have the service read its files again, or get and deploy a new certificate: "
+    again = f"{again}certrotd rotate {shlex.quote(name)} --force" if name else ""
+    return Alert(
+        kind="expiring" if expiry else "served_mismatch",
+        severity="error" if grave else "warning",
+        key=key,
+        title=f"{watched.key}: {findings[0].words}"[:200],
+        what="\n".join(f"{watched.key}: {each.words}" for each in findings),
+        todo=f"See: {see}.{again}",
+        subject=name,
+        cause=" ".join(sorted(each.kind for each in findings)),
+    )
+
+
+def _of_outcome(name: str, outcome: Outcome, rotation: str) -> list[Said]:
+    match outcome:
+        case Finished():
+            done = f"{name}: a rotation has succeeded."
+            return [
+                Passed(f"rotation/{name}", done, name),
+                Passed(f"late/{name}", done, name),
+                Passed(f"unplanned/{name}", ""),
+            ]
+        case RolledBack(to, step, because):
+            if because.startswith(_STOPPED):
+                return []
+            if not to:
+                what = f"The step {step} failed: {because}. Nothing was changed."
+                return [_failed(name, what, f"{step} {because}", rotation)]
+            return [_rolled_back(name, step, because, rotation)]
+        case Parked(_, why, failed):
+            what = f"The rotation is half done and cannot go on: {why}"
+            return [_failed(name, what, why, rotation)] if failed else []
+        case Stuck(step, because, undo_failed):
+            return [_stuck(name, step, because, undo_failed, rotation)]
+
+
+def _failed(name: str, what: str, cause: str, rotation: str) -> Alert:
+    return Alert(
+        kind="rotation_failed",
+        severity="warning",
+        key=f"rotation/{name}",
+        title=f"{name}: the rotation failed",
+        what=what,
+        todo=f"It is tried again by itself. See: {_history(name)}. When the cause is mended: "
+        f"{_rotate(name)}",
+        subject=name,
+        rotation=rotation,
+        cause=cause,
+    )
+
+
+def _rolled_back(name: str, step: str, because: str, rotation: str) -> Alert:
+    return Alert(
+        kind="rolled_back",
+        severity="error",
+        key=f"rotation/{name}",
+        title=f"{name}: the new certificate was taken back",
+        what=f"The step {step} failed: {because}. What had been deployed was undone, and the "
+        "certificate before it is in use again; the new one is kept.",
+        todo="Its deployment is tried again by itself. See what the targets serve: certrotd status "
+        f"{shlex.quote(name)} --probe, and: {_history(name)}. When the cause is mended: "
+        f"{_rotate(name)}",
+        subject=name,
+        rotation=rotation,
+        cause=f"{step} {because}",
+    )
+
+
+def _stuck(name: str, step: str, because: str, undo_failed: str, rotation: str) -> Alert:
+    return Alert(
+        kind="stuck",
+        severity="error",
+        key=f"rotation/{name}",
+        title=f"{name}: stuck half-way, undoing failed",
+        what=f"Undoing the step {step} failed: {undo_failed}. It was to be undone because: "
+        f"{because}.",
+        todo="Somebody has to look now: what is deployed may be neither the old nor the new state. "
+        f"See: certrotd status {shlex.quote(name)} --probe. When the cause is mended: "
+        f"{_rotate(name)}",
+        subject=name,
+        rotation=rotation,
+        cause=f"{step} {undo_failed}",
+    )
+
+
+def _recovered(name: str, outcome: Outcome, rotation: str) -> Alert:
+    match outcome:
+        case Finished():
+            end = "it was finished"
+        case RolledBack(to):
+            end = f"it was undone{f' back to {to}' if to else ''}"
+        case Parked():
+            end = "it waits"
+        case Stuck():
+            end = "undoing it failed"
+    return Alert(
+        kind="recovered_after_crash",
+        severity="warning",
+        key=f"recovered/{name}",
+        title=f"{name}: a rotation was cut off, and {end}",
+        what=f"A rotation of {name} was found half done, because certrotd or the machine ended in "
+        f"the middle of it; {end}.",
+        todo="If nobody restarted it, find out why it ended: journalctl -u certrotd, "
+        f"journalctl -k. See: {_history(name)}",
+        subject=name,
+        rotation=rotation,
+        cause=end,
+        lasting=False,
+    )
+
+
+def _audit_broken(name: str, failure: Failure) -> Alert:
+    rest = "Rotations do not begin" if isinstance(failure, Unaudited) else "Rotations go on"
+    return Alert(
+        kind="audit_broken",
+        severity="error",
+        key=AUDIT,
+        title="the audit log cannot be written",
+        what=f"{failure}. First met at {name}. {rest} as long as that lasts.",
+        todo="Mend what it says, then prove the log whole: certrotd audit verify",
+        cause=type(failure).__name__,
+    )
+
+
+def _late(look: Look, due: Renew) -> list[Said]:
+    """A renewal that has failed, and of which the end of the certificate comes near."""
+    name, attempts, now = look.managed.policy.name, look.attempts, look.now
+    live = look.standing.live
+    if live is None or live.facts is None or not attempts.failures:
+        return []
+    end = live.facts.not_after
+    begin = max(due.at, look.decision.until) if isinstance(look.decision, Postpone) else due.at
+    left = attempts_left(attempts.failures, attempts.at, due=begin, not_after=end, now=now)
+    if end <= now:
+        stage, words = "expired", f"expired at {_stamp(end)}"
+    elif left <= FEW:
+        stage, words = "few", f"{_count(left)} left before it expires at {_stamp(end)}"
+    elif end - now < (end - due.at) * LATE:
+        stage, words = "late", f"still not renewed, expires at {_stamp(end)}"
+    else:
+        return []
+    failures = f"{attempts.failures} attempt{'s' if attempts.failures > 1 else ''}"
+    return [
+        Alert(
+            kind="attempts_running_out",
+            severity="error",
+            key=f"late/{name}",
+            title=f"{name}: {words}",
+            what=f"{failures} to renew {name} failed, the last because of: {attempts.why}. "
+            f"It {'expired' if end <= now else 'expires'} at {_stamp(end)}; {_count(left)} left "
+            "until then if all of them fail.",
+            todo=f"See: {_plan(name)}, and: {_history(name)}. When the cause is mended: "
+            f"{_rotate(name)}",
+            subject=name,
+            cause=stage,
+        )
+    ]
+
+
+def _count(left: int) -> str:
+    return f"{left} attempt{'' if left == 1 else 's'}"
+
+
+def _history(name: str) -> str:
+    return f"certrotd history {shlex.quote(name)}"
+
+
+def _rotate(name: str) -> str:
+    return f"certrotd rotate {shlex.quote(name)}"
+
+
+def _plan(name: str) -> str:
+    return f"certrotd plan {shlex.quote(name)}"
+
+
+def _audit(name: str) -> str:
+    return f"certrotd audit show {shlex.quote(name)}"
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}Z"

@@ -1,0 +1,247 @@
+"""The observer that remembers: what is known of every certificate, for whoever asks."""
+
+from __future__ import annotations
+
+import bisect
+import sys
+import threading
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from certrotd.certs.audited import Unaudited, Unrecorded
+from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Watched
+from certrotd.clock import Clock
+from certrotd.daemon.budget import Over
+from certrotd.daemon.clockwatch import SOUND, Judgement
+from certrotd.daemon.fleet import Row
+from certrotd.daemon.observing import Look, Observer
+from certrotd.daemon.picture import BUCKETS, Configured, Durations, Known, Picture
+from certrotd.daemon.status import state_of
+from certrotd.daemon.words import kind_of
+from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+
+SILENCE = 30.0
+"""So many seconds without a tick or a look, and the scheduler is taken for dead."""
+
+_ENDS = frozenset({"done", "waiting", "failed", "paused"})
+_FAILED = frozenset({"failed", "stuck"})
+
+
+class Board(Observer):
+    """Keeps a few hundred bytes of each certificate, counts what happens, and gives Pictures."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._configured = Configured(clock.now().timestamp())
+        self._known: dict[str, Known | None] = {}
+        self._running: set[str] = set()
+        self._troubles: dict[str, str] = {}
+        self._watched: dict[str, Watched] = {}
+        self._judgement = SOUND
+        self._last_tick: float | None = None
+        self._sign = clock.monotonic()
+        self._stopping = False
+        self._rotations: Counter[tuple[str, str]] = Counter()
+        self._steps: dict[str, _Measured] = {}
+        self._failed_steps: Counter[str] = Counter()
+        self._begun: dict[str, tuple[str, float]] = {}
+        self._unaudited = 0
+
+    # What is asked of it.
+
+    def picture(self) -> Picture:
+        """What is known now; taken quickly, and nobody waits for whoever looks at it."""
+        with self._lock:
+            return Picture(
+                now=self._clock.now().timestamp(),
+                configured=self._configured,
+                known=self._known.copy(),
+                running=frozenset(self._running),
+                troubles=self._troubles.copy(),
+                watched=tuple(self._watched.values()),
+                judgement=self._judgement,
+                last_tick=self._last_tick,
+                rotations=self._rotations.copy(),
+                steps={kind: measured.durations() for kind, measured in self._steps.items()},
+                failed_steps=self._failed_steps.copy(),
+                unaudited=self._unaudited,
+            )
+
+    def dead(self) -> str:
+        """Why the process is beyond help, in words; empty while its loop moves, or ends well."""
+        with self._lock:
+            silence = self._clock.monotonic() - self._sign
+            if self._stopping or silence < SILENCE:
+                return ""
+            return f"no tick for {silence:.0f} s"
+
+    def unready(self) -> str:
+        """Why it is not to be relied on yet, or no more; empty if it is.
+
+        A configuration that was refused changes nothing: the old one is in force, and was valid.
+        """
+        with self._lock:
+            if self._stopping:
+                return "it is stopping"
+            if self._last_tick is None:
+                waiting = sum(known is None for known in self._known.values())
+                return f"the first check goes on: {waiting} certificates were not looked at yet"
+        return self.dead()
+
+    # What it hears.
+
+    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+        with self._lock:
+            now = self._clock.now().timestamp()
+            self._configured = Configured(now, (), tuple(map(str, left_out)))
+            before, self._known = self._known, {n: self._known.get(n) for n in certificates}
+            for name in before.keys() - self._known.keys():
+                self._troubles.pop(name, None)
+
+    def ticked(self, now: datetime, looked: int) -> None:  # noqa: ARG002
+        with self._lock:
+            self._last_tick = now.timestamp()
+            self._sign = self._clock.monotonic()
+
+    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:  # noqa: ARG002
+        with self._lock:
+            self._judgement = judgement
+
+    def looked(self, look: Look) -> None:
+        name, known = look.managed.policy.name, _known(look)
+        with self._lock:
+            self._sign = self._clock.monotonic()
+            self._known[name] = known
+            self._troubles.pop(name, None)
+
+    def postponed(self, name: str, over: Over) -> None:
+        with self._lock:
+            if known := self._known.get(name):
+                until, why = over.until.timestamp(), sys.intern(f"waits for {over.why}")
+                self._known[name] = replace(known, state="postponed", why=why, next=until)
+
+    def began(self, name: str, why: str) -> None:  # noqa: ARG002
+        with self._lock:
+            self._running.add(name)
+
+    def stepped(self, event: Event) -> None:
+        with self._lock:
+            if event.what == "trying":
+                self._begun[event.name] = (event.item, self._clock.monotonic())
+            elif event.what in _ENDS:
+                begun, since = self._begun.pop(event.name, ("", 0.0))
+                if begun == event.item and begun:
+                    measured = self._steps.setdefault(begun, _Measured())
+                    measured.add(self._clock.monotonic() - since)
+            if event.what in _FAILED and event.item:
+                self._failed_steps[event.item] += 1
+
+    def ended(self, report: Report) -> None:
+        with self._lock:
+            self._running.discard(report.name)
+            self._begun.pop(report.name, None)
+            known = self._known.get(report.name)
+            last = known.kind if known else "resume"
+            kind = kind_of(report.decision) if report.decision else last
+            if isinstance(report.failure, Unaudited | Unrecorded):
+                self._unaudited += 1
+            if report.failure is not None:
+                self._rotations[_failed(report.failure), kind] += 1
+            if report.recovered is not None:
+                self._rotations[_came_to(report.recovered), "resume"] += 1
+            if report.outcome is not None:
+                self._rotations[_came_to(report.outcome), kind] += 1
+
+    def trouble(self, what: str, failure: Failure) -> None:
+        with self._lock:
+            self._troubles[what] = str(failure)
+
+    def calmed(self, what: str) -> None:
+        with self._lock:
+            self._troubles.pop(what, None)
+
+    def watched(self, watched: Watched) -> None:
+        """Of files only what is wrong is kept: what is right is known from the looks."""
+        with self._lock:
+            if watched.sort == "files" and not watched.findings:
+                self._watched.pop(watched.key, None)
+            else:
+                self._watched[watched.key] = watched
+
+    def unwatched(self, key: str) -> None:
+        with self._lock:
+            self._watched.pop(key, None)
+
+    def reloaded(self, certificates: int) -> None:  # noqa: ARG002
+        with self._lock:
+            self._configured = Configured(self._configured.since, (), self._configured.left_out)
+
+    def refused(self, problems: Sequence[str]) -> None:
+        with self._lock:
+            kept = self._configured
+            self._configured = Configured(kept.since, tuple(problems), kept.left_out)
+
+    def stopping(self, running: Sequence[str]) -> None:  # noqa: ARG002
+        with self._lock:
+            self._stopping = True
+
+
+class _Measured:
+    """Durations that are still added to."""
+
+    def __init__(self) -> None:
+        self._counts = [0] * (len(BUCKETS) + 1)
+        self._total = 0.0
+
+    def add(self, seconds: float) -> None:
+        self._counts[bisect.bisect_left(BUCKETS, seconds)] += 1
+        self._total += seconds
+
+    def durations(self) -> Durations:
+        return Durations(tuple(self._counts), self._total)
+
+
+def _known(look: Look) -> Known:
+    """What is kept of a look: small values, of which the words are shared."""
+    row = Row(look.managed, look.standing, look.attempts, look.decision, in_flight=False)
+    live, attempts = look.standing.live, look.attempts
+    facts = live.facts if live else None
+    return Known(
+        state=state_of(row, now=look.now),
+        why=sys.intern(look.decision.why),
+        kind=kind_of(look.decision),
+        next=look.next.timestamp(),
+        generation=live.number if live else None,
+        not_before=facts.not_before.timestamp() if facts else None,
+        not_after=facts.not_after.timestamp() if facts else None,
+        failures=attempts.failures,
+        failed_at=attempts.at.timestamp() if attempts.at else None,
+        failure=sys.intern(attempts.why),
+    )
+
+
+def _came_to(outcome: Outcome) -> str:
+    match outcome:
+        case Finished():
+            return "finished"
+        case Parked(failed=failed):
+            return "failed" if failed else "parked"
+        case RolledBack():
+            return "rolled_back"
+        case Stuck():
+            return "stuck"
+
+
+def _failed(failure: Failure) -> str:
+    match failure:
+        case LockHeld():
+            return "held"
+        case Stopped():
+            return "stopped"
+        case _:
+            return "failed"

@@ -1,0 +1,168 @@
+"""Everything the daemon knows at one moment, as values: what health, metrics and pages show.
+
+Moments are seconds since 1970 (floats): there are 10,000 certificates, and a datetime is larger.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from certrotd.certs.attempts import attempts_left
+from certrotd.certs.watching import Kind, Severity, Watched
+from certrotd.daemon.clockwatch import SOUND, Judgement
+from certrotd.daemon.status import STATES
+
+UNSEEN = "unseen"
+"""The state of a certificate that has not been looked at yet."""
+
+FAILING = "failing"
+"""What asks for somebody's attention, whatever its state."""
+
+SHOWN = (*STATES, UNSEEN)
+BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
+"""The upper bounds of step durations, in seconds; one more is without a bound."""
+
+_BAD = frozenset({"unreadable", "expired", "broken"})
+_DATED = frozenset({"ok", "due", "postponed"})
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the last look at one certificate showed; ``next`` is when the next one is due.
+
+    ``kind`` is the decision's; ``failures`` in a row, the last at ``failed_at`` for ``failure``.
+    Dates are None while there is no certificate.
+    """
+
+    state: str
+    why: str
+    kind: str
+    next: float
+    generation: int | None = None
+    not_before: float | None = None
+    not_after: float | None = None
+    failures: int = 0
+    failed_at: float | None = None
+    failure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Durations:
+    """How long the steps of one kind took: how many within each of BUCKETS, and all together."""
+
+    counts: tuple[int, ...]
+    total: float
+
+    def cumulated(self) -> Iterator[tuple[float | None, int]]:
+        """Each bound (None: without one), and how many took at most so long."""
+        sum_ = 0
+        for bound, count in zip((*BUCKETS, None), self.counts, strict=True):
+            sum_ += count
+            yield bound, sum_
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    """The configuration in force since ``since``, and what is wrong with the one on disk.
+
+    ``refused`` are the problems for which a reload kept the old one; ``left_out`` those of
+    certificates that are not kept fresh therefore.
+    """
+
+    since: float
+    refused: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def valid(self) -> bool:
+        """Whether all of what is on disk is in force."""
+        return not self.refused and not self.left_out
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What is known at ``now``.
+
+    ``known`` has every certificate in force (None: not looked at yet); ``running`` are rotated
+    right now; ``troubles`` are words by what they are about, a certificate or something else.
+    ``rotations`` are counted by outcome and kind, ``failed_steps`` and ``steps`` by kind.
+    """
+
+    now: float
+    configured: Configured
+    known: Mapping[str, Known | None]
+    running: frozenset[str] = frozenset()
+    troubles: Mapping[str, str] = field(default_factory=dict)
+    watched: Sequence[Watched] = ()
+    judgement: Judgement = SOUND
+    last_tick: float | None = None
+    rotations: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    steps: Mapping[str, Durations] = field(default_factory=dict)
+    failed_steps: Mapping[str, int] = field(default_factory=dict)
+    unaudited: int = 0
+
+    def state(self, name: str) -> str:
+        """One word of SHOWN; as ``certrotd status`` has it, and up to date."""
+        known = self.known[name]
+        if name in self.running:
+            return "in flight"
+        if name in self.troubles:
+            return "unreadable"
+        if known is None:
+            return UNSEEN
+        if known.state in _DATED and known.not_after is not None and known.not_after <= self.now:
+            return "expired"
+        return known.state
+
+    def why(self, name: str) -> str:
+        """The reason behind the state, in words."""
+        known = self.known[name]
+        if name in self.running:
+            return "a rotation is under way"
+        if name in self.troubles:
+            return self.troubles[name]
+        return known.why if known else "it has not been looked at yet"
+
+    def failing(self, name: str) -> bool:
+        """Whether somebody should look at it."""
+        known = self.known[name]
+        return self.state(name) in _BAD or (known is not None and known.failures > 0)
+
+    def attempts_left(self, name: str) -> int | None:
+        """How many attempts there will be before it expires; None where nothing is due."""
+        known = self.known[name]
+        if known is None or known.not_after is None:
+            return None
+        if not known.failures and self.state(name) not in ("due", "postponed", "in flight"):
+            return None
+        now = moment(self.now)
+        failed_at = moment(known.failed_at) if known.failed_at is not None else None
+        end = moment(known.not_after)
+        return attempts_left(known.failures, failed_at, due=now, not_after=end, now=now)
+
+    def count(self) -> dict[str, int]:
+        """How many certificates are in each state; every state is there."""
+        counted = Counter(map(self.state, self.known))
+        return {state: counted[state] for state in SHOWN}
+
+    def next_look(self) -> float | None:
+        """When something is due next; None while nothing is known."""
+        return min((known.next for known in self.known.values() if known), default=None)
+
+    def others(self) -> dict[str, str]:
+        """The troubles that are not about one certificate."""
+        return {what: words for what, words in self.troubles.items() if what not in self.known}
+
+    def found(self) -> dict[tuple[Kind, Severity], int]:
+        """How often the watcher found what, by kind and severity."""
+        return Counter(
+            (each.kind, each.severity) for seen in self.watched for each in seen.findings
+        )
+
+
+def moment(seconds: float) -> datetime:
+    """The same as a datetime in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)

@@ -1,0 +1,155 @@
+"""The status page: how it all stands, and every certificate, a few hundred at a time."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certrotd.daemon.fleet import Row
+from certrotd.daemon.picture import FAILING, SHOWN, Picture, moment
+from certrotd.daemon.status import target_words, targets_of
+from certrotd.daemon.web.cells import bar_of, state_cell
+from certrotd.daemon.web.choice import Choice, choice_of, chosen, first
+from certrotd.daemon.web.html import NOTHING, Markup, fill, joined
+from certrotd.daemon.web.layout import document
+from certrotd.daemon.web.moments import shown
+from certrotd.daemon.web.sources import Sources, look_around
+from certrotd.daemon.web.summary import summary
+
+PAGE = 200
+
+
+def overview(sources: Sources, query: dict[str, str]) -> str:
+    """The page for a query."""
+    around, choice = look_around(sources), choice_of(query)
+    picture, now = around.picture, sources.clock.now()
+    names = chosen(sources, picture, choice)
+    pages = max(1, -(-len(names) // PAGE))
+    page = min(max(1, choice.page), pages)
+    shown_names = first(picture, names, page * PAGE)[(page - 1) * PAGE :]
+    rows = {row.managed.policy.name: row for row in sources.rows(shown_names)}
+    lines = joined(_line(picture, name, rows.get(name), now=now) for name in shown_names)
+    body = joined(
+        (
+            summary(around, now=now),
+            _form(picture, choice, len(names)),
+            _table(lines) if shown_names else _none(picture),
+            _pages(choice, page, pages),
+        )
+    )
+    return document(_title(picture), body, now=now)
+
+
+def _title(picture: Picture) -> str:
+    failing = sum(map(picture.failing, picture.known))
+    return f"({failing}) certrotd" if failing else "certrotd"
+
+
+def _form(picture: Picture, choice: Choice, found: int) -> Markup:
+    counts = picture.count()
+    options = [("", "every state"), (FAILING, FAILING)]
+    options += [(state, state) for state in SHOWN if counts[state] or state == choice.state]
+    selected = Markup(" selected")
+    return fill(
+        '<form class="filter" method="get" action="/" role="search">'
+        '<label>Name <input type="search" name="name" value="{name}" maxlength="253" '
+        'autocomplete="off" spellcheck="false" placeholder="web or example.com"></label>'
+        '<label>State <select name="state">{options}</select></label>'
+        "<button>Show</button>{reset}"
+        '<span class="found" role="status">{found}</span></form>\n',
+        name=choice.name,
+        options=joined(
+            fill(
+                '<option value="{value}"{selected}>{words}</option>',
+                value=value,
+                selected=selected if value == choice.state else NOTHING,
+                words=words,
+            )
+            for value, words in options
+        ),
+        reset=Markup('<a class="reset" href="/">Show all</a>')
+        if choice.state or choice.name
+        else NOTHING,
+        found=f"{found:,} certificate{'' if found == 1 else 's'}",
+    )
+
+
+def _table(lines: Markup) -> Markup:
+    heads = joined(
+        fill('<th scope="col" role="columnheader">{head}</th>', head=head)
+        for head in ("Certificate", "Lifetime", "State", "Next check", "Targets")
+    )
+    return fill(
+        '<table role="table" class="list overview"><caption class="hidden">Certificates</caption>'
+        '<thead role="rowgroup"><tr role="row">{heads}</tr></thead>'
+        '<tbody role="rowgroup">{lines}</tbody></table>\n',
+        heads=heads,
+        lines=lines,
+    )
+
+
+def _none(picture: Picture) -> Markup:
+    words = "No certificate is like that." if picture.known else "There is nothing to show yet."
+    return fill('<p class="none">{words}</p>\n', words=words)
+
+
+def _line(picture: Picture, name: str, row: Row | None, *, now: datetime) -> Markup:
+    known = picture.known[name]
+    return fill(
+        '<tr role="row"><th scope="row" role="rowheader"><a href="/c/{name}">{name}</a>{names}</th>'
+        '<td role="cell" data-label="Lifetime">{life}</td>'
+        '<td role="cell" data-label="State">{state}</td>'
+        '<td role="cell" data-label="Next check">{next}</td>'
+        '<td role="cell" data-label="Targets">{targets}</td></tr>\n',
+        name=name,
+        names=_names(row),
+        life=bar_of(row, now=now),
+        state=state_cell(picture, name),
+        next=shown(moment(known.next), now=now) if known else "–",
+        targets=_targets(row),
+    )
+
+
+def _names(row: Row | None) -> Markup:
+    if row is None:
+        return NOTHING
+    live = row.standing.live
+    names = live.facts.names if live and live.facts else row.managed.policy.names
+    more = f" +{len(names) - 1}" if len(names) > 1 else ""
+    return fill(
+        '<span class="sub">{first}{more}</span>', first=names[0] if names else "", more=more
+    )
+
+
+def _targets(row: Row | None) -> Markup:
+    targets = targets_of(row) if row else []
+    if not targets:
+        return Markup('<span class="sub">none</span>')
+    return fill('<ul class="targets">{items}</ul>', items=joined(
+        fill(
+            '<li class="{tone}">{name}<span class="sub">{words}</span></li>',
+            tone="good" if target["current"] else "calm",
+            name=target["name"],
+            words="serves it" if target["current"] else target_words(target),
+        )
+        for target in targets
+    ))  # fmt: skip
+
+
+def _pages(choice: Choice, page: int, pages: int) -> Markup:
+    if pages == 1:
+        return NOTHING
+
+    def link(to: int, words: str, rel: str) -> Markup:
+        if not 1 <= to <= pages:
+            return fill('<span class="off">{words}</span>', words=words)
+        where = choice.address(page=to)
+        return fill('<a href="{where}" rel="{rel}">{words}</a>', where=where, rel=rel, words=words)
+
+    return fill(
+        '<nav class="pages" aria-label="Pages">{before}<span>Page {page} of {pages}</span>{after}'
+        "</nav>\n",
+        before=link(page - 1, "← Before", "prev"),
+        page=page,
+        pages=pages,
+        after=link(page + 1, "Next →", "next"),
+    )

@@ -1,0 +1,205 @@
+"""A small HTTP server that is bounded in everything: connections, bytes, and time.
+
+One request a connection, a thread for each, and no more of them than SLOTS: who comes later waits
+in the kernel's queue. Nothing here is shared with the scheduler but the board.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable
+
+from certrotd.clock import Clock, Deadline
+from certrotd.config.http import HttpEntry
+from certrotd.daemon.telling import Log
+from certrotd.daemon.web.answer import Answer
+from certrotd.daemon.web.listening import clean_up, listen, place
+from certrotd.daemon.web.request import MAX_HEAD, Refused, Request, parse_request
+from certrotd.errors import Failure
+from certrotd.rotation.unexpected import as_failure
+
+SLOTS = 16
+READ = 5.0
+WRITE = 30.0
+LINGER = 1.0
+RETRY = 10.0
+_NAP = 0.5
+_MOMENT = 0.001
+
+
+class Server:
+    """Answers at the place of ``entry``; as long as that is taken, it is tried now and then."""
+
+    def __init__(
+        self, entry: HttpEntry, answer: Callable[[Request], Answer], clock: Clock, log: Log
+    ) -> None:
+        self._entry = entry
+        self._answer = answer
+        self._clock = clock
+        self._log = log
+        # who reaches a Unix socket is no browser that was led astray
+        self._hosts = frozenset(entry.hosts) if place(entry).startswith("http") else None
+        self._closing = threading.Event()
+        self._slots = threading.BoundedSemaphore(SLOTS)
+        self._listener: socket.socket | None = None
+        self._trouble = ""
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Listen, or say why not and go on trying."""
+        self._open()
+        self._thread.start()
+
+    def close(self) -> None:
+        """Accept nothing any more; answers that are on their way go on."""
+        self._closing.set()
+        if self._listener is not None:
+            with contextlib.suppress(OSError):
+                self._listener.shutdown(socket.SHUT_RDWR)  # which wakes accept()
+        self._thread.join(2 * _NAP)
+        if self._listener is not None:
+            self._listener.close()
+            clean_up(self._entry)
+
+    def _open(self) -> None:
+        try:
+            self._listener = listen(self._entry)
+        except Failure as failure:
+            if str(failure) != self._trouble:
+                self._trouble = str(failure)
+                words = f"no status page: {failure}; it is tried again every {RETRY:.0f} s"
+                self._log("error", "http.unavailable", words)
+        else:
+            self._trouble = ""
+            self._log("info", "http.listening", f"the status page is at {place(self._entry)}")
+
+    def _serve(self) -> None:
+        while not self._closing.is_set():
+            if self._listener is None:
+                if not self._closing.wait(RETRY):
+                    self._open()
+            elif self._slots.acquire(timeout=_NAP):
+                self._accept(self._listener)
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Hand one connection to a thread, which then has the slot."""
+        try:
+            connection, _ = listener.accept()
+        except OSError as error:
+            self._slots.release()
+            if not self._closing.wait(_NAP):  # no file descriptor left, say: it may pass
+                self._once(f"a connection could not be accepted: {error.strerror or error}")
+            return
+        try:
+            threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
+        except RuntimeError:  # the system has no thread to give
+            connection.close()
+            self._slots.release()
+
+    def _meet(self, connection: socket.socket) -> None:
+        try:
+            with connection:
+                self._converse(connection)
+        except Exception as error:  # noqa: BLE001  # a defect ends one answer, and is said
+            self._once(str(as_failure(error, "finish an answer")))
+        finally:
+            self._slots.release()
+
+    def _converse(self, connection: socket.socket) -> None:
+        request = Request("")
+        try:
+            head = _read(connection, Deadline(self._clock, READ))
+            if not head:
+                return
+            request = parse_request(head, self._hosts)
+            answer = self._answered(request)
+        except Refused as refused:
+            answer = Answer(f"{refused}\n", status=refused.status)
+        deadline = Deadline(self._clock, WRITE)
+        for piece in answer.pieces(head=request.head, chunks=request.chunks):
+            if not _sent(connection, piece, deadline):
+                return
+        _part(connection, Deadline(self._clock, LINGER))
+
+    def _answered(self, request: Request) -> Answer:
+        try:
+            return self._answer(request)
+        except Refused:
+            raise
+        except (Failure, OSError) as error:
+            failure = as_failure(error, f"answer {request.path}")
+            self._once(f"a request could not be answered: {failure}")
+            return Answer(f"{failure}\n", status=500)
+
+    def _once(self, words: str) -> None:
+        if words != self._trouble:
+            self._trouble = words
+            self._log("error", "http.failed", words)
+
+
+def _read(connection: socket.socket, deadline: Deadline) -> bytes:
+    """Everything up to the empty line; empty if the client is gone. Raises Refused."""
+    head = b""
+    while (end := head.find(b"\r\n\r\n")) < 0 and len(head) <= MAX_HEAD:
+        connection.settimeout(max(_MOMENT, deadline.remaining))
+        try:
+            more = connection.recv(MAX_HEAD)
+        except TimeoutError:
+            raise Refused(408, "the request did not end in time") from None
+        except OSError:
+            return b""
+        if not more:
+            return b""
+        head += more
+    if not 0 <= end <= MAX_HEAD:
+        raise Refused(431, f"a request is at most {MAX_HEAD} bytes")
+    return head[:end]
+
+
+def _sent(connection: socket.socket, piece: bytes, deadline: Deadline) -> bool:
+    """Whether the client took it in time."""
+    try:
+        connection.settimeout(max(_MOMENT, deadline.remaining))
+        connection.sendall(piece)
+    except OSError:
+        return False
+    return True
+
+
+def _part(connection: socket.socket, deadline: Deadline) -> None:
+    """Wait for the client to hang up first: what it sent unread would take the answer from it."""
+    with contextlib.suppress(OSError):
+        connection.shutdown(socket.SHUT_WR)
+        while not deadline.passed:
+            connection.settimeout(max(_MOMENT, deadline.remaining))
+            if not connection.recv(MAX_HEAD):
+                return
+
+
+class Web:
+    """The server as the configuration has it at the moment: none, one, or one elsewhere."""
+
+    def __init__(self, answer: Callable[[Request], Answer], clock: Clock, log: Log) -> None:
+        self._answer = answer
+        self._clock = clock
+        self._log = log
+        self._entry: HttpEntry | None = None
+        self._server: Server | None = None
+
+    def use(self, entry: HttpEntry | None) -> None:
+        """Answer like this from now on; what stays the same goes on undisturbed."""
+        if entry == self._entry:
+            return
+        self.close()
+        self._entry = entry
+        if entry is not None:
+            self._server = Server(entry, self._answer, self._clock, self._log)
+            self._server.start()
+
+    def close(self) -> None:
+        """No server any more."""
+        if self._server is not None:
+            self._server.close()
+        self._entry = self._server = None

@@ -1,0 +1,87 @@
+"""Where the answers come from: the board, what is in force, and the files of what is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from certrotd.audit.head import Anchor
+from certrotd.certs.managed import Managed
+from certrotd.clock import Clock
+from certrotd.daemon.board import Board
+from certrotd.daemon.fleet import Fleet, Row
+from certrotd.daemon.picture import Picture
+from certrotd.daemon.scheduler import Workload
+from certrotd.errors import Failure
+from certrotd.rotation.unexpected import as_failure
+
+
+@dataclass(frozen=True)
+class Sources:
+    """``work`` gives the configuration in force, ``audit`` reads the audit log's head file."""
+
+    board: Board
+    clock: Clock
+    work: Callable[[], Workload]
+    audit: Callable[[], Anchor]
+
+    @property
+    def certificates(self) -> Mapping[str, Managed]:
+        """The certificates in force, by name."""
+        return self.work().certificates
+
+    def rows(self, names: Iterable[str]) -> Iterator[Row]:
+        """These certificates as they are on disk right now; what is not there is left out."""
+        work = self.work()
+        chosen = [work.certificates[name] for name in names if name in work.certificates]
+        fleet = Fleet(chosen, work.concurrency)
+        return fleet.look(chosen, now=self.clock.now(), in_flight=work.in_flight)
+
+
+@dataclass(frozen=True)
+class Around:
+    """What is shown beside the certificates.
+
+    ``budgets`` are the orders each limited account has left, or why that is not known; ``audit``
+    is the head of the audit log, or why it cannot be read.
+    """
+
+    picture: Picture
+    budgets: Mapping[str, int | Failure]
+    audit: Anchor | Failure
+    unready: str
+    dead: str
+
+
+def look_around(sources: Sources) -> Around:
+    """All of it, as it is now."""
+    picture = sources.board.picture()
+    return Around(
+        picture=picture,
+        budgets=_budgets(sources),
+        audit=_audit(sources),
+        unready=sources.board.unready(),
+        dead=sources.board.dead(),
+    )
+
+
+def _budgets(sources: Sources) -> dict[str, int | Failure]:
+    work, now = sources.work(), sources.clock.now()
+    found: dict[str, int | Failure] = {}
+    for issuer in sorted({managed.policy.issuer for managed in work.certificates.values()}):
+        try:
+            budget = work.budget(issuer)
+            left = budget.left(now) if budget is not None else None
+        except (Failure, OSError) as error:
+            found[issuer] = as_failure(error, f"read the budget of {issuer}")
+        else:
+            if left is not None:
+                found[issuer] = left
+    return found
+
+
+def _audit(sources: Sources) -> Anchor | Failure:
+    try:
+        return sources.audit()
+    except (Failure, OSError) as error:
+        return as_failure(error, "read the head of the audit log")

@@ -1,0 +1,78 @@
+"""Target ``signal``: a signal to the process of a pid file, or to a systemd unit's main process."""
+
+from __future__ import annotations
+
+import signal
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.context import Context
+from certrotd.config.targets import SignalEntry
+from certrotd.errors import NeedsOperator
+from certrotd.targets.pid import ASK, Process, Wanted, signal_pid_file, signal_process
+from certrotd.targets.units import connect, system_bus
+
+
+@dataclass(frozen=True)
+class SignalTarget:
+    """The process that ``where`` says: a pid file, or the main one of a systemd unit.
+
+    ``process`` is the name it must have; None: any. ``timeout`` is in seconds for what systemd is
+    asked; ``bus`` is a D-Bus address.
+    """
+
+    where: Path | str
+    number: signal.Signals = signal.SIGHUP
+    process: str | None = None
+    timeout: float = 30.0
+    bus: str = field(default_factory=system_bus)
+    clock: Clock = field(default_factory=SystemClock, repr=False)
+
+    def check(self) -> None:
+        """As Target.check: the process is there, is the right one, and may be signalled."""
+        self._signal(ASK)
+
+    def apply(self) -> None:
+        """As Target.apply: that it heeds the signal is for the probe to say."""
+        self._signal(self.number)
+
+    def _signal(self, number: int) -> None:
+        wanted = Wanted((self.process,) if self.process else ())
+        if isinstance(self.where, Path):
+            signal_pid_file(self.where, number, wanted)
+        else:
+            self._signal_unit(self.where, number, wanted)
+
+    def _signal_unit(self, unit: str, number: int, wanted: Wanted) -> None:
+        with connect(self.bus, Deadline(self.clock, self.timeout)) as systemd:
+            pid = systemd.main_pid(unit)
+            if not pid:
+                state = systemd.state(unit)
+                raise NeedsOperator(
+                    f"{unit} has no main process: it is {state.load}, {state}",
+                    hint="start it, or correct unit; a oneshot or forking service may have none",
+                )
+
+            def refusal(process: Process) -> tuple[str, str] | None:
+                # asked again while the process is held: the number was not given away meanwhile
+                if systemd.main_pid(unit) != pid:
+                    return "is its main process no more", "it is being restarted; try again"
+                if not wanted.accepts(process):
+                    return f"is {process.comm}, not {wanted.kind}", "correct unit or process"
+                return None
+
+            signal_process(pid, number, wanted, known_by=unit, refusal=refusal)
+
+
+def build(entry: SignalEntry, context: Context) -> SignalTarget:
+    """The target of a configuration entry."""
+    where = entry.pid_file or entry.unit
+    assert where is not None, "the schema asks for one of them"
+    return SignalTarget(
+        where=where,
+        number=signal.Signals[f"SIG{entry.signal}"],
+        process=entry.process,
+        timeout=entry.timeout.total_seconds(),
+        clock=context.clock,
+    )

@@ -1,0 +1,27 @@
+"""One machine for the whole tier; each test finds it as it was after the installation."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.parts import locate
+from tests.systemd.docker import Docker
+from tests.systemd.machine import Machine
+
+
+@pytest.fixture(scope="session")
+def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
+    locate.require_root()
+    with Docker() as docker:
+        machine = Machine(docker, "machine", tmp_path_factory.mktemp("machine"))
+        machine.boot()
+        machine.install()
+        yield machine
+
+
+@pytest.fixture
+def machine(_machine: Machine, tmp_path: Path) -> Machine:
+    """A machine with certrotd installed and nothing configured, nginx and Pebble running."""
+    _machine.reset()
+    return _machine

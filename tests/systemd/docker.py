@@ -1,0 +1,104 @@
+"""A Docker daemon of the tests' own, and containers in which systemd is the first process."""
+
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.parts import locate
+from tests.parts.process import Server, ServerFailed, wait_until
+
+# What systemd needs and a container does not have by itself; --privileged asks for more than some
+# hosts have to give.
+_CAPABILITIES = ("SYS_ADMIN", "SYS_PTRACE", "NET_ADMIN", "DAC_READ_SEARCH")
+
+
+class Docker(Server):
+    """dockerd without networks: each container has loopback alone.
+
+    Everything it keeps is in a short directory of its own (its sockets' paths have a limit),
+    removed at the end. Root is needed.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(Path(tempfile.mkdtemp(prefix="certrotd-docker-")))
+        self._daemon = locate.require("dockerd")
+        self.client = locate.require("docker")
+        self.host = f"unix://{self.directory}/docker.sock"
+
+    def command(self) -> Sequence[str | Path]:
+        return [
+            self._daemon,
+            *("--data-root", self.directory / "data"),
+            *("--exec-root", self.directory / "exec"),
+            *("--pidfile", self.directory / "pid"),
+            *("--host", self.host),
+            "--bridge=none",
+            "--iptables=false",
+        ]
+
+    def is_ready(self) -> bool:
+        try:
+            self.run("version")
+        except subprocess.CalledProcessError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        if self.is_running:
+            # what still runs would outlive a dockerd that has no time to wait for it
+            for container in self.run("ps", "--all", "--quiet").split():
+                self.run("rm", "--force", "--volumes", container)
+        super().stop()
+        for mount in _mounts_below(self.directory):
+            subprocess.run(["umount", "--lazy", mount], check=True)
+        shutil.rmtree(self.directory)
+
+    def run(self, *arguments: str | Path, within: float = 60.0) -> str:
+        """What a docker command prints; it must succeed."""
+        return subprocess.run(
+            [self.client, "--host", self.host, *arguments],
+            check=True,
+            capture_output=True,
+            text=True,
+            timeout=within,
+        ).stdout
+
+    def boot(self, name: str, root: Path, *, mounts: Sequence[tuple[Path, Path]] = ()) -> None:
+        """Starts a container of that name on a root file system (a tar), and waits for systemd.
+
+        ``mounts`` are pairs of a file of this machine and where the container reads it.
+        """
+        image = f"certrotd-test/{name}"
+        self.run("import", root, image)
+        self.run(
+            *("run", "--detach", "--name", name, "--network", "none", "--env", "container=docker"),
+            *("--stop-signal", "SIGRTMIN+3"),  # systemd takes no other for "halt"
+            *(option for each in _CAPABILITIES for option in ("--cap-add", each)),
+            *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
+            *("--tmpfs", "/run", "--tmpfs", "/tmp"),
+            *("--cgroupns", "host", "--volume", "/sys/fs/cgroup:/sys/fs/cgroup:rw"),
+            *(option for here, there in mounts for option in ("--volume", f"{here}:{there}:ro")),
+            *(image, "/sbin/init"),
+        )
+        # without it systemd cannot mount a service's credentials
+        self.run("exec", name, "mount", "--make-rshared", "/")
+        wait_until(lambda: self._state(name) == "running", within=60, what="systemd is up")
+
+    def _state(self, name: str) -> str:
+        """What systemd says of itself, or nothing where it cannot be asked yet."""
+        argv: list[str | Path] = [self.client, "--host", self.host, "exec", name]
+        argv += ["systemctl", "is-system-running"]
+        ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+        state = ran.stdout.strip()
+        if state == "degraded":
+            failed = self.run("exec", name, "systemctl", "--failed", "--no-pager")
+            raise ServerFailed(f"systemd is {state}\n{failed}")
+        return state
+
+
+def _mounts_below(directory: Path) -> list[str]:
+    """What is mounted there, the innermost first (proc_pid_mountinfo(5))."""
+    mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    return sorted((each for each in mounts if each.startswith(f"{directory}/")), reverse=True)

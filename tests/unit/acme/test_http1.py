@@ -1,0 +1,184 @@
+"""HTTP/1.1 as a CA, or whoever answers in its place, may speak it."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.acme.http1 import (
+    MAX_HEAD,
+    Answer,
+    Malformed,
+    TooLarge,
+    read_answer,
+    request,
+)
+
+LIMIT = 1000
+OK = b"HTTP/1.1 200 OK\r\n"
+
+
+def coming(data: bytes, *, pieces: int = 65536) -> Callable[[], bytes]:
+    """What gives ``data`` in pieces, then the end of the connection."""
+
+    def parts() -> Iterator[bytes]:
+        for start in range(0, len(data), pieces):
+            yield data[start : start + pieces]
+
+    rest = parts()
+    return lambda: next(rest, b"")
+
+
+def read(data: bytes, method: str = "POST", *, pieces: int = 65536) -> Answer:
+    return read_answer(coming(data, pieces=pieces), method, limit=LIMIT)
+
+
+def test_a_request_says_its_length_and_asks_for_plain_content() -> None:
+    """Everything that goes out is here."""
+    made = request("POST", "/order?a=b", "ca:14000", {"Content-Type": "x"}, "é")
+    assert made == (
+        b"POST /order?a=b HTTP/1.1\r\nHost: ca:14000\r\nAccept-Encoding: identity\r\n"
+        b"Content-Type: x\r\nContent-Length: 2\r\n\r\n\xc3\xa9"
+    )
+    assert b"Content-Length" not in request("GET", "/", "ca", {}, None)
+
+
+@pytest.mark.parametrize("pieces", [1, 7, 65536])
+def test_an_answer_is_read_however_it_is_cut(pieces: int) -> None:
+    """TCP knows no messages."""
+    data = OK + b"Replay-Nonce:  abc \r\nLINK: a\r\nLink: b\r\nContent-Length: 5\r\n\r\nhello"
+    headers = {"replay-nonce": "abc", "link": "a, b", "content-length": "5"}
+    assert read(data, pieces=pieces) == Answer(200, "OK", headers, b"hello", final=False)
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 65536])
+def test_chunks_are_put_together(pieces: int) -> None:
+    """Servers that do not know the length send them; extensions and trailers say nothing to us."""
+    head = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+    answer = read(head + b"5;a=b\r\nhello\r\n1 \r\n!\r\n0\r\nTrailer: x\r\n\r\n", pieces=pieces)
+    assert (answer.content, answer.final) == (b"hello!", False)
+
+
+def test_without_a_length_the_end_of_the_connection_is_the_end() -> None:
+    """As HTTP/1.0 does it."""
+    answer = read(b"HTTP/1.0 200\r\n\r\nhello")
+    assert (answer.reason, answer.content, answer.final) == ("", b"hello", True)
+
+
+@pytest.mark.parametrize(
+    ("data", "final"),
+    [
+        (OK + b"Content-Length: 0\r\n\r\n", False),
+        (OK + b"Content-Length: 0\r\nConnection: keep-alive\r\n\r\n", False),
+        (OK + b"Content-Length: 0\r\nConnection: Close\r\n\r\n", True),
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n", True),
+        (OK + b"Content-Length: 0\r\n\r\nHTTP/1.1 200 what nobody asked for\r\n\r\n", True),
+    ],
+)
+def test_a_connection_is_kept_only_where_the_next_answer_will_be_the_next(
+    data: bytes, final: bool
+) -> None:
+    """An answer taken for that of another request would be an order mixed up with another."""
+    assert read(data).final is final
+
+
+@pytest.mark.parametrize(
+    ("data", "method"),
+    [
+        (OK + b"Content-Length: 5\r\n\r\n", "HEAD"),
+        (b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n", "GET"),
+        (b"HTTP/1.1 304 Not Modified\r\n\r\n", "GET"),
+    ],
+)
+def test_some_answers_have_no_content_whatever_they_say(data: bytes, method: str) -> None:
+    """RFC 9112 §6.3; waiting for it would last until the deadline."""
+    assert read(data, method).content == b""
+
+
+def test_interim_answers_are_passed_over() -> None:
+    """100 and 103 come before the answer, but not for ever."""
+    interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
+    final = OK + b"Content-Length: 2\r\n\r\nok"
+    assert read(interim * 9 + final).content == b"ok"
+    with pytest.raises(Malformed, match="interim"):
+        read(interim * 10 + final)
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "closed in the middle"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "closed in the middle"),
+        (OK + b"Content-Length: 5\r\n\r\nhell", "closed in the middle"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "closed in the middle"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", "longer than it says"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", "a chunk begins with"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 300, "without an end"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "transfer encoding"),
+        (OK + b"Content-Length: 5, 5\r\n\r\nhello", "its length is"),
+        (OK + b"Content-Length: -1\r\n\r\n", "its length is"),
+        (OK + b"Content-Encoding: br\r\nContent-Length: 1\r\n\r\nx", "encoding 'br'"),
+        (OK + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!", "be unpacked"),
+        (OK + b" folded\r\n\r\n", "a header line is"),
+        (OK + b"Location: a\x00b\r\n\r\n", "a header line is"),
+        (OK + b"no colon\r\n\r\n", "a header line is"),
+        (b"HTTP/2 200 OK\r\n\r\n", "it begins with"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "it begins with"),
+        (b"HTTP/1.1 200 OK" + b"x" * MAX_HEAD, "without an end"),
+    ],
+)
+def test_what_is_no_whole_answer_is_none(data: bytes, why: str) -> None:
+    """Half a certificate chain parses as a shorter chain."""
+    with pytest.raises(Malformed, match=why):
+        read(data)
+
+
+def test_packed_content_that_stops_in_the_middle_is_no_whole_answer() -> None:
+    """The negative control is the whole of it."""
+    packed = gzip.compress(b"hello" * 20)
+    for data, whole in ((packed, True), (packed[:-5], False)):
+        head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(data)
+        if whole:
+            assert read(head + data).content == b"hello" * 20
+        else:
+            with pytest.raises(Malformed, match="stops in the middle"):
+                read(head + data)
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        lambda size: b"Content-Length: %d\r\n\r\n" % size + b"x" * size,
+        lambda size: (
+            b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % size + b"x" * size + b"\r\n0\r\n\r\n"
+        ),
+        lambda size: b"\r\n" + b"x" * size,
+    ],
+    ids=["length", "chunks", "end"],
+)
+def test_content_beyond_the_limit_is_refused(framing: Callable[[int], bytes]) -> None:
+    """However it is sent, and before it is in memory."""
+    assert len(read(OK + framing(LIMIT)).content) == LIMIT
+    with pytest.raises(TooLarge):
+        read(OK + framing(LIMIT + 1))
+
+
+def test_content_that_unfolds_beyond_the_limit_is_refused() -> None:
+    """A kilobyte of gzip makes a megabyte."""
+    bomb = gzip.compress(b"x" * (LIMIT + 1))
+    with pytest.raises(TooLarge):
+        read(OK + b"Content-Encoding: gzip\r\n\r\n" + bomb)
+
+
+@given(
+    st.binary(max_size=300), st.sampled_from([b"", OK, OK + b"Transfer-Encoding: chunked\r\n\r\n"])
+)
+def test_any_bytes_are_an_answer_or_none(data: bytes, before: bytes) -> None:
+    """Whatever a server sends, it ends in one of these."""
+    with contextlib.suppress(Malformed, TooLarge):
+        assert len(read(before + data).content) <= LIMIT

@@ -1,0 +1,424 @@
+"""Findings: each is worth waking up for, says what is wrong, and none is missed."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.certs.decision import renewal_time
+from certrotd.certs.policy import Policy
+from certrotd.certs.watching import (
+    Finding,
+    Held,
+    Kept,
+    Kind,
+    Severity,
+    Wanted,
+    Watched,
+    judge_endpoint,
+    judge_files,
+    judge_target,
+    notice_of,
+    settle,
+)
+from certrotd.observe.chain import Presented
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Generation, Meta
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+NAME = "a.example.test"
+POLICY = Policy("web", (NAME,), "ca", "memory", jitter=0.0)
+LIFETIMES = st.integers(1, 400 * 24).map(lambda hours: timedelta(hours=hours))
+SHARES = st.floats(0.001, 0.999)
+
+
+def leaf(
+    left: timedelta = 60 * DAY,
+    *,
+    lifetime: timedelta = 90 * DAY,
+    names: Sequence[str] = (NAME,),
+    subject: str = "leaf",
+    fingerprint: str = "1" * 64,
+) -> CertificateFacts:
+    """A certificate that has so much left of its lifetime."""
+    end = NOW + left
+    return CertificateFacts(
+        tuple(names), "ecdsa-p256", subject, "CA", "1", end - lifetime, end, fingerprint, False
+    )
+
+
+CA = leaf(900 * DAY, lifetime=1800 * DAY, names=(), subject="intermediate", fingerprint="ca")
+
+
+def generation(
+    facts: CertificateFacts | None, broken: str | None = None, *, draw: float = 0.0
+) -> Generation:
+    """A live generation."""
+    meta = Meta(NOW, "issued", "ca", "memory", draw, asked=(NAME,))
+    return Generation(1, meta, facts, broken)
+
+
+def kinds(findings: Sequence[Finding]) -> list[Kind]:
+    """What they are about."""
+    return [each.kind for each in findings]
+
+
+def seen(*chain: CertificateFacts, broken: str = "", trusted: bool = False) -> Presented:
+    """What an endpoint showed."""
+    return Presented(chain, broken, trusted)
+
+
+def endpoint(presented: Presented, wanted: Wanted | None = None) -> list[Finding]:
+    """The findings about an endpoint."""
+    return list(judge_endpoint(presented, wanted or Wanted((NAME,)), now=NOW))
+
+
+class TestEndpoint:
+    """What an address serves."""
+
+    def test_a_sound_one_is_told_nothing_of(self) -> None:
+        """Silence is what makes a finding heard."""
+        assert endpoint(seen(leaf(), CA, trusted=True)) == []
+        assert endpoint(seen(leaf(), CA)) == []
+
+    @pytest.mark.parametrize(
+        ("left", "expected"),
+        [
+            (timedelta(0), [Kind.EXPIRED]),
+            (-DAY, [Kind.EXPIRED]),
+            (timedelta(seconds=1), [Kind.EXPIRING]),
+            (14 * DAY, [Kind.EXPIRING]),
+            (14 * DAY + timedelta(seconds=1), []),
+            (90 * DAY + timedelta(minutes=5), []),
+            (90 * DAY + timedelta(minutes=6), [Kind.NOT_YET_VALID]),
+        ],
+    )
+    def test_dates(self, left: timedelta, expected: list[Kind]) -> None:
+        """At the very second, and with some skew where a certificate is brand-new."""
+        assert kinds(endpoint(seen(leaf(left)))) == expected
+
+    def test_half_of_the_notice_away_from_its_end_it_is_an_error(self) -> None:
+        """First in the morning's report, then at night."""
+        [early] = endpoint(seen(leaf(8 * DAY)))
+        [late] = endpoint(seen(leaf(7 * DAY)))
+        assert (early.severity, late.severity) == (Severity.WARNING, Severity.ERROR)
+        assert late.words == "it expires at 2026-06-08 00:00:00Z"
+
+    @pytest.mark.parametrize(
+        ("names", "wanted", "expected"),
+        [
+            ((NAME,), (NAME,), []),
+            (("*.example.test",), (NAME,), []),
+            (("*.example.test",), ("example.test",), [Kind.WRONG_NAME]),
+            (("192.0.2.1",), ("192.0.2.1",), []),
+            ((), (NAME,), [Kind.WRONG_NAME]),
+            ((NAME,), (NAME, "b.example.test"), [Kind.WRONG_NAME]),
+        ],
+    )
+    def test_names(
+        self, names: tuple[str, ...], wanted: tuple[str, ...], expected: list[Kind]
+    ) -> None:
+        """As clients match them."""
+        assert kinds(endpoint(seen(leaf(names=names)), Wanted(wanted))) == expected
+
+    def test_a_thousand_names_are_not_a_thousand_words(self) -> None:
+        """A line of a log is read by people."""
+        many = tuple(f"n{number}.example.test" for number in range(1000))
+        [finding] = endpoint(seen(leaf(names=many)))
+        assert finding.words.startswith("it is for n0.example.test, ")
+        assert finding.words.endswith(f"and 995 more, not for {NAME}")
+        [none] = endpoint(seen(leaf(names=())))
+        assert none.words == f"it is for no name at all, not for {NAME}"
+
+    def test_another_than_the_live_generation_is_told_with_both(self) -> None:
+        """Whoever reads it can tell which one is where."""
+        wanted = Wanted((NAME,), "web", live="2" * 64)
+        [finding] = endpoint(seen(leaf()), wanted)
+        assert finding.kind is Kind.SERVED_MISMATCH
+        assert finding.words == (
+            "it serves certificate 1111111111111111 (until 2026-07-31 00:00:00Z), "
+            "not the live generation of web, 2222222222222222"
+        )
+        assert endpoint(seen(leaf()), replace(wanted, live="1" * 64)) == []
+
+    def test_a_chain_that_is_not_trusted_is_told_as_it_was_found(self) -> None:
+        """OpenSSL's words are what people search for."""
+        [finding] = endpoint(seen(leaf(), broken="the chain is not trusted: no issuer"))
+        assert finding == Finding(Kind.BROKEN_CHAIN, "the chain is not trusted: no issuer")
+
+    def test_an_expired_certificate_above_breaks_the_chain_unless_it_verifies(self) -> None:
+        """Clients that find another way up do not mind a cross-signed one of yesteryear."""
+        old = leaf(-DAY, lifetime=1800 * DAY, subject="old root")
+        [finding] = endpoint(seen(leaf(), CA, old))
+        assert finding.words == "old root above the leaf: it expired at 2026-05-31 00:00:00Z"
+        assert endpoint(seen(leaf(), CA, old, trusted=True)) == []
+
+    def test_a_leaf_without_those_it_was_issued_with_breaks_the_chain(self) -> None:
+        """Configured with cert.pem for fullchain.pem: browsers heal it, programs do not."""
+        wanted = Wanted((NAME,), "web", live="1" * 64, chained=True)
+        assert kinds(endpoint(seen(leaf()), wanted)) == [Kind.BROKEN_CHAIN]
+        assert endpoint(seen(leaf(), CA), wanted) == []
+        assert endpoint(seen(leaf()), replace(wanted, chained=False)) == []
+        assert endpoint(seen(leaf(), trusted=True), wanted) == []
+
+    def test_everything_wrong_is_told(self) -> None:
+        """Mending one and then learning of the next takes a day."""
+        presented = seen(leaf(-DAY, names=("b.test",)), broken="torn")
+        wanted = Wanted((NAME,), "web", live="2" * 64)
+        assert set(kinds(endpoint(presented, wanted))) == {
+            Kind.SERVED_MISMATCH,
+            Kind.EXPIRED,
+            Kind.WRONG_NAME,
+            Kind.BROKEN_CHAIN,
+        }
+
+
+class TestTarget:
+    """What a target serves of ours."""
+
+    def test_what_the_files_tell_too_is_not_told_of_the_live_leaf(self) -> None:
+        """One certificate at its end on ten endpoints is one finding."""
+        wanted = Wanted((NAME,), "web", live="1" * 64)
+        ending = leaf(DAY, names=("b.test",))
+        assert judge_target(seen(ending, CA), wanted, now=NOW) == ()
+        assert kinds(judge_target(seen(ending, broken="torn"), wanted, now=NOW)) == [
+            Kind.BROKEN_CHAIN
+        ]
+
+    def test_of_any_other_leaf_everything_is_told(self) -> None:
+        """Nobody else looks at it."""
+        other = leaf(DAY, fingerprint="3" * 64)
+        wanted = Wanted((NAME,), "web", live="1" * 64)
+        found = kinds(judge_target(seen(other), wanted, now=NOW))
+        assert found == [Kind.SERVED_MISMATCH, Kind.EXPIRING]
+        unproven = judge_target(seen(other), replace(wanted, live=None), now=NOW)
+        assert kinds(unproven) == [Kind.EXPIRING]
+
+
+class TestFiles:
+    """What is on disk."""
+
+    def judged(self, kept: Kept, policy: Policy = POLICY) -> list[Finding]:
+        """The findings about files."""
+        return list(judge_files(kept, policy, now=NOW))
+
+    def kept(self, facts: CertificateFacts, *above: CertificateFacts, **more: bool) -> Kept:
+        """A certificate that could be read."""
+        return Kept(generation(facts), (facts, *above), copies=more.get("copies"))
+
+    def test_sound_ones_are_told_nothing_of(self) -> None:
+        """With copies that are right, and where there are none."""
+        for copies in (True, None):
+            assert self.judged(Kept(generation(leaf()), (leaf(), CA), copies=copies)) == []
+
+    @pytest.mark.parametrize(
+        ("left", "expected"),
+        [
+            (-DAY, ("expired", "error")),
+            (7 * DAY, ("expiring", "error")),
+            (15 * DAY, ("expiring", "warning")),
+            (16 * DAY, None),
+            (30 * DAY, None),
+            (91 * DAY, ("not_yet_valid", "error")),
+        ],
+    )
+    def test_a_renewal_that_did_not_come_is_told_when_half_of_its_time_is_gone(
+        self, left: timedelta, expected: tuple[str, str] | None
+    ) -> None:
+        """The renewer may be what is broken; at 2/3 of 90 days it has thirty."""
+        found = self.judged(self.kept(leaf(left)))
+        assert [(each.kind, each.severity) for each in found] == ([expected] if expected else [])
+
+    def test_it_says_since_when_the_renewal_is_due(self) -> None:
+        """So nobody takes it for a certificate that is renewed by hand."""
+        [finding] = self.judged(self.kept(leaf(15 * DAY)))
+        assert finding.words == (
+            "it expires at 2026-06-16 00:00:00Z, its renewal is due since 2026-05-17 00:00:00Z"
+        )
+
+    @given(LIFETIMES, st.floats(0, 0.999999), st.floats(0, 0.5))
+    def test_nothing_is_told_before_its_renewal_is_due(
+        self, lifetime: timedelta, draw: float, jitter: float
+    ) -> None:
+        """Of six days as of a year: else every short-lived one were always warned of."""
+        policy = replace(POLICY, jitter=jitter)
+        facts = leaf(lifetime, lifetime=lifetime)
+        live = generation(facts, draw=draw)
+        due, _ = renewal_time(facts, draw, policy)
+        assert judge_files(Kept(live, (facts,)), policy, now=due) == ()
+        almost = facts.not_after - timedelta(seconds=1)
+        assert kinds(judge_files(Kept(live, (facts,)), policy, now=almost)) == [Kind.EXPIRING]
+
+    def test_a_generation_without_its_memory_is_judged_too(self) -> None:
+        """A meta.json that is gone takes nothing from the dates."""
+        facts = leaf(DAY)
+        assert kinds(self.judged(Kept(Generation(1, None, facts), (facts,)))) == [Kind.EXPIRING]
+
+    def test_names_must_be_there_as_such(self) -> None:
+        """As it was ordered: a wildcard does not stand in for a name."""
+        assert kinds(self.judged(self.kept(leaf(names=("*.example.test",))))) == [Kind.WRONG_NAME]
+        assert self.judged(self.kept(leaf(names=(NAME, "more.example.test")))) == []
+
+    def test_an_expired_certificate_above_breaks_the_chain(self) -> None:
+        """Every link counts (DST Root X3)."""
+        old = leaf(-DAY, lifetime=1800 * DAY, subject="intermediate")
+        assert kinds(self.judged(self.kept(leaf(), old))) == [Kind.BROKEN_CHAIN]
+
+    def test_copies_that_differ_are_told(self) -> None:
+        """They are what applications read."""
+        assert kinds(self.judged(self.kept(leaf(), copies=False))) == [Kind.COPIES_DIFFER]
+
+    def test_what_could_not_be_read_is_told_and_the_rest_too(self) -> None:
+        """A generation without facts has no dates."""
+        wrong = (Finding(Kind.KEY_MISMATCH, "another's key"),)
+        assert self.judged(Kept(generation(None, "broken"), (leaf(),), wrong)) == list(wrong)
+
+    def test_no_generation_at_all_is_a_warning_unless_nobody_wants_one(self) -> None:
+        """One that is disabled may well not be there; why it cannot be read is said in any case."""
+        [finding] = self.judged(Kept())
+        assert (finding.kind, finding.severity) == (Kind.MISSING, Severity.WARNING)
+        assert self.judged(Kept(), replace(POLICY, enabled=False)) == []
+        wrong = (Finding(Kind.UNREADABLE, "no right"),)
+        assert self.judged(Kept(wrong=wrong)) == list(wrong)
+
+
+class TestNotice:
+    """How long before the end to warn."""
+
+    @pytest.mark.parametrize(
+        ("days", "notice", "expected"),
+        [
+            (90, None, 14),
+            (40, None, 10),
+            (6, None, 1.5),
+            (90, 21 * DAY, 21),
+            (6, 14 * DAY, 2),
+            (6, 0.5, 3),
+            (365, 0.1, 36.5),
+        ],
+    )
+    def test_it_fits_the_lifetime(
+        self, days: int, notice: timedelta | float | None, expected: float
+    ) -> None:
+        """Fourteen days are more than all of six."""
+        assert notice_of(leaf(lifetime=days * DAY), notice) == expected * DAY
+
+    @given(LIFETIMES, st.one_of(st.none(), LIFETIMES))
+    def test_a_certificate_that_is_renewed_in_time_is_never_warned_of(
+        self, lifetime: timedelta, notice: timedelta | None
+    ) -> None:
+        """Renewal comes at two thirds at the latest, whatever span somebody wrote."""
+        facts = leaf(lifetime / 3 + timedelta(seconds=1), lifetime=lifetime)
+        assert endpoint(seen(facts), Wanted((NAME,), notice=notice)) == []
+
+    @given(LIFETIMES, st.one_of(st.none(), LIFETIMES, SHARES))
+    def test_whoever_is_about_to_expire_is_warned_of(
+        self, lifetime: timedelta, notice: timedelta | float | None
+    ) -> None:
+        """There is always some notice, and the last of it is an error."""
+        span = notice_of(leaf(lifetime=lifetime), notice)
+        assert timedelta(0) < span < lifetime
+        [first] = endpoint(seen(leaf(span, lifetime=lifetime)), Wanted((NAME,), notice=notice))
+        [last] = endpoint(
+            seen(leaf(timedelta(microseconds=1), lifetime=lifetime)), Wanted((NAME,), notice=notice)
+        )
+        assert (first.severity, last.severity) == (Severity.WARNING, Severity.ERROR)
+
+
+EXPIRED = Finding(Kind.EXPIRED, "it expired")
+MISMATCH = Finding(Kind.SERVED_MISMATCH, "it serves another")
+AWAY = Finding(Kind.UNREACHABLE, "nobody there")
+NAMES = Finding(Kind.WRONG_NAME, "it is for another")
+
+
+def of(*findings: Finding, certificate: str | None = "web") -> Watched:
+    """A look at an endpoint."""
+    return Watched("endpoint", "192.0.2.1:443", NOW, NAME, certificate, findings=findings)
+
+
+class TestSettle:
+    """When a finding is told."""
+
+    def told(
+        self, *looks: Sequence[Finding], after: int = 3, moving: Sequence[int] = ()
+    ) -> list[list[Kind]]:
+        """What is told after each of the looks, of which those numbered are in a rotation."""
+        held, came = Held(), []
+        for number, findings in enumerate(looks):
+            settled = settle(of(*findings), held, after=after, moving=number in moving)
+            held = settled.held
+            came.append(kinds(settled.watched.findings))
+        return came
+
+    def test_what_cannot_pass_by_itself_is_told_at_once(self) -> None:
+        """An expired certificate will not be younger in a minute."""
+        assert self.told([EXPIRED]) == [["expired"]]
+
+    @pytest.mark.parametrize("finding", [MISMATCH, AWAY, NAMES])
+    def test_what_may_pass_is_told_when_it_stays(self, finding: Finding) -> None:
+        """A reload takes a moment, and a network hiccups."""
+        kind = finding.kind
+        assert self.told([finding], [finding], [finding], [finding]) == [[], [], [kind], [kind]]
+        assert self.told([finding], [finding], [], [finding], [finding]) == [[]] * 5
+        assert self.told([finding], after=1) == [[kind]]
+
+    def test_the_name_of_a_foreign_certificate_is_told_at_once(self) -> None:
+        """No rotation of ours explains it."""
+        settled = settle(of(NAMES, certificate=None), Held(), after=3, moving=False)
+        assert settled.watched.findings == (NAMES,)
+
+    def test_its_passing_is_told_at_once(self) -> None:
+        """One good look is enough."""
+        assert self.told([AWAY], [], after=1) == [["unreachable"], []]
+
+    def test_a_rotation_in_flight_explains_a_mismatch_and_no_expiry(self) -> None:
+        """However long it takes; what it does not explain is told."""
+        looks = [[MISMATCH, EXPIRED]] * 5
+        assert self.told(*looks, after=1, moving=range(5)) == [["expired"]] * 5
+
+    def test_what_was_told_before_a_rotation_stays_told_until_it_is_over(self) -> None:
+        """Else every retry of a failing deployment would say that all is well."""
+        looks = [[MISMATCH], [MISMATCH], [], [MISMATCH], []]
+        came = self.told(*looks, after=2, moving=[2])
+        assert came == [[], ["served_mismatch"], ["served_mismatch"], ["served_mismatch"], []]
+
+    def test_whoever_is_unsure_looks_again_soon(self) -> None:
+        """Three times an hour apart would be three hours."""
+        for findings, moving, unsure in [
+            ((), False, False),
+            ((EXPIRED,), False, False),
+            ((EXPIRED, AWAY), False, True),
+            ((), True, True),
+        ]:
+            assert settle(of(*findings), Held(), after=3, moving=moving).unsure is unsure
+        sure = Held({Kind.UNREACHABLE: 2})
+        assert not settle(of(AWAY), sure, after=3, moving=False).unsure
+
+    @given(st.lists(st.lists(st.sampled_from([EXPIRED, MISMATCH, AWAY, NAMES]), unique=True)))
+    def test_after_enough_looks_alike_everything_is_told_and_nothing_else(
+        self, before: list[list[Finding]]
+    ) -> None:
+        """Whatever was seen earlier."""
+        last = [EXPIRED, MISMATCH, AWAY]
+        assert self.told(*before, last, last, last)[-1] == kinds(last)
+        assert self.told(*before, [])[-1] == []
+
+
+@pytest.mark.parametrize(
+    ("watched", "key"),
+    [
+        (Watched("files", "web", NOW, certificate="web"), "files of web"),
+        (of(), f"192.0.2.1:443 ({NAME})"),
+        (
+            Watched("target", "192.0.2.1:443", NOW, NAME, "web", "nginx"),
+            f"web on nginx at 192.0.2.1:443 ({NAME})",
+        ),
+    ],
+)
+def test_every_look_has_a_key_that_people_understand(watched: Watched, key: str) -> None:
+    """It is in the log, in alerts and in metrics."""
+    assert watched.key == key

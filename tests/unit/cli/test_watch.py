@@ -1,0 +1,116 @@
+"""``certrotd watch``: all of it at once, for people, for programs, and for exit codes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from certrotd.cli.watch import watch
+from certrotd.errors import InvalidInput
+from tests.parts import pki
+from tests.unit.observe.servers import Listener, context_of, tls
+
+NAME = "a.example.test"
+ROOT = pki.make_root()
+LEAF = pki.make_leaf(ROOT, NAME)
+
+
+def written(directory: Path, *entries: str) -> Path:
+    """A configuration with a certificate that was never issued, and these to watch."""
+    path = directory / "config.yaml"
+    lines = "".join(f"- {{{entry}}}\n" for entry in entries)
+    path.write_text(
+        f"state_dir: {directory / 'state'}\n"
+        "issuers: {lab: {type: internal}}\n"
+        "certificates: [{name: web, names: [a.example.test], enabled: false}]\n"
+        f"watch:\n{lines}"
+    )
+    return path
+
+
+def entry(server: Listener, directory: Path, **options: object) -> str:
+    """An entry that looks at a server and trusts its root."""
+    root = ROOT.write(directory, "root")[0]
+    known = {"address": f"{server.host}:{server.port}", "sni": NAME, "roots": str(root), **options}
+    return ", ".join(f"{key}: {json.dumps(value)}" for key, value in known.items())
+
+
+def test_all_that_is_well_is_listed_and_nothing_else_is_said(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 0: cron is silent."""
+    with Listener(tls(context_of(LEAF, tmp_path))) as server:
+        path = written(tmp_path, entry(server, tmp_path))
+        assert watch(path, [], as_json=False) == 0
+    head, endpoint, files = capsys.readouterr().out.splitlines()
+    assert head.split() == ["WATCHED", "SORT", "EXPIRES", "LEFT", "FOUND"]
+    assert endpoint.split()[:3] == [f"{server.host}:{server.port}", f"({NAME})", "endpoint"]
+    assert endpoint.endswith("  ok")
+    assert files.split() == ["files", "of", "web", "files", "-", "-", "ok"]
+
+
+def test_what_is_wrong_is_said_in_words_and_by_the_exit_code(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A monitoring system needs no more than that."""
+    with Listener(tls(context_of(LEAF, tmp_path))) as server:
+        path = written(tmp_path, entry(server, tmp_path, names=["b.test"], warn_before=0.999999))
+        assert watch(path, [], as_json=False) == 1
+    line = capsys.readouterr().out.splitlines()[1]
+    assert "warning: it expires at " in line or "error: it expires at " in line
+    assert line.endswith(f"error: it is for {NAME}, not for b.test")
+
+
+def test_programs_get_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """By names that stay."""
+    with Listener(tls(context_of(LEAF, tmp_path))) as server:
+        path = written(tmp_path, entry(server, tmp_path, names=["b.test"]))
+        assert watch(path, [], as_json=True) == 1
+    endpoint, files = json.loads(capsys.readouterr().out)
+    assert endpoint["sort"] == "endpoint"
+    assert endpoint["key"] == f"{server.host}:{server.port} ({NAME})"
+    assert endpoint["sni"] == NAME
+    assert len(endpoint["fingerprint"]) == 64
+    assert endpoint["findings"] == [
+        {
+            "kind": "wrong_name",
+            "severity": "error",
+            "words": f"it is for {NAME}, not for b.test",
+        }
+    ]
+    assert files["certificate"] == "web"
+    assert files["sni"] is None
+    assert (files["findings"], files["not_after"]) == ([], None)
+
+
+def test_one_certificate_is_looked_at_with_what_must_serve_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And a name that is not there is said."""
+    with Listener(tls(context_of(LEAF, tmp_path))) as server:
+        ours = entry(server, tmp_path, certificate="web")
+        path = written(tmp_path, ours, "address: 127.0.0.1:1, sni: c.test")
+        assert watch(path, ["web"], as_json=True) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [each["sort"] for each in found] == ["endpoint", "files"]
+    with pytest.raises(InvalidInput, match="there is no certificate 'www'"):
+        watch(path, ["www"], as_json=True)
+
+
+def test_whoever_does_not_answer_is_asked_again_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """At once where the entry says so."""
+    path = written(tmp_path, "address: 127.0.0.1:1, sni: c.test, after: 1")
+    assert watch(path, [], as_json=False) == 1
+    assert "error: no TLS handshake: Connection refused" in capsys.readouterr().out
+
+
+def test_nothing_to_watch_is_nothing_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A configuration that is still empty."""
+    path = tmp_path / "config.yaml"
+    path.write_text(f"state_dir: {tmp_path / 'state'}\n")
+    assert watch(path, [], as_json=True) == 0
+    assert json.loads(capsys.readouterr().out) == []

@@ -1,0 +1,105 @@
+"""How one certificate is shaped for people and programs."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certrotd.daemon.fleet import Fleet, Row
+from certrotd.daemon.status import STATES, state_of, status_of, target_words
+from certrotd.errors import Failure
+from certrotd.pki.generation import Generation, TargetState
+from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand, generation
+
+HOST = "web.example.com"
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """An empty one."""
+    return Stand(tmp_path)
+
+
+def row(stand: Stand, *, flying: bool = False) -> Row:
+    """The only certificate as a listing looks at it."""
+    fleet = Fleet(list(stand.certificates.values()), 1)
+    return next(fleet.look(fleet.certificates, now=NOW, in_flight=lambda _name: flying))
+
+
+def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
+    """Scripts read these keys from the command line and from the daemon alike."""
+    proven = {"nginx": TargetState(3, PRINT, NOW), "mail": TargetState(2, "", NOW), "ldap": None}
+    stand.add("web", HOST, live=generation(HOST), targets=proven)
+    found = status_of(row(stand), now=NOW)
+    targets = found.pop("targets")
+    assert found == {
+        "name": "web",
+        "names": [HOST],
+        "state": "due",
+        "decision": "deploy",
+        "reason": "not yet proven on mail, ldap",
+        "next_check": NOW,
+        "generation": 3,
+        "newest_generation": 3,
+        "not_before": NOW - 10 * DAY,
+        "not_after": NOW + 80 * DAY,
+        "issuer": "Test CA",
+        "key_type": "ecdsa-p256",
+        "fingerprint": PRINT,
+        "in_flight": False,
+        "failures": 0,
+        "last_failure": None,
+    }
+    assert [(each["name"], each["current"], target_words(each)) for each in targets] == [
+        ("nginx", True, "ok"),
+        ("mail", False, "generation 2, no probe"),
+        ("ldap", False, "not told yet"),
+    ]
+    assert (targets[0]["proven"], targets[1]["proven"]) == (NOW, None)
+
+
+def test_what_is_not_there_is_null(stand: Stand) -> None:
+    """A script must not mistake an empty text for a date."""
+    stand.add("web", HOST)
+    found = status_of(row(stand), now=NOW)
+    for key in ("generation", "not_before", "not_after", "issuer", "key_type", "fingerprint"):
+        assert found[key] is None, key
+    assert (found["state"], found["names"]) == ("missing", [HOST])
+
+
+def test_a_failure_to_look_is_a_state(stand: Stand) -> None:
+    """One unreadable certificate must not end the listing."""
+    stand.add("web", HOST, live=Failure("the disk is gone"))
+    found = status_of(row(stand), now=NOW)
+    assert (found["state"], found["reason"]) == ("unreadable", "the disk is gone")
+    assert (found["decision"], found["next_check"]) == (None, None)
+
+
+def test_a_rotation_in_flight_outranks_what_it_works_on(stand: Stand) -> None:
+    """What is being mended is not called broken."""
+    stand.add("web", HOST)
+    found = status_of(row(stand, flying=True), now=NOW)
+    assert (found["state"], found["in_flight"]) == ("in flight", True)
+    assert found["reason"].startswith("a rotation is under way")
+
+
+def test_every_other_state_has_its_word(stand: Stand) -> None:
+    """All of them are in the list that says which one is the worst."""
+    stand.add("a", HOST, live=Generation(3, None, None, "the key is missing"))
+    stand.add("b", HOST, live=generation(HOST, age=91 * DAY))
+    stand.add("c", HOST, live=generation(HOST), enabled=False)
+    stand.add("d", HOST, live=generation(HOST))
+    stand.add("e", HOST, live=generation(HOST, age=70 * DAY))
+    stand.past("e", "no", ended=(NOW - timedelta(seconds=1)).isoformat())
+    fleet = Fleet(list(stand.certificates.values()), 1)
+    rows = fleet.look(fleet.certificates, now=NOW, in_flight=lambda _name: False)
+    states = [state_of(each, now=NOW) for each in rows]
+    assert states == ["broken", "expired", "disabled", "ok", "postponed"]
+    assert set(states) < set(STATES)
+
+
+def test_another_generation_at_a_target_is_told_as_such() -> None:
+    """Behind by one, or serving what nobody knows: the words differ."""
+    target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
+    assert target_words(target) == "generation 2"
+    assert target_words({**target, "endpoints": []}) == "SERVES SOMETHING ELSE"

@@ -1,0 +1,37 @@
+"""A message, and secrets, as the notifiers get them."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.config.secrets import FileSecret
+from certrotd.notify.message import Message
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+RAISED = Message(
+    host="web1",
+    at=NOW,
+    state="raised",
+    kind="rotation_failed",
+    severity="warning",
+    subject="web",
+    title="web: the rotation failed",
+    what="The step order failed: the CA says <no> & goes on.",
+    todo="See: certrotd history web.",
+    rotation="20260601T120000-abcd",
+    key="rotation/web",
+)
+RESOLVED = replace(RAISED, state="resolved", title="web: a rotation has succeeded", todo="")
+
+
+def soon(seconds: float = 10.0) -> Deadline:
+    """A deadline by the real clock."""
+    return Deadline(SystemClock(), seconds)
+
+
+def secret(path: Path, text: str) -> FileSecret:
+    """A reference to a file that holds ``text``."""
+    path.write_text(f"{text}\n")
+    path.chmod(0o600)
+    return FileSecret(file=path)
