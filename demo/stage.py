@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import shutil
 import socket
@@ -19,7 +20,7 @@ from cryptography import x509
 
 from tests.parts import Nginx, Pebble, locate, pki
 from tests.parts.client import served_leaf
-from tests.parts.process import Server, free_port
+from tests.parts.process import Server, free_port, wait_until
 
 HOST = "demo.test"
 CERTROTD = str(Path(sys.executable).parent / "certrotd")

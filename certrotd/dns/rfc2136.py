@@ -11,10 +11,12 @@ from typing import Literal
 
 import dns.exception
 import dns.rcode
+import dns.rdataclass
 import dns.rdatatype
 import dns.tsig
 import dns.update
 from dns.message import Message
+from dns.rdtypes.ANY.TXT import TXT
 
 from certrotd.address import Address
 from certrotd.clock import Deadline
@@ -66,7 +68,7 @@ class Rfc2136:
 
         def update() -> Message:
             message = self._update(zone)
-            message.add(f"{record.name}.", self._ttl, dns.rdatatype.TXT, record.value)
+            message.add(f"{record.name}.", self._ttl, _txt(record))
             return message
 
         self._apply(f"adding a TXT record to {record.name}", zone, update, deadline)
@@ -77,7 +79,7 @@ class Rfc2136:
 
         def update() -> Message:
             message = self._update(zone)
-            message.delete(f"{record.name}.", dns.rdatatype.TXT, record.value)
+            message.delete(f"{record.name}.", _txt(record))
             return message
 
         self._apply(f"deleting a TXT record from {record.name}", zone, update, deadline)
@@ -162,6 +164,10 @@ class Rfc2136:
             )
             message.use_tsig(key)
         return message
+
+
+def _txt(record: TxtRecord) -> TXT:
+    return TXT(dns.rdataclass.IN, dns.rdatatype.TXT, (record.value.encode("ascii"),))
 
 
 def _refusal(answer: Message, what: str, zone: str, tsig: TsigKey | None) -> Failure | None:
