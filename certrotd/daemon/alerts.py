@@ -31,7 +31,6 @@ LATE = 1 / 3
 CLOCK, CONFIG, LEFT_OUT, AUDIT = "clock", "config", "left-out", "audit"
 OF_CERTIFICATES = frozenset({"rotation", "recovered", "late", "unplanned"})
 _ALL = "certrotd status"
-_STOPPED = "the process was told to stop"
 _VARYING = re.compile(r"\S*[0-9]\S*")
 _EXPIRY = frozenset({Found.EXPIRED, Found.EXPIRING})
 
@@ -228,9 +227,9 @@ def _of_outcome(name: str, outcome: Outcome, rotation: str) -> list[Said]:
                 Passed(f"late/{name}", done, name),
                 Passed(f"unplanned/{name}", ""),
             ]
+        case RolledBack(stopped=True):
+            return []
         case RolledBack(to, step, because):
-            if because.startswith(_STOPPED):
-                return []
             if not to:
                 what = f"The step {step} failed: {because}. Nothing was changed."
                 return [_failed(name, what, f"{step} {because}", rotation)]

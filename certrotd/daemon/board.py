@@ -231,8 +231,8 @@ def _came_to(outcome: Outcome) -> str:
             return "finished"
         case Parked(failed=failed):
             return "failed" if failed else "parked"
-        case RolledBack():
-            return "rolled_back"
+        case RolledBack(stopped=stopped):
+            return "stopped" if stopped else "rolled_back"
         case Stuck():
             return "stuck"
 

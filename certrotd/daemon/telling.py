@@ -91,6 +91,8 @@ class Told(Observer):
                 level, event = _EVENTS[type(outcome)]
                 if isinstance(outcome, Parked) and outcome.failed:
                     level, event = "error", "rotation.failed"
+                elif isinstance(outcome, RolledBack) and outcome.stopped:
+                    level, event = "info", "rotation.stopped"
                 self._log(level, event, f"{name}: {outcome_words(outcome)}", **fields)
 
     def trouble(self, what: str, failure: Failure) -> None:
@@ -164,6 +166,6 @@ def outcome_words(outcome: Outcome) -> str:
             return f"{how} after {until:%Y-%m-%d %H:%M:%S}Z: {why}"
         case RolledBack(to, step, because):
             back = f"rolled back to {to}" if to else "nothing was changed"
-            return f"failed: {step}: {because}; {back}"
+            return f"{'stopped' if outcome.stopped else 'failed'}: {step}: {because}; {back}"
         case Stuck(step, because, undo_failed):
             return f"stuck: undoing {step} failed: {undo_failed}; after: {because}"

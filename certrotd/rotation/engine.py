@@ -210,6 +210,8 @@ class Engine(Generic[W]):
             return Parked(self.now() + RETRY, f"{self._title(index)}: {failure}", failed=True)
         wait = failure.retry_after if isinstance(failure, Transient) else None
         record = {"t": "failed", "i": index, "why": str(failure), "at": self._stamp()}
+        if isinstance(failure, Stopped):
+            record["stopped"] = True
         self._write({**record, "retry_after": wait and wait.total_seconds()}, sync=True)
         return None
 
@@ -265,14 +267,15 @@ class Engine(Generic[W]):
                 "failed_step": self._title(failed.at) if failed else None,
                 "failure": failed.why if failed else None,
                 "retry_after": failed.retry_after if failed else None,
+                "stopped": failed is not None and failed.stopped,
                 "facts": dict(progress.facts),
             }
         )
         self._tell("closed", -1, detail=str(end["outcome"]))
         if failed is None:
             return Finished(progress.facts)
-        step = self._title(failed.at)
-        return RolledBack(end["to"], step, failed.why, failed.retry_after, progress.facts)
+        step, stopped = self._title(failed.at), failed.stopped
+        return RolledBack(end["to"], step, failed.why, failed.retry_after, progress.facts, stopped)
 
     def _is_done(self, index: int) -> bool:
         try:

@@ -193,13 +193,16 @@ class History:
 def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
     """History with one more line, unless the last is of the same rotation (a crash came between).
 
-    ``failures`` is added to it: how many of the latest rotations in a row did not finish. The
-    oldest lines go when there are more than 500, or more than fit the size that is read back.
+    ``failures`` is added to it: how many of the latest rotations in a row did not finish, where
+    one that was stopped counts neither way. The oldest lines go when there are more than 500, or
+    more than fit the size that is read back.
     """
     last = lines[-1] if lines else {}
     if last.get("id") == summary["id"]:
         return lines
-    failures = 0 if summary["failure"] is None else int(last.get("failures", 0)) + 1
+    failures = 0 if summary["failure"] is None else int(last.get("failures", 0))
+    if summary["failure"] is not None and not summary.get("stopped"):
+        failures += 1
     kept = [*lines, {**summary, "failures": failures}][-HISTORY_LINES:]
     room = MAX_HISTORY
     for number, line in enumerate(reversed(kept)):

@@ -55,6 +55,7 @@ class RolledBack:
     """Everything after the savepoint ``to`` ("" is the beginning) was undone.
 
     ``retry_after`` is in seconds; ``facts`` are what the steps, and their undoing, answered.
+    ``stopped``: nothing failed, the process was told to stop.
     """
 
     to: str
@@ -62,6 +63,7 @@ class RolledBack:
     because: str
     retry_after: float | None = None
     facts: Mapping[str, JSON] = field(default_factory=dict)
+    stopped: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,12 +34,16 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class Failed:
-    """Why a rotation goes backwards: the step ``at`` which it failed, and the words for it."""
+    """Why a rotation goes backwards: the step ``at`` which it failed, and the words for it.
+
+    ``stopped``: it did not fail, the process was told to stop.
+    """
 
     at: int
     why: str
     when: str
     retry_after: float | None = None
+    stopped: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,8 @@ def apply(progress: Progress, record: Record) -> Progress:
         case "reached":
             return progress.at(index, Status.DONE, saved=index)
         case "failed":
-            failed = Failed(index, record["why"], record["at"], record.get("retry_after"))
+            stopped = bool(record.get("stopped"))
+            failed = Failed(index, record["why"], record["at"], record.get("retry_after"), stopped)
             return replace(progress, failed=failed, waiting=None)
         case "undone":
             return progress.at(index, Status.UNTRIED)

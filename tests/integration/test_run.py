@@ -163,8 +163,11 @@ def test_told_to_stop_in_a_rotation_it_leaves_a_whole_pair(parts: Parts, site: S
         ended = stop(daemon)
     assert ended.code == 0
     assert "stopping: web to be finished or undone" in ended.stderr
+    assert "web: stopped: prove" in ended.stderr
     assert nginx.served(HOST) == site.leaf("web") == site.leaf("web", 1)
     assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
+    assert site.status("web")["failures"] == 0
+    assert site.status("web")["decision"] == "deploy"  # at once: there is nothing to wait for
 
 
 def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None:

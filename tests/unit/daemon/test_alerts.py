@@ -84,7 +84,7 @@ def test_a_failure_before_anything_is_one_too() -> None:
     [
         {"outcome": Finished({})},
         {"outcome": Parked(NOW, "a grace period")},
-        {"outcome": RolledBack("issued", "prove", "the process was told to stop")},
+        {"outcome": RolledBack("issued", "prove", "told to stop", stopped=True)},
         {"failure": LockHeld("certificate web", holder="process 1")},
         {"failure": Stopped("not begun: the process was told to stop")},
         {},

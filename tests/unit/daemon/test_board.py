@@ -184,6 +184,7 @@ def test_words_that_many_certificates_share_are_kept_once(stand: Stand) -> None:
         (Finished({}), "finished"),
         (Parked(NOW, "a grace period"), "parked"),
         (Parked(NOW, "the disk is full", failed=True), "failed"),
+        (RolledBack("issued", "prove", "stop", stopped=True), "stopped"),
         (RolledBack("issued", "prove", "old"), "rolled_back"),
         (Stuck("swap", "why", "why not"), "stuck"),
     ],

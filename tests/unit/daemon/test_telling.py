@@ -41,6 +41,10 @@ class Kept:
         ),
         (RolledBack("", "order", "no"), "failed: order: no; nothing was changed"),
         (RolledBack("issued", "prove", "old"), "failed: prove: old; rolled back to issued"),
+        (
+            RolledBack("", "order", "stop", stopped=True),
+            "stopped: order: stop; nothing was changed",
+        ),
         (Stuck("swap", "why", "why not"), "stuck: undoing swap failed: why not; after: why"),
     ],
 )
@@ -145,6 +149,7 @@ def test_the_end_of_a_rotation_carries_its_id_and_the_next_does_not() -> None:
         (Parked(NOW, "a grace period"), ("info", "rotation.parked")),
         (Parked(NOW, "no disk", failed=True), ("error", "rotation.failed")),
         (RolledBack("", "order", "no"), ("error", "rotation.rolled_back")),
+        (RolledBack("", "order", "stop", stopped=True), ("info", "rotation.stopped")),
         (Stuck("swap", "why", "why not"), ("error", "rotation.stuck")),
     ],
 )

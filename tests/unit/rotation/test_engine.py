@@ -293,6 +293,8 @@ class TestStopping:
         outcome = small.begin()
         assert isinstance(outcome, RolledBack)
         assert (outcome.to, outcome.because) == ("saved", "the process was told to stop")
+        assert outcome.stopped
+        assert small.history()[-1]["failures"] == 0
         assert small.world.there == ["a"]
 
     def test_after_such_a_savepoint_with_nothing_begun_it_parks(self) -> None:

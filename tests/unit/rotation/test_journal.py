@@ -109,6 +109,14 @@ class TestOneContract:
             make().close(summary(f"r{number}", failure))
         assert [line["failures"] for line in make().history.lines()] == [1, 2, 0, 1]
 
+    def test_one_that_was_stopped_counts_neither_way(self, make: Callable[[], Any]) -> None:
+        """A restart is nobody's failure, and forgives none."""
+        for number, (failure, stopped) in enumerate(
+            [("stop", True), ("429", False), ("stop", True), ("429", False)]
+        ):
+            make().close(summary(f"r{number}", failure, stopped=stopped))
+        assert [line["failures"] for line in make().history.lines()] == [0, 1, 1, 2]
+
     def test_a_journal_can_be_cleared_again_and_again(self, make: Callable[[], Any]) -> None:
         """A torn begin record is no rotation, and is swept."""
         make().append(RECORDS[0], sync=True)

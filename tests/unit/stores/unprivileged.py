@@ -30,5 +30,7 @@ def plain_user() -> Iterator[Path]:
 
 
 def _open_up(directory: Path) -> None:
-    for folder, _, _ in os.walk(directory):
-        Path(folder).chmod(0o700)
+    directory.chmod(0o700)
+    for folder, below, _ in os.walk(directory):
+        for name in below:  # each is opened before it is walked into
+            Path(folder, name).chmod(0o700)
