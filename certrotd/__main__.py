@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
 
 
 def main() -> None:
     """Run certrotd with the arguments of this process."""
+    _open_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
         from certrotd import __version__
 
@@ -21,6 +23,17 @@ def main() -> None:
     code = run()
     gc.freeze()  # all memory goes back in a moment: nor is there any to be looked for at exit
     sys.exit(code)
+
+
+def _open_streams() -> None:
+    """Open those standard streams that are closed, onto nothing.
+
+    Else the next file to be opened had the number of one, and got what is written to it.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            os.open(os.devnull, os.O_RDWR)  # the lowest number that is free is this one
+            setattr(sys, name, open(number, "w" if number else "r", closefd=False))  # noqa: SIM115
 
 
 if __name__ == "__main__":

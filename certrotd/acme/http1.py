@@ -164,8 +164,9 @@ def _chunks(buffer: _Buffer, limit: int) -> bytes:
         content += buffer.take(count)
         if buffer.take(2) != b"\r\n":
             raise Malformed("a chunk is longer than it says")
-    while buffer.until(b"\r\n", MAX_HEAD):
-        pass
+    room = MAX_HEAD
+    while line := buffer.until(b"\r\n", room):
+        room = max(0, room - len(line))
     return bytes(content)
 
 

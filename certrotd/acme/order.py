@@ -25,7 +25,7 @@ from certrotd.acme.resources import (
 )
 from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
@@ -191,8 +191,11 @@ class AcmeOrder:
         links = parse_header_links(response.headers.get("Link", ""))
         urls = [link["url"] for link in links if link.get("rel") == "alternate"]
         for url in urls[:MAX_ALTERNATES]:
-            content = self._ask(url, deadline).content
-            chain = parse_certificates(content, what="the CA's alternate chain")
+            try:
+                content = self._ask(url, deadline).content
+                chain = parse_certificates(content, what="the CA's alternate chain")
+            except (NeedsOperator, InvalidInput, OrderGone):
+                continue  # only a wish; what has been issued is not given up for it
             if common_name(chain[-1].issuer) == wanted:
                 return chain
         return None

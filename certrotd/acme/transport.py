@@ -185,9 +185,17 @@ def _connection(
     if proxy is None:
         return HTTPSConnection(host, port, ssl_context=context, timeout=timeout)
     address = proxy if "://" in proxy else f"http://{proxy}"
-    user, password = get_auth_from_url(address)
-    login = make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
-    manager = urllib3.ProxyManager(address)
+    try:
+        user, password = get_auth_from_url(address)
+        login = make_headers(proxy_basic_auth=f"{user}:{password}") if user else None
+        manager = urllib3.ProxyManager(address)
+    except urllib3.exceptions.ProxySchemeUnknown:
+        raise
+    except ValueError:  # its words may have the password in them
+        raise NeedsOperator(
+            f"there is no way to {host}: its proxy cannot be read",
+            hint="HTTPS_PROXY is a URL such as http://user:password@proxy.example:3128",
+        ) from None
     found = manager.proxy
     assert found is not None
     connection = HTTPSConnection(
@@ -216,6 +224,10 @@ def _ask(sock: Any, message: bytes, method: str, host: str, limit: Deadline) -> 
         begun = bool(data)
         return data
 
+    if limit.passed:  # connecting took it all
+        raise Lost(f"no time is left to ask the CA at {host}", sent=False)
+    # whoever cuts the connection cannot end an answer that goes up to its end (RFC 9112 §9.8)
+    sock.suppress_ragged_eofs = False
     try:
         sock.settimeout(max(limit.remaining, 0.001))
         sock.sendall(message)

@@ -106,10 +106,11 @@ class AuditLog:
 
         Raises DiskTrouble or LockHeld.
         """
-        if subject not in read_head(self._head).waiting:
+        anchor = read_head(self._head)
+        if subject not in anchor.waiting and self._ends_with(anchor):
             return None
         with self._held(), explained(f"read {self._log}"):
-            end, _ = self._end()  # the head may be behind the log
+            end, _ = self._end()
             return end.waiting.get(subject)
 
     def head(self) -> Head | None:
@@ -134,6 +135,16 @@ class AuditLog:
                 if newest is not None:
                     stack.callback(os.close, newest)
             yield Snapshot(tuple(files), newest, size, anchor)
+
+    def _ends_with(self, anchor: Anchor) -> bool:
+        """Whether nothing is in the log that the head file does not know."""
+        try:
+            tail, _ = _tail(self._log)
+        except OSError:
+            return True  # nothing is begun before an append has said what is in the way
+        last = _last(tail)
+        known = anchor.state == "good" and last is not None and last.head == anchor.head
+        return known or not tail
 
     @contextmanager
     def _held(self) -> Iterator[None]:

@@ -71,7 +71,8 @@ class Watched:
     ``subject`` is an address (host:port) or, for files, the certificate's name. ``sni`` is what
     was asked for (empty for files), ``certificate`` the one of ours that it should be (None: no
     matter), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are the
-    leaf's that was found, None if none was.
+    leaf's that was found, None if none was. ``unsure``: there may be more that is wrong, which the
+    next look, soon, will tell.
     """
 
     sort: Sort
@@ -83,6 +84,7 @@ class Watched:
     not_after: datetime | None = None
     fingerprint: str | None = None
     findings: tuple[Finding, ...] = ()
+    unsure: bool = False
 
     @property
     def key(self) -> str:
@@ -142,11 +144,10 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What to tell of a look, what to keep of it, and whether to look again soon to be sure."""
+    """What to tell of a look, and what to keep of it."""
 
     watched: Watched
     held: Held
-    unsure: bool
 
 
 def judge_endpoint(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
@@ -205,7 +206,7 @@ def settle(watched: Watched, held: Held, *, after: int, moving: bool) -> Settled
         told += kept
         counts |= {each.kind: held.counts[each.kind] for each in kept}
     findings = tuple(told)
-    return Settled(replace(watched, findings=findings), Held(counts, findings), unsure)
+    return Settled(replace(watched, findings=findings, unsure=unsure), Held(counts, findings))
 
 
 def notice_of(leaf: CertificateFacts, notice: timedelta | float | None) -> timedelta:

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from certrotd.certs.audited import Unaudited
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
 from certrotd.clock import Clock, Deadline, SystemClock
@@ -193,7 +194,7 @@ class Alerting(Observer):
         rotation, let_go = self._rotations.pop(name, ""), name in self._waiting
         last = report.outcome or report.recovered
         with self._lock:
-            if isinstance(last, Finished | RolledBack):
+            if isinstance(last, Finished | RolledBack) or isinstance(report.failure, Unaudited):
                 self._waiting.discard(name)
             elif not isinstance(report.failure, LockHeld | Stopped):
                 self._waiting.add(name)  # it may be in flight, and we know why
@@ -207,7 +208,9 @@ class Alerting(Observer):
         self.resolve(Passed(f"trouble/{what}", f"{what}: it is over."))
 
     def watched(self, watched: Watched) -> None:
-        self._say([alerts.of_watched(watched)])
+        said = alerts.of_watched(watched)
+        if not (isinstance(said, Passed) and watched.unsure):  # after a restart nothing is, yet
+            self._say([said])
 
     def unwatched(self, key: str) -> None:
         self.resolve(Passed(f"watch/{key}", ""))
@@ -314,4 +317,5 @@ def start(config: Config, log: Log) -> Alerting:
     making = partial(make, state_dir=state_dir, clock=clock)
     alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
     alerting.use(config.notifications)
+    alerting.reloaded(len(config.certificates))  # an earlier process may have refused it
     return alerting

@@ -11,7 +11,7 @@ from datetime import datetime
 
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.decision import Postpone, Renew, Wait, drift
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, drift, renewal_time
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Kind as Found
 from certrotd.certs.watching import Severity as Grave
@@ -90,7 +90,7 @@ def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
     elif failure is not None:
         said.append(_failed(name, f"The rotation failed: {failure}", str(failure), rotation))
         return said
-    else:
+    elif report.outcome or report.recovered:
         said.append(Passed(AUDIT, "Rotations are recorded in the audit log again."))
     outcome = report.outcome or report.recovered
     if outcome is not None:
@@ -103,14 +103,20 @@ def of_look(look: Look) -> list[Said]:
     name, decision = look.managed.policy.name, look.decision
     due = decision.instead if isinstance(decision, Postpone) else decision
     said: list[Said] = []
+    if isinstance(decision, Wait | Postpone):  # as the scheduler says of what it has met itself
+        said.append(Passed(f"trouble/{name}", f"{name}: it is over.", name))
+    live = look.standing.live
     if isinstance(due, Renew):
-        said += _late(look, due)
+        said += _late(look, due.at)
+    elif isinstance(due, Deploy) and live and live.facts and live.number != due.generation:
+        draw = live.meta.draw if live.meta else 0.0  # the renewal has come half-way
+        said += _late(look, renewal_time(live.facts, draw, look.managed.policy)[0])
     else:
         said.append(Passed(f"late/{name}", f"{name}: the renewal is no longer late.", name))
     why = unplanned(look)
     if why is not None:
         what = f"{name} is renewed outside of its schedule: {why}."
-        todo = f"If nobody meant this, look at who changed it: {_audit(name)}"
+        todo = f"If nobody meant this, look at who changed it: {_run('audit show', name)}"
         title = f"{name}: renewed outside of its schedule"
         key = f"unplanned/{name}"
         said.append(
@@ -187,7 +193,7 @@ def of_trouble(what: str, failure: Failure, *, certificate: bool) -> Alert:
         key=f"trouble/{what}",
         title=f"{what}: {failure.message}"[:200],
         what=f"{what}: {failure}",
-        todo=f"See: {_plan(what) if certificate else _ALL}",
+        todo=f"See: {_run('plan', what) if certificate else _ALL}",
         subject=what if certificate else "",
         cause=failure.message,
     )
@@ -201,11 +207,10 @@ def of_watched(watched: Watched) -> Said:
     findings = sorted(watched.findings, key=lambda each: each.severity is not Grave.ERROR)
     expiry = all(each.kind in _EXPIRY for each in findings)
     grave = findings[0].severity is Grave.ERROR
-    see = f"certrotd status {shlex.quote(name)} --probe"
-    if not name:
-        see = f"certrotd inspect {shlex.quote(watched.subject)}"
+    # not status --probe, nor inspect: they do not ask all endpoints, or not by name and protocol
+    see = _run("watch", name) if name else "certrotd watch"
     again = " Have the service read its files again, or get and deploy a new certificate: "
-    again = f"{again}certrotd rotate {shlex.quote(name)} --force" if name else ""
+    again = f"{again}{_run('rotate', name)} --force" if name else ""
     return Alert(
         kind="expiring" if expiry else "served_mismatch",
         severity="error" if grave else "warning",
@@ -229,11 +234,11 @@ def _of_outcome(name: str, outcome: Outcome, rotation: str) -> list[Said]:
             ]
         case RolledBack(stopped=True):
             return []
-        case RolledBack(to, step, because):
+        case RolledBack(to, step, because, facts=facts):
             if not to:
                 what = f"The step {step} failed: {because}. Nothing was changed."
                 return [_failed(name, what, f"{step} {because}", rotation)]
-            return [_rolled_back(name, step, because, rotation)]
+            return [_rolled_back(name, step, because, rotation, kept="kept" in facts)]
         case Parked(_, why, failed):
             what = f"The rotation is half done and cannot go on: {why}"
             return [_failed(name, what, why, rotation)] if failed else []
@@ -248,25 +253,28 @@ def _failed(name: str, what: str, cause: str, rotation: str) -> Alert:
         key=f"rotation/{name}",
         title=f"{name}: the rotation failed",
         what=what,
-        todo=f"It is tried again by itself. See: {_history(name)}. When the cause is mended: "
-        f"{_rotate(name)}",
+        todo=f"It is tried again by itself. See: {_run('history', name)}. When the cause is "
+        f"mended: {_run('rotate', name)}",
         subject=name,
         rotation=rotation,
         cause=cause,
     )
 
 
-def _rolled_back(name: str, step: str, because: str, rotation: str) -> Alert:
+def _rolled_back(name: str, step: str, because: str, rotation: str, *, kept: bool) -> Alert:
+    title, end = "the deployment failed", "Not every target may serve what is live."
+    if not kept:
+        title, end = "the new certificate was taken back", "What had been deployed was undone, "
+        end += "and the certificate before it is in use again; the new one is kept."
     return Alert(
         kind="rolled_back",
         severity="error",
         key=f"rotation/{name}",
-        title=f"{name}: the new certificate was taken back",
-        what=f"The step {step} failed: {because}. What had been deployed was undone, and the "
-        "certificate before it is in use again; the new one is kept.",
+        title=f"{name}: {title}",
+        what=f"The step {step} failed: {because}. {end}",
         todo="Its deployment is tried again by itself. See what the targets serve: certrotd status "
-        f"{shlex.quote(name)} --probe, and: {_history(name)}. When the cause is mended: "
-        f"{_rotate(name)}",
+        f"{shlex.quote(name)} --probe, and: {_run('history', name)}. When the cause is mended: "
+        f"{_run('rotate', name)}",
         subject=name,
         rotation=rotation,
         cause=f"{step} {because}",
@@ -283,7 +291,7 @@ def _stuck(name: str, step: str, because: str, undo_failed: str, rotation: str) 
         f"{because}.",
         todo="Somebody has to look now: what is deployed may be neither the old nor the new state. "
         f"See: certrotd status {shlex.quote(name)} --probe. When the cause is mended: "
-        f"{_rotate(name)}",
+        f"{_run('rotate', name)}",
         subject=name,
         rotation=rotation,
         cause=f"{step} {undo_failed}",
@@ -308,7 +316,7 @@ def _recovered(name: str, outcome: Outcome, rotation: str) -> Alert:
         what=f"A rotation of {name} was found half done, because certrotd or the machine ended in "
         f"the middle of it; {end}.",
         todo="If nobody restarted it, find out why it ended: journalctl -u certrotd, "
-        f"journalctl -k. See: {_history(name)}",
+        f"journalctl -k. See: {_run('history', name)}",
         subject=name,
         rotation=rotation,
         cause=end,
@@ -329,20 +337,20 @@ def _audit_broken(name: str, failure: Failure) -> Alert:
     )
 
 
-def _late(look: Look, due: Renew) -> list[Said]:
-    """A renewal that has failed, and of which the end of the certificate comes near."""
+def _late(look: Look, due: datetime) -> list[Said]:
+    """A renewal that has failed since it was due, when the end of the certificate comes near."""
     name, attempts, now = look.managed.policy.name, look.attempts, look.now
     live = look.standing.live
     if live is None or live.facts is None or not attempts.failures:
         return []
     end = live.facts.not_after
-    begin = max(due.at, look.decision.until) if isinstance(look.decision, Postpone) else due.at
+    begin = max(due, look.decision.until) if isinstance(look.decision, Postpone) else due
     left = attempts_left(attempts.failures, attempts.at, due=begin, not_after=end, now=now)
     if end <= now:
         stage, words = "expired", f"expired at {_stamp(end)}"
     elif left <= FEW:
         stage, words = "few", f"{_count(left)} left before it expires at {_stamp(end)}"
-    elif end - now < (end - due.at) * LATE:
+    elif end - now < (end - due) * LATE:
         stage, words = "late", f"still not renewed, expires at {_stamp(end)}"
     else:
         return []
@@ -356,8 +364,8 @@ def _late(look: Look, due: Renew) -> list[Said]:
             what=f"{failures} to renew {name} failed, the last because of: {attempts.why}. "
             f"It {'expired' if end <= now else 'expires'} at {_stamp(end)}; {_count(left)} left "
             "until then if all of them fail.",
-            todo=f"See: {_plan(name)}, and: {_history(name)}. When the cause is mended: "
-            f"{_rotate(name)}",
+            todo=f"See: {_run('plan', name)}, and: {_run('history', name)}. When the cause is "
+            f"mended: {_run('rotate', name)}",
             subject=name,
             cause=stage,
         )
@@ -368,20 +376,8 @@ def _count(left: int) -> str:
     return f"{left} attempt{'' if left == 1 else 's'}"
 
 
-def _history(name: str) -> str:
-    return f"certrotd history {shlex.quote(name)}"
-
-
-def _rotate(name: str) -> str:
-    return f"certrotd rotate {shlex.quote(name)}"
-
-
-def _plan(name: str) -> str:
-    return f"certrotd plan {shlex.quote(name)}"
-
-
-def _audit(name: str) -> str:
-    return f"certrotd audit show {shlex.quote(name)}"
+def _run(command: str, name: str) -> str:
+    return f"certrotd {command} {shlex.quote(name)}"
 
 
 def _stamp(moment: datetime) -> str:

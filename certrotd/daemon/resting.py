@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -62,10 +63,18 @@ class Rests:
         """Whether ``kind`` was done just now."""
         return self._done.pop(name, None) == kind
 
-    def forget(self) -> None:
-        """Let every name go on; what was learnt of the clock, as "", stays."""
-        kept: tuple[dict[str, Any], ...]
-        kept = (self._troubles, self._until, self._parked, self._done)
+    def forget(self, there: Container[str]) -> list[str]:
+        """Let every name go on; those that had trouble and are not ``there``, which are let go of.
+
+        Of the others it is still to be said when their trouble is over. What was learnt of the
+        clock, as "", stays.
+        """
+        gone = [name for name in self._troubles if name and name not in there]
+        for name in gone:
+            del self._troubles[name]
+        self._troubles.update({name: 0 for name in self._troubles if name})
+        kept: tuple[dict[str, Any], ...] = (self._until, self._parked, self._done)
         for each in kept:
             for name in [name for name in each if name]:
                 del each[name]
+        return gone

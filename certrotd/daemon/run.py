@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -52,18 +53,21 @@ def run(path: Path, write: Write) -> int:
     on the same state directory. A certificate that is wrong in the configuration is said and left
     out.
     """
-    loaded, stopping = load(path, lenient=True), Stopping()
-    state = loaded.config.state_dir
-    make_directory(state, mode=0o700)
-    lock = hold(
-        state / LOCK,
-        what=f"the state directory {state}",
-        command=COMMAND,
-        now=stopping.clock.now(),
-    )
-    with lock:
-        stopping.listen()
-        return _Daemon(path, loaded, stopping, write).run()
+    with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
+        loaded, stopping = load(path, lenient=True), Stopping()
+        state = loaded.config.state_dir
+        make_directory(state, mode=0o700)
+        lock = hold(
+            state / LOCK,
+            what=f"the state directory {state}",
+            command=COMMAND,
+            now=stopping.clock.now(),
+        )
+        with lock:
+            stopping.listen()
+            daemon = _Daemon(path, loaded, stopping, write)
+            del loaded  # a reload lets go of it
+            return daemon.run(signals)
 
 
 class _Daemon:
@@ -98,9 +102,9 @@ class _Daemon:
         )
         self._web = Web(App(self._sources()), clock, self._log)
 
-    def run(self) -> int:
+    def run(self, signals: Signals) -> int:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
-        with libraries(self._log), heard(signal.SIGHUP) as signals:
+        with libraries(self._log):
             self._web.use(self._config.http)
             ticking.start()
             while not self._stopping():
@@ -151,6 +155,8 @@ class _Daemon:
         self._observer.reloaded(len(loaded.config.certificates))
         self._scheduler.replace(workload)
         self._watcher.replace(self._watches(loaded, workload))
+        # its parts know each other; Python itself would look for such after some dozen reloads
+        gc.collect()
 
     def _workload(self, loaded: Loaded) -> Workload:
         config, clock = loaded.config, self._stopping.clock

@@ -99,8 +99,9 @@ class Scheduler:
         self._remembered: float | None = None
         self._incoming: Workload | None = None
         self._stopped = False
-        self._groundless = False
-        self._forgetful = False
+        # None: not known yet, and an earlier process may have said that it is so
+        self._groundless: bool | None = None
+        self._forgetful: bool | None = None
         self._rests = Rests()
         self._probing: str | None = None
         self._begin(workload)
@@ -116,7 +117,9 @@ class Scheduler:
         groups = [_group(managed) for managed in workload.certificates.values()]
         self._issuers, domains = sorted({g.issuer for g in groups}), {g.domain for g in groups}
         self._room = Room(workload.concurrency, len(self._issuers), len(domains))
-        self._rests.forget()  # what stood in the way may be what was changed
+        # what stood in the way may be what was changed
+        for name in self._rests.forget(workload.certificates):
+            self._observer.calmed(name)
         self._observer.configured(tuple(workload.certificates), workload.left_out)
 
     @property
@@ -158,6 +161,7 @@ class Scheduler:
             if not self._stands():
                 self._observer.ticked(now, 0)
                 return
+            first = self._reading is None
             jump = jumped(self._reading, reading) if self._reading else None
             self._reading = reading
             self._watch = self._watch.passed(now, monotonic)
@@ -169,6 +173,8 @@ class Scheduler:
                 except Exception as error:  # noqa: BLE001  # one must not stop the others
                     self._rest(name, as_failure(error, f"look at certificate {name}"))
             self._judge(now, monotonic, None)  # by what the certificates said
+            if first and self._judgement.trust is Trust.SOUND:
+                self._observer.clock(self._judgement, None)  # as an earlier process may not have
             self._keep_time(monotonic)
             self._observer.ticked(now, len(due))
         self._pump()
@@ -178,7 +184,7 @@ class Scheduler:
         failure = self._work.ground()
         if failure is not None and not self._groundless:
             self._observer.trouble(GROUND, failure)
-        elif failure is None and self._groundless:
+        elif failure is None and self._groundless is not False:
             self._observer.calmed(GROUND)
         self._groundless = failure is not None
         return not self._groundless
@@ -217,7 +223,7 @@ class Scheduler:
                 self._observer.trouble(LAST_RUN, failure)
                 self._forgetful = True
             else:
-                if self._forgetful:
+                if self._forgetful is not False:
                     self._observer.calmed(LAST_RUN)
                 self._forgetful = False
 
@@ -240,6 +246,8 @@ class Scheduler:
         standing, attempts = managed.look(), attempts_of(managed.journal)
         self._watch = self._watch.seen(standing.live)
         decision = decide(managed.policy, standing, attempts, now=now)
+        if isinstance(decision, Wait | Postpone) and self._rests.calm(name):
+            self._observer.calmed(name)  # first: what is looked at may be failing all the same
         self._observer.looked(Look(managed, standing, attempts, decision, now))
         self._see_to(name, managed, standing, decision, now)
 
@@ -247,8 +255,6 @@ class Scheduler:
         self, name: str, managed: Managed, standing: Standing, decision: Decision, now: datetime
     ) -> None:
         if isinstance(decision, Wait | Postpone):
-            if self._rests.calm(name):
-                self._observer.calmed(name)
             self._release(name)
             self._agenda.put(name, _within_a_day(name, decision.until, now))
             return

@@ -22,6 +22,7 @@ from certrotd.rotation.engine import Stopped
 _USEC = 1_000_000
 _SHARE = 3
 _NAMED = 3
+_LONGEST = 3000
 
 
 class ServiceManager(Observer):
@@ -182,7 +183,7 @@ class ServiceManager(Observer):
         message = {**self._unsent, **message}
         if not message:
             return
-        lines = (f"{name}={one_line(value)}" for name, value in message.items())
+        lines = (f"{name}={_cut(one_line(value))}" for name, value in message.items())
         try:
             self._socket.sendto("\n".join(lines).encode(), self._address)
         except OSError as error:
@@ -227,6 +228,11 @@ def signs_of_life(environment: Mapping[str, str], pid: int) -> float | None:
     if of not in ("", str(pid)) or not re.fullmatch(r"[0-9]{1,19}", waited) or not int(waited):
         return None
     return int(waited) / _USEC / _SHARE
+
+
+def _cut(value: str) -> str:
+    """At most so much of it that the message is one systemd takes, which is below 4 KiB."""
+    return value.encode()[:_LONGEST].decode(errors="ignore")
 
 
 def _some(names: Sequence[str] | Mapping[str, None]) -> str:

@@ -104,6 +104,10 @@ class Watcher(Observer):
             for key in sorted(gone):
                 self._held.pop(key, None)
                 self._observer.unwatched(key)
+            there = {f"watch {label_of(each)}" for each in _subjects(watches)}
+            for what in sorted(self._troubled - there):
+                self._troubled.discard(what)
+                self._observer.calmed(what)
 
     def stop(self) -> None:
         """Begin no look any more, and tell of none; those under way are not waited for."""
@@ -181,7 +185,7 @@ class Watcher(Observer):
         else:
             self._held.pop(key, None)
         self._observer.watched(settled.watched)
-        return settled.unsure
+        return settled.watched.unsure
 
 
 def label_of(subject: Subject) -> str:
@@ -189,6 +193,9 @@ def label_of(subject: Subject) -> str:
     return subject if isinstance(subject, str) else f"{subject.address} ({subject.asked})"
 
 
+def _subjects(watches: Watches) -> tuple[Subject, ...]:
+    return (*watches.entries, *watches.certificates)
+
+
 def _keys(watches: Watches) -> set[str]:
-    subjects: tuple[Subject, ...] = (*watches.entries, *watches.certificates)
-    return {key for subject in subjects for key in watches.keys(subject)}
+    return {key for subject in _subjects(watches) for key in watches.keys(subject)}

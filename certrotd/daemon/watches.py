@@ -243,7 +243,7 @@ def surely(look: Callable[[], Sequence[Look]], *, pause: Callable[[float], None]
             for each in look()
         ]
         held = {each.watched.key: each.held for each in settled}
-        if not any(each.unsure for each in settled):
+        if not any(each.watched.unsure for each in settled):
             break
     return settled
 

@@ -207,6 +207,11 @@ def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
 
     Raises FileNotFoundError, DiskTrouble, or InvalidInput for anything larger or not a file.
     """
+    return read_status(path, limit=limit, follow=follow)[0]
+
+
+def read_status(path: Path, *, limit: int, follow: bool = True) -> tuple[bytes, os.stat_result]:
+    """As read_file, with the status of the very file that was read."""
     flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
     try:
         handle = os.open(path, flags)
@@ -216,7 +221,8 @@ def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
         raise DiskTrouble(f"read {path}", error) from error
     try:
         with explained(f"read {path}"):
-            if not stat.S_ISREG(os.fstat(handle).st_mode):
+            status = os.fstat(handle)
+            if not stat.S_ISREG(status.st_mode):
                 raise InvalidInput(f"{path} is not a regular file")
             data = _read_up_to(handle, limit + 1)
     finally:
@@ -225,7 +231,7 @@ def read_file(path: Path, *, limit: int, follow: bool = True) -> bytes:
         raise InvalidInput(
             f"{path} is larger than {limit} bytes", hint="it cannot be what it is for"
         )
-    return data
+    return data, status
 
 
 def _read_up_to(handle: int, limit: int) -> bytes:

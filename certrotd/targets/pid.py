@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.files import explained, read_file
+from certrotd.rotation.files import read_status
 
 ASK = 0
 """The signal that is none: only whether one could be sent."""
@@ -119,17 +119,16 @@ def signal_pid_file(path: Path, number: int, wanted: Wanted) -> None:
 def read_pid_file(path: Path, wanted: Wanted) -> PidFile:
     """The pid file at ``path``; NeedsOperator says what is wrong with it."""
     try:
-        text = read_file(path, limit=_PID_BYTES).decode("ascii", "replace").strip()
+        content, file = read_status(path, limit=_PID_BYTES)
     except FileNotFoundError:
         raise NeedsOperator(
             f"there is no {path}", hint=f"start {wanted.service}, or correct pid_file"
         ) from None
+    text = content.decode("ascii", "replace").strip()
     if not text:  # nginx -t makes it, and leaves it empty, where no nginx is running
         raise NeedsOperator(f"{path} is empty", hint=f"start {wanted.service}")
     if not text.isdecimal() or int(text) <= 1:
         raise NeedsOperator(f"{path} does not hold a process id")
-    with explained(f"read {path}"):
-        file = os.stat(path)
     return PidFile(path, int(text), file.st_uid, file.st_mode, file.st_mtime)
 
 

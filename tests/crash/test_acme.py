@@ -91,5 +91,5 @@ def test_a_kill_at_any_point_costs_at_most_one_order(benches: list[Bench]) -> No
     with ThreadPoolExecutor(len(benches)) as pool:
         list(pool.map(share, range(len(benches))))
     twice = [point for bench in benches for point in bench.twice]
-    assert count > 200
+    assert count > 100
     assert len(twice) <= FORGETFUL, f"ordered again: {twice}"

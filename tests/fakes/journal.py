@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from errno import ENOSPC
 from pathlib import Path
@@ -15,11 +16,12 @@ from tests.fakes.chance import CALM, Chance, Refused
 class MemoryDisk:
     """The bytes that outlive the process; of ``journal``, the first ``synced`` survive a power cut.
 
-    The rest may or may not.
+    The rest may or may not. ``late`` is what a process keeps in memory, and takes with it.
     """
 
     def __init__(self) -> None:
         self.journal = b""
+        self.late = b""
         self.synced = 0
         self.history = b""
 
@@ -73,19 +75,22 @@ class MemoryJournal:
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         if self._size is None:
             self.records()
-        size, line = self._size or 0, encode(record)
+        self._put(record["t"], encode(record), sync=sync)
+
+    def _put(self, what: str, data: bytes, *, sync: bool) -> None:
+        size = self._size or 0
 
         def put(share: float) -> None:
-            self.disk.journal = self.disk.journal[:size] + line[: int(len(line) * share)]
+            self.disk.journal = self.disk.journal[:size] + data[: int(len(data) * share)]
             if sync and share == 1.0:
                 self.disk.synced = len(self.disk.journal)
             self.disk.synced = min(self.disk.synced, len(self.disk.journal))
 
         try:
-            self._chance.write(f"journal: {record['t']}", put)
+            self._chance.write(f"journal: {what}", put)
         except Refused:
             raise JournalBroken("write the journal", _full()) from None
-        self._size = size + len(line)
+        self._size = size + len(data)
 
     def release(self) -> None:
         """Nothing is late here: every record is a point of its own to break off at."""
@@ -106,6 +111,45 @@ class MemoryJournal:
         except Refused:
             raise DiskTrouble("remove the journal", _full()) from None
         self._size = 0
+
+
+class LateJournal(MemoryJournal):
+    """What need not be durable stays in memory until something must be, as FileJournal has it.
+
+    A crash takes it, and what cannot be written is lost with all that was to be written with it.
+    """
+
+    def __init__(self, disk: MemoryDisk, chance: Chance = CALM) -> None:
+        super().__init__(disk, chance)
+        disk.late = b""
+
+    def records(self) -> list[dict[str, Any]]:
+        self.release()
+        return super().records()
+
+    def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        if self._size is None:
+            self.records()
+        self.disk.late += encode(record)
+        if sync:
+            self._write(record["t"], sync=True)
+
+    def release(self) -> None:
+        broken_off = sys.exc_info()[1]
+        if self.disk.late and (broken_off is None or isinstance(broken_off, Exception)):
+            self._write("late", sync=False)
+
+    def clear(self) -> None:
+        self.disk.late = b""
+        super().clear()
+
+    def _write(self, what: str, *, sync: bool) -> None:
+        data, self.disk.late = self.disk.late, b""
+        try:
+            self._put(what, data, sync=sync)
+        except JournalBroken:
+            self._size = None
+            raise
 
 
 def _full() -> OSError:

@@ -51,6 +51,7 @@ class MemoryWorld:
         self.solver = MemorySolver()
         self.issuer = MemoryIssuer(clock.now, lookup=self.solver.visible)
         self.disk = MemoryDisk()
+        self.journals: type[MemoryJournal] = MemoryJournal
         self.targets = {
             name: MemoryTarget(
                 name, self._copies if name.endswith("-copies") else self._live, chance
@@ -73,7 +74,7 @@ class MemoryWorld:
 
     def managed(self) -> FakeManaged:
         """What a new process has."""
-        journal = cast("FileJournal", MemoryJournal(self.disk, self.chance))
+        journal = cast("FileJournal", self.journals(self.disk, self.chance))
         name = self.policy.name
         return FakeManaged(
             policy=self.policy,

@@ -6,18 +6,17 @@ import hmac
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.integration.test_run import HOST, OTHER, reload, running, stop
 from tests.parts import Nginx, Parts, pki
 from tests.parts.process import wait_until
 from tests.parts.receiver import Receiver, receiving
-from tests.parts.site import Run, Site, Started
+from tests.parts.site import Site
 
-HOST, OTHER = "example.test", "www.example.test"
 KEY = b"k" * 32
 
 
@@ -50,32 +49,6 @@ def heard(receiver: Receiver) -> list[tuple[str, str]]:
         assert got.headers["webhook-signature"] == f"v1,{mac}"
         found.append((got.json["data"]["kind"], got.json["data"]["state"]))
     return found
-
-
-@contextmanager
-def running(site: Site) -> Iterator[Started]:
-    """The daemon, which has to end well when it is told to."""
-    daemon = site.start("run")
-    try:
-        daemon.wait_for("started with")
-        yield daemon
-    finally:
-        if not daemon.is_over:
-            ended = stop(daemon)
-            assert ended.code == 0, ended.stderr
-            assert "Traceback" not in ended.stderr, ended.stderr
-
-
-def stop(daemon: Started) -> Run:
-    """As systemctl stop would."""
-    daemon.signal(signal.SIGTERM)
-    return daemon.end(within=20)
-
-
-def reload(site: Site, daemon: Started) -> None:
-    """As systemctl reload would, with the configuration as it is now."""
-    site.write()
-    daemon.signal(signal.SIGHUP)
 
 
 def failing(site: Site, name: str = "web") -> Path:
@@ -147,6 +120,20 @@ def slow(site: Site) -> tuple[Path, Path]:
     site.command("slow", f"touch {begun}\n{wait}")
     entry["targets"] = ["slow"]
     return begun, go
+
+
+def test_a_reload_that_comes_too_late_does_not_kill_it(site: Site, receiver: Receiver) -> None:
+    """At the end the last alerts are delivered for seconds, and what was told is written down."""
+    receiver.hangs = True
+    told(site, receiver, timeout="1h")
+    failing(site)
+    with running(site) as daemon:
+        wait_until(lambda: len(receiver.got) == 1)
+        daemon.signal(signal.SIGTERM)
+        daemon.wait_for("certrotd: stopped")
+        daemon.signal(signal.SIGHUP)
+        ended = daemon.end(within=20)
+    assert ended.code == 0
 
 
 def test_a_crash_in_a_rotation_is_told(site: Site, receiver: Receiver) -> None:
@@ -237,7 +224,7 @@ def test_apprise_delivers_too(site: Site, receiver: Receiver) -> None:
         reload(site, daemon)
         wait_until(lambda: len(receiver.got) == 2)
         ended = stop(daemon)
-    assert receiver.got[0].json["title"].endswith(": web: the new certificate was taken back")
+    assert receiver.got[0].json["title"].endswith(": web: the deployment failed")
     assert "hunter2" not in ended.stderr
 
 

@@ -6,6 +6,7 @@ import resource
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,26 @@ def test_one_bad_certificate_of_a_thousand(site: Site) -> None:
     assert ended.stderr.count("left out: ") == 1
 
 
+def test_configurations_of_the_past_take_no_memory(site: Site) -> None:
+    """Whatever writes it may reload it every minute, for months."""
+    site.internal()
+    for number in range(2000):
+        site.certificate(f"c{number}", f"c{number}.test")["enabled"] = False
+
+    def memory(daemon: Started) -> int:
+        status = Path(f"/proc/{daemon.pid}/status").read_text()
+        return int(status.partition("VmRSS:")[2].split()[0]) // 1024
+
+    with running(site) as daemon:
+        sizes = []
+        for _ in range(20):
+            daemon.signal(signal.SIGHUP)
+            daemon.wait_for("reloaded: 2000 certificates")
+            time.sleep(0.2)
+            sizes.append(memory(daemon))
+    assert sizes[-1] - sizes[2] < 5, str(sizes)
+
+
 def test_a_log_nobody_reads_any_more_stops_nothing(site: Site) -> None:
     """The pipe to a log collector that died."""
     site.internal()
@@ -217,3 +238,20 @@ def test_a_log_nobody_reads_any_more_stops_nothing(site: Site) -> None:
     wait_until(lambda: (site.store / "web" / "live").exists())
     daemon.send_signal(signal.SIGTERM)
     assert daemon.wait(20) == 0
+
+
+@pytest.mark.parametrize("closed", ["2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_have_no_file_take_their_place(site: Site, closed: str) -> None:
+    """The next file that is opened would get the number 2, and every line of the log."""
+    site.internal()
+    site.certificate("web", HOST)
+    site.write()
+    command = ["sh", "-c", f'exec "$@" {closed}', "sh", *site.command_line("run")]
+    daemon = subprocess.Popen(command)
+    wait_until(lambda: (site.store / "web" / "live").exists())
+    streams = {Path(f"/proc/{daemon.pid}/fd/{number}").resolve() for number in (0, 1, 2)}
+    daemon.send_signal(signal.SIGTERM)
+    assert daemon.wait(20) == 0
+    assert not [each for each in streams if each.is_relative_to(site.directory)]
+    written = [each for each in site.state.rglob("*") if each.is_file()]
+    assert not [each for each in written if b"certrotd: started" in each.read_bytes()]

@@ -230,7 +230,7 @@ class Explorer:
         disk, state = self.world.disk, self._freeze()
         durable = disk.journal[: disk.synced]
         waits_for = self.world.audit.unsettled(self.world.policy.name)
-        said = _said(disk.journal), _said(durable), disk.history, waits_for
+        said = _said(disk.journal), _said(durable), disk.late, disk.history, waits_for
         return (*state[:6], *said, *state[7:9])
 
     def _thaw(self, state: State) -> None:

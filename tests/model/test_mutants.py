@@ -11,7 +11,7 @@ from certrotd.clock import Deadline
 from certrotd.rotation import engine, recovery
 from certrotd.rotation.recovery import Status
 from certrotd.rotation.step import Done, Observed
-from tests.fakes.journal import MemoryJournal
+from tests.fakes.journal import LateJournal, MemoryJournal
 from tests.fakes.world import MemoryWorld
 from tests.model.explore import Explorer
 from tests.model.monitor import Violation
@@ -255,3 +255,23 @@ def test_a_defect_is_found(
     with deterministic(), pytest.raises(Violation) as found:
         Explorer(ALL[scenario]()).explore(1)
     assert found.value.invariant in invariants
+
+
+@pytest.mark.parametrize("journal", [MemoryJournal, LateJournal])
+def test_an_intent_that_waits_in_memory_is_found(
+    monkeypatch: pytest.MonkeyPatch, journal: type[MemoryJournal]
+) -> None:
+    """TXT records that are created before it is durable where they will be."""
+    real = engine.Engine._write
+
+    def write(self: Any, record: dict[str, Any], *, sync: bool) -> None:
+        intent = record["t"] in ("try", "note") and self._title(record["i"]) == "authorize"
+        real(self, record, sync=sync and not intent)
+
+    monkeypatch.setattr(engine.Engine, "_write", write)
+    with deterministic():
+        scenario = ALL["renewal"]()
+        scenario.world.journals = journal
+        with pytest.raises(Violation) as found:
+            Explorer(scenario).explore(1)
+    assert found.value.invariant == "I6"

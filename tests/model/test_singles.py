@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.fakes.journal import LateJournal
 from tests.model.explore import Explorer
 from tests.model.scenarios import ALL, deterministic
 
@@ -29,6 +30,16 @@ def test_one_fault_anywhere_leaves_a_whole_state(name: str) -> None:
         histories = Explorer(ALL[name]()).explore(1)
     print(f"{name}: {histories} histories with at most one fault")  # noqa: T201
     assert histories > FEWEST[name]
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_one_fault_anywhere_is_survived_while_records_wait_in_memory(name: str) -> None:
+    """Nothing is done whose intent is not written yet, however many records are lost at once."""
+    with deterministic():
+        scenario = ALL[name]()
+        scenario.world.journals = LateJournal
+        histories = Explorer(scenario).explore(1)
+    assert histories > FEWEST[name] / 2
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -48,7 +48,7 @@ class Answer:
     def pieces(self, *, head: bool, chunks: bool) -> Iterator[bytes]:
         """The whole response as bytes; what has no known length goes in chunks where it may."""
         if isinstance(self.body, str):
-            whole = self.body.encode()
+            whole = _encoded(self.body)
             yield self._head(f"Content-Length: {len(whole)}")
             if not head:
                 yield whole
@@ -83,7 +83,12 @@ def _gathered(parts: Iterable[str]) -> Iterator[bytes]:
         gathered.append(part)
         size += len(part)
         if size >= PIECE:
-            yield "".join(gathered).encode()
+            yield _encoded("".join(gathered))
             gathered, size = [], 0
     if size:
-        yield "".join(gathered).encode()
+        yield _encoded("".join(gathered))
+
+
+def _encoded(text: str) -> bytes:
+    # half a surrogate pair, which JSON can write and UTF-8 cannot, is shown by its number
+    return text.encode(errors="backslashreplace")

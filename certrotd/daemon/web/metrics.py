@@ -7,12 +7,12 @@ an object of each before the first is sent.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
+from itertools import chain, product
 
 from certrotd import __version__
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.clockwatch import Trust
-from certrotd.daemon.picture import Known, Picture
+from certrotd.daemon.picture import KINDS, OUTCOMES, Known, Picture
 from certrotd.daemon.web.sources import Around
 from certrotd.errors import Failure
 
@@ -89,15 +89,16 @@ def _certificates(picture: Picture) -> Iterator[str]:
 
 def _rotations(picture: Picture) -> Iterator[str]:
     what = "Rotations since the start that ended or came to a rest."
-    counts = picture.rotations.items()
-    samples = ((_labels(outcome=o, kind=k), n) for (o, k), n in sorted(counts))
+    counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(picture.rotations)
+    samples = ((_labels(outcome=o, kind=k), n) for (o, k), n in sorted(counts.items()))
     yield from _family("rotations_total", "counter", what, samples)
     yield from _one("rotations_running", "gauge", "Rotations under way.", len(picture.running))
     yield from _family(
         "step_duration_seconds", "histogram", "How long the steps took.", _buckets(picture)
     )
     what = "Steps that failed, or could not be undone."
-    failed = ((_labels(step=step), n) for step, n in sorted(picture.failed_steps.items()))
+    failures = dict.fromkeys(picture.steps, 0) | dict(picture.failed_steps)
+    failed = ((_labels(step=step), n) for step, n in sorted(failures.items()))
     yield from _family("step_failures_total", "counter", what, failed)
 
 

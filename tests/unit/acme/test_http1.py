@@ -138,6 +138,14 @@ def test_what_is_no_whole_answer_is_none(data: bytes, why: str) -> None:
         read(data)
 
 
+def test_a_trailer_ends_within_the_limit_of_a_head() -> None:
+    """A server that goes on with it for ever would keep a processor busy until the deadline."""
+    chunks = OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
+    assert read(chunks + b"X: y\r\n" * 9 + b"\r\n").content == b"ok"
+    with pytest.raises(Malformed, match="without an end"):
+        read(chunks + b"X: y\r\n" * MAX_HEAD + b"\r\n")
+
+
 def test_packed_content_that_stops_in_the_middle_is_no_whole_answer() -> None:
     """The negative control is the whole of it."""
     packed = gzip.compress(b"hello" * 20)

@@ -282,17 +282,31 @@ def test_an_http_url_is_refused_wherever_the_ca_names_it(
         acts[resource]()
 
 
-@pytest.mark.parametrize("what", ["certificate", "alternate"])
-def test_an_http_url_of_a_certificate_is_refused(ca: ScriptedCA, tmp_path: Path, what: str) -> None:
+def test_an_http_url_of_a_certificate_is_refused(ca: ScriptedCA, tmp_path: Path) -> None:
     """A chain fetched over http could be anybody's."""
     plain = "http://127.0.0.1:1/x"
-    link = {"Link": f'<{plain}>;rel="alternate"'}
-    ca.on("/certificate", Reply(body=ca.chain, headers=link))
-    certificate = plain if what == "certificate" else f"{ca.base}/certificate"
-    ca.on("/orders", _order(ca, status="valid", certificate=certificate))
-    order = ca.issuer(tmp_path, preferred_chain="elsewhere").order([NAME], deadline=soon())
+    ca.on("/orders", _order(ca, status="valid", certificate=plain))
+    order = ca.issuer(tmp_path).order([NAME], deadline=soon())
     with pytest.raises(NeedsOperator, match=r"'http://127\.0\.0\.1:1/x' is refused"):
         order.finalize(CSR)
+
+
+@pytest.mark.parametrize("alternate", ["http://127.0.0.1:1/x", "/gone", "/refused", "/garbage"])
+def test_an_alternate_chain_that_cannot_be_had_does_not_cost_the_certificate(
+    ca: ScriptedCA, tmp_path: Path, alternate: str
+) -> None:
+    """The preferred chain is a wish; the certificate is issued, and the next one may be too many.
+
+    The positive control is test_the_preferred_chain_is_chosen_by_its_topmost_issuer.
+    """
+    url = alternate if alternate.startswith("http:") else ca.base + alternate
+    ca.on("/certificate", Reply(body=ca.chain, headers={"Link": f'<{url}>;rel="alternate"'}))
+    ca.on("/gone", Reply(404, problem("malformed")))
+    ca.on("/refused", Reply(403, problem("unauthorized")))
+    ca.on("/garbage", Reply(body=b"no chain"))
+    ca.order["status"] = "valid"
+    order = ca.issuer(tmp_path, preferred_chain="elsewhere").order([NAME], deadline=soon())
+    assert order.finalize(CSR) == ca.chain
 
 
 def test_an_order_for_other_names_is_refused(ca: ScriptedCA, tmp_path: Path) -> None:

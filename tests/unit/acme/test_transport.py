@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import http.client
 import select
 import socket
 import socketserver
+import ssl
 import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from urllib3.connection import HTTPSConnection
 
 from certrotd.acme.transport import MAX_KEPT, MAX_RESPONSE, Lost, Transport, check_url, trust
+from certrotd.clock import Deadline, ManualClock
 from certrotd.errors import NeedsOperator
 from tests.parts import pki
 from tests.unit.acme.scripted import Reply, ScriptedCA, soon
@@ -147,6 +152,61 @@ def test_a_truncated_answer_is_not_taken_for_whole(ca: ScriptedCA) -> None:
     ca.on("/directory", Reply(body=b"{}", headers={"Content-Length": "100", "Connection": "close"}))
     with pytest.raises(Lost):
         get(ca)
+
+
+@pytest.mark.parametrize("said", [True, False], ids=["with an end", "without"])
+def test_an_answer_up_to_the_end_is_whole_only_if_tls_says_so(
+    ca: ScriptedCA, tmp_path: Path, said: bool
+) -> None:
+    """Anybody on the way can cut a connection, but not say so in TLS (RFC 9112 §9.8)."""
+    pair = pki.make_leaf(ca.root, "127.0.0.1").write(tmp_path, "short")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*pair)
+
+    def serve() -> None:
+        raw, _ = listener.accept()
+        with context.wrap_socket(raw, server_side=True) as answering:
+            answering.recv(65536)
+            answering.sendall(b"HTTP/1.1 200 OK\r\n\r\nhalf a chain")
+            if said:
+                with contextlib.suppress(OSError):  # it does not wait for the client's end
+                    answering.unwrap()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, daemon=True).start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}/"
+        sender = transport(ca)
+        if said:
+            answer = sender.exchange("GET", url, body=None, headers={}, deadline=soon())
+            assert answer.content == b"half a chain"
+        else:
+            with pytest.raises(Lost, match="EOF occurred") as lost:
+                sender.exchange("GET", url, body=None, headers={}, deadline=soon())
+            assert lost.value.sent
+
+
+def test_what_connecting_leaves_no_time_for_is_not_sent(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new order whose answer nobody waits for would be spent in vain."""
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    sender = transport(ca)
+    connected = sender._connected
+
+    def slowly(url: str, host: str, limit: Deadline) -> HTTPSConnection:
+        connection = connected(url, host, limit)
+        clock.sleep(seconds)
+        return connection
+
+    monkeypatch.setattr(sender, "_connected", slowly)
+    seconds = 9.0
+    with pytest.raises(Lost, match="no time is left") as lost:
+        sender.exchange("GET", ca.url, body=None, headers={}, deadline=Deadline(clock, 9.0))
+    assert not lost.value.sent
+    assert ca.seen == []
+    seconds = 1.0
+    sender.exchange("GET", ca.url, body=None, headers={}, deadline=Deadline(clock, 9.0))
+    assert ca.asked("/directory") == 1
 
 
 def test_another_ca_bundle_is_not_trusted_and_the_environment_cannot_change_that(
@@ -305,6 +365,25 @@ def test_a_proxy_of_an_unknown_kind_is_said(
         NeedsOperator, match=r"no way to .*: Proxy URL had unsupported scheme socks5"
     ):
         get(ca)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    ["http://me:hush@[::1", "http://me:hush@127.0.0.1:99999", "http://me:hush\u20ac@127.0.0.1:1"],
+    ids=["address", "port", "password"],
+)
+def test_a_proxy_that_cannot_be_read_is_said_without_its_password(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    """What is said goes into logs and notifications; the address of a proxy may hold a secret."""
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(NeedsOperator, match=r"no way to .*: its proxy cannot be read") as failure:
+        get(ca)
+    assert "HTTPS_PROXY" in failure.value.hint
+    assert "hush" not in str(failure.value)
+    assert "20ac" not in str(failure.value)
 
 
 def test_an_answer_that_drips_ends_with_the_request_timeout(ca: ScriptedCA) -> None:

@@ -457,6 +457,21 @@ class TestCrashes:
         assert json.loads(before)["waiting"] == {"web": "r1"}
         assert opened(folder).unsettled("web") is None
 
+    @pytest.mark.parametrize("known", ["older", "emptied"])
+    def test_a_lagging_head_does_not_hide_that_an_outcome_is_missing(
+        self, folder: Path, known: str
+    ) -> None:
+        """The head is not synced: after a power cut only the log may know of the rotation."""
+        log = opened(folder)
+        log.record(FINISHED)
+        before = (folder / "head.json").read_bytes()
+        log.record(began("r2"))
+        (folder / "head.json").write_bytes(before if known == "older" else b"")
+        assert opened(folder).unsettled("web") == "r2"
+        assert opened(folder).unsettled("mail") is None
+        log.record(Happened("rotation.interrupted", "web", "r2"))
+        assert opened(folder).unsettled("web") is None
+
 
 class TestFullDisk:
     """No room for a record."""

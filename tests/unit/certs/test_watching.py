@@ -394,9 +394,9 @@ class TestSettle:
             ((EXPIRED, AWAY), False, True),
             ((), True, True),
         ]:
-            assert settle(of(*findings), Held(), after=3, moving=moving).unsure is unsure
+            assert settle(of(*findings), Held(), after=3, moving=moving).watched.unsure is unsure
         sure = Held({Kind.UNREACHABLE: 2})
-        assert not settle(of(AWAY), sure, after=3, moving=False).unsure
+        assert not settle(of(AWAY), sure, after=3, moving=False).watched.unsure
 
     @given(st.lists(st.lists(st.sampled_from([EXPIRED, MISMATCH, AWAY, NAMES]), unique=True)))
     def test_after_enough_looks_alike_everything_is_told_and_nothing_else(

@@ -6,9 +6,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
+from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Wait
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Watched
@@ -301,6 +303,72 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
         "raised a.test:443 (): is unreachable",
         "raised a.test:443 (): is unreachable",
     ]
+
+
+def test_a_look_that_is_not_certain_resolves_nothing(bench: Callable[..., Bench]) -> None:
+    """Each restart would say that all is well, and two minutes later that it is not."""
+    rig = bench()
+    bad = Watched("endpoint", "a.test:443", NOW, findings=(Finding(Found.UNREACHABLE, "is away"),))
+    rig.observer.watched(bad)
+    awaits(rig, 1)
+    rig.observer.close()
+    rig.start()
+    rig.observer.watched(replace(bad, findings=(), unsure=True))
+    rig.observer.watched(bad)
+    rig.observer.watched(replace(bad, findings=()))
+    assert awaits(rig, 2) == [
+        "raised a.test:443 (): is away",
+        "resolved a.test:443 (): all is well again",
+    ]
+
+
+def test_only_a_rotation_that_was_recorded_proves_the_audit_log(
+    bench: Callable[..., Bench],
+) -> None:
+    """One with nothing to do has written nothing, and would say that all is well."""
+    rig = bench()
+    rig.observer.ended(Report("web", failure=Unaudited("the disk is full")))
+    awaits(rig, 1)
+    rig.observer.ended(Report("www"))
+    rig.observer.ended(Report("web", failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report("www", outcome=Finished({})))
+    assert awaits(rig, 2) == [
+        "raised the audit log cannot be written",
+        "resolved Rotations are recorded in the audit log again",
+    ]
+
+
+def test_what_did_not_begin_is_not_known_to_be_in_flight(bench: Callable[..., Bench]) -> None:
+    """A crash of the rotation after it is told like any other."""
+    rig = bench()
+    rig.observer.ended(Report("web", failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report("web", recovered=Finished({})))
+    assert "raised web: a rotation was cut off, and it was finished" in awaits(rig, 3)
+
+
+def test_a_trouble_that_a_restart_ended_is_resolved(bench: Callable[..., Bench]) -> None:
+    """The new process has not met it, and can say so at its first look."""
+    rig = bench()
+    rig.observer.trouble("web", Failure("cannot be read"))
+    awaits(rig, 1)
+    rig.observer.close()
+    rig.start().looked(look(generation(DAY)))
+    assert awaits(rig, 2)[1] == "resolved web: it is over"
+
+
+def test_a_start_resolves_the_reload_that_was_refused(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever corrects the configuration and restarts certrotd has it in force, too."""
+    rig = bench()
+    rig.observer.refused(["/etc/c.yaml:1: no"])
+    awaits(rig, 1)
+    rig.observer.close()
+    passed: list[Passed] = []
+    monkeypatch.setattr(Alerting, "resolve", lambda _self, each: passed.append(each))
+    config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
+    module.start(config, lambda *_: None)  # type: ignore[arg-type]
+    assert passed == [Passed("config", "The configuration is taken: 2 certificates.")]
 
 
 def test_a_certificate_that_left_the_configuration_is_forgotten(

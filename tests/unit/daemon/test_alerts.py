@@ -72,6 +72,16 @@ def test_what_went_wrong_is_an_alert_with_what_to_do(
     assert alert.key == "rotation/web"  # one matter, whatever became of it
 
 
+def test_what_stays_live_is_not_said_to_be_taken_back() -> None:
+    """Without a generation before it, or when it was live already, there is no way back."""
+    facts = {"kept": "generation 1 stays live: there is no earlier generation"}
+    alert = the_alert(report(outcome=RolledBack("issued", "apply", "no", facts=facts)))
+    assert alert.title == "web: the deployment failed"
+    assert "before it" not in alert.what
+    undone = the_alert(report(outcome=RolledBack("issued", "apply", "no")))
+    assert undone.title == "web: the new certificate was taken back"
+
+
 def test_a_failure_before_anything_is_one_too() -> None:
     """A journal that cannot be read, say."""
     alert = the_alert(report(failure=Failure("the journal is broken", hint="look at it")))
@@ -278,8 +288,22 @@ def test_its_stages_are_other_matters_and_its_counts_are_not() -> None:
     assert len({late, few, expired}) == 3
 
 
+def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
+    """What is served runs out, whether it is the order that fails or the deployment."""
+    old, new = generation(81 * DAY), replace(generation(DAY), number=6)
+    pending = look(old, FAILED, newest=new)
+    assert isinstance(pending.decision, Postpone)
+    assert isinstance(pending.decision.instead, Deploy)
+    alert = the_alert(alerts.of_look(pending))
+    assert (alert.kind, alert.key) == ("attempts_running_out", "late/web")
+    assert "still not renewed, expires at 2026-06-10 12:00Z" in alert.title
+    # the control: what is live already only has to be brought to a target
+    brought = replace(pending, decision=Deploy("not yet proven on t", old.number))
+    assert "late/web" in passed(alerts.of_look(brought))
+
+
 def test_it_is_over_when_nothing_is_due() -> None:
-    """A deployment may be; the certificate is there."""
+    """The certificate is there."""
     waiting = look(generation(10 * DAY))
     assert isinstance(waiting.decision, Wait)
     assert "late/web" in passed(alerts.of_look(waiting))
@@ -339,7 +363,7 @@ def test_what_only_expires_is_of_its_own_kind() -> None:
     alert = alerts.of_watched(Watched("endpoint", "[::1]:443", NOW, "a.test", findings=findings))
     assert isinstance(alert, Alert)
     assert (alert.kind, alert.severity, alert.subject) == ("expiring", "warning", "")
-    assert alert.todo == "See: certrotd inspect '[::1]:443'."
+    assert alert.todo == "See: certrotd watch."
 
 
 @given(st.text(max_size=50), st.integers(), st.integers())

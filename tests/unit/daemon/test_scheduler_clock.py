@@ -164,10 +164,10 @@ def test_a_last_run_that_cannot_be_kept_is_said_and_stops_nothing() -> None:
     bench.process.tick()
     assert [what for what, _ in bench.process.heard.troubles] == ["the time of the last run"]
     assert bench.live() == 1
-    assert bench.process.heard.calm == []
+    assert "the time of the last run" not in bench.process.heard.calm
     bench.process.scheduler._remember = bench.kept.remember
     bench.pass_time(3 * MINUTE)
-    assert bench.process.heard.calm == ["the time of the last run"]
+    assert bench.process.heard.calm.count("the time of the last run") == 1
 
 
 def test_the_time_of_the_last_run_is_kept_once_a_minute() -> None:

@@ -172,6 +172,18 @@ def test_what_was_refused_stays_visible_until_a_reload_succeeds(
     assert manager.only()["STATUS"].startswith("1 certificates, 1 failing")
 
 
+def test_no_message_is_longer_than_systemd_takes(told: ServiceManager, manager: Manager) -> None:
+    """It drops one above 4,096 octets whole: the reload would never end, nor the start."""
+    started(told, manager, "web")
+    told.reloading()
+    told.refused([f"/etc/{'証' * 1990}:3: key: unknown"])
+    manager.socket.recv(8192)
+    message = manager.socket.recv(8192)
+    assert b"READY=1" in message.split(b"\n")
+    assert len(message) < 4096
+    message.decode()  # no letter is cut in two
+
+
 def test_the_status_says_what_fails_and_what_is_done(
     told: ServiceManager, manager: Manager
 ) -> None:

@@ -134,6 +134,17 @@ def test_whoever_is_unreachable_is_asked_again_soon_and_told_when_it_stays() -> 
     assert kinds(bench.pass_time(HOUR)[-1]) == []
 
 
+def test_what_is_not_certain_yet_is_no_all_clear() -> None:
+    """After a restart nothing is certain of what was told before it."""
+    bench = Bench(entry(f"{A}:443"))
+    del bench.examiner.shown[A]
+    bench.tick()
+    assert bench.heard.looks[-1].unsure
+    assert [look.unsure for look in bench.pass_time(2 * MINUTE)] == [True, False]
+    bench.examiner.shown[A] = other()
+    assert not bench.pass_time(HOUR)[-1].unsure
+
+
 def test_a_hiccup_is_told_to_nobody() -> None:
     """The control: down for a minute."""
     bench = Bench(entry(f"{A}:443"))
@@ -252,6 +263,21 @@ def test_another_configuration_takes_over_and_what_is_gone_is_void() -> None:
     assert {look.key for look in bench.pass_time(2 * HOUR, MINUTE)} == {KEY_B}
     bench.watcher.replace(bench.watches(entry(f"{B}:443")))
     assert len(bench.heard.gone) == 3
+
+
+def test_a_trouble_with_what_is_gone_is_over() -> None:
+    """Nobody will ever look at it again, so nobody else could say so."""
+    bench = Bench(entry(f"{A}:443"), entry(f"{B}:443"))
+    examiner: Any = bench.examiner
+    examiner.examine = _defect
+    bench.pass_time(2 * SECOND)
+    assert len(bench.heard.troubles) == 2
+    bench.watcher.replace(bench.watches(entry(f"{B}:443")))
+    assert bench.heard.calm == [f"watch {KEY_A}"]
+
+
+def _defect(_endpoint: object) -> Any:
+    raise AssertionError("a defect")
 
 
 def test_what_was_counted_is_kept_over_a_reload() -> None:

@@ -419,6 +419,6 @@ class TestSurely:
         waited: list[float] = []
         looks = self.looks(True, True, True, moving=True)
         [settled] = surely(looks, pause=waited.append)
-        assert settled.unsure
+        assert settled.watched.unsure
         assert kinds(settled.watched) == [Kind.UNREACHABLE]
         assert len(waited) == 2

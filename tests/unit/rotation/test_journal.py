@@ -24,7 +24,7 @@ from certrotd.rotation.journal import (
     encode,
     with_line,
 )
-from tests.fakes.journal import MemoryDisk, MemoryJournal
+from tests.fakes.journal import LateJournal, MemoryDisk, MemoryJournal
 
 RECORDS: list[dict[str, Any]] = [
     {"t": "begin", "id": "r1", "plan": [], "why": "it is due — soon"},
@@ -64,13 +64,13 @@ def again(journal: FileJournal, tmp_path: Path) -> FileJournal:
 class TestOneContract:
     """What the file and the one in memory, which the model explores, have in common."""
 
-    @pytest.fixture(params=["file", "memory"])
+    @pytest.fixture(params=["file", "memory", "late"])
     def make(self, request: pytest.FixtureRequest, tmp_path: Path) -> Callable[[], Any]:
         """Makes the journal anew, as another process does."""
         disk = MemoryDisk()
         if request.param == "file":
             return lambda: FileJournal(tmp_path, "web")
-        return lambda: MemoryJournal(disk)
+        return lambda: (LateJournal if request.param == "late" else MemoryJournal)(disk)
 
     def test_records_come_back_in_order(self, make: Callable[[], Any]) -> None:
         """And without any there is no rotation in flight."""

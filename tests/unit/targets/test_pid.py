@@ -202,6 +202,28 @@ def test_no_file_leads_to_anything_but_a_process_above_one(content: bytes) -> No
         file.unlink()
 
 
+def test_a_file_that_is_swapped_while_it_is_read_vouches_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write beside it could lend his number the owner and age of root's file."""
+    file, roots = tmp_path / "pid", tmp_path / "roots"
+    file.write_text("1234")
+    os.utime(file, (1000, 1000))
+    roots.write_text("1")
+    read = os.read
+
+    def swapping(handle: int, count: int) -> bytes:
+        data = read(handle, count)
+        if roots.exists():
+            roots.rename(file)
+        return data
+
+    monkeypatch.setattr(os, "read", swapping)
+    found = pid.read_pid_file(file, ANY)
+    assert not roots.exists()
+    assert (found.pid, found.written) == (1234, 1000)
+
+
 def test_one_that_has_ended_is_not_running(tmp_path: Path) -> None:
     """Also while nobody has asked how it ended: a zombie takes every signal, and does nothing."""
     file = tmp_path / "pid"

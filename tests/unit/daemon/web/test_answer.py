@@ -20,6 +20,13 @@ def test_a_text_has_its_length() -> None:
     assert body == b"\xc3\xa4\n"
 
 
+@pytest.mark.parametrize("body", ["a\ud800é", ["a\ud800", "é"]], ids=["whole", "in pieces"])
+def test_what_is_no_character_does_not_cost_the_page(body: str | list[str]) -> None:
+    """A line of history may hold half a surrogate pair, as JSON can write it."""
+    answer = b"".join(Answer(body).pieces(head=False, chunks=False))
+    assert answer.endswith(b"\r\n\r\n" + "a\\ud800é".encode())
+
+
 def test_a_long_answer_goes_in_chunks_that_end() -> None:
     """A client sees where the end was cut off, and takes half of the metrics for nothing."""
     head, body = parts(Answer(["x" * PIECE, "y", "", "z"]))

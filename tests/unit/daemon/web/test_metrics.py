@@ -22,7 +22,7 @@ from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.web.metrics import exposition
 from certrotd.daemon.web.sources import look_around
 from certrotd.errors import Failure, Problem
-from certrotd.rotation.engine import Event, Finished
+from certrotd.rotation.engine import Event, Finished, Stuck
 from tests.unit.daemon.web.scrape import names_of, parsed, series, value
 from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand
 
@@ -125,6 +125,20 @@ def test_what_happens_is_counted(busy: Stand) -> None:
     assert buckets[frozenset({("step", "prove"), ("le", "+Inf")})] == 1
     assert value(text, "certrotd_step_duration_seconds_count", step="prove") == 1
     assert value(text, "certrotd_step_duration_seconds_sum", step="prove") == 2
+
+
+def test_counters_begin_at_zero_before_anything_is_counted(stand: Stand, busy: Stand) -> None:
+    """increase() does not see a series that begins with 1: the first rotation stuck would pass."""
+    text = scraped(Stand(stand.state))
+    for outcome in ("stuck", "failed", "rolled_back", "finished"):
+        for kind in ("renew", "deploy", "adopt", "sweep", "resume"):
+            assert value(text, "certrotd_rotations_total", outcome=outcome, kind=kind) == 0
+    busy.board.stepped(Event("id", "web", "trying", 0, 9, "swap"))
+    busy.board.stepped(Event("id", "web", "done", 0, 9, "swap"))
+    assert value(scraped(busy), "certrotd_step_failures_total", step="swap") == 0
+    stuck = Report("web", Renew("due", NOW), Stuck("swap", "no", "no"))
+    busy.board.ended(stuck)
+    assert value(scraped(busy), "certrotd_rotations_total", outcome="stuck", kind="renew") == 1
 
 
 def test_what_is_served_is_told_of_every_endpoint_of_ours(busy: Stand) -> None:
