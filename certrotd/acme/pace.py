@@ -10,14 +10,14 @@ from certrotd.acme.problems import retry_after
 from certrotd.clock import Deadline
 from certrotd.errors import Failure
 
-FIRST, GROWTH, LONGEST = 0.05, 1.5, 3.0
+FIRST, GROWTH, LONGEST = 0.02, 2.0, 3.0
 SLOW = 1.0
 LAST_LOOK = 1.0  # seconds kept for a last look where the CA asks for more patience than is left
 SHORTEST_AT_THE_END = 0.25
 
 
 class Pace:
-    """Pauses as the CA's Retry-After asks for them, otherwise 0.05 s growing by half to 3 s."""
+    """Pauses as the CA's Retry-After asks for them, otherwise 0.02 s doubling to 3 s."""
 
     def __init__(self, deadline: Deadline) -> None:
         self.deadline = deadline
