@@ -62,8 +62,7 @@ class PlaceOrder(Journaled):
     kind = "order"
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        # not noted: that this is done is durable before the next step begins
-        return Done({"order": _order(self.issuer, self.names, world, ledger, note=False).url})
+        return Done({"order": _order(self.issuer, self.names, world, ledger).url})
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.order = None  # an order that is not finalized expires by itself at the CA
@@ -221,9 +220,7 @@ class SweepRecords(Journaled):
         pass  # nobody wants them back
 
 
-def _order(
-    issuer: str, names: tuple[str, ...], world: World, ledger: Ledger, *, note: bool = True
-) -> Order:
+def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
     """The order at hand, else the journaled one, else — if that is gone — a new one."""
     if world.order is not None:
         return world.order
@@ -236,8 +233,8 @@ def _order(
         except OrderGone:
             pass  # expired while nobody ran, or the CA forgot it: another one is needed
     world.order = world.issuer(issuer).order(names, deadline=deadline)
-    if note:
-        ledger.note(order=world.order.url)
+    # at once: orders are counted by the CA, and this is the only way back to this one
+    ledger.note(order=world.order.url)
     return world.order
 
 

@@ -159,6 +159,24 @@ def test_a_state_file_of_something_else_is_kept_aside(site: Site, content: str, 
     assert json.loads((site.state / "clock.json").read_text())["version"] == 1
 
 
+def test_a_certificates_state_of_something_else_is_refused_and_left_as_it_is(site: Site) -> None:
+    """What was rolled back by hand stands there: guessing would put it in front of users again."""
+    site.internal()
+    site.certificate("web", HOST)
+    site.certificate("www", OTHER)
+    site.rotate()
+    state = site.store / "web" / "state.json"
+    state.write_bytes(b"{}")
+    site.config["certificates"][1]["key"] = "ecdsa-p384"
+    with running(site) as daemon:
+        daemon.wait_for(f"web: {state} is not a state that certrotd wrote")
+        wait_until(lambda: site.generations("www") == [1, 2])
+        assert (state.read_bytes(), site.generations("web")) == (b"{}", [1])
+        state.unlink()  # as its message says
+        reload(site, daemon)
+        daemon.wait_for("web: it is over")
+
+
 def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(site: Site) -> None:
     """A downgrade in mid-rotation: what is in flight is not guessed at; the others go on."""
     site.internal()
