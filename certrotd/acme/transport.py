@@ -149,6 +149,8 @@ def trust(ca_bundle: Path | None) -> ssl.SSLContext:
     Where the machine has none (a minimal container), certifi's. Raises NeedsOperator.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # Python before 3.11.4 has OpenSSL 3 take a connection that was cut for one that was closed
+    context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF
     if ca_bundle is None:
         _trust_the_machine(context)
         return context
