@@ -180,7 +180,7 @@ def test_an_answer_up_to_the_end_is_whole_only_if_tls_says_so(
             answer = sender.exchange("GET", url, body=None, headers={}, deadline=soon())
             assert answer.content == b"half a chain"
         else:
-            with pytest.raises(Lost, match="(?i)eof") as lost:
+            with pytest.raises(Lost, match=r"(?i)eof") as lost:
                 sender.exchange("GET", url, body=None, headers={}, deadline=soon())
             assert lost.value.sent
 
