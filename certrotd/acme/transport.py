@@ -17,7 +17,7 @@ from urllib3.connection import HTTPSConnection
 from urllib3.util import make_headers
 from urllib3.util.wait import wait_for_read
 
-from certrotd.acme.http1 import Answer, Malformed, TooLarge, read_answer, request
+from certrotd.acme.http1 import Answer, Exchange, Malformed, TooLarge
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient, one_line
 
@@ -71,7 +71,7 @@ class Transport:
         limit = deadline.within(self._request_timeout)
         parts = urlsplit(url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
-        message = request(method, target, host, {**self._headers, **headers}, body)
+        exchange = Exchange(method, target, host, {**self._headers, **headers}, body)
         # in nobody's hands unless the answer was whole: who knows what else comes on it
         connection = self._connections.pop(host, None)
         if connection is not None and wait_for_read(connection.sock, timeout=0.0):
@@ -82,7 +82,7 @@ class Transport:
         except (urllib3.exceptions.HTTPError, OSError) as error:
             raise _explained(error, host, sent=False) from error
         try:
-            answer = _ask(connection.sock, message, method, host, limit)
+            answer = _ask(connection.sock, exchange, host, limit)
         except BaseException:
             connection.close()
             raise
@@ -212,7 +212,7 @@ def _connection(
     return connection
 
 
-def _ask(sock: Any, message: bytes, method: str, host: str, limit: Deadline) -> Answer:
+def _ask(sock: Any, exchange: Exchange, host: str, limit: Deadline) -> Answer:
     begun = False
 
     def receive() -> bytes:
@@ -232,8 +232,8 @@ def _ask(sock: Any, message: bytes, method: str, host: str, limit: Deadline) -> 
     sock.suppress_ragged_eofs = False
     try:
         sock.settimeout(max(limit.remaining, 0.001))
-        sock.sendall(message)
-        return read_answer(receive, method, limit=MAX_RESPONSE)
+        sock.sendall(exchange.message)
+        return exchange.read(receive, limit=MAX_RESPONSE)
     except TooLarge:
         raise NeedsOperator(
             f"the CA at {host} sent more than {MAX_RESPONSE} bytes in one answer"

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import gzip
 from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.acme.http1 import (
-    MAX_HEAD,
-    Answer,
-    Malformed,
-    TooLarge,
-    read_answer,
-    request,
-)
+from certrotd.acme.http1 import MAX_HEAD, Answer, Exchange, Malformed, TooLarge
 
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -35,17 +27,18 @@ def coming(data: bytes, *, pieces: int = 65536) -> Callable[[], bytes]:
 
 
 def read(data: bytes, method: str = "POST", *, pieces: int = 65536) -> Answer:
-    return read_answer(coming(data, pieces=pieces), method, limit=LIMIT)
+    exchange = Exchange(method, "/", "ca", {}, None)
+    return exchange.read(coming(data, pieces=pieces), limit=LIMIT)
 
 
 def test_a_request_says_its_length_and_asks_for_plain_content() -> None:
     """Everything that goes out is here."""
-    made = request("POST", "/order?a=b", "ca:14000", {"Content-Type": "x"}, "é")
+    made = Exchange("POST", "/order?a=b", "ca:14000", {"Content-Type": "x"}, "é").message
     assert made == (
         b"POST /order?a=b HTTP/1.1\r\nHost: ca:14000\r\nAccept-Encoding: identity\r\n"
         b"Content-Type: x\r\nContent-Length: 2\r\n\r\n\xc3\xa9"
     )
-    assert b"Content-Length" not in request("GET", "/", "ca", {}, None)
+    assert b"Content-Length" not in Exchange("GET", "/", "ca", {}, None).message
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 65536])
@@ -53,7 +46,7 @@ def test_an_answer_is_read_however_it_is_cut(pieces: int) -> None:
     """TCP knows no messages."""
     data = OK + b"Replay-Nonce:  abc \r\nLINK: a\r\nLink: b\r\nContent-Length: 5\r\n\r\nhello"
     headers = {"replay-nonce": "abc", "link": "a, b", "content-length": "5"}
-    assert read(data, pieces=pieces) == Answer(200, "OK", headers, b"hello", final=False)
+    assert read(data, pieces=pieces) == Answer(200, headers, b"hello", final=False)
 
 
 @pytest.mark.parametrize("pieces", [1, 3, 65536])
@@ -67,7 +60,7 @@ def test_chunks_are_put_together(pieces: int) -> None:
 def test_without_a_length_the_end_of_the_connection_is_the_end() -> None:
     """As HTTP/1.0 does it."""
     answer = read(b"HTTP/1.0 200\r\n\r\nhello")
-    assert (answer.reason, answer.content, answer.final) == ("", b"hello", True)
+    assert (answer.content, answer.final) == (b"hello", True)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +98,7 @@ def test_interim_answers_are_passed_over() -> None:
     interim = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n"
     final = OK + b"Content-Length: 2\r\n\r\nok"
     assert read(interim * 9 + final).content == b"ok"
-    with pytest.raises(Malformed, match="interim"):
+    with pytest.raises(Malformed, match="10 interim answers"):
         read(interim * 10 + final)
 
 
@@ -116,20 +109,22 @@ def test_interim_answers_are_passed_over() -> None:
         (b"HTTP/1.1 200 OK\r\nContent-Le", "closed in the middle"),
         (OK + b"Content-Length: 5\r\n\r\nhell", "closed in the middle"),
         (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n", "closed in the middle"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n", "longer than it says"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", "a chunk begins with"),
-        (OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * 300, "without an end"),
-        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "transfer encoding"),
-        (OK + b"Content-Length: 5, 5\r\n\r\nhello", "its length is"),
-        (OK + b"Content-Length: -1\r\n\r\n", "its length is"),
+        (
+            OK + b"Transfer-Encoding: chunked\r\n\r\n5\r\nhelloX\r\n0\r\n\r\n",
+            "malformed chunk footer",
+        ),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\nx\r\n", "illegal chunk header"),
+        (OK + b"Transfer-Encoding: chunked\r\n\r\n" + b"1" * MAX_HEAD * 2, "too long"),
+        (OK + b"Transfer-Encoding: gzip, chunked\r\n\r\n", "Only Transfer-Encoding: chunked"),
+        (OK + b"Content-Length: 5, 6\r\n\r\nhello", "conflicting Content-Length"),
+        (OK + b"Content-Length: -1\r\n\r\n", "bad Content-Length"),
         (OK + b"Content-Encoding: br\r\nContent-Length: 1\r\n\r\nx", "encoding 'br'"),
-        (OK + b"Content-Encoding: gzip\r\nContent-Length: 9\r\n\r\nnot gzip!", "be unpacked"),
-        (OK + b" folded\r\n\r\n", "a header line is"),
-        (OK + b"Location: a\x00b\r\n\r\n", "a header line is"),
-        (OK + b"no colon\r\n\r\n", "a header line is"),
-        (b"HTTP/2 200 OK\r\n\r\n", "it begins with"),
-        (b"SSH-2.0-OpenSSH\r\n\r\n", "it begins with"),
-        (b"HTTP/1.1 200 OK" + b"x" * MAX_HEAD, "without an end"),
+        (OK + b" folded\r\n\r\n", "continuation line"),
+        (OK + b"Location: a\x00b\r\n\r\n", "illegal header line"),
+        (OK + b"no colon\r\n\r\n", "illegal header line"),
+        (b"HTTP/2 200 OK\r\n\r\n", "illegal status line"),
+        (b"SSH-2.0-OpenSSH\r\n\r\n", "illegal status line"),
+        (b"HTTP/1.1 200 OK" + b"x" * MAX_HEAD, "too long"),
     ],
 )
 def test_what_is_no_whole_answer_is_none(data: bytes, why: str) -> None:
@@ -142,20 +137,8 @@ def test_a_trailer_ends_within_the_limit_of_a_head() -> None:
     """A server that goes on with it for ever would keep a processor busy until the deadline."""
     chunks = OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"
     assert read(chunks + b"X: y\r\n" * 9 + b"\r\n").content == b"ok"
-    with pytest.raises(Malformed, match="without an end"):
+    with pytest.raises(Malformed, match="too long"):
         read(chunks + b"X: y\r\n" * MAX_HEAD + b"\r\n")
-
-
-def test_packed_content_that_stops_in_the_middle_is_no_whole_answer() -> None:
-    """The negative control is the whole of it."""
-    packed = gzip.compress(b"hello" * 20)
-    for data, whole in ((packed, True), (packed[:-5], False)):
-        head = OK + b"Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(data)
-        if whole:
-            assert read(head + data).content == b"hello" * 20
-        else:
-            with pytest.raises(Malformed, match="stops in the middle"):
-                read(head + data)
 
 
 @pytest.mark.parametrize(
@@ -174,13 +157,6 @@ def test_content_beyond_the_limit_is_refused(framing: Callable[[int], bytes]) ->
     assert len(read(OK + framing(LIMIT)).content) == LIMIT
     with pytest.raises(TooLarge):
         read(OK + framing(LIMIT + 1))
-
-
-def test_content_that_unfolds_beyond_the_limit_is_refused() -> None:
-    """A kilobyte of gzip makes a megabyte."""
-    bomb = gzip.compress(b"x" * (LIMIT + 1))
-    with pytest.raises(TooLarge):
-        read(OK + b"Content-Encoding: gzip\r\n\r\n" + bomb)
 
 
 @given(
