@@ -97,6 +97,11 @@ class Transport:
         connection = _connection(self._proxies[host], self._context, name, port, limit.remaining)
         try:
             connection.connect()
+            # each time a wait is set the system is asked, and other threads get their turn
+            connection.sock.settimeout(self._request_timeout)
+            # whoever cuts the connection cannot end an answer that goes up to its end
+            # (RFC 9112 §9.8)
+            connection.sock.suppress_ragged_eofs = False
         except BaseException:
             connection.close()
             raise
@@ -218,20 +223,16 @@ def _ask(sock: Any, exchange: Exchange, host: str, limit: Deadline) -> Answer:
     def receive() -> bytes:
         nonlocal begun
         # what has come is taken: a server that sends a byte now and then cannot hold us longer
-        # than the deadline
-        if limit.passed:
+        # than the deadline and one wait of the socket
+        if limit.passed or not (begun or wait_for_read(sock, timeout=limit.remaining)):
             raise TimeoutError
-        sock.settimeout(max(limit.remaining, 0.001))
         data: bytes = sock.recv(_CHUNK)
         begun = bool(data)
         return data
 
     if limit.passed:  # connecting took it all
         raise Lost(f"no time is left to ask the CA at {host}", sent=False)
-    # whoever cuts the connection cannot end an answer that goes up to its end (RFC 9112 §9.8)
-    sock.suppress_ragged_eofs = False
     try:
-        sock.settimeout(max(limit.remaining, 0.001))
         sock.sendall(exchange.message)
         return exchange.read(receive, limit=MAX_RESPONSE)
     except TooLarge:

@@ -136,8 +136,9 @@ def _connected(kind: socket.SocketKind, to: Address, deadline: Deadline) -> sock
     except OSError as error:
         return _broken(error, connecting=True)
     try:
-        # A remainder of exactly zero would mean "do not block", which is another error.
-        sock.settimeout(max(deadline.remaining, 0.001))
+        if kind == socket.SOCK_STREAM:  # a datagram's way needs no waiting
+            # A remainder of exactly zero would mean "do not block", which is another error.
+            sock.settimeout(max(deadline.remaining, 0.001))
         sock.connect((to.host, to.port))
     except TimeoutError:
         sock.close()
