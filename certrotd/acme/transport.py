@@ -97,11 +97,12 @@ class Transport:
         connection = _connection(self._proxies[host], self._context, name, port, limit.remaining)
         try:
             connection.connect()
-            # each time a wait is set the system is asked, and other threads get their turn
-            connection.sock.settimeout(self._request_timeout)
+            sock: Any = connection.sock
+            # once: each time it is set the system is asked, and other threads get their turn
+            sock.settimeout(self._request_timeout)
             # whoever cuts the connection cannot end an answer that goes up to its end
             # (RFC 9112 §9.8)
-            connection.sock.suppress_ragged_eofs = False
+            sock.suppress_ragged_eofs = False
         except BaseException:
             connection.close()
             raise
