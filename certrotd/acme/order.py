@@ -28,7 +28,7 @@ from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
-from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
+from certrotd.pki.order import Challenge, IssuanceRefused, OrderGone, ValidationFailed
 
 MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
 MAX_ALTERNATES = 10
@@ -101,7 +101,8 @@ class AcmeOrder:
     def finalize(self, csr_der: bytes) -> bytes:
         """The certificate chain in PEM, leaf first; the CSR is sent unless the order has had one.
 
-        Raises ValidationFailed with the CA's words where the order has become invalid.
+        Raises ValidationFailed with the CA's words where the order has become invalid, and
+        IssuanceRefused where the CA refuses the CSR. After any other failure it may have issued.
         """
         deadline = self._limit()
         pace = Pace(deadline)
@@ -169,10 +170,14 @@ class AcmeOrder:
         try:
             return self._ask(self._state.finalize, deadline, csr)
         except Refused as refused:
-            if refused.code != "orderNotReady":
-                raise
+            if not refused.code:
+                raise  # some gateway's word; the CA itself may have issued
             # finalized before (that reply was lost), or the CA has yet to add up validations
-            return self._ask(self.url, deadline)
+            response = self._ask(self.url, deadline)
+            known = read_order(response.content).status
+            if refused.code != "orderNotReady" and known in ("pending", "ready"):
+                raise IssuanceRefused(refused.message, hint=refused.hint) from refused
+            return response
 
     def _download(self, deadline: Deadline) -> bytes:
         if not self._state.certificate:

@@ -9,26 +9,18 @@ HTML = "text/html; charset=utf-8"
 TEXT = "text/plain; charset=utf-8"
 JSON = "application/json"
 
-_REASONS = {
-    200: "OK",
-    400: "Bad Request",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    421: "Misdirected Request",
-    431: "Request Header Fields Too Large",
-    500: "Internal Server Error",
-    503: "Service Unavailable",
-}
 # nothing is loaded but our own style and icon, no script runs, nobody frames it, nothing is sent on
 _HEADERS = (
-    "Content-Security-Policy: default-src 'none'; style-src 'self'; img-src 'self'; "
-    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "X-Content-Type-Options: nosniff",
-    "Referrer-Policy: no-referrer",
-    "Cross-Origin-Resource-Policy: same-origin",
-    "Cross-Origin-Opener-Policy: same-origin",
-    "Connection: close",
+    (
+        "Content-Security-Policy",
+        "default-src 'none'; style-src 'self'; img-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    ),
+    ("X-Content-Type-Options", "nosniff"),
+    ("Referrer-Policy", "no-referrer"),
+    ("Cross-Origin-Resource-Policy", "same-origin"),
+    ("Cross-Origin-Opener-Policy", "same-origin"),
+    ("Connection", "close"),
 )
 PIECE = 32 * 1024
 
@@ -45,34 +37,18 @@ class Answer:
     status: int = 200
     keep: bool = False
 
-    def pieces(self, *, head: bool, chunks: bool) -> Iterator[bytes]:
-        """The whole response as bytes; what has no known length goes in chunks where it may."""
-        if isinstance(self.body, str):
-            whole = _encoded(self.body)
-            yield self._head(f"Content-Length: {len(whole)}")
-            if not head:
-                yield whole
-            return
-        yield self._head(*(["Transfer-Encoding: chunked"] if chunks else []))
-        if head:
-            return
-        for piece in _gathered(self.body):
-            yield b"%x\r\n%s\r\n" % (len(piece), piece) if chunks else piece
-        if chunks:
-            yield b"0\r\n\r\n"
-
-    def _head(self, *more: str) -> bytes:
-        cached = "public, max-age=31536000, immutable" if self.keep else "no-store"
-        allow = ["Allow: GET, HEAD"] if self.status == 405 else []
-        lines = [
-            f"HTTP/1.1 {self.status} {_REASONS[self.status]}",
-            f"Content-Type: {self.kind}",
-            f"Cache-Control: {cached}",
-            *allow,
-            *more,
+    def content(self) -> tuple[list[tuple[str, str]], Iterable[bytes]]:
+        """Its headers, with the length where it is known, and its content in pieces."""
+        headers = [
+            ("Content-Type", self.kind),
+            ("Cache-Control", "public, max-age=31536000, immutable" if self.keep else "no-store"),
+            *([("Allow", "GET, HEAD")] if self.status == 405 else []),
             *_HEADERS,
         ]
-        return "\r\n".join((*lines, "", "")).encode("ascii")
+        if not isinstance(self.body, str):
+            return headers, _gathered(self.body)
+        whole = _encoded(self.body)
+        return [*headers, ("Content-Length", str(len(whole)))], [whole]
 
 
 def _gathered(parts: Iterable[str]) -> Iterator[bytes]:

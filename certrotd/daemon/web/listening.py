@@ -13,7 +13,7 @@ from certrotd.address import Address
 from certrotd.config.http import HttpEntry
 from certrotd.errors import NeedsOperator, Transient
 
-BACKLOG = 64
+BACKLOG = 128
 _PATIENCE = 1.0
 
 

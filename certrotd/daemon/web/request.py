@@ -1,4 +1,4 @@
-"""One HTTP request, read strictly and within bounds (RFC 9112): a line, headers, never a body."""
+"""What a request asks for, and which are refused whatever they ask for."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+import h11
+
 from certrotd.errors import Failure
 
-MAX_HEAD = 8192
-MAX_HEADERS = 64
-_LINE = re.compile(rb"([A-Z]{1,16}) (/[\x21-\x7e]{0,2000}) HTTP/1\.([01])", re.ASCII)
-_HEADER = re.compile(rb"([!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}):[ \t]*([\x20-\x7e\t\x80-\xff]*)")
+_MAX_TARGET = 2000
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._-]{1,253})(?::[0-9]{1,5})?", re.ASCII)
 _MOST_PARAMETERS = 16
 
@@ -32,45 +31,28 @@ class Request:
 
     path: str
     query: dict[str, str] = field(default_factory=dict)
-    head: bool = False
-    chunks: bool = False
-    """Whether the client understands chunks, which tell it when the end was cut off."""
 
 
-def parse_request(head: bytes, hosts: Collection[str] | None) -> Request:
-    """The request of everything up to the empty line, which may be left out.
+def understood(request: h11.Request, hosts: Collection[str] | None) -> Request:
+    """What ``request`` asks for; the whole path is decoded once. Raises Refused.
 
-    ``hosts`` are the names by which it may be called (None: by any). Raises Refused.
+    ``hosts`` are the names by which it may be called (None: by any). That there is one Host, and
+    one length at most, h11 has seen to.
     """
-    line, *headers = head.removesuffix(b"\r\n\r\n").split(b"\r\n")
-    match = _LINE.fullmatch(line)
-    if not match:
-        raise Refused(400, "not a request this server understands")
-    method, target, minor = match.groups()
-    _check_headers(headers, hosts, late=minor == b"1")
-    if method not in (b"GET", b"HEAD"):
-        raise Refused(405, "nothing can be changed here: GET and HEAD are all there is")
-    path, _, query = target.partition(b"?")
-    return Request(_text(path), _parameters(query), method == b"HEAD", minor == b"1")
-
-
-def _check_headers(headers: list[bytes], hosts: Collection[str] | None, *, late: bool) -> None:
-    if len(headers) > MAX_HEADERS:
-        raise Refused(431, f"more than {MAX_HEADERS} headers")
-    called: list[bytes] = []
-    for header in headers:
-        match = _HEADER.fullmatch(header)
-        if not match:
-            raise Refused(400, "a header that is none")
-        name, value = match[1].lower(), match[2].strip()
-        if name == b"host":
-            called.append(value)
-        elif name == b"transfer-encoding" or (name == b"content-length" and value != b"0"):
-            raise Refused(400, "a body where none belongs")
-    if len(called) > 1 or (late and not called):
-        raise Refused(400, "a request says once which host it is for")
-    if called and hosts is not None and not _is_ours(called[0].decode("latin-1"), hosts):
+    headers = dict(request.headers)
+    if request.http_version not in (b"1.0", b"1.1"):
+        raise Refused(400, "neither HTTP/1.0 nor HTTP/1.1")
+    if not request.target.startswith(b"/") or len(request.target) > _MAX_TARGET:
+        raise Refused(400, f"a request is for a path of at most {_MAX_TARGET} bytes")
+    if b"transfer-encoding" in headers or int(headers.get(b"content-length", 0)):
+        raise Refused(400, "a body where none belongs")
+    called = headers.get(b"host")
+    if called is not None and hosts is not None and not _is_ours(called.decode("latin-1"), hosts):
         raise Refused(421, "this server goes by another name: see hosts in its configuration")
+    if request.method not in (b"GET", b"HEAD"):
+        raise Refused(405, "nothing can be changed here: GET and HEAD are all there is")
+    path, _, query = request.target.partition(b"?")
+    return Request(_text(path), _parameters(query))
 
 
 def _is_ours(called: str, hosts: Collection[str]) -> bool:

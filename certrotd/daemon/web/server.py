@@ -1,7 +1,8 @@
 """A small HTTP server that is bounded in everything: connections, bytes, and time.
 
-One request a connection, a thread for each, and no more of them than SLOTS: who comes later waits
-in the kernel's queue. Nothing here is shared with the scheduler but the board.
+One request a connection, a thread for each. Of CONNECTIONS so many as SLOTS are answered at once,
+health beside them; when one more waits, who only keeps room is cut off: slow clients do not keep
+health from being answered. Nothing here is shared with the scheduler but the board.
 """
 
 from __future__ import annotations
@@ -9,18 +10,24 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http import HTTPStatus
 
 from certrotd.clock import Clock, Deadline
 from certrotd.config.http import HttpEntry
 from certrotd.daemon.telling import Log
 from certrotd.daemon.web.answer import Answer
+from certrotd.daemon.web.exchange import MAX_HEAD, Exchange
 from certrotd.daemon.web.listening import clean_up, listen, place
-from certrotd.daemon.web.request import MAX_HEAD, Refused, Request, parse_request
+from certrotd.daemon.web.patience import Patience
+from certrotd.daemon.web.request import Refused, Request
 from certrotd.errors import Failure
 from certrotd.rotation.unexpected import as_failure
 
 SLOTS = 16
+CONNECTIONS = 32
+HEALTH = frozenset({"/livez", "/readyz"})
+"""What takes neither time nor room, and is answered without a slot."""
 READ = 5.0
 WRITE = 30.0
 LINGER = 1.0
@@ -43,6 +50,8 @@ class Server:
         self._hosts = frozenset(entry.hosts) if place(entry).startswith("http") else None
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(SLOTS)
+        self._connections = threading.BoundedSemaphore(CONNECTIONS)
+        self._crowded = threading.Event()  # set while one more waits
         self._listener: socket.socket | None = None
         self._trouble = ""
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
@@ -80,23 +89,38 @@ class Server:
             if self._listener is None:
                 if not self._closing.wait(RETRY):
                     self._open()
-            elif self._slots.acquire(timeout=_NAP):
-                self._accept(self._listener)
+            elif (connection := self._accept(self._listener)) is not None:
+                if self._found_room():
+                    self._hand_over(connection)
+                else:
+                    connection.close()
 
-    def _accept(self, listener: socket.socket) -> None:
-        """Hand one connection to a thread, which then has the slot."""
+    def _accept(self, listener: socket.socket) -> socket.socket | None:
         try:
-            connection, _ = listener.accept()
+            return listener.accept()[0]
         except OSError as error:
-            self._slots.release()
             if not self._closing.wait(_NAP):  # no file descriptor left, say: it may pass
                 self._once(f"a connection could not be accepted: {error.strerror or error}")
-            return
+            return None
+
+    def _found_room(self) -> bool:
+        """Wait until there is room for one more; False if the server is closed before."""
+        if self._connections.acquire(blocking=False):
+            return True
+        self._crowded.set()
+        found = False
+        while not (found or self._closing.is_set()):
+            found = self._connections.acquire(timeout=_NAP)
+        self._crowded.clear()
+        return found
+
+    def _hand_over(self, connection: socket.socket) -> None:
+        """Start a thread for it, which makes room when it ends."""
         try:
             threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
         except RuntimeError:  # the system has no thread to give
             connection.close()
-            self._slots.release()
+            self._connections.release()
 
     def _meet(self, connection: socket.socket) -> None:
         try:
@@ -105,23 +129,57 @@ class Server:
         except Exception as error:  # noqa: BLE001  # a defect ends one answer, and is said
             self._once(str(as_failure(error, "finish an answer")))
         finally:
-            self._slots.release()
+            self._connections.release()
 
     def _converse(self, connection: socket.socket) -> None:
-        request = Request("")
+        exchange = Exchange(self._hosts)
+        with contextlib.ExitStack() as until_sent:
+            try:
+                request = self._read(connection, exchange)
+                if request is None:
+                    return
+                if request.path not in HEALTH:
+                    until_sent.enter_context(self._slot())
+                answer = self._answered(request)
+            except Refused as refused:
+                answer = Answer(f"{refused}\n", status=refused.status)
+            deadline = Deadline(self._clock, WRITE)
+            for piece in exchange.written(answer):
+                if not _sent(connection, piece, deadline):
+                    return
+        if answer.status != HTTPStatus.REQUEST_TIMEOUT:
+            self._part(connection)
+
+    @contextlib.contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Wait for a slot and have it for the time of the block. Raises Refused."""
+        if not Patience(self._clock, WRITE, self._crowded).acquire(self._slots):
+            raise Refused(503, "too many are being answered: ask again later")
         try:
-            head = _read(connection, Deadline(self._clock, READ))
-            if not head:
-                return
-            request = parse_request(head, self._hosts)
-            answer = self._answered(request)
-        except Refused as refused:
-            answer = Answer(f"{refused}\n", status=refused.status)
-        deadline = Deadline(self._clock, WRITE)
-        for piece in answer.pieces(head=request.head, chunks=request.chunks):
-            if not _sent(connection, piece, deadline):
-                return
-        _part(connection, Deadline(self._clock, LINGER))
+            yield
+        finally:
+            self._slots.release()
+
+    def _read(self, connection: socket.socket, exchange: Exchange) -> Request | None:
+        """The request; None if the client is gone. Raises Refused."""
+        patience = Patience(self._clock, READ, self._crowded)
+        try:
+            while data := patience.receive(connection, exchange.room):
+                if request := exchange.take(data):
+                    return request
+        except TimeoutError:
+            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the request did not end in time") from None
+        except OSError:
+            pass
+        return None
+
+    def _part(self, connection: socket.socket) -> None:
+        """Wait for the client to hang up: what it sent unread would take the answer from it."""
+        patience = Patience(self._clock, LINGER, self._crowded)
+        with contextlib.suppress(OSError):
+            connection.shutdown(socket.SHUT_WR)
+            while patience.receive(connection, MAX_HEAD):
+                pass
 
     def _answered(self, request: Request) -> Answer:
         try:
@@ -139,25 +197,6 @@ class Server:
             self._log("error", "http.failed", words)
 
 
-def _read(connection: socket.socket, deadline: Deadline) -> bytes:
-    """Everything up to the empty line; empty if the client is gone. Raises Refused."""
-    head = b""
-    while (end := head.find(b"\r\n\r\n")) < 0 and len(head) <= MAX_HEAD:
-        connection.settimeout(max(_MOMENT, deadline.remaining))
-        try:
-            more = connection.recv(MAX_HEAD)
-        except TimeoutError:
-            raise Refused(408, "the request did not end in time") from None
-        except OSError:
-            return b""
-        if not more:
-            return b""
-        head += more
-    if not 0 <= end <= MAX_HEAD:
-        raise Refused(431, f"a request is at most {MAX_HEAD} bytes")
-    return head[:end]
-
-
 def _sent(connection: socket.socket, piece: bytes, deadline: Deadline) -> bool:
     """Whether the client took it in time."""
     try:
@@ -166,16 +205,6 @@ def _sent(connection: socket.socket, piece: bytes, deadline: Deadline) -> bool:
     except OSError:
         return False
     return True
-
-
-def _part(connection: socket.socket, deadline: Deadline) -> None:
-    """Wait for the client to hang up first: what it sent unread would take the answer from it."""
-    with contextlib.suppress(OSError):
-        connection.shutdown(socket.SHUT_WR)
-        while not deadline.passed:
-            connection.settimeout(max(_MOMENT, deadline.remaining))
-            if not connection.recv(MAX_HEAD):
-                return
 
 
 class Web:

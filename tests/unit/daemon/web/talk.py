@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from certrotd.clock import SystemClock
 from certrotd.config.certificates import Mode
 from certrotd.config.http import HttpEntry
+from certrotd.daemon.web.answer import Answer
+from certrotd.daemon.web.request import Request
+from certrotd.daemon.web.server import Server
 from tests.parts.process import free_port
 
 
@@ -73,3 +78,20 @@ def refuses(entry: HttpEntry) -> bool:
     except (ConnectionRefusedError, FileNotFoundError):
         return True
     return False
+
+
+def echo(request: Request) -> Answer:
+    """A page that says which one it is."""
+    return Answer(f"{request.path} {request.query}\n")
+
+
+@contextlib.contextmanager
+def serving(entry: HttpEntry, page: Callable[[Request], Answer] = echo) -> Iterator[Kept]:
+    """A server for the time of the block; what it says."""
+    kept = Kept()
+    server = Server(entry, page, SystemClock(), kept)
+    server.start()
+    try:
+        yield kept
+    finally:
+        server.close()

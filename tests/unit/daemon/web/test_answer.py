@@ -1,14 +1,21 @@
 """Responses on the wire."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from certrotd.daemon.web.answer import HTML, PIECE, TEXT, Answer
+from certrotd.daemon.web.exchange import Exchange
+from certrotd.daemon.web.request import Refused
+
+OLD, NEW = b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def parts(answer: Answer, *, head: bool = False, chunks: bool = True) -> tuple[str, bytes]:
+def parts(answer: Answer, request: bytes = NEW) -> tuple[str, bytes]:
     """The head as text, and the body as sent."""
-    whole = b"".join(answer.pieces(head=head, chunks=chunks))
-    before, _, after = whole.partition(b"\r\n\r\n")
+    exchange = Exchange(frozenset())
+    exchange.take(request)
+    before, _, after = b"".join(exchange.written(answer)).partition(b"\r\n\r\n")
     return before.decode("ascii"), after
 
 
@@ -23,8 +30,7 @@ def test_a_text_has_its_length() -> None:
 @pytest.mark.parametrize("body", ["a\ud800é", ["a\ud800", "é"]], ids=["whole", "in pieces"])
 def test_what_is_no_character_does_not_cost_the_page(body: str | list[str]) -> None:
     """A line of history may hold half a surrogate pair, as JSON can write it."""
-    answer = b"".join(Answer(body).pieces(head=False, chunks=False))
-    assert answer.endswith(b"\r\n\r\n" + "a\\ud800é".encode())
+    assert parts(Answer(body), OLD)[1] == "a\\ud800é".encode()
 
 
 def test_a_long_answer_goes_in_chunks_that_end() -> None:
@@ -36,17 +42,46 @@ def test_a_long_answer_goes_in_chunks_that_end() -> None:
     assert parts(Answer([]))[1] == b"0\r\n\r\n"
 
 
+def test_a_long_answer_is_sent_while_it_is_made() -> None:
+    """A scrape of 10,000 certificates is never held as a whole."""
+    made: list[int] = []
+
+    def lines() -> Iterator[str]:
+        for number in range(100):
+            made.append(number)
+            yield "x" * PIECE
+
+    exchange = Exchange(frozenset())
+    exchange.take(NEW)
+    pieces = exchange.written(Answer(lines()))
+    assert (next(pieces)[:12], made) == (b"HTTP/1.1 200", [])
+    for count in range(1, 100):
+        assert len(next(pieces)) < PIECE + 20
+        assert len(made) == count
+
+
 def test_an_old_client_gets_no_chunks() -> None:
     """HTTP/1.0 ends with the connection."""
-    head, body = parts(Answer(["a", "b"]), chunks=False)
+    head, body = parts(Answer(["a", "b"]), OLD)
     assert "Transfer-Encoding" not in head
     assert body == b"ab"
 
 
 @pytest.mark.parametrize("body", ["abc", ["abc"]])
 def test_head_has_no_body(body: str | list[str]) -> None:
-    """Load balancers ask like that."""
-    assert parts(Answer(body), head=True)[1] == b""
+    """Load balancers ask like that; the headers are those of GET."""
+    asked = parts(Answer(body), NEW.replace(b"GET", b"HEAD"))
+    assert asked == (parts(Answer(body))[0], b"")
+
+
+def test_a_refused_head_has_no_body_either() -> None:
+    """A client would take it for the next answer."""
+    exchange = Exchange(frozenset())
+    with pytest.raises(Refused) as caught:
+        exchange.take(b"HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
+    answer = b"".join(exchange.written(Answer("no\n", status=caught.value.status)))
+    assert answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n")
+    assert answer.endswith(b"Content-Length: 3\r\n\r\n")
 
 
 def test_every_answer_is_locked_down() -> None:
@@ -62,7 +97,7 @@ def test_every_answer_is_locked_down() -> None:
         "Cross-Origin-Resource-Policy: same-origin",
         "Connection: close",
     ):
-        assert line in head
+        assert head.count(line) == 1
     assert "frame-ancestors 'none'" in head
     assert "Allow: GET, HEAD" not in head
     assert "Allow: GET, HEAD" in parts(Answer("no", status=405))[0]

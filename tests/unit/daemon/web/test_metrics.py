@@ -36,12 +36,6 @@ _MATCHERS = re.compile(r"(certrotd_[a-z0-9_]+)\{([^}]*)\}")
 
 
 @pytest.fixture
-def stand(tmp_path: Path) -> Stand:
-    """An empty one."""
-    return Stand(tmp_path)
-
-
-@pytest.fixture
 def busy(stand: Stand) -> Stand:
     """One on which everything there is happens."""
     stand.fine("web")

@@ -3,40 +3,31 @@
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from certrotd.clock import SystemClock
-from certrotd.config.http import HttpEntry
 from certrotd.daemon.web import server as module
 from certrotd.daemon.web.answer import Answer
-from certrotd.daemon.web.request import MAX_HEAD, Refused, Request
-from certrotd.daemon.web.server import SLOTS, Server, Web
+from certrotd.daemon.web.exchange import MAX_HEAD
+from certrotd.daemon.web.request import Refused, Request
+from certrotd.daemon.web.server import CONNECTIONS, SLOTS, Server, Web
 from certrotd.errors import Failure
 from tests.parts.process import wait_until
-from tests.unit.daemon.web.talk import Kept, ask, at_address, at_path, connect, everything, refuses
-
-Page = Callable[[Request], Answer]
-
-
-def echo(request: Request) -> Answer:
-    """A page that says which one it is."""
-    return Answer(f"{request.path} {request.query}\n")
-
-
-@contextmanager
-def serving(entry: HttpEntry, page: Page = echo) -> Iterator[Kept]:
-    """A server for the time of the block; what it says."""
-    kept = Kept()
-    server = Server(entry, page, SystemClock(), kept)
-    server.start()
-    try:
-        yield kept
-    finally:
-        server.close()
+from tests.unit.daemon.web.talk import (
+    Kept,
+    ask,
+    at_address,
+    at_path,
+    connect,
+    echo,
+    everything,
+    refuses,
+    serving,
+)
 
 
 @pytest.fixture
@@ -139,9 +130,10 @@ def test_no_more_than_so_many_are_answered_at_once_and_the_others_wait() -> None
         return echo(request)
 
     with serving(entry, slow), ExitStack() as stack:
-        clients = [stack.enter_context(connect(entry)) for _ in range(SLOTS + 8)]
-        for client in clients:
-            client.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        clients = []
+        for _ in range(SLOTS + 8):
+            clients.append(stack.enter_context(connect(entry)))
+            clients[-1].sendall(b"GET / HTTP/1.0\r\n\r\n")
         wait_until(lambda: running[0] == SLOTS)
         go.set()
         assert all(everything(client).startswith(b"HTTP/1.1 200 ") for client in clients)
@@ -245,9 +237,9 @@ def test_without_file_descriptors_it_waits_and_goes_on(monkeypatch: pytest.Monke
 def test_without_threads_a_connection_is_dropped_and_the_next_one_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A limit of the system must not take a slot for ever."""
+    """A limit of the system must not take a place for ever."""
     entry, start = at_address(), threading.Thread.start
-    left = [SLOTS + 1]
+    left = [CONNECTIONS + 1]
 
     def failing(self: threading.Thread) -> None:
         if left[0] and self.name != "http":
@@ -257,7 +249,7 @@ def test_without_threads_a_connection_is_dropped_and_the_next_one_answered(
 
     monkeypatch.setattr(threading.Thread, "start", failing)
     with serving(entry):
-        for _ in range(SLOTS + 1):
+        for _ in range(CONNECTIONS + 1):
             assert ask(entry) == b""
         assert ask(entry).startswith(b"HTTP/1.1 200 ")
 

@@ -1,0 +1,89 @@
+"""The page of one certificate."""
+
+from datetime import timedelta
+
+import pytest
+
+from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.pki.generation import Generation, TargetState
+from tests.unit.daemon.web.page import page
+from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand, generation
+
+
+def test_a_certificate_has_its_page(stand: Stand) -> None:
+    """What it is, who serves it, what became of its rotations, and what the watcher sees."""
+    stand.add(
+        "web",
+        "a.example.com",
+        "b.example.com",
+        live=generation("a.example.com", "b.example.com"),
+        targets={
+            "nginx": TargetState(3, PRINT, NOW - DAY),
+            "mail": TargetState(2, "cd" * 32, NOW),
+            "ldap": None,
+        },
+    )
+    stand.past("web", "nobody answers")
+    stand.past("web")
+    stand.look()
+    seen = Watched("target", "127.0.0.1:443", NOW, "a.example.com", "web", "nginx", NOW + DAY)
+    stand.board.watched(seen)
+    other = Finding(Kind.EXPIRED, "somebody else's")
+    stand.board.watched(Watched("endpoint", "192.0.2.1:443", NOW, findings=(other,)))
+    stand.board.watched(
+        Watched("files", "web", NOW, findings=(Finding(Kind.COPIES_DIFFER, "copies differ"),))
+    )
+    read = page(stand, "/c/web")
+    for words in (
+        "a.example.com b.example.com",
+        "ecdsa-p256",
+        "c0ffee",
+        PRINT,
+        "Test CA",
+        "2026-08-20 12:00Z",
+        "Renewal 2026-07-21 12:00Z two thirds of its lifetime",
+        "nginx serves it 3",
+        "mail generation 2 2",
+        "ldap not told yet – – –",
+        "cdcdcdcdcdcdcdcd…",
+        "60 minutes ago finished 2 minutes its time has come",
+        "rolled back to issued 2 minutes its time has come prove: nobody answers",
+        "127.0.0.1:443 a.example.com ok in 24 hours",
+        "copies differ",
+    ):
+        assert words in read.text, words
+    assert "somebody else's" not in read.text
+    assert read.text.index("finished") < read.text.index("rolled back")  # the newest first
+
+
+def test_a_certificate_without_anything_has_its_page_too(stand: Stand) -> None:
+    """Not yet issued, without targets or history."""
+    stand.add("web", "a.example.com")
+    stand.look()
+    read = page(stand, "/c/web")
+    assert "no certificate" in read.text
+    assert "It has no targets" in read.text
+    assert "It was not rotated yet." in read.text
+    broken = Generation(3, None, None, "the key is missing")
+    stand.add("web", "a.example.com", live=broken)
+    stand.look()
+    assert "broken" in page(stand, "/c/web").text
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"began": "nonsense"}, "60 minutes ago rolled back to issued –"),
+        ({"ended": "2026-06-01T11:00:00"}, "– rolled back to issued –"),
+        ({"began": (NOW + DAY).isoformat()}, "rolled back to issued –"),
+        ({"began": (NOW - timedelta(hours=1)).isoformat()}, "issued under a second"),
+    ],
+)
+def test_a_strange_line_of_history_is_shown_as_far_as_it_goes(
+    stand: Stand, more: dict[str, str], words: str
+) -> None:
+    """Another version wrote it, or a clock that was set back meanwhile."""
+    stand.fine("web")
+    stand.look()
+    stand.past("web", "no", **more)
+    assert words in page(stand, "/c/web").text

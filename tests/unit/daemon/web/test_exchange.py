@@ -1,0 +1,73 @@
+"""How a request is put together from what comes, and how much may come."""
+
+import pytest
+
+from certrotd.daemon.web.answer import Answer
+from certrotd.daemon.web.exchange import MAX_HEAD, Exchange
+from certrotd.daemon.web.request import Refused, Request
+
+REQUEST = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def of_length(size: int) -> bytes:
+    """A request that is so long altogether."""
+    return REQUEST[:-2] + b"X: ".ljust(size - len(REQUEST) - 2, b"y") + b"\r\n\r\n"
+
+
+def test_a_request_may_come_byte_by_byte() -> None:
+    """Networks cut where they like."""
+    exchange = Exchange(frozenset())
+    for byte in REQUEST[:-1]:
+        assert exchange.take(bytes([byte])) is None
+    assert exchange.take(REQUEST[-1:]) == Request("/a")
+
+
+def test_what_comes_after_the_request_is_not_looked_at() -> None:
+    """One request a connection."""
+    assert Exchange(frozenset()).take(REQUEST + b"\n\x00 more") == Request("/a")
+
+
+@pytest.mark.parametrize("step", [1, 1000, MAX_HEAD])
+def test_a_request_is_at_most_so_long_however_it_comes(step: int) -> None:
+    """And one byte less than too much is answered."""
+    whole, longer = of_length(MAX_HEAD), of_length(MAX_HEAD + 1)
+    assert fed(Exchange(frozenset()), whole, step) == Request("/a")
+    with pytest.raises(Refused) as caught:
+        fed(Exchange(frozenset()), longer, step)
+    assert caught.value.status == 431
+
+
+def test_many_headers_are_no_trouble_within_the_length() -> None:
+    """The length bounds their number."""
+    many = REQUEST[:-2] + b"X:\r\n" * ((MAX_HEAD - len(REQUEST)) // 4) + b"\r\n"
+    assert fed(Exchange(frozenset()), many, MAX_HEAD) == Request("/a")
+
+
+@pytest.mark.parametrize("first", [b"\x16\x03\x01\x02\x00\x01", b"\r\n", b" "])
+def test_what_cannot_become_a_request_is_refused_at_once(first: bytes) -> None:
+    """Somebody who speaks TLS here need not wait to hear that it is wrong."""
+    with pytest.raises(Refused) as caught:
+        Exchange(frozenset()).take(first)
+    assert caught.value.status == 400
+
+
+def test_before_there_is_a_request_it_can_be_refused() -> None:
+    """Who is too slow is told so."""
+    for begun in (b"", b"GET / HT"):
+        exchange = Exchange(frozenset())
+        if begun:
+            assert exchange.take(begun) is None
+        answer = b"".join(exchange.written(Answer("slow\n", status=408)))
+        assert answer.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert answer.endswith(b"\r\n\r\nslow\n")
+
+
+def fed(exchange: Exchange, data: bytes, step: int) -> Request | None:
+    """What is found when it comes in pieces, none longer than there is room for."""
+    while data:
+        size = min(step, exchange.room)
+        assert size > 0
+        if found := exchange.take(data[:size]):
+            return found
+        data = data[size:]
+    return None
