@@ -63,6 +63,7 @@ def _print_service(service: daemon.Service) -> None:
     print(f"  from start to ready              {service.ready:7.1f} s")
     print(f"  memory when ready, and at most   {service.resident:7.0f} MiB {service.peak:.0f} MiB")
     print(f"  CPU of an idle second (a tick)   {service.idle:7.1f} ms")
+    print(f"  a scrape of {service.scraped:.1f} MB of metrics    {service.scrape:7.0f} ms")
 
 
 if __name__ == "__main__":

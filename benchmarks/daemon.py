@@ -1,8 +1,12 @@
-"""What ``certrotd run`` costs with 10,000 certificates that are not due: start, memory, idling."""
+"""What ``certrotd run`` costs with 10,000 certificates that are not due.
+
+Start, memory, idling, and what a scrape of its metrics takes.
+"""
 
 import os
 import signal
 import socket
+import statistics
 import subprocess
 import time
 from dataclasses import dataclass
@@ -14,24 +18,33 @@ from benchmarks.measure import ProgramFailed, variables
 READY = 120.0
 SETTLE = 5.0
 IDLE = 20
+SCRAPES = 10
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 @dataclass(frozen=True)
 class Service:
     """Seconds from the start to ready, MiB resident then and at most, and of each idle second
-    the milliseconds of processor, all threads together."""
+    the milliseconds of processor, all threads together.
+
+    ``scrape`` is the milliseconds until all of /metrics is there (the median of ten), and
+    ``scraped`` how many MB that are.
+    """
 
     certificates: int
     ready: float
     resident: float
     peak: float
     idle: float
+    scrape: float
+    scraped: float
 
 
 def measure(config: Path, *, certificates: int) -> Service:
     """Starts the daemon as a service manager would, waits until it is ready, and lets it idle."""
-    place = config.parent / "notify"
+    place, page = config.parent / "notify", config.parent / "http"
+    served = config.with_name("served.yaml")
+    served.write_text(f"{config.read_text()}\nhttp: {{listen: 'unix:{page}'}}\n")
     with (
         socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager,
         (config.parent / "run.log").open("wb") as log,
@@ -40,7 +53,7 @@ def measure(config: Path, *, certificates: int) -> Service:
         manager.settimeout(READY)
         began = time.perf_counter()
         process = subprocess.Popen(
-            [CERTROTD, "-c", config, "run"],
+            [CERTROTD, "-c", served, "run"],
             stdin=subprocess.DEVNULL,
             stderr=log,
             env=variables({"NOTIFY_SOCKET": str(place)}),
@@ -54,12 +67,25 @@ def measure(config: Path, *, certificates: int) -> Service:
             spent = _processor(process.pid)
             time.sleep(IDLE)
             idle = (_processor(process.pid) - spent) / IDLE * 1000
+            scrapes = [_scrape(page) for _ in range(SCRAPES)]
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(READY)
     if code != 0:
         raise ProgramFailed(f"certrotd run ended with {code}:\n{_tail(config)}")
-    return Service(certificates, ready, resident, peak, idle)
+    scrape = statistics.median(took for took, _ in scrapes) * 1000
+    return Service(certificates, ready, resident, peak, idle, scrape, scrapes[-1][1] / 1e6)
+
+
+def _scrape(page: Path) -> tuple[float, int]:
+    """Seconds and octets of one answer, read to its end."""
+    began, octets = time.perf_counter(), 0
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.connect(str(page))
+        connection.sendall(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        while part := connection.recv(1 << 20):
+            octets += len(part)
+    return time.perf_counter() - began, octets
 
 
 def _memory(pid: int) -> tuple[float, float]:

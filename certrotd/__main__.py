@@ -9,6 +9,8 @@ import sys
 
 def main() -> None:
     """Run certrotd with the arguments of this process."""
+    if _runs(sys.argv[1:]):
+        _outlive_reloads()
     _open_streams()
     if sys.argv[1:] in (["--version"], ["-V"]):
         from certrotd import __version__
@@ -23,6 +25,27 @@ def main() -> None:
     code = run()
     gc.freeze()  # all memory goes back in a moment: nor is there any to be looked for at exit
     sys.exit(code)
+
+
+def _runs(arguments: list[str]) -> bool:
+    """Whether the command is ``run``; before a command stands nothing but --config."""
+    rest = iter(arguments)
+    for each in rest:
+        if each in ("-c", "--config"):
+            next(rest, None)
+        elif not each.startswith("-"):
+            return each == "run"
+    return False
+
+
+def _outlive_reloads() -> None:
+    """Take a SIGHUP that comes while the daemon is loaded: it reads its configuration after that.
+
+    By a handler, because what a program ignores its children ignore too.
+    """
+    import signal  # a few milliseconds that no other command needs
+
+    signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 def _open_streams() -> None:

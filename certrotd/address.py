@@ -27,7 +27,7 @@ class Address:
     @property
     def is_ip(self) -> bool:
         """Whether ``host`` is an IP address (else it is a name to look up at use)."""
-        return _is_ip(self.host)
+        return is_ip(self.host)
 
     @property
     def family(self) -> AddressFamily:
@@ -46,9 +46,9 @@ def parse(text: str, *, default_port: int | None = None) -> Address:
     Raises InvalidInput with what would be right.
     """
     host, port = _split(text)
-    if ":" in host and not _is_ip(host):
+    if ":" in host and not is_ip(host):
         raise InvalidInput(f"{_shown(text)} is not a host and a port", hint=f"such as {_EXAMPLE}")
-    if not (_is_ip(host) or _is_name(host)):
+    if not (is_ip(host) or _is_name(host)):
         raise InvalidInput(f"{_shown(text)} has no usable host", hint=f"such as {_EXAMPLE}")
     if port is None:
         if default_port is None:
@@ -74,7 +74,8 @@ def _split(text: str) -> tuple[str, str | None]:
     return text, None
 
 
-def _is_ip(host: str) -> bool:
+def is_ip(host: str) -> bool:
+    """Whether it is an IP address, without brackets."""
     try:
         ip_address(host)
     except ValueError:

@@ -51,7 +51,9 @@ class ManualClock:
         return self._monotonic
 
     def sleep(self, seconds: float) -> None:
-        self.advance(timedelta(seconds=max(0.0, seconds)))
+        seconds = max(0.0, seconds)
+        self._now += timedelta(seconds=seconds)
+        self._monotonic += seconds  # whole: less than a microsecond would never pass otherwise
 
     def advance(self, by: timedelta) -> None:
         """Let ``by`` pass on both clocks."""

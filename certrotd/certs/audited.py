@@ -13,7 +13,7 @@ from typing import Any
 from certrotd.audit.record import Happened
 from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep
 from certrotd.certs.managed import Managed
-from certrotd.certs.policy import Policy
+from certrotd.certs.policy import ACT, Policy
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.errors import Failure, Transient
@@ -21,7 +21,6 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.engine import Engine, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.step import JSON, Plan
 
-ACT = "act"
 _ACTS = {Renew: "renew", Deploy: "deploy", Adopt: "adopt", Sweep: "sweep"}
 _DEPLOYS = ("renew", "deploy", "rollback")
 

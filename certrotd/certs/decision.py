@@ -10,8 +10,9 @@ one is held after a rollback, unless it is forced.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.pki.certificate import CertificateFacts
@@ -73,6 +74,7 @@ class Postpone:
 
 Action = Renew | Deploy | Adopt | Sweep
 Decision = Wait | Postpone | Action
+D = TypeVar("D", bound=Decision)
 
 
 def decide(
@@ -89,10 +91,11 @@ def decide(
     ``by_hand`` overrides the backoff; ``forced`` renews whatever the dates say and overrides a
     hold too. Nothing overrides a Retry-After that the CA named.
     """
-    due = _due(policy, standing, attempts, now=now, forced=forced)
+    due = _aloud(_due(policy, standing, attempts, now=now, forced=forced), standing)
     if isinstance(due, Wait):
         return due
-    return _not_yet(due, standing, attempts, now=now, forced=forced, by_hand=by_hand) or due
+    postponed = _not_yet(due, standing, attempts, now=now, forced=forced, by_hand=by_hand)
+    return _aloud(postponed, standing) if postponed else due
 
 
 def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[datetime, str]:
@@ -195,9 +198,20 @@ def _due(
         return Renew(f"{rule} has passed", at)
     if behind := _behind(policy.places, standing, live.number):
         return Deploy(_not_yet_on(behind), live.number)
+    if standing.displaced is not None:
+        return Deploy(f"the copies are not as they should be: {standing.displaced}", live.number)
+    if standing.damaged is not None:
+        return Deploy("what was known of it is lost", live.number)
     if attempts.left:
         return Sweep(f"{len(attempts.left)} TXT records were left behind")
     return Wait(f"renewal at {rule}", at)
+
+
+def _aloud(decision: D, standing: Standing) -> D:
+    """The decision, which says too what it was made without."""
+    if standing.damaged is None:
+        return decision
+    return replace(decision, why=f"{decision.why}; {standing.damaged}")
 
 
 def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generation | None:

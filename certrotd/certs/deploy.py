@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from certrotd.certs.policy import COPIES
 from certrotd.certs.ports import Store
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.pki.facts import fingerprint, parse_certificates
-from certrotd.pki.generation import State, TargetState
+from certrotd.pki.generation import Copy, State, TargetState
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
 from certrotd.rotation.engine import Stopped
@@ -74,7 +75,8 @@ class Swap(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         _deployable(world, self.generation)
-        world.store.switch(world.name, self.generation)
+        with world.still():
+            world.store.switch(world.name, self.generation)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -85,7 +87,8 @@ class Swap(Journaled):
             ledger.note(kept=f"generation {self.generation} stays live: {reason}")
             return
         assert self.previous is not None
-        world.store.switch(world.name, self.previous)
+        with world.still():
+            world.store.switch(world.name, self.previous)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         there = world.store.live(world.name) == self.generation
@@ -106,7 +109,8 @@ class Install(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         key, chain = world.store.read(world.name, self.generation)
-        world.installer.install(key, chain, self.backup)
+        with world.still():
+            world.installer.install(key, chain, self.backup)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -117,7 +121,8 @@ class Install(Journaled):
             ledger.note(kept=f"generation {self.generation} stays live: {reason}")
         # where there is no way back, copies half replaced are worse than whole old ones
         if reason is None or self.observe(world, ledger) is not Observed.DONE:
-            world.installer.restore(self.backup)
+            with world.still():
+                world.installer.restore(self.backup)
         world.installer.forget(self.backup)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
@@ -185,8 +190,9 @@ class Record(Journaled):
             bound = world.target(name)
             seen = leaf if bound is not None and bound.endpoints else ""
             proven[name] = TargetState(self.generation, seen, now)
-        after = self._after()
-        world.store.record(world.name, replace(after, targets={**after.targets, **proven}))
+        after, copies = self._after(), self._copies(world)
+        targets = {**after.targets, **proven}
+        world.store.record(world.name, replace(after, targets=targets, copies=copies))
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
@@ -195,11 +201,15 @@ class Record(Journaled):
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         state, after = world.store.look(world.name).state, self._after()
         told = {name for name, at in state.targets.items() if at.generation == self.generation}
-        same = (state.withdrawn, state.held) == (after.withdrawn, after.held)
+        known = (state.withdrawn, state.held, state.copies)
+        same = known == (after.withdrawn, after.held, self._copies(world))
         return Observed.DONE if same and told.issuperset(self.targets) else Observed.NOT_DONE
 
+    def _copies(self, world: World) -> Mapping[str, Copy]:
+        return world.installer.copies() if COPIES in self.targets else {}
+
     def _after(self) -> State:
-        """The state to come, but for the targets."""
+        """The state to come, but for the targets and copies."""
         before = State.from_json(self.before)
         kept = set(before.withdrawn) - {self.generation}
         return State(

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.certs.ports import Order
@@ -13,12 +14,18 @@ from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import Failure, InvalidInput, Transient, one_line
+from certrotd.pki.certificate import moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
-from certrotd.pki.order import Challenge, OrderGone
+from certrotd.pki.order import Challenge, IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.rotation.journal import JournalBroken
+from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
+from certrotd.rotation.unexpected import as_failure
 
 Left = list[dict[str, Any]]
+KEPT = timedelta(days=7)
+KEPT_UNSERVED = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -113,11 +120,15 @@ class Authorize(Journaled):
 
 @dataclass(frozen=True)
 class Obtain(Journaled):
-    """The certificate of the order, staged beside its key."""
+    """The certificate of the order, staged beside its key.
+
+    ``served_until`` is when the one that is live now ends (ISO 8601), None if there is none.
+    """
 
     issuer: str
     names: tuple[str, ...]
     generation: int
+    served_until: str | None = None
     kind = "obtain"
 
     def do(self, world: World, ledger: Ledger) -> Done:
@@ -146,19 +157,56 @@ class Obtain(Journaled):
         return Observed.DONE if whole else Observed.NOT_DONE
 
     def _fetch(self, csr: bytes, world: World, ledger: Ledger) -> bytes:
+        world.issuer(self.issuer)  # raises if the configuration has it no more: nobody to ask
         try:
             order = _order(self.issuer, self.names, world, ledger)
             if order.challenges():
-                raise Failure("the order ended before it was finalized, and a new one needs proof")
+                raise OrderGone(
+                    "the order ended before it was finalized, and a new one needs proof"
+                )
             return order.finalize(csr)
-        except Transient as trouble:
-            if trouble.retry_after is not None:
-                raise  # the whole rotation is put off for as long as the CA asks
-            # it may have issued already: another order would cost its certificate
-            raise Later(
-                f"the certificate could not be fetched: {trouble.message}",
-                hint="the next run asks for it again, with the same order",
-            ) from trouble
+        except (Stopped, JournalBroken, OrderGone, ValidationFailed, IssuanceRefused):
+            raise
+        except (Failure, OSError) as error:
+            trouble = as_failure(error, "fetch the certificate")
+            raise self._keeping(trouble, world, ledger) from error
+
+    def _keeping(self, trouble: Failure, world: World, ledger: Ledger) -> Failure:
+        """What to raise: the CA may have issued, and another order would cost that certificate.
+
+        Whether only time is needed or somebody who mends something, the order is kept, but not
+        for ever: what is wrong may be wrong with this order alone.
+        """
+        url, now = str(ledger.facts.get("order") or ""), world.clock.now()
+        if not url:
+            return trouble  # an issuer without orders has nothing that could be fetched later
+        known = ledger.facts.get("unfetched")
+        if not isinstance(known, dict) or url not in known:
+            ledger.note(unfetched=(known := {url: now.isoformat()}))
+        since, served = moment(known[url]), self.served_until
+        what = f"the certificate could not be fetched: {trouble.message}"
+        if now >= since + patience(since, moment(served) if served else None):
+            return Failure(
+                f"{what}; that has been so since {since:%Y-%m-%d %H:%M}Z, the order is given up",
+                hint=trouble.hint,
+            )
+        again = "the next run asks for it again, with the same order"
+        return Later(
+            what,
+            hint=f"{trouble.hint}; {again}" if trouble.hint else again,
+            retry_after=trouble.retry_after if isinstance(trouble, Transient) else None,
+        )
+
+
+def patience(since: datetime, served_until: datetime | None) -> timedelta:
+    """How long to keep an order whose certificate cannot be fetched ``since`` then.
+
+    A week, which is about as long as CAs keep orders, but no more than half of what was left of
+    the certificate that is served: then there is time for another order. A day where none is.
+    """
+    if served_until is None or served_until <= since:
+        return KEPT_UNSERVED
+    return min(KEPT, (served_until - since) / 2)
 
 
 @dataclass(frozen=True)

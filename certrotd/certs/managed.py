@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.policy import Attempts, Policy
-from certrotd.pki.generation import Generation, Standing
+from certrotd.certs.policy import ACT, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.pki.generation import Generation, Standing, State
 from certrotd.rotation.journal import FileJournal
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
@@ -32,7 +34,7 @@ class Managed(Protocol):
         ...
 
     def look(self) -> Standing:
-        """What the store has of it."""
+        """What the store has of it, and the history of what the store has lost."""
         ...
 
     def generation(self, number: int, /) -> Generation:
@@ -56,3 +58,34 @@ def attempts_of(journal: FileJournal) -> Attempts:
         retry_after=timedelta(seconds=seconds) if seconds else None,
         left=tuple(left),
     )
+
+
+def as_remembered(found: Standing, journal: FileJournal) -> Standing:
+    """What the store ``found``; a state that was damaged as far as the history tells it."""
+    if found.damaged is None:
+        return found
+    return replace(found, state=relearnt(journal.history.lines(), found))
+
+
+def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> State:
+    """The state that a certificate whose own is lost goes on with, by the lines of its history.
+
+    - ``targets``: none. Each is told of the live generation and proven again, once: a reload.
+    - ``withdrawn``: a generation newer than the live one was either issued and not deployed, which
+      is to be done, or a person went back from it, which must stand. So it is withdrawn if nothing
+      was issued since somebody last rolled back.
+    - ``held``: a day from then.
+
+    When to renew does not stand in it (a generation's own meta.json has its draw), nor do failures
+    and their backoff (the history has them): nothing that is lost costs an order.
+    """
+    live, newest = found.live, found.newest
+    for line in reversed(lines):
+        finished = line["outcome"] == "finished"
+        if "fingerprint" in line["facts"] and (finished or line["to"]):
+            break  # a certificate was issued
+        if finished and line["facts"].get(ACT) == "rollback" and live and newest:
+            withdrawn = (newest.number,) if newest.number > live.number else ()
+            held = datetime.fromisoformat(line["ended"]) + HOLD_AFTER_ROLLBACK
+            return State(withdrawn=withdrawn, held=held)
+    return State()

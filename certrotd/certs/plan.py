@@ -80,7 +80,7 @@ def renewal(
         StageKey(number, policy.key_type, reuse),
         PlaceOrder(policy.issuer, policy.names),
         Authorize(policy.issuer, policy.names, policy.solver),
-        Obtain(policy.issuer, policy.names, number),
+        Obtain(policy.issuer, policy.names, number, _end(standing)),
         Seal(number, policy.names, policy.issuer, policy.authority, draw),
         ISSUED,
         *_deployment(policy, standing, number, rotation=rotation),
@@ -145,7 +145,9 @@ def _deployment(
     items = _switch(policy, generation, previous, rotation)
     state = standing.state
     if policy.places or state.held or generation in state.withdrawn:
-        items.append(Record(generation, policy.places, state.to_json()))
+        # whoever rolled back by hand wants to stay there, wherever else that is brought now
+        held = state.held.isoformat() if state.held and generation == previous else None
+        items.append(Record(generation, policy.places, state.to_json(), held=held))
     spare = (previous,) if previous is not None else ()
     return [*items, COMMITTED, Prune(policy.keep, spare, rotation)]
 
@@ -163,6 +165,11 @@ def _switch(
         items += [Apply(name) for name in wave]
         items += [Prove(name, generation) for name in wave]
     return items
+
+
+def _end(standing: Standing) -> str | None:
+    facts = standing.live.facts if standing.live else None
+    return facts.not_after.isoformat() if facts else None
 
 
 def _reusable_key(policy: Policy, standing: Standing) -> int | None:

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+ACT = "act"
+"""The fact that says what a rotation is for: renew, deploy, adopt, sweep or rollback."""
+HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What State.targets calls the copies of ``install:``; no target can have this name."""
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol, runtime_checkable
 
 from certrotd.audit.record import Happened
 from certrotd.clock import Deadline
 from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.observe.tls import Endpoint, Served
-from certrotd.pki.generation import Meta, Standing, State
+from certrotd.pki.generation import Copy, Meta, Standing, State
 from certrotd.pki.order import Challenge
 
 
@@ -30,7 +31,11 @@ class Order(Protocol):
         ...
 
     def finalize(self, csr_der: bytes) -> bytes:
-        """The certificate chain in PEM, leaf first; of an order finalized before, the same one."""
+        """The certificate chain in PEM, leaf first; of an order finalized before, the same one.
+
+        Raises OrderGone, ValidationFailed or IssuanceRefused where it is certain that none will
+        come; after any other failure one may have been issued.
+        """
         ...
 
 
@@ -68,6 +73,15 @@ class Target(Protocol):
         ...
 
 
+@runtime_checkable
+class Precheck(Protocol):
+    """A target that can tell something of itself before there is any certificate."""
+
+    def precheck(self) -> None:
+        """Whether what it is told with is there; nothing is run or changed. Raises Failure."""
+        ...
+
+
 class Prober(Protocol):
     """Looks at what is served, from outside."""
 
@@ -83,7 +97,9 @@ class Prober(Protocol):
 class Store(Protocol):
     """Where generations of certificates are kept."""
 
-    def look(self, name: str) -> Standing: ...
+    def look(self, name: str) -> Standing:
+        """What there is; of a state that is damaged, that it is. Raises Failure."""
+        ...
 
     def check(self, name: str) -> None:
         """Whether a new generation could be written; raises Failure."""
@@ -119,6 +135,10 @@ class Store(Protocol):
         """Replace the certificate's mutable state."""
         ...
 
+    def mend(self, name: str, state: State, *, now: datetime) -> str:
+        """Record ``state`` in the place of a damaged one, which is kept; where that is."""
+        ...
+
     def sweep(self, name: str) -> None:
         """Remove what crashes left; only while no rotation of this certificate is in flight."""
         ...
@@ -141,6 +161,10 @@ class Installer(Protocol):
 
     def installed(self, key: bytes, chain: bytes) -> bool: ...
 
+    def copies(self) -> Mapping[str, Copy]:
+        """What stands at each path now, for State.copies; raises Failure."""
+        ...
+
     def forget(self, backup: str) -> None: ...
 
 
@@ -162,6 +186,7 @@ __all__ = [
     "Installer",
     "Issuer",
     "Order",
+    "Precheck",
     "Preflight",
     "Prober",
     "Solver",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from certrotd.certs.ports import Precheck
 from certrotd.certs.world import World
 from certrotd.rotation.step import Done, Journaled, Ledger
 
@@ -36,13 +37,16 @@ class PreflightStep(Journaled):
 def check_ahead(world: World, targets: Sequence[str]) -> None:
     """What can be told of copies and targets without changing anything; raises Failure.
 
-    Before the first certificate the targets are not asked: a service may be waiting for the very
-    files its configuration names.
+    Before the first certificate the targets are only made ready: their secrets are read and their
+    programs looked for. They are not asked: a service may be waiting for the very files its
+    configuration names.
     """
     world.installer.check()
-    if world.store.live(world.name) is None:
+    bound = [each for each in map(world.target, targets) if each is not None]
+    if world.store.live(world.name) is not None:
+        for each in bound:
+            each.target.check()
         return
-    for name in targets:
-        bound = world.target(name)
-        if bound is not None:
-            bound.target.check()
+    for each in bound:
+        if isinstance(each.target, Precheck):
+            each.target.precheck()

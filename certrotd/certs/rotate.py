@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from certrotd.certs import plan
 from certrotd.certs.audited import Audited, act_of
@@ -20,7 +20,7 @@ from certrotd.certs.decision import (
     usable,
 )
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.policy import HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
@@ -41,7 +41,6 @@ from certrotd.rotation.unexpected import as_failure
 
 __all__ = ["Managed", "Report", "Rotator"]
 
-HOLD_AFTER_ROLLBACK = timedelta(days=1)
 Found = tuple[Standing, Attempts]
 
 
@@ -99,7 +98,7 @@ class Rotator:
                     return Report(name, recovered=recovered, failure=unrecorded)
                 now = self.clock.now()
                 world = managed.world()
-                standing = world.store.look(name)
+                standing, attempts = self._found(managed)
                 generation = _way_back(managed, standing, to, now=now)
                 rotation = self.new_id()
                 steps = plan.rollback(
@@ -110,10 +109,9 @@ class Rotator:
                     held=now + HOLD_AFTER_ROLLBACK,
                 )
                 why = f"rolled back by hand to generation {generation}"
-                carried = _carried(attempts_of(managed.journal))
-                engine = self._engine(managed, world)
+                engine, facts = self._engine(managed, world), _carried(attempts)
                 outcome, unrecorded = self._audited(managed).begin(
-                    engine, rotation, why, steps, act="rollback", facts=carried, to=generation
+                    engine, rotation, why, steps, act="rollback", facts=facts, to=generation
                 )
                 decision = Deploy(why, generation)
                 return Report(name, decision, _said(outcome), recovered, unrecorded)
@@ -162,7 +160,15 @@ class Rotator:
         return None, None
 
     def _found(self, managed: Managed) -> Found:
-        return managed.look(), attempts_of(managed.journal)
+        """What there is; a state that is damaged is put aside first, and begun anew."""
+        standing = managed.look()
+        if standing.damaged is not None:
+            world, name = managed.world(), managed.policy.name
+            aside = world.store.mend(name, standing.state, now=self.clock.now())
+            said = f"{standing.damaged}: kept as {aside}, and begun anew"
+            world.remark(f"{name}: {said}")
+            standing = replace(standing, damaged=said)  # so the history and the audit log say it
+        return standing, attempts_of(managed.journal)
 
     def _decide(self, policy: Policy, found: Found, *, forced: bool, by_hand: bool) -> Decision:
         now = self.clock.now()

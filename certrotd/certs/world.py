@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
@@ -25,8 +26,10 @@ class World:
 
     ``target`` and ``solver`` answer None for what the configuration no longer has. ``ready``
     raises when the issuer, or a solver for the names, obviously cannot work. ``adoptable``
-    reads the pair to take over: key and chain, leaf first, or None. ``order_time`` bounds a whole
+    reads the pair to take over: key and chain, leaf first, or None. ``remark`` takes a line about
+    something that is wrong and does not stand in the way. ``order_time`` bounds a whole
     order and ``dns_time`` one act on the DNS, in seconds. ``order`` is this rotation's, once live.
+    Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
 
     name: str
@@ -41,7 +44,9 @@ class World:
     prober: Prober
     ready: Callable[[str, Sequence[str], str | None], None] = lambda _issuer, _names, _solver: None
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
+    still: Callable[[], AbstractContextManager[None]] = nullcontext
     new_key: Callable[[KeyType], PrivateKey] = generate
+    remark: Callable[[str], None] = lambda _line: None
     order_time: float = 300.0
     dns_time: float = 60.0
     order: Order | None = field(default=None)

@@ -28,7 +28,7 @@ config_app = typer.Typer(
 )
 app.add_typer(config_app, name="config")
 audit_app = typer.Typer(
-    help="Read the log of everything that was done, and prove that nobody changed it.",
+    help="Read the log of everything that was done, and check its chain.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -61,7 +61,9 @@ def _main(
 
 @app.command("run")
 def run_daemon(context: typer.Context) -> None:
-    """Stay and rotate what is due until told to stop; SIGHUP reads the configuration anew.
+    """Stay and rotate what is due; SIGHUP reloads the configuration.
+
+    SIGTERM finishes or undoes what is under way, and ends.
 
     Example: certrotd -c /etc/certrotd/config.yaml run
     """
@@ -73,17 +75,20 @@ def run_daemon(context: typer.Context) -> None:
 @app.command()
 def rotate(
     context: typer.Context,
-    names: Names = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates, or --all.")
+    ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every certificate.")] = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Get a new certificate even if none is due.")
+        bool,
+        typer.Option("--force", help="Get a new certificate, even if none is due or it is held."),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and say what would be done; change nothing.")
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Bring certificates up to date: finish what a crash left, renew and deploy what is due.
+    """Finish what a crash left; renew and deploy what is due.
 
     Examples: certrotd rotate web | certrotd rotate --all | certrotd rotate web --force
     """
@@ -120,7 +125,7 @@ def status(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Show every certificate: names, dates, what is next and why, and what its targets serve.
+    """Show names, dates, what is next and why, and what targets serve.
 
     Examples: certrotd status | certrotd status web --probe | certrotd status --json
     """
@@ -131,7 +136,9 @@ def status(
 
 @app.command()
 def watch(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
-    """Look at everything that is watched, now: files, targets and other endpoints; 1 if wrong.
+    """Look at files, targets and other endpoints now.
+
+    The exit code is 1 if anything is wrong.
 
     Examples: certrotd watch | certrotd watch web --json
     """
@@ -151,7 +158,7 @@ def inspect(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the certificates in a PEM or DER file, or the one an endpoint serves.
+    """Show the certificates in a PEM or DER file, or of an endpoint.
 
     Examples: certrotd inspect /etc/ssl/web.pem | certrotd inspect example.com:443
     """
@@ -181,11 +188,14 @@ def rollback(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The certificate.")],
     to: Annotated[
-        int | None, typer.Option("--to", metavar="GENERATION", help="Default: the one before.")
+        int | None,
+        typer.Option(
+            "--to", metavar="GENERATION", help="Default: the latest earlier one that is usable."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Go back to an earlier generation, prove it, and hold renewals for a day.
+    """Go back to a generation, prove it, and hold renewals for a day.
 
     Examples: certrotd rollback web | certrotd rollback web --to 6
     """
@@ -196,7 +206,7 @@ def rollback(
 
 @config_app.command("check")
 def config_check(context: typer.Context, as_json: Json = False) -> None:
-    """Check the configuration and everything it refers to; every problem is listed.
+    """List every problem of the configuration and what it refers to.
 
     Example: certrotd -c /etc/certrotd/config.yaml config check
     """
@@ -236,7 +246,9 @@ def audit_show(
 
 @audit_app.command("verify")
 def audit_verify(context: typer.Context, as_json: Json = False) -> None:
-    """Check that no record was changed, removed, inserted, moved or cut off; 1 if one was.
+    """Check that no record was changed, removed, inserted or moved.
+
+    The exit code is 1 if one was, or if the end was cut off.
 
     Example: certrotd audit verify
     """
@@ -265,7 +277,9 @@ def notify_test(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Send a test alert through each notification and say what became of it; 1 if one failed.
+    """Send a test alert through each notification.
+
+    It says what became of each; the exit code is 1 if one failed.
 
     Examples: certrotd notify test | certrotd notify test ops --json
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.decision import Postpone, Wait, decide
 from certrotd.certs.preflight import check_ahead
 from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
@@ -25,7 +25,7 @@ def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as
     with open_site(config, clock=stopping.clock, command="certrotd rotate") as site:
         chosen = site.fleet.chosen(names)
         if dry_run:
-            return _dry_run(site, chosen, as_json=as_json)
+            return _dry_run(site, chosen, force=force, as_json=as_json)
         site.prepare()
         stopping.listen()
         with view(len(chosen)) as live:
@@ -71,11 +71,15 @@ def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool
     return 1 if any(report.failed for report in ordered) else 0
 
 
-def _dry_run(site: Site, chosen: Sequence[Managed], *, as_json: bool) -> int:
-    """Decisions, and the checks that come before an order, without changing anything."""
-    results = []
-    for row in Fleet(chosen, 1).look(chosen, now=site.clock.now(), in_flight=site.in_flight):
+def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: bool) -> int:
+    """What rotate would decide, and the checks that come before an order; changes nothing."""
+    results, now = [], site.clock.now()
+    for row in Fleet(chosen, 1).look(chosen, now=now, in_flight=site.in_flight):
         decision, failure = row.decision, row.failure
+        if decision is not None:
+            decision = decide(
+                row.managed.policy, row.standing, row.attempts, now=now, forced=force, by_hand=True
+            )
         if decision is not None and not isinstance(decision, Wait | Postpone):
             failure = _preflight(row.managed)
         results.append(

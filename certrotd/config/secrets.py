@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -85,11 +85,7 @@ class EnvironmentSecret(Entry):
 
     def examine(self) -> tuple[Finding, ...]:
         """Whether the variable is set."""
-        try:
-            self.resolve()
-        except NeedsOperator as error:
-            return (Finding(str(error)),)
-        return ()
+        return _tried(self.resolve)
 
 
 class CredentialSecret(Entry):
@@ -103,11 +99,7 @@ class CredentialSecret(Entry):
 
     def examine(self) -> tuple[Finding, ...]:
         """Whether systemd has passed the credential."""
-        try:
-            self.resolve()
-        except NeedsOperator as error:
-            return (Finding(str(error)),)
-        return ()
+        return _tried(self.resolve)
 
     def _path(self) -> Path:
         directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
@@ -221,6 +213,15 @@ def _from_file(path: Path) -> tuple[Secret, int]:
     finally:
         os.close(descriptor)
     return _bounded(content, f"the secret in {path}"), mode
+
+
+def _tried(resolve: Callable[[], Secret]) -> tuple[Finding, ...]:
+    """Why a secret that may be read at any time cannot be."""
+    try:
+        resolve()
+    except NeedsOperator as error:
+        return (Finding(str(error)),)
+    return ()
 
 
 def _without_newline(value: bytes) -> bytes:

@@ -116,7 +116,9 @@ class ProbeEntry(Entry):
         description="How many handshakes in a row must show the new certificate.",
     )
     deadline: Duration = Field(
-        default=timedelta(seconds=30), description="How long to try before the rotation is undone."
+        default=timedelta(seconds=30),
+        description="How long to try before the rotation is undone. The handshakes in a row are "
+        "spread over a 60th of it, and at most a second.",
     )
     roots: Roots | None = Field(
         default=None,

@@ -10,11 +10,11 @@ from __future__ import annotations
 import importlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Generic, TypeVar
 
-from certrotd.certs.ports import Issuer, Preflight, Solver, Target
+from certrotd.certs.ports import Issuer, Precheck, Preflight, Solver, Target
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
@@ -24,7 +24,7 @@ from certrotd.config.targets import ProbeEntry
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
-from certrotd.errors import NeedsOperator
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.names import base, is_wildcard
 from certrotd.rotation.files import read_file
@@ -41,7 +41,7 @@ class Adapters:
     """Built each when first used, shared by all rotations.
 
     ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
-    ``budget`` is that of an issuer, None without one.
+    ``budget`` is that of an issuer, None without one; ``remark`` is that of every World.
     """
 
     def __init__(
@@ -51,8 +51,10 @@ class Adapters:
         clock: Clock,
         lock: Lock,
         budget: Callable[[str], Budget | None] = lambda _issuer: None,
+        remark: Callable[[str], None] = lambda _line: None,
     ) -> None:
         self._budget = budget
+        self._remark = remark
         self._config = config
         self._store = store
         self._clock = clock
@@ -96,6 +98,8 @@ class Adapters:
             prober=self._prober,
             ready=self._ready,
             adoptable=partial(_adoptable, entry.adopt),
+            still=partial(self._still, entry),
+            remark=self._remark,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
         )
 
@@ -128,10 +132,25 @@ class Adapters:
         if use is None or target is None:
             return None
         probes = self._config.probes(use)
-        lock = partial(self._lock, f"_target-{name}", f"target {name}", LOCK_WAIT)
+        lock = partial(self._target_lock, name)
         return Bound(
             OneAtATime(target, lock), tuple(_endpoint(probe, entry.names) for probe in probes)
         )
+
+    def _target_lock(self, name: str) -> AbstractContextManager[None]:
+        return self._lock(f"_target-{name}", f"target {name}", LOCK_WAIT)
+
+    @contextmanager
+    def _still(self, entry: Certificate) -> Iterator[None]:
+        """As World.still: a service told for another certificate reads this one's files as well.
+
+        It would meet the old chain and the new key. In the order of their names, so that no two
+        rotations wait for each other.
+        """
+        with ExitStack() as held:
+            for name in sorted(use.target for use in entry.targets):
+                held.enter_context(self._target_lock(name))
+            yield
 
     def _solver_for(self, name: str, explicit: str | None) -> str:
         from certrotd.dns.choose import choose
@@ -202,7 +221,16 @@ class OneAtATime:
         self._lock = lock
 
     def check(self) -> None:
-        self._target.check()
+        """As Target.check; what fails is asked again while no certificate's files change."""
+        try:
+            self._target.check()
+        except Failure:
+            with self._lock():
+                self._target.check()
+
+    def precheck(self) -> None:
+        if isinstance(self._target, Precheck):
+            self._target.precheck()
 
     def apply(self) -> None:
         with self._lock():

@@ -75,9 +75,11 @@ class FileRecord:
         stamp = self._stamp()
         if stamp == self._seen:
             return None
-        self._seen = stamp
-        if stamp == _ABSENT:
-            return Spent()
+        spent = Spent() if stamp == _ABSENT else self._read()
+        self._seen = stamp  # not before: what could not be read is not what was loaded last
+        return spent
+
+    def _read(self) -> Spent:
         try:
             return _parse(read_file(self._path, limit=MAX_FILE, follow=False))
         except FileNotFoundError:
@@ -120,6 +122,8 @@ class Budget:
         self._spent = Spent()
         self._size = 0
         self._seen: datetime | None = None
+        self._raw = False
+        self._leap = timedelta()
         self._held: dict[str, tuple[str, ...]] = {}
         self._waits: dict[str, str] = {}
         self._holding: Counter[str] = Counter()
@@ -170,11 +174,11 @@ class Budget:
             charge_failure(spent, self.limits, names, now=now)
 
     def leapt(self, by: timedelta) -> None:
-        """The wall clock went forward, and perhaps no time has passed."""
+        """The wall clock went forward, and perhaps no time has passed; known also if it raises."""
         with self._lock:
-            if self._seen is not None:
-                self._refresh(self._seen)
-            self._spent = leapt(self._spent, self.limits, by)
+            if self._seen is not None:  # else nothing was asked by the clock as it was before
+                self._leap += by
+            self._load()
 
     def left(self, now: datetime) -> int | None:
         """How many orders the account has left; None without such a limit."""
@@ -193,16 +197,22 @@ class Budget:
             self._record.save(self._spent)
 
     def _refresh(self, now: datetime) -> None:
-        """Read what another process wrote; drop what no longer counts when it becomes much."""
-        changed = self._record.load()
-        if changed is not None:
-            self._spent = changed
+        """Be up to date; drop what no longer counts when it becomes much."""
+        self._load()
         back = self._seen is not None and now < self._seen
         grown = len(self._spent.stamps) > 2 * self._size + 64
         self._seen = now
-        if changed is not None or back or grown:
+        if self._raw or back or grown:
             self._spent = settle(self._spent, self.limits, now=now)
-            self._size = len(self._spent.stamps)
+            self._size, self._raw = len(self._spent.stamps), False
+
+    def _load(self) -> None:
+        """Read what another process wrote, and take in what the clock has leapt since."""
+        changed = self._record.load()
+        if changed is not None:
+            self._spent, self._raw = changed, True
+        if self._leap:
+            self._spent, self._leap = leapt(self._spent, self.limits, self._leap), timedelta()
 
     def _let_go(self, name: str) -> None:
         keys = self._held.pop(name, ())

@@ -21,6 +21,7 @@ from certrotd.clock import Clock
 from certrotd.daemon.agenda import Agenda
 from certrotd.daemon.budget import registered_domain, renews
 from certrotd.daemon.budgetfile import Budget
+from certrotd.daemon.budgets import Budgets
 from certrotd.daemon.clockwatch import SOUND, Trust, Watch, jumped
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.resting import Rests
@@ -102,6 +103,7 @@ class Scheduler:
         # None: not known yet, and an earlier process may have said that it is so
         self._groundless: bool | None = None
         self._forgetful: bool | None = None
+        self._budgets = Budgets(observer)
         self._rests = Rests()
         self._probing: str | None = None
         self._begin(workload)
@@ -115,8 +117,9 @@ class Scheduler:
         for name in workload.certificates:
             self._agenda.put(name, now)
         groups = [_group(managed) for managed in workload.certificates.values()]
-        self._issuers, domains = sorted({g.issuer for g in groups}), {g.domain for g in groups}
-        self._room = Room(workload.concurrency, len(self._issuers), len(domains))
+        issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
+        self._room = Room(workload.concurrency, len(issuers), len(domains))
+        self._budgets.use(issuers, workload.budget)
         # what stood in the way may be what was changed
         for name in self._rests.forget(workload.certificates):
             self._observer.calmed(name)
@@ -166,6 +169,7 @@ class Scheduler:
             self._reading = reading
             self._watch = self._watch.passed(now, monotonic)
             self._judge(now, monotonic, jump)
+            self._budgets.look()
             due = self._agenda.due(now)
             for name in due:
                 try:
@@ -195,23 +199,12 @@ class Scheduler:
         changed = judgement.trust is not self._judgement.trust
         self._judgement = judgement
         if jump is not None and jump > timedelta(0):
-            self._leap(jump)
+            self._budgets.leapt(jump)
         if jump is not None or changed:
             for name in (*self._orders.clear(), *self._others.clear()):
                 self._agenda.put(name, now)
             self._agenda.hasten(now)
             self._observer.clock(judgement, jump)
-
-    def _leap(self, by: timedelta) -> None:
-        """What was ordered a moment ago must not seem long ago."""
-        for issuer in self._issuers:
-            try:
-                budget = self._work.budget(issuer)
-                if budget is not None:
-                    budget.leapt(by)
-            except (Failure, OSError) as error:
-                what = f"the budget of {issuer}"
-                self._observer.trouble(what, as_failure(error, f"read {what}"))
 
     def _keep_time(self, monotonic: float) -> None:
         overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER

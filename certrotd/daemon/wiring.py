@@ -10,12 +10,14 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.certs.decision import Adopt, Decision, Deploy, Renew, Sweep
-from certrotd.certs.policy import Policy
+from certrotd.certs.managed import as_remembered
+from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import UseEntry
 from certrotd.config.load import load
@@ -25,6 +27,7 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.files import make_directory
 from certrotd.rotation.journal import FileJournal
 from certrotd.rotation.lock import hold
+from certrotd.stores.copies import displaced
 from certrotd.stores.local import LocalStore
 
 if TYPE_CHECKING:
@@ -175,7 +178,7 @@ class Site:
                 from certrotd.daemon.adapters import Adapters
 
                 self._adapters = Adapters(
-                    self.config, self.store, self.clock, self.lock, self.budget
+                    self.config, self.store, self.clock, self.lock, self.budget, self._listen
                 )
         return self._adapters.world(entry)
 
@@ -209,7 +212,10 @@ class _Managed:
         return self._site.lock(name, f"certificate {name}", None)
 
     def look(self) -> Standing:
-        return self._site.store.look(self.policy.name)
+        found = as_remembered(self._site.store.look(self.policy.name), self.journal)
+        if COPIES in found.state.targets and self._entry.install:
+            return replace(found, displaced=displaced(self._entry.install, found.state.copies))
+        return found
 
     def generation(self, number: int, /) -> Generation:
         return self._site.store.generation(self.policy.name, number)

@@ -133,7 +133,7 @@ class Rfc2136:
         silences: list[str] = []
         limit = deadline.within(self._timeout)
         for _ in range(_ATTEMPTS):
-            for address in resolved(self._server):
+            for address in resolved(self._server, deadline=limit):
                 try:
                     answer = exchange(
                         message(),

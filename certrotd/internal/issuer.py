@@ -20,7 +20,6 @@ from certrotd.config.context import Context
 from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.internal.root import (
-    CERTIFICATE_FILE,
     InternalSettings,
     Root,
     digest,
@@ -64,11 +63,6 @@ class InternalIssuer:
         self._folder = state_dir / "internal" / settings.name
         self._lock = threading.Lock()
         self._root: Root | None = None
-
-    @property
-    def root_file(self) -> Path:
-        """Where the root certificate is that clients have to trust."""
-        return self._folder / CERTIFICATE_FILE
 
     def preflight(self, *, deadline: Deadline) -> None:
         """The root is there (made if new), readable and lasts at least another day."""

@@ -30,6 +30,7 @@ from certrotd.clock import Deadline
 from certrotd.config.context import Context
 from certrotd.config.notifications import WebhookEntry, is_loopback
 from certrotd.config.secrets import Reference
+from certrotd.dial import RESOLVER, NotLookedUp, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line
 from certrotd.notify.message import Message
 
@@ -113,6 +114,8 @@ class Webhook:
 
     def _explained(self, error: Exception, deadline: Deadline) -> Failure:
         host = self._url.hostname
+        if isinstance(error, NotLookedUp):
+            return Transient(f"{self._what}: {error}", hint=RESOLVER)
         if isinstance(error, ssl.SSLCertVerificationError):
             return NeedsOperator(
                 f"{self._what}: the certificate of {host} is not trusted: {error.verify_message}",
@@ -184,10 +187,9 @@ class _HungUp:
 
     def connect(self, address: tuple[str, int], *_: object) -> socket.socket:
         """As socket.create_connection, within the deadline."""
-        sock = socket.create_connection(address, max(self._deadline.remaining, 0.001))
+        sock = connect(*address, deadline=self._deadline)
         with self._lock:
             self._twin = sock.dup()
-        sock.settimeout(max(self._deadline.remaining, 0.001))
         return sock
 
     def __enter__(self) -> Self:

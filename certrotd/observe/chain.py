@@ -47,8 +47,7 @@ class Examiner:
 
         Roots are consulted about the chain alone: names are the caller's to judge, and so are the
         leaf's dates. Raises Transient when nobody answers, InvalidInput when what is sent is no
-        certificate, NeedsOperator for unreadable roots. Looking up the host's name, and nothing
-        else, may take longer than the deadline.
+        certificate, NeedsOperator for unreadable roots.
         """
         if endpoint.roots is None:
             sent = self._sent(endpoint, no_check())

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import socket
 import ssl
 from dataclasses import dataclass
 from typing import Any
 
 from certrotd.clock import Clock, Deadline
+from certrotd.dial import RESOLVER, NotLookedUp, connect, limit
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
 from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
@@ -16,7 +16,11 @@ from certrotd.observe.starttls import upgrade
 HANDSHAKE_TIMEOUT = 10.0
 FIRST_PAUSE = 0.05
 MAX_PAUSE = 1.0
-BETWEEN = 0.02
+ROW, LONGEST_ROW = 1 / 60, 1.0
+"""How long a row of handshakes lasts at least, as a part of the deadline, and in seconds at most.
+
+Half a second, then, by default: an old worker may be starved for a moment, and answer after it.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +74,24 @@ class TlsProber:
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """As Prober.prove: fresh handshakes until enough in a row show the leaf.
 
-        A reload is asynchronous and old workers linger, so the first answers may be the old leaf.
+        A reload is asynchronous and old workers linger, so the first answers may be the old leaf,
+        and so may one after the new leaf was seen: a row is spread over a 60th of the deadline,
+        and at most a second.
         Where roots are given, the last of the row must verify too: its chain against them, and
         its names against the sni. Raises ProofFailed, or NeedsOperator for unreadable roots.
         """
         deadline = Deadline(self._clock, endpoint.deadline)
         trusting = no_check()
         final = trusting if endpoint.roots is None else checking(endpoint.roots)
+        row = min(endpoint.deadline * ROW, LONGEST_ROW)
+        between = row / max(1, endpoint.consecutive - 1)
         pause, streak, wrong = FIRST_PAUSE, 0, ""
         while streak < endpoint.consecutive:
             context = final if streak + 1 == endpoint.consecutive else trusting
             seen = _other_than(fingerprint, endpoint, context, deadline.within(HANDSHAKE_TIMEOUT))
             if seen is None:
                 streak += 1
-                deadline.pause(BETWEEN if streak < endpoint.consecutive else 0)
+                deadline.pause(between if streak < endpoint.consecutive else 0)
             elif not (deadline.passed and (streak or wrong)):
                 # a handshake that the end cut off would say less than the ones before it
                 streak, wrong = 0, seen
@@ -140,7 +148,7 @@ def shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> li
     """The certificates that one handshake showed, in DER, as they were sent: the leaf first.
 
     Raises Untrusted, Transient when there was no handshake or no certificate, or InvalidInput for
-    a name that cannot be asked for. Looking up the host's name has no deadline of ours.
+    a name that cannot be asked for.
     """
     where, allowed = str(endpoint), deadline.remaining
     try:
@@ -150,6 +158,8 @@ def shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> li
         raise Untrusted(
             f"{where}: the chain is not trusted: {why}", why=why, code=error.verify_code
         ) from None
+    except NotLookedUp as error:
+        raise Transient(f"{where}: {error}", hint=RESOLVER) from None
     except TimeoutError:
         raise Transient(f"{where}: no TLS handshake within {allowed:.3g}s") from None
     except OSError as error:
@@ -164,10 +174,10 @@ def shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> li
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> list[bytes]:
     # a name that cannot be asked for is found here, where there is no socket yet to be left open
     context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=endpoint.sni)
-    with _connected(endpoint, deadline) as plain:
+    with connect(endpoint.host, endpoint.port, deadline=deadline) as plain:
         if endpoint.starttls is not None:
             upgrade(plain, endpoint.starttls, deadline=deadline)
-        _limit(plain, deadline)
+        limit(plain, deadline)
         with context.wrap_socket(plain, server_hostname=endpoint.sni) as secure:
             return _sent(secure)
 
@@ -178,35 +188,3 @@ def _sent(secure: Any) -> list[bytes]:
         return [bytes(each) for each in secure.get_unverified_chain() or ()]
     chain = secure._sslobj.get_unverified_chain() or ()
     return [ssl.PEM_cert_to_DER_cert(each.public_bytes()) for each in chain]
-
-
-def _connected(endpoint: Endpoint, deadline: Deadline) -> socket.socket:
-    """A connection to the first address of the endpoint that takes one."""
-    found = socket.getaddrinfo(endpoint.host, endpoint.port, type=socket.SOCK_STREAM)
-    last: OSError = TimeoutError()
-    for left, (family, kind, protocol, _, address) in zip(
-        range(len(found), 0, -1), found, strict=True
-    ):
-        try:
-            connection = socket.socket(family, kind, protocol)
-            try:
-                # one address that swallows packets must not use up the time of the others
-                _limit(connection, deadline.within(deadline.remaining / left))
-                connection.connect(address)
-                return connection
-            except OSError:
-                connection.close()
-                raise
-        except OSError as error:
-            last = error
-    try:
-        raise last
-    finally:
-        del last  # it knows of this frame: a circle that kept the caller's context, with its roots
-
-
-def _limit(connection: socket.socket, deadline: Deadline) -> None:
-    # a timeout of zero would mean not to wait at all, and fail in other words
-    if deadline.passed:
-        raise TimeoutError
-    connection.settimeout(deadline.remaining)

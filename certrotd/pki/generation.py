@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from certrotd.pki.certificate import CertificateFacts, moment
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,16 +53,25 @@ class TargetState:
 
 
 @dataclass(frozen=True, slots=True)
+class Copy:
+    """A copy as it was installed: what was ``asked`` for, and the ``stamp`` of the file then."""
+
+    asked: str
+    stamp: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class State:
     """What changes about a certificate without a new generation.
 
     ``withdrawn`` generations were rolled back by hand and are not deployed again by themselves;
-    until ``held`` nothing is renewed unasked.
+    until ``held`` nothing is renewed unasked. ``copies`` are, by path, what was installed last.
     """
 
     targets: Mapping[str, TargetState] = field(default_factory=dict)
     withdrawn: tuple[int, ...] = ()
     held: datetime | None = None
+    copies: Mapping[str, Copy] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON object that from_json reads back to an equal value."""
@@ -75,6 +86,7 @@ class State:
             },
             "withdrawn": list(self.withdrawn),
             "held": self.held.isoformat() if self.held else None,
+            "copies": {path: [copy.asked, *copy.stamp] for path, copy in self.copies.items()},
         }
 
     @classmethod
@@ -87,21 +99,37 @@ class State:
         return cls(
             targets={
                 name: TargetState(
-                    int(target["generation"]),
-                    target["fingerprint"],
+                    _is(int, target["generation"]),
+                    _is(str, target["fingerprint"]),
                     moment(target["proven"]),
                 )
                 for name, target in data["targets"].items()
             },
-            withdrawn=tuple(data["withdrawn"]),
+            withdrawn=tuple(_is(int, number) for number in data["withdrawn"]),
             held=moment(held) if held else None,
+            copies={
+                path: Copy(_is(str, asked), tuple(_is(int, each) for each in stamp))
+                for path, (asked, *stamp) in data.get("copies", {}).items()
+            },
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What is on disk of one certificate; ``newest`` may be a later one than ``live``."""
+    """What is on disk of one certificate; ``newest`` may be a later one than ``live``.
+
+    ``damaged`` says why what is there of the state is not one, and ``state`` not what was recorded;
+    ``displaced`` which of the copies is not what the state says, or not what is asked for.
+    """
 
     live: Generation | None = None
     newest: Generation | None = None
     state: State = field(default_factory=State)
+    damaged: str | None = None
+    displaced: str | None = None
+
+
+def _is(kind: type[T], value: object) -> T:
+    if type(value) is not kind:
+        raise TypeError(f"{value!r} is no {kind.__name__}")
+    return value

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from certrotd.errors import Failure
+from certrotd.errors import Failure, NeedsOperator
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +30,7 @@ class ValidationFailed(Failure):
     CAs count failed validations per name and hour and then refuse: back off by hours, or wait
     for somebody.
     """
+
+
+class IssuanceRefused(NeedsOperator):
+    """The CA will not issue on the order as it is finalized, and says so: nothing was issued."""

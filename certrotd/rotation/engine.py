@@ -204,11 +204,13 @@ class Engine(Generic[W]):
     def _fail(self, index: int, failure: Failure) -> Outcome | None:
         self._tell("failed", index, detail=str(failure))
         saved = self._saved
+        wait = failure.retry_after if isinstance(failure, Transient) else None
         if isinstance(failure, Later) or (saved is not None and saved.forward_only):
             # nothing to go back to: the rotation stays open and this step is tried again
-            self._write({"t": "paused", "i": index}, sync=False)
-            return Parked(self.now() + RETRY, f"{self._title(index)}: {failure}", failed=True)
-        wait = failure.retry_after if isinstance(failure, Transient) else None
+            until, why = self.now() + (wait or RETRY), f"{self._title(index)}: {failure}"
+            waits = {"t": "wait", "i": index, "until": until.isoformat(), "why": why}
+            self._write(waits if wait else {"t": "paused", "i": index}, sync=bool(wait))
+            return Parked(until, why, failed=True)
         record = {"t": "failed", "i": index, "why": str(failure), "at": self._stamp()}
         if isinstance(failure, Stopped):
             record["stopped"] = True

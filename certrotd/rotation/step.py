@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any, Protocol, Self, TypeVar
 
-from certrotd.errors import Failure
+from certrotd.errors import Transient
 
 JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
 World = TypeVar("World", contravariant=True)
@@ -29,10 +29,11 @@ class Wait:
     why: str
 
 
-class Later(Failure):
+class Later(Transient):
     """A step failed where undoing would lose something that cannot be had again.
 
-    The rotation keeps everything, stays open, and the step is tried again at the next start.
+    The rotation keeps everything, stays open, and the step is tried again at the next start, but
+    not before ``retry_after``. Somebody may have to mend something first.
     """
 
 

@@ -13,8 +13,6 @@ from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import load, spki, to_pem
 from certrotd.pki.verify import ChainBroken, verify_links
 
-PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
-
 
 def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
     """PEM texts by shape: privkey, cert, chain, fullchain, and combined (key first, HAProxy's).

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.pki.generation import Copy
 from certrotd.rotation.files import (
     DiskTrouble,
     explained,
@@ -26,7 +27,8 @@ from certrotd.rotation.files import (
     write_file,
     write_in_place,
 )
-from certrotd.stores.bundle import PRIVATE, files_of, same_pkcs12, to_pkcs12
+from certrotd.stores.bundle import files_of, same_pkcs12, to_pkcs12
+from certrotd.stores.copies import PRIVATE, copies_of
 
 LIMIT = 4 * 1024 * 1024
 MANIFEST = "manifest.json"
@@ -59,9 +61,11 @@ class FileInstaller:
         self._backups = backups
 
     def check(self) -> None:
-        """Whether every copy could be written: directory there, writable, owner known."""
+        """Whether every copy could be written: directory, owner and secret there."""
         for entry in self._entries:
             _owner(entry)
+            if "pkcs12" in entry.paths:
+                entry.password()
             for path in entry.paths.values():
                 _check(path, in_place=entry.in_place)
 
@@ -113,6 +117,10 @@ class FileInstaller:
                 elif data != shapes[shape]:
                     return False
         return True
+
+    def copies(self) -> dict[str, Copy]:
+        """As Installer.copies."""
+        return copies_of(self._entries)
 
     def forget(self, backup: str) -> None:
         """Drop a backup that is no longer needed."""

@@ -4,7 +4,7 @@
 
     STORE/NAME/live -> generations/000007
     STORE/NAME/generations/000007/{privkey,cert,chain,fullchain,combined}.pem, meta.json
-    STORE/NAME/state.json
+    STORE/NAME/state.json, and state.json.unreadable-TIME if it was damaged
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import errno
 import os
 import stat
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 
 from pydantic_core import to_json  # loaded by the configuration anyway; json indents in Python
@@ -34,6 +35,7 @@ from certrotd.rotation.files import (
 )
 from certrotd.stores.reading import (
     NUMBER,
+    STATE,
     content,
     document,
     generation_in,
@@ -43,6 +45,8 @@ from certrotd.stores.reading import (
 )
 
 PROBE = 64 * 1024
+UNREADABLE = ".unreadable-"
+KEPT = 3
 
 
 class LocalStore:
@@ -60,7 +64,7 @@ class LocalStore:
         newest_generation = live_generation
         if newest != live:
             newest_generation = generation_in(base, newest) if newest is not None else None
-        return Standing(live_generation, newest_generation, state_in(base))
+        return Standing(live_generation, newest_generation, *state_in(base))
 
     def live(self, name: str) -> int | None:
         """The number of the generation ``live`` points at; None if there is no link."""
@@ -179,7 +183,23 @@ class LocalStore:
 
     def record(self, name: str, state: State) -> None:
         data = to_json(state.to_json(), indent=1)
-        write_file(self.root / name / "state.json", data, mode=0o644)
+        write_file(self.root / name / STATE, data, mode=0o644)
+
+    def mend(self, name: str, state: State, *, now: datetime) -> str:
+        """As Store.mend; the last few that were damaged are kept."""
+        path = self.root / name / STATE
+        aside = path.with_name(f"{STATE}{UNREADABLE}{now:%Y%m%dT%H%M%S.%fZ}")
+        with explained(f"keep {path} as {aside}"):
+            try:
+                # a second name, so that there is a state at any moment; never over something
+                os.link(path, aside, follow_symlinks=False)
+            except PermissionError:  # fs.protected_hardlinks: it is somebody else's
+                os.rename(path, aside)
+        self.record(name, state)
+        kept = [each for each in os.listdir(path.parent) if each.startswith(STATE + UNREADABLE)]
+        for each in sorted(kept)[:-KEPT]:
+            remove_file(path.with_name(each))
+        return str(aside)
 
     def sweep(self, name: str) -> None:
         """As Store.sweep; a link in the place of something of ours is removed, never followed."""

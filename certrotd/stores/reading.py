@@ -12,12 +12,13 @@ from typing import Any
 
 from pydantic_core import from_json  # loaded by the configuration anyway; twice as quick as json
 
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.errors import InvalidInput
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Generation, Meta, State
 from certrotd.rotation.files import DiskTrouble, read_file
 
 LIMIT = 4 * 1024 * 1024
+STATE = "state.json"
 NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,11}")
 _GUARDED = ("privkey.pem", "fullchain.pem", "cert.pem")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -87,20 +88,20 @@ def _parsed(folder: Path, number: int, meta: Meta | None) -> Generation:
         return Generation(number, meta, None, trouble.message)
 
 
-def state_in(base: str) -> State:
-    """The state beside the generations; raises NeedsOperator for what certrotd did not write."""
-    path = f"{base}/state.json"
+def state_in(base: str) -> tuple[State, str | None]:
+    """The state beside the generations; an empty one, and why, if certrotd did not write it.
+
+    Raises DiskTrouble when it could not be read: then it may be whole.
+    """
+    path = f"{base}/{STATE}"
     try:
-        return State.from_json(from_json(_quick_read(path)))
+        return State.from_json(from_json(_quick_read(path))), None
     except FileNotFoundError:
-        return State()
+        return State(), None
     except OSError as error:
         raise DiskTrouble(f"read {path}", error) from error
     except _NOT_OURS:
-        raise NeedsOperator(
-            f"{path} is not a state that certrotd wrote",
-            hint="remove it: every target is then proven again",
-        ) from None
+        return State(), f"{path} is not a state that certrotd wrote"
 
 
 def content(path: Path) -> bytes | None:

@@ -25,9 +25,15 @@ class CommandTarget:
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     clock: Clock = field(default_factory=SystemClock, repr=False)
 
+    def precheck(self) -> None:
+        """As Precheck.precheck: the programs exist."""
+        for argv in (self.command, self.check_command):
+            if argv:
+                require(argv[0], self.environment)
+
     def check(self) -> None:
-        """As Target.check: the program exists, and the check command is content."""
-        require(self.command[0], self.environment)
+        """As Target.check: the programs exist, and the check command is content."""
+        self.precheck()
         self._check()
 
     def apply(self) -> None:

@@ -33,14 +33,18 @@ class NginxTarget:
     timeout: float = 30.0
     clock: Clock = field(default_factory=SystemClock, repr=False)
 
+    def precheck(self) -> None:
+        """As Precheck.precheck: the programs exist."""
+        require(self.binary)
+        if self.reload != "signal":
+            require(self._reload_command()[0])
+
     def check(self) -> None:
         """As Target.check: the configuration is valid and there is an nginx to reload."""
-        require(self.binary)
+        self.precheck()
         self._test()
         if self.reload == "signal":
             self._signal(ASK)
-        else:
-            require(self._reload_command()[0])
 
     def apply(self) -> None:
         """As Target.apply.
@@ -73,7 +77,7 @@ class NginxTarget:
 
     def _signal(self, number: int) -> None:
         wanted = Wanted(("nginx", Path(self.binary).name))
-        signal_pid_file(self.pid_file, number, wanted)
+        signal_pid_file(self.pid_file, number, wanted, clock=self.clock)
 
 
 def build(entry: NginxEntry, context: Context) -> NginxTarget:

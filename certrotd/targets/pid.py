@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from certrotd.clock import Clock
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.files import read_status
 
@@ -101,7 +102,7 @@ class PidFile:
         return None
 
 
-def signal_pid_file(path: Path, number: int, wanted: Wanted) -> None:
+def signal_pid_file(path: Path, number: int, wanted: Wanted, *, clock: Clock) -> None:
     """Send a signal to the process of a pid file.
 
     NeedsOperator says why not.
@@ -113,6 +114,7 @@ def signal_pid_file(path: Path, number: int, wanted: Wanted) -> None:
         wanted,
         known_by=str(path),
         refusal=lambda process: file.refusal(process, wanted),
+        clock=clock,
     )
 
 
@@ -139,6 +141,7 @@ def signal_process(
     *,
     known_by: str,
     refusal: Callable[[Process], tuple[str, str] | None],
+    clock: Clock,
 ) -> None:
     """Send a signal to process ``pid``, unless there is a ``refusal`` and a hint.
 
@@ -152,7 +155,7 @@ def signal_process(
     except OSError as error:
         raise _cannot(pid, wanted, error) from None
     try:
-        process = _held(pid, handle, wanted, known_by)
+        process = _held(pid, handle, wanted, known_by, clock)
         if (reason := refusal(process)) is not None:
             raise NeedsOperator(f"process {pid} of {known_by} {reason[0]}", hint=reason[1])
         signal.pidfd_send_signal(handle, number)
@@ -164,8 +167,8 @@ def signal_process(
         os.close(handle)
 
 
-def _held(pid: int, handle: int, wanted: Wanted, known_by: str) -> Process:
-    process = look(pid)
+def _held(pid: int, handle: int, wanted: Wanted, known_by: str, clock: Clock) -> Process:
+    process = look(pid, clock)
     if process is not None and process.state not in _ENDED:
         return process
     if _has_ended(handle):
@@ -176,7 +179,7 @@ def _held(pid: int, handle: int, wanted: Wanted, known_by: str) -> Process:
     )
 
 
-def look(pid: int) -> Process | None:
+def look(pid: int, clock: Clock) -> Process | None:
     """The process as /proc has it (proc(5)), or None if it is not there, or not to be seen."""
     folder = Path(f"/proc/{pid}")
     try:
@@ -189,7 +192,7 @@ def look(pid: int) -> Process | None:
     state, *fields = tail.split()
     ticks = int(fields[18])  # field 22 of them all, since boot
     # not btime of /proc/stat, which a service may not see
-    booted = time.time() - time.clock_gettime(time.CLOCK_BOOTTIME)
+    booted = clock.now().timestamp() - time.clock_gettime(time.CLOCK_BOOTTIME)
     started = booted + ticks / os.sysconf("SC_CLK_TCK")
     # not the owner of /proc/PID, which is root where a process has dropped its rights
     _real, effective, *_ = _value(status, "Uid:").split()

@@ -40,7 +40,7 @@ class SignalTarget:
     def _signal(self, number: int) -> None:
         wanted = Wanted((self.process,) if self.process else ())
         if isinstance(self.where, Path):
-            signal_pid_file(self.where, number, wanted)
+            signal_pid_file(self.where, number, wanted, clock=self.clock)
         else:
             self._signal_unit(self.where, number, wanted)
 
@@ -62,7 +62,7 @@ class SignalTarget:
                     return f"is {process.comm}, not {wanted.kind}", "correct unit or process"
                 return None
 
-            signal_process(pid, number, wanted, known_by=unit, refusal=refusal)
+            signal_process(pid, number, wanted, known_by=unit, refusal=refusal, clock=self.clock)
 
 
 def build(entry: SignalEntry, context: Context) -> SignalTarget:

@@ -144,3 +144,13 @@ def test_a_forgotten_backup_is_gone_and_the_others_are_not(bench: Bench) -> None
     assert bench.read() == content(OLD)
     bench.installer.restore("r2")
     assert bench.read() == content(NEW)
+
+
+def test_a_copy_that_somebody_changed_stands_out(bench: Bench) -> None:
+    """By what is known of it since it was installed."""
+    bench.install(OLD, "r1")
+    known = bench.installer.copies()
+    assert len(known) == 2
+    assert bench.installer.copies() == known
+    bench.write({**content(OLD), "key": b"somebody else's"})
+    assert bench.installer.copies() != known

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 
@@ -18,12 +18,12 @@ from certrotd.certs.ports import Issuer
 from certrotd.clock import Clock, Deadline, ManualClock, SystemClock
 from certrotd.errors import Failure, Transient
 from certrotd.internal.issuer import InternalIssuer
-from certrotd.internal.root import InternalSettings
 from certrotd.pki import keys
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.pki.verify import NamesMissing, verify
 from tests.fakes.issuer import MemoryIssuer, Point
+from tests.unit.internal.made import SETTINGS
 
 _KEY = keys.generate(keys.KeyType.ECDSA_P256)
 NAMES = ("contract.example.test", "*.contract.example.test")
@@ -225,14 +225,5 @@ class TestInternalIssuer(IssuerContract):
 
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
-        settings = InternalSettings(
-            name="inside",
-            common_name="certrotd test CA",
-            lifetime=timedelta(days=7),
-            root_lifetime=timedelta(days=3650),
-            key=keys.KeyType.ECDSA_P256,
-            permitted_names=(),
-            backdate=timedelta(minutes=5),
-        )
-        issuer = InternalIssuer(settings, tmp_path, SystemClock())
+        issuer = InternalIssuer(SETTINGS, tmp_path, SystemClock())
         return Subject(issuer, keeps_orders=False, checks_proofs=False)

@@ -3,33 +3,20 @@
 import base64
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
-from certrotd.clock import Deadline, SystemClock
-from certrotd.config.secrets import FileSecret
 from certrotd.errors import Failure, Transient
 from certrotd.notify.apprise import Apprise
-from certrotd.notify.message import Message, Notifier
+from certrotd.notify.message import Notifier
 from certrotd.notify.webhook import Webhook
 from tests.fakes.notifier import MemoryNotifier
 from tests.parts.receiver import Receiver, receiving
+from tests.unit.notify.made import RAISED, secret, soon
 
-MESSAGE = Message(
-    host="web1",
-    at=datetime(2026, 6, 1, tzinfo=UTC),
-    state="raised",
-    kind="stuck",
-    severity="error",
-    subject="web",
-    title="web: stuck half-way",
-    what="Undoing the step swap failed: <no> & “why”.",
-    todo="See: certrotd status web --probe",
-    key="rotation/web",
-)
+MESSAGE = replace(RAISED, what="Undoing the step swap failed: <no> & “why”.")
 HIDDEN = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 
@@ -79,23 +66,19 @@ def rig(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Rig]:
         yield _in_memory()
         return
     with receiving() as receiver:
-        kept = tmp_path / "secret"
+        path = tmp_path / "secret"
         if request.param == "webhook":
-            kept.write_text(f"whsec_{HIDDEN}")
-            notifier: Notifier = Webhook("ops", receiver.url, FileSecret(file=kept), None)
+            kept = secret(path, f"whsec_{HIDDEN}")
+            notifier: Notifier = Webhook("ops", receiver.url, kept, None)
         else:
-            kept.write_text(f"json://user:{HIDDEN}@127.0.0.1:{receiver.port}/")
-            notifier = Apprise("ops", [FileSecret(file=kept)])
+            kept = secret(path, f"json://user:{HIDDEN}@127.0.0.1:{receiver.port}/")
+            notifier = Apprise("ops", [kept])
         yield _over_http(receiver, notifier)
-
-
-def _soon(seconds: float = 30.0) -> Deadline:
-    return Deadline(SystemClock(), seconds)
 
 
 def test_what_happened_and_what_to_do_arrive(rig: Rig) -> None:
     """An alert without the second half is half an alert."""
-    rig.notifier.send(MESSAGE, deadline=_soon())
+    rig.notifier.send(MESSAGE, deadline=soon())
     [text] = rig.arrived()
     for part in (MESSAGE.title, "Undoing the step swap failed", MESSAGE.todo):
         assert part in text
@@ -105,9 +88,9 @@ def test_a_failure_is_raised_and_a_later_try_delivers(rig: Rig) -> None:
     """A notifier that swallows its failures is worse than none."""
     rig.fail(True)
     with pytest.raises(Transient):
-        rig.notifier.send(MESSAGE, deadline=_soon())
+        rig.notifier.send(MESSAGE, deadline=soon())
     rig.fail(False)
-    rig.notifier.send(MESSAGE, deadline=_soon())
+    rig.notifier.send(MESSAGE, deadline=soon())
     assert MESSAGE.title in rig.arrived()[-1]
 
 
@@ -116,7 +99,7 @@ def test_the_deadline_is_kept(rig: Rig) -> None:
     rig.hang()
     began = time.monotonic()
     with pytest.raises(Failure):
-        rig.notifier.send(MESSAGE, deadline=_soon(1.5))
+        rig.notifier.send(MESSAGE, deadline=soon(1.5))
     assert time.monotonic() - began < 10
 
 
@@ -124,6 +107,6 @@ def test_no_secret_is_shown(rig: Rig) -> None:
     """Neither by the notifier nor by its failures."""
     rig.fail(True)
     with pytest.raises(Failure) as caught:
-        rig.notifier.send(MESSAGE, deadline=_soon())
+        rig.notifier.send(MESSAGE, deadline=soon())
     assert HIDDEN not in f"{caught.value!r} {caught.value} {rig.notifier!r}"
     assert base64.b64decode(HIDDEN).decode() not in str(caught.value)

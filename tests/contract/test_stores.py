@@ -158,6 +158,16 @@ def test_state_is_what_was_recorded_last(store: Store) -> None:
     assert store.look("web").state == State({}, (3, 4), None)
 
 
+def test_mending_records_a_state_in_the_place_of_another(store: Store) -> None:
+    """And says where the other one is."""
+    seal(store, 1)
+    store.record("web", State(withdrawn=(9,)))
+    state = State({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
+    assert store.mend("web", state, now=THEN)
+    assert store.look("web").state == state
+    assert store.look("web").damaged is None
+
+
 def test_discarding_takes_the_staging_and_nothing_else(store: Store) -> None:
     """The undo of everything before a certificate is issued."""
     seal(store, 1)

@@ -1,4 +1,4 @@
-"""An audit log that nobody reads, and one in memory that may refuse."""
+"""An audit log in memory that may refuse."""
 
 from __future__ import annotations
 
@@ -6,17 +6,6 @@ from errno import ENOSPC
 
 from certrotd.audit.record import OPENING, SETTLING, Happened
 from certrotd.rotation.files import DiskTrouble
-
-
-class Unheard:
-    """Takes everything, keeps nothing, and waits for nothing."""
-
-    def record(self, *happened: Happened) -> None:
-        """As Audit.record."""
-
-    def unsettled(self, subject: str) -> str | None:
-        """As Audit.unsettled."""
-        return None
 
 
 class MemoryAudit:

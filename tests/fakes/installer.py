@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from errno import EACCES
+from zlib import crc32
 
+from certrotd.pki.generation import Copy
 from certrotd.rotation.files import DiskTrouble
 from tests.fakes.chance import CALM, Chance, Refused
 
@@ -50,6 +52,17 @@ class MemoryInstaller:
         with _told():
             self.chance.look("installer: compare")
         return not self.enabled or dict(self.files) == {"key": key, "chain": chain}
+
+    def copies(self) -> dict[str, Copy]:
+        with _told():
+            self.chance.look("installer: look at the copies")
+        return self.there()
+
+    def there(self) -> dict[str, Copy]:
+        """What stands at each path, for assertions."""
+        if not self.enabled:
+            return {}
+        return {path: Copy(path, (crc32(data),)) for path, data in self.files}
 
     def forget(self, backup: str) -> None:
         rest = tuple(each for each in self.backups if each[0] != backup)

@@ -6,6 +6,7 @@ import functools
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from errno import ENOSPC
 
 from certrotd.errors import InvalidInput, NeedsOperator
@@ -36,6 +37,7 @@ class Shelf:
     live: int | None = None
     state: tuple[tuple[str, Hashable], ...] = field(default=())
     recorded: State = field(default_factory=State, compare=False, hash=False)
+    damaged: bool = False
 
 
 class MemoryStore:
@@ -66,7 +68,8 @@ class MemoryStore:
         return Standing(
             self.generation(name, shelf.live) if shelf.live is not None else None,
             self.generation(name, max(numbers)) if numbers else None,
-            shelf.recorded,
+            State() if shelf.damaged else shelf.recorded,
+            "the state is damaged" if shelf.damaged else None,
         )
 
     def generation(self, name: str, number: int) -> Generation:
@@ -128,7 +131,11 @@ class MemoryStore:
         self._act(name, "switch", live=generation)
 
     def record(self, name: str, state: State) -> None:
-        self._act(name, "record", state=_frozen(state), recorded=state)
+        self._act(name, "record", state=_frozen(state), recorded=state, damaged=False)
+
+    def mend(self, name: str, state: State, *, now: datetime) -> str:
+        self._act(name, "mend", state=_frozen(state), recorded=state, damaged=False)
+        return f"the state of {now:%H:%M}"
 
     def sweep(self, name: str) -> None:
         shelf = self.shelf(name)
@@ -199,4 +206,5 @@ def _frozen(state: State) -> tuple[tuple[str, Hashable], ...]:
         *((name, target) for name, target in sorted(state.targets.items())),
         ("withdrawn", state.withdrawn),
         ("held", state.held),
+        ("copies", tuple(state.copies.items())),
     )

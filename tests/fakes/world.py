@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from errno import ENOSPC
 from typing import TypeVar, cast
 
 from certrotd.audit.record import Happened
-from certrotd.certs.policy import Policy
+from certrotd.certs.managed import as_remembered
+from certrotd.certs.policy import COPIES, Policy
 from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.dns.records import TxtRecord
-from certrotd.errors import LockHeld, Transient
+from certrotd.errors import Failure, LockHeld, Transient
 from certrotd.observe.tls import Endpoint
+from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.order import Challenge
 from certrotd.rotation.engine import Event
@@ -39,7 +42,7 @@ class MemoryWorld:
 
     Targets named ``…-copies`` read the installed copies, the others the live generation. All that
     outlives a process is an attribute; what a process holds is built by ``managed`` anew, and the
-    latest of it is ``in_use``.
+    latest of it is ``in_use``. ``unanswered`` is what the issuer raises where it is refused.
     """
 
     def __init__(self, policy: Policy, clock: Clock, chance: Chance = CALM) -> None:
@@ -60,6 +63,8 @@ class MemoryWorld:
         }
         self.prober = MemoryProber(self.targets, clock, chance)
         self.audit = MemoryAudit()
+        self.remarks: list[str] = []
+        self.unanswered: type[Failure] = Transient
         self.adoptable: tuple[bytes, bytes] | None = None
         self.new_key: Callable[[KeyType], PrivateKey] = generate
         self.locked = False
@@ -81,7 +86,7 @@ class MemoryWorld:
             journal=journal,
             world=self._world,
             lock=self._lock,
-            look=lambda: self.store.look(name),
+            look=lambda: self._displaced(as_remembered(self.store.look(name), journal)),
             generation=lambda number: self.store.generation(name, number),
         )
 
@@ -101,7 +106,8 @@ class MemoryWorld:
         return Endpoint(name, 443, self.policy.names[0])
 
     def _world(self) -> World:
-        issuer, solver = _Issuer(self.issuer, self.chance), _Solver(self.solver, self.chance)
+        issuer = _Issuer(self.issuer, self.chance, self.unanswered)
+        solver = _Solver(self.solver, self.chance)
         self.in_use = World(
             name=self.policy.name,
             clock=self.clock,
@@ -115,12 +121,19 @@ class MemoryWorld:
             prober=self.prober,
             adoptable=lambda: self.adoptable,
             new_key=self.new_key,
+            remark=self.remarks.append,
         )
         return self.in_use
 
     def _bound(self, name: str) -> Bound | None:
         target = self.targets.get(name)
         return Bound(target, (self.endpoint(name),)) if target is not None else None
+
+    def _displaced(self, found: Standing) -> Standing:
+        known = COPIES in found.state.targets and self.policy.installs
+        if known and found.state.copies != self.installer.there():
+            return replace(found, displaced="they were changed")
+        return found
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
@@ -143,38 +156,41 @@ class MemoryWorld:
 
 
 class _Issuer:
-    def __init__(self, issuer: MemoryIssuer, chance: Chance) -> None:
+    def __init__(self, issuer: MemoryIssuer, chance: Chance, failure: type[Failure]) -> None:
         self._issuer = issuer
         self._chance = chance
+        self._failure = failure
 
     def order(self, names: Sequence[str], *, deadline: Deadline) -> _Order:
-        with _unanswered():
+        with _unanswered(self._failure):
             order = self._chance.act(
                 "issuer: order", lambda: self._issuer.order(names, deadline=deadline)
             )
-        return _Order(order, self._chance)
+        return _Order(order, self._chance, self._failure)
 
     def resume(self, url: str, *, deadline: Deadline) -> _Order:
-        with _unanswered():
+        with _unanswered(self._failure):
             self._chance.look("issuer: resume")
-        return _Order(self._issuer.resume(url, deadline=deadline), self._chance)
+        order = self._issuer.resume(url, deadline=deadline)
+        return _Order(order, self._chance, self._failure)
 
 
 class _Order:
-    def __init__(self, order: MemoryOrder, chance: Chance) -> None:
+    def __init__(self, order: MemoryOrder, chance: Chance, failure: type[Failure]) -> None:
         self._order = order
         self._chance = chance
+        self._failure = failure
         self.url = order.url
 
     def challenges(self) -> tuple[Challenge, ...]:
         return self._order.challenges()
 
     def validate(self) -> None:
-        with _unanswered():
+        with _unanswered(self._failure):
             self._chance.act("issuer: validate", self._order.validate)
 
     def finalize(self, csr_der: bytes) -> bytes:
-        with _unanswered():
+        with _unanswered(self._failure):
             return self._chance.act("issuer: finalize", lambda: self._order.finalize(csr_der))
 
 
@@ -231,8 +247,8 @@ class _Audit:
 
 
 @contextmanager
-def _unanswered() -> Iterator[None]:
+def _unanswered(failure: type[Failure] = Transient) -> Iterator[None]:
     try:
         yield
     except Refused:
-        raise Transient("no answer") from None
+        raise failure("no answer") from None

@@ -195,3 +195,20 @@ def test_a_record_that_cannot_be_withdrawn_is_swept_later(
     day.rotate()
     assert bind.txt(f"_acme-challenge.half.{HOST}") == set()
     assert (day.generation("web"), day.status("web")["decision"]) == (generation, "wait")
+
+
+def test_a_secret_of_a_target_that_is_missing_costs_no_order(
+    acme_site: Site, zones: tuple[Bind, Resolver], ca: Pebble
+) -> None:
+    """Also before the first certificate, when the service itself cannot be asked yet."""
+    site, secret, before = acme_site, acme_site.directory / "token", orders(ca)
+    site.command("api", "exit 0", environment={"TOKEN": {"file": str(secret)}})
+    site.certificate("web", HOST, issuer="ca", targets=["api"])
+    why = why_failed(site.rotate(expect=1), "web")
+    assert why.startswith("preflight: ")
+    assert str(secret) in why
+    assert orders(ca) == before
+    secret.write_text("s3cret")
+    secret.chmod(0o600)
+    site.rotate()
+    assert orders(ca) == before + 1

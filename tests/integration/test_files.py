@@ -188,6 +188,68 @@ class TestCopies:
         assert site.leftovers() == []
 
 
+class TestDisplaced:
+    """A copy that is not what it should be is put right by the next run, without an order."""
+
+    @pytest.fixture
+    def installed(self, site: Site) -> dict[str, Any]:
+        """A certificate with copies, in order."""
+        folder = site.directory / "etc"
+        folder.mkdir()
+        site.internal()
+        site.command("told", f"echo told >> {site.directory}/told.log")
+        copies = {"privkey": str(folder / "tls.key"), "fullchain": str(folder / "tls.pem")}
+        entry = site.certificate("web", HOST, install=[copies], targets=["told"])
+        site.rotate()
+        return entry
+
+    def mended(self, site: Site, why: str) -> None:
+        """The next run says why, tells the target once more, and all is in order."""
+        before = (site.directory / "told.log").read_text()
+        assert why in site.status("web")["reason"]
+        [plan] = site.run("plan", "--json").json
+        assert (plan["decision"], why in plan["why"]) == ("deploy", True)
+        site.rotate()
+        assert (site.directory / "told.log").read_text() == f"{before}told\n"
+        assert site.generations("web") == [1]
+        assert site.status("web")["state"] == "ok"
+        site.rotate()
+        assert (site.directory / "told.log").read_text() == f"{before}told\n"
+
+    def test_one_that_was_removed(self, site: Site, installed: dict[str, Any]) -> None:
+        """A tmpfs after a reboot."""
+        key, chain = (Path(installed["install"][0][what]) for what in ("privkey", "fullchain"))
+        chain.unlink()
+        self.mended(site, f"{chain} is gone")
+        assert matching(key, chain) == site.leaf("web")
+
+    def test_one_that_was_changed(self, site: Site, installed: dict[str, Any]) -> None:
+        """By somebody's configuration management."""
+        key, chain = (Path(installed["install"][0][what]) for what in ("privkey", "fullchain"))
+        chain.write_text("an old certificate")
+        self.mended(site, f"{chain} was changed")
+        key.chmod(0o604)
+        self.mended(site, f"{key} was changed")
+        assert key.stat().st_mode & 0o777 == 0o640
+        assert matching(key, chain) == site.leaf("web")
+
+    def test_one_that_is_asked_for_elsewhere(self, site: Site, installed: dict[str, Any]) -> None:
+        """The old one stays where it was: nobody knows who still reads it."""
+        old, new = Path(installed["install"][0]["fullchain"]), site.directory / "etc" / "new.pem"
+        installed["install"][0]["fullchain"] = str(new)
+        site.write()
+        self.mended(site, f"{new} is not yet installed")
+        assert new.read_bytes() == old.read_bytes()
+
+    def test_one_that_is_asked_for_otherwise(self, site: Site, installed: dict[str, Any]) -> None:
+        """Now, not in two months."""
+        installed["install"][0]["mode"] = "0400"
+        site.write()
+        key = Path(installed["install"][0]["privkey"])
+        self.mended(site, f"{key} is to be installed otherwise")
+        assert key.stat().st_mode & 0o777 == 0o400
+
+
 def pem(path: Path) -> list[x509.Certificate]:
     """The certificates in a file."""
     return x509.load_pem_x509_certificates(path.read_bytes())

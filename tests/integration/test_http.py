@@ -4,17 +4,14 @@ import http.client
 import json
 import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.integration.daemon import HOST, OTHER, running
 from tests.parts.process import free_port, wait_until
-from tests.parts.site import Site, Started
+from tests.parts.site import Site
 from tests.unit.daemon.web.scrape import parsed, value
-
-HOST, OTHER = "example.test", "www.example.test"
 
 
 @dataclass(frozen=True)
@@ -64,19 +61,6 @@ def is_closed(where: int | Path) -> bool:
     except (ConnectionRefusedError, FileNotFoundError):
         return True
     return False
-
-
-@contextmanager
-def running(site: Site) -> Iterator[Started]:
-    """The daemon, which has to end well."""
-    daemon = site.start("run")
-    try:
-        yield daemon
-    finally:
-        daemon.signal(signal.SIGTERM)
-        ended = daemon.end(within=20)
-        assert ended.code == 0, ended.stderr
-        assert "Traceback" not in ended.stderr, ended.stderr
 
 
 def ready(where: int | Path) -> bool:
@@ -155,8 +139,9 @@ def test_a_refused_reload_is_told_and_a_taken_one_moves_the_server(site: Site) -
         daemon.signal(signal.SIGHUP)
         daemon.wait_for("not reloaded: ")
         assert ready(port)
-        document = get(port, "/status.json").json
-        assert "concurency" in document["config"]["refused"][0]
+        wait_until(lambda: get(port, "/status.json").json["config"]["refused"] != [])
+        [refused] = get(port, "/status.json").json["config"]["refused"]
+        assert "concurency" in refused
         assert value(get(port, "/metrics").text, "certrotd_config_valid") == 0
         assert "concurency" in get(port, "/").text
 

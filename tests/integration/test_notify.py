@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from tests.integration.test_run import HOST, OTHER, reload, running, stop
+from tests.integration.daemon import HOST, OTHER, reload, running, stop
 from tests.parts import Nginx, Parts, pki
 from tests.parts.process import wait_until
 from tests.parts.receiver import Receiver, receiving
-from tests.parts.site import Site
+from tests.parts.site import Gate, Site
 
 KEY = b"k" * 32
 
@@ -110,16 +110,13 @@ def test_a_service_that_hangs_holds_up_neither_a_rotation_nor_the_end(
     assert "1 alerts could not be delivered before the end" in ended.stderr
 
 
-def slow(site: Site) -> tuple[Path, Path]:
-    """A certificate due at a target that waits: it says so by one file, and goes on by another."""
+def slow(site: Site) -> Gate:
+    """A certificate due at a target that waits."""
     site.internal()
     entry = site.certificate("web", HOST)
     site.rotate()
-    begun, go = site.directory / "begun", site.directory / "go"
-    wait = f"n=0\nwhile [ ! -e {go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done"
-    site.command("slow", f"touch {begun}\n{wait}")
     entry["targets"] = ["slow"]
-    return begun, go
+    return site.gate("slow")
 
 
 def test_a_reload_that_comes_too_late_does_not_kill_it(site: Site, receiver: Receiver) -> None:
@@ -139,12 +136,12 @@ def test_a_reload_that_comes_too_late_does_not_kill_it(site: Site, receiver: Rec
 def test_a_crash_in_a_rotation_is_told(site: Site, receiver: Receiver) -> None:
     """Somebody has to find out why."""
     told(site, receiver)
-    begun, go = slow(site)
+    gate = slow(site)
     with running(site) as daemon:
-        wait_until(begun.exists)
+        gate.wait()
         daemon.signal(signal.SIGKILL)
         daemon.end()
-    go.touch()
+    gate.open()
     with running(site):
         wait_until(lambda: ("recovered_after_crash", "raised") in heard(receiver))
 
@@ -152,11 +149,11 @@ def test_a_crash_in_a_rotation_is_told(site: Site, receiver: Receiver) -> None:
 def test_a_stop_in_a_rotation_is_not_told(site: Site, receiver: Receiver) -> None:
     """The control: whoever stopped it knows."""
     told(site, receiver)
-    begun, go = slow(site)
+    gate = slow(site)
     with running(site) as daemon:
-        wait_until(begun.exists)
+        gate.wait()
         daemon.signal(signal.SIGTERM)
-        go.touch()
+        gate.open()
         assert daemon.end(within=20).code == 0
     with running(site):
         time.sleep(1.5)

@@ -6,80 +6,64 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.parts import Bind, Nginx, Parts, Pebble, Resolver
+from tests.parts import Bind, Parts, Pebble, Resolver
 from tests.parts.process import free_port, wait_until
-from tests.parts.site import Site, exposed_keys, orders, probe, why_failed
+from tests.parts.site import Gate, Site, exposed_keys, orders, why_failed
 
 HOST = "example.test"
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 
 
 @pytest.fixture
-def gate(site: Site) -> Iterator[Site]:
-    """A certificate whose target ``slow`` takes until a file is there, and says when it began."""
+def gate(site: Site) -> Iterator[Gate]:
+    """What holds up the target of a certificate, ``web``."""
     site.internal()
     site.certificate("web", HOST)
     site.rotate()
-    begun, go = site.directory / "begun", site.directory / "go"
-    site.command(
-        "slow",
-        f"echo begun >> {begun}\n"
-        f"n=0\nwhile [ ! -e {go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done",
-    )
+    gate = site.gate("slow")
     site.config["certificates"][0]["targets"] = ["slow"]
-    yield site
-    go.touch()
+    yield gate
+    gate.open()
 
 
-def begun(site: Site, times: int = 1) -> None:
-    """Waits until the slow target has been told that often."""
-    log = site.directory / "begun"
-    wait_until(lambda: log.exists() and log.read_text().count("begun") >= times)
-
-
-def open_gate(site: Site) -> None:
-    """Lets the slow target end."""
-    (site.directory / "go").touch()
-
-
-def test_the_second_of_two_says_who_is_at_work(gate: Site) -> None:
+def test_the_second_of_two_says_who_is_at_work(site: Site, gate: Gate) -> None:
     """Two timers, or a timer and a person: neither may break what the other does."""
-    first = gate.start("rotate", "web", "--force", "--json")
-    begun(gate)
-    second = gate.run("rotate", "--all")
-    other = gate.run("rollback", "web")
+    first = site.start("rotate", "web", "--force", "--json")
+    gate.wait()
+    second = site.run("rotate", "--all")
+    other = site.run("rollback", "web")
     assert (second.code, other.code) == (1, 1)
     assert f"is being worked on by process {first.pid} (certrotd rotate, since " in second.stdout
     assert f"by process {first.pid}" in other.stdout
     assert len(second.stdout.splitlines()) == 2  # the heading, and one line
-    assert gate.status("web")["state"] == "in flight"
-    open_gate(gate)
+    assert site.status("web")["state"] == "in flight"
+    gate.open()
     ended = first.end()
     assert (ended.code, ended.row("web")["result"]) == (0, "done")
-    assert (gate.generation("web"), gate.generations("web")) == (2, [1, 2])
-    assert gate.rotate().row("web")["decision"] == "wait"
-    assert gate.leftovers() == []
+    assert (site.generation("web"), site.generations("web")) == (2, [1, 2])
+    assert site.rotate().row("web")["decision"] == "wait"
+    assert site.leftovers() == []
 
 
-def test_other_certificates_are_not_locked(gate: Site) -> None:
+def test_other_certificates_are_not_locked(site: Site, gate: Gate) -> None:
     """The control of the test above: the lock is one certificate's."""
-    gate.certificate("free", "free.example.test")
-    first = gate.start("rotate", "web", "--force")
-    begun(gate)
-    assert gate.run("rotate", "free").code == 0
-    open_gate(gate)
+    site.certificate("free", "free.example.test")
+    first = site.start("rotate", "web", "--force")
+    gate.wait()
+    assert site.run("rotate", "free").code == 0
+    gate.open()
     assert first.end().code == 0
 
 
-def test_a_lock_dies_with_its_process(gate: Site) -> None:
+def test_a_lock_dies_with_its_process(site: Site, gate: Gate) -> None:
     """A crash must not need somebody to remove a file."""
-    first = gate.start("rotate", "web", "--force")
-    begun(gate)
+    first = site.start("rotate", "web", "--force")
+    gate.wait()
     first.signal(signal.SIGKILL)
     assert first.end().code == -signal.SIGKILL
-    open_gate(gate)
-    run = gate.rotate()
-    assert (run.row("web")["recovered"], gate.generation("web")) == ("done", 2)
+    gate.open()
+    run = site.rotate()
+    assert (run.row("web")["recovered"], site.generation("web")) == ("done", 2)
 
 
 @pytest.mark.parametrize("number", SIGNALS)
@@ -118,13 +102,9 @@ def test_during_a_deployment_it_is_undone_before_the_end(
 ) -> None:
     """systemctl stop never leaves files that the services have not been proven to serve."""
     site.internal()
-    entry = site.certificate("web", HOST)
+    site.certificate("web", HOST)
     site.rotate()
-    # started on the old generation's own folder, it never serves another
-    folder = site.live("web")
-    nginx = parts.start(Nginx, {HOST: (folder / "fullchain.pem", folder / "privkey.pem")})
-    site.nginx(nginx)
-    entry["targets"] = [{"target": "nginx", "probe": [probe(nginx, HOST, "60s")]}]
+    nginx = site.pinned(parts, "web", HOST)
     started = site.start("rotate", "web", "--force", "--json")
     started.wait_for("web: apply done")
     assert site.generation("web") == 2
@@ -141,10 +121,12 @@ def test_during_a_deployment_it_is_undone_before_the_end(
 
 
 @pytest.mark.parametrize("number", SIGNALS)
-def test_a_second_signal_ends_it_at_once_and_the_next_run_recovers(gate: Site, number: int) -> None:
+def test_a_second_signal_ends_it_at_once_and_the_next_run_recovers(
+    site: Site, gate: Gate, number: int
+) -> None:
     """Who insists is obeyed, and it is no worse than a crash."""
-    started = gate.start("rotate", "web", "--force")
-    begun(gate)
+    started = site.start("rotate", "web", "--force")
+    gate.wait()
     started.signal(number)
     with pytest.raises(TimeoutError):  # one signal waits for the target
         wait_until(lambda: started.is_over, within=0.5)
@@ -153,23 +135,23 @@ def test_a_second_signal_ends_it_at_once_and_the_next_run_recovers(gate: Site, n
             started.signal(number)
             time.sleep(0.25)
     assert started.end(within=1).code == -number
-    open_gate(gate)
-    run = gate.rotate()
+    gate.open()
+    run = site.rotate()
     assert run.row("web")["recovered"] == "done"
-    assert (gate.generation("web"), gate.leftovers()) == (2, [])
-    assert gate.rotate().row("web")["decision"] == "wait"
+    assert (site.generation("web"), site.leftovers()) == (2, [])
+    assert site.rotate().row("web")["decision"] == "wait"
 
 
-def test_what_was_not_begun_is_not_begun_after_a_signal(gate: Site) -> None:
+def test_what_was_not_begun_is_not_begun_after_a_signal(site: Site, gate: Gate) -> None:
     """Stopping ends at the next safe point, not at the end of the list."""
-    gate.config["concurrency"] = 1
-    gate.certificate("later", "later.example.test")
-    started = gate.start("rotate", "--all", "--force", "--json")
-    begun(gate)
+    site.config["concurrency"] = 1
+    site.certificate("later", "later.example.test")
+    started = site.start("rotate", "--all", "--force", "--json")
+    gate.wait()
     started.signal(signal.SIGTERM)
-    open_gate(gate)
+    gate.open()
     stopped = started.end(within=10)
     assert "not begun: the process was told to stop" in stopped.row("later")["why"]
-    assert not (gate.store / "later").exists()
-    gate.rotate()
-    assert gate.generation("later") == 1
+    assert not (site.store / "later").exists()
+    site.rotate()
+    assert site.generation("later") == 1

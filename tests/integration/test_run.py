@@ -4,41 +4,12 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from tests.parts import Bind, Nginx, Parts, Pebble, Resolver
+from tests.integration.daemon import HOST, OTHER, reload, running, stop
+from tests.parts import Bind, Parts, Pebble, Resolver
 from tests.parts.process import free_port, wait_until
-from tests.parts.site import Run, Site, Started, exposed_keys, orders, probe
-
-HOST, OTHER = "example.test", "www.example.test"
-
-
-@contextmanager
-def running(site: Site) -> Iterator[Started]:
-    """The daemon, which has to end well when it is told to."""
-    daemon = site.start("run")
-    try:
-        daemon.wait_for("started with")
-        yield daemon
-    finally:
-        if not daemon.is_over:
-            ended = stop(daemon)
-            assert ended.code == 0, ended.stderr
-            assert "Traceback" not in ended.stderr, ended.stderr
-
-
-def stop(daemon: Started) -> Run:
-    """As systemctl stop would."""
-    daemon.signal(signal.SIGTERM)
-    return daemon.end(within=20)
-
-
-def reload(site: Site, daemon: Started) -> None:
-    """As systemctl reload would, with the configuration as it is now."""
-    site.write()
-    daemon.signal(signal.SIGHUP)
+from tests.parts.site import Site, exposed_keys, orders
 
 
 def test_it_obtains_what_is_missing_and_serves_it(
@@ -107,18 +78,16 @@ def test_a_rotation_in_flight_ends_under_the_old_configuration(site: Site) -> No
     """What was begun for a target is not left half-way because the target was renamed."""
     site.internal()
     entry = site.certificate("web", HOST, targets=["slow"])
-    begun, go = site.directory / "begun", site.directory / "go"
-    wait = f"n=0\nwhile [ ! -e {go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done"
-    site.command("slow", f"touch {begun}\n{wait}")
+    gate = site.gate("slow")
     with running(site) as daemon:
-        wait_until(begun.exists)
+        gate.wait()
         entry["targets"] = []
         site.config["targets"] = {}
         site.certificate("www", OTHER)
         reload(site, daemon)
         daemon.wait_for("reloaded: 2 certificates")
         assert not (site.store / "www").exists()  # one configuration at a time
-        go.touch()
+        gate.open()
         daemon.wait_for("web: record done")
         daemon.wait_for("www: done")
     assert (site.generations("web"), site.leftovers()) == ([1], [])
@@ -151,11 +120,7 @@ def test_told_to_stop_in_a_rotation_it_leaves_a_whole_pair(parts: Parts, site: S
     site.internal()
     entry = site.certificate("web", HOST)
     site.rotate()
-    folder = site.live("web")
-    # on the old generation's own folder it never serves another: the proof takes its time
-    nginx = parts.start(Nginx, {HOST: (folder / "fullchain.pem", folder / "privkey.pem")})
-    site.nginx(nginx)
-    entry["targets"] = [{"target": "nginx", "probe": [probe(nginx, HOST, "60s")]}]
+    nginx = site.pinned(parts, "web", HOST)  # the proof takes its time
     entry["key"] = "ecdsa-p384"
     with running(site) as daemon:
         daemon.wait_for("web: apply done")
@@ -223,16 +188,14 @@ def test_rotate_beside_it_shares_the_locks(site: Site) -> None:
     site.internal()
     entry = site.certificate("web", HOST)
     site.rotate()
-    begun, go = site.directory / "begun", site.directory / "go"
-    wait = f"n=0\nwhile [ ! -e {go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done"
-    site.command("slow", f"touch {begun}\n{wait}")
+    gate = site.gate("slow")
     entry["targets"] = ["slow"]
     with running(site) as daemon:
-        wait_until(begun.exists)
+        gate.wait()
         refused = site.run("rotate", "web", "--force")
         assert refused.code == 1
         assert f"by process {daemon.pid} (certrotd run" in refused.stdout
-        go.touch()
+        gate.open()
         daemon.wait_for("web: done")
         site.rotate("web", "--force")
         assert site.generation("web") == 2

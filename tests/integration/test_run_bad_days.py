@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.rotation.journal import decode, encode
-from tests.integration.test_run import HOST, OTHER, reload, running, stop
+from tests.integration.daemon import HOST, OTHER, reload, running, stop
 from tests.integration.test_small_disk import Disk, disk, fill
 from tests.parts import locate
 from tests.parts.process import wait_until
@@ -117,8 +117,7 @@ def test_without_file_descriptors_it_says_so_and_goes_on_when_there_are_some(sit
         daemon.signal(signal.SIGHUP)
         daemon.wait_for("reloaded: 2 certificates")
         wait_until(lambda: (site.store / "www" / "live").exists())
-        wait_until(lambda: site.generations("web") == [1, 2])
-    assert site.leftovers() == []
+        wait_until(lambda: site.generations("web") == [1, 2] and not site.leftovers())
 
 
 def test_a_solver_that_hangs_holds_up_nobody_else(acme_site: Site) -> None:
@@ -159,22 +158,34 @@ def test_a_state_file_of_something_else_is_kept_aside(site: Site, content: str, 
     assert json.loads((site.state / "clock.json").read_text())["version"] == 1
 
 
-def test_a_certificates_state_of_something_else_is_refused_and_left_as_it_is(site: Site) -> None:
-    """What was rolled back by hand stands there: guessing would put it in front of users again."""
+def test_a_damaged_state_of_a_certificate_does_not_keep_it_from_being_renewed(site: Site) -> None:
+    """At three in the morning nobody is there to remove it: it is kept aside, said, and gone on."""
     site.internal()
     site.certificate("web", HOST)
-    site.certificate("www", OTHER)
     site.rotate()
     state = site.store / "web" / "state.json"
-    state.write_bytes(b"{}")
-    site.config["certificates"][1]["key"] = "ecdsa-p384"
+    state.write_bytes(b"{half")
+    site.config["certificates"][0]["key"] = "ecdsa-p384"
     with running(site) as daemon:
-        daemon.wait_for(f"web: {state} is not a state that certrotd wrote")
-        wait_until(lambda: site.generations("www") == [1, 2])
-        assert (state.read_bytes(), site.generations("web")) == (b"{}", [1])
-        state.unlink()  # as its message says
-        reload(site, daemon)
-        daemon.wait_for("web: it is over")
+        daemon.wait_for("web: done")
+        ended = stop(daemon)
+    assert ended.stderr.count(f"{state} is not a state that certrotd wrote: kept as {state}") == 1
+    assert site.generations("web") == [1, 2]
+    assert [each.read_bytes() for each in state.parent.glob("*.unreadable-*")] == [b"{half"]
+
+
+def test_what_was_rolled_back_by_hand_stays_so_when_the_state_is_damaged(site: Site) -> None:
+    """The history remembers: nobody's decision is undone by a broken file."""
+    site.internal()
+    site.certificate("web", HOST)
+    site.rotate()
+    site.rotate("--force", "web")
+    site.run("rollback", "web")
+    (site.store / "web" / "state.json").write_bytes(b"{half")
+    with running(site) as daemon:
+        daemon.wait_for("web: done")
+        stop(daemon)
+    assert (site.generation("web"), site.generations("web")) == (1, [1, 2])
 
 
 def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(site: Site) -> None:

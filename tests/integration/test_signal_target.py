@@ -10,7 +10,7 @@ import pytest
 
 from certrotd.errors import NeedsOperator
 from certrotd.targets.signal import SignalTarget
-from tests.parts import Nginx, Parts, locate
+from tests.parts import Nginx, Parts
 from tests.parts.dbus import DBus, Manager, Unit
 from tests.parts.process import wait_until
 from tests.parts.site import Site, probe, serves, why_failed
@@ -18,13 +18,6 @@ from tests.unit.targets.running import noting
 
 HOST, UNIT = "example.test", "web.service"
 MakeTarget = Callable[..., SignalTarget]
-
-
-@pytest.fixture(scope="module")
-def bus(module_parts: Parts) -> DBus:
-    """A message bus."""
-    locate.require("dbus-daemon")
-    return module_parts.start(DBus)
 
 
 @pytest.fixture

@@ -7,19 +7,12 @@ import pytest
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.targets.systemd import SystemdTarget
 from certrotd.targets.units import METHODS
-from tests.parts import Parts, locate
+from tests.parts import Parts
 from tests.parts.dbus import DBus, Manager, Unit
 from tests.parts.site import Site, why_failed
 
 UNIT = "web.service"
 MakeTarget = Callable[..., SystemdTarget]
-
-
-@pytest.fixture(scope="module")
-def bus(module_parts: Parts) -> DBus:
-    """A message bus."""
-    locate.require("dbus-daemon")
-    return module_parts.start(DBus)
 
 
 @pytest.fixture

@@ -4,8 +4,9 @@ I1  a fresh reader of ``live`` finds a whole matching pair; copies are all old o
     a target is told to read them; an expired certificate never replaces a valid one, neither in
     ``live`` nor at a target
 I2  a certificate that reached the store is never lost
-I3  there is no order while an issued certificate waits to be deployed, and no more orders than
-    one and one per fault
+I3  there is no order while an issued certificate waits to be deployed, or waits at the CA to be
+    fetched (for a day, or a week while a valid one is live), and no more orders than one and one
+    per fault
 I4  without further faults, few runs lead to a closed journal and nothing left to do
 I5  where a rotation was undone, targets and copies are as they were, or the report says why not;
     what is not finished is reported as failed
@@ -19,13 +20,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.policy import COPIES
 from certrotd.certs.rotate import Report
 from certrotd.errors import InvalidInput
+from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from certrotd.rotation.journal import decode
 from tests.fakes.store import Shelf, matching
@@ -49,6 +51,10 @@ class Monitor:
     reached: frozenset[bytes] = frozenset()
     committed: bool = False
     effects: int = 0
+
+    def __post_init__(self) -> None:
+        # what somebody did to the copies is not what a rotation did
+        self.lost = self.world.installer.files if self._displaced() else None
 
     @property
     def shelf(self) -> Shelf:
@@ -206,6 +212,17 @@ class Monitor:
                 continue
             if matching(pair.key, pair.chain).not_after > now:
                 raise Violation("I3", "another order, though an issued certificate is there")
+        self._nothing_to_fetch(now)
+
+    def _nothing_to_fetch(self, now: datetime) -> None:
+        shelf, leaf = self.shelf, self._leaf()
+        kept = timedelta(days=7 if leaf is not None and leaf[1] else 1)
+        stored = {pair.chain for _, pair, _ in shelf.generations} | self.reached
+        for order in self.world.issuer.orders:
+            if order.status != "valid" or order.chain in stored:
+                continue
+            if now < facts_of(parse_certificates(order.chain)[0]).not_before + kept:
+                raise Violation("I3", "another order, though the CA has issued on the first")
 
     def _as_recorded(self) -> None:
         """What the store's state says of places is so, whenever no rotation is in flight."""
@@ -213,9 +230,16 @@ class Monitor:
         if leaf is None or not leaf[1]:
             return  # nobody is told to read it; the next run deploys a better one
         proven = [
-            name for name, at in shelf.recorded.targets.items() if at.generation == shelf.live
+            name
+            for name, at in shelf.recorded.targets.items()
+            if at.generation == shelf.live
+            and (name != COPIES or self.world.installer.files != self.lost)
         ]
         self._serve(proven, "I5")
+
+    def _displaced(self) -> bool:
+        recorded = self.shelf.recorded
+        return COPIES in recorded.targets and recorded.copies != self.world.installer.there()
 
     def _served_everywhere(self, invariant: str) -> None:
         self._serve(self.world.policy.places, invariant)

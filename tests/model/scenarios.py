@@ -100,6 +100,14 @@ def deployment() -> Scenario:
     return _scenario(_world({1: -120, 2: -61, 3: -1}, live=2))
 
 
+def damaged_state() -> Scenario:
+    """As deployment, but nobody knows any more what the targets serve."""
+    scenario = deployment()
+    shelves = scenario.world.store.shelves
+    shelves[NAME] = replace(shelves[NAME], damaged=True)
+    return scenario
+
+
 def new_target() -> Scenario:
     """Generation 2 is live, and a target and its copies, new here, still have generation 1."""
     world = _world({1: -20, 2: -10}, live=2)
@@ -112,6 +120,14 @@ def new_target() -> Scenario:
     known = {"web": shelf.recorded.targets["web"]}
     world.store.shelves[NAME] = replace(shelf, recorded=State(targets=known))
     return _scenario(world)
+
+
+def lost_copies() -> Scenario:
+    """Generation 2 is live and proven, and somebody has removed one of the copies."""
+    scenario = _scenario(_world({1: -20, 2: -10}, live=2))
+    installer = scenario.world.installer
+    installer.files = tuple(each for each in installer.files if each[0] == "key")
+    return scenario
 
 
 def rollback() -> Scenario:
@@ -139,7 +155,9 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
         renewal_through_an_outage,
         first_issuance,
         deployment,
+        damaged_state,
         new_target,
+        lost_copies,
         rollback,
         adoption,
     )
@@ -181,13 +199,14 @@ def _world(days: Mapping[int, int], *, live: int | None, **changes: object) -> M
     assert pair.chain is not None
     leaf = matching(pair.key, pair.chain).fingerprint
     proven = {name: TargetState(live, leaf, NOW) for name in world.policy.targets}
-    state = State(targets={COPIES: TargetState(live, "", NOW), **proven})
+    world.installer.files = (("chain", pair.chain), ("key", pair.key))
+    copies = world.installer.there()
+    state = State(targets={COPIES: TargetState(live, "", NOW), **proven}, copies=copies)
     world.store.shelves[NAME] = Shelf(
         generations=tuple((number, pairs[number], metas[number]) for number in days),
         live=live,
         recorded=state,
     )
-    world.installer.files = (("chain", pair.chain), ("key", pair.key))
     for target in world.targets.values():
         target.serves = leaf
     return world

@@ -85,6 +85,11 @@ def _always_new(issuer: str, names: Any, world: Any, ledger: Any, **_: Any) -> A
     return world.order
 
 
+def gives_up_what_it_cannot_fetch(patch: pytest.MonkeyPatch) -> None:
+    """A certificate that could not be fetched is taken not to have been issued."""
+    patch.setattr(issue.Obtain, "_keeping", lambda _self, trouble, *_: trouble)
+
+
 def believes_what_was_built_on_sand(patch: pytest.MonkeyPatch) -> None:
     """Of what was put back unrecorded, only the step that can be seen is done again."""
     real = recovery.apply
@@ -232,8 +237,9 @@ class _Blind:
         (undoes_by_deleting, "renewal", {"I1", "I5"}),
         (does_not_tell_the_targets_again, "renewal", {"I5"}),
         (goes_back_to_anything, "renewal_after_expiry", {"I1"}),
-        (drops_what_it_cannot_store, "renewal", {"I2"}),
+        (drops_what_it_cannot_store, "renewal", {"I2", "I3"}),
         (orders_again_after_a_crash, "renewal", {"I3"}),
+        (gives_up_what_it_cannot_fetch, "renewal", {"I3"}),
         (believes_what_was_built_on_sand, "renewal", {"I5", "I7"}),
         (puts_back_without_looking, "renewal", {"I8"}),
         (forgets_records_left_behind, "renewal", {"I6"}),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from certrotd.errors import NeedsOperator
 from tests.fakes.journal import LateJournal
 from tests.model.explore import Explorer
 from tests.model.scenarios import ALL, deterministic
@@ -12,7 +13,9 @@ FEWEST = {
     "renewal_through_an_outage": 380,
     "first_issuance": 270,
     "deployment": 240,
+    "damaged_state": 240,
     "new_target": 240,
+    "lost_copies": 240,
     "rollback": 200,
     "adoption": 310,
 }
@@ -40,6 +43,16 @@ def test_one_fault_anywhere_is_survived_while_records_wait_in_memory(name: str) 
         scenario.world.journals = LateJournal
         histories = Explorer(scenario).explore(1)
     assert histories > FEWEST[name] / 2
+
+
+@pytest.mark.parametrize("name", ["renewal", "renewal_after_expiry", "first_issuance"])
+def test_one_fault_anywhere_is_survived_that_somebody_must_mend(name: str) -> None:
+    """Intercepted TLS hides an issued certificate as well as a dead line does."""
+    with deterministic():
+        scenario = ALL[name]()
+        scenario.world.unanswered = NeedsOperator
+        histories = Explorer(scenario).explore(1)
+    assert histories > FEWEST[name]
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -83,6 +83,23 @@ class Started:
         return Run(self._process.returncode, stdout, "".join(self._read) + stderr)
 
 
+@dataclass(frozen=True)
+class Gate:
+    """Holds a target up until it is opened, for ten seconds at the most."""
+
+    begun: Path
+    go: Path
+
+    def wait(self, times: int = 1) -> None:
+        """Returns once the target has been told that often."""
+        said = "begun\n" * times
+        wait_until(lambda: self.begun.exists() and self.begun.read_text().startswith(said))
+
+    def open(self) -> None:
+        """Lets the target end, now and whenever it is told again."""
+        self.go.touch()
+
+
 class Site:
     """A directory with a configuration; ``config`` is written anew before every run."""
 
@@ -168,6 +185,13 @@ class Site:
         self.config["targets"][target] = {"type": "command", "command": [str(path)], **options}
         return path
 
+    def gate(self, target: str) -> Gate:
+        """A target that a test lets end."""
+        gate = Gate(self.directory / "begun", self.directory / "go")
+        wait = f"while [ ! -e {gate.go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done"
+        self.command(target, f"echo begun >> {gate.begun}\nn=0\n{wait}")
+        return gate
+
     @contextlib.contextmanager
     def without_targets(self) -> Iterator[None]:
         """Leaves the certificates' targets out, for the time before there is a service."""
@@ -192,6 +216,19 @@ class Site:
             if names:
                 probes = [probe(nginx, name) for name in names]
                 entry["targets"] = [{"target": "nginx", "probe": probes}]
+        return nginx
+
+    def pinned(self, parts: Parts, name: str, host: str) -> Nginx:
+        """Starts an nginx on the live generation's own folder: it never serves another one.
+
+        It is the certificate's target, and its proof would take a minute.
+        """
+        folder = self.live(name)
+        nginx = parts.start(Nginx, {host: (folder / "fullchain.pem", folder / "privkey.pem")})
+        self.nginx(nginx)
+        for entry in self.config["certificates"]:
+            if entry["name"] == name:
+                entry["targets"] = [{"target": "nginx", "probe": [probe(nginx, host, "60s")]}]
         return nginx
 
     def files(self, name: str) -> tuple[Path, Path]:

@@ -18,10 +18,12 @@ from josepy.b64 import b64decode
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.pki import keys
 from certrotd.pki.keys import KeyType
 from tests.parts import pki
 
 NAME = "a.example.test"
+CSR = keys.signing_request(keys.generate(KeyType.ECDSA_P256), [NAME])
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,22 @@ class Seen:
 def problem(kind: str, detail: str = "", **more: object) -> dict[str, object]:
     """An ACME problem document."""
     return {"type": f"urn:ietf:params:acme:error:{kind}", "detail": detail, **more}
+
+
+NXDOMAIN = problem("dns", "NXDOMAIN looking up TXT")
+
+
+class Skipping(SystemClock):
+    """The machine's clock, its sleeps skipped by moving time on."""
+
+    def __init__(self) -> None:
+        self.skipped = 0.0
+
+    def monotonic(self) -> float:
+        return super().monotonic() + self.skipped
+
+    def sleep(self, seconds: float) -> None:
+        self.skipped += max(seconds, 0.0)
 
 
 class ScriptedCA:

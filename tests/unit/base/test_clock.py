@@ -45,6 +45,14 @@ class TestManualClock:
         clock.sleep(-5)
         assert (clock.now(), clock.monotonic()) == (NOW, 0.0)
 
+    def test_less_than_a_microsecond_passes_too(self) -> None:
+        """The wall clock counts no less; a loop that pauses until its deadline has to end."""
+        deadline = Deadline(ManualClock(NOW), 1.0)
+        deadline.pause(1.0 - 1e-8)
+        assert not deadline.passed
+        deadline.pause(1.0)
+        assert deadline.passed
+
     @pytest.mark.parametrize("days", [-400, 400])
     def test_setting_the_wall_clock_lets_no_time_pass(self, days: int) -> None:
         """NTP steps must not end or prolong a deadline."""

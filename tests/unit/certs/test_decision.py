@@ -1,87 +1,36 @@
 """Every rule of the decision about a certificate, alone and against the others."""
 
-from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from certrotd.certs.decision import (
-    BACKOFF,
     RECHECK,
     Adopt,
     Deploy,
-    Postpone,
     Renew,
     Sweep,
     Wait,
-    backoff,
     decide,
     drift,
-    renewal_time,
     usable,
 )
 from certrotd.certs.policy import COPIES, Attempts, Policy
-from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
-
-NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-SECOND = timedelta(seconds=1)
-MINUTE = timedelta(minutes=1)
-HOUR = timedelta(hours=1)
-DAY = timedelta(days=1)
-POLICY = Policy(
-    name="web", names=("a.test",), issuer="le", authority="https://ca.test/dir", jitter=0.0
+from certrotd.pki.generation import Generation, Standing
+from tests.unit.certs.deciding import (
+    DAY,
+    HOUR,
+    LEFT,
+    MINUTE,
+    NOW,
+    POLICY,
+    SECOND,
+    broken,
+    facts,
+    generation,
+    meta,
+    standing,
 )
-LEFT = ({"solver": "dns", "record": {}},)
-
-
-def facts(
-    *,
-    age: timedelta = 10 * DAY,
-    lifetime: timedelta = 90 * DAY,
-    names: tuple[str, ...] = ("a.test",),
-    key_type: str = "ecdsa-p256",
-) -> CertificateFacts:
-    """A certificate that became valid ``age`` ago."""
-    begins = NOW - age
-    return CertificateFacts(
-        names, key_type, "a.test", "CA", "1", begins, begins + lifetime, "ab", is_ca=False
-    )
-
-
-def meta(**changes: Any) -> Meta:
-    """What a generation of POLICY's remembers."""
-    known = Meta(NOW - 10 * DAY, "issued", "le", "https://ca.test/dir", 0.0, "", ("a.test",))
-    return replace(known, **changes)
-
-
-def generation(number: int = 5, **about: Any) -> Generation:
-    """A good generation with facts(**about)."""
-    return Generation(number, meta(), facts(**about))
-
-
-def broken(number: int = 5) -> Generation:
-    """A generation that cannot be used."""
-    return Generation(number, None, None, "privkey.pem is missing")
-
-
-def standing(
-    live: Generation | None = None,
-    newest: Generation | None = None,
-    *,
-    served: Mapping[str, int] | None = None,
-    withdrawn: tuple[int, ...] = (),
-    held: datetime | None = None,
-) -> Standing:
-    """A standing whose targets were proven to serve the generations of ``served``."""
-    targets = {
-        name: TargetState(number, "ab", NOW - DAY) for name, number in (served or {}).items()
-    }
-    return Standing(live, newest or live, State(targets, withdrawn, held))
 
 
 @pytest.mark.parametrize(
@@ -294,6 +243,24 @@ def test_drift_is_every_difference_from_the_configuration(
         assert difference in found
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_a_copy_that_is_not_as_it_should_be_is_deployed(behind: bool) -> None:
+    """Without an order; a generation that is nowhere yet is the better reason."""
+    policy = replace(POLICY, installs=True)
+    found = standing(generation(), served={} if behind else {COPIES: 5})
+    decision = decide(policy, replace(found, displaced="/x is gone"), Attempts(), now=NOW)
+    why = "not yet installed" if behind else "the copies are not as they should be: /x is gone"
+    assert decision == Deploy(why, 5)
+    if not behind:
+        assert isinstance(decide(policy, found, Attempts(), now=NOW), Wait)
+
+
+def test_a_renewal_that_is_due_brings_the_copies_along() -> None:
+    """They are not deployed twice."""
+    due = replace(standing(generation(age=61 * DAY), served={COPIES: 5}), displaced="/x is gone")
+    assert isinstance(decide(replace(POLICY, installs=True), due, Attempts(), now=NOW), Renew)
+
+
 def test_a_name_that_the_ca_adds_by_itself_is_no_drift() -> None:
     """Else a CA that adds the apex to every wildcard is asked again at every look, for ever."""
     added = Generation(5, meta(), facts(names=("a.test", "www.a.test")))
@@ -320,315 +287,3 @@ def test_only_a_whole_pair_in_date_may_be_put_in_front_of_users(
 ) -> None:
     """A rollback never goes to an expired or mismatched pair (certbot #10655)."""
     assert usable(generation, now=NOW) == reason
-
-
-FAILED = Attempts(failures=2, at=NOW - 5 * MINUTE, why="refused")
-
-
-@pytest.mark.parametrize(
-    ("on_disk", "instead"),
-    [
-        (standing(), Renew),
-        (standing(generation(age=61 * DAY)), Renew),
-        (standing(generation(), generation(6)), Deploy),
-    ],
-)
-def test_after_failures_the_same_is_due_but_later(on_disk: Standing, instead: type) -> None:
-    """A loop burns the CA's rate limit (caddy #2223), and a hook that fails need not fail twice."""
-    decision = decide(POLICY, on_disk, FAILED, now=NOW)
-    assert isinstance(decision, Postpone)
-    assert isinstance(decision.instead, instead)
-    assert decision.until == NOW + 5 * MINUTE
-    assert decision.why == "after 2 failures, the last: refused"
-    again = decide(POLICY, on_disk, FAILED, now=decision.until)
-    assert isinstance(again, instead)
-
-
-def test_one_failure_is_told_as_one() -> None:
-    """Said of the first failure and to people."""
-    once = decide(POLICY, standing(), Attempts(1, NOW, "no route"), now=NOW)
-    assert isinstance(once, Postpone)
-    assert once.why == "after 1 failure, the last: no route"
-    assert once.until == NOW + MINUTE
-
-
-def test_a_person_at_the_prompt_does_not_wait_for_the_backoff() -> None:
-    """They have just put right what failed."""
-    due = standing(generation(age=61 * DAY))
-    assert isinstance(decide(POLICY, due, FAILED, now=NOW, by_hand=True), Renew)
-    assert isinstance(decide(POLICY, due, FAILED, now=NOW), Postpone)
-
-
-@pytest.mark.parametrize("flags", [{}, {"by_hand": True}, {"forced": True}])
-@pytest.mark.parametrize("adopts", [False, True])
-def test_nobody_overrides_the_time_the_ca_asked_for(flags: dict[str, bool], adopts: bool) -> None:
-    """Asking again sooner would only be refused, and prolong it."""
-    attempts = replace(FAILED, failures=1, retry_after=HOUR)
-    policy = replace(POLICY, adopts=adopts)
-    decision = decide(policy, standing(), attempts, now=NOW, **flags)
-    assert isinstance(decision, Postpone)
-    assert decision.until == NOW + 55 * MINUTE
-    assert decision.why == "the CA asked to wait"
-    later = decide(policy, standing(), attempts, now=decision.until, **flags)
-    assert isinstance(later, Renew | Adopt)
-
-
-def test_a_deployment_does_not_wait_for_the_ca() -> None:
-    """It needs no order."""
-    attempts = Attempts(1, NOW - 5 * MINUTE, "x", retry_after=HOUR)
-    decision = decide(POLICY, standing(generation(), generation(6)), attempts, now=NOW)
-    assert isinstance(decision, Deploy)
-
-
-def test_a_failure_in_the_future_says_nothing() -> None:
-    """The clock was wrong then, and has been put right: else nothing happened for years."""
-    due = standing(generation(age=61 * DAY))
-    ahead = Attempts(2, NOW + 900 * DAY, "x", retry_after=HOUR)
-    assert isinstance(decide(POLICY, due, ahead, now=NOW), Renew)
-    assert isinstance(decide(POLICY, due, replace(ahead, at=NOW), now=NOW), Postpone)
-
-
-def test_a_hold_keeps_renewals_back_and_nothing_else() -> None:
-    """Whoever rolled back by hand must not find the new certificate there again in a minute."""
-    held = NOW + HOUR
-    due = standing(generation(age=61 * DAY), held=held)
-    decision = decide(POLICY, due, Attempts(), now=NOW)
-    assert isinstance(decision, Postpone)
-    assert (decision.until, decision.why) == (held, "held after a rollback by hand")
-    assert isinstance(decide(POLICY, due, Attempts(), now=held), Renew)
-    assert isinstance(decide(POLICY, due, Attempts(), now=NOW, by_hand=True), Postpone)
-    behind = replace(POLICY, waves=(("web",),))
-    assert isinstance(
-        decide(behind, standing(generation(), held=held), Attempts(), now=NOW), Deploy
-    )
-
-
-@pytest.mark.parametrize("live", [generation(age=90 * DAY), broken(), None])
-def test_a_hold_does_not_keep_an_expired_or_broken_certificate(live: Generation | None) -> None:
-    """It protects what is served, and this serves nobody."""
-    on_disk = standing(live, generation(6), held=NOW + HOUR, withdrawn=(6,))
-    assert isinstance(decide(POLICY, on_disk, Attempts(), now=NOW), Renew)
-
-
-@pytest.mark.parametrize(
-    ("age", "lifetime", "policy", "rule"),
-    [
-        (60 * DAY, 90 * DAY, POLICY, "two thirds of its lifetime"),
-        (3 * DAY, 6 * DAY, POLICY, "half of its lifetime"),
-        (5 * DAY - SECOND, 10 * DAY - 2 * SECOND, POLICY, "half of its lifetime"),
-        (150 * SECOND, 5 * MINUTE, POLICY, "half of its lifetime"),
-        (45 * DAY, 90 * DAY, replace(POLICY, fraction=0.5), "50% of its lifetime"),
-        (60 * DAY, 90 * DAY, replace(POLICY, before=30 * DAY), "30d before its end"),
-        (89 * DAY, 90 * DAY, replace(POLICY, before=DAY), "1d before its end"),
-        (90 * DAY - 90 * MINUTE, 90 * DAY, replace(POLICY, before=90 * MINUTE), "90m before"),
-        (90 * DAY - 2 * HOUR, 90 * DAY, replace(POLICY, before=2 * HOUR), "2h before"),
-        (90 * DAY - 90 * SECOND, 90 * DAY, replace(POLICY, before=90 * SECOND), "90s before"),
-        (3 * DAY, 6 * DAY, replace(POLICY, before=30 * DAY), "(30d before its end is too near"),
-        (3 * DAY, 6 * DAY, replace(POLICY, before=6 * DAY), "too near its beginning"),
-        (3 * DAY, 6 * DAY, replace(POLICY, before=5.9 * DAY), "too near its beginning"),
-    ],
-)
-def test_each_rule_gives_its_moment(
-    age: timedelta, lifetime: timedelta, policy: Policy, rule: str
-) -> None:
-    """Fixed days fail with 6-day certificates (certbot #9261)."""
-    at, why = renewal_time(facts(age=age, lifetime=lifetime), 0.0, policy)
-    assert abs(at - NOW) < MINUTE / 1000
-    assert rule in why
-
-
-LIFETIMES = st.one_of(
-    st.sampled_from([5 * MINUTE, HOUR, 6 * DAY, 10 * DAY, 45 * DAY, 90 * DAY, 398 * DAY]),
-    st.integers(60, 400 * 86400).map(lambda s: timedelta(seconds=s)),
-)
-SPANS = st.integers(1, 1000 * 86400).map(lambda s: timedelta(seconds=s))
-DRAWS = st.floats(0, 1, exclude_max=True)
-SHARES = st.floats(0.01, 0.99)
-POLICIES = st.builds(
-    lambda jitter, when: replace(POLICY, jitter=jitter, **when),
-    st.floats(0, 0.5),
-    st.one_of(
-        st.just({}),
-        SHARES.map(lambda share: {"fraction": share}),
-        SPANS.map(lambda span: {"before": span}),
-    ),
-)
-
-
-@given(LIFETIMES, DRAWS, POLICIES)
-def test_the_renewal_time_is_within_the_lifetime(
-    lifetime: timedelta, draw: float, policy: Policy
-) -> None:
-    """At or before the beginning, a certificate would be due again as soon as it is there."""
-    known = facts(lifetime=lifetime)
-    at, _ = renewal_time(known, draw, policy)
-    assert known.not_before < at < known.not_after
-
-
-@given(LIFETIMES, DRAWS, DRAWS, POLICIES)
-def test_jitter_comes_only_earlier_and_never_by_more_than_half(
-    lifetime: timedelta, one: float, other: float, policy: Policy
-) -> None:
-    """It spreads a crowd of certificates; later would be nearer the end, much earlier a loop."""
-    known = facts(lifetime=lifetime)
-    latest, _ = renewal_time(known, 0.0, policy)
-    first, second = sorted(renewal_time(known, draw, policy)[0] for draw in (one, other))
-    assert first <= second <= latest
-    assert first >= known.not_before + (latest - known.not_before) / 2 - SECOND
-    assert latest - first <= lifetime * policy.jitter + SECOND
-
-
-@given(LIFETIMES, DRAWS)
-def test_the_same_draw_gives_the_same_moment(lifetime: timedelta, draw: float) -> None:
-    """It is drawn once; drawn at every look, certificates would be renewed too early."""
-    policy = replace(POLICY, jitter=0.05)
-    known = facts(lifetime=lifetime)
-    assert renewal_time(known, draw, policy) == renewal_time(known, draw, policy)
-
-
-@given(st.integers(1, 1000), st.none() | SPANS)
-def test_backoff_grows_with_every_failure_and_stays_bounded(
-    failures: int, left: timedelta | None
-) -> None:
-    """From a minute to a day."""
-    here, next_one = backoff(failures, left), backoff(failures + 1, left)
-    assert BACKOFF[0] <= here <= next_one <= BACKOFF[-1]
-    assert backoff(1, left) == MINUTE
-
-
-@given(st.integers(1, 1000), SPANS)
-def test_backoff_leaves_several_attempts_before_the_end(failures: int, left: timedelta) -> None:
-    """A day's pause must not run over the end of a certificate."""
-    assert backoff(failures, left) <= max(MINUTE, left / 10)
-    assert backoff(failures, left) <= backoff(failures, left * 2)
-
-
-def test_with_nothing_live_it_is_tried_more_often_than_daily() -> None:
-    """There is nothing to lose but the CA's patience."""
-    assert [backoff(n, None) for n in (1, 2, 3, 4, 9)] == [
-        MINUTE,
-        10 * MINUTE,
-        100 * MINUTE,
-        100 * MINUTE,
-        100 * MINUTE,
-    ]
-    assert backoff(4, 90 * DAY) == DAY
-
-
-MOMENTS = st.integers(-200 * 86400, 200 * 86400).map(lambda s: NOW + timedelta(seconds=s))
-FACTS = st.builds(
-    facts,
-    age=st.integers(-10 * 86400, 100 * 86400).map(lambda s: timedelta(seconds=s)),
-    lifetime=LIFETIMES,
-    names=st.sampled_from([("a.test",), ("a.test", "b.test"), ()]),
-    key_type=st.sampled_from(["ecdsa-p256", "rsa-2048"]),
-)
-METAS = st.builds(
-    meta,
-    origin=st.sampled_from(["issued", "adopted"]),
-    issuer=st.sampled_from(["le", "other"]),
-    draw=DRAWS,
-    asked=st.sampled_from([(), ("a.test",)]),
-)
-GENERATIONS = st.builds(
-    lambda number, known, about: Generation(number, known, about, None if about else "broken"),
-    st.integers(1, 4),
-    st.none() | METAS,
-    st.none() | FACTS,
-)
-STANDINGS = st.builds(
-    Standing,
-    st.none() | GENERATIONS,
-    st.none() | GENERATIONS,
-    st.builds(
-        State,
-        st.dictionaries(
-            st.sampled_from(["web", "mail", COPIES]),
-            st.builds(TargetState, st.integers(1, 4), st.just("ab"), MOMENTS),
-        ),
-        st.sets(st.integers(1, 4)).map(lambda numbers: tuple(sorted(numbers))),
-        st.none() | MOMENTS,
-    ),
-)
-ATTEMPTS = st.builds(
-    Attempts,
-    st.integers(0, 6),
-    st.none() | MOMENTS,
-    st.text(),
-    st.none() | SPANS,
-    st.sampled_from([(), LEFT]),
-)
-ANY_POLICIES = st.builds(
-    lambda policy, **changes: replace(policy, **changes),
-    POLICIES,
-    enabled=st.sampled_from([True, True, True, False]),
-    adopts=st.booleans(),
-    installs=st.booleans(),
-    waves=st.sampled_from([(), (("web",),), (("web",), ("mail",))]),
-)
-
-
-@given(ANY_POLICIES, STANDINGS, ATTEMPTS, st.booleans(), st.booleans())
-def test_every_decision_holds_what_decisions_promise(
-    policy: Policy, on_disk: Standing, attempts: Attempts, forced: bool, by_hand: bool
-) -> None:
-    """Whatever is on disk: no time in the past, no useless deployment, nothing while disabled."""
-    decision = decide(policy, on_disk, attempts, now=NOW, forced=forced, by_hand=by_hand)
-    action = decision.instead if isinstance(decision, Postpone) else decision
-    assert decision.why
-    if isinstance(decision, Wait | Postpone):
-        assert decision.until > NOW
-    if not policy.enabled:
-        assert isinstance(decision, Wait)
-        return
-    if forced:
-        assert isinstance(action, Renew)
-    if isinstance(action, Renew):
-        assert action.at <= NOW
-    if isinstance(action, Deploy):
-        live = on_disk.live.number if on_disk.live else None
-        if action.generation != live:
-            assert on_disk.newest is not None
-            assert action.generation == on_disk.newest.number
-            assert usable(on_disk.newest, now=NOW) is None
-            assert action.generation not in on_disk.state.withdrawn
-
-
-@given(ANY_POLICIES, STANDINGS, ATTEMPTS, st.integers(0, 3600), st.booleans())
-def test_what_is_postponed_is_still_due_when_its_time_has_come(
-    policy: Policy, on_disk: Standing, attempts: Attempts, ago: int, forced: bool
-) -> None:
-    """It is not forgotten."""
-    recent = replace(attempts, at=NOW - timedelta(seconds=ago))
-    decision = decide(policy, on_disk, recent, now=NOW, forced=forced)
-    if isinstance(decision, Postpone):
-        later = decide(policy, on_disk, recent, now=decision.until, forced=forced)
-        assert not isinstance(later, Wait)
-
-
-@given(ANY_POLICIES, STANDINGS, ATTEMPTS)
-def test_a_person_at_the_prompt_is_never_told_to_wait_longer(
-    policy: Policy, on_disk: Standing, attempts: Attempts
-) -> None:
-    """``by_hand`` takes waits away and adds none."""
-    alone = decide(policy, on_disk, attempts, now=NOW)
-    by_hand = decide(policy, on_disk, attempts, now=NOW, by_hand=True)
-    if isinstance(by_hand, Postpone):
-        assert isinstance(alone, Postpone)
-        assert by_hand.why in ("the CA asked to wait", "held after a rollback by hand")
-    elif not isinstance(by_hand, Wait):
-        assert by_hand in (alone, getattr(alone, "instead", None))
-
-
-@given(ANY_POLICIES, STANDINGS, METAS, SPANS)
-def test_an_expired_certificate_is_renewed_or_replaced_whatever_is_held(
-    policy: Policy, on_disk: Standing, known: Meta, held: timedelta
-) -> None:
-    """No hold and no withdrawal may leave an expired certificate in front of users."""
-    live = Generation(2, known, facts(age=91 * DAY))
-    expired = Standing(live, on_disk.newest or live, replace(on_disk.state, held=NOW + held))
-    enabled = replace(policy, enabled=True)
-    decision = decide(enabled, expired, Attempts(), now=NOW)
-    assert isinstance(decision, Renew | Deploy)
-    if isinstance(decision, Deploy):
-        assert decision.generation > live.number

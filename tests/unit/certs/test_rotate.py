@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import TypeVar, cast
+from errno import EIO
+from typing import NoReturn, TypeVar, cast
 
 import pytest
 
@@ -13,10 +14,12 @@ from certrotd.certs.decision import Deploy, Postpone, Renew, Sweep, Wait
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.certs.rotate import Report, Rotator
 from certrotd.clock import ManualClock
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import InvalidInput, LockHeld, NeedsOperator, Transient
 from certrotd.pki.generation import State
-from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
+from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stopped, Stuck
 from tests.fakes.chance import Refused
+from tests.fakes.issuer import MemoryOrder
 from tests.fakes.store import Pair
 from tests.fakes.world import MemoryWorld
 from tests.model import scenarios
@@ -110,16 +113,118 @@ class TestIssuing:
         assert len(case.world.issuer.orders) == 1
 
     def test_a_ca_that_asks_to_wait_puts_the_rotation_off(self) -> None:
-        """Its Retry-After stands, even against a person's wish."""
+        """Its Retry-After stands, even against a person's wish, and the order is kept for it."""
         case = Case("renewal")
         busy = Transient("too many requests", retry_after=timedelta(hours=3))
-        case.world.issuer.faults["finalize"] = busy
+        case.world.issuer.faults["issued"] = busy
+        report = case.rotate()
+        until = scenarios.NOW + timedelta(hours=3)
+        assert isinstance(report.outcome, Parked)
+        assert (report.outcome.until, report.failed) == (until, True)
+        case.trouble.log.clear()
+        asked = case.rotate(by_hand=True, forced=True)
+        assert isinstance(asked.recovered, Parked)
+        assert (asked.recovered.until, asked.outcome) == (until, None)
+        assert not [what for what in case.trouble.log if what.startswith("issuer")]
+        assert isinstance(case.rotate(after=timedelta(hours=3)).recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            NeedsOperator("the certificate of ca is not trusted", hint="mend it"),
+            InvalidInput("the CA's certificate chain holds no certificate"),
+            LockHeld("the account", holder="another process"),
+            OSError(EIO, "Input/output error"),
+        ],
+        ids=lambda trouble: type(trouble).__name__,
+    )
+    def test_what_somebody_must_mend_does_not_cost_the_order(self, trouble: Exception) -> None:
+        """The CA has issued: it is fetched when that is mended, and said until then."""
+        case = Case("renewal")
+        for _ in range(2):
+            case.world.issuer.faults["issued"] = trouble
+            report = case.rotate(after=timedelta(hours=1))
+            outcome = report.outcome or report.recovered
+            assert isinstance(outcome, Parked)
+            assert report.failed
+            assert "could not be fetched: " in outcome.why
+            assert getattr(trouble, "hint", "") in outcome.why
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == len(case.world.issuer.issued) == 1
+
+    @pytest.mark.parametrize(
+        "word",
+        [
+            IssuanceRefused("badCSR: key too small"),
+            ValidationFailed("the CA gave up the order"),
+            OrderGone("the CA no longer knows the order"),
+        ],
+        ids=lambda word: type(word).__name__,
+    )
+    def test_a_definite_word_of_the_ca_ends_the_order(self, word: Exception) -> None:
+        """The negative control: there is nothing to fetch, ever."""
+        case = Case("renewal")
+        case.world.issuer.faults["finalize"] = word
         report = case.rotate()
         assert isinstance(report.outcome, RolledBack)
-        assert report.outcome.retry_after == 3 * 3600
-        asked = case.rotate(by_hand=True)
-        assert isinstance(asked.decision, Postpone)
-        assert isinstance(case.rotate(after=timedelta(hours=3)).outcome, Finished)
+        assert str(word) in report.outcome.because
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+
+    def test_an_order_is_not_kept_for_ever(self) -> None:
+        """What is wrong may be wrong with this one alone: a week, and then another."""
+        case = Case("renewal")
+        for hours in (0, 100, 67):
+            case.trouble.refuse = {"issuer: finalize": 1}
+            kept = case.rotate(after=timedelta(hours=hours))
+            assert isinstance(kept.outcome or kept.recovered, Parked)
+        case.trouble.refuse = {"issuer: finalize": 1}
+        report = case.rotate(after=timedelta(hours=1))
+        assert isinstance(report.recovered, RolledBack)
+        assert "since 2026-06-01 00:00Z, the order is given up" in report.recovered.because
+        assert case.world.store.shelf(scenarios.NAME).staging == ()
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+
+    def test_an_issuer_without_orders_has_none_to_keep(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The internal CA issues again for nothing."""
+        nothing = property(lambda _self: "", lambda _self, _url: None)
+        monkeypatch.setattr(MemoryOrder, "url", nothing, raising=False)
+        case = Case("renewal")
+        case.world.issuer.faults["finalize"] = NeedsOperator("its root has ended")
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "its root has ended" in report.outcome.because
+
+    def test_an_issuer_that_the_configuration_lost_ends_its_order(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """There is nobody left to fetch the certificate from, and nobody wants it."""
+        case = Case("renewal")
+        case.trouble.refuse = {"issuer: finalize": 1}
+        case.rotate()
+        real = case.world._world
+
+        def lost(name: str) -> NoReturn:
+            raise NeedsOperator(f"the configuration no longer has {name!r}")
+
+        monkeypatch.setattr(case.world, "_world", lambda: replace(real(), issuer=lost))
+        report = case.rotate()
+        assert isinstance(report.recovered, RolledBack)
+        assert "no longer has 'ca'" in report.recovered.because
+
+    def test_a_process_told_to_stop_while_it_waits_for_the_ca_keeps_the_order(self) -> None:
+        """That is no failure to fetch, and nobody is told of one."""
+        case = Case("renewal")
+        case.world.issuer.faults["finalize"] = Stopped("the process was told to stop")
+        report = case.rotate()
+        assert isinstance(report.outcome, Parked)
+        assert not report.failed
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
 
     def test_an_order_that_ended_before_it_was_finalized_begins_anew(self) -> None:
         """A new order has to be proven first, which is another rotation's work."""
@@ -345,6 +450,27 @@ class TestDeploying:
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
         assert case.world.store.shelf(scenarios.NAME).recorded.targets[COPIES].generation == 1
 
+    def test_copies_that_somebody_removed_are_installed_again(self) -> None:
+        """Without an order, and the targets are told: they may have read half of it."""
+        case = Case("lost_copies")
+        report = case.rotate()
+        assert isinstance(report.decision, Deploy)
+        assert "the copies are not as they should be" in report.decision.why
+        assert isinstance(report.outcome, Finished)
+        assert len(case.world.installer.files) == 2
+        assert (case.live, case.world.issuer.orders) == (2, [])
+        assert isinstance(case.rotate().decision, Wait)
+
+    def test_copies_are_installed_again_where_somebody_rolled_back_to(self) -> None:
+        """And that stays held as before."""
+        case = Case("rollback")
+        case.rollback()
+        before = case.world.store.shelf(scenarios.NAME).recorded
+        case.world.installer.files = ()
+        assert isinstance(case.rotate().outcome, Finished)
+        after = case.world.store.shelf(scenarios.NAME).recorded
+        assert (case.live, after.held, after.withdrawn) == (1, before.held, (2,))
+
     def test_a_target_that_the_configuration_lost_rolls_back(self) -> None:
         """In the middle of a rotation; the next one no longer has it."""
         case = Case("renewal")
@@ -354,6 +480,127 @@ class TestDeploying:
         assert "no longer has the target 'mail-copies'" in report.outcome.because
         case.policy(waves=(("web",),))
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
+
+
+class TestDamagedState:
+    """What was known of targets, holds and withdrawals cannot be read any more."""
+
+    def damaged(self, scenario: str) -> Case:
+        """A case whose state is damaged."""
+        case = Case(scenario)
+        self.damage(case)
+        return case
+
+    def damage(self, case: Case) -> None:
+        """Something else than a state is in its place now."""
+        shelves = case.world.store.shelves
+        shelves[scenarios.NAME] = replace(shelves[scenarios.NAME], damaged=True)
+
+    def test_it_does_not_stand_in_the_way_of_a_renewal(self) -> None:
+        """And costs no more than one order; that it was so is said once, and remembered."""
+        case = self.damaged("renewal")
+        report = case.rotate()
+        assert isinstance(report.outcome, Finished)
+        assert (case.live, len(case.world.issuer.orders)) == (3, 1)
+        said = "the state is damaged: kept as the state of 00:00, and begun anew"
+        assert case.world.remarks == [f"{scenarios.NAME}: {said}"]
+        [line] = case.world.managed().journal.history.lines()
+        assert said in line["why"]
+        again = case.rotate()
+        assert isinstance(again.decision, Wait)
+        assert len(case.world.remarks) == 1
+
+    def test_every_target_is_told_and_proven_once_more(self) -> None:
+        """Of the same generation, and only once: one reload each."""
+        case = Case("new_target")
+        case.rotate()
+        self.damage(case)
+        case.trouble.log.clear()
+        report = case.rotate()
+        assert isinstance(report.decision, Deploy)
+        assert "not yet installed and not yet proven on web, mail-copies" in report.decision.why
+        assert isinstance(report.outcome, Finished)
+        told = [what for what in case.trouble.log if what.endswith(": apply")]
+        assert told == ["target web: apply", "target mail-copies: apply"]
+        assert not case.world.issuer.orders
+        assert isinstance(case.rotate().decision, Wait)
+
+    def test_without_any_place_it_is_begun_anew_all_the_same(self) -> None:
+        """Else it would be said for ever, and nobody could be held to a rollback."""
+        case = Case("new_target")
+        case.policy(waves=(), installs=False)
+        self.damage(case)
+        report = case.rotate()
+        assert isinstance(report.decision, Deploy)
+        assert "what was known of it is lost" in report.decision.why
+        assert isinstance(report.outcome, Finished)
+        assert isinstance(case.rotate().decision, Wait)
+
+    def test_what_was_issued_and_not_deployed_still_is_deployed(self) -> None:
+        """That is told by the generations."""
+        case = self.damaged("deployment")
+        report = case.rotate()
+        assert isinstance(report.outcome, Finished)
+        assert (case.live, len(case.world.issuer.orders)) == (3, 0)
+
+    def test_what_was_rolled_back_by_hand_is_not_deployed_again(self) -> None:
+        """The history knows that a person decided so, and since when it is held."""
+        case = Case("rollback")
+        case.rollback()
+        before = case.world.store.shelf(scenarios.NAME).recorded
+        self.damage(case)
+        report = case.rotate(after=timedelta(hours=1))
+        assert isinstance(report.outcome, Finished)
+        after = case.world.store.shelf(scenarios.NAME).recorded
+        assert (case.live, after.withdrawn, after.held) == (1, (2,), before.held)
+
+    def test_a_rollback_before_the_last_issuance_no_longer_counts(self) -> None:
+        """What was issued since and could not be deployed is deployed."""
+        case = Case("rollback")
+        case.rollback()
+        case.trouble.refuse = {"target web: apply": 1}
+        assert isinstance(case.rotate(forced=True).outcome, RolledBack)
+        self.damage(case)
+        report = case.rotate(after=2 * DAY)
+        assert isinstance(report.outcome, Finished)
+        assert case.live == 3
+
+    def test_a_rollback_that_did_not_come_about_does_not_count(self) -> None:
+        """Nobody's decision stands then."""
+        case = Case("deployment")
+        case.rotate()
+        case.trouble.refuse = {"target web: apply": 1}
+        assert isinstance(case.rollback().outcome, RolledBack)
+        self.damage(case)
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert case.live == 3
+        assert case.world.store.shelf(scenarios.NAME).recorded.withdrawn == ()
+
+    def test_a_rollback_by_hand_goes_on_from_it(self) -> None:
+        """It too needs a state to begin with."""
+        case = self.damaged("rollback")
+        assert isinstance(case.rollback().outcome, Finished)
+        assert (case.live, len(case.world.remarks)) == (1, 1)
+
+    def test_with_failures_behind_it_it_still_waits_its_turn(self) -> None:
+        """A broken target is not told at every tick because a file is broken too."""
+        case = Case("renewal")
+        case.trouble.refuse = {"target web: apply": 1}
+        case.rotate()
+        self.damage(case)
+        report = case.rotate()
+        assert isinstance(report.decision, Postpone)
+        assert "after 1 failure" in report.decision.why
+        assert "the state is damaged" in report.decision.why
+
+    def test_a_state_that_cannot_be_put_aside_is_left_and_said(self) -> None:
+        """Nothing is begun on a state that would be forgotten again."""
+        case = self.damaged("renewal")
+        case.trouble.refuse = {"store: mend": 1}
+        report = case.rotate()
+        assert report.failure is not None
+        assert not case.world.issuer.orders
+        assert isinstance(case.rotate().outcome, Finished)
 
 
 class TestStopping:

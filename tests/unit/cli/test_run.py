@@ -1,6 +1,7 @@
 """From the arguments to the exit code, in this process, with the issuer that needs nobody."""
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from datetime import timedelta
@@ -15,6 +16,11 @@ from tests.parts import pki
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
+GROUPS = ("config", "audit", "notify")
+COMMANDS = (
+    *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback"),
+    *("config check", "config schema", "audit show", "audit verify", "audit export", "notify test"),
+)
 
 
 @pytest.fixture
@@ -76,9 +82,27 @@ class TestExitCode:
 
     def test_help_is_success(self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]) -> None:
         """Every command explains itself, with an example."""
-        for command in ("rotate", "plan", "status", "inspect", "history", "rollback"):
-            assert certrotd(command, "--help") == 0
-            assert "certrotd " + command in capsys.readouterr().out
+        for command in COMMANDS:
+            assert certrotd(*command.split(), "--help") == 0
+            shown = " ".join(capsys.readouterr().out.split())
+            assert re.search(f"Examples?: certrotd (-c [^ ]+ )?{command}", shown), command
+
+    @pytest.mark.parametrize("group", ["", *GROUPS])
+    def test_no_summary_is_cut_off(
+        self,
+        certrotd: Certrotd,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+        group: str,
+    ) -> None:
+        """What a command does is told in the list of them, on a terminal of 80 columns."""
+        monkeypatch.setenv("COLUMNS", "80")
+        assert certrotd(*group.split(), "--help") == 0
+        shown = capsys.readouterr().out.partition("Commands:")[2].splitlines()
+        names = [line.split()[0] for line in shown if line.strip()]
+        assert names
+        assert {f"{group} {name}".strip() for name in names} <= {*COMMANDS, *GROUPS}
+        assert not [line for line in shown if line.endswith("...")]
 
     def test_every_problem_of_the_configuration_is_a_line(
         self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
@@ -161,11 +185,62 @@ class TestStatus:
     ) -> None:
         """One spoiled folder does not hide the others from monitoring."""
         certrotd("rotate", "--all")
-        (tmp_path / "state/certificates/web/state.json").write_text("{}")
+        state = tmp_path / "state/certificates/web/state.json"
+        state.mkdir()
         assert self.state(certrotd, capsys) == {"web": "unreadable", "mail": "ok"}
         for command in ("status", "plan"):
             assert certrotd(command) == 1
+            assert "Is a directory" in capsys.readouterr().out
+
+    def test_a_damaged_state_is_said_and_left_to_the_next_rotation(
+        self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whoever only looks changes nothing; a rotation puts it aside and goes on."""
+        certrotd("rotate", "--all")
+        folder = tmp_path / "state/certificates/web"
+        (folder / "state.json").write_bytes(b"{half")
+        there = sorted(folder.iterdir())
+        assert self.state(certrotd, capsys) == {"web": "due", "mail": "ok"}
+        for command in ("status", "plan", "rotate --all --dry-run"):
+            assert certrotd(*command.split()) == 0
             assert "is not a state that certrotd wrote" in capsys.readouterr().out
+        assert sorted(folder.iterdir()) == there
+        assert certrotd("rotate", "--all") == 0
+        assert "state.json.unreadable-" in capsys.readouterr().out
+        assert [each.read_bytes() for each in folder.glob("*.unreadable-*")] == [b"{half"]
+        assert self.state(certrotd, capsys) == {"web": "ok", "mail": "ok"}
+        assert not (folder / "generations/000002").exists()
+
+
+class TestDryRun:
+    """``rotate --dry-run`` says what ``rotate`` with the same options would do."""
+
+    def decision(
+        self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str], *options: str
+    ) -> str:
+        capsys.readouterr()
+        assert certrotd("rotate", "web", "--dry-run", "--json", *options) == 0
+        return str(listed(capsys)["web"]["decision"])
+
+    def test_a_forced_renewal_is_told_where_nothing_is_due(
+        self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Who asks before the change window must not hear that nothing will happen."""
+        certrotd("rotate", "--all")
+        assert self.decision(certrotd, capsys) == "wait"
+        assert self.decision(certrotd, capsys, "--force") == "renew"
+
+    def test_what_the_daemon_would_wait_with_is_done_by_hand(
+        self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """After a failure rotate does not wait, and plan says when the daemon goes on."""
+        certrotd("rotate", "--all")
+        config["targets"] = {"web": {"type": "command", "command": ["/bin/false"]}}
+        config["certificates"][0]["targets"] = ["web"]
+        assert certrotd("rotate", "web") == 1
+        assert self.decision(certrotd, capsys) == "deploy"
+        assert certrotd("plan", "web", "--json") == 0
+        assert listed(capsys)["web"]["decision"] == "postponed"
 
 
 def test_looking_makes_nothing(

@@ -1,5 +1,6 @@
 """The budget across restarts and processes, and who may spend next."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.clock import Deadline, ManualClock
+from certrotd.daemon import budgetfile
 from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.budgetfile import Budget, FileRecord
 from certrotd.daemon.counted import CountedIssuer
@@ -104,6 +106,46 @@ def test_nothing_is_said_of_a_good_file(tmp_path: Path, said: list[str]) -> None
     """The control of the test above."""
     budget(tmp_path).order(now=NOW)
     assert (budget(tmp_path).left(NOW), said) == (1, [])
+
+
+def test_a_file_that_could_not_be_read_once_is_not_taken_for_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a disk that hiccups at the start has the whole budget spent again, and forgotten."""
+    for _ in range(2):
+        budget(tmp_path).order(now=NOW)
+    mine = budget(tmp_path)
+
+    def failing(*_args: object, **_options: object) -> bytes:
+        raise DiskTrouble("read the budget", OSError(errno.EIO, os.strerror(errno.EIO)))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(budgetfile, "read_file", failing)
+        for _ in range(2):
+            with pytest.raises(DiskTrouble):
+                mine.hold("web", WEB, renewal=False, now=NOW)
+    assert mine.hold("web", WEB, renewal=False, now=NOW) is not None
+    assert mine.left(NOW) == 0
+
+
+def test_a_jump_is_known_also_to_a_budget_that_could_not_be_read_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What another process has ordered a moment ago must not seem long ago either."""
+    mine, other = budget(tmp_path), budget(tmp_path)
+    mine.order(now=NOW)
+    other.order(now=NOW)
+    with monkeypatch.context() as patched:
+        patched.setattr(FileRecord, "_stamp", _no_such_luck)
+        with pytest.raises(OSError, match="Input/output error"):
+            mine.leapt(20 * HOUR)
+        with pytest.raises(OSError, match="Input/output error"):
+            mine.leapt(timedelta())
+    later = NOW + 20 * HOUR
+    assert mine.left(later) == 0
+    mine.leapt(timedelta())
+    assert mine.left(later) == 0
+    assert mine.left(later + 2 * HOUR) == 2  # the control
 
 
 def test_those_that_wait_come_before_those_that_come_later(tmp_path: Path) -> None:
@@ -205,6 +247,10 @@ def counted(ca: MemoryIssuer, mine: Budget, clock: ManualClock) -> CountedIssuer
     """The issuer as a rotation has it."""
     look: Callable[[], Standing] = Standing
     return CountedIssuer(ca, mine, names=WEB, authority="memory", look=look, clock=clock)
+
+
+def _no_such_luck(_record: FileRecord) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class _Full:

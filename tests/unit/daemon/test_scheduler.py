@@ -230,10 +230,14 @@ def test_a_new_process_says_what_stands_in_the_way_no_longer() -> None:
     """An earlier one may have alerted of it, and its operator restarted certrotd as told."""
     heard = Bench("a.example.com").process
     heard.tick()
-    assert heard.heard.calm == ["the directories", "the time of the last run"]
+    assert heard.heard.calm == [
+        "the directories",
+        "the budget of ca",
+        "the time of the last run",
+    ]
     assert [judgement for judgement, _ in heard.heard.judgements] == [SOUND]
     heard.tick()
-    assert len(heard.heard.calm) == 2
+    assert len(heard.heard.calm) == 3
     assert len(heard.heard.judgements) == 1
 
 

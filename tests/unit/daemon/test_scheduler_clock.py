@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 import pytest
 
-from certrotd.daemon.budget import Limit, Limits
+from certrotd.daemon.budget import Limit, Limits, Spent
+from certrotd.daemon.budgetfile import Record
 from certrotd.daemon.clockwatch import Trust
 from certrotd.errors import Transient
 from certrotd.rotation.files import DiskTrouble
@@ -210,6 +212,68 @@ def test_a_clock_set_forward_does_not_spend_the_budget_again() -> None:
     assert (bench.trust, bench.orders) == ("sound", 4)
     bench.pass_time(HOUR + 2 * MINUTE)
     assert bench.orders == 8
+
+
+def test_a_budget_that_cannot_be_told_of_a_jump_is_in_trouble_until_it_can() -> None:
+    """Whoever was woken for it hears when it is over; and the jump is not forgotten meanwhile."""
+    hosts = [f"h{number}.d{number}.example" for number in range(9)]
+    bench = Bench(*hosts, limits=Limits(orders=Limit(4, 3 * HOUR)))
+    bench.process.tick()
+    heard, what = bench.process.heard, "the budget of ca"
+    assert bench.rotator.budget is not None
+    record = _Broken(bench.rotator.budget._record)
+    bench.rotator.budget._record = record
+    heard.calm.clear()
+    record.broken = True
+    bench.clock.off = 20 * HOUR
+    bench.pass_time(10 * MINUTE)
+    assert {said for said, _ in heard.troubles} >= {what}
+    assert heard.calm == []
+    record.broken = False
+    bench.pass_time(2 * HOUR)
+    assert heard.calm.count(what) == 1
+    assert bench.orders == 4  # by the CA's clock there is no room yet
+    bench.pass_time(HOUR)
+    assert bench.orders == 8
+    assert heard.calm.count(what) == 1
+
+
+def test_a_budget_in_trouble_that_a_reload_takes_away_is_so_no_more() -> None:
+    """No issuer, no trouble; the one that stays is said to be well when it is."""
+    bench = Bench("a.example.com", limits=Limits(orders=Limit(4, HOUR)))
+    bench.process.tick()
+    assert bench.rotator.budget is not None
+    record = _Broken(bench.rotator.budget._record)
+    bench.rotator.budget._record = record
+    record.broken = True
+    bench.clock.off = 2 * HOUR
+    bench.process.tick()
+    heard = bench.process.heard
+    heard.calm.clear()
+    bench.process.scheduler.replace(bench.process.workload(bench.disks))
+    bench.process.tick()
+    assert heard.calm == []  # the same one, and as it was
+    bench.process.scheduler.replace(bench.process.workload({}))
+    assert heard.calm == ["the budget of ca"]
+
+
+class _Broken:
+    """A record that cannot be read while it is ``broken``."""
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.broken = False
+
+    def load(self) -> Spent | None:
+        if self.broken:
+            raise DiskTrouble("read the budget", OSError(5, "Input/output error"))
+        return self.record.load()
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        return self.record.exclusive()
+
+    def save(self, spent: Spent) -> None:
+        self.record.save(spent)
 
 
 def _once(act: Callable[[], None]) -> Callable[[Sequence[str]], None]:

@@ -26,7 +26,6 @@ from certrotd.clock import Clock, Deadline, ManualClock, SystemClock
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.internal.issuer import InternalIssuer, check_request, sign_leaf
 from certrotd.internal.root import (
-    InternalSettings,
     Root,
     constraints,
     load_or_make,
@@ -37,17 +36,9 @@ from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.order import OrderGone
 from certrotd.pki.verify import KeyTooWeak, verify
+from tests.unit.internal.made import SETTINGS
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
-SETTINGS = InternalSettings(
-    name="inside",
-    common_name="certrotd test CA",
-    lifetime=timedelta(days=7),
-    root_lifetime=timedelta(days=3650),
-    key=keys.KeyType.ECDSA_P256,
-    permitted_names=(),
-    backdate=timedelta(minutes=5),
-)
 NAMES = ("www.example.test", "*.example.test", "192.0.2.7", "2001:db8::7")
 PROCESS = """
 import sys
@@ -230,7 +221,6 @@ def test_files_are_made_for_the_owner_and_found_again(tmp_path: Path) -> None:
     folder = tmp_path / "internal/inside"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
     assert modes == {"root.key": 0o600, "root.pem": 0o644}
-    assert source.root_file == folder / "root.pem"
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     _, (_, root) = obtain(issuer(tmp_path))
     assert root.public_bytes(Encoding.PEM) == before["root.pem"]

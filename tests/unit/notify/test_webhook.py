@@ -152,6 +152,20 @@ def test_a_slow_receiver_costs_the_deadline_and_no_more(
     assert time.monotonic() - began < 5
 
 
+def test_a_resolver_that_hangs_costs_no_more_either(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The end of the daemon waits for its alerts; and it is not the receiver that is slow."""
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30) and [])
+    began = time.monotonic()
+    with pytest.raises(Transient, match=r"notification ops: hooks\.test was not looked up") as said:
+        hook(tmp_path, "https://hooks.test/x").send(RAISED, deadline=soon(0.3))
+    answered.set()
+    assert time.monotonic() - began < 5
+    assert "/etc/resolv.conf" in said.value.hint
+
+
 def test_nobody_there_is_a_reason_to_try_again(tmp_path: Path) -> None:
     """It may be restarting."""
     with pytest.raises(Transient, match=r"127\.0\.0\.1 cannot be reached: Connection refused"):

@@ -3,15 +3,17 @@
 import itertools
 import socket
 import ssl
+import threading
 import time
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
 from certrotd.observe import tls as module
 from certrotd.observe.tls import Endpoint, TlsProber
@@ -26,6 +28,8 @@ OLD = pki.make_leaf(CA, NAME)
 NEW = pki.make_leaf(CA, NAME)
 OLD_PRINT, NEW_PRINT = fingerprint(OLD.certificate), fingerprint(NEW.certificate)
 PROBER = TlsProber(SystemClock())
+PATIENT = TlsProber(ManualClock(datetime(2026, 6, 1, tzinfo=UTC)))
+"""One whose pauses take no time; a server that hangs is nothing for it."""
 
 
 @pytest.fixture(scope="module")
@@ -77,22 +81,66 @@ def test_a_look_shows_the_leaf_that_is_served(old: ssl.SSLContext) -> None:
 def test_a_leaf_seen_often_enough_in_a_row_is_proven(new: ssl.SSLContext, consecutive: int) -> None:
     """And nobody is asked more often than that."""
     with Listener(tls(new)) as server:
-        PROBER.prove(at(server, consecutive=consecutive), NEW_PRINT)
+        PATIENT.prove(at(server, consecutive=consecutive), NEW_PRINT)
     assert server.count == consecutive
 
 
 def test_old_workers_may_linger_for_a_while(old: ssl.SSLContext, new: ssl.SSLContext) -> None:
     """A reload is asynchronous: the first answers, and one in between, may be the old leaf."""
     with Listener(tls(old, old, new, new, old, new)) as server:
-        PROBER.prove(at(server), NEW_PRINT)
+        PATIENT.prove(at(server), NEW_PRINT)
     assert server.count == 8
+
+
+@pytest.mark.parametrize(
+    ("consecutive", "deadline", "gaps"),
+    [
+        (1, 30.0, []),
+        (2, 30.0, [0.5]),
+        (3, 30.0, [0.25] * 2),
+        (6, 30.0, [0.1] * 5),
+        (3, 3.0, [0.025] * 2),
+        (3, 600.0, [0.5] * 2),
+    ],
+)
+def test_a_row_of_handshakes_is_spread_evenly(
+    new: ssl.SSLContext, consecutive: int, deadline: float, gaps: list[float]
+) -> None:
+    """Three within a few milliseconds can all meet new workers while an old one is starved."""
+    clock, served, times = ManualClock(datetime(2026, 6, 1, tzinfo=UTC)), tls(new), list[float]()
+
+    def serve(connection: socket.socket) -> None:
+        times.append(clock.monotonic())
+        served(connection)
+
+    with Listener(serve) as server:
+        endpoint = at(server, consecutive=consecutive, deadline=deadline)
+        TlsProber(clock).prove(endpoint, NEW_PRINT)
+    assert [b - a for a, b in itertools.pairwise(times)] == pytest.approx(gaps)
+    assert clock.monotonic() == pytest.approx(sum(gaps))  # nothing is waited for after the last
+
+
+@pytest.mark.parametrize(("consecutive", "handshakes"), [(1, 1), (3, 7)])
+def test_an_old_worker_that_wakes_up_later_is_noticed(
+    old: ssl.SSLContext, new: ssl.SSLContext, consecutive: int, handshakes: int
+) -> None:
+    """It takes a connection when it gets to run again; one handshake, the control, misses it."""
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+    before, after = tls(old), tls(new)
+
+    def serve(connection: socket.socket) -> None:
+        (before if 0.1 < clock.monotonic() < 0.4 else after)(connection)
+
+    with Listener(serve) as server:
+        TlsProber(clock).prove(at(server, consecutive=consecutive, deadline=30.0), NEW_PRINT)
+    assert server.count == handshakes
 
 
 def test_a_server_that_flaps_is_never_proven(old: ssl.SSLContext, new: ssl.SSLContext) -> None:
     """Half of the users would see the old certificate (bunkerweb #3153)."""
     with Listener(tls(forever=(new, new, old))) as server:
         with pytest.raises(ProofFailed) as failed:
-            PROBER.prove(at(server, deadline=1.0), NEW_PRINT)
+            PATIENT.prove(at(server, deadline=1.0), NEW_PRINT)
         assert server.count >= 3
     assert f"but certificate {OLD_PRINT[:16]}" in failed.value.message
 
@@ -101,8 +149,8 @@ def test_the_old_leaf_is_named_where_the_new_one_was_expected(old: ssl.SSLContex
     """Renewed on disk, old one still served (NginxProxyManager PR 5720)."""
     with Listener(tls(old)) as server:
         with pytest.raises(ProofFailed) as failed:
-            PROBER.prove(at(server, deadline=0.7), NEW_PRINT)
-        PROBER.prove(at(server), OLD_PRINT)
+            PATIENT.prove(at(server, deadline=0.7), NEW_PRINT)
+        PATIENT.prove(at(server), OLD_PRINT)
     assert failed.value.message == (
         f"127.0.0.1:{server.port} ({NAME}) does not serve certificate {NEW_PRINT[:16]} "
         f"after 0.7s, but certificate {OLD_PRINT[:16]}"
@@ -123,7 +171,7 @@ def test_nothing_that_listens_is_a_failure_and_waited_for(new: ssl.SSLContext) -
     with pytest.raises(Transient, match="no TLS handshake: Connection refused"):
         PROBER.look(gone)
     with pytest.raises(ProofFailed, match="Connection refused"):
-        PROBER.prove(gone, NEW_PRINT)
+        PATIENT.prove(gone, NEW_PRINT)
 
 
 def test_a_handshake_that_the_end_cut_off_hides_nothing(old: ssl.SSLContext) -> None:
@@ -191,7 +239,7 @@ def test_garbage_is_no_handshake(said: bytes) -> None:
 def test_a_chain_that_leads_to_the_given_root_is_trusted(new: ssl.SSLContext, root: str) -> None:
     """The same leaf with a broken chain would be an outage for some clients only."""
     with Listener(tls(new)) as server:
-        PROBER.prove(replace(at(server), roots=root), NEW_PRINT)
+        PATIENT.prove(replace(at(server), roots=root), NEW_PRINT)
     assert server.count == 3
 
 
@@ -203,7 +251,7 @@ def test_a_chain_that_leads_elsewhere_is_not_proven(
     if roots == "another":
         roots = str(pki.make_root("another root").write(directory, "another")[0])
     with Listener(tls(new)) as server, pytest.raises(ProofFailed, match="the chain is not trusted"):
-        PROBER.prove(replace(at(server, deadline=0.7), roots=roots), NEW_PRINT)
+        PATIENT.prove(replace(at(server, deadline=0.7), roots=roots), NEW_PRINT)
 
 
 def test_a_server_that_leaves_out_the_intermediate_is_not_proven(
@@ -213,8 +261,8 @@ def test_a_server_that_leaves_out_the_intermediate_is_not_proven(
     alone = context_of(replace(NEW, intermediates=()), directory / "alone")
     with Listener(tls(alone)) as server:
         with pytest.raises(ProofFailed, match="unable to get local issuer"):
-            PROBER.prove(replace(at(server, deadline=0.7), roots=root), NEW_PRINT)
-        PROBER.prove(at(server), NEW_PRINT)
+            PATIENT.prove(replace(at(server, deadline=0.7), roots=root), NEW_PRINT)
+        PATIENT.prove(at(server), NEW_PRINT)
 
 
 def test_a_certificate_for_another_name_is_not_proven(new: ssl.SSLContext, root: str) -> None:
@@ -222,8 +270,8 @@ def test_a_certificate_for_another_name_is_not_proven(new: ssl.SSLContext, root:
     with Listener(tls(new)) as server:
         elsewhere = replace(at(server, deadline=0.7), sni="b.example.test", roots=root)
         with pytest.raises(ProofFailed, match="Hostname mismatch"):
-            PROBER.prove(elsewhere, NEW_PRINT)
-        PROBER.prove(replace(elsewhere, roots=None, deadline=5.0), NEW_PRINT)
+            PATIENT.prove(elsewhere, NEW_PRINT)
+        PATIENT.prove(replace(elsewhere, roots=None, deadline=5.0), NEW_PRINT)
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no PEM"])
@@ -265,7 +313,7 @@ def test_a_name_that_cannot_be_asked_for_is_refused(new: ssl.SSLContext) -> None
 def test_an_ipv6_endpoint_is_looked_at_and_written_in_brackets(new: ssl.SSLContext) -> None:
     """As addresses are written everywhere else."""
     with Listener(tls(new), host="::1") as server:
-        PROBER.prove(at(server), NEW_PRINT)
+        PATIENT.prove(at(server), NEW_PRINT)
         assert str(at(server)) == f"[::1]:{server.port} ({NAME})"
 
 
@@ -321,6 +369,21 @@ def test_a_name_that_does_not_resolve_is_a_failure(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(Transient, match="Name or service not known"):
         PROBER.look(Endpoint("nowhere.test", 443, NAME))
+
+
+def test_a_resolver_that_hangs_costs_no_more_than_the_deadline(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A proof, or a look, at an endpoint by name ends like that of a server that hangs."""
+    answered = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30) and [])
+    endpoint = Endpoint("slow.test", 443, NAME, deadline=0.4)
+    assert 0.3 < seconds_until_failure(endpoint) < 2
+    monkeypatch.setattr(module, "HANDSHAKE_TIMEOUT", 0.1)
+    with pytest.raises(Transient, match=r"slow\.test was not looked up within 0\.1s") as said:
+        PROBER.look(endpoint)
+    answered.set()
+    assert "/etc/resolv.conf" in said.value.hint
 
 
 def test_a_handshake_without_a_certificate_proves_nothing() -> None:

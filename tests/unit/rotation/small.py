@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
+import pytest
+
 from certrotd.clock import ManualClock
 from certrotd.rotation.engine import Engine, Event, Outcome
 from certrotd.rotation.step import JSON, Done, Journaled, Ledger, Observed, Plan, Savepoint, Wait
@@ -15,7 +17,6 @@ from tests.fakes.journal import MemoryDisk, MemoryJournal
 
 T = TypeVar("T")
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
-
 BEFORE = "the process ends before it"
 TORN = "the process ends in the middle of it"
 AFTER = "the process ends after it"
@@ -203,3 +204,12 @@ class Small:
     def told(self) -> list[str]:
         """The events, as words."""
         return [f"{event.what} {event.item}".strip() for event in self.events]
+
+
+def cut_off(small: Small, at: str, *, times: int = 1, fault: str = BEFORE) -> None:
+    """So many processes that end ``at`` a point."""
+    small.world.fate = Fate({at: fault})
+    for _ in range(times):
+        with pytest.raises(Crash):
+            small.resume() if small.engine().in_flight() else small.begin()
+    small.world.fate = Fate()

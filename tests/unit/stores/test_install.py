@@ -229,6 +229,8 @@ def test_what_cannot_be_installed_is_found_before_the_first_copy(etc: Path) -> N
     for broken in (p12, Copies({"cert": etc / "cert"}, owner="no-such-user")):
         target = installer(etc, pair_at(etc), broken)
         with pytest.raises(NeedsOperator):
+            target.check()  # before an order
+        with pytest.raises(NeedsOperator):
             install(target)
         assert (etc / "web.key").read_bytes() == OLD.key_pem
         assert (etc / "web.crt").read_bytes() == OLD.fullchain_pem

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from certrotd.errors import NeedsOperator
 from certrotd.pki.facts import facts_of
@@ -19,6 +21,7 @@ from certrotd.pki.generation import Generation, Meta, Standing, State, TargetSta
 from certrotd.rotation.files import DiskTrouble
 from certrotd.stores import reading
 from certrotd.stores.local import LocalStore
+from certrotd.stores.reading import LIMIT
 from tests.parts import pki
 from tests.unit.stores.unprivileged import plain_user
 
@@ -334,28 +337,83 @@ def test_what_stands_in_the_place_of_a_generation_is_a_broken_one(
     assert newest.broken.startswith("cannot read generation 000002: ")
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        b"",
-        b"{",
-        b"[]",
-        b"{}",
-        b"\xff",
-        b'{"targets": {}, "withdrawn": [], "held": "2026-06-01T12:00:00"}',
-        b"[" * 100_000,
-    ],
-)
-def test_a_state_that_certrotd_did_not_write_is_the_operators_to_mend(
+TARGET = '{"generation": 1, "fingerprint": "ab", "proven": "2026-06-01T12:00:00+00:00"}'
+DAMAGED = [
+    b"",
+    b"{",
+    b"[]",
+    b"{}",
+    b"\xff",
+    b"\0" * 200,
+    b'{"targets": {}, "withdrawn": [], "held": "2026-06-01T12:00:00"}',
+    b'{"targets": {}, "withdrawn": [{}], "held": null}',
+    b'{"targets": {}, "withdrawn": "12", "held": null}',
+    b'{"targets": {}, "withdrawn": [Infinity], "held": null}',
+    f'{{"targets": {{"web": {TARGET}}}, "withdrawn": [true], "held": null}}'.encode(),
+    f'{{"targets": {{"web": {TARGET.replace("1,", "1.5,")}}}, "withdrawn": []}}'.encode(),
+    f'{{"targets": {{"web": {TARGET.replace(chr(34) + "ab" + chr(34), "7")}}}}}'.encode(),
+    b" " * LIMIT + b'{"targets": {}, "withdrawn": [], "held": null}',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_state_that_certrotd_did_not_write_is_said_and_taken_for_none(
     store: LocalStore, content: bytes
 ) -> None:
-    """Taken for an empty one, it would redeploy what was withdrawn."""
+    """It must not stand in the way of a renewal; a look leaves it as it is, and makes nothing."""
+    folder = store.root / "web"
+    (folder / "state.json").write_bytes(content)
+    before = sorted(os.listdir(folder))
+    found = store.look("web")
+    assert found.state == State()
+    assert found.damaged == f"{folder}/state.json is not a state that certrotd wrote"
+    assert (sorted(os.listdir(folder)), (folder / "state.json").read_bytes()) == (before, content)
+
+
+def test_a_whole_state_is_not_called_damaged(store: LocalStore) -> None:
+    """The negative control."""
+    store.record("web", State({"web": TargetState(1, "ab", THEN)}, (3,), THEN))
+    assert store.look("web").damaged is None
+
+
+@given(
+    st.binary(max_size=200)
+    | st.recursive(
+        st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(
+                st.sampled_from(["targets", "withdrawn", "held", "generation"]), inner
+            )
+        ),
+    ).map(lambda value: json.dumps(value).encode())
+)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_is_in_a_state_it_is_a_state_or_damaged(store: LocalStore, content: bytes) -> None:
+    """No file of any content keeps a certificate from being looked at."""
     (store.root / "web" / "state.json").write_bytes(content)
-    with pytest.raises(
-        NeedsOperator, match=r"state\.json is not a state that certrotd wrote"
-    ) as it:
+    found = store.look("web")
+    assert found.damaged is None or found.state == State()
+    assert State.from_json(found.state.to_json()) == found.state
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
+def test_a_state_that_cannot_be_read_is_not_damaged(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """It may be whole: to begin it anew would forget what was rolled back by hand."""
+    store.record("web", State(withdrawn=(3,)))
+    real = os.open
+
+    def refuse(path: Any, *args: Any, **options: Any) -> int:
+        if str(path).endswith("state.json"):
+            raise OSError(number, os.strerror(number))
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(DiskTrouble, match=os.strerror(number)):
         store.look("web")
-    assert it.value.hint == "remove it: every target is then proven again"
 
 
 def test_a_state_in_the_place_of_a_link_is_not_followed(store: LocalStore, tmp_path: Path) -> None:

@@ -50,6 +50,19 @@ def test_without_a_check_only_the_program_must_be_there(tmp_path: Path) -> None:
         CommandTarget(("/no/such",)).check()
 
 
+def test_before_there_is_a_certificate_only_the_programs_must_be_there(tmp_path: Path) -> None:
+    """The check may be of a service that waits for the certificate's files."""
+    seen = tmp_path / "seen"
+    CommandTarget(note(seen, "apply"), check_command=note(seen, "check")).precheck()
+    assert not seen.exists()
+    for missing in (
+        CommandTarget(("/no/such",)),
+        CommandTarget(note(seen, "apply"), check_command=("/no/such",)),
+    ):
+        with pytest.raises(NeedsOperator, match="/no/such is not an executable file"):
+            missing.precheck()
+
+
 def test_a_command_that_fails_shows_its_words() -> None:
     """They are all the operator has."""
     with pytest.raises(NeedsOperator, match=r"exit code 2\): the syntax is wrong"):

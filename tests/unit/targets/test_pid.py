@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.targets import pid
 from certrotd.targets.pid import ASK, PidFile, Process, Wanted, look, signal_pid_file
@@ -22,6 +24,7 @@ from tests.parts.process import wait_until
 from tests.unit.targets.running import noting
 
 ANY = Wanted()
+CLOCK = SystemClock()
 PROXY = Wanted(("haproxy",))
 FILE = PidFile(Path("/run/proxy.pid"), 77, uid=0, mode=0o100644, written=1_000.0)
 RUNNING = Process("haproxy", "S", uid=0, started=999.0)
@@ -107,20 +110,32 @@ class TestLook:
     def test_it_is_what_the_kernel_says(self, tmp_path: Path) -> None:
         """Started now, by this user, under its own name."""
         with noting(tmp_path / "notes") as number:
-            process = look(number)
+            process = look(number, CLOCK)
             assert process is not None
             assert process.comm == Path(f"/proc/{number}/comm").read_text().strip()
             assert process.state in "RS"
             assert process.uid == os.geteuid()
             assert abs(process.started - time.time()) < 5.0
 
+    def test_when_it_began_is_by_the_clock_that_is_handed_in(self) -> None:
+        """A pid file is compared with it: both have to be read off the same clock."""
+        clock = ManualClock(datetime(2031, 5, 6, tzinfo=UTC))
+        found = look(os.getpid(), clock)
+        assert found is not None
+        since_boot = time.clock_gettime(time.CLOCK_BOOTTIME)
+        assert abs(found.booted - (clock.now().timestamp() - since_boot)) < 5.0
+        ours = look(os.getpid(), CLOCK)
+        assert ours is not None
+        ahead = clock.now().timestamp() - time.time()
+        assert abs(found.started - ours.started - ahead) < 5.0
+
     @pytest.mark.parametrize("name", ["a) Z (b", "x y", ")", "((("])
     def test_a_name_cannot_pass_for_other_fields(self, tmp_path: Path, name: str) -> None:
         """Brackets and spaces in a name shift nothing."""
         program = shutil.copy(str(shutil.which("sleep")), tmp_path / name)
         with sleeping(program) as number:
-            wait_until(lambda: getattr(look(number), "comm", "") == name)
-            process = look(number)
+            wait_until(lambda: getattr(look(number, CLOCK), "comm", "") == name)
+            process = look(number, CLOCK)
         assert process is not None
         assert process.state in "RS"
 
@@ -128,8 +143,8 @@ class TestLook:
         """Nor one whose number cannot be."""
         with subprocess.Popen(["true"]) as gone:
             pass
-        assert look(gone.pid) is None
-        assert look(2**40) is None
+        assert look(gone.pid, CLOCK) is None
+        assert look(2**40, CLOCK) is None
 
 
 def test_the_signal_gets_there_and_asking_sends_none(tmp_path: Path) -> None:
@@ -137,10 +152,10 @@ def test_the_signal_gets_there_and_asking_sends_none(tmp_path: Path) -> None:
     notes, file = tmp_path / "notes", tmp_path / "pid"
     with noting(notes) as number:
         file.write_text(f" {number}\n")
-        signal_pid_file(file, ASK, ANY)
-        signal_pid_file(file, signal.SIGUSR1, ANY)
+        signal_pid_file(file, ASK, ANY, clock=CLOCK)
+        signal_pid_file(file, signal.SIGUSR1, ANY, clock=CLOCK)
         wait_until(lambda: notes.read_text() == "SIGUSR1\n")
-        signal_pid_file(file, signal.SIGHUP, ANY)
+        signal_pid_file(file, signal.SIGHUP, ANY, clock=CLOCK)
         wait_until(lambda: notes.read_text() == "SIGUSR1\nSIGHUP\n")
 
 
@@ -152,9 +167,9 @@ def test_a_stale_file_is_known_by_its_age(tmp_path: Path) -> None:
         os.utime(file, (time.time() - 60, time.time() - 60))
         said = f"process {number} of {file} started after that was written"
         with pytest.raises(NeedsOperator, match=said):
-            signal_pid_file(file, signal.SIGHUP, ANY)
+            signal_pid_file(file, signal.SIGHUP, ANY, clock=CLOCK)
         os.utime(file)
-        signal_pid_file(file, signal.SIGUSR2, ANY)
+        signal_pid_file(file, signal.SIGUSR2, ANY, clock=CLOCK)
         wait_until(lambda: notes.read_text() == "SIGUSR2\n")
 
 
@@ -185,7 +200,7 @@ def test_what_names_no_process_is_refused(
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(Failure, match=words):
-        signal_pid_file(file, ASK, ANY)
+        signal_pid_file(file, ASK, ANY, clock=CLOCK)
 
 
 @given(st.binary(max_size=80))
@@ -233,10 +248,10 @@ def test_one_that_has_ended_is_not_running(tmp_path: Path) -> None:
         with pytest.raises(
             NeedsOperator, match=f"haproxy {child.pid} of .* is not running"
         ) as said:
-            signal_pid_file(file, signal.SIGHUP, PROXY)
+            signal_pid_file(file, signal.SIGHUP, PROXY, clock=CLOCK)
     assert said.value.hint == "start haproxy"
     with pytest.raises(NeedsOperator, match=f"process {child.pid} of .* is not running") as said:
-        signal_pid_file(file, signal.SIGHUP, ANY)
+        signal_pid_file(file, signal.SIGHUP, ANY, clock=CLOCK)
     assert said.value.hint == "start the service"
 
 
@@ -249,7 +264,9 @@ def test_one_that_ends_while_it_is_looked_at_is_not_running(tmp_path: Path) -> N
         child.wait()
 
     with child, pytest.raises(NeedsOperator, match=f"{child.pid} of here is not running"):
-        pid.signal_process(child.pid, signal.SIGHUP, ANY, known_by="here", refusal=ends)
+        pid.signal_process(
+            child.pid, signal.SIGHUP, ANY, known_by="here", refusal=ends, clock=CLOCK
+        )
 
 
 def test_one_that_proc_hides_is_told_from_one_that_is_not_there(
@@ -257,21 +274,21 @@ def test_one_that_proc_hides_is_told_from_one_that_is_not_there(
 ) -> None:
     """ProtectProc= of a hardened service must not look like an outage of another."""
     file = tmp_path / "pid"
-    monkeypatch.setattr(pid, "look", lambda _pid: None)
+    monkeypatch.setattr(pid, "look", lambda _pid, _clock: None)
     with sleeping() as number:
         file.write_text(str(number))
         with pytest.raises(NeedsOperator, match="cannot be looked at in /proc"):
-            signal_pid_file(file, ASK, ANY)
+            signal_pid_file(file, ASK, ANY, clock=CLOCK)
         os.kill(number, signal.SIGKILL)
         os.waitid(os.P_PID, number, os.WEXITED | os.WNOWAIT)
         with pytest.raises(NeedsOperator, match="is not running"):
-            signal_pid_file(file, ASK, ANY)
+            signal_pid_file(file, ASK, ANY, clock=CLOCK)
 
 
 def test_another_users_process_is_refused_in_words() -> None:
     """Already when it is asked, before an order is spent."""
     with plain_user(), pytest.raises(NeedsOperator) as said:
-        pid.signal_process(1, ASK, ANY, known_by="here", refusal=lambda _: None)
+        pid.signal_process(1, ASK, ANY, known_by="here", refusal=lambda _: None, clock=CLOCK)
     assert said.value.message == "cannot signal process 1: Operation not permitted"
     assert "reload by systemd" in said.value.hint
 
@@ -288,7 +305,7 @@ def test_a_kernel_without_what_it_takes_is_said(
     file.write_text(str(os.getpid()))
     monkeypatch.setattr("os.pidfd_open", missing)
     with pytest.raises(NeedsOperator, match="Function not implemented") as said:
-        signal_pid_file(file, ASK, ANY)
+        signal_pid_file(file, ASK, ANY, clock=CLOCK)
     assert said.value.hint == ""
 
 
@@ -300,8 +317,8 @@ def test_descriptors_are_given_back(tmp_path: Path) -> None:
         file.write_text(str(number))
         inside = len(os.listdir("/proc/self/fd"))
         for _ in range(5):
-            signal_pid_file(file, ASK, ANY)
+            signal_pid_file(file, ASK, ANY, clock=CLOCK)
             with pytest.raises(NeedsOperator):
-                signal_pid_file(file, ASK, PROXY)
+                signal_pid_file(file, ASK, PROXY, clock=CLOCK)
         assert len(os.listdir("/proc/self/fd")) == inside
     assert len(os.listdir("/proc/self/fd")) == before

@@ -16,7 +16,6 @@ from certrotd.errors import NeedsOperator
 from certrotd.targets.systemd import SystemdTarget, build, in_order, unfit
 from certrotd.targets.units import METHODS, State
 
-ACTIVE = State("loaded", "active", "running")
 DEAD = State("loaded", "inactive", "dead")
 FAILED = State("loaded", "failed", "failed")
 ENTRY = TypeAdapter(SystemdEntry)

@@ -1,0 +1,69 @@
+"""Downloaded certificate chains: which is taken, and what of them reaches no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from certrotd.errors import InvalidInput
+from certrotd.pki.facts import parse_certificates
+from tests.parts import pki
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, problem, soon
+
+
+def test_text_around_the_certificates_reaches_no_file(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Servers' explanations were cut into key files elsewhere (RFC 8555 §9.1)."""
+    ca.order["status"] = "ready"
+    ca.on("/certificate", Reply(body=b"subject: x\r\n" + ca.chain.replace(b"\n", b"\r\n") + b"end"))
+    assert ca.issuer(tmp_path).order([NAME], deadline=soon()).finalize(CSR) == ca.chain
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>", b"-----BEGIN CERTIFICATE-----\nAAAA"])
+def test_a_download_that_is_no_chain_is_said(
+    ca: ScriptedCA, tmp_path: Path, content: bytes
+) -> None:
+    """And nothing of it is staged."""
+    ca.order["status"] = "ready"
+    ca.on("/certificate", Reply(body=content))
+    with pytest.raises(InvalidInput, match="the CA's certificate chain is"):
+        ca.issuer(tmp_path).order([NAME], deadline=soon()).finalize(CSR)
+
+
+@pytest.mark.parametrize("alternate", ["http://127.0.0.1:1/x", "/gone", "/refused", "/garbage"])
+def test_an_alternate_chain_that_cannot_be_had_does_not_cost_the_certificate(
+    ca: ScriptedCA, tmp_path: Path, alternate: str
+) -> None:
+    """The preferred chain is a wish; the certificate is issued, and the next one may be too many.
+
+    The positive control is test_the_preferred_chain_is_chosen_by_its_topmost_issuer.
+    """
+    url = alternate if alternate.startswith("http:") else ca.base + alternate
+    ca.on("/certificate", Reply(body=ca.chain, headers={"Link": f'<{url}>;rel="alternate"'}))
+    ca.on("/gone", Reply(404, problem("malformed")))
+    ca.on("/refused", Reply(403, problem("unauthorized")))
+    ca.on("/garbage", Reply(body=b"no chain"))
+    ca.order["status"] = "valid"
+    order = ca.issuer(tmp_path, preferred_chain="elsewhere").order([NAME], deadline=soon())
+    assert order.finalize(CSR) == ca.chain
+
+
+@pytest.mark.parametrize(("wanted", "index"), [("second root", 1), ("nobody", 0), ("", 0)])
+def test_the_preferred_chain_is_chosen_by_its_topmost_issuer(
+    ca: ScriptedCA, tmp_path: Path, wanted: str, index: int
+) -> None:
+    """Old devices trust an old root; where the CA has no such chain its own choice is taken."""
+    ca.order["status"] = "ready"
+    other = pki.make_intermediate(pki.make_root("second root"), "second intermediate")
+    chains = [ca.chain, pki.make_leaf(other, NAME).fullchain_pem]
+    links = f'<{ca.url}>;rel="index", <{ca.base}/other>;rel="alternate"'
+    ca.on("/certificate", Reply(body=chains[0], headers={"Link": links}))
+    ca.on("/other", Reply(body=chains[1]))
+    order = ca.issuer(tmp_path, preferred_chain=wanted).order([NAME], deadline=soon())
+    assert order.finalize(CSR) == chains[index]
+    assert ca.asked("/other") == (1 if wanted else 0)
+
+
+def test_the_chain_served_by_the_scripted_ca_is_a_chain(ca: ScriptedCA) -> None:
+    """What the tests above compare with."""
+    assert len(parse_certificates(ca.chain)) == 2

@@ -1,0 +1,85 @@
+"""What the tests of the decision are made of: certificates, generations, standings, policies."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from certrotd.certs.policy import Policy
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+
+NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+DAY = timedelta(days=1)
+POLICY = Policy(
+    name="web", names=("a.test",), issuer="le", authority="https://ca.test/dir", jitter=0.0
+)
+LEFT = ({"solver": "dns", "record": {}},)
+
+
+def facts(
+    *,
+    age: timedelta = 10 * DAY,
+    lifetime: timedelta = 90 * DAY,
+    names: tuple[str, ...] = ("a.test",),
+    key_type: str = "ecdsa-p256",
+) -> CertificateFacts:
+    """A certificate that became valid ``age`` ago."""
+    begins = NOW - age
+    return CertificateFacts(
+        names, key_type, "a.test", "CA", "1", begins, begins + lifetime, "ab", is_ca=False
+    )
+
+
+def meta(**changes: Any) -> Meta:
+    """What a generation of POLICY's remembers."""
+    known = Meta(NOW - 10 * DAY, "issued", "le", "https://ca.test/dir", 0.0, "", ("a.test",))
+    return replace(known, **changes)
+
+
+def generation(number: int = 5, **about: Any) -> Generation:
+    """A good generation with facts(**about)."""
+    return Generation(number, meta(), facts(**about))
+
+
+def broken(number: int = 5) -> Generation:
+    """A generation that cannot be used."""
+    return Generation(number, None, None, "privkey.pem is missing")
+
+
+def standing(
+    live: Generation | None = None,
+    newest: Generation | None = None,
+    *,
+    served: Mapping[str, int] | None = None,
+    withdrawn: tuple[int, ...] = (),
+    held: datetime | None = None,
+) -> Standing:
+    """A standing whose targets were proven to serve the generations of ``served``."""
+    targets = {
+        name: TargetState(number, "ab", NOW - DAY) for name, number in (served or {}).items()
+    }
+    return Standing(live, newest or live, State(targets, withdrawn, held))
+
+
+LIFETIMES = st.one_of(
+    st.sampled_from([5 * MINUTE, HOUR, 6 * DAY, 10 * DAY, 45 * DAY, 90 * DAY, 398 * DAY]),
+    st.integers(60, 400 * 86400).map(lambda s: timedelta(seconds=s)),
+)
+SPANS = st.integers(1, 1000 * 86400).map(lambda s: timedelta(seconds=s))
+DRAWS = st.floats(0, 1, exclude_max=True)
+SHARES = st.floats(0.01, 0.99)
+POLICIES = st.builds(
+    lambda jitter, when: replace(POLICY, jitter=jitter, **when),
+    st.floats(0, 0.5),
+    st.one_of(
+        st.just({}),
+        SHARES.map(lambda share: {"fraction": share}),
+        SPANS.map(lambda span: {"before": span}),
+    ),
+)

@@ -1,0 +1,151 @@
+"""Certificates that an ACME CA has issued and that cannot be fetched, over real HTTPS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from certrotd.acme.issuer import AcmeIssuer
+from certrotd.certs.issue import patience
+from certrotd.rotation.engine import Finished, Parked, RolledBack
+from tests.parts import pki
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem
+from tests.unit.certs.test_rotate import Case
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+
+
+class Fetching(Case):
+    """A first certificate from a scripted CA; every run is a process of its own."""
+
+    def __init__(self, ca: ScriptedCA, directory: Path) -> None:
+        super().__init__("first_issuance")
+        self.policy(names=(NAME,))
+        self.ca = ca
+        self.directory = directory
+        self.ca_file = ca.ca_file
+        issuing = pki.make_intermediate(pki.make_root("issuing root"), "issuing intermediate")
+        leaf = pki.make_leaf(issuing, NAME)
+        ca.chain = leaf.fullchain_pem
+        self.world.new_key = lambda _type: leaf.key
+        self.clock.jump(datetime.now(UTC) - self.clock.now())
+        real = self.world._world
+        self.world._world = lambda: replace(  # type: ignore[method-assign]
+            real(), issuer=lambda _name: self.issuer()
+        )
+
+    def issuer(self) -> AcmeIssuer:
+        """That of a new process."""
+        return self.ca.issuer(self.directory, ca_bundle=self.ca_file, timeout=2.0)
+
+
+@pytest.fixture
+def case(tmp_path: Path) -> Iterator[Fetching]:
+    """A CA that behaves, and a certificate that is due."""
+    with ScriptedCA(tmp_path / "ca") as ca:
+        yield Fetching(ca, tmp_path)
+
+
+def test_without_trouble_it_is_fetched_at_once(case: Fetching) -> None:
+    """The negative control."""
+    assert isinstance(case.rotate().outcome, Finished)
+
+
+@pytest.mark.parametrize(
+    ("path", "reply", "said"),
+    [
+        ("/certificate", Reply(302, b"", {"Location": "https://login.example/"}), "redirects"),
+        ("/certificate", Reply(body=b"x" * 2**21), "more than 1048576 bytes"),
+        ("/certificate", Reply(403, b"<html>blocked</html>"), "status 403"),
+        ("/finalize", Reply(200, b"<html>log in first</html>"), "something else than an order"),
+        ("/finalize", Reply(407, b"<html>who are you?</html>"), "status 407"),
+    ],
+    ids=range(5),
+)
+def test_what_stands_in_between_does_not_cost_the_certificate(
+    case: Fetching, path: str, reply: Reply, said: str
+) -> None:
+    """Neither the order nor the key is given up, however often it is tried."""
+    case.ca.on(path, reply, reply)
+    for _ in range(2):
+        report = case.rotate(after=HOUR)
+        outcome = report.outcome or report.recovered
+        assert isinstance(outcome, Parked)
+        assert report.failed
+        assert said in outcome.why
+    assert isinstance(case.rotate(after=HOUR).recovered, Finished)
+    assert case.ca.asked("/orders") == 1
+
+
+def test_a_server_that_is_not_trusted_does_not_cost_the_certificate(
+    case: Fetching, tmp_path: Path
+) -> None:
+    """Somebody looks into the machine's TLS: nobody fetches through that, and nothing is lost."""
+    case.ca.on("/certificate", *[Reply(500, b"")] * 9)
+    assert isinstance(case.rotate().outcome, Parked)
+    case.ca.script.clear()
+    with ScriptedCA(tmp_path / "another") as another:
+        case.ca_file = another.ca_file
+        report = case.rotate(after=HOUR)
+        assert isinstance(report.recovered, Parked)
+        assert "is not trusted" in report.recovered.why
+        assert "ca_bundle" in report.recovered.why, "what is to be mended is said"
+        case.ca_file = case.ca.ca_file
+    assert isinstance(case.rotate(after=HOUR).recovered, Finished)
+    assert case.ca.asked("/orders") == 1
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(400, problem("badCSR", "key too small")),
+        Reply(200, {"status": "invalid"}),
+        Reply(404, problem("malformed", "no such order")),
+    ],
+    ids=["refused", "invalid", "unknown"],
+)
+def test_the_word_of_the_ca_itself_ends_the_order(case: Fetching, reply: Reply) -> None:
+    """The negative control: nothing will come of it, and another one may be placed."""
+    if reply.body == {"status": "invalid"}:
+        reply = replace(reply, body=case.ca.order_body(status="invalid"))
+    case.ca.on("/finalize", reply)
+    assert isinstance(case.rotate().outcome, RolledBack)
+    assert isinstance(case.rotate(after=HOUR).outcome, Finished)
+    assert case.ca.asked("/orders") == 2
+
+
+def test_an_order_that_expired_while_it_was_kept_is_replaced(case: Fetching) -> None:
+    """The CA forgets it: that word is definite too."""
+    case.ca.on("/finalize", Reply(302, b"", {"Location": "https://login.example/"}))
+    assert isinstance(case.rotate().outcome, Parked)
+    case.ca.on("/order", Reply(404, problem("malformed", "no such order")))
+    assert not isinstance(case.rotate(after=HOUR).recovered, Parked)
+    case.rotate(after=HOUR)
+    assert case.live == 1
+    assert case.ca.asked("/orders") == 2
+
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("left", "kept"),
+    [
+        (None, DAY),
+        (-HOUR, DAY),
+        (timedelta(0), DAY),
+        (HOUR, HOUR / 2),
+        (3 * DAY, 1.5 * DAY),
+        (14 * DAY, 7 * DAY),
+        (30 * DAY, 7 * DAY),
+    ],
+)
+def test_an_order_is_kept_as_long_as_there_is_time_for_another(
+    left: timedelta | None, kept: timedelta
+) -> None:
+    """A certificate of six days must not end while one is waited for that never comes."""
+    assert patience(NOW, None if left is None else NOW + left) == kept

@@ -1,0 +1,139 @@
+"""When what is due is put off: after failures, when the CA asks to wait, and during a hold."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.certs.decision import BACKOFF, Adopt, Deploy, Postpone, Renew, backoff, decide
+from certrotd.certs.policy import Attempts
+from certrotd.pki.generation import Generation, Standing
+from tests.unit.certs.deciding import (
+    DAY,
+    HOUR,
+    MINUTE,
+    NOW,
+    POLICY,
+    SPANS,
+    broken,
+    generation,
+    standing,
+)
+
+FAILED = Attempts(failures=2, at=NOW - 5 * MINUTE, why="refused")
+
+
+@pytest.mark.parametrize(
+    ("on_disk", "instead"),
+    [
+        (standing(), Renew),
+        (standing(generation(age=61 * DAY)), Renew),
+        (standing(generation(), generation(6)), Deploy),
+    ],
+)
+def test_after_failures_the_same_is_due_but_later(on_disk: Standing, instead: type) -> None:
+    """A loop burns the CA's rate limit (caddy #2223), and a hook that fails need not fail twice."""
+    decision = decide(POLICY, on_disk, FAILED, now=NOW)
+    assert isinstance(decision, Postpone)
+    assert isinstance(decision.instead, instead)
+    assert decision.until == NOW + 5 * MINUTE
+    assert decision.why == "after 2 failures, the last: refused"
+    again = decide(POLICY, on_disk, FAILED, now=decision.until)
+    assert isinstance(again, instead)
+
+
+def test_one_failure_is_told_as_one() -> None:
+    """Said of the first failure and to people."""
+    once = decide(POLICY, standing(), Attempts(1, NOW, "no route"), now=NOW)
+    assert isinstance(once, Postpone)
+    assert once.why == "after 1 failure, the last: no route"
+    assert once.until == NOW + MINUTE
+
+
+def test_a_person_at_the_prompt_does_not_wait_for_the_backoff() -> None:
+    """They have just put right what failed."""
+    due = standing(generation(age=61 * DAY))
+    assert isinstance(decide(POLICY, due, FAILED, now=NOW, by_hand=True), Renew)
+    assert isinstance(decide(POLICY, due, FAILED, now=NOW), Postpone)
+
+
+@pytest.mark.parametrize("flags", [{}, {"by_hand": True}, {"forced": True}])
+@pytest.mark.parametrize("adopts", [False, True])
+def test_nobody_overrides_the_time_the_ca_asked_for(flags: dict[str, bool], adopts: bool) -> None:
+    """Asking again sooner would only be refused, and prolong it."""
+    attempts = replace(FAILED, failures=1, retry_after=HOUR)
+    policy = replace(POLICY, adopts=adopts)
+    decision = decide(policy, standing(), attempts, now=NOW, **flags)
+    assert isinstance(decision, Postpone)
+    assert decision.until == NOW + 55 * MINUTE
+    assert decision.why == "the CA asked to wait"
+    later = decide(policy, standing(), attempts, now=decision.until, **flags)
+    assert isinstance(later, Renew | Adopt)
+
+
+def test_a_deployment_does_not_wait_for_the_ca() -> None:
+    """It needs no order."""
+    attempts = Attempts(1, NOW - 5 * MINUTE, "x", retry_after=HOUR)
+    decision = decide(POLICY, standing(generation(), generation(6)), attempts, now=NOW)
+    assert isinstance(decision, Deploy)
+
+
+def test_a_failure_in_the_future_says_nothing() -> None:
+    """The clock was wrong then, and has been put right: else nothing happened for years."""
+    due = standing(generation(age=61 * DAY))
+    ahead = Attempts(2, NOW + 900 * DAY, "x", retry_after=HOUR)
+    assert isinstance(decide(POLICY, due, ahead, now=NOW), Renew)
+    assert isinstance(decide(POLICY, due, replace(ahead, at=NOW), now=NOW), Postpone)
+
+
+def test_a_hold_keeps_renewals_back_and_nothing_else() -> None:
+    """Whoever rolled back by hand must not find the new certificate there again in a minute."""
+    held = NOW + HOUR
+    due = standing(generation(age=61 * DAY), held=held)
+    decision = decide(POLICY, due, Attempts(), now=NOW)
+    assert isinstance(decision, Postpone)
+    assert (decision.until, decision.why) == (held, "held after a rollback by hand")
+    assert isinstance(decide(POLICY, due, Attempts(), now=held), Renew)
+    assert isinstance(decide(POLICY, due, Attempts(), now=NOW, by_hand=True), Postpone)
+    behind = replace(POLICY, waves=(("web",),))
+    assert isinstance(
+        decide(behind, standing(generation(), held=held), Attempts(), now=NOW), Deploy
+    )
+
+
+@pytest.mark.parametrize("live", [generation(age=90 * DAY), broken(), None])
+def test_a_hold_does_not_keep_an_expired_or_broken_certificate(live: Generation | None) -> None:
+    """It protects what is served, and this serves nobody."""
+    on_disk = standing(live, generation(6), held=NOW + HOUR, withdrawn=(6,))
+    assert isinstance(decide(POLICY, on_disk, Attempts(), now=NOW), Renew)
+
+
+@given(st.integers(1, 1000), st.none() | SPANS)
+def test_backoff_grows_with_every_failure_and_stays_bounded(
+    failures: int, left: timedelta | None
+) -> None:
+    """From a minute to a day."""
+    here, next_one = backoff(failures, left), backoff(failures + 1, left)
+    assert BACKOFF[0] <= here <= next_one <= BACKOFF[-1]
+    assert backoff(1, left) == MINUTE
+
+
+@given(st.integers(1, 1000), SPANS)
+def test_backoff_leaves_several_attempts_before_the_end(failures: int, left: timedelta) -> None:
+    """A day's pause must not run over the end of a certificate."""
+    assert backoff(failures, left) <= max(MINUTE, left / 10)
+    assert backoff(failures, left) <= backoff(failures, left * 2)
+
+
+def test_with_nothing_live_it_is_tried_more_often_than_daily() -> None:
+    """There is nothing to lose but the CA's patience."""
+    assert [backoff(n, None) for n in (1, 2, 3, 4, 9)] == [
+        MINUTE,
+        10 * MINUTE,
+        100 * MINUTE,
+        100 * MINUTE,
+        100 * MINUTE,
+    ]
+    assert backoff(4, 90 * DAY) == DAY

@@ -1,0 +1,106 @@
+"""What can be told before an order is told then: afterwards it would cost a certificate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from certrotd.certs.world import Bound
+from certrotd.errors import NeedsOperator
+from certrotd.rotation.engine import Finished, RolledBack
+from tests.unit.certs.test_rotate import Case
+
+
+@dataclass
+class Asked:
+    """A target that notes what it is asked, and is not there in ``lacks``."""
+
+    lacks: Sequence[str] = ()
+    asked: list[str] = field(default_factory=list)
+
+    def precheck(self) -> None:
+        self._ask("precheck")
+
+    def check(self) -> None:
+        self._ask("check")
+
+    def apply(self) -> None:
+        self._ask("apply")
+
+    def _ask(self, what: str) -> None:
+        self.asked.append(what)
+        if what in self.lacks:
+            raise NeedsOperator("there is no program reload-it")
+
+
+class Plain:
+    """A target without the power to tell anything early."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def check(self) -> None:
+        self.asked.append("check")
+
+    def apply(self) -> None:
+        self.asked.append("apply")
+
+
+def first_with(target: Any, monkeypatch: pytest.MonkeyPatch) -> Case:
+    """A first certificate for a target, or for one that cannot be built for a Failure."""
+    case = Case("first_issuance")
+    case.policy(waves=(("web",),))
+    real = case.world._world
+
+    def bound(_name: str) -> Bound:
+        if isinstance(target, Exception):
+            raise target
+        return Bound(target, ())
+
+    monkeypatch.setattr(case.world, "_world", lambda: replace(real(), target=bound))
+    return case
+
+
+def test_a_target_that_cannot_be_built_costs_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its secret is not there, say: that shows before the first certificate too."""
+    missing = NeedsOperator("/run/secrets/token: no such file")
+    case = first_with(missing, monkeypatch)
+    report = case.rotate()
+    assert isinstance(report.outcome, RolledBack)
+    assert (report.outcome.step, report.outcome.because) == ("preflight", str(missing))
+    assert not case.world.issuer.orders
+
+
+def test_a_program_that_is_missing_costs_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it would not before the second certificate."""
+    case = first_with(Asked(lacks=["precheck"]), monkeypatch)
+    report = case.rotate()
+    assert isinstance(report.outcome, RolledBack)
+    assert report.outcome.because == "there is no program reload-it"
+    assert not case.world.issuer.orders
+
+
+@pytest.mark.parametrize("make", [Asked, Plain])
+def test_before_the_first_certificate_no_target_is_checked(
+    make: type[Asked | Plain], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """nginx -t fails until the files are there that it is told to read."""
+    target = make()
+    case = first_with(target, monkeypatch)
+    assert isinstance(case.rotate().outcome, Finished)
+    assert target.asked == (["precheck", "apply"] if make is Asked else ["apply"])
+
+
+def test_after_it_every_target_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The negative control: its files are there, and it must be content with them."""
+    target = Asked()
+    case = first_with(target, monkeypatch)
+    case.rotate()
+    target.lacks = ["check"]
+    report = case.rotate(forced=True)
+    assert isinstance(report.outcome, RolledBack)
+    assert report.outcome.step == "preflight"
+    assert len(case.world.issuer.orders) == 1
