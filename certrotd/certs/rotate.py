@@ -242,7 +242,7 @@ def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: date
             )
     raise NeedsOperator(
         "there is no earlier generation that could be used",
-        hint="certrotd rotate --force gets a new certificate",
+        hint=f"certrotd rotate {managed.policy.name} --force gets a new certificate",
     )
 
 

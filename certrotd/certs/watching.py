@@ -97,6 +97,24 @@ class Watched:
             case "endpoint":
                 return f"{self.subject} ({self.sni})"
 
+    def to_json(self) -> dict[str, object]:
+        """As listings show it; moments stay moments."""
+        return {
+            "key": self.key,
+            "sort": self.sort,
+            "subject": self.subject,
+            "sni": self.sni or None,
+            "certificate": self.certificate,
+            "target": self.target,
+            "not_after": self.not_after,
+            "fingerprint": self.fingerprint,
+            "at": self.at,
+            "findings": [
+                {"kind": each.kind, "severity": each.severity, "words": each.words}
+                for each in self.findings
+            ],
+        }
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:

@@ -7,7 +7,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from certrotd.certs.watching import Watched
 from certrotd.cli.output import print_json, print_table, span, stamp
@@ -24,7 +23,7 @@ def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
         found = list(_looked_at(site, names))
         now = site.clock.now()
     if as_json:
-        print_json([_json(each) for each in found])
+        print_json([each.to_json() for each in found])
     else:
         columns = ("WATCHED", "SORT", "EXPIRES", "LEFT", "FOUND")
         print_table(columns, [_row(each, now=now) for each in found])
@@ -57,21 +56,3 @@ def _row(watched: Watched, *, now: datetime) -> tuple[str, ...]:
         span(end - now) if end else "-",
         "; ".join(f"{each.severity}: {each.words}" for each in watched.findings) or "ok",
     )
-
-
-def _json(watched: Watched) -> dict[str, Any]:
-    return {
-        "key": watched.key,
-        "sort": watched.sort,
-        "subject": watched.subject,
-        "sni": watched.sni or None,
-        "certificate": watched.certificate,
-        "target": watched.target,
-        "not_after": watched.not_after,
-        "fingerprint": watched.fingerprint,
-        "at": watched.at,
-        "findings": [
-            {"kind": each.kind, "severity": each.severity, "words": each.words}
-            for each in watched.findings
-        ],
-    }

@@ -43,11 +43,6 @@ class Agenda:
         """Forget ``name``; one that is not there is fine."""
         self._current.pop(name, None)
 
-    def when(self, name: str) -> datetime | None:
-        """When ``name`` is to be looked at, None if it is not there."""
-        entry = self._current.get(name)
-        return entry[0] if entry else None
-
     def next(self) -> datetime | None:
         """The earliest moment, None if there is none."""
         while self._heap:

@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import Any
 
 from certrotd import __version__
-from certrotd.certs.watching import Watched
 from certrotd.daemon.picture import Picture, moment
 from certrotd.daemon.status import status_of
 from certrotd.daemon.web.choice import choice_of, chosen
@@ -57,7 +56,7 @@ def _daemon(around: Around, *, now: datetime) -> dict[str, Any]:
         "states": picture.count(),
         "failing": sorted(filter(picture.failing, picture.known)),
         "attempts_left": _attempts(picture),
-        "watched": [_watched(seen) for seen in picture.watched],
+        "watched": [seen.to_json() for seen in picture.watched],
     }
 
 
@@ -75,23 +74,6 @@ def _audit(around: Around) -> dict[str, Any]:
 def _attempts(picture: Picture) -> dict[str, int]:
     left = ((name, picture.attempts_left(name)) for name in picture.known)
     return {name: attempts for name, attempts in left if attempts is not None}
-
-
-def _watched(seen: Watched) -> dict[str, Any]:
-    return {
-        "sort": seen.sort,
-        "subject": seen.subject,
-        "sni": seen.sni or None,
-        "certificate": seen.certificate,
-        "target": seen.target,
-        "at": seen.at,
-        "not_after": seen.not_after,
-        "fingerprint": seen.fingerprint,
-        "findings": [
-            {"kind": each.kind, "severity": each.severity, "words": each.words}
-            for each in seen.findings
-        ],
-    }
 
 
 def _moment(seconds: float | None) -> datetime | None:

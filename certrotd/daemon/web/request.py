@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from urllib.parse import parse_qsl, unquote_to_bytes
 
 import h11
 
+from certrotd.address import is_ip
 from certrotd.errors import Failure
 
 _MAX_TARGET = 2000
@@ -64,13 +64,7 @@ def _is_ours(called: str, hosts: Collection[str]) -> bool:
     if not match:
         return False
     host = match[1].strip("[]").lower().removesuffix(".")
-    if host == "localhost" or host in hosts:
-        return True
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
+    return host == "localhost" or host in hosts or is_ip(host)
 
 
 def _text(raw: bytes) -> str:
