@@ -1,7 +1,7 @@
 """The metrics, in Prometheus' text format 0.0.4, written out family by family.
 
-By hand, because of the memory: 10,000 certificates are at least 30,000 samples, and the library makes
-an object of each before the first is sent.
+By hand, because of the memory: 10,000 certificates are at least 30,000 samples, and the library
+makes an object of each before the first is sent.
 """
 
 from __future__ import annotations
