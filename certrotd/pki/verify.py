@@ -35,6 +35,14 @@ class DatesImplausible(InvalidInput):
     """The certificate is expired, not yet valid, or the clock is wrong."""
 
 
+class NotYetValid(DatesImplausible):
+    """It will be valid at the moment ``at``, or the clock is behind."""
+
+    def __init__(self, message: str, *, hint: str, at: datetime) -> None:
+        super().__init__(message, hint=hint)
+        self.at = at
+
+
 class KeyTooWeak(InvalidInput):
     """The public key is weaker than public CAs accept."""
 
@@ -89,18 +97,18 @@ def verify_names(leaf: x509.Certificate, names: Sequence[str]) -> None:
 
 def verify_dates(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
     """Leaf and intermediates are valid now, with five minutes of clock skew at the beginning."""
+    moment = f"this machine's clock says {now:%Y-%m-%d %H:%M:%S}Z"
     for certificate in chain:
         who = facts_of(certificate).subject or "the leaf"
         if certificate.not_valid_after_utc <= now:
             raise DatesImplausible(
                 f"{who}: expired at {certificate.not_valid_after_utc:%Y-%m-%d %H:%M:%S}Z",
-                hint=f"this machine's clock says {now:%Y-%m-%d %H:%M:%S}Z",
+                hint=moment,
             )
-        if certificate.not_valid_before_utc > now + CLOCK_SKEW:
-            raise DatesImplausible(
-                f"{who}: not valid before {certificate.not_valid_before_utc:%Y-%m-%d %H:%M:%S}Z",
-                hint=f"this machine's clock says {now:%Y-%m-%d %H:%M:%S}Z",
-            )
+        begins = certificate.not_valid_before_utc
+        if begins > now + CLOCK_SKEW:
+            words = f"{who}: not valid before {begins:%Y-%m-%d %H:%M:%S}Z"
+            raise NotYetValid(words, hint=moment, at=begins)
 
 
 def verify_links(chain: Sequence[x509.Certificate]) -> None:

@@ -149,3 +149,21 @@ def test_an_order_is_kept_as_long_as_there_is_time_for_another(
 ) -> None:
     """A certificate of six days must not end while one is waited for that never comes."""
     assert patience(NOW, None if left is None else NOW + left) == kept
+
+
+@pytest.mark.parametrize(("ahead", "kept"), [(HOUR, True), (DAY + HOUR, False)])
+def test_a_certificate_that_is_not_valid_yet_is_waited_for(
+    case: Fetching, ahead: timedelta, kept: bool
+) -> None:
+    """By a clock that is behind every new order would come to the same, until none is left."""
+    case.clock.jump(-ahead)
+    report = case.rotate()
+    if not kept:
+        assert isinstance(report.outcome, RolledBack)
+        return
+    assert isinstance(report.outcome, Parked)
+    assert "the certificate is issued, but" in report.outcome.why
+    assert "not valid before" in report.outcome.why
+    case.clock.jump(ahead)
+    assert isinstance(case.rotate().recovered, Finished)
+    assert case.ca.asked("/orders") == 1
