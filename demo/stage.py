@@ -212,12 +212,12 @@ class Stage:
     def killed_after(self, line: str, *arguments: str) -> None:
         """Run the program and end it with SIGKILL when it prints ``line``.
 
-        Meanwhile the service is locked, as by another rotation that tells it something: however
-        late the signal comes, the program has not come further than that.
+        Meanwhile the service is locked, as by another rotation whose files it reads: however late
+        the signal comes, the program has not told it anything.
         """
         print(f"\n$ certrotd {' '.join(arguments)}   # and kill -9 after {line!r}", flush=True)
         with (self.directory / "state/locks/_target-server.lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            fcntl.flock(lock, fcntl.LOCK_SH)
             process = subprocess.Popen(self._argv(arguments), stderr=PIPE, text=True)
             with process:
                 for printed in process.stderr or ():

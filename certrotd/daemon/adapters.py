@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from certrotd.certs.ports import Issuer, Precheck, Preflight, Solver, Target
 from certrotd.certs.world import Bound, World
@@ -34,7 +34,16 @@ from certrotd.stores.local import LocalStore
 LOCK_WAIT = 120.0
 MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
-Lock = Callable[[str, str, float], AbstractContextManager[None]]
+
+
+class Lock(Protocol):
+    """The lock of a name: what it protects, in words, and how many seconds to wait for it."""
+
+    def __call__(
+        self, name: str, what: str, wait: float, *, shared: bool = False
+    ) -> AbstractContextManager[None]:
+        """Held for the block; ``shared`` keeps out only who wants it alone."""
+        ...
 
 
 class Adapters:
@@ -137,19 +146,18 @@ class Adapters:
             OneAtATime(target, lock), tuple(_endpoint(probe, entry.names) for probe in probes)
         )
 
-    def _target_lock(self, name: str) -> AbstractContextManager[None]:
-        return self._lock(f"_target-{name}", f"target {name}", LOCK_WAIT)
+    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[None]:
+        return self._lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
 
     @contextmanager
     def _still(self, entry: Certificate) -> Iterator[None]:
         """As World.still: a service told for another certificate reads this one's files as well.
 
-        It would meet the old chain and the new key. In the order of their names, so that no two
-        rotations wait for each other.
+        It would meet the old chain and the new key. Files of several may change at once.
         """
         with ExitStack() as held:
-            for name in sorted(use.target for use in entry.targets):
-                held.enter_context(self._target_lock(name))
+            for use in entry.targets:
+                held.enter_context(self._target_lock(use.target, shared=True))
             yield
 
     def _solver_for(self, name: str, explicit: str | None) -> str:

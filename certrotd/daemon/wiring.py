@@ -182,7 +182,9 @@ class Site:
                 )
         return self._adapters.world(entry)
 
-    def lock(self, name: str, what: str, wait: float | None) -> AbstractContextManager[None]:
+    def lock(
+        self, name: str, what: str, wait: float | None, *, shared: bool = False
+    ) -> AbstractContextManager[None]:
         """The lock of that name; ``what`` it protects, in words, and seconds to wait for it."""
         return hold(
             self.config.state_dir / "locks" / f"{name}.lock",
@@ -190,6 +192,7 @@ class Site:
             command=self._command,
             now=self.clock.now(),
             wait=Deadline(self.clock, wait) if wait is not None else None,
+            shared=shared,
         )
 
 

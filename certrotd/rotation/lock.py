@@ -20,9 +20,15 @@ _NOTE = 2048  # more than a note of 200 characters of command can take
 
 @contextlib.contextmanager
 def hold(
-    path: Path, *, what: str, command: str, now: datetime, wait: Deadline | None = None
+    path: Path,
+    *,
+    what: str,
+    command: str,
+    now: datetime,
+    wait: Deadline | None = None,
+    shared: bool = False,
 ) -> Iterator[None]:
-    """Hold an exclusive flock(2) on ``path`` for the block.
+    """Hold a flock(2) on ``path`` for the block; ``shared`` keeps out only who wants it alone.
 
     ``what`` names the thing in the LockHeld raised when another process (or thread) has it,
     at once or when ``wait`` has passed; ``command`` and ``now`` are shown to whoever meets the
@@ -30,7 +36,7 @@ def hold(
     """
     handle = _open(path)
     try:
-        while not _try(handle, path):
+        while not _try(handle, path, fcntl.LOCK_SH if shared else fcntl.LOCK_EX):
             if wait is None or wait.passed:
                 raise LockHeld(what, holder=_holder(handle))
             wait.pause(_POLL)
@@ -56,10 +62,10 @@ def _open(path: Path) -> int:
         return os.open(path, flags, 0o600)
 
 
-def _try(handle: int, path: Path) -> bool:
+def _try(handle: int, path: Path, kind: int) -> bool:
     with explained(f"lock {path}"):
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             return False
     return True

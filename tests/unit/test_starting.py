@@ -90,8 +90,9 @@ def test_a_command_is_left_with_the_signals_as_they_were(tmp_path: Path) -> None
     """The control: what is done for the daemon is done for it alone."""
     program = (
         "import signal; from certrotd.__main__ import main\n"
+        "before = signal.getsignal(signal.SIGHUP)\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL"
+        "assert signal.getsignal(signal.SIGHUP) is before"
     )
     subprocess.run([sys.executable, "-c", program, "rotate", "--help"], check=True, timeout=60)

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -119,6 +119,23 @@ def test_waiting_ends_when_the_lock_is_free(path: Path) -> None:
                 process.wait()
 
         take(path, Deadline(Releasing(), 30.0))
+
+
+def test_a_shared_lock_keeps_out_only_who_wants_it_alone(path: Path) -> None:
+    """Files of several certificates may change at once, but not while a service reads them."""
+
+    def shared() -> AbstractContextManager[None]:
+        return hold(path, what="target web", command="certrotd run", now=NOW, shared=True)
+
+    with shared():
+        with shared(), pytest.raises(LockHeld):
+            take(path)
+        with pytest.raises(LockHeld):
+            take(path)
+    take(path)
+    alone = hold(path, what="target web", command="certrotd run", now=NOW)
+    with alone, pytest.raises(LockHeld), shared():
+        pass
 
 
 def test_the_file_stays_and_is_private(path: Path) -> None:
