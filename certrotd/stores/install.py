@@ -90,7 +90,7 @@ class FileInstaller:
         in_place = {str(p): e.in_place for e in self._entries for p in e.paths.values()}
         for kept in self._kept(backup):
             path = Path(kept["path"])
-            remove_file(temporary_of(path))
+            _sweep(path)
             if _snapshot(path) == kept:
                 continue  # a full disk may have no room for it a second time
             if "link" in kept:
@@ -123,7 +123,10 @@ class FileInstaller:
         return copies_of(self._entries)
 
     def forget(self, backup: str) -> None:
-        """Drop a backup that is no longer needed."""
+        """Drop a backup that is no longer needed, and what a crash left beside the copies."""
+        for entry in self._entries:
+            for path in entry.paths.values():
+                _sweep(path)
         remove_tree(self._backups / backup)
 
     def _keep(self, backup: str) -> None:
@@ -159,6 +162,13 @@ class FileInstaller:
         if shape == "pkcs12":
             return to_pkcs12(key, chain, name=self._name, password=entry.password())
         return shapes[shape]
+
+
+def _sweep(path: Path) -> None:
+    # asked first: where the file alone is mounted writable, removing nothing fails, too
+    temporary = temporary_of(path)
+    if os.path.lexists(temporary):
+        remove_file(temporary)
 
 
 def _check(path: Path, *, in_place: bool) -> None:

@@ -87,10 +87,12 @@ class Lab:
             self._count += 1
             directory = self._directory / f"copy-{self._count:05d}"
         shutil.copytree(self._template.directory, directory, symlinks=True)
-        for path in (directory / "config.yaml", directory / "told.sh"):
+        site = Site(directory)
+        states = site.store.glob("*/state.json")
+        for path in (directory / "config.yaml", directory / "told.sh", *states):
             text = path.read_text().replace(str(self._template.directory), str(directory))
             path.write_text(text)
-        yield Site(directory)
+        yield site
         shutil.rmtree(directory)
 
     def _traced(self) -> list[Call]:

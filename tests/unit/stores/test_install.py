@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.files import DiskTrouble, temporary_of
 from certrotd.stores.install import Copies, FileInstaller
 from tests.parts import pki
 from tests.unit.stores.crashing import crash
@@ -155,6 +155,18 @@ def test_a_link_to_the_right_content_is_not_an_installed_copy(etc: Path, tmp_pat
     (etc / "web.key").rename(tmp_path / "moved")
     (etc / "web.key").symlink_to(tmp_path / "moved")
     assert not target.installed(NEW.key_pem, NEW.fullchain_pem)
+
+
+def test_what_a_crash_left_beside_a_copy_goes_with_the_backup(etc: Path) -> None:
+    """The copy itself may be right already, so that nothing is written again; this holds a key."""
+    target = installer(etc, pair_at(etc))
+    install(target)
+    left = temporary_of(etc / "web.key")
+    left.write_bytes(NEW.key_pem[:100])
+    assert target.installed(NEW.key_pem, NEW.fullchain_pem)
+    target.forget("r1")
+    assert not left.exists()
+    assert target.installed(NEW.key_pem, NEW.fullchain_pem)
 
 
 def test_in_place_refuses_a_link_before_an_order(etc: Path) -> None:
