@@ -10,18 +10,21 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.dns.address import resolved
 from certrotd.errors import NeedsOperator, Transient
 
-SOON = Deadline(SystemClock(), 60.0)
+
+def soon() -> Deadline:
+    """In a minute from now."""
+    return Deadline(SystemClock(), 60.0)
 
 
 def test_an_ip_address_resolves_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """No look-up is spent on what is known."""
     monkeypatch.setattr(socket, "getaddrinfo", None)
-    assert resolved(Address("192.0.2.1", 53), deadline=SOON) == (Address("192.0.2.1", 53),)
+    assert resolved(Address("192.0.2.1", 53), deadline=soon()) == (Address("192.0.2.1", 53),)
 
 
 def test_a_host_name_resolves_through_the_system() -> None:
     """localhost is what every machine knows."""
-    assert Address("127.0.0.1", 5353) in resolved(Address("localhost", 5353), deadline=SOON)
+    assert Address("127.0.0.1", 5353) in resolved(Address("localhost", 5353), deadline=soon())
 
 
 @pytest.mark.parametrize(
@@ -38,7 +41,7 @@ def test_a_failed_look_up_says_who_acts_next(
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
     with pytest.raises(failure, match=r"ns1\.example\.net"):
-        resolved(Address("ns1.example.net", 53), deadline=SOON)
+        resolved(Address("ns1.example.net", 53), deadline=soon())
 
 
 def test_a_resolver_that_does_not_answer_is_said_and_waited_for_no_longer(
