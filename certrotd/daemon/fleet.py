@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One certificate as it stands, or why it could not be looked at."""
+    """One certificate as it stands, or why it could not be looked at.
+
+    ``resting`` is why a rotation ``in_flight`` does not go on, if it said so.
+    """
 
     managed: Managed
     standing: Standing
@@ -27,6 +30,7 @@ class Row:
     decision: Decision | None
     in_flight: bool
     failure: Failure | None = None
+    resting: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,9 @@ class Fleet:
             except Failure as failure:
                 yield Row(managed, Standing(), Attempts(), None, False, failure)
                 continue
-            yield Row(managed, standing, attempts, decision, in_flight(managed.policy.name))
+            flying = in_flight(managed.policy.name)
+            resting = managed.journal.resting() if flying else ""
+            yield Row(managed, standing, attempts, decision, flying, resting=resting)
 
     def rotate(
         self,

@@ -85,7 +85,7 @@ def why_of(row: Row) -> str:
     if row.failure is not None:
         return str(row.failure)
     if row.in_flight:
-        return "a rotation is under way or waits to be finished by the next run"
+        return row.resting or "a rotation is under way or waits to be finished by the next run"
     return row.decision.why if row.decision else ""
 
 

@@ -208,8 +208,10 @@ class Engine(Generic[W]):
         if isinstance(failure, Later) or (saved is not None and saved.forward_only):
             # nothing to go back to: the rotation stays open and this step is tried again
             until, why = self.now() + (wait or RETRY), f"{self._title(index)}: {failure}"
-            waits = {"t": "wait", "i": index, "until": until.isoformat(), "why": why}
-            self._write(waits if wait else {"t": "paused", "i": index}, sync=bool(wait))
+            record = {"t": "paused", "i": index, "why": why}
+            if wait:
+                record |= {"t": "wait", "until": until.isoformat()}
+            self._write(record, sync=bool(wait))
             return Parked(until, why, failed=True)
         record = {"t": "failed", "i": index, "why": str(failure), "at": self._stamp()}
         if isinstance(failure, Stopped):

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from certrotd.errors import NeedsOperator
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.rotation.files import (
     DiskTrouble,
     make_directory,
@@ -26,6 +26,7 @@ HISTORY_LINES = 500
 MAX_HISTORY = 16 * 1024 * 1024
 MAX_LINE = 32 * 1024
 _JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_RESTS = frozenset({"wait", "paused", "stuck"})
 _RECORD_AT = len(b'{"c":"00000000","r":')
 
 
@@ -86,6 +87,17 @@ class FileJournal:
             return []
         records, self._size = decode(data, what=str(self.path))
         return records
+
+    def resting(self) -> str:
+        """Why the rotation in flight does not go on, as it said last; "" if it said nothing.
+
+        Nothing of the journal is touched: it may be in use by another thread or process.
+        """
+        try:
+            data = read_file(self.path, limit=MAX_JOURNAL, follow=False)
+        except (FileNotFoundError, Failure):
+            return ""
+        return resting_of(data)
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         if self._size is None:
@@ -215,6 +227,12 @@ def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[d
 def encode(record: Mapping[str, Any]) -> bytes:
     """One line of a journal."""
     return _line(_JSON.encode(record).encode()) + b"\n"
+
+
+def resting_of(data: bytes) -> str:
+    """Why the rotation of this journal does not go on, as its last whole record says, or ""."""
+    last = next(_from_the_end(data), {})
+    return str(last.get("why") or "") if last.get("t") in _RESTS else ""
 
 
 def _line(text: bytes) -> bytes:

@@ -9,7 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.rotation.files import DiskTrouble
-from certrotd.rotation.journal import History, JournalBroken, decode, encode, with_line
+from certrotd.rotation.journal import (
+    History,
+    JournalBroken,
+    decode,
+    encode,
+    resting_of,
+    with_line,
+)
 from tests.fakes.chance import CALM, Chance, Refused
 
 
@@ -71,6 +78,10 @@ class MemoryJournal:
     def records(self) -> list[dict[str, Any]]:
         records, self._size = decode(self.disk.journal, what="the journal")
         return records
+
+    def resting(self) -> str:
+        """As FileJournal.resting."""
+        return resting_of(self.disk.journal)
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         if self._size is None:

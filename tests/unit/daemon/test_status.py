@@ -83,6 +83,16 @@ def test_a_rotation_in_flight_outranks_what_it_works_on(stand: Stand) -> None:
     assert found["reason"].startswith("a rotation is under way")
 
 
+def test_a_rotation_that_rests_says_why(stand: Stand) -> None:
+    """Intercepted TLS, say: somebody is to mend it, and looks here first."""
+    stand.add("web", HOST)
+    why = "obtain: the certificate could not be fetched: it is not trusted"
+    journal = stand.certificates["web"].journal
+    journal.append({"t": "paused", "i": 4, "why": why}, sync=True)
+    assert status_of(row(stand, flying=True), now=NOW)["reason"] == why
+    assert status_of(row(stand), now=NOW)["reason"] != why
+
+
 def test_every_other_state_has_its_word(stand: Stand) -> None:
     """All of them are in the list that says which one is the worst."""
     stand.add("a", HOST, live=Generation(3, None, None, "the key is missing"))

@@ -72,6 +72,28 @@ class TestOneContract:
             return lambda: FileJournal(tmp_path, "web")
         return lambda: (LateJournal if request.param == "late" else MemoryJournal)(disk)
 
+    @pytest.mark.parametrize(
+        ("record", "said"),
+        [
+            ({"t": "paused", "i": 1, "why": "obtain: no answer"}, "obtain: no answer"),
+            ({"t": "paused", "i": 1}, ""),
+            ({"t": "wait", "i": 1, "until": "2026-06-02", "why": "a week"}, "a week"),
+            ({"t": "stuck", "i": 1, "why": "it cannot be told"}, "it cannot be told"),
+            ({"t": "failed", "i": 1, "why": "it goes back already"}, ""),
+            ({"t": "try", "i": 1}, ""),
+        ],
+    )
+    def test_why_it_rests_is_told_without_a_hand_on_it(
+        self, make: Callable[[], Any], record: dict[str, Any], said: str
+    ) -> None:
+        """Whoever looks at a listing learns what to mend, while the rotation may be going on."""
+        assert make().resting() == ""
+        journal = filled(make())
+        journal.append(record, sync=True)
+        assert make().resting() == said
+        journal.append({"t": "try", "i": 2}, sync=True)
+        assert make().resting() == ""
+
     def test_records_come_back_in_order(self, make: Callable[[], Any]) -> None:
         """And without any there is no rotation in flight."""
         assert make().records() == []
@@ -280,6 +302,11 @@ class TestTroubles:
         journal.release()
         assert len(os.listdir("/proc/self/fd")) == before
         assert again(journal, tmp_path).records() == [*RECORDS, {"t": "paused", "i": 1}]
+
+    def test_what_cannot_be_read_rests_for_no_reason_known(self, journal: FileJournal) -> None:
+        """The rotation itself says what is wrong with it; a listing goes on."""
+        journal.path.mkdir(parents=True)
+        assert journal.resting() == ""
 
     def test_what_could_not_be_written_is_not_written_later(
         self, journal: FileJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
