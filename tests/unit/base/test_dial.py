@@ -6,13 +6,12 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from certrotd import dial
-from certrotd.clock import Deadline, ManualClock, SystemClock
+from certrotd.clock import Deadline, SystemClock
 from certrotd.dial import NotLookedUp, connect, look_up
 
 TCP = socket.SOCK_STREAM
@@ -68,7 +67,7 @@ def test_a_resolver_that_hangs_costs_the_deadline(hanging: threading.Event) -> N
 def test_without_time_it_is_late_at_once() -> None:
     """As everything else that has a deadline."""
     with pytest.raises(NotLookedUp):
-        look_up("ns1.test", 53, TCP, deadline=Deadline(ManualClock(datetime.now(UTC)), 0.0))
+        look_up("ns1.test", 53, TCP, deadline=soon(0.0))
 
 
 @pytest.mark.usefixtures("hanging")

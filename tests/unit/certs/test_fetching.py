@@ -14,7 +14,7 @@ from certrotd.certs.issue import patience
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.parts import pki
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem
-from tests.unit.certs.test_rotate import Case
+from tests.unit.certs.rotating import Case
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 

@@ -11,7 +11,7 @@ import pytest
 from certrotd.certs.world import Bound
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.engine import Finished, RolledBack
-from tests.unit.certs.test_rotate import Case
+from tests.unit.certs.rotating import Case
 
 
 @dataclass

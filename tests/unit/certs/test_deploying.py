@@ -1,0 +1,117 @@
+"""Generations that are deployed, put back, and installed again."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from certrotd.certs.decision import Deploy, Wait
+from certrotd.certs.policy import COPIES
+from certrotd.rotation.engine import Finished, RolledBack, Stuck
+from tests.model import scenarios
+from tests.unit.certs.rotating import Case
+
+DAY = timedelta(days=1)
+
+
+class TestDeploying:
+    def test_a_target_that_refuses_gets_the_old_generation_back(self) -> None:
+        """Everything is as it was, and the certificate is kept for later."""
+        case = Case("renewal")
+        before = case.serves()
+        case.trouble.refuse = {"target mail-copies: apply": 1}
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert (report.outcome.to, case.live, case.serves()) == ("issued", 2, before)
+        again = case.rotate(after=DAY)
+        assert isinstance(again.decision, Deploy)
+        assert isinstance(again.outcome, Finished)
+        assert len(case.world.issuer.orders) == 1
+
+    def test_a_target_broken_by_itself_is_in_order_while_it_serves_the_old_leaf(self) -> None:
+        """Its own configuration is what broke; the old workers serve on."""
+        case = Case("renewal")
+        web = case.world.targets["web"]
+        case.trouble.then = {"store: switch": lambda: setattr(web, "broken", "unknown directive")}
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "unknown directive" in report.outcome.because
+        assert case.live == 2
+
+    def test_a_target_that_went_down_is_stuck_until_it_is_back(self) -> None:
+        """Nobody can say what it will read; every start tries again to tell it."""
+        case = Case("renewal")
+        web = case.world.targets["web"]
+        old = web.serves
+        case.trouble.refuse = {"prober: look at web": 1}
+        case.trouble.then = {"store: switch": lambda: setattr(web, "broken", "not running")}
+        stuck = case.rotate()
+        assert isinstance(stuck.outcome, Stuck)
+        assert stuck.failed
+        assert isinstance(case.rotate(after=DAY).recovered, Stuck)
+        web.broken = ""
+        report = case.rotate()
+        assert isinstance(report.recovered, RolledBack)
+        assert (case.live, web.serves) == (2, old)
+
+    def test_without_a_way_back_the_report_says_so(self) -> None:
+        """An expired generation never comes back (certbot #10655)."""
+        case = Case("renewal_after_expiry")
+        case.trouble.refuse = {"target web: apply": 1}
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "generation 3 stays live: generation 2 cannot be used" in report.outcome.because
+        assert (case.live, report.failed) == (3, True)
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+
+    def test_copies_that_are_half_there_are_put_back_whole_even_then(self) -> None:
+        """A whole expired pair can be read, half a pair cannot."""
+        case = Case("renewal_after_expiry")
+        before = case.world.installer.files
+        case.trouble.refuse = {"installer: install the chain": 1}
+        assert isinstance(case.rotate().outcome, RolledBack)
+        assert (case.live, case.world.installer.files) == (3, before)
+        again = case.rotate(after=DAY)
+        assert isinstance(again.decision, Deploy)
+        assert "not yet installed" in again.decision.why
+        assert isinstance(again.outcome, Finished)
+        assert case.world.installer.files != before
+
+    def test_copies_alone_are_retried_too(self) -> None:
+        """Without any target, a deployment that failed is still not done."""
+        case = Case("first_issuance")
+        case.trouble.refuse = {"installer: install the chain": 1}
+        assert isinstance(case.rotate().outcome, RolledBack)
+        assert case.live == 1
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert case.world.store.shelf(scenarios.NAME).recorded.targets[COPIES].generation == 1
+
+    def test_copies_that_somebody_removed_are_installed_again(self) -> None:
+        """Without an order, and the targets are told: they may have read half of it."""
+        case = Case("lost_copies")
+        report = case.rotate()
+        assert isinstance(report.decision, Deploy)
+        assert "the copies are not as they should be" in report.decision.why
+        assert isinstance(report.outcome, Finished)
+        assert len(case.world.installer.files) == 2
+        assert (case.live, case.world.issuer.orders) == (2, [])
+        assert isinstance(case.rotate().decision, Wait)
+
+    def test_copies_are_installed_again_where_somebody_rolled_back_to(self) -> None:
+        """And that stays held as before."""
+        case = Case("rollback")
+        case.rollback()
+        before = case.world.store.shelf(scenarios.NAME).recorded
+        case.world.installer.files = ()
+        assert isinstance(case.rotate().outcome, Finished)
+        after = case.world.store.shelf(scenarios.NAME).recorded
+        assert (case.live, after.held, after.withdrawn) == (1, before.held, (2,))
+
+    def test_a_target_that_the_configuration_lost_rolls_back(self) -> None:
+        """In the middle of a rotation; the next one no longer has it."""
+        case = Case("renewal")
+        case.trouble.then = {"store: switch": lambda: case.world.targets.pop("mail-copies")}
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "no longer has the target 'mail-copies'" in report.outcome.because
+        case.policy(waves=(("web",),))
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)

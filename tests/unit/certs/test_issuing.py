@@ -1,0 +1,299 @@
+"""Orders that are kept, ended and begun anew, and the TXT records they leave."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+from errno import EIO
+from typing import NoReturn
+
+import pytest
+
+from certrotd.certs.decision import Deploy, Postpone, Sweep, Wait
+from certrotd.errors import InvalidInput, LockHeld, NeedsOperator, Transient
+from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.rotation.engine import Finished, Parked, RolledBack, Stopped
+from tests.fakes.issuer import MemoryOrder
+from tests.fakes.store import Pair
+from tests.model import scenarios
+from tests.unit.certs.rotating import Case
+
+DAY = timedelta(days=1)
+
+
+class TestIssuing:
+    def test_a_ca_that_does_not_answer_is_asked_again_with_the_same_order(self) -> None:
+        """It may have issued: another order would cost that certificate (caddy #2223)."""
+        case = Case("renewal")
+        case.trouble.refuse = {"issuer: finalize": 1}
+        parked = case.rotate()
+        assert isinstance(parked.outcome, Parked)
+        assert "could not be fetched" in parked.outcome.why
+        assert parked.failed
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+
+    def test_a_ca_that_asks_to_wait_puts_the_rotation_off(self) -> None:
+        """Its Retry-After stands, even against a person's wish, and the order is kept for it."""
+        case = Case("renewal")
+        busy = Transient("too many requests", retry_after=timedelta(hours=3))
+        case.world.issuer.faults["issued"] = busy
+        report = case.rotate()
+        until = scenarios.NOW + timedelta(hours=3)
+        assert isinstance(report.outcome, Parked)
+        assert (report.outcome.until, report.failed) == (until, True)
+        case.trouble.log.clear()
+        asked = case.rotate(by_hand=True, forced=True)
+        assert isinstance(asked.recovered, Parked)
+        assert (asked.recovered.until, asked.outcome) == (until, None)
+        assert not [what for what in case.trouble.log if what.startswith("issuer")]
+        assert isinstance(case.rotate(after=timedelta(hours=3)).recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+
+    @pytest.mark.parametrize(
+        "trouble",
+        [
+            NeedsOperator("the certificate of ca is not trusted", hint="mend it"),
+            InvalidInput("the CA's certificate chain holds no certificate"),
+            LockHeld("the account", holder="another process"),
+            OSError(EIO, "Input/output error"),
+        ],
+        ids=lambda trouble: type(trouble).__name__,
+    )
+    def test_what_somebody_must_mend_does_not_cost_the_order(self, trouble: Exception) -> None:
+        """The CA has issued: it is fetched when that is mended, and said until then."""
+        case = Case("renewal")
+        for _ in range(2):
+            case.world.issuer.faults["issued"] = trouble
+            report = case.rotate(after=timedelta(hours=1))
+            outcome = report.outcome or report.recovered
+            assert isinstance(outcome, Parked)
+            assert report.failed
+            assert "could not be fetched: " in outcome.why
+            assert getattr(trouble, "hint", "") in outcome.why
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == len(case.world.issuer.issued) == 1
+
+    @pytest.mark.parametrize(
+        "word",
+        [
+            IssuanceRefused("badCSR: key too small"),
+            ValidationFailed("the CA gave up the order"),
+            OrderGone("the CA no longer knows the order"),
+        ],
+        ids=lambda word: type(word).__name__,
+    )
+    def test_a_definite_word_of_the_ca_ends_the_order(self, word: Exception) -> None:
+        """The negative control: there is nothing to fetch, ever."""
+        case = Case("renewal")
+        case.world.issuer.faults["finalize"] = word
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert str(word) in report.outcome.because
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+
+    def test_an_order_is_not_kept_for_ever(self) -> None:
+        """What is wrong may be wrong with this one alone: a week, and then another."""
+        case = Case("renewal")
+        for hours in (0, 100, 67):
+            case.trouble.refuse = {"issuer: finalize": 1}
+            kept = case.rotate(after=timedelta(hours=hours))
+            assert isinstance(kept.outcome or kept.recovered, Parked)
+        case.trouble.refuse = {"issuer: finalize": 1}
+        report = case.rotate(after=timedelta(hours=1))
+        assert isinstance(report.recovered, RolledBack)
+        assert "since 2026-06-01 00:00Z, the order is given up" in report.recovered.because
+        assert case.world.store.shelf(scenarios.NAME).staging == ()
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+
+    def test_an_issuer_without_orders_has_none_to_keep(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The internal CA issues again for nothing."""
+        nothing = property(lambda _self: "", lambda _self, _url: None)
+        monkeypatch.setattr(MemoryOrder, "url", nothing, raising=False)
+        case = Case("renewal")
+        case.world.issuer.faults["finalize"] = NeedsOperator("its root has ended")
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "its root has ended" in report.outcome.because
+
+    def test_an_issuer_that_the_configuration_lost_ends_its_order(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """There is nobody left to fetch the certificate from, and nobody wants it."""
+        case = Case("renewal")
+        case.trouble.refuse = {"issuer: finalize": 1}
+        case.rotate()
+        real = case.world._world
+
+        def lost(name: str) -> NoReturn:
+            raise NeedsOperator(f"the configuration no longer has {name!r}")
+
+        monkeypatch.setattr(case.world, "_world", lambda: replace(real(), issuer=lost))
+        report = case.rotate()
+        assert isinstance(report.recovered, RolledBack)
+        assert "no longer has 'ca'" in report.recovered.because
+
+    def test_a_process_told_to_stop_while_it_waits_for_the_ca_keeps_the_order(self) -> None:
+        """That is no failure to fetch, and nobody is told of one."""
+        case = Case("renewal")
+        case.world.issuer.faults["finalize"] = Stopped("the process was told to stop")
+        report = case.rotate()
+        assert isinstance(report.outcome, Parked)
+        assert not report.failed
+        assert isinstance(case.rotate().recovered, Finished)
+        assert len(case.world.issuer.orders) == 1
+
+    def test_an_order_that_ended_before_it_was_finalized_begins_anew(self) -> None:
+        """A new order has to be proven first, which is another rotation's work."""
+        case = Case("renewal")
+        case.trouble.refuse = {"issuer: finalize": 1}
+        case.rotate()
+        case.world.issuer.forget()
+        report = case.rotate()
+        assert isinstance(report.recovered, RolledBack)
+        assert "the order ended" in report.recovered.because
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+
+    def test_a_certificate_for_other_names_is_dropped(self) -> None:
+        """It never becomes a generation."""
+        case = Case("renewal")
+        case.world.issuer.other_names = ("other.test",)
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "lacks" in report.outcome.because
+        assert (case.live, case.world.store.shelf(scenarios.NAME).staging) == (2, ())
+
+    def test_a_validation_that_fails_withdraws_its_records(self) -> None:
+        """Nothing is left that could break the next one (acme.sh #2037)."""
+        case = Case("renewal")
+        case.world.issuer.lookup = lambda _name: ()
+        assert isinstance(case.rotate().outcome, RolledBack)
+        assert not case.world.solver.records
+
+    def test_a_key_may_be_kept(self) -> None:
+        """Where it is pinned, the new certificate is for the old key."""
+        case = Case("renewal")
+        case.policy(reuse_key=True)
+        assert isinstance(case.rotate().outcome, Finished)
+        old, new = (
+            case.world.store.read(scenarios.NAME, 2),
+            case.world.store.read(scenarios.NAME, 3),
+        )
+        assert old[0] == new[0]
+        assert old[1] != new[1]
+
+    def test_a_key_of_another_type_is_not_kept(self) -> None:
+        """The negative control: the configuration asks for a new type."""
+        case = Case("renewal")
+        case.policy(reuse_key=True, key_type="ecdsa-p384")
+        assert isinstance(case.rotate().outcome, Finished)
+        old, new = (
+            case.world.store.read(scenarios.NAME, 2),
+            case.world.store.read(scenarios.NAME, 3),
+        )
+        assert old[0] != new[0]
+
+    @pytest.mark.parametrize("lost", ["key", "chain"])
+    def test_staging_that_somebody_removed_fails_and_is_begun_anew(self, lost: str) -> None:
+        """It says what is gone, and the next rotation makes a new one."""
+        case = Case("renewal")
+
+        def remove() -> None:
+            shelf = case.world.store.shelf(scenarios.NAME)
+            [(number, pair)] = shelf.staging
+            rest = Pair(None, pair.chain) if lost == "key" else Pair(pair.key, None)
+            changed = replace(shelf, staging=((number, rest),))
+            case.world.store.shelves[scenarios.NAME] = changed
+
+        at = "issuer: validate" if lost == "key" else "store: stage chain"
+        case.trouble.then = {at: remove}
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "is gone" in report.outcome.because
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+
+
+class TestRecordsLeftBehind:
+    def test_they_do_not_spoil_a_certificate_and_are_swept_by_the_next_run(self) -> None:
+        """A validated certificate is worth more than a tidy zone."""
+        case = Case("renewal")
+        case.trouble.refuse = {"solver: withdraw": 1}
+        assert isinstance(case.rotate().outcome, Finished)
+        assert len(case.world.solver.records) == 1
+        swept = case.rotate()
+        assert isinstance(swept.decision, Sweep)
+        assert isinstance(swept.outcome, Finished)
+        assert not case.world.solver.records
+        assert isinstance(case.rotate().decision, Wait)
+
+    def test_a_sweep_that_fails_is_said_and_backs_off(self) -> None:
+        """A dead name server is not asked at every tick."""
+        case = Case("renewal")
+        case.trouble.refuse = {"solver: withdraw": 4}
+        case.rotate()
+        failed = case.rotate()
+        assert isinstance(failed.outcome, RolledBack)
+        assert "still there" in failed.outcome.because
+        assert isinstance(case.rotate().decision, Postpone)
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        assert not case.world.solver.records
+
+    def test_a_deployment_in_between_does_not_forget_them(self) -> None:
+        """They are carried from rotation to rotation until they are gone."""
+        case = Case("renewal")
+        case.trouble.refuse = {"solver: withdraw": 2, "target web: apply": 1}
+        assert isinstance(case.rotate().outcome, RolledBack)
+        deployed = case.rotate(after=DAY)
+        assert isinstance(deployed.decision, Deploy)
+        assert isinstance(deployed.outcome, Finished)
+        assert isinstance(case.rotate().decision, Sweep)
+        assert not case.world.solver.records
+
+    def test_a_renewal_sweeps_them_too(self) -> None:
+        """And goes on whether or not it can."""
+        case = Case("renewal")
+        case.trouble.refuse = {"solver: withdraw": 4, "issuer: validate": 1}
+        case.rotate()
+        case.trouble.log.clear()
+        assert isinstance(case.rotate(after=DAY).outcome, Finished)
+        first = next(what for what in case.trouble.log if what.startswith("solver"))
+        assert first == "solver: withdraw"
+
+    def test_those_of_a_solver_that_is_gone_are_given_up(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Nobody could withdraw them any more."""
+        case = Case("renewal")
+        case.trouble.refuse = {"solver: withdraw": 1}
+        case.rotate()
+        real = case.world._world
+
+        def without_solver() -> object:
+            world = real()
+            world.solver = lambda _name: None
+            return world
+
+        monkeypatch.setattr(case.world, "_world", without_solver)
+        assert isinstance(case.rotate().outcome, Finished)
+        assert isinstance(case.rotate().decision, Wait)
+
+    def test_a_solver_that_the_configuration_lost_is_said(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The order fails before anything is published."""
+        case = Case("renewal")
+        real = case.world._world
+
+        def without_solver() -> object:
+            world = real()
+            world.solver = lambda _name: None
+            return world
+
+        monkeypatch.setattr(case.world, "_world", without_solver)
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "no solver 'memory'" in report.outcome.because
