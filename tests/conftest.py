@@ -5,6 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
@@ -13,6 +14,12 @@ from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate
 _TESTS = Path(__file__).parent
 _LONGEST_FIRST = ("systemd", "crash", "model", "integration", "contract", "unit")
 _UNDIVIDED = {"crash", "systemd"}
+
+# The same examples in every run, so that a failure belongs to the change it is seen with, however
+# slow the machine. `--hypothesis-profile=explore` looks for new ones.
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("explore", max_examples=2000, deadline=None)
+settings.load_profile("same")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -126,7 +126,7 @@ def read_pid_file(path: Path, wanted: Wanted) -> PidFile:
         raise NeedsOperator(
             f"there is no {path}", hint=f"start {wanted.service}, or correct pid_file"
         ) from None
-    text = content.decode("ascii", "replace").strip()
+    text = content.strip().decode("ascii", "replace")  # of bytes: only what ASCII calls a space
     if not text:  # nginx -t makes it, and leaves it empty, where no nginx is running
         raise NeedsOperator(f"{path} is empty", hint=f"start {wanted.service}")
     if not text.isdecimal() or int(text) <= 1:

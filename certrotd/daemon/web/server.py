@@ -125,11 +125,15 @@ class Server:
     def _meet(self, connection: socket.socket) -> None:
         try:
             with connection:
-                self._converse(connection)
-        except Exception as error:  # noqa: BLE001  # a defect ends one answer, and is said
-            self._once(str(as_failure(error, "finish an answer")))
+                self._converse_or_say_why_not(connection)
         finally:
             self._connections.release()
+
+    def _converse_or_say_why_not(self, connection: socket.socket) -> None:
+        try:
+            self._converse(connection)
+        except Exception as error:  # noqa: BLE001  # a defect ends one answer, and is said
+            self._once(str(as_failure(error, "finish an answer")))
 
     def _converse(self, connection: socket.socket) -> None:
         exchange = Exchange(self._hosts)

@@ -351,7 +351,7 @@ _VALUES = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.dictionaries(_KEYS, _VALUES, max_size=6))
 def test_any_shape_is_a_configuration_or_refused(tmp_path: Path, data: object) -> None:
     """Whatever is where it should not be, there is a message for it."""
@@ -363,7 +363,7 @@ def test_any_shape_is_a_configuration_or_refused(tmp_path: Path, data: object) -
     check(file)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200) | st.text(max_size=200).map(str.encode))
 def test_any_file_is_a_configuration_or_refused(tmp_path: Path, content: bytes) -> None:
     """A damaged file is a message, never a crash."""

@@ -292,14 +292,14 @@ def test_a_failure_to_read_the_records_is_servfail() -> None:
     assert dns.message.from_wire(reply).rcode() == dns.rcode.SERVFAIL
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(st.binary(max_size=600), st.booleans())
 def test_any_octets_have_an_answer_or_silence(wire: bytes, udp: bool) -> None:
     """Nobody on the internet may end the thread that answers."""
     _check(wire, respond(wire, AUTHORITY, VALUES, udp=udp, serial=7))
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 @given(
     st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), max_size=6),
     st.integers(0, len(GOOD)),
@@ -328,7 +328,6 @@ def _check(wire: bytes, reply: bytes | None) -> None:
         assert len(reply) <= 1232
 
 
-@settings(deadline=None)
 @given(
     NAME | st.sampled_from([*VALUES, APEX, f"below.{APEX}", f"x.{APEX}"]),
     st.sampled_from(["TXT", "A", "AAAA", "NS", "SOA", "CNAME", "MX", "ANY", "CAA", "TYPE65280"]),

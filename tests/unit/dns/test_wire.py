@@ -10,7 +10,7 @@ import dns.message
 import dns.rcode
 import pytest
 from dns.message import Message
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.address import Address
@@ -278,7 +278,6 @@ _WHOLE = answer(
 ).to_wire()
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(st.integers(0, len(_WHOLE) - 1), st.integers(0, 255)), min_size=1, max_size=8

@@ -389,7 +389,7 @@ def test_a_whole_state_is_not_called_damaged(store: LocalStore) -> None:
         ),
     ).map(lambda value: json.dumps(value).encode())
 )
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_is_in_a_state_it_is_a_state_or_damaged(store: LocalStore, content: bytes) -> None:
     """No file of any content keeps a certificate from being looked at."""
     (store.root / "web" / "state.json").write_bytes(content)

@@ -238,7 +238,7 @@ def test_what_is_no_dbus_is_refused(tmp_path: Path, name: str) -> None:
     assert not isinstance(said.value, Late)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=300), st.booleans())
 def test_no_bytes_lead_to_anything_but_a_failure(data: bytes, framed: bool) -> None:
     """Whatever a peer sends."""

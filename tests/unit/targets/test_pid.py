@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from certrotd.clock import ManualClock, SystemClock
@@ -204,6 +204,7 @@ def test_what_names_no_process_is_refused(
 
 
 @given(st.binary(max_size=80))
+@example(b"\x1c2")  # a space to str, none to bytes
 def test_no_file_leads_to_anything_but_a_process_above_one(content: bytes) -> None:
     """Whatever is in it."""
     file = Path(f"/dev/shm/certrotd-test-{os.getpid()}.pid")
