@@ -182,7 +182,7 @@ class Machine:
     def copy(self, source: Path, to: str) -> None:
         """A directory's content, into a directory."""
         self.run("mkdir", "-p", to)
-        self._docker.run("cp", "--quiet", f"{source}/.", f"{self._name}:{to}")
+        self._docker.run("cp", f"{source}/.", f"{self._name}:{to}")
 
     def write(
         self, path: str, content: str | bytes, *, mode: str = "0644", owner: str = "root"
@@ -190,7 +190,7 @@ class Machine:
         """A file with that content; its directory is made if need be."""
         local = self._directory / "written"
         local.write_bytes(content if isinstance(content, bytes) else content.encode())
-        self._docker.run("cp", "--quiet", local, f"{self._name}:/root/written")
+        self._docker.run("cp", local, f"{self._name}:/root/written")
         self.run("install", "-D", "-m", mode, "-o", owner, "/root/written", path)
 
     def read(self, path: str) -> str:
