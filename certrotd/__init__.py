@@ -1,3 +1,3 @@
-"""certrotd keeps TLS certificates and data keys fresh, one transaction at a time."""
+"""certrotd keeps TLS certificates fresh, one transaction at a time."""
 
 __version__ = "0.1.0"

@@ -45,6 +45,8 @@ def parse(text: str, *, default_port: int | None = None) -> Address:
 
     Raises InvalidInput with what would be right.
     """
+    if "://" in text:
+        raise InvalidInput(f"{_shown(text)} is a URL", hint=f"host and port, such as {_EXAMPLE}")
     host, port = _split(text)
     if ":" in host and not is_ip(host):
         raise InvalidInput(f"{_shown(text)} is not a host and a port", hint=f"such as {_EXAMPLE}")

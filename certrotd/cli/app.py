@@ -39,13 +39,17 @@ notify_app = typer.Typer(
 app.add_typer(notify_app, name="notify")
 
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates; none means all.")
+    list[str] | None, typer.Argument(metavar="NAME", help="Certificates; none means all.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Config = Annotated[
     Path,
     typer.Option(
-        "--config", "-c", envvar="CERTROTD_CONFIG", help="The configuration file.", metavar="FILE"
+        "--config",
+        "-c",
+        envvar="CERTROTD_CONFIG",
+        help="The configuration file; before the command.",
+        metavar="FILE",
     ),
 ]
 
@@ -76,12 +80,16 @@ def run_daemon(context: typer.Context) -> None:
 def rotate(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[NAME]...", help="Certificates, or --all.")
+        list[str] | None, typer.Argument(metavar="NAME", help="Certificates, or --all.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every certificate.")] = False,
     force: Annotated[
         bool,
-        typer.Option("--force", help="Get a new certificate, even if none is due or it is held."),
+        typer.Option(
+            "--force",
+            help="Get a new certificate, even if none is due or it is held; first what is in "
+            "flight is finished, an order that is kept too.",
+        ),
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and say what would be done; change nothing.")
@@ -230,7 +238,7 @@ def config_schema() -> None:
 def audit_show(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Of this certificate alone.")
+        str | None, typer.Argument(metavar="NAME", help="Of this certificate alone.")
     ] = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many.")] = 20,
     as_json: Json = False,
@@ -273,7 +281,7 @@ def notify_test(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[NAME]...", help="Notifications; none means all."),
+        typer.Argument(metavar="NAME", help="Notifications; none means all."),
     ] = None,
     as_json: Json = False,
 ) -> None:

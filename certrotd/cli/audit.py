@@ -31,6 +31,8 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
                 shown.append(record)
     if unreadable:
         say(f"{unreadable} lines are no records; certrotd audit verify says more")
+    if name is not None and not shown:
+        say(f"no record is about {name!r}")
     if as_json:
         print_json([record.to_json() for record in shown])
         return 0

@@ -22,7 +22,7 @@ def inspect(what: str, *, sni: str | None, starttls: str | None, as_json: bool) 
         raise InvalidInput(f"{starttls!r} is no STARTTLS protocol", hint="smtp, imap or postgres")
     path = Path(what)
     if path.exists() or "/" in what or ":" not in what:
-        found = _of_file(path)
+        found = _of_file(path, what)
     else:
         found = _of_endpoint(what, sni, cast("Protocol | None", starttls))
     now = SystemClock().now()
@@ -47,12 +47,12 @@ def inspect(what: str, *, sni: str | None, starttls: str | None, as_json: bool) 
     return 0
 
 
-def _of_file(path: Path) -> list[CertificateFacts]:
+def _of_file(path: Path, what: str) -> list[CertificateFacts]:
     try:
         data = read_file(path, limit=MAX_BYTES)
     except FileNotFoundError:
-        raise InvalidInput(f"{path}: no such file", hint="a file, or HOST:PORT") from None
-    return [facts_of(each) for each in parse_certificates(data, what=str(path))]
+        raise InvalidInput(f"{what}: no such file", hint="a file, or HOST:PORT") from None
+    return [facts_of(each) for each in parse_certificates(data, what=what)]
 
 
 def _of_endpoint(what: str, sni: str | None, starttls: Any) -> list[CertificateFacts]:

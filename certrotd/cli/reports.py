@@ -15,9 +15,11 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
     """One word for an outcome, and the sentence behind it."""
     match outcome:
         case Finished(facts=facts):
-            kept = facts.get("left")
-            left = f"{len(kept)} TXT records are left to sweep" if isinstance(kept, list) else ""
-            return "done", left if kept else ""
+            left, old = facts.get("left"), facts.get("unpruned")
+            count = len(left) if isinstance(left, list) else 0
+            words = [f"{count} TXT records are left to sweep"] if count else []
+            words += [f"what is old stays: {old}"] if old else []
+            return "done", "; ".join(words)
         case Parked(until, why, failed):
             return ("failed" if failed else "parked"), f"{why}; goes on after {stamp(until)}"
         case RolledBack(to, step, because):

@@ -153,6 +153,39 @@ def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
     return isinstance(checked.file.issuers.get(issuer_of(checked.file, entry) or ""), AcmeEntry)
 
 
+def unproven(checked: Checked) -> Iterator[Finding]:
+    """Warnings of names whose challenge record is in no zone of the solver they get.
+
+    Only a CNAME helps then, and where that leads is not known before somebody asks.
+    """
+    solvers = checked.file.solvers
+    anywhere = not all(solver.zones for solver in solvers.values())
+    of_all = {zone for solver in solvers.values() for zone in solver.zones}
+    for index, entry in checked.entries:
+        named = entry.solver or checked.file.defaults.solver
+        solver = solvers.get(named or "")
+        # what is named proves any name, except that the responder has nothing but its zones
+        if not _is_acme(checked, entry) or (
+            not isinstance(solver, ResponderEntry) if named else anywhere
+        ):
+            continue
+        zones, whose = (of_all, "any solver") if solver is None else (set(solver.zones), named)
+        for position, name in enumerate(entry.names):
+            record = f"_acme-challenge.{base(name)}"
+            if not is_ip(name) and zones.isdisjoint(_above(record)):
+                why = (
+                    f"{record} is in no zone of {whose}: add its zone, or make it a CNAME into one"
+                )
+                yield Finding(("certificates", index, "names", position), why, warning=True)
+
+
+def _above(name: str) -> Iterator[str]:
+    """``name`` and every domain it is in."""
+    while name:
+        yield name
+        name = name.partition(".")[2]
+
+
 def _permitted(name: str, issuer: InternalEntry) -> bool:
     """Whether name constraints allow ``name``: each kind of name is bound only by its own kind."""
     if not issuer.permitted_names:

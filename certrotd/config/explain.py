@@ -64,7 +64,9 @@ def _plain(loc: Loc) -> Loc:
 
 def _which_type(detail: ErrorDetails, types: list[str]) -> str:
     if detail["type"] == "union_tag_not_found":
-        return f"is required: {', '.join(types)}"
+        glued = next((key for key in detail["input"] if str(key).startswith("type:")), None)
+        hint = f" (put a space after the ':' of {shown(glued)})" if glued else ""
+        return f"is required: {', '.join(types)}{hint}"
     return f"unknown type {shown(detail['ctx']['tag'])}, {suggestion(detail['ctx']['tag'], types)}"
 
 
@@ -102,9 +104,11 @@ def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
         case "bool_type":
             return f"must be true or false, got {got}"
         case "list_type" | "tuple_type":
-            return f"must be a list such as [a, b], got {kind(value)}"
+            plain = any(node.get("type") == "string" for node in places.at((*loc, 0)))
+            item = "a, b" if plain else _example((*loc, 0), places)
+            return f"must be a list such as [{item}], got {kind(value)}"
         case "dict_type" | "model_type" | "model_attributes_type":
-            return f"must be a mapping such as {{key: value}}, got {kind(value)}"
+            return f"must be a mapping such as {_example(loc, places)}, got {kind(value)}"
         case "string_pattern_mismatch":
             return f"{PATTERNS[detail['ctx']['pattern']]}, got {got}"
         case "literal_error":
@@ -112,6 +116,13 @@ def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
             return f"must be one of {', '.join(choices)}; got {got}"
         case _:
             return f"{_number(places.at(loc))}, got {got}"
+
+
+def _example(loc: Loc, places: Places) -> str:
+    """How a mapping at ``loc`` begins."""
+    required = (key for node in places.at(loc) for key in node.get("required", ()))
+    key = next(required, None) or next(iter(places.known_keys(loc)), None)
+    return f"{{{key}: …}}" if key else "{key: value}"
 
 
 def _number(nodes: Iterable[Mapping[str, Any]]) -> str:

@@ -116,7 +116,8 @@ class AcmeEntry(Entry):
         "documented limits less a tenth at Let's Encrypt, else no limit).",
     )
     timeout: Duration = Field(
-        default=timedelta(minutes=5), description="How long one order may take altogether."
+        default=timedelta(minutes=5),
+        description="How long each of ordering, validating and finalizing may take.",
     )
     request_timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one request may take."

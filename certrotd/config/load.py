@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from certrotd.config.base import Loc
 from certrotd.config.certificates import CertificateEntry
-from certrotd.config.crosscheck import Checked, Finding, crosscheck
+from certrotd.config.crosscheck import Checked, Finding, crosscheck, unproven
 from certrotd.config.file import ConfigFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve
@@ -56,11 +56,14 @@ def load(path: Path, *, lenient: bool = False) -> Loaded:
 
 
 def check(path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """All problems and all warnings, also those about secrets: are they there, and protected?
+    """All problems and warnings, also about names no solver's zones hold, and about secrets:
+
+    are they there, and protected?
 
     Never raises ConfigInvalid, and never runs a program that prints a secret.
     """
     found = _Found(path)
+    found.look_at_zones()
     found.look_at_secrets()
     return found.problems, found.sorted(found.warnings)
 
@@ -96,6 +99,12 @@ class _Found:
         """``problems`` in the order of files and lines."""
         order = {file: number for number, file in enumerate(self.files)}
         return tuple(sorted(problems, key=lambda p: (order.get(p.file, len(order)), p.line)))
+
+    def look_at_zones(self) -> None:
+        """Whether each name can be proven, as far as zones tell; once nothing else is wrong."""
+        if self.file is not None and not self.problems:
+            for finding in unproven(Checked(self.file, self.entries)):
+                self._add(finding)
 
     def look_at_secrets(self) -> None:
         """Whether each secret that is referred to can be read, and by whom else."""

@@ -10,6 +10,7 @@ from certrotd.errors import Problem
 
 SECTIONS = ("issuers", "solvers", "dns", "targets", "notifications", "defaults")
 """What several files may add keys to."""
+_UNNAMED = ("dns", "defaults")
 
 
 class Merged:
@@ -96,7 +97,8 @@ class Merged:
             return
         if not isinstance(value, dict):
             self.unusable.add((key,))
-            self._complain(source, (key,), f"must be a mapping, got {shown(value)}")
+            how = "" if key in _UNNAMED else " with a name of your choice for each entry"
+            self._complain(source, (key,), f"must be a mapping{how}, got {shown(value)}")
             return
         self._origins.setdefault((key,), source)
         section = self.data.setdefault(key, {})

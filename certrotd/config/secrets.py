@@ -3,7 +3,7 @@
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn, SupportsIndex
@@ -98,15 +98,17 @@ class CredentialSecret(Entry):
         return _from_file(self._path())[0]
 
     def examine(self) -> tuple[Finding, ...]:
-        """Whether systemd has passed the credential."""
-        return _tried(self.resolve)
+        """Whether systemd has passed the credential; outside of its service nobody can tell."""
+        inside = bool(os.environ.get("CREDENTIALS_DIRECTORY"))
+        return tuple(replace(each, fatal=inside) for each in _tried(self.resolve))
 
     def _path(self) -> Path:
         directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
         if not directory:
             raise NeedsOperator(
                 f"there is no credential {self.credential}: CREDENTIALS_DIRECTORY is not set",
-                hint=f"add LoadCredential={self.credential}:PATH to the systemd unit",
+                hint=f"LoadCredential={self.credential}:PATH gives it to a service of systemd; "
+                "from a shell: systemd-run with -p and the same",
             )
         return Path(directory) / self.credential
 

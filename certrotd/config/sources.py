@@ -13,6 +13,10 @@ from certrotd.errors import Problem
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
+_HINTS = (
+    (FileNotFoundError, "write it, or name another one: certrotd -c FILE"),
+    (PermissionError, "run certrotd as its own user, or let this one read it"),
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def _content(file: Path) -> tuple[str, int]:
             os.close(descriptor)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the path
         why = error.strerror if isinstance(error, OSError) else "it is not a path"
-        raise _unreadable(file, f"cannot be read: {why}") from None
+        hint = next((f" ({hint})" for kind, hint in _HINTS if isinstance(error, kind)), "")
+        raise _unreadable(file, f"cannot be read: {why}{hint}") from None
     if len(content) > MAX_BYTES:
         raise _unreadable(file, "is larger than 64 MiB: split it into files below conf.d")
     try:

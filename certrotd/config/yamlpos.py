@@ -49,10 +49,14 @@ _FLOAT = re.compile(
 )
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _HINTS = (
-    ("mapping values are not allowed", "quote the text that holds a ':', or check the indentation"),
+    (
+        "mapping values are not allowed",
+        "put a space after the key's ':', quote a text that holds ': ', or check the indentation",
+    ),
     ("did not find expected key", "check the indentation and the quotes above"),
     ("did not find expected '-' indicator", "check the indentation"),
     ("did not find expected ',' or", "close the bracket"),
+    ("did not find expected node content", "quote the text, or check the brackets"),
     ("unexpected end of stream", "close the quote"),
     ("while scanning an alias", "quote a text that begins with '*'"),
     ("cannot start any token", "quote the text"),

@@ -113,8 +113,8 @@ def targets_of(row: Row, *, probe: bool = False) -> list[dict[str, Any]]:
         target["current"] = wanted is not None and target["serves"] == wanted
         if probe:
             target["endpoints"] = _endpoints(row, name)
-            served = [endpoint["serves"] for endpoint in target["endpoints"]]
-            target["current"] = bool(served) and all(each == wanted for each in served)
+            if served := [endpoint["serves"] for endpoint in target["endpoints"]]:
+                target["current"] = all(each is not None and each == wanted for each in served)
         found.append(target)
     return found
 
@@ -123,8 +123,9 @@ def target_words(target: dict[str, Any]) -> str:
     """What is known of one of ``targets_of``, without its name."""
     if target["current"]:
         return "ok"
-    if "endpoints" in target:
-        return "SERVES SOMETHING ELSE"
+    if endpoints := target.get("endpoints"):
+        silent = next((each["problem"] for each in endpoints if each["problem"]), None)
+        return f"NOT SEEN: {silent}" if silent else "SERVES SOMETHING ELSE"
     if target["generation"] is None:
         return "not told yet"
     if target["serves"] is None:

@@ -77,7 +77,8 @@ def _ip(text: str) -> str:
     try:
         address = ipaddress.ip_address(literal)
     except ValueError:
-        raise InvalidInput(f"{text!r} is not an IP address") from None
+        hint = "the name alone, without scheme, path or port" if ":" in text else ""
+        raise InvalidInput(f"{text!r} is not an IP address", hint=hint) from None
     if "%" in literal:
         raise InvalidInput(
             f"{text!r} is an address of one machine's network only", hint="leave out the zone"

@@ -49,7 +49,7 @@ def test_a_port_may_be_left_out_only_where_there_is_a_usual_one(text: str) -> No
         ("a..b:53", "no usable host"),
         ("-a:53", "no usable host"),
         ("a b:53", "no usable host"),
-        ("https://a:53", "not a host and a port"),
+        ("https://a:53", "is a URL"),
         ("a/b:53", "no usable host"),
         ("a:", "no port from 1 to 65535"),
         ("a:x", "no port from 1 to 65535"),

@@ -1,6 +1,5 @@
 """What is shown while rotations are under way."""
 
-import contextlib
 import os
 import pty
 import re
@@ -14,6 +13,7 @@ from certrotd.cli.live import MANY, Lines, Steps, view
 from certrotd.rotation.outcome import Event
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_END = "<this was all>"
 
 
 def event(what: str, index: int = 0, *, item: str = "swap", detail: str = "") -> Event:
@@ -98,10 +98,10 @@ class Screen:
         self._handle = handle
 
     def __call__(self) -> str:
+        # the kernel hands over what was written to a terminal when it comes to it
+        sys.stderr.write(_END)
         sys.stderr.flush()
-        os.set_blocking(self._handle, False)
         seen = b""
-        with contextlib.suppress(BlockingIOError):
-            while part := os.read(self._handle, 65536):
-                seen += part
-        return _COLOUR.sub("", seen.decode())
+        while not seen.endswith(_END.encode()):
+            seen += os.read(self._handle, 65536)
+        return _COLOUR.sub("", seen.decode().removesuffix(_END))

@@ -270,6 +270,7 @@ def test_history_without_any_is_empty(
         ("/no/such/file", "no such file"),
         ("example.test:port", "port"),
         ("nothing", "no such file"),
+        ("https://example.test/", "https://example.test/: no such file (a file, or HOST:PORT)"),
     ],
 )
 def test_inspecting_what_is_not_there_is_one_line(

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.config.written import LAB, MINIMAL, WEB, config, loaded, refused, said
+from certrotd.config.load import check
+from tests.unit.config.written import LAB, MINIMAL, WEB, config, loaded, refused, said, write
 
 ACME = 'issuers: {le: {type: acme, directory: "https://ca.example.com/d"}}\n'
 SOLVER = "solvers: {ns1: {type: exec, command: [/bin/x]}}\n"
@@ -185,3 +186,46 @@ def test_responders_listen_at_several_addresses_or_at_free_ports(tmp_path: Path)
     two = RESPONDER.format(zone="b.example.org", listen='["127.0.0.1:0", "127.0.0.1:54"]')
     text = MINIMAL + f"solvers:\n  one: {one}\n  two: {two}\n"
     assert len(config(tmp_path, text).solvers) == 2
+
+
+def unproven(tmp_path: Path, solvers: str, line: str = "") -> list[str]:
+    """The warnings about example.com and *.shop.example.com."""
+    web = WEB.replace("[example.com]", '[example.com, "*.shop.example.com"]')
+    problems, warnings = check(write(tmp_path, ACME + f"solvers: {{{solvers}}}\n" + web + line))
+    assert problems == ()
+    return said(warnings)
+
+
+def responder(zone: str) -> str:
+    """A responder called r."""
+    return "r: " + RESPONDER.format(zone=zone, listen='["127.0.0.1:53"]')
+
+
+def test_names_outside_of_the_zones_are_warned_of(tmp_path: Path) -> None:
+    """Else the first order is spent to find out; a wildcard is proven at its parent."""
+    shop = "_acme-challenge.shop.example.com is in no zone of {}: add its zone, or make it a CNAME "
+    place = "5: certificates[web].names[1]: "
+    found = unproven(tmp_path, responder("_acme-challenge.example.com"))
+    assert found == [f"{place}{shop.format('any solver')}into one"]
+    found = unproven(tmp_path, responder("_acme-challenge.example.com"), "  solver: r\n")
+    assert found == [f"{place}{shop.format('r')}into one"]
+    hook = "x: {type: exec, command: [/bin/x], zones: [example.net]}"
+    assert len(unproven(tmp_path, hook)) == 2
+
+
+def test_names_that_a_solver_may_prove_are_not_warned_of(tmp_path: Path) -> None:
+    """In a zone, by a solver without zones, or by one that is named: only a responder is bound."""
+    hook = "x: {type: exec, command: [/bin/x], zones: [example.net]}"
+    assert unproven(tmp_path, responder("example.com")) == []
+    assert unproven(tmp_path, f"{responder('example.org')}, y: {{type: exec, command: [/b]}}") == []
+    assert unproven(tmp_path, hook, "  solver: x\n") == []
+    assert loaded(tmp_path, ACME + f"solvers: {{{hook}}}\n" + WEB).warnings == ()
+
+
+def test_an_internal_authority_needs_no_zone(tmp_path: Path) -> None:
+    """It takes our word for the names; and what is wrong otherwise is mended first."""
+    text = MINIMAL + f"solvers: {{{responder('example.org')}}}\n"
+    assert check(write(tmp_path, text)) == ((), ())
+    text = ACME + f"solvers: {{{responder('example.org')}}}\n" + WEB + "  solver: q\n"
+    problems, warnings = check(write(tmp_path, text))
+    assert (len(problems), warnings) == (1, ())

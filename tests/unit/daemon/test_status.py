@@ -112,4 +112,19 @@ def test_another_generation_at_a_target_is_told_as_such() -> None:
     """Behind by one, or serving what nobody knows: the words differ."""
     target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
     assert target_words(target) == "generation 2"
-    assert target_words({**target, "endpoints": []}) == "SERVES SOMETHING ELSE"
+    seen = {"endpoint": "127.0.0.1:443", "serves": "ab" * 32, "problem": None}
+    assert target_words({**target, "endpoints": [seen]}) == "SERVES SOMETHING ELSE"
+
+
+def test_an_endpoint_that_does_not_answer_serves_nothing_else() -> None:
+    """Somebody would look for a wrong certificate where a service is down."""
+    target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
+    down = {"endpoint": "127.0.0.1:443", "serves": None, "problem": "Connection refused"}
+    words = target_words({**target, "endpoints": [down]})
+    assert words == "NOT SEEN: Connection refused"
+
+
+def test_asking_a_target_without_endpoints_raises_no_alarm() -> None:
+    """Nobody was asked: what is known of it stays what is said."""
+    target = {"name": "mail", "current": False, "generation": 2, "serves": None, "endpoints": []}
+    assert target_words(target) == "generation 2, no probe"
