@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urljoin
 
 import requests
 from acme import messages
@@ -22,7 +23,8 @@ from certrotd.acme.problems import Refused
 from certrotd.acme.settings import AcmeSettings
 from certrotd.acme.transport import check_url, trust
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import InvalidInput, NeedsOperator, Transient
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
+from certrotd.pki.order import OrderGone
 
 MAX_CLIENTS = 16
 DIRECTORY_SECONDS = 3600.0
@@ -31,15 +33,52 @@ _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
 class Client(ClientV2):
-    """The acme library's client over a Network, in the hands of one thread."""
+    """The acme library's client over a Network, in the hands of one thread.
+
+    ``home`` is the URL of the CA's directory.
+    """
 
     net: Network
+
+    def __init__(self, home: str, net: Network) -> None:
+        super().__init__(messages.Directory({}), net)
+        self._home = home
 
     def post(
         self, url: str, message: object | None = None, *, repeatable: bool = True
     ) -> requests.Response:
         """A signed POST of a message of the acme library, or a POST-as-GET without one."""
         return self._post(url, message, repeatable=repeatable)
+
+    def ask(self, url: str, message: object | None = None) -> requests.Response:
+        """As post(), of something that belongs to an order; OrderGone if the CA has it no more."""
+        try:
+            return self.post(url, message)
+        except Refused as refused:
+            if self._is_gone(refused, url):
+                raise OrderGone(f"the CA no longer knows the order: {refused.message}") from refused
+            raise
+
+    def _is_gone(self, refused: Refused, url: str) -> bool:
+        """Whether the CA knows what is at ``url``, or the account it was made by, no more.
+
+        A CA need not explain a 404 (Pebble does not), and a gateway without its CA says the same
+        of everything: without an explanation it is believed only of a CA whose directory is there
+        at this moment. Raises Transient where that is not.
+        """
+        if refused.code == "accountDoesNotExist":
+            return True
+        if refused.status not in (404, 410) or refused.url != url:
+            return False
+        if not refused.of_the_ca:
+            try:
+                fetch_directory(self._home, self.net)
+            except Failure as failure:
+                raise Transient(
+                    f"{refused.message}, and its directory cannot be had either: {failure.message}",
+                    hint="something before the CA seems to answer in its place",
+                ) from failure
+        return True
 
 
 @dataclass(frozen=True)
@@ -84,11 +123,20 @@ class Clients:
             client.net.sign_as(account.key, account.url)
             try:
                 yield client, account
-            except Refused:
+            except Refused as refused:
                 self._idle.append(client)
+                if not refused.of_the_ca:
+                    self._cached = None  # its pages may be elsewhere now
                 raise
             # after anything else it is dropped with its connection: who knows what comes on it
             self._idle.append(client)
+        except Refused:
+            raise
+        except NeedsOperator:
+            # somebody may mend it by another ca_bundle, which is then to be read
+            self._context = None
+            self._idle.clear()
+            raise
         finally:
             self._free.release()
 
@@ -97,19 +145,18 @@ class Clients:
             client = self._idle.pop() if self._idle else self._new_client()
             client.net.deadline = deadline
             now = self._clock.monotonic()
-            if self._cached is None or self._cached.until <= now:
+            cached = self._cached
+            if cached is None or cached.until <= now:
                 directory = fetch_directory(self._settings.directory, client.net)
-                self._cached = _Cached(directory, now + DIRECTORY_SECONDS)
-            client.directory = self._cached.directory
+                self._cached = cached = _Cached(directory, now + DIRECTORY_SECONDS)
+            client.directory = cached.directory
             return client
 
     def _new_client(self) -> Client:
-        if self._context is None:
-            self._context = trust(self._settings.ca_bundle)
-        network = Network(
-            self._context, self._clock, request_timeout=self._settings.request_timeout
-        )
-        return Client(messages.Directory({}), network)
+        context = self._context or trust(self._settings.ca_bundle)
+        self._context = context
+        network = Network(context, self._clock, request_timeout=self._settings.request_timeout)
+        return Client(self._settings.directory, network)
 
     def _ready_account(self, client: Client, deadline: Deadline, forgotten: str) -> Account:
         account = self._account
@@ -177,10 +224,22 @@ def register(client: Client, settings: AcmeSettings) -> str:
 
 
 def location_of(response: requests.Response, what: str) -> str:
-    """The URL of what the CA created, from the Location header; raises NeedsOperator."""
-    url: str = response.headers.get("Location", "")
-    if not url:
+    """The URL of what the CA created, from the Location header; raises NeedsOperator.
+
+    It may be relative (RFC 9110 §10.2.2).
+    """
+    said: str = response.headers.get("Location", "")
+    if not said:
         host = check_url(response.url)
         raise NeedsOperator(f"the CA at {host} made an {what} and does not say where it is")
+    url = joined(response.url, said)
     check_url(url)
     return url
+
+
+def joined(base: str, url: str) -> str:
+    """``url`` as it is meant on the page ``base``; as it is where it makes no sense."""
+    try:
+        return urljoin(base, url)
+    except ValueError:
+        return url

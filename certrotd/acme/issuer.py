@@ -8,7 +8,7 @@ from pathlib import Path
 from josepy.jwk import JWK
 
 from certrotd.acme.client import Clients, location_of
-from certrotd.acme.order import AcmeOrder, is_gone
+from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import Refused
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
 from certrotd.acme.settings import AcmeSettings
@@ -57,13 +57,13 @@ class AcmeIssuer:
             if host != check_url(client.directory["newOrder"]):
                 raise OrderGone(f"the order at {host} belongs to another CA")
             try:
-                response = client.post(url)
+                response = client.ask(url)
             except Refused as refused:
-                if is_gone(refused) or refused.code in _FOREIGN:
+                if refused.code in _FOREIGN and refused.url == url:
                     raise OrderGone(f"the CA does not know the order: {refused.message}") from None
                 raise
         state = read_order(response.content)
-        order = self._made(url, state, account.key, deadline)
+        order = self._made(url, state, account.key, resumed=True)
         if state.status == "invalid":
             raise OrderGone(order.refusal())
         if state.status in _UNFINISHED and state.expires and state.expires <= self._clock.now():
@@ -85,19 +85,20 @@ class AcmeIssuer:
                 url = location_of(response, "order")
                 state = read_order(response.content)
                 same_names(state, asked)
-                return self._made(url, state, account.key, deadline)
+                return self._made(url, state, account.key, resumed=False)
         # the CA lost the account (a test CA restarted, a database restored): once more with the
         # same key registered again
         return self._place(asked, deadline, forgotten=account.url)
 
-    def _made(self, url: str, state: OrderState, key: JWK, deadline: Deadline) -> AcmeOrder:
+    def _made(self, url: str, state: OrderState, key: JWK, *, resumed: bool) -> AcmeOrder:
         return AcmeOrder(
             url,
             state,
             key=key,
             clients=self._clients,
             settings=self._settings,
-            deadline=deadline,
+            clock=self._clock,
+            resumed=resumed,
         )
 
     def _limit(self, deadline: Deadline) -> Deadline:

@@ -178,6 +178,7 @@ class Network(ClientNetwork):
             status=response.status_code,
             host=check_url(response.url),
             retry_after=retry_after(response.headers.get("Retry-After"), now=self._clock.now()),
+            url=response.url,
         )
 
 

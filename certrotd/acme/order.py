@@ -13,7 +13,7 @@ from josepy.interfaces import JSONDeSerializable
 from josepy.jwk import JWK
 from requests.utils import parse_header_links
 
-from certrotd.acme.client import Clients
+from certrotd.acme.client import Clients, joined
 from certrotd.acme.pace import Pace
 from certrotd.acme.problems import HINTS, Refused, listed
 from certrotd.acme.resources import (
@@ -24,7 +24,7 @@ from certrotd.acme.resources import (
     read_order,
 )
 from certrotd.acme.settings import AcmeSettings
-from certrotd.clock import Deadline
+from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
@@ -38,7 +38,9 @@ _NOT_THE_RECORD = {"caa", "dnssec"}
 class AcmeOrder:
     """An order at a CA; asks the CA only in its methods, so that its URL can be kept first.
 
-    Each method takes at most the issuer's timeout, and never longer than the order's deadline.
+    One that is ``resumed`` is at its last chance to wish for anything.
+
+    Each method takes at most the issuer's timeout; what the DNS takes in between is not the CA's.
     Besides what it names it raises Transient (no answer, no verdict in time), NeedsOperator
     (the CA refused, or speaks something else than ACME) and OrderGone.
     """
@@ -51,14 +53,16 @@ class AcmeOrder:
         key: JWK,
         clients: Clients,
         settings: AcmeSettings,
-        deadline: Deadline,
+        clock: Clock,
+        resumed: bool,
     ) -> None:
         self.url = url
         self._state = state
         self._key = key
         self._clients = clients
         self._settings = settings
-        self._deadline = deadline
+        self._clock = clock
+        self._resumed = resumed
         self._authorizations: list[AuthorizationState] | None = None
 
     def challenges(self) -> tuple[Challenge, ...]:
@@ -128,7 +132,7 @@ class AcmeOrder:
         return f"the CA gave up the order for {names}: {said}"
 
     def _limit(self) -> Deadline:
-        return self._deadline.within(self._settings.timeout)
+        return Deadline(self._clock, self._settings.timeout)
 
     def _pending(self, deadline: Deadline) -> list[AuthorizationState]:
         """The authorizations to prove, fetched once; all of them offer dns-01."""
@@ -170,7 +174,7 @@ class AcmeOrder:
         try:
             return self._ask(self._state.finalize, deadline, csr)
         except Refused as refused:
-            if not refused.code:
+            if not refused.of_the_ca:
                 raise  # some gateway's word; the CA itself may have issued
             # finalized before (that reply was lost), or the CA has yet to add up validations
             response = self._ask(self.url, deadline)
@@ -182,7 +186,13 @@ class AcmeOrder:
     def _download(self, deadline: Deadline) -> bytes:
         if not self._state.certificate:
             raise NeedsOperator(f"the CA calls {self.url} valid and names no certificate")
-        response = self._ask(self._state.certificate, deadline)
+        try:
+            response = self._ask(self._state.certificate, deadline)
+        except OrderGone as gone:
+            self._ask(self.url, deadline)  # is it? then so is what was issued on it
+            raise Transient(
+                f"the CA has issued, and it does not have the certificate yet: {gone.message}"
+            ) from gone
         chain = parse_certificates(response.content, what="the CA's certificate chain")
         wanted = self._settings.preferred_chain
         if wanted and common_name(chain[-1].issuer) != wanted:
@@ -194,13 +204,19 @@ class AcmeOrder:
         self, response: requests.Response, wanted: str, deadline: Deadline
     ) -> list[x509.Certificate] | None:
         links = parse_header_links(response.headers.get("Link", ""))
-        urls = [link["url"] for link in links if link.get("rel") == "alternate"]
+        urls = [
+            joined(response.url, link["url"]) for link in links if link.get("rel") == "alternate"
+        ]
         for url in urls[:MAX_ALTERNATES]:
             try:
                 content = self._ask(url, deadline).content
                 chain = parse_certificates(content, what="the CA's alternate chain")
             except (NeedsOperator, InvalidInput, OrderGone):
                 continue  # only a wish; what has been issued is not given up for it
+            except Transient:
+                if not self._resumed:
+                    raise  # it may be had when the order is resumed
+                continue
             if common_name(chain[-1].issuer) == wanted:
                 return chain
         return None
@@ -208,21 +224,11 @@ class AcmeOrder:
     def _ask(
         self, url: str, deadline: Deadline, message: JSONDeSerializable | None = None
     ) -> requests.Response:
-        try:
-            with self._clients.lend(deadline) as (client, _):
-                return client.post(url, message)
-        except Refused as refused:
-            if is_gone(refused):
-                raise OrderGone(f"the CA no longer knows the order: {refused.message}") from refused
-            raise
+        with self._clients.lend(deadline) as (client, _):
+            return client.ask(url, message)
 
     def _unfinished(self) -> Failure:
         return Transient(f"the CA has not issued in time, its order is {self._state.status}")
-
-
-def is_gone(refused: Refused) -> bool:
-    """Whether the CA refused because it knows the order, or the account it was made by, no more."""
-    return refused.code == "accountDoesNotExist" or refused.status in (404, 410)
 
 
 def _pending_of(found: Sequence[AuthorizationState]) -> list[AuthorizationState]:

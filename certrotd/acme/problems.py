@@ -30,7 +30,8 @@ HINTS = {
     "rateLimited": "the CA's documentation lists its limits",
     "rejectedIdentifier": "this CA does not issue for that name",
     "unsupportedIdentifier": "this CA does not issue for that kind of name",
-    "unauthorized": "the account may be deactivated, or not entitled to these names",
+    "unauthorized": "the account may be deactivated (removing its folder, accounts/ISSUER in the "
+    "state directory, has another one registered), or not entitled to these names",
     "userActionRequired": "the CA's terms of service may have changed; visit the page it names",
 }
 _HTTP_BUSY = (429, 503)
@@ -41,27 +42,44 @@ class Problem:
     """A problem document (RFC 7807) of an ACME server.
 
     ``kind`` is the type without its ACME prefix; ``parts`` are the subproblems (RFC 8555
-    §6.7.1) as (identifier, kind, detail), at most 20. Nothing in it is escaped yet.
+    §6.7.1) as (identifier, kind, detail), at most 20; ``page`` is where there is more, or "".
+    Nothing in it is escaped yet.
     """
 
     kind: str
     detail: str
     parts: tuple[tuple[str, str, str], ...] = ()
+    page: str = ""
 
     def words(self) -> str:
         """One printable line: the kind, the detail and what was said of each identifier."""
         said = _said(self.kind, self.detail)
         each = [f"{name}: {_said(kind, detail)}" for name, kind, detail in self.parts]
-        return one_line("; ".join([said, *each]))
+        see = [f"see {self.page}"] if self.page else []
+        return one_line("; ".join([said, *each, *see]))
 
 
 class Refused(NeedsOperator):
-    """The CA said no; ``code`` is the problem's kind ("" without one), ``status`` the HTTP one."""
+    """The CA said no; ``code`` is the problem's kind ("" without one), ``status`` the HTTP one.
 
-    def __init__(self, message: str, *, code: str, status: int, hint: str = "") -> None:
+    ``url`` is what was asked for when it did.
+    """
+
+    def __init__(
+        self, message: str, *, code: str, status: int, url: str = "", hint: str = ""
+    ) -> None:
         super().__init__(message, hint=hint)
         self.code = code
         self.status = status
+        self.url = url
+
+    @property
+    def of_the_ca(self) -> bool:
+        """Whether it is in ACME's words, and not those of something that stands before the CA.
+
+        Other problem documents have a URI for a type, or none (RFC 9457 §3.1.1).
+        """
+        return bool(self.code) and ":" not in self.code
 
 
 class Busy(Transient):
@@ -95,11 +113,17 @@ def read_problem(data: object) -> Problem | None:
             identifier = part.get("identifier")
             value = identifier.get("value") if isinstance(identifier, dict) else None
             parts.append((_text(value) or "unnamed", _kind(part), _text(part.get("detail"))))
-    return Problem(_kind(data), _text(data.get("detail") or data.get("title")), tuple(parts))
+    detail, page = _text(data.get("detail") or data.get("title")), _text(data.get("instance"))
+    return Problem(_kind(data), detail, tuple(parts), page)
 
 
 def failure_of(
-    problem: Problem | None, *, status: int, host: str, retry_after: timedelta | None
+    problem: Problem | None,
+    *,
+    status: int,
+    host: str,
+    retry_after: timedelta | None,
+    url: str = "",
 ) -> Refused | Busy:
     """What an HTTP error ``status`` with (or without) a problem document means for us."""
     code = problem.kind if problem else ""
@@ -110,7 +134,7 @@ def failure_of(
         return Busy(message, status=status, code=code, hint=hint, retry_after=retry_after)
     if not problem:
         hint = HINTS["malformed"]
-    return Refused(message, code=code, status=status, hint=hint)
+    return Refused(message, code=code, status=status, url=url, hint=hint)
 
 
 def retry_after(header: str | None, *, now: datetime) -> timedelta | None:

@@ -89,12 +89,12 @@ def decide(
     """The decision about one certificate.
 
     ``by_hand`` overrides the backoff; ``forced`` renews whatever the dates say and overrides a
-    hold too. Nothing overrides a Retry-After that the CA named.
+    hold too. Nothing overrides a Retry-After that the CA named, while it is the configured one.
     """
     due = _aloud(_due(policy, standing, attempts, now=now, forced=forced), standing)
     if isinstance(due, Wait):
         return due
-    postponed = _not_yet(due, standing, attempts, now=now, forced=forced, by_hand=by_hand)
+    postponed = _not_yet(due, policy, standing, attempts, now=now, forced=forced, by_hand=by_hand)
     return _aloud(postponed, standing) if postponed else due
 
 
@@ -243,6 +243,7 @@ def _not_yet_on(behind: Sequence[str]) -> str:
 
 def _not_yet(
     due: Action,
+    policy: Policy,
     standing: Standing,
     attempts: Attempts,
     *,
@@ -252,7 +253,9 @@ def _not_yet(
 ) -> Postpone | None:
     # an attempt in the future was made before the clock was put right, and says nothing of now
     failed_at = attempts.at if attempts.at and attempts.at <= now else None
-    if failed_at and attempts.retry_after and _orders(due):
+    # nor does what one CA asked for of another, which may have been configured because of it
+    same_ca = attempts.authority in ("", policy.authority)
+    if failed_at and attempts.retry_after and same_ca and _orders(due):
         until = failed_at + attempts.retry_after
         if now < until:
             return Postpone("the CA asked to wait", until, due)

@@ -116,7 +116,7 @@ class Authorize(Journaled):
             deadline = Deadline(world.clock, world.dns_time)
             solver.present(TxtRecord.from_json(each["record"]), deadline=deadline)
         records = [TxtRecord.from_json(each["record"]) for each in placed]
-        world.dns().wait(records, deadline=Deadline(world.clock, world.order_time))
+        world.dns().wait(records, deadline=Deadline(world.clock, world.wait_time))
 
 
 @dataclass(frozen=True)
@@ -181,22 +181,39 @@ class Obtain(Journaled):
         url, now = str(ledger.facts.get("order") or ""), world.clock.now()
         if not url:
             return trouble  # an issuer without orders has nothing that could be fetched later
-        known = ledger.facts.get("unfetched")
-        if not isinstance(known, dict) or url not in known:
-            ledger.note(unfetched=(known := {url: now.isoformat()}))
-        since, served = moment(known[url]), self.served_until
+        since, served = _unfetched_since(url, now, ledger), self.served_until
         what = f"the certificate could not be fetched: {trouble.message}"
-        if now >= since + patience(since, moment(served) if served else None):
+        left = since + patience(since, moment(served) if served else None) - now
+        if not world.wants(self.issuer, self.names):
+            return Failure(
+                f"{what}; the configuration asks for another one now, the order is given up",
+                hint="the next run orders that",
+            )
+        if left <= timedelta(0):
             return Failure(
                 f"{what}; that has been so since {since:%Y-%m-%d %H:%M}Z, the order is given up",
                 hint=trouble.hint,
             )
-        again = "the next run asks for it again, with the same order"
+        end = now + left
+        again = f"the next run asks for it again; until {end:%Y-%m-%d %H:%M}Z the order is kept"
+        wait = trouble.retry_after if isinstance(trouble, Transient) else None
         return Later(
             what,
             hint=f"{trouble.hint}; {again}" if trouble.hint else again,
-            retry_after=trouble.retry_after if isinstance(trouble, Transient) else None,
+            retry_after=min(wait, left) if wait else None,
         )
+
+
+def _unfetched_since(url: str, now: datetime, ledger: Ledger) -> datetime:
+    """Since when the order's certificate could not be fetched: now, if it is the first time.
+
+    Or if what was noted is yet to come: the clock was ahead then.
+    """
+    known = ledger.facts.get("unfetched")
+    if isinstance(known, dict) and url in known and (since := moment(known[url])) <= now:
+        return since
+    ledger.note(unfetched={url: now.isoformat()})
+    return now
 
 
 def patience(since: datetime, served_until: datetime | None) -> timedelta:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.policy import ACT, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import ACT, AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.pki.generation import Generation, Standing, State
 from certrotd.rotation.journal import FileJournal
 
@@ -57,6 +57,7 @@ def attempts_of(journal: FileJournal) -> Attempts:
         why=str(last["failure"]),
         retry_after=timedelta(seconds=seconds) if seconds else None,
         left=tuple(left),
+        authority=str(last["facts"].get(AUTHORITY) or ""),
     )
 
 

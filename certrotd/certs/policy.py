@@ -9,6 +9,8 @@ from typing import Any
 
 ACT = "act"
 """The fact that says what a rotation is for: renew, deploy, adopt, sweep or rollback."""
+AUTHORITY = "authority"
+"""The fact that says which CA a rotation asks, as Policy.authority."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What State.targets calls the copies of ``install:``; no target can have this name."""
@@ -55,7 +57,8 @@ class Policy:
 class Attempts:
     """How the last rotations went: ``failures`` in a row, the last one at ``at``.
 
-    ``left`` are TXT records that could not be withdrawn, as {"solver": …, "record": …}.
+    ``left`` are TXT records that could not be withdrawn, as {"solver": …, "record": …}. It was the
+    CA ``authority`` that named ``retry_after``, "" if that is not known.
     """
 
     failures: int = 0
@@ -63,3 +66,4 @@ class Attempts:
     why: str = ""
     retry_after: timedelta | None = None
     left: tuple[Mapping[str, Any], ...] = ()
+    authority: str = ""

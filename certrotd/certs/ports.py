@@ -167,6 +167,10 @@ class Installer(Protocol):
 
     def forget(self, backup: str) -> None: ...
 
+    def sweep(self) -> None:
+        """Drop every backup; only while no rotation of this certificate is in flight."""
+        ...
+
 
 class Audit(Protocol):
     """Where it is written down for good what was done; no secrets go there."""

@@ -20,11 +20,11 @@ from certrotd.certs.decision import (
     usable,
 )
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import (
     Engine,
@@ -49,7 +49,8 @@ class Report:
     """What came of one certificate.
 
     ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
-    by ``decision``; ``failure`` what kept both from happening, or from being recorded.
+    by ``decision``; ``failure`` what kept both from happening, or from being recorded, or else
+    what is wrong beside them.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Rotator:
                 recovered, unrecorded = self._recover(managed)
                 if unrecorded or not isinstance(recovered, Finished | None):
                     return Report(name, recovered=recovered, failure=unrecorded)
+                unswept = self._sweep(managed)
                 now = self.clock.now()
                 world = managed.world()
                 standing, attempts = self._found(managed)
@@ -114,17 +116,26 @@ class Rotator:
                     engine, rotation, why, steps, act="rollback", facts=facts, to=generation
                 )
                 decision = Deploy(why, generation)
-                return Report(name, decision, _said(outcome), recovered, unrecorded)
+                report = Report(name, decision, _said(outcome), recovered, unrecorded)
+                return _with(report, unswept)
         except Exception as error:  # noqa: BLE001  # as above
             return Report(name, failure=as_failure(error, f"roll back certificate {name}"))
 
     def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
-        name, policy = managed.policy.name, managed.policy
         if self.stopping():
             raise Stopped("not begun: the process was told to stop")
         recovered, unrecorded = self._recover(managed)
         if unrecorded or not isinstance(recovered, Finished | None):
-            return Report(name, recovered=recovered, failure=unrecorded)
+            return Report(managed.policy.name, recovered=recovered, failure=unrecorded)
+        unswept = self._sweep(managed)
+        report = self._renew(managed, recovered, forced=forced, by_hand=by_hand)
+        return _with(report, unswept)
+
+    def _renew(
+        self, managed: Managed, recovered: Outcome | None, *, forced: bool, by_hand: bool
+    ) -> Report:
+        """Whatever is due, after what was ``recovered``."""
+        name, policy = managed.policy.name, managed.policy
         found = self._found(managed)
         decision = self._decide(policy, found, forced=forced, by_hand=by_hand)
         if isinstance(decision, Adopt):
@@ -138,13 +149,13 @@ class Rotator:
             decision = self._decide(policy, found, forced=forced, by_hand=True)
             if isinstance(decision, Wait | Postpone):
                 return Report(name, adopt, adopted, recovered)
-        outcome = None
+        outcome, unrecorded = None, None
         if isinstance(decision, Renew | Deploy | Sweep):
             outcome, unrecorded = self._begin(managed, decision, found)
         return Report(name, decision, outcome, recovered, unrecorded)
 
     def _recover(self, managed: Managed) -> tuple[Outcome | None, Failure | None]:
-        """Finish or undo what a crash, a wait or a stop left; clean up when there is nothing.
+        """Finish or undo what a crash, a wait or a stop left.
 
         The outcome, and why it could not be recorded.
         """
@@ -155,9 +166,22 @@ class Rotator:
             outcome, unrecorded = self._audited(managed).resume(engine, begun)
             return _said(outcome), unrecorded
         managed.journal.clear()
-        world.store.sweep(managed.policy.name)
         self._audited(managed).settle()
         return None, None
+
+    def _sweep(self, managed: Managed) -> Failure | None:
+        """Remove what a crash left; why that could not be, which is no reason not to renew."""
+        world = managed.world()
+        try:
+            try:
+                world.store.sweep(managed.policy.name)
+            finally:
+                world.installer.sweep()
+        except (Failure, OSError) as error:
+            trouble = as_failure(error, "remove it")
+            why = f"all else is done, but a crash's leftovers stay: {trouble.message}"
+            return Transient(why, hint=trouble.hint)
+        return None
 
     def _found(self, managed: Managed) -> Found:
         """What there is; a state that is damaged is put aside first, and begun anew."""
@@ -181,9 +205,11 @@ class Rotator:
         rotation, world = self.new_id(), managed.world()
         standing, attempts = found
         steps = self._plan(managed.policy, standing, attempts, action, rotation)
-        engine = self._engine(managed, world)
+        engine, facts = self._engine(managed, world), _carried(attempts)
+        if isinstance(action, Renew):
+            facts[AUTHORITY] = managed.policy.authority
         outcome, unrecorded = self._audited(managed).begin(
-            engine, rotation, action.why, steps, act=act_of(action), facts=_carried(attempts)
+            engine, rotation, action.why, steps, act=act_of(action), facts=facts
         )
         return _said(outcome), unrecorded
 
@@ -251,6 +277,11 @@ def _said(outcome: Outcome) -> Outcome:
     if isinstance(outcome, RolledBack) and (kept := outcome.facts.get("kept")):
         return replace(outcome, because=f"{outcome.because}; {kept}")
     return outcome
+
+
+def _with(report: Report, trouble: Failure | None) -> Report:
+    """The report with a trouble beside it, unless there is something worse to say."""
+    return replace(report, failure=trouble) if trouble and not report.failed else report
 
 
 def _good(outcome: Outcome | None) -> bool:

@@ -24,7 +24,7 @@ from certrotd.config.targets import ProbeEntry
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.names import base, is_wildcard
 from certrotd.rotation.files import read_file
@@ -108,8 +108,10 @@ class Adapters:
             ready=self._ready,
             adoptable=partial(_adoptable, entry.adopt),
             still=partial(self._still, entry),
+            wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
             remark=self._remark,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+            wait_time=self._config.dns.propagation.timeout.total_seconds(),
         )
 
     def _issuer(self, entry: Certificate, name: str) -> Issuer:
@@ -187,6 +189,7 @@ class Shelf(Generic[T]):
         self._build = build
         self._built: dict[str, T] = {}
         self._ready: set[str] = set()
+        self._asking: dict[str, threading.Lock] = {}
         self._lock = threading.RLock()
 
     def find(self, name: str) -> T | None:
@@ -207,12 +210,22 @@ class Shelf(Generic[T]):
         return (self.get(name) for name in self._entries)
 
     def ready(self, name: str, deadline: Deadline) -> None:
-        """Let the adapter say what cannot work; once it was content it is not asked again."""
+        """Let the adapter say what cannot work; once it was content it is not asked again.
+
+        One thread asks, while the other adapters can be had. Raises Transient where that takes
+        the whole of the deadline.
+        """
         adapter = self.get(name)
         with self._lock:
+            asking = self._asking.setdefault(name, threading.Lock())
+        if not asking.acquire(timeout=deadline.remaining):
+            raise Transient(f"{name!r} is still being asked whether it could work")
+        try:
             if name not in self._ready and isinstance(adapter, Preflight):
                 adapter.preflight(deadline=deadline)
             self._ready.add(name)
+        finally:
+            asking.release()
 
     def close(self) -> None:
         """Close every adapter that can be."""

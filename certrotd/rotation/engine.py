@@ -190,8 +190,8 @@ class Engine(Generic[W]):
         if isinstance(answer, Done):
             self._done(index, answer.facts)
             return None
-        until = answer.until.isoformat()
-        self._write({"t": "wait", "i": index, "until": until, "why": answer.why}, sync=True)
+        record = {"t": "wait", "i": index, "until": answer.until.isoformat(), "why": answer.why}
+        self._write({**record, "at": self._stamp()}, sync=True)
         self._tell("waiting", index, detail=answer.why)
         return Parked(answer.until, answer.why)
 
@@ -208,7 +208,7 @@ class Engine(Generic[W]):
         if isinstance(failure, Later) or (saved is not None and saved.forward_only):
             # nothing to go back to: the rotation stays open and this step is tried again
             until, why = self.now() + (wait or RETRY), f"{self._title(index)}: {failure}"
-            record = {"t": "paused", "i": index, "why": why}
+            record = {"t": "paused", "i": index, "why": why, "at": self._stamp()}
             if wait:
                 record |= {"t": "wait", "until": until.isoformat()}
             self._write(record, sync=bool(wait))

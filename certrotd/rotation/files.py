@@ -162,20 +162,31 @@ def rename(source: Path, target: Path) -> None:
 def remove_tree(directory: Path, *, sync: bool = True) -> None:
     """Remove a directory of plain files and its one level of content; absent is fine.
 
-    Links inside are removed, never followed; a link in its place is refused. Without ``sync`` it
-    may be back after a power cut. Raises DiskTrouble.
+    Links inside are removed, never followed; a link in its place is refused. What cannot be removed
+    does not keep the rest. Without ``sync`` it may be back after a power cut. Raises DiskTrouble.
     """
     with explained(f"remove {directory}"):
         try:
             with _directory(directory, os.O_NOFOLLOW) as folder:
-                for name in os.listdir(folder):
-                    with contextlib.suppress(FileNotFoundError):  # then somebody else was quicker
-                        os.unlink(name, dir_fd=folder)
+                _unlink_all(folder)
         except FileNotFoundError:
             return
         os.rmdir(directory)
         if sync:
             sync_directory(directory.parent)
+
+
+def _unlink_all(folder: int) -> None:
+    first: OSError | None = None
+    for name in os.listdir(folder):
+        try:
+            os.unlink(name, dir_fd=folder)
+        except FileNotFoundError:
+            pass  # somebody else was quicker
+        except OSError as error:
+            first = first or error
+    if first is not None:
+        raise first
 
 
 def make_directory(path: Path, *, mode: int) -> None:

@@ -48,7 +48,13 @@ def hold(
         with contextlib.suppress(OSError):  # the note is a courtesy; a full disk must not unlock
             # padded, not truncated: one cheap write covers whatever note was there before
             os.pwrite(handle, json.dumps(note).encode().ljust(_NOTE), 0)
-        yield
+        try:
+            yield
+        finally:
+            # closing would leave it locked as long as a program that another thread is just
+            # starting has the file too, as it has all of them between fork(2) and execve(2)
+            with contextlib.suppress(OSError):
+                fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
 

@@ -55,6 +55,7 @@ class Progress:
     facts: Mapping[str, JSON] = field(default_factory=dict)
     interruptions: Mapping[int, int] = field(default_factory=dict)
     waiting: tuple[datetime, str] | None = None
+    waiting_since: datetime | None = None
     failed: Failed | None = None
     outcome: str | None = None
 
@@ -143,8 +144,10 @@ def apply(progress: Progress, record: Record) -> Progress:
             return progress.at(index, Status.DONE, facts=facts, interruptions=counts)
         case "wait":
             waiting = datetime.fromisoformat(record["until"]), record["why"]
-            counts = progress.survived(index)
-            return progress.at(index, Status.WAITING, waiting=waiting, interruptions=counts)
+            since = datetime.fromisoformat(record["at"]) if "at" in record else None
+            waits: dict[str, Any] = {"waiting": waiting, "waiting_since": since}
+            waits["interruptions"] = progress.survived(index)
+            return progress.at(index, Status.WAITING, **waits)
         case "lost":
             # what came after it was built upon it, and is lost with it: done again, or undone
             items = progress.items
@@ -181,7 +184,7 @@ def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: d
         match status:
             case Status.DONE:
                 continue
-            case Status.WAITING if progress.waiting and now < progress.waiting[0]:
+            case Status.WAITING if progress.waiting and _waits(progress, progress.waiting[0], now):
                 return Park(*progress.waiting)
             case Status.TRIED if progress.interruptions.get(index, 0) >= MAX_INTERRUPTIONS:
                 times = progress.interruptions[index]
@@ -191,6 +194,16 @@ def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: d
             case _:
                 return Act(index, look_first=status is Status.TRIED)
     return Close(finished=True)
+
+
+def _waits(progress: Progress, until: datetime, now: datetime) -> bool:
+    """Whether it is too early still; not by a clock that has been put back since.
+
+    Then ``until`` was reckoned from a time that was wrong, and may be years away: the step is
+    asked again, which knows how long to wait from now.
+    """
+    since = progress.waiting_since
+    return now < until and (since is None or since <= now)
 
 
 def _backwards(

@@ -129,6 +129,16 @@ class FileInstaller:
                 _sweep(path)
         remove_tree(self._backups / backup)
 
+    def sweep(self) -> None:
+        """As Installer.sweep."""
+        with explained(f"read {self._backups}"):
+            try:
+                left = os.listdir(self._backups)
+            except FileNotFoundError:
+                return
+        for each in left:
+            remove_tree(self._backups / each)
+
     def _keep(self, backup: str) -> None:
         folder = self._backups / backup
         if os.path.lexists(folder / MANIFEST):

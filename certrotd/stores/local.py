@@ -12,8 +12,9 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from pydantic_core import to_json  # loaded by the configuration anyway; json indents in Python
@@ -203,22 +204,23 @@ class LocalStore:
 
     def sweep(self, name: str) -> None:
         """As Store.sweep; a link in the place of something of ours is removed, never followed."""
-        self._clear(name, ".staging-", ".trash-")
-        sweep_temporaries(self.root / name)
+        clear = partial(self._clear, name, ".staging-", ".trash-")
+        _each([clear, partial(sweep_temporaries, self.root / name)])
 
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
         """As Store.prune; a generation is renamed away before its files go, never half there."""
         live = self.live(name)
         if live is None:
             return
-        self._clear(name, ".trash-")  # a crash left it
         earlier = [n for n in self.numbers(name) if n < live]
-        for number in earlier[: max(0, len(earlier) - keep)]:
-            if number in spare:
-                continue
-            trash = self._generations(name) / f".trash-{number:06d}"
-            rename(self._folder(name, number), trash)
-            _remove(trash)
+        old = [n for n in earlier[: max(0, len(earlier) - keep)] if n not in spare]
+        # first what a crash left
+        _each([partial(self._clear, name, ".trash-"), *(partial(self._drop, name, n) for n in old)])
+
+    def _drop(self, name: str, generation: int) -> None:
+        trash = self._generations(name) / f".trash-{generation:06d}"
+        rename(self._folder(name, generation), trash)
+        _remove(trash)
 
     def _clear(self, name: str, *prefixes: str) -> None:
         generations = self._generations(name)
@@ -227,9 +229,7 @@ class LocalStore:
                 names = os.listdir(generations)
             except FileNotFoundError:
                 return
-        for each in names:
-            if each.startswith(prefixes):
-                _remove(generations / each)
+        _each([partial(_remove, generations / each) for each in names if each.startswith(prefixes)])
 
     def _staged(self, name: str, generation: int, file: str) -> bytes | None:
         staging = self._staging(name, generation)
@@ -246,6 +246,18 @@ class LocalStore:
 
     def _staging(self, name: str, generation: int) -> Path:
         return Path(f"{self._root}/{name}/generations/.staging-{generation:06d}")
+
+
+def _each(acts: Sequence[Callable[[], None]]) -> None:
+    """Do each, whatever becomes of the others; raises the first DiskTrouble in the end."""
+    first: DiskTrouble | None = None
+    for act in acts:
+        try:
+            act()
+        except DiskTrouble as trouble:
+            first = first or trouble
+    if first is not None:
+        raise first
 
 
 def _is_directory(path: Path) -> bool:

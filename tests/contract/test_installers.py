@@ -146,6 +146,18 @@ def test_a_forgotten_backup_is_gone_and_the_others_are_not(bench: Bench) -> None
     assert bench.read() == content(NEW)
 
 
+def test_sweeping_takes_every_backup_and_no_copy(bench: Bench) -> None:
+    """Those of rotations whose journal is gone, and that could not be dropped in their time."""
+    bench.installer.sweep()
+    bench.write(content(OLD))
+    bench.install(NEW, "r1")
+    bench.install(OLD, "r2")
+    bench.installer.sweep()
+    bench.installer.restore("r1")
+    bench.installer.restore("r2")
+    assert bench.read() == content(OLD)
+
+
 def test_a_copy_that_somebody_changed_stands_out(bench: Bench) -> None:
     """By what is known of it since it was installed."""
     bench.install(OLD, "r1")

@@ -40,7 +40,7 @@ class Subject:
     checks_proofs: bool = True
 
     def deadline(self) -> Deadline:
-        return Deadline(self.clock, 30)
+        return Deadline(self.clock, 100)
 
     def obtain(self, names: Sequence[str], key: keys.PrivateKey) -> bytes:
         """From the order to the chain."""

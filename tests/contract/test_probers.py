@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +15,7 @@ from certrotd.pki.facts import fingerprint
 from tests.fakes.prober import MemoryProber
 from tests.fakes.target import MemoryTarget
 from tests.parts import pki
+from tests.parts.process import free_port
 from tests.unit.observe.servers import Listener, context_of, tls
 
 NAME = "a.example.test"
@@ -51,12 +52,10 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Bench]:
     with ExitStack() as stack:
 
         def serve(pair: pki.Pair | None) -> Endpoint:
-            with Listener(lambda _: None) as gone:
-                pass
-            server = (
-                stack.enter_context(Listener(tls(context_of(pair, tmp_path)))) if pair else gone
-            )
-            return Endpoint(server.host, server.port, NAME, deadline=1.0)
+            if pair is None:
+                return Endpoint("127.0.0.1", free_port(), NAME)
+            server = stack.enter_context(Listener(tls(context_of(pair, tmp_path))))
+            return Endpoint(server.host, server.port, NAME)
 
         yield Bench(TlsProber(SystemClock()), serve)
 
@@ -72,7 +71,7 @@ def test_what_is_served_is_proven_and_nothing_else(bench: Bench) -> None:
     endpoint = bench.serve(NEW)
     bench.prober.prove(endpoint, fingerprint(NEW.certificate))
     with pytest.raises(ProofFailed):
-        bench.prober.prove(endpoint, fingerprint(OLD.certificate))
+        bench.prober.prove(replace(endpoint, deadline=0.5), fingerprint(OLD.certificate))
 
 
 def test_nobody_there_is_a_failure(bench: Bench) -> None:
@@ -81,4 +80,4 @@ def test_nobody_there_is_a_failure(bench: Bench) -> None:
     with pytest.raises(Failure):
         bench.prober.look(endpoint)
     with pytest.raises(ProofFailed):
-        bench.prober.prove(endpoint, fingerprint(NEW.certificate))
+        bench.prober.prove(replace(endpoint, deadline=0.5), fingerprint(NEW.certificate))

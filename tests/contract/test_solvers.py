@@ -28,7 +28,7 @@ class Rig:
     visible: Callable[[str], set[str]]
 
 
-def soon(seconds: float = 10.0) -> Deadline:
+def soon(seconds: float = 60.0) -> Deadline:
     """A deadline on the real clock."""
     return Deadline(SystemClock(), seconds)
 

@@ -69,6 +69,10 @@ class MemoryInstaller:
         if rest != self.backups:
             self._act("forget what was there", backups=rest)
 
+    def sweep(self) -> None:
+        if self.backups:
+            self._act("sweep backups", backups=())
+
     def _act(
         self,
         what: str,

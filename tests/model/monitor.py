@@ -247,13 +247,17 @@ class Monitor:
     def _serve(self, places: Iterable[str], invariant: str) -> None:
         leaf = self._leaf()
         for place in places:
-            if place == COPIES:
-                files = dict(self.world.installer.files)
-                serves = matching(files["key"], files["chain"]).fingerprint if files else None
-            else:
-                serves = self.world.targets[place].serves
+            serves = self._installed() if place == COPIES else self.world.targets[place].serves
             if leaf is None or serves != leaf[0]:
                 raise Violation(invariant, f"{place} does not serve the live generation")
+
+    def _installed(self) -> str | None:
+        """What the copies are, None if there are none or they are no pair."""
+        files = dict(self.world.installer.files)
+        try:
+            return matching(files["key"], files["chain"]).fingerprint
+        except (KeyError, InvalidInput):
+            return None
 
 
 def _commits(record: dict[str, Any], begin: dict[str, Any]) -> bool:

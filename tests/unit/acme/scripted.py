@@ -28,13 +28,16 @@ CSR = keys.signing_request(keys.generate(KeyType.ECDSA_P256), [NAME])
 
 @dataclass(frozen=True)
 class Reply:
-    """One scripted answer; ``cut`` closes the connection instead, ``drip`` pauses at every byte."""
+    """One scripted answer; ``cut`` closes the connection instead, ``drip`` pauses at every byte.
+
+    It is not given before ``after`` is set.
+    """
 
     status: int = 200
     body: Any = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: bool = False
-    delay: float = 0.0
+    after: threading.Event | None = None
     drip: float = 0.0
 
 
@@ -58,13 +61,13 @@ NXDOMAIN = problem("dns", "NXDOMAIN looking up TXT")
 
 
 class Skipping(SystemClock):
-    """The machine's clock, its sleeps skipped by moving time on."""
+    """The machine's date; for the rest, no time passes but that of sleeps, which are skipped."""
 
     def __init__(self) -> None:
         self.skipped = 0.0
 
     def monotonic(self) -> float:
-        return super().monotonic() + self.skipped
+        return self.skipped
 
     def sleep(self, seconds: float) -> None:
         self.skipped += max(seconds, 0.0)
@@ -117,8 +120,8 @@ class ScriptedCA:
             "preferred_chain": "",
             "agree_to_terms": False,
             "account_key": KeyType.ECDSA_P256,
-            "timeout": 10.0,
-            "request_timeout": 5.0,
+            "timeout": 60.0,
+            "request_timeout": 30.0,
         }
         return AcmeSettings(**{**settings, **changes})
 
@@ -247,7 +250,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, seen: Seen) -> None:
         reply = self.owner.answer(seen)
-        time.sleep(reply.delay)
+        if reply.after is not None:
+            reply.after.wait(100)
         if reply.cut:
             self.close_connection = True
             return
@@ -272,6 +276,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         """Quiet."""
 
 
-def soon(seconds: float = 10.0) -> Deadline:
+def soon(seconds: float = 60.0) -> Deadline:
     """A deadline on the machine's clock."""
     return Deadline(SystemClock(), seconds)

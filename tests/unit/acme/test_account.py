@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, LockHeld, NeedsOperator
 from certrotd.pki import keys
 from certrotd.rotation.lock import hold
+from tests.fakes.clock import Pauses
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem, soon
 
 PROCESS = """
@@ -27,10 +28,10 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.pki.keys import KeyType
 url, bundle, state = sys.argv[1:]
 settings = AcmeSettings(
-    "scripted", url, (), Path(bundle), "", False, KeyType.ECDSA_P256, 20.0, 10.0
+    "scripted", url, (), Path(bundle), "", False, KeyType.ECDSA_P256, 60.0, 30.0
 )
 clock = SystemClock()
-AcmeIssuer(settings, Path(state), clock).preflight(deadline=Deadline(clock, 20))
+AcmeIssuer(settings, Path(state), clock).preflight(deadline=Deadline(clock, 60))
 """
 
 
@@ -152,19 +153,19 @@ def test_processes_make_one_account(ca: ScriptedCA, tmp_path: Path, folder: Path
     """The daemon and a command at the shell at the same time."""
     argv = [sys.executable, "-c", PROCESS, ca.url, str(ca.ca_file), str(tmp_path)]
     running = [subprocess.Popen(argv) for _ in range(3)]
-    assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=100) for process in running] == [0, 0, 0]
     assert ca.asked("/account") == 1
     assert keys.load((folder / "account.key").read_bytes())
 
 
 def test_an_account_that_stays_locked_is_said(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
     """By whom, so that somebody can look."""
-    clock = SystemClock()
+    clock = Pauses(3)
     with (
         hold(folder / "lock", what="it", command="certrotd rotate", now=clock.now()),
         pytest.raises(LockHeld, match="certrotd rotate"),
     ):
-        ca.issuer(tmp_path).preflight(deadline=Deadline(clock, 0.3))
+        ca.issuer(tmp_path).preflight(deadline=Deadline(clock, 30))
 
 
 def test_an_account_the_ca_forgot_is_registered_again_once(

@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.errors import InvalidInput
+from certrotd.clock import Deadline
+from certrotd.errors import InvalidInput, Transient
 from certrotd.pki.facts import parse_certificates
 from tests.parts import pki
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, problem, soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem, soon
 
 
 def test_text_around_the_certificates_reaches_no_file(ca: ScriptedCA, tmp_path: Path) -> None:
@@ -46,6 +47,20 @@ def test_an_alternate_chain_that_cannot_be_had_does_not_cost_the_certificate(
     ca.order["status"] = "valid"
     order = ca.issuer(tmp_path, preferred_chain="elsewhere").order([NAME], deadline=soon())
     assert order.finalize(CSR) == ca.chain
+
+
+def test_an_alternate_chain_that_is_away_is_waited_for_once(ca: ScriptedCA, tmp_path: Path) -> None:
+    """A hiccup need not cost the wish, nor an outage for good the certificate."""
+    link = {"Link": f'<{ca.base}/other>;rel="alternate"'}
+    ca.on("/certificate", *[Reply(body=ca.chain, headers=link)] * 3)
+    ca.on("/other", *[Reply(502, b"")] * 99)
+    ca.order["status"] = "valid"
+    clock = Skipping()
+    issuer = ca.issuer(tmp_path, clock, preferred_chain="elsewhere")
+    with pytest.raises(Transient, match="status 502"):
+        issuer.order([NAME], deadline=Deadline(clock, 60)).finalize(CSR)
+    again = issuer.resume(f"{ca.base}/order", deadline=Deadline(clock, 60))
+    assert again.finalize(CSR) == ca.chain
 
 
 @pytest.mark.parametrize(("wanted", "index"), [("second root", 1), ("nobody", 0), ("", 0)])

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
-import time
 from pathlib import Path
 
 import pytest
 
+from certrotd.acme import transport
 from certrotd.acme.client import Clients
 from certrotd.clock import SystemClock
-from certrotd.errors import Transient
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, soon
+from certrotd.errors import NeedsOperator, Transient
+from tests.parts import pki
+from tests.parts.process import wait_until
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, problem, soon
 
 
 def test_more_threads_than_connections_take_turns(ca: ScriptedCA, tmp_path: Path) -> None:
@@ -51,11 +54,44 @@ def test_a_start_that_hangs_in_one_thread_does_not_hold_the_others(
 ) -> None:
     """The directory is fetched by one; who waits for that waits within its own deadline."""
     issuer = ca.issuer(tmp_path)
-    ca.on("/directory", Reply(delay=1.0, status=502))
+    given_up = threading.Event()
+    ca.on("/directory", Reply(after=given_up, status=502))
     first = threading.Thread(target=lambda: issuer.preflight(deadline=soon()))
     first.start()
-    while not ca.seen:
-        time.sleep(0.01)
+    wait_until(lambda: bool(ca.seen))
     with pytest.raises(Transient, match="still asking scripted"):
         issuer.preflight(deadline=soon(0.2))
+    given_up.set()
     first.join()
+
+
+def test_a_bundle_that_was_replaced_is_read_again(ca: ScriptedCA, tmp_path: Path) -> None:
+    """A private CA got a new root: whoever puts it in place need not restart a daemon."""
+    bundle = tmp_path / "roots.pem"
+    bundle.write_bytes(pki.make_root("an old root").fullchain_pem)
+    issuer = ca.issuer(tmp_path, ca_bundle=bundle)
+    for _ in range(2):
+        with pytest.raises(NeedsOperator, match="is not trusted"):
+            issuer.preflight(deadline=soon())
+    bundle.write_bytes(ca.root.fullchain_pem)
+    issuer.preflight(deadline=soon())
+
+
+def test_a_bundle_is_read_once_while_it_does(
+    ca: ScriptedCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The negative control: the machine's roots take long to load, and a refusal is no reason."""
+    read: list[Path | None] = []
+    real = transport.trust
+
+    def trust(bundle: Path | None) -> ssl.SSLContext:
+        read.append(bundle)
+        return real(bundle)
+
+    monkeypatch.setattr("certrotd.acme.client.trust", trust)
+    issuer = ca.issuer(tmp_path)
+    ca.on("/orders", Reply(403, problem("rejectedIdentifier", "not that one")))
+    with pytest.raises(NeedsOperator, match="rejectedIdentifier"):
+        issuer.order([NAME], deadline=soon())
+    issuer.preflight(deadline=soon())
+    assert len(read) == 1

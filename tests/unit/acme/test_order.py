@@ -11,6 +11,7 @@ from certrotd.acme.order import AcmeOrder
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.pki.order import IssuanceRefused, ValidationFailed
+from tests.parts import pki
 from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem, soon
 
 
@@ -218,3 +219,38 @@ def _order(ca: ScriptedCA, **changes: object) -> Reply:
 
 def _with_challenge(ca: ScriptedCA, url: str) -> dict[str, object]:
     return ca.authorization_body(challenges=[ca.challenge_body(url=url)])
+
+
+def test_the_time_that_dns_takes_is_not_the_cas(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Records of a hundred names, or a slow secondary, take longer than the CA is given.
+
+    Else every attempt would end with all records seen, no time left, and one order less.
+    """
+    clock = Skipping()
+    order = ca.issuer(tmp_path, clock, timeout=60.0).order([NAME], deadline=Deadline(clock, 60))
+    assert len(order.challenges()) == 1
+    clock.sleep(300)
+    order.validate()
+    clock.sleep(300)
+    assert order.finalize(CSR) == ca.chain
+
+
+def test_urls_may_be_relative(ca: ScriptedCA, tmp_path: Path) -> None:
+    """RFC 9110 §10.2.2 and RFC 8288 §3.1 allow it, of where things are and of links."""
+    ca.on("/account", Reply(201, {"status": "valid"}, {"Location": "/accounts/1"}))
+    ca.on("/orders", Reply(201, ca.order_body(), {"Location": "/order"}))
+    other = pki.make_intermediate(pki.make_root("second root"), "second intermediate")
+    chain = pki.make_leaf(other, NAME).fullchain_pem
+    ca.on("/certificate", Reply(body=ca.chain, headers={"Link": '</other>;rel="alternate"'}))
+    ca.on("/other", Reply(body=chain))
+    order = ca.issuer(tmp_path, preferred_chain="second root").order([NAME], deadline=soon())
+    assert order.url == f"{ca.base}/order"
+    order.validate()
+    assert order.finalize(CSR) == chain
+
+
+def test_a_location_that_makes_no_sense_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Rather than met as a defect."""
+    ca.on("/orders", Reply(201, ca.order_body(), {"Location": "//[/order"}))
+    with pytest.raises(NeedsOperator, match="is refused"):
+        ca.issuer(tmp_path).order([NAME], deadline=soon())

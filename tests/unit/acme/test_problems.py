@@ -82,6 +82,33 @@ def test_subproblems_name_their_identifiers() -> None:
     assert "b.example: caa: CAA forbids" in failure("compound", subproblems=[part, 7]).message
 
 
+def test_the_page_to_visit_is_named() -> None:
+    """New terms are agreed to there, and nowhere else is it said (RFC 8555 §7.3.3)."""
+    page = "https://ca.example/acme/agreement/?token=W8Ih3PswD-8"
+    refused = failure("userActionRequired", instance=page)
+    assert f"because; see {page}" in refused.message
+    assert "see" not in failure("userActionRequired", instance=7).message
+
+
+@pytest.mark.parametrize(
+    ("document", "own"),
+    [
+        ({"type": f"{ERROR_PREFIX}malformed"}, True),
+        ({"type": "about:blank", "title": "Not Found"}, False),
+        ({"type": "https://gateway.example/not-found"}, False),
+        ({"detail": "Not Found"}, False),
+        (None, False),
+    ],
+)
+def test_a_gateways_word_is_told_from_the_cas(document: object, own: bool) -> None:
+    """Gateways explain themselves in the same format (RFC 9457), though not in ACME's words."""
+    found = failure_of(
+        read_problem(document), status=404, host="ca.example", retry_after=None, url="u"
+    )
+    assert isinstance(found, Refused)
+    assert found.of_the_ca is own
+
+
 def test_hostile_words_stay_one_printable_line() -> None:
     """A CA's words end up in logs and terminals."""
     problem = read_problem({"type": "x", "detail": "a\n\x1b[31mred" + "y" * 100_000})

@@ -13,7 +13,7 @@ from certrotd.acme.issuer import AcmeIssuer
 from certrotd.certs.issue import patience
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.parts import pki
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, Skipping, problem
 from tests.unit.certs.rotating import Case
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -40,7 +40,7 @@ class Fetching(Case):
 
     def issuer(self) -> AcmeIssuer:
         """That of a new process."""
-        return self.ca.issuer(self.directory, ca_bundle=self.ca_file, timeout=2.0)
+        return self.ca.issuer(self.directory, Skipping(), ca_bundle=self.ca_file)
 
 
 @pytest.fixture
@@ -127,6 +127,31 @@ def test_an_order_that_expired_while_it_was_kept_is_replaced(case: Fetching) -> 
     case.rotate(after=HOUR)
     assert case.live == 1
     assert case.ca.asked("/orders") == 2
+
+
+def test_a_long_retry_after_does_not_outlast_the_patience(case: Fetching) -> None:
+    """A gateway that says 'in a week' must not have the served certificate end meanwhile."""
+    away = Reply(503, b"", {"Retry-After": str(7 * 86400)})
+    case.ca.on("/certificate", *[away] * 9)
+    parked = case.rotate().outcome
+    assert isinstance(parked, Parked)
+    assert parked.until - case.clock.now() <= DAY, "none is served: an order is kept for a day"
+    case.clock.advance(DAY)
+    case.ca.on("/certificate", *[away] * 9)
+    assert isinstance(case.rotate().recovered, RolledBack)
+    case.ca.script.clear()
+
+
+def test_an_order_is_not_kept_longer_because_the_clock_was_ahead(case: Fetching) -> None:
+    """A machine that begins in another year, and is put right, is not to wait for that year."""
+    away = Reply(302, b"", {"Location": "https://login.example/"})
+    case.ca.on("/finalize", away)
+    case.clock.jump(900 * DAY)
+    assert isinstance(case.rotate().outcome, Parked)
+    case.clock.jump(-900 * DAY)
+    for after, outcome in ((HOUR, Parked), (DAY - HOUR, Parked), (2 * HOUR, RolledBack)):
+        case.ca.on("/finalize", away)
+        assert isinstance(case.rotate(after=after).recovered, outcome)
 
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 
 from certrotd.certs.decision import Deploy, Postpone, Sweep, Wait
+from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, LockHeld, NeedsOperator, Transient
 from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stopped
@@ -32,6 +33,56 @@ class TestIssuing:
         assert parked.failed
         assert isinstance(case.rotate().recovered, Finished)
         assert len(case.world.issuer.orders) == 1
+
+    def test_a_kept_order_that_is_not_wanted_any_more_is_given_up(self) -> None:
+        """Its CA is down for a week, and somebody has configured another one because of that."""
+        case = Case("renewal")
+        case.trouble.refuse = {"issuer: finalize": 3}
+        real, wanted = case.world._world, [True]
+        case.world._world = lambda: replace(  # type: ignore[method-assign]
+            real(), wants=lambda _issuer, _names: wanted[0]
+        )
+        assert isinstance(case.rotate().outcome, Parked)
+        assert isinstance(case.rotate().recovered, Parked), "the negative control"
+        wanted[0] = False
+        given_up = case.rotate().recovered
+        assert isinstance(given_up, RolledBack)
+        assert "asks for another one now, the order is given up" in given_up.because
+        assert isinstance(case.rotate(by_hand=True).outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+
+    @pytest.mark.parametrize("forced", [True, False])
+    def test_a_kept_order_can_be_given_up_by_removing_its_journal(self, forced: bool) -> None:
+        """The way out of whoever cannot wait for it, as the documentation says."""
+        case = Case("renewal")
+        case.trouble.refuse = {"issuer: finalize": 2}
+        case.rotate()
+        assert isinstance(case.rotate(forced=forced, by_hand=True).recovered, Parked), (
+            "not by asking for another one"
+        )
+        case.world.disk.journal = b""
+        assert isinstance(case.rotate(forced=forced, by_hand=True).outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+        shelf = case.world.store.shelf(scenarios.NAME)
+        assert (case.live, shelf.staging) == (3, ())
+
+    def test_the_dns_is_waited_for_as_long_as_it_may_take(self) -> None:
+        """Which has nothing to do with how long the CA may."""
+        case, left = Case("renewal"), []
+
+        class Slow:
+            def locate(self, name: str, *, deadline: Deadline) -> str:
+                return name
+
+            def wait(self, records: object, *, deadline: Deadline) -> None:
+                left.append(deadline.remaining)
+
+        real = case.world._world
+        case.world._world = lambda: replace(  # type: ignore[method-assign]
+            real(), dns=Slow, wait_time=900.0, order_time=60.0
+        )
+        assert isinstance(case.rotate().outcome, Finished)
+        assert left == [900.0]
 
     def test_a_ca_that_asks_to_wait_puts_the_rotation_off(self) -> None:
         """Its Retry-After stands, even against a person's wish, and the order is kept for it."""

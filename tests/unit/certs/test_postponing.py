@@ -44,6 +44,18 @@ def test_after_failures_the_same_is_due_but_later(on_disk: Standing, instead: ty
     assert isinstance(again, instead)
 
 
+def test_what_one_ca_asked_for_does_not_hold_another_one_up() -> None:
+    """Whoever configures another CA because of a rate limit does so to have a certificate now."""
+    asked = Attempts(1, NOW - 5 * MINUTE, "x", retry_after=7 * DAY, authority=POLICY.authority)
+    due = standing(generation(age=61 * DAY))
+    decision = decide(POLICY, due, asked, now=NOW)
+    assert isinstance(decision, Postpone)
+    assert decision.why == "the CA asked to wait"
+    elsewhere = replace(POLICY, authority="https://another.example/directory")
+    assert isinstance(decide(elsewhere, due, asked, now=NOW), Renew)
+    assert isinstance(decide(elsewhere, due, replace(asked, authority=""), now=NOW), Postpone)
+
+
 def test_one_failure_is_told_as_one() -> None:
     """Said of the first failure and to people."""
     once = decide(POLICY, standing(), Attempts(1, NOW, "no route"), now=NOW)

@@ -37,6 +37,22 @@ class TestStopping:
         assert len(case.world.issuer.orders) == 0
 
 
+class TestAskedToWait:
+    @pytest.mark.parametrize("authority", ["memory://ca", "memory://another"])
+    def test_the_wait_is_for_the_ca_that_asked(self, authority: str) -> None:
+        """Another one is configured because of it: the history knows who it was."""
+        case = Case("renewal")
+        busy = Transient("too many requests", retry_after=timedelta(days=6))
+        case.world.issuer.faults["order"] = busy
+        assert isinstance(case.rotate().outcome, RolledBack)
+        case.policy(authority=authority)
+        report = case.rotate(after=DAY, by_hand=True)
+        if authority == "memory://ca":
+            assert isinstance(report.decision, Postpone)
+        else:
+            assert isinstance(report.outcome, Finished)
+
+
 class TestAdopting:
     def test_without_a_pair_a_certificate_of_our_own_is_ordered(self) -> None:
         """Whatever came of the adoption, there must be one."""

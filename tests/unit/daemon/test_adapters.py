@@ -5,12 +5,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.adapters import OneAtATime, Shelf
-from certrotd.errors import NeedsOperator
+from certrotd.daemon.wiring import open_site
+from certrotd.errors import NeedsOperator, Transient
 
 
 @dataclass
@@ -101,6 +103,26 @@ class TestShelf:
         workshop.built[0].problem = ""
         shelf.ready("a", soon())
         assert workshop.built[0].asked == 3
+
+    def test_one_that_hangs_does_not_hold_the_others(self) -> None:
+        """A CA that is down must not keep certificates of another one waiting."""
+        let_go, asked = threading.Event(), threading.Event()
+
+        class Hanging(Adapter):
+            def preflight(self, *, deadline: Deadline) -> None:
+                asked.set()
+                let_go.wait(10)
+
+        shelf = Shelf({"slow": "", "other": ""}, Hanging)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(shelf.ready, "slow", soon())
+            assert asked.wait(10)
+            assert pool.submit(shelf.get, "other").result(timeout=5).name == "other"
+            with pytest.raises(Transient, match="'slow' is still being asked"):
+                shelf.ready("slow", Deadline(SystemClock(), 0.05))
+            let_go.set()
+            first.result(timeout=10)
+        shelf.ready("slow", soon())
 
     def test_closing_closes_what_was_built_and_builds_nothing(self) -> None:
         """Sockets are let go of; what was never used has none."""
@@ -207,3 +229,33 @@ class ToldEarly(Told):
 
     def precheck(self) -> None:
         self.done.append("precheck")
+
+
+def test_the_dns_has_its_own_time_and_not_the_cas(tmp_path: Path) -> None:
+    """A zone whose secondaries take ten minutes says so there, and the CA's stays short."""
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers: {{ca: {{type: acme, directory: "https://ca.example/dir", timeout: 1m}}}}
+solvers: {{hook: {{type: exec, command: [/bin/true]}}}}
+dns: {{propagation: {{timeout: 15m}}}}
+certificates: [{{name: web, names: [www.example.org], solver: hook}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        world = site.world(site.config.certificates[0])
+    assert (world.order_time, world.wait_time) == (60.0, 900.0)
+
+
+def test_a_rotation_in_flight_knows_what_is_configured_now(tmp_path: Path) -> None:
+    """What was ordered before a reload need not be kept where nobody asks for it any more."""
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers: {{ca: {{type: internal}}}}
+certificates: [{{name: web, names: [www.example.org, example.org]}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        world = site.world(site.config.certificates[0])
+    assert world.wants("ca", ("example.org", "www.example.org"))
+    assert not world.wants("other", ("example.org", "www.example.org"))
+    assert not world.wants("ca", ("example.org",))

@@ -266,6 +266,23 @@ class TestKept:
         assert isinstance(small.resume(), Finished)
         assert small.world.log == ["do a", "do a", "do b"]  # without a look: it was not cut off
 
+    def test_a_wait_is_over_when_the_clock_is_put_back(self) -> None:
+        """It was reckoned by a clock that was wrong: years may lie between then and now."""
+        small = Small((A, B))
+        small.world.on["do a"] = [Wait(NOW + HOUR, "validating")]
+        small.begin()
+        small.clock.jump(-timedelta(days=900))
+        assert isinstance(small.resume(), Finished)
+
+    def test_so_is_that_of_a_step_that_failed(self) -> None:
+        """Its Retry-After was counted from a moment that has not come yet."""
+        small = Small((A,))
+        small.world.on["do a"] = [Later("busy", retry_after=HOUR)]
+        assert small.begin() == Parked(NOW + HOUR, "a: busy", failed=True)
+        assert isinstance(small.resume(), Parked)
+        small.clock.jump(-timedelta(days=900))
+        assert isinstance(small.resume(), Finished)
+
 
 class TestStopping:
     """The process is told to stop."""

@@ -25,6 +25,7 @@ from certrotd.rotation.journal import (
     with_line,
 )
 from tests.fakes.journal import LateJournal, MemoryDisk, MemoryJournal
+from tests.parts.process import descriptors
 
 RECORDS: list[dict[str, Any]] = [
     {"t": "begin", "id": "r1", "plan": [], "why": "it is due — soon"},
@@ -263,12 +264,12 @@ class TestTroubles:
         def failing(*_: object, **__: object) -> None:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
 
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         monkeypatch.setattr(os, call, failing)
         with pytest.raises(JournalBroken, match="Input/output error"):
             journal.append({"t": "try", "i": 1}, sync=True)
         monkeypatch.undo()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert not descriptors() - before
 
     def test_only_synced_records_wait_for_the_disk(
         self, journal: FileJournal, monkeypatch: pytest.MonkeyPatch
@@ -296,11 +297,11 @@ class TestTroubles:
         self, journal: FileJournal, tmp_path: Path
     ) -> None:
         """A rotation that waits for days holds no file open, and has said all it knows."""
-        before = len(os.listdir("/proc/self/fd"))
+        before = descriptors()
         filled(journal).append({"t": "paused", "i": 1}, sync=False)
-        assert len(os.listdir("/proc/self/fd")) == before + 1
+        assert len(descriptors() - before) == 1
         journal.release()
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert not descriptors() - before
         assert again(journal, tmp_path).records() == [*RECORDS, {"t": "paused", "i": 1}]
 
     def test_what_cannot_be_read_rests_for_no_reason_known(self, journal: FileJournal) -> None:

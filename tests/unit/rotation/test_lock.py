@@ -17,6 +17,7 @@ from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import LockHeld
 from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.lock import hold
+from tests.parts.process import descriptors
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 
@@ -80,6 +81,17 @@ def test_the_lock_is_free_after_the_block(path: Path) -> None:
     """The negative control of the two above."""
     take(path)
     take(path)
+
+
+def test_a_program_that_is_being_started_does_not_keep_it(path: Path) -> None:
+    """Until execve(2) it has every file of ours open: else who is next would meet ourselves."""
+    with hold(path, what="certificate web", command="certrotd run", now=NOW):
+        [its] = [each.split()[0] for each in descriptors() if each.endswith(str(path))]
+        inherited = os.dup(int(its))
+        with pytest.raises(LockHeld):
+            take(path)
+    take(path)
+    os.close(inherited)
 
 
 def test_another_thread_is_kept_out_too(path: Path) -> None:
@@ -198,7 +210,7 @@ def test_a_file_system_without_locks_is_said(path: Path, monkeypatch: pytest.Mon
         raise OSError(37, os.strerror(37))
 
     monkeypatch.setattr(fcntl, "flock", unsupported)
-    before = len(os.listdir("/proc/self/fd"))
+    before = descriptors()
     with pytest.raises(DiskTrouble, match="cannot lock"):
         take(path)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert not descriptors() - before

@@ -420,6 +420,26 @@ def test_a_link_in_the_place_of_a_staged_file_is_replaced(
     assert (elsewhere / "precious").read_text() == "do not touch"
 
 
+def test_one_that_cannot_be_removed_does_not_keep_the_others(store: LocalStore) -> None:
+    """Somebody put a directory of their own into an old generation; the keys go all the same."""
+    for number in range(1, 5):
+        seal(store, number)
+    store.switch("web", 4)
+    generations_of = store.root / "web" / "generations"
+    (generations_of / "000001" / "a").mkdir()
+    (generations_of / "000001" / "z").mkdir()
+    (generations_of / "000001" / "a" / "precious").write_text("do not touch")
+    with pytest.raises(DiskTrouble, match="cannot remove"):
+        store.prune("web", 1, ())
+    assert generations(store) == [".trash-000001", "000003", "000004"]
+    assert sorted(os.listdir(generations_of / ".trash-000001")) == ["a", "z"]
+    (generations_of / ".trash-000009").mkdir()
+    with pytest.raises(DiskTrouble, match="trash-000001"):
+        store.sweep("web")
+    assert generations(store) == [".trash-000001", "000003", "000004"]
+    assert (generations_of / ".trash-000001" / "a" / "precious").exists()
+
+
 def test_a_rest_that_is_no_directory_is_removed(store: LocalStore) -> None:
     """It must not stop every rotation from now on."""
     seal(store, 1)
