@@ -132,7 +132,7 @@ class Stage:
         A busy machine leaves these time to take a connection that comes after the reload.
         """
         with contextlib.suppress(TimeoutError):
-            wait_until(lambda: all(self.served().serial_number != old for _ in range(5)), within=5)
+            wait_until(lambda: all(self.served().serial_number != old for _ in range(5)), within=30)
             return True
         return False
 

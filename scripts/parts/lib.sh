@@ -7,6 +7,7 @@ shopt -s inherit_errexit
 PARTS_SCRIPTS=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd)
 PATH=$PATH:/usr/sbin:/sbin # not on everyone's PATH, yet where Debian has servers and their tools
 : "${HOME:=$(getent passwd "$(id -u)" | cut -d: -f6)}"
+export UV_HTTP_TIMEOUT=${UV_HTTP_TIMEOUT:-120}
 PARTS_CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/certrotd/parts
 
 say() { printf '[parts] %s\n' "$*" >&2; }
@@ -26,6 +27,17 @@ as_root() {
   fi
 }
 
+# again COMMAND...: runs what downloads, and up to twice more where that fails; what was got is kept.
+again() {
+  local pause
+  for pause in 5 20; do
+    ! "$@" || return 0
+    say "trying again in $pause s: $*"
+    sleep "$pause"
+  done
+  "$@"
+}
+
 # at_least WANTED ACTUAL: whether ACTUAL is the same version or a later one.
 at_least() { [ "$(printf '%s\n%s\n' "$1" "$2" | sort -V | head -n 1)" = "$1" ]; }
 
@@ -39,7 +51,9 @@ install_part() {
     exec {lock}>"$PARTS_CACHE/.$part.lock"
     flock "$lock"
     if [ ! -d "$final" ]; then
-      rm -rf "$PARTS_CACHE/.$part.staging."*
+      for staging in "$PARTS_CACHE/.$part.staging."*; do # what was broken off
+        remove_tree "$staging"
+      done
       staging=$(mktemp -d "$PARTS_CACHE/.$part.staging.XXXXXX")
       say "installing $part into $final"
       "$build" "$staging" >&2
@@ -52,26 +66,54 @@ install_part() {
   printf '%s\n' "$final"
 }
 
+# remove_tree DIR: also where root made it, and what a broken-off run left mounted in it.
+remove_tree() {
+  local mount
+  while read -r mount; do
+    as_root umount --lazy "$mount"
+  done < <(awk -v under="$1/" 'index($5, under) == 1 { print $5 }' /proc/self/mountinfo | sort -r)
+  rm -rf --one-file-system "$1" 2>/dev/null || as_root rm -rf --one-file-system "$1"
+}
+
 is_installed() { [ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
 # apt_install PACKAGE...: Debian packages that are not there yet, without starting their services.
 apt_install() {
-  local package log status=0 missing=()
+  local package log pause status=0 missing=()
   for package in "$@"; do
     is_installed "$package" || missing+=("$package")
   done
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "not a Debian or Ubuntu machine: install ${missing[*]} by hand"
   say "apt-get: installing ${missing[*]}"
+  as_root true
   log=$(mktemp)
-  as_root apt-get update -qq >"$log" 2>&1 || say "apt-get update failed: trying the lists there are"
   hold_services "${missing[@]}"
-  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    -o DPkg::Lock::Timeout=600 "${missing[@]}" >>"$log" 2>&1 || status=$?
+  for pause in 5 0; do # the mirror may have changed between the lists and the packages
+    apt_get "$log" update || say "apt-get update failed: trying the lists there are"
+    status=0
+    apt_get "$log" install -y --no-install-recommends "${missing[@]}" || status=$?
+    [ "$status" -ne 0 ] || break
+    sleep "$pause"
+  done
   release_services
   [ "$status" -eq 0 ] || tail -n 30 "$log" >&2
   rm -f "$log"
   return "$status"
+}
+
+# apt_get LOG ARGUMENT...: waits up to ten minutes for whoever is at it, as the machine's own updates
+# may be. apt-get itself waits for dpkg's lock alone, not for those of the lists and the downloads.
+apt_get() {
+  local log=$1 end=$((SECONDS + 600)) output
+  shift
+  until output=$(as_root env LC_ALL=C DEBIAN_FRONTEND=noninteractive apt-get -qq \
+    -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 "$@" 2>&1); do
+    printf '%s\n' "$output" >>"$log"
+    [[ $output == *"Could not get lock"* && $SECONDS -lt $end ]] || return 1
+    say "apt-get is in use by another process: waiting"
+    sleep 5
+  done
 }
 
 HELD_UNITS=()
@@ -131,22 +173,31 @@ make_venv() {
   shift
   uv=$("$PARTS_SCRIPTS/uv")
   "$uv" venv --quiet --relocatable --allow-existing --python '>=3.11' "$dir"
-  "$uv" pip install --quiet --python "$dir/bin/python" "$@"
+  again "$uv" pip install --quiet --python "$dir/bin/python" "$@"
 }
 
 # go_install DIR [-FLAG...] PACKAGE@VERSION...: static programs of one module into DIR/bin.
 go_install() {
-  local dir=$1 log=$1/build.log flags=(-trimpath) go version
+  local dir=$1
   shift
-  while [[ $1 == -* ]]; do
-    flags+=("$1")
-    shift
-  done
+  go_run "$dir" install -trimpath "$@"
+}
+
+# go_build DIR SOURCE PACKAGE...: static programs of the module in SOURCE into DIR/bin.
+go_build() {
+  local dir=$1 source=$2
+  shift 2
+  go_run "$dir" -C "$source" install -trimpath "$@"
+}
+
+go_run() {
+  local dir=$1 log=$1/build.log go version
+  shift
   go=$(find_go)
   version=$("$go" env GOVERSION)
-  say "building $* with $go ($version)"
-  if ! CGO_ENABLED=0 GOBIN=$dir/bin "$go" install "${flags[@]}" "$@" >"$log" 2>&1; then
+  say "go $* with $go ($version)"
+  if ! CGO_ENABLED=0 GOBIN=$dir/bin again "$go" "$@" >"$log" 2>&1; then
     tail -n 20 "$log" >&2
-    die "building $* failed"
+    die "go $* failed"
   fi
 }

@@ -13,6 +13,7 @@ import ctypes
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -48,10 +49,7 @@ def _forked(job: dict[str, Any]) -> dict[str, Any]:
         ours.close()
         _child(job, theirs)
     theirs.close()
-    tracer = None
-    if job["strace"]:
-        argv = [*job["strace"], "-p", str(child)]
-        tracer = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    tracer = _traced(child, job["strace"]) if job["strace"] else None
     with ours, ours.makefile() as received:
         said = received.read()
     _, status = os.waitpid(child, 0)
@@ -65,7 +63,9 @@ def _child(job: dict[str, Any], parent: socket.socket) -> NoReturn:
     code = 70
     try:
         if job["strace"]:
-            _await_tracer()
+            # where the Yama module restricts tracing to one's own children, strace is none of ours
+            ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
+            os.kill(os.getpid(), signal.SIGSTOP)
         answer = _here(job)
         code = answer["code"]
         parent.sendall(json.dumps(answer).encode())
@@ -73,14 +73,27 @@ def _child(job: dict[str, Any], parent: socket.socket) -> NoReturn:
         os._exit(code)
 
 
-def _await_tracer() -> None:
-    # where the Yama module restricts tracing to one's own children, strace is none of ours
-    ctypes.CDLL(None).prctl(_PR_SET_PTRACER, _ANYBODY, 0, 0, 0)
-    while True:
-        with open("/proc/self/status") as status:
-            if "TracerPid:\t0\n" not in status.read():
-                return
+def _traced(child: int, strace: list[str]) -> subprocess.Popen[bytes]:
+    """Attach strace to a child that stops itself, and have it go on.
+
+    What is stopped as it is attached to takes no step before strace lets it (ptrace(2),
+    PTRACE_SEIZE); what runs could get on before strace counts its calls.
+    """
+    os.waitpid(child, os.WUNTRACED)
+    argv = [*strace, "-p", str(child)]
+    tracer = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while _is_untraced(child):
+        if tracer.poll() is not None:
+            os.kill(child, signal.SIGKILL)
+            raise SystemExit(f"{argv} ended with {tracer.returncode}")
         time.sleep(0.001)
+    os.kill(child, signal.SIGCONT)
+    return tracer
+
+
+def _is_untraced(child: int) -> bool:
+    with open(f"/proc/{child}/status") as status:
+        return "TracerPid:\t0\n" in status.read()
 
 
 if __name__ == "__main__":

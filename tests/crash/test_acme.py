@@ -77,7 +77,7 @@ def _bench(parts: Parts, directory: Path, stack: ExitStack) -> Bench:
     return Bench(bind, pebble, Lab(directory, scenario, stack, workers=1))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 def test_a_kill_at_any_point_costs_at_most_one_order(benches: list[Bench]) -> None:
     """Rate limits are counted in orders; records left behind break the next validation."""
     first, *others = benches

@@ -64,7 +64,7 @@ def free(disk: Path, left: int) -> Iterator[None]:
         filler.unlink()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(3600)
 def test_every_amount_of_free_space_is_enough_or_said(site: Site) -> None:
     """A disk does not fill up at a system call of one's choice, and it stays full."""
     disk, found = site.directory.parent, Found(site)

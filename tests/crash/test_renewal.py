@@ -26,7 +26,7 @@ ERRORS = {
     "EIO": "Input/output error",
     "EACCES": "Permission denied",
 }
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(3600)
 
 
 in_full = pytest.mark.skipif(

@@ -26,7 +26,7 @@ def running(site: Site) -> Iterator[Started]:
 def stop(daemon: Started) -> Run:
     """As systemctl stop would."""
     daemon.signal(signal.SIGTERM)
-    return daemon.end(within=20)
+    return daemon.end()
 
 
 def reload(site: Site, daemon: Started) -> None:

@@ -71,7 +71,7 @@ def test_a_ca_that_dies_in_the_middle_of_an_order(
     """Records are withdrawn without the CA, and the next run begins anew where it forgot."""
     bind = zones[0]
     pebble = parts.start(Pebble, dns=bind.server, retry_after=0)
-    day.acme(pebble, timeout="4s", request_timeout="1s")
+    day.acme(pebble, timeout="4s", request_timeout="4s")
     killer = day.directory / "killer"
     killer.write_text(f"#!/bin/sh\nkill -9 {pebble.pid}\n")
     killer.chmod(0o755)
@@ -88,6 +88,7 @@ def test_a_ca_that_dies_in_the_middle_of_an_order(
 
     pebble.kill()
     pebble.start()
+    day.acme(pebble)
     day.config["dns"]["propagation"]["skip"] = False
     day.config["certificates"][1]["names"] = [HOST, f"www.{HOST}"]
     day.rotate()

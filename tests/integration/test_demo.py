@@ -19,7 +19,7 @@ def _demo(*arguments: str) -> str:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=500,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

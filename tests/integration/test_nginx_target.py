@@ -48,7 +48,7 @@ def target_of(server: Nginx, reload: Reload = "signal") -> NginxTarget:
     )
 
 
-def endpoint_of(server: Nginx, deadline: float = 10.0) -> Endpoint:
+def endpoint_of(server: Nginx, deadline: float = 12.0) -> Endpoint:
     """Where it serves."""
     return Endpoint("127.0.0.1", server.port, NAME, deadline=deadline)
 

@@ -140,8 +140,7 @@ def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None
     site.internal()
     entry = site.certificate("web", HOST)
     site.rotate()
-    begun = site.directory / "begun"
-    site.command("slow", f"touch {begun}\nsleep 5")
+    gate = site.gate("slow")
     entry["targets"] = ["slow"]
     site.write()
     impatient = (
@@ -151,9 +150,10 @@ def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None
     )
     command = [sys.executable, "-c", impatient, str(site.path)]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    wait_until(begun.exists)
+    gate.wait()
     process.send_signal(signal.SIGTERM)
-    _, stderr = process.communicate(timeout=4)
+    _, stderr = process.communicate(timeout=60)
+    gate.open()
     assert process.returncode == 1
     assert "stopped before web ended: the next start goes on" in stderr
     assert site.status("web")["state"] == "in flight"

@@ -143,13 +143,16 @@ class _Named(Server):
     def query(self, name: str, rdtype: str) -> dns.message.Message:
         """What it answers by TCP to one query, with recursion desired."""
         query = dns.message.make_query(name, rdtype)
-        return dns.query.tcp(query, _LOOPBACK, port=self.own_port, timeout=5)
+        return dns.query.tcp(query, _LOOPBACK, port=self.own_port, timeout=20)
 
     def is_ready(self) -> bool:
         try:
-            return self.query("version.bind", "TXT").rcode() is not None
-        except dns.exception.Timeout:
+            return self._is_serving()
+        except (dns.exception.Timeout, EOFError):
             return False
+
+    def _is_serving(self) -> bool:
+        return self.query("version.bind", "TXT").rcode() is not None
 
 
 class Bind(_Named):
@@ -192,8 +195,8 @@ class Bind(_Named):
             kind = f"type primary; update-policy {{ {zone.policy(self.key)} }};"
         return f'zone "{zone.name}" {{ file "{file}"; {kind} }};'
 
-    def is_ready(self) -> bool:
-        return super().is_ready() and all(self._serial(zone.name) for zone in self.zones)
+    def _is_serving(self) -> bool:
+        return all(self._serial(zone.name) for zone in self.zones)
 
     def txt(self, name: str) -> set[str]:
         """The TXT values the server has under exactly that name."""
@@ -224,7 +227,7 @@ class Bind(_Named):
 
     def send(self, update: dns.update.UpdateMessage) -> dns.rcode.Rcode:
         """Sends an update and returns the answer's code."""
-        return dns.query.tcp(update, _LOOPBACK, port=self.own_port, timeout=5).rcode()
+        return dns.query.tcp(update, _LOOPBACK, port=self.own_port, timeout=20).rcode()
 
     def _update(self, name: str, key: TsigKey | None) -> dns.update.UpdateMessage:
         zone = max(
@@ -241,7 +244,7 @@ class Bind(_Named):
             notify.set_opcode(dns.opcode.NOTIFY)
             notify.flags = (notify.flags | dns.flags.AA) & ~dns.flags.RD
             # BIND heeds a NOTIFY from the address it transfers from.
-            dns.query.udp(notify, _LOOPBACK, port=self.own_port, timeout=5, source=_LOOPBACK)
+            dns.query.udp(notify, _LOOPBACK, port=self.own_port, timeout=20, source=_LOOPBACK)
         wait_until(
             lambda: all(
                 self._serial(zone.name) == self._primary_serial(zone.name) for zone in self.zones

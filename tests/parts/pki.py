@@ -47,9 +47,15 @@ def make_root(name: str = "certrotd test root") -> Pair:
     return _issue(name, None, is_ca=True, lifetime=timedelta(days=3650))
 
 
-def make_intermediate(parent: Pair, name: str = "certrotd test intermediate") -> Pair:
+def make_intermediate(
+    parent: Pair,
+    name: str = "certrotd test intermediate",
+    *,
+    not_before: datetime | None = None,
+) -> Pair:
     """A CA signed by another one."""
-    return _issue(name, parent, is_ca=True, lifetime=timedelta(days=1825))
+    lifetime = timedelta(days=1825)
+    return _issue(name, parent, is_ca=True, lifetime=lifetime, not_before=not_before)
 
 
 def make_leaf(

@@ -73,7 +73,7 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         receiver.got.append(Got(self.path, dict(self.headers), body))
         if receiver.hangs:
-            receiver.released.wait(60)
+            receiver.released.wait()
             return
         if receiver.drips is not None:
             while not receiver.released.wait(receiver.drips):

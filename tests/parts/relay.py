@@ -69,7 +69,7 @@ def _make_udp(listen: Address, to: Address) -> _UdpServer:
                 contextlib.suppress(OSError),
                 socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as upstream,
             ):
-                upstream.settimeout(5)
+                upstream.settimeout(30)
                 upstream.connect(to)
                 upstream.send(datagram)
                 answers.sendto(upstream.recv(65_535), self.client_address)

@@ -64,20 +64,26 @@ class Started:
         """Whether it has ended."""
         return self._process.poll() is not None
 
-    def wait_for(self, text: str) -> None:
-        """Returns when a line of standard error has the text."""
+    def wait_for(self, *texts: str) -> str:
+        """Returns the line of standard error that has the text.
+
+        Of several texts each is in a line of its own, in whatever order; the last line is returned.
+        """
         assert self._process.stderr is not None
+        wanted = list(texts)
         for line in self._process.stderr:
             self._read.append(line)
-            if text in line:
-                return
-        raise AssertionError(f"it ended without saying {text!r}: {''.join(self._read)}")
+            if found := [text for text in wanted if text in line]:
+                wanted.remove(found[0])
+                if not wanted:
+                    return line
+        raise AssertionError(f"it ended without saying {wanted}: {''.join(self._read)}")
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         """Sends a signal, as systemctl stop or Ctrl-C would."""
         self._process.send_signal(number)
 
-    def end(self, *, within: float = 30.0) -> Run:
+    def end(self, *, within: float = 60.0) -> Run:
         """Waits for the end."""
         stdout, stderr = self._process.communicate(timeout=within)
         return Run(self._process.returncode, stdout, "".join(self._read) + stderr)
@@ -85,7 +91,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Gate:
-    """Holds a target up until it is opened, for ten seconds at the most."""
+    """Holds a target up until it is opened, for two minutes at the most."""
 
     begun: Path
     go: Path
@@ -130,8 +136,8 @@ class Site:
             "directory": ca.directory_url,
             "ca_bundle": str(ca.ca_file),
             "agree_to_terms": True,
-            "timeout": "20s",
-            "request_timeout": "10s",
+            "timeout": "60s",
+            "request_timeout": "30s",
             **options,
         }
 
@@ -149,7 +155,7 @@ class Site:
 
     def dns(self, resolver: Resolver, *, port: int, **options: Any) -> None:
         """What certrotd itself asks; the zones' own name servers listen on the port."""
-        propagation = {"port": port, "interval": "1s", "timeout": "10s", **options}
+        propagation = {"port": port, "interval": "1s", "timeout": "60s", **options}
         self.config["dns"] = {"resolvers": [resolver.server], "propagation": propagation}
 
     def certificate(self, name: str, *names: str, **options: Any) -> dict[str, Any]:
@@ -163,7 +169,7 @@ class Site:
         nginx: Nginx,
         *names: str,
         target: str = "nginx",
-        deadline: str = "5s",
+        deadline: str = "8s",
         **options: Any,
     ) -> None:
         """A target that is this nginx, looked at under these server names."""
@@ -188,8 +194,8 @@ class Site:
     def gate(self, target: str) -> Gate:
         """A target that a test lets end."""
         gate = Gate(self.directory / "begun", self.directory / "go")
-        wait = f"while [ ! -e {gate.go} ] && [ $n -lt 200 ]; do sleep 0.05; n=$((n+1)); done"
-        self.command(target, f"echo begun >> {gate.begun}\nn=0\n{wait}")
+        wait = f"while [ ! -e {gate.go} ] && [ $n -lt 2400 ]; do sleep 0.05; n=$((n+1)); done"
+        self.command(target, f"echo begun >> {gate.begun}\nn=0\n{wait}", timeout="2m")
         return gate
 
     @contextlib.contextmanager
@@ -238,7 +244,7 @@ class Site:
 
     # Running it.
 
-    def run(self, *arguments: str, within: float = 60.0) -> Run:
+    def run(self, *arguments: str, within: float = 100.0) -> Run:
         """Runs the console script to its end."""
         return self.start(*arguments).end(within=within)
 
@@ -322,7 +328,7 @@ class Site:
         )
 
 
-def probe(nginx: Nginx, name: str, deadline: str = "5s") -> dict[str, str]:
+def probe(nginx: Nginx, name: str, deadline: str = "8s") -> dict[str, str]:
     """An endpoint to look at: that nginx under a server name."""
     return {"address": f"127.0.0.1:{nginx.port}", "sni": name, "deadline": deadline}
 
@@ -330,7 +336,7 @@ def probe(nginx: Nginx, name: str, deadline: str = "5s") -> dict[str, str]:
 def serves(nginx: Nginx, name: str, leaf: x509.Certificate) -> bool:
     """Whether that is the certificate a client is shown, now or as soon as old workers are gone."""
     with contextlib.suppress(TimeoutError):
-        wait_until(lambda: nginx.served(name) == leaf, within=3)
+        wait_until(lambda: nginx.served(name) == leaf)
         return True
     return False
 

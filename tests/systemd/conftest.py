@@ -10,6 +10,13 @@ from tests.systemd.docker import Docker
 from tests.systemd.machine import Machine
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The first test waits for the machine as well, and for what its installation downloads."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.timeout(3600))
+
+
 @pytest.fixture(scope="session")
 def _machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Machine]:
     locate.require_root()

@@ -55,7 +55,7 @@ class Docker(Server):
             subprocess.run(["umount", "--lazy", mount], check=True)
         shutil.rmtree(self.directory)
 
-    def run(self, *arguments: str | Path, within: float = 60.0) -> str:
+    def run(self, *arguments: str | Path, within: float = 600.0) -> str:
         """What a docker command prints; it must succeed."""
         return subprocess.run(
             [self.client, "--host", self.host, *arguments],
@@ -84,13 +84,13 @@ class Docker(Server):
         )
         # without it systemd cannot mount a service's credentials
         self.run("exec", name, "mount", "--make-rshared", "/")
-        wait_until(lambda: self._state(name) == "running", within=60, what="systemd is up")
+        wait_until(lambda: self._state(name) == "running", within=300, what="systemd is up")
 
     def _state(self, name: str) -> str:
         """What systemd says of itself, or nothing where it cannot be asked yet."""
         argv: list[str | Path] = [self.client, "--host", self.host, "exec", name]
         argv += ["systemctl", "is-system-running"]
-        ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=60)
+        ran = subprocess.run(argv, check=False, capture_output=True, text=True, timeout=300)
         state = ran.stdout.strip()
         if state == "degraded":
             failed = self.run("exec", name, "systemctl", "--failed", "--no-pager")

@@ -38,6 +38,7 @@ _PEBBLE_UNIT = f"""
 [Service]
 Environment=PEBBLE_VA_NOSLEEP=1 PEBBLE_AUTHZREUSE=0
 ExecStart=/usr/local/bin/pebble -strict -config /etc/pebble/config.json -dnsserver {_DNS}
+ExecStartPost=/bin/sh -c 'until ss -Hltn src {_PEBBLE} | grep -q .; do sleep 0.02; done'
 """
 _PEBBLE_CONFIG = {
     "pebble": {
@@ -141,7 +142,7 @@ class Machine:
             ],
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=600,
             check=False,
         )
         if check and ran.returncode:
@@ -162,11 +163,11 @@ class Machine:
         """A property of a unit."""
         return self.run("systemctl", "show", "--value", "--property", name, unit).strip()
 
-    def wait(self, name: str, value: str, unit: str = UNIT, *, within: float = 30.0) -> None:
+    def wait(self, name: str, value: str, unit: str = UNIT, *, within: float = 120.0) -> None:
         """Returns when a property of a unit has that value."""
         self.until(lambda: self.show(name, unit) == value, within=within)
 
-    def until(self, condition: Callable[[], bool], *, within: float = 30.0) -> None:
+    def until(self, condition: Callable[[], bool], *, within: float = 120.0) -> None:
         """Returns when the condition holds; else the journal says why it does not."""
         end = time.monotonic() + within
         while not condition():
@@ -177,7 +178,9 @@ class Machine:
     def log(self, unit: str = UNIT) -> str:
         """What the journal has of a unit since the test began."""
         since = f"--after-cursor={self._since}"
-        return self.run("journalctl", "--no-pager", "--output=cat", f"--unit={unit}", since)
+        # what was said a moment ago may not be there yet
+        told = f"journalctl --sync && journalctl --no-pager --output=cat --unit={unit} '{since}'"
+        return self.run("sh", "-c", told)
 
     def copy(self, source: Path, to: str) -> None:
         """A directory's content, into a directory."""
@@ -222,10 +225,15 @@ class Machine:
         listed = self.run("sh", "-c", f"ls {STORE}/{name}/generations 2>/dev/null || true")
         return sorted(int(each) for each in listed.split())
 
+    def live(self, name: str = "web") -> int:
+        """The number of the live generation of a certificate, 0 while there is none."""
+        led = self.run("sh", "-c", f"readlink {STORE}/{name}/live || true").strip()
+        return int(led.rpartition("/")[2] or 0)
+
     def leaf(self, name: str = "web") -> x509.Certificate:
         """The live leaf of a certificate; its key has to belong to it."""
-        live = f"{STORE}/{name}/live"
-        return self.pair(f"{live}/privkey.pem", f"{live}/fullchain.pem")
+        generation = f"{STORE}/{name}/generations/{self.live(name):06d}"
+        return self.pair(f"{generation}/privkey.pem", f"{generation}/fullchain.pem")
 
     def pair(self, key: str, chain: str) -> x509.Certificate:
         """The leaf of a chain, to which a key has to belong."""
@@ -238,14 +246,14 @@ class Machine:
 
     def serves(self, leaf: x509.Certificate) -> bool:
         """Whether nginx shows that one, now or as soon as its old workers are gone."""
-        end = time.monotonic() + 5
+        end = time.monotonic() + 60
         while (seen := self.served()) != leaf and time.monotonic() < end:
             time.sleep(0.1)
         return seen == leaf
 
 
 def _output(*argv: str | Path) -> str:
-    ran = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT, timeout=300)
+    ran = subprocess.run(argv, check=False, capture_output=True, text=True, cwd=ROOT, timeout=1800)
     if ran.returncode:
         raise AssertionError(f"{argv} exited with {ran.returncode}: {ran.stdout}{ran.stderr}")
     return ran.stdout
@@ -265,7 +273,7 @@ def _configuration() -> dict[str, Any]:
         "nameserver": f"ns.{HOST}",
     }
     copies = {"privkey": f"{NGINX_TLS}/web.key", "fullchain": f"{NGINX_TLS}/web.crt"}
-    probe = {"address": "127.0.0.1:443", "sni": HOST, "deadline": "5s"}
+    probe = {"address": "127.0.0.1:443", "sni": HOST, "deadline": "8s"}
     return {
         "issuers": {"ca": issuer},
         "solvers": {"own": solver},

@@ -235,7 +235,8 @@ def test_a_job_that_somebody_cancels_is_told(own: Machine) -> None:
     """An operator at a shell."""
     service(own, "ExecReload=/bin/sleep 60")
     own.systemctl("start", OWN)
-    own.run("sh", "-c", "(sleep 3; systemctl cancel) >/dev/null 2>&1 &")
+    asked = f"systemctl list-jobs --no-legend | grep -q {OWN}"
+    own.run("sh", "-c", f"(until {asked}; do sleep 0.1; done; systemctl cancel) >/dev/null 2>&1 &")
     with pytest.raises(Transient, match=f"^reload of {OWN} was cancelled"):
         unit(own, OWN, timeout="30s").apply()
 

@@ -9,7 +9,7 @@ def test_it_does_one_rotation(machine: Machine) -> None:
     soon = ("OnCalendar=", "OnActiveSec=1s", "RandomizedDelaySec=0", "AccuracySec=100ms")
     machine.drop_in("soon", *soon, unit=TIMER, section="Timer")
     machine.systemctl("start", TIMER)
-    machine.until(lambda: machine.generations() == [1])
+    machine.until(lambda: machine.live() == 1)
     machine.wait("ActiveState", "inactive", ROTATE)
     assert machine.show("Result", ROTATE) == "success"
     leaf = machine.leaf()
