@@ -144,12 +144,13 @@ def _read_until_exit(
     The output's end is not waited for: a grandchild left in the background may hold the pipe.
     """
     kept = bytearray()
-    exited = False
+    over = False
     with selectors.DefaultSelector() as selector:
         selector.register(stdout, selectors.EVENT_READ)
-        while not (exited or deadline.passed):
-            exited = process.poll() is not None
-            if not selector.select(0.0 if exited else min(_LOOK_EVERY, deadline.remaining)):
+        while not over:
+            # looked at first: what was printed before is read once more
+            over = process.poll() is not None or deadline.passed
+            if not selector.select(0.0 if over else min(_LOOK_EVERY, deadline.remaining)):
                 continue
             # One read takes all that a pipe holds: after the exit, nothing more is the program's.
             part = os.read(stdout.fileno(), OUTPUT_LIMIT)

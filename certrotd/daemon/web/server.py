@@ -33,6 +33,7 @@ WRITE = 30.0
 LINGER = 1.0
 RETRY = 10.0
 _NAP = 0.5
+_END = 5.0  # more than all that the thread waits for when it is told to end
 _MOMENT = 0.001
 
 
@@ -67,7 +68,7 @@ class Server:
         if self._listener is not None:
             with contextlib.suppress(OSError):
                 self._listener.shutdown(socket.SHUT_RDWR)  # which wakes accept()
-        self._thread.join(2 * _NAP)
+        self._thread.join(_END)
         if self._listener is not None:
             self._listener.close()
             clean_up(self._entry)

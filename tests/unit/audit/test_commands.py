@@ -78,6 +78,7 @@ def test_it_can_be_asked_for_one_certificate_and_for_the_last_records(host: Host
     assert [record["seq"] for record in host.json("show", "-n", "2")] == [7, 8]
     assert [record["seq"] for record in host.json("show", "web", "-n", "1")] == [4]
     assert host.json("show", "other") == []
+    assert "no record is about 'other'" in host.audit("show", "other").stderr
 
 
 def test_a_whole_log_is_proven_so(host: Host) -> None:

@@ -201,7 +201,7 @@ class TestTogether:
         for process in both:
             process.start()
         for process in both:
-            process.join(60)
+            process.join(100)
             assert process.exitcode == 0
         self.ordered(folder, ("a", "b"), 60)
 

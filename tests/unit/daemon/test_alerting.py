@@ -52,6 +52,7 @@ def entry(**about: object) -> Notification:
         "type": "webhook",
         "url": "https://ops.example.test/",
         "secret": {"env": "SECRET"},
+        "timeout": "60s",
         **about,
     }
     return WebhookEntry.model_validate(values)
@@ -128,7 +129,7 @@ def awaits(rig: Bench, count: int, name: str = "ops") -> list[str]:
         everything = sum(len(each.sent) for each in rig.notifiers.values())
         return len(rig.arrived(name)) >= count and rig.file.count >= everything
 
-    wait_until(settled, within=5, what=f"{count} messages: {rig.arrived()}")
+    wait_until(settled, what=f"{count} messages: {rig.arrived()}")
     rig.clock.advance(SECOND)
     return rig.arrived(name)
 
@@ -445,9 +446,8 @@ def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
     notifier = rig.notifiers["ops"] = MemoryNotifier()
     notifier.gate.clear()
     rig.observer.raise_alert(ALERT)
-    began = time.monotonic()
     rig.observer.close(0.2)
-    assert time.monotonic() - began < 2
+    assert notifier.sent == []
     assert rig.said == ["1 alerts could not be delivered before the end"]
     kept = json.loads((rig.state / "alerts.json").read_bytes())
     assert kept["told"] == {"ops": {}}
@@ -457,7 +457,7 @@ def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
 def test_a_service_that_hangs_does_not_hold_the_observers_up(
     bench: Callable[..., Bench],
 ) -> None:
-    """A tick over 1,000 certificates in trouble takes what it takes without notifications."""
+    """A tick over 1,000 certificates in trouble is over while the first alert still waits."""
     rig = bench()
     notifier = rig.notifiers["ops"] = MemoryNotifier()
     notifier.gate.clear()
@@ -465,10 +465,9 @@ def test_a_service_that_hangs_does_not_hold_the_observers_up(
     complaints: list[str] = []
     observers = Observers([rig.observer], complaints.append)
     observers.configured(names, [])
-    began = time.monotonic()
     for name in names:
         observers.ended(Report(name, outcome=FAIL))
-    assert time.monotonic() - began < 2
+    assert notifier.sent == []
     assert complaints == []
     assert any("more than 500 alerts wait for ops" in words for words in rig.said)
     notifier.gate.set()

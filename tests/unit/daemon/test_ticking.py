@@ -1,13 +1,14 @@
 """The tick goes on through jumps of the wall clock, late or early, without a storm of its own."""
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certrotd.clock import SystemClock
+from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.ticking import Every, Ticking
 from tests.parts.process import wait_until
 
@@ -16,10 +17,10 @@ SECOND = timedelta(seconds=1)
 
 
 @contextmanager
-def ticking(seconds: float) -> Iterator[tuple[Ticking, list[int]]]:
+def ticking(clock: Clock, seconds: float) -> Iterator[tuple[Ticking, list[int]]]:
     """Ticks that are counted."""
     count: list[int] = []
-    made = Ticking(lambda: count.append(1), SystemClock(), seconds)
+    made = Ticking(lambda: count.append(1), clock, seconds)
     made.start()
     try:
         yield made, count
@@ -47,10 +48,13 @@ def test_on_time_the_interval_is_kept() -> None:
 
 
 def test_it_ticks_at_once_and_again() -> None:
-    """A start that waits is a late one."""
-    with ticking(0.05) as (made, count):
+    """A start that waits is a late one; and each tick counts as one that was on time."""
+    clock = _Stopped()
+    with ticking(clock, 0.05) as (made, count):
         wait_until(lambda: len(count) >= 3)
-        assert made.behind < 1
+        assert (made.behind, made.keep_up()) == (0.0, False)
+        clock.seconds = 100.0
+        wait_until(lambda: made.behind == 0.0)
         assert made.keep_up() is False
 
 
@@ -76,21 +80,27 @@ def test_a_tick_that_takes_long_is_never_doubled() -> None:
     def tick() -> None:
         at_once[0] += 1
         most[0] = max(most[0], at_once[0])
-        go.wait(0.2)
+        go.wait(60)
         at_once[0] -= 1
 
     made = Ticking(tick, SystemClock(), 0.02)
     made.start()
     try:
         wait_until(lambda: most[0] > 0)
-        go.wait(0.15)
         made._ran -= 1
-        made.keep_up()
-        go.wait(0.3)
+        assert made.keep_up() is True
+        time.sleep(0.3)  # fifteen times as long as an interval
     finally:
         made.stop()
         go.set()
     assert most == [1]
+
+
+class _Stopped(SystemClock):
+    seconds = 0.0
+
+    def monotonic(self) -> float:
+        return self.seconds
 
 
 class _Ahead(SystemClock):

@@ -23,10 +23,11 @@ from tests.parts import pki
 
 NOW = datetime(2027, 3, 4, tzinfo=UTC)
 NAME = "a.example.test"
+YESTERDAY = NOW - timedelta(days=1)
 OTHER = pki.make_leaf(
-    pki.make_intermediate(pki.make_root()),
+    pki.make_intermediate(pki.make_root(), not_before=YESTERDAY),
     NAME,
-    not_before=NOW - timedelta(days=1),
+    not_before=YESTERDAY,
     lifetime=timedelta(days=90),
 )
 

@@ -22,7 +22,7 @@ Script = Callable[[dns.message.Message, bool], Reply | Sequence[Reply]]
 """From a query (and whether it came over UDP) to what is sent back, in order; None: nothing."""
 
 
-def soon(seconds: float = 5.0) -> Deadline:
+def soon(seconds: float = 60.0) -> Deadline:
     """A deadline on the real clock."""
     return Deadline(SystemClock(), seconds)
 

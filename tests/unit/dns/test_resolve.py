@@ -19,7 +19,7 @@ START = "_acme-challenge.example.com"
 SOA = "SOA ns1.example.com. hostmaster.example.com. 1 2 3 4 5"
 
 
-def _resolver(*servers: ScriptedDns, timeout: float = 1.0) -> Resolver:
+def _resolver(*servers: ScriptedDns, timeout: float = 30.0) -> Resolver:
     return Resolver(
         tuple(server.address for server in servers), timeout=timeout, authoritative_port=5353
     )
@@ -142,16 +142,28 @@ def test_when_all_fail_each_is_named_with_what_it_said() -> None:
     with (
         ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.SERVFAIL)) as ill,
         ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.REFUSED)) as shut,
-        ScriptedDns(lambda query, udp: None) as mute,
     ):
         with pytest.raises(Transient) as caught:
-            _resolver(ill, shut, mute, timeout=0.1).follow(START, deadline=soon())
-        assert len(ill.questions) == len(shut.questions) == len(mute.questions) == 2
+            _resolver(ill, shut).follow(START, deadline=soon())
+        assert len(ill.questions) == len(shut.questions) == 2
     said = str(caught.value)
     assert f"CNAME {START}" in said
     assert f"{ill.address}: SERVFAIL" in said
     assert f"{shut.address}: REFUSED" in said
-    assert f"{mute.address}: no answer within 0.1 s" in said
+
+
+def test_resolvers_that_say_nothing_are_each_named_and_left_in_time() -> None:
+    """A host name typed wrong in resolv.conf looks like that."""
+    with (
+        ScriptedDns(lambda query, udp: None) as one,
+        ScriptedDns(lambda query, udp: None) as other,
+    ):
+        deadline = Deadline(ManualClock(datetime(2026, 1, 1, tzinfo=UTC)), 9.0)
+        with pytest.raises(Transient) as caught:
+            _resolver(one, other, timeout=0.1).follow(START, deadline=deadline)
+    assert len(one.questions) == len(other.questions) == 2
+    for mute in (one, other):
+        assert f"{mute.address}: no answer within 0.1 s" in str(caught.value)
 
 
 def test_no_time_left_is_said() -> None:
@@ -198,9 +210,9 @@ def test_what_is_known_of_a_zone_is_asked_anew_after_a_minute() -> None:
     ) as server:
         resolver, clock = _resolver(server), ManualClock(datetime(2026, 1, 1, tzinfo=UTC))
         for seconds, questions in ((59.0, 1), (60.0, 3)):
-            resolver.follow(START, deadline=Deadline(clock, 9.0))
+            resolver.follow(START, deadline=Deadline(clock, 30.0))
             clock.advance(timedelta(seconds=seconds))
-            resolver.zone_of(START, deadline=Deadline(clock, 9.0))
+            resolver.zone_of(START, deadline=Deadline(clock, 30.0))
             assert len(server.questions) == questions
 
 

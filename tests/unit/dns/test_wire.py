@@ -19,6 +19,7 @@ from certrotd.dns import wire
 from certrotd.dns.resolve import soa_owner
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import Silence, exchange, question
+from tests.parts.process import free_port
 from tests.unit.dns.scripted import Reply, ScriptedDns, answer, soon
 
 NAME = "_acme-challenge.example.com"
@@ -29,10 +30,15 @@ def _txt(query: Message, value: str = "right") -> Message:
 
 
 def _ask(
-    server: ScriptedDns, seconds: float = 5.0, *, edns: bool = True, tcp: bool = False
+    server: ScriptedDns, seconds: float = 60.0, *, edns: bool = True, tcp: bool = False
 ) -> Message | Silence:
     query = question(NAME, "TXT", recursion=False, edns=edns)
-    return exchange(query, server.address, deadline=soon(seconds), tcp=tcp)
+    return exchange(query, server.address, deadline=_standing(seconds), tcp=tcp)
+
+
+def _standing(seconds: float) -> Deadline:
+    """So much time for each wait, of which nothing passes in between."""
+    return Deadline(ManualClock(SystemClock().now()), seconds)
 
 
 def _values(reply: Message | Silence) -> set[str]:
@@ -148,7 +154,7 @@ def test_a_server_that_accepts_and_says_nothing_costs_the_time_it_is_given() -> 
     with socket.create_server(("127.0.0.1", 0)) as hung:
         address = Address("127.0.0.1", hung.getsockname()[1])
         query = question(NAME, "TXT", recursion=False)
-        assert exchange(query, address, deadline=soon(0.2), tcp=True) == Silence(
+        assert exchange(query, address, deadline=_standing(0.2), tcp=True) == Silence(
             "no answer within 0.2 s"
         )
 
@@ -156,11 +162,8 @@ def test_a_server_that_accepts_and_says_nothing_costs_the_time_it_is_given() -> 
 @pytest.mark.parametrize("tcp", [False, True])
 def test_a_closed_port_is_said_at_once(tcp: bool) -> None:
     """ "connection refused" points at the server, a timeout at the network."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as taken:
-        taken.bind(("127.0.0.1", 0))
-        port = taken.getsockname()[1]
     query = question(NAME, "TXT", recursion=False)
-    address = Address("127.0.0.1", port)
+    address = Address("127.0.0.1", free_port("both"))
     assert exchange(query, address, deadline=soon(), tcp=tcp) == Silence("connection refused")
 
 

@@ -52,7 +52,7 @@ settings = InternalSettings(
     "inside", "CA", timedelta(days=7), timedelta(days=99), KeyType.ECDSA_P256, (), timedelta(0)
 )
 clock = SystemClock()
-InternalIssuer(settings, Path(sys.argv[1]), clock).preflight(deadline=Deadline(clock, 20))
+InternalIssuer(settings, Path(sys.argv[1]), clock).preflight(deadline=Deadline(clock, 60))
 """
 
 
@@ -61,7 +61,7 @@ def issuer(state_dir: Path, clock: Clock | None = None, **changes: object) -> In
 
 
 def soon() -> Deadline:
-    return Deadline(SystemClock(), 10)
+    return Deadline(SystemClock(), 60)
 
 
 def obtain(
@@ -234,7 +234,7 @@ def test_threads_and_processes_make_one_root(tmp_path: Path) -> None:
     running = [subprocess.Popen(argv) for _ in range(3)]
     with ThreadPoolExecutor(8) as pool:
         roots = {pair[1][1] for pair in pool.map(lambda n: obtain(issuers[n % 4]), range(12))}
-    assert [process.wait(timeout=60) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=100) for process in running] == [0, 0, 0]
     assert len(roots) == 1
     assert roots == {obtain(issuer(tmp_path))[1][1]}
 

@@ -1,5 +1,6 @@
 """A message, and secrets, as the notifiers get them."""
 
+import math
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,9 +26,24 @@ RAISED = Message(
 RESOLVED = replace(RAISED, state="resolved", title="web: a rotation has succeeded", todo="")
 
 
-def soon(seconds: float = 10.0) -> Deadline:
+def soon(seconds: float = 60.0) -> Deadline:
     """A deadline by the real clock."""
     return Deadline(SystemClock(), seconds)
+
+
+class OnceLookedAt(Deadline):
+    """A deadline that begins when it is first asked about: it has not passed by then."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(SystemClock(), math.inf)
+        self._seconds = seconds
+
+    @property
+    def remaining(self) -> float:
+        if self._end == math.inf:
+            self._end = self.clock.monotonic() + self._seconds
+            return self._seconds
+        return super().remaining
 
 
 def secret(path: Path, text: str) -> FileSecret:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from hypothesis import given
@@ -19,17 +20,10 @@ from certrotd.notify.webhook import Webhook, payload, signature, signing_key
 from tests.parts import pki
 from tests.parts.process import free_port
 from tests.parts.receiver import Receiver, receiving
-from tests.unit.notify.made import RAISED, RESOLVED, secret, soon
+from tests.unit.notify.made import RAISED, RESOLVED, OnceLookedAt, secret, soon
 
 KEY = b"k" * 32
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The machine's own proxy is not what is tested."""
-    for name in ("https_proxy", "HTTPS_PROXY", "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture
@@ -146,10 +140,9 @@ def test_a_slow_receiver_costs_the_deadline_and_no_more(
 ) -> None:
     """Also one that sends an octet now and then, which no timeout of a socket ends."""
     receiver.hangs, receiver.drips = how == "hangs", 0.05 if how == "drips" else None
-    began = time.monotonic()
     with pytest.raises(Transient, match="did not answer in time"):
-        hook(tmp_path, receiver.url).send(RAISED, deadline=soon(0.5))
-    assert time.monotonic() - began < 5
+        hook(tmp_path, receiver.url).send(RAISED, deadline=OnceLookedAt(0.5))
+    assert not receiver.released.is_set()
 
 
 def test_a_resolver_that_hangs_costs_no_more_either(
@@ -157,12 +150,10 @@ def test_a_resolver_that_hangs_costs_no_more_either(
 ) -> None:
     """The end of the daemon waits for its alerts; and it is not the receiver that is slow."""
     answered = threading.Event()
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait(30) and [])
-    began = time.monotonic()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait() and [])
     with pytest.raises(Transient, match=r"notification ops: hooks\.test was not looked up") as said:
-        hook(tmp_path, "https://hooks.test/x").send(RAISED, deadline=soon(0.3))
+        hook(tmp_path, "https://hooks.test/x").send(RAISED, deadline=OnceLookedAt(0.3))
     answered.set()
-    assert time.monotonic() - began < 5
     assert "/etc/resolv.conf" in said.value.hint
 
 
@@ -181,14 +172,15 @@ def test_something_that_is_no_web_server_is_said(tmp_path: Path) -> None:
             with connection:
                 connection.recv(1)
                 connection.sendall(b"220 mail.example.test ESMTP\r\n")
-                connection.recv(65536)
+                while connection.recv(65536):  # until the other side has had enough
+                    pass
 
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
         with pytest.raises(Transient, match="does not speak HTTP properly"):
             hook(tmp_path, url).send(RAISED, deadline=soon())
-        thread.join(5)
+        thread.join(60)
 
 
 def test_without_time_nothing_is_sent(tmp_path: Path, receiver: Receiver) -> None:
@@ -241,7 +233,7 @@ def test_a_proxy_is_used_where_the_environment_names_one(
         monkeypatch.setenv("https_proxy", f"http://{login}127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(Transient, match="403"):
             hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
-        thread.join(5)
+        thread.join(60)
     assert asked[0].startswith(b"CONNECT ops.example.test:443 ")
     assert (b"Proxy-Authorization: Basic dXNlcjpwYXNz" in asked[0]) == bool(login)
 
@@ -253,8 +245,13 @@ def test_an_odd_proxy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
     assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("no_proxy", "ops.example.test")
+    monkeypatch.setattr(socket, "getaddrinfo", _nobody_of_that_name)
     with pytest.raises(Transient, match="cannot be reached"):  # the control: not for that host
-        hook(tmp_path, "https://ops.example.test:1/").send(RAISED, deadline=soon(1))
+        hook(tmp_path, "https://ops.example.test:1/").send(RAISED, deadline=soon())
+
+
+def _nobody_of_that_name(*_: object, **__: object) -> NoReturn:
+    raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
 
 @pytest.mark.parametrize(

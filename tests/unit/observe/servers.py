@@ -42,7 +42,7 @@ class Listener:
                 if self._stopping.is_set():
                     return
                 self.count += 1
-                connection.settimeout(5)
+                connection.settimeout(60)
                 # the other side may leave at any moment, which is what some tests are about
                 with contextlib.suppress(OSError):
                     self._serve(connection)
@@ -60,7 +60,7 @@ class Listener:
         self._stopping.set()
         with socket.socket(self._family, socket.SOCK_STREAM) as last:
             last.connect((self.host, self.port))
-        self._thread.join(10)
+        self._thread.join()
         self._socket.close()
 
 

@@ -11,6 +11,7 @@ from certrotd.config.context import Context
 from certrotd.config.targets import CommandEntry
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.targets.command import CommandTarget, build
+from tests.fakes.clock import Until
 
 
 def note(path: Path, word: str) -> tuple[str, ...]:
@@ -69,13 +70,16 @@ def test_a_command_that_fails_shows_its_words() -> None:
         CommandTarget(FAILS).apply()
 
 
-def test_each_program_has_the_timeout_for_itself() -> None:
+def test_each_program_has_the_timeout_for_itself(tmp_path: Path) -> None:
     """A reload that hangs must not hold the rotation."""
-    hangs = (sys.executable, "-I", "-c", "import time; time.sleep(60)")
+    mark = tmp_path / "mark"
+    code = f"import time; open({str(mark)!r}, 'w'); time.sleep(600)"
+    hangs, begun = (sys.executable, "-I", "-c", code), Until(mark.exists)
     with pytest.raises(Transient, match=r"did not end within 0\.3s"):
-        CommandTarget(hangs, timeout=0.3).apply()
+        CommandTarget(hangs, timeout=0.3, clock=begun).apply()
+    mark.unlink()
     with pytest.raises(Transient, match=r"did not end within 0\.3s"):
-        CommandTarget(("true",), check_command=hangs, timeout=0.3).check()
+        CommandTarget(("true",), check_command=hangs, timeout=0.3, clock=begun).check()
 
 
 def test_secrets_for_the_program_reach_it_and_no_log(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from certrotd.config.context import Context
 from certrotd.config.targets import NginxEntry
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.targets.nginx import NginxTarget, build
+from certrotd.targets.pid import look
 from tests.parts.process import wait_until
 from tests.unit.targets.running import noting
 
@@ -124,7 +124,9 @@ def test_a_number_that_another_nginx_has_by_now_is_refused(
 ) -> None:
     """The name is right, and the process younger than the file."""
     pid, target = running
-    earlier = time.time() - 10
+    process = look(pid, SystemClock())
+    assert process is not None
+    earlier = process.started - 10
     os.utime(target.pid_file, (earlier, earlier))
     with pytest.raises(NeedsOperator, match=f"process {pid} of .* is another one by now"):
         target.check()

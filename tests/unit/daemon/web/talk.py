@@ -15,6 +15,9 @@ from certrotd.daemon.web.request import Request
 from certrotd.daemon.web.server import Server
 from tests.parts.process import free_port
 
+PATIENCE = 60
+"""Seconds a client waits for what must come, however slow the machine."""
+
 
 class Kept:
     """The Log port, over a list."""
@@ -45,20 +48,21 @@ def connect(entry: HttpEntry) -> socket.socket:
     """A connection to where the entry says."""
     if isinstance(entry.listen, Path):
         client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        client.settimeout(10)
+        client.settimeout(PATIENCE)
         try:
             client.connect(str(entry.listen))
         except OSError:
             client.close()
             raise
         return client
-    return socket.create_connection((entry.listen.host, entry.listen.port), timeout=10)
+    return socket.create_connection((entry.listen.host, entry.listen.port), timeout=PATIENCE)
 
 
 def ask(entry: HttpEntry, path: str = "/", *, raw: bytes | None = None) -> bytes:
     """Everything that is answered to one request."""
     with connect(entry) as client:
-        client.sendall(raw or f"GET {path} HTTP/1.0\r\n\r\n".encode())
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # enough was read of it
+            client.sendall(raw or f"GET {path} HTTP/1.0\r\n\r\n".encode())
         return everything(client)
 
 
