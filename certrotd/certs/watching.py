@@ -43,6 +43,7 @@ class Kind(StrEnum):
     SERVED_MISMATCH = "served_mismatch"
     COPIES_DIFFER = "copies_differ"
     KEY_MISMATCH = "key_mismatch"
+    KEY_EXPOSED = "key_exposed"
     MISSING = "missing"
     UNREACHABLE = "unreachable"
     UNREADABLE = "unreadable"
@@ -140,12 +141,14 @@ class Kept:
     ``chain`` are the facts of the live generation's certificates, leaf first, as far as they could
     be read; ``wrong`` says what could not, or does not belong together. ``copies`` tells whether
     what is installed elsewhere is the live generation, None where that is not to be expected.
+    ``exposed`` are its files with a key that others than their owner may use.
     """
 
     live: Generation | None = None
     chain: tuple[CertificateFacts, ...] = ()
     wrong: tuple[Finding, ...] = ()
     copies: bool | None = None
+    exposed: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +199,9 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
     found = [*kept.wrong]
     if kept.copies is False:
         found.append(Finding(Kind.COPIES_DIFFER, "the installed copies are not the live files"))
+    if kept.exposed:
+        words = f"others than the owner may use {', '.join(kept.exposed)} (chmod 600)"
+        found.append(Finding(Kind.KEY_EXPOSED, words, Severity.WARNING))
     if live.facts is not None:
         found += _overdue(live.facts, live, policy, now)
         missing = [name for name in policy.names if name not in live.facts.names]

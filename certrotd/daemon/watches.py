@@ -261,7 +261,8 @@ def _read(managed: Managed) -> tuple[Kept, Standing]:
         world = managed.world()
         key, pem = world.store.read(managed.policy.name, live.number)
         chain = parse_certificates(pem, what="fullchain.pem")
-        kept = Kept(live, tuple(facts_of(each) for each in chain))
+        exposed = world.store.exposed(managed.policy.name, live.number)
+        kept = Kept(live, tuple(facts_of(each) for each in chain), exposed=exposed)
     except Failure as failure:
         return Kept(live, wrong=(_unreadable(failure),)), standing
     try:

@@ -46,6 +46,8 @@ from certrotd.stores.reading import (
 )
 
 PROBE = 64 * 1024
+_PRIVATE = ("privkey.pem", "combined.pem")
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 UNREADABLE = ".unreadable-"
 KEPT = 3
 
@@ -175,6 +177,19 @@ class LocalStore:
         if key is None or chain is None:
             raise NeedsOperator(f"{folder} has no privkey.pem or no fullchain.pem")
         return key, chain
+
+    def exposed(self, name: str, generation: int) -> list[str]:
+        """As Store.exposed; an access control list shows itself as rights of the group (acl(5))."""
+        folder, found = self._folder(name, generation), []
+        with explained(f"look at {folder}"):
+            for each in _PRIVATE:
+                try:
+                    status = os.lstat(folder / each)
+                except FileNotFoundError:
+                    continue
+                if stat.S_IMODE(status.st_mode) & _OTHERS:
+                    found.append(str(folder / each))
+        return found
 
     def switch(self, name: str, generation: int) -> None:
         """Point ``live`` at a sealed generation by one rename."""

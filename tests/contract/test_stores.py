@@ -61,6 +61,13 @@ def test_a_check_changes_nothing(store: Store) -> None:
     assert store.look("mail") == Standing()
 
 
+def test_nobody_else_may_use_the_key_of_a_generation(store: Store) -> None:
+    """Whatever the umask, and without being asked for it."""
+    seal(store, 1)
+    assert not store.exposed("web", 1)
+    assert not store.exposed("web", 2)
+
+
 def test_what_is_staged_is_there_again_and_deployed_by_nobody(store: Store) -> None:
     """A crash between the order and the certificate finds the key."""
     stage(store, 1)

@@ -44,11 +44,13 @@ class MemoryStore:
     """The Store port; outlives the process using it, as a disk does.
 
     ``shelves`` is all of it; ``look`` and the rest show it as LocalStore shows its directories.
+    ``loosened`` are the files that ``exposed`` tells of: memory has no rights to loosen.
     """
 
     def __init__(self, chance: Chance = CALM) -> None:
         self.chance = chance
         self.shelves: dict[str, Shelf] = {}
+        self.loosened: tuple[str, ...] = ()
 
     def shelf(self, name: str) -> Shelf:
         """What is kept of the certificate ``name``, for assertions."""
@@ -120,6 +122,10 @@ class MemoryStore:
         if pair is None or pair.key is None or pair.chain is None:
             raise NeedsOperator(f"generation {generation} is gone")
         return pair.key, pair.chain
+
+    def exposed(self, name: str, generation: int) -> Sequence[str]:
+        self._look("look at a generation")
+        return self.loosened
 
     def live(self, name: str) -> int | None:
         self._look("read the live link")

@@ -131,6 +131,9 @@ def test_what_certrotd_keeps_is_watched_without_a_word_of_configuration(
     key.write_bytes(GOOD.key_pem)
     assert found(site)["files of web"] == ["key_mismatch"]
     key.write_bytes(kept)
+    key.chmod(0o640)
+    assert found(site)["files of web"] == ["key_exposed"]
+    key.chmod(0o600)
     assert found(site, "web") == {"files of web": [], target: []}
 
 

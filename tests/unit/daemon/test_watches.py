@@ -188,6 +188,12 @@ class TestCertificate:
         bench.world.store.record("web", replace(state, targets=rest))
         assert bench.found()["files"] == []
 
+    def test_a_key_that_others_may_use_is_found(self) -> None:
+        """Somebody's chmod -R."""
+        bench = Bench()
+        bench.world.store.loosened = ("privkey.pem",)
+        assert bench.found()["files"] == [Kind.KEY_EXPOSED]
+
     def test_copies_that_cannot_be_read_are_found(self) -> None:
         """The password of a PKCS#12 file may be out of reach."""
         bench = Bench()
@@ -226,6 +232,9 @@ class TestCertificate:
         class Touched:
             def read(self, name: str, generation: int) -> tuple[bytes, bytes]:
                 return key or good_key, chain or good_chain
+
+            def exposed(self, name: str, generation: int) -> tuple[str, ...]:
+                return ()
 
         touched: Any = replace(world, store=Touched())  # type: ignore[arg-type]
         bench.watches.certificates = {

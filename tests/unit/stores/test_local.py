@@ -539,3 +539,36 @@ class TestMending:
             store.mend("web", State(), now=THEN)
         assert path.read_bytes() == b"{half"
         assert store.look("web").damaged
+
+
+class TestExposed:
+    @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
+    @pytest.mark.parametrize("file", ["privkey.pem", "combined.pem"])
+    def test_any_right_of_others_is_told(self, store: LocalStore, file: str, mode: int) -> None:
+        """Each of both files holds the key."""
+        seal(store, 1)
+        path = store.root / "web" / "generations" / "000001" / file
+        path.chmod(mode)
+        assert store.exposed("web", 1) == [str(path)]
+        path.chmod(0o400)
+        assert store.exposed("web", 1) == []
+
+    def test_the_certificates_are_for_everybody(self, store: LocalStore) -> None:
+        """They are sent to every client."""
+        seal(store, 1)
+        for file in ("fullchain.pem", "cert.pem", "chain.pem"):
+            (store.root / "web" / "generations" / "000001" / file).chmod(0o666)
+        assert store.exposed("web", 1) == []
+
+    def test_what_cannot_be_looked_at_is_said(
+        self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is not taken for safe."""
+        seal(store, 1)
+
+        def refuse(_path: Path) -> os.stat_result:
+            raise PermissionError(errno.EACCES, "Permission denied")
+
+        monkeypatch.setattr(os, "lstat", refuse)
+        with pytest.raises(DiskTrouble, match="Permission denied"):
+            store.exposed("web", 1)
