@@ -48,6 +48,10 @@ class InvalidInput(Failure):
     """Something read from outside (a PEM, a DNS answer, a name) is not what it must be."""
 
 
+class UsageError(InvalidInput):
+    """A command was called with something that it cannot be about."""
+
+
 class ProofFailed(Failure):
     """What is served is not what should be served."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from certrotd.errors import ConfigInvalid, Failure
+from certrotd.errors import ConfigInvalid, Failure, UsageError
 
 DEFAULT_CONFIG = Path("/etc/certrotd/config.yaml")
 
@@ -308,7 +308,7 @@ def run() -> int:
         return 2
     except Failure as failure:
         print(f"certrotd: {failure}", file=sys.stderr)  # noqa: T201
-        return 1
+        return 2 if isinstance(failure, UsageError) else 1
     return 0
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.clock import SystemClock
-from certrotd.errors import InvalidInput
+from certrotd.errors import InvalidInput, UsageError
 from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
@@ -19,7 +19,7 @@ _STARTTLS = ("smtp", "imap", "postgres")
 def inspect(what: str, *, sni: str | None, starttls: str | None, as_json: bool) -> int:
     """Carry out ``certrotd inspect``; the exit code."""
     if starttls is not None and starttls not in _STARTTLS:
-        raise InvalidInput(f"{starttls!r} is no STARTTLS protocol", hint="smtp, imap or postgres")
+        raise UsageError(f"{starttls!r} is no STARTTLS protocol", hint="smtp, imap or postgres")
     path = Path(what)
     if path.exists() or "/" in what or ":" not in what:
         found = _of_file(path, what)

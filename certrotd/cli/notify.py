@@ -16,7 +16,7 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import load
 from certrotd.config.model import Config
 from certrotd.config.nearest import suggestion
-from certrotd.errors import InvalidInput, one_line
+from certrotd.errors import UsageError, one_line
 from certrotd.notify.message import Message
 from certrotd.rotation.unexpected import as_failure
 
@@ -50,7 +50,7 @@ def _chosen(config: Config, names: Sequence[str]) -> dict[str, Notification]:
     for name in names:
         if name not in there:
             hint = suggestion(name, sorted(there))
-            raise InvalidInput(f"there is no notification {name!r}", hint=hint)
+            raise UsageError(f"there is no notification {name!r}", hint=hint)
     return {name: there[name] for name in dict.fromkeys(names or there)}
 
 

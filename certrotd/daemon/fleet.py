@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from certrotd.certs.decision import Decision, decide
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
-from certrotd.errors import Failure, InvalidInput
+from certrotd.errors import Failure, UsageError
 from certrotd.pki.generation import Standing
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Fleet:
     concurrency: int
 
     def chosen(self, names: Sequence[str]) -> list[Managed]:
-        """The certificates of these names, or all; InvalidInput names one that is not there."""
+        """The certificates of these names, or all; UsageError names one that is not there."""
         if not names:
             return list(self.certificates)
         known = {managed.policy.name: managed for managed in self.certificates}
@@ -51,7 +51,7 @@ class Fleet:
 
                 near = get_close_matches(name, known, n=1)
                 hint = f"did you mean {near[0]!r}?" if near else "certrotd status lists them"
-                raise InvalidInput(f"there is no certificate {name!r}", hint=hint)
+                raise UsageError(f"there is no certificate {name!r}", hint=hint)
         return [known[name] for name in dict.fromkeys(names)]
 
     def look(

@@ -62,7 +62,7 @@ class TestExitCodes:
         """One line, not a traceback."""
         for command in ("rotate", "status", "plan", "history", "rollback"):
             run = kept.run(command, "wbe")
-            assert (run.code, run.stdout) == (1, "")
+            assert (run.code, run.stdout) == (2, "")
             assert run.lines == ["certrotd: there is no certificate 'wbe' (did you mean 'web'?)"]
 
     @pytest.mark.parametrize("command", ["rotate --all", "status", "plan", "history"])
@@ -217,6 +217,7 @@ class TestInspect:
         assert run.code == 1
         assert "c2VjcmV0" not in run.stdout + run.stderr
         odd = site.run("inspect", str(key), "--starttls", "gopher")
+        assert odd.code == 2
         assert "smtp, imap or postgres" in odd.stderr
 
 

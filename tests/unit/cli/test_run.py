@@ -119,7 +119,7 @@ class TestExitCode:
         self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """With the nearest one there is."""
-        assert certrotd("rotate", "mial") == 1
+        assert certrotd("rotate", "mial") == 2
         [line] = capsys.readouterr().err.splitlines()
         assert line == "certrotd: there is no certificate 'mial' (did you mean 'mail'?)"
 
