@@ -234,7 +234,7 @@ def test_each_can_be_tried(site: Site, receiver: Receiver) -> None:
     assert refused.code == 1
     assert refused.stdout.startswith("ops: notification ops: 127.0.0.1 answered 401")
     unknown = site.run("notify", "test", "opps")
-    assert unknown.code == 1
+    assert unknown.code == 2
     assert 'did you mean "ops"' in unknown.stderr
     assert not (site.state / "alerts.json").exists()
 
