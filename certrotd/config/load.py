@@ -56,11 +56,10 @@ def load(path: Path, *, lenient: bool = False) -> Loaded:
 
 
 def check(path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
-    """All problems and warnings, also about names no solver's zones hold, and about secrets:
+    """All problems and all warnings, those that only a person asks for too.
 
-    are they there, and protected?
-
-    Never raises ConfigInvalid, and never runs a program that prints a secret.
+    They are about names that no zone of a solver holds, and about secrets: are they there, and
+    protected? Never raises ConfigInvalid, and never runs a program that prints a secret.
     """
     found = _Found(path)
     found.look_at_zones()

@@ -17,12 +17,10 @@ from certrotd.config.file import ConfigFile, DnsEntry
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import Issuer
 from certrotd.config.logging import LogEntry
-from certrotd.config.nearest import suggestion
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import ProbeEntry, Target
 from certrotd.config.watch import WatchEntry
-from certrotd.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +60,6 @@ class Config:
     watch: tuple[WatchEntry, ...]
     watch_every: timedelta
     certificates: tuple[Certificate, ...]
-
-    def certificate(self, name: str) -> Certificate:
-        """The certificate called ``name``; raises InvalidInput suggesting the nearest."""
-        for certificate in self.certificates:
-            if certificate.name == name:
-                return certificate
-        names = [certificate.name for certificate in self.certificates]
-        raise InvalidInput(f"there is no certificate {name!r}", hint=suggestion(name, names))
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""

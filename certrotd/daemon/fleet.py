@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from certrotd.certs.decision import Decision, decide
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
+from certrotd.config.nearest import suggestion
 from certrotd.errors import Failure, UsageError
 from certrotd.pki.generation import Standing
 
@@ -47,10 +48,7 @@ class Fleet:
         known = {managed.policy.name: managed for managed in self.certificates}
         for name in names:
             if name not in known:
-                from difflib import get_close_matches
-
-                near = get_close_matches(name, known, n=1)
-                hint = f"did you mean {near[0]!r}?" if near else "certrotd status lists them"
+                hint = suggestion(name, known)
                 raise UsageError(f"there is no certificate {name!r}", hint=hint)
         return [known[name] for name in dict.fromkeys(names)]
 

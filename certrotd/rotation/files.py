@@ -6,7 +6,8 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 from certrotd.errors import InvalidInput, Transient
@@ -168,7 +169,7 @@ def remove_tree(directory: Path, *, sync: bool = True) -> None:
     with explained(f"remove {directory}"):
         try:
             with _directory(directory, os.O_NOFOLLOW) as folder:
-                _unlink_all(folder)
+                do_each([partial(_unlink_any, name, folder) for name in os.listdir(folder)])
         except FileNotFoundError:
             return
         os.rmdir(directory)
@@ -176,14 +177,18 @@ def remove_tree(directory: Path, *, sync: bool = True) -> None:
             sync_directory(directory.parent)
 
 
-def _unlink_all(folder: int) -> None:
-    first: OSError | None = None
-    for name in os.listdir(folder):
+def _unlink_any(name: str, folder: int) -> None:
+    with contextlib.suppress(FileNotFoundError):  # then somebody else was quicker
+        os.unlink(name, dir_fd=folder)
+
+
+def do_each(acts: Iterable[Callable[[], None]]) -> None:
+    """Do each, whatever becomes of the others; raises the first DiskTrouble or OSError at last."""
+    first: DiskTrouble | OSError | None = None
+    for act in acts:
         try:
-            os.unlink(name, dir_fd=folder)
-        except FileNotFoundError:
-            pass  # somebody else was quicker
-        except OSError as error:
+            act()
+        except (DiskTrouble, OSError) as error:
             first = first or error
     if first is not None:
         raise first

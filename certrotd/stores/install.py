@@ -10,6 +10,7 @@ import pwd
 import stat
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki.generation import Copy
 from certrotd.rotation.files import (
     DiskTrouble,
+    do_each,
     explained,
     make_directory,
     read_file,
@@ -136,8 +138,7 @@ class FileInstaller:
                 left = os.listdir(self._backups)
             except FileNotFoundError:
                 return
-        for each in left:
-            remove_tree(self._backups / each)
+        do_each([partial(remove_tree, self._backups / each) for each in left])
 
     def _keep(self, backup: str) -> None:
         folder = self._backups / backup

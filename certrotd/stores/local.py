@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.rotation.files import (
     DiskTrouble,
     create_files,
+    do_each,
     explained,
     make_directory,
     probe_file,
@@ -220,7 +221,7 @@ class LocalStore:
     def sweep(self, name: str) -> None:
         """As Store.sweep; a link in the place of something of ours is removed, never followed."""
         clear = partial(self._clear, name, ".staging-", ".trash-")
-        _each([clear, partial(sweep_temporaries, self.root / name)])
+        do_each([clear, partial(sweep_temporaries, self.root / name)])
 
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
         """As Store.prune; a generation is renamed away before its files go, never half there."""
@@ -230,7 +231,9 @@ class LocalStore:
         earlier = [n for n in self.numbers(name) if n < live]
         old = [n for n in earlier[: max(0, len(earlier) - keep)] if n not in spare]
         # first what a crash left
-        _each([partial(self._clear, name, ".trash-"), *(partial(self._drop, name, n) for n in old)])
+        do_each(
+            [partial(self._clear, name, ".trash-"), *(partial(self._drop, name, n) for n in old)]
+        )
 
     def _drop(self, name: str, generation: int) -> None:
         trash = self._generations(name) / f".trash-{generation:06d}"
@@ -244,7 +247,9 @@ class LocalStore:
                 names = os.listdir(generations)
             except FileNotFoundError:
                 return
-        _each([partial(_remove, generations / each) for each in names if each.startswith(prefixes)])
+        do_each(
+            [partial(_remove, generations / each) for each in names if each.startswith(prefixes)]
+        )
 
     def _staged(self, name: str, generation: int, file: str) -> bytes | None:
         staging = self._staging(name, generation)
@@ -261,18 +266,6 @@ class LocalStore:
 
     def _staging(self, name: str, generation: int) -> Path:
         return Path(f"{self._root}/{name}/generations/.staging-{generation:06d}")
-
-
-def _each(acts: Sequence[Callable[[], None]]) -> None:
-    """Do each, whatever becomes of the others; raises the first DiskTrouble in the end."""
-    first: DiskTrouble | None = None
-    for act in acts:
-        try:
-            act()
-        except DiskTrouble as trouble:
-            first = first or trouble
-    if first is not None:
-        raise first
 
 
 def _is_directory(path: Path) -> bool:

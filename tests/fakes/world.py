@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from errno import ENOSPC
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from certrotd.audit.record import Happened
 from certrotd.certs.managed import as_remembered
@@ -42,13 +42,15 @@ class MemoryWorld:
 
     Targets named ``…-copies`` read the installed copies, the others the live generation. All that
     outlives a process is an attribute; what a process holds is built by ``managed`` anew, and the
-    latest of it is ``in_use``. ``unanswered`` is what the issuer raises where it is refused.
+    latest of it is ``in_use``. ``unanswered`` is what the issuer raises where it is refused;
+    ``otherwise`` are fields of World that a test gives itself.
     """
 
     def __init__(self, policy: Policy, clock: Clock, chance: Chance = CALM) -> None:
         self.policy = policy
         self.clock = clock
         self.chance = chance
+        self.otherwise: dict[str, Any] = {}
         self.store = MemoryStore(chance)
         self.installer = MemoryInstaller(chance, enabled=policy.installs)
         self.solver = MemorySolver()
@@ -108,7 +110,7 @@ class MemoryWorld:
     def _world(self) -> World:
         issuer = _Issuer(self.issuer, self.chance, self.unanswered)
         solver = _Solver(self.solver, self.chance)
-        self.in_use = World(
+        made = World(
             name=self.policy.name,
             clock=self.clock,
             store=self.store,
@@ -123,6 +125,7 @@ class MemoryWorld:
             new_key=self.new_key,
             remark=self.remarks.append,
         )
+        self.in_use = replace(made, **self.otherwise)
         return self.in_use
 
     def _bound(self, name: str) -> Bound | None:

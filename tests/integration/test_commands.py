@@ -63,7 +63,7 @@ class TestExitCodes:
         for command in ("rotate", "status", "plan", "history", "rollback"):
             run = kept.run(command, "wbe")
             assert (run.code, run.stdout) == (2, "")
-            assert run.lines == ["certrotd: there is no certificate 'wbe' (did you mean 'web'?)"]
+            assert run.lines == ["certrotd: there is no certificate 'wbe' (did you mean \"web\"?)"]
 
     @pytest.mark.parametrize("command", ["rotate --all", "status", "plan", "history"])
     def test_an_unknown_key_is_said_with_its_line(self, kept: Site, command: str) -> None:

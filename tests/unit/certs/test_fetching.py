@@ -33,10 +33,7 @@ class Fetching(Case):
         ca.chain = leaf.fullchain_pem
         self.world.new_key = lambda _type: leaf.key
         self.clock.jump(datetime.now(UTC) - self.clock.now())
-        real = self.world._world
-        self.world._world = lambda: replace(  # type: ignore[method-assign]
-            real(), issuer=lambda _name: self.issuer()
-        )
+        self.world.otherwise["issuer"] = lambda _name: self.issuer()
 
     def issuer(self) -> AcmeIssuer:
         """That of a new process."""

@@ -38,10 +38,8 @@ class TestIssuing:
         """Its CA is down for a week, and somebody has configured another one because of that."""
         case = Case("renewal")
         case.trouble.refuse = {"issuer: finalize": 3}
-        real, wanted = case.world._world, [True]
-        case.world._world = lambda: replace(  # type: ignore[method-assign]
-            real(), wants=lambda _issuer, _names: wanted[0]
-        )
+        wanted = [True]
+        case.world.otherwise["wants"] = lambda _issuer, _names: wanted[0]
         assert isinstance(case.rotate().outcome, Parked)
         assert isinstance(case.rotate().recovered, Parked), "the negative control"
         wanted[0] = False
@@ -77,10 +75,7 @@ class TestIssuing:
             def wait(self, records: object, *, deadline: Deadline) -> None:
                 left.append(deadline.remaining)
 
-        real = case.world._world
-        case.world._world = lambda: replace(  # type: ignore[method-assign]
-            real(), dns=Slow, wait_time=900.0, order_time=60.0
-        )
+        case.world.otherwise = {"dns": Slow, "wait_time": 900.0, "order_time": 60.0}
         assert isinstance(case.rotate().outcome, Finished)
         assert left == [900.0]
 
@@ -171,19 +166,16 @@ class TestIssuing:
         assert isinstance(report.outcome, RolledBack)
         assert "its root has ended" in report.outcome.because
 
-    def test_an_issuer_that_the_configuration_lost_ends_its_order(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_an_issuer_that_the_configuration_lost_ends_its_order(self) -> None:
         """There is nobody left to fetch the certificate from, and nobody wants it."""
         case = Case("renewal")
         case.trouble.refuse = {"issuer: finalize": 1}
         case.rotate()
-        real = case.world._world
 
         def lost(name: str) -> NoReturn:
             raise NeedsOperator(f"the configuration no longer has {name!r}")
 
-        monkeypatch.setattr(case.world, "_world", lambda: replace(real(), issuer=lost))
+        case.world.otherwise["issuer"] = lost
         report = case.rotate()
         assert isinstance(report.recovered, RolledBack)
         assert "no longer has 'ca'" in report.recovered.because
@@ -314,37 +306,19 @@ class TestRecordsLeftBehind:
         first = next(what for what in case.trouble.log if what.startswith("solver"))
         assert first == "solver: withdraw"
 
-    def test_those_of_a_solver_that_is_gone_are_given_up(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_those_of_a_solver_that_is_gone_are_given_up(self) -> None:
         """Nobody could withdraw them any more."""
         case = Case("renewal")
         case.trouble.refuse = {"solver: withdraw": 1}
         case.rotate()
-        real = case.world._world
-
-        def without_solver() -> object:
-            world = real()
-            world.solver = lambda _name: None
-            return world
-
-        monkeypatch.setattr(case.world, "_world", without_solver)
+        case.world.otherwise["solver"] = lambda _name: None
         assert isinstance(case.rotate().outcome, Finished)
         assert isinstance(case.rotate().decision, Wait)
 
-    def test_a_solver_that_the_configuration_lost_is_said(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_solver_that_the_configuration_lost_is_said(self) -> None:
         """The order fails before anything is published."""
         case = Case("renewal")
-        real = case.world._world
-
-        def without_solver() -> object:
-            world = real()
-            world.solver = lambda _name: None
-            return world
-
-        monkeypatch.setattr(case.world, "_world", without_solver)
+        case.world.otherwise["solver"] = lambda _name: None
         report = case.rotate()
         assert isinstance(report.outcome, RolledBack)
         assert "no solver 'memory'" in report.outcome.because

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -49,25 +49,24 @@ class Plain:
         self.asked.append("apply")
 
 
-def first_with(target: Any, monkeypatch: pytest.MonkeyPatch) -> Case:
+def first_with(target: Any) -> Case:
     """A first certificate for a target, or for one that cannot be built for a Failure."""
     case = Case("first_issuance")
     case.policy(waves=(("web",),))
-    real = case.world._world
 
     def bound(_name: str) -> Bound:
         if isinstance(target, Exception):
             raise target
         return Bound(target, ())
 
-    monkeypatch.setattr(case.world, "_world", lambda: replace(real(), target=bound))
+    case.world.otherwise["target"] = bound
     return case
 
 
 def test_a_target_that_cannot_be_built_costs_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its secret is not there, say: that shows before the first certificate too."""
     missing = NeedsOperator("/run/secrets/token: no such file")
-    case = first_with(missing, monkeypatch)
+    case = first_with(missing)
     report = case.rotate()
     assert isinstance(report.outcome, RolledBack)
     assert (report.outcome.step, report.outcome.because) == ("preflight", str(missing))
@@ -76,7 +75,7 @@ def test_a_target_that_cannot_be_built_costs_no_order(monkeypatch: pytest.Monkey
 
 def test_a_program_that_is_missing_costs_no_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """As it would not before the second certificate."""
-    case = first_with(Asked(lacks=["precheck"]), monkeypatch)
+    case = first_with(Asked(lacks=["precheck"]))
     report = case.rotate()
     assert isinstance(report.outcome, RolledBack)
     assert report.outcome.because == "there is no program reload-it"
@@ -89,7 +88,7 @@ def test_before_the_first_certificate_no_target_is_checked(
 ) -> None:
     """nginx -t fails until the files are there that it is told to read."""
     target = make()
-    case = first_with(target, monkeypatch)
+    case = first_with(target)
     assert isinstance(case.rotate().outcome, Finished)
     assert target.asked == (["precheck", "apply"] if make is Asked else ["apply"])
 
@@ -97,7 +96,7 @@ def test_before_the_first_certificate_no_target_is_checked(
 def test_after_it_every_target_is(monkeypatch: pytest.MonkeyPatch) -> None:
     """The negative control: its files are there, and it must be content with them."""
     target = Asked()
-    case = first_with(target, monkeypatch)
+    case = first_with(target)
     case.rotate()
     target.lacks = ["check"]
     report = case.rotate(forced=True)

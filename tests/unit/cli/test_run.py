@@ -121,7 +121,7 @@ class TestExitCode:
         """With the nearest one there is."""
         assert certrotd("rotate", "mial") == 2
         [line] = capsys.readouterr().err.splitlines()
-        assert line == "certrotd: there is no certificate 'mial' (did you mean 'mail'?)"
+        assert line == "certrotd: there is no certificate 'mial' (did you mean \"mail\"?)"
 
     def test_one_failure_is_told_and_stops_nobody(
         self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -16,7 +16,7 @@ from certrotd.config.load import check, load
 from certrotd.config.secrets import EnvironmentSecret
 from certrotd.config.solvers import ExecEntry, ResponderEntry, Rfc2136Entry
 from certrotd.config.targets import CommandEntry, NginxEntry
-from certrotd.errors import ConfigInvalid, InvalidInput
+from certrotd.errors import ConfigInvalid
 from tests.unit.config.written import LAB, MINIMAL, WEB, config, loaded, not_root, said, write
 
 
@@ -168,16 +168,6 @@ def test_a_certificate_may_prove_a_target_at_endpoints_of_its_own(tmp_path: Path
     probes = [found.probes(certificate.targets[0]) for certificate in found.certificates]
     assert [[str(probe.address) for probe in each] for each in probes] == [["a:1"], ["b:2"], []]
     assert probes[1][0].sni == "b.c"
-
-
-def test_a_certificate_is_found_by_name_or_the_nearest_is_suggested(tmp_path: Path) -> None:
-    """``certrotd rotate wbe`` is a slip of the pen."""
-    found = config(tmp_path, MINIMAL)
-    assert found.certificate("web").names == ("example.com",)
-    with pytest.raises(InvalidInput, match='did you mean "web"'):
-        found.certificate("wbe")
-    with pytest.raises(InvalidInput, match="known: web"):
-        found.certificate("zzz")
 
 
 def test_sections_without_entries_are_empty(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ class TestChosen:
         assert [managed.policy.name for managed in chosen] == ["two", "one"]
 
     @pytest.mark.parametrize(
-        ("name", "hint"), [("tow", "did you mean 'two'?"), ("xyz", "certrotd status lists them")]
+        ("name", "hint"), [("tow", 'did you mean "two"?'), ("xyz", "known: one, two, three")]
     )
     def test_an_unknown_name_is_said_with_the_nearest(
         self, worlds: dict[str, MemoryWorld], name: str, hint: str

@@ -21,12 +21,7 @@ CA = pki.make_intermediate(pki.make_root())
 OLD = pki.make_leaf(CA, "a.example.test")
 NEW = pki.make_leaf(CA, "a.example.test")
 ROOT_ONLY = pytest.mark.usefixtures("as_root")
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Power failures are not the subject here."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 @pytest.fixture

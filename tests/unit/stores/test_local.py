@@ -1,4 +1,4 @@
-"""Generations are written whole or not at all, and what stands in their place is not followed."""
+"""Generations are written whole or not at all."""
 
 import errno
 import json
@@ -6,7 +6,6 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certrotd.errors import InvalidInput, NeedsOperator
-from certrotd.pki.generation import Meta, State
+from certrotd.pki.generation import State
 from certrotd.rotation.files import DiskTrouble
 from certrotd.stores.local import LocalStore
-from tests.parts import pki
 from tests.unit.stores.crashing import crash
+from tests.unit.stores.sealing import META, PAIR, generations, seal, stage
 from tests.unit.stores.unprivileged import plain_user
 
-CA = pki.make_intermediate(pki.make_root())
-PAIR = pki.make_leaf(CA, "a.example.test")
-THEN = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-META = Meta(THEN, "issued", "le", "https://ca.test", 0.5)
 FILES = {
     "privkey.pem": 0o600,
     "combined.pem": 0o600,
@@ -34,35 +29,7 @@ FILES = {
     "fullchain.pem": 0o644,
     "meta.json": 0o644,
 }
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is synced when is one test's subject; for the others it only takes time."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> LocalStore:
-    """An empty store."""
-    return LocalStore(tmp_path / "store")
-
-
-def stage(store: LocalStore, number: int) -> None:
-    """A generation that is all there and not sealed."""
-    store.stage_key("web", number, PAIR.key_pem)
-    store.stage_chain("web", number, PAIR.fullchain_pem)
-
-
-def seal(store: LocalStore, number: int) -> None:
-    """A sealed generation."""
-    stage(store, number)
-    store.seal("web", number, META)
-
-
-def generations(store: LocalStore) -> list[str]:
-    """Everything beside each other under generations/."""
-    return sorted(path.name for path in (store.root / "web" / "generations").iterdir())
+pytestmark = pytest.mark.usefixtures("unsynced")
 
 
 @contextmanager
@@ -318,227 +285,12 @@ def test_a_file_in_the_place_of_a_directory_is_said(store: LocalStore) -> None:
             act()
 
 
-@pytest.fixture
-def elsewhere(tmp_path: Path) -> Path:
-    """A directory of somebody else's, with a pair and a file in it."""
-    directory = tmp_path / "elsewhere"
-    directory.mkdir()
-    (directory / "privkey.pem").write_bytes(PAIR.key_pem)
-    (directory / "fullchain.pem").write_bytes(PAIR.fullchain_pem)
-    (directory / "precious").write_text("do not touch")
-    return directory
-
-
-def untouched(elsewhere: Path) -> bool:
-    """Whether it is as it was."""
-    return (
-        sorted(os.listdir(elsewhere)) == ["fullchain.pem", "precious", "privkey.pem"]
-        and (elsewhere / "privkey.pem").read_bytes() == PAIR.key_pem
-        and stat.S_IMODE(elsewhere.stat().st_mode) == 0o755
-    )
-
-
-def plant(store: LocalStore, name: str, elsewhere: Path) -> Path:
-    """A link out of the store under that name."""
-    link = store.root / "web" / "generations" / name
-    link.parent.mkdir(parents=True, exist_ok=True)
-    link.symlink_to(elsewhere)
-    return link
-
-
-def test_a_link_in_the_place_of_the_staging_is_removed_and_not_followed(
-    store: LocalStore, elsewhere: Path
-) -> None:
-    """Followed, it would hand out the new key, or bring in somebody else's (CVE-2016-1247)."""
-    link = plant(store, ".staging-000001", elsewhere)
-    assert store.staged_key("web", 1) is None
-    assert store.staged_chain("web", 1) is None
-    with pytest.raises(NeedsOperator, match="is gone, and the key in it"):
-        store.stage_chain("web", 1, b"x")
-    with pytest.raises(NeedsOperator, match="is incomplete"):
-        store.seal("web", 1, META)
-    assert untouched(elsewhere)
-    seal(store, 1)
-    assert not link.is_symlink()
-    assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
-    assert untouched(elsewhere)
-
-
-@pytest.mark.parametrize("clean", ["sweep", "discard", "prune"])
-def test_cleaning_up_removes_a_link_and_not_what_it_leads_to(
-    store: LocalStore, elsewhere: Path, clean: str
-) -> None:
-    """Followed, it would delete the files of somebody else."""
-    name = {"sweep": ".trash-000009", "discard": ".staging-000001", "prune": "000001"}[clean]
-    link = plant(store, name, elsewhere)
-    seal(store, 5)
-    store.switch("web", 5)
-    match clean:
-        case "sweep":
-            store.sweep("web")
-        case "discard":
-            store.discard("web", 1)
-        case _:
-            plant(store, ".trash-000001", elsewhere)
-            store.prune("web", 0, ())
-    assert not link.is_symlink()
-    assert generations(store) == ["000005"]
-    assert untouched(elsewhere)
-
-
-def test_a_link_in_the_place_of_a_generation_is_not_one(store: LocalStore, elsewhere: Path) -> None:
-    """Neither sealed, nor read, nor made live, nor replaced; the next number is used."""
-    seal(store, 1)
-    plant(store, "000002", elsewhere)
-    assert not store.sealed("web", 2)
-    with pytest.raises(NeedsOperator, match="is not a generation's directory"):
-        store.read("web", 2)
-    with pytest.raises(NeedsOperator, match="does not exist"):
-        store.switch("web", 2)
-    newest = store.look("web").newest
-    assert newest is not None
-    assert newest.number == 2
-    assert newest.facts is None
-    stage(store, 2)
-    with pytest.raises(DiskTrouble, match="cannot rename"):
-        store.seal("web", 2, META)
-    assert untouched(elsewhere)
-    seal(store, 3)
-    assert store.sealed("web", 3)
-
-
-def test_a_link_in_the_place_of_a_staged_file_is_replaced(
-    store: LocalStore, elsewhere: Path
-) -> None:
-    """The key must not be written where it leads."""
-    stage(store, 1)
-    staging = store.root / "web" / "generations" / ".staging-000001"
-    (staging / "cert.pem").symlink_to(elsewhere / "precious")
-    (staging / "meta.json").symlink_to(elsewhere / "precious")
-    store.seal("web", 1, META)
-    assert untouched(elsewhere)
-    assert (elsewhere / "precious").read_text() == "do not touch"
-
-
-def test_one_that_cannot_be_removed_does_not_keep_the_others(store: LocalStore) -> None:
-    """Somebody put a directory of their own into an old generation; the keys go all the same."""
-    for number in range(1, 5):
-        seal(store, number)
-    store.switch("web", 4)
-    generations_of = store.root / "web" / "generations"
-    (generations_of / "000001" / "a").mkdir()
-    (generations_of / "000001" / "z").mkdir()
-    (generations_of / "000001" / "a" / "precious").write_text("do not touch")
-    with pytest.raises(DiskTrouble, match="cannot remove"):
-        store.prune("web", 1, ())
-    assert generations(store) == [".trash-000001", "000003", "000004"]
-    assert sorted(os.listdir(generations_of / ".trash-000001")) == ["a", "z"]
-    (generations_of / ".trash-000009").mkdir()
-    with pytest.raises(DiskTrouble, match="trash-000001"):
-        store.sweep("web")
-    assert generations(store) == [".trash-000001", "000003", "000004"]
-    assert (generations_of / ".trash-000001" / "a" / "precious").exists()
-
-
-def test_a_rest_that_is_no_directory_is_removed(store: LocalStore) -> None:
-    """It must not stop every rotation from now on."""
-    seal(store, 1)
-    (store.root / "web" / "generations" / ".staging-000002").write_text("")
-    (store.root / "web" / ".state.json.certrotd-tmp").write_text("")
-    store.sweep("web")
-    assert generations(store) == ["000001"]
-    assert sorted(os.listdir(store.root / "web")) == ["generations"]
-
-
 def test_files_that_are_gone_are_said(store: LocalStore) -> None:
     """A generation somebody cleaned up by hand is nothing to deploy."""
     seal(store, 1)
     (store.root / "web" / "generations" / "000001" / "fullchain.pem").unlink()
     with pytest.raises(NeedsOperator, match=r"has no privkey\.pem or no fullchain\.pem"):
         store.read("web", 1)
-
-
-def test_a_state_that_cannot_be_written_leaves_the_old_one_whole() -> None:
-    """An empty state would redeploy what was withdrawn (acme.sh #7247)."""
-    with plain_user() as directory:
-        store = LocalStore(directory / "store")
-        seal(store, 1)
-        store.record("web", State(withdrawn=(4,)))
-        (directory / "store" / "web").chmod(0o500)
-        with pytest.raises(DiskTrouble, match=r"cannot write .*state\.json: Permission denied"):
-            store.record("web", State())
-        assert store.look("web").state == State(withdrawn=(4,))
-
-
-class TestMending:
-    """A state that certrotd did not write, put aside."""
-
-    def damage(self, store: LocalStore, content: bytes) -> Path:
-        """The state's path, with something else in it."""
-        path = store.root / "web" / "state.json"
-        path.write_bytes(content)
-        return path
-
-    def test_what_was_damaged_is_kept_beside_the_new_state(self, store: LocalStore) -> None:
-        """Somebody may want to know how it came to that."""
-        seal(store, 1)
-        path = self.damage(store, b"{half")
-        aside = store.mend("web", State(withdrawn=(3,)), now=THEN)
-        assert aside == f"{path}.unreadable-20260601T120000.000000Z"
-        assert Path(aside).read_bytes() == b"{half"
-        assert store.look("web").state == State(withdrawn=(3,))
-
-    def test_only_the_last_few_are_kept(self, store: LocalStore) -> None:
-        """A disk that damages files does not also fill up."""
-        seal(store, 1)
-        for day in range(5):
-            self.damage(store, b"%d" % day)
-            store.mend("web", State(), now=THEN + timedelta(days=day))
-        kept = sorted((store.root / "web").glob("state.json.*"))
-        assert [each.read_bytes() for each in kept] == [b"2", b"3", b"4"]
-
-    def test_nothing_is_put_in_the_place_of_another(self, store: LocalStore) -> None:
-        """The clock may stand still; then the damaged state stays where it is."""
-        seal(store, 1)
-        self.damage(store, b"first")
-        aside = Path(store.mend("web", State(), now=THEN))
-        path = self.damage(store, b"second")
-        with pytest.raises(DiskTrouble, match="File exists"):
-            store.mend("web", State(), now=THEN)
-        assert (aside.read_bytes(), path.read_bytes()) == (b"first", b"second")
-
-    def test_a_file_of_somebody_else_is_moved(
-        self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """Linux lets nobody have a second name for it (fs.protected_hardlinks)."""
-        seal(store, 1)
-        path = self.damage(store, b"{half")
-
-        def refuse(*_: object, **__: object) -> None:
-            raise PermissionError(errno.EPERM, "Operation not permitted")
-
-        monkeypatch.setattr(os, "link", refuse)
-        aside = Path(store.mend("web", State(withdrawn=(3,)), now=THEN))
-        assert aside.read_bytes() == b"{half"
-        assert store.look("web").state == State(withdrawn=(3,))
-        assert path.exists()
-
-    def test_a_disk_that_is_full_leaves_what_was_there(
-        self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        """It is still seen to be damaged by the next run."""
-        seal(store, 1)
-        path = self.damage(store, b"{half")
-        full = DiskTrouble("write", OSError(errno.ENOSPC, "No space left on device"))
-
-        def refuse(*_: object, **__: object) -> None:
-            raise full
-
-        monkeypatch.setattr("certrotd.stores.local.write_file", refuse)
-        with pytest.raises(DiskTrouble):
-            store.mend("web", State(), now=THEN)
-        assert path.read_bytes() == b"{half"
-        assert store.look("web").damaged
 
 
 class TestExposed:
