@@ -14,7 +14,8 @@ ERROR_PREFIX = "urn:ietf:params:acme:error:"
 MAX_SUBPROBLEMS = 20
 MAX_WORDS = 400
 LONGEST_WAIT = timedelta(days=7)
-_SECONDS = re.compile(r"[0-9]{1,18}")
+_NUMBER = r"\s*-?[0-9]{1,300}(?:\.[0-9]{0,300})?\s*"
+_SECONDS = re.compile(rf"{_NUMBER}(?:,{_NUMBER})*")
 HINTS = {
     "accountDoesNotExist": "the CA forgot the account; the next order registers it again",
     "badCSR": "another key type may be acceptable to this CA",
@@ -140,16 +141,18 @@ def failure_of(
 def retry_after(header: str | None, *, now: datetime) -> timedelta | None:
     """The wait a Retry-After header asks for (RFC 9110 §10.2.3), None if absent or unreadable.
 
-    Never negative and at most seven days, the longest rate limit of public CAs.
+    Seconds (fractions too) or a date; the longest where there are several. Never negative and at
+    most seven days, the longest rate limit of public CAs.
     """
     text = (header or "").strip()
     if _SECONDS.fullmatch(text):
-        return min(timedelta(seconds=min(int(text), 10**7)), LONGEST_WAIT)
+        seconds = max(float(each) for each in text.split(","))
+        return timedelta(seconds=min(max(seconds, 0.0), LONGEST_WAIT.total_seconds()))
     try:
         when = parsedate_to_datetime(text)
         aware = when if when.tzinfo else when.replace(tzinfo=UTC)
         return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
-    except (ValueError, OverflowError):
+    except (ValueError, OverflowError, TypeError, IndexError):  # of all that a parser has raised
         return None
 
 

@@ -42,10 +42,11 @@ from certrotd.rotation.step import (
     Rebuild,
     Savepoint,
     Step,
+    Wait,
     plan_from_json,
     plan_to_json,
 )
-from certrotd.rotation.unexpected import as_failure
+from certrotd.rotation.unexpected import as_failure, wait_asked_for
 
 W = TypeVar("W")
 RETRY = timedelta(minutes=1)
@@ -177,10 +178,12 @@ class Engine(Generic[W]):
         self._tell("trying", index)
         try:
             if look_first and self._is_done(index):
-                self._done(index, {})
+                self._answered(index, Done())
+                self._tell("done", index)
                 return None
             self._write({"t": "try", "i": index, "at": self._stamp()}, sync=True)
             answer = step.do(self.world, self._ledger(index))
+            self._answered(index, answer)
         except JournalBroken:
             raise
         except Stopped:
@@ -188,35 +191,37 @@ class Engine(Generic[W]):
         except Exception as error:  # noqa: BLE001  # a bug must not leave half a rotation in place
             return self._fail(index, as_failure(error, f"finish step {step.kind!r}"))
         if isinstance(answer, Done):
-            self._done(index, answer.facts)
+            self._tell("done", index)
             return None
-        record = {"t": "wait", "i": index, "until": answer.until.isoformat(), "why": answer.why}
-        self._write({**record, "at": self._stamp()}, sync=True)
         self._tell("waiting", index, detail=answer.why)
         return Parked(answer.until, answer.why)
 
-    def _done(self, index: int, facts: Mapping[str, JSON]) -> None:
-        # not synced: if it is lost, the next start looks and finds the act done
-        record = {"t": "done", "i": index, "facts": dict(facts), "at": self._stamp()}
-        self._write(record, sync=False)
-        self._tell("done", index)
+    def _answered(self, index: int, answer: Done | Wait) -> None:
+        """Write down what a step answered; one whose answer cannot be kept has failed."""
+        if isinstance(answer, Done):
+            # not synced: if it is lost, the next start looks and finds the act done
+            record = {"t": "done", "i": index, "facts": dict(answer.facts), "at": self._stamp()}
+            self._write(record, sync=False)
+            return
+        record = {"t": "wait", "i": index, "until": answer.until.isoformat(), "why": answer.why}
+        self._write({**record, "at": self._stamp()}, sync=True)
 
     def _fail(self, index: int, failure: Failure) -> Outcome | None:
         self._tell("failed", index, detail=str(failure))
-        saved = self._saved
-        wait = failure.retry_after if isinstance(failure, Transient) else None
+        saved, wait = self._saved, wait_asked_for(failure)
         if isinstance(failure, Later) or (saved is not None and saved.forward_only):
             # nothing to go back to: the rotation stays open and this step is tried again
+            # whoever asks for no wait at all is not asked again at once for ever
             until, why = self.now() + (wait or RETRY), f"{self._title(index)}: {failure}"
             record = {"t": "paused", "i": index, "why": why, "at": self._stamp()}
             if wait:
                 record |= {"t": "wait", "until": until.isoformat()}
             self._write(record, sync=bool(wait))
             return Parked(until, why, failed=True)
+        seconds = wait.total_seconds() if wait is not None else None
         record = {"t": "failed", "i": index, "why": str(failure), "at": self._stamp()}
-        if isinstance(failure, Stopped):
-            record["stopped"] = True
-        self._write({**record, "retry_after": wait and wait.total_seconds()}, sync=True)
+        stopped = {"stopped": True} if isinstance(failure, Stopped) else {}
+        self._write({**record, **stopped, "retry_after": seconds}, sync=True)
         return None
 
     def _stop(self, index: int, *, woken: bool) -> Outcome | None:
@@ -359,8 +364,9 @@ class Engine(Generic[W]):
         return item.name if isinstance(item, Savepoint) else item.kind
 
     def _write(self, record: dict[str, Any], *, sync: bool) -> None:
+        progress = apply(self._progress, record)  # what could not be read back is not written
         self.journal.append(record, sync=sync)
-        self._progress = apply(self._progress, record)
+        self._progress = progress
 
     def _stamp(self) -> str:
         return self.now().isoformat()

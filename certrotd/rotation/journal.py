@@ -25,13 +25,17 @@ MAX_JOURNAL = 64 * 1024 * 1024
 HISTORY_LINES = 500
 MAX_HISTORY = 16 * 1024 * 1024
 MAX_LINE = 32 * 1024
-_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True)
+_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 _RESTS = frozenset({"wait", "paused", "stuck"})
 _RECORD_AT = len(b'{"c":"00000000","r":')
 
 
 class JournalBroken(DiskTrouble):
     """The journal cannot be written: nothing may be begun that it would have to remember."""
+
+
+class Unrecordable(Failure):
+    """A record is no JSON: nothing of it was written, and the journal is as it was."""
 
 
 class Journal(Protocol):
@@ -44,7 +48,7 @@ class Journal(Protocol):
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         """Add a record; with ``sync`` it and those before it are durable when this returns.
 
-        Raises JournalBroken, or another DiskTrouble before the first record.
+        Raises Unrecordable, JournalBroken, or another DiskTrouble before the first record.
         """
         ...
 
@@ -100,11 +104,12 @@ class FileJournal:
         return resting_of(data)
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        line = encode(record)
         if self._size is None:
             self.records()
         if not self._size and not self._late:
             make_directory(self.path.parent, mode=0o700)
-        self._late.append(encode(record))
+        self._late.append(line)
         if sync:
             self._write(sync=True)
 
@@ -225,8 +230,15 @@ def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[d
 
 
 def encode(record: Mapping[str, Any]) -> bytes:
-    """One line of a journal."""
-    return _line(_JSON.encode(record).encode()) + b"\n"
+    """One line of a journal; raises Unrecordable for what is no JSON."""
+    try:
+        text = _JSON.encode(record)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Unrecordable(
+            f"the journal cannot keep a {record.get('t', 'history')} record: {error}",
+            hint="this is a defect of certrotd; please report it",
+        ) from error
+    return _line(text.encode()) + b"\n"
 
 
 def resting_of(data: bytes) -> str:

@@ -143,8 +143,8 @@ def apply(progress: Progress, record: Record) -> Progress:
             counts = progress.survived(index)
             return progress.at(index, Status.DONE, facts=facts, interruptions=counts)
         case "wait":
-            waiting = datetime.fromisoformat(record["until"]), record["why"]
-            since = datetime.fromisoformat(record["at"]) if "at" in record else None
+            waiting = _moment(record["until"]), record["why"]
+            since = _moment(record["at"]) if "at" in record else None
             waits: dict[str, Any] = {"waiting": waiting, "waiting_since": since}
             waits["interruptions"] = progress.survived(index)
             return progress.at(index, Status.WAITING, **waits)
@@ -170,6 +170,13 @@ def apply(progress: Progress, record: Record) -> Progress:
             return replace(progress, outcome=record["outcome"])
         case other:
             raise ValueError(f"unknown journal record {other!r}")
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return moment
 
 
 def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: datetime) -> Move:

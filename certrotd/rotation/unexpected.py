@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import traceback
+from datetime import timedelta
 
-from certrotd.errors import Failure, one_line
+from certrotd.errors import Failure, Transient, one_line
 from certrotd.rotation.files import DiskTrouble
+
+LONGEST_WAIT = timedelta(days=366)
 
 
 def as_failure(error: Exception, doing: str) -> Failure:
@@ -20,3 +23,10 @@ def as_failure(error: Exception, doing: str) -> Failure:
         f"unexpected {text} at {where.filename}:{where.lineno}",
         hint="this is a defect of certrotd; please report it",
     )
+
+
+def wait_asked_for(failure: Failure) -> timedelta | None:
+    """The wait a failure asks for, neither negative nor so long that no date is left for it."""
+    if not isinstance(failure, Transient) or failure.retry_after is None:
+        return None
+    return min(max(failure.retry_after, timedelta(0)), LONGEST_WAIT)
