@@ -173,18 +173,16 @@ class Settled:
 
 def judge_endpoint(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
     """What is wrong with what an address serves."""
-    leaf = presented.chain[0]
-    return (
-        *_served(leaf, wanted),
-        *_dates(leaf, wanted.notice, now),
-        *_names(leaf.names, wanted.names),
-        *_followed(presented, wanted, now),
-    )
+    found = [*_served(presented, wanted)]
+    if leaf := presented.leaf:
+        found += _dates(leaf, wanted.notice, now)
+        found += _names(leaf.names, wanted.names)
+    return (*found, *_followed(presented, wanted, now))
 
 
 def judge_target(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
     """What is wrong with what a target serves, that is not wrong with the files too."""
-    if presented.chain[0].fingerprint == wanted.live:
+    if presented.fingerprint == wanted.live:
         return _followed(presented, wanted, now)
     return judge_endpoint(presented, wanted, now=now)
 
@@ -259,10 +257,12 @@ def _may_pass(kind: Kind, watched: Watched) -> bool:
     return kind in (Kind.UNREACHABLE, Kind.UNREADABLE) or _moves(kind, watched)
 
 
-def _served(leaf: CertificateFacts, wanted: Wanted) -> tuple[Finding, ...]:
-    if wanted.live is None or leaf.fingerprint == wanted.live:
+def _served(presented: Presented, wanted: Wanted) -> tuple[Finding, ...]:
+    if wanted.live is None or presented.fingerprint == wanted.live:
         return ()
-    what = f"certificate {leaf.fingerprint[:16]} (until {_stamp(leaf.not_after)})"
+    leaf = presented.leaf
+    end = f"until {_stamp(leaf.not_after)}" if leaf else "which cannot be read"
+    what = f"certificate {presented.fingerprint[:16]} ({end})"
     live = f"the live generation of {wanted.certificate}, {wanted.live[:16]}"
     return (Finding(Kind.SERVED_MISMATCH, f"it serves {what}, not {live}"),)
 
@@ -316,10 +316,13 @@ def _wrong_name(have: Sequence[str], missing: Sequence[str]) -> Finding:
 
 def _followed(presented: Presented, wanted: Wanted, now: datetime) -> tuple[Finding, ...]:
     """Whether clients can follow the chain to where they begin."""
+    found = []
+    if presented.unreadable:
+        found.append(Finding(Kind.UNREADABLE, presented.unreadable))
     if presented.broken:
-        return (Finding(Kind.BROKEN_CHAIN, presented.broken),)
-    if presented.trusted:
-        return ()
+        found.append(Finding(Kind.BROKEN_CHAIN, presented.broken))
+    if found or presented.trusted:
+        return tuple(found)
     leaf, *above = presented.chain
     if wanted.chained and not above and leaf.fingerprint == wanted.live:
         words = "it sends the leaf alone, without the certificates above it"

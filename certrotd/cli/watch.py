@@ -11,8 +11,10 @@ from pathlib import Path
 from certrotd.certs.watching import Watched
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.clock import SystemClock
+from certrotd.daemon.watcher import label_of
 from certrotd.daemon.watches import Subject, Watches, surely, watches_of
 from certrotd.daemon.wiring import Site, open_site
+from certrotd.rotation.unexpected import as_failure
 
 THREADS = 16
 
@@ -43,7 +45,10 @@ def _looked_at(site: Site, names: Sequence[str]) -> Iterator[Watched]:
 
 
 def _settled(watches: Watches, site: Site, subject: Subject) -> list[Watched]:
-    settled = surely(partial(watches.look, subject), pause=site.clock.sleep)
+    try:
+        settled = surely(partial(watches.look, subject), pause=site.clock.sleep)
+    except Exception as error:  # noqa: BLE001  # a defect in one look hides no other finding
+        return [watches.failed(subject, as_failure(error, f"watch {label_of(subject)}"))]
     return [each.watched for each in settled]
 
 

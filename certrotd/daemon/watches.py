@@ -116,6 +116,15 @@ class Watches:
             return list(self._certificate(self.certificates[subject]))
         return [self._endpoint(subject)]
 
+    def failed(self, subject: Subject, failure: Failure) -> Watched:
+        """What there is to tell of a look that could not be ended."""
+        now = self._clock.now()
+        if isinstance(subject, str):
+            watched = _of_files(self.certificates[subject], now)
+        else:
+            watched = _of_entry(subject, now)
+        return replace(watched, findings=(_unreadable(failure),))
+
     def _endpoint(self, entry: WatchEntry) -> Look:
         managed = self.certificates.get(entry.certificate or "")
         moving = managed is not None and self._in_flight(managed.policy.name)
@@ -177,11 +186,10 @@ class Watches:
             words = str(failure).removeprefix(f"{endpoint}: ")
             return replace(watched, findings=(Finding(kind, words),))
         judge = judge_target if watched.sort == "target" else judge_endpoint
-        leaf = presented.chain[0]
         return replace(
             watched,
-            not_after=leaf.not_after,
-            fingerprint=leaf.fingerprint,
+            not_after=presented.leaf.not_after if presented.leaf else None,
+            fingerprint=presented.fingerprint,
             findings=judge(presented, wanted, now=watched.at),
         )
 

@@ -10,7 +10,6 @@ from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -27,6 +26,7 @@ from certrotd.internal.root import (
     load_or_make,
     permits,
 )
+from certrotd.pki.foreign import foreign
 from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
@@ -36,14 +36,6 @@ from certrotd.rotation.lock import hold
 ROOT_MUST_LAST = timedelta(days=1)
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name
 _SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
-_UNREADABLE = (
-    ValueError,
-    InvalidSignature,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.UnsupportedGeneralNameType,
-)
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -142,7 +134,7 @@ class InternalOrder:
 
 def check_request(csr_der: bytes, names: Sequence[str]) -> x509.CertificateSigningRequest:
     """A CSR that its own key has signed, for exactly the canonical ``names``, with a fit key."""
-    try:
+    with foreign("the certificate signing request cannot be used"):
         csr = x509.load_der_x509_csr(csr_der)
         found = csr.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         asked = {
@@ -150,8 +142,6 @@ def check_request(csr_der: bytes, names: Sequence[str]) -> x509.CertificateSigni
             *(str(address) for address in found.get_values_for_type(x509.IPAddress)),
         }
         signed = csr.is_signature_valid
-    except _UNREADABLE as error:
-        raise InvalidInput(f"the certificate signing request cannot be used: {error}") from None
     if not signed:
         raise InvalidInput("the certificate signing request is not signed by its own key")
     if asked != set(names) or len(list(found)) != len(names):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from cryptography import x509
 
 from certrotd.clock import Clock, Deadline
+from certrotd.errors import InvalidInput
 from certrotd.observe.tls import Endpoint, Untrusted, checking, no_check, shown
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -21,15 +23,29 @@ _OF_DATES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT
 
 @dataclass(frozen=True, slots=True)
 class Presented:
-    """What an endpoint showed: ``chain`` as it was sent, the leaf first; never empty.
+    """What an endpoint showed: ``chain`` as it was sent, the leaf first, as far as it can be read.
 
     ``broken`` says why clients cannot follow it, or is empty; ``trusted`` tells whether it was
-    checked against roots and verified, else only its links were.
+    checked against roots and verified, else only its links were. ``unreadable`` says what is wrong
+    with the first certificate that cannot be read, or is empty; then ``digest`` is the SHA-256 of
+    the leaf's DER in lower hex.
     """
 
     chain: tuple[CertificateFacts, ...]
     broken: str = ""
     trusted: bool = False
+    unreadable: str = ""
+    digest: str = ""
+
+    @property
+    def leaf(self) -> CertificateFacts | None:
+        """What the leaf says, None if it cannot be read."""
+        return self.chain[0] if self.chain else None
+
+    @property
+    def fingerprint(self) -> str:
+        """The leaf's, whether it can be read or not."""
+        return self.chain[0].fingerprint if self.chain else self.digest
 
 
 class Examiner:
@@ -46,26 +62,35 @@ class Examiner:
         """One handshake, or a second where the chain is not trusted, each within the deadline.
 
         Roots are consulted about the chain alone: names are the caller's to judge, and so are the
-        leaf's dates. Raises Transient when nobody answers, InvalidInput when what is sent is no
-        certificate, NeedsOperator for unreadable roots.
+        leaf's dates. Raises Transient when nobody answers, NeedsOperator for unreadable roots.
         """
         if endpoint.roots is None:
-            sent = self._sent(endpoint, no_check())
-            return Presented(_facts(sent), _broken_link(sent))
+            presented, certificates = self._look(endpoint, no_check())
+            return replace(presented, broken=_broken_link(certificates))
         context = self._trusting(endpoint.roots)
         try:
-            return Presented(_facts(self._sent(endpoint, context)), trusted=True)
+            return replace(self._look(endpoint, context)[0], trusted=True)
         except Untrusted as untrusted:
             why, code = untrusted.why, untrusted.code
-        chain = _facts(self._sent(endpoint, no_check()))
+        presented, _ = self._look(endpoint, no_check())
         # of a leaf that is out of date OpenSSL says nothing else, and everybody can see that
-        of_leaf = code in _OF_DATES and not _valid(chain[0], self._clock.now())
-        return Presented(chain, "" if of_leaf else f"the chain is not trusted: {why}")
+        leaf = presented.leaf
+        of_leaf = code in _OF_DATES and leaf is not None and not _valid(leaf, self._clock.now())
+        return replace(presented, broken="" if of_leaf else f"the chain is not trusted: {why}")
 
-    def _sent(self, endpoint: Endpoint, context: ssl.SSLContext) -> list[x509.Certificate]:
-        what = f"{endpoint}: what it sent"
+    def _look(
+        self, endpoint: Endpoint, context: ssl.SSLContext
+    ) -> tuple[Presented, list[x509.Certificate]]:
+        """What one handshake showed, and its certificates up to the first that is unreadable."""
         sent = shown(endpoint, context, Deadline(self._clock, endpoint.deadline))
-        return [each for der in sent for each in parse_certificates(der, what=what)]
+        read: list[x509.Certificate] = []
+        try:
+            for number, der in enumerate(sent, 1):
+                read += parse_certificates(der, what=f"certificate {number} of {len(sent)}")
+        except InvalidInput as unreadable:
+            digest = hashlib.sha256(sent[0]).hexdigest()
+            return Presented(_facts(read), unreadable=str(unreadable), digest=digest), read
+        return Presented(_facts(read)), read
 
     def _trusting(self, roots: str) -> ssl.SSLContext:
         """A context that checks the chain alone; several threads may use it at once."""

@@ -6,11 +6,11 @@ import re
 from functools import lru_cache
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 
 from certrotd.errors import InvalidInput, one_line
 from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.foreign import foreign
 from certrotd.pki.keys import common_name, key_type_of
 from certrotd.pki.names import canonical, is_ip
 
@@ -19,13 +19,6 @@ __all__ = ["CertificateFacts", "facts_of", "fingerprint", "parse_certificates"]
 MAX_BYTES = 1024 * 1024
 MAX_CERTIFICATES = 32
 _BEGIN = re.compile(rb"-----BEGIN (X509 |TRUSTED |)CERTIFICATE-----")
-_UNREADABLE = (
-    ValueError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 
 
 def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.Certificate]:
@@ -38,17 +31,15 @@ def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.C
         raise InvalidInput(f"{what} is {len(data)} bytes, more than any certificate chain")
     if not data.strip():
         raise InvalidInput(f"{what} is empty")
-    blocks = _blocks(data, what)
-    if not blocks and b"-----BEGIN " in data:
+    # what stands inside of DER is its author's to choose, and may be the PEM of another one
+    blocks = [] if _is_der(data) else _blocks(data, what)
+    if not blocks and b"-----BEGIN " in data and not _is_der(data):
         raise InvalidInput(f"{what} has no certificate in it", hint="is it the private key?")
-    try:
+    with foreign(f"{what} is not an X.509 certificate"):
         if blocks:
             certificates = [_loaded(block) for block in blocks]
         else:
             certificates = [x509.load_der_x509_certificate(data)]
-    except _UNREADABLE as error:
-        reason = one_line(str(error))[:200]
-        raise InvalidInput(f"{what} is not an X.509 certificate: {reason}") from None
     for certificate in certificates:
         facts_of(certificate, what=what)
     return certificates
@@ -56,11 +47,8 @@ def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.C
 
 def facts_of(certificate: x509.Certificate, *, what: str = "certificate") -> CertificateFacts:
     """The facts of one parsed certificate; InvalidInput if a part of it cannot be read."""
-    try:
+    with foreign(f"{what} has an unreadable part"):
         return _read(certificate)
-    except _UNREADABLE as error:
-        reason = one_line(str(error))[:200]
-        raise InvalidInput(f"{what} has an unreadable part: {reason}") from None
 
 
 def fingerprint(certificate: x509.Certificate) -> str:
@@ -87,6 +75,11 @@ def _read(certificate: x509.Certificate) -> CertificateFacts:
         fingerprint=fingerprint(certificate),
         is_ca=_is_ca(extensions),
     )
+
+
+def _is_der(data: bytes) -> bool:
+    """Whether it begins as a SEQUENCE of more than 127 bytes does, and no text."""
+    return len(data) > 1 and data[0] == 0x30 and data[1] > 0x80
 
 
 def _blocks(data: bytes, what: str) -> list[bytes]:

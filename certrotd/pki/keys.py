@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from certrotd.errors import InvalidInput
+from certrotd.pki.foreign import foreign
 from certrotd.pki.names import is_ip
 
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
@@ -59,20 +60,24 @@ def load(data: bytes, *, what: str = "private key") -> PrivateKey:
         raise InvalidInput(f"{what} is {len(data)} bytes, more than any private key")
     if not data.strip():
         raise InvalidInput(f"{what} is empty")
+    with foreign(f"{what} cannot be read"):
+        key = _load(data, what)
+    if not isinstance(key, PrivateKey):
+        raise InvalidInput(f"{what} is of a kind TLS servers do not use")
+    return key
+
+
+def _load(data: bytes, what: str) -> object:
     try:
         if b"-----BEGIN" in data:
-            key = serialization.load_pem_private_key(data, password=None)
-        else:
-            key = serialization.load_der_private_key(data, password=None)
+            return serialization.load_pem_private_key(data, password=None)
+        return serialization.load_der_private_key(data, password=None)
     except TypeError:
         raise InvalidInput(f"{what} is encrypted", hint="store it without a passphrase") from None
     except ValueError:
         raise InvalidInput(f"{what} is not a PEM or DER private key") from None
     except UnsupportedAlgorithm:
         raise InvalidInput(f"{what} is of a kind TLS servers do not use") from None
-    if not isinstance(key, PrivateKey):
-        raise InvalidInput(f"{what} is of a kind TLS servers do not use")
-    return key
 
 
 def spki(public: object) -> bytes:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import parse_certificates
+from certrotd.pki.foreign import foreign
 from certrotd.pki.keys import load, spki, to_pem
 from certrotd.pki.verify import ChainBroken, verify_links
 
@@ -45,8 +46,9 @@ def to_pkcs12(key: bytes, chain: bytes, *, name: str, password: bytes | None) ->
 def same_pkcs12(data: bytes, key: bytes, chain: bytes, *, password: bytes | None) -> bool:
     """Whether PKCS#12 ``data`` holds this pair; its salt makes every writing of it different."""
     try:
-        found, leaf, others = pkcs12.load_key_and_certificates(data, password)
-    except ValueError:
+        with foreign("PKCS#12"):
+            found, leaf, others = pkcs12.load_key_and_certificates(data, password)
+    except InvalidInput:
         return False
     if found is None or leaf is None:
         return False

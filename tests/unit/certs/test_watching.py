@@ -85,6 +85,21 @@ class TestEndpoint:
         assert endpoint(seen(leaf(), CA, trusted=True)) == []
         assert endpoint(seen(leaf(), CA)) == []
 
+    def test_one_that_cannot_be_read_is_a_mismatch_too(self) -> None:
+        """Whoever serves it is not who should be there."""
+        odd = Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64)
+        unreadable, mismatch = Kind.UNREADABLE, Kind.SERVED_MISMATCH
+        assert kinds(endpoint(odd)) == [unreadable]
+        assert kinds(endpoint(odd, Wanted((NAME,), "web", "6" * 64))) == [mismatch, unreadable]
+        first, _ = endpoint(odd, Wanted((NAME,), "web", "6" * 64))
+        assert first.words.startswith("it serves certificate 5555555555555555 (which cannot be")
+        assert kinds(endpoint(odd, Wanted((NAME,), "web", "5" * 64))) == [unreadable]
+
+    def test_a_leaf_is_judged_whatever_cannot_be_read_above_it(self) -> None:
+        """Of two faults there are two findings."""
+        odd = Presented((leaf(-DAY),), unreadable="certificate 2 of 2 is garbage")
+        assert kinds(endpoint(odd)) == [Kind.EXPIRED, Kind.UNREADABLE]
+
     @pytest.mark.parametrize(
         ("left", "expected"),
         [

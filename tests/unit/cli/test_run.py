@@ -13,6 +13,8 @@ import yaml
 
 from certrotd.cli.app import run
 from tests.parts import pki
+from tests.unit.observe.servers import Listener, context_of_der, tls
+from tests.unit.pki.crafted import bits_for_a_name, mask_missing
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
@@ -281,3 +283,17 @@ def test_inspecting_what_is_not_there_is_one_line(
     [line] = capsys.readouterr().err.splitlines()
     assert line.startswith("certrotd: ")
     assert said in line
+
+
+@pytest.mark.parametrize("der", [mask_missing("a.test"), bits_for_a_name("a.test")])
+def test_inspecting_a_certificate_that_cannot_be_read_is_one_line(
+    certrotd: Certrotd, capsys: pytest.CaptureFixture[str], tmp_path: Path, der: bytes
+) -> None:
+    """Of a file, or of an endpoint that serves it."""
+    path = tmp_path / "odd.der"
+    path.write_bytes(der)
+    with Listener(tls(context_of_der(tmp_path, der))) as server:
+        for what in (str(path), f"{server.host}:{server.port}"):
+            assert certrotd("inspect", what) == 1
+            [line] = capsys.readouterr().err.splitlines()
+            assert line.startswith(f"certrotd: {what} has an unreadable part: ")

@@ -7,8 +7,11 @@ import pytest
 
 from certrotd.cli.watch import watch
 from certrotd.errors import InvalidInput
+from certrotd.observe.chain import Examiner, Presented
+from certrotd.observe.tls import Endpoint
 from tests.parts import pki
-from tests.unit.observe.servers import Listener, context_of, tls
+from tests.unit.observe.servers import Listener, context_of, context_of_der, tls
+from tests.unit.pki.crafted import bits_for_a_name, mask_missing
 
 NAME = "a.example.test"
 ROOT = pki.make_root()
@@ -59,6 +62,42 @@ def test_what_is_wrong_is_said_in_words_and_by_the_exit_code(
     line = capsys.readouterr().out.splitlines()[1]
     assert "warning: it expires at " in line or "error: it expires at " in line
     assert line.endswith(f"error: it is for {NAME}, not for b.test")
+
+
+@pytest.mark.parametrize("leaf", [mask_missing(NAME), bits_for_a_name(NAME)])
+def test_a_certificate_that_cannot_be_read_hides_no_other_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], leaf: bytes
+) -> None:
+    """One hostile endpoint is one line."""
+    with (
+        Listener(tls(context_of_der(tmp_path, leaf))) as hostile,
+        Listener(tls(context_of(LEAF, tmp_path))) as server,
+    ):
+        path = written(
+            tmp_path,
+            entry(hostile, tmp_path, after=1),
+            entry(server, tmp_path, names=["b.test"]),
+        )
+        assert watch(path, [], as_json=False) == 1
+    _, first, second, _ = capsys.readouterr().out.splitlines()
+    assert "error: certificate 1 of 1 has an unreadable part" in first
+    assert second.endswith(f"error: it is for {NAME}, not for b.test")
+
+
+def test_a_defect_of_one_look_hides_no_other_finding(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is: the other lines are there."""
+
+    def defect(self: Examiner, endpoint: Endpoint) -> Presented:
+        raise AttributeError(f"no {endpoint.port}")
+
+    monkeypatch.setattr(Examiner, "examine", defect)
+    path = written(tmp_path, "address: 192.0.2.1:443")
+    assert watch(path, [], as_json=False) == 1
+    _, first, files = capsys.readouterr().out.splitlines()
+    assert "error: unexpected AttributeError: no 443 at " in first
+    assert files.split() == ["files", "of", "web", "files", "-", "-", "ok"]
 
 
 def test_programs_get_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

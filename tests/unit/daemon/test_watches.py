@@ -125,6 +125,14 @@ class TestCertificate:
         bench.serve(other())
         assert bench.found() == {"files": [], "target": [Kind.SERVED_MISMATCH]}
 
+    def test_an_impostor_whose_certificate_cannot_be_read_is_found(self) -> None:
+        """No parser stands between it and the comparison."""
+        bench = Bench()
+        bench.serve(Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64))
+        assert bench.found()["target"] == [Kind.SERVED_MISMATCH, Kind.UNREADABLE]
+        watched = bench.looks()["target"].watched
+        assert (watched.not_after, watched.fingerprint) == (None, "5" * 64)
+
     def test_a_target_that_was_never_told_is_not_expected_to_serve_it(self) -> None:
         """The renewer has it to do; what it serves is looked at all the same."""
         bench = Bench(waves=())

@@ -12,7 +12,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from certrotd.pki.keys import to_pem
 from tests.parts import pki
+from tests.unit.pki.crafted import ec_key
 
 Serve = Callable[[socket.socket], object]
 
@@ -68,6 +70,16 @@ def context_of(pair: pki.Pair, directory: Path) -> ssl.SSLContext:
     """A server's context with a pair, whose files are written to ``directory``."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*pair.write(directory, f"{pair.certificate.serial_number:x}"))
+    return context
+
+
+def context_of_der(directory: Path, *chain: bytes) -> ssl.SSLContext:
+    """A server's context with certificates in DER, whatever they say; ec_key() is the leaf's."""
+    certificates, key = directory / "der.crt", directory / "der.key"
+    certificates.write_text("".join(map(ssl.DER_cert_to_PEM_cert, chain)))
+    key.write_bytes(to_pem(ec_key()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates, key)
     return context
 
 

@@ -1,6 +1,7 @@
 """The whole chain as a real server sends it, with and without roots to check it against."""
 
 import gc
+import hashlib
 import socket
 import ssl
 import time
@@ -21,7 +22,8 @@ from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of
 from tests.parts import pki
-from tests.unit.observe.servers import Listener, Serve, context_of, silent, tls
+from tests.unit.observe.servers import Listener, Serve, context_of, context_of_der, silent, tls
+from tests.unit.pki.crafted import bits_for_a_name, certificate, mask_missing
 
 NAME = "a.example.test"
 ROOT = pki.make_root()
@@ -71,6 +73,31 @@ def test_links_that_do_not_hold_are_said(look: Look) -> None:
     torn = look(with_chain(FOREIGN))
     assert torn.broken.startswith(f"{NAME} was not issued by another CA")
     assert look(with_chain(FOREIGN), trusting=True).broken.startswith("the chain is not trusted")
+
+
+@pytest.mark.parametrize("leaf", [mask_missing(NAME), bits_for_a_name(NAME)])
+@pytest.mark.parametrize("trusting", [True, False])
+def test_a_leaf_that_cannot_be_read_is_shown_by_its_hash(
+    tmp_path: Path, leaf: bytes, trusting: bool
+) -> None:
+    """An impostor that serves such a one is none the less not who it should be."""
+    root = str(ROOT.write(tmp_path, "root")[0])
+    with Listener(tls(context_of_der(tmp_path, leaf))) as server:
+        roots = root if trusting else None
+        seen = EXAMINER.examine(Endpoint(server.host, server.port, NAME, roots=roots))
+    assert (seen.leaf, seen.fingerprint) == (None, hashlib.sha256(leaf).hexdigest())
+    assert seen.unreadable.startswith("certificate 1 of 1 has an unreadable part")
+
+
+def test_a_leaf_is_read_whatever_stands_above_it(tmp_path: Path) -> None:
+    """That the certificate above it cannot be read hides nothing of the leaf."""
+    leaf = certificate(NAME)
+    chain = (leaf.public_bytes(Encoding.DER), mask_missing("b.test"))
+    with Listener(tls(context_of_der(tmp_path, *chain))) as server:
+        seen = EXAMINER.examine(Endpoint(server.host, server.port, NAME))
+    assert seen.leaf == facts_of(leaf)
+    assert seen.fingerprint == facts_of(leaf).fingerprint
+    assert seen.unreadable.startswith("certificate 2 of 2 has an unreadable part")
 
 
 def test_superfluous_certificates_break_it_for_nobody_who_has_roots(look: Look) -> None:

@@ -96,3 +96,39 @@ def chain_of_three() -> tuple[x509.Certificate, x509.Certificate, x509.Certifica
         "example.test", key=ec_key(0), signer=ec_key(1), subject="leaf", issuer="middle"
     )
     return leaf, middle, root
+
+
+def resigned(certificate: x509.Certificate, old: bytes, new: bytes) -> bytes:
+    """The DER of a certificate of ec_key() with a part of its contents replaced, signed anew.
+
+    Both parts are of the same length, and ``old`` comes once.
+    """
+    contents = certificate.tbs_certificate_bytes
+    assert (contents.count(old), len(old)) == (1, len(new))
+    contents = contents.replace(old, new)
+    signature = ec_key().sign(contents, ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    return _tlv(0x30, contents + algorithm + _tlv(0x03, b"\0" + signature))
+
+
+def _tlv(tag: int, value: bytes) -> bytes:
+    """One value in DER."""
+    size = len(value)
+    if size < 0x80:
+        return bytes([tag, size]) + value
+    octets = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(octets)]) + octets + value
+
+
+def mask_missing(*names: str) -> bytes:
+    """The DER of a certificate with name constraints of an IP address that has no mask."""
+    subtree = _tlv(0x30, _tlv(0x87, bytes([192, 0, 2, 1])))
+    value = _tlv(0x30, _tlv(0xA0, subtree))
+    constraints = x509.UnrecognizedExtension(x509.NameConstraints.oid, value)
+    return certificate(*names, extensions=[constraints]).public_bytes(Encoding.DER)
+
+
+def bits_for_a_name(*names: str) -> bytes:
+    """The DER of a certificate whose subject's common name is a BIT STRING."""
+    plain = certificate(*names, subject="subject-X", issuer="issuer")
+    return resigned(plain, b"\x0c\x09subject-X", b"\x03\x09\x00ubject-X")

@@ -8,8 +8,8 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ed448, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtensionOID
-from hypothesis import given
+from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from certrotd.errors import InvalidInput
@@ -19,9 +19,11 @@ from certrotd.pki.keys import to_pem
 from tests.unit.pki.crafted import (
     NOW,
     SigningKey,
+    bits_for_a_name,
     certificate,
     chain_of_three,
     ec_key,
+    mask_missing,
     pem,
     rsa_key,
 )
@@ -155,10 +157,26 @@ def test_arbitrary_bytes_are_no_certificate_and_nothing_worse(data: bytes) -> No
         parse_certificates(data)
 
 
+RICH = certificate(
+    "a.example",
+    subject="middle",
+    issuer="root",
+    is_ca=True,
+    general_names=[x509.IPAddress(ipaddress.ip_address("192.0.2.1"))],
+    extensions=[
+        x509.NameConstraints([x509.IPAddress(ipaddress.ip_network("192.0.2.0/24"))], None),
+        x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]),
+        x509.AuthorityKeyIdentifier.from_issuer_public_key(ec_key(1).public_key()),
+        x509.SubjectKeyIdentifier.from_public_key(ec_key().public_key()),
+    ],
+)
+
+
+@settings(max_examples=500)
 @given(st.data())
 def test_a_damaged_certificate_is_refused_or_wholly_readable(data: st.DataObject) -> None:
     """Parts are decoded when first asked for: what is given out must not fail then."""
-    der = bytearray(LEAF.public_bytes(Encoding.DER))
+    der = bytearray(RICH.public_bytes(Encoding.DER))
     for _ in range(data.draw(st.integers(1, 3))):
         der[data.draw(st.integers(0, len(der) - 1))] = data.draw(st.integers(0, 255))
     try:
@@ -181,6 +199,8 @@ def patched(old: bytes, new: bytes) -> bytes:
 @pytest.mark.parametrize(
     "der",
     [
+        mask_missing("a.example"),
+        bits_for_a_name("a.example"),
         patched(b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x07"),
         patched(b"\x82\x09a.example", b"\x82\x09a.\xe9xample"),
         patched(b"\x06\x03\x55\x1d\x11", b"\x06\x03\x55\x1d\x13"),
@@ -189,12 +209,27 @@ def patched(old: bytes, new: bytes) -> bytes:
         ),
         patched(b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x01", b"\x06\x07\x2a\x86\x48\xce\x3d\x02\x7f"),
     ],
-    ids=["version", "name-not-ascii", "extension-twice", "unknown-curve", "unknown-key"],
+    ids=[
+        "constraints-without-mask",
+        "bit-string-for-a-name",
+        "version",
+        "name-not-ascii",
+        "extension-twice",
+        "unknown-curve",
+        "unknown-key",
+    ],
 )
 def test_a_part_that_cannot_be_decoded_refuses_the_whole(der: bytes) -> None:
     """Each is found by another exception of the library's, some of them no ValueError."""
     with pytest.raises(InvalidInput, match=r"unreadable part|not an X\.509"):
         parse_certificates(der)
+
+
+def test_the_pem_inside_of_a_der_certificate_is_not_taken_for_it() -> None:
+    """An impostor could carry the certificate that it is compared with in an extension."""
+    inside = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.2.3.4"), pem(LEAF))
+    carrier = certificate("a.example", extensions=[inside])
+    assert parse_certificates(carrier.public_bytes(Encoding.DER)) == [carrier]
 
 
 def test_a_kind_of_name_that_the_library_does_not_know_refuses_the_whole() -> None:

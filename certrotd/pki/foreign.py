@@ -1,0 +1,35 @@
+"""Bytes that somebody else made: whatever the library raises on them is one failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from certrotd.errors import Failure, InvalidInput, one_line
+
+MAX_REASON = 200
+_PANIC = "pyo3_runtime"
+
+
+@contextmanager
+def foreign(what: str, *, hint: str = "") -> Iterator[None]:
+    """Within the block, whatever the X.509 library raises becomes InvalidInput ``what: reason``.
+
+    It names a dozen exceptions, and others escape it: TypeError, OverflowError, and the panics of
+    its Rust code, which are no Exception. What certrotd raises itself passes.
+    """
+    try:
+        yield
+    except Failure:
+        raise
+    except BaseException as error:
+        if not _of_the_library(error):
+            raise
+        reason = one_line(str(error))[:MAX_REASON]
+        raise InvalidInput(f"{what}: {reason}" if reason else what, hint=hint) from None
+
+
+def _of_the_library(error: BaseException) -> bool:
+    if isinstance(error, Exception):
+        return not isinstance(error, MemoryError)
+    return type(error).__module__ == _PANIC
