@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from certrotd.audit.record import START, Head, canonical
 from certrotd.errors import InvalidInput
-from certrotd.rotation.files import read_file, temporary_of
+from certrotd.rotation.files import read_file, write_file
 
 _LIMIT = 16 * 1024 * 1024
 
@@ -53,20 +53,9 @@ def read_head(path: Path) -> Anchor:
 
 
 def write_head(path: Path, head: Head, waiting: Mapping[str, str]) -> None:
-    """Replace the head file; raises OSError and leaves the old one."""
+    """Replace the head file; raises DiskTrouble and leaves the old one."""
     data = canonical({"seq": head.seq, "hash": head.hash, "waiting": dict(waiting)}) + b"\n"
-    temporary = temporary_of(path)
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-    try:
-        handle = os.open(temporary, flags, 0o600)
-    except FileExistsError:  # a crash left it
-        os.unlink(temporary)
-        handle = os.open(temporary, flags, 0o600)
-    try:
-        write_all(handle, data)
-    finally:
-        os.close(handle)
-    os.rename(temporary, path)
+    write_file(path, data, mode=0o600, sync=False)
 
 
 def write_all(handle: int, data: bytes) -> None:

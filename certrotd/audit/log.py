@@ -25,6 +25,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.rotation.files import (
     DiskTrouble,
     explained,
+    open_or_create,
     read_file,
     sync_directory,
 )
@@ -190,7 +191,9 @@ class AuditLog:
         return records
 
     def _append(self, end: End, lines: bytes, head: Head, waiting: dict[str, str]) -> None:
-        handle, size = _open(self._log, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        handle, size = _checked(
+            open_or_create(self._log, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
+        )
         try:
             if end.keep is not None:
                 os.ftruncate(handle, end.keep)
@@ -201,7 +204,7 @@ class AuditLog:
                 if size == 0:
                     sync_directory(self._directory)
                 write_head(self._head, head, waiting)
-            except OSError:
+            except (OSError, DiskTrouble):
                 self._take_back(handle, size, head)
                 raise
         finally:
@@ -233,7 +236,10 @@ class AuditLog:
 
 def _open(path: Path, flags: int) -> tuple[int, int]:
     """A handle of a regular file that is not a link, and its size; raises OSError."""
-    handle = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    return _checked(os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC))
+
+
+def _checked(handle: int) -> tuple[int, int]:
     status = os.fstat(handle)
     if not stat.S_ISREG(status.st_mode):
         os.close(handle)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,7 +26,7 @@ def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as
         chosen = site.fleet.chosen(names)
         if dry_run:
             return _dry_run(site, chosen, force=force, as_json=as_json)
-        _prepare(site)
+        site.prepare()
         stopping.listen()
         with view(len(chosen)) as live:
             rotator = _rotator(site, stopping, live.hear)
@@ -40,33 +39,11 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     stopping = Stopping()
     with open_site(config, clock=stopping.clock, command="certrotd rollback") as site:
         [managed] = site.fleet.chosen([name])
-        _prepare(site)
+        site.prepare()
         stopping.listen()
         with view(1) as live:
             report = _rotator(site, stopping, live.hear).rollback(managed, to=to)
         return _show([report], [managed], as_json=as_json)
-
-
-def _prepare(site: Site) -> None:
-    site.prepare()
-    state = site.config.state_dir
-    if warning := foreign(state, owner=os.stat(state).st_uid, user=os.geteuid()):
-        say(warning)
-
-
-def foreign(state: Path, *, owner: int, user: int) -> str | None:
-    """A warning where root works in a directory of somebody else's; anybody else cannot."""
-    if user != 0 or owner == 0:
-        return None
-    import pwd
-
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"user {owner}"
-    return (
-        f"{state} belongs to {name}, who cannot change what root creates there: run this as {name}"
-    )
 
 
 def _rotator(site: Site, stopping: Stopping, hear: object) -> Rotator:

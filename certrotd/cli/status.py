@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.certs.decision import Postpone, Wait
-from certrotd.cli.output import keeping_all, print_json, print_table, span, stamp
+from certrotd.cli.output import keeping_all, print_json, print_table, say, span, stamp
 from certrotd.clock import SystemClock
 from certrotd.daemon.fleet import Row
+from certrotd.daemon.statecheck import unwritable
 from certrotd.daemon.status import (
     next_of,
     state_of,
@@ -37,7 +38,9 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
         else:
             columns = ("NAME", "NAMES", "EXPIRES", "LEFT", "GEN", "STATE", "NEXT", "TARGETS", "WHY")
             print_table(columns, shown)
-        return 1 if failed else 0
+        if blocked := unwritable(site.config.state_dir, site.config.store_dir):
+            say(f"error: {blocked}")
+        return 1 if failed or blocked else 0
 
 
 def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:

@@ -27,7 +27,7 @@ class Ground:
         }
 
     def trouble(self) -> Failure | None:
-        """What is wrong now, if anything is."""
+        """Which is not the same now, if any."""
         for path, known in self._known.items():
             found = _identity(path)
             if known is None:

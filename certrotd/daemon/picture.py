@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.clockwatch import SOUND, Judgement
+from certrotd.daemon.scheduler import GROUND
 from certrotd.daemon.status import STATES
 
 UNSEEN = "unseen"
@@ -128,12 +129,20 @@ class Picture:
             return "a rotation is under way"
         if name in self.troubles:
             return self.troubles[name]
+        if self.blocked:
+            return self.blocked
         return known.why if known else "it has not been looked at yet"
+
+    @property
+    def blocked(self) -> str:
+        """Why no certificate at all can be rotated; empty if that is not so."""
+        return self.troubles.get(GROUND, "")
 
     def failing(self, name: str) -> bool:
         """Whether somebody should look at it."""
         known = self.known[name]
-        return self.state(name) in _BAD or (known is not None and known.failures > 0)
+        failures = known is not None and known.failures > 0
+        return failures or bool(self.blocked) or self.state(name) in _BAD
 
     def attempts_left(self, name: str) -> int | None:
         """How many attempts there will be before it expires; None where nothing is due."""

@@ -23,6 +23,7 @@ from certrotd.daemon.observing import Observers
 from certrotd.daemon.scheduler import Scheduler, Workload
 from certrotd.daemon.sdnotify import service_manager
 from certrotd.daemon.signals import Signals, heard
+from certrotd.daemon.statecheck import unwritable
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.telling import Told
 from certrotd.daemon.ticking import Ticking
@@ -170,7 +171,7 @@ class _Daemon:
             audit=site.audit,
         )
         journals = config.state_dir / "journal"
-        self._ground = Ground([config.state_dir, config.store_dir], self._ground)
+        self._ground = ground = Ground([config.state_dir, config.store_dir], self._ground)
         return Workload(
             certificates={each.policy.name: each for each in site.fleet.certificates},
             concurrency=config.concurrency,
@@ -179,7 +180,7 @@ class _Daemon:
             budget=site.budget,
             close=site.close,
             left_out=loaded.problems,
-            ground=self._ground.trouble,
+            ground=lambda: ground.trouble() or unwritable(config.state_dir, config.store_dir),
         )
 
     def _watches(self, loaded: Loaded, work: Workload) -> Watches:

@@ -100,12 +100,15 @@ class ServiceManager(Observer):
                 self._mark(report.name, failing=report.failed)
 
     def ticked(self, now: datetime, looked: int) -> None:  # noqa: ARG002
-        """After the first look at everything the daemon is ready; each tick is a sign of life."""
+        """After the first look at everything the daemon is ready; each tick is a sign of life.
+
+        Where nothing can be looked at it is ready to say so: a start that fails would hide why.
+        """
         with self._lock:
             if self._over:
                 return
             message = self._status()
-            if not self._ready and (looked or not self._certificates):
+            if not self._ready and (looked or self._groundless or not self._certificates):
                 self._ready = True
                 message["READY"] = "1"
             monotonic = self._clock.monotonic()

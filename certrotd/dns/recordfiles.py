@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
+from certrotd.rotation.files import DiskTrouble, make_directory, open_or_create
 
 MAX_RECORDS = 10_000
 
@@ -51,12 +52,12 @@ class RecordFiles:
         # Named after its record: withdrawing that removes what a crash left of it.
         temporary = self._directory / f".{name}.{os.getpid()}.{os.urandom(4).hex()}"
         try:
-            self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-            with open(os.open(temporary, flags, 0o600), "w", encoding="ascii") as file:
+            make_directory(self._directory, mode=0o700)
+            handle = open_or_create(temporary, os.O_WRONLY | os.O_EXCL)
+            with open(handle, "w", encoding="ascii") as file:
                 json.dump(record.to_json(), file)
             temporary.rename(self._directory / name)
-        except OSError as error:
+        except (OSError, DiskTrouble) as error:
             with suppress(OSError):  # withdrawing the record tries that again
                 temporary.unlink()
             raise self._unusable("write", error) from error
@@ -115,8 +116,9 @@ class RecordFiles:
             return None
         return record if _file_name(record) == name else None
 
-    def _unusable(self, verb: str, error: OSError) -> Transient | NeedsOperator:
-        said = f"cannot {verb} DNS records in {self._directory}: {error.strerror}"
+    def _unusable(self, verb: str, error: OSError | DiskTrouble) -> Transient | NeedsOperator:
+        why = os.strerror(error.errno or 0)
+        said = f"cannot {verb} DNS records in {self._directory}: {why}"
         if error.errno in _FULL:
             return Transient(said, hint="free some space")
         return NeedsOperator(said, hint="the directory belongs to the user certrotd runs as")

@@ -1,10 +1,15 @@
-"""Whole files or none: written beside, synced, renamed; links replaced, never followed."""
+"""Whole files or none: written beside, synced, renamed; links replaced, never followed.
+
+What root creates belongs to whoever the directory belongs to: the user that a daemon runs as goes
+on with what ``sudo certrotd rotate`` wrote.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import errno
 import os
+import pwd
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -13,6 +18,7 @@ from pathlib import Path
 from certrotd.errors import InvalidInput, Transient
 
 TEMPORARY = ".certrotd-tmp"
+_TRIES = 3
 _CHUNK = 64 * 1024
 _HINTS = {
     errno.ENOSPC: "free some space on that file system",
@@ -31,9 +37,10 @@ _HINTS = {
 class DiskTrouble(Transient):
     """The file system refused; ``errno`` is the system's number for why."""
 
-    def __init__(self, doing: str, error: OSError) -> None:
+    def __init__(self, doing: str, error: OSError, *, hint: str = "") -> None:
         reason = error.strerror or str(error)
-        super().__init__(f"cannot {doing}: {reason}", hint=_HINTS.get(error.errno or 0, ""))
+        hint = hint or _HINTS.get(error.errno or 0, "")
+        super().__init__(f"cannot {doing}: {reason}", hint=hint)
         self.errno = error.errno
 
 
@@ -55,21 +62,28 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}{TEMPORARY}")
 
 
-def write_file(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None = None) -> None:
+def write_file(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int,
+    owner: tuple[int, int] | None = None,
+    sync: bool = True,
+) -> None:
     """Replace ``path`` atomically and durably; raises DiskTrouble and leaves the old file whole.
 
-    The temporary file has its final ``mode`` and ``owner`` (uid, gid; -1 keeps one) before its
-    content. A symbolic link at ``path`` is replaced, never followed.
+    The temporary file has its final ``mode`` and ``owner`` (uid, gid; -1 keeps one; None is that
+    of the directory where root writes) before its content. A symbolic link at ``path`` is
+    replaced, never followed. Without ``sync`` a power cut may leave the old file, or an empty one.
     """
     with explained(f"write {path}"), _directory(path.parent) as folder:
         temporary = temporary_of(path).name
-        _fill(temporary, data, mode, owner, folder)
-        try:
-            os.rename(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
-            _unlink(temporary, folder)
-            raise
-        os.fsync(folder)
+        _until_not_swept(
+            partial(_fill, temporary, data, mode, owner, folder, sync=sync),
+            partial(_into_place, temporary, path.name, folder),
+        )
+        if sync:
+            os.fsync(folder)
 
 
 def create_files(directory: Path, files: Iterable[tuple[str, bytes, int]], *, sync: bool) -> None:
@@ -130,17 +144,42 @@ def replace_symlink(link: Path, target: str) -> None:
     """Point ``link`` at ``target`` by one rename; whoever reads sees the old or the new target."""
     with explained(f"point {link} at {target}"), _directory(link.parent) as folder:
         temporary = temporary_of(link).name
-        try:
-            os.symlink(target, temporary, dir_fd=folder)
-        except FileExistsError:  # a crash left it
-            os.unlink(temporary, dir_fd=folder)
-            os.symlink(target, temporary, dir_fd=folder)
-        try:
-            os.rename(temporary, link.name, src_dir_fd=folder, dst_dir_fd=folder)
-        except OSError:
-            _unlink(temporary, folder)
-            raise
+        _until_not_swept(
+            partial(_link, temporary, target, folder),
+            partial(_into_place, temporary, link.name, folder),
+        )
         os.fsync(folder)
+
+
+def _link(temporary: str, target: str, folder: int) -> None:
+    try:
+        os.symlink(target, temporary, dir_fd=folder)
+    except FileExistsError:  # a crash left it
+        os.unlink(temporary, dir_fd=folder)
+        os.symlink(target, temporary, dir_fd=folder)
+    if heir := _heir(folder, os.stat(temporary, dir_fd=folder, follow_symlinks=False)):
+        os.chown(temporary, *heir, dir_fd=folder, follow_symlinks=False)
+
+
+def _until_not_swept(prepare: Callable[[], None], finish: Callable[[], None]) -> None:
+    """Do both, again where another process, which begins just then, swept the temporary file."""
+    for left in range(_TRIES, 0, -1):
+        prepare()
+        try:
+            finish()
+        except FileNotFoundError:
+            if left == 1:
+                raise
+        else:
+            return
+
+
+def _into_place(temporary: str, name: str, folder: int) -> None:
+    try:
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        _unlink(temporary, folder)
+        raise
 
 
 def remove_file(path: Path) -> None:
@@ -205,6 +244,9 @@ def make_directory(path: Path, *, mode: int) -> None:
         for each in reversed(missing):
             try:
                 os.mkdir(each, mode)
+                with _directory(each.parent) as above:
+                    if heir := _heir(above, os.stat(each, follow_symlinks=False)):
+                        os.chown(each, *heir, follow_symlinks=False)
                 os.chmod(each, mode)  # whatever the umask
             except FileExistsError:  # another process was quicker
                 if not os.path.isdir(each):
@@ -261,16 +303,71 @@ def _read_up_to(handle: int, limit: int) -> bytes:
     return data
 
 
+def open_or_create(path: Path, flags: int) -> int:
+    """A handle of ``path``, made with mode 0600 if it is not there; raises OSError.
+
+    Where root opens it, it belongs to the directory's owner from then on.
+    """
+    handle = os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    try:
+        if os.geteuid() == 0:
+            with _directory(path.parent) as folder:
+                give(handle, folder)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def give(handle: int, folder: int) -> None:
+    """Let the owner of the directory ``folder`` have what root opened; raises DiskTrouble."""
+    if heir := _heir(folder, os.fstat(handle)):
+        try:
+            os.fchown(handle, *heir)
+        except OSError as error:
+            user = user_name(heir[0])
+            raise DiskTrouble(
+                f"give a file to {user}, whose directory it is in",
+                error,
+                hint=f"run this as {user}: runuser -u {user} -- certrotd …",
+            ) from error
+
+
+def _heir(folder: int, created: os.stat_result) -> tuple[int, int] | None:
+    """Who is to own what root has created in ``folder``; None if nothing is to be changed."""
+    if os.geteuid() != 0:
+        return None
+    home = os.fstat(folder)
+    owner = home.st_uid, home.st_gid
+    return None if owner == (created.st_uid, created.st_gid) else owner
+
+
+def user_name(uid: int) -> str:
+    """The user's name, or the number where there is none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
 def sweep_temporaries(directory: Path) -> None:
-    """Remove temporary files a crash left directly in ``directory``; it need not exist."""
+    """Remove temporary files a crash left directly in ``directory``; it need not exist.
+
+    Whoever is writing one just then writes it again.
+    """
     with explained(f"clean {directory}"):
         try:
             with os.scandir(directory) as entries:
-                names = [entry.name for entry in entries if entry.name.endswith(TEMPORARY)]
+                names = [
+                    entry.name
+                    for entry in entries
+                    if entry.name.endswith(TEMPORARY) and not entry.is_dir(follow_symlinks=False)
+                ]
         except FileNotFoundError:
             return
         for name in names:
-            os.unlink(directory / name)
+            with contextlib.suppress(FileNotFoundError):  # then its writer was quicker
+                os.unlink(directory / name)
 
 
 @contextlib.contextmanager
@@ -282,13 +379,24 @@ def _directory(path: Path, flags: int = 0) -> Iterator[int]:
         os.close(handle)
 
 
-def _fill(name: str, data: bytes, mode: int, owner: tuple[int, int] | None, folder: int) -> None:
+def _fill(
+    name: str,
+    data: bytes,
+    mode: int,
+    owner: tuple[int, int] | None,
+    folder: int,
+    *,
+    sync: bool = True,
+) -> None:
     handle = _new(name, folder)
     try:
+        if owner is None:
+            give(handle, folder)
         _own(handle, mode, owner)
         _write_all(handle, data)
-        os.fsync(handle)
-    except OSError:
+        if sync:
+            os.fsync(handle)
+    except (OSError, DiskTrouble):
         _unlink(name, folder)
         raise
     finally:

@@ -15,6 +15,7 @@ from certrotd.errors import Failure, NeedsOperator
 from certrotd.rotation.files import (
     DiskTrouble,
     make_directory,
+    open_or_create,
     read_file,
     remove_file,
     sync_directory,
@@ -151,8 +152,7 @@ class FileJournal:
 
     def _open(self, size: int) -> int:
         if self._handle is None:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-            self._handle = os.open(self.path, flags, 0o600)
+            self._handle = open_or_create(self.path, os.O_WRONLY)
             # what a crash or a full disk left of a torn record is written over
             os.ftruncate(self._handle, size)
         return self._handle

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from certrotd.clock import Deadline
 from certrotd.errors import LockHeld
-from certrotd.rotation.files import explained, make_directory
+from certrotd.rotation.files import explained, make_directory, open_or_create
 
 _POLL = 0.02
 _NOTE = 2048  # more than a note of 200 characters of command can take
@@ -60,12 +60,11 @@ def hold(
 
 
 def _open(path: Path) -> int:
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
     with explained(f"lock {path}"), contextlib.suppress(FileNotFoundError):
-        return os.open(path, flags, 0o600)
+        return open_or_create(path, os.O_RDWR)
     make_directory(path.parent, mode=0o700)
     with explained(f"lock {path}"):
-        return os.open(path, flags, 0o600)
+        return open_or_create(path, os.O_RDWR)
 
 
 def _try(handle: int, path: Path, kind: int) -> bool:

@@ -221,9 +221,7 @@ def _snapshot(path: Path) -> dict[str, Any]:
     }
 
 
-def _owner(entry: Copies) -> tuple[int, int] | None:
-    if entry.owner is None and entry.group is None:
-        return None
+def _owner(entry: Copies) -> tuple[int, int]:
     uid = -1 if entry.owner is None else _number(entry.owner, "user", _uid)
     gid = -1 if entry.group is None else _number(entry.group, "group", _gid)
     return uid, gid

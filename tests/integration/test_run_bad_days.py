@@ -63,11 +63,12 @@ def test_a_disk_that_becomes_read_only_under_it(site: Site, disk: Disk) -> None:
         subprocess.run([mount, "-o", "remount,ro", str(place)], check=True)
         entry["key"] = "ecdsa-p384"
         reload(site, daemon)
-        assert "Read-only file system" in daemon.wait_for("web: failed: ")
+        said = daemon.wait_for("on a file system that is mounted read-only: nothing is rotated")
+        assert f"mount -o remount,rw {site.store}" in said
         assert site.leaf("web") == old
         subprocess.run([mount, "-o", "remount,rw", str(place)], check=True)
-        site.rotate("web")
-        assert site.leaf("web") != old
+        daemon.wait_for("the directories: it is over")
+        wait_until(lambda: site.leaf("web") != old)
         assert not daemon.is_over
     assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
 

@@ -42,6 +42,24 @@ def test_from_start_to_a_served_certificate_as_its_own_user(machine: Machine) ->
     assert machine.run("sh", "-c", "find /var/lib/certrotd ! -user certrotd") == ""
 
 
+def test_root_rotates_by_hand_and_the_service_goes_on(machine: Machine) -> None:
+    """sudo certrotd rotate leaves nothing that the service's user cannot change."""
+    internal(machine)
+    machine.systemctl("start", UNIT)
+    machine.until(lambda: machine.live() == 1)
+    machine.run("/opt/certrotd/bin/certrotd", "rotate", "web", "--force")
+    assert machine.live() == 2
+    assert machine.run("sh", "-c", "find /var/lib/certrotd ! -user certrotd") == ""
+    machine.run("/opt/certrotd/bin/certrotd", "rotate", "web", "--force", user="certrotd")
+    assert machine.live() == 3
+
+    machine.run("chown", "root:", "/var/lib/certrotd/audit/head.json")
+    wrong = "nothing can be done: /var/lib/certrotd/audit/head.json belongs to root"
+    machine.until(lambda: machine.show("StatusText").startswith(wrong))
+    machine.run("chown", "certrotd:", "/var/lib/certrotd/audit/head.json")
+    machine.until(lambda: machine.show("StatusText").startswith("1 certificates"))
+
+
 def test_it_is_active_only_when_ready(machine: Machine) -> None:
     """What is ordered after certrotd must not start on certificates nobody has looked at."""
     internal(machine)

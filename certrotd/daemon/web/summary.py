@@ -33,6 +33,8 @@ def _verdict(around: Around) -> Markup:
     certificates = "1 certificate" if count == 1 else f"{count:,} certificates"
     if around.dead:
         tone, words = "bad", "The scheduler does not move"
+    elif picture.blocked:
+        tone, words = "bad", "Nothing can be rotated"
     elif picture.judgement.trust is Trust.WRONG:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
     elif failing:

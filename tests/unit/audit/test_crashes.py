@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from certrotd.audit import head as head_module
 from certrotd.audit import log as log_module
 from certrotd.audit.record import RECOVERED, Happened
+from certrotd.rotation import files as files_module
 from certrotd.rotation.files import DiskTrouble
 from tests.unit.audit.kept import FINISHED, ISSUED, began, opened, records, whole
 
@@ -57,7 +57,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Os]]:
     def use(at: int, error: BaseException, *, after: bool = False) -> Os:
         fake = Os(at, error, after=after)
         monkeypatch.setattr(log_module, "os", fake)
-        monkeypatch.setattr(head_module, "os", fake)
+        monkeypatch.setattr(files_module, "os", fake)
         return fake
 
     yield use
@@ -67,7 +67,7 @@ def strike(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Os]]:
 class TestCrashes:
     """A crash or a refusal at every call that touches the disk."""
 
-    CALLS = 18
+    CALLS = 26
 
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("kept", [0, 2])

@@ -146,12 +146,15 @@ def test_a_trouble_lasts_until_it_is_over(stand: Stand) -> None:
     stand.board.trouble("web", Failure("no"))
     picture = stand.board.picture()
     assert picture.others() == {"the directories": "/srv is gone"}
+    assert (picture.blocked, picture.failing("web")) == ("/srv is gone", True)
     assert picture.state("web") == "unreadable"
     stand.look()  # a look at the certificate ends its trouble; a reload does not bring /srv back
     picture = stand.board.picture()
     assert (picture.state("web"), list(picture.others())) == ("ok", ["the directories"])
+    assert (picture.failing("web"), picture.why("web")) == (True, "/srv is gone")
     stand.board.calmed("the directories")
-    assert stand.board.picture().troubles == {}
+    picture = stand.board.picture()
+    assert (picture.troubles, picture.blocked, picture.failing("web")) == ({}, "", False)
 
 
 def test_what_is_gone_from_the_configuration_is_forgotten(stand: Stand) -> None:

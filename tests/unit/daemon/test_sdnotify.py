@@ -243,6 +243,18 @@ def test_directories_that_are_gone_are_said_while_they_are(
     assert manager.only()["STATUS"].startswith("1 certificates")
 
 
+def test_a_start_without_a_usable_state_is_ready_to_say_so(
+    told: ServiceManager, manager: Manager
+) -> None:
+    """A start that times out again and again would hide what is wrong behind restarts."""
+    told.configured(["web"], [])
+    told.trouble(GROUND, Failure("/var/lib/certrotd/audit/head.json belongs to root"))
+    told.ticked(NOW, 0)
+    said = manager.only()
+    assert said["READY"] == "1"
+    assert said["STATUS"].startswith("nothing can be done: /var/lib/certrotd/audit/head.json bel")
+
+
 def test_signs_of_life_come_from_ticks_and_not_too_often(
     told: ServiceManager, manager: Manager, clock: ManualClock
 ) -> None:
