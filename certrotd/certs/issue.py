@@ -37,6 +37,7 @@ class StageKey(Journaled):
     key_type: str
     reuse_from: int | None
     kind = "key"
+    can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         if self.reuse_from is not None:
@@ -68,6 +69,7 @@ class PlaceOrder(Journaled):
     issuer: str
     names: tuple[str, ...]
     kind = "order"
+    can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
         return Done({"order": _order(self.issuer, self.names, world, ledger).url})
@@ -131,6 +133,7 @@ class Obtain(Journaled):
     generation: int
     served_until: str | None = None
     kind = "obtain"
+    can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
         from certrotd.pki.facts import facts_of, parse_certificates
@@ -237,6 +240,7 @@ class Seal(Journaled):
     authority: str
     draw: float
     kind = "verify and seal"
+    can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
         from certrotd.pki.facts import parse_certificates

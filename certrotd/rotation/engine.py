@@ -149,7 +149,7 @@ class Engine(Generic[W]):
         progress = self._progress
         if progress.outcome is not None:
             return self._close(progress)
-        move = next_move(progress, self._savepoints, now=self.now())
+        move = next_move(progress, self._savepoints, harmless=self._harmless, now=self.now())
         if self.stopping() and isinstance(move, Act | Reach):
             return self._stop(move.index, woken=False)
         match move:
@@ -344,6 +344,11 @@ class Engine(Generic[W]):
     @property
     def _savepoints(self) -> dict[int, Savepoint]:
         return {i: item for i, item in enumerate(self._plan) if isinstance(item, Savepoint)}
+
+    @property
+    def _harmless(self) -> set[int]:
+        steps = enumerate(self._plan)
+        return {i for i, item in steps if not isinstance(item, Savepoint) and not item.can_kill}
 
     @property
     def _saved(self) -> Savepoint | None:

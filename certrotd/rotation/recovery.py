@@ -10,7 +10,7 @@ the last savepoint is undone, latest first, before a failed rotation is closed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
@@ -179,11 +179,18 @@ def _moment(text: str) -> datetime:
     return moment
 
 
-def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: datetime) -> Move:
+def next_move(
+    progress: Progress,
+    savepoints: Mapping[int, Savepoint],
+    *,
+    harmless: Container[int] = (),
+    now: datetime,
+) -> Move:
     """The one thing to do next; ``savepoints`` are the plan's, by index.
 
     A step whose tries were cut off MAX_INTERRUPTIONS times is given up: a rotation that kills its
-    process must not do so for ever.
+    process must not do so for ever. Those that are ``harmless`` cannot be what did it, and an
+    order that may have been finalized is not lost for having been cut off by something else.
     """
     if progress.failed is not None:
         return _backwards(progress, progress.failed, savepoints)
@@ -193,8 +200,9 @@ def next_move(progress: Progress, savepoints: Mapping[int, Savepoint], *, now: d
                 continue
             case Status.WAITING if progress.waiting and _waits(progress, progress.waiting[0], now):
                 return Park(*progress.waiting)
-            case Status.TRIED if progress.interruptions.get(index, 0) >= MAX_INTERRUPTIONS:
-                times = progress.interruptions[index]
+            case Status.TRIED if index not in harmless and (
+                (times := progress.interruptions.get(index, 0)) >= MAX_INTERRUPTIONS
+            ):
                 return GiveUp(index, f"the process ended in the middle of it {times} times")
             case _ if index in savepoints:
                 return Reach(index)

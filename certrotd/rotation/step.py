@@ -70,6 +70,14 @@ class Step(Protocol[World]):
     @property
     def intent(self) -> Mapping[str, JSON]: ...
 
+    @property
+    def can_kill(self) -> bool:
+        """Whether it may be what ends the process, and is given up after so many cut-off tries.
+
+        A program it runs may restart the host, a service it reloads may be what certrotd runs in.
+        """
+        ...
+
     def do(self, world: World, ledger: Ledger) -> Done | Wait:
         """Act; idempotent, for it may run again after a crash. Raises Failure."""
         ...
@@ -88,6 +96,8 @@ class Journaled:
 
     A step of which nothing can be seen from outside is UNKNOWN, and so done again after a crash.
     """
+
+    can_kill = True
 
     @property
     def intent(self) -> Mapping[str, JSON]:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
+from certrotd.acme.transport import Response, Transport
 from certrotd.certs.issue import patience
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.parts import pki
@@ -149,6 +151,32 @@ def test_an_order_is_not_kept_longer_because_the_clock_was_ahead(case: Fetching)
     for after, outcome in ((HOUR, Parked), (DAY - HOUR, Parked), (2 * HOUR, RolledBack)):
         case.ca.on("/finalize", away)
         assert isinstance(case.rotate(after=after).recovered, outcome)
+
+
+class Killed(BaseException):
+    """The process is no more."""
+
+
+@pytest.mark.parametrize("paths", [("/finalize", "/order", "/certificate"), ("/certificate",)])
+def test_six_kills_in_a_row_do_not_cost_an_issued_certificate(
+    case: Fetching, monkeypatch: pytest.MonkeyPatch, paths: tuple[str, ...]
+) -> None:
+    """A host that is rebooted again and again while the CA is slow has done nothing wrong."""
+    exchange = Transport.exchange
+
+    def killed(self: Transport, method: str, url: str, **rest: Any) -> Response:
+        response = exchange(self, method, url, **rest)
+        if url.endswith(paths):
+            raise Killed
+        return response
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Transport, "exchange", killed)
+        for _ in range(6):
+            with pytest.raises(Killed):
+                case.rotate(after=HOUR / 60)
+    assert isinstance(case.rotate(after=HOUR / 60).recovered, Finished)
+    assert case.ca.asked("/orders") == 1
 
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

@@ -100,6 +100,7 @@ class Put:
     """Puts ``name`` on the list."""
 
     name: str
+    can_kill: bool = True
 
     @property
     def kind(self) -> str:
@@ -107,7 +108,7 @@ class Put:
 
     @property
     def intent(self) -> Mapping[str, JSON]:
-        return {"name": self.name}
+        return {"name": self.name, "can_kill": self.can_kill}
 
     def do(self, world: World, ledger: Ledger) -> Done | Wait:
         world.fate.look(f"do {self.name}")

@@ -21,6 +21,7 @@ from tests.unit.rotation.small import (
     C,
     Crash,
     D,
+    Put,
     Small,
     World,
     cut_off,
@@ -72,6 +73,22 @@ class TestCutOff:
         small = Small((A, SAVED, B))
         cut_off(small, "do b", times=MAX_INTERRUPTIONS - 1)
         assert isinstance(small.resume(), Finished)
+
+    def test_a_step_that_cannot_be_what_kills_is_never_given_up(self) -> None:
+        """Six kills in a row gave up certificates that the CA had issued."""
+        small = Small((A, Put("b", can_kill=False), SAVED, C))
+        cut_off(small, "do b", times=2 * MAX_INTERRUPTIONS)
+        assert isinstance(small.resume(), Finished)
+        assert small.world.there == ["a", "b", "c"]
+
+    def test_its_tries_do_not_count_for_the_step_after_it(self) -> None:
+        """And that one is given up as any other."""
+        small = Small((Put("a", can_kill=False), SAVED, B))
+        cut_off(small, "do a", times=2 * MAX_INTERRUPTIONS)
+        cut_off(small, "do b", times=MAX_INTERRUPTIONS)
+        outcome = small.resume()
+        assert isinstance(outcome, RolledBack)
+        assert outcome.step == "b"
 
     def test_what_cannot_go_back_is_parked_instead_of_given_up(self) -> None:
         """And then has three tries again."""

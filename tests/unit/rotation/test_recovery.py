@@ -154,6 +154,13 @@ class TestInterruptions:
         tries = [tried(0), between] * MAX_INTERRUPTIONS
         assert isinstance(move(*tries), Act)
 
+    @pytest.mark.parametrize("times", [MAX_INTERRUPTIONS, 2 * MAX_INTERRUPTIONS, 100])
+    def test_a_harmless_step_is_tried_as_often_as_it_is_cut_off(self, times: int) -> None:
+        """It is somebody else that ends the process, and an issued certificate waits for it."""
+        progress = after(*[tried(0)] * times)
+        assert next_move(progress, SAVEPOINTS, harmless={0}, now=NOW) == Act(0, look_first=True)
+        assert isinstance(next_move(progress, SAVEPOINTS, harmless={1}, now=NOW), GiveUp)
+
     def test_steps_are_counted_apart(self) -> None:
         """Three reboots over a long rotation are nobody's fault."""
         assert move(tried(0), *done(0), tried(1), tried(1)) == Act(1, look_first=True)
@@ -272,6 +279,17 @@ class TestWhateverTheEngineWrote:
     def test_there_is_always_a_next_move(self, records: list[dict[str, Any]]) -> None:
         """Recovery has no path that ends in an exception."""
         assert move(*records)
+
+    @given(journals())
+    def test_a_harmless_step_is_never_given_up(self, records: list[dict[str, Any]]) -> None:
+        """And for the rest it makes no difference."""
+        progress, harmless = after(*records), range(SIZE)
+        found = next_move(progress, SAVEPOINTS, harmless=harmless, now=NOW)
+        match move(*records):
+            case GiveUp(index, _):
+                assert found == Act(index, look_first=True)
+            case other:
+                assert found == other
 
     @given(journals())
     def test_a_savepoint_is_never_left_again(self, records: list[dict[str, Any]]) -> None:
