@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -96,3 +96,10 @@ def one_line(text: str) -> str:
     flat = " ".join(text.splitlines())
     shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
     return shown if len(shown) <= 2000 else shown[:1999] + "…"
+
+
+def listed(names: Iterable[str], *, most: int = 5) -> str:
+    """A few of ``names`` for a message, and how many more there are."""
+    every = list(names)
+    shown = ", ".join(every[:most])
+    return f"{shown} and {len(every) - most} more" if len(every) > most else shown

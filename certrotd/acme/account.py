@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki import keys
-from certrotd.rotation.files import make_directory, read_file, write_file
+from certrotd.rotation.files import explained, make_directory, read_file, write_file
 from certrotd.rotation.lock import hold
 
 MAX_RECORD = 64 * 1024
@@ -56,12 +57,13 @@ class AccountFolder:
     def key(self, key_type: keys.KeyType) -> JWK:
         """The account's key, made on first use; the lock must be held.
 
-        Raises NeedsOperator for a key that cannot be used, DiskTrouble.
+        Raises NeedsOperator for a key that cannot be used or is lost, DiskTrouble.
         """
         try:
             data = read_file(self._key_file, limit=keys.MAX_KEY_BYTES, follow=False)
             key = keys.load(data, what=str(self._key_file))
         except FileNotFoundError:
+            self._refuse_if_lost()
             key = keys.generate(key_type)
             make_directory(self._path, mode=0o700)
             write_file(self._key_file, keys.to_pem(key), mode=0o600)
@@ -88,6 +90,16 @@ class AccountFolder:
         record = {"url": url, "directory": self._directory, "created": created}
         data = json.dumps(record, indent=2).encode() + b"\n"
         write_file(self._record, data, mode=0o600)
+
+    def _refuse_if_lost(self) -> None:
+        with explained(f"look at {self._record}"):
+            known = os.path.lexists(self._record)
+        if known:
+            raise NeedsOperator(
+                f"{self._key_file} is gone, and {self._record.name} beside it is of an account",
+                hint="restore the key from a backup, or remove "
+                f"{self._record} to register a new account",
+            )
 
     def _unusable(self, what: str) -> NeedsOperator:
         return NeedsOperator(

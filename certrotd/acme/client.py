@@ -23,7 +23,8 @@ from certrotd.acme.problems import Refused
 from certrotd.acme.settings import AcmeSettings
 from certrotd.acme.transport import check_url, trust
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
+from certrotd.config.context import Surroundings
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.order import OrderGone
 
 MAX_CLIENTS = 16
@@ -90,7 +91,13 @@ class _Cached:
 class Clients:
     """What all orders of one issuer share; safe to use from many threads."""
 
-    def __init__(self, settings: AcmeSettings, state_dir: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: AcmeSettings,
+        state_dir: Path,
+        clock: Clock,
+        site: Surroundings | None = None,
+    ) -> None:
         if not _FOLDER.fullmatch(settings.name):
             raise InvalidInput(
                 f"{settings.name!r} cannot be an issuer's name", hint="letters, digits, . _ -"
@@ -98,6 +105,7 @@ class Clients:
         check_url(settings.directory)
         self._settings = settings
         self._clock = clock
+        self._site = site or Surroundings()
         self._folder = AccountFolder(
             state_dir / "accounts" / settings.name, directory=settings.directory
         )
@@ -169,11 +177,23 @@ class Clients:
             url = self._folder.url()
             if url in ("", forgotten):
                 client.net.sign_as(key, "")
-                url = register(client, self._settings)
+                url, is_new = register(client, self._settings)
+                if is_new:
+                    self._tell_of(url, forgotten)
                 created = self._clock.now().isoformat(timespec="seconds")
                 self._folder.remember(url, created=created)
             self._account = Account(key, url)
             return self._account
+
+    def _tell_of(self, url: str, forgotten: str) -> None:
+        """A new account is in the audit log; one after another is said aloud, too."""
+        name, issued = self._settings.name, self._site.issued()
+        directory = self._settings.directory
+        self._site.record("account.registered", url=url, directory=directory, instead_of=forgotten)
+        if forgotten or issued:
+            why = f"the CA forgot {forgotten}" if forgotten else "the one before is lost here"
+            live = f"; it issued {listed(issued)}" if issued else ""
+            self._site.remark(f"issuer {name}: a new account is registered, {url}: {why}{live}")
 
     @contextlib.contextmanager
     def _alone(self, deadline: Deadline) -> Iterator[None]:
@@ -202,8 +222,8 @@ def fetch_directory(url: str, network: Network) -> messages.Directory:
     return directory
 
 
-def register(client: Client, settings: AcmeSettings) -> str:
-    """Create the account of the key the client signs with, or find it; its URL.
+def register(client: Client, settings: AcmeSettings) -> tuple[str, bool]:
+    """Create the account of the key the client signs with, or find it; its URL, whether it is new.
 
     A key the CA knows is answered with the existing account (RFC 8555 §7.3.1), so that repeating
     this is harmless. Raises NeedsOperator where the CA's terms are not agreed to.
@@ -220,7 +240,7 @@ def register(client: Client, settings: AcmeSettings) -> str:
         **({"terms_of_service_agreed": True} if terms else {}),
     )
     response = client.post(client.directory["newAccount"], message)
-    return location_of(response, "account")
+    return location_of(response, "account"), response.status_code == 201
 
 
 def location_of(response: requests.Response, what: str) -> str:

@@ -14,7 +14,7 @@ from certrotd.acme.resources import OrderState, new_order, read_order, same_name
 from certrotd.acme.settings import AcmeSettings
 from certrotd.acme.transport import check_url
 from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Context
+from certrotd.config.context import Context, Surroundings
 from certrotd.config.issuers import AcmeEntry
 from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical
@@ -30,10 +30,16 @@ class AcmeIssuer:
     Keeps its account in ``state_dir/accounts/NAME``. Making one touches neither disk nor network.
     """
 
-    def __init__(self, settings: AcmeSettings, state_dir: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: AcmeSettings,
+        state_dir: Path,
+        clock: Clock,
+        site: Surroundings | None = None,
+    ) -> None:
         self._settings = settings
         self._clock = clock
-        self._clients = Clients(settings, state_dir, clock)
+        self._clients = Clients(settings, state_dir, clock, site)
 
     def preflight(self, *, deadline: Deadline) -> None:
         """The CA answers, its terms are agreed to and the account is there (registered if new)."""
@@ -118,4 +124,4 @@ def build(entry: AcmeEntry, context: Context) -> AcmeIssuer:
         timeout=entry.timeout.total_seconds(),
         request_timeout=entry.request_timeout.total_seconds(),
     )
-    return AcmeIssuer(settings, context.state_dir, context.clock)
+    return AcmeIssuer(settings, context.state_dir, context.clock, context.site)

@@ -15,7 +15,7 @@ from requests.utils import parse_header_links
 
 from certrotd.acme.client import Clients, joined
 from certrotd.acme.pace import Pace
-from certrotd.acme.problems import HINTS, Refused, listed
+from certrotd.acme.problems import HINTS, Refused
 from certrotd.acme.resources import (
     AuthorizationState,
     OrderState,
@@ -25,7 +25,7 @@ from certrotd.acme.resources import (
 )
 from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
 from certrotd.pki.order import Challenge, IssuanceRefused, OrderGone, ValidationFailed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -154,13 +153,6 @@ def retry_after(header: str | None, *, now: datetime) -> timedelta | None:
         return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
     except (ValueError, OverflowError, TypeError, IndexError):  # of all that a parser has raised
         return None
-
-
-def listed(names: Iterable[str], *, most: int = 5) -> str:
-    """A few of ``names`` for a message, and how many more there are."""
-    every = list(names)
-    shown = ", ".join(every[:most])
-    return f"{shown} and {len(every) - most} more" if len(every) > most else shown
 
 
 def _kind(data: dict[object, object]) -> str:

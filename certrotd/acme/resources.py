@@ -11,8 +11,8 @@ from typing import Any, TypeVar
 from acme import challenges, messages
 from josepy.errors import DeserializationError
 
-from certrotd.acme.problems import Problem, listed, read_problem
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.acme.problems import Problem, read_problem
+from certrotd.errors import InvalidInput, NeedsOperator, listed
 from certrotd.pki.names import base, canonical, is_ip
 
 MAX_NAMES = 1000

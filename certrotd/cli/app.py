@@ -37,6 +37,10 @@ notify_app = typer.Typer(
     help="Try the ways that alerts go.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(notify_app, name="notify")
+internal_app = typer.Typer(
+    help="Roots of private authorities.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(internal_app, name="internal")
 
 Names = Annotated[
     list[str] | None, typer.Argument(metavar="NAME", help="Certificates; none means all.")
@@ -294,6 +298,22 @@ def notify_test(
     from certrotd.cli.notify import test as carry_out
 
     _end(carry_out(_path(context), names or [], as_json=as_json))
+
+
+@internal_app.command("init")
+def internal_init(
+    context: typer.Context,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The issuer.")],
+) -> None:
+    """Make the root of an internal issuer: the first, or after a loss.
+
+    Only the first root is made by itself: what trusts a lost one must be given the new one.
+
+    Example: certrotd internal init lab
+    """
+    from certrotd.cli.internal import init as carry_out
+
+    _end(carry_out(_path(context), name))
 
 
 def run() -> int:

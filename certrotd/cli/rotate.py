@@ -22,7 +22,7 @@ from certrotd.rotation.engine import Event
 def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as_json: bool) -> int:
     """Carry out ``certrotd rotate``; the exit code."""
     stopping = Stopping()
-    with open_site(config, clock=stopping.clock, command="certrotd rotate") as site:
+    with open_site(config, clock=stopping.clock, command="certrotd rotate", listen=say) as site:
         chosen = site.fleet.chosen(names)
         if dry_run:
             return _dry_run(site, chosen, force=force, as_json=as_json)
@@ -37,7 +37,7 @@ def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as
 def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     """Carry out ``certrotd rollback``; the exit code."""
     stopping = Stopping()
-    with open_site(config, clock=stopping.clock, command="certrotd rollback") as site:
+    with open_site(config, clock=stopping.clock, command="certrotd rollback", listen=say) as site:
         [managed] = site.fleet.chosen([name])
         site.prepare()
         stopping.listen()

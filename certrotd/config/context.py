@@ -2,10 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from certrotd.clock import Clock
+
+
+class Record(Protocol):
+    """Writes into the audit log what happened, in the past tense; raises Failure."""
+
+    def __call__(self, event: str, **details: Any) -> None: ...
+
+
+def _unrecorded(event: str, **details: Any) -> None: ...
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What an issuer knows of the rest of the site, and tells it.
+
+    ``issued`` names the certificates that are live and that it issued; ``record`` writes into the
+    audit log, ``remark`` takes a line for people.
+    """
+
+    issued: Callable[[], Sequence[str]] = tuple
+    record: Record = _unrecorded
+    remark: Callable[[str], None] = lambda _line: None
 
 
 @dataclass(frozen=True)
@@ -15,3 +39,4 @@ class Context:
     name: str
     state_dir: Path
     clock: Clock
+    site: Surroundings = field(default_factory=Surroundings)

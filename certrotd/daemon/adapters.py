@@ -18,7 +18,7 @@ from certrotd.certs.ports import Issuer, Precheck, Preflight, Solver, Target
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context
+from certrotd.config.context import Context, Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.config.targets import ProbeEntry
 from certrotd.daemon.budgetfile import Budget
@@ -50,7 +50,8 @@ class Adapters:
     """Built each when first used, shared by all rotations.
 
     ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
-    ``budget`` is that of an issuer, None without one; ``remark`` is that of every World.
+    ``budget`` is that of an issuer, None without one; ``remark`` is that of every World;
+    ``surroundings`` are those of an issuer.
     """
 
     def __init__(
@@ -61,7 +62,9 @@ class Adapters:
         lock: Lock,
         budget: Callable[[str], Budget | None] = lambda _issuer: None,
         remark: Callable[[str], None] = lambda _line: None,
+        surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
     ) -> None:
+        self._surroundings = surroundings
         self._budget = budget
         self._remark = remark
         self._config = config
@@ -69,9 +72,7 @@ class Adapters:
         self._clock = clock
         self._lock = lock
         self._prober = TlsProber(clock)
-        self._issuers: Shelf[Issuer] = Shelf(
-            config.issuers, partial(self._build, "certrotd.{}.issuer")
-        )
+        self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer)
         self._solvers: Shelf[Solver] = Shelf(
             config.solvers, partial(self._build, "certrotd.dns.{}")
         )
@@ -127,8 +128,15 @@ class Adapters:
             clock=self._clock,
         )
 
-    def _build(self, module: str, name: str, entry: Any) -> Any:
-        context = Context(name, self._config.state_dir, self._clock)
+    def issuer(self, name: str) -> Issuer:
+        """One by its name; NeedsOperator if the configuration has none."""
+        return self._issuers.get(name)
+
+    def _build_issuer(self, name: str, entry: Any) -> Any:
+        return self._build("certrotd.{}.issuer", name, entry, self._surroundings(name))
+
+    def _build(self, module: str, name: str, entry: Any, site: Surroundings | None = None) -> Any:
+        context = Context(name, self._config.state_dir, self._clock, site or Surroundings())
         return importlib.import_module(module.format(entry.type)).build(entry, context)
 
     def _naming(self) -> Dns:

@@ -20,6 +20,7 @@ from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import UseEntry
+from certrotd.config.context import Surroundings
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
 from certrotd.daemon.fleet import Fleet, Row
@@ -173,14 +174,42 @@ class Site:
 
     def world(self, entry: Certificate) -> World:
         """What one rotation of the certificate acts on."""
+        return self.adapters().world(entry)
+
+    def adapters(self) -> Adapters:
+        """The adapters of this configuration."""
         with self._adapters_lock:
             if self._adapters is None:
                 from certrotd.daemon.adapters import Adapters
 
                 self._adapters = Adapters(
-                    self.config, self.store, self.clock, self.lock, self.budget, self._listen
+                    self.config,
+                    self.store,
+                    self.clock,
+                    self.lock,
+                    self.budget,
+                    self._listen,
+                    self._surroundings,
                 )
-        return self._adapters.world(entry)
+            return self._adapters
+
+    def _surroundings(self, issuer: str) -> Surroundings:
+        def record(event: str, **details: Any) -> None:
+            from certrotd.audit.record import Happened
+
+            self.audit.record(Happened(event, f"issuer:{issuer}", details=details))
+
+        return Surroundings(partial(self._issued, issuer), record, self._listen)
+
+    def _issued(self, issuer: str) -> list[str]:
+        """The certificates, configured or not, of which a generation of that CA is live."""
+        ours = issuer, self._authorities[issuer]
+        metas = ((name, self.store.look(name).live) for name in self.store.names())
+        return [
+            name
+            for name, live in metas
+            if live and live.meta and (live.meta.issuer, live.meta.authority) == ours
+        ]
 
     def lock(
         self, name: str, what: str, wait: float | None, *, shared: bool = False
@@ -225,10 +254,12 @@ class _Managed:
 
 
 @contextmanager
-def open_site(path: Path, *, clock: Clock, command: str) -> Iterator[Site]:
+def open_site(
+    path: Path, *, clock: Clock, command: str, listen: Callable[[str], None] = lambda _line: None
+) -> Iterator[Site]:
     """The site of a configuration file; raises ConfigInvalid. Closed at the end of the block."""
     config = load(path).config
-    site = Site(config, clock=clock, command=command)
+    site = Site(config, clock=clock, command=command, listen=listen)
     try:
         yield site
     finally:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -15,17 +16,22 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Context
+from certrotd.config.context import Context, Surroundings
 from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.internal.root import (
+    CERTIFICATE_FILE,
     InternalSettings,
     Root,
     digest,
+    keep,
     key_usage,
-    load_or_make,
+    load,
+    make_root,
     permits,
+    refuse_another,
 )
+from certrotd.pki.facts import facts_of
 from certrotd.pki.foreign import foreign
 from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical, is_ip
@@ -42,16 +48,23 @@ _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 class InternalIssuer:
     """Issues from a private root kept in ``state_dir/internal/NAME``; safe for many threads.
 
-    Making one does not touch the disk; the root is made by the first order.
+    Making one does not touch the disk; the first root ever is made by the first order.
     """
 
-    def __init__(self, settings: InternalSettings, state_dir: Path, clock: Clock) -> None:
+    def __init__(
+        self,
+        settings: InternalSettings,
+        state_dir: Path,
+        clock: Clock,
+        site: Surroundings | None = None,
+    ) -> None:
         if not _FOLDER.fullmatch(settings.name):
             raise InvalidInput(
                 f"{settings.name!r} cannot be an issuer's name", hint="letters, digits, . _ -"
             )
         self._settings = settings
         self._clock = clock
+        self._site = site or Surroundings()
         self._folder = state_dir / "internal" / settings.name
         self._lock = threading.Lock()
         self._root: Root | None = None
@@ -79,26 +92,55 @@ class InternalIssuer:
         """Always OrderGone: an order here is over as soon as it is made."""
         raise OrderGone(f"the CA {self._settings.name} keeps no orders, there is none at {url!r}")
 
+    def init(self, *, deadline: Deadline) -> Path:
+        """Make a root where there is none, also where one is lost; where its certificate is.
+
+        Raises NeedsOperator where there is one already, or half of one; LockHeld, DiskTrouble.
+        """
+        with self._lock, self._held(deadline):
+            if load(self._folder) is not None:
+                raise NeedsOperator(
+                    f"the CA {self._settings.name} has a root in {self._folder}",
+                    hint="nothing was changed; move it away if another one is to be made",
+                )
+            self._root = self._make()
+        return self._folder / CERTIFICATE_FILE
+
     def _ready_root(self, deadline: Deadline) -> Root:
-        now = self._clock.now()
         with self._lock:
             if self._root is None:
-                with hold(
-                    self._folder.with_name(f"{self._folder.name}.lock"),
-                    what=f"the root in {self._folder}",
-                    command="certrotd",
-                    now=now,
-                    wait=deadline,
-                ):
-                    self._root = load_or_make(self._folder, self._settings, now=now)
+                with self._held(deadline):
+                    self._root = load(self._folder) or self._make_first()
             root = self._root
         ends = root.certificate.not_valid_after_utc
-        if ends < now + ROOT_MUST_LAST:
+        if ends < self._clock.now() + ROOT_MUST_LAST:
             raise NeedsOperator(
                 f"the root of the CA {self._settings.name} ends at {ends:%Y-%m-%d %H:%M:%S}Z",
-                hint=f"move {self._folder} away to start a new one, and have clients trust that",
+                hint=f"move {self._folder} away, `certrotd internal init {self._settings.name}`, "
+                "and have clients trust the new one",
             )
         return root
+
+    def _make_first(self) -> Root:
+        if issued := self._site.issued():
+            raise refuse_another(self._folder, self._settings.name, issued)
+        return self._make()
+
+    def _make(self) -> Root:
+        root = make_root(self._settings, now=self._clock.now())
+        # first: what cannot be recorded is not begun
+        self._site.record("root.made", fingerprint=facts_of(root.certificate).fingerprint)
+        keep(root, self._folder)
+        return root
+
+    def _held(self, deadline: Deadline) -> AbstractContextManager[None]:
+        return hold(
+            self._folder.with_name(f"{self._folder.name}.lock"),
+            what=f"the root in {self._folder}",
+            command="certrotd",
+            now=self._clock.now(),
+            wait=deadline,
+        )
 
 
 class InternalOrder:
@@ -205,4 +247,4 @@ def build(entry: InternalEntry, context: Context) -> InternalIssuer:
         permitted_names=entry.permitted_names,
         backdate=entry.backdate,
     )
-    return InternalIssuer(settings, context.state_dir, context.clock)
+    return InternalIssuer(settings, context.state_dir, context.clock, context.site)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
@@ -13,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.errors import InvalidInput, NeedsOperator, listed
 from certrotd.pki import keys
 from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
 from certrotd.pki.names import base, canonical, is_ip
@@ -111,17 +113,17 @@ def permits(root: x509.Certificate, name: str) -> bool:
     return any(_within(name, each) for each in found.permitted_subtrees or ())
 
 
-def load_or_make(folder: Path, settings: InternalSettings, *, now: datetime) -> Root:
-    """The root kept in ``folder``, made on first use; the caller holds the lock.
+def load(folder: Path) -> Root | None:
+    """The root kept in ``folder``, None if there is not a trace of one.
 
     The pair appears by one rename of its folder, so a crash leaves both files or none, and a
     file that is missing was removed by somebody. Raises NeedsOperator then, and for files that
     cannot be read or do not belong together; DiskTrouble.
     """
     with explained(f"look into {folder}"):
-        present = [name for name in (KEY_FILE, CERTIFICATE_FILE) if (folder / name).exists()]
+        present = [name for name in (KEY_FILE, CERTIFICATE_FILE) if os.path.lexists(folder / name)]
     if not present:
-        return _keep(make_root(settings, now=now), folder)
+        return None
     if len(present) == 1:
         missing = CERTIFICATE_FILE if KEY_FILE in present else KEY_FILE
         raise _unusable(folder, f"{folder} has a {present[0]} and no {missing}")
@@ -137,6 +139,15 @@ def load_or_make(folder: Path, settings: InternalSettings, *, now: datetime) -> 
     if not is_ca or keys.spki(certificate.public_key()) != keys.spki(key.public_key()):
         raise _unusable(folder, f"{KEY_FILE} and {CERTIFICATE_FILE} in {folder} are not one CA")
     return Root(certificate, key)
+
+
+def refuse_another(folder: Path, name: str, issued: Sequence[str]) -> NeedsOperator:
+    """Why no root is made by itself where one is lost that certificates are live of."""
+    return NeedsOperator(
+        f"the root of the CA {name} is gone from {folder}, and {listed(issued)} is live of it",
+        hint=f"restore {folder} from a backup; or `certrotd internal init {name}` makes a new "
+        "root, which everything that trusts the old one (it ends chain.pem of those) must be given",
+    )
 
 
 def key_usage(*, signs_certificates: bool, encrypts: bool = False) -> x509.KeyUsage:
@@ -162,7 +173,8 @@ def digest(key: keys.PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     return hashes.SHA384() if wide else hashes.SHA256()
 
 
-def _keep(root: Root, folder: Path) -> Root:
+def keep(root: Root, folder: Path) -> None:
+    """Put a root where there is none; the caller holds the lock. Raises DiskTrouble."""
     make_directory(folder.parent, mode=0o700)
     staging = folder.with_name(f".{folder.name}{TEMPORARY}")
     remove_tree(staging)  # a crash left it
@@ -171,7 +183,6 @@ def _keep(root: Root, folder: Path) -> Root:
     files = [(KEY_FILE, keys.to_pem(root.key), 0o600), (CERTIFICATE_FILE, pem, 0o644)]
     create_files(staging, files, sync=True)
     rename(staging, folder)
-    return root
 
 
 def _unusable(folder: Path, what: str) -> NeedsOperator:

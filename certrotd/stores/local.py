@@ -70,6 +70,14 @@ class LocalStore:
             newest_generation = generation_in(base, newest) if newest is not None else None
         return Standing(live_generation, newest_generation, *state_in(base))
 
+    def names(self) -> list[str]:
+        """Every certificate there is something of, configured or not."""
+        with explained(f"read {self.root}"):
+            try:
+                return sorted(entry.name for entry in os.scandir(self.root) if entry.is_dir())
+            except FileNotFoundError:
+                return []
+
     def live(self, name: str) -> int | None:
         """The number of the generation ``live`` points at; None if there is no link."""
         link = f"{self._root}/{name}/live"

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
-from certrotd.clock import Deadline
+from certrotd.acme.issuer import AcmeIssuer
+from certrotd.clock import Deadline, SystemClock
+from certrotd.config.context import Surroundings
 from certrotd.errors import InvalidInput, LockHeld, NeedsOperator
 from certrotd.pki import keys
 from certrotd.rotation.lock import hold
@@ -117,6 +119,85 @@ def test_another_directory_gets_the_same_key_and_its_own_url(
     ca.issuer(tmp_path).order([NAME], deadline=soon())
     assert json.loads((folder / "account.json").read_text())["url"] == record["url"]
     assert ca.asked("/account") == 2
+
+
+@pytest.mark.parametrize("record", [None, b"", b"{", b"{}"])
+def test_a_lost_key_beside_its_account_file_is_refused_with_the_two_ways_out(
+    ca: ScriptedCA, tmp_path: Path, folder: Path, record: bytes | None
+) -> None:
+    """A new key was written next to the old URL, and every order failed with a misleading hint."""
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    key = (folder / "account.key").read_bytes()
+    (folder / "account.key").unlink()
+    if record is not None:
+        (folder / "account.json").write_bytes(record)
+    before = ca.asked("/account")
+    for _ in range(2):
+        with pytest.raises(NeedsOperator, match=r"account\.key is gone") as failure:
+            ca.issuer(tmp_path).preflight(deadline=soon())
+        assert "restore the key from a backup" in failure.value.hint
+        assert f"remove {folder / 'account.json'}" in failure.value.hint
+        assert not (folder / "account.key").exists()
+    assert ca.asked("/account") == before
+
+    (folder / "account.key").write_bytes(key)  # the one way out
+    ca.issuer(tmp_path).order([NAME], deadline=soon())
+    (folder / "account.key").unlink()
+    (folder / "account.json").unlink()  # and the other
+    ca.issuer(tmp_path).order([NAME], deadline=soon())
+    assert (folder / "account.key").read_bytes() != key
+
+
+class Told:
+    """What an issuer tells the rest of the site, on which these certificates are live."""
+
+    def __init__(self, *issued: str) -> None:
+        self.records: list[tuple[str, dict[str, object]]] = []
+        self.lines: list[str] = []
+        self.site = Surroundings(lambda: issued, self._record, self.lines.append)
+
+    def _record(self, event: str, **details: object) -> None:
+        self.records.append((event, details))
+
+
+def test_a_first_account_is_recorded_without_a_line(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The negative control: nothing is lost."""
+    told = Told()
+    AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    details = {"url": f"{ca.base}/accounts/1", "directory": ca.url, "instead_of": ""}
+    assert told.records == [("account.registered", details)]
+    assert told.lines == []
+
+
+def test_an_account_that_is_lost_is_registered_again_aloud(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Budgets, authorizations and what the CA was told of the old one are gone with it."""
+    told = Told("web", "mail")
+    AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    assert [event for event, _ in told.records] == ["account.registered"]
+    [line] = told.lines
+    assert "issuer scripted: a new account is registered" in line
+    assert "the one before is lost here; it issued web, mail" in line
+
+
+def test_an_account_that_the_ca_forgot_is_registered_again_aloud(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
+    """As one that was lost here."""
+    told = Told()
+    issuer = AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site)
+    ca.on("/orders", Reply(400, problem("accountDoesNotExist", "who?")))
+    issuer.order([NAME], deadline=soon())
+    assert [event for event, _ in told.records] == ["account.registered"] * 2
+    assert told.records[1][1]["instead_of"] == f"{ca.base}/accounts/1"
+    assert f"the CA forgot {ca.base}/accounts/1" in told.lines[0]
+
+
+def test_an_account_that_the_ca_still_has_is_no_new_one(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The key is the account: only its file was lost."""
+    told = Told("web")
+    ca.on("/account", Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"}))
+    AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    assert (told.records, told.lines) == ([], [])
 
 
 @pytest.mark.parametrize("content", [b"", b"garbage", b"-----BEGIN PRIVATE KEY-----\nAAAA\n"])

@@ -15,11 +15,10 @@ from certrotd.acme.problems import (
     Busy,
     Refused,
     failure_of,
-    listed,
     read_problem,
     retry_after,
 )
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import NeedsOperator, Transient, listed
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
 json = st.recursive(

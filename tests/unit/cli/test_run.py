@@ -18,10 +18,18 @@ from tests.unit.pki.crafted import bits_for_a_name, mask_missing
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
-GROUPS = ("config", "audit", "notify")
+GROUPS = ("config", "audit", "notify", "internal")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback"),
-    *("config check", "config schema", "audit show", "audit verify", "audit export", "notify test"),
+    *(
+        "config check",
+        "config schema",
+        "audit show",
+        "audit verify",
+        "audit export",
+        "notify test",
+        "internal init",
+    ),
 )
 
 

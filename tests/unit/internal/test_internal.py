@@ -28,7 +28,8 @@ from certrotd.internal.issuer import InternalIssuer, check_request, sign_leaf
 from certrotd.internal.root import (
     Root,
     constraints,
-    load_or_make,
+    keep,
+    load,
     make_root,
     permits,
 )
@@ -251,9 +252,11 @@ def test_a_crash_while_the_root_is_made_leaves_none(
     with monkeypatch.context() as patched:
         patched.setattr(os, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
-            load_or_make(folder, SETTINGS, now=NOW)
+            keep(make_root(SETTINGS, now=NOW), folder)
     assert not folder.exists()
-    assert load_or_make(folder, SETTINGS, now=NOW).certificate
+    assert load(folder) is None
+    keep(make_root(SETTINGS, now=NOW), folder)
+    assert load(folder)
     assert sorted(path.name for path in folder.parent.iterdir()) == ["inside"]
 
 

@@ -1,0 +1,34 @@
+"""``certrotd internal``: the roots of private CAs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+from certrotd.cli.output import say
+from certrotd.clock import Deadline, SystemClock
+from certrotd.config.nearest import suggestion
+from certrotd.daemon.wiring import open_site
+from certrotd.errors import UsageError
+
+if TYPE_CHECKING:
+    from certrotd.internal.issuer import InternalIssuer
+
+LOCK_WAIT = 30.0
+
+
+def init(config: Path, name: str) -> int:
+    """Carry out ``certrotd internal init``; the exit code."""
+    clock = SystemClock()
+    with open_site(config, clock=clock, command="certrotd internal init", listen=say) as site:
+        ours = [each for each, e in site.config.issuers.items() if e.type == "internal"]
+        if name not in ours:
+            hint = suggestion(name, ours)
+            raise UsageError(f"there is no issuer {name!r} of type internal", hint=hint)
+        site.prepare()
+        issuer = cast("InternalIssuer", site.adapters().issuer(name))
+        path = issuer.init(deadline=Deadline(clock, LOCK_WAIT))
+    say(f"the root of the CA {name} is {path}: give it to everything that is to trust", sys.stdout)
+    say("certrotd rotate --force has its certificates issued anew, else each at its renewal")
+    return 0
