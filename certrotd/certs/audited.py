@@ -11,17 +11,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from certrotd.audit.record import Happened
-from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep
+from certrotd.certs.decision import Action, Adopt, Bootstrap, Deploy, Renew, Sweep
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import ACT, Policy
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.errors import Failure, Transient
-from certrotd.pki.generation import Generation, Standing
+from certrotd.pki.generation import PLACEHOLDER, Generation, Standing
 from certrotd.rotation.engine import Engine, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.step import JSON, Plan
 
-_ACTS = {Renew: "renew", Deploy: "deploy", Adopt: "adopt", Sweep: "sweep"}
+_ACTS = {
+    Renew: "renew",
+    Deploy: "deploy",
+    Adopt: "adopt",
+    Bootstrap: PLACEHOLDER,
+    Sweep: "sweep",
+}
 _DEPLOYS = ("renew", "deploy", "rollback")
 
 
@@ -137,7 +143,7 @@ class Audited:
         return None
 
 
-def act_of(decision: Renew | Deploy | Adopt | Sweep) -> str:
+def act_of(decision: Action) -> str:
     """The word for what a rotation is for."""
     return _ACTS[type(decision)]
 

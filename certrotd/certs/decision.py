@@ -1,6 +1,7 @@
 """What to do about a certificate and why: a pure function of its standing, its policy and now.
 
-The rules, first match wins: nothing usable → get one; a newer good generation that is not live →
+The rules, first match wins: nothing at all where a placeholder is asked for → put one in place;
+nothing usable → get one; a newer good generation that is not live →
 deploy it; expired, mismatched or not what the configuration asks → renew; its time has come →
 renew; a target not proven to serve the live generation → deploy to it; else wait. What is due is
 postponed while the last failure is too recent, unless a person asks for it, and a renewal while
@@ -57,6 +58,14 @@ class Adopt:
 
 
 @dataclass(frozen=True, slots=True)
+class Bootstrap:
+    """Put a placeholder in place as this generation, until there is a certificate."""
+
+    why: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sweep:
     """Withdraw TXT records that an earlier attempt left behind."""
 
@@ -69,10 +78,10 @@ class Postpone:
 
     why: str
     until: datetime
-    instead: Renew | Deploy | Adopt | Sweep
+    instead: Renew | Deploy | Adopt | Bootstrap | Sweep
 
 
-Action = Renew | Deploy | Adopt | Sweep
+Action = Renew | Deploy | Adopt | Bootstrap | Sweep
 Decision = Wait | Postpone | Action
 D = TypeVar("D", bound=Decision)
 
@@ -149,6 +158,8 @@ def usable(generation: Generation | None, *, now: datetime) -> str | None:
         return "there is none"
     if generation.facts is None:
         return generation.broken or "it is unreadable"
+    if generation.placeholder:
+        return "it is a placeholder, not a certificate"
     if generation.facts.not_after <= now:
         return f"it expired at {_stamp(generation.facts.not_after)}"
     if generation.facts.not_before > now + CLOCK_SKEW:
@@ -174,6 +185,8 @@ def _due(
     if not policy.enabled:
         return Wait("disabled in the configuration", now + RECHECK)
     live = standing.live
+    if (number := _placeholder_for(policy, standing)) is not None:
+        return Bootstrap("no certificate yet", number)
     if forced:
         return Renew("asked for by hand", now)
     candidate = _candidate(policy, standing, now=now)
@@ -186,6 +199,8 @@ def _due(
     if live is None or live.facts is None:
         broken = live.broken if live else "no generation is live"
         return Renew(f"the live certificate cannot be used: {broken}", now)
+    if live.placeholder:
+        return Renew("a placeholder is in place, there is no certificate yet", now)
     facts = live.facts
     if facts.not_after <= now:
         return Renew(f"it expired at {_stamp(facts.not_after)}", facts.not_after)
@@ -229,6 +244,18 @@ def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generati
     return newest if at > now else None
 
 
+def _placeholder_for(policy: Policy, standing: Standing) -> int | None:
+    """The generation that a placeholder is to be; None where none is wanted."""
+    newest = standing.newest
+    if not policy.bootstraps or standing.live is not None:
+        return None
+    if newest is None:
+        return 1
+    if not newest.placeholder:
+        return None
+    return newest.number + (newest.facts is None)  # one that never became live does
+
+
 def _behind(places: Sequence[str], standing: Standing, live: int) -> list[str]:
     proven = standing.state.targets
     return [name for name in places if name not in proven or proven[name].generation != live]
@@ -264,10 +291,11 @@ def _not_yet(
     held = standing.state.held
     if held and now < held and _orders(due) and not usable(standing.live, now=now):
         return Postpone("held after a rollback by hand", held, due)
-    if by_hand:
+    if by_hand or isinstance(due, Bootstrap):  # that is what ends many a failure
         return None
     if attempts.failures and failed_at:
-        facts = standing.live.facts if standing.live else None
+        live = standing.live
+        facts = live.facts if live and not live.placeholder else None
         left = facts.not_after - now if facts and facts.not_after > now else None
         until = failed_at + backoff(attempts.failures, left)
         if now < until:

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from certrotd.certs.adopt import AdoptPair
+from certrotd.certs.bootstrap import InstallPlaceholder, MakePlaceholder
 from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, Record, Swap
 from certrotd.certs.issue import (
     Authorize,
@@ -42,6 +43,8 @@ _KINDS: dict[str, Any] = {
         Authorize,
         Baseline,
         Install,
+        InstallPlaceholder,
+        MakePlaceholder,
         Obtain,
         PlaceOrder,
         PreflightStep,
@@ -133,6 +136,13 @@ def adoption(policy: Policy, *, draw: float) -> Plan[World]:
     )
 
 
+def bootstrap(policy: Policy, generation: int, *, rotation: str) -> Plan[World]:
+    """A placeholder as ``generation``, and as copies; no target is told of it."""
+    make = MakePlaceholder(generation, policy.names, policy.key_type)
+    copies = (InstallPlaceholder(generation, rotation),) if policy.installs else ()
+    return (make, Swap(generation, None), *copies, COMMITTED, Prune(policy.keep, (), rotation))
+
+
 def sweeping(attempts: Attempts) -> Plan[World]:
     """Withdraw what an earlier rotation could not."""
     return (SweepRecords(must=True),) if attempts.left else ()
@@ -168,13 +178,15 @@ def _switch(
 
 
 def _end(standing: Standing) -> str | None:
-    facts = standing.live.facts if standing.live else None
+    facts = standing.live.facts if standing.live and not standing.live.placeholder else None
     return facts.not_after.isoformat() if facts else None
 
 
 def _reusable_key(policy: Policy, standing: Standing) -> int | None:
     """The live generation, if its key can be read and is of the type asked for."""
     live = standing.live
-    if live is None or live.facts is None or live.facts.key_type != policy.key_type:
+    if live is None or live.placeholder or live.facts is None:
+        return None
+    if live.facts.key_type != policy.key_type:
         return None
     return live.number

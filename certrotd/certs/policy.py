@@ -24,6 +24,7 @@ class Policy:
     lifetime or ``before`` its end (at most one is set; neither is the default rule) says when
     to renew; ``jitter`` is the share of the lifetime by which it may come earlier. ``waves`` are
     the targets: those of a later wave are told when those of the earlier ones are proven.
+    ``bootstraps``: a placeholder stands in until there is a certificate.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Policy:
     installs: bool = False
     waves: tuple[tuple[str, ...], ...] = ()
     adopts: bool = False
+    bootstraps: bool = False
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -157,6 +157,10 @@ class Installer(Protocol):
 
     def check(self) -> None: ...
 
+    def vacant(self) -> bool:
+        """Whether nothing is at any of the paths; raises Failure."""
+        ...
+
     def install(self, key: bytes, chain: bytes, backup: str) -> None:
         """Replace every copy, after what was there is kept under the name ``backup``."""
         ...

@@ -9,7 +9,9 @@ from datetime import datetime
 from certrotd.certs import plan
 from certrotd.certs.audited import Audited, act_of
 from certrotd.certs.decision import (
+    Action,
     Adopt,
+    Bootstrap,
     Decision,
     Deploy,
     Postpone,
@@ -20,12 +22,12 @@ from certrotd.certs.decision import (
     usable,
 )
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import ACT, AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
-from certrotd.pki.generation import Standing
+from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.engine import (
     Engine,
     Event,
@@ -89,6 +91,36 @@ class Rotator:
         except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
             return Report(name, failure=as_failure(error, f"rotate certificate {name}"))
 
+    def bootstrap(self, managed: Managed) -> Report | None:
+        """Put a placeholder in place where one is asked for and nothing is; None where not.
+
+        One that a crash cut off is finished; any other rotation in flight is not for this.
+        """
+        name = managed.policy.name
+        try:
+            if self.stopping() or not self._wants_placeholder(managed):
+                return None
+            with managed.lock():
+                recovered, unrecorded = self._recover(managed)
+                found = self._found(managed)
+                decision = self._decide(managed.policy, found, forced=False, by_hand=True)
+                if unrecorded or recovered or not isinstance(decision, Bootstrap):
+                    return Report(name, recovered=recovered, failure=unrecorded)
+                outcome, unrecorded = self._begin(managed, decision, found)
+                return Report(name, decision, outcome, None, unrecorded)
+        except Exception as error:  # noqa: BLE001  # as above
+            return Report(name, failure=as_failure(error, f"put a placeholder in place for {name}"))
+
+    def _wants_placeholder(self, managed: Managed) -> bool:
+        if not managed.policy.bootstraps:
+            return False
+        begun = managed.journal.records()
+        if begun:
+            return bool(begun[0]["facts"].get(ACT) == PLACEHOLDER)
+        found = managed.look(), attempts_of(managed.journal)
+        decision = self._decide(managed.policy, found, forced=False, by_hand=True)
+        return isinstance(decision, Bootstrap)
+
     def rollback(self, managed: Managed, *, to: int | None = None) -> Report:
         """Go back to an earlier generation by hand; refuses one that is expired or mismatched."""
         name = managed.policy.name
@@ -138,6 +170,12 @@ class Rotator:
         name, policy = managed.policy.name, managed.policy
         found = self._found(managed)
         decision = self._decide(policy, found, forced=forced, by_hand=by_hand)
+        if isinstance(decision, Bootstrap) and by_hand:
+            first, unrecorded = self._begin(managed, decision, found)
+            if unrecorded or not isinstance(first, Finished):
+                return Report(name, decision, first, recovered, unrecorded)
+            found = self._found(managed)
+            decision = self._decide(policy, found, forced=forced, by_hand=True)
         if isinstance(decision, Adopt):
             adopt = decision
             adopted, unrecorded = self._begin(managed, decision, found)
@@ -150,7 +188,7 @@ class Rotator:
             if isinstance(decision, Wait | Postpone):
                 return Report(name, adopt, adopted, recovered)
         outcome, unrecorded = None, None
-        if isinstance(decision, Renew | Deploy | Sweep):
+        if isinstance(decision, Renew | Deploy | Bootstrap | Sweep):
             outcome, unrecorded = self._begin(managed, decision, found)
         return Report(name, decision, outcome, recovered, unrecorded)
 
@@ -199,7 +237,7 @@ class Rotator:
         return decide(policy, *found, now=now, forced=forced, by_hand=by_hand)
 
     def _begin(
-        self, managed: Managed, action: Renew | Deploy | Adopt | Sweep, found: Found
+        self, managed: Managed, action: Action, found: Found
     ) -> tuple[Outcome, Failure | None]:
         """The outcome, and why it could not be recorded; raises Unaudited."""
         rotation, world = self.new_id(), managed.world()
@@ -231,6 +269,8 @@ class Rotator:
                 return plan.deployment(policy, standing, generation, rotation=rotation)
             case Adopt():
                 return plan.adoption(policy, draw=self.draw())
+            case Bootstrap(generation=generation):
+                return plan.bootstrap(policy, generation, rotation=rotation)
             case Sweep():
                 return plan.sweeping(attempts)
             case _:

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"
     MISSING = "missing"
+    PLACEHOLDER = "placeholder"
     UNREACHABLE = "unreachable"
     UNREADABLE = "unreadable"
 
@@ -200,6 +201,9 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
     if kept.exposed:
         words = f"others than the owner may use {', '.join(kept.exposed)} (chmod 600)"
         found.append(Finding(Kind.KEY_EXPOSED, words, Severity.WARNING))
+    if live.placeholder:
+        words = "a self-signed placeholder is in place, there is no certificate yet"
+        return (*found, Finding(Kind.PLACEHOLDER, words, Severity.WARNING))
     if live.facts is not None:
         found += _overdue(live.facts, live, policy, now)
         missing = [name for name in policy.names if name not in live.facts.names]
@@ -247,9 +251,8 @@ def notice_of(leaf: CertificateFacts, notice: timedelta | float | None) -> timed
 
 def _moves(kind: Kind, watched: Watched) -> bool:
     """Whether a rotation in flight explains it."""
-    return kind in (Kind.SERVED_MISMATCH, Kind.COPIES_DIFFER, Kind.MISSING) or (
-        kind is Kind.WRONG_NAME and watched.certificate is not None
-    )
+    moved = (Kind.SERVED_MISMATCH, Kind.COPIES_DIFFER, Kind.MISSING, Kind.PLACEHOLDER)
+    return kind in moved or (kind is Kind.WRONG_NAME and watched.certificate is not None)
 
 
 def _may_pass(kind: Kind, watched: Watched) -> bool:

@@ -62,7 +62,7 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
 
 def _status_row(row: Row, *, now: datetime, probe: bool) -> tuple[str, ...]:
     policy, live = row.managed.policy, row.standing.live
-    facts = live.facts if live else None
+    facts = live.facts if live and not live.placeholder else None
     names = facts.names if facts else policy.names
     shown = names[0] + (f" +{len(names) - 1}" if len(names) > 1 else "") if names else "-"
     targets = ", ".join(

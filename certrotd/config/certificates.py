@@ -2,7 +2,7 @@
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     ConfigDict,
@@ -292,6 +292,17 @@ class CertificateEntry(Entry):
     adopt: AdoptEntry | None = Field(
         default=None, description="An existing pair to begin with (null: order one)."
     )
+    bootstrap: Literal["self-signed"] | None = Field(
+        default=None,
+        description="A placeholder that stands in until there is a certificate, so that what "
+        "names its files can start (null: none).",
+    )
     targets: Items[UseEntry] | None = Field(
         default=None, description="What serves it (null: as in defaults)."
     )
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> Self:
+        if self.adopt is not None and self.bootstrap is not None:
+            raise refuse("has both adopt and bootstrap: what is adopted needs no placeholder")
+        return self

@@ -40,6 +40,7 @@ class Certificate:
     enabled: bool
     install: tuple[InstallEntry, ...]
     adopt: AdoptEntry | None
+    bootstrap: str | None
     targets: tuple[UseEntry, ...]
 
 
@@ -119,6 +120,7 @@ def _certificate(file: ConfigFile, entry: CertificateEntry, uses: _Uses) -> Cert
         enabled=entry.enabled,
         install=entry.install,
         adopt=entry.adopt,
+        bootstrap=entry.bootstrap,
         targets=defaults.targets if entry.targets is None else _shared(entry.targets, uses),
     )
 

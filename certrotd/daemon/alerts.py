@@ -108,7 +108,13 @@ def of_look(look: Look) -> list[Said]:
     live = look.standing.live
     if isinstance(due, Renew):
         said += _late(look, due.at)
-    elif isinstance(due, Deploy) and live and live.facts and live.number != due.generation:
+    elif (
+        isinstance(due, Deploy)
+        and live
+        and live.facts
+        and not live.placeholder
+        and live.number != due.generation
+    ):
         draw = live.meta.draw if live.meta else 0.0  # the renewal has come half-way
         said += _late(look, renewal_time(live.facts, draw, look.managed.policy)[0])
     else:
@@ -139,8 +145,9 @@ def unplanned(look: Look) -> str | None:
     if not isinstance(look.decision, Renew):
         return None
     live = look.standing.live
-    if live is None:
-        return None if look.standing.newest is None else look.decision.why
+    if live is None or live.placeholder:
+        newest = look.standing.newest
+        return None if newest is None or newest.placeholder else look.decision.why
     if live.facts is None or live.facts.not_after <= look.now:
         return look.decision.why
     return drift(live.facts, live, look.managed.policy)
@@ -341,7 +348,7 @@ def _late(look: Look, due: datetime) -> list[Said]:
     """A renewal that has failed since it was due, when the end of the certificate comes near."""
     name, attempts, now = look.managed.policy.name, look.attempts, look.now
     live = look.standing.live
-    if live is None or live.facts is None or not attempts.failures:
+    if live is None or live.placeholder or live.facts is None or not attempts.failures:
         return []
     end = live.facts.not_after
     begin = max(due, look.decision.until) if isinstance(look.decision, Postpone) else due

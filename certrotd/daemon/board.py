@@ -210,7 +210,7 @@ def _known(look: Look) -> Known:
     """What is kept of a look: small values, of which the words are shared."""
     row = Row(look.managed, look.standing, look.attempts, look.decision, in_flight=False)
     live, attempts = look.standing.live, look.attempts
-    facts = live.facts if live else None
+    facts = live.facts if live and not live.placeholder else None
     return Known(
         state=state_of(row, now=look.now),
         why=sys.intern(look.decision.why),

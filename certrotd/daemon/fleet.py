@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class Fleet:
 
     certificates: Sequence[Managed]
     concurrency: int
+    _placing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def chosen(self, names: Sequence[str]) -> list[Managed]:
         """The certificates of these names, or all; UsageError names one that is not there."""
@@ -67,6 +69,23 @@ class Fleet:
             resting = managed.journal.resting() if flying else ""
             yield Row(managed, standing, attempts, decision, flying, resting=resting)
 
+    def placeholders(self, rotator: Rotator) -> list[Report]:
+        """Put every placeholder in place that is asked for and not there.
+
+        Before any rotation: ``nginx -t`` reads the files of all virtual hosts, and one whose files
+        are missing would keep the others' certificates away. Who comes second waits for the first.
+        """
+        wanting = [each for each in self.certificates if each.policy.bootstraps]
+        if not wanting:
+            return []
+        with self._placing:
+            return [report for each in wanting if (report := rotator.bootstrap(each)) is not None]
+
+    def rotate_one(self, managed: Managed, rotator: Rotator) -> Report:
+        """Bring one up to date, after every placeholder; what became of those is theirs to say."""
+        self.placeholders(rotator)
+        return rotator.rotate(managed)
+
     def rotate(
         self,
         chosen: Sequence[Managed],
@@ -75,9 +94,13 @@ class Fleet:
         forced: bool = False,
         by_hand: bool = False,
     ) -> Iterator[Report]:
-        """Bring each up to date, several at once; one's failure never stops the others."""
+        """Bring each up to date, several at once; one's failure never stops the others.
+
+        Placeholders come first: one that fails is tried again, and said, by its own rotation.
+        """
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
+        self.placeholders(rotator)
         workers = max(1, min(self.concurrency, len(chosen)))
         with ThreadPoolExecutor(workers, thread_name_prefix="rotation") as pool:
             futures = [

@@ -27,7 +27,7 @@ BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
 """The upper bounds of step durations, in seconds; one more is without a bound."""
 
 OUTCOMES = ("finished", "parked", "failed", "rolled_back", "stuck", "held", "stopped")
-KINDS = ("renew", "deploy", "adopt", "sweep", "resume")
+KINDS = ("renew", "deploy", "adopt", "placeholder", "sweep", "resume")
 """What rotations are counted by; counters have to be seen at zero before they grow."""
 
 _BAD = frozenset({"unreadable", "expired", "broken"})

@@ -8,6 +8,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from certrotd.audit.head import read_head
@@ -175,7 +176,7 @@ class _Daemon:
         return Workload(
             certificates={each.policy.name: each for each in site.fleet.certificates},
             concurrency=config.concurrency,
-            rotate=rotator.rotate,
+            rotate=partial(site.fleet.rotate_one, rotator=rotator),
             in_flight=lambda name: os.path.lexists(journals / f"{name}.jsonl"),
             budget=site.budget,
             close=site.close,

@@ -18,6 +18,7 @@ STATES = (
     "expired",
     "broken",
     "missing",
+    "placeholder",
     "postponed",
     "due",
     "in flight",
@@ -33,7 +34,7 @@ def status_of(row: Row, *, now: datetime, probe: bool = False) -> dict[str, Any]
     Dates are datetimes, what is not known is None.
     """
     policy, live, newest = row.managed.policy, row.standing.live, row.standing.newest
-    facts = live.facts if live else None
+    facts = live.facts if live and not live.placeholder else None
     attempts = row.attempts
     return {
         "name": policy.name,
@@ -69,6 +70,8 @@ def state_of(row: Row, *, now: datetime) -> str:
         return "missing"
     if live.facts is None:
         return "broken"
+    if live.placeholder:
+        return "placeholder"
     if live.facts.not_after <= now:
         return "expired"
     match row.decision:

@@ -15,7 +15,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Adopt, Decision, Deploy, Renew, Sweep
+from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Renew, Sweep
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import Clock, Deadline
@@ -124,6 +124,8 @@ class Site:
                 steps = plan.deployment(policy, standing, generation, rotation="")
             case Adopt():
                 steps = plan.adoption(policy, draw=0.0)
+            case Bootstrap(generation=generation):
+                steps = plan.bootstrap(policy, generation, rotation="")
             case Sweep():
                 steps = plan.sweeping(row.attempts)
             case _:
@@ -147,6 +149,7 @@ class Site:
             installs=bool(entry.install),
             waves=self._waves_of(entry.targets),
             adopts=entry.adopt is not None,
+            bootstraps=entry.bootstrap is not None,
         )
 
     def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:

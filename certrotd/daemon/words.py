@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Sweep, Wait
+from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Postpone, Renew, Sweep, Wait
 
 
 def kind_of(decision: Decision) -> str:
@@ -16,6 +16,8 @@ def kind_of(decision: Decision) -> str:
             return "deploy"
         case Adopt():
             return "adopt"
+        case Bootstrap():
+            return "placeholder"
         case Sweep():
             return "sweep"
         case Postpone():

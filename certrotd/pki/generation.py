@@ -10,15 +10,17 @@ from typing import Any, TypeVar
 from certrotd.pki.certificate import CertificateFacts, moment
 
 T = TypeVar("T")
+PLACEHOLDER = "placeholder"
+"""The origin of a self-signed pair that stands in for a certificate until there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Meta:
     """What a generation remembers beside the certificate itself.
 
-    ``origin`` is "issued" or "adopted"; ``draw`` is the random number in [0, 1) that was drawn
-    once for this generation, so that every later look comes to the same renewal time. ``asked``
-    are the names that were ordered, empty if that is not known.
+    ``origin`` is "issued", "adopted" or PLACEHOLDER; ``draw`` is the random number in [0, 1) that
+    was drawn once for this generation, so that every later look comes to the same renewal time.
+    ``asked`` are the names that were ordered, empty if that is not known.
     """
 
     created: datetime
@@ -38,6 +40,11 @@ class Generation:
     meta: Meta | None
     facts: CertificateFacts | None
     broken: str | None = None
+
+    @property
+    def placeholder(self) -> bool:
+        """Whether it only stands in for a certificate; no more is to be read from its dates."""
+        return self.meta is not None and self.meta.origin == PLACEHOLDER
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,10 @@ class FileInstaller:
             for path in entry.paths.values():
                 _check(path, in_place=entry.in_place)
 
+    def vacant(self) -> bool:
+        """As Installer.vacant."""
+        return not any(_is_there(path) for each in self._entries for path in each.paths.values())
+
     def install(self, key: bytes, chain: bytes, backup: str) -> None:
         """Keep what is there, then replace every copy.
 
@@ -173,6 +177,15 @@ class FileInstaller:
         if shape == "pkcs12":
             return to_pkcs12(key, chain, name=self._name, password=entry.password())
         return shapes[shape]
+
+
+def _is_there(path: Path) -> bool:
+    with explained(f"look at {path}"):
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            return False
+    return True
 
 
 def _sweep(path: Path) -> None:

@@ -166,3 +166,10 @@ def test_a_copy_that_somebody_changed_stands_out(bench: Bench) -> None:
     assert bench.installer.copies() == known
     bench.write({**content(OLD), "key": b"somebody else's"})
     assert bench.installer.copies() != known
+
+
+def test_it_knows_whether_anything_is_there(bench: Bench) -> None:
+    """One file of somebody else's is enough not to put a placeholder beside it."""
+    assert bench.installer.vacant()
+    bench.write({"key": b"somebody's"})
+    assert not bench.installer.vacant()

@@ -31,6 +31,11 @@ class MemoryInstaller:
         with _told():
             self.chance.look("installer: check")
 
+    def vacant(self) -> bool:
+        with _told():
+            self.chance.look("installer: look for copies")
+        return not self.files
+
     def install(self, key: bytes, chain: bytes, backup: str) -> None:
         if not self.enabled:
             return

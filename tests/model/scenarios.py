@@ -95,6 +95,11 @@ def first_issuance() -> Scenario:
     return _scenario(_world({}, live=None, waves=()))
 
 
+def bootstrap() -> Scenario:
+    """Nothing is there yet, and a service that needs some pair to start."""
+    return _scenario(_world({}, live=None, bootstraps=True, waves=(("web",),)), _rotate_by_hand)
+
+
 def deployment() -> Scenario:
     """Generation 3 was issued and could not be deployed."""
     return _scenario(_world({1: -120, 2: -61, 3: -1}, live=2))
@@ -154,6 +159,7 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
         renewal_after_expiry,
         renewal_through_an_outage,
         first_issuance,
+        bootstrap,
         deployment,
         damaged_state,
         new_target,
@@ -178,6 +184,10 @@ def _scenario(
 
 def _rotate(rotator: Rotator, world: MemoryWorld) -> Report:
     return rotator.rotate(world.managed())
+
+
+def _rotate_by_hand(rotator: Rotator, world: MemoryWorld) -> Report:
+    return rotator.rotate(world.managed(), by_hand=True)
 
 
 def _roll_back(rotator: Rotator, world: MemoryWorld) -> Report:

@@ -12,6 +12,7 @@ FEWEST = {
     "renewal_after_expiry": 380,
     "renewal_through_an_outage": 380,
     "first_issuance": 270,
+    "bootstrap": 400,
     "deployment": 240,
     "damaged_state": 240,
     "new_target": 240,

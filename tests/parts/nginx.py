@@ -31,8 +31,12 @@ class Nginx(Server):
         self.port = port or free_port()
         self.config_path = directory / "nginx.conf"
         self.pid_file = directory / "nginx.pid"
+        self.host(server_names)
+
+    def host(self, server_names: Mapping[str, tuple[Path, Path]]) -> None:
+        """Writes a configuration of these virtual hosts, as an operator would before a reload."""
         self._names = list(server_names)
-        self._sound = _configuration(directory, self.pid_file, self.port, server_names)
+        self._sound = _configuration(self.directory, self.pid_file, self.port, server_names)
         self.config_path.write_text(self._sound)
 
     def command(self) -> Sequence[str | Path]:

@@ -16,7 +16,7 @@ from certrotd.pki.generation import Generation
 def bar_of(row: Row | None, *, now: datetime) -> Markup:
     """The lifetime of the live certificate with how much of it is left; a dash without one."""
     live = row.standing.live if row else None
-    if row is None or live is None or live.facts is None:
+    if row is None or live is None or live.placeholder or live.facts is None:
         return Markup('<span class="sub">no certificate</span>')
     facts = live.facts
     renewal, _ = renewal_of(row, live)

@@ -46,7 +46,8 @@ def detail(sources: Sources, name: str) -> str:
 
 def _facts(picture: Picture, row: Row, *, now: datetime) -> Markup:
     policy, live = row.managed.policy, row.standing.live
-    facts, known = live.facts if live else None, picture.known[policy.name]
+    facts = live.facts if live and not live.placeholder else None
+    known = picture.known[policy.name]
     lines: list[tuple[str, object]] = [
         ("Names", _list(facts.names if facts else policy.names)),
         ("Next check", shown(moment(known.next), now=now) if known else "–"),

@@ -31,6 +31,7 @@ _TONES = {
     "in flight": "work",
     "postponed": "work",
     "missing": "work",
+    "placeholder": "work",
     "unseen": "calm",
     "disabled": "calm",
     "expired": "bad",

@@ -15,7 +15,7 @@ from certrotd.daemon.web.sources import Around
 from certrotd.errors import Failure
 
 _MOST_NOTICES = 20
-_BUSY = frozenset({"due", "in flight", "postponed", "missing", "unseen"})
+_BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "unseen"})
 
 
 def summary(around: Around, *, now: datetime) -> Markup:

@@ -138,10 +138,12 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (SIGNAL % ("unit: x.socket"), '8: targets.web.unit: must be a .service, which alone has a main process, got "x.socket"'),
         # certificates
         (CERTIFICATE % ("key: rsa"), '5: certificates[web].key.type: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "rsa"'),
+        (CERTIFICATE % ("bootstrap: yes"), '5: certificates[web].bootstrap: must be one of self-signed; got "yes"'),
         (CERTIFICATE % ("renew: {at: 1}"), "5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got 1"),
         (CERTIFICATE % ("renew: {at: 3/2}"), '5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got "3/2"'),
         (CERTIFICATE % ("renew: {at: 1/0}"), '5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got "1/0"'),
         (CERTIFICATE % ("renew: {at: .nan}"), "5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got nan"),
+        (CERTIFICATE % ("adopt: {privkey: /a, fullchain: /b}\n  bootstrap: self-signed"), "3: certificates[web]: has both adopt and bootstrap: what is adopted needs no placeholder"),
         (CERTIFICATE % ("renew: {at: 0.5, before: 1d}"), "5: certificates[web].renew: has both at and before: keep one of them"),
         (CERTIFICATE % ("renew: {at: 0.1, jitter: 0.2}"), "5: certificates[web].renew: jitter (0.2) must be smaller than at (0.1)"),
         (CERTIFICATE % ("install: [{}]"), "5: certificates[web].install[0]: needs at least one path: privkey, cert, chain, fullchain, combined, pkcs12"),

@@ -23,7 +23,7 @@ from certrotd.daemon.clockwatch import SOUND, Judgement, Trust
 from certrotd.daemon.observing import Look
 from certrotd.errors import Failure, LockHeld
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing
+from certrotd.pki.generation import PLACEHOLDER, Generation, Meta, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.rotation.journal import FileJournal
 from tests.fakes.managed import FakeManaged
@@ -210,6 +210,16 @@ def test_a_renewal_for_another_reason_is_one(
     assert (alert.kind, alert.lasting) == ("unplanned_rotation", False)
     assert words in alert.what
     assert "certrotd audit show web" in alert.todo
+
+
+@pytest.mark.parametrize("failures", [NONE, Attempts(9, NOW - 3 * DAY, "no")])
+def test_what_replaces_a_placeholder_is_neither_unplanned_nor_late(failures: Attempts) -> None:
+    """It is the first certificate; that it fails is said of the rotation."""
+    meta = Meta(NOW - DAY, PLACEHOLDER, "", "", 0.0)
+    placeholder = Generation(1, meta, certificate(DAY))
+    for newest in (None, generation(DAY)):
+        seen = look(placeholder, failures, newest=newest)
+        assert not [found for found in alerts.of_look(seen) if isinstance(found, Alert)]
 
 
 def test_only_a_renewal_is_unplanned() -> None:

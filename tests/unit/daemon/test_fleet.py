@@ -162,3 +162,35 @@ class TestRotate:
         told = replace(rotator, stopping=lambda: True)
         assert list(fleet(worlds).rotate(fleet(worlds).chosen([]), told)) == []
         assert all(world.store.look(name).live is None for name, world in worlds.items())
+
+
+class TestPlaceholders:
+    """Before anything else, every certificate that asks for a placeholder has one."""
+
+    def test_they_come_before_the_rotation_of_any_certificate(
+        self, worlds: dict[str, MemoryWorld], rotator: Rotator
+    ) -> None:
+        """nginx -t reads the files of all virtual hosts, whoever's certificate is due."""
+        for name in ("two", "three"):
+            worlds[name].policy = replace(worlds[name].policy, bootstraps=True)
+        seen = []
+
+        def ready(*_about: object) -> None:
+            seen.append([worlds[name].store.live(name) for name in ("two", "three")])
+
+        worlds["one"].otherwise = {"ready": ready}
+        all_of_it = fleet(worlds)
+        report = all_of_it.rotate_one(all_of_it.certificates[0], rotator)
+        assert not report.failed
+        assert seen == [[1, 1]]
+        assert all_of_it.placeholders(rotator) == []
+
+    def test_one_that_fails_is_said_by_its_own_rotation_alone(
+        self, worlds: dict[str, MemoryWorld], rotator: Rotator
+    ) -> None:
+        """The others go on."""
+        worlds["two"].policy = replace(worlds["two"].policy, bootstraps=True)
+        worlds["two"].locked = True
+        all_of_it = fleet(worlds)
+        reports = all_of_it.rotate(all_of_it.certificates, rotator, by_hand=True)
+        assert {report.name for report in reports if report.failed} == {"two"}

@@ -1,11 +1,12 @@
 """The page of one certificate."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from certrotd.certs.watching import Finding, Kind, Watched
-from certrotd.pki.generation import Generation, TargetState
+from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
 from tests.unit.daemon.web.page import page
 from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand, generation
 
@@ -54,6 +55,20 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
         assert words in read.text, words
     assert "somebody else's" not in read.text
     assert read.text.index("finished") < read.text.index("rolled back")  # the newest first
+
+
+def test_a_placeholder_is_not_shown_as_a_certificate(stand: Stand) -> None:
+    """Its dates and its fingerprint would be read as those of one."""
+    live = generation("a.example.com")
+    assert live.meta is not None
+    meta = replace(live.meta, origin=PLACEHOLDER, authority="")
+    stand.add("web", "a.example.com", live=replace(live, meta=meta))
+    stand.look()
+    for read in (page(stand, "/c/web"), page(stand, "/")):
+        assert "placeholder" in read.text
+        assert "no certificate" in read.text
+        assert PRINT not in read.text
+        assert "left" not in read.text
 
 
 def test_a_certificate_without_anything_has_its_page_too(stand: Stand) -> None:
