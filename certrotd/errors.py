@@ -88,13 +88,20 @@ class ConfigInvalid(Failure):
         super().__init__("; ".join(str(p) for p in self.problems))
 
 
-def one_line(text: str) -> str:
-    """``text`` with control characters escaped and cut at 2,000 characters, fit for one log line.
-
-    A newline (the CA's problem documents may have them) becomes a space.
-    """
+def printable(text: str) -> str:
+    """``text`` on one line: a newline becomes a space, other control characters are escaped."""
+    if text.isprintable():
+        return text
     flat = " ".join(text.splitlines())
-    shown = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in flat)
+
+
+def one_line(text: str) -> str:
+    """``text`` made printable and cut at 2,000 characters, fit for one log line.
+
+    A newline is what the CA's problem documents may have.
+    """
+    shown = printable(text)
     return shown if len(shown) <= 2000 else shown[:1999] + "…"
 
 

@@ -38,6 +38,7 @@ from certrotd.rotation.engine import (
     Stopped,
     Stuck,
 )
+from certrotd.rotation.listening import Heard
 from certrotd.rotation.step import JSON, Plan
 from certrotd.rotation.unexpected import as_failure
 
@@ -84,12 +85,11 @@ class Rotator:
 
     def rotate(self, managed: Managed, *, forced: bool = False, by_hand: bool = False) -> Report:
         """Bring one certificate up to date; what goes wrong ends in the report, never beyond."""
-        name = managed.policy.name
-        try:
-            with managed.lock():
-                return self._rotate(managed, forced=forced, by_hand=by_hand)
-        except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
-            return Report(name, failure=as_failure(error, f"rotate certificate {name}"))
+        return self._alone(
+            managed,
+            "rotate",
+            lambda rotator: rotator._rotate(managed, forced=forced, by_hand=by_hand),
+        )
 
     def bootstrap(self, managed: Managed) -> Report | None:
         """Put a placeholder in place where one is asked for and nothing is; None where not.
@@ -123,35 +123,43 @@ class Rotator:
 
     def rollback(self, managed: Managed, *, to: int | None = None) -> Report:
         """Go back to an earlier generation by hand; refuses one that is expired or mismatched."""
-        name = managed.policy.name
+        return self._alone(managed, "roll back", lambda rotator: rotator._rollback(managed, to))
+
+    def _alone(self, managed: Managed, doing: str, act: Callable[[Rotator], Report]) -> Report:
+        """Under the certificate's lock, with a listener whose trouble is told when all is done."""
+        name, heard = managed.policy.name, Heard(self.listen)
         try:
             with managed.lock():
-                recovered, unrecorded = self._recover(managed)
-                if unrecorded or not isinstance(recovered, Finished | None):
-                    return Report(name, recovered=recovered, failure=unrecorded)
-                unswept = self._sweep(managed)
-                now = self.clock.now()
-                world = managed.world()
-                standing, attempts = self._found(managed)
-                generation = _way_back(managed, standing, to, now=now)
-                rotation = self.new_id()
-                steps = plan.rollback(
-                    managed.policy,
-                    standing,
-                    generation,
-                    rotation=rotation,
-                    held=now + HOLD_AFTER_ROLLBACK,
-                )
-                why = f"rolled back by hand to generation {generation}"
-                engine, facts = self._engine(managed, world), _carried(attempts)
-                outcome, unrecorded = self._audited(managed).begin(
-                    engine, rotation, why, steps, act="rollback", facts=facts, to=generation
-                )
-                decision = Deploy(why, generation)
-                report = Report(name, decision, _said(outcome), recovered, unrecorded)
-                return _with(report, unswept)
-        except Exception as error:  # noqa: BLE001  # as above
-            return Report(name, failure=as_failure(error, f"roll back certificate {name}"))
+                report = act(replace(self, listen=heard))
+        except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
+            report = Report(name, failure=as_failure(error, f"{doing} certificate {name}"))
+        return _with(report, heard.trouble)
+
+    def _rollback(self, managed: Managed, to: int | None) -> Report:
+        name = managed.policy.name
+        recovered, unrecorded = self._recover(managed)
+        if unrecorded or not isinstance(recovered, Finished | None):
+            return Report(name, recovered=recovered, failure=unrecorded)
+        unswept = self._sweep(managed)
+        now = self.clock.now()
+        world = managed.world()
+        standing, attempts = self._found(managed)
+        generation = _way_back(managed, standing, to, now=now)
+        rotation = self.new_id()
+        steps = plan.rollback(
+            managed.policy,
+            standing,
+            generation,
+            rotation=rotation,
+            held=now + HOLD_AFTER_ROLLBACK,
+        )
+        why = f"rolled back by hand to generation {generation}"
+        engine, facts = self._engine(managed, world), _carried(attempts)
+        outcome, unrecorded = self._audited(managed).begin(
+            engine, rotation, why, steps, act="rollback", facts=facts, to=generation
+        )
+        report = Report(name, Deploy(why, generation), _said(outcome), recovered, unrecorded)
+        return _with(report, unswept)
 
     def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
         if self.stopping():

@@ -21,7 +21,7 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
         open_site(config, clock=SystemClock(), command="certrotd audit show") as site,
         site.audit.snapshot() as snapshot,
     ):
-        shown: deque[Record] = deque(maxlen=last)
+        shown: deque[Record] = deque(maxlen=min(last, sys.maxsize))
         unreadable = 0
         for line in snapshot.lines():
             record = parse(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,7 +22,7 @@ def inspect(what: str, *, sni: str | None, starttls: str | None, as_json: bool) 
     if starttls is not None and starttls not in _STARTTLS:
         raise UsageError(f"{starttls!r} is no STARTTLS protocol", hint="smtp, imap or postgres")
     path = Path(what)
-    if path.exists() or "/" in what or ":" not in what:
+    if os.path.exists(what) or "/" in what or ":" not in what:
         found = _of_file(path, what)
     else:
         found = _of_endpoint(what, sni, cast("Protocol | None", starttls))

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TextIO
 
+from certrotd.errors import printable
+
 
 @contextmanager
 def keeping_all() -> Iterator[None]:
@@ -34,7 +36,7 @@ def print_json(value: Any) -> None:
 
 def say(text: str, stream: TextIO | None = None) -> None:
     """One line, on standard error unless told otherwise."""
-    print(text, file=stream or sys.stderr)
+    print(printable(text), file=stream or sys.stderr)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -48,7 +50,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(printable(cell)) for cell in row))
         Console().print(table)
         return
     widths = [max(len(c), *(len(row[i]) for row in rows), 0) for i, c in enumerate(columns)]
@@ -73,7 +75,7 @@ def span(length: timedelta) -> str:
 
 
 def _to_json(value: Any, indent: int | None = None) -> str:
-    return json.dumps(value, indent=indent, ensure_ascii=False, default=_encode)
+    return json.dumps(value, indent=indent, default=_encode)
 
 
 def _encode(value: object) -> object:

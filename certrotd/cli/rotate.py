@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -27,6 +28,7 @@ def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as
         if dry_run:
             return _dry_run(site, chosen, force=force, as_json=as_json)
         site.prepare()
+        _outlive_terminal()
         stopping.listen()
         with view(len(chosen)) as live:
             rotator = _rotator(site, stopping, live.hear)
@@ -40,10 +42,20 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     with open_site(config, clock=stopping.clock, command="certrotd rollback", listen=say) as site:
         [managed] = site.fleet.chosen([name])
         site.prepare()
+        _outlive_terminal()
         stopping.listen()
         with view(1) as live:
             report = _rotator(site, stopping, live.hear).rollback(managed, to=to)
         return _show([report], [managed], as_json=as_json)
+
+
+def _outlive_terminal() -> None:
+    """A terminal that is closed takes the view away, not the rotation.
+
+    By a handler, because what a program ignores its children ignore too; nohup is left as it is.
+    """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
 
 
 def _rotator(site: Site, stopping: Stopping, hear: object) -> Rotator:

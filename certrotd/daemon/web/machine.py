@@ -81,4 +81,4 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 def _dumped(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False, default=datetime.isoformat)
+    return json.dumps(value, default=datetime.isoformat)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from certrotd.certs.decision import Postpone, Renew, Wait
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.generation import State
-from certrotd.rotation.engine import Finished, Parked, RolledBack
+from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 
@@ -35,6 +36,39 @@ class TestStopping:
         case.told_to_stop = False
         assert isinstance(case.rotate().recovered, Finished)
         assert len(case.world.issuer.orders) == 0
+
+
+class TestListeners:
+    @pytest.mark.parametrize("scenario", ["renewal", "adoption"])
+    def test_a_listener_that_fails_is_told_of_when_the_rotation_is_over(
+        self, scenario: str
+    ) -> None:
+        """A view that cannot be drawn is no step: all of them are done, and then it is said."""
+        case, heard = Case(scenario), []
+
+        def listen(event: Event) -> None:
+            heard.append(event.what)
+            raise BrokenPipeError(32, "Broken pipe")
+
+        rotator = replace(case.rotator(), listen=listen)
+        report = rotator.rotate(case.world.managed())
+        assert isinstance(report.outcome, Finished)
+        assert heard[-1] == "closed"
+        assert case.world.managed().journal.records() == []
+        assert "cannot show how the rotation goes on: Broken pipe" in str(report.failure)
+        assert report.failed
+
+    def test_a_rollback_is_no_step_of_its_listener_either(self) -> None:
+        """The way back is as long."""
+        case = Case("renewal")
+        case.rotate(forced=True)
+
+        def listen(_event: Event) -> None:
+            raise ValueError("I/O operation on closed file")
+
+        report = replace(case.rotator(), listen=listen).rollback(case.world.managed())
+        assert isinstance(report.outcome, Finished), report
+        assert "closed file" in str(report.failure)
 
 
 class TestAskedToWait:

@@ -46,3 +46,16 @@ def test_hostile_words_stay_words_in_json(hostile: Stand) -> None:
     """And it stays JSON."""
     document = json.loads(text(hostile, "/status.json"))
     assert document["certificates"][0]["names"] == [HOSTILE]
+
+
+@pytest.mark.parametrize("path", ["/", "/c/web", "/status.json"])
+def test_no_control_character_reaches_whoever_reads(stand: Stand, path: str) -> None:
+    """A page that is fetched by curl is shown by a terminal, which they would turn around."""
+    odd = "a\x1b[1mb\u009b1mc\u202ed"
+    stand.add("web", odd, live=generation(odd, issuer=odd))
+    stand.past("web", why=odd, outcome=odd, failed_step=odd)
+    stand.look()
+    stand.board.refused([odd])
+    answer = text(stand, path, name="\x1b[1m\u202e") + text(stand, path)
+    shown = answer.replace("\n", "")
+    assert shown.isprintable()
