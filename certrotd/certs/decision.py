@@ -24,6 +24,7 @@ BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), 
 RECHECK = timedelta(days=1)
 CLOCK_SKEW = timedelta(minutes=5)
 MOST_BEFORE = 9 / 10
+SHORTEST, LAST_CALL = 10, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +37,14 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Renew:
-    """Obtain a new certificate and deploy it; it has been due since ``at``."""
+    """Obtain a new certificate and deploy it; it has been due since ``at``.
+
+    One that is ``forced`` takes whatever comes; any other nothing worse than what is live.
+    """
 
     why: str
     at: datetime
+    forced: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +157,36 @@ def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> st
     return None
 
 
+def to_outdo(policy: Policy, standing: Standing, *, now: datetime) -> CertificateFacts | None:
+    """What a new certificate must not be worse than: the live one, while that may be served on.
+
+    None where it is not of this issuer, or the configuration asks for another one now: what comes
+    of that is the user's wish.
+    """
+    live = standing.live
+    if live is None or live.facts is None or live.meta is None or usable(live, now=now):
+        return None
+    asked_so = (live.meta.origin, live.meta.terms) == ("issued", policy.terms)
+    return live.facts if asked_so and not drift(live.facts, live, policy) else None
+
+
+def worse(
+    new: CertificateFacts, not_before: datetime, not_after: datetime, *, now: datetime
+) -> str | None:
+    """How a new certificate is worse than the live one of these dates, or None.
+
+    In the last twentieth of the live one's life a short one that outlives it is better than none.
+    """
+    if now >= not_after:
+        return None
+    if new.not_after < not_after:
+        return f"it ends at {_stamp(new.not_after)}, the live one at {_stamp(not_after)}"
+    life, last = new.not_after - new.not_before, not_after - not_before
+    if life < last / SHORTEST and not_after - now > last / LAST_CALL:
+        return f"it lives for {_rough(life)}, the live one for {_rough(last)}"
+    return None
+
+
 def usable(generation: Generation | None, *, now: datetime) -> str | None:
     """Why a generation must not be put in front of users, or None if it may."""
     if generation is None:
@@ -188,7 +223,7 @@ def _due(
     if (number := _placeholder_for(policy, standing)) is not None:
         return Bootstrap("no certificate yet", number)
     if forced:
-        return Renew("asked for by hand", now)
+        return Renew("asked for by hand", now, forced=True)
     candidate = _candidate(policy, standing, now=now)
     if candidate is not None:
         return Deploy(
@@ -317,3 +352,10 @@ def _span(span: timedelta) -> str:
         if span.total_seconds() % seconds == 0:
             return f"{int(span.total_seconds() // seconds)}{unit}"
     return f"{span.total_seconds():.0f}s"
+
+
+def _rough(span: timedelta) -> str:
+    for seconds, unit in ((2 * 86400, "days"), (2 * 3600, "hours"), (120, "minutes")):
+        if span.total_seconds() >= seconds:
+            return f"{span.total_seconds() / (seconds / 2):.0f} {unit}"
+    return f"{span.total_seconds():.0f} seconds"

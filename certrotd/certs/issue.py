@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrotd.certs.decision import worse
 from certrotd.certs.ports import Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import Failure, InvalidInput, Transient, one_line
-from certrotd.pki.certificate import moment
+from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
 from certrotd.pki.order import Challenge, IssuanceRefused, OrderGone, ValidationFailed
@@ -27,6 +28,10 @@ Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)
 KEPT_UNSERVED = timedelta(days=1)
 EARLY = timedelta(days=1)
+
+
+class WorseThanLive(Failure):
+    """The CA issued, unasked, what would serve for less long than what is live."""
 
 
 @dataclass(frozen=True)
@@ -232,18 +237,23 @@ def patience(since: datetime, served_until: datetime | None) -> timedelta:
 
 @dataclass(frozen=True)
 class Seal(Journaled):
-    """Verified as a pair for these names, and made an immutable generation."""
+    """Verified as a pair for these names, and made an immutable generation.
+
+    ``outdo`` are the dates (ISO 8601) of a live certificate than which it must not be worse.
+    """
 
     generation: int
     names: tuple[str, ...]
     issuer: str
     authority: str
     draw: float
+    terms: str = ""
+    outdo: tuple[str, str] | None = None
     kind = "verify and seal"
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        from certrotd.pki.facts import parse_certificates
+        from certrotd.pki.facts import facts_of, parse_certificates
         from certrotd.pki.verify import NotYetValid, verify
 
         now = world.clock.now()
@@ -261,11 +271,30 @@ class Seal(Journaled):
             # the clock is behind, more likely than the CA ahead; both pass
             why = f"the certificate is issued, but {early.message}"
             raise Later(why, hint=early.hint, retry_after=early.at - now) from early
-        order = str(ledger.facts.get("order") or "")
-        meta = Meta(now, "issued", self.issuer, self.authority, self.draw, order, self.names)
+        self._compare(facts_of(chain[0]), world)
+        meta = Meta(
+            created=now,
+            origin="issued",
+            issuer=self.issuer,
+            authority=self.authority,
+            draw=self.draw,
+            order=str(ledger.facts.get("order") or ""),
+            asked=self.names,
+            terms=self.terms,
+        )
         with _kept("the certificate is issued and verified", "seal it"):
             world.store.seal(world.name, self.generation, meta)
         return Done()
+
+    def _compare(self, new: CertificateFacts, world: World) -> None:
+        if self.outdo is None:
+            return
+        if reason := worse(new, *map(moment, self.outdo), now=world.clock.now()):
+            raise WorseThanLive(
+                f"the new certificate is refused: {reason}",
+                hint="the live one stays, and another is asked for later; "
+                f"`certrotd rotate {world.name} --force` takes what the CA gives",
+            )
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # unsealed, the staging goes with its key; sealed, this step is done

@@ -29,6 +29,7 @@ from certrotd.certs.issue import (
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.preflight import PreflightStep
 from certrotd.certs.world import World
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Standing
 from certrotd.rotation.step import JSON, Plan, PlanItem, Savepoint, Step
 
@@ -72,8 +73,9 @@ def renewal(
     *,
     rotation: str,
     draw: float,
+    outdo: CertificateFacts | None = None,
 ) -> Plan[World]:
-    """Obtain the next generation and deploy it."""
+    """Obtain the next generation, no worse than ``outdo``, and deploy it."""
     newest = standing.newest.number if standing.newest else 0
     number = max(newest, standing.live.number if standing.live else 0) + 1
     reuse = _reusable_key(policy, standing) if policy.reuse_key else None
@@ -84,7 +86,15 @@ def renewal(
         PlaceOrder(policy.issuer, policy.names),
         Authorize(policy.issuer, policy.names, policy.solver),
         Obtain(policy.issuer, policy.names, number, _end(standing)),
-        Seal(number, policy.names, policy.issuer, policy.authority, draw),
+        Seal(
+            number,
+            policy.names,
+            policy.issuer,
+            policy.authority,
+            draw,
+            policy.terms,
+            (outdo.not_before.isoformat(), outdo.not_after.isoformat()) if outdo else None,
+        ),
         ISSUED,
         *_deployment(policy, standing, number, rotation=rotation),
     )

@@ -20,7 +20,8 @@ COPIES = "install:"
 class Policy:
     """What the configuration asks of one certificate; ``names`` are canonical.
 
-    ``authority`` identifies the CA behind the issuer (the directory URL). ``fraction`` of the
+    ``authority`` identifies the CA behind the issuer (the directory URL); ``terms`` are what it is
+    asked for besides names and a key, such as a lifetime. ``fraction`` of the
     lifetime or ``before`` its end (at most one is set; neither is the default rule) says when
     to renew; ``jitter`` is the share of the lifetime by which it may come earlier. ``waves`` are
     the targets: those of a later wave are told when those of the earlier ones are proven.
@@ -43,6 +44,7 @@ class Policy:
     waves: tuple[tuple[str, ...], ...] = ()
     adopts: bool = False
     bootstraps: bool = False
+    terms: str = ""
 
     @property
     def targets(self) -> tuple[str, ...]:

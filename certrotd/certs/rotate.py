@@ -19,6 +19,7 @@ from certrotd.certs.decision import (
     Sweep,
     Wait,
     decide,
+    to_outdo,
     usable,
 )
 from certrotd.certs.managed import Managed, attempts_of
@@ -271,8 +272,12 @@ class Rotator:
         rotation: str,
     ) -> Plan[World]:
         match action:
-            case Renew():
-                return plan.renewal(policy, standing, attempts, rotation=rotation, draw=self.draw())
+            case Renew(forced=forced):
+                now, draw = self.clock.now(), self.draw()
+                outdo = None if forced else to_outdo(policy, standing, now=now)
+                return plan.renewal(
+                    policy, standing, attempts, rotation=rotation, draw=draw, outdo=outdo
+                )
             case Deploy(generation=generation):
                 return plan.deployment(policy, standing, generation, rotation=rotation)
             case Adopt():

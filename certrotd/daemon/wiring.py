@@ -150,6 +150,7 @@ class Site:
             waves=self._waves_of(entry.targets),
             adopts=entry.adopt is not None,
             bootstraps=entry.bootstrap is not None,
+            terms=_terms(self.config.issuers[entry.issuer]),
         )
 
     def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:
@@ -271,3 +272,9 @@ def open_site(
 
 def _authority(issuer: str, entry: Any) -> str:
     return str(getattr(entry, "directory", None) or f"{entry.type}:{issuer}")
+
+
+def _terms(entry: Any) -> str:
+    """What an issuer's entry says about how its certificates are to be."""
+    options = ((name, getattr(entry, name, None)) for name in ("lifetime", "profile"))
+    return ", ".join(f"{name}: {value}" for name, value in options if value is not None)

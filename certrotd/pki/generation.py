@@ -20,7 +20,8 @@ class Meta:
 
     ``origin`` is "issued", "adopted" or PLACEHOLDER; ``draw`` is the random number in [0, 1) that
     was drawn once for this generation, so that every later look comes to the same renewal time.
-    ``asked`` are the names that were ordered, empty if that is not known.
+    ``asked`` are the names that were ordered, empty if that is not known; ``terms`` what was
+    asked of the issuer besides, as Policy.terms.
     """
 
     created: datetime
@@ -30,6 +31,7 @@ class Meta:
     draw: float
     order: str = ""
     asked: tuple[str, ...] = ()
+    terms: str = ""
 
 
 @dataclass(frozen=True, slots=True)

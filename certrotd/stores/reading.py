@@ -160,6 +160,7 @@ def document(
         "authority": meta.authority,
         "order": meta.order,
         "asked": list(meta.asked),
+        "terms": meta.terms,
         "draw": meta.draw,
         "facts": facts.to_json(),
         "sha256": {
@@ -181,4 +182,5 @@ def _meta_from_json(known: Mapping[str, Any]) -> Meta:
         draw=draw,
         order=known["order"],
         asked=tuple(known.get("asked", ())),
+        terms=str(known.get("terms", "")),
     )

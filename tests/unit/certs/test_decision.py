@@ -99,7 +99,7 @@ def test_a_forced_renewal_is_done_whatever_there_is(on_disk: Standing) -> None:
     """A key that leaked is replaced today."""
     attempts = Attempts(failures=3, at=NOW - SECOND, why="x")
     decision = decide(POLICY, on_disk, attempts, now=NOW, forced=True)
-    assert decision == Renew("asked for by hand", NOW)
+    assert decision == Renew("asked for by hand", NOW, forced=True)
 
 
 def test_what_was_issued_and_not_deployed_is_deployed_without_an_order() -> None:
