@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -86,6 +86,20 @@ class ConfigInvalid(Failure):
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(p) for p in self.problems))
+
+
+def failed(look: Callable[[], object]) -> Iterator[Failure]:
+    """The Failure that ``look`` raises, if any: for looks that are to find everything wrong."""
+    try:
+        look()
+    except Failure as failure:
+        yield failure
+
+
+def raise_first(problems: Iterable[Failure]) -> None:
+    """Raise the first of ``problems``, and look for no more."""
+    for problem in problems:
+        raise problem
 
 
 def printable(text: str) -> str:

@@ -59,16 +59,26 @@ class AccountFolder:
 
         Raises NeedsOperator for a key that cannot be used or is lost, DiskTrouble.
         """
+        known = self.known_key()
+        if known is not None:
+            return known
+        key = keys.generate(key_type)
+        make_directory(self._path, mode=0o700)
+        write_file(self._key_file, keys.to_pem(key), mode=0o600)
+        return self._jwk(key)
+
+    def known_key(self) -> JWK | None:
+        """The account's key if there is one; raises as key() does."""
         try:
             data = read_file(self._key_file, limit=keys.MAX_KEY_BYTES, follow=False)
-            key = keys.load(data, what=str(self._key_file))
+            return self._jwk(keys.load(data, what=str(self._key_file)))
         except FileNotFoundError:
             self._refuse_if_lost()
-            key = keys.generate(key_type)
-            make_directory(self._path, mode=0o700)
-            write_file(self._key_file, keys.to_pem(key), mode=0o600)
+            return None
         except InvalidInput as error:
             raise self._unusable(error.message) from None
+
+    def _jwk(self, key: keys.PrivateKey) -> JWK:
         jwk = account_jwk(key)
         if jwk is None:
             kind = keys.key_type_of(key.public_key())

@@ -148,6 +148,14 @@ class Clients:
         finally:
             self._free.release()
 
+    def look(self, deadline: Deadline) -> None:
+        """Raises what lend() would, as far as it can be told without an account being made."""
+        client = self._ready_client(deadline)
+        self._idle.append(client)
+        self._folder.known_key()
+        if not self._folder.url():
+            agreed_terms(client, self._settings)
+
     def _ready_client(self, deadline: Deadline) -> Client:
         with self._alone(deadline):
             client = self._idle.pop() if self._idle else self._new_client()
@@ -228,12 +236,7 @@ def register(client: Client, settings: AcmeSettings) -> tuple[str, bool]:
     A key the CA knows is answered with the existing account (RFC 8555 §7.3.1), so that repeating
     this is harmless. Raises NeedsOperator where the CA's terms are not agreed to.
     """
-    terms = client.directory.meta.terms_of_service
-    if terms and not settings.agree_to_terms:
-        raise NeedsOperator(
-            f"the CA {settings.name} issues only to who agrees to its terms of service: {terms}",
-            hint="read them, then set agree_to_terms: true",
-        )
+    terms = agreed_terms(client, settings)
     contact = tuple(f"mailto:{address}" for address in settings.contact)
     message = messages.NewRegistration(
         **({"contact": contact} if contact else {}),
@@ -241,6 +244,17 @@ def register(client: Client, settings: AcmeSettings) -> tuple[str, bool]:
     )
     response = client.post(client.directory["newAccount"], message)
     return location_of(response, "account"), response.status_code == 201
+
+
+def agreed_terms(client: Client, settings: AcmeSettings) -> str | None:
+    """Where the CA's terms are, if it has any; NeedsOperator where they are not agreed to."""
+    terms: str | None = client.directory.meta.terms_of_service
+    if terms and not settings.agree_to_terms:
+        raise NeedsOperator(
+            f"the CA {settings.name} issues only to who agrees to its terms of service: {terms}",
+            hint="read them, then set agree_to_terms: true",
+        )
+    return terms
 
 
 def location_of(response: requests.Response, what: str) -> str:

@@ -41,8 +41,14 @@ class AcmeIssuer:
         self._clock = clock
         self._clients = Clients(settings, state_dir, clock, site)
 
-    def preflight(self, *, deadline: Deadline) -> None:
-        """The CA answers, its terms are agreed to and the account is there (registered if new)."""
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
+        """The CA answers, its terms are agreed to and the account is there (registered if new).
+
+        In a ``dry`` run nothing is registered: what can be told of a new account is told.
+        """
+        if dry:
+            self._clients.look(self._limit(deadline))
+            return
         with self._clients.lend(self._limit(deadline)):
             pass
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from certrotd.certs.world import World
-from certrotd.errors import NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.pki.generation import Meta
 from certrotd.rotation.step import Done, Journaled, Ledger, Observed
 
@@ -21,23 +23,17 @@ class AdoptPair(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         """Raises InvalidInput unless key and certificate belong together and are in date."""
-        from certrotd.pki.facts import facts_of, parse_certificates
-        from certrotd.pki.keys import load
-        from certrotd.pki.verify import verify_dates, verify_key
-
-        pair = world.adoptable()
-        if pair is None:
-            raise NeedsOperator("the pair to adopt is no longer there")
-        key, chain = pair
-        certificates = parse_certificates(chain, what="the certificate to adopt")
-        verify_key(load(key, what="the key to adopt"), certificates[0])
-        verify_dates(certificates[:1], now=world.clock.now())
+        key, chain, issuer = _usable_pair(world)
         world.store.stage_key(world.name, self.generation, key)
         world.store.stage_chain(world.name, self.generation, chain)
-        issuer = facts_of(certificates[0]).issuer
         meta = Meta(world.clock.now(), "adopted", issuer, "", self.draw)
         world.store.seal(world.name, self.generation, meta)
         return Done()
+
+    def problems(self, world: World) -> Iterator[Failure]:
+        """As Foresight.problems."""
+        yield from failed(partial(world.store.check, world.name, dry=world.dry))
+        yield from failed(partial(_usable_pair, world))
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.store.discard(world.name, self.generation)
@@ -46,3 +42,19 @@ class AdoptPair(Journaled):
         if world.store.sealed(world.name, self.generation):
             return Observed.DONE
         return Observed.NOT_DONE
+
+
+def _usable_pair(world: World) -> tuple[bytes, bytes, str]:
+    """Key, chain and issuer of the pair to adopt; raises Failure for one that cannot be."""
+    from certrotd.pki.facts import facts_of, parse_certificates
+    from certrotd.pki.keys import load
+    from certrotd.pki.verify import verify_dates, verify_key
+
+    pair = world.adoptable()
+    if pair is None:
+        raise NeedsOperator("the pair to adopt is no longer there")
+    key, chain = pair
+    certificates = parse_certificates(chain, what="the certificate to adopt")
+    verify_key(load(key, what="the key to adopt"), certificates[0])
+    verify_dates(certificates[:1], now=world.clock.now())
+    return key, chain, facts_of(certificates[0]).issuer

@@ -66,6 +66,11 @@ def rebuild(kind: str, intent: Mapping[str, JSON]) -> Step[World]:
     return step
 
 
+def preflight(policy: Policy) -> PreflightStep:
+    """The look before a renewal."""
+    return PreflightStep(policy.issuer, policy.names, policy.solver, policy.targets)
+
+
 def renewal(
     policy: Policy,
     standing: Standing,
@@ -80,7 +85,7 @@ def renewal(
     number = max(newest, standing.live.number if standing.live else 0) + 1
     reuse = _reusable_key(policy, standing) if policy.reuse_key else None
     return (
-        PreflightStep(policy.issuer, policy.names, policy.solver, policy.targets),
+        preflight(policy),
         *((SweepRecords(must=False),) if attempts.left else ()),
         StageKey(number, policy.key_type, reuse),
         PlaceOrder(policy.issuer, policy.names),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
 from certrotd.audit.record import Happened
 from certrotd.clock import Deadline
 from certrotd.dns.records import Preflight, Solver, TxtRecord
+from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint, Served
 from certrotd.pki.generation import Copy, Meta, Standing, State
 from certrotd.pki.order import Challenge
@@ -85,6 +86,10 @@ class Precheck(Protocol):
 class Prober(Protocol):
     """Looks at what is served, from outside."""
 
+    def check(self, endpoint: Endpoint) -> None:
+        """Whether what a proof there will read can be read; nothing is contacted."""
+        ...
+
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake; raises Failure when none could be completed."""
         ...
@@ -101,8 +106,11 @@ class Store(Protocol):
         """What there is; of a state that is damaged, that it is. Raises Failure."""
         ...
 
-    def check(self, name: str) -> None:
-        """Whether a new generation could be written; raises Failure."""
+    def check(self, name: str, *, dry: bool = False) -> None:
+        """Whether a new generation could be written; raises Failure.
+
+        A ``dry`` look writes nothing to find out.
+        """
         ...
 
     def stage_key(self, name: str, generation: int, pem: bytes) -> None: ...
@@ -155,7 +163,9 @@ class Store(Protocol):
 class Installer(Protocol):
     """Copies of the live generation at paths that applications read."""
 
-    def check(self) -> None: ...
+    def problems(self) -> Iterator[Failure]:
+        """Everything that would keep a copy from being written."""
+        ...
 
     def vacant(self) -> bool:
         """Whether nothing is at any of the paths; raises Failure."""

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 from certrotd.certs.ports import Precheck
 from certrotd.certs.world import World
+from certrotd.errors import Failure, failed, raise_first
 from certrotd.rotation.step import Done, Journaled, Ledger
+
+
+@runtime_checkable
+class Foresight(Protocol):
+    """A step that can tell ahead what it, or the rotation, would fail for."""
+
+    def problems(self, world: World) -> Iterator[Failure]:
+        """All of it, changing nothing of a dry world."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -24,29 +36,45 @@ class PreflightStep(Journaled):
     kind = "preflight"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        world.store.check(world.name)
-        check_ahead(world, self.targets)
-        if self.issuer is not None:
-            world.ready(self.issuer, self.names, self.solver)
+        raise_first(self.problems(world))
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only looked
 
+    def problems(self, world: World, *, due: bool = True) -> Iterator[Failure]:
+        """Everything that would make the rotation fail, as far as it can be told by now.
 
-def check_ahead(world: World, targets: Sequence[str]) -> None:
-    """What can be told of copies and targets without changing anything; raises Failure.
+        Of what is not ``due`` only the files that will be read and the programs that will be run
+        are looked for: nothing is run for it, and nobody is asked.
+        """
+        if due:
+            yield from failed(partial(world.store.check, world.name, dry=world.dry))
+        yield from world.installer.problems()
+        fresh = world.store.live(world.name) is None
+        for name in self.targets:
+            yield from _of_target(world, name, running=due and not fresh)
+        if self.issuer is not None:
+            yield from world.unready(self.issuer, self.names, self.solver, ask=due)
 
-    Before the first certificate the targets are only made ready: their secrets are read and their
-    programs looked for. They are not asked: a service may be waiting for the very files its
-    configuration names.
+
+def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
+    """What is wrong with a target, which is asked itself if it is to be ``running``.
+
+    Before the first certificate a target is only made ready: its secrets are read and its programs
+    looked for. It is not asked: a service may be waiting for the very files its configuration
+    names.
     """
-    world.installer.check()
-    bound = [each for each in map(world.target, targets) if each is not None]
-    if world.store.live(world.name) is not None:
-        for each in bound:
-            each.target.check()
+    try:
+        bound = world.target(name)
+    except Failure as failure:
+        yield failure
         return
-    for each in bound:
-        if isinstance(each.target, Precheck):
-            each.target.precheck()
+    if bound is None:
+        return
+    if running:
+        yield from failed(bound.target.check)
+    elif isinstance(bound.target, Precheck):
+        yield from failed(bound.target.precheck)
+    for endpoint in bound.endpoints:
+        yield from failed(partial(world.prober.check, endpoint))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from certrotd.certs.ports import Dns, Installer, Issuer, Order, Prober, Solver, Store, Target
 from certrotd.clock import Clock
+from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 
@@ -20,17 +22,29 @@ class Bound:
     endpoints: tuple[Endpoint, ...]
 
 
+class Unready(Protocol):
+    """Tells what of an issuer and of the solvers for names cannot work.
+
+    Unless ``ask``, only what they are made of is looked at, and nobody is contacted.
+    """
+
+    def __call__(
+        self, issuer: str, names: Sequence[str], solver: str | None, /, *, ask: bool
+    ) -> Iterable[Failure]: ...
+
+
 @dataclass
 class World:
     """The adapters, by the names the configuration gives them; all look-ups may be lazy.
 
-    ``target`` and ``solver`` answer None for what the configuration no longer has. ``ready``
-    raises when the issuer, or a solver for the names, obviously cannot work. ``adoptable``
+    ``target`` and ``solver`` answer None for what the configuration no longer has. ``unready``
+    tells what of the issuer and the names' solvers obviously cannot work. ``adoptable``
     reads the pair to take over: key and chain, leaf first, or None. ``remark`` takes a line about
     something that is wrong and does not stand in the way. In seconds, ``order_time`` bounds
     placing an order or coming back to it, ``dns_time`` one act on the DNS and ``wait_time`` the
     wait until it is seen everywhere. ``order`` is this rotation's, once live.
     ``wants`` says whether the configuration still asks for these names from that issuer.
+    In a ``dry`` world everything is looked at without a trace, on disk or at the CA.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
 
@@ -44,12 +58,13 @@ class World:
     dns: Callable[[], Dns]
     target: Callable[[str], Bound | None]
     prober: Prober
-    ready: Callable[[str, Sequence[str], str | None], None] = lambda _issuer, _names, _solver: None
+    unready: Unready = lambda *_asked, **_how: ()
     adoptable: Callable[[], tuple[bytes, bytes] | None] = lambda: None
     still: Callable[[], AbstractContextManager[None]] = nullcontext
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True
     new_key: Callable[[KeyType], PrivateKey] = generate
     remark: Callable[[str], None] = lambda _line: None
+    dry: bool = False
     order_time: float = 300.0
     dns_time: float = 60.0
     wait_time: float = 300.0

@@ -3,27 +3,29 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from certrotd.certs.decision import Postpone, Wait, decide
-from certrotd.certs.preflight import check_ahead
+from certrotd.certs.decision import Decision, decide
 from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
-from certrotd.daemon.fleet import Fleet
+from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure
 from certrotd.rotation.engine import Event
+from certrotd.rotation.unexpected import as_failure
 
 
 def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as_json: bool) -> int:
     """Carry out ``certrotd rotate``; the exit code."""
     stopping = Stopping()
-    with open_site(config, clock=stopping.clock, command="certrotd rotate", listen=say) as site:
+    command = "certrotd rotate"
+    with open_site(config, clock=stopping.clock, command=command, listen=say, dry=dry_run) as site:
         chosen = site.fleet.chosen(names)
         if dry_run:
             return _dry_run(site, chosen, force=force, as_json=as_json)
@@ -84,40 +86,46 @@ def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool
 
 
 def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: bool) -> int:
-    """What rotate would decide, and the checks that come before an order; changes nothing."""
-    results, now = [], site.clock.now()
+    """What rotate would decide, and everything that it would fail for; changes nothing."""
+    now, everywhere, results = site.clock.now(), list(site.problems()), []
     for row in Fleet(chosen, 1).look(chosen, now=now, in_flight=site.in_flight):
-        decision, failure = row.decision, row.failure
+        decision, found = row.decision, [*everywhere, *([row.failure] if row.failure else [])]
         if decision is not None:
             decision = decide(
                 row.managed.policy, row.standing, row.attempts, now=now, forced=force, by_hand=True
             )
-        if decision is not None and not isinstance(decision, Wait | Postpone):
-            failure = _preflight(row.managed)
+            found += _problems(site, row, decision)
         results.append(
             {
                 "name": row.managed.policy.name,
                 "decision": kind_of(decision) if decision else None,
                 "reason": decision.why if decision else None,
                 "in_flight": row.in_flight,
-                "problem": str(failure) if failure else None,
+                "problems": [str(problem) for problem in found],
             }
         )
     if as_json:
         print_json(results)
     else:
-        rows = [
-            (str(r["name"]), str(r["decision"] or "-"), str(r["problem"] or r["reason"] or ""))
-            for r in results
-        ]
-        print_table(("NAME", "WOULD", "WHY"), rows)
+        print_table(("NAME", "WOULD", "WHY"), [row for each in results for row in _rows(each)])
         say("dry run: nothing was changed")
-    return 1 if any(result["problem"] for result in results) else 0
+    return 1 if any(result["problems"] for result in results) else 0
 
 
-def _preflight(managed: Managed) -> Failure | None:
+def _rows(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """A line for each problem of a certificate; without any, the one of what would be done."""
+    name = str(result["name"])
+    if result["problems"]:
+        return [(name, "fail", problem) for problem in result["problems"]]
+    return [(name, str(result["decision"]), str(result["reason"]))]
+
+
+def _problems(site: Site, row: Row, decision: Decision) -> list[Failure]:
+    """Everything that what was decided would fail for; of what is not due, what is seen by now."""
+    found: list[Failure] = []
     try:
-        check_ahead(managed.world(), managed.policy.targets)
-    except Failure as failure:
-        return failure
-    return None
+        for problem in site.problems_of(row, decision):
+            found.append(problem)  # what is found before an error counts
+    except (Failure, OSError) as error:
+        found.append(as_failure(error, "look at what it needs"))
+    return list({str(each): each for each in found}.values())

@@ -24,7 +24,7 @@ from certrotd.config.targets import ProbeEntry
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
-from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.names import base, is_wildcard
 from certrotd.rotation.files import read_file
@@ -50,8 +50,8 @@ class Adapters:
     """Built each when first used, shared by all rotations.
 
     ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
-    ``budget`` is that of an issuer, None without one; ``remark`` is that of every World;
-    ``surroundings`` are those of an issuer.
+    ``budget`` is that of an issuer, None without one; ``remark`` and ``dry`` are those of every
+    World; ``surroundings`` are those of an issuer.
     """
 
     def __init__(
@@ -63,8 +63,11 @@ class Adapters:
         budget: Callable[[str], Budget | None] = lambda _issuer: None,
         remark: Callable[[str], None] = lambda _line: None,
         surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
+        *,
+        dry: bool = False,
     ) -> None:
         self._surroundings = surroundings
+        self._dry = dry
         self._budget = budget
         self._remark = remark
         self._config = config
@@ -72,9 +75,9 @@ class Adapters:
         self._clock = clock
         self._lock = lock
         self._prober = TlsProber(clock)
-        self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer)
+        self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=dry)
         self._solvers: Shelf[Solver] = Shelf(
-            config.solvers, partial(self._build, "certrotd.dns.{}")
+            config.solvers, partial(self._build, "certrotd.dns.{}"), dry=dry
         )
         self._targets: Shelf[Target] = Shelf(
             config.targets, partial(self._build, "certrotd.targets.{}")
@@ -106,11 +109,12 @@ class Adapters:
             dns=self._naming,
             target=partial(self._bound, entry),
             prober=self._prober,
-            ready=self._ready,
+            unready=self._unready,
             adoptable=partial(_adoptable, entry.adopt),
             still=partial(self._still, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
             remark=self._remark,
+            dry=self._dry,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
             wait_time=self._config.dns.propagation.timeout.total_seconds(),
         )
@@ -175,28 +179,39 @@ class Adapters:
 
         return choose(name, self._zones, explicit)
 
-    def _ready(self, issuer: str, names: Sequence[str], solver: str | None) -> None:
-        """Issuer and solvers asked once per process whether they could work at all."""
+    def _unready(
+        self, issuer: str, names: Sequence[str], solver: str | None, /, *, ask: bool
+    ) -> Iterator[Failure]:
+        """As World.unready; each issuer and solver is asked once per process."""
         deadline = Deadline(self._clock, LOCK_WAIT)
-        self._issuers.ready(issuer, deadline)
+        yield from failed(partial(self._issuers.ready, issuer, deadline, ask=ask))
         if self._config.issuers[issuer].type == "internal":
             return  # it takes our word for the names
+        chosen: dict[str, None] = {}
         for name in names:
             try:
-                chosen = self._solver_for(f"_acme-challenge.{base(name)}", solver)
+                chosen[self._solver_for(f"_acme-challenge.{base(name)}", solver)] = None
             except NeedsOperator:
                 continue  # a CNAME may lead to a zone that a solver serves; the order will tell
-            self._solvers.ready(chosen, deadline)
+        for each in chosen:
+            yield from failed(partial(self._solvers.ready, each, deadline, ask=ask))
 
 
 class Shelf(Generic[T]):
-    """Adapters of one kind by name, each built once, when first asked for."""
+    """Adapters of one kind by name, each built once, when first asked for.
 
-    def __init__(self, entries: Mapping[str, Any], build: Callable[[str, Any], T]) -> None:
+    In a ``dry`` run they are asked without a trace, and once, whatever they answer.
+    """
+
+    def __init__(
+        self, entries: Mapping[str, Any], build: Callable[[str, Any], T], *, dry: bool = False
+    ) -> None:
+        self._dry = dry
         self._entries = entries
         self._build = build
         self._built: dict[str, T] = {}
         self._ready: set[str] = set()
+        self._unfit: dict[str, Failure] = {}
         self._asking: dict[str, threading.Lock] = {}
         self._lock = threading.RLock()
 
@@ -217,20 +232,31 @@ class Shelf(Generic[T]):
         """Every adapter of the configuration."""
         return (self.get(name) for name in self._entries)
 
-    def ready(self, name: str, deadline: Deadline) -> None:
+    def ready(self, name: str, deadline: Deadline, *, ask: bool = True) -> None:
         """Let the adapter say what cannot work; once it was content it is not asked again.
 
         One thread asks, while the other adapters can be had. Raises Transient where that takes
-        the whole of the deadline.
+        the whole of the deadline. Unless to ``ask``, it is enough that the adapter can be built.
         """
-        adapter = self.get(name)
+        if name in self._unfit:
+            raise self._unfit[name]
+        try:
+            adapter = self.get(name)
+            if ask:
+                self._ask(name, adapter, deadline)
+        except Failure as failure:
+            if self._dry:  # nothing depends on it, so a thousand certificates cost one question
+                self._unfit[name] = failure
+            raise
+
+    def _ask(self, name: str, adapter: T, deadline: Deadline) -> None:
         with self._lock:
             asking = self._asking.setdefault(name, threading.Lock())
         if not asking.acquire(timeout=deadline.remaining):
             raise Transient(f"{name!r} is still being asked whether it could work")
         try:
             if name not in self._ready and isinstance(adapter, Preflight):
-                adapter.preflight(deadline=deadline)
+                adapter.preflight(deadline=deadline, dry=self._dry)
             self._ready.add(name)
         finally:
             asking.release()

@@ -9,13 +9,22 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Renew, Sweep
+from certrotd.certs.decision import (
+    Adopt,
+    Bootstrap,
+    Decision,
+    Deploy,
+    Postpone,
+    Renew,
+    Sweep,
+    Wait,
+)
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import Clock, Deadline
@@ -24,8 +33,10 @@ from certrotd.config.context import Surroundings
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
 from certrotd.daemon.fleet import Fleet, Row
+from certrotd.daemon.statecheck import unwritable
+from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.files import make_directory
+from certrotd.rotation.files import check_directory, make_directory
 from certrotd.rotation.journal import FileJournal
 from certrotd.rotation.lock import hold
 from certrotd.stores.copies import displaced
@@ -36,13 +47,20 @@ if TYPE_CHECKING:
     from certrotd.certs.world import World
     from certrotd.daemon.adapters import Adapters
     from certrotd.daemon.budgetfile import Budget
+    from certrotd.rotation.step import Plan
 
 BUDGET_WAIT = 30.0
+BOOKS = ("journal", "history", "locks", "audit")
+"""The folders in state_dir that every rotation writes to."""
+PAGE = 4096
 Waves = tuple[tuple[str, ...], ...]
 
 
 class Site:
-    """One configuration wired up; adapters are shared by all its rotations."""
+    """One configuration wired up; adapters are shared by all its rotations.
+
+    Of a ``dry`` one nothing is written, locks and adapters included.
+    """
 
     def __init__(
         self,
@@ -51,7 +69,9 @@ class Site:
         clock: Clock,
         command: str,
         listen: Callable[[str], None] = lambda _line: None,
+        dry: bool = False,
     ) -> None:
+        self._dry = dry
         self.config = config
         self.clock = clock
         self._listen = listen
@@ -70,6 +90,18 @@ class Site:
         """Let go of sockets and threads of the adapters that have any."""
         if self._adapters is not None:
             self._adapters.close()
+
+    def problems(self) -> Iterator[Failure]:
+        """What would keep any rotation from keeping its books; nothing is changed."""
+        state = self.config.state_dir
+        problem: Failure | None
+        for folder in (state, *(state / each for each in BOOKS)):
+            problem = next(failed(partial(check_directory, folder, room=PAGE)), None)
+            if problem is not None:
+                yield problem
+                return  # it would be said of those below again
+        if (problem := unwritable(state, self.config.store_dir)) is not None:
+            yield problem
 
     def prepare(self) -> None:
         """Make the state directory; only what writes there needs it. Raises DiskTrouble."""
@@ -113,24 +145,26 @@ class Site:
 
     def steps(self, row: Row, decision: Decision) -> list[str]:
         """The titles of the steps that a decision would be carried out by."""
-        from certrotd.certs import plan
         from certrotd.rotation.engine import titles
 
-        policy, standing = row.managed.policy, row.standing
-        match decision:
-            case Renew():
-                steps = plan.renewal(policy, standing, row.attempts, rotation="", draw=0.0)
-            case Deploy(generation=generation):
-                steps = plan.deployment(policy, standing, generation, rotation="")
-            case Adopt():
-                steps = plan.adoption(policy, draw=0.0)
-            case Bootstrap(generation=generation):
-                steps = plan.bootstrap(policy, generation, rotation="")
-            case Sweep():
-                steps = plan.sweeping(row.attempts)
-            case _:
-                steps = ()
-        return list(titles(steps))
+        return list(titles(_plan(row, decision)))
+
+    def problems_of(self, row: Row, decision: Decision) -> Iterator[Failure]:
+        """Everything that carrying out a decision would fail for, as far as it can be told.
+
+        Of a certificate that is not due: what the next renewal will, as far as a look at files and
+        programs tells. Raises Failure and OSError.
+        """
+        from certrotd.certs import plan
+        from certrotd.certs.preflight import Foresight
+
+        world = row.managed.world()
+        if isinstance(decision, Wait | Postpone):
+            yield from plan.preflight(row.managed.policy).problems(world, due=False)
+            return
+        for step in _plan(row, decision):
+            if isinstance(step, Foresight):
+                yield from step.problems(world)
 
     def _policy(self, entry: Certificate) -> Policy:
         return Policy(
@@ -194,6 +228,7 @@ class Site:
                     self.budget,
                     self._listen,
                     self._surroundings,
+                    dry=self._dry,
                 )
             return self._adapters
 
@@ -219,6 +254,8 @@ class Site:
         self, name: str, what: str, wait: float | None, *, shared: bool = False
     ) -> AbstractContextManager[None]:
         """The lock of that name; ``what`` it protects, in words, and seconds to wait for it."""
+        if self._dry:
+            return nullcontext()
         return hold(
             self.config.state_dir / "locks" / f"{name}.lock",
             what=what,
@@ -259,15 +296,40 @@ class _Managed:
 
 @contextmanager
 def open_site(
-    path: Path, *, clock: Clock, command: str, listen: Callable[[str], None] = lambda _line: None
+    path: Path,
+    *,
+    clock: Clock,
+    command: str,
+    listen: Callable[[str], None] = lambda _line: None,
+    dry: bool = False,
 ) -> Iterator[Site]:
     """The site of a configuration file; raises ConfigInvalid. Closed at the end of the block."""
     config = load(path).config
-    site = Site(config, clock=clock, command=command, listen=listen)
+    site = Site(config, clock=clock, command=command, listen=listen, dry=dry)
     try:
         yield site
     finally:
         site.close()
+
+
+def _plan(row: Row, decision: Decision) -> Plan[World]:
+    """The plan that a decision would be carried out by."""
+    from certrotd.certs import plan
+
+    policy, standing = row.managed.policy, row.standing
+    match decision:
+        case Renew():
+            return plan.renewal(policy, standing, row.attempts, rotation="", draw=0.0)
+        case Deploy(generation=generation):
+            return plan.deployment(policy, standing, generation, rotation="")
+        case Adopt():
+            return plan.adoption(policy, draw=0.0)
+        case Bootstrap(generation=generation):
+            return plan.bootstrap(policy, generation, rotation="")
+        case Sweep():
+            return plan.sweeping(row.attempts)
+        case _:
+            return ()
 
 
 def _authority(issuer: str, entry: Any) -> str:

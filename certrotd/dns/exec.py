@@ -64,7 +64,7 @@ class Exec:
         """Run the command to delete the record; raises as :meth:`present` does."""
         self._run("withdraw", record, deadline)
 
-    def preflight(self, *, deadline: Deadline) -> None:  # noqa: ARG002
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """Raise NeedsOperator unless the program is there and executable."""
         require(self._command[0], what="the DNS command", path=self._base()["PATH"])
 

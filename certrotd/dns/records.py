@@ -70,6 +70,9 @@ class Solver(Protocol):
 class Preflight(Protocol):
     """The power to say, before an order is spent, that presenting obviously cannot work."""
 
-    def preflight(self, *, deadline: Deadline) -> None:
-        """Raise a Failure if credentials, addresses or programs are visibly wrong."""
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
+        """Raise a Failure if credentials, addresses or programs are visibly wrong.
+
+        A ``dry`` look leaves no trace: nothing is written, registered or published.
+        """
         ...

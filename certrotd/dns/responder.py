@@ -12,9 +12,15 @@ import errno
 import ipaddress
 import secrets
 import threading
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+import dns.flags
+import dns.rcode
+from dns.message import Message
 
 from certrotd.address import Address
 from certrotd.clock import Clock, Deadline
@@ -26,8 +32,9 @@ from certrotd.dns.recordfiles import RecordFiles
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.serve import Server, is_wildcard
 from certrotd.dns.txt import shown_values
-from certrotd.dns.wire import Silence, exchange, question
+from certrotd.dns.wire import Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator
+from certrotd.rotation.files import check_directory
 
 _CONFIRM_SECONDS = 2.0
 _CONFIRM_ONE = 0.5
@@ -109,13 +116,20 @@ class Responder:
         if server is not None:
             server.close()
 
-    def preflight(self, *, deadline: Deadline) -> None:
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
         """Start, and prove with a record of its own that whoever has the addresses shares them.
 
         Leaves the server running: resolvers ask it while CNAMEs are followed. Raises as
-        :meth:`present` does.
+        :meth:`present` does. A ``dry`` run writes no record: it is enough that whoever has the
+        addresses answers for the zone.
         """
         zone = self._authority.zones[0]
+        if dry:
+            check_directory(self._directory)
+            self.start()
+            for address in self._waiting():
+                self._confirm(address, zone, _unlike_ours, deadline.within(_CONFIRM_SECONDS))
+            return
         record = TxtRecord(f"_certrotd-preflight.{zone}", secrets.token_urlsafe(32))
         try:
             self.present(record, deadline=deadline)
@@ -136,8 +150,9 @@ class Responder:
             )
         self._files.add(record)
         self.start()
+        wrong = partial(_without, record)
         for address in self._waiting():
-            self._confirm(address, record, deadline.within(_CONFIRM_SECONDS))
+            self._confirm(address, record.name, wrong, deadline.within(_CONFIRM_SECONDS))
 
     def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:  # noqa: ARG002
         """Delete the record's file; works without a running server, as a sweep does."""
@@ -156,8 +171,13 @@ class Responder:
         server = self._server
         return () if server is None else server.waiting
 
-    def _confirm(self, address: Address, record: TxtRecord, deadline: Deadline) -> None:
-        """Ask whoever holds ``address`` for ``record``, until it answers or we hold it."""
+    def _confirm(
+        self, address: Address, name: str, wrong: Callable[[Message], str], deadline: Deadline
+    ) -> None:
+        """Ask whoever holds ``address`` for TXT at ``name``, until we hold it or nothing is wrong.
+
+        ``wrong`` says what is wrong with an answer, "" if nothing.
+        """
         said = ""
         while address in self._waiting():
             if deadline.passed:
@@ -167,18 +187,15 @@ class Responder:
                     hint="stop it, listen on another address, or run both certrotd as one user"
                     " with one state directory",
                 )
-            query = question(record.name, "TXT", recursion=False, edns=False)
+            query = question(name, "TXT", recursion=False, edns=False)
             limit = deadline.within(_CONFIRM_ONE)
             answer = exchange(query, _asked_at(address), deadline=limit)
             if isinstance(answer, Silence):
                 # a question that the end of time cut short says less than the answer before it
                 if not (said and deadline.passed):
                     said = answer.why
-            else:
-                shown = shown_values(answer, record.name)
-                if record.value in shown.values:
-                    return
-                said = shown.otherwise or "other values"
+            elif not (said := wrong(answer)):
+                return
             deadline.pause(_CONFIRM_PAUSE)
 
     def _cannot_listen(self, error: OSError) -> Failure:
@@ -193,6 +210,19 @@ class Responder:
             f"the DNS responder cannot listen on {where}: {error.strerror}",
             hint=hints.get(error.errno or 0, "see the listen addresses of the responder"),
         )
+
+
+def _without(record: TxtRecord, answer: Message) -> str:
+    """What ``answer`` has instead of ``record``; "" if it has it."""
+    shown = shown_values(answer, record.name)
+    return "" if record.value in shown.values else shown.otherwise or "other values"
+
+
+def _unlike_ours(answer: Message) -> str:
+    """What ``answer`` is instead of one from the zone's own server."""
+    if answer.rcode() != dns.rcode.NOERROR:
+        return code(answer)
+    return "" if answer.flags & dns.flags.AA else "not authoritative for it"
 
 
 def _asked_at(address: Address) -> Address:

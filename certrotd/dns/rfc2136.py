@@ -84,7 +84,7 @@ class Rfc2136:
 
         self._apply(f"deleting a TXT record from {record.name}", zone, update, deadline)
 
-    def preflight(self, *, deadline: Deadline) -> None:
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:  # noqa: ARG002
         """Ask for the zone's SOA, signed: server, zone and key are right, or it raises.
 
         Without a configured zone, any answer to a signed question will do.

@@ -69,9 +69,14 @@ class InternalIssuer:
         self._lock = threading.Lock()
         self._root: Root | None = None
 
-    def preflight(self, *, deadline: Deadline) -> None:
-        """The root is there (made if new), readable and lasts at least another day."""
-        self._ready_root(deadline)
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
+        """The root is there (made if new, unless ``dry``), readable and lasts another day."""
+        if not dry:
+            self._ready_root(deadline)
+        elif (root := load(self._folder)) is not None:
+            self._lasting(root)
+        else:
+            self._refuse_if_lost()
 
     def order(self, names: Sequence[str], *, deadline: Deadline) -> InternalOrder:
         """An order for ``names``, which the root's constraints must permit.
@@ -112,6 +117,9 @@ class InternalIssuer:
                 with self._held(deadline):
                     self._root = load(self._folder) or self._make_first()
             root = self._root
+        return self._lasting(root)
+
+    def _lasting(self, root: Root) -> Root:
         ends = root.certificate.not_valid_after_utc
         if ends < self._clock.now() + ROOT_MUST_LAST:
             raise NeedsOperator(
@@ -122,9 +130,12 @@ class InternalIssuer:
         return root
 
     def _make_first(self) -> Root:
+        self._refuse_if_lost()
+        return self._make()
+
+    def _refuse_if_lost(self) -> None:
         if issued := self._site.issued():
             raise refuse_another(self._folder, self._settings.name, issued)
-        return self._make()
 
     def _make(self) -> Root:
         root = make_root(self._settings, now=self._clock.now())

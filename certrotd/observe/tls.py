@@ -67,6 +67,11 @@ class TlsProber:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
 
+    def check(self, endpoint: Endpoint) -> None:
+        """As Prober.check: the roots are there; NeedsOperator where they are not."""
+        if endpoint.roots is not None and endpoint.roots != "system":
+            checking(endpoint.roots)
+
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake, trusting nobody; Transient when it cannot be completed."""
         return _served(endpoint, no_check(), Deadline(self._clock, HANDSHAKE_TIMEOUT))

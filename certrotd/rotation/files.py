@@ -254,6 +254,32 @@ def make_directory(path: Path, *, mode: int) -> None:
             sync_directory(each.parent)
 
 
+def check_directory(path: Path, *, room: int = 0) -> None:
+    """Whether ``path`` is there, or could be made, and files of ``room`` bytes be written in it.
+
+    Changes nothing, and so believes what the system says. Raises DiskTrouble.
+    """
+    nearest = path
+    while not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    doing = f"write in {path}" if nearest == path else f"create {path} in {nearest}"
+    with explained(doing):
+        if number := _hindrance(nearest, room):
+            raise OSError(number, os.strerror(number))
+
+
+def _hindrance(directory: Path, room: int) -> int:
+    """The number of the error that writing in ``directory`` would end with; 0 if it would not."""
+    if not stat.S_ISDIR(os.stat(directory).st_mode):
+        return errno.ENOTDIR
+    system = os.statvfs(directory)
+    if system.f_flag & os.ST_RDONLY:
+        return errno.EROFS
+    if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
+        return errno.EACCES
+    return errno.ENOSPC if system.f_bavail * system.f_frsize < room else 0
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable; raises OSError."""
     with _directory(path) as folder:

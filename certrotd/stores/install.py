@@ -8,13 +8,13 @@ import json
 import os
 import pwd
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, failed
 from certrotd.pki.generation import Copy
 from certrotd.rotation.files import (
     DiskTrouble,
@@ -62,14 +62,14 @@ class FileInstaller:
         self._entries = entries
         self._backups = backups
 
-    def check(self) -> None:
-        """Whether every copy could be written: directory, owner and secret there."""
+    def problems(self) -> Iterator[Failure]:
+        """As Installer.problems: directories, owners and secrets that are not there."""
         for entry in self._entries:
-            _owner(entry)
+            yield from failed(partial(_owner, entry))
             if "pkcs12" in entry.paths:
-                entry.password()
+                yield from failed(entry.password)
             for path in entry.paths.values():
-                _check(path, in_place=entry.in_place)
+                yield from failed(partial(_check, path, in_place=entry.in_place))
 
     def vacant(self) -> bool:
         """As Installer.vacant."""

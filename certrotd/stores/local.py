@@ -23,6 +23,7 @@ from certrotd.errors import NeedsOperator
 from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.rotation.files import (
     DiskTrouble,
+    check_directory,
     create_files,
     do_each,
     explained,
@@ -106,13 +107,17 @@ class LocalStore:
         """The sealed generations, oldest first."""
         return sorted(numbers_in(f"{self._root}/{name}/generations"))
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, *, dry: bool = False) -> None:
         """Whether the next generation could be written and put in place.
 
         Takes as much room as a generation needs: a disk that is all but full shows itself here.
-        Raises DiskTrouble, or NeedsOperator if something else stands where ``live`` belongs.
+        Raises DiskTrouble, or NeedsOperator if something else stands where ``live`` belongs. A
+        ``dry`` check writes nothing, and believes what the system says of rights and room.
         """
         self.live(name)
+        if dry:
+            check_directory(self._generations(name), room=PROBE)
+            return
         self._prepare(name)
         probe_file(self._generations(name) / ".staging-check", PROBE)
 

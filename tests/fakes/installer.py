@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from errno import EACCES
 from zlib import crc32
 
+from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Copy
 from certrotd.rotation.files import DiskTrouble
 from tests.fakes.chance import CALM, Chance, Refused
@@ -27,7 +28,10 @@ class MemoryInstaller:
         self.files: Files = ()
         self.backups: tuple[tuple[str, Files], ...] = ()
 
-    def check(self) -> None:
+    def problems(self) -> Iterator[Failure]:
+        yield from failed(self._check)
+
+    def _check(self) -> None:
         with _told():
             self.chance.look("installer: check")
 

@@ -21,6 +21,9 @@ class MemoryProber:
         self.clock = clock
         self.chance = chance
 
+    def check(self, endpoint: Endpoint) -> None:
+        assert endpoint.roots is None, "there are no files here"
+
     def look(self, endpoint: Endpoint) -> Served:
         self._ask("look", endpoint)
         serves = self.targets[endpoint.host].serves

@@ -83,7 +83,7 @@ class MemoryStore:
                     return Generation(number, meta, None, failure.message)
         return Generation(number, None, None, "it is not there")
 
-    def check(self, name: str) -> None:
+    def check(self, name: str, *, dry: bool = False) -> None:
         self._look("check the store")
 
     def stage_key(self, name: str, generation: int, pem: bytes) -> None:

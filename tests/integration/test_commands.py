@@ -5,8 +5,8 @@ import subprocess
 
 import pytest
 
-from tests.parts import Bind, Nginx, Parts, Pebble, Resolver
-from tests.parts.site import Site, orders, probe
+from tests.parts import Nginx, Parts
+from tests.parts.site import Site, probe
 
 HOST, OTHER = "example.test", "other.example.test"
 
@@ -141,41 +141,6 @@ class TestListings:
         [last] = kept.run("history", "web", "-n", "1", "--json").json
         assert last == third
         assert "apply: " in kept.run("history").stdout
-
-
-class TestDryRun:
-    """``rotate --dry-run``."""
-
-    def test_it_changes_nothing(
-        self, acme_site: Site, zones: tuple[Bind, Resolver], ca: Pebble, parts: Parts
-    ) -> None:
-        """Neither on disk, nor at the CA, nor in the DNS."""
-        site, spent = acme_site, orders(ca)
-        site.certificate("web", HOST)
-        first = site.run("rotate", "--all", "--dry-run", "--json")
-        assert (first.code, first.row("web")["decision"]) == (0, "renew")
-        assert orders(ca) == spent
-        assert not site.state.exists()
-
-        site.rotate()
-        before, spent = site.tree(), orders(ca)
-        run = site.run("rotate", "--all", "--dry-run")
-        assert run.code == 0
-        assert "nothing was changed" in run.stderr
-        assert (site.tree(), orders(ca)) == (before, spent)
-        assert zones[0].txt(f"_acme-challenge.{HOST}") == set()
-
-    def test_it_finds_what_would_fail(self, parts: Parts, site: Site) -> None:
-        """The point of asking before the change window."""
-        site.internal()
-        site.certificate("web", HOST)
-        nginx = site.serve(parts, {HOST: "web"})
-        nginx.break_config()
-        before = site.tree()
-        run = site.run("rotate", "--all", "--dry-run", "--json")
-        assert run.code == 1
-        assert "no_such_directive" in run.row("web")["problem"]
-        assert site.tree() == before
 
 
 class TestInspect:

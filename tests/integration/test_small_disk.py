@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, raise_first
 from certrotd.pki.generation import Meta, State
 from certrotd.rotation.files import DiskTrouble
 from certrotd.stores.install import Copies, FileInstaller
@@ -145,11 +145,11 @@ def test_a_read_only_disk_is_said_by_the_checks(disk: Disk, tmp_path: Path) -> N
     store = LocalStore(place / "store")
     installer = FileInstaller("web", (Copies({"cert": place / "cert"}),), tmp_path / "displaced")
     store.check("web")
-    installer.check()
+    raise_first(installer.problems())
     subprocess.run([locate.require("mount"), "-o", "remount,ro", place], check=True)
     with pytest.raises(DiskTrouble, match="Read-only file system") as refused:
         store.check("web")
     assert refused.value.hint == "the file system is mounted read-only"
     with pytest.raises(NeedsOperator, match="is not writable for user root"):
-        installer.check()
+        raise_first(installer.problems())
     assert store.look("web").live is None

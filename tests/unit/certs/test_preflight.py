@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs.world import Bound
-from certrotd.errors import NeedsOperator
+from certrotd.certs.preflight import PreflightStep
+from certrotd.certs.world import Bound, World
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.unit.certs.rotating import Case
 
@@ -103,3 +104,38 @@ def test_after_it_every_target_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(report.outcome, RolledBack)
     assert report.outcome.step == "preflight"
     assert len(case.world.issuer.orders) == 1
+
+
+def world_of(case: Case) -> World:
+    """What the case's next rotation acts on."""
+    return case.world.managed().world()
+
+
+def test_every_problem_is_found_in_one_look() -> None:
+    """The store, the CA and each target: whoever mends one need not meet the next."""
+    case = first_with(Asked(lacks=["precheck"]))
+    case.trouble.refuse = {"store: check the store": 1}
+    lost = NeedsOperator("the CA is away")
+    case.world.otherwise["unready"] = lambda *_asked, ask: [lost] if ask else []
+    step = PreflightStep("ca", ("a.example.test",), None, ("web", "web"))
+    problems = [str(each) for each in step.problems(world_of(case))]
+    assert len(problems) == 4
+    assert problems[1:] == ["there is no program reload-it"] * 2 + ["the CA is away"]
+
+
+def test_what_is_not_due_is_looked_at_and_not_asked() -> None:
+    """Neither the service nor the CA hears of it; that a program is gone shows all the same."""
+    target = Asked()
+    case = first_with(target)
+    case.rotate()
+    asked: list[bool] = []
+
+    def unready(*_asked: object, ask: bool) -> list[Failure]:
+        asked.append(ask)
+        return []
+
+    case.world.otherwise["unready"] = unready
+    target.asked.clear()
+    step = PreflightStep("ca", ("a.example.test",), None, ("web",))
+    assert list(step.problems(world_of(case), due=False)) == []
+    assert (target.asked, asked) == (["precheck"], [False])

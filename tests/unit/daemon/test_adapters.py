@@ -24,7 +24,7 @@ class Adapter:
     asked: int = 0
     closed: int = 0
 
-    def preflight(self, *, deadline: Deadline) -> None:
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
         self.asked += 1
         if self.problem:
             raise NeedsOperator(self.problem)
@@ -104,12 +104,24 @@ class TestShelf:
         shelf.ready("a", soon())
         assert workshop.built[0].asked == 3
 
+    def test_in_a_dry_run_an_answer_stands(self) -> None:
+        """A thousand certificates of a CA that is away cost one wait, not a thousand."""
+        workshop = Workshop()
+        shelf = Shelf({"a": "away"}, workshop.build, dry=True)
+        for _ in range(2):
+            with pytest.raises(NeedsOperator, match="away"):
+                shelf.ready("a", soon())
+        assert workshop.built[0].asked == 1
+        shelf = Shelf({"a": "away"}, workshop.build, dry=True)
+        shelf.ready("a", soon(), ask=False)
+        assert workshop.built[1].asked == 0
+
     def test_one_that_hangs_does_not_hold_the_others(self) -> None:
         """A CA that is down must not keep certificates of another one waiting."""
         let_go, asked = threading.Event(), threading.Event()
 
         class Hanging(Adapter):
-            def preflight(self, *, deadline: Deadline) -> None:
+            def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
                 asked.set()
                 let_go.wait(10)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
-from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.errors import Failure, InvalidInput, NeedsOperator, raise_first
 from certrotd.rotation.files import DiskTrouble, temporary_of
 from certrotd.stores.install import Copies, FileInstaller
 from tests.parts import pki
@@ -80,7 +80,7 @@ def test_owner_and_group_are_set_by_name_or_number(etc: Path, in_place: bool) ->
     other = Copies({"cert": etc / "cert"}, owner="65533", in_place=in_place)
     group = Copies({"chain": etc / "chain"}, group="65532", in_place=in_place)
     target = installer(etc, named, other, group)
-    target.check()
+    raise_first(target.problems())
     install(target)
     who = {path.name: (path.owner(), path.group()) for path in (etc / "web.key", etc / "web.crt")}
     assert who == {"web.key": ("daemon", "mail"), "web.crt": ("daemon", "mail")}
@@ -130,7 +130,7 @@ def test_a_planted_link_is_replaced_and_what_it_leads_to_is_not_touched(
     (etc / "web.key").symlink_to(precious)
     (etc / "web.crt").symlink_to("nowhere")
     target = installer(etc, pair_at(etc))
-    target.check()
+    raise_first(target.problems())
     install(target)
     assert not (etc / "web.key").is_symlink()
     assert not (etc / "web.crt").is_symlink()
@@ -169,7 +169,7 @@ def test_in_place_refuses_a_link_before_an_order(etc: Path) -> None:
     (etc / "web.key").symlink_to("elsewhere")
     target = installer(etc, pair_at(etc, in_place=True))
     with pytest.raises(NeedsOperator, match=r"web\.key is a symbolic link"):
-        target.check()
+        raise_first(target.problems())
     with pytest.raises(DiskTrouble, match="Too many levels of symbolic links"):
         install(target)
     target.restore("r1")
@@ -236,7 +236,7 @@ def test_what_cannot_be_installed_is_found_before_the_first_copy(etc: Path) -> N
     for broken in (p12, Copies({"cert": etc / "cert"}, owner="no-such-user")):
         target = installer(etc, pair_at(etc), broken)
         with pytest.raises(NeedsOperator):
-            target.check()  # before an order
+            raise_first(target.problems())  # before an order
         with pytest.raises(NeedsOperator):
             install(target)
         assert (etc / "web.key").read_bytes() == OLD.key_pem
@@ -338,7 +338,7 @@ def test_pkcs12_is_installed_restored_and_known_again(etc: Path, password: bytes
 def test_nothing_to_install_is_always_installed(etc: Path) -> None:
     """A certificate without copies."""
     target = installer(etc)
-    target.check()
+    raise_first(target.problems())
     install(target)
     assert target.installed(NEW.key_pem, NEW.fullchain_pem)
     target.restore("r1")
@@ -368,9 +368,9 @@ def test_the_check_says_what_would_fail(etc: Path, entry: dict[str, object], why
     assert isinstance(written, dict)
     paths = {shape: etc / name for shape, name in written.items()}
     with pytest.raises(Failure, match=why) as refused:
-        installer(etc, pair_at(etc), Copies(paths, **entry)).check()  # type: ignore[arg-type]
+        raise_first(installer(etc, pair_at(etc), Copies(paths, **entry)).problems())  # type: ignore[arg-type]
     assert refused.value.hint
-    installer(etc, pair_at(etc)).check()
+    raise_first(installer(etc, pair_at(etc)).problems())
 
 
 def test_the_check_knows_what_a_plain_user_may_not() -> None:
@@ -381,21 +381,21 @@ def test_the_check_knows_what_a_plain_user_may_not() -> None:
         (etc / "web.key").write_bytes(b"")
         (etc / "web.crt").write_bytes(b"")
         usual, in_place = installer(etc, pair_at(etc)), installer(etc, pair_at(etc, in_place=True))
-        usual.check()
-        in_place.check()
+        raise_first(usual.problems())
+        raise_first(in_place.problems())
         etc.chmod(0o500)
-        in_place.check()
+        raise_first(in_place.problems())
         with pytest.raises(NeedsOperator, match=r"etc is not writable for user"):
-            usual.check()
+            raise_first(usual.problems())
         with pytest.raises(DiskTrouble, match="Permission denied"):
             install(usual)
         install(in_place, backup="r2")
         (etc / "web.crt").chmod(0o400)
         with pytest.raises(NeedsOperator, match=r"web\.crt is not writable for user"):
-            in_place.check()
+            raise_first(in_place.problems())
         etc.chmod(0)
         with pytest.raises(Failure):
-            usual.check()
+            raise_first(usual.problems())
         with pytest.raises(DiskTrouble, match="Permission denied"):
             install(usual, backup="r3")
 
@@ -407,4 +407,4 @@ def test_a_user_without_a_name_is_shown_by_number(
     monkeypatch.setattr(os, "access", lambda *_, **__: False)
     monkeypatch.setattr(os, "geteuid", lambda: 4_000_000_000)
     with pytest.raises(NeedsOperator, match="is not writable for user 4000000000"):
-        installer(etc, pair_at(etc)).check()
+        raise_first(installer(etc, pair_at(etc)).problems())

@@ -1,0 +1,48 @@
+"""Whether files could be written somewhere is told without writing any."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from certrotd.rotation.files import DiskTrouble, check_directory
+from tests.unit.config.written import not_root
+
+
+def refusal(path: Path, *, room: int = 0) -> str:
+    """What is said of a directory that cannot be used."""
+    with pytest.raises(DiskTrouble) as caught:
+        check_directory(path, room=room)
+    return caught.value.message
+
+
+def test_a_directory_that_could_be_made_is_fine(tmp_path: Path) -> None:
+    """And is not made."""
+    check_directory(tmp_path / "a" / "b", room=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_is_no_directory(tmp_path: Path) -> None:
+    """Nor can there be one below it."""
+    file = tmp_path / "file"
+    file.touch()
+    assert refusal(file) == f"cannot write in {file}: Not a directory"
+    assert refusal(file / "a") == f"cannot create {file}/a in {file}: Not a directory"
+
+
+def test_a_directory_of_somebody_else_is_said(tmp_path: Path) -> None:
+    """The service's user meets it, not the root that wrote the configuration."""
+    tmp_path.chmod(0o711)
+    os.chmod(tmp_path.parent, 0o711)
+    os.chmod(tmp_path.parent.parent, 0o711)
+    mine = tmp_path / "mine"
+    mine.mkdir(mode=0o755)
+    mine.chmod(0o555)
+    with not_root():
+        assert refusal(mine) == f"cannot write in {mine}: Permission denied"
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    """The negative control of what fits."""
+    check_directory(tmp_path, room=4096)
+    assert refusal(tmp_path, room=2**62) == f"cannot write in {tmp_path}: No space left on device"
