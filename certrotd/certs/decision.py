@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.pki.certificate import CertificateFacts
@@ -79,11 +79,12 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """``instead`` is due, but not before ``until``."""
+    """``instead`` is due, but not before ``until``; ``by`` is a backoff, retry_after, or a hold."""
 
     why: str
     until: datetime
     instead: Renew | Deploy | Adopt | Bootstrap | Sweep
+    by: Literal["backoff", "retry_after", "hold"] = "backoff"
 
 
 Action = Renew | Deploy | Adopt | Bootstrap | Sweep
@@ -320,12 +321,12 @@ def _not_yet(
     if failed_at and attempts.retry_after and same_ca and _orders(due):
         until = failed_at + attempts.retry_after
         if now < until:
-            return Postpone("the CA asked to wait", until, due)
+            return Postpone("the CA asked to wait", until, due, "retry_after")
     if forced:
         return None
     held = standing.state.held
     if held and now < held and _orders(due) and not usable(standing.live, now=now):
-        return Postpone("held after a rollback by hand", held, due)
+        return Postpone("held after a rollback by hand", held, due, "hold")
     if by_hand or isinstance(due, Bootstrap):  # that is what ends many a failure
         return None
     if attempts.failures and failed_at:

@@ -13,6 +13,7 @@ from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
 from certrotd.daemon.fleet import Fleet, Row
+from certrotd.daemon.status import flight_of
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.daemon.words import kind_of
@@ -100,7 +101,7 @@ def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: boo
                 "name": row.managed.policy.name,
                 "decision": kind_of(decision) if decision else None,
                 "reason": decision.why if decision else None,
-                "in_flight": row.in_flight,
+                "in_flight": flight_of(row.flight),
                 "problems": [str(problem) for problem in found],
             }
         )

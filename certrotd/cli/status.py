@@ -7,12 +7,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.decision import Wait
 from certrotd.cli.output import keeping_all, print_json, print_table, say, span, stamp
 from certrotd.clock import SystemClock
 from certrotd.daemon.fleet import Row
+from certrotd.daemon.outlook import with_gates
 from certrotd.daemon.statecheck import unwritable
 from certrotd.daemon.status import (
+    flight_of,
+    held_of,
     next_of,
     state_of,
     status_of,
@@ -29,7 +32,8 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
     with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd status") as site:
         now, failed = site.clock.now(), False
         shown: list[Any] = []
-        for row in site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight):
+        rows = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
+        for row in with_gates(rows, site.config, now=now):
             failed = failed or row.failure is not None
             show = status_of if as_json else _status_row
             shown.append(show(row, now=now, probe=probe))
@@ -47,7 +51,8 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """Carry out ``certrotd plan``; the exit code."""
     with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd plan") as site:
         now = site.clock.now()
-        rows = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
+        looked = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
+        rows = list(with_gates(looked, site.config, now=now))
         plans = [_plan_json(row, site, now=now) for row in rows]
         if as_json:
             print_json(plans)
@@ -84,14 +89,17 @@ def _status_row(row: Row, *, now: datetime, probe: bool) -> tuple[str, ...]:
 def _plan_json(row: Row, site: Site, *, now: datetime) -> dict[str, Any]:
     decision = row.decision
     steps: list[str] = []
-    if row.in_flight:
+    if row.flight is not None:
         steps = ["finish what is in flight"]
-    elif decision is not None and not isinstance(decision, Wait | Postpone):
+    elif decision is not None and row.held is None and not isinstance(decision, Wait):
         steps = site.steps(row, decision)
+    kind = kind_of(decision) if decision else "-"
     return {
         "name": row.managed.policy.name,
-        "decision": kind_of(decision) if decision else "-",
+        "decision": "postponed" if row.held is not None else kind,
         "at": next_of(row, now=now),
         "why": why_of(row),
+        "in_flight": flight_of(row.flight),
+        "held": held_of(row.held),
         "steps": steps,
     }

@@ -103,7 +103,7 @@ def of_look(look: Look) -> list[Said]:
     name, decision = look.managed.policy.name, look.decision
     due = decision.instead if isinstance(decision, Postpone) else decision
     said: list[Said] = []
-    if isinstance(decision, Wait | Postpone):  # as the scheduler says of what it has met itself
+    if look.calm:  # as the scheduler says of what it has met itself
         said.append(Passed(f"trouble/{name}", f"{name}: it is over.", name))
     live = look.standing.live
     if isinstance(due, Renew):
@@ -135,14 +135,14 @@ def of_look(look: Look) -> list[Said]:
         )
     elif isinstance(decision, Wait):
         said.append(Passed(f"unplanned/{name}", ""))
-        if not look.attempts.failures:  # somebody has done by hand what failed before
+        if look.calm and not look.failures:  # somebody has done by hand what failed before
             said.append(Passed(f"rotation/{name}", f"{name}: nothing is due any more.", name))
     return said
 
 
 def unplanned(look: Look) -> str | None:
     """Why a renewal that is due is not the one its schedule or the first order brings, or None."""
-    if not isinstance(look.decision, Renew):
+    if not isinstance(look.decision, Renew) or look.flight is not None:
         return None
     live = look.standing.live
     if live is None or live.placeholder:
@@ -345,14 +345,20 @@ def _audit_broken(name: str, failure: Failure) -> Alert:
 
 
 def _late(look: Look, due: datetime) -> list[Said]:
-    """A renewal that has failed since it was due, when the end of the certificate comes near."""
-    name, attempts, now = look.managed.policy.name, look.attempts, look.now
-    live = look.standing.live
-    if live is None or live.placeholder or live.facts is None or not attempts.failures:
+    """A renewal that has failed since it was due, when the end of the certificate comes near.
+
+    Or that has failed in flight and is still there: nobody else sees the end coming.
+    """
+    name, attempts, now, count = look.managed.policy.name, look.attempts, look.now, look.failures
+    live, flight = look.standing.live, look.flight
+    if live is None or live.placeholder or live.facts is None or not count:
         return []
+    at, why = attempts.at, attempts.why
+    if flight is not None and flight.tries:
+        at, why = flight.at, flight.why
     end = live.facts.not_after
     begin = max(due, look.decision.until) if isinstance(look.decision, Postpone) else due
-    left = attempts_left(attempts.failures, attempts.at, due=begin, not_after=end, now=now)
+    left = attempts_left(count, at, due=begin, not_after=end, now=now)
     if end <= now:
         stage, words = "expired", f"expired at {_stamp(end)}"
     elif left <= FEW:
@@ -361,14 +367,14 @@ def _late(look: Look, due: datetime) -> list[Said]:
         stage, words = "late", f"still not renewed, expires at {_stamp(end)}"
     else:
         return []
-    failures = f"{attempts.failures} attempt{'s' if attempts.failures > 1 else ''}"
+    failures = f"{count} attempt{'s' if count > 1 else ''}"
     return [
         Alert(
             kind="attempts_running_out",
             severity="error",
             key=f"late/{name}",
             title=f"{name}: {words}",
-            what=f"{failures} to renew {name} failed, the last because of: {attempts.why}. "
+            what=f"{failures} to renew {name} failed, the last because of: {why}. "
             f"It {'expired' if end <= now else 'expires'} at {_stamp(end)}; {_count(left)} left "
             "until then if all of them fail.",
             todo=f"See: {_run('plan', name)}, and: {_run('history', name)}. When the cause is "

@@ -16,10 +16,10 @@ from certrotd.certs.watching import Watched
 from certrotd.clock import Clock
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import SOUND, Judgement
-from certrotd.daemon.fleet import Row
+from certrotd.daemon.gates import by_budget
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.picture import BUCKETS, Configured, Durations, Known, Picture
-from certrotd.daemon.status import state_of
+from certrotd.daemon.status import next_of, state_of, why_of
 from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
@@ -122,8 +122,11 @@ class Board(Observer):
     def postponed(self, name: str, over: Over) -> None:
         with self._lock:
             if known := self._known.get(name):
-                until, why = over.until.timestamp(), sys.intern(f"waits for {over.why}")
-                self._known[name] = replace(known, state="postponed", why=why, next=until)
+                held = by_budget(over)
+                why, until = f"{held.why}; due: {known.why}", over.until.timestamp()
+                self._known[name] = replace(
+                    known, state="postponed", why=why, next=until, held=held
+                )
 
     def began(self, name: str, why: str) -> None:  # noqa: ARG002
         with self._lock:
@@ -208,20 +211,26 @@ class _Measured:
 
 def _known(look: Look) -> Known:
     """What is kept of a look: small values, of which the words are shared."""
-    row = Row(look.managed, look.standing, look.attempts, look.decision, in_flight=False)
-    live, attempts = look.standing.live, look.attempts
-    facts = live.facts if live and not live.placeholder else None
+    row = look.row
+    live, attempts, flight = look.standing.live, look.attempts, look.flight
+    facts, following = (
+        live.facts if live and not live.placeholder else None,
+        next_of(row, now=look.now),
+    )
+    failed_at = (flight.at if flight else None) or attempts.at
     return Known(
         state=state_of(row, now=look.now),
-        why=sys.intern(look.decision.why),
+        why=sys.intern(why_of(row)),
         kind=kind_of(look.decision),
-        next=look.next.timestamp(),
+        next=following.timestamp() if following else None,
         generation=live.number if live else None,
         not_before=facts.not_before.timestamp() if facts else None,
         not_after=facts.not_after.timestamp() if facts else None,
-        failures=attempts.failures,
-        failed_at=attempts.at.timestamp() if attempts.at else None,
-        failure=sys.intern(attempts.why),
+        failures=look.failures,
+        failed_at=failed_at.timestamp() if failed_at else None,
+        failure=sys.intern((flight.why if flight else "") or attempts.why),
+        flight=flight,
+        held=look.held,
     )
 
 

@@ -81,10 +81,10 @@ class FileRecord:
 
     def _read(self) -> Spent:
         try:
-            return _parse(read_file(self._path, limit=MAX_FILE, follow=False))
+            return parse(read_file(self._path, limit=MAX_FILE, follow=False))
         except FileNotFoundError:
             return Spent()
-        except (ValueError, KeyError, TypeError, AttributeError):
+        except ValueError:
             aside = self._path.with_name(f"{self._path.name}.unreadable")
             rename(self._path, aside)
             self._said(
@@ -234,12 +234,16 @@ class Budget:
 _ABSENT = (0, 0, 0)
 
 
-def _parse(data: bytes) -> Spent:
-    document = json.loads(data)
-    if document["version"] != VERSION:
-        raise ValueError(f"version {document['version']}")
-    stamps = {
-        str(key): tuple(sorted(float(each) for each in kept))
-        for key, kept in document["stamps"].items()
-    }
+def parse(data: bytes) -> Spent:
+    """What a file of a budget says; ValueError if it is none."""
+    try:
+        document = json.loads(data)
+        if document["version"] != VERSION:
+            raise ValueError(f"version {document['version']}")
+        stamps = {
+            str(key): tuple(sorted(float(each) for each in kept))
+            for key, kept in document["stamps"].items()
+        }
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{type(error).__name__}: {error}") from error
     return Spent(stamps)

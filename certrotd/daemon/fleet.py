@@ -12,8 +12,10 @@ from certrotd.certs.decision import Decision, decide
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
 from certrotd.config.nearest import suggestion
+from certrotd.daemon.gates import Held, by_decision
 from certrotd.errors import Failure, UsageError
 from certrotd.pki.generation import Standing
+from certrotd.rotation.flight import Flight
 
 if TYPE_CHECKING:
     from certrotd.certs.rotate import Report, Rotator
@@ -23,16 +25,17 @@ if TYPE_CHECKING:
 class Row:
     """One certificate as it stands, or why it could not be looked at.
 
-    ``resting`` is why a rotation ``in_flight`` does not go on, if it said so.
+    ``flight`` is the rotation in flight, ``held`` what holds back what is due. With a ``failure``
+    there may be a decision all the same: then it is not known whether a rotation is in flight.
     """
 
     managed: Managed
     standing: Standing
     attempts: Attempts
     decision: Decision | None
-    in_flight: bool
+    flight: Flight | None = None
     failure: Failure | None = None
-    resting: str = ""
+    held: Held | None = None
 
 
 @dataclass(frozen=True)
@@ -63,11 +66,16 @@ class Fleet:
                 standing, attempts = managed.look(), attempts_of(managed.journal)
                 decision = decide(managed.policy, standing, attempts, now=now)
             except Failure as failure:
-                yield Row(managed, Standing(), Attempts(), None, False, failure)
+                yield Row(managed, Standing(), Attempts(), None, failure=failure)
                 continue
-            flying = in_flight(managed.policy.name)
-            resting = managed.journal.resting() if flying else ""
-            yield Row(managed, standing, attempts, decision, flying, resting=resting)
+            flight, unknown = None, None
+            try:
+                if in_flight(managed.policy.name):
+                    flight = managed.journal.flight() or Flight()
+            except Failure as failure:
+                unknown = failure
+            held = by_decision(decision)
+            yield Row(managed, standing, attempts, decision, flight, unknown, held)
 
     def placeholders(self, rotator: Rotator) -> list[Report]:
         """Put every placeholder in place that is asked for and not there.

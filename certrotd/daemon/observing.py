@@ -13,26 +13,48 @@ from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import Judgement
+from certrotd.daemon.fleet import Row
+from certrotd.daemon.gates import Held
 from certrotd.errors import Failure, Problem
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import Event
+from certrotd.rotation.flight import Flight
 from certrotd.rotation.unexpected import as_failure
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One certificate as it was found at ``now``, and what is decided about it."""
+    """One certificate as it was found at ``now``, and what is decided about it.
+
+    ``flight`` is the rotation in flight, ``failure`` why it is not known whether there is one.
+    ``held`` is what holds back what is due, or what is in flight.
+    """
 
     managed: Managed
     standing: Standing
     attempts: Attempts
     decision: Decision
     now: datetime
+    flight: Flight | None = None
+    held: Held | None = None
+    failure: Failure | None = None
 
     @property
-    def next(self) -> datetime:
-        """When the decision will be another one; what is due is due now."""
-        return self.decision.until if isinstance(self.decision, Wait | Postpone) else self.now
+    def calm(self) -> bool:
+        """Whether nothing is to be done now, and nothing half done."""
+        settled = self.flight is None and self.failure is None
+        return settled and isinstance(self.decision, Wait | Postpone)
+
+    @property
+    def row(self) -> Row:
+        """The same as a line of a listing."""
+        found = (self.managed, self.standing, self.attempts, self.decision)
+        return Row(*found, self.flight, self.failure, self.held)
+
+    @property
+    def failures(self) -> int:
+        """How often in a row a rotation failed, closed or still in flight."""
+        return self.attempts.failures + (self.flight.tries if self.flight else 0)
 
 
 class Observer:
@@ -54,7 +76,7 @@ class Observer:
         """A certificate was looked at and decided about."""
 
     def postponed(self, name: str, over: Over) -> None:
-        """An order waits for the budget."""
+        """An order waits for the budget; ``looked`` came before."""
 
     def began(self, name: str, why: str) -> None:
         """A rotation is about to begin, or to go on."""

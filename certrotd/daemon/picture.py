@@ -13,8 +13,9 @@ from datetime import UTC, datetime
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.clockwatch import SOUND, Judgement
-from certrotd.daemon.scheduler import GROUND
+from certrotd.daemon.gates import GROUND, Gate, Held
 from certrotd.daemon.status import STATES
+from certrotd.rotation.flight import Flight
 
 UNSEEN = "unseen"
 """The state of a certificate that has not been looked at yet."""
@@ -31,7 +32,7 @@ KINDS = ("renew", "deploy", "adopt", "placeholder", "sweep", "resume")
 """What rotations are counted by; counters have to be seen at zero before they grow."""
 
 _BAD = frozenset({"unreadable", "expired", "broken"})
-_DATED = frozenset({"ok", "due", "postponed"})
+_DATED = frozenset({"ok", "due", "postponed", "in flight"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +40,22 @@ class Known:
     """What the last look at one certificate showed; ``next`` is when the next one is due.
 
     ``kind`` is the decision's; ``failures`` in a row, the last at ``failed_at`` for ``failure``.
-    Dates are None while there is no certificate.
+    Dates are None while there is no certificate, ``next`` if nobody knows. ``flight`` is a
+    rotation that was in flight then and rested, ``held`` what held back what was due.
     """
 
     state: str
     why: str
     kind: str
-    next: float
+    next: float | None
     generation: int | None = None
     not_before: float | None = None
     not_after: float | None = None
     failures: int = 0
     failed_at: float | None = None
     failure: str = ""
+    flight: Flight | None = None
+    held: Held | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,15 @@ class Picture:
             return self.blocked
         return known.why if known else "it has not been looked at yet"
 
+    def held(self, name: str) -> Held | None:
+        """What holds back what is due of it, or in flight."""
+        known = self.known[name]
+        if known is None or name in self.running:
+            return None
+        if self.blocked and (known.flight is not None or known.kind != "wait"):
+            return Held(Gate.DIRECTORIES, self.blocked)
+        return known.held
+
     @property
     def blocked(self) -> str:
         """Why no certificate at all can be rotated; empty if that is not so."""
@@ -163,7 +176,8 @@ class Picture:
 
     def next_look(self) -> float | None:
         """When something is due next; None while nothing is known."""
-        return min((known.next for known in self.known.values() if known), default=None)
+        times = (known.next for known in self.known.values() if known)
+        return min((each for each in times if each is not None), default=None)
 
     def others(self) -> dict[str, str]:
         """The troubles that are not about one certificate."""

@@ -3,10 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Container
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from certrotd.certs.decision import backoff
+from certrotd.daemon.gates import Gate, Held
+from certrotd.errors import LockHeld
+
+SOON = timedelta(minutes=1)
+
+
+@dataclass(slots=True)
+class _Rest:
+    """What is remembered of one name; ``until`` is monotonic.
+
+    ``troubles`` are counted from the last reload, and None if there were none before it either.
+    """
+
+    troubles: int | None = None
+    until: float | None = None
+    why: str = ""
+    by: Gate = Gate.TROUBLE
+    parked: Held | None = None
+    done: str = ""
 
 
 class Rests:
@@ -16,52 +35,73 @@ class Rests:
     """
 
     def __init__(self) -> None:
-        self._troubles: dict[str, int] = {}
-        self._until: dict[str, float] = {}
-        self._parked: dict[str, datetime] = {}
-        self._done: dict[str, str] = {}
+        self._rests: dict[str, _Rest] = {}
 
-    def wait(self, name: str, now: datetime, monotonic: float) -> datetime | None:
-        """Until when ``name`` rests; None if it does not."""
-        until = self._until.get(name)
-        if until is not None and monotonic < until:
-            return now + timedelta(seconds=until - monotonic)
-        self._until.pop(name, None)
-        parked = self._parked.get(name)
-        if parked is not None and now < parked:
-            return parked
-        self._parked.pop(name, None)
+    def held(self, name: str, now: datetime, monotonic: float) -> Held | None:
+        """Why ``name`` rests, and until when; None if it does not."""
+        rest = self._rests.get(name)
+        if rest is None:
+            return None
+        if rest.until is not None:
+            if monotonic < rest.until:
+                return Held(rest.by, rest.why, now + timedelta(seconds=rest.until - monotonic))
+            rest.until = None
+        if rest.parked is not None and rest.parked.until is not None and now < rest.parked.until:
+            return rest.parked
+        rest.parked = None
         return None
 
     def over(self, name: str, monotonic: float) -> bool:
         """Whether ``name`` may go on."""
-        return monotonic >= self._until.get(name, monotonic)
+        rest = self._rests.get(name)
+        return rest is None or rest.until is None or monotonic >= rest.until
 
-    def trouble(self, name: str, now: datetime, monotonic: float) -> datetime:
+    def troubles(self, name: str) -> int:
+        """How many there were in a row."""
+        rest = self._rests.get(name)
+        return (rest.troubles or 0) if rest else 0
+
+    def trouble(self, name: str, why: str, now: datetime, monotonic: float) -> datetime:
         """Count a trouble; the moment until which ``name`` now rests: 1, 10, 100 minutes."""
-        self._troubles[name] = self._troubles.get(name, 0) + 1
-        rest = backoff(self._troubles[name], None)
-        self._until[name] = monotonic + rest.total_seconds()
-        return now + rest
+        rest = self._of(name)
+        rest.troubles = (rest.troubles or 0) + 1
+        length = backoff(rest.troubles, None)
+        rest.until, rest.why, rest.by = monotonic + length.total_seconds(), why, Gate.TROUBLE
+        return now + length
+
+    def busy(self, name: str, failure: LockHeld, monotonic: float) -> None:
+        """Somebody else is at it, and will probably do what is due."""
+        rest = self._of(name)
+        rest.until, rest.why, rest.by = monotonic + SOON.total_seconds(), str(failure), Gate.LOCK
 
     def calm(self, name: str) -> bool:
         """Nothing is the matter with ``name``; whether something was."""
-        self._until.pop(name, None)
-        self._done.pop(name, None)
-        return self._troubles.pop(name, None) is not None
+        rest = self._rests.pop(name, None)
+        if rest is not None and rest.parked is not None:
+            self._rests[name] = _Rest(parked=rest.parked)
+        return rest is not None and rest.troubles is not None
 
-    def park(self, name: str, until: datetime) -> None:
+    def park(self, name: str, held: Held) -> None:
         """A rotation of ``name`` waits as planned, by the wall clock."""
-        self._parked[name] = until
+        self._of(name).parked = held
 
     def done(self, name: str, kind: str) -> None:
         """What was due is done; if the same is due at once again, ``again`` says so, once."""
-        self._until.pop(name, None)
-        self._done[name] = kind
+        rest = self._of(name)
+        rest.until, rest.done = None, kind
 
     def again(self, name: str, kind: str) -> bool:
         """Whether ``kind`` was done just now."""
-        return self._done.pop(name, None) == kind
+        rest = self._rests.get(name)
+        if rest is None:
+            return False
+        done, rest.done = rest.done, ""
+        return done == kind
+
+    def wake(self, name: str) -> None:
+        """Let ``name`` go on; that it had trouble is still remembered."""
+        if rest := self._rests.get(name):
+            self._rests[name] = _Rest(troubles=rest.troubles)
 
     def forget(self, there: Container[str]) -> list[str]:
         """Let every name go on; those that had trouble and are not ``there``, which are let go of.
@@ -69,12 +109,12 @@ class Rests:
         Of the others it is still to be said when their trouble is over. What was learnt of the
         clock, as "", stays.
         """
-        gone = [name for name in self._troubles if name and name not in there]
-        for name in gone:
-            del self._troubles[name]
-        self._troubles.update({name: 0 for name in self._troubles if name})
-        kept: tuple[dict[str, Any], ...] = (self._until, self._parked, self._done)
-        for each in kept:
-            for name in [name for name in each if name]:
-                del each[name]
-        return gone
+        had = [n for n, rest in self._rests.items() if n and rest.troubles is not None]
+        clock = self._rests.get("")
+        self._rests = {n: _Rest(troubles=0) for n in had if n in there}
+        if clock is not None:
+            self._rests[""] = clock
+        return [n for n in had if n not in there]
+
+    def _of(self, name: str) -> _Rest:
+        return self._rests.setdefault(name, _Rest())

@@ -21,7 +21,7 @@ from certrotd.daemon.ground import Ground
 from certrotd.daemon.lastrun import LastRun
 from certrotd.daemon.log import LineLog, libraries, to_journal
 from certrotd.daemon.observing import Observers
-from certrotd.daemon.scheduler import Scheduler, Workload
+from certrotd.daemon.scheduler import Scheduler
 from certrotd.daemon.sdnotify import service_manager
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.statecheck import unwritable
@@ -34,6 +34,7 @@ from certrotd.daemon.web.app import App
 from certrotd.daemon.web.server import Web
 from certrotd.daemon.web.sources import Sources
 from certrotd.daemon.wiring import Site
+from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.rotation.files import make_directory
 from certrotd.rotation.lock import hold
@@ -171,17 +172,17 @@ class _Daemon:
             stopping=self._stopping,
             audit=site.audit,
         )
-        journals = config.state_dir / "journal"
         self._ground = ground = Ground([config.state_dir, config.store_dir], self._ground)
         return Workload(
             certificates={each.policy.name: each for each in site.fleet.certificates},
             concurrency=config.concurrency,
             rotate=partial(site.fleet.rotate_one, rotator=rotator),
-            in_flight=lambda name: os.path.lexists(journals / f"{name}.jsonl"),
+            in_flight=site.flying,
             budget=site.budget,
             close=site.close,
             left_out=loaded.problems,
             ground=lambda: ground.trouble() or unwritable(config.state_dir, config.store_dir),
+            journals=site.unlisted,
         )
 
     def _watches(self, loaded: Loaded, work: Workload) -> Watches:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import threading
 import zlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -20,43 +20,24 @@ from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
 from certrotd.daemon.agenda import Agenda
 from certrotd.daemon.budget import registered_domain, renews
-from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.budgets import Budgets
 from certrotd.daemon.clockwatch import SOUND, Trust, Watch, jumped
+from certrotd.daemon.condition import Condition
+from certrotd.daemon.gates import GROUND, Gate, Held, by_clock, by_decision, by_failure, elsewhere
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.resting import Rests
 from certrotd.daemon.turns import Group, Room, Turns
-from certrotd.errors import Failure, LockHeld, Problem
-from certrotd.pki.generation import Standing
+from certrotd.daemon.workload import Workload
+from certrotd.errors import Failure, LockHeld
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
+from certrotd.rotation.flight import Flight
 from certrotd.rotation.unexpected import as_failure
 
-SOON = timedelta(minutes=1)
 DAILY = timedelta(days=1)
 HOURLY = timedelta(hours=1)
 REMEMBER = 60.0
-GROUND = "the directories"
+JOURNALS = "the journals"
 LAST_RUN = "the time of the last run"
-
-
-@dataclass(frozen=True)
-class Workload:
-    """What one configuration gives to do.
-
-    ``in_flight`` says whether a certificate's journal is open, ``budget`` gives that of an issuer
-    (None: no limit), ``close`` lets go of it all when its last rotation has ended. ``left_out`` is
-    what was wrong about certificates that are not there therefore. ``ground`` says what is wrong
-    with the directories that everything is kept in.
-    """
-
-    certificates: Mapping[str, Managed]
-    concurrency: int
-    rotate: Callable[[Managed], Report]
-    in_flight: Callable[[str], bool]
-    budget: Callable[[str], Budget | None]
-    close: Callable[[], None] = lambda: None
-    left_out: Sequence[Problem] = ()
-    ground: Callable[[], Failure | None] = lambda: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +51,9 @@ class _Due:
     kind: str
     order: bool = False
     renewal: bool = False
+
+
+_RESUME = _Due("an earlier rotation is in flight", "resume")
 
 
 class Scheduler:
@@ -100,8 +84,9 @@ class Scheduler:
         self._remembered: float | None = None
         self._incoming: Workload | None = None
         self._stopped = False
+        self._ground = Condition(GROUND, observer)
+        self._journals = Condition(JOURNALS, observer)
         # None: not known yet, and an earlier process may have said that it is so
-        self._groundless: bool | None = None
         self._forgetful: bool | None = None
         self._budgets = Budgets(observer)
         self._rests = Rests()
@@ -161,7 +146,8 @@ class Scheduler:
         """Look at everything that is due, and begin what there is room for."""
         with self._lock:
             now, monotonic = reading = self._clock.now(), self._clock.monotonic()
-            if not self._stands():
+            self._ground.set(self._work.ground())
+            if self._ground.failure is not None:
                 self._observer.ticked(now, 0)
                 return
             first = self._reading is None
@@ -169,6 +155,8 @@ class Scheduler:
             self._reading = reading
             self._watch = self._watch.passed(now, monotonic)
             self._judge(now, monotonic, jump)
+            if self._journals.set(self._work.journals()):
+                self._look_at_all(now)
             self._budgets.look()
             due = self._agenda.due(now)
             for name in due:
@@ -183,16 +171,6 @@ class Scheduler:
             self._observer.ticked(now, len(due))
         self._pump()
 
-    def _stands(self) -> bool:
-        """Whether the directories are there; said when it changes."""
-        failure = self._work.ground()
-        if failure is not None and not self._groundless:
-            self._observer.trouble(GROUND, failure)
-        elif failure is None and self._groundless is not False:
-            self._observer.calmed(GROUND)
-        self._groundless = failure is not None
-        return not self._groundless
-
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
         judgement = self._watch.judge(now, monotonic)
@@ -201,10 +179,13 @@ class Scheduler:
         if jump is not None and jump > timedelta(0):
             self._budgets.leapt(jump)
         if jump is not None or changed:
-            for name in (*self._orders.clear(), *self._others.clear()):
-                self._agenda.put(name, now)
-            self._agenda.hasten(now)
+            self._look_at_all(now)
             self._observer.clock(judgement, jump)
+
+    def _look_at_all(self, now: datetime) -> None:
+        for name in (*self._orders.clear(), *self._others.clear()):
+            self._agenda.put(name, now)
+        self._agenda.hasten(now)
 
     def _keep_time(self, monotonic: float) -> None:
         overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER
@@ -223,49 +204,99 @@ class Scheduler:
     def _rest(self, name: str, failure: Failure) -> None:
         """Leave a certificate alone for a while that cannot be dealt with."""
         self._observer.trouble(name, failure)
-        rested = self._rests.trouble(name, self._clock.now(), self._clock.monotonic())
+        rested = self._rests.trouble(name, str(failure), self._clock.now(), self._clock.monotonic())
         self._agenda.put(name, rested)
 
     def _look(self, name: str, now: datetime) -> None:
-        """Decide about one certificate, from what is there now, and see to it."""
+        """Decide about one certificate, from what is there now, and see to it.
+
+        Also while it rests, and while a rotation is in flight: what is served expires meanwhile.
+        """
         managed = self._work.certificates[name]
-        wait = self._rests.wait(name, now, self._clock.monotonic())
-        if wait is not None:
-            self._agenda.put(name, wait)
+        rest = self._rests.held(name, now, self._clock.monotonic())
+        flight, unknown = self._flight(managed, rest)
+        try:
+            standing, attempts = managed.look(), attempts_of(managed.journal)
+        except (Failure, OSError) as error:
+            if flight is None and rest is None:
+                raise
+            self._observer.trouble(name, as_failure(error, f"look at certificate {name}"))
+            if rest is not None:
+                self._agenda.put(name, rest.until or now + HOURLY)
+            else:  # to go on with it may be the cure
+                self._queue(name, _RESUME)
             return
-        if self._work.in_flight(name):
-            self._queue(name, _Due("an earlier rotation is in flight", "resume"))
-            return
-        standing, attempts = managed.look(), attempts_of(managed.journal)
         self._watch = self._watch.seen(standing.live)
         decision = decide(managed.policy, standing, attempts, now=now)
-        if isinstance(decision, Wait | Postpone) and self._rests.calm(name):
+        if rest is None and flight is None:
+            rest = self._done_just_now(name, decision, now)
+        held = rest or self._held(managed, decision, flight)
+        look = Look(managed, standing, attempts, decision, now, flight, held, unknown)
+        if look.calm and rest is None and self._rests.calm(name):
             self._observer.calmed(name)  # first: what is looked at may be failing all the same
-        self._observer.looked(Look(managed, standing, attempts, decision, now))
-        self._see_to(name, managed, standing, decision, now)
+        self._observer.looked(look)
+        if unknown is None or unknown is self._journals.failure:
+            self._see_to(look)
+        else:
+            self._rest(name, unknown)
 
-    def _see_to(
-        self, name: str, managed: Managed, standing: Standing, decision: Decision, now: datetime
-    ) -> None:
-        if isinstance(decision, Wait | Postpone):
+    def _flight(self, managed: Managed, rest: Held | None) -> tuple[Flight | None, Failure | None]:
+        """The rotation in flight, with what this process knows of why it does not go on.
+
+        Or why it is not known whether there is one.
+        """
+        name = managed.policy.name
+        if self._journals.failure is not None:
+            return None, self._journals.failure
+        try:
+            there = self._work.in_flight(name)
+            flight = (managed.journal.flight() or Flight()) if there else None
+        except (Failure, OSError) as error:
+            return None, as_failure(error, f"look for a rotation of {name} in flight")
+        if flight is not None and rest is not None:
+            tries = max(flight.tries, self._rests.troubles(name))
+            why = rest.why or flight.why
+            flight = replace(flight, why=why, until=rest.until, tries=tries)
+        return flight, None
+
+    def _done_just_now(self, name: str, decision: Decision, now: datetime) -> Held | None:
+        """What was done and is due at once again rests: more of the same does not help."""
+        kind = type(decision).__name__
+        if isinstance(decision, Wait | Postpone) or not self._rests.again(name, kind):
+            return None
+        monotonic = self._clock.monotonic()
+        self._rests.trouble(name, "it was done just now, and is due again", now, monotonic)
+        return self._rests.held(name, now, monotonic)
+
+    def _held(self, managed: Managed, decision: Decision, flight: Flight | None) -> Held | None:
+        """What holds it back before it is anybody's turn; ``_affords`` asks for the rest."""
+        if self._journals.failure is not None:
+            return by_failure(self._journals.failure, by=Gate.JOURNALS)
+        if flight is not None:
+            return None
+        return by_decision(decision) or by_clock(self._judgement, decision, managed.policy)
+
+    def _see_to(self, look: Look) -> None:
+        """Queue what is due, or say when to look again."""
+        name, decision, held, now = look.managed.policy.name, look.decision, look.held, look.now
+        if held is not None and not held.queued:
+            self._release(name)
+            self._agenda.put(name, _within_a_day(name, held.until or now + HOURLY, now))
+        elif look.flight is not None:
+            self._queue(name, _RESUME)
+        elif isinstance(decision, Wait | Postpone):
             self._release(name)
             self._agenda.put(name, _within_a_day(name, decision.until, now))
-            return
-        kind = type(decision).__name__
-        if self._rests.again(name, kind):  # done, and due at once: more of the same does not help
-            self._agenda.put(name, self._rests.trouble(name, now, self._clock.monotonic()))
-            return
-        if not isinstance(decision, Renew | Adopt):
-            self._release(name)
-            self._queue(name, _Due(decision.why, kind))
-        elif self._judgement.trust is Trust.WRONG:
-            self._agenda.put(name, now + HOURLY)
-        else:
-            policy = managed.policy
-            renewal = renews(standing, policy.names, policy.authority)
+        elif isinstance(decision, Renew | Adopt):
+            policy = look.managed.policy
+            renewal = renews(look.standing, policy.names, policy.authority)
+            kind = type(decision).__name__
             # the CA of our own has our own clock, and no limits
-            elsewhere = policy.authority.startswith("https://")
-            self._queue(name, _Due(decision.why, kind, order=elsewhere, renewal=renewal))
+            order = elsewhere(policy)
+            self._queue(name, _Due(decision.why, kind, order=order, renewal=renewal))
+        else:
+            self._release(name)
+            self._queue(name, _Due(decision.why, type(decision).__name__))
 
     def _queue(self, name: str, due: _Due) -> None:
         self._due[name] = due
@@ -295,7 +326,9 @@ class Scheduler:
             self._work.close()
             self._begin(self._incoming)
             self._incoming = None
-        if self._stopped or self._groundless or self._incoming is not None:
+        if self._stopped or self._incoming is not None:
+            return None
+        if self._ground.failure is not None or self._journals.failure is not None:
             return None
         name = self._others.take(self._room)
         while name is None and self._may_order():
@@ -349,18 +382,16 @@ class Scheduler:
             self._probed(managed, report, now, monotonic)
         outcome = report.outcome or report.recovered
         if isinstance(report.failure, LockHeld):
-            when = now + SOON  # whoever has it will probably do what is due
+            self._rests.busy(name, report.failure, monotonic)
         elif isinstance(outcome, Parked) and not outcome.failed and report.failure is None:
             self._rests.calm(name)
-            when = max(outcome.until, now + timedelta(seconds=1))
-            self._rests.park(name, when)
+            until = max(outcome.until, now + timedelta(seconds=1))
+            self._rests.park(name, Held(Gate.PARKED, outcome.why, until))
         elif report.failure is not None or isinstance(outcome, Parked | Stuck):
-            when = self._rests.trouble(name, now, monotonic)
-        else:
-            when = now
-            if isinstance(outcome, Finished):
-                self._rests.done(name, due.kind)
-        self._agenda.put(name, when)
+            self._rests.trouble(name, _why(report), now, monotonic)
+        elif isinstance(outcome, Finished):
+            self._rests.done(name, due.kind)
+        self._agenda.put(name, now)  # what it came to is seen at once
 
     def _probed(self, managed: Managed, report: Report, now: datetime, monotonic: float) -> None:
         """An order was placed to learn whether the clock is right."""
@@ -375,12 +406,25 @@ class Scheduler:
             return
         if isinstance(report.outcome, RolledBack) and not report.outcome.facts.get("order"):
             return  # no order was placed, so nothing was learnt, and nothing lost
-        self._rests.trouble("", now, monotonic)
+        self._rests.trouble("", "an order to learn the time was in vain", now, monotonic)
 
     def _release(self, name: str) -> None:
         budget = self._work.budget(self._work.certificates[name].policy.issuer)
         if budget is not None:
             budget.release(name)
+
+
+def _why(report: Report) -> str:
+    """Why a rotation could not go on, or could not begin."""
+    if report.failure is not None:
+        return str(report.failure)
+    match report.outcome or report.recovered:
+        case Parked(_, why, _):
+            return why
+        case Stuck(step, _, undo_failed):
+            return f"undoing {step} failed: {undo_failed}"
+        case _:
+            return ""
 
 
 def _group(managed: Managed) -> Group:

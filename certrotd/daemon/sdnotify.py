@@ -10,12 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
-from certrotd.certs.decision import Postpone, Wait
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
 from certrotd.daemon.agenda import Agenda
+from certrotd.daemon.gates import GROUND
 from certrotd.daemon.observing import Look, Observer
-from certrotd.daemon.scheduler import GROUND
+from certrotd.daemon.status import next_of
 from certrotd.errors import Failure, LockHeld, Problem, one_line
 from certrotd.rotation.engine import Stopped
 
@@ -70,9 +70,10 @@ class ServiceManager(Observer):
     def looked(self, look: Look) -> None:
         name = look.managed.policy.name
         with self._lock:
-            self._mark(name, failing=look.attempts.failures > 0)
-            if isinstance(look.decision, Wait | Postpone):
-                self._next.put(name, look.decision.until)
+            self._mark(name, failing=look.failures > 0 or look.failure is not None)
+            following = next_of(look.row, now=look.now)
+            if following is not None and following > look.now:
+                self._next.put(name, following)
             else:
                 self._next.remove(name)
 

@@ -10,8 +10,10 @@ from typing import Any
 
 from certrotd.certs.decision import Postpone, Wait
 from certrotd.daemon.fleet import Row
+from certrotd.daemon.gates import Held, reason
 from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure
+from certrotd.rotation.flight import Flight
 
 STATES = (
     "unreadable",
@@ -50,21 +52,43 @@ def status_of(row: Row, *, now: datetime, probe: bool = False) -> dict[str, Any]
         "issuer": facts.issuer if facts else None,
         "key_type": facts.key_type if facts else None,
         "fingerprint": facts.fingerprint if facts else None,
-        "in_flight": row.in_flight,
-        "failures": attempts.failures,
-        "last_failure": attempts.why or None,
+        "in_flight": flight_of(row.flight),
+        "held": held_of(row.held),
+        "failures": attempts.failures + (row.flight.tries if row.flight else 0),
+        "last_failure": (row.flight.why if row.flight else "") or attempts.why or None,
         "targets": targets_of(row, probe=probe),
     }
 
 
+def flight_of(flight: Flight | None) -> dict[str, Any] | None:
+    """A rotation in flight: its step, since when, why it rests, until when, and how many tries."""
+    if flight is None:
+        return None
+    return {
+        "step": flight.step or None,
+        "undoing": flight.undoing,
+        "since": flight.since,
+        "why": flight.why or None,
+        "until": flight.until,
+        "tries": flight.tries,
+    }
+
+
+def held_of(held: Held | None) -> dict[str, Any] | None:
+    """What holds back what is due: by which gate, why, and until when."""
+    return None if held is None else {"by": held.by.value, "why": held.why, "until": held.until}
+
+
 def state_of(row: Row, *, now: datetime) -> str:
-    """One word of STATES."""
+    """One word of STATES; a rotation in flight does not hide what is served meanwhile."""
     live = row.standing.live
     if row.failure is not None:
         return "unreadable"
-    if row.in_flight:
-        return "in flight"
-    if not row.managed.policy.enabled:
+    facts = live.facts if live is not None and not live.placeholder else None
+    expired, disabled = facts is not None and facts.not_after <= now, not row.managed.policy.enabled
+    if row.flight is not None:
+        return "expired" if expired else "in flight"
+    if disabled:
         return "disabled"
     if live is None:
         return "missing"
@@ -72,31 +96,35 @@ def state_of(row: Row, *, now: datetime) -> str:
         return "broken"
     if live.placeholder:
         return "placeholder"
-    if live.facts.not_after <= now:
+    if expired:
         return "expired"
-    match row.decision:
-        case Wait():
-            return "ok"
-        case Postpone():
-            return "postponed"
-        case _:
-            return "due"
+    if isinstance(row.decision, Wait):
+        return "ok"
+    held = row.held is not None and not row.held.queued
+    return "postponed" if held or isinstance(row.decision, Postpone) else "due"
 
 
 def why_of(row: Row) -> str:
     """The reason behind the state, in words."""
     if row.failure is not None:
         return str(row.failure)
-    if row.in_flight:
-        return row.resting or "a rotation is under way or waits to be finished by the next run"
-    return row.decision.why if row.decision else ""
+    if row.flight is not None:
+        return str(row.flight)
+    return reason(row.decision, row.held) if row.decision else ""
 
 
 def next_of(row: Row, *, now: datetime) -> datetime | None:
-    """When this certificate is looked at again; what is due is due now."""
-    if isinstance(row.decision, Wait | Postpone):
+    """When this certificate is looked at again; what is due is due now.
+
+    None if that is not known: it hangs on somebody, or on the clock.
+    """
+    if row.decision is None or row.failure is not None:
+        return None
+    if isinstance(row.decision, Wait) and row.flight is None:
         return row.decision.until
-    return None if row.decision is None else now
+    if row.held is not None:
+        return row.held.until
+    return row.flight.until or now if row.flight else now
 
 
 def targets_of(row: Row, *, probe: bool = False) -> list[dict[str, Any]]:

@@ -127,7 +127,7 @@ class Watches:
 
     def _endpoint(self, entry: WatchEntry) -> Look:
         managed = self.certificates.get(entry.certificate or "")
-        moving = managed is not None and self._in_flight(managed.policy.name)
+        moving = managed is not None and self._moving(managed)[0]
         kept = _read(managed)[0] if managed is not None else Kept()
         wanted = Wanted(
             names=entry.names or (entry.asked,),
@@ -142,9 +142,9 @@ class Watches:
 
     def _certificate(self, managed: Managed) -> Iterator[Look]:
         policy, now = managed.policy, self._clock.now()
-        moving = self._in_flight(policy.name)
+        moving, unknown = self._moving(managed)
         kept, standing = _read(managed)
-        wrong, found = [*kept.wrong], []
+        wrong, found = [*unknown, *kept.wrong], []
         for target in policy.targets:
             reached = _reached(standing, target)
             if not (reached or policy.enabled):
@@ -193,9 +193,16 @@ class Watches:
             findings=judge(presented, wanted, now=watched.at),
         )
 
+    def _moving(self, managed: Managed) -> tuple[bool, list[Finding]]:
+        """Whether a rotation of it is in flight, or the finding that this is not known."""
+        try:
+            return self._in_flight(managed.policy.name), []
+        except Failure as failure:
+            return False, [_unreadable(failure)]
+
     def _moved(self, managed: Managed, kept: Kept) -> bool:
         """Whether what was looked at is no longer what there is."""
-        if self._in_flight(managed.policy.name):
+        if self._moving(managed)[0]:
             return True
         try:
             live = managed.look().live

@@ -36,8 +36,8 @@ from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.statecheck import unwritable
 from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.files import check_directory, make_directory
-from certrotd.rotation.journal import FileJournal
+from certrotd.rotation.files import DiskTrouble, check_directory, make_directory
+from certrotd.rotation.journal import FileJournal, in_flight
 from certrotd.rotation.lock import hold
 from certrotd.stores.copies import displaced
 from certrotd.stores.local import LocalStore
@@ -134,14 +134,32 @@ class Site:
         return f"{self.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
     def in_flight(self, name: str) -> bool:
-        """Whether a rotation of this certificate is under way or waits to be finished."""
+        """Whether a rotation of this certificate is under way or waits to be finished.
+
+        As it was when it was asked first; raises DiskTrouble.
+        """
         if self._flying is None:
-            try:
-                names = os.listdir(self.config.state_dir / "journal")
-            except FileNotFoundError:
-                names = []
-            self._flying = frozenset(n.removesuffix(".jsonl") for n in names)
+            self._flying = in_flight(self.config.state_dir)
         return name in self._flying
+
+    def flying(self, name: str) -> bool:
+        """As ``in_flight``, as it is now."""
+        path = f"{self.config.state_dir}/journal/{name}.jsonl"
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            return False
+        except OSError as error:
+            raise DiskTrouble(f"look for {path}", error) from error
+        return True
+
+    def unlisted(self) -> Failure | None:
+        """Why nobody knows what is in flight; None if it can be known."""
+        try:
+            in_flight(self.config.state_dir)
+        except DiskTrouble as failure:
+            return failure
+        return None
 
     def steps(self, row: Row, decision: Decision) -> list[str]:
         """The titles of the steps that a decision would be carried out by."""

@@ -215,7 +215,7 @@ class Engine(Generic[W]):
             until, why = self.now() + (wait or RETRY), f"{self._title(index)}: {failure}"
             record = {"t": "paused", "i": index, "why": why, "at": self._stamp()}
             if wait:
-                record |= {"t": "wait", "until": until.isoformat()}
+                record |= {"t": "wait", "until": until.isoformat(), "failed": True}
             self._write(record, sync=bool(wait))
             return Parked(until, why, failed=True)
         seconds = wait.total_seconds() if wait is not None else None

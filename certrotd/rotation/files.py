@@ -28,6 +28,7 @@ _HINTS = {
     errno.EPERM: "give the user certrotd runs as the right to do so",
     errno.EIO: "the disk reports an error; look at the kernel log",
     errno.ENOENT: "create the directory",
+    errno.ENOTDIR: "a file stands where a directory belongs; move it away",
     errno.EMFILE: "raise the limit of open files",
     errno.ENFILE: "raise the limit of open files",
     errno.ELOOP: "a symbolic link stands where a file or directory belongs; remove it",

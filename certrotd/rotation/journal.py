@@ -21,14 +21,26 @@ from certrotd.rotation.files import (
     sync_directory,
     write_file,
 )
+from certrotd.rotation.flight import Flight, flight_of
 
 MAX_JOURNAL = 64 * 1024 * 1024
 HISTORY_LINES = 500
 MAX_HISTORY = 16 * 1024 * 1024
 MAX_LINE = 32 * 1024
 _JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
-_RESTS = frozenset({"wait", "paused", "stuck"})
 _RECORD_AT = len(b'{"c":"00000000","r":')
+
+
+def in_flight(directory: Path) -> frozenset[str]:
+    """The names whose journals are open in ``<directory>/journal``; raises DiskTrouble."""
+    journals = directory / "journal"
+    try:
+        names = os.listdir(journals)
+    except FileNotFoundError:
+        return frozenset()
+    except OSError as error:
+        raise DiskTrouble(f"list {journals}", error) from error
+    return frozenset(name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
 
 
 class JournalBroken(DiskTrouble):
@@ -93,16 +105,20 @@ class FileJournal:
         records, self._size = decode(data, what=str(self.path))
         return records
 
-    def resting(self) -> str:
-        """Why the rotation in flight does not go on, as it said last; "" if it said nothing.
+    def flight(self) -> Flight | None:
+        """The rotation in flight, None without one; raises DiskTrouble.
 
         Nothing of the journal is touched: it may be in use by another thread or process.
         """
         try:
             data = read_file(self.path, limit=MAX_JOURNAL, follow=False)
-        except (FileNotFoundError, Failure):
-            return ""
-        return resting_of(data)
+            return flight_of(decode(data, what=str(self.path))[0])
+        except FileNotFoundError:
+            return None
+        except DiskTrouble:
+            raise
+        except Failure as failure:  # it is there, and nobody can go on with it
+            return Flight(why=str(failure))
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         line = encode(record)
@@ -239,12 +255,6 @@ def encode(record: Mapping[str, Any]) -> bytes:
             hint="this is a defect of certrotd; please report it",
         ) from error
     return _line(text.encode()) + b"\n"
-
-
-def resting_of(data: bytes) -> str:
-    """Why the rotation of this journal does not go on, as its last whole record says, or ""."""
-    last = next(_from_the_end(data), {})
-    return str(last.get("why") or "") if last.get("t") in _RESTS else ""
 
 
 def _line(text: bytes) -> bytes:

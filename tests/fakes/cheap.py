@@ -27,6 +27,7 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
+from certrotd.rotation.flight import Flight
 from certrotd.rotation.journal import FileJournal, with_line
 from tests.fakes.managed import FakeManaged
 
@@ -336,6 +337,10 @@ class CheapRotator:
 @dataclass
 class _Journal:
     history: CheapDisk
+
+    def flight(self) -> Flight | None:
+        """As FileJournal.flight."""
+        return Flight("obtain") if self.history.flight is not None else None
 
 
 def _no_world() -> NoReturn:

@@ -9,14 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.rotation.files import DiskTrouble
-from certrotd.rotation.journal import (
-    History,
-    JournalBroken,
-    decode,
-    encode,
-    resting_of,
-    with_line,
-)
+from certrotd.rotation.flight import Flight, flight_of
+from certrotd.rotation.journal import History, JournalBroken, decode, encode, with_line
 from tests.fakes.chance import CALM, Chance, Refused
 
 
@@ -79,9 +73,10 @@ class MemoryJournal:
         records, self._size = decode(self.disk.journal, what="the journal")
         return records
 
-    def resting(self) -> str:
-        """As FileJournal.resting."""
-        return resting_of(self.disk.journal)
+    def flight(self) -> Flight | None:
+        """As FileJournal.flight."""
+        records, _ = decode(self.disk.journal, what="the journal")
+        return flight_of(records) if records else None
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         if self._size is None:

@@ -13,7 +13,8 @@ from certrotd.daemon.budget import Limits, Over, Spent
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.clockwatch import Judgement
 from certrotd.daemon.observing import Look, Observer
-from certrotd.daemon.scheduler import Scheduler, Workload
+from certrotd.daemon.scheduler import Scheduler
+from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
 from tests.fakes.cheap import CheapDisk, CheapRotator
 

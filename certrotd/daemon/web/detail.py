@@ -48,9 +48,10 @@ def _facts(picture: Picture, row: Row, *, now: datetime) -> Markup:
     policy, live = row.managed.policy, row.standing.live
     facts = live.facts if live and not live.placeholder else None
     known = picture.known[policy.name]
+    following = moment(known.next) if known and known.next is not None else None
     lines: list[tuple[str, object]] = [
         ("Names", _list(facts.names if facts else policy.names)),
-        ("Next check", shown(moment(known.next), now=now) if known else "–"),
+        ("Next check", shown(following, now=now)),
         ("Issuer", policy.issuer),
         ("Generation", live.number if live else "–"),
     ]

@@ -81,6 +81,14 @@ def _certificates(picture: Picture) -> Iterator[str]:
     what = "Rotations that failed in a row, where there are any."
     failures = each(lambda k: k.failures or None)
     yield from _family("certificate_failures", "gauge", what, failures)
+    what = "When a rotation began that is in flight and rests, where there is one."
+    flying = each(lambda k: k.flight.since.timestamp() if k.flight and k.flight.since else None)
+    name = "certificate_in_flight_since_timestamp_seconds"
+    yield from _family(name, "gauge", what, flying)
+    what = "What holds back a rotation that is due: the gate, where there is one."
+    held = ((name, picture.held(name)) for name in known)
+    gates = ((_labels(certificate=name, by=each.by), 1) for name, each in held if each)
+    yield from _family("certificate_held", "gauge", what, gates)
     what = "Attempts before it expires if all of them fail, where one is due."
     left = ((name, picture.attempts_left(name)) for name in known)
     samples = ((f'{{certificate="{name}"}}', n) for name, n in left if n is not None)

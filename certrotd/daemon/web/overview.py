@@ -104,7 +104,7 @@ def _line(picture: Picture, name: str, row: Row | None, *, now: datetime) -> Mar
         names=_names(row),
         life=bar_of(row, now=now),
         state=state_cell(picture, name),
-        next=shown(moment(known.next), now=now) if known else "–",
+        next=shown(moment(known.next), now=now) if known and known.next is not None else "–",
         targets=_targets(row),
     )
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from certrotd.audit.head import Anchor
+from certrotd.certs.decision import Wait
 from certrotd.certs.managed import Managed
 from certrotd.clock import Clock
 from certrotd.daemon.board import Board
 from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.picture import Picture
-from certrotd.daemon.scheduler import Workload
+from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
 from certrotd.rotation.unexpected import as_failure
 
@@ -31,11 +32,15 @@ class Sources:
         return self.work().certificates
 
     def rows(self, names: Iterable[str]) -> Iterator[Row]:
-        """These certificates as they are on disk right now; what is not there is left out."""
-        work = self.work()
+        """These certificates as they are on disk right now; what is not there is left out.
+
+        With what this process knows of why nothing happens.
+        """
+        work, picture = self.work(), self.board.picture()
         chosen = [work.certificates[name] for name in names if name in work.certificates]
         fleet = Fleet(chosen, work.concurrency)
-        return fleet.look(chosen, now=self.clock.now(), in_flight=work.in_flight)
+        for row in fleet.look(chosen, now=self.clock.now(), in_flight=work.in_flight):
+            yield _with(row, picture)
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,15 @@ class Around:
     audit: Anchor | Failure
     unready: str
     dead: str
+
+
+def _with(row: Row, picture: Picture) -> Row:
+    name = row.managed.policy.name
+    known = picture.known.get(name)
+    if known is None or (isinstance(row.decision, Wait) and row.flight is None):
+        return row
+    flight = row.flight and (known.flight or row.flight)
+    return replace(row, flight=flight, held=picture.held(name) or row.held)
 
 
 def look_around(sources: Sources) -> Around:

@@ -12,6 +12,7 @@ from certrotd.certs.watching import Finding, Kind, Severity, Watched
 from certrotd.daemon.board import SILENCE
 from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import Judgement, Trust
+from certrotd.daemon.gates import Gate, Held
 from certrotd.daemon.picture import BUCKETS, SHOWN
 from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.rotation.engine import (
@@ -131,7 +132,9 @@ def test_what_waits_for_the_budget_says_so(stand: Stand) -> None:
     stand.board.postponed("unknown", over)
     picture = stand.board.picture()
     assert picture.state("web") == "postponed"
-    assert picture.why("web") == "waits for orders of the account: 300 in 3 hours"
+    due = "two thirds of its lifetime has passed"
+    assert picture.why("web") == f"waits for {over.why}; due: {due}"
+    assert picture.held("web") == Held(Gate.BUDGET, f"waits for {over.why}", over.until)
     assert picture.next_look() == (NOW + DAY).timestamp()
     assert list(picture.known) == ["web"]
     stand.look()

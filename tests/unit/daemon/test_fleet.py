@@ -91,7 +91,7 @@ class TestLook:
         first, *others = all_of_it.look(chosen, now=NOW, in_flight=lambda name: name == "two")
         assert (str(first.failure), first.decision) == ("the folder is spoiled", None)
         assert all(isinstance(row.decision, Renew) for row in others)
-        assert [row.in_flight for row in others] == [True, False]
+        assert [row.flight is not None for row in others] == [True, False]
 
 
 class TestRotate:

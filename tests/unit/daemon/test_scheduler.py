@@ -13,7 +13,7 @@ import pytest
 from certrotd.certs.rotate import Report
 from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.clockwatch import SOUND
-from certrotd.daemon.scheduler import Workload
+from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure, LockHeld
 from certrotd.rotation.engine import Finished, Parked, Stuck
 from certrotd.rotation.files import DiskTrouble
@@ -219,7 +219,9 @@ def test_a_look_that_finds_it_failing_has_the_last_word() -> None:
     heard: Any = bench.process.heard
     heard.looked = lambda _look: said.append("looked")
     heard.calmed = lambda what: said.append(f"calmed {what}")
-    bench.process.scheduler._rests.trouble("a", bench.clock.now(), bench.clock.monotonic() - 60)
+    bench.process.scheduler._rests.trouble(
+        "a", "x", bench.clock.now(), bench.clock.monotonic() - 60
+    )
     bench.process.tick()
     bench.pass_time(MINUTE)
     assert "calmed a" in said
@@ -232,12 +234,13 @@ def test_a_new_process_says_what_stands_in_the_way_no_longer() -> None:
     heard.tick()
     assert heard.heard.calm == [
         "the directories",
+        "the journals",
         "the budget of ca",
         "the time of the last run",
     ]
     assert [judgement for judgement, _ in heard.heard.judgements] == [SOUND]
     heard.tick()
-    assert len(heard.heard.calm) == 3
+    assert len(heard.heard.calm) == 4
     assert len(heard.heard.judgements) == 1
 
 

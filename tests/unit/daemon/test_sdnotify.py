@@ -16,9 +16,11 @@ from certrotd.certs.decision import Decision, Deploy, Postpone, Wait
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rotate import Report
 from certrotd.clock import ManualClock
-from certrotd.daemon.scheduler import GROUND
+from certrotd.daemon.gates import GROUND, by_decision
+from certrotd.daemon.observing import Look
 from certrotd.daemon.sdnotify import ServiceManager, service_manager, signs_of_life
 from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.pki.generation import Standing
 from certrotd.process import environment
 from certrotd.rotation.engine import Finished, RolledBack, Stopped
 
@@ -89,10 +91,9 @@ def told(
 
 def look(name: str, decision: Decision, *, failures: int = 0) -> Any:
     """As much of a Look as is looked at."""
-    managed = SimpleNamespace(policy=SimpleNamespace(name=name))
-    return SimpleNamespace(
-        managed=managed, decision=decision, attempts=Attempts(failures=failures), now=NOW
-    )
+    managed: Any = SimpleNamespace(policy=SimpleNamespace(name=name))
+    attempts, held = Attempts(failures=failures), by_decision(decision)
+    return Look(managed, Standing(), attempts, decision, NOW, held=held)
 
 
 def started(told: ServiceManager, manager: Manager, *names: str) -> dict[str, str]:

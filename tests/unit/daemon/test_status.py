@@ -46,7 +46,8 @@ def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
         "issuer": "Test CA",
         "key_type": "ecdsa-p256",
         "fingerprint": PRINT,
-        "in_flight": False,
+        "in_flight": None,
+        "held": None,
         "failures": 0,
         "last_failure": None,
     }
@@ -79,18 +80,51 @@ def test_a_rotation_in_flight_outranks_what_it_works_on(stand: Stand) -> None:
     """What is being mended is not called broken."""
     stand.add("web", HOST)
     found = status_of(row(stand, flying=True), now=NOW)
-    assert (found["state"], found["in_flight"]) == ("in flight", True)
-    assert found["reason"].startswith("a rotation is under way")
+    assert found["state"] == "in flight"
+    assert found["in_flight"] is not None
+    assert found["reason"].startswith("in flight: it is under way")
 
 
-def test_a_rotation_that_rests_says_why(stand: Stand) -> None:
+def test_a_rotation_that_rests_says_at_which_step_since_when_and_why(stand: Stand) -> None:
     """Intercepted TLS, say: somebody is to mend it, and looks here first."""
-    stand.add("web", HOST)
-    why = "obtain: the certificate could not be fetched: it is not trusted"
+    stand.add("web", HOST, live=generation(HOST, age=70 * DAY))
+    fly(stand)
+    found = status_of(row(stand, flying=True), now=NOW)
+    assert found["in_flight"] == {
+        "step": "obtain",
+        "undoing": False,
+        "since": NOW - DAY,
+        "why": "it is not trusted",
+        "until": None,
+        "tries": 2,
+    }
+    assert (found["state"], found["failures"]) == ("in flight", 2)
+    assert found["last_failure"] == "it is not trusted"
+    assert found["reason"] == (
+        "obtain: it is not trusted (in flight since 2026-05-31 12:00Z, failed 2 times)"
+    )
+    assert (found["not_after"], found["decision"]) == (NOW + 20 * DAY, "renew")
+
+
+def test_a_rotation_in_flight_does_not_hide_that_what_is_served_has_expired(stand: Stand) -> None:
+    """While it is tried for the 46th time, visitors are turned away."""
+    stand.add("web", HOST, live=generation(HOST, age=91 * DAY))
+    fly(stand)
+    found = status_of(row(stand, flying=True), now=NOW)
+    assert (found["state"], found["in_flight"]["step"]) == ("expired", "obtain")
+    assert found["reason"].startswith("obtain: it is not trusted (in flight")
+
+
+def fly(stand: Stand) -> None:
+    """A rotation of the certificate that began a day ago, and failed twice at its first step."""
     journal = stand.certificates["web"].journal
-    journal.append({"t": "paused", "i": 4, "why": why}, sync=True)
-    assert status_of(row(stand, flying=True), now=NOW)["reason"] == why
-    assert status_of(row(stand), now=NOW)["reason"] != why
+    at = (NOW - DAY).isoformat()
+    begin = {"t": "begin", "id": "r1", "at": at, "plan": [{"kind": "obtain", "intent": {}}]}
+    journal.append(begin, sync=True)
+    for _ in range(2):
+        journal.append({"t": "try", "i": 0, "at": at}, sync=True)
+        paused = {"t": "paused", "i": 0, "at": at, "why": "obtain: it is not trusted"}
+        journal.append(paused, sync=True)
 
 
 def test_every_other_state_has_its_word(stand: Stand) -> None:

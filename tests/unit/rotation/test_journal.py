@@ -22,6 +22,7 @@ from certrotd.rotation.journal import (
     JournalBroken,
     decode,
     encode,
+    in_flight,
     with_line,
 )
 from tests.fakes.journal import LateJournal, MemoryDisk, MemoryJournal
@@ -73,27 +74,18 @@ class TestOneContract:
             return lambda: FileJournal(tmp_path, "web")
         return lambda: (LateJournal if request.param == "late" else MemoryJournal)(disk)
 
-    @pytest.mark.parametrize(
-        ("record", "said"),
-        [
-            ({"t": "paused", "i": 1, "why": "obtain: no answer"}, "obtain: no answer"),
-            ({"t": "paused", "i": 1}, ""),
-            ({"t": "wait", "i": 1, "until": "2026-06-02", "why": "a week"}, "a week"),
-            ({"t": "stuck", "i": 1, "why": "it cannot be told"}, "it cannot be told"),
-            ({"t": "failed", "i": 1, "why": "it goes back already"}, ""),
-            ({"t": "try", "i": 1}, ""),
-        ],
-    )
-    def test_why_it_rests_is_told_without_a_hand_on_it(
-        self, make: Callable[[], Any], record: dict[str, Any], said: str
+    def test_a_rotation_in_flight_is_told_without_a_hand_on_it(
+        self, make: Callable[[], Any]
     ) -> None:
         """Whoever looks at a listing learns what to mend, while the rotation may be going on."""
-        assert make().resting() == ""
-        journal = filled(make())
-        journal.append(record, sync=True)
-        assert make().resting() == said
-        journal.append({"t": "try", "i": 2}, sync=True)
-        assert make().resting() == ""
+        assert make().flight() is None
+        journal = make()
+        begin = {"t": "begin", "id": "r1", "plan": [{"kind": "obtain", "intent": {}}]}
+        journal.append({**begin, "at": "2026-06-01T12:00:00+00:00"}, sync=True)
+        journal.append({"t": "try", "i": 0}, sync=True)
+        journal.append({"t": "paused", "i": 0, "why": "obtain: no answer"}, sync=True)
+        flight = make().flight()
+        assert (flight.step, flight.why, flight.tries) == ("obtain", "no answer", 1)
 
     def test_records_come_back_in_order(self, make: Callable[[], Any]) -> None:
         """And without any there is no rotation in flight."""
@@ -304,10 +296,29 @@ class TestTroubles:
         assert not descriptors() - before
         assert again(journal, tmp_path).records() == [*RECORDS, {"t": "paused", "i": 1}]
 
-    def test_what_cannot_be_read_rests_for_no_reason_known(self, journal: FileJournal) -> None:
-        """The rotation itself says what is wrong with it; a listing goes on."""
-        journal.path.mkdir(parents=True)
-        assert journal.resting() == ""
+    @pytest.mark.parametrize("content", [b"damaged\nbefore the last line\n", None])
+    def test_a_journal_nobody_understands_is_in_flight_and_says_so(
+        self, journal: FileJournal, content: bytes | None
+    ) -> None:
+        """A listing that left it out would say that all is well."""
+        journal.path.parent.mkdir(parents=True)
+        if content is None:
+            journal.path.mkdir()
+        else:
+            journal.path.write_bytes(content)
+        flight = journal.flight()
+        assert flight is not None
+        assert ("is damaged" if content else "not a regular file") in flight.why
+
+    def test_journals_that_cannot_be_listed_are_a_trouble(self, tmp_path: Path) -> None:
+        """Nothing in flight and nothing known are not the same."""
+        assert in_flight(tmp_path) == frozenset()
+        (tmp_path / "journal").write_text("a file in its place")
+        with pytest.raises(DiskTrouble, match="Not a directory") as met:
+            in_flight(tmp_path)
+        assert "move it away" in met.value.hint
+        with pytest.raises(DiskTrouble):
+            FileJournal(tmp_path, "web").flight()
 
     def test_what_could_not_be_written_is_not_written_later(
         self, journal: FileJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

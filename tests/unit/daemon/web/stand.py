@@ -17,8 +17,8 @@ from certrotd.clock import ManualClock
 from certrotd.daemon.board import Board
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.observing import Look
-from certrotd.daemon.scheduler import Workload
 from certrotd.daemon.web.sources import Sources
+from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState

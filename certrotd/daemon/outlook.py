@@ -1,0 +1,92 @@
+"""What would hold a daemon back, as far as the files of its state directory tell.
+
+For listings on the command line, which change nothing: a file that cannot be understood is left
+where it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certrotd.certs.decision import Adopt, Renew
+from certrotd.config.model import Config
+from certrotd.daemon.clockwatch import SOUND, Judgement, Trust, Watch, from_json
+from certrotd.daemon.fleet import Row
+from certrotd.daemon.gates import Gate, Held, by_budget, by_clock, by_failure, elsewhere
+from certrotd.errors import Failure
+from certrotd.rotation.files import read_file
+
+if TYPE_CHECKING:
+    from certrotd.daemon.budget import Limits, Spent
+
+LIMIT = 64 * 1024 * 1024
+
+
+def with_gates(rows: Sequence[Row], config: Config, *, now: datetime) -> Iterator[Row]:
+    """The same rows, each with what holds back an order that is due."""
+    judgement = _judgement(rows, config.state_dir, now)
+    accounts: dict[str, _Account | Held | None] = {}
+    for row in rows:
+        due = isinstance(row.decision, Renew | Adopt) and row.flight is None and not row.failure
+        if not due:
+            yield row
+            continue
+        policy = row.managed.policy
+        held = by_clock(judgement, row.decision, policy)
+        if held is None and elsewhere(policy):
+            if policy.issuer not in accounts:
+                accounts[policy.issuer] = _account(policy.issuer, config)
+            account = accounts[policy.issuer]
+            held = account.held(row, now) if isinstance(account, _Account) else account
+        yield replace(row, held=held)
+
+
+def _judgement(rows: Sequence[Row], state_dir: Path, now: datetime) -> Judgement:
+    """The clock, if it is surely wrong; one that is only doubted proves itself."""
+    try:
+        last_run = from_json(read_file(state_dir / "clock.json", limit=LIMIT, follow=False))
+    except (FileNotFoundError, Failure):
+        last_run = None  # the daemon goes by the certificates alone then, and says why
+    watch = Watch(last_run, 0.0)
+    for row in rows:
+        watch = watch.seen(row.standing.live)
+    judgement = watch.judge(now, 0.0)
+    return judgement if judgement.trust is Trust.WRONG else SOUND
+
+
+class _Account:
+    """What one issuer's account has spent."""
+
+    def __init__(self, limits: Limits, spent: Spent) -> None:
+        self._limits = limits
+        self._spent = spent
+
+    def held(self, row: Row, now: datetime) -> Held | None:
+        from certrotd.daemon.budget import over, renews
+
+        policy = row.managed.policy
+        renewal = renews(row.standing, policy.names, policy.authority)
+        found = over(self._spent, self._limits, policy.names, renewal=renewal, now=now)
+        return None if found is None else by_budget(found)
+
+
+def _account(issuer: str, config: Config) -> _Account | Held | None:
+    """What it has spent, what keeps it from being known, or None where nothing is limited."""
+    from certrotd.daemon.budgetfile import parse
+    from certrotd.daemon.limits import limits_of
+
+    limits = limits_of(config.issuers[issuer])
+    if limits is None:
+        return None
+    path = config.state_dir / "budget" / f"{issuer}.json"
+    try:
+        spent = parse(read_file(path, limit=LIMIT, follow=False))
+    except (FileNotFoundError, ValueError):
+        return None  # nothing is counted, or it is counted anew
+    except Failure as failure:
+        return by_failure(failure, by=Gate.BUDGET)
+    return _Account(limits, spent)

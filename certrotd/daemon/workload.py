@@ -1,0 +1,33 @@
+"""What one configuration gives the scheduler to do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from certrotd.certs.managed import Managed
+from certrotd.certs.rotate import Report
+from certrotd.daemon.budgetfile import Budget
+from certrotd.errors import Failure, Problem
+
+
+@dataclass(frozen=True)
+class Workload:
+    """What one configuration gives to do.
+
+    ``in_flight`` says whether a certificate's journal is open, ``budget`` gives that of an issuer
+    (None: no limit), ``close`` lets go of it all when its last rotation has ended. ``left_out`` is
+    what was wrong about certificates that are not there therefore. ``ground`` says what is wrong
+    with the directories that everything is kept in, ``journals`` why nobody knows what is in
+    flight.
+    """
+
+    certificates: Mapping[str, Managed]
+    concurrency: int
+    rotate: Callable[[Managed], Report]
+    in_flight: Callable[[str], bool]
+    budget: Callable[[str], Budget | None]
+    close: Callable[[], None] = lambda: None
+    left_out: Sequence[Problem] = ()
+    ground: Callable[[], Failure | None] = lambda: None
+    journals: Callable[[], Failure | None] = lambda: None

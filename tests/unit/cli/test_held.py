@@ -1,0 +1,156 @@
+"""What `status`, `plan` and `watch` say where nothing happens."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.clock import ManualClock
+from certrotd.config.load import load
+from certrotd.daemon.budget import LETS_ENCRYPT
+from certrotd.daemon.clockwatch import to_json
+from certrotd.daemon.outlook import with_gates
+from certrotd.daemon.wiring import Site
+from certrotd.rotation.journal import encode
+from tests.unit.cli.test_run import NAMES, Certrotd, certrotd, config, listed
+
+__all__ = ["certrotd", "config"]  # fixtures
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+BEGUN = "2026-06-01T12:00:00+00:00"
+
+
+def fly(state: Path, name: str) -> None:
+    """A rotation of that name is in flight, and failed twice at its first step."""
+    records: list[dict[str, Any]] = [
+        {"t": "begin", "id": "r1", "at": BEGUN, "plan": [{"kind": "obtain", "intent": {}}]},
+        *({"t": "paused", "i": 0, "at": BEGUN, "why": "obtain: no answer"} for _ in range(2)),
+    ]
+    path = state / "journal" / f"{name}.jsonl"
+    path.write_bytes(b"".join(map(encode, records)))
+
+
+class TestInFlight:
+    """A rotation that rests."""
+
+    def test_status_and_plan_show_its_step_its_reason_and_what_is_served(
+        self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """The dates do not stand still because a rotation does."""
+        certrotd("rotate", "--all")
+        fly(tmp_path / "state", "web")
+        capsys.readouterr()
+        assert certrotd("status", "--json") == 0
+        rows = listed(capsys)
+        flight = {"step": "obtain", "undoing": False, "why": "no answer", "until": None}
+        assert rows["web"]["in_flight"] == {**flight, "since": BEGUN, "tries": 2}
+        assert rows["web"]["not_after"] > BEGUN
+        assert (rows["web"]["failures"], rows["mail"]["in_flight"]) == (2, None)
+        why = "obtain: no answer (in flight since 2026-06-01 12:00Z, failed 2 times)"
+        assert rows["web"]["reason"] == why
+        assert certrotd("plan", "--json") == 0
+        planned = listed(capsys)["web"]
+        assert (planned["why"], planned["steps"]) == (why, ["finish what is in flight"])
+
+    @pytest.mark.parametrize("command", ["status", "plan", "watch"])
+    def test_journals_that_cannot_be_listed_are_a_trouble_with_a_hint(
+        self,
+        certrotd: Certrotd,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        command: str,
+    ) -> None:
+        """Neither a traceback nor "nothing in flight", which somebody would believe."""
+        certrotd("rotate", "--all")
+        journals = tmp_path / "state/journal"
+        journals.rmdir()
+        journals.write_text("")
+        capsys.readouterr()
+        assert certrotd(command, "--json") == 1
+        rows = json.loads(capsys.readouterr().out)
+        assert len(rows) == len(NAMES)
+        for row in rows:
+            words = json.dumps(row)
+            assert f"cannot list {journals}: Not a directory" in words
+            assert "a file stands where a directory belongs; move it away" in words
+        if command == "status":
+            assert {row["state"] for row in rows} == {"unreadable"}
+            assert all(row["not_after"] for row in rows)
+
+
+class TestHeld:
+    """What would keep the daemon from doing what is due."""
+
+    def test_a_clock_behind_the_last_run_is_the_reason(
+        self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Not "due", which would sound as if it were about to happen."""
+        state = tmp_path / "state"
+        state.mkdir()
+        (state / "clock.json").write_bytes(to_json(datetime.now(UTC) + timedelta(days=400)))
+        for command in ("status", "plan"):
+            assert certrotd(command, "--json") == 0
+            for row in listed(capsys).values():
+                assert row["held"]["by"] == "clock"
+                why = row["reason"] if command == "status" else row["why"]
+                assert "which is before the last run" in why
+                assert why.endswith("until the clock is right; due: there is none yet")
+                if command == "plan":
+                    assert (row["decision"], row["at"], row["steps"]) == ("postponed", None, [])
+
+    @pytest.mark.parametrize(
+        ("content", "held"),
+        [
+            (None, None),
+            ("{}", None),  # the daemon counts anew
+            ("full", "waits for orders of the account: 270 in 3 hours"),
+        ],
+    )
+    def test_a_limit_of_the_ca_that_is_used_up_is_the_reason(
+        self, config: dict[str, Any], tmp_path: Path, content: str | None, held: str | None
+    ) -> None:
+        """By what is written down of it; a listing changes nothing there."""
+        directory = "https://acme-v02.api.letsencrypt.org/directory"
+        config["issuers"]["lab"] = {
+            "type": "acme",
+            "directory": directory,
+            "agree_to_terms": True,
+            "contact": ["mailto:a@example.test"],
+        }
+        config["solvers"] = {"dns": {"type": "exec", "command": ["/bin/true"]}}
+        (tmp_path / "config.yaml").write_text(json.dumps(config))
+        budget = tmp_path / "state/budget/lab.json"
+        if content is not None:
+            budget.parent.mkdir(parents=True)
+            assert LETS_ENCRYPT.orders is not None
+            stamps = {"orders": [NOW.timestamp()] * LETS_ENCRYPT.orders.count}
+            full = json.dumps({"version": 1, "stamps": stamps})
+            budget.write_text(full if content == "full" else content)
+        site = Site(
+            load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
+        )
+        looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
+        for row in with_gates(list(looked), site.config, now=NOW):
+            assert (row.held.why if row.held else None) == held
+            assert row.held is None or row.held.until == NOW + timedelta(hours=3, seconds=1)
+        assert content is None or budget.exists()
+
+    def test_a_budget_that_cannot_be_read_is_the_reason(
+        self, config: dict[str, Any], tmp_path: Path
+    ) -> None:
+        """The daemon does not guess either."""
+        config["issuers"]["lab"] = {
+            "type": "acme",
+            "directory": "https://acme-v02.api.letsencrypt.org/directory",
+            "agree_to_terms": True,
+        }
+        config["solvers"] = {"dns": {"type": "exec", "command": ["/bin/true"]}}
+        (tmp_path / "config.yaml").write_text(json.dumps(config))
+        (tmp_path / "state/budget/lab.json").mkdir(parents=True)
+        site = Site(
+            load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
+        )
+        looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
+        rows = list(with_gates(list(looked), site.config, now=NOW))
+        assert all(row.held and "is not a regular file" in row.held.why for row in rows)

@@ -1,0 +1,255 @@
+"""What is seen of a certificate of which nothing happens: its dates, and what holds it back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from certrotd.certs.rotate import Report
+from certrotd.daemon.alerts import Alert, of_look
+from certrotd.daemon.board import Board
+from certrotd.daemon.budget import Limit, Limits
+from certrotd.daemon.observing import Look
+from certrotd.daemon.picture import Picture
+from certrotd.errors import Failure, LockHeld
+from certrotd.rotation.engine import Parked, Stuck
+from certrotd.rotation.files import DiskTrouble
+from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench
+
+
+class Page:
+    """A board over the daemon of a bench, and the alerts of every look."""
+
+    def __init__(self, bench: Bench) -> None:
+        self.bench = bench
+        self.alerts: list[Alert] = []
+        heard: Any = bench.process.heard
+        self.board = Board(bench.clock)
+        self.board.configured(tuple(bench.disks), [])
+        for name in ("ticked", "clock", "postponed", "began", "ended", "trouble", "calmed"):
+            setattr(heard, name, getattr(self.board, name))
+        heard.looked = self._looked
+
+    def _looked(self, look: Look) -> None:
+        self.board.looked(look)
+        self.alerts += [said for said in of_look(look) if isinstance(said, Alert)]
+
+    @property
+    def picture(self) -> Picture:
+        return self.board.picture()
+
+
+def failing(bench: Bench, report: Report) -> Page:
+    """The daemon is started anew, and its rotations come to that."""
+    bench.start()
+    bench.rotator.rotate = lambda managed: report  # type: ignore[method-assign]
+    bench.process.scheduler.replace(bench.process.workload(bench.disks))
+    return Page(bench)
+
+
+@pytest.mark.parametrize(
+    ("report", "why"),
+    [
+        (Report("web", failure=Failure("the disk is full")), "the disk is full"),
+        (Report("web", outcome=Stuck("apply", "x", "exit code 3")), "undoing apply failed: exit"),
+        (Report("web", recovered=Parked(START, "the order is kept", failed=True)), "the order is"),
+    ],
+)
+def test_a_rotation_that_fails_in_flight_is_seen_after_a_restart(report: Report, why: str) -> None:
+    """46 retries fail, and what is served expires: that is the last thing to hide."""
+    bench = Bench()
+    bench.process.tick()
+    bench.pass_time(61 * DAY, 12 * HOUR)
+    live = bench.disks["web"].live
+    assert live is not None
+    assert live.facts is not None
+    bench.clock.advance(live.facts.not_after - bench.clock.true - 29 * DAY)
+    bench.disks["web"].flight = "order/2"
+    page = failing(bench, report)
+    bench.process.tick()
+    bench.pass_time(2 * MINUTE)
+
+    picture = page.picture
+    known = picture.known["web"]
+    assert known is not None
+    assert known.not_after == live.facts.not_after.timestamp()
+    assert known.flight is not None
+    assert known.flight.why.startswith(why)
+    assert known.flight.tries == 2
+    assert known.flight.until == bench.clock.now() + 9 * MINUTE
+    assert (known.failures, picture.state("web")) == (2, "in flight")
+    assert picture.failing("web")
+    assert why in picture.why("web")
+
+    bench.pass_time(20 * DAY, HOUR)
+    late = [alert for alert in page.alerts if alert.kind == "attempts_running_out"]
+    assert late
+    assert report.failure is None or "the last because of: the disk is full" in late[0].what
+    bench.pass_time(11 * DAY, HOUR)
+    assert page.picture.state("web") == "expired"
+    assert page.alerts[-1].title.startswith("web: expired at")
+
+
+def test_a_rotation_that_waits_as_planned_is_no_failure_and_says_until_when() -> None:
+    """A grace period: nobody is to be woken for it."""
+    bench = Bench()
+    bench.disks["web"].flight = "order/1"
+    page = failing(bench, Report("web", recovered=Parked(START + 3 * HOUR, "the grace period")))
+    bench.process.tick()
+    bench.pass_time(2 * MINUTE)
+    known = page.picture.known["web"]
+    assert known is not None
+    assert known.flight is not None
+    assert (known.flight.why, known.flight.until) == ("the grace period", START + 3 * HOUR)
+    assert (known.failures, page.picture.failing("web"), page.alerts) == (0, False, [])
+
+
+def test_a_rotation_that_another_process_has_is_said_to_be_there() -> None:
+    """`certrotd rotate` is at work."""
+    bench = Bench()
+    bench.disks["web"].flight = "order/1"
+    page = failing(bench, Report("web", failure=LockHeld("certificate web", holder="process 12")))
+    bench.process.tick()
+    bench.process.scheduler.tick()
+    assert page.picture.state("web") == "in flight"
+    assert "certificate web is being worked on by process 12" in page.picture.why("web")
+    assert not page.picture.failing("web")
+
+
+def test_a_wrong_clock_is_why_nothing_is_renewed_and_the_page_says_so() -> None:
+    """Not "due, next: now", for days."""
+    bench = Bench()
+    bench.process.tick()
+    bench.pass_time(2 * MINUTE)
+    bench.clock.off = -3 * DAY
+    bench.disks["web"].live = None
+    bench.disks["web"].newest = None
+    bench.start()
+    page = Page(bench)
+    for _ in range(3):
+        bench.process.tick()
+    picture = page.picture
+    why = "before the last run (2026-01-01 00:02Z): nothing is ordered until the clock is right"
+    assert why in picture.why("web")
+    assert "; due: there is none yet" in picture.why("web")
+    known = picture.known["web"]
+    assert known is not None
+    assert (known.next, known.held and known.held.by) == (None, "clock")
+    bench.clock.off *= 0
+    bench.pass_time(2 * MINUTE)
+    assert (bench.live(), page.picture.held("web")) == (1, None)
+
+
+def test_a_doubted_clock_is_why_the_others_wait_for_one() -> None:
+    """One order proves it; the rest are told to wait for that."""
+    bench = Bench("a.example.com", "b.example.com")
+    bench.kept.last_run = START - 400 * DAY
+    bench.start()
+    page = Page(bench)
+    bench.process.scheduler.tick()
+    bench.process.scheduler.tick()
+    [waiting] = {"a", "b"} - set(bench.process.scheduler.running)
+    assert "is 400 days ahead of the last run: one order at a time" in page.picture.why(waiting)
+    bench.process.run()
+    bench.pass_time(2 * MINUTE)
+    assert (bench.live("a"), bench.live("b")) == (1, 1)
+
+
+def test_the_budget_is_why_an_order_waits() -> None:
+    """And until when."""
+    bench = Bench("a.example.com", "b.example.org", limits=Limits(orders=Limit(1, HOUR)))
+    page = Page(bench)
+    bench.process.tick()
+    [held] = [each for each in map(page.picture.held, ("a", "b")) if each is not None]
+    assert (held.by, held.why) == ("budget", "waits for orders of the account: 1 in 1 hours")
+    assert held.until is not None
+
+
+def test_directories_that_are_gone_are_why_nothing_happens() -> None:
+    """And they hold back what is due."""
+    bench = Bench("a.example.com")
+    bench.process.tick()
+    bench.add("b.example.com")
+    bench.start()
+    page = Page(bench)
+    bench.process.scheduler.stop()
+    bench.process.tick()
+    gone = Failure("/srv is gone")
+    page.board.trouble("the directories", gone)
+    assert (page.picture.why("a"), page.picture.why("b")) == ("/srv is gone", "/srv is gone")
+    assert page.picture.held("a") is None
+    held = page.picture.held("b")
+    assert (held and held.by) == "directories"
+
+
+def test_journals_that_cannot_be_listed_make_everything_red_and_nothing_begins() -> None:
+    """Not "All is well": what was in flight would never go on."""
+    bench = Bench("a.example.com", "b.example.com")
+    bench.process.tick()
+    bench.add("c.example.com")
+    bench.start()
+    page = Page(bench)
+    wrong: list[Failure] = [DiskTrouble("list /state/journal", PermissionError(13, "no"))]
+    work = replace(
+        bench.process.workload(bench.disks), journals=lambda: wrong[0] if wrong else None
+    )
+    bench.process.scheduler.replace(work)
+    for _ in range(3):
+        bench.process.tick()
+    picture = page.picture
+    assert {picture.state(name) for name in "abc"} == {"unreadable"}
+    assert all(picture.failing(name) for name in "abc")
+    assert list(picture.others()) == ["the journals"]
+    assert "cannot list /state/journal" in picture.why("c")
+    known = picture.known["a"]
+    assert known is not None
+    assert known.not_after is not None  # what is served is seen all the same
+    assert (bench.live("c"), bench.process.scheduler.running) == (0, ())
+    wrong.clear()
+    bench.process.tick()
+    bench.process.tick()
+    assert (bench.live("c"), page.picture.others()) == (1, {})
+    assert {page.picture.state(name) for name in "abc"} == {"ok"}
+
+
+def test_a_journal_that_cannot_be_looked_for_is_a_trouble_of_its_certificate() -> None:
+    """The others go on."""
+    bench = Bench("a.example.com", "b.example.com")
+    page = Page(bench)
+
+    def in_flight(name: str) -> bool:
+        if name == "a":
+            raise DiskTrouble("look for a.jsonl", OSError(5, "Input/output error"))
+        return False
+
+    work = replace(bench.process.workload(bench.disks), in_flight=in_flight)
+    bench.process.scheduler.replace(work)
+    bench.process.tick()
+    bench.process.tick()
+    assert (page.picture.state("a"), page.picture.state("b")) == ("unreadable", "ok")
+    assert (bench.live("a"), bench.live("b")) == (0, 1)
+
+
+def test_a_store_that_cannot_be_looked_at_does_not_keep_a_rotation_in_flight() -> None:
+    """To finish or undo it may be the cure."""
+    bench = Bench()
+    bench.rotator.crashes = lambda _name: False
+    bench.disks["web"].flight = ""
+    page = Page(bench)
+    managed = bench.disks["web"].managed()
+    looks: list[int] = []
+
+    def look() -> object:
+        looks.append(1)
+        if bench.disks["web"].flight is not None:
+            raise DiskTrouble("read it", OSError(5, "Input/output error"))
+        return bench.disks["web"].managed().look()
+
+    object.__setattr__(managed, "look", look)
+    work = replace(bench.process.workload(bench.disks), certificates={"web": managed})
+    bench.process.scheduler.replace(work)
+    bench.process.tick()
+    bench.process.tick()
+    assert (bench.live(), page.picture.state("web")) == (1, "ok")
