@@ -254,6 +254,7 @@ class Seal(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:
         from certrotd.pki.facts import facts_of, parse_certificates
+        from certrotd.pki.path import doubts
         from certrotd.pki.verify import NotYetValid, verify
 
         now = world.clock.now()
@@ -271,6 +272,8 @@ class Seal(Journaled):
             # the clock is behind, more likely than the CA ahead; both pass
             why = f"the certificate is issued, but {early.message}"
             raise Later(why, hint=early.hint, retry_after=early.at - now) from early
+        if doubt := doubts(chain, now=now):
+            world.remark(f"{world.name}: {doubt}")
         self._compare(facts_of(chain[0]), world)
         meta = Meta(
             created=now,

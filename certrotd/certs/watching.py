@@ -184,7 +184,7 @@ def judge_endpoint(presented: Presented, wanted: Wanted, *, now: datetime) -> tu
 def judge_target(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
     """What is wrong with what a target serves, that is not wrong with the files too."""
     if presented.fingerprint == wanted.live:
-        return _followed(presented, wanted, now)
+        return _followed(replace(presented, doubtful=""), wanted, now)
     return judge_endpoint(presented, wanted, now=now)
 
 
@@ -319,18 +319,23 @@ def _wrong_name(have: Sequence[str], missing: Sequence[str]) -> Finding:
 
 def _followed(presented: Presented, wanted: Wanted, now: datetime) -> tuple[Finding, ...]:
     """Whether clients can follow the chain to where they begin."""
-    found = []
+    broken = []
     if presented.unreadable:
-        found.append(Finding(Kind.UNREADABLE, presented.unreadable))
+        broken.append(Finding(Kind.UNREADABLE, presented.unreadable))
     if presented.broken:
-        found.append(Finding(Kind.BROKEN_CHAIN, presented.broken))
-    if found or presented.trusted:
-        return tuple(found)
+        broken.append(Finding(Kind.BROKEN_CHAIN, presented.broken))
+    if broken:
+        return tuple(broken)
     leaf, *above = presented.chain
+    doubts: tuple[Finding, ...] = ()
+    if presented.doubtful:
+        doubts = (Finding(Kind.BROKEN_CHAIN, presented.doubtful, Severity.WARNING),)
+    if presented.trusted:
+        return doubts
     if wanted.chained and not above and leaf.fingerprint == wanted.live:
         words = "it sends the leaf alone, without the certificates above it"
         return (Finding(Kind.BROKEN_CHAIN, words),)
-    return _above(above, now)
+    return _above(above, now) or doubts
 
 
 def _above(chain: Sequence[CertificateFacts], now: datetime) -> tuple[Finding, ...]:

@@ -17,6 +17,7 @@ from certrotd.certs.watching import (
     Kept,
     Kind,
     Settled,
+    Severity,
     Wanted,
     Watched,
     judge_endpoint,
@@ -33,7 +34,8 @@ from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Standing
 from certrotd.pki.keys import load
-from certrotd.pki.verify import ChainBroken, KeyMismatch, verify_key, verify_links
+from certrotd.pki.path import ChainBroken, doubts, verify_path
+from certrotd.pki.verify import KeyMismatch, verify_key
 
 LOOK_TIME = 10.0
 TIMES = 3
@@ -128,7 +130,7 @@ class Watches:
     def _endpoint(self, entry: WatchEntry) -> Look:
         managed = self.certificates.get(entry.certificate or "")
         moving = managed is not None and self._moving(managed)[0]
-        kept = _read(managed)[0] if managed is not None else Kept()
+        kept = _read(managed, self._clock.now())[0] if managed is not None else Kept()
         wanted = Wanted(
             names=entry.names or (entry.asked,),
             certificate=entry.certificate,
@@ -143,7 +145,7 @@ class Watches:
     def _certificate(self, managed: Managed) -> Iterator[Look]:
         policy, now = managed.policy, self._clock.now()
         moving, unknown = self._moving(managed)
-        kept, standing = _read(managed)
+        kept, standing = _read(managed, now)
         wrong, found = [*unknown, *kept.wrong], []
         for target in policy.targets:
             reached = _reached(standing, target)
@@ -263,7 +265,7 @@ def surely(look: Callable[[], Sequence[Look]], *, pause: Callable[[float], None]
     return settled
 
 
-def _read(managed: Managed) -> tuple[Kept, Standing]:
+def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
     """The files of a certificate, read and put to the test; a failure is a finding."""
     try:
         standing = managed.look()
@@ -282,7 +284,10 @@ def _read(managed: Managed) -> tuple[Kept, Standing]:
         return Kept(live, wrong=(_unreadable(failure),)), standing
     try:
         verify_key(load(key, what="privkey.pem"), chain[0])
-        verify_links(chain)
+        verify_path(chain, now=now)
+        if doubt := doubts(chain, now=now):
+            finding = Finding(Kind.BROKEN_CHAIN, doubt, Severity.WARNING)
+            kept = replace(kept, wrong=(finding,))
         if managed.policy.installs and _reached(standing, COPIES):
             kept = replace(kept, copies=world.installer.installed(key, pem))
     except KeyMismatch as mismatch:

@@ -17,8 +17,9 @@ from cryptography.x509.oid import NameOID
 
 from certrotd.errors import InvalidInput, NeedsOperator, listed
 from certrotd.pki import keys
+from certrotd.pki.constraints import permits as may_certify
 from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
-from certrotd.pki.names import base, canonical, is_ip
+from certrotd.pki.names import canonical, is_ip
 from certrotd.rotation.files import (
     TEMPORARY,
     create_files,
@@ -110,7 +111,8 @@ def permits(root: x509.Certificate, name: str) -> bool:
         found = root.extensions.get_extension_for_class(x509.NameConstraints).value
     except x509.ExtensionNotFound:
         return True
-    return any(_within(name, each) for each in found.permitted_subtrees or ())
+    general = x509.IPAddress(ip_address(name)) if is_ip(name) else x509.DNSName(name)
+    return may_certify(found, general)
 
 
 def load(folder: Path) -> Root | None:
@@ -197,16 +199,3 @@ def _network(name: str) -> IPv4Network | IPv6Network | None:
         return ip_network(name)
     except ValueError:
         return None
-
-
-def _within(name: str, subtree: x509.GeneralName) -> bool:
-    if isinstance(subtree, x509.IPAddress):
-        network = subtree.value
-        return (
-            is_ip(name)
-            and isinstance(network, IPv4Network | IPv6Network)
-            and ip_address(name) in network
-        )
-    if is_ip(name) or not isinstance(subtree, x509.DNSName):
-        return False
-    return base(name) == subtree.value or base(name).endswith(f".{subtree.value}")

@@ -15,7 +15,7 @@ from certrotd.errors import InvalidInput
 from certrotd.observe.tls import Endpoint, Untrusted, checking, no_check, shown
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.verify import ChainBroken, verify_links
+from certrotd.pki.path import ChainBroken, doubts, verify_path
 
 ROOTS_TIME = 600.0
 _OF_DATES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -25,8 +25,9 @@ _OF_DATES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT
 class Presented:
     """What an endpoint showed: ``chain`` as it was sent, the leaf first, as far as it can be read.
 
-    ``broken`` says why clients cannot follow it, or is empty; ``trusted`` tells whether it was
-    checked against roots and verified, else only its links were. ``unreadable`` says what is wrong
+    ``broken`` says why clients cannot follow it, or is empty, and ``doubtful`` why some cannot;
+    ``trusted`` tells whether it was checked against roots and verified, else it was taken by
+    itself. ``unreadable`` says what is wrong
     with the first certificate that cannot be read, or is empty; then ``digest`` is the SHA-256 of
     the leaf's DER in lower hex.
     """
@@ -34,6 +35,7 @@ class Presented:
     chain: tuple[CertificateFacts, ...]
     broken: str = ""
     trusted: bool = False
+    doubtful: str = ""
     unreadable: str = ""
     digest: str = ""
 
@@ -66,10 +68,14 @@ class Examiner:
         """
         if endpoint.roots is None:
             presented, certificates = self._look(endpoint, no_check())
-            return replace(presented, broken=_broken_link(certificates))
+            if not certificates:
+                return presented
+            return self._judged(presented, certificates)
         context = self._trusting(endpoint.roots)
         try:
-            return replace(self._look(endpoint, context)[0], trusted=True)
+            presented, certificates = self._look(endpoint, context)
+            doubtful = doubts(certificates, now=self._clock.now()) if certificates else ""
+            return replace(presented, trusted=True, doubtful=doubtful)
         except Untrusted as untrusted:
             why, code = untrusted.why, untrusted.code
         presented, _ = self._look(endpoint, no_check())
@@ -92,6 +98,15 @@ class Examiner:
             return Presented(_facts(read), unreadable=str(unreadable), digest=digest), read
         return Presented(_facts(read)), read
 
+    def _judged(self, presented: Presented, chain: Sequence[x509.Certificate]) -> Presented:
+        """What clients would say who trust the last certificate of the chain."""
+        now = self._clock.now()
+        try:
+            verify_path(chain, now=now)
+        except ChainBroken as broken:
+            return replace(presented, broken=str(broken))
+        return replace(presented, doubtful=doubts(chain, now=now))
+
     def _trusting(self, roots: str) -> ssl.SSLContext:
         """A context that checks the chain alone; several threads may use it at once."""
         now = self._clock.monotonic()
@@ -109,11 +124,3 @@ def _facts(chain: Sequence[x509.Certificate]) -> tuple[CertificateFacts, ...]:
 
 def _valid(leaf: CertificateFacts, now: datetime) -> bool:
     return leaf.not_before <= now < leaf.not_after
-
-
-def _broken_link(chain: Sequence[x509.Certificate]) -> str:
-    try:
-        verify_links(chain)
-    except ChainBroken as broken:
-        return str(broken)
-    return ""

@@ -10,6 +10,8 @@ from certrotd.errors import InvalidInput
 
 MAX_NAME = 253
 MAX_TEXT = 4 * MAX_NAME
+LABEL = "certrotd"
+"""What stands for the ``*`` of a wildcard where somebody must be asked for one name."""
 _NAME = re.compile(r"(?:\*\.)?(?:(?!-)[a-z0-9_-]{1,63}(?<!-)\.)*(?!-)[a-z0-9_-]{1,63}(?<!-)")
 
 
@@ -52,6 +54,14 @@ def is_wildcard(name: str) -> bool:
 def base(name: str) -> str:
     """The name an authorization is for: a wildcard's parent domain (RFC 8555 §7.1.3)."""
     return name[2:] if is_wildcard(name) else name
+
+
+def instance_of(name: str) -> str:
+    """A name that a certificate for a canonical ``name`` is good for: below a wildcard, else it."""
+    if not is_wildcard(name):
+        return name
+    parent = base(name)
+    return f"{LABEL[: MAX_NAME - len(parent) - 1]}.{parent}"
 
 
 def covers(granted: Iterable[str], wanted: str) -> bool:

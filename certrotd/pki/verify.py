@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from itertools import pairwise
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, fingerprint
 from certrotd.pki.keys import PrivateKey, spki
+from certrotd.pki.path import ChainBroken, verify_path, weakness
 
 CLOCK_SKEW = timedelta(minutes=5)
-MIN_RSA_BITS = 2048
-MIN_CURVE_BITS = 224
 
 
 class KeyMismatch(InvalidInput):
@@ -25,10 +22,6 @@ class KeyMismatch(InvalidInput):
 
 class NamesMissing(InvalidInput):
     """The certificate is not for every name that was asked for."""
-
-
-class ChainBroken(InvalidInput):
-    """A certificate of the chain did not sign the one before it."""
 
 
 class DatesImplausible(InvalidInput):
@@ -61,7 +54,7 @@ def verify(
     verify_strength(chain[0])
     verify_names(chain[0], names)
     verify_dates(chain, now=now)
-    verify_links(chain)
+    verify_path(chain, now=now)
 
 
 def verify_key(key: PrivateKey, leaf: x509.Certificate) -> None:
@@ -76,10 +69,8 @@ def verify_key(key: PrivateKey, leaf: x509.Certificate) -> None:
 def verify_strength(leaf: x509.Certificate) -> None:
     """RSA of at least 2048 bits, a curve of at least 224 (CA/B Forum BR §6.1.5), or Ed25519."""
     public = leaf.public_key()
-    if isinstance(public, rsa.RSAPublicKey) and public.key_size < MIN_RSA_BITS:
-        raise KeyTooWeak(f"the certificate's RSA key has {public.key_size} bits, 2048 is the least")
-    if isinstance(public, ec.EllipticCurvePublicKey) and public.curve.key_size < MIN_CURVE_BITS:
-        raise KeyTooWeak(f"the certificate's curve {public.curve.name} is too small")
+    if why := weakness(public):
+        raise KeyTooWeak(f"the certificate's {why}")
     if not isinstance(
         public, rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
     ):
@@ -106,21 +97,8 @@ def verify_dates(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
                 hint=moment,
             )
         begins = certificate.not_valid_before_utc
+        if certificate.not_valid_after_utc <= begins:
+            raise DatesImplausible(f"{who}: it ends as soon as it begins, at {begins:%F %T}Z")
         if begins > now + CLOCK_SKEW:
             words = f"{who}: not valid before {begins:%Y-%m-%d %H:%M:%S}Z"
             raise NotYetValid(words, hint=moment, at=begins)
-
-
-def verify_links(chain: Sequence[x509.Certificate]) -> None:
-    """Every certificate is signed by the next one, which must be a CA (RFC 5280 §6.1)."""
-    for child, parent in pairwise(chain):
-        facts = facts_of(parent)
-        try:
-            child.verify_directly_issued_by(parent)
-        except (InvalidSignature, UnsupportedAlgorithm, ValueError, TypeError):
-            raise ChainBroken(
-                f"{facts_of(child).subject or 'the leaf'} was not issued by {facts.subject}",
-                hint="the chain is out of order or has a certificate missing",
-            ) from None
-        if not facts.is_ca:
-            raise ChainBroken(f"{facts.subject} signed a certificate but is not a CA")

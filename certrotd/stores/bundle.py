@@ -12,7 +12,7 @@ from certrotd.errors import InvalidInput
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.foreign import foreign
 from certrotd.pki.keys import load, spki, to_pem
-from certrotd.pki.verify import ChainBroken, verify_links
+from certrotd.pki.path import ChainBroken, verify_links
 
 
 def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:

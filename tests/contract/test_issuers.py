@@ -21,6 +21,7 @@ from certrotd.internal.issuer import InternalIssuer
 from certrotd.pki import keys
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
+from certrotd.pki.path import doubts
 from certrotd.pki.verify import NamesMissing, verify
 from tests.fakes.issuer import MemoryIssuer, Point
 from tests.unit.internal.made import SETTINGS
@@ -58,6 +59,7 @@ class IssuerContract:
         key = keys.generate(keys.KeyType.ECDSA_P256)
         chain = parse_certificates(subject.obtain(NAMES, key))
         verify(key, chain, NAMES, now=subject.clock.now())
+        assert doubts(chain, now=subject.clock.now()) == ""
         with pytest.raises(Failure):
             verify(key, chain, ("other.example.test",), now=subject.clock.now())
 
@@ -66,6 +68,7 @@ class IssuerContract:
         key = keys.generate(keys.KeyType.RSA_2048)
         chain = parse_certificates(subject.obtain(NAMES[:1], key))
         verify(key, chain, NAMES[:1], now=subject.clock.now())
+        assert doubts(chain, now=subject.clock.now()) == ""
 
     def test_the_chain_is_pem_alone_with_something_after_the_leaf(self, subject: Subject) -> None:
         """Files are cut from it: foreign text would land in them, and an empty chain.pem breaks

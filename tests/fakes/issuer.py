@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput
+from certrotd.internal.root import key_usage
 from certrotd.pki.names import base, is_ip
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 
@@ -40,7 +41,8 @@ class MemoryIssuer:
     challenges are really checked, without it every proof is believed. ``orders`` and ``issued``
     record everything. ``faults`` maps a point to what is raised there, once. ``authorized`` names
     need no proof. ``refuse_issuance`` makes orders invalid when they are finalized;
-    ``other_names`` are put into certificates instead of those ordered.
+    ``other_names`` are put into certificates instead of those ordered, and ``other_extensions``
+    instead of the identifier of the CA's key.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class MemoryIssuer:
         self.authorized: set[str] = set()
         self.refuse_issuance = False
         self.other_names: tuple[str, ...] = ()
+        self.other_extensions: tuple[x509.ExtensionType, ...] | None = None
         self.lock = threading.Lock()
 
     def order(self, names: Sequence[str], *, deadline: Deadline) -> MemoryOrder:
@@ -140,7 +143,8 @@ class MemoryOrder:
         if not csr.is_signature_valid or asked != set(self.names):
             raise InvalidInput(f"the CSR is for {asked}, the order for {set(self.names)}")
         names = self._issuer.other_names or self.names
-        leaf = _sign(csr, names, self._issuer.now(), self._issuer.lifetime)
+        extensions = self._issuer.other_extensions
+        leaf = _sign(csr, names, self._issuer.now(), self._issuer.lifetime, extensions)
         above = _ca().certificate
         self.chain = b"".join(each.public_bytes(Encoding.PEM) for each in (leaf, above))
         self.status = "valid"
@@ -153,14 +157,20 @@ class MemoryOrder:
 
 
 def _sign(
-    csr: x509.CertificateSigningRequest, names: Iterable[str], now: datetime, lifetime: timedelta
+    csr: x509.CertificateSigningRequest,
+    names: Iterable[str],
+    now: datetime,
+    lifetime: timedelta,
+    extensions: Iterable[x509.ExtensionType] | None,
 ) -> x509.Certificate:
     ca = _ca()
     start = now.replace(microsecond=0) - timedelta(minutes=1)
     alternative: list[x509.GeneralName] = [
         x509.IPAddress(ip_address(name)) if is_ip(name) else x509.DNSName(name) for name in names
     ]
-    return (
+    if extensions is None:
+        extensions = [x509.AuthorityKeyIdentifier.from_issuer_public_key(ca.key.public_key())]
+    builder = (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(ca.certificate.subject)
@@ -169,8 +179,10 @@ def _sign(
         .not_valid_before(start)
         .not_valid_after(start + lifetime)
         .add_extension(x509.SubjectAlternativeName(alternative), critical=True)
-        .sign(ca.key, hashes.SHA256())
     )
+    for extension in extensions:
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(ca.key, hashes.SHA256())
 
 
 @functools.cache
@@ -186,6 +198,7 @@ def _ca() -> _CA:
         .not_valid_before(datetime(2000, 1, 1, tzinfo=UTC))
         .not_valid_after(datetime(2100, 1, 1, tzinfo=UTC))
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(signs_certificates=True), critical=True)
         .sign(key, hashes.SHA256())
     )
     return _CA(key, certificate)

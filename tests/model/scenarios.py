@@ -55,11 +55,11 @@ def deterministic() -> Iterator[None]:
     """
     real, signed = fake_issuer._sign, {}
 
-    def sign(csr, names, now, lifetime):  # type: ignore[no-untyped-def]
+    def sign(csr, names, now, lifetime, extensions):  # type: ignore[no-untyped-def]
         # by the key, not by the request: its signature is another every time
         asked = spki(csr.public_key()), tuple(names), now
         if asked not in signed:
-            signed[asked] = real(csr, names, now, lifetime)
+            signed[asked] = real(csr, names, now, lifetime, extensions)
         return signed[asked]
 
     decode_line = functools.lru_cache(maxsize=None)(journal._decode_line)
@@ -70,6 +70,7 @@ def deterministic() -> Iterator[None]:
         mock.patch("certrotd.certs.deploy.load", functools.lru_cache(maxsize=None)(load)),
         mock.patch("certrotd.pki.facts.facts_of", facts),
         mock.patch("certrotd.pki.verify.facts_of", facts),
+        mock.patch("certrotd.pki.path.facts_of", facts),
     ):
         yield
 

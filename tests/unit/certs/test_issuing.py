@@ -8,6 +8,8 @@ from errno import EIO
 from typing import NoReturn
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
 from certrotd.certs.decision import Deploy, Postpone, Sweep, Wait
 from certrotd.clock import Deadline
@@ -33,6 +35,26 @@ class TestIssuing:
         assert parked.failed
         assert isinstance(case.rotate().recovered, Finished)
         assert len(case.world.issuer.orders) == 1
+
+    def test_a_certificate_that_clients_refuse_is_never_swapped_in(self) -> None:
+        """Not for TLS servers, says the CA: the old one stays."""
+        case = Case("renewal")
+        before = case.live
+        case.world.issuer.other_extensions = (x509.ExtendedKeyUsage([Purpose.CLIENT_AUTH]),)
+        refused = case.rotate().outcome
+        assert isinstance(refused, RolledBack)
+        assert "is not for servers (its extended key usage)" in refused.because
+        assert case.live == before
+
+    def test_a_certificate_that_some_clients_refuse_is_swapped_in_and_remarked_upon(self) -> None:
+        """Nobody would find out why those fail."""
+        case = Case("renewal")
+        before = case.live
+        case.world.issuer.other_extensions = ()
+        assert isinstance(case.rotate().outcome, Finished)
+        assert case.live != before
+        [said] = case.world.remarks
+        assert said.startswith(f"{scenarios.NAME}: some clients refuse the chain of ")
 
     def test_a_kept_order_that_is_not_wanted_any_more_is_given_up(self) -> None:
         """Its CA is down for a week, and somebody has configured another one because of that."""

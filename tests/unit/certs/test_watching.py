@@ -165,6 +165,14 @@ class TestEndpoint:
         [finding] = endpoint(seen(leaf(), broken="the chain is not trusted: no issuer"))
         assert finding == Finding(Kind.BROKEN_CHAIN, "the chain is not trusted: no issuer")
 
+    def test_what_only_some_clients_refuse_is_a_warning(self) -> None:
+        """It works for most; whoever it fails for should find out here."""
+        doubtful = replace(seen(leaf(), CA), doubtful="some clients refuse it")
+        for presented in (doubtful, replace(doubtful, trusted=True)):
+            [finding] = endpoint(presented)
+            assert finding == Finding(Kind.BROKEN_CHAIN, "some clients refuse it", Severity.WARNING)
+        assert judge_target(doubtful, Wanted((NAME,), "web", "1" * 64), now=NOW) == ()
+
     def test_an_expired_certificate_above_breaks_the_chain_unless_it_verifies(self) -> None:
         """Clients that find another way up do not mind a cross-signed one of yesteryear."""
         old = leaf(-DAY, lifetime=1800 * DAY, subject="old root")

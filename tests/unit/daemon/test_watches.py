@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from certrotd.certs.policy import COPIES, Policy
-from certrotd.certs.watching import Kind, Watched
+from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.daemon.watches import Look, Watches, endpoint_of, surely
@@ -132,6 +132,18 @@ class TestCertificate:
         assert bench.found()["target"] == [Kind.SERVED_MISMATCH, Kind.UNREADABLE]
         watched = bench.looks()["target"].watched
         assert (watched.not_after, watched.fingerprint) == (None, "5" * 64)
+
+    def test_files_that_some_clients_refuse_are_a_warning_and_said_once(self) -> None:
+        """What the files tell, the target that serves them does not tell again."""
+        bench = Bench()
+        bench.world.issuer.other_extensions = ()
+        bench.rotate()
+        bench.serve(replace(bench.live, doubtful="some clients refuse it"))
+        looks = bench.looks()
+        [finding] = looks["files"].watched.findings
+        assert (finding.kind, finding.severity) == (Kind.BROKEN_CHAIN, Severity.WARNING)
+        assert finding.words.startswith("some clients refuse the chain")
+        assert looks["target"].watched.findings == ()
 
     def test_a_target_that_was_never_told_is_not_expected_to_serve_it(self) -> None:
         """The renewer has it to do; what it serves is looked at all the same."""

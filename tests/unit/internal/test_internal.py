@@ -36,6 +36,7 @@ from certrotd.internal.root import (
 from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.order import OrderGone
+from certrotd.pki.path import doubts, verify_path
 from certrotd.pki.verify import KeyTooWeak, verify
 from tests.unit.internal.made import SETTINGS
 
@@ -105,6 +106,8 @@ def test_what_is_issued_is_accepted_by_openssl(
 ) -> None:
     """Strictly checked, for each kind of name."""
     key, (leaf, root) = obtain(issuer(tmp_path, key=key_type))
+    verify_path([leaf, root], now=datetime.now(UTC))
+    assert doubts([leaf, root], now=datetime.now(UTC)) == ""
     shake(tmp_path, key, leaf, root, name)
     with pytest.raises(ssl.SSLError, match="mismatch"):
         shake(tmp_path, key, leaf, root, "www.elsewhere.test")

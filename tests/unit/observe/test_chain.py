@@ -9,9 +9,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
+from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import NeedsOperator, Transient
@@ -98,6 +101,21 @@ def test_a_leaf_is_read_whatever_stands_above_it(tmp_path: Path) -> None:
     assert seen.leaf == facts_of(leaf)
     assert seen.fingerprint == facts_of(leaf).fingerprint
     assert seen.unreadable.startswith("certificate 2 of 2 has an unreadable part")
+
+
+def test_what_clients_refuse_or_some_do_is_said_of_a_real_server(tmp_path: Path) -> None:
+    """Links that hold are not all: the first is a client's certificate, the other a CA's."""
+    purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    now = datetime.now(UTC)
+    dates: dict[str, Any] = {"not_before": now, "not_after": now + timedelta(days=1)}
+    seen = []
+    for leaf in (certificate(NAME, extensions=[purpose], **dates), certificate(NAME, is_ca=True)):
+        der = leaf.public_bytes(Encoding.DER)
+        with Listener(tls(context_of_der(tmp_path, der))) as server:
+            seen.append(EXAMINER.examine(Endpoint(server.host, server.port, NAME)))
+    assert seen[0].broken == "leaf is not for servers (its extended key usage)"
+    assert (seen[0].doubtful, seen[1].broken) == ("", "")
+    assert seen[1].doubtful == "some clients refuse leaf: it is a CA's certificate (CA:TRUE)"
 
 
 def test_superfluous_certificates_break_it_for_nobody_who_has_roots(look: Look) -> None:

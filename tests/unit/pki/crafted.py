@@ -6,7 +6,7 @@ from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.asymmetric import dsa, ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
@@ -51,6 +51,8 @@ def certificate(
     not_after: datetime = NOW + timedelta(days=89),
     general_names: Sequence[x509.GeneralName] = (),
     extensions: Sequence[x509.ExtensionType] = (),
+    critical: Sequence[x509.ExtensionType] = (),
+    path_length: int | None = None,
 ) -> x509.Certificate:
     """A certificate of ``key`` (default: ec_key()) signed by ``signer`` (default: itself)."""
     key = key or ec_key()
@@ -65,13 +67,13 @@ def certificate(
         .not_valid_after(not_after)
     )
     if is_ca is not None:
-        constraints = x509.BasicConstraints(ca=is_ca, path_length=None)
+        constraints = x509.BasicConstraints(ca=is_ca, path_length=path_length)
         builder = builder.add_extension(constraints, critical=True)
     alternative = [*(x509.DNSName(name) for name in names), *general_names]
     if alternative:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternative), critical=False)
-    for extension in extensions:
-        builder = builder.add_extension(extension, critical=False)
+    for extension in (*extensions, *critical):
+        builder = builder.add_extension(extension, critical=extension in critical)
     edwards = isinstance(signer, ed25519.Ed25519PrivateKey | ed448.Ed448PrivateKey)
     return builder.sign(signer, None if edwards else hashes.SHA256())
 
@@ -96,6 +98,30 @@ def chain_of_three() -> tuple[x509.Certificate, x509.Certificate, x509.Certifica
         "example.test", key=ec_key(0), signer=ec_key(1), subject="leaf", issuer="middle"
     )
     return leaf, middle, root
+
+
+def key_usage(*allowed: str) -> x509.KeyUsage:
+    """A key usage with these bits, in the library's words."""
+    bits = (
+        *("digital_signature", "content_commitment", "key_encipherment", "data_encipherment"),
+        *("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only"),
+    )
+    return x509.KeyUsage(**{bit: bit in allowed for bit in bits})
+
+
+def signed_with(algorithm: hashes.HashAlgorithm, oid: str) -> x509.Certificate:
+    """A certificate for a.test of rsa_key(), signed by it with a hash that the library refuses.
+
+    ``oid`` is that of the signature in hex.
+    """
+    contents = certificate("a.test", key=rsa_key(), issuer="root").tbs_certificate_bytes
+    sha256 = bytes.fromhex("06092a864886f70d01010b")
+    named = _tlv(0x06, bytes.fromhex(oid))
+    assert (contents.count(sha256), len(sha256)) == (1, len(named))
+    contents = contents.replace(sha256, named)
+    signature = rsa_key().sign(contents, padding.PKCS1v15(), algorithm)
+    der = contents + _tlv(0x30, named + b"\x05\x00") + _tlv(0x03, b"\0" + signature)
+    return x509.load_der_x509_certificate(_tlv(0x30, der))
 
 
 def resigned(certificate: x509.Certificate, old: bytes, new: bytes) -> bytes:

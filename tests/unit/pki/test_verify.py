@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.keys import PrivateKey
+from certrotd.pki.path import ChainBroken, verify_links
 from certrotd.pki.verify import (
     CLOCK_SKEW,
-    ChainBroken,
     DatesImplausible,
     KeyMismatch,
     KeyTooWeak,
@@ -19,7 +19,6 @@ from certrotd.pki.verify import (
     verify,
     verify_dates,
     verify_key,
-    verify_links,
     verify_names,
     verify_strength,
 )
