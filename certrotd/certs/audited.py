@@ -195,9 +195,8 @@ def _words(outcome: Outcome) -> str:
     match outcome:
         case Finished():
             return "the rotation is done"
-        case RolledBack(to, step, because):
-            back = f"rolled back to {to}" if to else "nothing was changed"
-            return f"{step}: {because}; {back}"
+        case RolledBack(_, step, because):
+            return f"{step}: {because}; {outcome.left}"
         case Parked(_, why, _):
             return f"the rotation is parked ({why})"
         case Stuck(step, _, undo_failed):

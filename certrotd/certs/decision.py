@@ -299,9 +299,10 @@ def _behind(places: Sequence[str], standing: Standing, live: int) -> list[str]:
 
 def _not_yet_on(behind: Sequence[str]) -> str:
     targets = ", ".join(name for name in behind if name != COPIES)
-    copies = "not yet installed" if COPIES in behind else ""
-    proofs = f"not yet proven on {targets}" if targets else ""
-    return " and ".join(words for words in (copies, proofs) if words)
+    proofs = f"not yet proven on {targets}"
+    if COPIES not in behind:
+        return f"in place, {proofs}"
+    return f"not yet installed and {proofs}" if targets else "not yet installed"
 
 
 def _not_yet(
@@ -336,7 +337,8 @@ def _not_yet(
         until = failed_at + backoff(attempts.failures, left)
         if now < until:
             count = f"{attempts.failures} failure{'s' if attempts.failures > 1 else ''}"
-            return Postpone(f"after {count}, the last: {attempts.why}", until, due)
+            what = f"{due.why}; " if isinstance(due, Deploy) else ""
+            return Postpone(f"{what}after {count}, the last: {attempts.why}", until, due)
     return None
 
 

@@ -89,7 +89,7 @@ class Swap(Journaled):
             return
         reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
-            ledger.note(kept=f"generation {self.generation} stays live: {reason}")
+            ledger.note(kept=_stays(world, self.generation, self.previous, reason))
             return
         assert self.previous is not None
         with world.still():
@@ -123,7 +123,7 @@ class Install(Journaled):
         if world.store.live(world.name) == self.generation:
             reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
-            ledger.note(kept=f"generation {self.generation} stays live: {reason}")
+            ledger.note(kept=_stays(world, self.generation, self.previous, reason))
         # where there is no way back, copies half replaced are worse than whole old ones
         if reason is None or self.observe(world, ledger) is not Observed.DONE:
             with world.still():
@@ -325,6 +325,15 @@ def _no_way_back(world: World, generation: int, previous: int | None) -> str | N
     if previous == generation:
         return "it was live before this rotation"
     return _unusable(world, previous)
+
+
+def _stays(world: World, generation: int, previous: int | None, reason: str) -> str:
+    """That a generation stays, and what to do, for people."""
+    name, path = world.name, world.store.place(world.name)
+    if previous not in (None, generation):
+        return f"generation {generation} stays in place at {path}: {reason}"
+    proves = f"once that is mended, `certrotd rotate {name}` proves it"
+    return f"generation {generation} is in place at {path}; {proves}"
 
 
 def _unusable(world: World, generation: int) -> str | None:

@@ -141,6 +141,10 @@ class Store(Protocol):
 
     def live(self, name: str) -> int | None: ...
 
+    def place(self, name: str) -> str:
+        """Where applications find the live generation, for people."""
+        ...
+
     def switch(self, name: str, generation: int) -> None: ...
 
     def record(self, name: str, state: State) -> None:

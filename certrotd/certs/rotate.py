@@ -35,7 +35,6 @@ from certrotd.rotation.engine import (
     Finished,
     Outcome,
     Parked,
-    RolledBack,
     Stopped,
     Stuck,
 )
@@ -159,7 +158,7 @@ class Rotator:
         outcome, unrecorded = self._audited(managed).begin(
             engine, rotation, why, steps, act="rollback", facts=facts, to=generation
         )
-        report = Report(name, Deploy(why, generation), _said(outcome), recovered, unrecorded)
+        report = Report(name, Deploy(why, generation), outcome, recovered, unrecorded)
         return _with(report, unswept)
 
     def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
@@ -211,7 +210,7 @@ class Rotator:
         begun = engine.in_flight()
         if begun:
             outcome, unrecorded = self._audited(managed).resume(engine, begun)
-            return _said(outcome), unrecorded
+            return outcome, unrecorded
         managed.journal.clear()
         self._audited(managed).settle()
         return None, None
@@ -258,7 +257,7 @@ class Rotator:
         outcome, unrecorded = self._audited(managed).begin(
             engine, rotation, action.why, steps, act=act_of(action), facts=facts
         )
-        return _said(outcome), unrecorded
+        return outcome, unrecorded
 
     def _audited(self, managed: Managed) -> Audited:
         return Audited(self.audit, managed)
@@ -323,13 +322,6 @@ def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: date
         "there is no earlier generation that could be used",
         hint=f"certrotd rotate {managed.policy.name} --force gets a new certificate",
     )
-
-
-def _said(outcome: Outcome) -> Outcome:
-    """The outcome, with what was not undone and why: an expired generation does not come back."""
-    if isinstance(outcome, RolledBack) and (kept := outcome.facts.get("kept")):
-        return replace(outcome, because=f"{outcome.because}; {kept}")
-    return outcome
 
 
 def _with(report: Report, trouble: Failure | None) -> Report:

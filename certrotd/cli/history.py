@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from certrotd.cli.output import print_json, print_table
 from certrotd.clock import SystemClock
@@ -29,9 +30,16 @@ def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> 
             str(line["ended"])[:19] + "Z",
             str(line["outcome"]),
             str(line["why"]),
-            f"{line['failed_step']}: {line['failure']}" if line["failure"] else "",
+            _failure(line),
         )
         for line in lines
     ]
     print_table(("NAME", "BEGAN", "ENDED", "OUTCOME", "WHY", "FAILURE"), rows)
     return 0
+
+
+def _failure(line: Mapping[str, Any]) -> str:
+    if not line["failure"]:
+        return ""
+    kept = line["facts"].get("kept")
+    return f"{line['failed_step']}: {line['failure']}" + (f"; {kept}" if kept else "")

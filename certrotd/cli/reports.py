@@ -22,9 +22,8 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             return "done", "; ".join(words)
         case Parked(until, why, failed):
             return ("failed" if failed else "parked"), f"{why}; goes on after {stamp(until)}"
-        case RolledBack(to, step, because):
-            back = f"rolled back to {to}" if to else "nothing was changed"
-            return "failed", f"{step}: {because}; {back}"
+        case RolledBack(_, step, because):
+            return "failed", f"{step}: {because}; {outcome.left}"
         case Stuck(step, because, undo_failed):
             return "stuck", f"undoing {step} failed: {undo_failed}; after: {because}"
 

@@ -245,7 +245,8 @@ def _of_outcome(name: str, outcome: Outcome, rotation: str) -> list[Said]:
             if not to:
                 what = f"The step {step} failed: {because}. Nothing was changed."
                 return [_failed(name, what, f"{step} {because}", rotation)]
-            return [_rolled_back(name, step, because, rotation, kept="kept" in facts)]
+            kept = str(facts.get("kept") or "")
+            return [_rolled_back(name, step, because, rotation, kept=kept)]
         case Parked(_, why, failed):
             what = f"The rotation is half done and cannot go on: {why}"
             return [_failed(name, what, why, rotation)] if failed else []
@@ -268,8 +269,8 @@ def _failed(name: str, what: str, cause: str, rotation: str) -> Alert:
     )
 
 
-def _rolled_back(name: str, step: str, because: str, rotation: str, *, kept: bool) -> Alert:
-    title, end = "the deployment failed", "Not every target may serve what is live."
+def _rolled_back(name: str, step: str, because: str, rotation: str, *, kept: str) -> Alert:
+    title, end = "the deployment failed", f"Not every target may serve what is live: {kept}."
     if not kept:
         title, end = "the new certificate was taken back", "What had been deployed was undone, "
         end += "and the certificate before it is in use again; the new one is kept."

@@ -164,8 +164,8 @@ def outcome_words(outcome: Outcome) -> str:
         case Parked(until, why, failed):
             how = "failed, and is tried again" if failed else "waits"
             return f"{how} after {until:%Y-%m-%d %H:%M:%S}Z: {why}"
-        case RolledBack(to, step, because):
-            back = f"rolled back to {to}" if to else "nothing was changed"
-            return f"{'stopped' if outcome.stopped else 'failed'}: {step}: {because}; {back}"
+        case RolledBack(_, step, because):
+            how = "stopped" if outcome.stopped else "failed"
+            return f"{how}: {step}: {because}; {outcome.left}"
         case Stuck(step, because, undo_failed):
             return f"stuck: undoing {step} failed: {undo_failed}; after: {because}"

@@ -166,7 +166,9 @@ class Engine(Generic[W]):
             case Park(until, why):
                 return Parked(until, why)
             case Close(finished, to, because):
-                outcome = "finished" if finished else f"rolled back to {to or 'the beginning'}"
+                back = f"rolled back to {to or 'the beginning'}"
+                back = "left in place" if "kept" in progress.facts else back
+                outcome = "finished" if finished else back
                 end = {"t": "end", "outcome": outcome, "to": to, "at": self._stamp()}
                 # not synced: without it the next start comes to the same end
                 self._write({**end, "why": because}, sync=False)

@@ -54,6 +54,7 @@ class Parked:
 class RolledBack:
     """Everything after the savepoint ``to`` ("" is the beginning) was undone.
 
+    But for what the fact ``kept`` tells of, in words: where there is nothing to go back to.
     ``retry_after`` is in seconds; ``facts`` are what the steps, and their undoing, answered.
     ``stopped``: nothing failed, the process was told to stop.
     """
@@ -64,6 +65,13 @@ class RolledBack:
     retry_after: float | None = None
     facts: Mapping[str, JSON] = field(default_factory=dict)
     stopped: bool = False
+
+    @property
+    def left(self) -> str:
+        """What was left behind, in words."""
+        if kept := self.facts.get("kept"):
+            return str(kept)
+        return f"rolled back to {self.to}" if self.to else "nothing was changed"
 
 
 @dataclass(frozen=True)

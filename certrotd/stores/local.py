@@ -99,6 +99,10 @@ class LocalStore:
             )
         return int(number)
 
+    def place(self, name: str) -> str:
+        """As Store.place."""
+        return f"{self._root}/{name}/live"
+
     def generation(self, name: str, number: int) -> Generation:
         """One generation, parsed or told why it cannot be."""
         return generation_in(f"{self._root}/{name}", number)

@@ -74,6 +74,9 @@ class MemoryStore:
             "the state is damaged" if shelf.damaged else None,
         )
 
+    def place(self, name: str) -> str:
+        return f"memory/{name}/live"
+
     def generation(self, name: str, number: int) -> Generation:
         for each, pair, meta in self.shelf(name).generations:
             if each == number and pair.key is not None and pair.chain is not None:

@@ -209,7 +209,7 @@ def test_an_expired_certificate_never_comes_back(parts: Parts, site: Site) -> No
     run = site.rotate(expect=1)
 
     assert run.row("web")["reason"].startswith("it expired at ")
-    said = "generation 2 stays live: generation 1 cannot be used"
+    said = f"generation 2 stays in place at {site.store}/web/live: generation 1 cannot be used"
     assert said in why_failed(run, "web")
     assert site.generation("web") == 2
     assert site.leaf("web").not_valid_after_utc > datetime.now(UTC) + timedelta(days=29)

@@ -62,8 +62,15 @@ def test_a_first_certificate_comes_before_the_nginx_that_needs_its_files(
 
     run = site.rotate(expect=1)
 
-    assert "start nginx" in run.row("web")["why"]
-    assert "generation 1 stays live: there is no earlier generation" in run.row("web")["why"]
+    why = run.row("web")["why"]
+    assert "start nginx" in why
+    place = f"in place at {site.store}/web/live; once that is mended, `certrotd rotate web` proves"
+    assert place in why
+    assert site.history("web")[0]["outcome"] == "left in place"
+    shown = [why, site.run("history", "web").stdout, site.run("status", "web").stdout]
+    assert place in shown[1]
+    assert "in place, not yet proven on nginx; after 1 failure" in shown[2].replace("\n", " ")
+    assert not [said for said in shown if "rolled back" in said]
     assert site.generation("web") == 1  # there is nothing to go back to, so it stays
     with nginx:
         again = site.rotate()

@@ -106,7 +106,7 @@ class Monitor:
                 raise Violation("I5", f"{outcome} is not reported as failed")
             if isinstance(outcome, RolledBack):
                 kept = str(outcome.facts.get("kept", ""))
-                if kept not in outcome.because:
+                if kept not in outcome.left:
                     raise Violation("I5", f"{outcome} does not say why the new one stays")
         if self._records():
             if not report.failed and not stopped:

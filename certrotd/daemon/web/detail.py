@@ -126,6 +126,9 @@ def _past(line: Mapping[str, Any], *, now: datetime) -> Markup:
     failure = line.get("failure")
     words = fill("{why}", why=line.get("why", ""))
     if failure:
+        facts = line.get("facts")
+        if isinstance(facts, Mapping) and (kept := facts.get("kept")):
+            failure = f"{failure}; {kept}"
         words = fill('{why}<span class="sub bad">{step}: {failure}</span>',
                      why=words, step=line.get("failed_step", ""), failure=failure)  # fmt: skip
     return _row(

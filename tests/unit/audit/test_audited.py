@@ -191,7 +191,9 @@ def test_what_stays_because_there_is_no_way_back_is_written_down() -> None:
     stage = Stage(replace(POLICY, waves=(("nginx",),)))
     stage.world.targets["nginx"].apply = _refuse  # type: ignore[method-assign]
     assert stage.rotate().failed
-    assert "no earlier generation" in str(stage.event("rotation.rolled_back").details["kept"])
+    assert "`certrotd rotate web` proves it" in str(
+        stage.event("rotation.rolled_back").details["kept"]
+    )
 
 
 def test_a_failure_before_issuance_issues_nothing(stage: Stage) -> None:

@@ -166,9 +166,9 @@ def test_a_certificate_a_moment_early_is_used() -> None:
     ("served", "reason"),
     [
         ({}, "not yet installed and not yet proven on web, mail"),
-        ({"web": 5, COPIES: 5}, "not yet proven on mail"),
-        ({"web": 4, "mail": 5, COPIES: 5}, "not yet proven on web"),
-        ({"web": 5, "mail": 6, COPIES: 5}, "not yet proven on mail"),
+        ({"web": 5, COPIES: 5}, "in place, not yet proven on mail"),
+        ({"web": 4, "mail": 5, COPIES: 5}, "in place, not yet proven on web"),
+        ({"web": 5, "mail": 6, COPIES: 5}, "in place, not yet proven on mail"),
         ({"web": 5, "mail": 5, COPIES: 4}, "not yet installed"),
     ],
 )

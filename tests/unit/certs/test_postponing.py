@@ -39,9 +39,17 @@ def test_after_failures_the_same_is_due_but_later(on_disk: Standing, instead: ty
     assert isinstance(decision, Postpone)
     assert isinstance(decision.instead, instead)
     assert decision.until == NOW + 5 * MINUTE
-    assert decision.why == "after 2 failures, the last: refused"
+    assert decision.why.endswith("after 2 failures, the last: refused")
     again = decide(POLICY, on_disk, FAILED, now=decision.until)
     assert isinstance(again, instead)
+
+
+def test_what_is_in_place_and_not_proven_is_said_beside_the_failure() -> None:
+    """The files are there: a service that is started now serves them."""
+    policy = replace(POLICY, waves=(("web",),))
+    decision = decide(policy, standing(generation()), FAILED, now=NOW)
+    said = "in place, not yet proven on web; after 2 failures, the last: refused"
+    assert decision.why == said
 
 
 def test_what_one_ca_asked_for_does_not_hold_another_one_up() -> None:

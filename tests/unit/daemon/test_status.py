@@ -37,7 +37,7 @@ def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
         "names": [HOST],
         "state": "due",
         "decision": "deploy",
-        "reason": "not yet proven on mail, ldap",
+        "reason": "in place, not yet proven on mail, ldap",
         "next_check": NOW,
         "generation": 3,
         "newest_generation": 3,
