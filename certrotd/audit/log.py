@@ -12,14 +12,23 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.audit.head import Anchor, read_head, write_all, write_head
-from certrotd.audit.record import MAX_LINE, Happened, Head, Record, chained, parse, unsettled
-from certrotd.audit.recovery import End, recover
+from certrotd.audit.record import (
+    MAX_LINE,
+    START,
+    Happened,
+    Head,
+    Record,
+    chained,
+    parse,
+    unsettled,
+)
+from certrotd.audit.recovery import End, recover, taken_back
 from certrotd.audit.verify import Verdict, verify
 from certrotd.clock import Clock, Deadline
 from certrotd.rotation.files import (
@@ -27,6 +36,7 @@ from certrotd.rotation.files import (
     explained,
     open_or_create,
     read_file,
+    sweep_temporaries,
     sync_directory,
 )
 from certrotd.rotation.lock import hold
@@ -70,16 +80,25 @@ class AuditLog:
     """The log in ``directory``; any number of these may be at work in any number of processes.
 
     ``command`` is shown to whoever has to wait; a file longer than ``limit`` bytes is not
-    appended to any more.
+    appended to any more. ``damaged`` hears, in words, of what was done to the log, once that is
+    recorded.
     """
 
     def __init__(
-        self, directory: Path, *, clock: Clock, command: str, limit: int = MAX_FILE
+        self,
+        directory: Path,
+        *,
+        clock: Clock,
+        command: str,
+        limit: int = MAX_FILE,
+        damaged: Callable[[str], None] = lambda _why: None,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._command = command
         self._limit = limit
+        self._damaged = damaged
+        self._tip = START  # of what this process has written
         self._log = directory / "audit.jsonl"
         self._head = directory / "head.json"
         # threads wait here, where nobody has to poll; the lock file is for other processes
@@ -93,14 +112,24 @@ class AuditLog:
         """
         with self._held(), explained(f"write {self._log}"):
             end, size = self._end()
-            records = self._chain(end, happened)
-            lines = b"".join(record.line() for record in records)
-            if end.said is None and size >= self._limit:
-                self._put_aside()
-            waiting = dict(end.waiting)
-            for record in records:
-                waiting = unsettled(waiting, record)
-            self._append(end, lines, records[-1].head, waiting)
+            self._add(end, size, happened)
+        if end.damage:
+            self._damaged(end.damage)
+
+    def check(self) -> None:
+        """Record it now if the log is not what its head file says, and sweep what a kill left.
+
+        Raises as record() does.
+        """
+        if self._tip == START and not self._directory.is_dir():
+            return
+        with self._held(), explained(f"write {self._log}"):
+            sweep_temporaries(self._directory)
+            end, size = self._end()
+            if end.damage:
+                self._add(end, size, ())
+        if end.damage:
+            self._damaged(end.damage)
 
     def unsettled(self, subject: str) -> str | None:
         """The id of the rotation of ``subject`` whose outcome is not in the log; None if all are.
@@ -176,10 +205,25 @@ class AuditLog:
         tail = data or (_tail(full[-1])[0] if full else b"")
         last = _last(tail)
         if anchor.state == "good" and last is not None and last.head == anchor.head:
-            return End(anchor.head, anchor.waiting), size
-        full = self._full()
-        before = _last(_tail(full[-1])[0]) if full else None
-        return recover(anchor, before, _content(self._log)), size
+            end = End(anchor.head, anchor.waiting)
+        else:
+            full = self._full()
+            before = _last(_tail(full[-1])[0]) if full else None
+            end = recover(anchor, before, _content(self._log))
+        if end.tip.seq < self._tip.seq:
+            end = taken_back(self._tip, end.waiting, _content(self._log))
+        return end, size
+
+    def _add(self, end: End, size: int, happened: tuple[Happened, ...]) -> None:
+        records = self._chain(end, happened)
+        lines = b"".join(record.line() for record in records)
+        if end.said is None and size >= self._limit:
+            self._put_aside()
+        waiting = dict(end.waiting)
+        for record in records:
+            waiting = unsettled(waiting, record)
+        self._append(end, lines, records[-1].head, waiting)
+        self._tip = records[-1].head
 
     def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[Record]:
         now, head = self._clock.now(), end.tip

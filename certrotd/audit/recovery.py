@@ -41,6 +41,13 @@ class End:
     broken_line: bool = False
     said: Happened | None = None
 
+    @property
+    def damage(self) -> str:
+        """What was done to the log, in words; empty if nothing was, or a crash explains it."""
+        if self.said is None or self.said.event != DAMAGED:
+            return ""
+        return str(self.said.details["why"])
+
 
 @dataclass
 class _Walk:
@@ -73,6 +80,12 @@ def recover(anchor: Anchor, before: Record | None, data: bytes) -> End:
         why = f"what follows record {walk.tip.seq} does not belong to it"
         return _damaged(walk.tip, walk.waiting, data, why)
     return _after_crash(anchor.head, walk, data)
+
+
+def taken_back(tip: Head, waiting: Mapping[str, str], data: bytes) -> End:
+    """Where to go on when log and head file agree, and end before what was written to them."""
+    why = f"the log and its head file end before record {tip.seq}, which was written"
+    return _damaged(tip, waiting, data, why)
 
 
 def _behind(head: Head, before: Record | None, records: Sequence[Record | None]) -> int | None:

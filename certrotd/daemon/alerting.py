@@ -207,6 +207,9 @@ class Alerting(Observer):
     def calmed(self, what: str) -> None:
         self.resolve(Passed(f"trouble/{what}", f"{what}: it is over."))
 
+    def audit_damaged(self, why: str) -> None:
+        self.raise_alert(alerts.of_damaged_audit(why, self._clock.now()))
+
     def watched(self, watched: Watched) -> None:
         said = alerts.of_watched(watched)
         if not (isinstance(said, Passed) and watched.unsure):  # after a restart nothing is, yet

@@ -345,6 +345,20 @@ def _audit_broken(name: str, failure: Failure) -> Alert:
     )
 
 
+def of_damaged_audit(why: str, now: datetime) -> Alert:
+    """Somebody has been at the audit log. Every time it is a matter of its own."""
+    return Alert(
+        kind="audit_broken",
+        severity="error",
+        key=f"{AUDIT}-damaged/{now:%Y%m%dT%H%M%S}",
+        title="the audit log is damaged",
+        what=f"{why}. A new piece of the chain begins with a record that says so; rotations go on.",
+        todo="Find out who changed it, and put back a copy if you have one: certrotd audit verify",
+        cause=why,
+        lasting=False,
+    )
+
+
 def _late(look: Look, due: datetime) -> list[Said]:
     """A renewal that has failed since it was due, when the end of the certificate comes near.
 

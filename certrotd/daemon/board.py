@@ -51,6 +51,7 @@ class Board(Observer):
         self._failed_steps: Counter[str] = Counter()
         self._begun: dict[str, tuple[str, float]] = {}
         self._unaudited = 0
+        self._audit_damage = ""
 
     # What is asked of it.
 
@@ -70,6 +71,7 @@ class Board(Observer):
                 steps={kind: measured.durations() for kind, measured in self._steps.items()},
                 failed_steps=self._failed_steps.copy(),
                 unaudited=self._unaudited,
+                audit_damage=self._audit_damage,
             )
 
     def dead(self) -> str:
@@ -167,6 +169,11 @@ class Board(Observer):
     def calmed(self, what: str) -> None:
         with self._lock:
             self._troubles.pop(what, None)
+
+    def audit_damaged(self, why: str) -> None:
+        with self._lock:
+            self._audit_damage = why
+            self._unaudited += 1
 
     def watched(self, watched: Watched) -> None:
         """Of files only what is wrong is kept: what is right is known from the looks."""

@@ -93,6 +93,9 @@ class Observer:
     def calmed(self, what: str) -> None:
         """The trouble with ``what`` is over."""
 
+    def audit_damaged(self, why: str) -> None:
+        """Somebody has been at the audit log; that is recorded there by now."""
+
     def remarked(self, words: str) -> None:
         """Something is worth knowing that asks for nothing, such as a file kept aside."""
 
@@ -157,6 +160,9 @@ class Observers(Observer):
 
     def calmed(self, what: str) -> None:
         self._each(lambda each: each.calmed(what))
+
+    def audit_damaged(self, why: str) -> None:
+        self._each(lambda each: each.audit_damaged(why))
 
     def remarked(self, words: str) -> None:
         self._each(lambda each: each.remarked(words))

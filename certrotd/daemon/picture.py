@@ -97,6 +97,7 @@ class Picture:
 
     ``known`` has every certificate in force (None: not looked at yet); ``running`` are rotated
     right now; ``troubles`` are words by what they are about, a certificate or something else.
+    ``audit_damage`` is what was done to the audit log since the start, if anything was.
     ``rotations`` are counted by outcome and kind, ``failed_steps`` and ``steps`` by kind.
     """
 
@@ -112,6 +113,7 @@ class Picture:
     steps: Mapping[str, Durations] = field(default_factory=dict)
     failed_steps: Mapping[str, int] = field(default_factory=dict)
     unaudited: int = 0
+    audit_damage: str = ""
 
     def state(self, name: str) -> str:
         """One word of SHOWN; as ``certrotd status`` has it, and up to date."""

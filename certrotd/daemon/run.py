@@ -28,12 +28,13 @@ from certrotd.daemon.statecheck import unwritable
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.telling import Told
 from certrotd.daemon.ticking import Ticking
+from certrotd.daemon.upkeep import Upkeep
 from certrotd.daemon.watcher import Watcher
 from certrotd.daemon.watches import Watches, watches_of
 from certrotd.daemon.web.app import App
 from certrotd.daemon.web.server import Web
 from certrotd.daemon.web.sources import Sources
-from certrotd.daemon.wiring import Site
+from certrotd.daemon.wiring import AUDIT_LOG, LEFTOVERS, Site
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.rotation.files import make_directory
@@ -103,6 +104,12 @@ class _Daemon:
             spawn=_in_a_thread,
             remember=last_run.keep,
         )
+        self._upkeep = Upkeep(
+            {AUDIT_LOG: self._check_audit, LEFTOVERS: self._sweep},
+            clock,
+            observer=self._observer,
+            spawn=_in_a_thread,
+        )
         self._web = Web(App(self._sources()), clock, self._log)
 
     def run(self, signals: Signals) -> int:
@@ -115,6 +122,7 @@ class _Daemon:
                     self._reload()
                 ticking.keep_up()
                 self._watcher.tick()
+                self._upkeep.tick()
             self._watcher.stop()
             self._scheduler.stop()
             ticking.stop()
@@ -163,7 +171,13 @@ class _Daemon:
 
     def _workload(self, loaded: Loaded) -> Workload:
         config, clock = loaded.config, self._stopping.clock
-        site = Site(config, clock=clock, command=COMMAND, listen=self._observer.remarked)
+        self._site = site = Site(
+            config,
+            clock=clock,
+            command=COMMAND,
+            listen=self._observer.remarked,
+            audit_damaged=self._observer.audit_damaged,
+        )
         rotator = Rotator(
             clock=clock,
             draw=site.draw,
@@ -194,6 +208,12 @@ class _Daemon:
         return Sources(
             self._board, self._stopping.clock, lambda: self._work, lambda: read_head(head)
         )
+
+    def _check_audit(self) -> None:
+        self._site.check_audit()
+
+    def _sweep(self) -> None:
+        self._site.sweep()
 
     def _complain(self, words: str) -> None:
         self._log("error", "observer.failed", words)

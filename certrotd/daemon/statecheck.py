@@ -1,6 +1,7 @@
-"""Whether the state can be read and written by the user it belongs to, who goes on with it.
+"""The state as a whole: what a kill left in it, and whether its owner can read and write it.
 
-Looked at every second: so only what all certificates share, and the directories of the rest.
+The latter is looked at every second: so only what all certificates share, and the directories of
+the rest.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.files import user_name
+from certrotd.rotation.files import sweep_temporaries, user_name
 
 _BY_CERTIFICATE = frozenset({"locks", "journal", "history", "responder"})
 _WRITTEN = (".lock", "audit.jsonl")
@@ -34,6 +35,16 @@ def unwritable(state: Path, store: Path) -> NeedsOperator | None:
         if why is not None:
             return _said(str(path), why, state, owner)
     return None
+
+
+def sweep_state(state: Path, store: Path) -> None:
+    """Remove the temporary files that a kill left in ``state``; the store sweeps itself.
+
+    Raises DiskTrouble.
+    """
+    for folder, below, _ in os.walk(state):
+        below[:] = [each for each in below if Path(folder, each) != store]
+        sweep_temporaries(Path(folder))
 
 
 def _below(folder: str, store: str, depth: int) -> Iterator[str]:

@@ -102,6 +102,9 @@ class Told(Observer):
         if self._said.pop(what, ""):
             self._log("info", "trouble.passed", f"{what}: it is over")
 
+    def audit_damaged(self, why: str) -> None:
+        self._log("error", "audit.damaged", f"the audit log is damaged: {why}")
+
     def remarked(self, words: str) -> None:
         self._log("warning", "state.remarked", words)
 

@@ -33,12 +33,13 @@ from certrotd.config.context import Surroundings
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
 from certrotd.daemon.fleet import Fleet, Row
-from certrotd.daemon.statecheck import unwritable
+from certrotd.daemon.statecheck import sweep_state, unwritable
 from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.files import DiskTrouble, check_directory, make_directory
 from certrotd.rotation.journal import FileJournal, in_flight
 from certrotd.rotation.lock import hold
+from certrotd.rotation.unexpected import as_failure
 from certrotd.stores.copies import displaced
 from certrotd.stores.local import LocalStore
 
@@ -53,6 +54,8 @@ BUDGET_WAIT = 30.0
 BOOKS = ("journal", "history", "locks", "audit")
 """The folders in state_dir that every rotation writes to."""
 PAGE = 4096
+AUDIT_LOG = "the audit log"
+LEFTOVERS = "what a kill left"
 Waves = tuple[tuple[str, ...], ...]
 
 
@@ -70,11 +73,13 @@ class Site:
         command: str,
         listen: Callable[[str], None] = lambda _line: None,
         dry: bool = False,
+        audit_damaged: Callable[[str], None] = lambda _why: None,
     ) -> None:
         self._dry = dry
         self.config = config
         self.clock = clock
         self._listen = listen
+        self._audit_damaged = audit_damaged
         self._command = command
         self.store = LocalStore(config.store_dir)
         self._adapters: Adapters | None = None
@@ -104,15 +109,39 @@ class Site:
             yield problem
 
     def prepare(self) -> None:
-        """Make the state directory; only what writes there needs it. Raises DiskTrouble."""
+        """Make the state directory, and look after it; only what writes there needs it.
+
+        Raises DiskTrouble.
+        """
         make_directory(self.config.state_dir, mode=0o700)
+        for what, job in ((AUDIT_LOG, self.check_audit), (LEFTOVERS, self.sweep)):
+            try:
+                job()
+            except (Failure, OSError) as error:
+                self._listen(f"{what}: {as_failure(error, f'look after {what}')}")
+
+    def check_audit(self) -> None:
+        """Record it now if somebody has been at the audit log; raises DiskTrouble or LockHeld."""
+        self.audit.check()
+
+    def sweep(self) -> None:
+        """Remove the temporary files that a kill left in the state; the store sweeps itself.
+
+        Raises DiskTrouble.
+        """
+        sweep_state(self.config.state_dir, self.config.store_dir)
 
     @cached_property
     def audit(self) -> AuditLog:
         """Where every rotation is written down; one for all threads, which queue in it."""
         from certrotd.audit.log import AuditLog
 
-        return AuditLog(self.config.state_dir / "audit", clock=self.clock, command=self._command)
+        return AuditLog(
+            self.config.state_dir / "audit",
+            clock=self.clock,
+            command=self._command,
+            damaged=self._audit_damaged,
+        )
 
     def budget(self, issuer: str) -> Budget | None:
         """What the issuer's account may still order; None where nothing is limited."""
@@ -323,7 +352,14 @@ def open_site(
 ) -> Iterator[Site]:
     """The site of a configuration file; raises ConfigInvalid. Closed at the end of the block."""
     config = load(path).config
-    site = Site(config, clock=clock, command=command, listen=listen, dry=dry)
+    site = Site(
+        config,
+        clock=clock,
+        command=command,
+        listen=listen,
+        dry=dry,
+        audit_damaged=lambda why: listen(f"the audit log is damaged: {why}"),
+    )
     try:
         yield site
     finally:

@@ -11,7 +11,7 @@ from tests.parts.process import wait_until
 from tests.parts.site import Site
 
 NOBODY = 65534
-SHARED = ["audit/head.json", "audit/lock", "audit", "journal", "history", "certificates"]
+SHARED = ["audit/head.json", "audit/audit.jsonl", "audit", "journal", "history", "certificates"]
 
 
 @pytest.mark.parametrize("path", SHARED)

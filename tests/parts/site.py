@@ -342,12 +342,9 @@ def serves(nginx: Nginx, name: str, leaf: x509.Certificate) -> bool:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a path is a temporary file, something staged or displaced, or an open journal.
-
-    The audit log's next head replaces what a crash left of the one before.
-    """
+    """Whether a path is a temporary file, something staged or displaced, or an open journal."""
     return (
-        (path.name.endswith(".certrotd-tmp") and path.parent.name != "audit")
+        path.name.endswith(".certrotd-tmp")
         or path.name.startswith((".staging-", ".trash-"))
         or path.parent.name in ("displaced", "journal")
     )

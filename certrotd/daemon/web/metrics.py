@@ -150,7 +150,7 @@ def _accounts(around: Around) -> Iterator[str]:
     if not isinstance(audit, Failure) and audit.known is not None:
         what = "Records in the audit log, by its head."
         yield from _one("audit_records_total", "counter", what, audit.head.seq)
-    what = "Rotations that could not be written into the audit log."
+    what = "How often the audit log could not be written, or was found damaged."
     yield from _one("audit_failures_total", "counter", what, around.picture.unaudited)
 
 

@@ -39,6 +39,8 @@ def _verdict(around: Around) -> Markup:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
     elif failing:
         tone, words = "bad", f"{failing:,} of {certificates} need{'s' * (failing == 1)} attention"
+    elif picture.audit_damage:
+        tone, words = "bad", "The audit log is damaged"
     elif picture.others() or any(s is Severity.ERROR for _, s in picture.found()):
         tone, words = "bad", "Something else than a rotation needs attention"
     elif around.unready:
@@ -63,6 +65,8 @@ def _notices(around: Around) -> Iterator[tuple[str, str]]:
     yield from ((f"{what}:", words) for what, words in picture.others().items())
     for seen in picture.watched:
         yield from ((f"{seen.key}:", finding.words) for finding in seen.findings)
+    if picture.audit_damage:
+        yield "Audit log:", f"{picture.audit_damage}: certrotd audit verify says more"
     if isinstance(around.audit, Failure):
         yield "Audit log:", str(around.audit)
     elif around.audit.state == "unreadable":
@@ -103,6 +107,8 @@ def _audit_tile(around: Around) -> Markup:
     audit = around.audit
     if isinstance(audit, Failure) or audit.state == "unreadable":
         return _tile("Audit log", "unreadable", "", "bad")
+    if around.picture.audit_damage:
+        return _tile("Audit log", "damaged", "recorded behind the gap", "bad")
     if audit.known is None:
         return _tile("Audit log", "empty", "no record yet")
     return _tile("Audit log", f"#{audit.head.seq:,}", f"{audit.head.hash[:12]}…")

@@ -70,6 +70,7 @@ class TestTampering:
         """Together with it the end could have been removed."""
         (folder / "head.json").unlink()
         self.lines(folder, lambda lines: lines[:3])
+        log = opened(folder)  # the one that wrote it would know
         log.record(began("r4"))
         broken = log.verify().broken
         assert broken is not None
@@ -104,3 +105,70 @@ class TestTampering:
         broken = log.verify().broken
         assert broken is not None
         assert (broken.what, broken.seq) == ("inserted", 2)
+
+
+class TestNoticing:
+    """Damage is told when it is noticed: at a check, and at the next append."""
+
+    @pytest.fixture
+    def told(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def log(self, folder: Path, told: list[str]) -> AuditLog:
+        log = opened(folder, damaged=told.append)
+        for number in range(3):
+            log.record(began(f"r{number}"))
+        log.check()
+        assert told == []  # the control
+        return log
+
+    @pytest.mark.parametrize("kept", [0, 1, 2])
+    @pytest.mark.parametrize("by", ["check", "append"])
+    def test_a_log_that_was_emptied_or_cut_is_told_once_and_goes_on(
+        self, log: AuditLog, folder: Path, told: list[str], kept: int, by: str
+    ) -> None:
+        """A new piece of the chain says so, and the gap shows at every verification."""
+        path = folder / "audit.jsonl"
+        path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:kept]))
+        log.check() if by == "check" else log.record(began("r3"))
+        [why] = told
+        assert "the log does not end with record 3, which the head file knows" in why
+        assert [r.event for r in records(log)][kept] == DAMAGED
+        log.check()
+        log.record(began("r4"))
+        assert len(told) == 1
+        assert log.verify().broken is not None
+
+    def test_a_log_put_back_together_with_its_head_is_told(
+        self, log: AuditLog, folder: Path, told: list[str]
+    ) -> None:
+        """Both agree, and this process knows better; so it is with both removed."""
+        before = {path: path.read_bytes() for path in folder.glob("*.json*")}
+        log.record(began("r3"))
+        for path, content in before.items():
+            path.write_bytes(content)
+        log.record(began("r4"))
+        for path in before:
+            path.unlink()
+        log.check()
+        assert [why.partition(", ")[0] for why in told] == [
+            "the log and its head file end before record 4",
+            "the log and its head file end before record 6",
+        ]
+        assert log.verify().broken is not None
+
+    def test_what_a_crash_left_is_no_damage(
+        self, log: AuditLog, folder: Path, told: list[str]
+    ) -> None:
+        """A torn append is for the next append; the head's temporary file is swept."""
+        path, left = folder / "audit.jsonl", folder / ".head.json.certrotd-tmp"
+        path.write_bytes(path.read_bytes() + b'{"at":"2026')
+        left.write_text("{")
+        log.check()
+        assert (told, left.exists()) == ([], False)
+        assert path.read_bytes().endswith(b'{"at":"2026')
+
+    def test_a_check_makes_no_log_where_there_is_none(self, tmp_path: Path) -> None:
+        opened(tmp_path / "audit").check()
+        assert list(tmp_path.iterdir()) == []

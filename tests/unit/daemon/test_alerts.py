@@ -127,6 +127,16 @@ def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) 
     assert "certrotd audit verify" in alert.todo
 
 
+def test_a_damaged_audit_log_is_a_matter_each_time() -> None:
+    """No success afterwards resolves it, and a second cut is not taken for the first."""
+    one = alerts.of_damaged_audit("the log does not end with record 3", NOW)
+    two = alerts.of_damaged_audit("the log does not end with record 9", NOW + timedelta(minutes=1))
+    assert (one.kind, one.severity, one.lasting) == ("audit_broken", "error", False)
+    assert "record 3" in one.what
+    assert one.key != two.key
+    assert one.key not in passed(report(outcome=Finished({})))
+
+
 def test_an_outcome_that_could_not_be_recorded_is_told_as_well() -> None:
     """Both are the matter."""
     said = report(outcome=Stuck("swap", "a", "b"), failure=Unrecorded("no disk"))

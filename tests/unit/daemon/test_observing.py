@@ -24,6 +24,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "ended": (Report("web"),),
     "trouble": ("web", Failure("no")),
     "calmed": ("web",),
+    "audit_damaged": ("cut",),
     "remarked": ("kept aside",),
     "watched": (Watched("files", "web", NOW),),
     "unwatched": ("files of web",),

@@ -1,0 +1,68 @@
+"""What has to be looked after at the start and once an hour, whatever is due."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from certrotd.clock import Clock
+from certrotd.daemon.observing import Observer
+from certrotd.errors import Failure
+from certrotd.rotation.unexpected import as_failure
+
+EVERY = 3600.0
+
+
+class Upkeep:
+    """Does each of ``jobs``, by what it is about, one run at a time; trouble is told until it ends.
+
+    ``tick`` is to be called every second or so and never waits; ``spawn`` runs them elsewhere (a
+    thread).
+    """
+
+    def __init__(
+        self,
+        jobs: Mapping[str, Callable[[], None]],
+        clock: Clock,
+        *,
+        observer: Observer,
+        spawn: Callable[[str, Callable[[], None]], None],
+    ) -> None:
+        self._jobs = jobs
+        self._clock = clock
+        self._observer = observer
+        self._spawn = spawn
+        self._busy = threading.Lock()
+        self._due = clock.monotonic()
+        # None: not known yet, and an earlier process may have said that it is in trouble
+        self._troubled: dict[str, bool | None] = dict.fromkeys(jobs)
+
+    def tick(self) -> None:
+        """Begin a run if one is due and none is under way."""
+        now = self._clock.monotonic()
+        if now < self._due or not self._busy.acquire(blocking=False):
+            return
+        self._due = now + EVERY
+        try:
+            self._spawn("upkeep", self._run)
+        except RuntimeError:  # the system has no thread to give: the next tick tries again
+            self._due = now
+            self._busy.release()
+
+    def _run(self) -> None:
+        try:
+            for what, job in self._jobs.items():
+                self._do(what, job)
+        finally:
+            self._busy.release()
+
+    def _do(self, what: str, job: Callable[[], None]) -> None:
+        try:
+            job()
+        except (Failure, OSError) as error:
+            self._observer.trouble(what, as_failure(error, f"look after {what}"))
+            self._troubled[what] = True
+        else:
+            if self._troubled[what] is not False:
+                self._observer.calmed(what)
+            self._troubled[what] = False

@@ -1,0 +1,101 @@
+"""What is looked after at the start and every hour, in a thread of its own."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from certrotd.clock import ManualClock
+from certrotd.daemon.observing import Observer
+from certrotd.daemon.upkeep import EVERY, Upkeep
+from certrotd.errors import Failure, Transient
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+
+
+class Heard(Observer):
+    """What was told, in order."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def trouble(self, what: str, failure: Failure) -> None:
+        self.said.append(f"{what}: {failure.message}")
+
+    def calmed(self, what: str) -> None:
+        self.said.append(f"{what}: over")
+
+
+class Bench:
+    """Upkeep whose thread is run by the test."""
+
+    def __init__(self) -> None:
+        self.clock, self.heard = ManualClock(NOW), Heard()
+        self.wrong: Exception | None = None
+        self.threads: list[Callable[[], None]] = []
+        self.refuses = False
+        self.upkeep = Upkeep(
+            {"the log": self.look, "the rest": lambda: None},
+            self.clock,
+            observer=self.heard,
+            spawn=self.spawn,
+        )
+
+    def look(self) -> None:
+        if self.wrong is not None:
+            raise self.wrong
+
+    def spawn(self, _name: str, job: Callable[[], None]) -> None:
+        if self.refuses:
+            raise RuntimeError("can't start new thread")
+        self.threads.append(job)
+
+    def hour(self) -> list[str]:
+        """An hour later: what is told."""
+        self.heard.said.clear()
+        self.clock.advance(timedelta(seconds=EVERY))
+        self.upkeep.tick()
+        self.threads.pop()()
+        return self.heard.said
+
+
+@pytest.fixture
+def bench() -> Bench:
+    return Bench()
+
+
+def test_it_is_done_at_the_start_and_every_hour(bench: Bench) -> None:
+    """A tick in between, or while it still goes on, does nothing."""
+    bench.upkeep.tick()
+    assert len(bench.threads) == 1
+    bench.clock.advance(timedelta(seconds=EVERY))
+    bench.upkeep.tick()
+    assert len(bench.threads) == 1
+    bench.threads.pop()()
+    bench.upkeep.tick()
+    bench.upkeep.tick()
+    assert len(bench.threads) == 1
+    bench.threads.pop()()
+    bench.upkeep.tick()
+    assert bench.threads == []
+
+
+@pytest.mark.parametrize("wrong", [Transient("no"), OSError(5, "no")])
+def test_trouble_is_told_until_it_ends_and_keeps_nothing_else(
+    bench: Bench, wrong: Exception
+) -> None:
+    """An earlier process may have told of trouble that is over by now."""
+    assert bench.hour() == ["the log: over", "the rest: over"]
+    assert bench.hour() == []
+    bench.wrong = wrong
+    assert [said.partition(": ")[0] for said in bench.hour()] == ["the log"]
+    bench.wrong = None
+    assert bench.hour() == ["the log: over"]
+
+
+def test_without_a_thread_the_next_tick_tries_again(bench: Bench) -> None:
+    bench.refuses = True
+    bench.upkeep.tick()
+    bench.refuses = False
+    bench.upkeep.tick()
+    assert len(bench.threads) == 1
