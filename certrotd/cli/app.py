@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from certrotd.cli.words import Commands, certificates
 from certrotd.errors import ConfigInvalid, Failure, UsageError
 
 DEFAULT_CONFIG = Path("/etc/certrotd/config.yaml")
@@ -16,18 +17,20 @@ app = typer.Typer(
     name="certrotd",
     help="Keeps TLS certificates fresh, and never breaks what it serves.",
     no_args_is_help=True,
-    add_completion=False,
+    cls=Commands,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 config_app = typer.Typer(
+    cls=Commands,
     help="Check the configuration, or print its schema.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(config_app, name="config")
 audit_app = typer.Typer(
+    cls=Commands,
     help="Read the log of everything that was done, and check its chain.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -42,33 +45,53 @@ internal_app = typer.Typer(
 )
 app.add_typer(internal_app, name="internal")
 
+CERTIFICATES = "Certificates, or DNS names of theirs"
+
 Names = Annotated[
-    list[str] | None, typer.Argument(metavar="NAME", help="Certificates; none means all.")
+    list[str] | None,
+    typer.Argument(
+        metavar="NAME", help=f"{CERTIFICATES}; none means all.", autocompletion=certificates
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 Config = Annotated[
-    Path,
-    typer.Option(
-        "--config",
-        "-c",
-        envvar="CERTROTD_CONFIG",
-        help="The configuration file; before the command.",
-        metavar="FILE",
-    ),
+    Path | None, typer.Option("--config", "-c", help="The configuration file.", metavar="FILE")
 ]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:  # beside other options; alone it is answered before typer is loaded
+        from certrotd import __version__
+
+        sys.stdout.write(f"certrotd {__version__}\n")
+        raise typer.Exit
 
 
 @app.callback()
 def _main(
     context: typer.Context,
-    config: Config = DEFAULT_CONFIG,
-    version: Annotated[bool, typer.Option("--version", "-V", help="Print the version.")] = False,  # noqa: ARG001  # answered before typer is loaded
+    config: Annotated[
+        Path,
+        typer.Option(
+            "--config",
+            "-c",
+            envvar="CERTROTD_CONFIG",
+            help="The configuration file; here, or after the command.",
+            metavar="FILE",
+        ),
+    ] = DEFAULT_CONFIG,
+    version: Annotated[  # noqa: ARG001  # has been answered
+        bool,
+        typer.Option(
+            "--version", "-V", help="Print the version.", callback=_version, is_eager=True
+        ),
+    ] = False,
 ) -> None:
     context.obj = config
 
 
 @app.command("run")
-def run_daemon(context: typer.Context) -> None:
+def run_daemon(context: typer.Context, config: Config = None) -> None:
     """Stay and rotate what is due; SIGHUP reloads the configuration.
 
     SIGTERM finishes or undoes what is under way, and ends.
@@ -77,14 +100,17 @@ def run_daemon(context: typer.Context) -> None:
     """
     from certrotd.cli.run import run as carry_out
 
-    _end(carry_out(_path(context)))
+    _end(carry_out(_path(context, config)))
 
 
 @app.command()
 def rotate(
     context: typer.Context,
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="NAME", help="Certificates, or --all.")
+        list[str] | None,
+        typer.Argument(
+            metavar="NAME", help=f"{CERTIFICATES}, or --all.", autocompletion=certificates
+        ),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every certificate.")] = False,
     force: Annotated[
@@ -98,7 +124,12 @@ def rotate(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and say what would be done; change nothing.")
     ] = False,
+    quiet: Annotated[
+        bool,
+        typer.Option("--quiet", "-q", help="Print nothing but what was done, and what failed."),
+    ] = False,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Finish what a crash left; renew and deploy what is due.
 
@@ -108,24 +139,27 @@ def rotate(
 
     _end(
         carry_out(
-            _path(context),
+            _path(context, config),
             _names(names, everything),
             force=force,
             dry_run=dry_run,
+            quiet=quiet,
             as_json=as_json,
         )
     )
 
 
 @app.command()
-def plan(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
+def plan(
+    context: typer.Context, names: Names = None, as_json: Json = False, config: Config = None
+) -> None:
     """Say what is due, why, and by which steps it would be done.
 
     Examples: certrotd plan | certrotd plan web --json
     """
     from certrotd.cli.status import plan as carry_out
 
-    _end(carry_out(_path(context), names or [], as_json=as_json))
+    _end(carry_out(_path(context, config), names or [], as_json=as_json))
 
 
 @app.command()
@@ -136,6 +170,7 @@ def status(
         bool, typer.Option("--probe", help="Ask every endpoint what it serves right now.")
     ] = False,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Show names, dates, what is next and why, and what targets serve.
 
@@ -143,11 +178,13 @@ def status(
     """
     from certrotd.cli.status import status as carry_out
 
-    _end(carry_out(_path(context), names or [], probe=probe, as_json=as_json))
+    _end(carry_out(_path(context, config), names or [], probe=probe, as_json=as_json))
 
 
 @app.command()
-def watch(context: typer.Context, names: Names = None, as_json: Json = False) -> None:
+def watch(
+    context: typer.Context, names: Names = None, as_json: Json = False, config: Config = None
+) -> None:
     """Look at files, targets and other endpoints now.
 
     The exit code is 1 if anything is wrong.
@@ -156,7 +193,7 @@ def watch(context: typer.Context, names: Names = None, as_json: Json = False) ->
     """
     from certrotd.cli.watch import watch as carry_out
 
-    _end(carry_out(_path(context), names or [], as_json=as_json))
+    _end(carry_out(_path(context, config), names or [], as_json=as_json))
 
 
 @app.command()
@@ -185,6 +222,7 @@ def history(
     names: Names = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many each.")] = 10,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Show what earlier rotations came to, the newest last.
 
@@ -192,13 +230,15 @@ def history(
     """
     from certrotd.cli.history import history as carry_out
 
-    _end(carry_out(_path(context), names or [], last=last, as_json=as_json))
+    _end(carry_out(_path(context, config), names or [], last=last, as_json=as_json))
 
 
 @app.command()
 def rollback(
     context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The certificate.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The certificate.", autocompletion=certificates)
+    ],
     to: Annotated[
         int | None,
         typer.Option(
@@ -206,6 +246,7 @@ def rollback(
         ),
     ] = None,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Go back to a generation, prove it, and hold renewals for a day.
 
@@ -213,18 +254,18 @@ def rollback(
     """
     from certrotd.cli.rotate import rollback as carry_out
 
-    _end(carry_out(_path(context), name, to=to, as_json=as_json))
+    _end(carry_out(_path(context, config), name, to=to, as_json=as_json))
 
 
 @config_app.command("check")
-def config_check(context: typer.Context, as_json: Json = False) -> None:
+def config_check(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """List every problem of the configuration and what it refers to.
 
     Example: certrotd -c /etc/certrotd/config.yaml config check
     """
     from certrotd.cli.configure import check as carry_out
 
-    _end(carry_out(_path(context), as_json=as_json))
+    _end(carry_out(_path(context, config), as_json=as_json))
 
 
 @config_app.command("schema")
@@ -246,6 +287,7 @@ def audit_show(
     ] = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many.")] = 20,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Show what was done, the newest last.
 
@@ -253,11 +295,11 @@ def audit_show(
     """
     from certrotd.cli.audit import show as carry_out
 
-    _end(carry_out(_path(context), name, last=last, as_json=as_json))
+    _end(carry_out(_path(context, config), name, last=last, as_json=as_json))
 
 
 @audit_app.command("verify")
-def audit_verify(context: typer.Context, as_json: Json = False) -> None:
+def audit_verify(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """Check that no record was changed, removed, inserted or moved.
 
     The exit code is 1 if one was, or if the end was cut off.
@@ -266,18 +308,18 @@ def audit_verify(context: typer.Context, as_json: Json = False) -> None:
     """
     from certrotd.cli.audit import verify as carry_out
 
-    _end(carry_out(_path(context), as_json=as_json))
+    _end(carry_out(_path(context, config), as_json=as_json))
 
 
 @audit_app.command("export")
-def audit_export(context: typer.Context) -> None:
+def audit_export(context: typer.Context, config: Config = None) -> None:
     """Print every record as JSON lines, the oldest first.
 
     Example: certrotd audit export | gzip > audit.jsonl.gz
     """
     from certrotd.cli.audit import export as carry_out
 
-    _end(carry_out(_path(context)))
+    _end(carry_out(_path(context, config)))
 
 
 @notify_app.command("test")
@@ -288,6 +330,7 @@ def notify_test(
         typer.Argument(metavar="NAME", help="Notifications; none means all."),
     ] = None,
     as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Send a test alert through each notification.
 
@@ -297,13 +340,14 @@ def notify_test(
     """
     from certrotd.cli.notify import test as carry_out
 
-    _end(carry_out(_path(context), names or [], as_json=as_json))
+    _end(carry_out(_path(context, config), names or [], as_json=as_json))
 
 
 @internal_app.command("init")
 def internal_init(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The issuer.")],
+    config: Config = None,
 ) -> None:
     """Make the root of an internal issuer: the first, or after a loss.
 
@@ -313,7 +357,7 @@ def internal_init(
     """
     from certrotd.cli.internal import init as carry_out
 
-    _end(carry_out(_path(context), name))
+    _end(carry_out(_path(context, config), name))
 
 
 def run() -> int:
@@ -336,8 +380,8 @@ def _end(code: int) -> None:
     raise typer.Exit(code)
 
 
-def _path(context: typer.Context) -> Path:
-    path = context.obj
+def _path(context: typer.Context, config: Path | None) -> Path:
+    path = config or context.obj
     assert isinstance(path, Path)
     return path
 

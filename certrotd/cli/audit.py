@@ -11,8 +11,8 @@ from typing import Any
 from certrotd.audit.record import Record, parse
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
-from certrotd.errors import one_line
+from certrotd.daemon.wiring import Site, open_site
+from certrotd.errors import UsageError, one_line
 
 
 def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
@@ -21,13 +21,14 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
         open_site(config, clock=SystemClock(), command="certrotd audit show") as site,
         site.audit.snapshot() as snapshot,
     ):
+        subject = name and _subject(site, name)
         shown: deque[Record] = deque(maxlen=min(last, sys.maxsize))
         unreadable = 0
         for line in snapshot.lines():
             record = parse(line)
             if record is None:
                 unreadable += 1
-            elif name in (None, record.subject):
+            elif subject in (None, record.subject):
                 shown.append(record)
     if unreadable:
         say(f"{unreadable} lines are no records; certrotd audit verify says more")
@@ -88,6 +89,15 @@ def export(config: Path) -> int:
             sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
     return 0
+
+
+def _subject(site: Site, name: str) -> str:
+    """The certificate that is called that; one that is not configured any more has records too."""
+    try:
+        [managed] = site.fleet.chosen([name])
+    except UsageError:
+        return name
+    return managed.policy.name
 
 
 def _words(details: Mapping[str, Any]) -> str:

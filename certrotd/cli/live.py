@@ -23,10 +23,10 @@ class View(Protocol):
 
 
 class Lines:
-    """A line an event; of many certificates only the failures."""
+    """A line an event; of many certificates, or when quiet, only the failures."""
 
-    def __init__(self, count: int) -> None:
-        self._shown = _SHOWN if count <= MANY else _FAILURES
+    def __init__(self, count: int, *, quiet: bool = False) -> None:
+        self._shown = _FAILURES if quiet or count > MANY else _SHOWN
         self._lock = threading.Lock()
 
     def hear(self, event: Event) -> None:
@@ -83,8 +83,8 @@ class Steps(AbstractContextManager["Steps"]):
                 self._progress.update(task, completed=event.size, step="done")
 
 
-def view(count: int) -> AbstractContextManager[View]:
-    """The view that fits where standard error goes."""
-    if sys.stderr.isatty() and count <= MANY:
+def view(count: int, *, quiet: bool = False) -> AbstractContextManager[View]:
+    """The view that fits where standard error goes; a quiet one tells of failures alone."""
+    if not quiet and sys.stderr.isatty() and count <= MANY:
         return Steps()
-    return nullcontext(Lines(count))
+    return nullcontext(Lines(count, quiet=quiet))

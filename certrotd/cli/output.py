@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TextIO
@@ -39,24 +41,33 @@ def say(text: str, stream: TextIO | None = None) -> None:
     print(printable(text), file=stream or sys.stderr)
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """A table on standard output: with rules and colours on a terminal, else plain columns."""
-    if sys.stdout.isatty():
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
+def print_table(
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    *,
+    well: Callable[[Sequence[str]], bool] = lambda _row: False,
+) -> None:
+    """A table on standard output: fitted into a terminal, else plain columns.
 
-        table = Table(box=None, header_style="bold", pad_edge=False)
-        for column in columns:
-            table.add_column(column, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(printable(cell)) for cell in row))
-        Console().print(table)
+    The last column is prose. On a terminal no more is said of a row that is ``well`` than fits.
+    """
+    shown = [[printable(cell) for cell in row] for row in rows]
+    if sys.stdout.isatty():
+        from certrotd.cli.table import lay_out
+
+        width = shutil.get_terminal_size().columns
+        for number, line in enumerate(lay_out(columns, shown, width=width, well=well)):
+            sys.stdout.write(f"{line}\n" if number else f"{_bold(line)}\n")
         return
-    widths = [max(len(c), *(len(row[i]) for row in rows), 0) for i, c in enumerate(columns)]
-    for row in (columns, *rows):
+    widths = [max(len(row[i]) for row in (columns, *shown)) for i in range(len(columns))]
+    for row in (columns, *shown):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        say(line.rstrip(), sys.stdout)
+        sys.stdout.write(f"{line.rstrip()}\n")
+
+
+def _bold(line: str) -> str:
+    plain = "NO_COLOR" in os.environ or os.environ.get("TERM") in (None, "", "dumb")
+    return line if plain else f"\x1b[1m{line}\x1b[0m"
 
 
 def stamp(moment: datetime | None) -> str:

@@ -22,8 +22,19 @@ from certrotd.rotation.engine import Event
 from certrotd.rotation.unexpected import as_failure
 
 
-def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as_json: bool) -> int:
-    """Carry out ``certrotd rotate``; the exit code."""
+def rotate(
+    config: Path,
+    names: Sequence[str],
+    *,
+    force: bool,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool = False,
+) -> int:
+    """Carry out ``certrotd rotate``; the exit code.
+
+    ``quiet``: what is not due is not listed, and of the steps only failures are told.
+    """
     stopping = Stopping()
     command = "certrotd rotate"
     with open_site(config, clock=stopping.clock, command=command, listen=say, dry=dry_run) as site:
@@ -33,10 +44,16 @@ def rotate(config: Path, names: Sequence[str], *, force: bool, dry_run: bool, as
         site.prepare()
         _outlive_terminal()
         stopping.listen()
-        with view(len(chosen)) as live:
+        with view(len(chosen), quiet=quiet) as live:
             rotator = _rotator(site, stopping, live.hear)
             reports = list(site.fleet.rotate(chosen, rotator, forced=force, by_hand=True))
+        if quiet:
+            reports = [report for report in reports if _is_news(report)]
         return _show(reports, chosen, as_json=as_json)
+
+
+def _is_news(report: Report) -> bool:
+    return report.failed or report.outcome is not None or report.recovered is not None
 
 
 def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
@@ -82,6 +99,8 @@ def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool
         print_json([report_json(report) for report in ordered])
     else:
         rows = [(report.name, *report_words(report)) for report in ordered]
+        if not rows:
+            return 0
         print_table(("NAME", "RESULT", "WHY"), rows)
     return 1 if any(report.failed for report in ordered) else 0
 

@@ -26,6 +26,8 @@ from certrotd.daemon.status import (
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.daemon.words import kind_of
 
+_COLUMNS = ("NAME", "STATE", "EXPIRES", "LEFT", "NEXT", "GEN", "TARGETS", "NAMES", "WHY")
+
 
 def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) -> int:
     """Carry out ``certrotd status``; the exit code."""
@@ -40,8 +42,7 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
         if as_json:
             print_json(shown)
         else:
-            columns = ("NAME", "NAMES", "EXPIRES", "LEFT", "GEN", "STATE", "NEXT", "TARGETS", "WHY")
-            print_table(columns, shown)
+            print_table(_COLUMNS, shown, well=_is_well)
         if blocked := unwritable(site.config.state_dir, site.config.store_dir):
             say(f"error: {blocked}")
         return 1 if failed or blocked else 0
@@ -75,15 +76,22 @@ def _status_row(row: Row, *, now: datetime, probe: bool) -> tuple[str, ...]:
     )
     return (
         policy.name,
-        shown,
+        state_of(row, now=now),
         stamp(facts.not_after) if facts else "-",
         span(facts.not_after - now) if facts else "-",
-        str(live.number) if live else "-",
-        state_of(row, now=now),
         stamp(next_of(row, now=now)),
+        str(live.number) if live else "-",
         targets or "-",
+        shown,
         why_of(row),
     )
+
+
+def _is_well(shown: Sequence[str]) -> bool:
+    """Whether there is no reason to say more of a certificate than where it stands."""
+    _, state, *_, targets, _, _ = shown
+    told = targets.split(", ") if targets != "-" else []
+    return state in ("ok", "disabled") and all(each.endswith((": ok", "no probe")) for each in told)
 
 
 def _plan_json(row: Row, site: Site, *, now: datetime) -> dict[str, Any]:

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from certrotd.certs.decision import Decision, decide
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
-from certrotd.config.nearest import suggestion
+from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.daemon.gates import Held, by_decision
-from certrotd.errors import Failure, UsageError
+from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.pki.generation import Standing
+from certrotd.pki.names import canonical, covers
 from certrotd.rotation.flight import Flight
 
 if TYPE_CHECKING:
@@ -47,15 +48,35 @@ class Fleet:
     _placing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def chosen(self, names: Sequence[str]) -> list[Managed]:
-        """The certificates of these names, or all; UsageError names one that is not there."""
+        """The certificates called that (by their name, or one that they are for), or all.
+
+        UsageError says which is not there, or not alone.
+        """
         if not names:
             return list(self.certificates)
         known = {managed.policy.name: managed for managed in self.certificates}
-        for name in names:
-            if name not in known:
-                hint = suggestion(name, known)
-                raise UsageError(f"there is no certificate {name!r}", hint=hint)
-        return [known[name] for name in dict.fromkeys(names)]
+        called = [name if name in known else self._covering(name) for name in names]
+        return [known[name] for name in dict.fromkeys(called)]
+
+    def _covering(self, name: str) -> str:
+        """The only certificate for a DNS name; one that names it goes before a wildcard's."""
+        policies = [managed.policy for managed in self.certificates]
+        try:
+            host = canonical(name)
+        except InvalidInput:
+            host = ""
+        found = [each.name for each in policies if host in each.names] or [
+            each.name for each in policies if covers(each.names, host)
+        ]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            listed = ", ".join(found[:MAX_LISTED]) + (", …" if len(found) > MAX_LISTED else "")
+            raise UsageError(
+                f"several certificates are for {name}: {listed}", hint="say which of them"
+            )
+        hint = suggestion(name, [each.name for each in policies])
+        raise UsageError(f"there is no certificate {name!r}", hint=hint)
 
     def look(
         self, chosen: Sequence[Managed], *, now: datetime, in_flight: Callable[[str], bool]

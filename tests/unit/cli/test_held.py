@@ -14,9 +14,9 @@ from certrotd.daemon.clockwatch import to_json
 from certrotd.daemon.outlook import with_gates
 from certrotd.daemon.wiring import Site
 from certrotd.rotation.journal import encode
-from tests.unit.cli.test_run import NAMES, Certrotd, certrotd, config, listed
+from tests.unit.cli.conftest import NAMES, Certrotd
+from tests.unit.cli.test_run import listed
 
-__all__ = ["certrotd", "config"]  # fixtures
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 BEGUN = "2026-06-01T12:00:00+00:00"
 

@@ -2,22 +2,17 @@
 
 import json
 import re
-import sys
-from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from certrotd.cli.app import run
 from tests.parts import pki
+from tests.unit.cli.conftest import NAMES, Certrotd
 from tests.unit.observe.servers import Listener, context_of_der, tls
 from tests.unit.pki.crafted import bits_for_a_name, mask_missing
 
-Certrotd = Callable[..., int]
-NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
 GROUPS = ("config", "audit", "notify", "internal")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback"),
@@ -31,30 +26,6 @@ COMMANDS = (
         "internal init",
     ),
 )
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
-    """Two certificates of a private CA; written before every run."""
-    return {
-        "state_dir": str(tmp_path / "state"),
-        "issuers": {"lab": {"type": "internal"}},
-        "certificates": [{"name": name, "names": [dns]} for name, dns in NAMES.items()],
-    }
-
-
-@pytest.fixture
-def certrotd(tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Certrotd:
-    """Runs it with arguments; the exit code."""
-
-    def call(*arguments: str) -> int:
-        path = tmp_path / "config.yaml"
-        path.write_text(yaml.safe_dump(config))
-        monkeypatch.setattr(sys, "argv", ["certrotd", "-c", str(path), *arguments])
-        monkeypatch.setattr("certrotd.daemon.stopping.Stopping.listen", lambda self: None)
-        return run()
-
-    return call
 
 
 def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:

@@ -15,7 +15,7 @@ from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import World
 from certrotd.clock import ManualClock
 from certrotd.daemon.fleet import Fleet
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.errors import InvalidInput, NeedsOperator, UsageError
 from certrotd.rotation.outcome import Finished, RolledBack
 from tests.fakes.managed import FakeManaged
 from tests.fakes.world import MemoryWorld
@@ -74,6 +74,35 @@ class TestChosen:
             fleet(worlds).chosen(["one", name])
         assert refused.value.hint == hint
         assert repr(name) in refused.value.message
+
+    def test_a_dns_name_finds_its_certificate(self, worlds: dict[str, MemoryWorld]) -> None:
+        """It is what monitoring, browsers and colleagues call it."""
+        worlds["one"].policy = replace(worlds["one"].policy, names=("*.example.com", "a.test"))
+        worlds["two"].policy = replace(worlds["two"].policy, names=("www.example.com", "one"))
+        for said, meant in (
+            ("www.example.com", "two"),  # a certificate of its own
+            ("WWW.Example.com.", "two"),
+            ("mail.example.com", "one"),  # the wildcard
+            ("*.example.com", "one"),
+            ("one", "one"),  # a certificate's name is what it is
+        ):
+            [managed] = fleet(worlds).chosen([said])
+            assert managed.policy.name == meant, said
+        for nobody in ("example.com", "a.b.example.com", "*.test", "not a name"):
+            with pytest.raises(UsageError, match="there is no certificate"):
+                fleet(worlds).chosen([nobody])
+
+    def test_a_dns_name_of_several_certificates_is_asked_about(
+        self, worlds: dict[str, MemoryWorld]
+    ) -> None:
+        """One with an ECDSA key and one with an RSA key, say: nobody is guessed at."""
+        for name in ("one", "three"):
+            worlds[name].policy = replace(worlds[name].policy, names=("www.example.com",))
+        with pytest.raises(UsageError) as refused:
+            fleet(worlds).chosen(["www.example.com"])
+        assert str(refused.value) == (
+            "several certificates are for www.example.com: one, three (say which of them)"
+        )
 
 
 class TestLook:

@@ -1,0 +1,78 @@
+"""What people type instead of a command, and what completes a word of the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+_MEANT = {
+    "certificate": "status",
+    "certificates": "status",
+    "certonly": "rotate",
+    "certs": "status",
+    "check": "config check",
+    "daemon": "run",
+    "deploy": "rotate",
+    "help": "--help",
+    "info": "inspect",
+    "install": "rotate",
+    "issue": "rotate",
+    "list": "status",
+    "log": "history",
+    "logs": "history",
+    "ls": "status",
+    "obtain": "rotate",
+    "order": "rotate",
+    "reissue": "rotate",
+    "renew": "rotate",
+    "restore": "rollback",
+    "revert": "rollback",
+    "schema": "config schema",
+    "serve": "run",
+    "show": "status",
+    "start": "run",
+    "test": "rotate --dry-run",
+    "undo": "rollback",
+    "validate": "config check",
+    "verify": "watch",
+    "version": "--version",
+    "config lint": "config check",
+    "config show": "config check",
+    "config test": "config check",
+    "config validate": "config check",
+    "config verify": "config check",
+    "audit check": "audit verify",
+    "audit list": "audit show",
+    "audit log": "audit show",
+}
+"""By what other programs call it."""
+
+
+class Commands(TyperGroup):
+    """A group that knows what the commands of other programs are called here."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer does, which itself suggests what is spelt alike."""
+        group = "" if ctx.parent is None else f"{ctx.info_name} "
+        if args and args[0] not in self.commands and (meant := _MEANT.get(group + args[0])):
+            ctx.fail(f"No such command {args[0]!r}. Did you mean: certrotd {meant}")
+        return super().resolve_command(ctx, args)
+
+
+def certificates(context: typer.Context, incomplete: str) -> list[str]:
+    """The certificates that a word may become; none if the configuration cannot be read."""
+    return [name for name in _configured(context) if name.startswith(incomplete)]
+
+
+def _configured(context: typer.Context) -> list[str]:
+    from certrotd.config.load import load
+    from certrotd.errors import Failure
+
+    path = context.params.get("config") or context.find_root().params["config"]
+    try:
+        return [each.name for each in load(Path(path), lenient=True).config.certificates]
+    except (Failure, OSError):
+        return []  # nobody wants to read why while typing; the command itself says it
