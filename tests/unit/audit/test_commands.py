@@ -17,7 +17,13 @@ from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
-EVENTS = ["rotation.began", "certificate.issued", "certificate.deployed", "rotation.finished"]
+EVENTS = [
+    "rotation.began",
+    "root.made",
+    "certificate.issued",
+    "certificate.deployed",
+    "rotation.finished",
+]
 
 
 class Host:
@@ -63,20 +69,20 @@ def test_a_rotation_is_shown_from_beginning_to_end(host: Host) -> None:
     """In JSON every field of the record, in the table what fits a line."""
     records = host.json("show")
     assert [record["event"] for record in records] == EVENTS
-    assert [record["seq"] for record in records] == [1, 2, 3, 4]
-    assert records[1]["details"]["names"] == ["example.test"]
+    assert [record["seq"] for record in records] == [1, 2, 3, 4, 5]
+    assert records[2]["details"]["names"] == ["example.test"]
     heading, *rows = host.audit("show").stdout.splitlines()
     assert heading.split() == ["SEQ", "AT", "EVENT", "SUBJECT", "ROTATION", "DETAILS"]
-    assert len(rows) == 4
-    assert "names: example.test" in rows[1]
+    assert len(rows) == 5
+    assert "names: example.test" in rows[2]
 
 
 def test_it_can_be_asked_for_one_certificate_and_for_the_last_records(host: Host) -> None:
     """The newest last, as in history."""
     assert host.program("rotate", "mail").returncode == 0
     assert {record["subject"] for record in host.json("show", "mail")} == {"mail"}
-    assert [record["seq"] for record in host.json("show", "-n", "2")] == [7, 8]
-    assert [record["seq"] for record in host.json("show", "web", "-n", "1")] == [4]
+    assert [record["seq"] for record in host.json("show", "-n", "2")] == [8, 9]
+    assert [record["seq"] for record in host.json("show", "web", "-n", "1")] == [5]
     assert host.json("show", "other") == []
     assert "no record is about 'other'" in host.audit("show", "other").stderr
 
@@ -86,10 +92,10 @@ def test_a_whole_log_is_proven_so(host: Host) -> None:
     result = host.audit("verify")
     last = host.json("show", "-n", "1")[0]
     assert result.exit_code == 0
-    assert result.stdout == f"the audit log is whole: 4 records, head {last['hash']}\n"
+    assert result.stdout == f"the audit log is whole: 5 records, head {last['hash']}\n"
     assert host.json("verify") == {
         "whole": True,
-        "records": 4,
+        "records": 5,
         "hash": last["hash"],
         "notes": [],
         "broken": None,
@@ -101,12 +107,12 @@ def test_a_broken_log_is_said_with_its_first_broken_record(host: Host) -> None:
     host.log.write_bytes(host.log.read_bytes().replace(b"example.test", b"examqle.test"))
     result = host.audit("verify")
     assert result.exit_code == 1
-    assert "the audit log is broken: record 2: changed: " in result.stderr
+    assert "the audit log is broken: record 3: changed: " in result.stderr
     found = host.json("verify")
     assert found["whole"] is False
-    assert (found["broken"]["seq"], found["broken"]["what"]) == (2, "changed")
+    assert (found["broken"]["seq"], found["broken"]["what"]) == (3, "changed")
     shown = host.audit("show", "--json")
-    assert [record["seq"] for record in json.loads(shown.stdout)] == [1, 3, 4]
+    assert [record["seq"] for record in json.loads(shown.stdout)] == [1, 2, 4, 5]
     assert "1 lines are no records" in shown.stderr
 
 
@@ -124,7 +130,7 @@ def test_what_a_crash_left_is_a_note(host: Host) -> None:
         file.write(b'{"at":')
     result = host.audit("verify")
     assert result.exit_code == 0
-    assert "note: a torn record after record 4" in result.stderr
+    assert "note: a torn record after record 5" in result.stderr
 
 
 def test_all_of_it_is_handed_out_oldest_first(host: Host) -> None:

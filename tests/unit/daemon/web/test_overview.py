@@ -68,6 +68,8 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     assert "files of web: not its key" in page(stand).text
     board.trouble("the directories", Failure("/srv is gone"))
     assert "the directories: /srv is gone" in page(stand).text
+    assert "Nothing can be rotated" in page(stand).text
+    board.calmed("the directories")
     board.clock(Judgement(Trust.WRONG, "it is 1970"), None)
     assert "The clock is wrong: nothing is ordered" in page(stand).text
     stand.clock.sleep(31)
