@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +14,7 @@ from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki import keys
-from certrotd.rotation.files import explained, make_directory, read_file, write_file
+from certrotd.rotation.files import is_there, make_directory, read_file, write_file
 from certrotd.rotation.lock import hold
 
 MAX_RECORD = 64 * 1024
@@ -102,9 +101,7 @@ class AccountFolder:
         write_file(self._record, data, mode=0o600)
 
     def _refuse_if_lost(self) -> None:
-        with explained(f"look at {self._record}"):
-            known = os.path.lexists(self._record)
-        if known:
+        if is_there(self._record):
             raise NeedsOperator(
                 f"{self._key_file} is gone, and {self._record.name} beside it is of an account",
                 hint="restore the key from a backup, or remove "

@@ -34,6 +34,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.rotation.files import (
     DiskTrouble,
     explained,
+    is_there,
     open_or_create,
     read_file,
     sweep_temporaries,
@@ -155,7 +156,7 @@ class AuditLog:
     @contextmanager
     def snapshot(self) -> Iterator[Snapshot]:
         """The log as it is now, while others append to it; raises DiskTrouble or LockHeld."""
-        if not self._directory.is_dir():
+        if not is_there(self._directory):
             yield Snapshot((), None, 0, Anchor(state="missing"))
             return
         with ExitStack() as stack:

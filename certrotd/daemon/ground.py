@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from certrotd.errors import Failure, NeedsOperator
+from certrotd.rotation.files import DiskTrouble, explained
 
 _Identity = tuple[int, int]
 
@@ -23,13 +25,16 @@ class Ground:
     def __init__(self, paths: Sequence[Path], before: Ground | None = None) -> None:
         known = before._known if before is not None else {}
         self._known: dict[Path, _Identity | None] = {
-            path: known[path] if path in known else _identity(path) for path in paths
+            path: known[path] if path in known else _at_first(path) for path in paths
         }
 
     def trouble(self) -> Failure | None:
         """Which is not the same now, if any."""
         for path, known in self._known.items():
-            found = _identity(path)
+            try:
+                found = _identity(path)
+            except DiskTrouble as trouble:
+                return NeedsOperator(f"{trouble.message}: nothing is rotated", hint=trouble.hint)
             if known is None:
                 self._known[path] = found
             elif found != known:
@@ -41,9 +46,19 @@ class Ground:
         return None
 
 
+def _at_first(path: Path) -> _Identity | None:
+    try:
+        return _identity(path)
+    except DiskTrouble:
+        return None  # it is said as soon as somebody asks
+
+
 def _identity(path: Path) -> _Identity | None:
     try:
-        found = os.stat(path)
-    except OSError:
-        return None
+        with explained(f"look at {path}"):
+            found = os.stat(path)
+    except DiskTrouble as trouble:
+        if trouble.errno == errno.ENOENT:
+            return None
+        raise
     return found.st_dev, found.st_ino

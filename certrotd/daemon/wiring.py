@@ -6,7 +6,6 @@ rotation asks for it: a listing of certificates is a matter of files.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -36,7 +35,7 @@ from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.statecheck import sweep_state, unwritable
 from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.files import DiskTrouble, check_directory, make_directory
+from certrotd.rotation.files import DiskTrouble, check_directory, is_there, make_directory
 from certrotd.rotation.journal import FileJournal, in_flight
 from certrotd.rotation.lock import hold
 from certrotd.rotation.unexpected import as_failure
@@ -173,14 +172,7 @@ class Site:
 
     def flying(self, name: str) -> bool:
         """As ``in_flight``, as it is now."""
-        path = f"{self.config.state_dir}/journal/{name}.jsonl"
-        try:
-            os.lstat(path)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            raise DiskTrouble(f"look for {path}", error) from error
-        return True
+        return is_there(f"{self.config.state_dir}/journal/{name}.jsonl")
 
     def unlisted(self) -> Failure | None:
         """Why nobody knows what is in flight; None if it can be known."""

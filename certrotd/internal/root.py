@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -23,7 +22,7 @@ from certrotd.pki.names import canonical, is_ip
 from certrotd.rotation.files import (
     TEMPORARY,
     create_files,
-    explained,
+    is_there,
     make_directory,
     read_file,
     remove_tree,
@@ -122,8 +121,7 @@ def load(folder: Path) -> Root | None:
     file that is missing was removed by somebody. Raises NeedsOperator then, and for files that
     cannot be read or do not belong together; DiskTrouble.
     """
-    with explained(f"look into {folder}"):
-        present = [name for name in (KEY_FILE, CERTIFICATE_FILE) if os.path.lexists(folder / name)]
+    present = [name for name in (KEY_FILE, CERTIFICATE_FILE) if is_there(folder / name)]
     if not present:
         return None
     if len(present) == 1:

@@ -281,6 +281,19 @@ def _hindrance(directory: Path, room: int) -> int:
     return errno.ENOSPC if system.f_bavail * system.f_frsize < room else 0
 
 
+def is_there(path: str | Path) -> bool:
+    """Whether there is anything at ``path``, be it a link; raises DiskTrouble if nobody can tell.
+
+    os.path.exists and its kin take a disk that fails for a file that is not there.
+    """
+    with explained(f"look at {path}"):
+        try:
+            os.lstat(path)
+        except FileNotFoundError:
+            return False
+    return True
+
+
 def sync_directory(path: Path) -> None:
     """Make the names in a directory durable; raises OSError."""
     with _directory(path) as folder:

@@ -20,6 +20,7 @@ from certrotd.rotation.files import (
     DiskTrouble,
     do_each,
     explained,
+    is_there,
     make_directory,
     read_file,
     remove_file,
@@ -73,7 +74,7 @@ class FileInstaller:
 
     def vacant(self) -> bool:
         """As Installer.vacant."""
-        return not any(_is_there(path) for each in self._entries for path in each.paths.values())
+        return not any(is_there(path) for each in self._entries for path in each.paths.values())
 
     def install(self, key: bytes, chain: bytes, backup: str) -> None:
         """Keep what is there, then replace every copy.
@@ -146,7 +147,7 @@ class FileInstaller:
 
     def _keep(self, backup: str) -> None:
         folder = self._backups / backup
-        if os.path.lexists(folder / MANIFEST):
+        if is_there(folder / MANIFEST):
             return  # a crash came after it: what is at the paths now may be half replaced
         kept = [_snapshot(path) for entry in self._entries for path in entry.paths.values()]
         manifest = json.dumps(kept).encode()
@@ -179,19 +180,10 @@ class FileInstaller:
         return shapes[shape]
 
 
-def _is_there(path: Path) -> bool:
-    with explained(f"look at {path}"):
-        try:
-            os.lstat(path)
-        except FileNotFoundError:
-            return False
-    return True
-
-
 def _sweep(path: Path) -> None:
     # asked first: where the file alone is mounted writable, removing nothing fails, too
     temporary = temporary_of(path)
-    if os.path.lexists(temporary):
+    if is_there(temporary):
         remove_file(temporary)
 
 

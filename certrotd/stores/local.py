@@ -27,6 +27,7 @@ from certrotd.rotation.files import (
     create_files,
     do_each,
     explained,
+    is_there,
     make_directory,
     probe_file,
     remove_file,
@@ -286,15 +287,16 @@ class LocalStore:
 
 
 def _is_directory(path: Path) -> bool:
-    try:
-        return stat.S_ISDIR(os.lstat(path).st_mode)
-    except OSError:
-        return False
+    with explained(f"look at {path}"):
+        try:
+            return stat.S_ISDIR(os.lstat(path).st_mode)
+        except FileNotFoundError:
+            return False
 
 
 def _remove(path: Path) -> None:
     """Remove a directory of ours, or whatever stands in its place; a link is never followed."""
     if _is_directory(path):
         remove_tree(path)
-    elif os.path.lexists(path):
+    elif is_there(path):
         remove_file(path)
