@@ -18,7 +18,8 @@ OUTPUT_LIMIT = 64 * 1024
 """Octets of output kept, the last ones."""
 
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_ALWAYS = ("PATH", "LANG", "HOME")
+_SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_INHERITED = ("LANG", "HOME")
 _SHOWN_LINES = 5
 _LOOK_EVERY = 0.05
 
@@ -54,18 +55,33 @@ class Ran:
 def environment(
     more: Mapping[str, str], *, inherited: Mapping[str, str] = os.environ
 ) -> dict[str, str]:
-    """What a program sees: PATH, LANG and HOME of this process, and ``more``."""
-    chosen = {name: inherited[name] for name in _ALWAYS if name in inherited}
-    return {"PATH": DEFAULT_PATH, **chosen, **more}
+    """What a program sees: search_path(), LANG and HOME of this process, and ``more``."""
+    chosen = {name: inherited[name] for name in _INHERITED if name in inherited}
+    return {"PATH": search_path(inherited), **chosen, **more}
+
+
+def search_path(inherited: Mapping[str, str] = os.environ) -> str:
+    """Where programs are looked for: PATH, and the folders of system programs behind it.
+
+    cron and some shells leave those out, and nginx is there.
+    """
+    path = inherited.get("PATH")
+    if not path:
+        return DEFAULT_PATH
+    known = path.split(":")
+    return ":".join([path, *(folder for folder in _SYSTEM if folder not in known)])
 
 
 def require(program: str, *, what: str, path: str | None = None) -> None:
-    """NeedsOperator unless ``program`` can be started; ``what`` names it in the message."""
+    """NeedsOperator unless ``program`` can be started; ``what`` names it in the message.
+
+    ``path`` is where it is looked for, that of search_path() unless given.
+    """
     if "/" in program and not program.startswith("/"):
         raise NeedsOperator(
             f"{what} {program} is relative", hint="it runs in /: give its whole path"
         )
-    if shutil.which(program, path=path) is None:
+    if shutil.which(program, path=path or search_path()) is None:
         raise NeedsOperator(
             f"{what} {program} is not an executable file",
             hint="install it, correct the path, or chmod +x it",

@@ -20,6 +20,7 @@ from urllib3.util.wait import wait_for_read
 from certrotd.acme.http1 import Answer, Exchange, Malformed, TooLarge
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient, one_line
+from certrotd.pki.roots import load_roots
 
 MAX_RESPONSE = 1024 * 1024
 MAX_URL = 4096
@@ -160,15 +161,8 @@ def trust(ca_bundle: Path | None) -> ssl.SSLContext:
     if ca_bundle is None:
         _trust_the_machine(context)
         return context
-    try:
-        context.load_verify_locations(cafile=ca_bundle)
-    except ssl.SSLError:
-        raise NeedsOperator(
-            f"ca_bundle {ca_bundle} holds no certificate in PEM",
-            hint="it is the root the CA's own web server is signed by",
-        ) from None
-    except OSError as error:
-        raise NeedsOperator(f"ca_bundle {ca_bundle} cannot be read: {error.strerror}") from None
+    signer = "it is the root the CA's own web server is signed by"
+    load_roots(context, ca_bundle, what="ca_bundle", hint=signer)
     return context
 
 

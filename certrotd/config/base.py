@@ -1,6 +1,8 @@
 """What every part of the schema is made of: the entry base class and the common value types."""
 
 import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, TypeVar
 
@@ -43,11 +45,45 @@ PATTERNS = {
 """Each pattern of the schema, and what to say of a text that does not match it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a look at what an entry refers to found; ``fatal`` if it cannot be used so."""
+
+    message: str
+    fatal: bool = True
+
+
+Found = Iterator[tuple[Loc, Finding]]
+"""Findings, each with its place below the entry that was looked at."""
+
+
 class Entry(BaseModel):
     """A mapping of the configuration file: immutable, and without unknown keys."""
 
     # The validator of the whole file is built once, at the first load, not one per class at import.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
+
+    def examine(self) -> Found:
+        """What is wrong with the files and programs that this entry itself names.
+
+        What other entries in it name is theirs to tell. Files are read; no program is run.
+        """
+        return iter(())
+
+
+def examined(part: object, loc: Loc = ()) -> Found:
+    """Everything that the entries in ``part`` of a configuration refer to and that is not right."""
+    if isinstance(part, Entry):
+        for below, finding in part.examine():
+            yield (*loc, *below), finding
+        for name in type(part).model_fields:
+            yield from examined(getattr(part, name), (*loc, name))
+    elif isinstance(part, dict):
+        for key, value in part.items():
+            yield from examined(value, (*loc, key))
+    elif isinstance(part, tuple):
+        for index, value in enumerate(part):
+            yield from examined(value, (*loc, index))
 
 
 def refuse(message: str) -> PydanticCustomError:

@@ -1,5 +1,6 @@
 """What is kept fresh: a certificate's entry, its parts, and what silent entries fall back to."""
 
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,6 +17,8 @@ from certrotd.config.base import (
     AbsolutePath,
     AnyName,
     Entry,
+    Finding,
+    Found,
     Items,
     SafeName,
     refuse,
@@ -23,6 +26,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration
 from certrotd.config.issuers import KeyType
+from certrotd.config.looks import pem
 from certrotd.config.secrets import SecretRef
 from certrotd.config.targets import ProbeEntry
 
@@ -222,6 +226,18 @@ class AdoptEntry(Entry):
     chain: AbsolutePath | None = Field(
         default=None, description="The certificates above the leaf, PEM, beside cert."
     )
+
+    def examine(self) -> Found:
+        """What is there can be read; nothing being there is a host without a pair so far."""
+        named = ("privkey", "fullchain", "cert", "chain")
+        paths = {key: path for key in named if (path := getattr(self, key)) is not None}
+        missing = {key: path for key, path in paths.items() if not os.path.lexists(path)}
+        for key, path in missing.items():
+            if len(missing) < len(paths):
+                why = f"{path} is not there: nothing is adopted, a new certificate is ordered"
+                yield (key,), Finding(why, fatal=False)
+        for key in paths.keys() - missing.keys():
+            yield from pem(paths[key], (key,), key=key == "privkey")
 
     @model_validator(mode="after")
     def _one_form(self) -> Self:

@@ -7,12 +7,13 @@ from typing import Annotated
 from pydantic import Field
 
 from certrotd.config.addresses import DNS_PORT, ResolverAddress
-from certrotd.config.base import AbsolutePath, Entry, Items, SafeName, Text
+from certrotd.config.base import AbsolutePath, Entry, Found, Items, SafeName, Text
 from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import Issuer
 from certrotd.config.logging import LogEntry
+from certrotd.config.looks import folder
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import Solver
 from certrotd.config.targets import Target
@@ -103,3 +104,8 @@ class ConfigFile(Entry):
         description="How often everything is looked at that is watched: these endpoints, and the "
         "files, copies and targets of every certificate.",
     )
+
+    def examine(self) -> Found:
+        """Its own folders are folders, or can be made."""
+        yield from folder(self.state_dir, ("state_dir",), made=True)
+        yield from folder(self.store_dir, ("store_dir",), made=True)

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from certrotd.config.base import AbsolutePath, Entry, Items, Text, canonical, refuse, shown
+from certrotd.config.base import AbsolutePath, Entry, Found, Items, Text, canonical, refuse, shown
 from certrotd.config.durations import Duration, DurationOrZero, render
+from certrotd.config.looks import roots
 from certrotd.pki.names import is_ip, is_wildcard
 
 KeyType = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
@@ -122,6 +123,10 @@ class AcmeEntry(Entry):
     request_timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one request may take."
     )
+
+    def examine(self) -> Found:
+        """The roots are there."""
+        return roots(self.ca_bundle, ("ca_bundle",))
 
     @model_validator(mode="after")
     def _timeouts_fit(self) -> Self:

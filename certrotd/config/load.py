@@ -7,14 +7,13 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from certrotd.config.base import Loc
+from certrotd.config.base import Loc, examined
 from certrotd.config.certificates import CertificateEntry
 from certrotd.config.crosscheck import Checked, Finding, crosscheck, unproven
 from certrotd.config.file import ConfigFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve
 from certrotd.config.schema import json_schema
-from certrotd.config.secrets import references
 from certrotd.config.sources import Source, Unreadable, fragments, read
 from certrotd.errors import ConfigInvalid, Problem
 
@@ -58,12 +57,13 @@ def load(path: Path, *, lenient: bool = False) -> Loaded:
 def check(path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
     """All problems and all warnings, those that only a person asks for too.
 
-    They are about names that no zone of a solver holds, and about secrets: are they there, and
-    protected? Never raises ConfigInvalid, and never runs a program that prints a secret.
+    They are about names that no zone of a solver holds, and about what the entries refer to: are
+    secrets, other files and programs there, and secrets protected? Never raises ConfigInvalid, and
+    runs no program.
     """
     found = _Found(path)
     found.look_at_zones()
-    found.look_at_secrets()
+    found.look_at_the_rest()
     return found.problems, found.sorted(found.warnings)
 
 
@@ -105,18 +105,17 @@ class _Found:
             for finding in unproven(Checked(self.file, self.entries)):
                 self._add(finding)
 
-    def look_at_secrets(self) -> None:
-        """Whether each secret that is referred to can be read, and by whom else."""
+    def look_at_the_rest(self) -> None:
+        """Whether what is referred to is there: secrets (by whom else?), other files, programs."""
         if self.file is None:
             return
         rest = self.file.model_copy(update={"certificates": ()})
         parts: list[tuple[Loc, object]] = [((), rest)]
         parts += ((("certificates", index), entry) for index, entry in self.entries)
         for start, part in parts:
-            for loc, secret in references(part, start):
-                for seen in secret.examine():
-                    problem = self._merged.problem(loc, seen.message)
-                    (self.general if seen.fatal else self.warnings).append(problem)
+            for loc, seen in examined(part, start):
+                problem = self._merged.problem(loc, seen.message)
+                (self.general if seen.fatal else self.warnings).append(problem)
 
     def _read(self, path: Path) -> list[Source]:
         """The main file and those it includes, as far as they can be read."""

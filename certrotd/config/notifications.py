@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from certrotd.config.base import AbsolutePath, Entry, Items, Text, refuse, shown
+from certrotd.config.base import AbsolutePath, Entry, Found, Items, Text, refuse, shown
 from certrotd.config.durations import Duration
+from certrotd.config.looks import roots
 from certrotd.config.secrets import SecretRef
 
 Severity = Literal["warning", "error"]
@@ -97,6 +98,10 @@ class WebhookEntry(_NotificationEntry):
         description="PEM file of the roots the receiver's TLS certificate is checked against "
         "(null: the system's).",
     )
+
+    def examine(self) -> Found:
+        """The roots are there."""
+        return roots(self.ca_bundle, ("ca_bundle",))
 
 
 Notification = Annotated[AppriseEntry | WebhookEntry, Field(discriminator="type")]

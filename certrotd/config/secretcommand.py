@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.process import search_path
 
 
 def output(argv: Sequence[str], deadline: Deadline, limit: int) -> bytes:
@@ -23,6 +24,7 @@ def output(argv: Sequence[str], deadline: Deadline, limit: int) -> bytes:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
+            env={**os.environ, "PATH": search_path()},
         )
     except OSError as error:
         raise NeedsOperator(

@@ -2,8 +2,7 @@
 
 import os
 import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, NoReturn, SupportsIndex
@@ -11,8 +10,18 @@ from typing import Annotated, NoReturn, SupportsIndex
 from pydantic import Discriminator, Field, Tag
 
 from certrotd.clock import Deadline, SystemClock
-from certrotd.config.base import REFUSED, AbsolutePath, Argv, CredentialName, Entry, Loc, Variable
+from certrotd.config.base import (
+    REFUSED,
+    AbsolutePath,
+    Argv,
+    CredentialName,
+    Entry,
+    Finding,
+    Found,
+    Variable,
+)
 from certrotd.config.durations import Duration
+from certrotd.config.looks import program
 from certrotd.errors import NeedsOperator
 
 MAX_SECRET = 64 * 1024
@@ -39,14 +48,6 @@ class Secret:
         raise TypeError("a secret is neither pickled nor copied")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a look at a secret's place found; ``fatal`` if the secret cannot be used so."""
-
-    message: str
-    fatal: bool = True
-
-
 class FileSecret(Entry):
     """A file that holds nothing but the secret; one newline at its end does not count."""
 
@@ -56,16 +57,16 @@ class FileSecret(Entry):
         """Read the secret; raises NeedsOperator, never showing content."""
         return _from_file(self.file)[0]
 
-    def examine(self) -> tuple[Finding, ...]:
+    def examine(self) -> Found:
         """Whether the secret can be read, and is out of others' reach."""
         try:
             exposed = _from_file(self.file)[1] & EXPOSED
         except NeedsOperator as error:
-            return (Finding(str(error)),)
-        if not exposed:
-            return ()
-        how = "readable by everybody" if exposed & stat.S_IROTH else "writable by others"
-        return (Finding(f"{self.file} is {how}: chmod it to 0600 or 0640", fatal=False),)
+            yield (), Finding(str(error))
+            return
+        if exposed:
+            how = "readable by everybody" if exposed & stat.S_IROTH else "writable by others"
+            yield (), Finding(f"{self.file} is {how}: chmod it to 0600 or 0640", fatal=False)
 
 
 class EnvironmentSecret(Entry):
@@ -83,7 +84,7 @@ class EnvironmentSecret(Entry):
             )
         return _bounded(os.fsencode(value), f"the environment variable {self.env}")
 
-    def examine(self) -> tuple[Finding, ...]:
+    def examine(self) -> Found:
         """Whether the variable is set."""
         return _tried(self.resolve)
 
@@ -97,10 +98,9 @@ class CredentialSecret(Entry):
         """Read the secret; raises NeedsOperator, never showing content."""
         return _from_file(self._path())[0]
 
-    def examine(self) -> tuple[Finding, ...]:
+    def examine(self) -> Found:
         """Whether systemd has passed the credential; outside of its service nobody can tell."""
-        inside = bool(os.environ.get("CREDENTIALS_DIRECTORY"))
-        return tuple(replace(each, fatal=inside) for each in _tried(self.resolve))
+        return _tried(self.resolve, fatal=bool(os.environ.get("CREDENTIALS_DIRECTORY")))
 
     def _path(self) -> Path:
         directory = os.environ.get("CREDENTIALS_DIRECTORY", "")
@@ -133,13 +133,9 @@ class CommandSecret(Entry):
         printed = output(self.command, deadline, MAX_SECRET + 3)
         return _bounded(_without_newline(printed), f"what {self.command[0]} printed")
 
-    def examine(self) -> tuple[Finding, ...]:
+    def examine(self) -> Found:
         """Whether the program exists; it is not run."""
-        from shutil import which
-
-        if which(self.command[0]) is None:
-            return (Finding(f"there is no program {self.command[0]}: give its absolute path"),)
-        return ()
+        return program(self.command[0], ("command",))
 
 
 Reference = FileSecret | EnvironmentSecret | CredentialSecret | CommandSecret
@@ -217,13 +213,12 @@ def _from_file(path: Path) -> tuple[Secret, int]:
     return _bounded(content, f"the secret in {path}"), mode
 
 
-def _tried(resolve: Callable[[], Secret]) -> tuple[Finding, ...]:
+def _tried(resolve: Callable[[], Secret], *, fatal: bool = True) -> Found:
     """Why a secret that may be read at any time cannot be."""
     try:
         resolve()
     except NeedsOperator as error:
-        return (Finding(str(error)),)
-    return ()
+        yield (), Finding(str(error), fatal)
 
 
 def _without_newline(value: bytes) -> bytes:
@@ -236,18 +231,3 @@ def _bounded(value: bytes, what: str) -> Secret:
     if len(value) > MAX_SECRET:
         raise NeedsOperator(f"{what} is longer than 64 KiB", hint="is it the right one?")
     return Secret(value)
-
-
-def references(part: object, loc: Loc = ()) -> Iterator[tuple[Loc, Reference]]:
-    """Every reference to a secret inside ``part`` of a configuration, with its place."""
-    if isinstance(part, Reference):
-        yield loc, part
-    elif isinstance(part, Entry):
-        for name in type(part).model_fields:
-            yield from references(getattr(part, name), (*loc, name))
-    elif isinstance(part, dict):
-        for key, value in part.items():
-            yield from references(value, (*loc, key))
-    elif isinstance(part, tuple):
-        for index, value in enumerate(part):
-            yield from references(value, (*loc, index))

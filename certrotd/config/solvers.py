@@ -1,14 +1,18 @@
 """Who proves control of names by DNS: one class per type of solver, and the line listing them."""
 
+from base64 import b64decode
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from certrotd.config.addresses import ListenAddress, ServerAddress
-from certrotd.config.base import Argv, DomainName, Entry, IpAddress, Items, refuse
+from certrotd.config.base import Argv, DomainName, Entry, Finding, Found, IpAddress, Items, refuse
 from certrotd.config.durations import Duration
-from certrotd.config.secrets import Environment, SecretRef
+from certrotd.config.looks import program
+from certrotd.config.secrets import CommandSecret, Environment, Secret, SecretRef
+from certrotd.errors import NeedsOperator
 
 
 class _SolverEntry(Entry):
@@ -29,6 +33,28 @@ class TsigEntry(Entry):
         default="hmac-sha256", description="The key's algorithm, as the server knows it."
     )
     secret: SecretRef = Field(description="Where the key is: base64, as in the server's key file.")
+
+    def examine(self) -> Found:
+        """The key is base64, where it can be read without running anything."""
+        if isinstance(self.secret, CommandSecret):
+            return
+        with suppress(NeedsOperator):  # the reference tells that itself
+            if not is_key(self.secret.resolve()):
+                yield (
+                    ("secret",),
+                    Finding(
+                        "the key is not base64: take the text between the quotes of the secret "
+                        "line of tsig-keygen, without its name or the quotes"
+                    ),
+                )
+
+
+def is_key(secret: Secret) -> bool:
+    """Whether a secret is octets in base64, spaces and newlines apart."""
+    try:
+        return bool(b64decode(b"".join(secret.reveal().split()), validate=True))
+    except ValueError:
+        return False
 
 
 class Rfc2136Entry(_SolverEntry):
@@ -68,6 +94,11 @@ class ExecEntry(_SolverEntry):
     timeout: Duration = Field(
         default=timedelta(seconds=60), description="How long one run may take."
     )
+
+    def examine(self) -> Found:
+        """The program is there, where its own PATH has it found."""
+        own = self.environment.get("PATH")
+        return program(self.command[0], ("command",), path=own if isinstance(own, str) else None)
 
 
 class ResponderEntry(_SolverEntry):

@@ -20,6 +20,7 @@ from certrotd.config.base import (
     Argv,
     DomainName,
     Entry,
+    Found,
     Items,
     Text,
     absolute,
@@ -27,6 +28,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.durations import Duration
+from certrotd.config.looks import folder, program, readable, roots
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
@@ -126,6 +128,10 @@ class ProbeEntry(Entry):
         "the leaf is compared, the chain is not checked).",
     )
 
+    def examine(self) -> Found:
+        """The roots are there."""
+        return roots(self.roots, ("roots",))
+
 
 class _TargetEntry(Entry):
     """What every target has."""
@@ -165,6 +171,15 @@ class NginxEntry(_TargetEntry):
         default=timedelta(seconds=30), description="How long a check or a reload may take."
     )
 
+    def examine(self) -> Found:
+        """The programs are there, and what nginx is given to read."""
+        yield from program(self.binary, ("binary",))
+        if self.reload != "signal":
+            first = self.reload if isinstance(self.reload, str) else self.reload[0]
+            yield from program(first, ("reload",))
+        yield from readable(self.config, ("config",))
+        yield from folder(self.prefix, ("prefix",))
+
 
 class CommandEntry(_TargetEntry):
     """Any service, through a program that makes it load the new files."""
@@ -183,6 +198,14 @@ class CommandEntry(_TargetEntry):
     environment: Environment = Field(
         default={}, description="Variables for the programs: text, or references to secrets."
     )
+
+    def examine(self) -> Found:
+        """The programs are there, where their own PATH has them found."""
+        own = self.environment.get("PATH")
+        path = own if isinstance(own, str) else None
+        yield from program(self.command[0], ("command",), path=path)
+        if self.check is not None:
+            yield from program(self.check[0], ("check",), path=path)
 
 
 class SystemdEntry(_TargetEntry):

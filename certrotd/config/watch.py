@@ -11,6 +11,7 @@ from certrotd.config.base import (
     AnyName,
     DomainName,
     Entry,
+    Found,
     Items,
     SafeName,
     absolute,
@@ -20,6 +21,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.certificates import MAX_NAMES, share
 from certrotd.config.durations import Duration, parse
+from certrotd.config.looks import roots
 from certrotd.errors import InvalidInput
 
 
@@ -96,6 +98,10 @@ class WatchEntry(Entry):
         description="How often in a row, a minute apart, it must be unreachable or serve another "
         "certificate before that is reported.",
     )
+
+    def examine(self) -> Found:
+        """The roots are there."""
+        return roots(self.roots, ("roots",))
 
     @property
     def asked(self) -> str:

@@ -33,6 +33,7 @@ from certrotd.config.secrets import Reference
 from certrotd.dial import RESOLVER, NotLookedUp, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line
 from certrotd.notify.message import Message
+from certrotd.pki.roots import load_roots
 
 PREFIX = b"whsec_"
 SHORTEST, LONGEST = 24, 64
@@ -213,13 +214,9 @@ class _HungUp:
 def _trust(ca_bundle: Path | None, what: str) -> ssl.SSLContext:
     if ca_bundle is None:
         return ssl.create_default_context()
-    try:
-        return ssl.create_default_context(cafile=str(ca_bundle))
-    except ssl.SSLError:
-        why = "holds no certificate in PEM"
-    except OSError as error:
-        why = f"cannot be read: {error.strerror}"
-    raise NeedsOperator(f"{what}: ca_bundle {ca_bundle} {why}", hint="it is the receiver's root")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    load_roots(context, ca_bundle, what=f"{what}: ca_bundle", hint="it is the receiver's root")
+    return context
 
 
 def _proxy(host: str, what: str) -> SplitResult | None:

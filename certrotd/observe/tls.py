@@ -9,9 +9,10 @@ from typing import Any
 
 from certrotd.clock import Clock, Deadline
 from certrotd.dial import RESOLVER, NotLookedUp, connect, limit
-from certrotd.errors import Failure, InvalidInput, NeedsOperator, ProofFailed, Transient
+from certrotd.errors import Failure, InvalidInput, ProofFailed, Transient
 from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
+from certrotd.pki.roots import load_roots
 
 HANDSHAKE_TIMEOUT = 10.0
 FIRST_PAUSE = 0.05
@@ -123,13 +124,7 @@ def checking(roots: str) -> ssl.SSLContext:
     if roots == "system":
         return ssl.create_default_context()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        context.load_verify_locations(cafile=roots)
-    except OSError as error:
-        raise NeedsOperator(
-            f"cannot read the roots {roots}: {error.strerror or error}",
-            hint="it must be a PEM file of CA certificates",
-        ) from None
+    load_roots(context, roots, what="the file of roots")
     return context
 
 

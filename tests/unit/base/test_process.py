@@ -202,15 +202,16 @@ class TestSurroundings:
     def test_it_sees_only_the_variables_it_is_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """This process holds tokens in its environment."""
         monkeypatch.setenv("TOKEN", "secret")
-        variables = environment({"HOOK": "1"}, inherited={"PATH": "/bin", "TOKEN": "secret"})
+        inherited = {"PATH": DEFAULT_PATH, "TOKEN": "secret"}
+        variables = environment({"HOOK": "1"}, inherited=inherited)
         ran = run(["/usr/bin/env"], what="env", deadline=within(60), variables=variables)
-        assert sorted(ran.output.split()) == [b"HOOK=1", b"PATH=/bin"]
+        assert sorted(ran.output.split()) == [b"HOOK=1", f"PATH={DEFAULT_PATH}".encode()]
 
     def test_the_environment_is_path_language_and_home_and_what_is_added(self) -> None:
         """Minimal, whatever certrotd itself was started with."""
         inherited = {"PATH": "/opt/bin", "LANG": "C.UTF-8", "HOME": "/root", "LD_PRELOAD": "x.so"}
         assert environment({"A": "1", "LANG": "de"}, inherited=inherited) == {
-            "PATH": "/opt/bin",
+            "PATH": "/opt/bin:/usr/local/sbin:/usr/sbin:/sbin",
             "HOME": "/root",
             "LANG": "de",
             "A": "1",
@@ -219,6 +220,12 @@ class TestSurroundings:
     def test_without_a_path_there_is_the_usual_one(self) -> None:
         """systemd may start certrotd without."""
         assert environment({}, inherited={}) == {"PATH": DEFAULT_PATH}
+
+    def test_system_programs_are_found_where_cron_does_not_look(self, tmp_path: Path) -> None:
+        """nginx is in /usr/sbin, and cron's PATH is /usr/bin:/bin."""
+        cron = {"PATH": "/usr/bin:/bin"}
+        assert environment({}, inherited=cron)["PATH"].split(":")[-2:] == ["/usr/sbin", "/sbin"]
+        assert environment({"PATH": "/mine"}, inherited=cron)["PATH"] == "/mine"
 
     def test_it_runs_in_the_root_with_nothing_to_read_and_a_session_of_its_own(self) -> None:
         """A prompt must fail and not hang, and Ctrl-C is certrotd's to handle."""

@@ -11,7 +11,9 @@ import pytest
 from certrotd.certs.preflight import PreflightStep
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, NeedsOperator
+from certrotd.observe.tls import Endpoint
 from certrotd.rotation.engine import Finished, RolledBack
+from tests.fakes.prober import MemoryProber
 from tests.unit.certs.rotating import Case
 
 
@@ -139,3 +141,21 @@ def test_what_is_not_due_is_looked_at_and_not_asked() -> None:
     step = PreflightStep("ca", ("a.example.test",), None, ("web",))
     assert list(step.problems(world_of(case), due=False)) == []
     assert (target.asked, asked) == (["precheck"], [False])
+
+
+def test_roots_that_cannot_be_read_cost_no_order() -> None:
+    """They were found by the proof, after the order and the swap."""
+    case = first_with(Asked())
+    unread = NeedsOperator("the file of roots /r holds no certificate in PEM")
+
+    class Prober(MemoryProber):
+        def check(self, endpoint: Endpoint) -> None:
+            raise unread
+
+    endpoint = Endpoint("web", 443, "a.example.test", roots="/r")
+    case.world.otherwise["target"] = lambda _name: Bound(Asked(), (endpoint,))
+    case.world.otherwise["prober"] = Prober({}, case.clock)
+    report = case.rotate()
+    assert isinstance(report.outcome, RolledBack)
+    assert (report.outcome.step, report.outcome.because) == ("preflight", str(unread))
+    assert not case.world.issuer.orders

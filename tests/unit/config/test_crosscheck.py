@@ -8,7 +8,7 @@ from certrotd.config.load import check
 from tests.unit.config.written import LAB, MINIMAL, WEB, config, loaded, refused, said, write
 
 ACME = 'issuers: {le: {type: acme, directory: "https://ca.example.com/d"}}\n'
-SOLVER = "solvers: {ns1: {type: exec, command: [/bin/x]}}\n"
+SOLVER = "solvers: {ns1: {type: exec, command: [/bin/true]}}\n"
 TARGET = "targets: {web: {type: nginx}}\n"
 RESPONDER = "{{type: responder, zones: [{zone}], nameserver: ns.example.net, listen: {listen}}}"
 
@@ -209,15 +209,18 @@ def test_names_outside_of_the_zones_are_warned_of(tmp_path: Path) -> None:
     assert found == [f"{place}{shop.format('any solver')}into one"]
     found = unproven(tmp_path, responder("_acme-challenge.example.com"), "  solver: r\n")
     assert found == [f"{place}{shop.format('r')}into one"]
-    hook = "x: {type: exec, command: [/bin/x], zones: [example.net]}"
+    hook = "x: {type: exec, command: [/bin/true], zones: [example.net]}"
     assert len(unproven(tmp_path, hook)) == 2
 
 
 def test_names_that_a_solver_may_prove_are_not_warned_of(tmp_path: Path) -> None:
     """In a zone, by a solver without zones, or by one that is named: only a responder is bound."""
-    hook = "x: {type: exec, command: [/bin/x], zones: [example.net]}"
+    hook = "x: {type: exec, command: [/bin/true], zones: [example.net]}"
     assert unproven(tmp_path, responder("example.com")) == []
-    assert unproven(tmp_path, f"{responder('example.org')}, y: {{type: exec, command: [/b]}}") == []
+    assert (
+        unproven(tmp_path, f"{responder('example.org')}, y: {{type: exec, command: [/bin/true]}}")
+        == []
+    )
     assert unproven(tmp_path, hook, "  solver: x\n") == []
     assert loaded(tmp_path, ACME + f"solvers: {{{hook}}}\n" + WEB).warnings == ()
 

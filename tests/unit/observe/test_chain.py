@@ -178,7 +178,7 @@ def test_nobody_there_is_a_failure_in_time(tmp_path: Path) -> None:
 
 def test_roots_that_cannot_be_read_are_the_operator_s(tmp_path: Path) -> None:
     """A typo in the configuration is no broken chain."""
-    with pytest.raises(NeedsOperator, match="cannot read the roots"):
+    with pytest.raises(NeedsOperator, match="the file of roots"):
         EXAMINER.examine(Endpoint("127.0.0.1", 1, NAME, roots=str(tmp_path / "gone")))
 
 

@@ -289,7 +289,7 @@ def test_roots_that_cannot_be_read_are_the_operators_to_mend(
     roots = tmp_path / "roots.pem"
     if content is not None:
         roots.write_bytes(content)
-    with Listener(tls(new)) as server, pytest.raises(NeedsOperator, match="cannot read the roots"):
+    with Listener(tls(new)) as server, pytest.raises(NeedsOperator, match="the file of roots"):
         PROBER.prove(replace(at(server), roots=str(roots)), NEW_PRINT)
     assert server.count == 0
 

@@ -1,0 +1,81 @@
+"""Looks at what a configuration refers to: files are read, programs only looked for."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from certrotd.config.base import Finding, Found, Loc
+from certrotd.errors import InvalidInput, NeedsOperator
+
+MAX_PEM = 4 * 1024 * 1024
+
+
+def program(name: str, loc: Loc, *, path: str | None = None) -> Found:
+    """Whether a program is there, and may be executed; ``path`` is where it is looked for."""
+    from certrotd.process import require
+
+    try:
+        require(name, what="the program", path=path)
+    except NeedsOperator as error:
+        yield loc, Finding(str(error))
+
+
+def roots(file: object, loc: Loc) -> Found:
+    """Whether ``file``, where it is a path at all, holds certificates in PEM."""
+    if not isinstance(file, Path):
+        return
+    import ssl
+
+    from certrotd.pki.roots import load_roots
+
+    try:
+        load_roots(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), file, what="the file")
+    except NeedsOperator as error:
+        yield loc, Finding(str(error))
+
+
+def readable(file: Path | None, loc: Loc) -> Found:
+    """Whether ``file``, where one is named, is a regular file, and may be read."""
+    if file is None:
+        return
+    try:
+        regular = stat.S_ISREG(os.stat(file).st_mode)
+        allowed = os.access(file, os.R_OK, effective_ids=True)
+    except OSError as error:
+        yield loc, Finding(f"{file} cannot be read: {error.strerror}")
+        return
+    if not regular:
+        yield loc, Finding(f"{file} is not a regular file")
+    elif not allowed:
+        yield loc, Finding(f"{file} cannot be read: Permission denied")
+
+
+def pem(file: Path, loc: Loc, *, key: bool) -> Found:
+    """Whether ``file`` holds a private ``key``, or else certificates."""
+    from certrotd.pki.facts import parse_certificates
+    from certrotd.pki.keys import load
+
+    problems = list(readable(file, loc))
+    yield from problems
+    if problems:
+        return
+    try:
+        with open(file, "rb") as stream:
+            content = stream.read(MAX_PEM)
+        (load if key else parse_certificates)(content, what=str(file))
+    except (OSError, InvalidInput) as error:
+        yield loc, Finding(str(error))
+
+
+def folder(path: Path | None, loc: Loc, *, made: bool = False) -> Found:
+    """Whether ``path``, where one is named, is a directory, or could be ``made`` one."""
+    if path is None:
+        return
+    nearest = path
+    while made and not os.path.lexists(nearest) and nearest != nearest.parent:
+        nearest = nearest.parent
+    if not os.path.isdir(nearest):
+        what = "is not there" if not os.path.lexists(nearest) else "is not a directory"
+        yield loc, Finding(f"{nearest} {what}: name a directory")
