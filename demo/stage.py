@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import shutil
 import socket
@@ -23,6 +22,7 @@ from tests.parts.client import served_leaf
 from tests.parts.process import Server, free_port, wait_until
 
 HOST = "demo.test"
+ROW = 5
 CERTROTD = str(Path(sys.executable).parent / "certrotd")
 
 
@@ -30,6 +30,21 @@ def find_pebble() -> Path | None:
     """The Pebble that scripts/parts builds, else the one from Debian: it is enough for a demo."""
     packaged = shutil.which("pebble")
     return locate.find("pebble") or (packaged and Path(packaged)) or None
+
+
+def settled_leaf(port: int) -> x509.Certificate:
+    """The leaf that five new connections in a row are shown.
+
+    A busy machine leaves old workers of nginx time to take one that comes long after the reload.
+    """
+    seen: list[x509.Certificate] = []
+
+    def agreed() -> bool:
+        seen.append(served_leaf("127.0.0.1", port, HOST))
+        return len(seen) >= ROW and all(each == seen[-1] for each in seen[-ROW:])
+
+    wait_until(agreed, within=60, what="new connections are shown one certificate")
+    return seen[-1]
 
 
 class SmallServer(Server):
@@ -123,18 +138,12 @@ class Stage:
             """).replace("TARGET", target)
 
     def served(self) -> x509.Certificate:
-        """The leaf that a new connection is shown, asked for without certrotd."""
-        return served_leaf("127.0.0.1", self.service.port, HOST)
+        """The leaf that new connections are shown, asked for without certrotd."""
+        return settled_leaf(self.service.port)
 
-    def another_is_served(self, old: int) -> bool:
-        """Whether all are shown another leaf than that serial, once nginx's old workers are gone.
-
-        A busy machine leaves these time to take a connection that comes after the reload.
-        """
-        with contextlib.suppress(TimeoutError):
-            wait_until(lambda: all(self.served().serial_number != old for _ in range(5)), within=30)
-            return True
-        return False
+    def is_served(self, serial: int) -> bool:
+        """Whether that is the serial that new connections are shown."""
+        return self.served().serial_number == serial
 
     def generation(self) -> int:
         """The generation that is live."""

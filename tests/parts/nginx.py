@@ -54,6 +54,11 @@ class Nginx(Server):
         """The leaf that a new connection for that name is shown."""
         return served_leaf("127.0.0.1", self.port, server_name)
 
+    def workers(self) -> set[int]:
+        """The process ids of its workers, those of earlier reloads that still run among them."""
+        master = self.pid
+        return set(map(int, Path(f"/proc/{master}/task/{master}/children").read_text().split()))
+
     def check(self) -> subprocess.CompletedProcess[str]:
         """Runs `nginx -t`."""
         return subprocess.run(
