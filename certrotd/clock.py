@@ -22,6 +22,10 @@ class Clock(Protocol):
         """Wait; a negative number does not wait."""
         ...
 
+    def stopping(self) -> bool:
+        """Whether the process has been told to stop: then nothing new should be begun."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -35,6 +39,9 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         if seconds > 0:
             time.sleep(seconds)
+
+    def stopping(self) -> bool:
+        return False
 
 
 class ManualClock:
@@ -54,6 +61,9 @@ class ManualClock:
         seconds = max(0.0, seconds)
         self._now += timedelta(seconds=seconds)
         self._monotonic += seconds  # whole: less than a microsecond would never pass otherwise
+
+    def stopping(self) -> bool:
+        return False
 
     def advance(self, by: timedelta) -> None:
         """Let ``by`` pass on both clocks."""

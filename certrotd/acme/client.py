@@ -20,6 +20,7 @@ from josepy.errors import DeserializationError
 from certrotd.acme.account import Account, AccountFolder
 from certrotd.acme.network import Network
 from certrotd.acme.problems import Refused
+from certrotd.acme.reach import Reach
 from certrotd.acme.settings import AcmeSettings
 from certrotd.acme.transport import check_url, trust
 from certrotd.clock import Clock, Deadline
@@ -171,8 +172,14 @@ class Clients:
     def _new_client(self) -> Client:
         context = self._context or trust(self._settings.ca_bundle)
         self._context = context
-        network = Network(context, self._clock, request_timeout=self._settings.request_timeout)
-        return Client(self._settings.directory, network)
+        settings = self._settings
+        network = Network(
+            context,
+            self._clock,
+            request_timeout=settings.request_timeout,
+            reach=Reach(settings.directory, settings.also_hosts),
+        )
+        return Client(settings.directory, network)
 
     def _ready_account(self, client: Client, deadline: Deadline, forgotten: str) -> Account:
         account = self._account

@@ -129,5 +129,6 @@ def build(entry: AcmeEntry, context: Context) -> AcmeIssuer:
         account_key=KeyType(entry.account_key),
         timeout=entry.timeout.total_seconds(),
         request_timeout=entry.request_timeout.total_seconds(),
+        also_hosts=entry.also_hosts,
     )
     return AcmeIssuer(settings, context.state_dir, context.clock, context.site)

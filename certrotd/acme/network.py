@@ -18,6 +18,7 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 
 import certrotd
 from certrotd.acme.problems import Busy, Problem, failure_of, read_problem, retry_after
+from certrotd.acme.reach import Reach
 from certrotd.acme.transport import Lost, Transport, check_url
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, Transient
@@ -37,10 +38,14 @@ class Network(ClientNetwork):
     of the library that logs requests, answers or nonces is left in use.
     """
 
-    def __init__(self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float, reach: Reach
+    ) -> None:
         super().__init__(user_agent=f"certrotd/{certrotd.__version__} (acme-python)")
         self._clock = clock
-        self._transport = Transport(context, request_timeout=request_timeout, agent=self.user_agent)
+        self._transport = Transport(
+            context, request_timeout=request_timeout, agent=self.user_agent, reach=reach
+        )
         self.deadline = Deadline(clock, request_timeout)
         self._signer: dict[str, object] = {}
 

@@ -15,7 +15,8 @@ class AcmeSettings:
     ``name`` is the issuer's and its folder's; ``contact`` e-mail addresses; ``ca_bundle`` the
     roots of the CA's web server, None for the machine's; ``preferred_chain`` the issuer's common
     name of a chain's topmost certificate, "" for the CA's own choice; ``timeout`` bounds each of
-    ordering, validating and finalizing, ``request_timeout`` one exchange, both in seconds.
+    ordering, validating and finalizing, ``request_timeout`` one exchange, both in seconds;
+    ``also_hosts`` are hosts beyond its directory's domain that the CA may name.
     """
 
     name: str
@@ -27,3 +28,4 @@ class AcmeSettings:
     account_key: KeyType
     timeout: float
     request_timeout: float
+    also_hosts: tuple[str, ...] = ()

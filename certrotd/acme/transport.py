@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
 import weakref
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,8 +18,11 @@ from urllib3.connection import HTTPSConnection
 from urllib3.util import make_headers
 from urllib3.util.wait import wait_for_read
 
+from certrotd.acme.connect import SLICE, Patience, connect, receive, send
 from certrotd.acme.http1 import Answer, Exchange, Malformed, TooLarge
+from certrotd.acme.reach import Reach
 from certrotd.clock import Deadline
+from certrotd.dial import NotLookedUp, look_up
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.pki.roots import load_roots
 
@@ -39,16 +43,19 @@ class Lost(Transient):
 class Transport:
     """One thread's keep-alive connections to a CA; what it shares with others is the TLS context.
 
-    Connections are made by urllib3, which knows proxies (from the environment: HTTPS_PROXY,
-    NO_PROXY); what goes over them is our own: a requests session would add the machine's
-    REQUESTS_CA_BUNDLE, ~/.netrc and cookies, and twice the processor time.
+    Those through a proxy (from the environment: HTTPS_PROXY, NO_PROXY) are made by urllib3; what
+    goes over them is our own: a requests session would add the machine's REQUESTS_CA_BUNDLE,
+    ~/.netrc and cookies, and twice the processor time.
     """
 
-    def __init__(self, context: ssl.SSLContext, *, request_timeout: float, agent: str) -> None:
+    def __init__(
+        self, context: ssl.SSLContext, *, request_timeout: float, agent: str, reach: Reach
+    ) -> None:
         self._context = context
+        self._reach = reach
         self._request_timeout = request_timeout
         self._headers = {"User-Agent": agent}
-        self._connections: dict[str, HTTPSConnection] = {}
+        self._connections: dict[str, Any] = {}
         weakref.finalize(self, _close, self._connections)
         self._proxies: dict[str, str | None] = {}
 
@@ -63,53 +70,55 @@ class Transport:
     ) -> Response:
         """Send one request and read the whole answer, at most 1 MiB.
 
-        Raises NeedsOperator for a URL that is not https, a redirect, an answer too large and a
-        server certificate that is not trusted; Lost where no answer came.
+        Raises NeedsOperator for a URL that is not https or on a host that the CA may not name, a
+        redirect, an answer too large and a server certificate that is not trusted; Lost where no
+        answer came; Stopped where the process has been told to stop, or a few seconds after.
         """
         host = check_url(url)
+        self._reach.check(url)
         if deadline.passed:
             raise Lost(f"no time is left to ask the CA at {host}", sent=False)
-        limit = deadline.within(self._request_timeout)
+        patience = Patience(deadline.within(self._request_timeout))
+        patience.begin()
         parts = urlsplit(url)
         target = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         exchange = Exchange(method, target, host, {**self._headers, **headers}, body)
         # in nobody's hands unless the answer was whole: who knows what else comes on it
         connection = self._connections.pop(host, None)
-        if connection is not None and wait_for_read(connection.sock, timeout=0.0):
+        if connection is not None and wait_for_read(connection, timeout=0.0):
             connection.close()  # the other side did, or says what was not asked
             connection = None
         try:
-            connection = connection or self._connected(url, host, limit)
-        except (urllib3.exceptions.HTTPError, OSError) as error:
+            connection = connection or self._connected(url, host, patience)
+        except (urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
             raise _explained(error, host, sent=False) from error
         try:
-            answer = _ask(connection.sock, exchange, host, limit)
+            patience.begin()
+            answer = _ask(connection, exchange, host, patience)
         except BaseException:
             connection.close()
             raise
         self._keep(host, connection, final=answer.final)
         return _response(url, answer, host)
 
-    def _connected(self, url: str, host: str, limit: Deadline) -> HTTPSConnection:
+    def _connected(self, url: str, host: str, patience: Patience) -> Any:
         if host not in self._proxies:
             self._proxies[host] = select_proxy(url, get_environ_proxies(url))
         parts = urlsplit(url)
-        name, port = str(parts.hostname), parts.port or 443
-        connection = _connection(self._proxies[host], self._context, name, port, limit.remaining)
-        try:
-            connection.connect()
-            sock: Any = connection.sock
-            # once: each time it is set the system is asked, and other threads get their turn
-            sock.settimeout(self._request_timeout)
-            # whoever cuts the connection cannot end an answer that goes up to its end
-            # (RFC 9112 §9.8)
-            sock.suppress_ragged_eofs = False
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+        name, port, proxy = str(parts.hostname), parts.port or 443, self._proxies[host]
+        if proxy is not None:
+            return _tunnel(proxy, self._context, name, port, patience.limit.remaining)
 
-    def _keep(self, host: str, connection: HTTPSConnection, *, final: bool) -> None:
+        def addresses(of: str) -> list[str]:
+            found = look_up(of, port, socket.SOCK_STREAM, deadline=patience.limit)
+            return [str(address[0]) for *_, address in found]
+
+        def permit(found: Sequence[str]) -> None:
+            self._reach.check_addresses(name, found, addresses)
+
+        return connect(name, port, self._context, patience=patience, permit=permit)
+
+    def _keep(self, host: str, connection: Any, *, final: bool) -> None:
         if final:
             connection.close()
             return
@@ -176,16 +185,13 @@ def _trust_the_machine(context: ssl.SSLContext) -> None:
     context.load_verify_locations(cafile=certifi.where())
 
 
-def _close(connections: dict[str, HTTPSConnection]) -> None:
+def _close(connections: dict[str, Any]) -> None:
     for each in connections.values():
         each.close()
 
 
-def _connection(
-    proxy: str | None, context: ssl.SSLContext, host: str, port: int, timeout: float
-) -> HTTPSConnection:
-    if proxy is None:
-        return HTTPSConnection(host, port, ssl_context=context, timeout=timeout)
+def _tunnel(proxy: str, context: ssl.SSLContext, host: str, port: int, timeout: float) -> Any:
+    """TLS with the host through a proxy, as urllib3 makes it."""
     address = proxy if "://" in proxy else f"http://{proxy}"
     try:
         user, password = get_auth_from_url(address)
@@ -209,27 +215,31 @@ def _connection(
         proxy_config=manager.proxy_config,
     )
     connection.set_tunnel(host, port, headers=login, scheme=str(found.scheme))
-    return connection
+    try:
+        connection.connect()
+        sock: Any = connection.sock
+        sock.settimeout(SLICE)
+        sock.suppress_ragged_eofs = False  # as for any other, see connect()
+    except BaseException:
+        connection.close()
+        raise
+    return sock
 
 
-def _ask(sock: Any, exchange: Exchange, host: str, limit: Deadline) -> Answer:
+def _ask(sock: Any, exchange: Exchange, host: str, patience: Patience) -> Answer:
     begun = False
 
-    def receive() -> bytes:
+    def more() -> bytes:
         nonlocal begun
-        # what has come is taken: a server that sends a byte now and then cannot hold us longer
-        # than the deadline and one wait of the socket
-        if limit.passed or not (begun or wait_for_read(sock, timeout=limit.remaining)):
-            raise TimeoutError
-        data: bytes = sock.recv(_CHUNK)
+        data = receive(sock, _CHUNK, patience, begun=begun)
         begun = bool(data)
         return data
 
-    if limit.passed:  # connecting took it all
+    if patience.limit.passed:  # connecting took it all
         raise Lost(f"no time is left to ask the CA at {host}", sent=False)
     try:
-        sock.sendall(exchange.message)
-        return exchange.read(receive, limit=MAX_RESPONSE)
+        send(sock, exchange.message, patience)
+        return exchange.read(more, limit=MAX_RESPONSE)
     except TooLarge:
         raise NeedsOperator(
             f"the CA at {host} sent more than {MAX_RESPONSE} bytes in one answer"
@@ -261,7 +271,7 @@ def _explained(error: Exception, host: str, *, sent: bool) -> Lost | NeedsOperat
                 f"the certificate of {host} is not trusted: {cause.verify_message}",
                 hint="a private CA's root goes into ca_bundle",
             )
-    if isinstance(causes[0], urllib3.exceptions.LocationValueError):
+    if isinstance(causes[0], urllib3.exceptions.LocationValueError | UnicodeError):
         return NeedsOperator(
             f"there is no way to {host}: {causes[0]}",
             hint="either it is no host, or the proxy for it (HTTPS_PROXY, NO_PROXY) is none",
@@ -270,9 +280,11 @@ def _explained(error: Exception, host: str, *, sent: bool) -> Lost | NeedsOperat
 
 
 def _reason(causes: list[BaseException]) -> str:
-    if any(isinstance(cause, urllib3.exceptions.NameResolutionError) for cause in causes):
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "its name does not resolve"
     last = causes[-1]
+    if isinstance(last, NotLookedUp):
+        return str(last)
     if isinstance(last, TimeoutError | urllib3.exceptions.TimeoutError):
         return "timed out"
     return one_line((isinstance(last, OSError) and last.strerror) or str(last))[:200]

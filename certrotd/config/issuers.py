@@ -40,6 +40,13 @@ def _contact(value: str) -> str:
     return f"mailto:{address}"
 
 
+def _host(value: str) -> str:
+    host = canonical(value)
+    if is_wildcard(host):
+        raise refuse(f"must be a host such as acme.example.net, got {shown(value)}")
+    return host
+
+
 def _permitted(value: str) -> str:
     name = value if "/" in value else canonical(value)
     if is_wildcard(name):
@@ -115,6 +122,11 @@ class AcmeEntry(Entry):
         default=None,
         description="How many orders certrotd run places before it waits (null: Let's Encrypt's "
         "documented limits less a tenth at Let's Encrypt, else no limit).",
+    )
+    also_hosts: Items[Annotated[Text, AfterValidator(_host)]] = Field(
+        default=(),
+        description="Hosts beyond the directory's own domain (its last two labels) that the "
+        "authority's answers may lead to.",
     )
     timeout: Duration = Field(
         default=timedelta(minutes=5),

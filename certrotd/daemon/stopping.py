@@ -57,3 +57,6 @@ class StoppableClock(SystemClock):
         elif seconds > 0 and self._event.wait(seconds):
             self._woken.already = True
             raise Stopped("the process was told to stop")
+
+    def stopping(self) -> bool:
+        return self._event.is_set()

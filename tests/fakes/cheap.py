@@ -57,6 +57,9 @@ class WorldClock:
     def sleep(self, seconds: float) -> None:
         self.advance(timedelta(seconds=seconds))
 
+    def stopping(self) -> bool:
+        return False
+
     def advance(self, by: timedelta) -> None:
         """Time passes."""
         self.true += by

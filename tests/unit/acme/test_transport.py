@@ -15,8 +15,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from urllib3.connection import HTTPSConnection
 
+from certrotd.acme.connect import Patience
+from certrotd.acme.reach import Reach
 from certrotd.acme.transport import MAX_KEPT, MAX_RESPONSE, Lost, Transport, check_url, trust
 from certrotd.clock import Deadline, ManualClock
 from certrotd.errors import NeedsOperator
@@ -27,7 +28,13 @@ NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
 
 def transport(ca: ScriptedCA) -> Transport:
-    return Transport(trust(ca.ca_file), request_timeout=30.0, agent="certrotd/test")
+    return plain(ca.url, trust(ca.ca_file))
+
+
+def plain(url: str, context: ssl.SSLContext | None = None) -> Transport:
+    """One for the CA whose directory is there; by default it trusts the machine's roots."""
+    context = context or trust(None)
+    return Transport(context, request_timeout=30.0, agent="certrotd/test", reach=Reach(url))
 
 
 def connected(ca: ScriptedCA, *, request_timeout: float) -> Transport:
@@ -105,7 +112,7 @@ def test_an_answer_compressed_unasked_is_none(ca: ScriptedCA) -> None:
 def test_a_slow_answer_ends_with_the_request_timeout(ca: ScriptedCA) -> None:
     """One silent CA must not hold a thread."""
     given_up = threading.Event()
-    sender, deadline = connected(ca, request_timeout=0.3), Deadline(ManualClock(NOW), 60.0)
+    sender, deadline = connected(ca, request_timeout=0.3), soon()
     ca.on("/directory", Reply(after=given_up))
     with pytest.raises(Lost, match="did not answer: timed out") as lost:
         sender.exchange("GET", ca.url, body=None, headers={}, deadline=deadline)
@@ -126,7 +133,7 @@ def test_a_refused_connection_was_not_sent() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # taken, and nobody listens
         url = f"https://127.0.0.1:{unused.getsockname()[1]}/"
-        sender = Transport(trust(None), request_timeout=30.0, agent="x")
+        sender = plain(url)
         with pytest.raises(Lost, match="did not answer: Connection refused") as lost:
             sender.exchange("GET", url, body=None, headers={}, deadline=soon())
     assert not lost.value.sent
@@ -140,7 +147,7 @@ def test_a_name_that_does_not_resolve_is_said(number: int, monkeypatch: pytest.M
         raise socket.gaierror(number, "says the resolver")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
-    sender = Transport(trust(None), request_timeout=30.0, agent="x")
+    sender = plain("https://ca.invalid/")
     with pytest.raises(Lost, match="its name does not resolve") as lost:
         sender.exchange("GET", "https://ca.invalid/", body=None, headers={}, deadline=soon())
     assert not lost.value.sent
@@ -148,8 +155,8 @@ def test_a_name_that_does_not_resolve_is_said(number: int, monkeypatch: pytest.M
 
 def test_a_host_that_is_none_is_said() -> None:
     """It cannot be resolved, and trying again cannot help."""
-    sender = Transport(trust(None), request_timeout=30.0, agent="x")
     url = f"https://{'x' * 70}.example/"
+    sender = plain(url)
     with pytest.raises(NeedsOperator, match="there is no way to x"):
         sender.exchange("GET", url, body=None, headers={}, deadline=soon())
 
@@ -208,8 +215,8 @@ def test_what_connecting_leaves_no_time_for_is_not_sent(
     sender = transport(ca)
     connected = sender._connected
 
-    def slowly(url: str, host: str, limit: Deadline) -> HTTPSConnection:
-        connection = connected(url, host, limit)
+    def slowly(url: str, host: str, patience: Patience) -> object:
+        connection = connected(url, host, patience)
         clock.sleep(seconds)
         return connection
 
@@ -232,7 +239,7 @@ def test_another_ca_bundle_is_not_trusted_and_the_environment_cannot_change_that
     other.write_bytes(pki.make_root("another root").fullchain_pem)
     for variable in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"):
         monkeypatch.setenv(variable, str(ca.ca_file))
-    sender = Transport(trust(other), request_timeout=30.0, agent="x")
+    sender = plain(ca.url, trust(other))
     with pytest.raises(NeedsOperator, match=r"is not trusted: .*local issuer") as failure:
         sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
     assert "ca_bundle" in failure.value.hint
@@ -245,7 +252,7 @@ def test_another_ca_bundle_is_not_trusted_and_the_environment_cannot_change_that
 def test_an_explicit_bundle_is_trusted_alone(ca: ScriptedCA) -> None:
     """Neither certifi's roots nor the machine's join it, not even after a request."""
     context = trust(ca.ca_file)
-    sender = Transport(context, request_timeout=30.0, agent="x")
+    sender = plain(ca.url, context)
     sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
     assert len(context.get_ca_certs()) == 1
 
@@ -255,7 +262,7 @@ def test_the_machines_roots_are_the_default(
 ) -> None:
     """A company's root in the system store is trusted; without a store, certifi's are."""
     monkeypatch.setenv("SSL_CERT_FILE", str(ca.ca_file))
-    sender = Transport(trust(None), request_timeout=30.0, agent="x")
+    sender = plain(ca.url)
     assert sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon()).ok
 
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "missing"))
@@ -292,8 +299,8 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(ca: ScriptedCA) -> 
     sender = transport(ca)
     sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
     [kept] = sender._connections.values()
-    kept.sock.shutdown(socket.SHUT_WR)  # which the server answers with the same
-    assert select.select([kept.sock], [], [], 60.0)[0]
+    kept.shutdown(socket.SHUT_WR)  # which the server answers with the same
+    assert select.select([kept], [], [], 60.0)[0]
     answer = sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
     assert answer.json() == {"second": True}
     assert ca.connections == 2
@@ -312,7 +319,9 @@ def test_the_connections_kept_are_few(ca: ScriptedCA) -> None:
     """A CA that names a new host with every order must not use up the files of the process."""
     sender = transport(ca)
     for number in range(MAX_KEPT + 2):
-        sender._keep(f"host{number}", sender._connected(ca.url, ca.base, soon()), final=False)
+        sender._keep(
+            f"host{number}", sender._connected(ca.url, ca.base, Patience(soon())), final=False
+        )
     assert len(sender._connections) == MAX_KEPT
 
 
