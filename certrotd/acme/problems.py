@@ -26,7 +26,8 @@ HINTS = {
     "externalAccountRequired": "this CA issues only to accounts bound to a customer's account",
     "invalidContact": "correct the contact address",
     "unsupportedContact": "correct the contact address",
-    "malformed": "is the directory URL one of an ACME server (RFC 8555)?",
+    "malformed": "this CA does not take the request as it is: its words say what to change "
+    "(config check tells of names that a wildcard covers)",
     "rateLimited": "the CA's documentation lists its limits",
     "rejectedIdentifier": "this CA does not issue for that name",
     "unsupportedIdentifier": "this CA does not issue for that kind of name",
@@ -34,7 +35,9 @@ HINTS = {
     "state directory, has another one registered), or not entitled to these names",
     "userActionRequired": "the CA's terms of service may have changed; visit the page it names",
 }
+NO_DIRECTORY = "is the directory URL one of an ACME server (RFC 8555)?"
 _HTTP_BUSY = (429, 503)
+_NOT_FOUND = (404, 405)
 
 
 @dataclass(frozen=True)
@@ -132,8 +135,8 @@ def failure_of(
     hint = HINTS.get(code, "")
     if status in _HTTP_BUSY or status >= 500 or code in ("rateLimited", "serverInternal"):
         return Busy(message, status=status, code=code, hint=hint, retry_after=retry_after)
-    if not problem:
-        hint = HINTS["malformed"]
+    if not problem or (code == "malformed" and status in _NOT_FOUND):
+        hint = NO_DIRECTORY
     return Refused(message, code=code, status=status, url=url, hint=hint)
 
 

@@ -145,18 +145,30 @@ class Response(requests.Response):
 
 def check_url(url: str) -> str:
     """The host and port of an https URL; NeedsOperator for any other (RFC 8555 §6.1)."""
-    try:
-        parts = urlsplit(url)
-        usable = parts.scheme == "https" and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        usable = False
-    plain = url.isascii() and url.isprintable() and " " not in url and len(url) < MAX_URL
-    if not usable or not plain or "@" in parts.netloc:
+    if flaw := _flaw(url):
         raise NeedsOperator(
-            f"{url[:200]!r} is refused: ACME is spoken over https only",
+            f"{url[:200]!r} is refused: {flaw}",
             hint="write the https URL; where the CA itself names this one, do not trust it",
         )
-    return parts.netloc.lower()
+    return urlsplit(url).netloc.lower()
+
+
+def _flaw(url: str) -> str:
+    """What is wrong with a URL to send requests to; "" if nothing is."""
+    if not (url.isascii() and url.isprintable() and " " not in url):
+        return "it holds a character that no URL may have"
+    if len(url) >= MAX_URL:
+        return f"it is longer than {MAX_URL:,} characters"
+    try:
+        parts = urlsplit(url)
+        whole = bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return "it is not a URL"
+    if parts.scheme != "https":
+        return "ACME is spoken over https only"
+    if "@" in parts.netloc:
+        return "it has a user name or a password in it"
+    return "" if whole else "it has no host, or no usable port"
 
 
 def trust(ca_bundle: Path | None) -> ssl.SSLContext:

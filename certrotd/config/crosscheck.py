@@ -13,7 +13,7 @@ from certrotd.config.issuers import AcmeEntry, InternalEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
-from certrotd.pki.names import base, is_ip
+from certrotd.pki.names import base, is_ip, is_wildcard
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +129,8 @@ def _names(checked: Checked) -> Iterator[Finding]:
         if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
             yield from _repeated(index, entry.names)
         issuer = checked.file.issuers.get(issuer_of(checked.file, entry) or "")
+        if isinstance(issuer, AcmeEntry):
+            yield from _redundant(index, entry.names)
         for position, name in enumerate(entry.names):
             loc = ("certificates", index, "names", position)
             if isinstance(issuer, AcmeEntry) and is_ip(name):
@@ -147,6 +149,16 @@ def _repeated(index: int, names: Sequence[str]) -> Iterator[Finding]:
             loc = ("certificates", index, "names", position)
             yield Finding(loc, f"{name} is in this list already: it counts once", warning=True)
         seen.add(name)
+
+
+def _redundant(index: int, names: Sequence[str]) -> Iterator[Finding]:
+    """Names that a wildcard of the same certificate covers: Let's Encrypt refuses those."""
+    wildcards = {name for name in names if is_wildcard(name)}
+    for position, name in enumerate(names) if wildcards else ():
+        over = f"*.{name.partition('.')[2]}"
+        if over in wildcards and over != name and not is_ip(name):
+            message = f"{over} covers {name}: leave it out, some CAs refuse an order with both"
+            yield Finding(("certificates", index, "names", position), message, warning=True)
 
 
 def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:

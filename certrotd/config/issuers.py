@@ -15,6 +15,7 @@ from certrotd.pki.names import is_ip, is_wildcard
 
 KeyType = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
+MOST_BACKDATED = timedelta(days=365)
 _MAIL = re.compile(r"[^\s@<>,?&%]+@[^\s@<>,?&%]+", re.ASCII)
 
 
@@ -182,6 +183,22 @@ class InternalEntry(Entry):
                 f"({render(self.root_lifetime)})"
             )
         return self
+
+    @model_validator(mode="after")
+    def _begins_near_now(self) -> Self:
+        most = min(self.lifetime / 2, MOST_BACKDATED)
+        if self.backdate <= most:
+            return self
+        if "backdate" not in self.model_fields_set:
+            raise refuse(
+                f"lifetime ({render(self.lifetime)}) must be at least twice backdate "
+                f"({render(self.backdate)})"
+            )
+        raise refuse(
+            f"backdate ({render(self.backdate)}) must be at most {render(most)}: half of lifetime "
+            f"({render(self.lifetime)}), and no more than a year, or certificates are due for "
+            "renewal when they begin"
+        )
 
 
 Issuer = Annotated[AcmeEntry | InternalEntry, Field(discriminator="type")]

@@ -51,6 +51,13 @@ def test_a_refusal_needs_somebody_and_comes_with_a_hint(kind: str) -> None:
     assert refused.hint
 
 
+def test_a_redundant_name_is_not_blamed_on_the_directory() -> None:
+    """Let's Encrypt calls it malformed; that of a page which is not there is the other case."""
+    assert "directory" not in failure("malformed").hint
+    assert "names that a wildcard covers" in failure("malformed").hint
+    assert "is the directory URL one of an ACME server" in failure("malformed", 404).hint
+
+
 @pytest.mark.parametrize(
     ("kind", "status"), [("rateLimited", 429), ("rateLimited", 403), ("serverInternal", 500)]
 )

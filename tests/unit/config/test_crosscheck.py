@@ -232,3 +232,26 @@ def test_an_internal_authority_needs_no_zone(tmp_path: Path) -> None:
     text = ACME + f"solvers: {{{responder('example.org')}}}\n" + WEB + "  solver: q\n"
     problems, warnings = check(write(tmp_path, text))
     assert (len(problems), warnings) == (1, ())
+
+
+@pytest.mark.parametrize(
+    ("names", "covered"),
+    [
+        ("'*.example.test', www.example.test", "*.example.test covers www.example.test"),
+        ("a.b.example.test, '*.B.Example.test'", "*.b.example.test covers a.b.example.test"),
+        ("'*.example.test', example.test, a.b.example.test", None),
+        ("'*.example.test', '*.b.example.test'", None),
+    ],
+)
+def test_a_name_that_a_wildcard_covers_is_warned_of(
+    tmp_path: Path, names: str, covered: str | None
+) -> None:
+    """Let's Encrypt refuses the order as malformed."""
+    web = f"certificates:\n- name: web\n  names: [{names}]\n"
+    hook = "solvers: {x: {type: exec, command: [/bin/true]}}\n"
+    problems, warnings = check(write(tmp_path, ACME + hook + web))
+    assert problems == ()
+    why = f"{covered}: leave it out, some CAs refuse an order with both"
+    assert [each.message for each in warnings] == ([why] if covered else [])
+    problems, warnings = check(write(tmp_path, "issuers: {ca: {type: internal}}\n" + web))
+    assert (problems, warnings) == ((), ())
