@@ -101,7 +101,8 @@ def calls(log: str, site: Path) -> Iterator[Call]:
         else:
             number = matched[thread, name, selector]
             point = Point(name, number, selector.removeprefix(f"{site}/"), path)
-        mutates = name != "openat" or "O_CREAT" in rest
+        # what is in a lock says who held it last, and is read by people alone
+        mutates = not path.endswith("lock") and (name != "openat" or "O_CREAT" in rest)
         changing |= {thread} if mutates else set()
         paths = tuple(path.removeprefix(f"{site}/") for path, _ in found)
         yield Call(name, point, paths, mutates, clear)
