@@ -1,11 +1,12 @@
 """What to do about a certificate and why: a pure function of its standing, its policy and now.
 
-The rules, first match wins: nothing at all where a placeholder is asked for → put one in place;
-nothing usable → get one; a newer good generation that is not live →
-deploy it; expired, mismatched or not what the configuration asks → renew; its time has come →
-renew; a target not proven to serve the live generation → deploy to it; else wait. What is due is
-postponed while the last failure is too recent, unless a person asks for it, and a renewal while
-one is held after a rollback, unless it is forced.
+The rules, first match wins: nothing at all where a placeholder is asked for → put one in place; a
+newer good generation that is not live → deploy it; files of the live one damaged → put them back;
+it cannot be used → go back to the newest that can; nothing usable → get one; expired, mismatched or
+not what the configuration asks → renew; its time has come → renew; a target not proven to serve the
+live generation → deploy to it; else wait. What is due is postponed while the last failure is too
+recent, unless a person asks for it, and a renewal while one is held after a rollback, unless it is
+forced.
 """
 
 from __future__ import annotations
@@ -49,10 +50,14 @@ class Renew:
 
 @dataclass(frozen=True, slots=True)
 class Deploy:
-    """Deploy a generation that is already on disk; no order is needed."""
+    """Deploy a generation that is already on disk; no order is needed.
+
+    ``mends``: because the live one is damaged or cannot be used.
+    """
 
     why: str
     generation: int
+    mends: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,16 +225,26 @@ def _due(
 ) -> Wait | Action:
     if not policy.enabled:
         return Wait("disabled in the configuration", now + RECHECK)
-    live = standing.live
     if (number := _placeholder_for(policy, standing)) is not None:
         return Bootstrap("no certificate yet", number)
-    if forced:
-        return Renew("asked for by hand", now, forced=True)
-    candidate = _candidate(policy, standing, now=now)
+    candidate = None if forced else _candidate(policy, standing, now=now)
     if candidate is not None:
         return Deploy(
             f"generation {candidate.number} was issued and not deployed", candidate.number
         )
+    otherwise = _by_what_is_live(policy, standing, attempts, now=now, forced=forced)
+    mending = _mending(standing, now=now)
+    # where that was tried last and failed, a renewal comes first: neither keeps the other away
+    failed = attempts.failures and not attempts.authority
+    return otherwise if mending is None or (failed and isinstance(otherwise, Renew)) else mending
+
+
+def _by_what_is_live(
+    policy: Policy, standing: Standing, attempts: Attempts, *, now: datetime, forced: bool
+) -> Wait | Action:
+    if forced:
+        return Renew("asked for by hand", now, forced=True)
+    live = standing.live
     if live is None and standing.newest is None:
         return Adopt("no generation yet") if policy.adopts else Renew("there is none yet", now)
     if live is None or live.facts is None:
@@ -242,6 +257,8 @@ def _due(
         return Renew(f"it expired at {_stamp(facts.not_after)}", facts.not_after)
     if reason := usable(live, now=now):
         return Wait(f"{reason}; is the clock right?", min(facts.not_before, now + RECHECK))
+    if fallen := fallen_back(standing):
+        return Renew(fallen, now)
     if difference := drift(facts, live, policy):
         return Renew(difference, now)
     at, rule = renewal_time(facts, live.meta.draw if live.meta else 0.0, policy)
@@ -258,11 +275,42 @@ def _due(
     return Wait(f"renewal at {rule}", at)
 
 
+def fallen_back(standing: Standing) -> str | None:
+    """That an older generation is live because a newer one cannot be used, or None."""
+    live, newest = standing.live, standing.newest
+    if live is None or newest is None or newest.number <= live.number:
+        return None
+    if newest.facts is not None or newest.number in standing.state.withdrawn:
+        return None
+    return (
+        f"generation {newest.number} cannot be used: {newest.broken}; generation {live.number} is "
+        "live in its place"
+    )
+
+
+def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
+    """How the live generation is mended without an order, or replaced by one that can be used."""
+    live = standing.live
+    if live is not None and live.facts is not None:
+        if live.damaged is None or (usable(live, now=now) and not live.placeholder):
+            return None
+        return Deploy(f"generation {live.number} is damaged: {live.damaged}", live.number, True)
+    broken = live.broken if live else "no generation is live"
+    for each in (standing.newest, *standing.earlier):
+        if each is None or each.number in standing.state.withdrawn:
+            continue
+        if usable(each, now=now) is None:
+            why = f"the live certificate cannot be used: {broken}; generation {each.number} is "
+            return Deploy(f"{why}deployed in its place", each.number, True)
+    return None
+
+
 def _aloud(decision: D, standing: Standing) -> D:
-    """The decision, which says too what it was made without."""
-    if standing.damaged is None:
-        return decision
-    return replace(decision, why=f"{decision.why}; {standing.damaged}")
+    """The decision, which says too what it was made without, and what stands in for what."""
+    for words in (standing.damaged, fallen_back(standing)):
+        if words is not None and words not in decision.why:
+            decision = replace(decision, why=f"{decision.why}; {words}")
+    return decision
 
 
 def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generation | None:
@@ -330,6 +378,8 @@ def _not_yet(
         return Postpone("held after a rollback by hand", held, due, "hold")
     if by_hand or isinstance(due, Bootstrap):  # that is what ends many a failure
         return None
+    if isinstance(due, Deploy) and due.mends and attempts.authority:
+        return None  # what failed was to get another one
     if attempts.failures and failed_at:
         live = standing.live
         facts = live.facts if live and not live.placeholder else None

@@ -96,8 +96,11 @@ class Swap(Journaled):
             world.store.switch(world.name, self.previous)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
-        there = world.store.live(world.name) == self.generation
-        return Observed.DONE if there else Observed.NOT_DONE
+        live = world.store.look(world.name).live
+        if live is None or live.number != self.generation:
+            return Observed.NOT_DONE
+        whole = live.facts is not None and live.damaged is None
+        return Observed.DONE if whole else Observed.NOT_DONE
 
 
 @dataclass(frozen=True)

@@ -33,7 +33,7 @@ class Managed(Protocol):
         """The context in which nobody else works on it; raises LockHeld."""
         ...
 
-    def look(self) -> Standing:
+    def look(self, *, thorough: bool = False) -> Standing:
         """What the store has of it, and the history of what the store has lost."""
         ...
 

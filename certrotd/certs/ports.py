@@ -102,8 +102,11 @@ class Prober(Protocol):
 class Store(Protocol):
     """Where generations of certificates are kept."""
 
-    def look(self, name: str) -> Standing:
-        """What there is; of a state that is damaged, that it is. Raises Failure."""
+    def look(self, name: str, *, thorough: bool = False) -> Standing:
+        """What there is; of a state that is damaged, that it is. Raises Failure.
+
+        A ``thorough`` look reads every file of the live and of the newest generation.
+        """
         ...
 
     def check(self, name: str, *, dry: bool = False) -> None:
@@ -132,11 +135,15 @@ class Store(Protocol):
         ...
 
     def read(self, name: str, generation: int) -> tuple[bytes, bytes]:
-        """The private key and the chain, leaf first, in PEM."""
+        """The private key and the chain, leaf first, in PEM, as they were sealed."""
+        ...
+
+    def rebuild(self, name: str, generation: int) -> None:
+        """Put back what is damaged of a generation's files; raises Failure where it cannot be."""
         ...
 
     def exposed(self, name: str, generation: int) -> Sequence[str]:
-        """The files of a generation that hold its key and that others than their owner may use."""
+        """Who else than certrotd may use the key of a generation, each with what to do about it."""
         ...
 
     def live(self, name: str) -> int | None: ...
@@ -145,7 +152,9 @@ class Store(Protocol):
         """Where applications find the live generation, for people."""
         ...
 
-    def switch(self, name: str, generation: int) -> None: ...
+    def switch(self, name: str, generation: int) -> None:
+        """Make a sealed generation live; what is damaged of its files is put back before."""
+        ...
 
     def record(self, name: str, state: State) -> None:
         """Replace the certificate's mutable state."""

@@ -51,9 +51,10 @@ class PreflightStep(Journaled):
         if due:
             yield from failed(partial(world.store.check, world.name, dry=world.dry))
         yield from world.installer.problems()
-        fresh = world.store.live(world.name) is None
+        live = world.store.look(world.name, thorough=True).live
+        whole = live is not None and live.facts is not None and live.damaged is None
         for name in self.targets:
-            yield from _of_target(world, name, running=due and not fresh)
+            yield from _of_target(world, name, running=due and whole)
         if self.issuer is not None:
             yield from world.unready(self.issuer, self.names, self.solver, ask=due)
 
@@ -61,9 +62,9 @@ class PreflightStep(Journaled):
 def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
     """What is wrong with a target, which is asked itself if it is to be ``running``.
 
-    Before the first certificate a target is only made ready: its secrets are read and its programs
-    looked for. It is not asked: a service may be waiting for the very files its configuration
-    names.
+    Before the first certificate, and while the live one is damaged, a target is only made ready:
+    its secrets are read and its programs looked for. It is not asked: a service may be waiting for
+    the very files its configuration names.
     """
     try:
         bound = world.target(name)

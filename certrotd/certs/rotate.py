@@ -53,7 +53,7 @@ class Report:
 
     ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
     by ``decision``; ``failure`` what kept both from happening, or from being recorded, or else
-    what is wrong beside them.
+    what is wrong beside them. ``mended`` is what came before: the live generation was damaged.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Report:
     outcome: Outcome | None = None
     recovered: Outcome | None = None
     failure: Failure | None = None
+    mended: str = ""
 
     @property
     def failed(self) -> bool:
@@ -198,7 +199,25 @@ class Rotator:
         outcome, unrecorded = None, None
         if isinstance(decision, Renew | Deploy | Bootstrap | Sweep):
             outcome, unrecorded = self._begin(managed, decision, found)
-        return Report(name, decision, outcome, recovered, unrecorded)
+        report = Report(name, decision, outcome, recovered, unrecorded)
+        if by_hand and isinstance(decision, Deploy) and decision.mends:
+            return self._after_mending(managed, policy, report, forced=forced)
+        return report
+
+    def _after_mending(
+        self, managed: Managed, policy: Policy, mended: Report, *, forced: bool
+    ) -> Report:
+        """A renewal that is due as well; whoever asks once is not told to ask again."""
+        open_still = isinstance(mended.outcome, Parked | Stuck)
+        if mended.failure or open_still or mended.decision is None or self.stopping():
+            return mended
+        found = self._found(managed)
+        decision = self._decide(policy, found, forced=forced, by_hand=True)
+        if not isinstance(decision, Renew):
+            return mended
+        outcome, unrecorded = self._begin(managed, decision, found)
+        why = mended.decision.why
+        return Report(mended.name, decision, outcome, mended.recovered, unrecorded, why)
 
     def _recover(self, managed: Managed) -> tuple[Outcome | None, Failure | None]:
         """Finish or undo what a crash, a wait or a stop left.
@@ -231,7 +250,7 @@ class Rotator:
 
     def _found(self, managed: Managed) -> Found:
         """What there is; a state that is damaged is put aside first, and begun anew."""
-        standing = managed.look()
+        standing = managed.look(thorough=True)
         if standing.damaged is not None:
             world, name = managed.world(), managed.policy.name
             aside = world.store.mend(name, standing.state, now=self.clock.now())

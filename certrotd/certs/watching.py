@@ -44,6 +44,7 @@ class Kind(StrEnum):
     COPIES_DIFFER = "copies_differ"
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"
+    DAMAGED = "damaged"
     MISSING = "missing"
     PLACEHOLDER = "placeholder"
     UNREACHABLE = "unreachable"
@@ -141,14 +142,16 @@ class Kept:
 
     ``chain`` are the facts of the live generation's certificates, leaf first, as far as they could
     be read; ``wrong`` says what could not, or does not belong together. ``copies`` tells whether
-    what is installed elsewhere is the live generation, None where that is not to be expected.
-    ``exposed`` are its files with a key that others than their owner may use.
+    what is installed elsewhere is the live generation, None where that is not to be expected, and
+    ``displaced`` which of it is not as it was installed. ``exposed`` says of what holds a key who
+    else may use it, and what to do about it.
     """
 
     live: Generation | None = None
     chain: tuple[CertificateFacts, ...] = ()
     wrong: tuple[Finding, ...] = ()
     copies: bool | None = None
+    displaced: str | None = None
     exposed: Sequence[str] = ()
 
 
@@ -198,9 +201,14 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
     found = [*kept.wrong]
     if kept.copies is False:
         found.append(Finding(Kind.COPIES_DIFFER, "the installed copies are not the live files"))
+    elif kept.copies and kept.displaced:
+        words = f"the copies are not as they were installed: {kept.displaced}; {_again(policy)}"
+        found.append(Finding(Kind.COPIES_DIFFER, words))
+    if live.damaged is not None:
+        words = f"generation {live.number} is damaged: {live.damaged}; {_again(policy)}"
+        found.append(Finding(Kind.DAMAGED, words))
     if kept.exposed:
-        words = f"others than the owner may use {', '.join(kept.exposed)} (chmod 600)"
-        found.append(Finding(Kind.KEY_EXPOSED, words, Severity.WARNING))
+        found.append(Finding(Kind.KEY_EXPOSED, "; ".join(kept.exposed), Severity.WARNING))
     if live.placeholder:
         words = "a self-signed placeholder is in place, there is no certificate yet"
         return (*found, Finding(Kind.PLACEHOLDER, words, Severity.WARNING))
@@ -211,6 +219,12 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
             found.append(_wrong_name(live.facts.names, missing))
     found += _above(kept.chain[1:], now)
     return tuple(found)
+
+
+def of_broken(live: Generation, policy: Policy) -> Finding:
+    """That what is left of the files of the live generation is not enough."""
+    words = f"generation {live.number} cannot be used: {live.broken}; {_again(policy)}"
+    return Finding(Kind.DAMAGED, words)
 
 
 def settle(watched: Watched, held: Held, *, after: int, moving: bool) -> Settled:
@@ -257,7 +271,13 @@ def _moves(kind: Kind, watched: Watched) -> bool:
 
 def _may_pass(kind: Kind, watched: Watched) -> bool:
     """Whether the next look may find it gone without anybody's help."""
-    return kind in (Kind.UNREACHABLE, Kind.UNREADABLE) or _moves(kind, watched)
+    passing = (Kind.UNREACHABLE, Kind.UNREADABLE, Kind.DAMAGED)
+    return kind in passing or _moves(kind, watched)
+
+
+def _again(policy: Policy) -> str:
+    # never chmod: what has become a link would have it done to what it leads to
+    return f"certrotd rotate {policy.name} puts that right"
 
 
 def _served(presented: Presented, wanted: Wanted) -> tuple[Finding, ...]:

@@ -41,7 +41,8 @@ def report_words(report: Report) -> tuple[str, str]:
     if report.outcome is None:
         return kind_of(report.decision), _next(report.decision)
     word, why = outcome_of(report.outcome)
-    return word, f"{why} ({report.decision.why})" if why else report.decision.why
+    why = f"{why} ({report.decision.why})" if why else report.decision.why
+    return word, f"{why}; before that: {report.mended}" if report.mended else why
 
 
 def report_json(report: Report) -> dict[str, Any]:

@@ -22,6 +22,7 @@ Kind = Literal[
     "attempts_running_out",
     "expiring",
     "unplanned_rotation",
+    "damaged",
     "served_mismatch",
     "audit_broken",
     "config_refused",

@@ -11,7 +11,15 @@ from datetime import datetime
 
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, drift, renewal_time
+from certrotd.certs.decision import (
+    Deploy,
+    Postpone,
+    Renew,
+    Wait,
+    drift,
+    fallen_back,
+    renewal_time,
+)
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Kind as Found
 from certrotd.certs.watching import Severity as Grave
@@ -29,7 +37,7 @@ LATE = 1 / 3
 """So little of the time between being due and the end is late."""
 
 CLOCK, CONFIG, LEFT_OUT, AUDIT = "clock", "config", "left-out", "audit"
-OF_CERTIFICATES = frozenset({"rotation", "recovered", "late", "unplanned"})
+OF_CERTIFICATES = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"})
 _ALL = "certrotd status"
 _VARYING = re.compile(r"\S*[0-9]\S*")
 _EXPIRY = frozenset({Found.EXPIRED, Found.EXPIRING})
@@ -119,6 +127,7 @@ def of_look(look: Look) -> list[Said]:
         said += _late(look, renewal_time(live.facts, draw, look.managed.policy)[0])
     else:
         said.append(Passed(f"late/{name}", f"{name}: the renewal is no longer late.", name))
+    said.append(_damage(look))
     why = unplanned(look)
     if why is not None:
         what = f"{name} is renewed outside of its schedule: {why}."
@@ -140,6 +149,29 @@ def of_look(look: Look) -> list[Said]:
     return said
 
 
+def _damage(look: Look) -> Said:
+    """That files of the live generation are lost, or that an older one is live because of it."""
+    name, standing, key = look.managed.policy.name, look.standing, None
+    live, key = standing.live, f"damaged/{name}"
+    why = fallen_back(standing)
+    if live is not None and (live.broken or live.damaged):
+        why = f"generation {live.number} {live.broken or live.damaged}"
+    if why is None:
+        return Passed(key, f"{name}: the files of what is live are whole.", name)
+    return Alert(
+        kind="damaged",
+        severity="error",
+        key=key,
+        title=f"{name}: files of the live certificate are damaged"[:200],
+        what=f"{name}: {why}. Now: {look.decision.why}.",
+        todo="What can be put back or replaced is, by itself. Find out who or what changed the "
+        f"files, and whether the disk is sound: {_run('watch', name)}, {_run('history', name)}, "
+        "journalctl -k",
+        subject=name,
+        cause=why,
+    )
+
+
 def unplanned(look: Look) -> str | None:
     """Why a renewal that is due is not the one its schedule or the first order brings, or None."""
     if not isinstance(look.decision, Renew) or look.flight is not None:
@@ -148,7 +180,9 @@ def unplanned(look: Look) -> str | None:
     if live is None or live.placeholder:
         newest = look.standing.newest
         return None if newest is None or newest.placeholder else look.decision.why
-    if live.facts is None or live.facts.not_after <= look.now:
+    if live.facts is None:
+        return None  # that is told as what it is
+    if live.facts.not_after <= look.now:
         return look.decision.why
     return drift(live.facts, live, look.managed.policy)
 

@@ -94,7 +94,11 @@ class _Daemon:
         last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
         self._work = work = self._workload(loaded)
         self._watcher = Watcher(
-            self._watches(loaded, work), clock, observer=self._observer, spawn=_in_a_thread
+            self._watches(loaded, work),
+            clock,
+            observer=self._observer,
+            spawn=_in_a_thread,
+            doubt=lambda name: self._scheduler.doubt(name),
         )
         self._scheduler = Scheduler(
             work,

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
+from queue import SimpleQueue
 
 from certrotd.certs.decision import Adopt, Decision, Postpone, Renew, Wait, decide
 from certrotd.certs.managed import Managed, attempts_of
@@ -91,6 +92,8 @@ class Scheduler:
         self._budgets = Budgets(observer)
         self._rests = Rests()
         self._probing: str | None = None
+        self._doubts: SimpleQueue[str] = SimpleQueue()
+        self._doubted: set[str] = set()
         self._begin(workload)
 
     def _begin(self, workload: Workload) -> None:
@@ -142,6 +145,10 @@ class Scheduler:
             self._incoming = workload
         self._pump()
 
+    def doubt(self, name: str) -> None:
+        """Read the files of that certificate at the next tick; called by whoever must not wait."""
+        self._doubts.put(name)
+
     def tick(self) -> None:
         """Look at everything that is due, and begin what there is room for."""
         with self._lock:
@@ -158,6 +165,7 @@ class Scheduler:
             if self._journals.set(self._work.journals()):
                 self._look_at_all(now)
             self._budgets.look()
+            self._hear_doubts(now)
             due = self._agenda.due(now)
             for name in due:
                 try:
@@ -170,6 +178,13 @@ class Scheduler:
             self._keep_time(monotonic)
             self._observer.ticked(now, len(due))
         self._pump()
+
+    def _hear_doubts(self, now: datetime) -> None:
+        while not self._doubts.empty():
+            name = self._doubts.get()
+            if name in self._work.certificates and name not in self._room.running:
+                self._doubted.add(name)
+                self._agenda.put(name, now)
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
@@ -216,7 +231,9 @@ class Scheduler:
         rest = self._rests.held(name, now, self._clock.monotonic())
         flight, unknown = self._flight(managed, rest)
         try:
-            standing, attempts = managed.look(), attempts_of(managed.journal)
+            standing = managed.look(thorough=name in self._doubted)
+            self._doubted.discard(name)
+            attempts = attempts_of(managed.journal)
         except (Failure, OSError) as error:
             if flight is None and rest is None:
                 raise

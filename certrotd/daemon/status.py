@@ -97,7 +97,7 @@ def state_of(row: Row, *, now: datetime) -> str:
         return "disabled"
     if live is None:
         return "missing"
-    if live.facts is None:
+    if live.facts is None or live.damaged is not None:
         return "broken"
     if live.placeholder:
         return "placeholder"

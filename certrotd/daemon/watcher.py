@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Held, settle
+from certrotd.certs.watching import Held, Kind, settle
 from certrotd.clock import Clock
 from certrotd.daemon.observing import Observer
 from certrotd.daemon.ring import Ring
@@ -30,7 +30,8 @@ class Watcher(Observer):
 
     ``tick`` is to be called every second or so and never waits; ``spawn`` runs a look elsewhere (a
     thread). It hears when a rotation has ended, to see for itself. It tells with its lock held, so
-    that nothing is told of what ``replace`` has taken away.
+    that nothing is told of what ``replace`` has taken away. ``doubt`` hears at once of a
+    certificate whose files are damaged; it must not wait.
     """
 
     def __init__(
@@ -40,12 +41,14 @@ class Watcher(Observer):
         *,
         observer: Observer,
         spawn: Callable[[str, Callable[[], None]], None],
+        doubt: Callable[[str], None] = lambda _name: None,
         threads: int = THREADS,
     ) -> None:
         self._clock = clock
         self._observer = observer
         self._spawn = spawn
         self._threads = threads
+        self._doubt = doubt
         self._lock = threading.RLock()
         self._held: dict[str, Held] = {}
         self._troubled: set[str] = set()
@@ -170,6 +173,9 @@ class Watcher(Observer):
         elif what in self._troubled:
             self._troubled.discard(what)
             self._observer.calmed(what)
+        for look in looks:
+            if not look.moving and any(f.kind is Kind.DAMAGED for f in look.watched.findings):
+                self._doubt(look.watched.subject)
         unsure = [self._tell(look) for look in looks]
         if any(unsure):
             self._look_soon(subject, min(AGAIN, self._watches.every(subject)))

@@ -23,6 +23,7 @@ from certrotd.certs.watching import (
     judge_endpoint,
     judge_files,
     judge_target,
+    of_broken,
     settle,
 )
 from certrotd.clock import Clock
@@ -38,6 +39,7 @@ from certrotd.pki.path import ChainBroken, doubts, verify_path
 from certrotd.pki.verify import KeyMismatch, verify_key
 
 LOOK_TIME = 10.0
+DAILY = 86400.0
 TIMES = 3
 PAUSE = 1.0
 
@@ -89,7 +91,9 @@ class Watches:
 
     def every(self, subject: Subject) -> float:
         """How often to look at it, in seconds."""
-        if isinstance(subject, str) or subject.every is None:
+        if isinstance(subject, str):
+            return min(self._every, DAILY)  # a disk loses bits whatever is configured
+        if subject.every is None:
             return self._every
         return subject.every.total_seconds()
 
@@ -268,7 +272,7 @@ def surely(look: Callable[[], Sequence[Look]], *, pause: Callable[[float], None]
 def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
     """The files of a certificate, read and put to the test; a failure is a finding."""
     try:
-        standing = managed.look()
+        standing = managed.look(thorough=True)
     except Failure as failure:
         return Kept(wrong=(_unreadable(failure),)), Standing()
     live = standing.live
@@ -281,6 +285,8 @@ def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
         exposed = world.store.exposed(managed.policy.name, live.number)
         kept = Kept(live, tuple(facts_of(each) for each in chain), exposed=exposed)
     except Failure as failure:
+        if live.facts is None:
+            return Kept(live, wrong=(of_broken(live, managed.policy),)), standing
         return Kept(live, wrong=(_unreadable(failure),)), standing
     try:
         verify_key(load(key, what="privkey.pem"), chain[0])
@@ -289,7 +295,8 @@ def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
             finding = Finding(Kind.BROKEN_CHAIN, doubt, Severity.WARNING)
             kept = replace(kept, wrong=(finding,))
         if managed.policy.installs and _reached(standing, COPIES):
-            kept = replace(kept, copies=world.installer.installed(key, pem))
+            same = world.installer.installed(key, pem)
+            kept = replace(kept, copies=same, displaced=standing.displaced)
     except KeyMismatch as mismatch:
         kept = replace(kept, wrong=(Finding(Kind.KEY_MISMATCH, str(mismatch)),))
     except ChainBroken as broken:

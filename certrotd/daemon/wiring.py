@@ -323,8 +323,9 @@ class _Managed:
         name = self.policy.name
         return self._site.lock(name, f"certificate {name}", None)
 
-    def look(self) -> Standing:
-        found = as_remembered(self._site.store.look(self.policy.name), self.journal)
+    def look(self, *, thorough: bool = False) -> Standing:
+        found = self._site.store.look(self.policy.name, thorough=thorough)
+        found = as_remembered(found, self.journal)
         if COPIES in found.state.targets and self._entry.install:
             return replace(found, displaced=displaced(self._entry.install, found.state.copies))
         return found

@@ -36,12 +36,17 @@ class Meta:
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One pair on disk: ``facts`` of the leaf, or why it is ``broken``."""
+    """One pair on disk: ``facts`` of the leaf, or why it is ``broken``.
+
+    ``damaged`` says which of its files are not as they were sealed, where what is whole of them is
+    enough to put them back.
+    """
 
     number: int
     meta: Meta | None
     facts: CertificateFacts | None
     broken: str | None = None
+    damaged: str | None = None
 
     @property
     def placeholder(self) -> bool:
@@ -129,6 +134,8 @@ class Standing:
 
     ``damaged`` says why what is there of the state is not one, and ``state`` not what was recorded;
     ``displaced`` which of the copies is not what the state says, or not what is asked for.
+    ``earlier`` are the generations but those two, the newest first, where the live one cannot be
+    used; else they are not looked at.
     """
 
     live: Generation | None = None
@@ -136,6 +143,7 @@ class Standing:
     state: State = field(default_factory=State)
     damaged: str | None = None
     displaced: str | None = None
+    earlier: tuple[Generation, ...] = ()
 
 
 def _is(kind: type[T], value: object) -> T:

@@ -6,6 +6,7 @@ A listing of certificates asks this of every copy, as anybody: a look at a file'
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ from certrotd.pki.generation import Copy
 from certrotd.rotation.files import explained
 
 PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
+_KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}
 _GONE = (FileNotFoundError, NotADirectoryError)
 
 
@@ -57,8 +59,8 @@ def displaced(entries: Iterable[Installs], known: Mapping[str, Copy]) -> str | N
             if copy.asked != _asked(entry, shape):
                 return f"{path} is to be installed otherwise"
             try:
-                if _stamp(text) != copy.stamp:
-                    return f"{path} was changed"
+                if (stamp := _stamp(text)) != copy.stamp:
+                    return f"{path} {_difference(stamp, copy.stamp)}"
             except _GONE:
                 return f"{path} is gone"
             except OSError:
@@ -70,6 +72,19 @@ def _asked(entry: Installs, shape: str) -> str:
     mode = entry.mode if shape in PRIVATE else entry.cert_mode
     how = " in place" if entry.in_place else ""
     return f"{shape} {entry.owner}:{entry.group} {mode:o}{how}"
+
+
+def _difference(now: tuple[int, ...], was: tuple[int, ...]) -> str:
+    """What is different between two stamps, in words."""
+    if len(now) == len(was):
+        mode, before = now[2], was[2]
+        if stat.S_IFMT(mode) != stat.S_IFMT(before):
+            return f"is {_KINDS.get(stat.S_IFMT(mode), 'no longer a file')}"
+        if now[3:] != was[3:]:
+            return f"belongs to {now[3]}:{now[4]}, not to {was[3]}:{was[4]}"
+        if mode != before:
+            return f"has mode {stat.S_IMODE(mode):04o}, not {stat.S_IMODE(before):04o}"
+    return "was changed"
 
 
 def _stamp(path: str) -> tuple[int, ...]:

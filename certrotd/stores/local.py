@@ -12,14 +12,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-
-from pydantic_core import to_json  # loaded by the configuration anyway; json indents in Python
+from typing import TYPE_CHECKING
 
 from certrotd.errors import NeedsOperator
+from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.rotation.files import (
     DiskTrouble,
@@ -37,20 +37,26 @@ from certrotd.rotation.files import (
     sweep_temporaries,
     write_file,
 )
+from certrotd.stores.digest import digested
+from certrotd.stores.exposure import exposures
 from certrotd.stores.reading import (
     NUMBER,
     STATE,
+    Recorded,
     content,
     document,
     generation_in,
     numbers_in,
+    recorded_in,
     stamps_in,
     state_in,
 )
 
+if TYPE_CHECKING:  # a look that finds everything whole does without
+    from certrotd.stores.wholeness import Examined
+
 PROBE = 64 * 1024
 _PRIVATE = ("privkey.pem", "combined.pem")
-_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 UNREADABLE = ".unreadable-"
 KEPT = 3
 
@@ -62,15 +68,20 @@ class LocalStore:
         self.root = root
         self._root = str(root)
 
-    def look(self, name: str) -> Standing:
-        """What is on disk of the certificate ``name``; cheap enough for 10,000 in a second."""
+    def look(self, name: str, *, thorough: bool = False) -> Standing:
+        """As Store.look; cheap enough for 10,000 in a second, unless it is ``thorough``."""
         base = f"{self._root}/{name}"
-        newest, live = max(numbers_in(f"{base}/generations"), default=None), self.live(name)
-        live_generation = generation_in(base, live) if live is not None else None
-        newest_generation = live_generation
-        if newest != live:
-            newest_generation = generation_in(base, newest) if newest is not None else None
-        return Standing(live_generation, newest_generation, *state_in(base))
+        numbers, at = numbers_in(f"{base}/generations"), self.live(name)
+        last = max(numbers, default=None)
+        live = generation_in(base, at, thorough=thorough) if at is not None else None
+        newest = live
+        if last != at:
+            newest = generation_in(base, last, thorough=thorough) if last is not None else None
+        earlier: tuple[Generation, ...] = ()
+        if live is None or live.facts is None:
+            others = sorted({*numbers} - {at, last}, reverse=True)
+            earlier = tuple(generation_in(base, each, thorough=True) for each in others)
+        return Standing(live, newest, *state_in(base), earlier=earlier)
 
     def names(self) -> list[str]:
         """Every certificate there is something of, configured or not."""
@@ -105,8 +116,8 @@ class LocalStore:
         return f"{self._root}/{name}/live"
 
     def generation(self, name: str, number: int) -> Generation:
-        """One generation, parsed or told why it cannot be."""
-        return generation_in(f"{self._root}/{name}", number)
+        """One generation, its files read, or told why it cannot be used."""
+        return generation_in(f"{self._root}/{name}", number, thorough=True)
 
     def numbers(self, name: str) -> list[int]:
         """The sealed generations, oldest first."""
@@ -174,12 +185,31 @@ class LocalStore:
             ("combined.pem", shapes["combined"], 0o600),
         ]
         create_files(staging, files, sync=False)
-        with explained(f"read {staging}"):
-            stamps = stamps_in(str(staging))
-        described = document(generation, meta, facts_of(leaf), shapes, stamps)
-        files = [("meta.json", to_json(described, indent=1), 0o644)]
-        create_files(staging, files, sync=True)
+        named = {f"{shape}.pem": data for shape, data in shapes.items()}
+        described = _described(staging, generation, meta, facts_of(leaf), named)
+        create_files(staging, [("meta.json", described, 0o644)], sync=True)
         rename(staging, self._folder(name, generation))
+
+    def rebuild(self, name: str, generation: int) -> None:
+        """As Store.rebuild; each file is replaced by a rename, and holds what was sealed then."""
+        folder, recorded, found = self._examined(name, generation)
+        facts, meta, pair = found.generation.facts, found.generation.meta, found.pair
+        if facts is None or meta is None or pair is None:
+            raise NeedsOperator(f"{folder} cannot be used: {found.generation.broken}")
+        with explained(f"read {folder}"):
+            if not found.wrong and recorded and recorded.stamps == stamps_in(str(folder)):
+                return
+        from certrotd.stores.wholeness import files_of
+
+        files = files_of(*pair)
+        for file in found.wrong:
+            if _is_directory(folder / file):
+                raise NeedsOperator(f"{folder / file} is a directory", hint="move it away")
+            if file in files:
+                mode = 0o600 if file in _PRIVATE else 0o644
+                write_file(folder / file, files[file], mode=mode)
+        described = _described(folder, generation, meta, facts, files)
+        write_file(folder / "meta.json", described, mode=0o644)
 
     def sealed(self, name: str, generation: int) -> bool:
         return _is_directory(self._folder(name, generation))
@@ -188,37 +218,37 @@ class LocalStore:
         _remove(self._staging(name, generation))
 
     def read(self, name: str, generation: int) -> tuple[bytes, bytes]:
-        """As Store.read; NeedsOperator if the files are gone."""
-        folder = self._folder(name, generation)
-        if not _is_directory(folder):
-            raise NeedsOperator(f"{folder} is not a generation's directory")
-        key, chain = content(folder / "privkey.pem"), content(folder / "fullchain.pem")
-        if key is None or chain is None:
-            raise NeedsOperator(f"{folder} has no privkey.pem or no fullchain.pem")
-        return key, chain
+        """As Store.read; NeedsOperator if too many of the files are gone or damaged."""
+        folder, _, found = self._examined(name, generation)
+        if found.pair is None:
+            raise NeedsOperator(f"{folder} cannot be used: {found.generation.broken}")
+        return found.pair
 
     def exposed(self, name: str, generation: int) -> list[str]:
-        """As Store.exposed; an access control list shows itself as rights of the group (acl(5))."""
-        folder, found = self._folder(name, generation), []
+        """As Store.exposed; an access control list shows itself as rights of the group (acl(5)).
+
+        What is no file any more is damage: to change its mode would change that of something else.
+        """
+        base, folder = self.root / name, self._folder(name, generation)
+        found: list[str] = []
         with explained(f"look at {folder}"):
-            for each in _PRIVATE:
-                try:
-                    status = os.lstat(folder / each)
-                except FileNotFoundError:
-                    continue
-                if stat.S_IMODE(status.st_mode) & _OTHERS:
-                    found.append(str(folder / each))
+            try:
+                owner = os.lstat(base).st_uid
+                for path in (folder, *(folder / each for each in _PRIVATE)):
+                    found += exposures(path, owner=owner, beside=base)
+            except FileNotFoundError:
+                pass
         return found
 
     def switch(self, name: str, generation: int) -> None:
-        """Point ``live`` at a sealed generation by one rename."""
+        """As Store.switch: ``live`` is pointed at it by one rename."""
         if not self.sealed(name, generation):
             raise NeedsOperator(f"{self._folder(name, generation)} does not exist")
+        self.rebuild(name, generation)
         replace_symlink(self.root / name / "live", f"generations/{generation:06d}")
 
     def record(self, name: str, state: State) -> None:
-        data = to_json(state.to_json(), indent=1)
-        write_file(self.root / name / STATE, data, mode=0o644)
+        write_file(self.root / name / STATE, digested(state.to_json()), mode=0o644)
 
     def mend(self, name: str, state: State, *, now: datetime) -> str:
         """As Store.mend; the last few that were damaged are kept."""
@@ -269,6 +299,16 @@ class LocalStore:
             [partial(_remove, generations / each) for each in names if each.startswith(prefixes)]
         )
 
+    def _examined(self, name: str, generation: int) -> tuple[Path, Recorded | None, Examined]:
+        """The directory of a generation, what its meta.json says, and what is in its files."""
+        from certrotd.stores.wholeness import examine
+
+        folder = self._folder(name, generation)
+        if not _is_directory(folder):
+            raise NeedsOperator(f"{folder} is not a generation's directory")
+        recorded = recorded_in(folder)
+        return folder, recorded, examine(folder, generation, recorded)
+
     def _staged(self, name: str, generation: int, file: str) -> bytes | None:
         staging = self._staging(name, generation)
         return content(staging / file) if _is_directory(staging) else None
@@ -284,6 +324,15 @@ class LocalStore:
 
     def _staging(self, name: str, generation: int) -> Path:
         return Path(f"{self._root}/{name}/generations/.staging-{generation:06d}")
+
+
+def _described(
+    folder: Path, number: int, meta: Meta, facts: CertificateFacts, files: Mapping[str, bytes]
+) -> bytes:
+    """The meta.json of a generation whose other files are in ``folder`` now."""
+    with explained(f"read {folder}"):
+        stamps = stamps_in(str(folder))
+    return digested(document(number, meta, facts, files, stamps))
 
 
 def _is_directory(path: Path) -> bool:

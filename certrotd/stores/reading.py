@@ -6,28 +6,27 @@ import errno
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic_core import from_json  # loaded by the configuration anyway; twice as quick as json
-
-from certrotd.errors import InvalidInput
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Generation, Meta, State
 from certrotd.rotation.files import DiskTrouble, read_file
+from certrotd.stores.digest import undigested
 
 LIMIT = 4 * 1024 * 1024
 STATE = "state.json"
 NUMBER = re.compile(r"[0-9]{6}|[1-9][0-9]{6,11}")
-_GUARDED = ("privkey.pem", "fullchain.pem", "cert.pem")
+FILES = ("privkey.pem", "fullchain.pem", "combined.pem", "cert.pem", "chain.pem")
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # nonblocking, so that a pipe in the place of a file is not waited for
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CHUNK = 64 * 1024
 _NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
 # what says nothing of the files themselves
-_NOT_THE_FILES = {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+NOT_THE_FILES = {errno.EACCES, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
 
 
 def numbers_in(generations: str) -> list[int]:
@@ -40,52 +39,56 @@ def numbers_in(generations: str) -> list[int]:
         raise DiskTrouble(f"read {generations}", error) from error
 
 
-def generation_in(base: str, number: int) -> Generation:
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What a generation's meta.json says: ``digests`` are the SHA-256 of its files in hex."""
+
+    meta: Meta
+    facts: CertificateFacts
+    digests: Mapping[str, str]
+    stamps: Mapping[str, Sequence[int]]
+
+
+def generation_in(base: str, number: int, *, thorough: bool = False) -> Generation:
     """A generation of the certificate whose directory is ``base``, or why it is broken.
 
-    Raises DiskTrouble when it could not be looked at: then nothing is known of it.
+    Its files are read where their stamps changed since they were sealed, or if the look is to be
+    ``thorough``: a bit that a disk has lost changes no stamp. Raises DiskTrouble when it could not
+    be looked at: then nothing is known of it.
     """
     folder = f"{base}/generations/{number:06d}"
     try:
         handle = os.open(folder, _DIRECTORY)
     except OSError as error:
-        if error.errno in _NOT_THE_FILES:
+        if error.errno in NOT_THE_FILES:
             raise DiskTrouble(f"read {folder}", error) from error
         reason = DiskTrouble(f"read generation {number:06d}", error).message
         return Generation(number, None, None, reason)
-    meta = None
+    recorded = None
     try:
-        known = from_json(_quick_read("meta.json", handle))
-        meta = _meta_from_json(known)
-        if _stamps(handle) == known["files"]:
-            return Generation(number, meta, CertificateFacts.from_json(known["facts"]))
-    except (OSError, *_NOT_OURS):
-        pass  # then the files themselves are asked
+        recorded = _recorded("meta.json", handle)
+        if recorded is not None and not thorough and _stamps(handle) == recorded.stamps:
+            return Generation(number, recorded.meta, recorded.facts)
+    except OSError as error:
+        if error.errno in NOT_THE_FILES:
+            raise DiskTrouble(f"read {folder}", error) from error
     finally:
         os.close(handle)
-    return _parsed(Path(folder), number, meta)
+    from certrotd.stores.wholeness import examine
+
+    return examine(Path(folder), number, recorded).generation
 
 
-def _parsed(folder: Path, number: int, meta: Meta | None) -> Generation:
-    """The slow way: the files were changed, or written by somebody else."""
-    from certrotd.pki.facts import facts_of, parse_certificates
-    from certrotd.pki.keys import load
-    from certrotd.pki.verify import verify_key
+def recorded_in(folder: Path) -> Recorded | None:
+    """What meta.json in a generation's directory says; None if it says nothing any more.
 
+    Raises DiskTrouble when it could not be read: then it may be whole.
+    """
+    path = folder / "meta.json"
     try:
-        key, chain = content(folder / "privkey.pem"), content(folder / "fullchain.pem")
-        if key is None or chain is None:
-            missing = "privkey.pem" if key is None else "fullchain.pem"
-            return Generation(number, meta, None, f"{missing} is missing")
-        certificates = parse_certificates(chain, what="fullchain.pem")
-        verify_key(load(key, what="privkey.pem"), certificates[0])
-        return Generation(number, meta, facts_of(certificates[0]))
-    except InvalidInput as failure:
-        return Generation(number, meta, None, failure.message)
-    except DiskTrouble as trouble:
-        if trouble.errno in _NOT_THE_FILES:
-            raise
-        return Generation(number, meta, None, trouble.message)
+        return _recorded(str(path))
+    except OSError as error:
+        raise DiskTrouble(f"read {path}", error) from error
 
 
 def state_in(base: str) -> tuple[State, str | None]:
@@ -95,7 +98,7 @@ def state_in(base: str) -> tuple[State, str | None]:
     """
     path = f"{base}/{STATE}"
     try:
-        return State.from_json(from_json(_quick_read(path))), None
+        return State.from_json(undigested(_quick_read(path))), None
     except FileNotFoundError:
         return State(), None
     except OSError as error:
@@ -125,12 +128,13 @@ def _quick_read(path: str, folder: int | None = None) -> bytes:
 
 
 def _stamps(folder: int) -> dict[str, list[int]]:
-    # size, time and inode of the immutable files, as git's index does it: while they stand, the
-    # facts in meta.json are those of the files, and nothing needs to be parsed
+    # size, times and inode of the immutable files, as git's index does it: while they stand, the
+    # facts in meta.json are those of the files, and nothing needs to be read. The time of change,
+    # too: whoever writes into a file can put back all the others
     stamps = {}
-    for name in _GUARDED:
+    for name in FILES:
         status = os.stat(name, dir_fd=folder, follow_symlinks=False)
-        stamps[name] = [status.st_size, status.st_mtime_ns, status.st_ino]
+        stamps[name] = [status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns]
     return stamps
 
 
@@ -147,12 +151,12 @@ def document(
     number: int,
     meta: Meta,
     facts: CertificateFacts,
-    shapes: Mapping[str, bytes],
+    files: Mapping[str, bytes],
     stamps: Mapping[str, list[int]],
 ) -> dict[str, Any]:
     """What meta.json says."""
     return {
-        "version": 1,
+        "version": 2,
         "generation": number,
         "created": meta.created.isoformat(),
         "origin": meta.origin,
@@ -163,11 +167,23 @@ def document(
         "terms": meta.terms,
         "draw": meta.draw,
         "facts": facts.to_json(),
-        "sha256": {
-            f"{shape}.pem": hashlib.sha256(data).hexdigest() for shape, data in shapes.items()
-        },
+        "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
         "files": dict(stamps),
     }
+
+
+def _recorded(path: str, folder: int | None = None) -> Recorded | None:
+    """What a meta.json says, None if it is none; raises OSError if that cannot be told."""
+    try:
+        known = undigested(_quick_read(path, folder))
+        meta, facts = _meta_from_json(known), CertificateFacts.from_json(known["facts"])
+        return Recorded(meta, facts, known["sha256"], known["files"])
+    except OSError as error:
+        if error.errno in NOT_THE_FILES:
+            raise
+    except _NOT_OURS:
+        pass
+    return None  # then the files themselves are asked
 
 
 def _meta_from_json(known: Mapping[str, Any]) -> Meta:

@@ -208,7 +208,7 @@ class CheapDisk:
             journal=cast("FileJournal", _Journal(self)),
             world=_no_world,
             lock=self._lock,
-            look=lambda: Standing(self.live, self.newest),
+            look=lambda **_: Standing(self.live, self.newest),
             generation=lambda number: Generation(number, None, None, "not kept"),
         )
 
@@ -296,7 +296,7 @@ class CheapRotator:
                 self.budget,
                 names=disk.policy.names,
                 authority=disk.policy.authority,
-                look=lambda: Standing(disk.live, disk.newest),
+                look=lambda **_: Standing(disk.live, disk.newest),
                 clock=self.clock,
             )
         deadline = Deadline(self.clock, 1)

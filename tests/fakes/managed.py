@@ -20,5 +20,5 @@ class FakeManaged:
     journal: FileJournal
     world: Callable[[], World]
     lock: Callable[[], AbstractContextManager[None]]
-    look: Callable[[], Standing]
+    look: Callable[..., Standing]
     generation: Callable[[int], Generation]

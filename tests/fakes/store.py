@@ -29,11 +29,15 @@ class Pair:
 
 @dataclass(frozen=True)
 class Shelf:
-    """What is kept of one certificate; immutable, so that a crash is a matter of keeping it."""
+    """What is kept of one certificate; immutable, so that a crash is a matter of keeping it.
+
+    ``worn`` are the generations of which a file is damaged that the others tell.
+    """
 
     generations: tuple[tuple[int, Pair, Meta], ...] = ()
     staging: tuple[tuple[int, Pair], ...] = ()
     trash: tuple[int, ...] = ()
+    worn: tuple[int, ...] = ()
     live: int | None = None
     state: tuple[tuple[str, Hashable], ...] = field(default=())
     recorded: State = field(default_factory=State, compare=False, hash=False)
@@ -63,15 +67,22 @@ class MemoryStore:
                 return pair
         return None
 
-    def look(self, name: str) -> Standing:
+    def look(self, name: str, *, thorough: bool = False) -> Standing:
         self._look("look at the store")
         shelf = self.shelf(name)
-        numbers = [number for number, _, _ in shelf.generations]
+        numbers = sorted((number for number, _, _ in shelf.generations), reverse=True)
+        live = self.generation(name, shelf.live) if shelf.live is not None else None
+        sound = live is not None and live.facts is not None
         return Standing(
-            self.generation(name, shelf.live) if shelf.live is not None else None,
-            self.generation(name, max(numbers)) if numbers else None,
+            live,
+            self.generation(name, numbers[0]) if numbers else None,
             State() if shelf.damaged else shelf.recorded,
             "the state is damaged" if shelf.damaged else None,
+            earlier=tuple(
+                self.generation(name, each)
+                for each in (() if sound else numbers[1:])
+                if each != shelf.live
+            ),
         )
 
     def place(self, name: str) -> str:
@@ -81,7 +92,9 @@ class MemoryStore:
         for each, pair, meta in self.shelf(name).generations:
             if each == number and pair.key is not None and pair.chain is not None:
                 try:
-                    return Generation(number, meta, matching(pair.key, pair.chain))
+                    facts = matching(pair.key, pair.chain)
+                    worn = "a file is damaged" if number in self.shelf(name).worn else None
+                    return Generation(number, meta, facts, None, worn)
                 except InvalidInput as failure:
                     return Generation(number, meta, None, failure.message)
         return Generation(number, None, None, "it is not there")
@@ -126,6 +139,14 @@ class MemoryStore:
             raise NeedsOperator(f"generation {generation} is gone")
         return pair.key, pair.chain
 
+    def rebuild(self, name: str, generation: int) -> None:
+        found = self.generation(name, generation)
+        if found.facts is None:
+            raise NeedsOperator(f"generation {generation} cannot be used: {found.broken}")
+        worn = self.shelf(name).worn
+        if generation in worn:
+            self._act(name, "rebuild", worn=tuple(each for each in worn if each != generation))
+
     def exposed(self, name: str, generation: int) -> Sequence[str]:
         self._look("look at a generation")
         return self.loosened
@@ -137,6 +158,7 @@ class MemoryStore:
     def switch(self, name: str, generation: int) -> None:
         if not self.sealed(name, generation):
             raise NeedsOperator(f"generation {generation} does not exist")
+        self.rebuild(name, generation)
         self._act(name, "switch", live=generation)
 
     def record(self, name: str, state: State) -> None:

@@ -88,7 +88,9 @@ class MemoryWorld:
             journal=journal,
             world=self._world,
             lock=self._lock,
-            look=lambda: self._displaced(as_remembered(self.store.look(name), journal)),
+            look=lambda *, thorough=False: self._displaced(
+                as_remembered(self.store.look(name, thorough=thorough), journal)
+            ),
             generation=lambda number: self.store.generation(name, number),
         )
 

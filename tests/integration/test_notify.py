@@ -192,7 +192,7 @@ def test_an_audit_log_that_cannot_be_written_is_told(site: Site, receiver: Recei
 
 
 def test_a_certificate_changed_behind_its_back_is_told(site: Site, receiver: Receiver) -> None:
-    """A renewal nobody planned: its files are gone."""
+    """One of its files is gone: it is put back, and somebody should find out why."""
     told(site, receiver)
     site.internal()
     site.certificate("web", HOST)
@@ -200,7 +200,7 @@ def test_a_certificate_changed_behind_its_back_is_told(site: Site, receiver: Rec
     (site.live("web") / "privkey.pem").unlink()
     with running(site) as daemon:
         daemon.wait_for("web: done")
-        wait_until(lambda: ("unplanned_rotation", "raised") in heard(receiver))
+        wait_until(lambda: ("damaged", "raised") in heard(receiver))
 
 
 def test_apprise_delivers_too(site: Site, receiver: Receiver) -> None:

@@ -125,11 +125,15 @@ def test_what_certrotd_keeps_is_watched_without_a_word_of_configuration(
     assert found(site)["files of web"] == ["copies_differ"]
     (copies / "web.pem").write_bytes(good)
 
+    (copies / "web.key").chmod(0o600)
+    assert found(site)["files of web"] == ["copies_differ"]
+    (copies / "web.key").chmod(0o640)
+
     key = site.live("web") / "privkey.pem"
     kept = key.read_bytes()
     key.chmod(0o600)
     key.write_bytes(GOOD.key_pem)
-    assert found(site)["files of web"] == ["key_mismatch"]
+    assert found(site)["files of web"] == ["damaged"]
     key.write_bytes(kept)
     key.chmod(0o640)
     assert found(site)["files of web"] == ["key_exposed"]

@@ -126,6 +126,7 @@ class Monitor:
             "staging": shelf.staging,
             "trash": shelf.trash,
             "backups": self.world.installer.backups,
+            "damage": shelf.live in shelf.worn,
             "a journal": self.world.disk.journal,
         }
         for what, there in left.items():

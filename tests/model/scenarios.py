@@ -136,6 +136,14 @@ def lost_copies() -> Scenario:
     return scenario
 
 
+def damaged_files() -> Scenario:
+    """Generation 2 is live and proven, and one of its files is damaged."""
+    scenario = _scenario(_world({1: -20, 2: -10}, live=2))
+    shelves = scenario.world.store.shelves
+    shelves[NAME] = replace(shelves[NAME], worn=(2,))
+    return scenario
+
+
 def rollback() -> Scenario:
     """Generation 2 is live, and somebody wants generation 1 back."""
     return _scenario(_world({1: -20, 2: -10}, live=2), _roll_back)
@@ -165,6 +173,7 @@ ALL: Mapping[str, Callable[[], Scenario]] = {
         damaged_state,
         new_target,
         lost_copies,
+        damaged_files,
         rollback,
         adoption,
     )

@@ -17,6 +17,7 @@ FEWEST = {
     "damaged_state": 240,
     "new_target": 240,
     "lost_copies": 240,
+    "damaged_files": 240,
     "rollback": 200,
     "adoption": 310,
 }

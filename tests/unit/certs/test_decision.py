@@ -112,7 +112,6 @@ def test_what_was_issued_and_not_deployed_is_deployed_without_an_order() -> None
 @pytest.mark.parametrize(
     "newest",
     [
-        broken(6),
         generation(6, age=91 * DAY),
         generation(6, age=-HOUR),
         generation(6, age=61 * DAY),
@@ -120,7 +119,7 @@ def test_what_was_issued_and_not_deployed_is_deployed_without_an_order() -> None
         Generation(6, meta(issuer="other"), facts()),
         generation(4),
     ],
-    ids=["broken", "expired", "not-yet-valid", "due", "drifted", "other-issuer", "older"],
+    ids=["expired", "not-yet-valid", "due", "drifted", "other-issuer", "older"],
 )
 def test_a_newer_generation_that_is_no_better_is_not_deployed(newest: Generation) -> None:
     """It would be put in front of users, or replaced at once."""

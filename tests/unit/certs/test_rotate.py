@@ -160,7 +160,7 @@ class TestRollingBack:
         """With the place where it is."""
         case = Case("rollback")
 
-        def broken(_name: str) -> State:
+        def broken(_name: str, *, thorough: bool = False) -> State:
             raise ZeroDivisionError
 
         monkeypatch.setattr(case.world.store, "look", broken)

@@ -297,10 +297,10 @@ class TestFiles:
 
     def test_a_key_that_others_may_use_is_a_warning(self) -> None:
         """It serves as well as ever: nobody else would notice."""
-        kept = replace(self.kept(leaf()), exposed=("/store/privkey.pem", "/store/combined.pem"))
+        kept = replace(self.kept(leaf()), exposed=("a (chmod 600 a)", "b (chmod 600 b)"))
         [finding] = self.judged(kept)
         assert (finding.kind, finding.severity) == (Kind.KEY_EXPOSED, Severity.WARNING)
-        assert "/store/privkey.pem, /store/combined.pem (chmod 600)" in finding.words
+        assert finding.words == "a (chmod 600 a); b (chmod 600 b)"
 
     def test_what_could_not_be_read_is_told_and_the_rest_too(self) -> None:
         """A generation without facts has no dates."""

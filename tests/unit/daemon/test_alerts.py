@@ -208,7 +208,6 @@ def test_a_renewal_on_schedule_is_no_alert() -> None:
     [
         (generation(91 * DAY), None, "it expired at"),
         (generation(DAY, names=("b.test",)), None, "the configured names changed"),
-        (Generation(5, None, None, "privkey.pem is missing"), None, "privkey.pem is missing"),
         (None, Generation(5, None, None, "broken"), "no generation is live"),
     ],
 )
@@ -230,6 +229,29 @@ def test_what_replaces_a_placeholder_is_neither_unplanned_nor_late(failures: Att
     for newest in (None, generation(DAY)):
         seen = look(placeholder, failures, newest=newest)
         assert not [found for found in alerts.of_look(seen) if isinstance(found, Alert)]
+
+
+DAMAGED = replace(generation(DAY), damaged="cert.pem is missing")
+BROKEN = Generation(5, None, None, "privkey.pem is missing")
+
+
+@pytest.mark.parametrize(
+    ("live", "newest", "words"),
+    [
+        (DAMAGED, None, "generation 5 cert.pem is missing. Now: generation 5 is damaged"),
+        (BROKEN, None, "generation 5 privkey.pem is missing. Now: the live certificate cannot"),
+        (BROKEN, generation(DAY), "generation 5 privkey.pem is missing. Now: "),
+        (replace(generation(DAY), number=4), BROKEN, "generation 4 is live in its place"),
+    ],
+)
+def test_damaged_files_are_one_alert_that_lasts_as_long_as_they_do(
+    live: Generation, newest: Generation | None, words: str
+) -> None:
+    """Or as long as an older generation stands in; somebody should know why."""
+    alert = the_alert(alerts.of_look(look(live, newest=newest)))
+    assert (alert.kind, alert.key, alert.lasting) == ("damaged", "damaged/web", True)
+    assert words in alert.what
+    assert "damaged/web" in passed(alerts.of_look(look(generation(DAY))))
 
 
 def test_only_a_renewal_is_unplanned() -> None:

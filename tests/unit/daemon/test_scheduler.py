@@ -162,13 +162,37 @@ def test_a_budget_survives_a_restart() -> None:
     assert bench.orders == 2
 
 
+def test_a_certificate_in_doubt_is_looked_at_thoroughly_at_the_next_tick() -> None:
+    """Once; whoever doubts it does not wait, and one that is not configured is no matter."""
+    bench = Bench()
+    bench.pass_time(MINUTE)
+    looks: list[bool] = []
+    good = bench.disks["web"].managed
+
+    def look(*, thorough: bool = False) -> object:
+        looks.append(thorough)
+        return good().look()
+
+    managed = {"web": good()}
+    object.__setattr__(managed["web"], "look", look)
+    bench.process.scheduler.replace(_with(bench.process.workload(bench.disks), managed))
+    bench.process.tick()
+    looks.clear()
+    for name in ("web", "nobody"):
+        bench.process.scheduler.doubt(name)
+    bench.process.tick()
+    assert looks == [True]
+    bench.pass_time(2 * DAY, step=HOUR)
+    assert set(looks[1:]) == {False}
+
+
 def test_what_cannot_be_read_is_said_and_tried_again_and_the_rest_goes_on() -> None:
     """One broken directory among a thousand."""
     bench = Bench("a.example.com", "b.example.com")
     disk, good = bench.disks["a"], bench.disks["a"].managed
     looks: list[int] = []
 
-    def look() -> object:
+    def look(**_: bool) -> object:
         looks.append(1)
         if len(looks) < 3:
             raise DiskTrouble("read it", OSError(5, "Input/output error"))

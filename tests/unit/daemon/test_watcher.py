@@ -1,7 +1,7 @@
 """The watcher looks in time, at what is due, whatever hangs, and tells what is certain."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,12 +57,14 @@ class Bench:
         self.heard = Heard()
         self.jobs: list[tuple[str, Callable[[], None]]] = []
         self.exhausted = False
+        self.doubted: list[str] = []
         self.watcher = Watcher(
             self.watches(*entries, certificate=certificate),
             self.clock,
             observer=self.heard,
             spawn=self.spawn,
             threads=threads,
+            doubt=self.doubted.append,
         )
 
     def watches(self, *entries: WatchEntry, certificate: bool = False) -> Watches:
@@ -100,6 +102,19 @@ class Bench:
             self.clock.advance(step)
             self.tick()
         return self.heard.looks[began:]
+
+
+def test_damaged_files_are_mended_before_anybody_is_told_of_them() -> None:
+    """Not while a rotation is at them."""
+    bench = Bench(certificate=True)
+    shelves = bench.certificate.world.store.shelves
+    shelves["web"] = replace(shelves["web"], worn=(1,))
+    bench.certificate.flying = True
+    bench.tick()
+    assert bench.doubted == []
+    bench.certificate.flying = False
+    bench.pass_time(2 * MINUTE)
+    assert set(bench.doubted) == {"web"}
 
 
 def test_everything_is_looked_at_at_once_and_then_once_in_its_span() -> None:

@@ -90,6 +90,18 @@ class Bench:
         return look
 
 
+def watches_every(seconds: float) -> Watches:
+    """Nothing yet, looked at so often."""
+    return Watches(
+        (),
+        {},
+        every=seconds,
+        in_flight=lambda _: False,
+        examiner=MemoryExaminer(),
+        clock=ManualClock(NOW),
+    )
+
+
 def kinds(watched: Watched) -> list[Kind]:
     """What its findings are about."""
     return [each.kind for each in watched.findings]
@@ -208,6 +220,43 @@ class TestCertificate:
         bench.world.store.record("web", replace(state, targets=rest))
         assert bench.found()["files"] == []
 
+    def test_a_copy_that_is_not_as_it_was_installed_is_found(self) -> None:
+        """Its content is right, its owner another one; which one is said, and the cure."""
+        bench = Bench()
+        standing = replace(bench.managed.look(), displaced="/etc/web.key belongs to 9:9")
+        bench.watches.certificates = {"web": replace(bench.managed, look=lambda **_: standing)}
+        [finding] = bench.looks()["files"].watched.findings
+        assert finding.kind is Kind.COPIES_DIFFER
+        assert finding.words.endswith(
+            "/etc/web.key belongs to 9:9; certrotd rotate web puts that right"
+        )
+
+    def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_said(self) -> None:
+        """Never chmod, which would follow what has become a link."""
+        bench = Bench()
+        shelves = bench.world.store.shelves
+        whole = shelves["web"]
+        shelves["web"] = replace(whole, worn=(1,))
+        [finding] = bench.looks()["files"].watched.findings
+        assert finding.kind is Kind.DAMAGED
+        assert finding.words == (
+            "generation 1 is damaged: a file is damaged; certrotd rotate web puts that right"
+        )
+        assert "chmod" not in finding.words
+
+    def test_one_that_is_damaged_beyond_that_is_found_too(self) -> None:
+        """Nothing of it can be read."""
+        bench = Bench()
+        shelves = bench.world.store.shelves
+        shelves["web"] = replace(shelves["web"], generations=())
+        assert bench.found()["files"] == [Kind.DAMAGED]
+
+    def test_files_are_read_at_least_daily_however_rarely_one_looks(self) -> None:
+        """A disk loses bits whatever is configured; endpoints are looked at as configured."""
+        watches = watches_every(7 * 86400)
+        assert watches.every("web") == 86400
+        assert watches.every(entry()) == 7 * 86400
+
     def test_a_key_that_others_may_use_is_found(self) -> None:
         """Somebody's chmod -R."""
         bench = Bench()
@@ -258,7 +307,7 @@ class TestCertificate:
 
         touched: Any = replace(world, store=Touched())  # type: ignore[arg-type]
         bench.watches.certificates = {
-            "web": replace(bench.managed, world=lambda: touched, look=lambda: standing)
+            "web": replace(bench.managed, world=lambda: touched, look=lambda **_: standing)
         }
         assert expected in bench.found()["files"]
 
@@ -266,7 +315,7 @@ class TestCertificate:
         """No right to it, or a disk that is gone: the dates of what is served count still."""
         bench = Bench()
 
-        def fail() -> Any:
+        def fail(**_: bool) -> Any:
             raise DiskTrouble("read it", PermissionError(13, "Permission denied"))
 
         bench.watches.certificates = {"web": replace(bench.managed, look=fail)}
@@ -280,7 +329,7 @@ class TestCertificate:
         bench = Bench()
         standing = bench.managed.look()
         bench.world.store.shelves.clear()
-        bench.watches.certificates = {"web": replace(bench.managed, look=lambda: standing)}
+        bench.watches.certificates = {"web": replace(bench.managed, look=lambda **_: standing)}
         assert bench.found()["files"] == [Kind.UNREADABLE]
 
     def test_none_at_all_is_found(self) -> None:

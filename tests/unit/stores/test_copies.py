@@ -55,6 +55,16 @@ def _link(path: Path) -> None:
     path.symlink_to(path.with_suffix(".old"))
 
 
+def _directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path)
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [
@@ -62,10 +72,21 @@ def _link(path: Path) -> None:
         (lambda path: shutil.rmtree(path.parent), "web.key is gone"),
         (_grow, "was changed"),
         (_older, "was changed"),
-        (_link, "was changed"),
-        (lambda path: path.chmod(0o600), "was changed"),
+        (_link, "is a symbolic link"),
+        (_directory, "is a directory"),
+        (_pipe, "is no longer a file"),
+        (lambda path: path.chmod(0o600), "has mode 0600, not 0644"),
     ],
-    ids=["removed", "with its folder", "longer", "another", "a link", "mode"],
+    ids=[
+        "removed",
+        "with its folder",
+        "longer",
+        "another",
+        "a link",
+        "a directory",
+        "a pipe",
+        "mode",
+    ],
 )
 def test_a_copy_that_somebody_changed_is_said(
     entry: Copies, change: Callable[[Path], object], said: str
@@ -93,7 +114,9 @@ def test_an_owner_that_somebody_changed_is_said(
         return os.stat_result(found)
 
     monkeypatch.setattr(os, "lstat", others)
-    assert str(displaced([entry], known)).endswith("web.key was changed")
+    ids = f"{os.geteuid()}:{os.getegid()}"
+    said = f"web.key belongs to 4711:{os.getegid()}, not to {ids}"
+    assert str(displaced([entry], known)).endswith(said)
 
 
 def test_a_path_that_was_followed_by_a_file_is_gone_below_it(entry: Copies, tmp_path: Path) -> None:

@@ -288,12 +288,17 @@ def test_a_file_in_the_place_of_a_directory_is_said(store: LocalStore) -> None:
 def test_files_that_are_gone_are_said(store: LocalStore) -> None:
     """A generation somebody cleaned up by hand is nothing to deploy."""
     seal(store, 1)
-    (store.root / "web" / "generations" / "000001" / "fullchain.pem").unlink()
-    with pytest.raises(NeedsOperator, match=r"has no privkey\.pem or no fullchain\.pem"):
-        store.read("web", 1)
+    for name in ("fullchain.pem", "combined.pem", "chain.pem"):
+        (store.root / "web" / "generations" / "000001" / name).unlink()
+    why = r"000001 cannot be used: fullchain\.pem is missing, combined\.pem is missing"
+    for act in (store.read, store.rebuild, store.switch):
+        with pytest.raises(NeedsOperator, match=why):
+            act("web", 1)
 
 
 class TestExposed:
+    """Who else may use the key, and the command that ends that."""
+
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
     @pytest.mark.parametrize("file", ["privkey.pem", "combined.pem"])
     def test_any_right_of_others_is_told(self, store: LocalStore, file: str, mode: int) -> None:
@@ -301,7 +306,8 @@ class TestExposed:
         seal(store, 1)
         path = store.root / "web" / "generations" / "000001" / file
         path.chmod(mode)
-        assert store.exposed("web", 1) == [str(path)]
+        words = f"others than its owner may use {path} (chmod 600 {path})"
+        assert store.exposed("web", 1) == [words]
         path.chmod(0o400)
         assert store.exposed("web", 1) == []
 
@@ -310,6 +316,48 @@ class TestExposed:
         seal(store, 1)
         for file in ("fullchain.pem", "cert.pem", "chain.pem"):
             (store.root / "web" / "generations" / "000001" / file).chmod(0o666)
+        assert store.exposed("web", 1) == []
+
+    @pytest.mark.parametrize("kind", ["link", "directory"])
+    def test_a_key_that_is_no_file_any_more_is_never_to_be_chmodded(
+        self, store: LocalStore, tmp_path: Path, kind: str
+    ) -> None:
+        """chmod follows a link: here it would be another file's mode that changes."""
+        seal(store, 1)
+        path = store.root / "web" / "generations" / "000001" / "privkey.pem"
+        path.unlink()
+        if kind == "link":
+            path.symlink_to(tmp_path)
+        else:
+            path.mkdir()
+        assert not any("chmod 600" in words for words in store.exposed("web", 1))
+        damaged = store.generation("web", 1).damaged
+        assert damaged is not None
+        assert damaged.startswith("privkey.pem is a ")
+
+    def test_a_directory_that_others_may_write_is_told(self, store: LocalStore) -> None:
+        """They could put another key there."""
+        seal(store, 1)
+        folder = store.root / "web" / "generations" / "000001"
+        folder.chmod(0o775)
+        [words] = store.exposed("web", 1)
+        assert (
+            words == f"others than its owner may replace what is in {folder} (chmod go-w {folder})"
+        )
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    @pytest.mark.parametrize("file", ["privkey.pem", "combined.pem", "."])
+    def test_another_owner_is_told_with_the_command_that_mends_it(
+        self, store: LocalStore, file: str
+    ) -> None:
+        """Somebody's chown -R: whoever owns a file may give himself every right to it."""
+        seal(store, 1)
+        path = store.root / "web" / "generations" / "000001" / file
+        os.chown(path, 12345, -1)
+        [words] = store.exposed("web", 1)
+        base = store.root / "web"
+        assert words == f"{path} belongs to 12345, {base} to root (chown root {path})"
+        os.chown(path, 0, 12345)
         assert store.exposed("web", 1) == []
 
     def test_what_cannot_be_looked_at_is_said(

@@ -87,7 +87,7 @@ class Stand:
             name, names, "ca", "internal:ca", jitter=0.0, waves=(tuple(targets),), **policy
         )
 
-        def look() -> Standing:
+        def look(**_: bool) -> Standing:
             if isinstance(live, Failure):
                 raise live
             return Standing(live, live, state)

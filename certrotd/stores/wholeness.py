@@ -1,0 +1,181 @@
+"""A generation's files held against what was sealed; what is whole of them tells what all were.
+
+``privkey.pem`` and ``combined.pem`` both hold the key; ``fullchain.pem``, ``combined.pem``, and
+``cert.pem`` with ``chain.pem`` the certificates. So each file can be lost and the pair still told.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from certrotd.errors import InvalidInput
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import PLACEHOLDER, Generation, Meta
+from certrotd.rotation.files import DiskTrouble
+from certrotd.stores.reading import FILES, NOT_THE_FILES, Recorded, content
+
+_FIRST = b"-----BEGIN CERTIFICATE-----"
+_CHANGED = "is not what was sealed"
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A generation of which every file was read.
+
+    ``pair`` are its key and its chain, None if it is broken; ``wrong`` are the files that are not
+    as they should be for that, with what is the matter.
+    """
+
+    generation: Generation
+    pair: tuple[bytes, bytes] | None = None
+    wrong: Mapping[str, str] = field(default_factory=dict)
+
+
+Files = Mapping[str, bytes | str]
+"""The content of each file, or in words why there is none."""
+
+
+def examine(folder: Path, number: int, recorded: Recorded | None) -> Examined:
+    """Read every file of a generation; raises DiskTrouble where that says nothing of them."""
+    files = {name: _read(folder / name) for name in FILES}
+    if recorded is None:
+        return _unrecorded(files, number)
+    wrong = {
+        name: found if isinstance(found, str) else _CHANGED
+        for name, found in files.items()
+        if isinstance(found, str) or _digest(found) != recorded.digests.get(name)
+    }
+    meta = recorded.meta
+    if wrong.get("privkey.pem") == wrong.get("fullchain.pem") == _CHANGED:
+        # no disk does that: somebody put a pair there, if it is one
+        replaced = _replaced(files, number)
+        if replaced.pair is not None:
+            return replaced
+    if pair := _sealed(files, recorded):
+        damaged = _words(wrong) or None
+        return Examined(Generation(number, meta, recorded.facts, None, damaged), pair, wrong)
+    return Examined(Generation(number, meta, None, _words(wrong)), wrong=wrong)
+
+
+def _sealed(files: Files, recorded: Recorded) -> tuple[bytes, bytes] | None:
+    """Key and chain as they were sealed, from the files that are whole; None without those."""
+    wanted = recorded.digests
+    key = next((k for k in _keys(files) if _digest(k) == wanted.get("privkey.pem")), None)
+    chain = next((c for c in _chains(files) if _digest(c) == wanted.get("fullchain.pem")), None)
+    return None if key is None or chain is None else (key, chain)
+
+
+def _replaced(files: Files, number: int) -> Examined:
+    pair = _bytes(files["privkey.pem"]), _bytes(files["fullchain.pem"])
+    found = _first_pair(files, number, pairs=[pair])
+    damaged = f"somebody put another pair there; {_words(found.wrong)}".rstrip("; ")
+    return replace(found, generation=replace(found.generation, damaged=damaged))
+
+
+def _unrecorded(files: Files, number: int) -> Examined:
+    """Without meta.json what belongs together is believed: it may be from a backup."""
+    pairs = [(key, chain) for key in _keys(files) for chain in _chains(files)]
+    found = _first_pair(files, number, pairs=pairs)
+    lost = {"meta.json": "is not what certrotd wrote", **found.wrong}
+    if found.generation.facts is None:
+        return found
+    return replace(found, generation=replace(found.generation, damaged=_words(lost)), wrong=lost)
+
+
+def _first_pair(files: Files, number: int, *, pairs: Sequence[tuple[bytes, bytes]]) -> Examined:
+    """The first of the pairs that is one, and what the files differ from it."""
+    why = _words({name: words for name, words in files.items() if isinstance(words, str)})
+    for key, chain in pairs:
+        try:
+            facts, shapes = _belonging(key, chain), files_of(key, chain)
+        except InvalidInput as failure:
+            why = why or failure.message
+            continue
+        wrong = {
+            name: found if isinstance(found, str) else "is not of this pair"
+            for name, found in files.items()
+            if found != shapes[name]
+        }
+        pair = shapes["privkey.pem"], shapes["fullchain.pem"]
+        return Examined(Generation(number, _taken_over(facts), facts), pair, wrong)
+    return Examined(Generation(number, None, None, why))
+
+
+def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
+    """The content of every file of a pair, by its name; raises InvalidInput."""
+    from certrotd.stores import bundle
+
+    return {f"{shape}.pem": data for shape, data in bundle.files_of(key, chain).items()}
+
+
+def _belonging(key: bytes, chain: bytes) -> CertificateFacts:
+    """The facts of the leaf; raises InvalidInput unless all of it belongs together."""
+    from certrotd.pki.facts import facts_of, parse_certificates
+    from certrotd.pki.keys import load
+    from certrotd.pki.path import verify_links
+    from certrotd.pki.verify import verify_key
+
+    certificates = parse_certificates(chain, what="fullchain.pem")
+    verify_key(load(key, what="privkey.pem"), certificates[0])
+    verify_links(certificates)
+    return facts_of(certificates[0])
+
+
+def _taken_over(facts: CertificateFacts) -> Meta:
+    """What is remembered of a pair of which nothing else is known."""
+    from certrotd.pki.placeholder import SUBJECT
+
+    origin = PLACEHOLDER if facts.subject == SUBJECT else "adopted"
+    return Meta(facts.not_before, origin, facts.issuer, "", 0.0)
+
+
+def _keys(files: Files) -> list[bytes]:
+    combined = _bytes(files["combined.pem"]).partition(_FIRST)[0]
+    return [each for each in (_bytes(files["privkey.pem"]), combined) if each]
+
+
+def _chains(files: Files) -> list[bytes]:
+    _, first, rest = _bytes(files["combined.pem"]).partition(_FIRST)
+    several = [_bytes(files["fullchain.pem"]), first + rest]
+    if isinstance(files["chain.pem"], bytes):
+        several.append(_bytes(files["cert.pem"]) + files["chain.pem"])
+    return [each for each in several if each]
+
+
+def _bytes(found: bytes | str) -> bytes:
+    return found if isinstance(found, bytes) else b""
+
+
+def _read(path: Path) -> bytes | str:
+    try:
+        data = content(path)
+    except InvalidInput:
+        return _what(path)
+    except DiskTrouble as trouble:
+        if trouble.errno in NOT_THE_FILES:
+            raise
+        if trouble.errno == errno.ELOOP:
+            return "is a symbolic link"
+        return f"cannot be read: {os.strerror(trouble.errno or errno.EIO)}"
+    return "is missing" if data is None else data
+
+
+def _what(path: Path) -> str:
+    mode = os.lstat(path).st_mode
+    if stat.S_ISDIR(mode):
+        return "is a directory"
+    return "is much too large" if stat.S_ISREG(mode) else "is not a regular file"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _words(wrong: Mapping[str, str]) -> str:
+    return ", ".join(f"{name} {what}" for name, what in wrong.items())
