@@ -97,12 +97,14 @@ def state_of(row: Row, *, now: datetime) -> str:
         return "disabled"
     if live is None:
         return "missing"
-    if live.facts is None or live.damaged is not None:
+    if live.facts is None:
         return "broken"
     if live.placeholder:
         return "placeholder"
     if expired:
         return "expired"
+    if live.damaged is not None:
+        return "broken"
     if isinstance(row.decision, Wait):
         return "ok"
     held = row.held is not None and not row.held.queued
