@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,7 +13,7 @@ from certrotd.certs.decision import worse
 from certrotd.certs.ports import Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
-from certrotd.dns.records import TxtRecord
+from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, InvalidInput, Transient, one_line
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
@@ -100,30 +100,56 @@ class Authorize(Journaled):
             return Done({"left": left})
         records = [self._place(challenge, world) for challenge in challenges]
         ledger.note(left=[*left, *records])
+        published: Left = []
         try:
-            self._present(records, world)
+            unheard = self._present(records, published, world)
             order.validate()
-        finally:
-            left = _withdraw([*left, *records], world)
-        return Done({"left": left})
+        except Exception:
+            still = _withdraw([*left, *published], world)
+            with suppress(JournalBroken):  # what is in the way is found again, and told
+                ledger.note(left=still)
+            raise
+        facts = {"left": _withdraw([*left, *published], world)}
+        return Done({**facts, "unheard": unheard} if unheard else facts)
 
     def undo(self, world: World, ledger: Ledger) -> None:
         ledger.note(left=_withdraw(_left(ledger), world))
 
     def _place(self, challenge: Challenge, world: World) -> dict[str, Any]:
-        name = world.dns().locate(challenge.name, deadline=Deadline(world.clock, world.dns_time))
+        name, deadline = challenge.name, Deadline(world.clock, world.dns_time)
+        if world.follows(name, self.solver):
+            name = world.dns().locate(name, deadline=deadline)
         record = TxtRecord(name, challenge.value)
         return {"solver": world.solver_for(name, self.solver), "record": record.to_json()}
 
-    def _present(self, placed: Left, world: World) -> None:
+    def _present(self, placed: Left, published: Left, world: World) -> str:
+        """Have them all out and seen; who was not heard, in words.
+
+        ``published`` is what may be out by then: all but what was refused for certain.
+        """
+        records: dict[str, list[TxtRecord]] = {}
         for each in placed:
             solver = world.solver(each["solver"])
             if solver is None:
                 raise Failure(f"there is no solver {each['solver']!r} in the configuration")
-            deadline = Deadline(world.clock, world.dns_time)
-            solver.present(TxtRecord.from_json(each["record"]), deadline=deadline)
-        records = [TxtRecord.from_json(each["record"]) for each in placed]
-        world.dns().wait(records, deadline=Deadline(world.clock, world.wait_time))
+            record, deadline = TxtRecord.from_json(each["record"]), world.dns_time
+            published.append(each)
+            try:
+                solver.present(record, deadline=Deadline(world.clock, deadline))
+            except Unpublished:
+                published.pop()
+                raise
+            records.setdefault(each["solver"], []).append(record)
+        return self._seen(records, world)
+
+    def _seen(self, records: Mapping[str, Sequence[TxtRecord]], world: World) -> str:
+        unheard = []
+        for solver, published in records.items():
+            deadline = Deadline(world.clock, world.wait_time)
+            if words := world.dns().wait(published, solver=solver, deadline=deadline):
+                world.remark(f"{world.name}: {words}")
+                unheard.append(words)
+        return "; ".join(unheard)
 
 
 @dataclass(frozen=True)
@@ -319,10 +345,16 @@ class SweepRecords(Journaled):
     kind = "sweep"
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        left = _withdraw(_left(ledger), world)
+        left = [each for each in _withdraw(_left(ledger), world) if not _absent(each, world)]
         if left and self.must:
             ledger.note(left=left)
-            raise Transient(f"{len(left)} TXT records are still there: {left[0]['why']}")
+            record = left[0]["record"]
+            count = "a TXT record is" if len(left) == 1 else f"{len(left)} TXT records are"
+            raise Transient(
+                f"{count} still there: {record['name']}: {left[0]['why']}",
+                hint=f"or delete {record['value']} at {record['name']} by hand: what no "
+                "authoritative server shows is forgotten by the next run",
+            )
         return Done({"left": left})
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -365,6 +397,15 @@ def _digest(chain: bytes) -> str:
 def _left(ledger: Ledger) -> Left:
     left = ledger.facts.get("left")
     return list(left) if isinstance(left, list) else []
+
+
+def _absent(left: Mapping[str, Any], world: World) -> bool:
+    """Whether the DNS itself says that there is nothing to withdraw; not if it cannot be asked."""
+    record, deadline = TxtRecord.from_json(left["record"]), Deadline(world.clock, world.dns_time)
+    try:
+        return world.dns().absent(record, solver=left["solver"], deadline=deadline)
+    except (Failure, OSError):
+        return False  # it stays, and is asked for again
 
 
 def _withdraw(left: Iterable[Mapping[str, Any]], world: World) -> Left:

@@ -57,8 +57,15 @@ class Dns(Protocol):
         """The name at the end of the CNAME chain from ``name``."""
         ...
 
-    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
-        """Return when every authoritative server shows every record."""
+    def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
+        """Return when every authoritative server shows every record that the solver published.
+
+        Or when enough do and the rest is silent: then who, in words.
+        """
+        ...
+
+    def absent(self, record: TxtRecord, *, solver: str, deadline: Deadline) -> bool:
+        """Whether every authoritative server says that it has no such record; raises Failure."""
         ...
 
 

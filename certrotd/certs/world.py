@@ -43,6 +43,8 @@ class World:
     something that is wrong and does not stand in the way. In seconds, ``order_time`` bounds
     placing an order or coming back to it, ``dns_time`` one act on the DNS and ``wait_time`` the
     wait until it is seen everywhere. ``order`` is this rotation's, once live.
+    ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
+    the solver that the certificate names.
     ``wants`` says whether the configuration still asks for these names from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
@@ -63,6 +65,7 @@ class World:
     still: Callable[[], AbstractContextManager[None]] = nullcontext
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True
     new_key: Callable[[KeyType], PrivateKey] = generate
+    follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
     remark: Callable[[str], None] = lambda _line: None
     dry: bool = False
     order_time: float = 300.0

@@ -19,6 +19,7 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             count = len(left) if isinstance(left, list) else 0
             words = [f"{count} TXT records are left to sweep"] if count else []
             words += [f"what is old stays: {old}"] if old else []
+            words += [str(facts["unheard"])] if "unheard" in facts else []
             return "done", "; ".join(words)
         case Parked(until, why, failed):
             return ("failed" if failed else "parked"), f"{why}; goes on after {stamp(until)}"

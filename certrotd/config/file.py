@@ -37,6 +37,11 @@ class PropagationEntry(Entry):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(
         default=DNS_PORT, description="Port of the zone's own nameservers."
     )
+    quorum: Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="When time is up, so many servers that show it are enough if the others are "
+        "silent; none may answer otherwise (null: all but one, at least two or all there are).",
+    )
     skip: bool = Field(default=False, description="Do not wait at all.")
 
 

@@ -7,12 +7,26 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from certrotd.config.addresses import ListenAddress, ServerAddress
+from certrotd.config.addresses import ListenAddress, ResolverAddress, ServerAddress
 from certrotd.config.base import Argv, DomainName, Entry, Finding, Found, IpAddress, Items, refuse
 from certrotd.config.durations import Duration
 from certrotd.config.looks import program
 from certrotd.config.secrets import CommandSecret, Environment, Secret, SecretRef
 from certrotd.errors import NeedsOperator
+
+
+class SolverPropagationEntry(Entry):
+    """How the records of one solver are waited for, instead of as ``dns.propagation`` says."""
+
+    timeout: Duration | None = Field(
+        default=None, description="How long to wait (null: as under dns)."
+    )
+    servers: Items[ResolverAddress] = Field(
+        default=(), description="Servers to look at (empty: as under dns)."
+    )
+    quorum: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="How many servers must show them (null: as under dns)."
+    )
 
 
 class _SolverEntry(Entry):
@@ -22,6 +36,16 @@ class _SolverEntry(Entry):
         default=(),
         description="Domains whose records (and those below) this solver publishes; the longest "
         "that fits a record decides. Empty: any that no other solver has.",
+    )
+
+    follow_cname: bool = Field(
+        default=True,
+        description="Whether a CNAME at the _acme-challenge name is followed, and the record "
+        "published where it leads. One that only a wildcard makes never is.",
+    )
+    propagation: SolverPropagationEntry = Field(
+        default_factory=lambda: SolverPropagationEntry(),
+        description="How its records are waited for, where that is not as under dns.",
     )
 
 
@@ -93,6 +117,9 @@ class ExecEntry(_SolverEntry):
     )
     timeout: Duration = Field(
         default=timedelta(seconds=60), description="How long one run may take."
+    )
+    concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="How many may run at a time, in all processes together."
     )
 
     def examine(self) -> Found:

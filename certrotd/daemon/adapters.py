@@ -116,7 +116,8 @@ class Adapters:
             remark=self._remark,
             dry=self._dry,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
-            wait_time=self._config.dns.propagation.timeout.total_seconds(),
+            wait_time=self._wait_time(),
+            follows=self._follows,
         )
 
     def _issuer(self, entry: Certificate, name: str) -> Issuer:
@@ -146,8 +147,23 @@ class Adapters:
     def _naming(self) -> Dns:
         with self._naming_lock:
             if self._dns is None:
-                self._dns = Dns(self._config.dns, self._solvers)
+                own = {name: entry.propagation for name, entry in self._config.solvers.items()}
+                self._dns = Dns(self._config.dns, self._solvers, own)
             return self._dns
+
+    def _wait_time(self) -> float:
+        """Seconds within which any wait for published records has ended by itself."""
+        waits = [each.propagation.timeout for each in self._config.solvers.values()]
+        longest = max([self._config.dns.propagation.timeout, *filter(None, waits)])
+        return longest.total_seconds()
+
+    def _follows(self, name: str, explicit: str | None) -> bool:
+        """As World.follows: what the solver says that would publish at ``name`` itself."""
+        try:
+            chosen = self._solver_for(name, explicit)
+        except NeedsOperator:
+            return True  # a CNAME may lead to a zone that a solver serves
+        return self._config.solvers[chosen].follow_cname
 
     def _bound(self, entry: Certificate, name: str) -> Bound | None:
         use = next((use for use in entry.targets if use.target == name), None)

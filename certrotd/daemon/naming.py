@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from certrotd.clock import Deadline
 from certrotd.config.file import DnsEntry
+from certrotd.config.solvers import SolverPropagationEntry
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from certrotd.dns.propagation import Propagation
 
 
 class _Solvers(Protocol):
@@ -20,21 +23,20 @@ class _Solvers(Protocol):
 
 
 class Dns:
-    """The Dns port over the resolver and the propagation check, built when first used."""
+    """The Dns port over the resolver and the propagation checks, built when first used.
 
-    def __init__(self, entry: DnsEntry, solvers: _Solvers) -> None:
-        from certrotd.dns.propagation import Propagation
-        from certrotd.dns.resolve import Resolver  # both load dnspython
+    ``own`` is how the records of a solver are waited for, by its name.
+    """
 
-        settings = entry.propagation
-        self._resolver = Resolver(entry.resolvers or None, authoritative_port=settings.port)
-        self._propagation = Propagation(
-            self._resolver,
-            servers=settings.servers or None,
-            timeout=settings.timeout.total_seconds(),
-            interval=settings.interval.total_seconds(),
-        )
-        self._skip = settings.skip
+    def __init__(
+        self, entry: DnsEntry, solvers: _Solvers, own: Mapping[str, SolverPropagationEntry]
+    ) -> None:
+        from certrotd.dns.resolve import Resolver  # loads dnspython
+
+        self._settings = entry.propagation
+        self._resolver = Resolver(entry.resolvers or None, authoritative_port=self._settings.port)
+        self._own = own
+        self._propagations: dict[str, Propagation] = {}
         self._solvers = solvers
         self._started = False
         self._lock = threading.Lock()
@@ -47,10 +49,32 @@ class Dns:
                 self._started = True
         return self._resolver.follow(name, deadline=deadline)
 
-    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
+    def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
         """As Dns.wait; returns at once where the configuration says to skip it."""
-        if not self._skip:
-            self._propagation.wait(records, deadline=deadline)
+        if self._settings.skip:
+            return ""
+        return self._propagation(solver).wait(records, deadline=deadline)
+
+    def absent(self, record: TxtRecord, *, solver: str, deadline: Deadline) -> bool:
+        """As Dns.absent; where the servers are not to be looked at, nothing is known."""
+        if self._settings.skip:
+            return False
+        return self._propagation(solver).absent(record, deadline=deadline)
+
+    def _propagation(self, solver: str) -> Propagation:
+        from certrotd.dns.propagation import Propagation
+
+        with self._lock:
+            if solver not in self._propagations:
+                own, settings = self._own[solver], self._settings
+                self._propagations[solver] = Propagation(
+                    self._resolver,
+                    servers=own.servers or settings.servers or None,
+                    timeout=(own.timeout or settings.timeout).total_seconds(),
+                    interval=settings.interval.total_seconds(),
+                    quorum=own.quorum or settings.quorum,
+                )
+            return self._propagations[solver]
 
     def _start(self) -> None:
         for solver in self._solvers.all():

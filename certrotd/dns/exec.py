@@ -10,6 +10,8 @@ stdin closed and only this in its environment:
 - ``CERTROTD_ZONE``: the configured zone that holds the name; left out if none is configured,
 - ``PATH``, ``LANG``, ``HOME`` and the variables the configuration lists, where they are set.
 
+As many run at a time as the configuration says, by default one, in all processes together.
+
 Exit status 0 is success, 75 (EX_TEMPFAIL, sysexits.h) asks for another try later, anything else
 needs an operator. What it prints is shown when it fails.
 """
@@ -17,9 +19,10 @@ needs an operator. What it prints is shown when it fails.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 
-from certrotd.clock import Deadline
+from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Context
 from certrotd.config.environment import reveal
 from certrotd.config.solvers import ExecEntry
@@ -28,15 +31,18 @@ from certrotd.dns.records import TxtRecord
 from certrotd.dns.words import seconds
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.process import environment, require, run
+from certrotd.rotation.lock import hold_any
 
 _EX_TEMPFAIL = 75
+_QUEUE = 1800.0
 
 
 class Exec:
     """A solver that runs ``command`` for at most ``timeout`` seconds.
 
     ``environment`` names further variables to hand through from ``inherited`` (this process's);
-    ``zones`` are what CERTROTD_ZONE is chosen from.
+    ``zones`` are what CERTROTD_ZONE is chosen from. A run begins when it has a ``slot``; the time
+    it waits for that is not its own.
     """
 
     def __init__(
@@ -47,6 +53,7 @@ class Exec:
         environment: tuple[str, ...] = (),
         zones: tuple[str, ...] = (),
         inherited: Mapping[str, str] = os.environ,
+        slot: Callable[[Clock], AbstractContextManager[None]] = lambda _clock: nullcontext(),
     ) -> None:
         if not command:
             raise NeedsOperator("the command of the exec solver is empty")
@@ -55,6 +62,7 @@ class Exec:
         self._environment = environment
         self._zones = tuple(fqdn(zone) for zone in zones)
         self._inherited = inherited
+        self._slot = slot
 
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """Run the command to add the record; raises NeedsOperator or Transient as it exits."""
@@ -69,11 +77,12 @@ class Exec:
         require(self._command[0], what="the DNS command", path=self._base()["PATH"])
 
     def _run(self, action: str, record: TxtRecord, deadline: Deadline) -> None:
-        limit = deadline.within(self._timeout)
         what = f"DNS command {self._command[0]} ({action} {record.name})"
-        allowed = limit.remaining
+        allowed = deadline.within(self._timeout).remaining
         variables = self._variables(action, record)
-        ran = run(self._command, what=what, deadline=limit, variables=variables)
+        with self._slot(deadline.clock):
+            limit = Deadline(deadline.clock, allowed)
+            ran = run(self._command, what=what, deadline=limit, variables=variables)
         if ran.status is None:
             raise Transient(
                 f"{what} did not finish within {seconds(allowed)} and was killed{ran.tail}"
@@ -98,13 +107,27 @@ class Exec:
         return variables if zone is None else {**variables, "CERTROTD_ZONE": zone}
 
 
-def build(entry: ExecEntry, context: Context) -> Exec:  # noqa: ARG001
+def build(entry: ExecEntry, context: Context) -> Exec:
     """The solver of a configuration entry; its secrets are read here, when it is first used."""
     variables = reveal(entry.environment)
+    # no certificate's name begins like this, so no certificate's lock is meant
+    locks = context.state_dir / "locks"
+    paths = [locks / f"_solver-{context.name}-{n}.lock" for n in range(entry.concurrency)]
+
+    def slot(clock: Clock) -> AbstractContextManager[None]:
+        return hold_any(
+            paths,
+            what=f"the DNS command of solver {context.name}",
+            command="certrotd",
+            now=clock.now(),
+            wait=Deadline(clock, _QUEUE),
+        )
+
     return Exec(
         entry.command,
         timeout=entry.timeout.total_seconds(),
         environment=tuple(variables),
         zones=entry.zones,
         inherited={**os.environ, **variables},
+        slot=slot,
     )

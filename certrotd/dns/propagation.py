@@ -16,7 +16,7 @@ from certrotd.address import Address
 from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Resolver
-from certrotd.dns.txt import Shown, shown_values
+from certrotd.dns.txt import NOTHING, Shown, shown_values
 from certrotd.dns.wire import Silence, exchange, question
 from certrotd.dns.words import seconds
 from certrotd.errors import Transient
@@ -85,12 +85,49 @@ def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) ->
     return Verdict(tuple(lacking))
 
 
+def unheard(
+    wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply], quorum: int | None
+) -> tuple[Lack, ...] | None:
+    """Who is silent, where enough others show everything; None where that is not enough.
+
+    A server that answers anything else is never passed over: the CA may believe it. ``quorum`` is
+    how many servers are enough for each name; None: all but one, at least two or all there are.
+    """
+    verdict = judge(wanted, replies)
+    if any(isinstance(replies.get(lack.ask), Shown) for lack in verdict.lacking):
+        return None
+    showing = {ask for ask in wanted if isinstance(replies.get(ask), Shown)}
+    for name in {name for _, name in wanted}:
+        servers = {seat.nameserver for seat, asked in wanted if asked == name}
+        heard = {seat.nameserver for seat, asked in showing if asked == name}
+        count = len(servers)
+        enough = max(count - 1, min(2, count)) if quorum is None else min(quorum, count)
+        if len(heard) < enough:
+            return None
+    return verdict.lacking
+
+
+def absent(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> bool:
+    """Whether every server has said that it has none of the values."""
+    said = {ask: reply for ask, reply in replies.items() if isinstance(reply, Shown)}
+    servers = {(seat.nameserver, name) for seat, name in wanted}
+    heard = {(seat.nameserver, name) for seat, name in said}
+    return (
+        bool(servers)
+        and heard == servers
+        and not any(
+            reply.values & wanted[ask] or reply.otherwise not in NOTHING
+            for ask, reply in said.items()
+        )
+    )
+
+
 class Propagation:
     """Polls the authoritative servers until all show the records.
 
     ``servers`` replaces the look-up of the zone's own (split horizon, hidden primaries);
     ``timeout`` bounds one wait in seconds; the pause between polls grows from 0.1 s to
-    ``interval``. One query waits as long as the resolver's.
+    ``interval``. One query waits as long as the resolver's. ``quorum`` is that of :func:`unheard`.
     """
 
     def __init__(
@@ -100,19 +137,22 @@ class Propagation:
         servers: tuple[Address, ...] | None = None,
         timeout: float = 120.0,
         interval: float = 5.0,
+        quorum: int | None = None,
     ) -> None:
         self._resolver = resolver
         self._servers = servers
         self._timeout = timeout
         self._interval = interval
+        self._quorum = quorum
         # Many certificates of one zone are renewed together; a CA's resolver remembers longer.
         self._remembered: dict[str, tuple[float, tuple[Seat, ...]]] = {}
 
-    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
+    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> str:
         """Return once every authoritative server shows every record.
 
-        Raises Transient, naming each server and what it answered instead, when ``timeout`` or
-        ``deadline`` passes first, and what the look-ups of the resolver raise.
+        Or when ``timeout`` or ``deadline`` passes and enough do: then who is silent, in words.
+        Else raises Transient, naming each server and what it answered instead, and what the
+        look-ups of the resolver raise.
         """
         limit = deadline.within(self._timeout)
         allowed = limit.remaining
@@ -127,11 +167,21 @@ class Propagation:
                     replies[ask] = reply
             verdict = judge(wanted, replies)
             if verdict.done:
-                return
+                return ""
             limit.pause(pause)
             if limit.passed:
                 self._remembered.clear()  # who does not show it may not serve the zone any more
-                raise _not_seen(verdict, allowed)
+                silent = unheard(wanted, replies, self._quorum)
+                if silent is None:
+                    raise _not_seen(verdict, allowed)
+                return _silent(silent, allowed)
+        raise AssertionError("the pauses never end")  # pragma: no cover
+
+    def absent(self, record: TxtRecord, *, deadline: Deadline) -> bool:
+        """Whether no authoritative server has the record, and each has said so."""
+        limit = deadline.within(self._timeout)
+        wanted = self._wanted([record], limit)
+        return absent(wanted, self._poll(list(wanted), limit))
 
     def _wanted(
         self, records: Sequence[TxtRecord], deadline: Deadline
@@ -221,5 +271,14 @@ def _not_seen(verdict: Verdict, allowed: float) -> Transient:
     return Transient(
         f"TXT records of {which} are not on every authoritative server after {seconds(allowed)}: "
         + "; ".join(said),
-        hint="check that the DNS provider publishes to these servers, or configure which to ask",
+        hint="check that the DNS provider publishes to these servers, or configure which to ask, "
+        "and how many are enough (servers and quorum under propagation)",
+    )
+
+
+def _silent(lacking: Sequence[Lack], allowed: float) -> str:
+    said = dict.fromkeys(f"{lack.ask[0]}: {lack.instead}" for lack in lacking[:_MAX_SAID])
+    return (
+        f"went on without servers that stayed silent for {seconds(allowed)}, as all others show "
+        f"the TXT records: {'; '.join(said)}"
     )

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 from certrotd.clock import Deadline
 from certrotd.dns.names import check
 from certrotd.dns.words import shown
-from certrotd.errors import InvalidInput
+from certrotd.errors import InvalidInput, NeedsOperator
 
 _VALUE = re.compile(r"[A-Za-z0-9_-]{1,255}")
 
@@ -54,11 +54,18 @@ class TxtRecord:
         return cls(name, value)
 
 
+class Unpublished(NeedsOperator):
+    """The record was refused: it is certain that nothing was published."""
+
+
 class Solver(Protocol):
     """Publishes challenge records. Both acts are idempotent: they run again after a crash."""
 
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
-        """Add the value beside whatever else is at that name."""
+        """Add the value beside whatever else is at that name.
+
+        Raises Unpublished where it certainly is not there.
+        """
         ...
 
     def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:

@@ -5,6 +5,7 @@ Every answer is hostile: only records for the name that was asked count, and all
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,7 +66,9 @@ class Resolver:
     def follow(self, name: str, *, deadline: Deadline) -> str:
         """The name at the end of the CNAME chain that starts at ``name``.
 
-        A name that does not exist (yet) is returned as it is. Raises InvalidInput for loops,
+        A name that does not exist (yet) is returned as it is, and so is one that only a wildcard
+        of its parent makes an alias (RFC 4592): that one is meant for something else, and a record
+        of the name's own takes its place. Raises InvalidInput for loops,
         chains of more than 8 hops and targets that are no names; Transient without an answer.
         """
         # CNAME rather than TXT is asked: a resolver then need not reach the target, whose server
@@ -74,12 +77,20 @@ class Resolver:
         while True:
             asked = chain[-1]
             answer = self._ask(asked, RdataType.CNAME, deadline)
-            while (target := _alias(answer, chain[-1])) is not None:
+            while (target := alias_of(answer, chain[-1])) is not None:
+                if len(chain) == 1 and self._wild(chain[0], target, deadline):
+                    return chain[0]
                 _extend(chain, target)
             # The code of an answer with a chain is that of its last name (RFC 6604 §3).
             if chain[-1] == asked or answer.rcode() == dns.rcode.NXDOMAIN:
                 self._remember(chain[-1], answer, deadline)
                 return chain[-1]
+
+    def _wild(self, name: str, target: str, deadline: Deadline) -> bool:
+        """Whether a sibling that nobody can have made leads to ``target``, too."""
+        _, _, parent = name.partition(".")
+        sibling = fqdn(f"_certrotd-{secrets.token_hex(8)}.{parent}")
+        return alias_of(self._ask(sibling, RdataType.CNAME, deadline), sibling) == target
 
     def zone_of(self, name: str, *, deadline: Deadline) -> str:
         """The zone that holds ``name``: the nearest SOA at or above it (RFC 1034 §4.2.1).
@@ -93,7 +104,8 @@ class Resolver:
             return known
         for candidate in upward(name):
             answer = self._ask(candidate, RdataType.SOA, deadline)
-            zone = soa_owner(answer, candidate)
+            # what follows an alias is about where that leads
+            zone = None if alias_of(answer, candidate) else soa_owner(answer, candidate)
             if zone is not None:
                 return zone
         raise NeedsOperator(
@@ -191,7 +203,8 @@ def soa_owner(answer: Message, name: str) -> str | None:
     return None
 
 
-def _alias(answer: Message, name: str) -> str | None:
+def alias_of(answer: Message, name: str) -> str | None:
+    """Where the CNAME at exactly ``name`` leads; None if the answer has none."""
     targets = _texts(answer, name, RdataType.CNAME, limit=1)
     return fqdn(targets[0]) if targets else None
 

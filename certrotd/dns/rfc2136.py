@@ -23,9 +23,9 @@ from certrotd.clock import Deadline
 from certrotd.config.context import Context
 from certrotd.config.solvers import Rfc2136Entry
 from certrotd.dns.address import resolved
-from certrotd.dns.names import fqdn, within
-from certrotd.dns.records import TxtRecord
-from certrotd.dns.resolve import soa_owner
+from certrotd.dns.names import fqdn, upward, within
+from certrotd.dns.records import TxtRecord, Unpublished
+from certrotd.dns.resolve import alias_of, soa_owner
 from certrotd.dns.tsig import TsigKey
 from certrotd.dns.wire import TSIG_ERRORS, Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator, Transient
@@ -61,20 +61,26 @@ class Rfc2136:
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """Add the value to the TXT records at its name.
 
-        Raises NeedsOperator where the server refuses the update or the key, Transient where it
+        Raises Unpublished where the server refuses the update or the key, Transient where it
         fails or does not answer.
         """
-        zone = self._zone_for(record.name, deadline)
+        try:
+            zone = self._zone_for(record.name, deadline)
 
-        def update() -> Message:
-            message = self._update(zone)
-            message.add(f"{record.name}.", self._ttl, _txt(record))
-            return message
+            def update() -> Message:
+                message = self._update(zone)
+                message.add(f"{record.name}.", self._ttl, _txt(record))
+                return message
 
-        self._apply(f"adding a TXT record to {record.name}", zone, update, deadline)
+            self._apply(f"adding a TXT record to {record.name}", zone, update, deadline)
+        except NeedsOperator as refused:
+            raise Unpublished(refused.message, hint=refused.hint) from refused
 
     def withdraw(self, record: TxtRecord, *, deadline: Deadline) -> None:
-        """Delete this value and no other (RFC 2136 §2.5.4); raises as :meth:`present` does."""
+        """Delete this value and no other (RFC 2136 §2.5.4).
+
+        Raises NeedsOperator where the server refuses, else as :meth:`present` does.
+        """
         zone = self._zone_for(record.name, deadline)
 
         def update() -> Message:
@@ -110,15 +116,20 @@ class Rfc2136:
                     hint="configure a DNS solver for that name's zone",
                 )
             return self._zone
-        answer = self._converse(
-            f"SOA of {name}", lambda: question(name, "SOA", recursion=False), deadline
-        )
-        if answer.rcode() == dns.rcode.SERVFAIL:
-            raise Transient(f"DNS server {self._server}: SERVFAIL for SOA of {name}")
-        zone = soa_owner(answer, name)
-        if zone is None:
-            raise _no_zone(self._server, name, answer)
-        return zone
+        for asked in upward(name):
+            answer = self._converse(
+                f"SOA of {asked}",
+                lambda asked=asked: question(asked, "SOA", recursion=False),  # type: ignore[misc]
+                deadline,
+            )
+            if answer.rcode() == dns.rcode.SERVFAIL:
+                raise Transient(f"DNS server {self._server}: SERVFAIL for SOA of {asked}")
+            zone = soa_owner(answer, asked)
+            if zone is not None:
+                return zone
+            if alias_of(answer, asked) is None:
+                break  # where a wildcard made an alias, the zone is found above it
+        raise _no_zone(self._server, name, answer)
 
     def _apply(
         self, what: str, zone: str, update: Callable[[], Message], deadline: Deadline

@@ -13,6 +13,10 @@ from dns.rdatatype import RdataType
 
 from certrotd.dns.wire import code
 
+_NONE = "no TXT records"
+NOTHING = frozenset({"", "NXDOMAIN", _NONE})
+"""What ``otherwise`` is where a server has said that the value is not there."""
+
 
 @dataclass(frozen=True)
 class Shown:
@@ -38,4 +42,4 @@ def shown_values(answer: Message, name: str) -> Shown:
     if aliased:
         return Shown(frozenset(), "a CNAME instead of TXT records")
     authoritative = answer.flags & dns.flags.AA
-    return Shown(frozenset(), "no TXT records" if authoritative else "not authoritative for it")
+    return Shown(frozenset(), _NONE if authoritative else "not authoritative for it")

@@ -6,7 +6,7 @@ import contextlib
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -57,6 +57,25 @@ def hold(
                 fcntl.flock(handle, fcntl.LOCK_UN)
     finally:
         os.close(handle)
+
+
+@contextlib.contextmanager
+def hold_any(
+    paths: Sequence[Path], *, what: str, command: str, now: datetime, wait: Deadline
+) -> Iterator[None]:
+    """As hold, the first of several locks that is free: as many may be at it as there are paths."""
+    with contextlib.ExitStack() as held:
+        while True:
+            for path in paths:
+                try:
+                    held.enter_context(hold(path, what=what, command=command, now=now))
+                except LockHeld:
+                    if wait.passed:
+                        raise
+                else:
+                    yield
+                    return
+            wait.pause(_POLL)
 
 
 def _open(path: Path) -> int:

@@ -227,12 +227,16 @@ class _Dns:
             self._chance.look("dns: locate")
         return name
 
-    def wait(self, records: Sequence[TxtRecord], *, deadline: Deadline) -> None:
+    def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
         with _unanswered():
             self._chance.look("dns: wait")
         for record in records:
             if record.value not in self._solver.visible(record.name):
                 raise Transient(f"{record.name} does not show {record.value}")
+        return ""
+
+    def absent(self, record: TxtRecord, *, solver: str, deadline: Deadline) -> bool:
+        return record.value not in self._solver.visible(record.name)
 
 
 class _Audit:

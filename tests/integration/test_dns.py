@@ -242,6 +242,70 @@ def test_a_broken_secondary_is_named(
     assert f"ns2.example.test (127.0.0.2:{primary.port}): {said}" in caught.value.message
 
 
+def _mute(query: Message, udp: bool) -> Message | None:
+    """What a server whose packets are dropped says."""
+    return None
+
+
+def test_one_silent_server_of_three_does_not_stop_an_issuance(primary: Bind, bind: Start) -> None:
+    """When time is up; who was not heard is said. The CA asks another one, too."""
+    secondary = bind(primary=primary, address="127.0.0.2", port=primary.port)
+    _solver(primary).present(RECORD, deadline=soon())
+    secondary.catch_up()
+    with ScriptedDns(_mute) as mute:
+        servers = (parse(primary.server), parse(secondary.server), mute.address)
+        asked = Resolver((parse(primary.server),), timeout=0.3)
+        said = Propagation(asked, servers=servers, timeout=0.8).wait([RECORD], deadline=soon())
+    assert "went on without servers that stayed silent for 0.8 s" in said
+    assert f"{mute.address}: no answer within 0.3 s" in said
+    assert primary.server not in said
+    assert secondary.server not in said
+
+
+@pytest.mark.parametrize("quorum", [1, None])
+def test_one_that_answers_of_two_is_enough_if_the_operator_says_so(
+    primary: Bind, quorum: int | None
+) -> None:
+    """Not by default: with one server of two, nobody else vouches for what it shows."""
+    _solver(primary).present(RECORD, deadline=soon())
+    with ScriptedDns(_mute) as mute:
+        servers = (parse(primary.server), mute.address)
+        asked = Resolver((parse(primary.server),), timeout=0.3)
+        propagation = Propagation(asked, servers=servers, timeout=0.8, quorum=quorum)
+        if quorum:
+            assert f"{mute.address}: no answer" in propagation.wait([RECORD], deadline=soon())
+            return
+        with pytest.raises(Transient, match="no answer within") as caught:
+            propagation.wait([RECORD], deadline=soon())
+    assert "quorum" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("quorum", [1, None])
+def test_a_server_that_answers_wrong_is_never_passed_over(
+    primary: Bind, bind: Start, quorum: int | None
+) -> None:
+    """The control: the CA may ask that one, and believe it."""
+    secondary = bind(primary=primary, address="127.0.0.2", port=primary.port)
+    _solver(primary).present(RECORD, deadline=soon())  # and the secondary does not hear of it
+    servers = (parse(primary.server), parse(secondary.server))
+    propagation = Propagation(Resolver(()), servers=servers, timeout=0.5, quorum=quorum)
+    with pytest.raises(Transient, match="NXDOMAIN"):
+        propagation.wait([RECORD], deadline=paused())
+
+
+def test_what_no_server_shows_is_known_to_be_absent(primary: Bind, bind: Start) -> None:
+    """Only if each of them says so: one that is silent may have it."""
+    secondary = bind(primary=primary, address="127.0.0.2", port=primary.port)
+    propagation = _propagation(primary, patience=1)
+    assert propagation.absent(RECORD, deadline=soon())
+    _solver(primary).present(RECORD, deadline=soon())
+    assert not propagation.absent(RECORD, deadline=soon())
+    assert propagation.absent(TxtRecord(RECORD.name, "other"), deadline=soon())
+    _solver(primary).withdraw(RECORD, deadline=soon())
+    secondary.stop()
+    assert not propagation.absent(RECORD, deadline=soon())
+
+
 def test_a_secondary_that_is_down_is_named(primary: Bind) -> None:
     """Nothing listens at 127.0.0.2: no wait for a timeout, but no success either."""
     _solver(primary).present(RECORD, deadline=soon())
@@ -302,6 +366,33 @@ def test_a_delegated_challenge_is_followed(
         assert asked.zone_of(name, deadline=soon()) == "challenges.test"
         assert asked.follow(RECORD.name, deadline=soon()) == RECORD.name
         assert asked.zone_of("_acme-challenge.a.b.example.test", deadline=soon()) == "example.test"
+
+
+WILD = Zone(
+    "wild.test",
+    records=["*.sites CNAME cdn.elsewhere.test.", "_acme-challenge.own CNAME own.elsewhere.test."],
+)
+
+
+def test_an_alias_that_a_wildcard_makes_is_not_followed(
+    bind: Start, resolver: Callable[..., RecursiveBind]
+) -> None:
+    """``*.sites CNAME cdn`` is meant for web sites; the record goes to the name's own zone."""
+    own = bind(zones=[WILD, Zone("elsewhere.test", records=["cdn A 192.0.2.1"])])
+    recursive = resolver(authoritative=[own])
+    for asked in (own.server, recursive.server):
+        looking = Resolver((parse(asked),))
+        for name in ("_acme-challenge.sites.wild.test", "_acme-challenge.www.sites.wild.test"):
+            assert looking.follow(name, deadline=soon()) == name
+            assert looking.zone_of(name, deadline=soon()) == "wild.test"
+        explicit = looking.follow("_acme-challenge.own.wild.test", deadline=soon())
+        assert explicit == "own.elsewhere.test"  # the control
+    record = TxtRecord("_acme-challenge.www.sites.wild.test", "value")
+    solver = Rfc2136(parse(own.server), tsig=_key(own))
+    solver.present(record, deadline=soon())
+    assert own.txt(record.name) == {"value"}
+    solver.withdraw(record, deadline=soon())
+    assert own.query(record.name, "TXT").answer[0].to_text().endswith("CNAME cdn.elsewhere.test.")
 
 
 def test_loops_and_servfail_of_a_real_resolver_are_said(

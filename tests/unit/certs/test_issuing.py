@@ -94,8 +94,9 @@ class TestIssuing:
             def locate(self, name: str, *, deadline: Deadline) -> str:
                 return name
 
-            def wait(self, records: object, *, deadline: Deadline) -> None:
+            def wait(self, records: object, *, solver: str, deadline: Deadline) -> str:
                 left.append(deadline.remaining)
+                return ""
 
         case.world.otherwise = {"dns": Slow, "wait_time": 900.0, "order_time": 60.0}
         assert isinstance(case.rotate().outcome, Finished)

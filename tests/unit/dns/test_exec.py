@@ -3,13 +3,18 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from certrotd.clock import Deadline
-from certrotd.dns.exec import Exec
+from certrotd.clock import Clock, Deadline, ManualClock, SystemClock
+from certrotd.config.context import Context
+from certrotd.config.solvers import ExecEntry
+from certrotd.dns.exec import Exec, build
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.process import OUTPUT_LIMIT
@@ -40,6 +45,41 @@ def _run(
     """Runs it by the machine's clock, or by one that stands still until a condition holds."""
     deadline = Deadline(Until(until), 120.0) if until else soon(120.0)
     Exec(command, timeout=timeout).present(RECORD, deadline=deadline)
+
+
+@pytest.mark.parametrize(("concurrency", "most"), [(1, 1), (2, 2)])
+def test_hooks_run_one_at_a_time_unless_told_otherwise(
+    script: Script, tmp_path: Path, concurrency: int, most: int
+) -> None:
+    """A script that reads a zone file, edits it and writes it back loses records otherwise."""
+    log = tmp_path / "log"
+    command = script(f"echo + >> {log}; sleep 0.2; echo - >> {log}")
+    entry = ExecEntry(type="exec", command=command, concurrency=concurrency)
+    # each as its own process has it: what they share is the state directory
+    solvers = [build(entry, Context("dns", tmp_path / "state", SystemClock())) for _ in range(4)]
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda solver: solver.present(RECORD, deadline=soon(120.0)), solvers))
+    running = seen = 0
+    for line in log.read_text().split():
+        running += 1 if line == "+" else -1
+        seen = max(seen, running)
+    assert seen == most
+    assert ExecEntry(type="exec", command=command).concurrency == 1
+
+
+def test_the_time_a_hook_waits_for_its_turn_is_not_its_own(script: Script, tmp_path: Path) -> None:
+    """Twenty renewals with a hook of ten seconds each must not time out in the queue."""
+    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
+
+    @contextmanager
+    def slot(_clock: Clock) -> Iterator[None]:
+        clock.advance(timedelta(seconds=100))
+        yield
+
+    ran = tmp_path / "ran"
+    solver = Exec(script(f"touch {ran}"), timeout=5.0, slot=slot)
+    solver.present(RECORD, deadline=Deadline(clock, 10.0))
+    assert ran.exists()
 
 
 def test_the_environment_is_what_is_documented(script: Script, tmp_path: Path) -> None:
