@@ -6,15 +6,16 @@ from pathlib import Path
 
 from cryptography import x509
 
-from tests.crash.scenarios import NAME, Scenario
+from tests.crash.scenarios import NAME, RENEWAL, Scenario
 from tests.parts.site import Site, exposed_keys, matching, pair_of
 
 
 class Found:
     """What a reader finds on a site, each look fresh."""
 
-    def __init__(self, site: Site) -> None:
+    def __init__(self, site: Site, scenario: Scenario = RENEWAL) -> None:
         self._site = site
+        self._copies = scenario.copies
 
     @property
     def live(self) -> int | None:
@@ -31,12 +32,15 @@ class Found:
     @property
     def copies(self) -> set[int]:
         """The generations that the copies are of; each has to be a whole file of one."""
-        etc = self._site.directory / "etc"
-        return {
-            number
-            for shape, copy in (("privkey", etc / "tls.key"), ("fullchain", etc / "tls.pem"))
-            for number in self._of(shape, copy)
-        }
+        found = list(self.by_shape.values())
+        # where they are mixed, what is the same in all generations says nothing
+        return set.intersection(*found) or set.union(*(each for each in found if len(each) == 1))
+
+    @property
+    def by_shape(self) -> dict[str, set[int]]:
+        """The generations that each copy may be of: those of one CA have the same chain."""
+        directory = self._site.directory
+        return {shape: self._of(shape, directory / path) for shape, path in self._copies.items()}
 
     def _of(self, shape: str, copy: Path) -> set[int]:
         if not copy.exists():

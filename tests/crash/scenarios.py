@@ -1,11 +1,13 @@
 """What is broken off: rotations with everything that one can have to do with files."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from tests.parts.site import Site
 
 NAME, HOST = "web", "web.example.test"
+PAIR = {"privkey": "etc/tls.key", "fullchain": "etc/tls.pem"}
+EVERYWHERE = {**PAIR, "combined": "srv/all.pem", "cert": "opt/leaf.pem", "chain": "opt/above.pem"}
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class Scenario:
     """``prepare`` leads up to it, ``arguments`` do it, from generation ``old`` to ``new``.
 
     ``old`` is None where there is none before. The run after the one that was broken off is
-    ``rotate --all``.
+    ``rotate --all``. ``copies`` are the files outside of the store, by their shape.
     """
 
     name: str
@@ -21,6 +23,7 @@ class Scenario:
     arguments: tuple[str, ...]
     old: int | None
     new: int
+    copies: Mapping[str, str] = field(default_factory=lambda: PAIR, hash=False)
 
 
 def with_copies_and_a_target(site: Site) -> None:
@@ -48,6 +51,17 @@ def _kept_twice(site: Site) -> None:
     two_generations(site)
 
 
+def _installed_everywhere(site: Site) -> None:
+    site.internal()
+    with_copies_and_a_target(site)
+    [entry] = site.config["certificates"]
+    for folder, shapes in (("srv", ("combined",)), ("opt", ("cert", "chain"))):
+        (site.directory / folder).mkdir()
+        paths = {shape: str(site.directory / EVERYWHERE[shape]) for shape in shapes}
+        entry["install"].append({**paths, "mode": "0600"})
+    two_generations(site)
+
+
 def _nothing_yet(site: Site) -> None:
     site.internal()
     with_copies_and_a_target(site)
@@ -57,3 +71,6 @@ def _nothing_yet(site: Site) -> None:
 RENEWAL = Scenario("renewal", _kept_twice, ("rotate", "--all", "--force"), 2, 3)
 FIRST = Scenario("first", _nothing_yet, ("rotate", "--all"), None, 1)
 ROLLBACK = Scenario("rollback", _kept_twice, ("rollback", NAME), 2, 1)
+INSTALLED = Scenario(
+    "installed", _installed_everywhere, ("rotate", "--all", "--force"), 2, 3, EVERYWHERE
+)

@@ -16,7 +16,7 @@ import pytest
 
 from tests.crash.found import Found
 from tests.crash.lab import Driver, Lab
-from tests.crash.scenarios import FIRST, RENEWAL, ROLLBACK, Scenario
+from tests.crash.scenarios import FIRST, INSTALLED, RENEWAL, ROLLBACK, Scenario
 from tests.crash.trace import Point
 from tests.parts import locate
 from tests.parts.site import Site
@@ -29,9 +29,12 @@ ERRORS = {
 pytestmark = pytest.mark.timeout(3600)
 
 
-in_full = pytest.mark.skipif(
-    os.environ.get("CERTROTD_DEMAND") != "all", reason="visited by scripts/test all"
-)
+FULL = os.environ.get("CERTROTD_DEMAND") == "all"
+in_full = pytest.mark.skipif(not FULL, reason="visited by scripts/test all")
+# Of the points of the two longest tests, how many are visited by default: one of so many.
+EVERY = 1 if FULL else 6
+# Between the rename of one copy and that of the other beside it.
+BETWEEN = 6
 # Every kind of fault for a renewal; a kill and a full disk for the others, which share its steps.
 SCENARIOS = (RENEWAL, FIRST, ROLLBACK)
 FAULTS = [
@@ -88,8 +91,37 @@ def test_a_kill_at_any_point_is_recovered_from(lab: Lab) -> None:
     lab.visit(check)
 
 
-@in_full
-@pytest.mark.parametrize("lab", [RENEWAL], indirect=True, ids=named)
+@pytest.mark.parametrize("lab", [INSTALLED], indirect=True, ids=named)
+def test_an_installed_pair_is_whole_again_after_a_kill_at_any_point_of_its_replacement(
+    lab: Lab,
+) -> None:
+    """Copies at three other places, in each shape: mixed in one short span, and never left so."""
+    scenario, mixed = lab.scenario, list[Point]()
+
+    def check(site: Site, driver: Driver, point: Point) -> Iterator[str]:
+        found = Found(site, scenario)
+        driver.break_off(site, point, "signal=KILL", *scenario.arguments)
+        yield from found.whole(scenario)
+        seen = found.by_shape
+        mixed.extend([point] * seen["privkey"].isdisjoint(seen["fullchain"]))
+        recovered = driver.run(site, "rotate", "--all", "--json")
+        assert recovered.code == 0, recovered
+        yield from found.settled()
+        if found.live != scenario.new:
+            yield f"generation {found.live} is live, not {scenario.new}"
+
+    folders = ("etc/", "srv/", "opt/")
+    replacing = [
+        point
+        for point in lab.points
+        if point.path.startswith(folders) or "/displaced" in point.path or "live" in point.path
+    ]
+    assert len(replacing) >= 30
+    lab.visit(check, replacing)
+    assert 0 < len(mixed) <= BETWEEN, mixed
+
+
+@pytest.mark.parametrize("lab", [RENEWAL, INSTALLED], indirect=True, ids=named)
 def test_a_kill_in_the_middle_of_recovering_is_recovered_from(lab: Lab) -> None:
     """A machine that crashes once crashes twice: recovery is cut off like anything else.
 
@@ -103,7 +135,7 @@ def test_a_kill_in_the_middle_of_recovering_is_recovered_from(lab: Lab) -> None:
     }
 
     def check(site: Site, driver: Driver, point: Point) -> Iterator[str]:
-        found = Found(site)
+        found = Found(site, scenario)
         driver.break_off(site, point, "signal=KILL", *scenario.arguments)
         strace = second[point].inject(site.directory, "signal=KILL")
         again = driver.run(site, "rotate", "--all", strace=strace)
@@ -113,7 +145,7 @@ def test_a_kill_in_the_middle_of_recovering_is_recovered_from(lab: Lab) -> None:
         assert recovered.code == 0, recovered
         yield from found.settled()
 
-    lab.visit(check)
+    lab.visit(check, lab.points[::EVERY])
 
 
 @pytest.mark.parametrize(("lab", "error"), FAULTS, indirect=["lab"], ids=named)

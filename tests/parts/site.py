@@ -395,6 +395,11 @@ def orders(pebble: Pebble) -> int:
     return pebble.log_file.read_text(errors="replace").count("Added order ")
 
 
+def issued(pebble: Pebble) -> int:
+    """How many certificates a Pebble has issued."""
+    return pebble.log_file.read_text(errors="replace").count("Issued certificate serial ")
+
+
 def why_failed(run: Run, name: str) -> str:
     """The one line that says why a certificate failed."""
     row = run.row(name)
