@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,8 +12,9 @@ from certrotd.certs.policy import COPIES
 from certrotd.certs.ports import Store
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.observe.tls import Endpoint
 from certrotd.pki.certificate import CertificateFacts, moment
-from certrotd.pki.facts import fingerprint, parse_certificates
+from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Copy, State, TargetState
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
@@ -38,10 +40,11 @@ class Baseline(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         served: dict[str, Any] = {}
+        key = _live_key(world)
         for name in self.targets:
             bound = world.target(name)
             if bound is not None:
-                served[name] = [_look(world, bound, i) for i in range(len(bound.endpoints))]
+                served[name] = [_look(world, replace(each, key=key)) for each in bound.endpoints]
         return Done({"baseline": served})
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -61,7 +64,8 @@ class Baseline(Journaled):
             if bound is None:
                 continue  # nothing of ours to put right
             try:
-                _reinstate(world, bound, [b == leaf for b in baseline.get(name, ())], leaf)
+                before = [each == leaf.fingerprint for each in baseline.get(name, ())]
+                _reinstate(world, bound, before, leaf)
             except Stopped:
                 raise
             except Failure as failure:
@@ -172,7 +176,7 @@ class Prove(Journaled):
         bound = _bound(world, self.target)
         leaf = _leaf(world.store, world.name, self.generation)
         for endpoint in bound.endpoints:
-            world.prober.prove(endpoint, leaf)
+            world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -196,7 +200,7 @@ class Record(Journaled):
         proven = {}
         for name in self.targets:
             bound = world.target(name)
-            seen = leaf if bound is not None and bound.endpoints else ""
+            seen = leaf.fingerprint if bound is not None and bound.endpoints else ""
             proven[name] = TargetState(self.generation, seen, now)
         after, copies = self._after(), self._copies(world)
         targets = {**after.targets, **proven}
@@ -275,14 +279,23 @@ def _untidy_since(now: datetime, ledger: Ledger) -> datetime:
     return now
 
 
-def _look(world: World, bound: Bound, index: int) -> str | None:
+def _live_key(world: World) -> str:
+    """The type of the live key, empty where there is none to be read."""
+    with suppress(Failure, OSError):
+        live = world.store.live(world.name)
+        if live is not None:
+            return _leaf(world.store, world.name, live).key_type
+    return ""
+
+
+def _look(world: World, endpoint: Endpoint) -> str | None:
     try:
-        return world.prober.look(bound.endpoints[index]).fingerprint
+        return world.prober.look(endpoint).fingerprint
     except Failure:
         return None  # serving nothing is a fact too: nothing has to be proven on the way back
 
 
-def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str) -> None:
+def _reinstate(world: World, bound: Bound, served: list[bool], leaf: CertificateFacts) -> None:
     """Tell a target to read the old files, and prove the endpoints that ``served`` them before.
 
     A target that cannot be told — its own configuration is what broke — is in order as long as
@@ -298,7 +311,7 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: str) -> Non
             raise
         world.clock.sleep(SETTLE)  # a reload that was under way shows itself
     for endpoint in endpoints:
-        world.prober.prove(endpoint, leaf)
+        world.prober.prove(replace(endpoint, key=leaf.key_type), leaf.fingerprint)
 
 
 def _bound(world: World, name: str) -> Bound:
@@ -308,9 +321,9 @@ def _bound(world: World, name: str) -> Bound:
     return bound
 
 
-def _leaf(store: Store, name: str, generation: int) -> str:
+def _leaf(store: Store, name: str, generation: int) -> CertificateFacts:
     _, chain = store.read(name, generation)
-    return fingerprint(parse_certificates(chain)[0])
+    return facts_of(parse_certificates(chain)[0])
 
 
 def _deployable(world: World, generation: int) -> None:

@@ -106,10 +106,15 @@ class ProbeEntry(Entry):
     sni: DomainName | None = Field(
         default=None,
         description="The server name to ask for (null: the certificate's first name that is not a "
-        "wildcard, else the domain of its first wildcard).",
+        'wildcard, else "certrotd" below its first wildcard).',
     )
     starttls: Literal["smtp", "imap", "postgres"] | None = Field(
         default=None, description="The protocol that is spoken before TLS begins (null: none)."
+    )
+    proxy_protocol: Literal["v1", "v2"] | None = Field(
+        default=None,
+        description="The version of the PROXY protocol that it expects of whoever connects (null: "
+        "none).",
     )
     consecutive: int = Field(
         default=3,

@@ -68,6 +68,11 @@ class WatchEntry(Entry):
     starttls: Literal["smtp", "imap", "postgres"] | None = Field(
         default=None, description="The protocol that is spoken before TLS begins (null: none)."
     )
+    proxy_protocol: Literal["v1", "v2"] | None = Field(
+        default=None,
+        description="The version of the PROXY protocol that it expects of whoever connects (null: "
+        "none).",
+    )
     certificate: SafeName | None = Field(
         default=None,
         description="The certificate whose live generation it must serve (null: any will do).",

@@ -26,7 +26,7 @@ from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.observe.tls import Endpoint, TlsProber
-from certrotd.pki.names import base, is_wildcard
+from certrotd.pki.names import base, instance_of, is_wildcard
 from certrotd.rotation.files import read_file
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
@@ -322,12 +322,13 @@ def _copies(entry: InstallEntry) -> Copies:
 
 
 def _endpoint(probe: ProbeEntry, names: Sequence[str]) -> Endpoint:
-    plain = next((name for name in names if not is_wildcard(name)), base(names[0]))
+    plain = next((name for name in names if not is_wildcard(name)), instance_of(names[0]))
     return Endpoint(
         host=probe.address.host,
         port=probe.address.port,
         sni=probe.sni or plain,
         starttls=probe.starttls,
+        proxy_protocol=probe.proxy_protocol,
         consecutive=probe.consecutive,
         deadline=probe.deadline.total_seconds(),
         roots=None if probe.roots is None else str(probe.roots),

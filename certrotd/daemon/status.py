@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -174,10 +175,11 @@ def target_words(target: dict[str, Any]) -> str:
 def _endpoints(row: Row, name: str, wanted: str | None) -> list[dict[str, Any]]:
     world = row.managed.world()
     bound = world.target(name)
-    found = []
+    live, found = row.standing.live, []
+    key = live.facts.key_type if live and live.facts else ""
     for endpoint in bound.endpoints if bound else ():
         try:
-            served, problem = _serves(world, endpoint, wanted), None
+            served, problem = _serves(world, replace(endpoint, key=key), wanted), None
         except Failure as failure:
             served, problem = None, str(failure)
         found.append({"endpoint": str(endpoint), "serves": served, "problem": problem})

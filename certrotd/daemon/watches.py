@@ -142,7 +142,8 @@ class Watches:
             chained=len(kept.chain) > 1,
             notice=entry.warn_before,
         )
-        watched = self._examined(_of_entry(entry, self._clock.now()), endpoint_of(entry), wanted)
+        endpoint = replace(endpoint_of(entry), key=_key(kept))
+        watched = self._examined(_of_entry(entry, self._clock.now()), endpoint, wanted)
         moving = moving or (managed is not None and self._moved(managed, kept))
         return Look(watched, moving, entry.after)
 
@@ -165,7 +166,7 @@ class Watches:
                 found += [
                     self._examined(
                         _of_target(managed, target, endpoint, self._clock.now()),
-                        endpoint,
+                        replace(endpoint, key=_key(kept)),
                         replace(wanted, names=(endpoint.sni,)),
                     )
                     for endpoint in _endpoints(managed, target)
@@ -243,6 +244,7 @@ def endpoint_of(entry: WatchEntry) -> Endpoint:
         port=entry.address.port,
         sni=entry.asked,
         starttls=entry.starttls,
+        proxy_protocol=entry.proxy_protocol,
         deadline=entry.timeout.total_seconds(),
         roots=None if roots == "none" else str(roots),
     )
@@ -312,6 +314,11 @@ def _unreadable(failure: Failure) -> Finding:
 
 def _live(kept: Kept) -> str | None:
     return kept.chain[0].fingerprint if kept.chain else None
+
+
+def _key(kept: Kept) -> str:
+    """The type of the live key, empty where none can be read."""
+    return kept.chain[0].key_type if kept.chain else ""
 
 
 def _reached(standing: Standing, place: str) -> bool:

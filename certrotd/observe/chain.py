@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -11,8 +10,9 @@ from datetime import datetime
 from cryptography import x509
 
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import InvalidInput
-from certrotd.observe.tls import Endpoint, Untrusted, checking, no_check, shown
+from certrotd.errors import InvalidInput, Transient
+from certrotd.observe.tls import Endpoint, HandshakeFailed, Untrusted, shown
+from certrotd.observe.trust import Trust
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.path import ChainBroken, doubts, verify_path
@@ -58,7 +58,8 @@ class Examiner:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._roots: dict[str, tuple[float, ssl.SSLContext]] = {}
+        self._anybody = Trust()
+        self._roots: dict[str, tuple[float, Trust]] = {}
 
     def examine(self, endpoint: Endpoint) -> Presented:
         """One handshake, or a second where the chain is not trusted, each within the deadline.
@@ -67,28 +68,26 @@ class Examiner:
         leaf's dates. Raises Transient when nobody answers, NeedsOperator for unreadable roots.
         """
         if endpoint.roots is None:
-            presented, certificates = self._look(endpoint, no_check())
+            presented, certificates = self._look(endpoint, self._anybody)
             if not certificates:
                 return presented
             return self._judged(presented, certificates)
-        context = self._trusting(endpoint.roots)
+        trust = self._trusting(endpoint.roots)
         try:
-            presented, certificates = self._look(endpoint, context)
+            presented, certificates = self._look(endpoint, trust)
             doubtful = doubts(certificates, now=self._clock.now()) if certificates else ""
             return replace(presented, trusted=True, doubtful=doubtful)
         except Untrusted as untrusted:
             why, code = untrusted.why, untrusted.code
-        presented, _ = self._look(endpoint, no_check())
+        presented, _ = self._look(endpoint, self._anybody)
         # of a leaf that is out of date OpenSSL says nothing else, and everybody can see that
         leaf = presented.leaf
         of_leaf = code in _OF_DATES and leaf is not None and not _valid(leaf, self._clock.now())
         return replace(presented, broken="" if of_leaf else f"the chain is not trusted: {why}")
 
-    def _look(
-        self, endpoint: Endpoint, context: ssl.SSLContext
-    ) -> tuple[Presented, list[x509.Certificate]]:
+    def _look(self, endpoint: Endpoint, trust: Trust) -> tuple[Presented, list[x509.Certificate]]:
         """What one handshake showed, and its certificates up to the first that is unreadable."""
-        sent = shown(endpoint, context, Deadline(self._clock, endpoint.deadline))
+        sent = self._shown(endpoint, trust)
         read: list[x509.Certificate] = []
         try:
             for number, der in enumerate(sent, 1):
@@ -107,15 +106,29 @@ class Examiner:
             return replace(presented, broken=str(broken))
         return replace(presented, doubtful=doubts(chain, now=now))
 
-    def _trusting(self, roots: str) -> ssl.SSLContext:
-        """A context that checks the chain alone; several threads may use it at once."""
+    def _shown(self, endpoint: Endpoint, trust: Trust) -> list[bytes]:
+        """As tls.shown, in whatever TLS the server speaks: nothing is told to it."""
+        deadline = Deadline(self._clock, endpoint.deadline)
+        try:
+            return shown(endpoint, trust, deadline)
+        except HandshakeFailed:
+            try:
+                return shown(endpoint, trust, deadline, old=True)
+            except Untrusted:
+                raise
+            except Transient:
+                pass  # the words of the first try are those that most clients would have
+            raise
+
+    def _trusting(self, roots: str) -> Trust:
+        """A client that checks the chain alone; several threads may use it at once."""
         now = self._clock.monotonic()
-        read, context = self._roots.get(roots, (-ROOTS_TIME, None))
-        if context is None or now - read >= ROOTS_TIME:
-            context = checking(roots)
-            context.check_hostname = False
-            self._roots[roots] = (now, context)
-        return context
+        read, trust = self._roots.get(roots, (-ROOTS_TIME, None))
+        if trust is None or now - read >= ROOTS_TIME:
+            trust = Trust(roots, names=False)
+            trust.context()  # which reads them
+            self._roots[roots] = (now, trust)
+        return trust
 
 
 def _facts(chain: Sequence[x509.Certificate]) -> tuple[CertificateFacts, ...]:

@@ -10,9 +10,11 @@ from typing import Any
 from certrotd.clock import Clock, Deadline
 from certrotd.dial import RESOLVER, NotLookedUp, connect, limit
 from certrotd.errors import Failure, InvalidInput, ProofFailed, Transient
+from certrotd.observe.proxyprotocol import Version as ProxyProtocol
+from certrotd.observe.proxyprotocol import header
 from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
-from certrotd.pki.roots import load_roots
+from certrotd.observe.trust import Kind, Trust, checking, kind_of, kind_shown
 
 HANDSHAKE_TIMEOUT = 10.0
 FIRST_PAUSE = 0.05
@@ -29,7 +31,9 @@ class Endpoint:
     """Where to look.
 
     ``sni`` is asked for; ``consecutive`` handshakes must agree within ``deadline`` seconds;
-    ``roots`` is a PEM file to check the chain against, "system", or None for no check.
+    ``roots`` is a PEM file to check the chain against, "system", or None for no check. ``key`` is
+    the type of the key that is looked for, where certificates of several may be served; empty for
+    whichever is shown first.
     """
 
     host: str
@@ -39,6 +43,8 @@ class Endpoint:
     consecutive: int = 3
     deadline: float = 30.0
     roots: str | None = None
+    proxy_protocol: ProxyProtocol | None = None
+    key: str = ""
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
@@ -62,6 +68,10 @@ class Untrusted(Transient):
         self.code = code
 
 
+class HandshakeFailed(Transient):
+    """Somebody answers there, and no handshake with them succeeds."""
+
+
 class TlsProber:
     """The prober over real sockets."""
 
@@ -75,7 +85,7 @@ class TlsProber:
 
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake, trusting nobody; Transient when it cannot be completed."""
-        return _served(endpoint, no_check(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
+        return _served(endpoint, Trust(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
 
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """As Prober.prove: fresh handshakes until enough in a row show the leaf.
@@ -87,14 +97,15 @@ class TlsProber:
         its names against the sni. Raises ProofFailed, or NeedsOperator for unreadable roots.
         """
         deadline = Deadline(self._clock, endpoint.deadline)
-        trusting = no_check()
-        final = trusting if endpoint.roots is None else checking(endpoint.roots)
+        trusting = Trust()
+        final = trusting if endpoint.roots is None else Trust(endpoint.roots)
+        final.context()  # unreadable roots need no server to be found
         row = min(endpoint.deadline * ROW, LONGEST_ROW)
         between = row / max(1, endpoint.consecutive - 1)
         pause, streak, wrong = FIRST_PAUSE, 0, ""
         while streak < endpoint.consecutive:
-            context = final if streak + 1 == endpoint.consecutive else trusting
-            seen = _other_than(fingerprint, endpoint, context, deadline.within(HANDSHAKE_TIMEOUT))
+            trust = final if streak + 1 == endpoint.consecutive else trusting
+            seen = _other_than(fingerprint, endpoint, trust, deadline.within(HANDSHAKE_TIMEOUT))
             if seen is None:
                 streak += 1
                 deadline.pause(between if streak < endpoint.consecutive else 0)
@@ -111,45 +122,58 @@ class TlsProber:
                 )
 
 
-def no_check() -> ssl.SSLContext:
-    """A client's context that trusts whatever it is shown."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def checking(roots: str) -> ssl.SSLContext:
-    """A client's context that checks chain and name; NeedsOperator for unreadable roots."""
-    if roots == "system":
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    load_roots(context, roots, what="the file of roots")
-    return context
-
-
 def _other_than(
-    fingerprint: str, endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline
+    fingerprint: str, endpoint: Endpoint, trust: Trust, deadline: Deadline
 ) -> str | None:
     """What a handshake showed instead of the leaf, None if it was the leaf."""
     try:
-        served = _served(endpoint, context, deadline)
+        served = _served(endpoint, trust, deadline)
     except Failure as failure:
         return str(failure)
     return None if served.fingerprint == fingerprint else f"certificate {served.fingerprint[:16]}"
 
 
-def _served(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> Served:
-    leaf = shown(endpoint, context, deadline)[0]
+def _served(endpoint: Endpoint, trust: Trust, deadline: Deadline) -> Served:
+    leaf = shown(endpoint, trust, deadline)[0]
     return Served(hashlib.sha256(leaf).hexdigest(), leaf)
 
 
-def shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> list[bytes]:
-    """The certificates that one handshake showed, in DER, as they were sent: the leaf first.
+def shown(
+    endpoint: Endpoint, trust: Trust, deadline: Deadline, *, old: bool = False
+) -> list[bytes]:
+    """The certificates that a handshake showed, in DER, as they were sent: the leaf first.
 
+    A server with keys of several kinds shows one of them to most clients. Where that is not of
+    the kind that is looked for, another handshake asks for that alone. ``old`` as Trust.context.
     Raises Untrusted, Transient when there was no handshake or no certificate, or InvalidInput for
     a name that cannot be asked for.
     """
+    kind = kind_of(endpoint.key) if endpoint.key else None
+    try:
+        first = _shown(endpoint, trust.context(old=old), deadline)
+    except Untrusted:
+        other = kind and _shown_by(kind, endpoint, trust, deadline, old=old)
+        if other is None:
+            raise
+        return other
+    if kind is None or kind_shown(first[0]) in (kind, None):
+        return first
+    return _shown_by(kind, endpoint, trust, deadline, old=old) or first
+
+
+def _shown_by(
+    kind: Kind, endpoint: Endpoint, trust: Trust, deadline: Deadline, *, old: bool
+) -> list[bytes] | None:
+    """As shown, by a key of that kind; None where the server has none."""
+    try:
+        return _shown(endpoint, trust.context(kind, old=old), deadline)
+    except Untrusted:
+        raise
+    except Transient:
+        return None
+
+
+def _shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> list[bytes]:
     where, allowed = str(endpoint), deadline.remaining
     try:
         chain = _handshake(endpoint, context, deadline)
@@ -163,7 +187,9 @@ def shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> li
     except TimeoutError:
         raise Transient(f"{where}: no TLS handshake within {allowed:.3g}s") from None
     except OSError as error:
-        raise Transient(f"{where}: no TLS handshake: {error.strerror or error}") from None
+        spoken = isinstance(error, ssl.SSLError | ConnectionResetError)
+        failed = HandshakeFailed if spoken else Transient
+        raise failed(f"{where}: no TLS handshake: {error.strerror or error}") from None
     except ValueError as error:
         raise InvalidInput(f"{where}: not a name that can be asked for: {error}") from None
     if not chain:
@@ -175,10 +201,21 @@ def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) 
     # a name that cannot be asked for is found here, where there is no socket yet to be left open
     context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=endpoint.sni)
     with connect(endpoint.host, endpoint.port, deadline=deadline) as plain:
+        if endpoint.proxy_protocol is not None:
+            plain.sendall(header(plain, endpoint.proxy_protocol))
         if endpoint.starttls is not None:
             upgrade(plain, endpoint.starttls, deadline=deadline)
         limit(plain, deadline)
-        with context.wrap_socket(plain, server_hostname=endpoint.sni) as secure:
+        with context.wrap_socket(
+            plain, server_hostname=endpoint.sni, do_handshake_on_connect=False
+        ) as secure:
+            try:
+                secure.do_handshake()
+            except (ssl.SSLError, ConnectionResetError):
+                # who demands a client's certificate refuses us, but has shown its own by then, and
+                # signed with its key: our side was at its end of the handshake
+                if secure.get_channel_binding() is None:
+                    raise
             return _sent(secure)
 
 

@@ -12,7 +12,10 @@ from tests.fakes.target import MemoryTarget
 
 
 class MemoryProber:
-    """The Prober port; an endpoint's host is the target's name. A proof takes a moment."""
+    """The Prober port; an endpoint's host is the target's name. A proof takes a moment.
+
+    ``keys`` are the types of keys that were looked for, in their order.
+    """
 
     def __init__(
         self, targets: Mapping[str, MemoryTarget], clock: Clock, chance: Chance = CALM
@@ -20,6 +23,7 @@ class MemoryProber:
         self.targets = targets
         self.clock = clock
         self.chance = chance
+        self.keys: list[str] = []
 
     def check(self, endpoint: Endpoint) -> None:
         assert endpoint.roots is None, "there are no files here"
@@ -39,6 +43,7 @@ class MemoryProber:
             raise ProofFailed(f"{endpoint} serves {serves}, not {fingerprint}")
 
     def _ask(self, what: str, endpoint: Endpoint) -> None:
+        self.keys.append(endpoint.key)
         try:
             self.chance.look(f"prober: {what} at {endpoint.host}")
         except Refused:

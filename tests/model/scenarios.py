@@ -71,6 +71,7 @@ def deterministic() -> Iterator[None]:
         mock.patch("certrotd.pki.facts.facts_of", facts),
         mock.patch("certrotd.pki.verify.facts_of", facts),
         mock.patch("certrotd.pki.path.facts_of", facts),
+        mock.patch("certrotd.certs.deploy.facts_of", facts),
     ):
         yield
 

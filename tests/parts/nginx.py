@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from os import kill
 from pathlib import Path
+from socket import create_connection
 
 from cryptography import x509
 
@@ -16,7 +17,8 @@ from tests.parts.process import Server, free_port
 class Nginx(Server):
     """An nginx of its own that serves each name with a certificate and key file.
 
-    Like everyone's, its workers are nobody's: only the master reads the key files.
+    Like everyone's, its workers are nobody's: only the master reads the key files. ``listen`` is
+    put behind ``ssl`` in every virtual host, ``lines`` into its block, ``beside`` after them all.
     """
 
     def __init__(
@@ -25,8 +27,12 @@ class Nginx(Server):
         server_names: Mapping[str, tuple[Path, Path]],
         *,
         port: int | None = None,
+        listen: str = "",
+        lines: str = "",
+        beside: str = "",
     ) -> None:
         super().__init__(directory)
+        self._listen, self._lines, self._beside = listen, lines, beside
         self.binary = locate.require("nginx")
         self.port = port or free_port()
         self.config_path = directory / "nginx.conf"
@@ -36,7 +42,12 @@ class Nginx(Server):
     def host(self, server_names: Mapping[str, tuple[Path, Path]]) -> None:
         """Writes a configuration of these virtual hosts, as an operator would before a reload."""
         self._names = list(server_names)
-        self._sound = _configuration(self.directory, self.pid_file, self.port, server_names)
+        servers = "\n".join(
+            _server(f"127.0.0.1:{self.port} ssl {self._listen}", name, self._lines, *files)
+            for name, files in server_names.items()
+        )
+        beside = self._beside.replace("PORT", str(self.port))
+        self._sound = _configuration(self.directory, self.pid_file, f"{servers}\n{beside}")
         self.config_path.write_text(self._sound)
 
     def command(self) -> Sequence[str | Path]:
@@ -48,6 +59,9 @@ class Nginx(Server):
         return ["-p", str(self.directory), "-c", str(self.config_path), "-e", str(self.log_file)]
 
     def is_ready(self) -> bool:
+        if self._listen or self._lines:
+            with create_connection(("127.0.0.1", self.port)):
+                return self.pid_file.exists()
         return bool(self.served(self._names[0])) and self.pid_file.exists()
 
     def served(self, server_name: str) -> x509.Certificate:
@@ -78,22 +92,21 @@ class Nginx(Server):
         self.config_path.write_text(self._sound)
 
 
-def _configuration(
-    directory: Path, pid_file: Path, port: int, server_names: Mapping[str, tuple[Path, Path]]
-) -> str:
-    temporary = "\n".join(
-        f"  {kind}_temp_path {directory}/{kind};"
-        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    servers = "\n".join(
-        f"""  server {{
-    listen 127.0.0.1:{port} ssl;
+def _server(listen: str, name: str, lines: str, certificate: Path, key: Path) -> str:
+    return f"""  server {{
+    listen {listen};
     server_name {name};
     ssl_certificate {certificate};
     ssl_certificate_key {key};
+    {lines}
     location / {{ return 200 "{name}\\n"; }}
   }}"""
-        for name, (certificate, key) in server_names.items()
+
+
+def _configuration(directory: Path, pid_file: Path, servers: str) -> str:
+    temporary = "\n".join(
+        f"  {kind}_temp_path {directory}/{kind};"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
     return f"""worker_processes 1;
 pid {pid_file};

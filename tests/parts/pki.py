@@ -8,16 +8,18 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 
 @dataclass(frozen=True)
 class Pair:
     """A private key with its certificate and the intermediates above it."""
 
-    key: ec.EllipticCurvePrivateKey
+    key: Key
     certificate: x509.Certificate
     intermediates: Sequence[x509.Certificate] = ()
 
@@ -63,10 +65,17 @@ def make_leaf(
     *names: str,
     lifetime: timedelta = timedelta(days=1),
     not_before: datetime | None = None,
+    key: Key | None = None,
 ) -> Pair:
-    """A server certificate for DNS names and IP addresses."""
+    """A server certificate for DNS names and IP addresses, of a fresh key on a curve or ``key``."""
     return _issue(
-        names[0], parent, is_ca=False, lifetime=lifetime, names=names, not_before=not_before
+        names[0],
+        parent,
+        is_ca=False,
+        lifetime=lifetime,
+        names=names,
+        not_before=not_before,
+        key=key,
     )
 
 
@@ -78,8 +87,9 @@ def _issue(
     lifetime: timedelta,
     names: Sequence[str] = (),
     not_before: datetime | None = None,
+    key: Key | None = None,
 ) -> Pair:
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = key or ec.generate_private_key(ec.SECP256R1())
     start = not_before or datetime.now(UTC) - timedelta(minutes=5)
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     issuer_key = parent.key if parent else key

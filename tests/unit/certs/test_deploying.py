@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import timedelta
 
 from certrotd.certs.decision import Deploy, Wait
@@ -26,6 +27,16 @@ class TestDeploying:
         assert isinstance(again.decision, Deploy)
         assert isinstance(again.outcome, Finished)
         assert len(case.world.issuer.orders) == 1
+
+    def test_the_key_that_is_looked_for_is_that_of_the_leaf(self) -> None:
+        """Before the swap and on the way back it is the old one's: two kinds may be served."""
+        case = Case("renewal")
+        case.policy(key_type="rsa-2048")
+        case.trouble.refuse = {"prober: prove at web": 1}
+        assert isinstance(case.rotate().outcome, RolledBack)
+        old, new = "ecdsa-p256", "rsa-2048"
+        looked = [key for key, _ in itertools.groupby(case.world.prober.keys)]
+        assert looked == [old, new, old]
 
     def test_a_target_broken_by_itself_is_in_order_while_it_serves_the_old_leaf(self) -> None:
         """Its own configuration is what broke; the old workers serve on."""

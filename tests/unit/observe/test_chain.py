@@ -18,8 +18,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.observe import chain as chain_module
 from certrotd.observe import tls as tls_module
+from certrotd.observe import trust as trust_module
 from certrotd.observe.chain import Examiner, Presented
 from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import Endpoint
@@ -229,11 +229,13 @@ def test_roots_are_read_once_in_a_while(tmp_path: Path, monkeypatch: pytest.Monk
     """Every look reading a hundred and forty roots would be most of the work."""
     read: list[str] = []
 
+    real = trust_module.checking
+
     def checking(roots: str) -> ssl.SSLContext:
         read.append(roots)
-        return tls_module.checking(roots)
+        return real(roots)
 
-    monkeypatch.setattr(chain_module, "checking", checking)
+    monkeypatch.setattr(trust_module, "checking", checking)
     root = str(ROOT.write(tmp_path, "root")[0])
     clock = ManualClock(datetime.now(UTC))
     examiner = Examiner(clock)

@@ -1,5 +1,7 @@
 """What is served is proven by real handshakes, and everything else fails in time and in words."""
 
+import contextlib
+import ipaddress
 import itertools
 import socket
 import ssl
@@ -22,6 +24,7 @@ from tests.fakes.clock import Pauses, Until
 from tests.parts import pki
 from tests.parts.process import free_port
 from tests.unit.observe.servers import Listener, Serve, context_of, dripping, silent, tls
+from tests.unit.pki.crafted import rsa_key
 
 NAME = "a.example.test"
 ROOT = pki.make_root()
@@ -392,6 +395,135 @@ def test_a_resolver_that_hangs_costs_no_more_than_the_deadline(
     assert "/etc/resolv.conf" in said.value.hint
 
 
+def strict(directory: Path, version: ssl.TLSVersion) -> ssl.SSLContext:
+    """A server that ends the handshake of a client without a certificate."""
+    context = context_of(NEW, directory)
+    context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=ROOT.fullchain_pem.decode())
+    return context
+
+
+VERSIONS = [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_leaf_shown_before_a_client_is_refused_is_proven(
+    directory: Path, version: ssl.TLSVersion
+) -> None:
+    """Its handshake fails for want of our certificate, when it has shown and proven its own."""
+    with Listener(tls(strict(directory, version))) as server:
+        PATIENT.prove(at(server), NEW_PRINT)
+        assert PATIENT.look(at(server)).fingerprint == NEW_PRINT
+
+
+def test_a_server_that_cannot_sign_for_the_leaf_it_shows_is_not_believed(
+    directory: Path,
+) -> None:
+    """Everybody has the leaf: it is the signature that tells whose it is."""
+    with Listener(tls(strict(directory, ssl.TLSVersion.TLSv1_2))) as server:
+
+        def forging(connection: socket.socket) -> None:
+            with socket.create_connection((server.host, server.port)) as upstream:
+                upstream.sendall(connection.recv(4096))
+                upstream.settimeout(0.2)
+                flight = b""
+                with contextlib.suppress(TimeoutError):
+                    while part := upstream.recv(4096):
+                        flight += part
+                connection.sendall(forged(flight))
+                connection.recv(4096)
+
+        with Listener(forging) as forger, pytest.raises(Transient, match="no TLS handshake"):
+            PATIENT.look(at(forger))
+
+
+def forged(flight: bytes) -> bytes:
+    """A server's first flight with the signature of its key exchange spoilt (RFC 5246 §7.4.3)."""
+    records, position, spoilt = bytearray(flight), 0, 0
+    while position < len(records):
+        end = position + 5 + int.from_bytes(records[position + 3 : position + 5], "big")
+        if records[position] == 22 and records[position + 5] == 12:
+            records[end - 1] ^= 1
+            spoilt += 1
+        position = end
+    assert spoilt == 1
+    return bytes(records)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_leaf_of_the_kind_of_key_that_is_looked_for_is_seen_where_it_can_be(
+    directory: Path, root: str, version: ssl.TLSVersion
+) -> None:
+    """Of two pairs a client of today sees the ECDSA one; a server with one shows that to all."""
+    both = context_of(NEW, directory)
+    both.load_cert_chain(*pki.make_leaf(CA, NAME, key=rsa_key()).write(directory, "rsa"))
+    single = context_of(NEW, directory)
+    single.minimum_version = version
+    with Listener(tls(both)) as two, Listener(tls(single)) as one:
+        for key, same in (("", True), ("ecdsa-p384", True), ("rsa-4096", False)):
+            for roots in (None, root):
+                endpoint = replace(at(two), key=key, roots=roots)
+                assert (PATIENT.look(endpoint).fingerprint == NEW_PRINT) is same
+            assert PATIENT.look(replace(at(one), key=key)).fingerprint == NEW_PRINT
+        PATIENT.prove(replace(at(two), key="ecdsa-p256", roots=root), NEW_PRINT)
+
+
+def test_the_chain_of_the_kind_that_is_looked_for_is_the_one_that_counts(
+    directory: Path, root: str
+) -> None:
+    """Another one beside it that nobody trusts is somebody else's affair, and the reverse."""
+    foreign = pki.make_leaf(pki.make_root("another"), NAME, key=rsa_key())
+    both = context_of(NEW, directory)
+    both.load_cert_chain(*foreign.write(directory, "foreign"))
+    with Listener(tls(both)) as server:
+        endpoint = replace(at(server), roots=root)
+        PATIENT.prove(replace(endpoint, key="ecdsa-p256"), NEW_PRINT)
+        print_ = fingerprint(foreign.certificate)
+        with pytest.raises(ProofFailed, match="the chain is not trusted"):
+            after(3).prove(replace(endpoint, key="rsa-2048"), print_)
+        PATIENT.prove(replace(endpoint, key="rsa-2048", roots=None), print_)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("version", ["v1", "v2"])
+def test_a_proxy_s_header_comes_before_the_handshake(
+    new: ssl.SSLContext, host: str, version: Literal["v1", "v2"]
+) -> None:
+    """It names both ends of the connection as they are."""
+    heard: list[str] = []
+
+    def behind(connection: socket.socket) -> None:
+        heard.append(proxied(connection, version))
+        near, far = connection.getpeername(), connection.getsockname()
+        heard.append(f"{near[0]} {far[0]} {near[1]} {far[1]}")
+        tls(new)(connection)
+
+    with Listener(behind, host=host) as server:
+        endpoint = replace(at(server), proxy_protocol=version)
+        assert PROBER.look(endpoint).fingerprint == NEW_PRINT
+    assert heard[0] == heard[1]
+
+
+def proxied(connection: socket.socket, version: str) -> str:
+    """What a header says, and nothing after it is read."""
+    if version == "v1":
+        line = b""
+        while not line.endswith(b"\r\n"):
+            line += connection.recv(1)
+        protocol, family, *ends = line.decode().split()
+        assert (protocol, family) == ("PROXY", f"TCP{6 if ':' in ends[0] else 4}")
+        return " ".join(ends)
+    head = connection.recv(16, socket.MSG_WAITALL)
+    assert head[:13] == b"\r\n\r\n\0\r\nQUIT\n\x21"
+    size = {0x11: 4, 0x21: 16}[head[13]]
+    rest = connection.recv(int.from_bytes(head[14:], "big"), socket.MSG_WAITALL)
+    assert len(rest) == 2 * size + 4
+    ends = [str(ipaddress.ip_address(rest[each : each + size])) for each in (0, size)]
+    ports = [int.from_bytes(rest[each : each + 2], "big") for each in (2 * size, 2 * size + 2)]
+    return f"{ends[0]} {ends[1]} {ports[0]} {ports[1]}"
+
+
 def test_a_handshake_without_a_certificate_proves_nothing() -> None:
     """An anonymous server could be anybody; no default offers it, so it is asked for here."""
 
@@ -406,7 +538,7 @@ def test_a_handshake_without_a_certificate_proves_nothing() -> None:
     deadline = Deadline(SystemClock(), 60.0)
     with Listener(tls(anonymous(ssl.PROTOCOL_TLS_SERVER))) as server:
         with pytest.raises(Transient, match="the server sent no certificate"):
-            module._served(at(server), anonymous(ssl.PROTOCOL_TLS_CLIENT), deadline)
+            module._shown(at(server), anonymous(ssl.PROTOCOL_TLS_CLIENT), deadline)
         with pytest.raises(Transient, match="no TLS handshake"):
             PROBER.look(at(server))
 
