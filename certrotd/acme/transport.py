@@ -91,10 +91,10 @@ class Transport:
         try:
             connection = connection or self._connected(url, host, patience)
         except (urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
-            raise _explained(error, host, sent=False) from error
+            raise _explained(error, self._way(host), sent=False) from error
         try:
             patience.begin()
-            answer = _ask(connection, exchange, host, patience)
+            answer = _ask(connection, exchange, self._way(host), patience)
         except BaseException:
             connection.close()
             raise
@@ -117,6 +117,12 @@ class Transport:
             self._reach.check_addresses(name, found, addresses)
 
         return connect(name, port, self._context, patience=patience, permit=permit)
+
+    def _way(self, host: str) -> str:
+        """The host for a message, and the proxy on the way to it without its password."""
+        if (proxy := self._proxies.get(host)) is None:
+            return host
+        return f"{host} (through the proxy {proxy.rpartition('//')[2].rpartition('@')[2]})"
 
     def _keep(self, host: str, connection: Any, *, final: bool) -> None:
         if final:

@@ -19,6 +19,7 @@ from typing import Literal, TypeVar
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
+from certrotd.wording import count
 
 SHORT_LIFETIME = timedelta(days=10)
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
@@ -271,7 +272,7 @@ def _by_what_is_live(
     if standing.damaged is not None:
         return Deploy("what was known of it is lost", live.number)
     if attempts.left:
-        return Sweep(f"{len(attempts.left)} TXT records were left behind")
+        return Sweep(f"left behind: {count(len(attempts.left), 'TXT record')}")
     return Wait(f"renewal at {rule}", at)
 
 

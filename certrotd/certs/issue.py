@@ -23,6 +23,7 @@ from certrotd.rotation.journal import JournalBroken
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
+from certrotd.wording import count
 
 Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)
@@ -349,9 +350,9 @@ class SweepRecords(Journaled):
         if left and self.must:
             ledger.note(left=left)
             record = left[0]["record"]
-            count = "a TXT record is" if len(left) == 1 else f"{len(left)} TXT records are"
+            records = count(len(left), "TXT record")
             raise Transient(
-                f"{count} still there: {record['name']}: {left[0]['why']}",
+                f"still there: {records}: {record['name']}: {left[0]['why']}",
                 hint=f"or delete {record['value']} at {record['name']} by hand: what no "
                 "authoritative server shows is forgotten by the next run",
             )

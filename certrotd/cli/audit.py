@@ -13,6 +13,7 @@ from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.errors import UsageError, one_line
+from certrotd.wording import count
 
 
 def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
@@ -31,7 +32,7 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
             elif subject in (None, record.subject):
                 shown.append(record)
     if unreadable:
-        say(f"{unreadable} lines are no records; certrotd audit verify says more")
+        say(f"not a record: {count(unreadable, 'line')}; certrotd audit verify says more")
     if name is not None and not shown:
         say(f"no record is about {name!r}")
     if as_json:
@@ -75,7 +76,7 @@ def verify(config: Path, *, as_json: bool) -> int:
     if broken:
         say(f"the audit log is broken: {one_line(str(broken))}")
         return 1
-    say(f"the audit log is whole: {head.seq} records, head {head.hash}", sys.stdout)
+    say(f"the audit log is whole: {count(head.seq, 'record')}, head {head.hash}", sys.stdout)
     return 0
 
 

@@ -9,6 +9,7 @@ from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
 from certrotd.daemon.words import kind_of
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
+from certrotd.wording import count
 
 
 def outcome_of(outcome: Outcome) -> tuple[str, str]:
@@ -16,8 +17,8 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
     match outcome:
         case Finished(facts=facts):
             left, old = facts.get("left"), facts.get("unpruned")
-            count = len(left) if isinstance(left, list) else 0
-            words = [f"{count} TXT records are left to sweep"] if count else []
+            left = left if isinstance(left, list) else []
+            words = [f"left to sweep: {count(len(left), 'TXT record')}"] if left else []
             words += [f"what is old stays: {old}"] if old else []
             words += [str(facts["unheard"])] if "unheard" in facts else []
             return "done", "; ".join(words)

@@ -177,9 +177,9 @@ def unproven(checked: Checked) -> Iterator[Finding]:
         named = entry.solver or checked.file.defaults.solver
         solver = solvers.get(named or "")
         # what is named proves any name, except that the responder has nothing but its zones
-        if not _is_acme(checked, entry) or (
-            not isinstance(solver, ResponderEntry) if named else anywhere
-        ):
+        if (named and solver is None) or not _is_acme(checked, entry):
+            continue
+        if not isinstance(solver, ResponderEntry) if named else anywhere:
             continue
         zones, whose = (of_all, "any solver") if solver is None else (set(solver.zones), named)
         for position, name in enumerate(entry.names):

@@ -19,6 +19,7 @@ from certrotd.errors import ConfigInvalid, Problem
 
 __all__ = ["Loaded", "check", "json_schema", "load"]
 
+Entries = list[tuple[int, CertificateEntry]]
 _LISTED = ("certificates", "issuers", "solvers", "targets", "notifications")
 """Sections of which one entry may be wrong and the others still make sense."""
 
@@ -83,6 +84,7 @@ class _Found:
         self.file: ConfigFile | None = None
         self.entries: list[tuple[int, CertificateEntry]] = []
         self._unread = False
+        self._broken: set[Loc] = set()
         sources = self._read(path)
         if sources:
             self._merged = Merged(sources)
@@ -100,8 +102,9 @@ class _Found:
         return tuple(sorted(problems, key=lambda p: (order.get(p.file, len(order)), p.line)))
 
     def look_at_zones(self) -> None:
-        """Whether each name can be proven, as far as zones tell; once nothing else is wrong."""
-        if self.file is not None and not self.problems:
+        """Whether each name can be proven, as far as zones tell, where all of them are known."""
+        sections = {loc[0] for loc in self._broken}
+        if self.file is not None and sections.isdisjoint(("defaults", "issuers", "solvers")):
             for finding in unproven(Checked(self.file, self.entries)):
                 self._add(finding)
 
@@ -151,7 +154,8 @@ class _Found:
         """Check against the schema, drop what fails, and check the rest against each other."""
         data: Mapping[str, object] = self._merged.data
         indexes: Iterable[int] = range(len(self._merged.certificates))
-        broken = set(self._merged.unusable)
+        self._broken = broken = set(self._merged.unusable)
+        faulty: dict[int, set[Loc]] = {}
         try:
             self.file = ConfigFile.model_validate(data)
         except ValidationError as error:
@@ -160,6 +164,8 @@ class _Found:
             for fault in explain(error):
                 self._add(Finding(fault.loc, fault.message))
                 broken.add(fault.loc[: 2 if fault.loc[0] in _LISTED else 1])
+                if fault.loc[0] == "certificates" and len(fault.loc) > 1:
+                    faulty.setdefault(int(fault.loc[1]), set()).add(fault.loc[:3])
             indexes = [index for index in indexes if ("certificates", index) not in broken]
             self.file = _salvaged(data, broken)
         if self.file is None or self._unread:
@@ -170,6 +176,23 @@ class _Found:
             for finding in crosscheck(Checked(self.file, entries, frozenset(broken)))
         }
         self.entries = [(index, entry) for index, entry in entries if index not in wrong]
+        self._check_rest(entries, faulty)
+
+    def _check_rest(self, good: Entries, faulty: Mapping[int, Collection[Loc]]) -> None:
+        """What else is wrong with entries that are left out anyway, beside each other and others.
+
+        Whatever it is, it is told with the rest, and keeps nobody else out.
+        """
+        assert self.file is not None
+        found = ((at, _rest(at, self._merged.certificates[at], faulty[at])) for at in faulty)
+        rest = [(at, entry) for at, entry in found if entry is not None]
+        if not rest:
+            return
+        everything = sorted([*good, *rest], key=lambda each: each[0])
+        for finding in crosscheck(Checked(self.file, everything, frozenset(self._broken))):
+            known = faulty.get(_number(finding))
+            if known is not None and not any(finding.loc[: len(loc)] == loc for loc in known):
+                self._add(finding)
 
     def _add(self, finding: Finding) -> int | None:
         """Keep ``finding``; the number of the certificate it disqualifies, if it does."""
@@ -199,3 +222,24 @@ def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile
         else:
             rest[key] = value
     return ConfigFile.model_validate(rest)
+
+
+def _number(finding: Finding) -> int:
+    """Of the certificate that it is in, or -1."""
+    inside = finding.loc[0] == "certificates" and len(finding.loc) > 1
+    return int(finding.loc[1]) if inside else -1
+
+
+def _rest(index: int, entry: object, faults: Collection[Loc]) -> CertificateEntry | None:
+    """A certificate without what is wrong in it, so that what it refers to is checked too."""
+    if not isinstance(entry, dict):
+        return None
+    wrong = {loc[2] for loc in faults if len(loc) > 2}
+    rest = {key: value for key, value in entry.items() if key not in wrong}
+    # no name of anybody's: they collide with none
+    rest.setdefault("name", f"certificate-{index}")
+    rest.setdefault("names", [f"certificate-{index}.invalid"])
+    try:
+        return CertificateEntry.model_validate(rest)
+    except ValidationError:
+        return None

@@ -28,6 +28,7 @@ from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.notify.message import Message, Notifier, State
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
 from certrotd.rotation.files import read_file, rename, write_file
+from certrotd.wording import count
 
 if TYPE_CHECKING:
     from certrotd.config.model import Config
@@ -161,7 +162,7 @@ class Alerting(Observer):
         deadline = Deadline(self._clock, seconds)
         left = sum(lane.join(deadline) for lane in lanes)
         if left:
-            self._log("warning", f"{left} alerts could not be delivered before the end")
+            self._log("warning", f"before the end, {count(left, 'alert')} could not be delivered")
         if lanes:
             self._save()
 
@@ -219,7 +220,7 @@ class Alerting(Observer):
         self.resolve(Passed(f"watch/{key}", ""))
 
     def reloaded(self, certificates: int) -> None:
-        words = f"The configuration is taken: {certificates} certificates."
+        words = f"The configuration is taken: {count(certificates, 'certificate')}."
         self.resolve(Passed(alerts.CONFIG, words))
 
     def refused(self, problems: Sequence[str]) -> None:

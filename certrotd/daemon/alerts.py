@@ -29,6 +29,7 @@ from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.observing import Look
 from certrotd.errors import Failure, LockHeld, one_line
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+from certrotd.wording import count
 
 FEW = 3
 """So many attempts left before the end are few."""
@@ -212,7 +213,7 @@ def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
         title = "the new configuration is refused, the old one stays in force"
         todo = "Correct it: certrotd config check. Then: systemctl reload certrotd"
     else:
-        title = f"certificates are left out: {len(problems)} problems in the configuration"
+        title = f"certificates are left out: {count(len(problems), 'problem')} in the configuration"
         todo = "Nobody renews them. Correct it: certrotd config check. Then: systemctl reload "
         todo += "certrotd"
     return Alert(

@@ -23,6 +23,7 @@ from certrotd.daemon.status import next_of, state_of, why_of
 from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+from certrotd.wording import count
 
 SILENCE = 30.0
 """So many seconds without a tick or a look, and the scheduler is taken for dead."""
@@ -92,7 +93,7 @@ class Board(Observer):
                 return "it is stopping"
             if self._last_tick is None:
                 waiting = sum(known is None for known in self._known.values())
-                return f"the first check goes on: {waiting} certificates were not looked at yet"
+                return f"the first check goes on: {count(waiting, 'certificate')} to go"
         return self.dead()
 
     # What it hears.

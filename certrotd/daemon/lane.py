@@ -15,6 +15,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, Transient, one_line
 from certrotd.notify.message import Message, Notifier
 from certrotd.rotation.unexpected import as_failure
+from certrotd.wording import count
 
 MANY = 3
 LISTED = 20
@@ -155,7 +156,7 @@ class Lane:
     def _delivered(self, batch: Sequence[Message]) -> None:
         self._settled(batch, True)
         if self._lost:
-            words = f"notification {self._name} delivers again; {self._lost} alerts were lost"
+            words = f"notification {self._name} delivers again; lost {count(self._lost, 'alert')}"
             self._lost = 0
             self._log("warning", words)
 

@@ -18,6 +18,7 @@ from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.status import next_of
 from certrotd.errors import Failure, LockHeld, Problem, one_line
 from certrotd.rotation.engine import Stopped
+from certrotd.wording import count
 
 _USEC = 1_000_000
 _SHARE = 3
@@ -167,7 +168,7 @@ class ServiceManager(Observer):
 
     def _status(self) -> dict[str, str]:
         """The line for ``systemctl status``, if it is another one than before."""
-        parts = [f"{len(self._certificates)} certificates"]
+        parts = [count(len(self._certificates), "certificate")]
         if self._left_out:
             parts.append(f"{self._left_out} left out")
         if self._failing:

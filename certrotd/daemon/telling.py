@@ -13,6 +13,7 @@ from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.observing import Observer
 from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+from certrotd.wording import count
 
 _CONSEQUENCE = {
     Trust.WRONG: "nothing is ordered until it is right; if it is, remove clock.json from the "
@@ -47,10 +48,10 @@ class Told(Observer):
     def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
         for problem in left_out:
             self._log("error", "config.left_out", f"left out: {problem}")
-        count = len(certificates)
+        number = len(certificates)
         if not self._started:
             self._started = True
-            self._log("info", "daemon.started", f"started with {count} certificates")
+            self._log("info", "daemon.started", f"started with {count(number, 'certificate')}")
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         if jump is not None:
@@ -127,7 +128,7 @@ class Told(Observer):
         self._found.pop(key, None)
 
     def reloaded(self, certificates: int) -> None:
-        self._log("info", "config.reloaded", f"reloaded: {certificates} certificates")
+        self._log("info", "config.reloaded", f"reloaded: {count(certificates, 'certificate')}")
 
     def refused(self, problems: Sequence[str]) -> None:
         for problem in problems:

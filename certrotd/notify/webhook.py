@@ -96,6 +96,15 @@ class Webhook:
         tunnel.set_tunnel(host, port, _login(proxy))
         return tunnel
 
+    def _through(self) -> str:
+        """The proxy on the way, for a message."""
+        proxy = None
+        if self._url.scheme != "http":
+            proxy = _proxy(str(self._url.hostname), self._what)
+        if proxy is None:
+            return ""
+        return f" (through the proxy {proxy.netloc.rpartition('@')[2]})"
+
     def _judge(self, answer: http.client.HTTPResponse) -> None:
         """Content with any 2xx; what else was answered is told with the beginning of its body."""
         status = answer.status
@@ -114,7 +123,7 @@ class Webhook:
         raise NeedsOperator(words, hint="the receiver refuses it: compare URL and secret")
 
     def _explained(self, error: Exception, deadline: Deadline) -> Failure:
-        host = self._url.hostname
+        host = f"{self._url.hostname}{self._through()}"
         if isinstance(error, NotLookedUp):
             return Transient(f"{self._what}: {error}", hint=RESOLVER)
         if isinstance(error, ssl.SSLCertVerificationError):

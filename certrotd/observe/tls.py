@@ -15,6 +15,7 @@ from certrotd.observe.proxyprotocol import header
 from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
 from certrotd.observe.trust import Kind, Trust, checking, kind_of, kind_shown
+from certrotd.wording import count
 
 HANDSHAKE_TIMEOUT = 10.0
 FIRST_PAUSE = 0.05
@@ -115,9 +116,10 @@ class TlsProber:
                 deadline.pause(pause)
                 pause = min(pause * 1.5, MAX_PAUSE)
             if deadline.passed and streak < endpoint.consecutive:
+                seen = wrong or f"only {count(streak, 'time')} in a row"
                 raise ProofFailed(
                     f"{endpoint} does not serve certificate {fingerprint[:16]} "
-                    f"after {endpoint.deadline:g}s, but {wrong or f'only {streak} times in a row'}",
+                    f"after {endpoint.deadline:g}s, but {seen}",
                     hint="the service did not take the new files, or another one answers there",
                 )
 

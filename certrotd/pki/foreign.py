@@ -25,8 +25,18 @@ def foreign(what: str, *, hint: str = "") -> Iterator[None]:
     except BaseException as error:
         if not _of_the_library(error):
             raise
-        reason = one_line(str(error))[:MAX_REASON]
+        reason = _reason(error)
         raise InvalidInput(f"{what}: {reason}" if reason else what, hint=hint) from None
+
+
+def _reason(error: BaseException) -> str:
+    """What the library says, but for what its parsers say of their own inside."""
+    said = one_line(str(error))
+    if "ParseError {" in said:
+        return "it is damaged, cut short, or something else"
+    if "Unable to load PEM" in said:
+        return "its base64 is damaged"
+    return said[:MAX_REASON]
 
 
 def _of_the_library(error: BaseException) -> bool:

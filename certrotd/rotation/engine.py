@@ -166,7 +166,7 @@ class Engine(Generic[W]):
             case Park(until, why):
                 return Parked(until, why)
             case Close(finished, to, because):
-                back = f"rolled back to {to or 'the beginning'}"
+                back = f"rolled back to {to}" if to else "nothing was changed"
                 back = "left in place" if "kept" in progress.facts else back
                 outcome = "finished" if finished else back
                 end = {"t": "end", "outcome": outcome, "to": to, "at": self._stamp()}

@@ -229,7 +229,7 @@ def test_a_clock_behind_the_last_run_stops_orders_and_is_said(site: Site) -> Non
     with running(site) as daemon:
         daemon.wait_for("which is before the last run (2100-01-01 00:00Z)")
         daemon.signal(signal.SIGHUP)
-        daemon.wait_for("reloaded: 1 certificates")
+        daemon.wait_for("reloaded: 1 certificate")
     assert not (site.store / "web").exists()
     (site.state / "clock.json").unlink()
     with running(site) as daemon:

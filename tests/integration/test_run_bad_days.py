@@ -84,13 +84,13 @@ def test_a_state_directory_that_is_gone_is_no_reason_to_order_everything_anew(si
         daemon.wait_for(f"{site.state} is gone: nothing is rotated")
         site.state.mkdir()
         reload(site, daemon)  # which looks at everything
-        daemon.wait_for("reloaded: 1 certificates")
+        daemon.wait_for("reloaded: 1 certificate")
         assert list(site.state.iterdir()) == []
         shutil.rmtree(site.state)
         away.rename(site.state)
         daemon.wait_for("the directories: it is over")
         reload(site, daemon)
-        daemon.wait_for("reloaded: 1 certificates")
+        daemon.wait_for("reloaded: 1 certificate")
         wait_until(lambda: site.status("web")["state"] == "ok")
     assert site.generations("web") == [1]
 
@@ -240,7 +240,7 @@ def test_one_bad_certificate_of_a_thousand(site: Site) -> None:
         assert site.generations("web") == [1]
         bad["names"] = [OTHER]
         reload(site, daemon)
-        daemon.wait_for("reloaded: 1000 certificates")
+        daemon.wait_for("reloaded: 1,000 certificates")
         wait_until(lambda: site.generations("web") == [1, 2])
         ended = stop(daemon)
     assert ended.stderr.count("left out: ") == 1
@@ -260,7 +260,7 @@ def test_configurations_of_the_past_take_no_memory(site: Site) -> None:
         sizes = []
         for _ in range(20):
             daemon.signal(signal.SIGHUP)
-            daemon.wait_for("reloaded: 2000 certificates")
+            daemon.wait_for("reloaded: 2,000 certificates")
             time.sleep(0.2)
             sizes.append(memory(daemon))
     assert sizes[-1] - sizes[2] < 5, str(sizes)

@@ -38,7 +38,7 @@ def test_from_start_to_a_served_certificate_as_its_own_user(machine: Machine) ->
     assert "Pebble" in leaf.issuer.rfc4514_string()
     pid = machine.show("MainPID")
     assert machine.run("stat", "--format=%U", f"/proc/{pid}").strip() == "certrotd"
-    machine.until(lambda: machine.show("StatusText").startswith("1 certificates, next due "))
+    machine.until(lambda: machine.show("StatusText").startswith("1 certificate, next due "))
     assert machine.run("sh", "-c", "find /var/lib/certrotd ! -user certrotd") == ""
 
 
@@ -57,7 +57,7 @@ def test_root_rotates_by_hand_and_the_service_goes_on(machine: Machine) -> None:
     wrong = "nothing can be done: /var/lib/certrotd/audit/head.json belongs to root"
     machine.until(lambda: machine.show("StatusText").startswith(wrong))
     machine.run("chown", "certrotd:", "/var/lib/certrotd/audit/head.json")
-    machine.until(lambda: machine.show("StatusText").startswith("1 certificates"))
+    machine.until(lambda: machine.show("StatusText").startswith("1 certificate"))
 
 
 def test_it_is_active_only_when_ready(machine: Machine) -> None:
@@ -106,7 +106,7 @@ def test_a_reload_of_a_broken_file_keeps_the_old_configuration(machine: Machine)
     status = machine.show("StatusText")
     assert status.startswith(wrong)
     assert "concurency" in status
-    assert "; 1 certificates" in status
+    assert "; 1 certificate" in status
     assert machine.generations("www") == []
 
     del machine.config["concurency"]
@@ -178,7 +178,7 @@ def test_a_stop_during_the_order_leaves_the_old_pair(machine: Machine) -> None:
     machine.configure()
     machine.systemctl("reload", UNIT)
     machine.until(lambda: machine.log().count("web: order done") == 2)
-    machine.wait("StatusText", "1 certificates, rotating web")
+    machine.wait("StatusText", "1 certificate, rotating web")
     machine.systemctl("stop", UNIT)
     assert machine.show("Result") == "success"
     assert "web: authorize paused" in machine.log()
@@ -254,5 +254,5 @@ def test_root_mode_tests_and_signals_nginx_itself(machine: Machine) -> None:
     machine.run("rm", f"/etc/systemd/system/{UNIT}.d/root.conf")
     machine.systemctl("daemon-reload")
     machine.systemctl("restart", UNIT)
-    machine.until(lambda: machine.show("StatusText").startswith("1 certificates, next due "))
+    machine.until(lambda: machine.show("StatusText").startswith("1 certificate, next due "))
     assert machine.run("sh", "-c", "find /var/lib/certrotd ! -user certrotd") == ""

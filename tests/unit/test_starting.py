@@ -49,7 +49,7 @@ def test_a_reload_while_it_is_loaded_does_not_end_it(tmp_path: Path, after: floa
         daemon.send_signal(signal.SIGHUP)
         assert daemon.stderr is not None
         said = next(line for line in daemon.stderr if "started with" in line)
-        assert said.endswith("started with 1 certificates\n")
+        assert said.endswith("started with 1 certificate\n")
         daemon.send_signal(signal.SIGTERM)
         daemon.communicate(timeout=30)
         assert daemon.returncode == 0

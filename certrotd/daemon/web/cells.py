@@ -11,6 +11,7 @@ from certrotd.daemon.web.html import NOTHING, Markup, fill
 from certrotd.daemon.web.layout import chip, lifetime
 from certrotd.daemon.web.moments import day, span
 from certrotd.pki.generation import Generation
+from certrotd.wording import count
 
 
 def bar_of(row: Row | None, *, now: datetime) -> Markup:
@@ -42,10 +43,9 @@ def state_cell(picture: Picture, name: str) -> Markup:
     words, more = picture.why(name), []
     if known is not None and known.failures:
         if known.failure not in words:
-            failures = "1 failure" if known.failures == 1 else f"{known.failures} failures"
-            more.append(f"{failures}, the last: {known.failure}")
+            more.append(f"{count(known.failures, 'failure')}, the last: {known.failure}")
         if left is not None:
-            more.append(f"{left:,} attempt{'' if left == 1 else 's'} left before it expires")
+            more.append(f"{count(left, 'attempt')} left before it expires")
     return fill(
         '{chip}<span class="sub">{words}</span>{more}',
         chip=chip(picture.state(name), failing=picture.failing(name)),

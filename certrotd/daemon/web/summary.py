@@ -13,6 +13,7 @@ from certrotd.daemon.web.layout import notices
 from certrotd.daemon.web.moments import brief, day, exact
 from certrotd.daemon.web.sources import Around
 from certrotd.errors import Failure
+from certrotd.wording import count
 
 _MOST_NOTICES = 20
 _BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "unseen"})
@@ -29,8 +30,8 @@ def summary(around: Around, *, now: datetime) -> Markup:
 
 def _verdict(around: Around) -> Markup:
     picture = around.picture
-    failing, count = sum(map(picture.failing, picture.known)), len(picture.known)
-    certificates = "1 certificate" if count == 1 else f"{count:,} certificates"
+    failing = sum(map(picture.failing, picture.known))
+    certificates = count(len(picture.known), "certificate")
     if around.dead:
         tone, words = "bad", "The scheduler does not move"
     elif picture.blocked:
@@ -47,7 +48,7 @@ def _verdict(around: Around) -> Markup:
         tone, words = "work", f"Not ready: {around.unready}"
     elif not picture.configured.valid:
         tone, words = "work", "The configuration on disk is not in force as a whole"
-    elif not count:
+    elif not picture.known:
         tone, words = "calm", "No certificates are configured"
     else:
         tone, words = "good", f"All is well with {certificates}"

@@ -379,6 +379,21 @@ def test_the_proxy_of_the_environment_is_used_through_a_tunnel(
     assert len(proxy.asked) == 1  # type: ignore[attr-defined]
 
 
+def test_a_proxy_that_does_not_help_is_named(
+    ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the CA is looked at, which nobody ever reached; its password is left out."""
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        where = f"127.0.0.1:{closed.getsockname()[1]}"
+        monkeypatch.setenv("HTTPS_PROXY", f"http://me:hush@{where}")
+        with pytest.raises(Lost) as failure:
+            get(ca)
+    assert f"(through the proxy {where}) did not answer: Connection refused" in str(failure.value)
+
+
 def test_a_proxy_of_an_unknown_kind_is_said(
     ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:

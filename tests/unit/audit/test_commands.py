@@ -113,7 +113,7 @@ def test_a_broken_log_is_said_with_its_first_broken_record(host: Host) -> None:
     assert (found["broken"]["seq"], found["broken"]["what"]) == (3, "changed")
     shown = host.audit("show", "--json")
     assert [record["seq"] for record in json.loads(shown.stdout)] == [1, 2, 4, 5]
-    assert "1 lines are no records" in shown.stderr
+    assert "not a record: 1 line;" in shown.stderr
 
 
 def test_an_end_cut_off_is_said(host: Host) -> None:

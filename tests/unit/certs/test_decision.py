@@ -194,7 +194,7 @@ def test_records_left_behind_are_swept_when_nothing_else_is_due() -> None:
     """They break the next validation (acme.sh #2037)."""
     left = Attempts(left=LEFT)
     assert decide(POLICY, standing(generation()), left, now=NOW) == Sweep(
-        "1 TXT records were left behind"
+        "left behind: 1 TXT record"
     )
     assert isinstance(decide(POLICY, standing(generation(age=61 * DAY)), left, now=NOW), Renew)
     assert isinstance(decide(POLICY, standing(generation()), Attempts(), now=NOW), Wait)

@@ -36,12 +36,12 @@ def test_every_decision_has_its_word(decision: Decision, word: str) -> None:
     [
         (Finished({}), "done", ""),
         (Finished({"left": []}), "done", ""),
-        (Finished({"left": [{}, {}]}), "done", "2 TXT records are left to sweep"),
+        (Finished({"left": [{}, {}]}), "done", "left to sweep: 2 TXT records"),
         (Finished({"unpruned": "no right"}), "done", "what is old stays: no right"),
         (
             Finished({"left": [{}], "unpruned": "no right"}),
             "done",
-            "1 TXT records are left to sweep; what is old stays: no right",
+            "left to sweep: 1 TXT record; what is old stays: no right",
         ),
         (Parked(NOW, "told to stop"), "parked", "told to stop; goes on after 2027-03-04 05:06Z"),
         (Parked(NOW, "disk full", True), "failed", "disk full; goes on after 2027-03-04 05:06Z"),

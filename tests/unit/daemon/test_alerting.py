@@ -295,7 +295,7 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
         "resolved The clock is plausible again; certificates are ordered again",
         "raised the new configuration is refused, the old one stays in force",
         "resolved The configuration is taken: 2 certificates",
-        "raised certificates are left out: 1 problems in the configuration",
+        "raised certificates are left out: 1 problem in the configuration",
         "resolved No certificate is left out any more",
         "raised web: cannot be read",
         "resolved web: it is over",
@@ -448,7 +448,7 @@ def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
     rig.observer.raise_alert(ALERT)
     rig.observer.close(0.2)
     assert notifier.sent == []
-    assert rig.said == ["1 alerts could not be delivered before the end"]
+    assert rig.said == ["before the end, 1 alert could not be delivered"]
     kept = json.loads((rig.state / "alerts.json").read_bytes())
     assert kept["told"] == {"ops": {}}
     notifier.gate.set()

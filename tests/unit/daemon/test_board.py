@@ -283,9 +283,7 @@ def test_it_is_ready_after_the_first_check(stand: Stand) -> None:
     """Not before everything was looked at, and no more when it stops."""
     stand.fine("web")
     stand.board.configured(["web"], [])
-    assert stand.board.unready() == (
-        "the first check goes on: 1 certificates were not looked at yet"
-    )
+    assert stand.board.unready() == ("the first check goes on: 1 certificate to go")
     stand.look()
     assert stand.board.unready() == ""
     stand.board.stopping(["web"])

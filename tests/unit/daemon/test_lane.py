@@ -124,7 +124,7 @@ def test_what_fails_three_times_is_lost_and_said_once(bench: Callable[..., Bench
     wait_until(lambda: len(rig.said) == 2)
     assert rig.said == [
         ("error", "alert lost (alert 1): notification ops: no; those after it are only counted"),
-        ("warning", "notification ops delivers again; 2 alerts were lost"),
+        ("warning", "notification ops delivers again; lost 2 alerts"),
     ]
     lost = "Before this, 2 alerts could not be delivered. See: certrotd status"
     assert notifier.sent[0].todo == lost
@@ -241,7 +241,7 @@ def test_the_oldest_gives_way(bench: Callable[..., Bench]) -> None:
     assert "more than 5 alerts wait for ops" in rig.said[0][1]
     notifier.gate.set()
     wait_until(lambda: len(rig.settled) == 5)
-    assert rig.said[1][1] == "notification ops delivers again; 3 alerts were lost"
+    assert rig.said[1][1] == "notification ops delivers again; lost 3 alerts"
 
 
 def test_the_end_is_not_waited_for_longer_than_told(bench: Callable[..., Bench]) -> None:

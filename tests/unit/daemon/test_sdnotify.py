@@ -162,15 +162,15 @@ def test_what_was_refused_stays_visible_until_a_reload_succeeds(
     refused = "configuration not reloaded: /etc/c.yaml:3: key: unknown (and 1 more); "
     assert manager.heard()[-1] == {
         "READY": "1",
-        "STATUS": f"{refused}1 certificates, next due 2026-07-01 04:30Z",
+        "STATUS": f"{refused}1 certificate, next due 2026-07-01 04:30Z",
     }
     told.looked(look("web", Postpone("later", LATER, Deploy("it", 1)), failures=1))
     told.ticked(NOW, 1)
-    assert manager.only()["STATUS"].startswith(f"{refused}1 certificates, 1 failing (web)")
+    assert manager.only()["STATUS"].startswith(f"{refused}1 certificate, 1 failing (web)")
     told.refused(["/etc/c.yaml:9: and this"])
     assert manager.only()["STATUS"].startswith("configuration not reloaded: /etc/c.yaml:9: and")
     told.reloaded(1)
-    assert manager.only()["STATUS"].startswith("1 certificates, 1 failing")
+    assert manager.only()["STATUS"].startswith("1 certificate, 1 failing")
 
 
 def test_no_message_is_longer_than_systemd_takes(told: ServiceManager, manager: Manager) -> None:
@@ -241,7 +241,7 @@ def test_directories_that_are_gone_are_said_while_they_are(
     assert manager.only()["STATUS"].startswith("nothing can be done: /var/lib/certrotd is read-on")
     told.calmed(GROUND)
     told.ticked(NOW, 0)
-    assert manager.only()["STATUS"].startswith("1 certificates")
+    assert manager.only()["STATUS"].startswith("1 certificate")
 
 
 def test_a_start_without_a_usable_state_is_ready_to_say_so(
@@ -324,7 +324,7 @@ def test_a_manager_that_is_not_there_is_said_once_and_told_later(
     told.reloaded(1)
     message = manager.only()
     assert (message["READY"], message["WATCHDOG"]) == ("1", "1")
-    assert message["STATUS"] == "1 certificates, next due 2026-07-01 04:30Z"
+    assert message["STATUS"] == "1 certificate, next due 2026-07-01 04:30Z"
     assert "RELOADING" not in message
     (tmp_path / "notify").unlink()
     told.reloading()

@@ -175,7 +175,7 @@ def test_the_start_the_reload_and_the_end_are_told() -> None:
     told.stopped([])
     assert kept.said == [
         f"left out: {problem}",
-        "started with 1 certificates",
+        "started with 1 certificate",
         "reloaded: 2 certificates",
         "not reloaded: /etc/c.yaml:1: : no",
         "kept aside",

@@ -231,7 +231,8 @@ def test_a_proxy_is_used_where_the_environment_names_one(
         thread = threading.Thread(target=refuse, daemon=True)
         thread.start()
         monkeypatch.setenv("https_proxy", f"http://{login}127.0.0.1:{server.getsockname()[1]}")
-        with pytest.raises(Transient, match="403"):
+        through = rf"through the proxy 127.0.0.1:{server.getsockname()[1]}\) .*403"
+        with pytest.raises(Transient, match=through):
             hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
         thread.join(60)
     assert asked[0].startswith(b"CONNECT ops.example.test:443 ")

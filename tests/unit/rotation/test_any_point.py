@@ -73,7 +73,8 @@ def consistent(small: Small, plan: str) -> None:
         assert TELL not in items or small.world.told == ("a", "b")
     else:
         kept = ["a"] if SAVED in items else []
-        assert (line["outcome"].split()[0], small.world.there) == ("rolled", kept)
+        back = "rolled back to saved" if kept else "nothing was changed"
+        assert (line["outcome"], small.world.there) == (back, kept)
         assert line["failed_step"] == steps[-1]
 
 

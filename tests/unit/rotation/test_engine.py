@@ -140,7 +140,7 @@ class TestBackward:
         assert small.world.log[3:] == ["undo c", "undo b", "undo a"]
         assert small.world.there == []
         (line,) = small.history()
-        assert line["outcome"] == "rolled back to the beginning"
+        assert line["outcome"] == "nothing was changed"
         assert (line["failed_step"], line["failure"]) == ("c", "the CA is down")
         assert (line["retry_after"], line["failures"]) == (3600.0, 1)
 
