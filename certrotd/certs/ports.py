@@ -199,6 +199,10 @@ class Installer(Protocol):
 
     def installed(self, key: bytes, chain: bytes) -> bool: ...
 
+    def different(self, key: bytes, chain: bytes) -> str | None:
+        """Which copy is not this pair's, and what it is instead; DiskTrouble if one is not read."""
+        ...
+
     def copies(self) -> Mapping[str, Copy]:
         """What stands at each path now, for State.copies; raises Failure."""
         ...

@@ -200,7 +200,9 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
         return (Finding(Kind.MISSING, "no generation is live", Severity.WARNING),)
     found = [*kept.wrong]
     if kept.copies is False:
-        found.append(Finding(Kind.COPIES_DIFFER, "the installed copies are not the live files"))
+        which = f": {kept.displaced}" if kept.displaced else ""
+        words = f"the installed copies are not the live files{which}"
+        found.append(Finding(Kind.COPIES_DIFFER, words))
     elif kept.copies and kept.displaced:
         words = f"the copies are not as they were installed: {kept.displaced}; {_again(policy)}"
         found.append(Finding(Kind.COPIES_DIFFER, words))

@@ -297,8 +297,10 @@ def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
             finding = Finding(Kind.BROKEN_CHAIN, doubt, Severity.WARNING)
             kept = replace(kept, wrong=(finding,))
         if managed.policy.installs and _reached(standing, COPIES):
-            same = world.installer.installed(key, pem)
-            kept = replace(kept, copies=same, displaced=standing.displaced)
+            different = world.installer.different(key, pem)
+            kept = replace(
+                kept, copies=different is None, displaced=different or standing.displaced
+            )
     except KeyMismatch as mismatch:
         kept = replace(kept, wrong=(Finding(Kind.KEY_MISMATCH, str(mismatch)),))
     except ChainBroken as broken:

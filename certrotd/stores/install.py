@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import errno
 import grp
 import json
 import os
@@ -53,6 +54,10 @@ class Copies:
     cert_mode: int = 0o644
     in_place: bool = False
     password: Callable[[], bytes | None] = lambda: None
+
+
+_OTHERWISE = {errno.ELOOP: "a symbolic link", errno.ENOTDIR: "gone"}
+"""What is said of a copy that cannot be opened because something else is there."""
 
 
 class FileInstaller:
@@ -110,20 +115,34 @@ class FileInstaller:
                 write(path, data, mode=kept["mode"], owner=(kept["uid"], kept["gid"]))
 
     def installed(self, key: bytes, chain: bytes) -> bool:
-        """Whether every copy is this pair's."""
+        """Whether every copy is this pair's; what cannot be read is to be replaced."""
+        try:
+            return self.different(key, chain) is None
+        except DiskTrouble:
+            return False
+
+    def different(self, key: bytes, chain: bytes) -> str | None:
+        """As Installer.different."""
         shapes = files_of(key, chain)
         for entry in self._entries:
             for shape, path in entry.paths.items():
                 try:
                     data = read_file(path, limit=LIMIT, follow=False)
-                except (FileNotFoundError, DiskTrouble, InvalidInput):
-                    return False
+                except FileNotFoundError:
+                    return f"{path} is gone"
+                except InvalidInput as wrong:
+                    return str(wrong)
+                except DiskTrouble as trouble:
+                    if trouble.errno not in _OTHERWISE:
+                        raise
+                    return f"{path} is {_OTHERWISE[trouble.errno]}"
                 if shape == "pkcs12":
-                    if not same_pkcs12(data, key, chain, password=entry.password()):
-                        return False
-                elif data != shapes[shape]:
-                    return False
-        return True
+                    same = same_pkcs12(data, key, chain, password=entry.password())
+                else:
+                    same = data == shapes[shape]
+                if not same:
+                    return f"{path} is of another pair"
+        return None
 
     def copies(self) -> dict[str, Copy]:
         """As Installer.copies."""

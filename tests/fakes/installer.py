@@ -58,9 +58,13 @@ class MemoryInstaller:
             self._act(f"restore the {path}", files=_with(self.files, path, data))
 
     def installed(self, key: bytes, chain: bytes) -> bool:
+        return self.different(key, chain) is None
+
+    def different(self, key: bytes, chain: bytes) -> str | None:
         with _told():
             self.chance.look("installer: compare")
-        return not self.enabled or dict(self.files) == {"key": key, "chain": chain}
+        same = not self.enabled or dict(self.files) == {"key": key, "chain": chain}
+        return None if same else "the copies are of another pair"
 
     def copies(self) -> dict[str, Copy]:
         with _told():

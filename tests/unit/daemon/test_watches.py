@@ -214,7 +214,11 @@ class TestCertificate:
         """Somebody restored a backup; copies that were never installed are the renewer's."""
         bench = Bench()
         bench.world.installer.files = (("key", b"old"), ("chain", b"old"))
-        assert bench.found()["files"] == [Kind.COPIES_DIFFER]
+        [finding] = bench.looks()["files"].watched.findings
+        assert (finding.kind, finding.words) == (
+            Kind.COPIES_DIFFER,
+            "the installed copies are not the live files: the copies are of another pair",
+        )
         state = bench.world.store.look("web").state
         rest = {name: at for name, at in state.targets.items() if name != COPIES}
         bench.world.store.record("web", replace(state, targets=rest))
@@ -269,7 +273,7 @@ class TestCertificate:
         world = bench.managed.world()
 
         class Locked:
-            def installed(self, key: bytes, chain: bytes) -> bool:
+            def different(self, key: bytes, chain: bytes) -> str | None:
                 raise NeedsOperator("no password")
 
         locked: Any = replace(world, installer=Locked())  # type: ignore[arg-type]

@@ -152,6 +152,30 @@ def test_a_link_to_the_right_content_is_not_an_installed_copy(etc: Path, tmp_pat
     assert not target.installed(NEW.key_pem, NEW.fullchain_pem)
 
 
+def test_a_copy_that_is_another_one_is_told_with_what_it_is(etc: Path) -> None:
+    """Gone, a link, or another pair's: three different things to do about it."""
+    target = installer(etc, pair_at(etc))
+    install(target)
+    assert target.different(NEW.key_pem, NEW.fullchain_pem) is None
+    assert target.different(OLD.key_pem, OLD.fullchain_pem) == f"{etc}/web.key is of another pair"
+    (etc / "web.key").unlink()
+    assert target.different(NEW.key_pem, NEW.fullchain_pem) == f"{etc}/web.key is gone"
+    (etc / "web.key").symlink_to("elsewhere")
+    assert target.different(NEW.key_pem, NEW.fullchain_pem) == f"{etc}/web.key is a symbolic link"
+
+
+def test_a_copy_that_cannot_be_read_is_not_called_different() -> None:
+    """Nobody knows what it is; what is to be mended is a right, not a certificate."""
+    with plain_user() as home:
+        (etc := home / "etc").mkdir()
+        target = installer(etc, pair_at(etc))
+        install(target)
+        (etc / "web.key").chmod(0)
+        with pytest.raises(DiskTrouble, match=rf"cannot read {etc}/web\.key: Permission denied"):
+            target.different(NEW.key_pem, NEW.fullchain_pem)
+        assert not target.installed(NEW.key_pem, NEW.fullchain_pem)
+
+
 def test_what_a_crash_left_beside_a_copy_goes_with_the_backup(etc: Path) -> None:
     """The copy itself may be right already, so that nothing is written again; this holds a key."""
     target = installer(etc, pair_at(etc))

@@ -104,7 +104,7 @@ def test_a_chain_that_is_none_is_not_sealed_and_stays_staged(store: LocalStore) 
     """The caller has verified it; this is the last gate all the same."""
     store.stage_key("web", 1, PAIR.key_pem)
     store.stage_chain("web", 1, b"<html>")
-    with pytest.raises(InvalidInput, match="the staged chain is not an X"):
+    with pytest.raises(InvalidInput, match="the staged chain has no certificate"):
         store.seal("web", 1, META)
     assert generations(store) == [".staging-000001"]
 
