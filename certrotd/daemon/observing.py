@@ -87,6 +87,9 @@ class Observer:
     def ended(self, report: Report) -> None:
         """A rotation came to its end, or to a rest."""
 
+    def changed(self, name: str) -> None:
+        """Another process has rotated it, or is about to; ``looked`` follows."""
+
     def trouble(self, what: str, failure: Failure) -> None:
         """A certificate could not be looked at, or something could not be remembered."""
 
@@ -154,6 +157,9 @@ class Observers(Observer):
 
     def ended(self, report: Report) -> None:
         self._each(lambda each: each.ended(report))
+
+    def changed(self, name: str) -> None:
+        self._each(lambda each: each.changed(name))
 
     def trouble(self, what: str, failure: Failure) -> None:
         self._each(lambda each: each.trouble(what, failure))

@@ -17,6 +17,7 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
 from certrotd.daemon import alerting
 from certrotd.daemon.board import Board
+from certrotd.daemon.changes import Changes
 from certrotd.daemon.ground import Ground
 from certrotd.daemon.lastrun import LastRun
 from certrotd.daemon.log import LineLog, libraries, to_journal
@@ -91,6 +92,7 @@ class _Daemon:
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
         self._ground: Ground | None = None
+        self._changes = Changes(loaded.config.state_dir)
         last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
         self._work = work = self._workload(loaded)
         self._watcher = Watcher(
@@ -201,6 +203,7 @@ class _Daemon:
             left_out=loaded.problems,
             ground=lambda: ground.trouble() or unwritable(config.state_dir, config.store_dir),
             journals=site.unlisted,
+            changed=self._changes.names,
         )
 
     def _watches(self, loaded: Loaded, work: Workload) -> Watches:

@@ -37,6 +37,7 @@ from certrotd.rotation.unexpected import as_failure
 DAILY = timedelta(days=1)
 HOURLY = timedelta(hours=1)
 REMEMBER = 60.0
+OURS = 5.0
 JOURNALS = "the journals"
 LAST_RUN = "the time of the last run"
 
@@ -89,6 +90,7 @@ class Scheduler:
         self._journals = Condition(JOURNALS, observer)
         # None: not known yet, and an earlier process may have said that it is so
         self._forgetful: bool | None = None
+        self._ours: dict[str, float] = {}
         self._budgets = Budgets(observer)
         self._rests = Rests()
         self._probing: str | None = None
@@ -164,6 +166,8 @@ class Scheduler:
             self._judge(now, monotonic, jump)
             if self._journals.set(self._work.journals()):
                 self._look_at_all(now)
+            if self._journals.failure is None:
+                self._notice(now, monotonic)
             self._budgets.look()
             self._hear_doubts(now)
             due = self._agenda.due(now)
@@ -196,6 +200,26 @@ class Scheduler:
         if jump is not None or changed:
             self._look_at_all(now)
             self._observer.clock(judgement, jump)
+
+    def _notice(self, now: datetime, monotonic: float) -> None:
+        """Look at what another process has rotated; whatever it rested for may be over.
+
+        What one of ours has written is looked at as well, but does not end a rest.
+        """
+        self._ours = {n: t for n, t in self._ours.items() if monotonic - t < OURS}
+        try:
+            changed = self._work.changed()
+        except (Failure, OSError):
+            return  # whoever looks at a certificate meets it too, and says it
+        for name in changed:
+            if name not in self._work.certificates or name in self._room.running:
+                continue
+            if name not in self._ours:
+                self._rests.wake(name)
+                self._observer.changed(name)
+            self._orders.remove(name)
+            self._others.remove(name)
+            self._agenda.put(name, now)
 
     def _look_at_all(self, now: datetime) -> None:
         for name in (*self._orders.clear(), *self._others.clear()):
@@ -392,6 +416,7 @@ class Scheduler:
     def _ended(self, managed: Managed, report: Report) -> None:
         name, now, monotonic = report.name, self._clock.now(), self._clock.monotonic()
         self._room.leave(name)
+        self._ours[name] = monotonic
         self._release(name)
         due = self._due.pop(name)
         self._observer.ended(report)

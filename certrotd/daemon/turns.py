@@ -82,6 +82,13 @@ class Turns:
                     return self._take(issuer, domain)
         return None
 
+    def remove(self, name: str) -> None:
+        """Take out a name; one that is not there is fine. O(names of its group)."""
+        group = self._groups.pop(name, None)
+        if group is not None:
+            self._issuers[group.issuer][group.domain].remove(name)
+            self._tidy(group.issuer, group.domain)
+
     def clear(self) -> list[str]:
         """Take out every name."""
         names = list(self._groups)
@@ -94,9 +101,13 @@ class Turns:
         name = domains[domain].popleft()
         del self._groups[name]
         domains.move_to_end(domain)
+        self._issuers.move_to_end(issuer)
+        self._tidy(issuer, domain)
+        return name
+
+    def _tidy(self, issuer: str, domain: str) -> None:
+        domains = self._issuers[issuer]
         if not domains[domain]:
             del domains[domain]
-        self._issuers.move_to_end(issuer)
         if not domains:
             del self._issuers[issuer]
-        return name

@@ -95,8 +95,12 @@ class Watcher(Observer):
 
     def ended(self, report: Report) -> None:
         """See what a rotation came to, when the old workers are gone."""
+        self.changed(report.name)
+
+    def changed(self, name: str) -> None:
+        """See what somebody else's rotation came to."""
         with self._lock:
-            for subject in self._watches.concerned(report.name):
+            for subject in self._watches.concerned(name):
                 self._look_soon(subject, SETTLE)
 
     def replace(self, watches: Watches) -> None:

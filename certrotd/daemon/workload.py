@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from certrotd.certs.managed import Managed
@@ -19,7 +19,7 @@ class Workload:
     (None: no limit), ``close`` lets go of it all when its last rotation has ended. ``left_out`` is
     what was wrong about certificates that are not there therefore. ``ground`` says what is wrong
     with the directories that everything is kept in, ``journals`` why nobody knows what is in
-    flight.
+    flight. ``changed`` are the certificates that were rotated since it was asked last.
     """
 
     certificates: Mapping[str, Managed]
@@ -31,3 +31,4 @@ class Workload:
     left_out: Sequence[Problem] = ()
     ground: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
+    changed: Callable[[], Collection[str]] = tuple

@@ -253,3 +253,70 @@ def test_a_store_that_cannot_be_looked_at_does_not_keep_a_rotation_in_flight() -
     bench.process.tick()
     bench.process.tick()
     assert (bench.live(), page.picture.state("web")) == (1, "ok")
+
+
+def by_hand(bench: Bench) -> set[str]:
+    """The certificates that another process has rotated since the daemon asked last."""
+    changed: set[str] = set()
+
+    def asked() -> set[str]:
+        found = set(changed)
+        changed.clear()
+        return found
+
+    work = replace(bench.process.workload(bench.disks), changed=asked)
+    bench.process.scheduler.replace(work)
+    return changed
+
+
+def test_a_rotation_by_hand_is_seen_at_the_next_tick() -> None:
+    """The alert says to do it, and the page must not contradict whoever did."""
+    bench = Bench("a.example.com", "b.example.com")
+    bench.ca.down_until = START + DAY
+    page = Page(bench)
+    changed = by_hand(bench)
+    for _ in range(3):
+        bench.process.tick()
+    assert (page.picture.state("a"), page.picture.failing("a")) == ("missing", True)
+    seen: list[str] = []
+    heard: Any = bench.process.heard
+    heard.changed = seen.append
+    bench.pass_time(10 * MINUTE)
+
+    other = Bench("a.example.com")
+    other.process.tick()
+    disk = bench.disks["a"]
+    disk.live = disk.newest = other.disks["a"].live
+    disk.history = None
+    changed |= {"a", "not configured"}
+    bench.process.tick()
+    assert (page.picture.state("a"), page.picture.failing("a")) == ("ok", False)
+    assert (page.picture.state("b"), seen) == ("missing", ["a"])
+
+
+def test_a_rotation_by_hand_ends_the_rest_after_a_trouble_and_ours_does_not() -> None:
+    """Whoever made room on the disk waits for nothing; a failing rotation does not hurry itself."""
+    bench = Bench()
+    bench.disks["web"].flight = "order/1"
+    page = failing(bench, Report("web", failure=Failure("the disk is full")))
+    changed = by_hand(bench)
+    bench.rotator.rotate = lambda managed: Report("web", failure=Failure("full"))  # type: ignore[method-assign]
+    changed = by_hand(bench)
+    bench.process.tick()
+    changed.add("web")  # by what the daemon itself has just written
+    bench.process.tick()
+    known = page.picture.known["web"]
+    assert known is not None
+    assert known.flight is not None
+    assert known.flight.tries == 1
+    bench.clock.advance(MINUTE / 2)
+    changed.add("web")
+    bench.process.tick()
+    bench.process.tick()
+    known = page.picture.known["web"]
+    assert known is not None
+    assert known.flight is not None
+    assert known.flight.tries == 2
+    changed.add("web")
+    bench.process.scheduler.tick()
+    assert bench.process.scheduler.running == ()

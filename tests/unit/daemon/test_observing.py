@@ -23,6 +23,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "stepped": (Event("id", "web", "done", 0, 1),),
     "ended": (Report("web"),),
     "trouble": ("web", Failure("no")),
+    "changed": ("web",),
     "calmed": ("web",),
     "audit_damaged": ("cut",),
     "remarked": ("kept aside",),

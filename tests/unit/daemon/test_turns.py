@@ -82,3 +82,15 @@ def test_everything_gets_its_turn_once(groups: list[tuple[str, str]], slots: int
         room.enter(name, Group(*groups[int(name)]))
         begun.append(name)
     assert sorted(begun, key=int) == [f"{number}" for number in range(len(groups))]
+
+
+def test_what_is_taken_out_does_not_get_its_turn() -> None:
+    """Somebody else has done it; the others keep their places."""
+    turns = Turns()
+    for name, domain in (("a", "x"), ("b", "x"), ("c", "y")):
+        turns.put(name, Group("ca", domain))
+    for name in ("a", "c", "never there"):
+        turns.remove(name)
+    assert (len(turns), "a" in turns) == (1, False)
+    assert turns.take(Room(9)) == "b"
+    assert turns.take(Room(9)) is None

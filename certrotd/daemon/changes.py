@@ -1,0 +1,62 @@
+"""Which certificates somebody else has rotated: seen in the directories that every rotation writes.
+
+A rotation by hand adds a line of history and makes and removes a journal, whoever runs it. So it
+need not tell the daemon, nor know that there is one, and nor need one that was killed.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from certrotd.rotation.journal import in_flight
+
+_SLACK = 1_000_000_000
+_END = ".jsonl"
+
+
+class Changes:
+    """Asked every second; two calls of stat(2) while nothing happens."""
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._history = f"{state_dir}/history"
+        self._journal = f"{state_dir}/journal"
+        self._open: frozenset[str] = frozenset()
+        self._seen: tuple[int | None, int | None] | None = None
+        self._again = False
+
+    def names(self) -> frozenset[str]:
+        """Those that were rotated since the last time, or a little before; none the first time.
+
+        Raises OSError, and DiskTrouble.
+        """
+        found = _modified(self._history), _modified(self._journal)
+        if found == self._seen and not self._again:
+            return frozenset()
+        # once more: what happens in the same tick of the system's clock leaves the same time
+        before, self._seen, self._again = self._seen, found, found != self._seen
+        opened, self._open = self._open, in_flight(self._state_dir)
+        if before is None:
+            return frozenset()
+        return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
+
+    def _written(self, since: int) -> frozenset[str]:
+        """The histories that were written ``since`` then, in nanoseconds."""
+        try:
+            with os.scandir(self._history) as entries:
+                return frozenset(
+                    entry.name.removesuffix(_END)
+                    for entry in entries
+                    if entry.name.endswith(_END)
+                    and entry.stat(follow_symlinks=False).st_ctime_ns >= since - _SLACK
+                )
+        except FileNotFoundError:
+            return frozenset()
+
+
+def _modified(folder: str) -> int | None:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except FileNotFoundError:
+        return None

@@ -1,0 +1,127 @@
+"""What the daemon shows of what it did not do itself, or cannot go on with."""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from certrotd.daemon.clockwatch import from_json, to_json
+from tests.integration.daemon import HOST, running
+from tests.integration.test_http import get, is_closed, listen
+from tests.parts.process import wait_until
+from tests.parts.site import Site
+from tests.unit.daemon.web.scrape import value
+
+NOT_AFTER = "certrotd_certificate_not_after_timestamp_seconds"
+SOON = 2.0
+
+
+def document(port: int) -> dict[str, Any]:
+    """The document for programs."""
+    found: dict[str, Any] = get(port, "/status.json").json
+    return found
+
+
+def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> None:
+    """The alert says: certrotd rotate NAME. And then everything says that it is mended."""
+    site.internal()
+    port = listen(site)
+    mended = site.directory / "mended"
+    site.command("service", f"test -e {mended}")
+    site.certificate("web", HOST, targets=["service"])
+    with running(site):
+        wait_until(lambda: not is_closed(port))
+        wait_until(lambda: document(port)["failing"] == ["web"])
+        mended.touch()
+        site.rotate("web")
+        wait_until(lambda: document(port)["failing"] == [], within=SOON)
+        assert document(port)["states"]["ok"] == 1
+        text = get(port, "/metrics").text
+        assert value(text, NOT_AFTER, certificate="web") == _end(site)
+        assert "All is well" in get(port, "/").text
+
+        site.rotate("web", "--force")
+        wait_until(
+            lambda: value(get(port, "/metrics").text, NOT_AFTER, certificate="web") == _end(site),
+            within=SOON,
+        )
+
+
+def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
+    """What is served goes on to expire, whatever a rotation comes to."""
+    site.internal()
+    port = listen(site)
+    mended = site.directory / "mended"
+    site.command("blind", f"test -e {mended}")
+    entry = site.certificate("web", HOST)
+    site.rotate()
+    entry["targets"] = ["blind"]
+    assert site.rotate("web", "--force", expect=1).row("web")["result"] == "stuck"
+    with running(site):
+        wait_until(lambda: not is_closed(port))
+        wait_until(lambda: document(port)["certificates"][0]["in_flight"]["tries"] == 2)
+        [row] = document(port)["certificates"]
+        flight = row["in_flight"]
+        assert document(port)["failing"] == ["web"]
+        assert (flight["step"], flight["undoing"]) == ("baseline", True)
+        assert "failed (exit code 1)" in flight["why"]
+        assert flight["until"] is not None
+        assert row["not_after"] == site.leaf("web").not_valid_after_utc.isoformat()
+        text = get(port, "/metrics").text
+        assert value(text, NOT_AFTER, certificate="web") == _end(site)
+        since = value(
+            text, "certrotd_certificate_in_flight_since_timestamp_seconds", certificate="web"
+        )
+        assert since == datetime.fromisoformat(flight["since"]).timestamp()
+        assert "undoing baseline" in get(port, "/").text
+        mended.touch()
+        site.rotate("web", expect=1)  # undone at last, as it failed
+        wait_until(lambda: document(port)["certificates"][0]["in_flight"] is None, within=SOON)
+
+
+def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: Site) -> None:
+    """What is in flight would never go on, and nobody would hear of it."""
+    site.internal()
+    port = listen(site)
+    site.certificate("web", HOST)
+    journals = site.state / "journal"
+    with running(site) as daemon:
+        daemon.wait_for("web: done")
+        wait_until(lambda: not is_closed(port))
+        journals.rmdir()
+        journals.write_text("")
+        assert "the journals: cannot list" in daemon.wait_for("the journals: ")
+        wait_until(lambda: document(port)["failing"] == ["web"])
+        assert "All is well" not in get(port, "/").text
+        assert value(get(port, "/metrics").text, NOT_AFTER, certificate="web") == _end(site)
+        journals.unlink()
+        daemon.wait_for("the journals: it is over")
+        wait_until(lambda: document(port)["failing"] == [])
+
+
+def test_a_wrong_clock_is_why_nothing_is_ordered(site: Site) -> None:
+    """Not "due, next: now", for as long as nobody sets the clock."""
+    site.internal()
+    port = listen(site)
+    site.certificate("web", HOST)
+    site.write()
+    _last_run(site.state, datetime(2100, 1, 1, tzinfo=UTC))
+    with running(site):
+        wait_until(lambda: not is_closed(port))
+        wait_until(lambda: document(port)["states"]["missing"] == 1)
+        [row] = document(port)["certificates"]
+        assert row["held"]["by"] == "clock"
+        assert "which is before the last run (2100-01-01 00:00Z)" in row["reason"]
+        assert "is before the last run" in get(port, "/").text
+        of_the_day = row["reason"].partition(", which")[2]
+        assert site.status("web")["reason"].endswith(of_the_day)
+        assert (row["next_check"], site.status("web")["next_check"]) == (None, None)
+
+
+def _last_run(state: Path, when: datetime) -> None:
+    state.mkdir(mode=0o700)
+    (state / "clock.json").write_bytes(to_json(when))
+    assert from_json((state / "clock.json").read_bytes()) == when
+
+
+def _end(site: Site) -> float:
+    return site.leaf("web").not_valid_after_utc.timestamp()

@@ -1,0 +1,73 @@
+"""What another process has rotated is noticed by what it leaves in the state directory."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.daemon.changes import Changes
+from certrotd.rotation.journal import FileJournal
+
+
+@pytest.fixture
+def changes(tmp_path: Path) -> Changes:
+    """Those of a state in which two certificates were rotated long ago."""
+    for name in ("old", "older"):
+        close(tmp_path, name)
+        os.utime(tmp_path / "history", (1, 1))
+    changes = Changes(tmp_path)
+    assert changes.names() == set()
+    settle(changes)
+    return changes
+
+
+def settle(changes: Changes) -> None:
+    """Two ticks later."""
+    changes.names()
+    assert changes.names() == set()
+
+
+def close(state: Path, name: str, **more: Any) -> None:
+    """A rotation from its beginning to its end."""
+    journal = FileJournal(state, name)
+    journal.append({"t": "begin"}, sync=True)
+    journal.close({"id": name, "failure": None, **more})
+
+
+def test_a_rotation_is_noticed_when_it_begins_and_when_it_has_ended(
+    changes: Changes, tmp_path: Path
+) -> None:
+    """Also one that is killed: its journal is there, and somebody is to go on with it."""
+    journal = FileJournal(tmp_path, "web")
+    journal.append({"t": "begin"}, sync=True)
+    assert "web" in changes.names()
+    settle(changes)
+    journal.close({"id": "1", "failure": None})
+    assert "web" in changes.names()
+    settle(changes)
+
+
+def test_a_rotation_that_begins_and_ends_between_two_looks_is_noticed(
+    changes: Changes, tmp_path: Path
+) -> None:
+    """Nothing of its journal is left by then."""
+    close(tmp_path, "web")
+    assert "web" in changes.names()
+
+
+def test_the_first_rotation_of_all_is_noticed(tmp_path: Path) -> None:
+    """There were no directories yet."""
+    changes = Changes(tmp_path)
+    assert changes.names() == set()
+    close(tmp_path, "web")
+    assert changes.names() == {"web"}
+
+
+def test_a_clock_that_was_put_back_hides_nothing(changes: Changes, tmp_path: Path) -> None:
+    """What was written before is dated later then."""
+    close(tmp_path, "later")
+    os.utime(tmp_path / "history", (4_000_000_000, 4_000_000_000))
+    changes.names()
+    close(tmp_path, "web")
+    assert "web" in changes.names()
