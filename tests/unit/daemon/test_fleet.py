@@ -204,10 +204,11 @@ class TestPlaceholders:
             worlds[name].policy = replace(worlds[name].policy, bootstraps=True)
         seen = []
 
-        def ready(*_about: object) -> None:
+        def unready(*_about: object, **_how: object) -> tuple[()]:
             seen.append([worlds[name].store.live(name) for name in ("two", "three")])
+            return ()
 
-        worlds["one"].otherwise = {"ready": ready}
+        worlds["one"].otherwise = {"unready": unready}
         all_of_it = fleet(worlds)
         report = all_of_it.rotate_one(all_of_it.certificates[0], rotator)
         assert not report.failed

@@ -241,7 +241,7 @@ def test_a_store_that_cannot_be_looked_at_does_not_keep_a_rotation_in_flight() -
     managed = bench.disks["web"].managed()
     looks: list[int] = []
 
-    def look() -> object:
+    def look(*, thorough: bool = False) -> object:
         looks.append(1)
         if bench.disks["web"].flight is not None:
             raise DiskTrouble("read it", OSError(5, "Input/output error"))

@@ -399,4 +399,4 @@ def test_whatever_the_environment_says_there_is_an_answer(waited: str, of: str) 
 def test_programs_of_a_rotation_cannot_speak_to_systemd() -> None:
     """A hook that could would be ready, or alive, in the daemon's name."""
     ours = {"NOTIFY_SOCKET": "/run/systemd/notify", "WATCHDOG_USEC": "1", "PATH": "/bin"}
-    assert environment({}, inherited=ours) == {"PATH": "/bin"}
+    assert environment({}, inherited=ours).keys() == {"PATH"}
