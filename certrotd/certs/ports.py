@@ -11,7 +11,7 @@ from certrotd.clock import Deadline
 from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint, Served
-from certrotd.pki.generation import Copy, Meta, Standing, State
+from certrotd.pki.generation import Copy, LiveCertificate, Meta, Standing, State
 from certrotd.pki.order import Challenge
 
 
@@ -87,6 +87,20 @@ class Precheck(Protocol):
 
     def precheck(self) -> None:
         """Whether what it is told with is there; nothing is run or changed. Raises Failure."""
+        ...
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """A target that is told which certificates it is told for."""
+
+    @property
+    def together(self) -> bool:
+        """Whether it may be told for several at once."""
+        ...
+
+    def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        """As Target.apply."""
         ...
 
 
@@ -229,6 +243,7 @@ class Audit(Protocol):
 __all__ = [
     "Audit",
     "Dns",
+    "Informed",
     "Installer",
     "Issuer",
     "Order",

@@ -203,6 +203,11 @@ class CommandEntry(_TargetEntry):
     environment: Environment = Field(
         default={}, description="Variables for the programs: text, or references to secrets."
     )
+    together: bool = Field(
+        default=False,
+        description="Whether one run serves all certificates that are renewed together: then each "
+        "CERTROTD_ variable has a line of every one.",
+    )
 
     def examine(self) -> Found:
         """The programs are there, where their own PATH has them found."""

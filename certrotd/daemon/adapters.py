@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from certrotd.certs.ports import Issuer, Precheck, Preflight, Solver, Target
+from certrotd.certs.ports import Issuer, Preflight, Solver, Target
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
@@ -24,8 +24,10 @@ from certrotd.config.targets import ProbeEntry
 from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
+from certrotd.daemon.shared_targets import Groups, SharedTarget
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
 from certrotd.rotation.files import read_file
 from certrotd.stores.install import Copies, FileInstaller
@@ -64,8 +66,10 @@ class Adapters:
         remark: Callable[[str], None] = lambda _line: None,
         surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
         *,
+        groups: Groups | None = None,
         dry: bool = False,
     ) -> None:
+        self._groups = groups or Groups()
         self._surroundings = surroundings
         self._dry = dry
         self._budget = budget
@@ -171,9 +175,24 @@ class Adapters:
         if use is None or target is None:
             return None
         probes = self._config.probes(use)
-        lock = partial(self._target_lock, name)
-        return Bound(
-            OneAtATime(target, lock), tuple(_endpoint(probe, entry.names) for probe in probes)
+        shared = SharedTarget(
+            target,
+            partial(self._target_lock, name),
+            name=name,
+            about=partial(self._live, entry),
+            groups=self._groups,
+        )
+        return Bound(shared, tuple(_endpoint(probe, entry.names) for probe in probes))
+
+    def _live(self, entry: Certificate) -> LiveCertificate:
+        live = self._store.look(entry.name).live
+        facts = live.facts if live else None
+        return LiveCertificate(
+            entry.name,
+            entry.names,
+            str(self._config.store_dir / entry.name / "live"),
+            facts.fingerprint if facts else "",
+            facts.not_after if facts else None,
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[None]:
@@ -282,30 +301,6 @@ class Shelf(Generic[T]):
         for adapter in self._built.values():
             if hasattr(adapter, "close"):
                 adapter.close()
-
-
-class OneAtATime:
-    """A target that is told by one rotation at a time, in whatever process."""
-
-    def __init__(self, target: Target, lock: Callable[[], AbstractContextManager[None]]) -> None:
-        self._target = target
-        self._lock = lock
-
-    def check(self) -> None:
-        """As Target.check; what fails is asked again while no certificate's files change."""
-        try:
-            self._target.check()
-        except Failure:
-            with self._lock():
-                self._target.check()
-
-    def precheck(self) -> None:
-        if isinstance(self._target, Precheck):
-            self._target.precheck()
-
-    def apply(self) -> None:
-        with self._lock():
-            self._target.apply()
 
 
 def _copies(entry: InstallEntry) -> Copies:

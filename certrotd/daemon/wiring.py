@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from certrotd.certs.world import World
     from certrotd.daemon.adapters import Adapters
     from certrotd.daemon.budgetfile import Budget
+    from certrotd.daemon.shared_targets import Groups
     from certrotd.rotation.step import Plan
 
 BUDGET_WAIT = 30.0
@@ -129,6 +130,13 @@ class Site:
         Raises DiskTrouble.
         """
         sweep_state(self.config.state_dir, self.config.store_dir)
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which certificates are being rotated, and are told of together."""
+        from certrotd.daemon.shared_targets import Groups
+
+        return Groups()
 
     @cached_property
     def audit(self) -> AuditLog:
@@ -267,6 +275,7 @@ class Site:
                     self.budget,
                     self._listen,
                     self._surroundings,
+                    groups=self.groups,
                     dry=self._dry,
                 )
             return self._adapters
@@ -319,9 +328,14 @@ class _Managed:
     def world(self) -> World:
         return self._site.world(self._entry)
 
-    def lock(self) -> AbstractContextManager[None]:
-        name = self.policy.name
-        return self._site.lock(name, f"certificate {name}", None)
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        name, targets = self.policy.name, self.policy.targets
+        with (
+            self._site.lock(name, f"certificate {name}", None),
+            self._site.groups.rotating(name, targets),
+        ):
+            yield
 
     def look(self, *, thorough: bool = False) -> Standing:
         found = self._site.store.look(self.policy.name, thorough=thorough)

@@ -150,3 +150,18 @@ def _is(kind: type[T], value: object) -> T:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+@dataclass(frozen=True, slots=True)
+class LiveCertificate:
+    """A certificate that a target is told for, as it is live then.
+
+    ``live`` is the folder with its files. Without a live generation there are no ``fingerprint``
+    (as CertificateFacts) and no end.
+    """
+
+    certificate: str
+    names: tuple[str, ...]
+    live: str
+    fingerprint: str = ""
+    not_after: datetime | None = None

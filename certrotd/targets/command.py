@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.environment import reveal
 from certrotd.config.targets import CommandEntry
+from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.process import require, run
 
 
@@ -17,6 +19,7 @@ class CommandTarget:
     """``command`` is run to apply; ``check_command``, if any, must succeed before that.
 
     Both are argv lists; ``timeout`` is in seconds for each. ``environment`` may hold secrets.
+    ``together``: one run may serve several certificates.
     """
 
     command: tuple[str, ...]
@@ -24,6 +27,7 @@ class CommandTarget:
     timeout: float = 60.0
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     clock: Clock = field(default_factory=SystemClock, repr=False)
+    together: bool = False
 
     def precheck(self) -> None:
         """As Precheck.precheck: the programs exist."""
@@ -38,15 +42,36 @@ class CommandTarget:
 
     def apply(self) -> None:
         """As Target.apply; nothing is applied that the check command is not content with."""
-        self._check()
-        self._run(self.command)
+        self.apply_for(())
 
-    def _check(self) -> None:
+    def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        """As Informed.apply_for: the programs find the certificates in their environment."""
+        told = variables(certificates) if certificates else {}
+        self._check(told)
+        self._run(self.command, told)
+
+    def _check(self, told: Mapping[str, str] = MappingProxyType({})) -> None:
         if self.check_command:
-            self._run(self.check_command)
+            self._run(self.check_command, told)
 
-    def _run(self, argv: tuple[str, ...]) -> None:
-        run(argv, deadline=Deadline(self.clock, self.timeout), environment=self.environment)
+    def _run(self, argv: tuple[str, ...], told: Mapping[str, str]) -> None:
+        deadline = Deadline(self.clock, self.timeout)
+        run(argv, deadline=deadline, environment={**self.environment, **told})
+
+
+def variables(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
+    """What a program is told of the certificates it runs for: a line of each in every variable."""
+    lines = {
+        "CERTROTD_CERTIFICATE": [each.certificate for each in certificates],
+        "CERTROTD_NAMES": [" ".join(each.names) for each in certificates],
+        "CERTROTD_LIVE": [each.live for each in certificates],
+        "CERTROTD_FINGERPRINT": [each.fingerprint for each in certificates],
+        "CERTROTD_EXPIRES": [
+            f"{each.not_after:%Y-%m-%dT%H:%M:%SZ}" if each.not_after else ""
+            for each in certificates
+        ],
+    }
+    return {name: "\n".join(values) for name, values in lines.items()}
 
 
 def build(entry: CommandEntry, context: Context) -> CommandTarget:
@@ -56,5 +81,6 @@ def build(entry: CommandEntry, context: Context) -> CommandTarget:
         check_command=entry.check,
         timeout=entry.timeout.total_seconds(),
         environment=reveal(entry.environment),
+        together=entry.together,
         clock=context.clock,
     )

@@ -1,16 +1,14 @@
-"""Adapters are built once, when first used, and a target is told by one at a time."""
+"""Adapters are built once, when first used."""
 
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
 from certrotd.clock import Deadline, SystemClock
-from certrotd.daemon.adapters import OneAtATime, Shelf
+from certrotd.daemon.adapters import Shelf
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
 
@@ -153,94 +151,6 @@ class TestShelf:
     def test_all_are_every_entry(self) -> None:
         """Solvers that are servers are started before anybody is asked."""
         assert [adapter.name for adapter in Workshop().shelf("a", "b").all()] == ["a", "b"]
-
-
-def noting(done: list[str]) -> Callable[[], AbstractContextManager[None]]:
-    """A lock that notes when it is taken and let go of."""
-
-    @contextmanager
-    def lock() -> Iterator[None]:
-        done.append("locked")
-        try:
-            yield
-        finally:
-            done.append("unlocked")
-
-    return lock
-
-
-class TestOneAtATime:
-    """One nginx for many certificates."""
-
-    def test_telling_is_under_the_lock_and_asking_is_not(self) -> None:
-        """A check changes nothing, so that it need not wait behind a slow reload."""
-        done: list[str] = []
-        target = OneAtATime(Told(done), noting(done))
-        target.check()
-        target.apply()
-        assert done == ["check", "locked", "apply", "unlocked"]
-
-    def test_what_a_check_finds_wrong_is_looked_at_again_under_the_lock(self) -> None:
-        """Another certificate's files may have been replaced while it read them."""
-        done: list[str] = []
-        told = Told(done, wrong=["key values mismatch"])
-        OneAtATime(told, noting(done)).check()
-        assert done == ["check", "locked", "check", "unlocked"]
-
-    def test_what_is_wrong_under_the_lock_too_is_raised(self) -> None:
-        """The control of the test above."""
-        told = Told([], wrong=["it is down", "it is down"])
-        with pytest.raises(NeedsOperator, match="it is down"):
-            OneAtATime(told, noting([])).check()
-
-    def test_the_lock_is_let_go_of_when_telling_fails(self) -> None:
-        """Else one bad reload would stop every certificate of that service."""
-        mutex = threading.Lock()
-
-        @contextmanager
-        def lock() -> Iterator[None]:
-            with mutex:
-                yield
-
-        target = OneAtATime(Told([], problem="it is down"), lock)
-        for _ in range(2):
-            with pytest.raises(NeedsOperator, match="it is down"):
-                target.apply()
-        assert not mutex.locked()
-
-    @pytest.mark.parametrize("early", [True, False])
-    def test_a_target_that_can_tell_something_early_is_let(self, early: bool) -> None:
-        """And one that cannot is content."""
-        done: list[str] = []
-        OneAtATime(ToldEarly(done) if early else Told(done), nullcontext).precheck()
-        assert done == (["precheck"] if early else [])
-
-
-@dataclass
-class Told:
-    """A target that notes down what is asked of it."""
-
-    done: list[str]
-    problem: str = ""
-    wrong: list[str] = field(default_factory=list)
-
-    def check(self) -> None:
-        self.done.append("check")
-        if self.wrong:
-            raise NeedsOperator(self.wrong.pop(0))
-
-    def apply(self) -> None:
-        self.done.append("apply")
-        if self.problem:
-            raise NeedsOperator(self.problem)
-
-
-@dataclass
-class ToldEarly(Told):
-    """One that is asked before there is a certificate."""
-
-    def precheck(self) -> None:
-        self.done.append("precheck")
 
 
 def test_the_dns_has_its_own_time_and_not_the_cas(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """A program of the operator's is asked first where it can be, and told then."""
 
+import json
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,7 @@ from certrotd.clock import SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import CommandEntry
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.command import CommandTarget, build
 from tests.fakes.clock import Until
 
@@ -121,3 +124,29 @@ def test_an_entry_of_the_configuration_becomes_the_target(tmp_path: Path) -> Non
         {"TOKEN": "s3cret", "MODE": "fast"},
         clock,
     )
+
+
+def test_the_program_finds_what_it_runs_for_in_its_environment(tmp_path: Path) -> None:
+    """One for many certificates has to know which; its own variables are there as well."""
+    seen = tmp_path / "seen"
+    code = f"import os, json; json.dump(dict(os.environ), open({str(seen)!r}, 'w'))"
+    argv = (sys.executable, "-I", "-c", code)
+    ends = datetime(2027, 3, 4, 5, 6, 7, tzinfo=UTC)
+    web = LiveCertificate("web", ("a.test", "*.a.test"), "/store/web/live", "1f" * 32, ends)
+    target = CommandTarget(argv, environment={"TOKEN": "x"})
+    target.apply_for([web])
+    told = json.loads(seen.read_text())
+    assert {name: value for name, value in told.items() if name.startswith("CERTROTD_")} == {
+        "CERTROTD_CERTIFICATE": "web",
+        "CERTROTD_NAMES": "a.test *.a.test",
+        "CERTROTD_LIVE": "/store/web/live",
+        "CERTROTD_FINGERPRINT": "1f" * 32,
+        "CERTROTD_EXPIRES": "2027-03-04T05:06:07Z",
+    }
+    assert told["TOKEN"] == "x"
+    target.apply_for([web, LiveCertificate("mail", ("m.test",), "/store/mail/live")])
+    told = json.loads(seen.read_text())
+    assert told["CERTROTD_CERTIFICATE"].splitlines() == ["web", "mail"]
+    assert told["CERTROTD_EXPIRES"] == "2027-03-04T05:06:07Z\n"
+    target.apply()
+    assert "CERTROTD_CERTIFICATE" not in json.loads(seen.read_text())

@@ -1,0 +1,162 @@
+"""Targets that certificates share: told by one rotation at a time, and once for several at once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+
+from certrotd.certs.ports import Informed, Precheck, Target
+from certrotd.clock import Deadline, SystemClock
+from certrotd.errors import Failure, Transient
+from certrotd.pki.generation import LiveCertificate
+
+GATHER = 2.0
+"""For how many seconds a target waits for other certificates that are about to need it."""
+
+Tell = Callable[[Sequence[LiveCertificate]], None]
+
+
+@dataclass
+class _Group:
+    """Certificates that a target is told for in one go."""
+
+    members: list[LiveCertificate] = field(default_factory=list)
+    told: threading.Event = field(default_factory=threading.Event)
+    failure: Exception | None = None
+
+
+class Groups:
+    """The rotations that are under way in this process, and their groups by target.
+
+    Telling a target has it read the files of all its certificates. So whoever has swapped before
+    it begins is served by it, and need not tell it again: the first to come waits for those that
+    are under way to the same target, at most ``gather`` seconds, and tells it for all of them.
+    """
+
+    def __init__(self, *, gather: float = GATHER) -> None:
+        self._gather = gather
+        self._changed = threading.Condition()
+        self._underway: dict[str, Sequence[str]] = {}
+        self._joined: set[tuple[str, str]] = set()
+        self._open: dict[str, _Group] = {}
+
+    @contextmanager
+    def rotating(self, certificate: str, targets: Sequence[str]) -> Iterator[None]:
+        """Within the block, a certificate is rotated that has these targets."""
+        with self._changed:
+            self._underway[certificate] = targets
+        try:
+            yield
+        finally:
+            with self._changed:
+                del self._underway[certificate]
+                self._joined -= {(certificate, target) for target in targets}
+                self._changed.notify_all()
+
+    def tell(
+        self,
+        target: str,
+        about: LiveCertificate,
+        lock: Callable[[], AbstractContextManager[None]],
+        tell: Tell,
+    ) -> None:
+        """Have ``target`` told, under ``lock``, by this thread or for it by another one.
+
+        What fails, fails for all of the group.
+        """
+        with self._changed:
+            self._joined.add((about.certificate, target))
+            group = self._open.get(target)
+            leads = group is None
+            group = self._open.setdefault(target, _Group())
+            group.members.append(about)
+            self._changed.notify_all()
+        if leads:
+            self._lead(target, group, lock, tell)
+            return
+        group.told.wait()
+        if group.failure is not None:
+            raise group.failure
+
+    def _lead(
+        self,
+        target: str,
+        group: _Group,
+        lock: Callable[[], AbstractContextManager[None]],
+        tell: Tell,
+    ) -> None:
+        group.failure = Transient(f"telling {target} was interrupted")  # unless told otherwise
+        try:
+            self._await_others(target)
+            with lock():
+                self._close(target)  # who comes now may have swapped too late
+                tell(tuple(group.members))
+            group.failure = None
+        except Exception as error:
+            group.failure = error
+            raise
+        finally:
+            self._close(target, group)
+            group.told.set()
+
+    def _close(self, target: str, group: _Group | None = None) -> None:
+        with self._changed:
+            if group is None or self._open.get(target) is group:
+                self._open.pop(target, None)
+
+    def _await_others(self, target: str) -> None:
+        deadline = Deadline(SystemClock(), self._gather)
+        with self._changed:
+            while self._expected(target) and not deadline.passed:
+                self._changed.wait(deadline.remaining)
+
+    def _expected(self, target: str) -> bool:
+        """Whether another certificate is under way to this target."""
+        return any(
+            target in targets and (certificate, target) not in self._joined
+            for certificate, targets in self._underway.items()
+        )
+
+
+class SharedTarget:
+    """A target for one certificate, told by one rotation at a time, in whatever process."""
+
+    def __init__(
+        self,
+        target: Target,
+        lock: Callable[[], AbstractContextManager[None]],
+        *,
+        name: str,
+        about: Callable[[], LiveCertificate],
+        groups: Groups,
+    ) -> None:
+        self._target = target
+        self._lock = lock
+        self._name = name
+        self._about = about
+        self._groups = groups
+
+    def check(self) -> None:
+        """As Target.check; what fails is asked again while no certificate's files change."""
+        try:
+            self._target.check()
+        except Failure:
+            with self._lock():
+                self._target.check()
+
+    def precheck(self) -> None:
+        if isinstance(self._target, Precheck):
+            self._target.precheck()
+
+    def apply(self) -> None:
+        """As Target.apply, for this certificate and those that come together with it."""
+        about, target = self._about(), self._target
+        if not isinstance(target, Informed):
+            self._groups.tell(self._name, about, self._lock, lambda _members: target.apply())
+        elif target.together:
+            self._groups.tell(self._name, about, self._lock, target.apply_for)
+        else:
+            with self._lock():
+                target.apply_for((about,))
