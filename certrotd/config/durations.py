@@ -14,6 +14,7 @@ PATTERN = r"^\s*(?=[0-9])" + "".join(rf"([0-9]{{1,9}}{unit}\s*)?" for unit in "w
 
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _WHOLE = re.compile(PATTERN, re.ASCII)
+_ANY_LENGTH = re.compile(PATTERN.replace("{1,9}", "+"), re.ASCII)
 _PART = re.compile(r"([0-9]+)([wdhms])", re.ASCII)
 _RIGHT = "write weeks, days, hours, minutes and seconds in this order, such as 90d, 12h 30m or 45s"
 
@@ -27,11 +28,17 @@ def parse(text: str) -> timedelta:
     if text.strip().isdigit():
         raise InvalidInput(f"{shown(text)} has no unit", hint=f"such as {text.strip()[:9]}s")
     if not _WHOLE.fullmatch(text):
+        if _ANY_LENGTH.fullmatch(text):
+            raise _too_long(text)
         raise InvalidInput(f"{shown(text)} is not a duration", hint=_RIGHT)
     seconds = sum(int(count) * _SECONDS[unit] for count, unit in _PART.findall(text))
     if seconds > LONGEST.total_seconds():
-        raise InvalidInput(f"{shown(text)} is longer than a hundred years", hint=_RIGHT)
+        raise _too_long(text)
     return timedelta(seconds=seconds)
+
+
+def _too_long(text: str) -> InvalidInput:
+    return InvalidInput(f"{shown(text)} is longer than a hundred years", hint="36500d at most")
 
 
 def render(span: timedelta) -> str:

@@ -11,7 +11,9 @@ from pydantic_core import ErrorDetails
 from certrotd.config.base import PATTERNS, REFUSED, TAG, TEXT, Loc, kind, shown
 from certrotd.config.nearest import suggestion
 from certrotd.config.schema import Choice, Places, places_of_schema
+from certrotd.config.secrets import SECRET_FORM, misformed
 
+FILLED_IN = re.compile(r"\$\{\w{1,64}\}|\{\{")
 _TYPED = ("issuers", "solvers", "targets", "notifications")
 """Sections whose entries are of one of several types: pydantic puts the type into the place."""
 
@@ -32,7 +34,8 @@ def explain(error: ValidationError) -> Iterator[Fault]:
         if detail["type"] in ("union_tag_invalid", "union_tag_not_found"):
             yield Fault((*_plain(loc), "type"), _which_type(detail, places.types(loc)))
         elif not _is_echo(detail):
-            yield Fault(_plain(loc), _message(detail, loc, places))
+            message = _message(detail, loc, places)
+            yield Fault(_plain(loc), f"{message}{_aside(detail, loc, places)}")
 
 
 def _is_echo(detail: ErrorDetails) -> bool:
@@ -75,6 +78,8 @@ def _message(detail: ErrorDetails, loc: Loc, places: Places) -> str:
     match detail["type"]:
         case kind if kind == REFUSED:
             return detail["msg"]
+        case kind if kind == SECRET_FORM:
+            return misformed(detail["input"])
         case "missing":
             what = next(node["description"] for node in places.at(loc) if "description" in node)
             return f"is required: {what.rstrip('.')}"
@@ -99,6 +104,8 @@ def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
     got = kind(value) if inside_secret else shown(value)
     match detail["type"]:
         case "string_type":
+            if value is None:
+                return "must be text, got nothing: write it, or remove the entry"
             quotes = "" if isinstance(value, list | dict) else ": put it in quotes"
             return f"must be text, got {got}{quotes}"
         case "bool_type":
@@ -115,7 +122,31 @@ def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
             choices = re.findall(r"'([^']*)'", detail["ctx"]["expected"])
             return f"must be one of {', '.join(choices)}; got {got}"
         case _:
-            return f"{_number(places.at(loc))}, got {got}"
+            return _number(places.at(loc), value)
+
+
+def _aside(detail: ErrorDetails, loc: Loc, places: Places) -> str:
+    """What else may be the reason: something at the wrong depth, or meant to be filled in."""
+    value, last = detail["input"], loc[-1]
+    if isinstance(value, str) and FILLED_IN.search(value) and detail["type"] != SECRET_FORM:
+        return " (variables are not filled in here)"
+    wrong_kind = detail["type"] in ("model_type", "model_attributes_type")
+    if len(loc) == 2 and loc[0] in _TYPED and wrong_kind:
+        if last in places.known_keys(()):
+            return f" ({last} is a section: do not indent it)"
+        known = (name for kind in places.types((*loc,)) for name in _keys_of(places, loc, kind))
+        if last in {"type", *known}:
+            return f" ({last} belongs to an entry: indent it further than the entry's name)"
+    if len(loc) == 1 and detail["type"] == "extra_forbidden":
+        if last in places.known_keys(("certificates", 0)):
+            return f" ({last} belongs to a certificate: indent it like its name)"
+        if isinstance(value, dict) and "type" in value:
+            return " (indent it if it is an entry of the section before)"
+    return ""
+
+
+def _keys_of(places: Places, loc: Loc, kind: str) -> list[str]:
+    return places.known_keys((*loc, Choice(kind)))
 
 
 def _example(loc: Loc, places: Places) -> str:
@@ -125,10 +156,15 @@ def _example(loc: Loc, places: Places) -> str:
     return f"{{{key}: …}}" if key else "{key: value}"
 
 
-def _number(nodes: Iterable[Mapping[str, Any]]) -> str:
-    """The number that would be right, as the schema bounds it."""
+def _number(nodes: Iterable[Mapping[str, Any]], value: object) -> str:
+    """The number that would be right, as the schema bounds it, and what is there instead."""
     for node in nodes:
         if node.get("type") in ("integer", "number"):
+            least, most = node["minimum"], node["maximum"]
             whole = "whole " if node["type"] == "integer" else ""
-            return f"must be a {whole}number from {node['minimum']:g} to {node['maximum']:g}"
-    return "is not valid"
+            right = f"must be a {whole}number from {least:g} to {most:g}, got {shown(value)}"
+            if isinstance(value, float) and value.is_integer() and least <= value <= most:
+                return f"{right}: write {int(value)}"
+            is_quoted = isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value)
+            return f"{right}: write it without quotes" if is_quoted else right
+    return f"is not valid, got {shown(value)}"

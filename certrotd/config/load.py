@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from certrotd.config.base import Loc, examined
+from certrotd.config.base import Loc, examined, shown
 from certrotd.config.certificates import CertificateEntry
 from certrotd.config.crosscheck import Checked, Finding, crosscheck, unproven
 from certrotd.config.file import ConfigFile
@@ -83,6 +83,7 @@ class _Found:
         self.files: tuple[Path, ...] = (path,)
         self.file: ConfigFile | None = None
         self.entries: list[tuple[int, CertificateEntry]] = []
+        self._parsed: list[tuple[int, CertificateEntry]] = []
         self._unread = False
         self._broken: set[Loc] = set()
         sources = self._read(path)
@@ -114,7 +115,7 @@ class _Found:
             return
         rest = self.file.model_copy(update={"certificates": ()})
         parts: list[tuple[Loc, object]] = [((), rest)]
-        parts += ((("certificates", index), entry) for index, entry in self.entries)
+        parts += ((("certificates", index), entry) for index, entry in self._parsed)
         for start, part in parts:
             for loc, seen in examined(part, start):
                 problem = self._merged.problem(loc, seen.message)
@@ -132,7 +133,8 @@ class _Found:
         self.general += problems
         if not files and not problems and not has_magic(pattern):
             line = main.document.line(("include",))
-            self.general.append(Problem(path, line, "include", f"there is no file {pattern}"))
+            why = _not_included(path, pattern)
+            self.general.append(Problem(path, line, "include", why))
         self.files = (path, *files)
         more = [self._read_one(file, main=False) for file in files]
         return [main, *(source for source in more if source is not None)]
@@ -168,9 +170,9 @@ class _Found:
                     faulty.setdefault(int(fault.loc[1]), set()).add(fault.loc[:3])
             indexes = [index for index in indexes if ("certificates", index) not in broken]
             self.file = _salvaged(data, broken)
-        if self.file is None or self._unread:
+        self._parsed = entries = list(zip(indexes, self.file.certificates, strict=True))
+        if self._unread:
             return  # what seems to be missing may be in a file that could not be read
-        entries = list(zip(indexes, self.file.certificates, strict=True))
         wrong = {
             self._add(finding)
             for finding in crosscheck(Checked(self.file, entries, frozenset(broken)))
@@ -188,7 +190,7 @@ class _Found:
         rest = [(at, entry) for at, entry in found if entry is not None]
         if not rest:
             return
-        everything = sorted([*good, *rest], key=lambda each: each[0])
+        self._parsed = everything = sorted([*good, *rest], key=lambda each: each[0])
         for finding in crosscheck(Checked(self.file, everything, frozenset(self._broken))):
             known = faulty.get(_number(finding))
             if known is not None and not any(finding.loc[: len(loc)] == loc for loc in known):
@@ -207,6 +209,16 @@ class _Found:
             return None
         (self.certificates if inside else self.general).append(problem)
         return int(finding.loc[1]) if inside else None
+
+
+def _not_included(main: Path, pattern: str) -> str:
+    """Why a pattern without wildcards includes nothing."""
+    try:
+        if (main.parent / pattern).samefile(main):
+            return "is this file itself: name others, such as conf.d/*.yaml, or null"
+    except (OSError, ValueError):
+        pass
+    return f"there is no file {shown(pattern)}"
 
 
 def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile:

@@ -10,6 +10,7 @@ from certrotd.errors import Problem
 
 SECTIONS = ("issuers", "solvers", "dns", "targets", "notifications", "defaults")
 """What several files may add keys to."""
+MAX_SHOWN = 64
 _UNNAMED = ("dns", "defaults")
 
 
@@ -50,7 +51,8 @@ class Merged:
         text = ""
         for depth, step in enumerate(loc):
             if isinstance(step, str):
-                text += f".{step}" if text else step
+                key = step if len(step) <= MAX_SHOWN else f"{step[:MAX_SHOWN]}…"
+                text += f".{key}" if text else key
             elif depth == 1 and loc[0] == "certificates":
                 text += f"[{self.label(step)}]"
             else:

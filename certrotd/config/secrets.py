@@ -1,6 +1,7 @@
 """Secrets as references: where one is kept, read only when it is used, and never shown."""
 
 import os
+import re
 import stat
 from collections.abc import Callable
 from datetime import timedelta
@@ -161,7 +162,26 @@ def _tag_or_text(value: object) -> str | None:
     return "~text" if isinstance(value, str) else _tag(value)
 
 
+_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]{0,63})\}", re.ASCII)
 _FORMS = "{file: PATH}, {env: NAME}, {credential: NAME} or {command: [PROGRAM, …]}"
+
+SECRET_FORM = f"{REFUSED}_secret"
+"""The error type of what is no reference to a secret, of which nothing may be shown."""
+
+
+def misformed(value: object) -> str:
+    """Why ``value`` is no reference to a secret, without showing any of it."""
+    if isinstance(value, dict):
+        given = [name for name in _KINDS if name in value]
+        if len(given) > 1:
+            return f"has {' and '.join(given)}: keep one of them, a secret is in one place"
+        return f"must be a reference to the secret: {_FORMS}"
+    if value is None:
+        return f"must be a reference to the secret, got nothing: {_FORMS}"
+    if isinstance(value, str) and (match := _VARIABLE.fullmatch(value)):
+        return f"variables are not filled in: write {{env: {match[1]}}}"
+    return f"must be a reference to the secret, not the secret itself: {_FORMS}"
+
 
 SecretRef = Annotated[
     Annotated[FileSecret, Tag("~file")]
@@ -170,8 +190,8 @@ SecretRef = Annotated[
     | Annotated[CommandSecret, Tag("~command")],
     Discriminator(
         _tag,
-        custom_error_type=REFUSED,
-        custom_error_message=f"must be a reference to the secret, not the secret itself: {_FORMS}",
+        custom_error_type=SECRET_FORM,
+        custom_error_message="must be a reference to the secret",
     ),
 ]
 

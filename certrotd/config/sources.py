@@ -3,16 +3,19 @@
 import glob
 import os
 import stat
+from codecs import BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from certrotd.config.base import shown
-from certrotd.config.yamlpos import BadYaml, Document
+from certrotd.config.base import kind
+from certrotd.config.yamlpos import Document
+from certrotd.config.yamlwords import BadYaml, other_format
 from certrotd.errors import Problem
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
+MAX_SNIFFED = 64 * 1024
 _HINTS = (
     (FileNotFoundError, "write it, or name another one: certrotd -c FILE"),
     (PermissionError, "run certrotd as its own user, or let this one read it"),
@@ -57,7 +60,9 @@ def read(file: Path, *, main: bool = False) -> tuple[Source, list[Problem]]:
     if data is None:
         raise _unreadable(file, "is empty: at least one issuer and one certificate are needed")
     if not isinstance(data, dict):
-        raise _unreadable(file, f"must hold settings such as certificates:, got {shown(data)}")
+        if isinstance(data, str) and (other := other_format(text)) is not None:
+            raise Unreadable(Problem(file, other.line, "", str(other)))
+        raise _unreadable(file, f"must hold settings such as certificates:, got {kind(data)}")
     return Source(file, document, data, exposed=bool(mode & stat.S_IWOTH)), problems
 
 
@@ -86,7 +91,7 @@ def _content(file: Path) -> tuple[str, int]:
         try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
-                raise _unreadable(file, "is not a regular file: name one that holds YAML")
+                raise _unreadable(file, _irregular(mode))
             with open(descriptor, "rb", closefd=False) as stream:
                 content = stream.read(MAX_BYTES + 1)
         finally:
@@ -97,6 +102,8 @@ def _content(file: Path) -> tuple[str, int]:
         raise _unreadable(file, f"cannot be read: {why}{hint}") from None
     if len(content) > MAX_BYTES:
         raise _unreadable(file, "is larger than 64 MiB: split it into files below conf.d")
+    if b"\0" in content[:MAX_SNIFFED] and not content.startswith((BOM_UTF16_LE, BOM_UTF16_BE)):
+        raise _unreadable(file, "is a binary file: name one that holds YAML")
     try:
         return content.decode("utf-8-sig"), mode
     except UnicodeDecodeError as error:
@@ -104,6 +111,11 @@ def _content(file: Path) -> tuple[str, int]:
         raise Unreadable(
             Problem(file, line, "", f"is not UTF-8 at byte {error.start + 1}: save it as UTF-8")
         ) from None
+
+
+def _irregular(mode: int) -> str:
+    what = "is a folder" if stat.S_ISDIR(mode) else "is not a regular file"
+    return f"{what}: name a file that holds YAML"
 
 
 def _unreadable(file: Path, message: str) -> Unreadable:

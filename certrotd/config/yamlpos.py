@@ -6,12 +6,14 @@ YAML 1.2 (§10.3.2): ``no``, ``on`` and dates stay text. So does a number with l
 YAML 1.1 and 1.2 read differently: ``0640`` is what it looks like.
 """
 
+from __future__ import annotations
+
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from yaml import CSafeLoader, YAMLError
-from yaml.error import MarkedYAMLError
 from yaml.events import (
     MappingEndEvent,
     MappingStartEvent,
@@ -20,13 +22,12 @@ from yaml.events import (
     SequenceStartEvent,
     StreamEndEvent,
 )
-from yaml.nodes import MappingNode, Node, SequenceNode
-from yaml.reader import ReaderError
 
 from certrotd.config.base import Loc, shown
-from certrotd.errors import Failure
+from certrotd.config.yamlwords import NOT_FILLED_IN, BadYaml, in_words
 
 MAX_DEPTH = 32
+MAX_TAG = 60
 MAX_VALUES = 2_000_000
 """Values in one document, each counted as often as aliases repeat it."""
 
@@ -48,27 +49,6 @@ _FLOAT = re.compile(
     r"(?=.*[.eE])[-+]?(\.[0-9]+|(0|[1-9][0-9]{0,30})(\.[0-9]*)?)([eE][-+]?[0-9]{1,4})?", re.ASCII
 )
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-_HINTS = (
-    (
-        "mapping values are not allowed",
-        "put a space after the key's ':', quote a text that holds ': ', or check the indentation",
-    ),
-    ("did not find expected key", "check the indentation and the quotes above"),
-    ("did not find expected '-' indicator", "check the indentation"),
-    ("did not find expected ',' or", "close the bracket"),
-    ("did not find expected node content", "quote the text, or check the brackets"),
-    ("unexpected end of stream", "close the quote"),
-    ("while scanning an alias", "quote a text that begins with '*'"),
-    ("cannot start any token", "quote the text"),
-)
-
-
-class BadYaml(Failure):
-    """The text is not YAML this program reads; ``line`` is 1-based."""
-
-    def __init__(self, line: int, message: str, *, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
-        self.line = line
 
 
 class Document:
@@ -80,38 +60,54 @@ class Document:
 
     def __init__(self, text: str) -> None:
         self._text = text
-        self._root: Node | None = None
+        self._root: _Spot | None = None
         reader = _Reader(text)
         try:
             self.data = reader.document()
         except YAMLError as error:
-            raise _in_words(error, text) from None
-        self.faults = tuple(_doubles(self._node(), set())) if reader.doubled else ()
+            raise in_words(error, text) from None
+        self.faults = tuple(_doubles(self._spot())) if reader.doubled else ()
 
     def line(self, loc: Loc) -> int:
-        """The 1-based line of the deepest part of ``loc`` there is: a key's, or an item's."""
-        node = self._node()
+        """The 1-based line of the deepest part of ``loc`` there is: a key's, or an item's.
+
+        Of what an alias repeats, that is the line of the alias.
+        """
+        spot = self._spot()
         line = 1
         for step in loc:
-            if isinstance(node, MappingNode):
-                pair = next((pair for pair in node.value if pair[0].value == step), None)
-                if pair is None:
-                    break
-                line, node = pair[0].start_mark.line + 1, pair[1]
-            elif isinstance(node, SequenceNode) and isinstance(step, int):
-                if not step < len(node.value):
-                    break
-                node = node.value[step]
-                line = node.start_mark.line + 1
-            else:
+            found = next((found for found in spot.parts if found[0] == step), None)
+            if found is None:
                 break
+            _, line, spot = found
         return line
 
-    def _node(self) -> Node | None:
-        # Composing recurses in C and is only safe once the depth is known to be bounded.
+    def _spot(self) -> _Spot:
+        # recursive, and only safe once the depth is known to be bounded
         if self._root is None:
-            self._root = CSafeLoader(self._text).get_single_node()
+            next_event = CSafeLoader(self._text).get_event
+            next_event()  # StreamStart
+            started = not isinstance(next_event(), StreamEndEvent)
+            self._root = _spot(next_event(), next_event) if started else _Spot([])
         return self._root
+
+
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """Where the parts of a mapping or a list are: key or index, 1-based line, and their parts."""
+
+    parts: list[tuple[int | str, int, _Spot]]
+
+
+def _spot(event: _Event, following: Callable[[], _Event]) -> _Spot:
+    parts: list[tuple[int | str, int, _Spot]] = []
+    if isinstance(event, SequenceStartEvent):
+        while not isinstance(item := following(), SequenceEndEvent):
+            parts.append((len(parts), item.start_mark.line + 1, _spot(item, following)))
+    elif isinstance(event, MappingStartEvent):
+        while not isinstance(key := following(), MappingEndEvent):
+            parts.append((key.value, key.start_mark.line + 1, _spot(following(), following)))
+    return _Spot(parts)
 
 
 class _Reader:
@@ -170,7 +166,8 @@ class _Reader:
         while type(event := following()) is not MappingEndEvent:
             key = value(event, depth)
             if type(key) is not str:
-                _refuse(event, f"a key must be text, got {shown(key)}", "put it in quotes")
+                how = NOT_FILLED_IN if type(key) is dict else "put it in quotes"
+                _refuse(event, f"a key must be text, got {shown(key)}", how)
             if key == "<<" and event.implicit[0]:
                 _refuse(event, 'merge keys ("<<") are not read', "write the keys out")
             if key in entries:
@@ -183,7 +180,8 @@ class _Reader:
     def _alias(self, event: _Event) -> object:
         found = self._anchors.get(event.anchor)
         if found is None:
-            _refuse(event, f"nothing before is marked &{event.anchor}", "mark what *… stands for")
+            what = f"nothing before is marked &{event.anchor[:40]}"
+            _refuse(event, what, "mark what *… stands for, or quote a text that begins with '*'")
         self._values += found[1]
         return found[0]
 
@@ -192,7 +190,7 @@ def _check(start: _Event, tag: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         _refuse(start, f"is nested more than {MAX_DEPTH} deep", "close the brackets before")
     if start.tag is not None and start.tag != tag:
-        _refuse(start, f"the tag {start.tag} is not read", "remove it")
+        _refuse(start, f"the tag {start.tag[:MAX_TAG]} is not read", "remove it")
 
 
 def _scalar(event: _Event) -> object:
@@ -202,7 +200,7 @@ def _scalar(event: _Event) -> object:
         if quoted or event.tag == _STR:
             return text
         if event.tag not in _SCALARS:
-            _refuse(event, f"the tag {event.tag} is not read", "remove it")
+            _refuse(event, f"the tag {event.tag[:MAX_TAG]} is not read", "remove it")
     elif text and text[0] not in _MAYBE_OTHER:
         return text
     return resolve(text)
@@ -219,42 +217,15 @@ def resolve(text: str) -> object:
     return text
 
 
-def _doubles(node: Node | None, seen: set[int]) -> Iterator[tuple[int, str]]:
+def _doubles(spot: _Spot) -> Iterator[tuple[int, str]]:
     """Every key that one mapping has twice, with the lines of both."""
-    if id(node) in seen or not isinstance(node, MappingNode | SequenceNode):
-        return
-    seen.add(id(node))
-    first: dict[str, int] = {}
-    for item in node.value:
-        if isinstance(node, SequenceNode):
-            yield from _doubles(item, seen)
-            continue
-        key, value = item
-        line = key.start_mark.line + 1
-        if key.value in first:
-            again = f"{shown(key.value)} is already in line {first[key.value]}"
-            yield line, f"{again}: keep one of them"
-        first.setdefault(key.value, line)
-        yield from _doubles(value, seen)
+    first: dict[int | str, int] = {}
+    for key, line, below in spot.parts:
+        if key in first:
+            yield line, f"{shown(key)} is already in line {first[key]}: keep one of them"
+        first.setdefault(key, line)
+        yield from _doubles(below)
 
 
 def _refuse(event: _Event, message: str, hint: str) -> NoReturn:
     raise BadYaml(event.start_mark.line + 1, message, hint=hint)
-
-
-def _in_words(error: YAMLError, text: str) -> BadYaml:
-    """The parser's complaint, with its line and what may be right."""
-    if isinstance(error, ReaderError):
-        line = text.encode()[: error.position].count(b"\n") + 1
-        return BadYaml(line, "holds a control character", hint="remove it, or escape it in quotes")
-    line, problem = 0, str(error)
-    if isinstance(error, MarkedYAMLError):
-        begun, mark = error.context_mark, error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 0
-        since = f" begun in line {begun.line + 1}" if begun and begun is not mark else ""
-        parts = (f"{error.context}{since}" if error.context else "", error.problem)
-        problem = ", ".join(part for part in parts if part)
-        if mark and text[mark.index : mark.index + 1] == "\t":
-            return BadYaml(line, "is not YAML: a tab begins the line", hint="indent with spaces")
-    hint = next((hint for words, hint in _HINTS if words in problem), "")
-    return BadYaml(line, f"is not YAML: {problem}", hint=hint)

@@ -45,7 +45,7 @@ def test_spans_are_read(text: str, span: timedelta) -> None:
         ("90D", "not a duration"),
         ("٩d", "not a duration"),
         ("101000w", "longer than a hundred years"),
-        ("9999999999s", "not a duration"),
+        ("9999999999s", "longer than a hundred years"),
         ("1h\0", "not a duration"),
     ],
 )

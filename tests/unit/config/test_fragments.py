@@ -100,7 +100,7 @@ def test_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     told = problems(main)
     assert [message.split(": ")[0] for message in told] == [
         "config.yaml:5",
-        "a.yaml:2",
+        "a.yaml:1",
         "b.yaml:3",
         "b.yaml:4",
         "c.yaml:1",
@@ -155,7 +155,7 @@ def test_the_main_file_does_not_include_itself(tmp_path: Path) -> None:
 def test_a_single_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     """A pattern may find nothing; a name means the file."""
     main = write(tmp_path, MINIMAL + "include: secret.yaml\n")
-    assert problems(main) == ["config.yaml:5: include: there is no file secret.yaml"]
+    assert problems(main) == ['config.yaml:5: include: there is no file "secret.yaml"']
 
 
 def test_a_folder_that_may_not_be_searched_is_refused() -> None:

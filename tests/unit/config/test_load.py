@@ -189,7 +189,7 @@ def test_a_byte_order_mark_is_not_part_of_the_first_key(tmp_path: Path) -> None:
         (b"# nothing yet\n", 0, "is empty"),
         (b"issuers: {}\nx: \xff\n", 2, "is not UTF-8 at byte 16"),
         ("issuers: {}\n".encode("utf-16"), 1, "is not UTF-8"),
-        (b"a: [1\n", 2, "is not YAML"),
+        (b"a: [1\n", 1, "is not YAML"),
         (b"web\n", 0, "must hold settings"),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
             tmp_path / "missing.yaml",
             r"cannot be read: No such file or directory \(write it, or name another one",
         ),
-        (tmp_path, "is not a regular file"),
+        (tmp_path, "is a folder: name a file that holds YAML"),
         (tmp_path / "pipe", "is not a regular file"),
         (Path("a\0b"), "cannot be read"),
     ]:

@@ -122,7 +122,7 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (NGINX % ("probe: [127.0.0.1:443]"), "8: targets.web.probe[0]: must be a mapping such as {address: …}, got text"),
         (NGINX % ("probe: [{address: 'https://a:1'}]"), '8: targets.web.probe[0].address: "https://a:1" is a URL (host and port, such as 192.0.2.1:443 or [2001:db8::1]:443)'),
         (MINIMAL + "defaults: web", "5: defaults: must be a mapping, got \"web\""),
-        (MINIMAL.replace("example.com", "'https://example.com'"), "4: certificates[web].names[0]: 'https://example.com' is not an IP address (the name alone, without scheme, path or port)"),
+        (MINIMAL.replace("example.com", "'https://example.com'"), "4: certificates[web].names[0]: 'https://example.com' is a URL, not a name (write 'example.com')"),
         (NGINX % ("probe: [{address: 127.0.0.1}]"), '8: targets.web.probe[0].address: "127.0.0.1" lacks a port (such as 192.0.2.1:443 or [2001:db8::1]:443)'),
         (NGINX % ('probe: [{address: "a:1", roots: none}]'), '8: targets.web.probe[0].roots: must be "system" or the absolute path of a PEM file, got "none"'),
         (NGINX % ('probe: [{address: "a:1", starttls: pop3}]'), '8: targets.web.probe[0].starttls: must be one of smtp, imap, postgres; got "pop3"'),
