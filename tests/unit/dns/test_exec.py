@@ -100,7 +100,7 @@ def test_the_environment_is_what_is_documented(script: Script, tmp_path: Path) -
         "CERTROTD_VALUE=dGVzdA-_",
         "CERTROTD_ZONE=www.example.com",
         "HOME=/root",
-        "PATH=/bin",
+        "PATH=/bin:/usr/local/sbin:/usr/sbin:/sbin",
     ]
     solver.withdraw(RECORD, deadline=soon())
     assert "CERTROTD_ACTION=withdraw" in seen.read_text()
