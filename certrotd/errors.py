@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -100,6 +101,20 @@ def raise_first(problems: Iterable[Failure]) -> None:
     """Raise the first of ``problems``, and look for no more."""
     for problem in problems:
         raise problem
+
+
+_MACHINE = {
+    errno.EMFILE: "raise the limit of open files",
+    errno.ENFILE: "raise the limit of open files",
+    errno.ENOMEM: "the machine is out of memory",
+    errno.EIO: "the disk reports an error; look at the kernel log",
+    errno.ESTALE: "the file server lost it: mount it anew",
+}
+
+
+def of_the_machine(error: OSError) -> str:
+    """What to do where the machine is to blame, and not what was asked of it; else empty."""
+    return _MACHINE.get(error.errno or 0, "")
 
 
 def printable(text: str) -> str:

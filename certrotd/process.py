@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import selectors
 import shutil
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from typing import IO
 
 from certrotd.clock import Deadline
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient, of_the_machine
 
 OUTPUT_LIMIT = 64 * 1024
 """Octets of output kept, the last ones."""
@@ -21,6 +22,13 @@ DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _SYSTEM = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 _INHERITED = ("LANG", "HOME")
 _SHOWN_LINES = 5
+_PASSES = (errno.EAGAIN, errno.ETXTBSY)
+_UNSTARTED = {
+    errno.ENOENT: "neither it nor the program in its #! line may be missing",
+    errno.EACCES: "chmod +x it and what its #! line names, and open the directories above them",
+    errno.ENOEXEC: "it begins with a #! line, or is a program for this machine",
+    errno.E2BIG: "its arguments and environment are too long",
+}
 _LOOK_EVERY = 0.05
 
 
@@ -116,6 +124,14 @@ def run(
     return Ran(None if late else process.returncode, output)
 
 
+def unstarted(what: str, error: OSError) -> Failure:
+    """Why a program could not be started: for the operator, unless the machine is to blame."""
+    why, blame = f"{what} could not be started: {error.strerror}", of_the_machine(error)
+    if blame or error.errno in _PASSES:
+        return Transient(why, hint=blame)
+    return NeedsOperator(why, hint=_UNSTARTED.get(error.errno or 0, ""))
+
+
 def _start(
     argv: Sequence[str], what: str, variables: Mapping[str, str], errors_too: bool
 ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
@@ -129,13 +145,8 @@ def _start(
             env=dict(variables),
             start_new_session=True,
         )
-    except BlockingIOError as error:
-        raise Transient(f"{what} could not be started: {error.strerror}") from error
     except OSError as error:
-        raise NeedsOperator(
-            f"{what} could not be started: {error.strerror}",
-            hint="the command is an executable file with a valid #! line",
-        ) from error
+        raise unstarted(what, error) from error
     assert process.stdout is not None
     return process, process.stdout
 

@@ -38,6 +38,7 @@ from certrotd.rotation.engine import (
     Stopped,
     Stuck,
 )
+from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.listening import Heard
 from certrotd.rotation.step import JSON, Plan
 from certrotd.rotation.unexpected import as_failure
@@ -133,7 +134,8 @@ class Rotator:
             with managed.lock():
                 report = act(replace(self, listen=heard))
         except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
-            report = Report(name, failure=as_failure(error, f"{doing} certificate {name}"))
+            failure = as_failure(error, f"{doing} certificate {name}")
+            report = Report(name, failure=_told_what_is_live(failure, managed))
         return _with(report, heard.trouble)
 
     def _rollback(self, managed: Managed, to: int | None) -> Report:
@@ -341,6 +343,18 @@ def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: date
         "there is no earlier generation that could be used",
         hint=f"certrotd rotate {managed.policy.name} --force gets a new certificate",
     )
+
+
+def _told_what_is_live(failure: Failure, managed: Managed) -> Failure:
+    """A trouble with the disk, which may have come before the swap or long after it."""
+    if not isinstance(failure, DiskTrouble):
+        return failure
+    try:
+        live = managed.look().live
+    except Failure:
+        return failure  # the disk says no more
+    what = f"generation {live.number} is live" if live else "no generation is live"
+    return Transient(f"{failure.message}; {what}", hint=failure.hint)
 
 
 def _with(report: Report, trouble: Failure | None) -> Report:

@@ -7,8 +7,8 @@ import subprocess
 from collections.abc import Sequence
 
 from certrotd.clock import Deadline
-from certrotd.errors import NeedsOperator, Transient
-from certrotd.process import search_path
+from certrotd.errors import Transient
+from certrotd.process import search_path, unstarted
 
 
 def output(argv: Sequence[str], deadline: Deadline, limit: int) -> bytes:
@@ -27,10 +27,7 @@ def output(argv: Sequence[str], deadline: Deadline, limit: int) -> bytes:
             env={**os.environ, "PATH": search_path()},
         )
     except OSError as error:
-        raise NeedsOperator(
-            f"{argv[0]} cannot be started: {error.strerror}",
-            hint="give the absolute path of an executable file",
-        ) from None
+        raise unstarted(argv[0], error) from None
     with child:
         printed = _read(child, deadline, limit)
         if len(printed) >= limit:

@@ -23,7 +23,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration
 from certrotd.config.looks import program
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, of_the_machine
 
 MAX_SECRET = 64 * 1024
 EXPOSED = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
@@ -220,7 +220,7 @@ def _from_file(path: Path) -> tuple[Secret, int]:
     except OSError as error:
         raise NeedsOperator(
             f"the secret in {path} cannot be read: {error.strerror}",
-            hint="create the file, or let certrotd's user read it",
+            hint=of_the_machine(error) or "create the file, or let certrotd's user read it",
         ) from None
     try:
         mode = os.fstat(descriptor).st_mode

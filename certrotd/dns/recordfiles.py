@@ -19,7 +19,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from certrotd.dns.records import TxtRecord
-from certrotd.errors import InvalidInput, NeedsOperator, Transient
+from certrotd.errors import InvalidInput, NeedsOperator, Transient, of_the_machine
 from certrotd.rotation.files import DiskTrouble, make_directory, open_or_create
 
 MAX_RECORDS = 10_000
@@ -121,6 +121,8 @@ class RecordFiles:
         said = f"cannot {verb} DNS records in {self._directory}: {why}"
         if error.errno in _FULL:
             return Transient(said, hint="free some space")
+        if isinstance(error, OSError) and (hint := of_the_machine(error)):
+            return Transient(said, hint=hint)
         return NeedsOperator(said, hint="the directory belongs to the user certrotd runs as")
 
 

@@ -33,7 +33,7 @@ from certrotd.dns.records import TxtRecord
 from certrotd.dns.serve import Server, is_wildcard
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import Silence, code, exchange, question
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, of_the_machine
 from certrotd.rotation.files import check_directory
 
 _CONFIRM_SECONDS = 2.0
@@ -208,7 +208,8 @@ class Responder:
         }
         return NeedsOperator(
             f"the DNS responder cannot listen on {where}: {error.strerror}",
-            hint=hints.get(error.errno or 0, "see the listen addresses of the responder"),
+            hint=of_the_machine(error)
+            or hints.get(error.errno or 0, "see the listen addresses of the responder"),
         )
 
 

@@ -7,7 +7,7 @@ import ssl
 import stat
 from pathlib import Path
 
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, of_the_machine
 
 HINT = "it is a PEM file of CA certificates"
 
@@ -26,6 +26,6 @@ def load_roots(context: ssl.SSLContext, path: Path | str, *, what: str, hint: st
         empty = True
     except OSError as error:
         why = f"{what} {path} cannot be read: {error.strerror}"
-        raise NeedsOperator(why, hint=hint) from None
+        raise NeedsOperator(why, hint=of_the_machine(error) or hint) from None
     if empty:
         raise NeedsOperator(f"{what} {path} holds no certificate in PEM", hint=hint)

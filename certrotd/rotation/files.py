@@ -14,8 +14,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import TypeGuard
 
-from certrotd.errors import InvalidInput, Transient
+from certrotd.errors import InvalidInput, Transient, of_the_machine
 
 TEMPORARY = ".certrotd-tmp"
 _TRIES = 3
@@ -26,11 +27,9 @@ _HINTS = {
     errno.EROFS: "the file system is mounted read-only",
     errno.EACCES: "give the user certrotd runs as the right to do so",
     errno.EPERM: "give the user certrotd runs as the right to do so",
-    errno.EIO: "the disk reports an error; look at the kernel log",
     errno.ENOENT: "create the directory",
     errno.ENOTDIR: "a file stands where a directory belongs; move it away",
-    errno.EMFILE: "raise the limit of open files",
-    errno.ENFILE: "raise the limit of open files",
+    errno.EISDIR: "a directory stands where a file belongs; move it away",
     errno.ELOOP: "a symbolic link stands where a file or directory belongs; remove it",
 }
 
@@ -39,10 +38,20 @@ class DiskTrouble(Transient):
     """The file system refused; ``errno`` is the system's number for why."""
 
     def __init__(self, doing: str, error: OSError, *, hint: str = "") -> None:
-        reason = error.strerror or str(error)
-        hint = hint or _HINTS.get(error.errno or 0, "")
+        reason = f"{_unnamed(doing, error)}{error.strerror or error}"
+        hint = of_the_machine(error) or hint or _HINTS.get(error.errno or 0, "")
         super().__init__(f"cannot {doing}: {reason}", hint=hint)
         self.errno = error.errno
+
+
+def _unnamed(doing: str, error: OSError) -> str:
+    """The paths that the error is about and ``doing`` says nothing of, for a message."""
+    names = [os.fsdecode(each) for each in (error.filename, error.filename2) if _is_path(each)]
+    return "".join(f"{name}: " for name in names if os.path.isabs(name) and name not in doing)
+
+
+def _is_path(name: object) -> TypeGuard[str | bytes]:
+    return isinstance(name, str | bytes)  # or the number of a descriptor
 
 
 @contextlib.contextmanager

@@ -2,10 +2,13 @@
 
 import errno
 import os
+import resource
 import signal
 import subprocess
 import sys
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +39,18 @@ def script(path: Path, text: str, *, mode: int = 0o755) -> str:
     path.write_text(text)
     path.chmod(mode)
     return str(path)
+
+
+@contextmanager
+def no_more_files() -> Iterator[None]:
+    """This process may open no other file within."""
+    lowest, limits = os.dup(0), resource.getrlimit(resource.RLIMIT_NOFILE)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def alive(pid: int) -> bool:
@@ -285,6 +300,19 @@ class TestStarting:
         monkeypatch.setattr(subprocess, "Popen", full)
         with pytest.raises(Transient, match="could not be started: Resource temporarily"):
             python("")
+
+    def test_a_process_without_room_for_files_blames_the_limit_and_not_the_program(self) -> None:
+        """A leak, or a limit that is too low; the program has done nothing wrong."""
+        with no_more_files(), pytest.raises(Transient, match="Too many open files") as refused:
+            python("")
+        assert refused.value.hint == "raise the limit of open files"
+        python("")  # the control
+
+    def test_a_program_that_is_being_written_may_be_started_later(self, tmp_path: Path) -> None:
+        """A deployment replaces it at this very moment."""
+        program = script(tmp_path / "hook", "#!/bin/sh\n")
+        with open(program, "ab"), pytest.raises(Transient, match="Text file busy"):
+            run([program], what="it", deadline=within(60), variables={})
 
 
 class TestRequire:

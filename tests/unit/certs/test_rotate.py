@@ -9,8 +9,9 @@ import pytest
 
 from certrotd.certs.decision import Postpone, Renew, Wait
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.pki.generation import State
+from certrotd.pki.generation import Standing, State
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
+from certrotd.rotation.files import DiskTrouble
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 
@@ -69,6 +70,37 @@ class TestListeners:
         report = replace(case.rotator(), listen=listen).rollback(case.world.managed())
         assert isinstance(report.outcome, Finished), report
         assert "closed file" in str(report.failure)
+
+
+class TestHistory:
+    def test_a_history_that_cannot_be_written_does_not_hide_what_is_live(self) -> None:
+        """All is done but the line about it: nobody has to look which pair is served now."""
+        case = Case("renewal")
+        case.rotate(forced=True)
+        before = case.world.managed().look().live
+        case.trouble.refuse = {"journal: add to the history": 1}
+        report = case.rotate(forced=True)
+        after = case.world.managed().look().live
+        assert before is not None
+        assert after is not None
+        assert after.number == before.number + 1
+        assert str(report.failure).startswith("cannot write the history: No space left on device")
+        assert f"; generation {after.number} is live (free some space" in str(report.failure)
+        assert isinstance(case.rotate().recovered, Finished)
+
+    def test_a_disk_that_says_nothing_more_is_asked_no_further(self) -> None:
+        """The first trouble is what is told."""
+        case = Case("renewal")
+        case.rotate(forced=True)
+        managed = replace(case.world.managed(), look=refuses)
+        report = case.rotator().rotate(managed, forced=True)
+        assert report.failure is not None
+        assert report.failure.message == "cannot read it: Input/output error"
+
+
+def refuses(**_: bool) -> Standing:
+    """A disk with an error."""
+    raise DiskTrouble("read it", OSError(5, "Input/output error"))
 
 
 class TestAskedToWait:

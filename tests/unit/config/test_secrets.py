@@ -205,7 +205,7 @@ def seen(reference: Entry) -> tuple[Finding, ...]:
 def test_a_program_that_is_not_there_gives_no_secret(tmp_path: Path) -> None:
     """Found by the check, which runs no program."""
     reference = CommandSecret(command=(str(tmp_path / "missing"),))
-    with pytest.raises(NeedsOperator, match="cannot be started: No such file"):
+    with pytest.raises(NeedsOperator, match="could not be started: No such file"):
         reference.resolve()
     [finding] = seen(reference)
     assert finding.fatal

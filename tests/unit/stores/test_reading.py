@@ -251,7 +251,11 @@ def test_a_link_to_a_generation_that_is_gone_is_a_broken_one(store: LocalStore) 
     standing = store.look("web")
     assert standing.newest == good()
     assert standing.live == Generation(
-        7, None, None, "cannot read generation 000007: No such file or directory"
+        7,
+        None,
+        None,
+        f"cannot read generation 000007: {store.root}/web/generations/000007: "
+        "No such file or directory",
     )
     shutil.rmtree(store.root / "web" / "generations")
     assert store.look("web").newest is None
