@@ -29,19 +29,26 @@ def main(arguments: list[str]) -> int:
         for what in stage.stand_ins:
             stand_in = "the internal issuer" if what == "Pebble" else "a small TLS server"
             say(f"{what} is not used here: {stand_in} stands in for it.")
-        try:
-            for number, act in enumerate((obtain, rotate, roll_back, recover), start=1):
-                heading(number, act)
-                act(stage)
-        except NotSeen as not_seen:
-            say(f"NOT SEEN: {not_seen}")
-            return 1
-        heading(0, epilogue)
-        epilogue(stage)
+        seen = played(stage)
         if "--keep" in arguments:
-            say(f"Everything is left in {directory}.")
-    say(f"All four acts were seen on the wire, in {time.monotonic() - began:.0f} s.")
-    return 0
+            say(f"Everything is left in {directory}, keys too; to remove it: rm -r {directory}")
+    if seen:
+        say(f"All four acts were seen on the wire, in {time.monotonic() - began:.0f} s.")
+    return 0 if seen else 1
+
+
+def played(stage: Stage) -> bool:
+    """Whether every act was seen."""
+    try:
+        for number, act in enumerate((obtain, rotate, roll_back, recover), start=1):
+            heading(number, act)
+            act(stage)
+    except NotSeen as not_seen:
+        say(f"NOT SEEN: {not_seen}")
+        return False
+    heading(0, epilogue)
+    epilogue(stage)
+    return True
 
 
 def obtain(stage: Stage) -> None:

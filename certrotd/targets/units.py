@@ -151,7 +151,8 @@ def _in_words(act: str) -> Iterator[None]:
         if error.name in _NOT_ALLOWED:
             raise NeedsOperator(
                 f"systemd does not let user {os.geteuid()} {act}: {error.message}",
-                hint="allow this verb on this unit by the polkit rule in deploy/systemd",
+                hint="install polkitd, and allow this verb on this unit by the polkit rule in "
+                "deploy/systemd",
             ) from None
         kind = Transient if error.name in _PASSING else NeedsOperator
         raise kind(f"systemd refuses to {act}: {error.message}") from None

@@ -23,7 +23,7 @@ as_root() {
   elif command -v sudo >/dev/null; then
     sudo -- "$@"
   else
-    die "root is needed for '$*': run this as root, or install sudo"
+    die "root is needed ${WHY_ROOT:-for '$*'}: run this as root, or install sudo"
   fi
 }
 
@@ -86,7 +86,7 @@ apt_install() {
   [ "${#missing[@]}" -gt 0 ] || return 0
   command -v apt-get >/dev/null || die "not a Debian or Ubuntu machine: install ${missing[*]} by hand"
   say "apt-get: installing ${missing[*]}"
-  as_root true
+  WHY_ROOT="to install ${missing[*]}" as_root true
   log=$(mktemp)
   hold_services "${missing[@]}"
   for pause in 5 0; do # the mirror may have changed between the lists and the packages

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,10 +14,11 @@ from tests.parts import locate
 ROOT = Path(__file__).parents[2]
 
 
-def _demo(*arguments: str) -> str:
+def _demo(*arguments: str, directory: Path | None = None) -> str:
     run = subprocess.run(
         [sys.executable, "-m", "demo", *arguments],
         cwd=ROOT,
+        env={**os.environ, **({"TMPDIR": str(directory)} if directory else {})},
         capture_output=True,
         text=True,
         timeout=500,
@@ -35,9 +37,12 @@ def test_the_demo_shows_every_act_on_pebble_and_nginx() -> None:
     assert "All four acts were seen on the wire" in shown
 
 
-def test_the_demo_shows_every_act_without_any_server() -> None:
-    """Where neither can be had, it says so and shows the same."""
-    shown = _demo("--embedded")
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_demo_shows_every_act_without_any_server(tmp_path: Path, *, kept: bool) -> None:
+    """Where neither can be had, it says so and shows the same; only what is asked for stays."""
+    shown = _demo("--embedded", *["--keep"] * kept, directory=tmp_path)
+    left = list(tmp_path.iterdir())
+    assert [f"to remove it: rm -r {each}" in shown for each in left] == [True] * kept
     assert shown.count("stands in") == 2
     assert "All four acts were seen on the wire" in shown
 

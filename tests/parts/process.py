@@ -1,13 +1,11 @@
 """Starting, watching and stopping the real servers that tests run against."""
 
 import contextlib
-import fcntl
 import os
 import secrets
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +17,8 @@ Transport = Literal["tcp", "udp", "both"]
 
 # Below the range the kernel draws outgoing ports from, so that no client takes one in between.
 _PORTS = range(10_000, 32_768)
-# Locked descriptors, held until this process ends: two test workers never draw the same port.
-_reservations: list[int] = []
+# Held until this process ends, and gone with it: two test workers never draw the same port.
+_reservations: list[socket.socket] = []
 
 
 class ServerFailed(Exception):
@@ -36,15 +34,14 @@ def free_port(kind: Transport = "tcp", *hosts: str) -> int:
 
 
 def _reserve(port: int) -> bool:
-    directory = Path(tempfile.gettempdir()) / f"certrotd-test-ports-{os.getuid()}"
-    directory.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(directory / str(port), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    reservation = socket.socket(socket.AF_UNIX)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
+        # a name that is no file's (unix(7), abstract): nothing of it stays behind
+        reservation.bind(f"\0certrotd-test-port-{port}")
+    except OSError:
+        reservation.close()
         return False
-    _reservations.append(descriptor)
+    _reservations.append(reservation)
     return True
 
 

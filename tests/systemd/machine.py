@@ -92,6 +92,7 @@ class Machine:
         _output(*install, "--no-deps", wheel)
         program = (site / "bin/certrotd").read_text().split("\n", 1)[1]
         self.run("python3", "-m", "venv", "--without-pip", "/opt/certrotd")
+        self.run("ln", "-s", "/opt/certrotd/bin/certrotd", "/usr/local/bin/certrotd")
         self.copy(site, f"/opt/certrotd/{_PACKAGES}")
         self.write(
             "/opt/certrotd/bin/certrotd", f"#!/opt/certrotd/bin/python\n{program}", mode="0755"
@@ -218,7 +219,7 @@ class Machine:
 
     def certrotd(self, *argv: str) -> str:
         """The program run by hand, as the documentation says."""
-        return self.run("/opt/certrotd/bin/certrotd", *argv, user="certrotd")
+        return self.run("runuser", "-u", "certrotd", "--", "certrotd", *argv)
 
     def generations(self, name: str = "web") -> list[int]:
         """The numbers of the generations of a certificate."""

@@ -48,3 +48,36 @@ def test_polkit_allows_one_verb_on_named_units(machine: Machine) -> None:
         assert "auth" in machine.fails(*refused, user="certrotd").lower(), refused
     machine.fails(*ask, "reload", "nginx.service", user="nobody")
     assert machine.show("ActiveState", "nginx.service") == "active"
+
+
+def test_installing_once_more_upgrades_the_units_and_keeps_what_was_added(machine: Machine) -> None:
+    """A new version's units come in; drop-ins and the running service stay."""
+    machine.configure()
+    machine.systemctl("start", UNIT)
+    machine.write(f"/etc/systemd/system/{UNIT}", "[Service]\nExecStart=/bin/false\n")
+    machine.follow("install")
+    machine.systemctl("try-restart", UNIT)
+    assert machine.show("ActiveState") == "active"
+    assert "paths.conf" in machine.show("DropInPaths")
+
+
+def test_after_the_uninstall_nothing_is_left(machine: Machine) -> None:
+    """Neither files, nor units, nor the user; copies that the configuration named stay."""
+    machine.configure()
+    machine.follow("root")
+    machine.systemctl("start", UNIT)
+    machine.systemctl("enable", "--now", TIMER)
+    machine.until(lambda: machine.live() > 0)
+    machine.run("cp", "-a", "/opt/certrotd", "/root/kept")
+    try:
+        machine.follow("uninstall")
+        search = "find / /run -xdev -iname '*certrotd*' -not -path '/root/*'"
+        assert machine.run("sh", "-c", search) == ""
+        listed = machine.run("systemctl", "list-units", "--all", "--plain", "certrotd*")
+        assert "0 loaded units" in listed
+        machine.fails("id", "certrotd")
+        assert machine.exists("/etc/nginx/tls/web.crt")
+    finally:
+        machine.run("mv", "/root/kept", "/opt/certrotd")
+        machine.run("ln", "-sf", "/opt/certrotd/bin/certrotd", "/usr/local/bin/certrotd")
+        machine.install()
