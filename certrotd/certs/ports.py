@@ -8,7 +8,7 @@ from typing import Protocol, runtime_checkable
 
 from certrotd.audit.record import Happened
 from certrotd.clock import Deadline
-from certrotd.dns.records import Preflight, Solver, TxtRecord
+from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint, Served
 from certrotd.pki.generation import Copy, LiveCertificate, Meta, Standing, State
@@ -242,6 +242,7 @@ class Audit(Protocol):
 
 __all__ = [
     "Audit",
+    "Coverage",
     "Dns",
     "Informed",
     "Installer",

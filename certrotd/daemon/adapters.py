@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
 from typing import Any, Generic, Protocol, TypeVar
 
-from certrotd.certs.ports import Issuer, Preflight, Solver, Target
+from certrotd.certs.ports import Coverage, Issuer, Preflight, Solver, Target
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
@@ -30,6 +30,7 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
 from certrotd.rotation.files import read_file
+from certrotd.rotation.unexpected import as_failure
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 
@@ -217,19 +218,36 @@ class Adapters:
     def _unready(
         self, issuer: str, names: Sequence[str], solver: str | None, /, *, ask: bool
     ) -> Iterator[Failure]:
-        """As World.unready; each issuer and solver is asked once per process."""
+        """As World.unready; each issuer and solver is asked once per process, of each name's zone
+        whenever it is to be ordered.
+        """
         deadline = Deadline(self._clock, LOCK_WAIT)
         yield from failed(partial(self._issuers.ready, issuer, deadline, ask=ask))
         if self._config.issuers[issuer].type == "internal":
             return  # it takes our word for the names
-        chosen: dict[str, None] = {}
-        for name in names:
+        challenges = dict.fromkeys(f"_acme-challenge.{base(name)}" for name in names)
+        fit: dict[str, bool] = {}
+        for challenge in challenges:
             try:
-                chosen[self._solver_for(f"_acme-challenge.{base(name)}", solver)] = None
-            except NeedsOperator:
-                continue  # a CNAME may lead to a zone that a solver serves; the order will tell
-        for each in chosen:
-            yield from failed(partial(self._solvers.ready, each, deadline, ask=ask))
+                place = self._place(challenge, solver, deadline) if ask else challenge
+                chosen = self._solver_for(place, solver)
+            except (Failure, OSError) as error:
+                if ask:
+                    yield as_failure(error, f"find where {challenge} is to be published")
+                continue  # a CNAME may lead to a zone that a solver serves
+            if chosen not in fit:
+                found = [*failed(partial(self._solvers.ready, chosen, deadline, ask=ask))]
+                fit[chosen] = not found
+                yield from found
+            adapter: object = self._solvers.get(chosen) if ask and fit[chosen] else None
+            if isinstance(adapter, Coverage):
+                yield from failed(partial(adapter.covers, place, deadline=deadline))
+
+    def _place(self, challenge: str, solver: str | None, deadline: Deadline) -> str:
+        """Where a challenge's record is to be published; raises what the look-ups raise."""
+        if not self._follows(challenge, solver):
+            return challenge
+        return self._naming().locate(challenge, deadline=deadline)
 
 
 class Shelf(Generic[T]):

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from certrotd.dns.propagation import Propagation
 
 
+_PLACE_SECONDS = 30.0
+_MAX_PLACES = 1024
+
+
 class _Solvers(Protocol):
     def all(self) -> Iterable[object]: ...
 
@@ -36,6 +40,8 @@ class Dns:
         self._settings = entry.propagation
         self._resolver = Resolver(entry.resolvers or None, authoritative_port=self._settings.port)
         self._own = own
+        # what is asked before an order need not be asked again right behind it
+        self._places: dict[str, tuple[float, str]] = {}
         self._propagations: dict[str, Propagation] = {}
         self._solvers = solvers
         self._started = False
@@ -47,7 +53,14 @@ class Dns:
             if not self._started:
                 self._start()
                 self._started = True
-        return self._resolver.follow(name, deadline=deadline)
+        now = deadline.clock.monotonic()
+        until, place = self._places.get(name, (now, ""))
+        if until <= now:
+            place = self._resolver.follow(name, deadline=deadline)
+            if len(self._places) >= _MAX_PLACES:
+                self._places.clear()
+            self._places[name] = now + _PLACE_SECONDS, place
+        return place
 
     def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
         """As Dns.wait; returns at once where the configuration says to skip it."""

@@ -83,3 +83,12 @@ class Preflight(Protocol):
         A ``dry`` look leaves no trace: nothing is written, registered or published.
         """
         ...
+
+
+@runtime_checkable
+class Coverage(Protocol):
+    """The power to say, before an order is spent, where nothing could be published."""
+
+    def covers(self, name: str, *, deadline: Deadline) -> None:
+        """Raise a Failure if the server has no zone for a record at ``name``."""
+        ...

@@ -136,18 +136,21 @@ class Responder:
         finally:
             self.withdraw(record, deadline=deadline)
 
+    def covers(self, name: str, *, deadline: Deadline) -> None:  # noqa: ARG002
+        """As Coverage.covers."""
+        if longest_zone(name, self._authority.zones) is None:
+            raise NeedsOperator(
+                f"{name} is in none of the responder's zones ({', '.join(self._authority.zones)})",
+                hint="delegate its zone to this responder and add it there, or use another solver",
+            )
+
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """Write the record, and see that this process or another one answers with it.
 
         Raises NeedsOperator if the name is in none of the zones, the directory cannot be written,
         or an address is held by something that does not answer from these files.
         """
-        if longest_zone(record.name, self._authority.zones) is None:
-            raise NeedsOperator(
-                f"{record.name} is in none of the responder's zones"
-                f" ({', '.join(self._authority.zones)})",
-                hint="delegate its zone to this responder and add it there, or use another solver",
-            )
+        self.covers(record.name, deadline=deadline)
         self._files.add(record)
         self.start()
         wrong = partial(_without, record)

@@ -31,6 +31,8 @@ from certrotd.dns.wire import TSIG_ERRORS, Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator, Transient
 
 _ATTEMPTS = 3
+_KNOWN_SECONDS = 60.0
+_MAX_KNOWN = 1024
 
 
 class Rfc2136:
@@ -57,6 +59,8 @@ class Rfc2136:
         self._ttl = ttl
         self._tcp = protocol == "tcp"
         self._timeout = timeout
+        # what is asked before an order need not be asked again right behind it
+        self._known: dict[str, tuple[float, str]] = {}
 
     def present(self, record: TxtRecord, *, deadline: Deadline) -> None:
         """Add the value to the TXT records at its name.
@@ -107,6 +111,10 @@ class Rfc2136:
         ):
             raise _no_zone(self._server, zone, answer)
 
+    def covers(self, name: str, *, deadline: Deadline) -> None:
+        """As Coverage.covers; raises as :meth:`withdraw` does."""
+        self._zone_for(name, deadline)
+
     def _zone_for(self, name: str, deadline: Deadline) -> str:
         """The configured zone, or the one the server's SOA answer names (RFC 2308 §3)."""
         if self._zone is not None:
@@ -116,6 +124,16 @@ class Rfc2136:
                     hint="configure a DNS solver for that name's zone",
                 )
             return self._zone
+        now = deadline.clock.monotonic()
+        until, zone = self._known.get(name, (now, ""))
+        if until <= now:
+            zone = self._ask_zone(name, deadline)
+            if len(self._known) >= _MAX_KNOWN:
+                self._known.clear()
+            self._known[name] = now + _KNOWN_SECONDS, zone
+        return zone
+
+    def _ask_zone(self, name: str, deadline: Deadline) -> str:
         for asked in upward(name):
             answer = self._converse(
                 f"SOA of {asked}",

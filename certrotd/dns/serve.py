@@ -30,6 +30,12 @@ MAX_QUERY = 4096
 
 _BACKLOG_OCTETS = 64 * 1024
 _PACKETS_PER_TURN = 64
+QUERIES_PER_TURN = 2
+"""Of one TCP client, before the others and UDP have their turn."""
+
+MAX_QUERIES = 1000
+"""Of one connection: whoever has more to ask connects again, behind the others."""
+
 _RETRY_BIND = 0.25
 _LENGTH = struct.Struct("!H")
 # Linux's number; the socket module has no name for it before Python 3.14.
@@ -46,6 +52,8 @@ class Server:
         self._selector = selectors.DefaultSelector()
         self._waiting = list(addresses)
         self._connections: dict[socket.socket, _Connection] = {}
+        # connections that have more to ask than their turn allowed; nothing is read of them
+        self._queue: dict[socket.socket, None] = {}
         self._wake, self._woken = socket.socketpair()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dns-responder", daemon=True)
@@ -70,8 +78,8 @@ class Server:
         if self._thread.ident is not None:
             self._wake.send(b"\0")
             self._thread.join()
-        for key in list(self._selector.get_map().values()):
-            self._drop(key.fileobj)
+        for sock in [*self._queue, *(key.fileobj for key in self._selector.get_map().values())]:
+            self._drop(sock)
         self._selector.close()
         self._wake.close()
         self._woken.close()
@@ -91,11 +99,19 @@ class Server:
     def _run(self) -> None:
         while not self._closing.is_set():
             patience = _RETRY_BIND if self._waiting else IDLE_SECONDS
-            for key, events in self._selector.select(patience):
+            queue = tuple(self._queue)
+            found = self._selector.select(0 if queue else patience)
+            # UDP first: most resolvers ask that way, and it must not wait for who pipelines by TCP
+            for key, events in sorted(found, key=lambda each: each[0].data != self._on_udp):
                 sock = key.fileobj
                 # A connection that was evicted earlier in this turn has no number any more.
                 if key.data is not None and isinstance(sock, socket.socket) and sock.fileno() >= 0:
                     key.data(sock, events)
+            for each in queue:
+                if each in self._queue:  # or it was evicted
+                    del self._queue[each]
+                    self._selector.register(each, selectors.EVENT_READ, self._on_connection)
+                    self._on_connection(each, 0)
             self._drop_idle()
             if self._waiting:
                 # Not ours for another reason now, a removed interface say: the next turn tries.
@@ -137,22 +153,27 @@ class Server:
             pass
         except (OSError, _Unwelcome):
             return self._drop(sock)
+        if connection.asked >= MAX_QUERIES and not connection.unsent:
+            return self._drop(sock)
+        if connection.more and not connection.unsent:
+            self._selector.unregister(sock)
+            self._queue[sock] = None
+            return None
         # While replies wait, nothing more is read: a client that never reads costs 64 KiB.
         wanted = selectors.EVENT_WRITE if connection.unsent else selectors.EVENT_READ
         self._selector.modify(sock, wanted, self._on_connection)
         return None
 
     def _serve(self, sock: socket.socket, connection: _Connection) -> None:
-        """Answer what was received; BlockingIOError when the client does not take the replies."""
-        while True:
-            for query in connection.queries():
-                reply = self._answer(query, False)
-                if reply is None:
-                    raise _Unwelcome
-                connection.unsent += _LENGTH.pack(len(reply)) + reply
-                connection.seen = self._clock.monotonic()
-            if not connection.unsent:
-                return
+        """Answer what its turn allows; BlockingIOError where the client does not read."""
+        for query in islice(connection.queries(), QUERIES_PER_TURN):
+            reply = self._answer(query, False)
+            if reply is None:
+                raise _Unwelcome
+            connection.unsent += _LENGTH.pack(len(reply)) + reply
+            connection.seen = self._clock.monotonic()
+            connection.asked += 1
+        while connection.unsent:
             del connection.unsent[: sock.send(connection.unsent)]
 
     def _evict(self) -> None:
@@ -169,7 +190,10 @@ class Server:
     def _drop(self, sock: object) -> None:
         if isinstance(sock, socket.socket):
             self._connections.pop(sock, None)
-            self._selector.unregister(sock)
+            if sock in self._queue:
+                del self._queue[sock]
+            else:
+                self._selector.unregister(sock)
             sock.close()
 
 
@@ -179,11 +203,23 @@ class _Unwelcome(Exception):
 
 @dataclass
 class _Connection:
-    """One TCP client; ``seen`` is when its last whole query came, on the monotonic clock."""
+    """One TCP client; ``seen`` is when its last whole query came, on the monotonic clock.
+
+    ``asked`` is how many it has had answered.
+    """
 
     seen: float
+    asked: int = 0
     received: bytearray = field(default_factory=bytearray)
     unsent: bytearray = field(default_factory=bytearray)
+
+    @property
+    def more(self) -> bool:
+        """Whether there is a whole query left, or what cannot become one."""
+        if len(self.received) < _LENGTH.size:
+            return False
+        (length,) = _LENGTH.unpack_from(self.received)
+        return bool(length > MAX_QUERY or len(self.received) >= _LENGTH.size + length)
 
     def queries(self) -> Iterator[bytes]:
         """The whole queries received (RFC 1035 §4.2.2), until the replies pile up."""

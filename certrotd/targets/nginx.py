@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +11,13 @@ from typing import Literal
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import NginxEntry
+from certrotd.errors import NeedsOperator
 from certrotd.targets.pid import ASK, Wanted, signal_pid_file
 from certrotd.targets.process import require, run
+from certrotd.targets.units import LOADED
+
+_DENIED = tuple(f"({number}: " for number in (errno.EACCES, errno.EPERM, errno.EROFS))
+"""How nginx says the error in the line that tells why it stopped."""
 
 Reload = Literal["signal", "systemctl"] | tuple[str, ...]
 
@@ -38,6 +44,8 @@ class NginxTarget:
         require(self.binary)
         if self.reload != "signal":
             require(self._reload_command()[0])
+        if self.reload == "systemctl":
+            self._look_for_unit()
 
     def check(self) -> None:
         """As Target.check: the configuration is valid and there is an nginx to reload."""
@@ -67,6 +75,12 @@ class NginxTarget:
             argv += ["-c", self.config]
         self._run(tuple(argv))
 
+    def _look_for_unit(self) -> None:
+        argv = ("systemctl", "show", "--property=LoadState", "--value", self.unit)
+        state = run(argv, deadline=Deadline(self.clock, self.timeout))
+        if reason := LOADED.get(state):
+            raise NeedsOperator(f"{self.unit} {reason[0]}", hint=reason[1])
+
     def _reload_command(self) -> tuple[str, ...]:
         if isinstance(self.reload, str):
             return ("systemctl", "reload", self.unit)
@@ -78,6 +92,20 @@ class NginxTarget:
     def _signal(self, number: int) -> None:
         wanted = Wanted(("nginx", Path(self.binary).name))
         signal_pid_file(self.pid_file, number, wanted, clock=self.clock)
+
+
+def prove_configuration(argv: tuple[str, ...], deadline: Deadline) -> None:
+    """Whether nginx, started like this, has a valid configuration; raises NeedsOperator if not.
+
+    Only root may read all that it names: what another user is not let do says nothing.
+    """
+    try:
+        run((*argv, "-t", "-q"), deadline=deadline)
+    except NeedsOperator as failure:
+        # other lines complain of the log it may not open, and do not stop it
+        why = failure.message.rpartition("[emerg]")[2]
+        if not any(denied in why for denied in _DENIED):
+            raise
 
 
 def build(entry: NginxEntry, context: Context) -> NginxTarget:

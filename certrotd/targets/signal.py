@@ -11,7 +11,7 @@ from certrotd.config.context import Context
 from certrotd.config.targets import SignalEntry
 from certrotd.errors import NeedsOperator
 from certrotd.targets.pid import ASK, Process, Wanted, signal_pid_file, signal_process
-from certrotd.targets.units import connect, system_bus
+from certrotd.targets.units import LOADED, connect, system_bus
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,13 @@ class SignalTarget:
     timeout: float = 30.0
     bus: str = field(default_factory=system_bus)
     clock: Clock = field(default_factory=SystemClock, repr=False)
+
+    def precheck(self) -> None:
+        """As Precheck.precheck: the unit is there; it need not run yet."""
+        if isinstance(self.where, str):
+            with connect(self.bus, Deadline(self.clock, self.timeout)) as systemd:
+                if reason := LOADED.get(systemd.state(self.where).load):
+                    raise NeedsOperator(f"{self.where} {reason[0]}", hint=reason[1])
 
     def check(self) -> None:
         """As Target.check: the process is there, is the right one, and may be signalled."""

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import SystemdEntry
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.targets.units import State, Systemd, connect, system_bus
+from certrotd.targets.nginx import prove_configuration
+from certrotd.targets.units import LOADED, State, Systemd, connect, system_bus
 
-_LOADED = {
-    "not-found": ("does not exist", "correct the name, or install the service"),
-    "masked": ("is masked", "systemctl unmask it"),
-    "bad-setting": ("has a wrong setting", "systemd-analyze verify shows it"),
-    "error": ("could not be loaded", "systemd-analyze verify shows why"),
-}
 _ENDED = {
     "canceled": "was cancelled, by somebody or by another job of the unit",
     "timeout": "did not end within the unit's own time",
@@ -46,16 +43,23 @@ class SystemdTarget:
     timeout: float = 120.0
     bus: str = field(default_factory=system_bus)
     clock: Clock = field(default_factory=SystemClock, repr=False)
+    user: int = field(default_factory=os.geteuid)
+
+    def precheck(self) -> None:
+        """As Precheck.precheck: the unit is there, and can be told; it need not run yet."""
+        with self._systemd() as systemd:
+            self._fit(systemd, unloaded(systemd.state(self.unit)))
 
     def check(self) -> None:
         """As Target.check: the unit is loaded, runs, and can do what it will be asked for.
 
-        Whether polkit lets certrotd ask is not known before it does.
+        Of nginx, its configuration is valid, too, as far as this user may read it.
         """
-        with connect(self.bus, Deadline(self.clock, self.timeout)) as systemd:
-            state = systemd.state(self.unit)
-            if reason := unfit(state, self.verb) or self._incapable(systemd):
-                raise NeedsOperator(f"{self.unit} {reason[0]}", hint=reason[1])
+        with self._systemd() as systemd:
+            self._fit(systemd, unfit(systemd.state(self.unit), self.verb))
+            argv = systemd.program(self.unit) if self.unit.endswith(".service") else ()
+        if argv and os.path.basename(argv[0]) == "nginx":
+            prove_configuration(argv, Deadline(self.clock, self.timeout))
 
     def apply(self) -> None:
         """As Target.apply: the job is done, and the unit runs (or was left alone, with try-).
@@ -75,6 +79,15 @@ class SystemdTarget:
                 f"{self.verb} of {self.unit} is done, but the unit is {state}", hint=shown
             )
 
+    def _systemd(self) -> AbstractContextManager[Systemd]:
+        return connect(self.bus, Deadline(self.clock, self.timeout))
+
+    def _fit(self, systemd: Systemd, reason: tuple[str, str] | None) -> None:
+        if reason := reason or self._incapable(systemd):
+            raise NeedsOperator(f"{self.unit} {reason[0]}", hint=reason[1])
+        if self.user != 0:
+            systemd.permits(self.verb, self.unit)
+
     def _incapable(self, systemd: Systemd) -> tuple[str, str] | None:
         if "reload" in self.verb and systemd.can(self.unit, "CanReload"):
             return None
@@ -85,10 +98,17 @@ class SystemdTarget:
         return "cannot be restarted", "it sets RefuseManualStart or RefuseManualStop: remove that"
 
 
+def unloaded(state: State) -> tuple[str, str] | None:
+    """Why there is no such unit, and a hint; None if there is."""
+    if state.load == "loaded":
+        return None
+    return LOADED.get(state.load, (f"is not loaded but {state.load}", ""))
+
+
 def unfit(state: State, verb: str) -> tuple[str, str] | None:
     """Why a unit in this state could not be told by ``verb``, and a hint; None if it could."""
-    if state.load != "loaded":
-        return _LOADED.get(state.load, (f"is not loaded but {state.load}", ""))
+    if reason := unloaded(state):
+        return reason
     if not in_order(state, verb):
         return f"is not running but {state}", "start it; systemctl status shows why it is not"
     return None

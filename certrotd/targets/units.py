@@ -12,13 +12,21 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
 from certrotd.clock import Deadline
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.targets.answers import ErrorReply, Late, only
 
 if TYPE_CHECKING:
     from certrotd.targets.bus import Bus
 
 SYSTEM_BUS = "unix:path=/run/dbus/system_bus_socket"
+LOADED = {
+    "not-found": ("does not exist", "correct the name, or install the service"),
+    "masked": ("is masked", "systemctl unmask it"),
+    "bad-setting": ("has a wrong setting", "systemd-analyze verify shows it"),
+    "error": ("could not be loaded", "systemd-analyze verify shows why"),
+}
+"""What keeps a unit from being one, by its LoadState, and a hint."""
+
 METHODS = {
     "reload": "ReloadUnit",
     "restart": "RestartUnit",
@@ -103,6 +111,29 @@ class Systemd:
     def main_pid(self, unit: str) -> int:
         """The main process of a service; 0 while there is none."""
         return self._property(unit, "Service", "MainPID", int)
+
+    def program(self, unit: str) -> tuple[str, ...]:
+        """The argv that a service is started with; empty if it has none."""
+        commands = self._property(unit, "Service", "ExecStart", list)
+        if not commands:
+            return ()
+        match commands[0]:
+            case (str(), [*argv], *_) if all(isinstance(word, str) for word in argv):
+                return tuple(argv)
+        raise InvalidInput(f"what starts {unit} is told over D-Bus in another way than known")
+
+    def permits(self, verb: str, unit: str) -> None:
+        """Whether systemd, or polkit for it, would let us; NeedsOperator if not.
+
+        polkit tells nobody but root about single units. So the act itself is asked for, in a way
+        that systemd refuses once the permission is given: to isolate is for starting alone.
+        """
+        with _in_words(f"{verb} {unit}"):
+            try:
+                self._manager(METHODS[verb], "ss", (unit, "isolate"))
+            except ErrorReply as error:
+                if error.name in _NOT_ALLOWED:
+                    raise
 
     def run(self, verb: str, unit: str) -> str:
         """Have systemd do it, wait for the end of that very job, and give back its result.

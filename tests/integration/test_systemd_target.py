@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.targets.signal import SignalTarget
 from certrotd.targets.systemd import SystemdTarget
 from certrotd.targets.units import METHODS
 from tests.parts import Parts
@@ -154,6 +157,66 @@ def test_a_unit_that_could_not_be_told_is_found_by_the_check(
     with pytest.raises(NeedsOperator, match=f"^{UNIT} {words}"):
         target(verb).check()
     assert manager.units[UNIT].told == []
+
+
+@pytest.mark.parametrize("change", [{"load": "not-found"}, {"load": "masked"}])
+def test_a_unit_that_is_not_there_is_found_before_the_first_certificate(
+    manager: Manager, target: MakeTarget, change: dict[str, Any]
+) -> None:
+    """It need not run yet: it may wait for the very files that are to come."""
+    manager.units[UNIT] = Unit(active="inactive", sub="dead")
+    target().precheck()  # the control
+    manager.units[UNIT] = Unit(**change)
+    with pytest.raises(NeedsOperator, match=f"^{UNIT} (does not exist|is masked)"):
+        target().precheck()
+    signal = SignalTarget(UNIT, bus=manager.address)
+    with pytest.raises(NeedsOperator, match=f"^{UNIT} (does not exist|is masked)"):
+        signal.precheck()
+
+
+@pytest.mark.parametrize("act", ["check", "precheck"])
+def test_a_right_that_polkit_does_not_give_is_found_by_the_check(
+    manager: Manager, target: MakeTarget, act: str
+) -> None:
+    """Before an order is spent, and without telling the unit anything."""
+    mine = replace(target("restart"), user=1000)
+    getattr(mine, act)()  # the control
+    denied = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+    manager.errors["RestartUnit"] = (denied, "Interactive authentication required.")
+    with pytest.raises(NeedsOperator, match=f"does not let user \\d+ restart {UNIT}") as said:
+        getattr(mine, act)()
+    assert "polkit" in (said.value.hint or "")
+    getattr(target("restart"), act)()  # root is not asked
+    assert manager.units[UNIT].told == []
+
+
+@pytest.mark.parametrize(
+    ("says", "found"),
+    [
+        ("[emerg] unknown directive in /etc/nginx/nginx.conf:1", True),
+        ('[alert] open() "/x" failed (13: Permission denied)\n[emerg] unknown directive', True),
+        ('[emerg] cannot load certificate "/x": fopen failed (13: Permission denied)', False),
+    ],
+)
+def test_an_invalid_configuration_of_nginx_is_found_where_its_unit_is_told(
+    manager: Manager, target: MakeTarget, tmp_path: Path, says: str, found: bool
+) -> None:
+    """As far as this user may read it; a unit of another program is not tested like that."""
+    nginx = tmp_path / "nginx"
+    nginx.write_text(
+        f"#!/bin/sh\necho \"$@\" > {tmp_path}/told\ncat >&2 <<'END'\n{says}\nEND\nexit 1\n"
+    )
+    nginx.chmod(0o755)
+    manager.units[UNIT] = Unit(argv=[str(nginx), "-g", "daemon on;"])
+    if found:
+        with pytest.raises(NeedsOperator, match=r"-t -q failed .*unknown directive"):
+            target().check()
+    else:
+        target().check()
+    assert (tmp_path / "told").read_text() == "-g daemon on; -t -q\n"
+    target().precheck()  # before the first certificate its files are not there
+    manager.units[UNIT] = Unit(argv=["/usr/sbin/apache2"])
+    target().check()
 
 
 def test_a_unit_that_can_only_be_restarted_may_be_reloaded_or_restarted(

@@ -75,6 +75,7 @@ class Unit:
         default_factory=lambda: {"CanReload": True, "CanStart": True, "CanStop": True}
     )
     main_pid: int = 0
+    argv: list[str] = field(default_factory=list)
     job: Callable[[str], str | None] = lambda _method: "done"
     told: list[str] = field(default_factory=list)
 
@@ -88,6 +89,7 @@ class Manager:
     """
 
     def __init__(self, address: str) -> None:
+        self.address = address
         self.units: dict[str, Unit] = {}
         self.errors: dict[str, tuple[str, str]] = {}
         self.answers: dict[str, tuple[str, tuple[Any, ...]]] = {}
@@ -149,11 +151,16 @@ class Manager:
             "ActiveState": ("s", unit.active),
             "SubState": ("s", unit.sub),
             "MainPID": ("u", unit.main_pid),
+            "ExecStart": ("a(sasb)", [(unit.argv[0], unit.argv, False)] if unit.argv else []),
         }
         return values[name] if name in values else ("b", unit.can[name])
 
     def _job(self, call: Message, member: str) -> Iterator[Message]:
         name, mode = call.body
+        if mode == "isolate":  # as systemd does, behind the question whether the caller may
+            words = "Isolate is only valid for start."
+            yield new_error(call, "org.freedesktop.DBus.Error.InvalidArgs", "s", (words,))
+            return
         self._jobs += 1
         self.modes.append(mode)
         unit = self.units[name]

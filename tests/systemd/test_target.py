@@ -276,3 +276,29 @@ def test_a_signal_goes_to_the_process_of_the_services_pid_file(machine: Machine)
         Within(machine, {**entry, "pid_file": "/srv/stale.pid"}).check()
     with pytest.raises(NeedsOperator, match="is pebble, not nginx"):
         Within(machine, {**entry, "pid_file": "/srv/other.pid"}).check()
+
+
+def test_a_right_that_polkit_does_not_give_is_found_before_anything_is_told(
+    machine: Machine,
+) -> None:
+    """By the real polkit, of the real manager: the rule is for one verb, and the check sees it."""
+    pid = machine.show("MainPID", NGINX)
+    unit(machine, user="certrotd").check()  # the control
+    for name, verb in ((NGINX, "restart"), (PEBBLE, "restart")):
+        with pytest.raises(NeedsOperator, match="systemd does not let user") as said:
+            unit(machine, name, user="certrotd", verb=verb).check()
+        assert "polkit" in (said.value.hint or "")
+    unit(machine, verb="restart").check()  # root may, and a check tells nothing
+    assert machine.show("MainPID", NGINX) == pid
+
+
+def test_an_nginx_whose_configuration_is_broken_is_found_by_the_check(machine: Machine) -> None:
+    """The unit runs on all the while, and its reload would fail behind the swap."""
+    machine.write("/etc/nginx/conf.d/broken.conf", "no such directive;")
+    try:
+        for user in ("root", "certrotd"):
+            with pytest.raises(NeedsOperator, match="unknown directive"):
+                unit(machine, user=user).check()
+    finally:
+        machine.run("rm", "/etc/nginx/conf.d/broken.conf")
+    unit(machine, user="certrotd").check()

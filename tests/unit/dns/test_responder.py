@@ -452,6 +452,45 @@ def test_a_client_that_never_reads_is_not_answered_without_end(
             assert _receive(sock, 30_002)[:5] == struct.pack("!H", 30_000) + b"big"
 
 
+def test_udp_is_quick_beside_clients_that_pipeline_without_end(address: Address) -> None:
+    """Sixty-four of them, each with hundreds of questions sent: no more than a turn goes before."""
+    order, open_ = [], threading.Event()
+
+    def answer(packet: bytes, udp: bool) -> bytes:
+        order.append("udp" if udp else "tcp")
+        open_.wait(60)
+        return packet
+
+    server = Server((address,), answer, SystemClock())
+    server.start()
+    try:
+        socks = [_connect(address) for _ in range(serve.MAX_CONNECTIONS)]
+        for sock in socks:
+            sock.sendall(_framed(b"q") * 300)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as quick:
+            quick.settimeout(60)
+            quick.connect((address.host, address.port))
+            quick.send(b"u")
+            open_.set()
+            assert quick.recv(10) == b"u"
+        # a turn was under way, and another may have been when the packet came
+        assert order.index("udp") <= 2 * serve.QUERIES_PER_TURN * serve.MAX_CONNECTIONS
+        for sock in socks:
+            assert _receive(sock, 3 * 300) == _framed(b"q") * 300
+            sock.close()
+    finally:
+        server.close()
+
+
+@pytest.mark.usefixtures("echo")
+def test_a_connection_has_only_so_many_questions_answered(address: Address) -> None:
+    """Whoever asks without end begins again, behind the others."""
+    with _connect(address) as sock:
+        sock.sendall(_framed(b"q") * serve.MAX_QUERIES)
+        assert _receive(sock, 3 * serve.MAX_QUERIES)[:3] == _framed(b"q")
+        assert sock.recv(1) == b""
+
+
 @pytest.mark.usefixtures("echo")
 def test_a_reset_connection_stops_nobody(address: Address) -> None:
     """Port scanners end connections with RST."""
