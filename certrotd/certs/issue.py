@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,17 +13,15 @@ from certrotd.certs.decision import worse
 from certrotd.certs.ports import Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
-from certrotd.dns.records import TxtRecord, Unpublished
-from certrotd.errors import Failure, InvalidInput, Transient, one_line
+from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
-from certrotd.pki.order import Challenge, IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
 from certrotd.rotation.journal import JournalBroken
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
-from certrotd.wording import count
 
 Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)
@@ -78,79 +76,10 @@ class PlaceOrder(Journaled):
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        return Done({"order": _order(self.issuer, self.names, world, ledger).url})
+        return Done({"order": order_at_hand(self.issuer, self.names, world, ledger).url})
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
         world.order = None  # an order that is not finalized expires by itself at the CA
-
-
-@dataclass(frozen=True)
-class Authorize(Journaled):
-    """The CA satisfied that the names are ours: TXT records out, seen, validated, withdrawn."""
-
-    issuer: str
-    names: tuple[str, ...]
-    solver: str | None
-    kind = "authorize"
-
-    def do(self, world: World, ledger: Ledger) -> Done:
-        left = _withdraw(_left(ledger), world)  # those of a try that a crash cut off
-        order = _order(self.issuer, self.names, world, ledger)
-        challenges = order.challenges()
-        if not challenges:
-            return Done({"left": left})
-        records = [self._place(challenge, world) for challenge in challenges]
-        ledger.note(left=[*left, *records])
-        published: Left = []
-        try:
-            unheard = self._present(records, published, world)
-            order.validate()
-        except Exception:
-            still = _withdraw([*left, *published], world)
-            with suppress(JournalBroken):  # what is in the way is found again, and told
-                ledger.note(left=still)
-            raise
-        facts = {"left": _withdraw([*left, *published], world)}
-        return Done({**facts, "unheard": unheard} if unheard else facts)
-
-    def undo(self, world: World, ledger: Ledger) -> None:
-        ledger.note(left=_withdraw(_left(ledger), world))
-
-    def _place(self, challenge: Challenge, world: World) -> dict[str, Any]:
-        name, deadline = challenge.name, Deadline(world.clock, world.dns_time)
-        if world.follows(name, self.solver):
-            name = world.dns().locate(name, deadline=deadline)
-        record = TxtRecord(name, challenge.value)
-        return {"solver": world.solver_for(name, self.solver), "record": record.to_json()}
-
-    def _present(self, placed: Left, published: Left, world: World) -> str:
-        """Have them all out and seen; who was not heard, in words.
-
-        ``published`` is what may be out by then: all but what was refused for certain.
-        """
-        records: dict[str, list[TxtRecord]] = {}
-        for each in placed:
-            solver = world.solver(each["solver"])
-            if solver is None:
-                raise Failure(f"there is no solver {each['solver']!r} in the configuration")
-            record, deadline = TxtRecord.from_json(each["record"]), world.dns_time
-            published.append(each)
-            try:
-                solver.present(record, deadline=Deadline(world.clock, deadline))
-            except Unpublished:
-                published.pop()
-                raise
-            records.setdefault(each["solver"], []).append(record)
-        return self._seen(records, world)
-
-    def _seen(self, records: Mapping[str, Sequence[TxtRecord]], world: World) -> str:
-        unheard = []
-        for solver, published in records.items():
-            deadline = Deadline(world.clock, world.wait_time)
-            if words := world.dns().wait(published, solver=solver, deadline=deadline):
-                world.remark(f"{world.name}: {words}")
-                unheard.append(words)
-        return "; ".join(unheard)
 
 
 @dataclass(frozen=True)
@@ -195,7 +124,7 @@ class Obtain(Journaled):
     def _fetch(self, csr: bytes, world: World, ledger: Ledger) -> bytes:
         world.issuer(self.issuer)  # raises if the configuration has it no more: nobody to ask
         try:
-            order = _order(self.issuer, self.names, world, ledger)
+            order = order_at_hand(self.issuer, self.names, world, ledger)
             if order.challenges():
                 raise OrderGone(
                     "the order ended before it was finalized, and a new one needs proof"
@@ -335,34 +264,7 @@ class Seal(Journaled):
         return Observed.NOT_DONE
 
 
-@dataclass(frozen=True)
-class SweepRecords(Journaled):
-    """TXT records that earlier rotations could not withdraw; they are facts from the beginning.
-
-    ``must``: the rotation is for nothing else, and fails unless all of them go.
-    """
-
-    must: bool
-    kind = "sweep"
-
-    def do(self, world: World, ledger: Ledger) -> Done:
-        left = [each for each in _withdraw(_left(ledger), world) if not _absent(each, world)]
-        if left and self.must:
-            ledger.note(left=left)
-            record = left[0]["record"]
-            records = count(len(left), "TXT record")
-            raise Transient(
-                f"still there: {records}: {record['name']}: {left[0]['why']}",
-                hint=f"or delete {record['value']} at {record['name']} by hand: what no "
-                "authoritative server shows is forgotten by the next run",
-            )
-        return Done({"left": left})
-
-    def undo(self, world: World, ledger: Ledger) -> None:
-        pass  # nobody wants them back
-
-
-def _order(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
+def order_at_hand(issuer: str, names: tuple[str, ...], world: World, ledger: Ledger) -> Order:
     """The order at hand, else the journaled one, else — if that is gone — a new one."""
     if world.order is not None:
         return world.order
@@ -393,37 +295,3 @@ def _kept(state: str, doing: str) -> Iterator[None]:
 
 def _digest(chain: bytes) -> str:
     return hashlib.sha256(chain).hexdigest()
-
-
-def _left(ledger: Ledger) -> Left:
-    left = ledger.facts.get("left")
-    return list(left) if isinstance(left, list) else []
-
-
-def _absent(left: Mapping[str, Any], world: World) -> bool:
-    """Whether the DNS itself says that there is nothing to withdraw; not if it cannot be asked."""
-    record, deadline = TxtRecord.from_json(left["record"]), Deadline(world.clock, world.dns_time)
-    try:
-        return world.dns().absent(record, solver=left["solver"], deadline=deadline)
-    except (Failure, OSError):
-        return False  # it stays, and is asked for again
-
-
-def _withdraw(left: Iterable[Mapping[str, Any]], world: World) -> Left:
-    """Withdraw records and give back those that are still there.
-
-    A record left behind must not spoil a certificate that was validated; it stays in the journal
-    and in the history, and is swept by a later rotation. A solver that the configuration no longer
-    has cannot withdraw anything, so its records are given up.
-    """
-    still: Left = []
-    for each in left:
-        solver = world.solver(each["solver"])
-        if solver is None:
-            continue
-        try:
-            deadline = Deadline(world.clock, world.dns_time)
-            solver.withdraw(TxtRecord.from_json(each["record"]), deadline=deadline)
-        except (Failure, OSError) as failure:
-            still.append({**each, "why": one_line(str(failure))})
-    return still

@@ -16,15 +16,14 @@ from datetime import datetime
 from typing import Any
 
 from certrotd.certs.adopt import AdoptPair
+from certrotd.certs.authorize import Authorize, SweepRecords
 from certrotd.certs.bootstrap import InstallPlaceholder, MakePlaceholder
 from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, Record, Swap
 from certrotd.certs.issue import (
-    Authorize,
     Obtain,
     PlaceOrder,
     Seal,
     StageKey,
-    SweepRecords,
 )
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.preflight import PreflightStep

@@ -66,11 +66,12 @@ def hold_any(
     """As hold, the first of several locks that is free: as many may be at it as there are paths."""
     with contextlib.ExitStack() as held:
         while True:
+            over = wait.passed  # each is tried once more then
             for path in paths:
                 try:
                     held.enter_context(hold(path, what=what, command=command, now=now))
                 except LockHeld:
-                    if wait.passed:
+                    if over and path == paths[-1]:
                         raise
                 else:
                     yield

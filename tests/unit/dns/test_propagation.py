@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from certrotd.address import Address
 from certrotd.clock import Deadline, ManualClock
-from certrotd.dns.propagation import Ask, Propagation, Reply, Seat, judge
+from certrotd.dns.propagation import Ask, Propagation, Reply, Seat, absent, judge, unheard
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Nameserver, Resolver
 from certrotd.dns.txt import Shown
@@ -107,6 +107,74 @@ def test_done_means_that_every_server_shows_it(replies: dict[Seat, Reply]) -> No
             asked = [reply for reply in own if reply != NO_ROUTE]
             assert asked
             assert all(isinstance(reply, Shown) and reply.values >= WANTED for reply in asked)
+
+
+def _seats(count: int) -> list[Seat]:
+    return [Seat(f"ns{n}", Address(f"192.0.2.{n}", 53)) for n in range(1, count + 1)]
+
+
+@pytest.mark.parametrize(
+    ("servers", "showing", "quorum", "enough"),
+    [
+        (1, 1, None, True),
+        (1, 0, None, False),
+        (2, 2, None, True),
+        (2, 1, None, False),
+        (3, 2, None, True),
+        (3, 1, None, False),
+        (4, 3, None, True),
+        (4, 2, None, False),
+        (4, 2, 2, True),
+        (4, 1, 2, False),
+        (2, 1, 1, True),
+        (2, 0, 1, False),
+        (2, 2, 5, True),
+        (2, 1, 5, False),
+    ],
+)
+def test_so_many_of_so_many_servers_are_enough_where_the_rest_is_silent(
+    servers: int, showing: int, quorum: int | None, enough: bool
+) -> None:
+    """By default all but one, at least two or all there are."""
+    seats = _seats(servers)
+    wanted = {(seat, NAME): WANTED for seat in seats}
+    shown: dict[Ask, Reply] = {(seat, NAME): Shown(WANTED) for seat in seats[:showing]}
+    found = unheard(wanted, shown, quorum)
+    assert (found is not None) == enough
+    if enough:
+        assert [lack.ask[0] for lack in found or ()] == seats[showing:]
+    for seat in seats[showing:]:  # one that answers something else is never passed over
+        wrong: dict[Ask, Reply] = {**shown, (seat, NAME): Shown(frozenset(), "NXDOMAIN")}
+        assert unheard(wanted, wrong, quorum) is None
+
+
+def test_each_name_needs_its_own_quorum() -> None:
+    """Two zones in one certificate: the servers of one do not vouch for the other."""
+    one, two, three = _seats(3)
+    wanted = {(one, NAME): WANTED, (two, "other"): WANTED, (three, "other"): WANTED}
+    assert unheard(wanted, {(one, NAME): Shown(WANTED)}, 1) is None
+    both: dict[Ask, Reply] = {(one, NAME): Shown(WANTED), (two, "other"): Shown(WANTED)}
+    assert unheard(wanted, both, 1) is not None
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "gone"),
+    [
+        (Shown(frozenset(), "NXDOMAIN"), Shown(frozenset(), "no TXT records"), True),
+        (Shown(frozenset({"old"})), Shown(frozenset(), "NXDOMAIN"), True),
+        (Shown(WANTED), Shown(frozenset(), "NXDOMAIN"), False),
+        (Shown(frozenset(), "SERVFAIL"), Shown(frozenset(), "NXDOMAIN"), False),
+        (Shown(frozenset(), "NXDOMAIN"), Silence("no answer"), False),
+        (Shown(frozenset(), "NXDOMAIN"), Shown(frozenset(), "not authoritative for it"), False),
+    ],
+)
+def test_a_record_is_absent_only_if_every_server_says_so(
+    first: Reply, second: Reply, gone: bool
+) -> None:
+    """Else it is still to be withdrawn."""
+    wanted = {(ONE, NAME): WANTED, (TWO, NAME): WANTED}
+    assert absent(wanted, {(ONE, NAME): first, (TWO, NAME): second}) is gone
+    assert absent(wanted, {}) is False
 
 
 class _Known(Resolver):

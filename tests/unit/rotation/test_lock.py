@@ -16,7 +16,7 @@ import pytest
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import LockHeld
 from certrotd.rotation.files import DiskTrouble
-from certrotd.rotation.lock import hold
+from certrotd.rotation.lock import hold, hold_any
 from tests.parts.process import descriptors
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
@@ -25,7 +25,7 @@ HOLDER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from certrotd.rotation.lock import hold
+from certrotd.rotation.lock import hold, hold_any
 
 now = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 with hold(Path(sys.argv[1]), what="certificate web", command="certrotd run", now=now):
@@ -131,6 +131,21 @@ def test_waiting_ends_when_the_lock_is_free(path: Path) -> None:
                 process.wait()
 
         take(path, Deadline(Releasing(), 30.0))
+
+
+def test_of_several_locks_the_first_that_is_free_is_held(path: Path) -> None:
+    """As many are at it as there are locks, and the next one is told who is."""
+    paths = [path, path.with_name("another.lock")]
+
+    def take(seconds: float) -> AbstractContextManager[None]:
+        wait = Deadline(SystemClock(), seconds)
+        return hold_any(paths, what="the hook", command="me", now=NOW, wait=wait)
+
+    with take(0):
+        with take(0), pytest.raises(LockHeld, match="the hook"), take(0):
+            pass
+        with take(0):
+            pass
 
 
 def test_a_shared_lock_keeps_out_only_who_wants_it_alone(path: Path) -> None:
