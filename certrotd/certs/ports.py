@@ -197,8 +197,8 @@ class Store(Protocol):
 class Installer(Protocol):
     """Copies of the live generation at paths that applications read."""
 
-    def problems(self) -> Iterator[Failure]:
-        """Everything that would keep a copy from being written."""
+    def problems(self, *, dry: bool = False) -> Iterator[Failure]:
+        """Everything that would keep a copy from being written; ``dry`` as in Store.check."""
         ...
 
     def vacant(self) -> bool:

@@ -50,7 +50,7 @@ class PreflightStep(Journaled):
         """
         if due:
             yield from failed(partial(world.store.check, world.name, dry=world.dry))
-        yield from world.installer.problems()
+        yield from world.installer.problems(dry=world.dry or not due)
         live = world.store.look(world.name, thorough=True).live
         whole = live is not None and live.facts is not None and live.damaged is None
         for name in self.targets:

@@ -11,12 +11,14 @@ import errno
 import os
 import pwd
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TypeGuard
 
-from certrotd.errors import InvalidInput, Transient, of_the_machine
+from certrotd.errors import InvalidInput, NeedsOperator, Transient, of_the_machine
+from certrotd.rotation.acl import set_acl
 
 TEMPORARY = ".certrotd-tmp"
 _TRIES = 3
@@ -96,6 +98,48 @@ def write_file(
             os.fsync(folder)
 
 
+@dataclass(frozen=True)
+class NewFile:
+    """What a file is to be; ``owner`` as in write_file, ``acl`` is its access control list."""
+
+    path: Path
+    data: bytes
+    mode: int
+    owner: tuple[int, int] | None = None
+    acl: bytes | None = None
+
+
+def replace_files(files: Sequence[NewFile]) -> None:
+    """Replace several files, each as write_file does, the renames following one upon the other.
+
+    Whatever takes time or can fail comes before the first of them: who reads several meets the old
+    ones or the new ones, but for the moment between two renames.
+    """
+    with contextlib.ExitStack() as opened:
+        folders: dict[Path, int] = {}
+        staged: list[NewFile] = []
+        try:
+            for each in files:
+                parent, name = each.path.parent, temporary_of(each.path).name
+                with explained(f"write {each.path}"):
+                    if parent not in folders:
+                        folders[parent] = opened.enter_context(_directory(parent))
+                    _fill(name, each.data, each.mode, each.owner, folders[parent], acl=each.acl)
+                staged.append(each)
+            while staged:
+                path, name = staged[0].path, temporary_of(staged[0].path).name
+                with explained(f"write {path}"):
+                    _into_place(name, path.name, folders[path.parent])
+                del staged[0]
+        except DiskTrouble:
+            for each in staged:
+                _unlink(temporary_of(each.path).name, folders[each.path.parent])
+            raise
+        for parent, folder in folders.items():
+            with explained(f"write into {parent}"):
+                os.fsync(folder)
+
+
 def create_files(directory: Path, files: Iterable[tuple[str, bytes, int]], *, sync: bool) -> None:
     """Write files (name, content, mode) that are not there yet, each of them synced itself.
 
@@ -125,7 +169,49 @@ def probe_file(path: Path, size: int) -> None:
             os.unlink(path.name, dir_fd=folder)
 
 
-def write_in_place(path: Path, data: bytes, *, mode: int, owner: tuple[int, int] | None) -> None:
+def probe_replacing(path: Path, *, mode: int, owner: tuple[int, int] | None) -> None:
+    """Whether a file with that mode and owner could replace ``path``; raises Failure if not."""
+    with explained(f"write {path}"), _directory(path.parent) as folder:
+        temporary = temporary_of(path).name
+        handle = _new(temporary, folder)
+        try:
+            _own(handle, mode, owner)
+            there = stat.S_IMODE(os.fstat(handle).st_mode)
+        finally:
+            os.close(handle)
+            os.unlink(temporary, dir_fd=folder)
+    if there & ~mode:
+        raise NeedsOperator(
+            f"the file system of {path.parent} keeps no modes: {path} would have {there:04o} and "
+            f"not {mode:04o}",
+            hint="mount it with a umask of 077, or install the copy elsewhere",
+        )
+
+
+def probe_symlink(directory: Path) -> None:
+    """Whether ``directory`` can hold symbolic links; NeedsOperator if not, else DiskTrouble."""
+    with explained(f"make a symbolic link in {directory}"), _directory(directory) as folder:
+        temporary = temporary_of(directory / "check").name
+        try:
+            _link(temporary, "check", folder)
+        except OSError as error:
+            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL):
+                raise
+            raise NeedsOperator(
+                f"{directory} cannot hold symbolic links: {error.strerror}",
+                hint="choose a store_dir on a file system that can (not vfat, exFAT or SMB)",
+            ) from error
+        os.unlink(temporary, dir_fd=folder)
+
+
+def write_in_place(
+    path: Path,
+    data: bytes,
+    *,
+    mode: int,
+    owner: tuple[int, int] | None,
+    acl: bytes | None = None,
+) -> None:
     """Overwrite the content of ``path`` keeping its inode, for single-file bind mounts.
 
     Not atomic: a reader may see a part. A missing file is created as write_file does. Raises
@@ -136,12 +222,12 @@ def write_in_place(path: Path, data: bytes, *, mode: int, owner: tuple[int, int]
             flags = os.O_WRONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
             handle = os.open(path, flags)
         except FileNotFoundError:
-            write_file(path, data, mode=mode, owner=owner)
+            replace_files([NewFile(path, data, mode, owner, acl)])
             return
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise OSError(errno.EINVAL, "it is not a regular file")
-            _own(handle, mode, owner)
+            _own(handle, mode, owner, acl)
             # over the old content, and cut afterwards: a full disk has room for what was there
             _write_all(handle, data)
             os.ftruncate(handle, len(data))
@@ -435,13 +521,14 @@ def _fill(
     owner: tuple[int, int] | None,
     folder: int,
     *,
+    acl: bytes | None = None,
     sync: bool = True,
 ) -> None:
     handle = _new(name, folder)
     try:
         if owner is None:
             give(handle, folder)
-        _own(handle, mode, owner)
+        _own(handle, mode, owner, acl)
         _write_all(handle, data)
         if sync:
             os.fsync(handle)
@@ -461,7 +548,7 @@ def _new(name: str, folder: int) -> int:
         return os.open(name, flags, 0o600, dir_fd=folder)
 
 
-def _own(handle: int, mode: int, owner: tuple[int, int] | None) -> None:
+def _own(handle: int, mode: int, owner: tuple[int, int] | None, acl: bytes | None = None) -> None:
     # the owner first: changing it clears set-id bits, and the wider mode must never meet the
     # wrong group
     now = os.fstat(handle)
@@ -470,7 +557,9 @@ def _own(handle: int, mode: int, owner: tuple[int, int] | None) -> None:
         for want, have in zip(owner, (now.st_uid, now.st_gid), strict=True)
     ):
         os.fchown(handle, *owner)
-    if stat.S_IMODE(now.st_mode) != mode:
+    if acl is not None:
+        set_acl(handle, acl)
+    elif stat.S_IMODE(now.st_mode) != mode:
         os.fchmod(handle, mode)
 
 

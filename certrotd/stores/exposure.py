@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-import pwd
 import stat
 from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
+
+from certrotd.rotation.files import user_name
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -28,13 +29,5 @@ def exposures(path: Path, *, owner: int, beside: Path) -> Iterator[str]:
     elif mode & _OTHERS:
         yield f"others than its owner may use {path} (chmod 600 {shown})"
     if status.st_uid != owner:
-        theirs, ours = user(status.st_uid), user(owner)
+        theirs, ours = user_name(status.st_uid), user_name(owner)
         yield f"{path} belongs to {theirs}, {beside} to {ours} (chown {ours} {shown})"
-
-
-def user(uid: int) -> str:
-    """The name of a user, or the number of one without."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)

@@ -8,8 +8,9 @@ import grp
 import json
 import os
 import pwd
+import re
 import stat
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,17 +18,22 @@ from typing import Any
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, failed
 from certrotd.pki.generation import Copy
+from certrotd.rotation.acl import read_acl, with_mode
 from certrotd.rotation.files import (
     DiskTrouble,
+    NewFile,
     do_each,
     explained,
     is_there,
     make_directory,
+    probe_replacing,
     read_file,
     remove_file,
     remove_tree,
+    replace_files,
     replace_symlink,
     temporary_of,
+    user_name,
     write_file,
     write_in_place,
 )
@@ -68,14 +74,14 @@ class FileInstaller:
         self._entries = entries
         self._backups = backups
 
-    def problems(self) -> Iterator[Failure]:
+    def problems(self, *, dry: bool = False) -> Iterator[Failure]:
         """As Installer.problems: directories, owners and secrets that are not there."""
         for entry in self._entries:
-            yield from failed(partial(_owner, entry))
+            yield from failed(partial(_check_owner, entry))
             if "pkcs12" in entry.paths:
                 yield from failed(entry.password)
-            for path in entry.paths.values():
-                yield from failed(partial(_check, path, in_place=entry.in_place))
+            for shape, path in entry.paths.items():
+                yield from failed(partial(_check, path, entry, _mode(entry, shape), dry=dry))
 
     def vacant(self) -> bool:
         """As Installer.vacant."""
@@ -88,18 +94,20 @@ class FileInstaller:
         """
         shapes = files_of(key, chain)
         writes = [
-            (entry, shape, path, self._content(entry, shape, shapes, key, chain), _owner(entry))
+            (
+                entry.in_place,
+                self._new(entry, shape, self._content(entry, shape, shapes, key, chain)),
+            )
             for entry in self._entries
-            for shape, path in entry.paths.items()
+            for shape in entry.paths
         ]
         self._keep(backup)
-        for entry, shape, path, data, owner in writes:
-            write = write_in_place if entry.in_place else write_file
-            write(path, data, mode=entry.mode if shape in PRIVATE else entry.cert_mode, owner=owner)
+        _write(writes)
 
     def restore(self, backup: str) -> None:
         """Put back what install() found; without its manifest nothing had been replaced yet."""
         in_place = {str(p): e.in_place for e in self._entries for p in e.paths.values()}
+        writes: list[tuple[bool, NewFile]] = []
         for kept in self._kept(backup):
             path = Path(kept["path"])
             _sweep(path)
@@ -110,9 +118,11 @@ class FileInstaller:
             elif kept["content"] is None:
                 remove_file(path)
             else:
-                data = base64.b64decode(kept["content"])
-                write = write_in_place if in_place.get(str(path)) else write_file
-                write(path, data, mode=kept["mode"], owner=(kept["uid"], kept["gid"]))
+                data, owner = base64.b64decode(kept["content"]), (kept["uid"], kept["gid"])
+                acl = base64.b64decode(kept["acl"]) if kept["acl"] else None
+                file = NewFile(path, data, kept["mode"], owner, acl)
+                writes.append((bool(in_place.get(str(path))), file))
+        _write(writes)
 
     def installed(self, key: bytes, chain: bytes) -> bool:
         """Whether every copy is this pair's; what cannot be read is to be replaced."""
@@ -198,6 +208,27 @@ class FileInstaller:
             return to_pkcs12(key, chain, name=self._name, password=entry.password())
         return shapes[shape]
 
+    def _new(self, entry: Copies, shape: str, data: bytes) -> NewFile:
+        """The copy as it is to be; whom the old one let in by a list of its own, it lets in too."""
+        path, mode = entry.paths[shape], _mode(entry, shape)
+        with explained(f"read {path}"):
+            acl = None if os.path.islink(path) else read_acl(path)
+        owner = _owner(entry)
+        return NewFile(path, data, mode, owner, None if acl is None else with_mode(acl, mode))
+
+
+def _mode(entry: Copies, shape: str) -> int:
+    return entry.mode if shape in PRIVATE else entry.cert_mode
+
+
+def _write(files: Iterable[tuple[bool, NewFile]]) -> None:
+    """Write each in place or not, those that are renamed together."""
+    known = list(files)
+    replace_files([each for in_place, each in known if not in_place])
+    for in_place, each in known:
+        if in_place:
+            write_in_place(each.path, each.data, mode=each.mode, owner=each.owner, acl=each.acl)
+
 
 def _sweep(path: Path) -> None:
     # asked first: where the file alone is mounted writable, removing nothing fails, too
@@ -206,8 +237,8 @@ def _sweep(path: Path) -> None:
         remove_file(temporary)
 
 
-def _check(path: Path, *, in_place: bool) -> None:
-    folder = path.parent
+def _check(path: Path, entry: Copies, mode: int, *, dry: bool) -> None:
+    folder, in_place = path.parent, entry.in_place
     if not os.path.isdir(folder):
         raise NeedsOperator(f"{folder} is not a directory", hint="create it")
     linked = os.path.islink(path)
@@ -225,6 +256,37 @@ def _check(path: Path, *, in_place: bool) -> None:
         raise NeedsOperator(
             f"{spot} is not writable for user {_user()}", hint="give it the right to write there"
         )
+    with explained(f"look at {path}"):
+        there = os.lstat(path) if is_there(path) and not linked else None
+    if there is not None and (why := _not_to_give(there.st_uid, there.st_gid)):
+        whose = f"{path} belongs to {user_name(there.st_uid)}, group {there.st_gid}"
+        raise NeedsOperator(
+            f"{whose}, and could not be put back as it is after a failure: {why}",
+            hint=f"chown {_user()} {path}, or remove it",
+        )
+    if not (dry or overwritten):
+        probe_replacing(path, mode=mode, owner=_owner(entry))
+
+
+def _check_owner(entry: Copies) -> None:
+    """Whether user and group are there, and may be given files by whom certrotd runs as."""
+    if why := _not_to_give(*_owner(entry)):
+        raise NeedsOperator(
+            f"copies cannot be given owner {entry.owner} and group {entry.group}: {why}",
+            hint="run certrotd as root, give its service CAP_CHOWN, leave owner out, or name a "
+            f"group that {_user()} is in",
+        )
+
+
+def _not_to_give(uid: int, gid: int) -> str | None:
+    """Why a file cannot be given to a user and a group (-1 keeps one), or None if it can be."""
+    if may_give_away():
+        return None
+    if uid not in (-1, os.geteuid()):
+        return f"user {_user()} may not give files to {user_name(uid)}"
+    if gid not in (-1, os.getegid(), *os.getgroups()):
+        return f"user {_user()} is not in group {gid}"
+    return None
 
 
 def _snapshot(path: Path) -> dict[str, Any]:
@@ -235,6 +297,7 @@ def _snapshot(path: Path) -> dict[str, Any]:
             return {"path": str(path), "content": None}
         if stat.S_ISLNK(status.st_mode):
             return {"path": str(path), "link": os.readlink(path)}  # replaced, never followed
+        acl = read_acl(path)
     data = read_file(path, limit=LIMIT, follow=False)
     return {
         "path": str(path),
@@ -242,6 +305,7 @@ def _snapshot(path: Path) -> dict[str, Any]:
         "mode": stat.S_IMODE(status.st_mode),
         "uid": status.st_uid,
         "gid": status.st_gid,
+        "acl": None if acl is None else base64.b64encode(acl).decode(),
     }
 
 
@@ -271,8 +335,15 @@ def _gid(name: str) -> int:
     return grp.getgrnam(name).gr_gid
 
 
-def _user() -> str:
+def may_give_away() -> bool:
+    """Whether this thread may change owners as it likes: root, or who has CAP_CHOWN."""
     try:
-        return pwd.getpwuid(os.geteuid()).pw_name
-    except KeyError:
-        return str(os.geteuid())
+        status = Path("/proc/thread-self/status").read_text()
+    except OSError:  # no /proc here
+        return os.geteuid() == 0
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", status, re.MULTILINE)
+    return bool(found and int(found[1], 16) & 1)
+
+
+def _user() -> str:
+    return user_name(os.geteuid())

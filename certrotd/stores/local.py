@@ -30,6 +30,7 @@ from certrotd.rotation.files import (
     is_there,
     make_directory,
     probe_file,
+    probe_symlink,
     remove_file,
     remove_tree,
     rename,
@@ -135,6 +136,7 @@ class LocalStore:
             check_directory(self._generations(name), room=PROBE)
             return
         self._prepare(name)
+        probe_symlink(self.root / name)
         probe_file(self._generations(name) / ".staging-check", PROBE)
 
     def stage_key(self, name: str, generation: int, pem: bytes) -> None:

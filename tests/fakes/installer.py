@@ -28,7 +28,7 @@ class MemoryInstaller:
         self.files: Files = ()
         self.backups: tuple[tuple[str, Files], ...] = ()
 
-    def problems(self) -> Iterator[Failure]:
+    def problems(self, *, dry: bool = False) -> Iterator[Failure]:
         yield from failed(self._check)
 
     def _check(self) -> None:
