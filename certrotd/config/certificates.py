@@ -175,7 +175,12 @@ class InstallEntry(Entry):
         default=None, description="All of it as PKCS#12, for Java and Windows."
     )
     pkcs12_password: SecretRef | None = Field(
-        default=None, description="What the PKCS#12 file is encrypted with (null: nothing)."
+        default=None, description="The PKCS#12 file's password (null: an empty one)."
+    )
+    pkcs12_cipher: Literal["modern", "legacy"] = Field(
+        default="modern",
+        description="How the PKCS#12 file is encrypted: modern (AES-256) or, for Java before 8u301 "
+        "and Windows before Server 2019, legacy (Triple DES).",
     )
     owner: Account | None = Field(
         default=None, description="Owner of the files: name or number (null: certrotd's own)."
@@ -210,6 +215,8 @@ class InstallEntry(Entry):
             raise refuse("two of its files have the same path: each needs its own")
         if self.pkcs12_password is not None and self.pkcs12 is None:
             raise refuse("pkcs12_password is given, but pkcs12 (the path) is not")
+        if self.pkcs12_cipher != "modern" and self.pkcs12 is None:
+            raise refuse("pkcs12_cipher is given, but pkcs12 (the path) is not")
         return self
 
 

@@ -330,7 +330,8 @@ def _copies(entry: InstallEntry) -> Copies:
         mode=entry.mode,
         cert_mode=entry.cert_mode,
         in_place=entry.in_place,
-        password=(lambda: None) if secret is None else (lambda: secret.resolve().reveal()),
+        password=(lambda: b"") if secret is None else (lambda: secret.resolve().reveal()),
+        pkcs12_cipher=entry.pkcs12_cipher,
     )
 
 

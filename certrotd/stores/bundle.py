@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cryptography import x509
-from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from certrotd.errors import InvalidInput
@@ -32,18 +32,30 @@ def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
     }
 
 
-def to_pkcs12(key: bytes, chain: bytes, *, name: str, password: bytes | None) -> bytes:
-    """The pair as PKCS#12 (RFC 7292), encrypted if there is a password."""
+def to_pkcs12(
+    key: bytes, chain: bytes, *, name: str, password: bytes, legacy: bool = False
+) -> bytes:
+    """The pair as PKCS#12 (RFC 7292), encrypted with a password that may be empty.
+
+    Java shows no entry of one that is not encrypted at all. By AES-256 and SHA-256 or, if
+    ``legacy``, by Triple DES and SHA-1, which is all that Java before 8u301 and Windows before
+    Server 2019 read.
+    """
     leaf, *others = parse_certificates(chain, what="the chain")
-    encryption: serialization.KeySerializationEncryption = (
-        serialization.BestAvailableEncryption(password)
-        if password
-        else serialization.NoEncryption()
+    cipher = (
+        pkcs12.PBES.PBESv1SHA1And3KeyTripleDESCBC
+        if legacy
+        else pkcs12.PBES.PBESv2SHA256AndAES256CBC
     )
+    digest = hashes.SHA1() if legacy else hashes.SHA256()  # noqa: S303  # what they read
+    builder = serialization.PrivateFormat.PKCS12.encryption_builder()
+    encryption = builder.key_cert_algorithm(cipher).hmac_hash(digest).build(password or b"-")
+    if not password:  # the library writes and reads an empty one, but does not let it be asked for
+        vars(encryption)["password"] = b""
     return pkcs12.serialize_key_and_certificates(name.encode(), load(key), leaf, others, encryption)
 
 
-def same_pkcs12(data: bytes, key: bytes, chain: bytes, *, password: bytes | None) -> bool:
+def same_pkcs12(data: bytes, key: bytes, chain: bytes, *, password: bytes) -> bool:
     """Whether PKCS#12 ``data`` holds this pair; its salt makes every writing of it different."""
     try:
         with foreign("PKCS#12"):

@@ -34,6 +34,8 @@ class Installs(Protocol):
     def cert_mode(self) -> int: ...
     @property
     def in_place(self) -> bool: ...
+    @property
+    def pkcs12_cipher(self) -> str: ...
 
 
 def copies_of(entries: Iterable[Installs]) -> dict[str, Copy]:
@@ -71,6 +73,8 @@ def displaced(entries: Iterable[Installs], known: Mapping[str, Copy]) -> str | N
 def _asked(entry: Installs, shape: str) -> str:
     mode = entry.mode if shape in PRIVATE else entry.cert_mode
     how = " in place" if entry.in_place else ""
+    if shape == "pkcs12":
+        how += f" {entry.pkcs12_cipher}"
     return f"{shape} {entry.owner}:{entry.group} {mode:o}{how}"
 
 

@@ -25,4 +25,5 @@ def undigested(text: bytes) -> dict[str, Any]:
     if end != _BEFORE + hashlib.sha256(body).hexdigest().encode() + _AFTER:
         raise ValueError("it is not what was written")
     data: dict[str, Any] = from_json(text)
+    del data["digest"]
     return data

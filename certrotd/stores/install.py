@@ -50,7 +50,8 @@ class Copies:
     """One ``install:`` entry: ``paths`` by shape (those of bundle.files_of, and pkcs12).
 
     ``owner`` and ``group`` are names or numbers, None keeps certrotd's; ``mode`` is for files that
-    hold the key, ``cert_mode`` for the others. ``password`` gives the PKCS#12 password when asked.
+    hold the key, ``cert_mode`` for the others. ``password`` gives the PKCS#12 password when asked,
+    ``pkcs12_cipher`` is "modern" or "legacy".
     """
 
     paths: Mapping[str, Path]
@@ -59,7 +60,8 @@ class Copies:
     mode: int = 0o600
     cert_mode: int = 0o644
     in_place: bool = False
-    password: Callable[[], bytes | None] = lambda: None
+    password: Callable[[], bytes] = lambda: b""
+    pkcs12_cipher: str = "modern"
 
 
 _OTHERWISE = {errno.ELOOP: "a symbolic link", errno.ENOTDIR: "gone"}
@@ -205,7 +207,8 @@ class FileInstaller:
         self, entry: Copies, shape: str, shapes: Mapping[str, bytes], key: bytes, chain: bytes
     ) -> bytes:
         if shape == "pkcs12":
-            return to_pkcs12(key, chain, name=self._name, password=entry.password())
+            legacy, password = entry.pkcs12_cipher == "legacy", entry.password()
+            return to_pkcs12(key, chain, name=self._name, password=password, legacy=legacy)
         return shapes[shape]
 
     def _new(self, entry: Copies, shape: str, data: bytes) -> NewFile:

@@ -14,6 +14,7 @@ from pathlib import Path
 from queue import SimpleQueue
 from typing import Self
 
+from certrotd.stores.digest import digested, undigested
 from tests.crash.scenarios import Scenario
 from tests.crash.trace import MUTATING, Call, Point, calls, points
 from tests.parts.site import Run, Site
@@ -88,12 +89,16 @@ class Lab:
             directory = self._directory / f"copy-{self._count:05d}"
         shutil.copytree(self._template.directory, directory, symlinks=True)
         site = Site(directory)
-        states = site.store.glob("*/state.json")
-        for path in (directory / "config.yaml", directory / "told.sh", *states):
-            text = path.read_text().replace(str(self._template.directory), str(directory))
-            path.write_text(text)
+        for path in (directory / "config.yaml", directory / "told.sh"):
+            path.write_text(self._moved(path.read_text(), directory))
+        for path in site.store.glob("*/state.json"):
+            text = self._moved(json.dumps(undigested(path.read_bytes())), directory)
+            path.write_bytes(digested(json.loads(text)))
         yield site
         shutil.rmtree(directory)
+
+    def _moved(self, text: str, directory: Path) -> str:
+        return text.replace(str(self._template.directory), str(directory))
 
     def _traced(self) -> list[Call]:
         """The calls of one run that nothing is done to."""

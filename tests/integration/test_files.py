@@ -1,12 +1,14 @@
 """What certrotd takes over from others, and the copies it puts where they read."""
 
 import os
+import subprocess
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from tests.parts import Parts, locate, pki
@@ -108,6 +110,36 @@ class TestCopies:
             with pytest.raises(ValueError, match="password"):
                 pkcs12.load_key_and_certificates(stored, b"wrong")
         assert site.leftovers() == []
+
+    @pytest.mark.parametrize("cipher", ["modern", "legacy"])
+    @pytest.mark.parametrize("password", ["", "correct horse"])
+    def test_java_finds_the_key_in_pkcs12_with_and_without_a_password(
+        self, site: Site, password: str, cipher: str
+    ) -> None:
+        """What is not encrypted at all has no entries for Java."""
+        keytool = locate.require("keytool")
+        store, secret = site.directory / "web.p12", site.directory / "password"
+        install = {"pkcs12": str(store), "pkcs12_cipher": cipher}
+        if password:
+            secret.touch(mode=0o600)
+            secret.write_text(password)
+            install["pkcs12_password"] = {"file": str(secret)}  # type: ignore[assignment]
+        site.internal()
+        site.certificate("web", HOST, install=[install])
+        site.rotate()
+        argv = [str(keytool), "-list", "-v", "-storetype", "PKCS12", "-keystore", str(store)]
+        listed = subprocess.run(
+            [*argv, "-storepass", password],
+            capture_output=True,
+            text=True,
+            env={**os.environ, "LC_ALL": "C", "JAVA_TOOL_OPTIONS": ""},
+            check=False,
+        )
+        assert listed.returncode == 0, listed.stdout + listed.stderr
+        assert "Your keystore contains 1 entry" in listed.stdout
+        assert "Entry type: PrivateKeyEntry" in listed.stdout
+        digest = site.leaf("web").fingerprint(hashes.SHA256()).hex(":").upper()
+        assert f"SHA256: {digest}" in listed.stdout
 
     def test_owner_group_and_mode_are_as_asked(self, site: Site) -> None:
         """A service that may no longer read its key after a renewal is an outage."""

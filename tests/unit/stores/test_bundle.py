@@ -66,14 +66,18 @@ def test_what_is_beside_the_certificates_is_left_out() -> None:
     assert files_of(KEY, words)["fullchain"] == CHAIN
 
 
-@pytest.mark.parametrize("password", [None, b"secret", "gehei\u00df".encode()])
-def test_pkcs12_is_read_by_openssl(tmp_path: Path, password: bytes | None) -> None:
-    """And by Java and Windows, whose files it is for."""
+@pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.parametrize("password", [b"", b"secret", "gehei\u00df".encode()])
+def test_pkcs12_is_read_by_openssl(tmp_path: Path, password: bytes, legacy: bool) -> None:
+    """And by Java and Windows, whose files it is for; it tells how it is encrypted."""
     path = tmp_path / "web.p12"
-    path.write_bytes(to_pkcs12(KEY, CHAIN, name="web", password=password))
-    argv = ["openssl", "pkcs12", "-in", str(path), "-nodes", "-passin", "stdin"]
-    run = subprocess.run(argv, input=(password or b"") + b"\n", capture_output=True, check=False)
+    path.write_bytes(to_pkcs12(KEY, CHAIN, name="web", password=password, legacy=legacy))
+    argv = ["openssl", "pkcs12", "-in", str(path), "-nodes", "-info", "-passin", "stdin"]
+    run = subprocess.run(argv, input=password + b"\n", capture_output=True, check=False)
     assert run.returncode == 0, run.stderr
+    cipher = b"pbeWithSHA1And3-KeyTripleDES-CBC" if legacy else b"PBES2, PBKDF2, AES-256-CBC"
+    assert run.stderr.count(cipher) == 2
+    assert (b"MAC: sha1" if legacy else b"MAC: sha256") in run.stderr
     assert b"friendlyName: web" in run.stdout
     assert parse_certificates(run.stdout) == parse_certificates(CHAIN)
     assert KEY in run.stdout
@@ -81,13 +85,12 @@ def test_pkcs12_is_read_by_openssl(tmp_path: Path, password: bytes | None) -> No
     assert wrong.returncode != 0
 
 
-@pytest.mark.parametrize("password", [None, b"secret"])
-def test_pkcs12_is_known_again_by_its_pair(password: bytes | None) -> None:
+@pytest.mark.parametrize("password", [b"", b"secret"])
+def test_pkcs12_is_known_again_by_its_pair(password: bytes) -> None:
     """Every writing of it is different, so its bytes tell nothing."""
     data = to_pkcs12(KEY, CHAIN, name="web", password=password)
     assert same_pkcs12(data, KEY, CHAIN, password=password)
-    if password:
-        assert data != to_pkcs12(KEY, CHAIN, name="web", password=password)
+    assert data != to_pkcs12(KEY, CHAIN, name="web", password=password)
     assert not same_pkcs12(data, OTHER.key_pem, OTHER.fullchain_pem, password=password)
     assert not same_pkcs12(data, KEY, pem(PAIR), password=password)
     assert not same_pkcs12(data, KEY, CHAIN, password=b"wrong")

@@ -22,7 +22,8 @@ PAIR = pki.make_leaf(pki.make_intermediate(pki.make_root()), "a.example.test")
 @pytest.fixture
 def entry(tmp_path: Path) -> Copies:
     """A key and a chain that have been installed."""
-    entry = Copies({"privkey": tmp_path / "web.key", "fullchain": tmp_path / "web.crt"})
+    paths = {"privkey": "web.key", "fullchain": "web.crt", "pkcs12": "web.p12"}
+    entry = Copies({shape: tmp_path / name for shape, name in paths.items()})
     install(entry, tmp_path)
     return entry
 
@@ -135,6 +136,7 @@ def test_a_path_that_was_followed_by_a_file_is_gone_below_it(entry: Copies, tmp_
         ({"mode": 0o640}, "web.key"),
         ({"cert_mode": 0o600}, "web.crt"),
         ({"in_place": True}, "web.key"),
+        ({"pkcs12_cipher": "legacy"}, "web.p12"),
     ],
     ids=lambda value: str(value),
 )
