@@ -1,6 +1,7 @@
 """Whom alerts go to: one class per type of notifier, and the line that lists them."""
 
 import re
+from base64 import b64decode
 from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Literal
@@ -11,7 +12,11 @@ from pydantic import AfterValidator, Field
 from certrotd.config.base import AbsolutePath, Entry, Found, Items, Text, refuse, shown
 from certrotd.config.durations import Duration
 from certrotd.config.looks import roots
-from certrotd.config.secrets import SecretRef
+from certrotd.config.secrets import SecretRef, formed
+from certrotd.errors import NeedsOperator
+
+SHORTEST_KEY, LONGEST_KEY = 24, 64
+_MAKE_ONE = "make one: echo whsec_$(openssl rand -base64 32)"
 
 Severity = Literal["warning", "error"]
 Kind = Literal[
@@ -101,8 +106,28 @@ class WebhookEntry(_NotificationEntry):
     )
 
     def examine(self) -> Found:
-        """The roots are there."""
-        return roots(self.ca_bundle, ("ca_bundle",))
+        """The roots are there, and the key is one."""
+        yield from roots(self.ca_bundle, ("ca_bundle",))
+        yield from formed(self.secret, ("secret",), signing_key)
+
+
+def signing_key(secret: bytes, what: str = "") -> bytes:
+    """The octets in ``whsec_BASE64`` (or BASE64 alone); NeedsOperator without showing any.
+
+    ``what`` begins the message, with a colon.
+    """
+    try:
+        key = b64decode(secret.strip().removeprefix(b"whsec_"), validate=True)
+    except ValueError:
+        key = None
+    if key is None:
+        raise NeedsOperator(f"{what}the secret is not whsec_ and base64", hint=_MAKE_ONE)
+    if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
+        raise NeedsOperator(
+            f"{what}the secret has {len(key)} octets, it takes {SHORTEST_KEY} to {LONGEST_KEY}",
+            hint=_MAKE_ONE,
+        )
+    return key
 
 
 Notification = Annotated[AppriseEntry | WebhookEntry, Field(discriminator="type")]

@@ -19,6 +19,7 @@ from certrotd.config.base import (
     Entry,
     Finding,
     Found,
+    Loc,
     Variable,
 )
 from certrotd.config.durations import Duration
@@ -210,6 +211,23 @@ TextOrSecret = Annotated[
 
 Environment = Annotated[dict[Variable, TextOrSecret], Field(max_length=1000)]
 """Variables for a program, some of which may be secrets."""
+
+
+def formed(secret: Reference, loc: Loc, parse: Callable[[bytes], object]) -> Found:
+    """Whether ``parse`` takes a secret, where that can be read without running anything.
+
+    One that cannot be read is for the reference itself to tell.
+    """
+    if isinstance(secret, CommandSecret):
+        return
+    try:
+        value = secret.resolve().reveal()
+    except NeedsOperator:
+        return
+    try:
+        parse(value)
+    except NeedsOperator as error:
+        yield loc, Finding(str(error))
 
 
 def _from_file(path: Path) -> tuple[Secret, int]:

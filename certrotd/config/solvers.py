@@ -1,17 +1,16 @@
 """Who proves control of names by DNS: one class per type of solver, and the line listing them."""
 
 from base64 import b64decode
-from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from certrotd.config.addresses import ListenAddress, ResolverAddress, ServerAddress
-from certrotd.config.base import Argv, DomainName, Entry, Finding, Found, IpAddress, Items, refuse
+from certrotd.config.base import Argv, DomainName, Entry, Found, IpAddress, Items, refuse
 from certrotd.config.durations import Duration
 from certrotd.config.looks import program
-from certrotd.config.secrets import CommandSecret, Environment, Secret, SecretRef
+from certrotd.config.secrets import Environment, SecretRef, formed
 from certrotd.errors import NeedsOperator
 
 
@@ -59,26 +58,23 @@ class TsigEntry(Entry):
     secret: SecretRef = Field(description="Where the key is: base64, as in the server's key file.")
 
     def examine(self) -> Found:
-        """The key is base64, where it can be read without running anything."""
-        if isinstance(self.secret, CommandSecret):
-            return
-        with suppress(NeedsOperator):  # the reference tells that itself
-            if not is_key(self.secret.resolve()):
-                yield (
-                    ("secret",),
-                    Finding(
-                        "the key is not base64: take the text between the quotes of the secret "
-                        "line of tsig-keygen, without its name or the quotes"
-                    ),
-                )
+        """The key is base64."""
+        return formed(self.secret, ("secret",), tsig_key)
 
 
-def is_key(secret: Secret) -> bool:
-    """Whether a secret is octets in base64, spaces and newlines apart."""
+def tsig_key(secret: bytes, what: str = "the TSIG key") -> bytes:
+    """The octets of a TSIG key in base64; NeedsOperator without showing any of it."""
     try:
-        return bool(b64decode(b"".join(secret.reveal().split()), validate=True))
+        octets = b64decode(b"".join(secret.split()), validate=True)
     except ValueError:
-        return False
+        octets = b""
+    if not octets:
+        # raised outside of the except: the cause's traceback must not carry the secret along
+        raise NeedsOperator(
+            f"the secret of {what} is not base64",
+            hint="take the text between the quotes of the secret line of tsig-keygen",
+        )
+    return octets
 
 
 class Rfc2136Entry(_SolverEntry):

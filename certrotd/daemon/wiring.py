@@ -209,6 +209,8 @@ class Site:
         if isinstance(decision, Wait | Postpone):
             yield from plan.preflight(row.managed.policy).problems(world, due=False)
             return
+        if isinstance(decision, Bootstrap):  # and the first order follows at once
+            yield from plan.preflight(row.managed.policy).problems(world)
         for step in _plan(row, decision):
             if isinstance(step, Foresight):
                 yield from step.problems(world)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from dataclasses import dataclass
 
 from certrotd.config.secrets import Secret
+from certrotd.config.solvers import tsig_key
 from certrotd.dns.names import fqdn
 from certrotd.dns.words import shown
 from certrotd.errors import NeedsOperator
@@ -45,14 +44,5 @@ class TsigKey:
                 f"TSIG key {key_name} has the algorithm {shown(algorithm)}",
                 hint=f"use one of {', '.join(ALGORITHMS)}",
             )
-        try:
-            octets = base64.b64decode("".join(secret.split()), validate=True)
-        except (binascii.Error, ValueError):
-            octets = b""
-        if not octets:
-            # Raised outside the except: the cause's traceback must not carry the secret along.
-            raise NeedsOperator(
-                f"the secret of TSIG key {key_name} is not base64",
-                hint="take the text between the quotes of the secret line of tsig-keygen",
-            )
+        octets = tsig_key(secret.encode("ascii", "replace"), f"TSIG key {key_name}")
         return cls(key_name, spelled, Secret(octets))

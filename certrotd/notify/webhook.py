@@ -10,7 +10,6 @@ The body is JSON: ``{"type": "alert.KIND", "timestamp": …, "data": {…}}``. B
 from __future__ import annotations
 
 import base64
-import binascii
 import contextlib
 import hashlib
 import hmac
@@ -28,19 +27,16 @@ from urllib.request import getproxies, proxy_bypass
 import certrotd
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
-from certrotd.config.notifications import WebhookEntry, is_loopback
+from certrotd.config.notifications import WebhookEntry, is_loopback, signing_key
 from certrotd.config.secrets import Reference
 from certrotd.dial import RESOLVER, NotLookedUp, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, one_line
 from certrotd.notify.message import Message
 from certrotd.pki.roots import load_roots
 
-PREFIX = b"whsec_"
-SHORTEST, LONGEST = 24, 64
 MAX_SHOWN = 300
 MAX_WAIT = timedelta(minutes=10)
 _AGAIN = frozenset({408, 429})
-_HINT = "make one: echo whsec_$(openssl rand -base64 32)"
 
 
 class Webhook:
@@ -55,7 +51,7 @@ class Webhook:
     def send(self, message: Message, *, deadline: Deadline) -> None:
         """As Notifier.send."""
         body = payload(message)
-        key = signing_key(self._secret.resolve().reveal(), self._what)
+        key = signing_key(self._secret.resolve().reveal(), f"{self._what}: ")
         seconds = int(deadline.clock.now().timestamp())
         headers = {
             "Content-Type": "application/json",
@@ -166,20 +162,6 @@ def signature(key: bytes, identifier: str, seconds: int, body: bytes) -> str:
     """The value of webhook-signature (Standard Webhooks, "Signature scheme")."""
     signed = f"{identifier}.{seconds}.".encode() + body
     return f"v1,{base64.b64encode(hmac.digest(key, signed, hashlib.sha256)).decode()}"
-
-
-def signing_key(secret: bytes, what: str) -> bytes:
-    """The octets in ``whsec_BASE64`` (or BASE64 alone); NeedsOperator without showing any."""
-    try:
-        key = base64.b64decode(secret.strip().removeprefix(PREFIX), validate=True)
-    except binascii.Error:
-        raise NeedsOperator(f"{what}: the secret is not whsec_ and base64", hint=_HINT) from None
-    if not SHORTEST <= len(key) <= LONGEST:
-        raise NeedsOperator(
-            f"{what}: the secret has {len(key)} octets, it takes {SHORTEST} to {LONGEST}",
-            hint=_HINT,
-        )
-    return key
 
 
 class _HungUp:

@@ -117,8 +117,13 @@ NO_PEM = "DIR/text holds no certificate in PEM (it is a PEM file of CA certifica
         # secrets with a form
         (
             TSIG % "DIR",
-            "11: solvers.ns.tsig.secret: the key is not base64: take the text between the quotes of "
-            "the secret line of tsig-keygen, without its name or the quotes",
+            "11: solvers.ns.tsig.secret: the secret of the TSIG key is not base64 (take the text "
+            "between the quotes of the secret line of tsig-keygen)",
+        ),
+        (
+            HOOK + "    secret: {file: DIR/key}\n",
+            "9: notifications.ops.secret: the secret is not whsec_ and base64 (make one: echo "
+            "whsec_$(openssl rand -base64 32))",
         ),
         # a pair to adopt
         (

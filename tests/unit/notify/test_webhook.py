@@ -15,8 +15,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.config.notifications import signing_key
 from certrotd.errors import Failure, NeedsOperator, Transient
-from certrotd.notify.webhook import Webhook, payload, signature, signing_key
+from certrotd.notify.webhook import Webhook, payload, signature
 from tests.parts import pki
 from tests.parts.process import free_port
 from tests.parts.receiver import Receiver, receiving
@@ -54,7 +55,7 @@ def test_a_receiver_can_verify_the_signature(tmp_path: Path, receiver: Receiver)
 
 def test_the_signature_is_that_of_the_published_example() -> None:
     """The example that the libraries of Standard Webhooks are tested with."""
-    key = signing_key(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "ops")
+    key = signing_key(b"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     signed = signature(key, "msg_p5jXN8AQM9LWM0D4loKWxJek", 1614265330, b'{"test": 2432232314}')
     assert signed == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
@@ -284,7 +285,7 @@ def test_a_secret_that_changes_is_used_at_once(tmp_path: Path, receiver: Receive
 def test_every_key_of_the_right_length_is_read(key: bytes, prefixed: bool) -> None:
     """With the prefix that the libraries write, or without."""
     text = base64.b64encode(key)
-    assert signing_key(b"whsec_" + text if prefixed else text, "ops") == key
+    assert signing_key(b"whsec_" + text if prefixed else text) == key
 
 
 def test_what_a_ca_says_stays_within_its_string() -> None:
