@@ -8,9 +8,11 @@ import selectors
 import shutil
 import signal
 import subprocess
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Any
+from weakref import WeakSet
 
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, NeedsOperator, Transient, of_the_machine
@@ -30,6 +32,10 @@ _UNSTARTED = {
     errno.E2BIG: "its arguments and environment are too long",
 }
 _LOOK_EVERY = 0.05
+
+_ours: WeakSet[subprocess.Popen[bytes]] = WeakSet()
+_starting = threading.Lock()
+"""Held from before a program is started until it is known to be one of ours."""
 
 
 @dataclass(frozen=True)
@@ -132,12 +138,45 @@ def unstarted(what: str, error: OSError) -> Failure:
     return NeedsOperator(why, hint=_UNSTARTED.get(error.errno or 0, ""))
 
 
+def start(argv: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+    """As subprocess.Popen, of a program whose end reap_orphans leaves to whoever started it."""
+    with _starting:
+        process = subprocess.Popen(list(argv), **options)
+        _ours.add(process)
+    return process
+
+
+def reap_orphans() -> int:
+    """Take note of processes that have ended and that nobody else will: how many they were.
+
+    The first process of a container is left those whose parents end before them, such as what a
+    reload puts into the background, and they stay in the table until it does. Every second is
+    often enough: what was started here itself ends the look, and its own waiter takes it first.
+    """
+    reaped = 0
+    with _starting:
+        waited_for = {process.pid for process in _ours if process.returncode is None}
+        while (ended := _ended()) is not None and ended not in waited_for:
+            os.waitpid(ended, 0)
+            reaped += 1
+    return reaped
+
+
+def _ended() -> int | None:
+    """A child that has ended, and stays for whoever waits for it; None without one."""
+    try:
+        found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return None
+    return found.si_pid if found is not None else None
+
+
 def _start(
     argv: Sequence[str], what: str, variables: Mapping[str, str], errors_too: bool
 ) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     try:
-        process = subprocess.Popen(
-            list(argv),
+        process = start(
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT if errors_too else subprocess.DEVNULL,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from certrotd.clock import Deadline
 from certrotd.errors import Transient
-from certrotd.process import search_path, unstarted
+from certrotd.process import search_path, start, unstarted
 
 
 def output(argv: Sequence[str], deadline: Deadline, limit: int) -> bytes:
@@ -18,7 +18,7 @@ def output(argv: Sequence[str], deadline: Deadline, limit: int) -> bytes:
     started, Transient if it takes longer or ends with another status than 0.
     """
     try:
-        child = subprocess.Popen(
+        child = start(
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -38,6 +38,7 @@ from certrotd.daemon.web.sources import Sources
 from certrotd.daemon.wiring import AUDIT_LOG, LEFTOVERS, Site
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
+from certrotd.process import reap_orphans
 from certrotd.rotation.files import make_directory
 from certrotd.rotation.lock import hold
 
@@ -47,6 +48,9 @@ END = 90.0
 MARGIN = 10.0
 # no certificate's name begins with "_": this is no certificate's lock
 LOCK = Path("locks/_daemon.lock")
+
+FIRST = os.getpid() == 1
+"""Whether this is the first process of a container, which orphans are left to."""
 
 Write = Callable[[str], None]
 
@@ -129,6 +133,8 @@ class _Daemon:
                 ticking.keep_up()
                 self._watcher.tick()
                 self._upkeep.tick()
+                if FIRST:
+                    reap_orphans()
             self._watcher.stop()
             self._scheduler.stop()
             ticking.stop()

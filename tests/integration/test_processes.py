@@ -1,8 +1,10 @@
 """Several processes, and processes that are told to stop."""
 
+import os
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +157,29 @@ def test_what_was_not_begun_is_not_begun_after_a_signal(site: Site, gate: Gate) 
     assert not (site.store / "later").exists()
     site.rotate()
     assert site.generation("later") == 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root makes PID namespaces")
+def test_what_a_reload_leaves_behind_is_reaped_in_a_container(site: Site) -> None:
+    """certrotd is the first process there; else each reload would leave two in the table."""
+    site.internal()
+    site.certificate("web", HOST)
+    noted = site.directory / "noted"
+    site.command("daemon", f"(sleep 0.2 & sleep 0.3 &) & echo told >> {noted}")
+    site.config["certificates"][0]["targets"] = ["daemon"]
+    unshare = ("unshare", "--pid", "--fork", "--mount-proc", "--kill-child")
+    started = site.start("run", within=unshare)
+    try:
+        started.wait_for("started with")
+        wait_until(noted.exists)
+        [first] = children(started.pid)
+        wait_until(lambda: site.generation("web") == 1 and not children(first))
+        assert noted.read_text() == "told\n"
+    finally:
+        os.kill(children(started.pid)[0], signal.SIGTERM)
+        assert started.end().code == 0
+
+
+def children(pid: int) -> list[int]:
+    """The children of a process, ended ones that nobody has taken note of among them."""
+    return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -248,12 +248,17 @@ class Site:
         """Runs the console script to its end."""
         return self.start(*arguments).end(within=within)
 
-    def start(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Started:
-        """Starts the console script."""
+    def start(
+        self,
+        *arguments: str,
+        environment: Mapping[str, str] | None = None,
+        within: Sequence[str] = (),
+    ) -> Started:
+        """Starts the console script, by the program ``within`` if there is one."""
         self.write()
         return Started(
             subprocess.Popen(
-                self.command_line(*arguments),
+                [*within, *self.command_line(*arguments)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,

@@ -344,3 +344,50 @@ class TestRequire:
         with pytest.raises(NeedsOperator, match="is relative") as refused:
             require(program, what="the hook")
         assert "whole path" in refused.value.hint
+
+
+REAPS = """
+import ctypes, os, subprocess, sys, threading, time
+from certrotd.clock import Deadline, SystemClock
+from certrotd.process import reap_orphans, run
+
+ctypes.CDLL(None).prctl(36, 1, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: as the first of a container
+clock, over, reaped = SystemClock(), threading.Event(), 0
+
+def reap():
+    global reaped
+    while not over.is_set():
+        reaped += reap_orphans()
+        time.sleep(0.001)
+
+reaper = threading.Thread(target=reap)
+reaper.start()
+try:
+    for number in range(60):
+        argv = ["/bin/sh", "-c", f"(/bin/sleep 0.01 &) & exit {number}"]
+        ran = run(argv, what="it", deadline=Deadline(clock, 60), variables={})
+        assert ran.status == number, (ran, number)
+    deadline = Deadline(clock, 60)
+    while reaped < 60 and not deadline.passed:
+        time.sleep(0.01)
+finally:
+    over.set()
+    reaper.join()
+print(reaped)
+"""
+
+
+def test_orphans_are_reaped_and_no_status_is_lost_to_that() -> None:
+    """Whoever waits for a program of its own learns how it ended, whatever is reaped beside it."""
+    ran = subprocess.run(
+        [sys.executable, "-c", REAPS], capture_output=True, text=True, timeout=300, check=False
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert int(ran.stdout) >= 60
+
+
+def test_without_children_there_is_nothing_to_reap() -> None:
+    """It is asked every second."""
+    code = "from certrotd.process import reap_orphans; print(reap_orphans())"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "0\n"
