@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from certrotd.cli.warned import warnings_in_lines
 from certrotd.cli.words import Commands, certificates
 from certrotd.errors import ConfigInvalid, Failure, UsageError
 
@@ -363,7 +364,8 @@ def internal_init(
 def run() -> int:
     """Parse and carry out; 0 done or nothing due, 1 something failed, 2 usage or configuration."""
     try:
-        app()
+        with warnings_in_lines():
+            app()
     except SystemExit as end:  # how typer ends, after it has shown what is wrong with the usage
         return end.code if isinstance(end.code, int) else 2
     except ConfigInvalid as invalid:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.cli.output import print_json, say
+from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import load
 from certrotd.config.model import Config
@@ -35,7 +36,7 @@ def test(config: Path, names: Sequence[str], *, as_json: bool) -> int:
         return 0
     message = _message(socket.gethostname(), clock.now())
     attempt = partial(_attempt, loaded.state_dir, clock, message)
-    with ThreadPoolExecutor(AT_ONCE) as pool:
+    with logging_in_lines(), ThreadPoolExecutor(AT_ONCE) as pool:
         outcomes = dict(zip(chosen, pool.map(attempt, chosen, chosen.values()), strict=True))
     if as_json:
         print_json([{"name": name, "failure": why} for name, why in outcomes.items()])

@@ -12,6 +12,7 @@ from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
+from certrotd.cli.warned import logging_in_lines
 from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.status import flight_of
 from certrotd.daemon.stopping import Stopping
@@ -44,7 +45,7 @@ def rotate(
         site.prepare()
         _outlive_terminal()
         stopping.listen()
-        with view(len(chosen), quiet=quiet) as live:
+        with logging_in_lines(), view(len(chosen), quiet=quiet) as live:
             rotator = _rotator(site, stopping, live.hear)
             reports = list(site.fleet.rotate(chosen, rotator, forced=force, by_hand=True))
         if quiet:
@@ -64,7 +65,7 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
         site.prepare()
         _outlive_terminal()
         stopping.listen()
-        with view(1) as live:
+        with logging_in_lines(), view(1) as live:
             report = _rotator(site, stopping, live.hear).rollback(managed, to=to)
         return _show([report], [managed], as_json=as_json)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from certrotd.certs.watching import Watched
 from certrotd.cli.output import print_json, print_table, span, stamp
+from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import SystemClock
 from certrotd.daemon.watcher import label_of
 from certrotd.daemon.watches import Subject, Watches, surely, watches_of
@@ -21,7 +22,10 @@ THREADS = 16
 
 def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """Carry out ``certrotd watch``; the exit code: 1 if anything is wrong."""
-    with open_site(config, clock=SystemClock(), command="certrotd watch") as site:
+    with (
+        logging_in_lines(),
+        open_site(config, clock=SystemClock(), command="certrotd watch") as site,
+    ):
         found = list(_looked_at(site, names))
         now = site.clock.now()
     if as_json:

@@ -8,6 +8,9 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import sys
+import threading
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from functools import partial
 from typing import Any
@@ -57,8 +60,16 @@ class LineLog:
 
 @contextlib.contextmanager
 def libraries(log: LineLog) -> Iterator[None]:
-    """Within the block, what libraries warn of through ``logging`` goes to ``log`` too."""
+    """Within the block, what libraries and Python itself say goes to ``log``.
+
+    That is what comes through ``logging`` and ``warnings``, and what Python writes of errors that
+    nobody can be told of: at the end of a thread, and in destructors.
+    """
     handler, root = _FromLibraries(log), logging.getLogger()
+    hooks = warnings.showwarning, threading.excepthook, sys.unraisablehook
+    heard = _Heard(log)
+    warnings.showwarning = heard.warning
+    threading.excepthook, sys.unraisablehook = heard.thread, heard.unraisable
     # that a tick was left out because the one before took long is no news: the next one comes
     ticks = logging.getLogger("apscheduler.scheduler")
     level = ticks.level
@@ -67,8 +78,35 @@ def libraries(log: LineLog) -> Iterator[None]:
     try:
         yield
     finally:
+        warnings.showwarning, threading.excepthook, sys.unraisablehook = hooks
         root.removeHandler(handler)
         ticks.setLevel(level)
+
+
+class _Heard:
+    """What Python itself would write to standard error."""
+
+    def __init__(self, log: LineLog) -> None:
+        self._log = log
+
+    def warning(
+        self, message: Warning | str, category: type[Warning], *_where: object, **_how: object
+    ) -> None:
+        """As warnings.showwarning."""
+        self._log("warning", "library.warned", f"{category.__name__}: {message}")
+
+    def thread(self, ended: threading.ExceptHookArgs) -> None:
+        """As threading.excepthook."""
+        name = ended.thread.name if ended.thread else "?"
+        self._failed(ended.exc_value, f"go on with thread {name}")
+
+    def unraisable(self, ignored: sys.UnraisableHookArgs) -> None:
+        """As sys.unraisablehook."""
+        self._failed(ignored.exc_value, ignored.err_msg or "clean up")
+
+    def _failed(self, error: BaseException | None, doing: str) -> None:
+        if isinstance(error, Exception):
+            self._log("error", "library.failed", str(as_failure(error, doing)))
 
 
 class _FromLibraries(logging.Handler):
@@ -78,7 +116,11 @@ class _FromLibraries(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         level = "error" if record.levelno >= logging.ERROR else "warning"
-        words = f"{record.name}: {record.getMessage()}"
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError):  # its arguments do not fit
+            said = str(record.msg)
+        words = f"{record.name}: {said}"
         if record.exc_info and isinstance(record.exc_info[1], Exception):
             words += f": {as_failure(record.exc_info[1], words)}"
         self._log(level, "library.warned", words)

@@ -17,10 +17,11 @@ def as_failure(error: Exception, doing: str) -> Failure:
         return error
     if isinstance(error, OSError):
         return DiskTrouble(doing, error)
-    where = traceback.extract_tb(error.__traceback__)[-1]
     text = one_line(f"{type(error).__name__}: {error}")
+    trace = traceback.extract_tb(error.__traceback__)
+    where = f" at {trace[-1].filename}:{trace[-1].lineno}" if trace else ""
     return Failure(
-        f"unexpected {text} at {where.filename}:{where.lineno}",
+        f"unexpected {text}{where}",
         hint="this is a defect of certrotd; please report it",
     )
 

@@ -96,4 +96,4 @@ def test_nothing_of_what_is_not_well_is_left_out(rows: list[tuple[str, ...]], wi
     text = " ".join(" ".join(lines).split())
     for row in rows:
         for cell in row:
-            assert all(word in text for word in cell.split())
+            assert cell == "-" or all(word in text for word in cell.split())

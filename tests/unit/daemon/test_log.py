@@ -3,6 +3,9 @@
 import json
 import logging
 import os
+import sys
+import threading
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -96,6 +99,38 @@ def test_what_libraries_warn_of_is_in_the_log_and_their_chatter_is_not() -> None
     assert lines[1].startswith("<3>certrotd: some.library: it broke: ")
     assert "Input/output error" in lines[1]
     assert len(lines) == 2
+
+
+def test_warnings_and_errors_that_nobody_hears_are_lines_of_the_log() -> None:
+    """Between lines of JSON, a raw one breaks whatever reads them."""
+    lines: list[str] = []
+    log = LineLog(lines.append, ManualClock(NOW), LogEntry(format="json"), priorities=False)
+    before = warnings.showwarning, threading.excepthook, sys.unraisablehook
+    with warnings.catch_warnings(), libraries(log):
+        warnings.simplefilter("always")
+        warnings.warn("old\n\x1b[1m", DeprecationWarning, stacklevel=1)
+        thread = threading.Thread(target=lambda: [][1], name="odd")
+        thread.start()
+        thread.join()
+        dying = Dying()
+        del dying
+    told = [json.loads(line) for line in lines]
+    assert [(each["level"], each["event"]) for each in told] == [
+        ("warning", "library.warned"),
+        ("error", "library.failed"),
+        ("error", "library.failed"),
+    ]
+    assert told[0]["words"] == "DeprecationWarning: old \\x1b[1m"
+    assert "IndexError" in told[1]["words"]
+    assert "it died" in told[2]["words"]
+    assert (warnings.showwarning, threading.excepthook, sys.unraisablehook) == before
+
+
+class Dying:
+    """What fails when it is cleaned up."""
+
+    def __del__(self) -> None:
+        raise ValueError("it died")
 
 
 def test_only_a_stream_that_goes_to_journald_has_priorities(tmp_path: Path) -> None:
