@@ -56,10 +56,12 @@ class Audited:
         act: str,
         facts: Mapping[str, JSON],
         to: int | None = None,
+        by_hand: bool = False,
     ) -> tuple[Outcome, Failure | None]:
         """Begin a rotation; its outcome, and why that could not be recorded.
 
-        ``to`` is the generation of a rollback by hand. Raises Unaudited before anything is done.
+        ``to`` is the generation of a rollback by hand; ``by_hand`` that a person asked. Raises
+        Unaudited before anything is done.
         """
         name = self.managed.policy.name
         details: dict[str, JSON] = {"act": act, "why": why}
@@ -73,7 +75,8 @@ class Audited:
                 f"a rotation that cannot be audited does not begin: {failure.message}",
                 hint=failure.hint,
             ) from failure
-        outcome = engine.begin(rotation, name, why, steps, facts={**facts, ACT: act})
+        facts = {**facts, ACT: act}
+        outcome = engine.begin(rotation, name, why, steps, facts=facts, by_hand=by_hand)
         return outcome, self._came_to(rotation, outcome, ())
 
     def resume(

@@ -109,8 +109,9 @@ def decide(
 ) -> Decision:
     """The decision about one certificate.
 
-    ``by_hand`` overrides the backoff; ``forced`` renews whatever the dates say and overrides a
-    hold too. Nothing overrides a Retry-After that the CA named, while it is the configured one.
+    ``by_hand`` overrides the backoff, as does a configuration that was mended; ``forced`` renews
+    whatever the dates say, and overrides a hold and a Retry-After too. A CA that is no longer the
+    configured one has no say.
     """
     due = _aloud(_due(policy, standing, attempts, now=now, forced=forced), standing)
     if isinstance(due, Wait):
@@ -219,6 +220,15 @@ def backoff(failures: int, left: timedelta | None) -> timedelta:
     if left is None:
         return min(delay, BACKOFF[2])
     return max(BACKOFF[0], min(delay, left / 10))
+
+
+def longest_wait(left: timedelta | None) -> timedelta:
+    """How long to wait at most because a CA asks for it, when so much lifetime is ``left``.
+
+    A quarter of it, so that there are three more tries at least before the end, whatever the CA
+    says each time; a day where nothing is served.
+    """
+    return BACKOFF[-1] if left is None else max(BACKOFF[0], left / 4)
 
 
 def _due(
@@ -364,33 +374,39 @@ def _not_yet(
     forced: bool,
     by_hand: bool,
 ) -> Postpone | None:
+    if forced:
+        return None
     # an attempt in the future was made before the clock was put right, and says nothing of now
     failed_at = attempts.at if attempts.at and attempts.at <= now else None
     # nor does what one CA asked for of another, which may have been configured because of it
     same_ca = attempts.authority in ("", policy.authority)
     if failed_at and attempts.retry_after and same_ca and _orders(due):
-        until = failed_at + attempts.retry_after
+        left = _left(standing, now=failed_at)
+        until = failed_at + min(attempts.retry_after, longest_wait(left))
         if now < until:
             return Postpone("the CA asked to wait", until, due, "retry_after")
-    if forced:
-        return None
     held = standing.state.held
     if held and now < held and _orders(due) and not usable(standing.live, now=now):
         return Postpone("held after a rollback by hand", held, due, "hold")
-    if by_hand or isinstance(due, Bootstrap):  # that is what ends many a failure
+    if by_hand or attempts.mended or isinstance(due, Bootstrap):  # what ends many a failure
         return None
     if isinstance(due, Deploy) and due.mends and attempts.authority:
         return None  # what failed was to get another one
-    if attempts.failures and failed_at:
-        live = standing.live
-        facts = live.facts if live and not live.placeholder else None
-        left = facts.not_after - now if facts and facts.not_after > now else None
-        until = failed_at + backoff(attempts.failures, left)
+    counted, since = attempts.failures - attempts.by_hand, attempts.unasked_at or failed_at
+    if counted > 0 and since and since <= now:
+        until = since + backoff(counted, _left(standing, now=now))
         if now < until:
             count = f"{attempts.failures} failure{'s' if attempts.failures > 1 else ''}"
             what = f"{due.why}; " if isinstance(due, Deploy) else ""
             return Postpone(f"{what}after {count}, the last: {attempts.why}", until, due)
     return None
+
+
+def _left(standing: Standing, *, now: datetime) -> timedelta | None:
+    """How much there is left of what is served, None if nothing is."""
+    live = standing.live
+    facts = live.facts if live and not live.placeholder else None
+    return facts.not_after - now if facts and facts.not_after > now else None
 
 
 def _orders(action: Action) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from certrotd.certs.decision import worse
+from certrotd.certs.decision import longest_wait, worse
 from certrotd.certs.ports import Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
@@ -145,9 +145,10 @@ class Obtain(Journaled):
         url, now = str(ledger.facts.get("order") or ""), world.clock.now()
         if not url:
             return trouble  # an issuer without orders has nothing that could be fetched later
-        since, served = _unfetched_since(url, now, ledger), self.served_until
+        since = _unfetched_since(url, now, ledger)
+        served = moment(self.served_until) if self.served_until else None
         what = f"the certificate could not be fetched: {trouble.message}"
-        left = since + patience(since, moment(served) if served else None) - now
+        left = since + patience(since, served) - now
         if not world.wants(self.issuer, self.names):
             return Failure(
                 f"{what}; the configuration asks for another one now, the order is given up",
@@ -161,10 +162,11 @@ class Obtain(Journaled):
         end = now + left
         again = f"the next run asks for it again; until {end:%Y-%m-%d %H:%M}Z the order is kept"
         wait = trouble.retry_after if isinstance(trouble, Transient) else None
+        longest = longest_wait(served - now if served and served > now else None)
         return Later(
             what,
             hint=f"{trouble.hint}; {again}" if trouble.hint else again,
-            retry_after=min(wait, left) if wait else None,
+            retry_after=min(wait, left, longest) if wait else None,
         )
 
 

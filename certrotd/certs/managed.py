@@ -8,7 +8,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.policy import ACT, AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import (
+    ACT,
+    AUTHORITY,
+    CONFIGURATION,
+    HOLD_AFTER_ROLLBACK,
+    Attempts,
+    Policy,
+)
 from certrotd.pki.generation import Generation, Standing, State
 from certrotd.rotation.journal import FileJournal
 
@@ -33,6 +40,10 @@ class Managed(Protocol):
         """The context in which nobody else works on it; raises LockHeld."""
         ...
 
+    def configuration(self) -> str:
+        """A digest of all of the configuration that its rotations go by."""
+        ...
+
     def look(self, *, thorough: bool = False) -> Standing:
         """What the store has of it, and the history of what the store has lost."""
         ...
@@ -42,15 +53,16 @@ class Managed(Protocol):
         ...
 
 
-def attempts_of(journal: FileJournal) -> Attempts:
+def attempts_of(managed: Managed) -> Attempts:
     """What the newest line of history says of the last attempts."""
-    last = journal.history.last()
+    last = managed.journal.history.last()
     if last is None:
         return Attempts()
     left = last["facts"].get("left") or ()
     if not last["failures"]:
         return Attempts(left=tuple(left))
-    seconds = last["retry_after"]
+    seconds, failed_at = last["retry_after"], last.get("failed_at")
+    known = last["facts"].get(CONFIGURATION)
     return Attempts(
         failures=int(last["failures"]),
         at=datetime.fromisoformat(last["ended"]),
@@ -58,6 +70,9 @@ def attempts_of(journal: FileJournal) -> Attempts:
         retry_after=timedelta(seconds=seconds) if seconds else None,
         left=tuple(left),
         authority=str(last["facts"].get(AUTHORITY) or ""),
+        by_hand=int(last.get("by_hand_failures", 0)),
+        unasked_at=datetime.fromisoformat(failed_at) if failed_at else None,
+        mended=known is not None and known != managed.configuration(),
     )
 
 

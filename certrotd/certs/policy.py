@@ -11,6 +11,8 @@ ACT = "act"
 """The fact that says what a rotation is for: renew, deploy, adopt, sweep or rollback."""
 AUTHORITY = "authority"
 """The fact that says which CA a rotation asks, as Policy.authority."""
+CONFIGURATION = "configuration"
+"""The fact that says by which configuration a rotation went, as Managed.configuration."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What State.targets calls the copies of ``install:``; no target can have this name."""
@@ -62,7 +64,9 @@ class Attempts:
     """How the last rotations went: ``failures`` in a row, the last one at ``at``.
 
     ``left`` are TXT records that could not be withdrawn, as {"solver": …, "record": …}. It was the
-    CA ``authority`` that named ``retry_after``, "" if that is not known.
+    CA ``authority`` that named ``retry_after``, "" if that is not known. ``by_hand`` of the
+    failures were a person's, the last of the others was at ``unasked_at`` (None: at ``at``).
+    ``mended``: what they failed with is configured otherwise now.
     """
 
     failures: int = 0
@@ -71,3 +75,6 @@ class Attempts:
     retry_after: timedelta | None = None
     left: tuple[Mapping[str, Any], ...] = ()
     authority: str = ""
+    by_hand: int = 0
+    unasked_at: datetime | None = None
+    mended: bool = False

@@ -23,7 +23,14 @@ from certrotd.certs.decision import (
     usable,
 )
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import ACT, AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.policy import (
+    ACT,
+    AUTHORITY,
+    CONFIGURATION,
+    HOLD_AFTER_ROLLBACK,
+    Attempts,
+    Policy,
+)
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
@@ -84,10 +91,12 @@ class Rotator:
     listen: Callable[[Event], None] = lambda _event: None
     stopping: Callable[[], bool] = lambda: False
     audit: Audit = field(kw_only=True)
+    _by_hand: bool = field(default=False, kw_only=True)
+    _forced: bool = field(default=False, kw_only=True)
 
     def rotate(self, managed: Managed, *, forced: bool = False, by_hand: bool = False) -> Report:
         """Bring one certificate up to date; what goes wrong ends in the report, never beyond."""
-        return self._alone(
+        return replace(self, _forced=forced, _by_hand=by_hand)._alone(
             managed,
             "rotate",
             lambda rotator: rotator._rotate(managed, forced=forced, by_hand=by_hand),
@@ -119,13 +128,14 @@ class Rotator:
         begun = managed.journal.records()
         if begun:
             return bool(begun[0]["facts"].get(ACT) == PLACEHOLDER)
-        found = managed.look(), attempts_of(managed.journal)
+        found = managed.look(), attempts_of(managed)
         decision = self._decide(managed.policy, found, forced=False, by_hand=True)
         return isinstance(decision, Bootstrap)
 
     def rollback(self, managed: Managed, *, to: int | None = None) -> Report:
         """Go back to an earlier generation by hand; refuses one that is expired or mismatched."""
-        return self._alone(managed, "roll back", lambda rotator: rotator._rollback(managed, to))
+        asked = replace(self, _by_hand=True)
+        return asked._alone(managed, "roll back", lambda rotator: rotator._rollback(managed, to))
 
     def _alone(self, managed: Managed, doing: str, act: Callable[[Rotator], Report]) -> Report:
         """Under the certificate's lock, with a listener whose trouble is told when all is done."""
@@ -159,7 +169,7 @@ class Rotator:
         why = f"rolled back by hand to generation {generation}"
         engine, facts = self._engine(managed, world), _carried(attempts)
         outcome, unrecorded = self._audited(managed).begin(
-            engine, rotation, why, steps, act="rollback", facts=facts, to=generation
+            engine, rotation, why, steps, act="rollback", facts=facts, to=generation, by_hand=True
         )
         report = Report(name, Deploy(why, generation), outcome, recovered, unrecorded)
         return _with(report, unswept)
@@ -259,7 +269,7 @@ class Rotator:
             said = f"{standing.damaged}: kept as {aside}, and begun anew"
             world.remark(f"{name}: {said}")
             standing = replace(standing, damaged=said)  # so the history and the audit log say it
-        return standing, attempts_of(managed.journal)
+        return standing, attempts_of(managed)
 
     def _decide(self, policy: Policy, found: Found, *, forced: bool, by_hand: bool) -> Decision:
         now = self.clock.now()
@@ -273,12 +283,15 @@ class Rotator:
         standing, attempts = found
         steps = self._plan(managed.policy, standing, attempts, action, rotation)
         engine, facts = self._engine(managed, world), _carried(attempts)
+        facts[CONFIGURATION] = managed.configuration()
         if isinstance(action, Renew):
             facts[AUTHORITY] = managed.policy.authority
-        outcome, unrecorded = self._audited(managed).begin(
-            engine, rotation, action.why, steps, act=act_of(action), facts=facts
+        return self._audited(managed).begin(
+            *(engine, rotation, action.why, steps),
+            act=act_of(action),
+            facts=facts,
+            by_hand=self._by_hand,
         )
-        return outcome, unrecorded
 
     def _audited(self, managed: Managed) -> Audited:
         return Audited(self.audit, managed)
@@ -317,6 +330,7 @@ class Rotator:
             self.clock.now,
             listen=self.listen,
             stopping=self.stopping,
+            patient=not self._forced,
         )
 
 

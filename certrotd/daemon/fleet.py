@@ -84,7 +84,7 @@ class Fleet:
         """Where each certificate stands; a failure is a row, never the end of the listing."""
         for managed in chosen:
             try:
-                standing, attempts = managed.look(), attempts_of(managed.journal)
+                standing, attempts = managed.look(), attempts_of(managed)
                 decision = decide(managed.policy, standing, attempts, now=now)
             except Failure as failure:
                 yield Row(managed, Standing(), Attempts(), None, failure=failure)

@@ -257,7 +257,7 @@ class Scheduler:
         try:
             standing = managed.look(thorough=name in self._doubted)
             self._doubted.discard(name)
-            attempts = attempts_of(managed.journal)
+            attempts = attempts_of(managed)
         except (Failure, OSError) as error:
             if flight is None and rest is None:
                 raise

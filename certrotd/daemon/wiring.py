@@ -300,6 +300,20 @@ class Site:
             if live and live.meta and (live.meta.issuer, live.meta.authority) == ours
         ]
 
+    def configuration(self, entry: Certificate) -> str:
+        """As Managed.configuration: the entry, and what it refers to."""
+        import hashlib
+
+        from pydantic_core import to_json
+
+        config = self.config
+        solvers = config.solvers if entry.solver is None else {"": config.solvers[entry.solver]}
+        parts = (
+            *(entry, config.issuers[entry.issuer], dict(solvers), config.dns),
+            [config.targets[use.target] for use in entry.targets],
+        )
+        return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
+
     def lock(
         self, name: str, what: str, wait: float | None, *, shared: bool = False
     ) -> AbstractContextManager[None]:
@@ -345,6 +359,9 @@ class _Managed:
         if COPIES in found.state.targets and self._entry.install:
             return replace(found, displaced=displaced(self._entry.install, found.state.copies))
         return found
+
+    def configuration(self) -> str:
+        return self._site.configuration(self._entry)
 
     def generation(self, number: int, /) -> Generation:
         return self._site.store.generation(self.policy.name, number)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from certrotd.errors import Failure, NeedsOperator, Transient
@@ -50,6 +50,7 @@ from certrotd.rotation.unexpected import as_failure, wait_asked_for
 
 W = TypeVar("W")
 RETRY = timedelta(minutes=1)
+FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass
@@ -57,7 +58,8 @@ class Engine(Generic[W]):
     """Advances one rotation.
 
     ``now`` is the clock, ``listen`` hears of everything as it happens, ``stopping`` says whether
-    the process has been told to stop. The caller holds the name's lock.
+    the process has been told to stop. Unless it is ``patient``, what waits is tried all the same.
+    The caller holds the name's lock.
     """
 
     journal: Journal
@@ -66,6 +68,7 @@ class Engine(Generic[W]):
     now: Callable[[], datetime]
     listen: Callable[[Event], None] = lambda _event: None
     stopping: Callable[[], bool] = lambda: False
+    patient: bool = True
     _begin: Mapping[str, Any] = field(default_factory=dict)
     _plan: Plan[W] = ()
     _progress: Progress = field(default_factory=lambda: Progress(items=()))
@@ -84,13 +87,15 @@ class Engine(Generic[W]):
         plan: Plan[W],
         *,
         facts: Mapping[str, JSON] | None = None,
+        by_hand: bool = False,
     ) -> Outcome:
         """Start a new rotation with the unique id ``rotation`` and advance it as far as it goes.
 
-        ``facts`` are what its steps are told of earlier rotations. There must be none in flight.
+        ``facts`` are what its steps are told of earlier rotations, ``by_hand`` that a person asked
+        for it. There must be none in flight.
         """
         assert self.in_flight() is None, f"{name} has a rotation in flight"
-        record = {
+        record: dict[str, Any] = {
             "t": "begin",
             "id": rotation,
             "name": name,
@@ -99,6 +104,8 @@ class Engine(Generic[W]):
             "facts": dict(facts or {}),
             "at": self._stamp(),
         }
+        if by_hand:
+            record["by_hand"] = True
         self.journal.append(record, sync=False)
         self._understand([record])
         return self._advance()
@@ -149,7 +156,8 @@ class Engine(Generic[W]):
         progress = self._progress
         if progress.outcome is not None:
             return self._close(progress)
-        move = next_move(progress, self._savepoints, harmless=self._harmless, now=self.now())
+        now = self.now() if self.patient else FOREVER
+        move = next_move(progress, self._savepoints, harmless=self._harmless, now=now)
         if self.stopping() and isinstance(move, Act | Reach):
             return self._stop(move.index, woken=False)
         match move:
@@ -279,6 +287,7 @@ class Engine(Generic[W]):
                 "failure": failed.why if failed else None,
                 "retry_after": failed.retry_after if failed else None,
                 "stopped": failed is not None and failed.stopped,
+                "by_hand": bool(begin.get("by_hand")),
                 "facts": dict(progress.facts),
             }
         )

@@ -227,22 +227,35 @@ def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[d
     """History with one more line, unless the last is of the same rotation (a crash came between).
 
     ``failures`` is added to it: how many of the latest rotations in a row did not finish, where
-    one that was stopped counts neither way. The oldest lines go when there are more than 500, or
-    more than fit the size that is read back.
+    one that was stopped counts neither way. If some of them were begun by hand, so is their number
+    and when the last of the others ``failed_at``, for nobody waits because of those. The oldest
+    lines go when there are more than 500, or more than fit the size that is read back.
     """
     last = lines[-1] if lines else {}
     if last.get("id") == summary["id"]:
         return lines
-    failures = 0 if summary["failure"] is None else int(last.get("failures", 0))
-    if summary["failure"] is not None and not summary.get("stopped"):
-        failures += 1
-    kept = [*lines, {**summary, "failures": failures}][-HISTORY_LINES:]
+    kept = [*lines, {**summary, **_failures(last, summary)}][-HISTORY_LINES:]
     room = MAX_HISTORY
     for number, line in enumerate(reversed(kept)):
         room -= len(encode(line))
         if room < 0:
             return kept[len(kept) - number :]
     return kept
+
+
+def _failures(last: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
+    if summary["failure"] is None:
+        return {"failures": 0}
+    failures, by_hand = int(last.get("failures", 0)), int(last.get("by_hand_failures", 0))
+    failed_at = last.get("failed_at") or (last.get("ended") if failures > by_hand else None)
+    if not summary.get("stopped"):
+        failures += 1
+        by_hand += bool(summary.get("by_hand"))
+        if not summary.get("by_hand"):
+            failed_at = summary.get("ended")
+    if not by_hand:
+        return {"failures": failures}
+    return {"failures": failures, "by_hand_failures": by_hand, "failed_at": failed_at}
 
 
 def encode(record: Mapping[str, Any]) -> bytes:

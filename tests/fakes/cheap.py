@@ -252,7 +252,7 @@ class CheapRotator:
             recovered = self._renew(disk)
             if not isinstance(recovered, Finished):
                 return Report(name, recovered=recovered)
-        attempts, now = attempts_of(managed.journal), self.clock.now()
+        attempts, now = attempts_of(managed), self.clock.now()
         decision = decide(managed.policy, managed.look(), attempts, now=now)
         outcome: Outcome | None = None
         match decision:

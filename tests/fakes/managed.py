@@ -22,3 +22,4 @@ class FakeManaged:
     lock: Callable[[], AbstractContextManager[None]]
     look: Callable[..., Standing]
     generation: Callable[[int], Generation]
+    configuration: Callable[[], str] = lambda: "configured"

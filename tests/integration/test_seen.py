@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.daemon.clockwatch import from_json, to_json
-from tests.integration.daemon import HOST, running
+from tests.integration.daemon import HOST, reload, running
 from tests.integration.test_http import get, is_closed, listen
 from tests.parts.process import wait_until
 from tests.parts.site import Site
@@ -125,3 +125,29 @@ def _last_run(state: Path, when: datetime) -> None:
 
 def _end(site: Site) -> float:
     return site.leaf("web").not_valid_after_utc.timestamp()
+
+
+def test_a_mended_configuration_is_tried_at_once(site: Site) -> None:
+    """After a reload and after a restart: nobody waits for a backoff that is about the old one."""
+    site.internal()
+    port = listen(site)
+    site.command("service", "exit 3")
+    site.certificate("web", HOST, targets=["service"])
+    for _ in range(2):
+        site.rotate("web", expect=1)
+    with running(site) as daemon:
+        wait_until(lambda: not is_closed(port))
+        wait_until(lambda: document(port)["failing"] == ["web"])
+        site.command("service", "exit 0")
+        reload(site, daemon)
+        wait_until(lambda: document(port)["states"]["ok"] == 1, within=30.0)
+    site.command("service", "exit 3")
+    site.rotate("web", "--force", expect=1)
+    with running(site):
+        wait_until(lambda: not is_closed(port))
+        wait_until(lambda: document(port)["certificates"][0]["failures"] == 2)
+    site.command("service", "exit 0")
+    site.write()
+    with running(site):
+        wait_until(lambda: not is_closed(port))
+        wait_until(lambda: document(port)["states"]["ok"] == 1, within=30.0)

@@ -103,7 +103,7 @@ class TestIssuing:
         assert left == [900.0]
 
     def test_a_ca_that_asks_to_wait_puts_the_rotation_off(self) -> None:
-        """Its Retry-After stands, even against a person's wish, and the order is kept for it."""
+        """Its Retry-After stands, also for a person who does not insist; the order is kept."""
         case = Case("renewal")
         busy = Transient("too many requests", retry_after=timedelta(hours=3))
         case.world.issuer.faults["issued"] = busy
@@ -112,12 +112,36 @@ class TestIssuing:
         assert isinstance(report.outcome, Parked)
         assert (report.outcome.until, report.failed) == (until, True)
         case.trouble.log.clear()
-        asked = case.rotate(by_hand=True, forced=True)
+        asked = case.rotate(by_hand=True)
         assert isinstance(asked.recovered, Parked)
         assert (asked.recovered.until, asked.outcome) == (until, None)
         assert not [what for what in case.trouble.log if what.startswith("issuer")]
         assert isinstance(case.rotate(after=timedelta(hours=3)).recovered, Finished)
         assert len(case.world.issuer.orders) == 1
+
+    def test_force_does_not_wait_for_what_the_ca_asked(self) -> None:
+        """A person insists: the kept order is asked for at once, and then a new one placed."""
+        case = Case("renewal")
+        busy = Transient("too many requests", retry_after=timedelta(hours=3))
+        case.world.issuer.faults["issued"] = busy
+        assert isinstance(case.rotate().outcome, Parked)
+        asked = case.rotate(by_hand=True, forced=True)
+        assert isinstance(asked.recovered, Finished)
+        assert isinstance(asked.outcome, Finished)
+        assert len(case.world.issuer.orders) == 2
+
+    def test_a_kept_order_is_asked_for_three_times_at_least_before_the_end(self) -> None:
+        """A CA that says a week would let a certificate of a day expire."""
+        case = Case("renewal")
+        live = case.world.store.look(scenarios.NAME).live
+        assert live is not None
+        assert live.facts is not None
+        left = live.facts.not_after - scenarios.NOW
+        busy = Transient("too many requests", retry_after=timedelta(days=1000))
+        case.world.issuer.faults["issued"] = busy
+        outcome = case.rotate().outcome
+        assert isinstance(outcome, Parked)
+        assert outcome.until <= scenarios.NOW + left / 4
 
     @pytest.mark.parametrize(
         "trouble",

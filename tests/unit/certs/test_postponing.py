@@ -79,9 +79,9 @@ def test_a_person_at_the_prompt_does_not_wait_for_the_backoff() -> None:
     assert isinstance(decide(POLICY, due, FAILED, now=NOW), Postpone)
 
 
-@pytest.mark.parametrize("flags", [{}, {"by_hand": True}, {"forced": True}])
+@pytest.mark.parametrize("flags", [{}, {"by_hand": True}])
 @pytest.mark.parametrize("adopts", [False, True])
-def test_nobody_overrides_the_time_the_ca_asked_for(flags: dict[str, bool], adopts: bool) -> None:
+def test_what_the_ca_asked_for_is_kept_by_hand_too(flags: dict[str, bool], adopts: bool) -> None:
     """Asking again sooner would only be refused, and prolong it."""
     attempts = replace(FAILED, failures=1, retry_after=HOUR)
     policy = replace(POLICY, adopts=adopts)
@@ -91,6 +91,59 @@ def test_nobody_overrides_the_time_the_ca_asked_for(flags: dict[str, bool], adop
     assert decision.why == "the CA asked to wait"
     later = decide(policy, standing(), attempts, now=decision.until, **flags)
     assert isinstance(later, Renew | Adopt)
+
+
+def test_force_overrides_the_time_the_ca_asked_for() -> None:
+    """A person who insists may know more than the CA's answer did."""
+    attempts = replace(FAILED, failures=1, retry_after=HOUR)
+    assert isinstance(decide(POLICY, standing(), attempts, now=NOW, forced=True), Renew)
+
+
+@pytest.mark.parametrize("left", [DAY, 29 * DAY])
+def test_a_ca_that_asks_for_a_year_is_asked_three_times_at_least_before_the_end(
+    left: timedelta,
+) -> None:
+    """One long Retry-After must not outlive the certificate."""
+    live = generation(age=90 * DAY - left)
+    assert live.facts is not None
+    end, moment, tries = live.facts.not_after, NOW, 0
+    while tries < 3:
+        attempts = Attempts(1, moment, "busy", retry_after=365 * DAY)
+        decision = decide(POLICY, standing(live), attempts, now=moment)
+        assert isinstance(decision, Postpone)
+        assert decision.why == "the CA asked to wait"
+        moment, tries = decision.until, tries + 1
+        assert moment < end
+        assert isinstance(decide(POLICY, standing(live), attempts, now=moment), Renew)
+
+
+def test_without_a_certificate_a_ca_is_asked_again_after_a_day_at_the_latest() -> None:
+    """There is nothing to lose but a refusal a day."""
+    attempts = Attempts(1, NOW, "busy", retry_after=365 * DAY)
+    decision = decide(POLICY, standing(), attempts, now=NOW)
+    assert isinstance(decision, Postpone)
+    assert decision.until == NOW + DAY
+
+
+def test_a_configuration_that_was_mended_does_not_wait_for_the_old_backoff() -> None:
+    """Somebody has just put right what failed; the CA's own wish stands all the same."""
+    due = standing(generation(age=61 * DAY))
+    mended = replace(FAILED, mended=True)
+    assert isinstance(decide(POLICY, due, mended, now=NOW), Renew)
+    asked = replace(mended, retry_after=HOUR)
+    assert isinstance(decide(POLICY, due, asked, now=NOW), Postpone)
+
+
+def test_attempts_by_hand_do_not_lengthen_the_backoff() -> None:
+    """Whoever tries five times in a row must not find certrotd resting for a day because of it."""
+    due = standing(generation(age=61 * DAY))
+    by_hand = Attempts(6, NOW, "no", by_hand=5, unasked_at=NOW - MINUTE)
+    assert isinstance(decide(POLICY, due, by_hand, now=NOW), Renew)
+    early = replace(by_hand, unasked_at=NOW - MINUTE / 2)
+    decision = decide(POLICY, due, early, now=NOW)
+    assert isinstance(decision, Postpone)
+    assert decision.until == NOW + MINUTE / 2
+    assert isinstance(decide(POLICY, due, Attempts(2, NOW, "no", by_hand=2), now=NOW), Renew)
 
 
 def test_a_deployment_does_not_wait_for_the_ca() -> None:

@@ -132,6 +132,21 @@ class TestOneContract:
             make().close(summary(f"r{number}", failure, stopped=stopped))
         assert [line["failures"] for line in make().history.lines()] == [0, 1, 1, 2]
 
+    def test_failures_by_hand_are_counted_apart(self, make: Callable[[], Any]) -> None:
+        """They say nothing of when to try unasked: that hangs on the last failure unasked."""
+        attempts = [("no", True), ("no", False), ("no", True), ("stop", True), (None, True)]
+        for number, (failure, by_hand) in enumerate(attempts):
+            how = {"by_hand": by_hand, "stopped": failure == "stop", "ended": f"at {number}"}
+            make().close(summary(f"r{number}", failure, **how))
+        keys = ("failures", "by_hand_failures", "failed_at")
+        assert [tuple(line.get(key) for key in keys) for line in make().history.lines()] == [
+            (1, 1, None),
+            (2, 1, "at 1"),
+            (3, 2, "at 1"),
+            (3, 2, "at 1"),
+            (0, None, None),
+        ]
+
     def test_a_journal_can_be_cleared_again_and_again(self, make: Callable[[], Any]) -> None:
         """A torn begin record is no rotation, and is swept."""
         make().append(RECORDS[0], sync=True)

@@ -130,7 +130,7 @@ class Stand:
         now = self.clock.now()
         for name, managed in self.certificates.items():
             try:
-                standing, attempts = managed.look(), attempts_of(managed.journal)
+                standing, attempts = managed.look(), attempts_of(managed)
             except Failure as failure:
                 self.board.trouble(name, failure)
                 continue
