@@ -54,7 +54,7 @@ class PreflightStep(Journaled):
         live = world.store.look(world.name, thorough=True).live
         whole = live is not None and live.facts is not None and live.damaged is None
         for name in self.targets:
-            yield from _of_target(world, name, running=due and whole)
+            yield from _of_target(world, name, running=due and whole and not world.awaiting)
         if self.issuer is not None:
             yield from world.unready(self.issuer, self.names, self.solver, ask=due)
 

@@ -46,7 +46,8 @@ class World:
     ``follows`` says whether a CNAME at a challenge's name is to be followed, given the name and
     the solver that the certificate names.
     ``wants`` says whether the configuration still asks for these names from that issuer.
-    In a ``dry`` world everything is looked at without a trace, on disk or at the CA.
+    In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
+    placeholders are still to come that services name, so they are not asked yet.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
 
@@ -68,6 +69,7 @@ class World:
     follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
     remark: Callable[[str], None] = lambda _line: None
     dry: bool = False
+    awaiting: bool = False
     order_time: float = 300.0
     dns_time: float = 60.0
     wait_time: float = 300.0

@@ -206,14 +206,25 @@ class Site:
         from certrotd.certs.preflight import Foresight
 
         world = row.managed.world()
-        if isinstance(decision, Wait | Postpone):
-            yield from plan.preflight(row.managed.policy).problems(world, due=False)
+        world.awaiting = self._awaiting
+        if isinstance(decision, Wait | Postpone | Bootstrap):
+            due = isinstance(decision, Bootstrap)  # the first certificate comes right after it
+            yield from plan.preflight(row.managed.policy).problems(world, due=due)
             return
         if isinstance(decision, Bootstrap):  # and the first order follows at once
             yield from plan.preflight(row.managed.policy).problems(world)
         for step in _plan(row, decision):
             if isinstance(step, Foresight):
                 yield from step.problems(world)
+
+    @cached_property
+    def _awaiting(self) -> bool:
+        """Whether any placeholder is to be put in place before anything else."""
+        asking = [each for each in self.fleet.certificates if each.policy.bootstraps]
+        return any(
+            row.standing.live is None
+            for row in self.fleet.look(asking, now=self.clock.now(), in_flight=lambda _name: False)
+        )
 
     def _policy(self, entry: Certificate) -> Policy:
         return Policy(

@@ -58,6 +58,20 @@ def test_three_new_virtual_hosts_are_served_after_one_run(
     assert (site.leftovers(), exposed_keys(site.directory)) == ([], [])
 
 
+def test_a_dry_run_knows_that_the_placeholders_come_first(parts: Parts, site: Site) -> None:
+    """`nginx -t` fails now, and will not; without placeholders, the control, it would."""
+    site.internal()
+    hosted(parts, site, bootstrap="self-signed")
+    site.config["certificates"][0]["key"] = "ecdsa-p384"  # a reason to renew
+    for code in (0, 1):
+        run = site.run("rotate", "--all", "--dry-run", "--json")
+        assert run.code == code, run.stdout
+        assert bool(run.row("old")["problems"]) == bool(code)
+        for name in NEW:
+            assert run.row(name)["decision"] == ("renew" if code else "placeholder")
+            site.config["certificates"][[*NEW].index(name) + 1].pop("bootstrap", None)
+
+
 @pytest.mark.parametrize("bootstrap", ["self-signed", None])
 def test_new_virtual_hosts_do_not_stop_the_renewal_of_another(
     parts: Parts, site: Site, bootstrap: str | None
