@@ -33,8 +33,8 @@ FULL = os.environ.get("CERTROTD_DEMAND") == "all"
 in_full = pytest.mark.skipif(not FULL, reason="visited by scripts/test all")
 # Of the points of the two longest tests, how many are visited by default: one of so many.
 EVERY = 1 if FULL else 6
-# Between the rename of one copy and that of the other beside it.
-BETWEEN = 6
+# The second of two renames that come right after one another: a pair is mixed for no longer.
+BETWEEN = 1
 # Every kind of fault for a renewal; a kill and a full disk for the others, which share its steps.
 SCENARIOS = (RENEWAL, FIRST, ROLLBACK)
 FAULTS = [
