@@ -207,9 +207,8 @@ class Site:
 
         world = row.managed.world()
         world.awaiting = self._awaiting
-        if isinstance(decision, Wait | Postpone | Bootstrap):
-            due = isinstance(decision, Bootstrap)  # the first certificate comes right after it
-            yield from plan.preflight(row.managed.policy).problems(world, due=due)
+        if isinstance(decision, Wait | Postpone):
+            yield from plan.preflight(row.managed.policy).problems(world, due=False)
             return
         if isinstance(decision, Bootstrap):  # and the first order follows at once
             yield from plan.preflight(row.managed.policy).problems(world)
