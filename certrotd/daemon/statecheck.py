@@ -16,9 +16,13 @@ from pathlib import Path
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.files import sweep_temporaries, user_name
 
-_BY_CERTIFICATE = frozenset({"locks", "journal", "history", "responder"})
-_WRITTEN = (".lock", "audit.jsonl")
-_DEPTH = 2
+_SHARED = ("accounts", "audit", "budget", "internal")
+_BY_CERTIFICATE = ("history", "journal", "locks", "responder")
+FOLDERS = frozenset({*_SHARED, *_BY_CERTIFICATE})
+"""What certrotd makes in its state directory, beside the store; lost+found is none of it."""
+
+_FILES = (".json", ".jsonl", ".key", ".crt", ".pem", "lock")
+_WRITTEN = ("audit.jsonl", "lock")
 
 
 def unwritable(state: Path, store: Path) -> NeedsOperator | None:
@@ -30,35 +34,39 @@ def unwritable(state: Path, store: Path) -> NeedsOperator | None:
         owner = os.stat(state).st_uid
     except OSError:
         return None  # a directory that is gone is another trouble
-    for path in (state, *_below(str(state), str(store), _DEPTH), store):
-        why = _hindrance(str(path), owner)
+    for path in (str(state), *_parts(str(state)), str(store)):
+        why = _hindrance(path, owner)
         if why is not None:
-            return _said(str(path), why, state, owner)
+            return _said(path, why, state, owner)
     return None
 
 
-def sweep_state(state: Path, store: Path) -> None:
+def sweep_state(state: Path) -> None:
     """Remove the temporary files that a kill left in ``state``; the store sweeps itself.
 
     Raises DiskTrouble.
     """
-    for folder, below, _ in os.walk(state):
-        below[:] = [each for each in below if Path(folder, each) != store]
-        sweep_temporaries(Path(folder))
+    sweep_temporaries(state)
+    for each in FOLDERS:
+        for folder, _, _ in os.walk(state / each):
+            sweep_temporaries(Path(folder))
 
 
-def _below(folder: str, store: str, depth: int) -> Iterator[str]:
+def _parts(state: str) -> Iterator[str]:
+    yield from _files(state)
+    yield from (f"{state}/{each}" for each in _BY_CERTIFICATE)
+    for each in _SHARED:
+        for folder, _, _ in os.walk(f"{state}/{each}"):
+            yield folder
+            yield from _files(folder)
+
+
+def _files(folder: str) -> Iterator[str]:
     try:
-        with os.scandir(folder) as entries:
-            found = [(each.path, each.is_dir(follow_symlinks=False)) for each in entries]
+        names = os.listdir(folder)
     except OSError:
-        return  # it was said of the directory itself
-    for path, is_directory in found:
-        if path == store:
-            continue
-        yield path
-        if is_directory and depth and os.path.basename(path) not in _BY_CERTIFICATE:
-            yield from _below(path, store, depth - 1)
+        return  # it is said of the folder itself
+    yield from (f"{folder}/{name}" for name in names if name.endswith(_FILES))
 
 
 def _hindrance(path: str, owner: int) -> OSError | None:
@@ -71,8 +79,7 @@ def _hindrance(path: str, owner: int) -> OSError | None:
     if stat.S_ISDIR(found.st_mode):
         wanted = os.R_OK | os.W_OK | os.X_OK
     elif stat.S_ISREG(found.st_mode):
-        written = path.endswith(_WRITTEN) or os.path.basename(path) == "lock"
-        wanted = os.R_OK | os.W_OK if written else os.R_OK
+        wanted = os.R_OK | os.W_OK if path.endswith(_WRITTEN) else os.R_OK
     else:
         return None  # a socket, or a link; what is made of it tells
     user = os.geteuid()

@@ -129,7 +129,7 @@ class Site:
 
         Raises DiskTrouble.
         """
-        sweep_state(self.config.state_dir, self.config.store_dir)
+        sweep_state(self.config.state_dir)
 
     @cached_property
     def groups(self) -> Groups:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.daemon.statecheck import FOLDERS
 from tests.integration.daemon import HOST, running
 from tests.integration.test_http import get, listen, ready
 from tests.integration.test_notify import heard, receiver, told
@@ -57,6 +58,7 @@ def test_what_a_kill_left_is_swept_in_every_directory_of_the_state(site: Site) -
     site.certificate("web", HOST)
     site.rotate()
     folders = [site.state, *(each for each in site.state.iterdir() if each.is_dir())]
+    assert {each.name for each in folders[1:]} - FOLDERS == {site.store.name}
     folders += [site.state / "internal" / "ca"]
     left = [each / ".what.json.certrotd-tmp" for each in folders if each != site.store]
     assert len(left) > 5

@@ -8,6 +8,7 @@ from typing import Any
 from tests.parts import Bind, Parts, Resolver, StepCA, Zone, locate
 from tests.parts.process import free_port
 from tests.parts.site import Site, why_failed
+from tests.unit.dns.scripted import ScriptedDns
 
 HOOK = """#!{python}
 import os
@@ -127,3 +128,21 @@ def test_each_name_goes_to_the_solver_of_its_zone(
     run = site.rotate(expect=1)
     assert "/bin/false" in why_failed(run, "stray")
     assert run.row("web")["decision"] == "wait"
+
+
+def test_a_server_that_stayed_silent_is_said_in_the_report(
+    acme_site: Site, zones: tuple[Bind, Resolver]
+) -> None:
+    """The certificate is there all the same, by the solver's own servers, time and quorum."""
+    site, bind = acme_site, zones[0]
+    with ScriptedDns(lambda query, udp: None) as mute:
+        servers = [bind.server, str(mute.address)]
+        propagation: dict[str, Any] = {"servers": servers, "timeout": "2s", "quorum": 1}
+        site.config["solvers"]["dns"]["propagation"] = propagation
+        site.certificate("web", "example.test")
+        run = site.rotate()
+        assert run.row("web")["result"] == "done"
+        assert "went on without servers that stayed silent for 2 s" in run.row("web")["why"]
+        assert str(mute.address) in run.row("web")["why"]
+        del propagation["quorum"]  # the control: of two, both have to show it
+        assert "no answer within" in why_failed(site.rotate("--force", expect=1), "web")

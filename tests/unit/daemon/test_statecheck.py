@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.daemon.statecheck import unwritable
+from certrotd.daemon.statecheck import sweep_state, unwritable
 from tests.parts import locate
 from tests.unit.cli.test_service_user import as_root
 from tests.unit.stores.unprivileged import plain_user
@@ -41,6 +41,18 @@ def test_a_state_of_its_owner_is_in_order(state: Path) -> None:
     (state / "accounts/ca/account.key").chmod(0o400)
     assert found(state) == ""
     assert unwritable(state / "new", state / "new" / "certificates") is None
+
+
+def test_what_is_not_certrotds_is_none_of_its_business(root: None, state: Path) -> None:
+    """The lost+found of a file system of its own, and what root keeps beside the log."""
+    with as_root():
+        for each in ("lost+found", "audit.old"):
+            (state / each).mkdir(0o700)
+        (state / "audit/copy.gz").touch(0o600)
+    assert found(state) == ""
+    sweep_state(state)
+    with as_root():
+        assert found(state) == ""
 
 
 @pytest.mark.parametrize("path", [".", "audit", "journal", "certificates"])
