@@ -37,6 +37,7 @@ from certrotd.pki.generation import Standing
 from certrotd.pki.keys import load
 from certrotd.pki.path import ChainBroken, doubts, verify_path
 from certrotd.pki.verify import KeyMismatch, verify_key
+from certrotd.stores.copies import altered
 
 LOOK_TIME = 10.0
 DAILY = 86400.0
@@ -298,9 +299,8 @@ def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
             kept = replace(kept, wrong=(finding,))
         if managed.policy.installs and _reached(standing, COPIES):
             different = world.installer.different(key, pem)
-            kept = replace(
-                kept, copies=different is None, displaced=different or standing.displaced
-            )
+            there = altered(standing.state.copies, world.installer.copies())
+            kept = replace(kept, copies=different is None, displaced=different or there)
     except KeyMismatch as mismatch:
         kept = replace(kept, wrong=(Finding(Kind.KEY_MISMATCH, str(mismatch)),))
     except ChainBroken as broken:

@@ -62,11 +62,19 @@ def displaced(entries: Iterable[Installs], known: Mapping[str, Copy]) -> str | N
                 return f"{path} is to be installed otherwise"
             try:
                 if (stamp := _stamp(text)) != copy.stamp:
-                    return f"{path} {_difference(stamp, copy.stamp)}"
+                    return f"{path} {_rights(stamp, copy.stamp) or 'was changed'}"
             except _GONE:
                 return f"{path} is gone"
             except OSError:
                 continue
+    return None
+
+
+def altered(known: Mapping[str, Copy], there: Mapping[str, Copy]) -> str | None:
+    """Which copy has another owner, group or mode than when it was installed; None if none."""
+    for path, copy in known.items():
+        if path in there and (words := _rights(there[path].stamp, copy.stamp)):
+            return f"{path} {words}"
     return None
 
 
@@ -78,17 +86,16 @@ def _asked(entry: Installs, shape: str) -> str:
     return f"{shape} {entry.owner}:{entry.group} {mode:o}{how}"
 
 
-def _difference(now: tuple[int, ...], was: tuple[int, ...]) -> str:
-    """What is different between two stamps, in words."""
-    if len(now) == len(was):
-        mode, before = now[2], was[2]
-        if stat.S_IFMT(mode) != stat.S_IFMT(before):
-            return f"is {_KINDS.get(stat.S_IFMT(mode), 'no longer a file')}"
-        if now[3:] != was[3:]:
-            return f"belongs to {now[3]}:{now[4]}, not to {was[3]}:{was[4]}"
-        if mode != before:
-            return f"has mode {stat.S_IMODE(mode):04o}, not {stat.S_IMODE(before):04o}"
-    return "was changed"
+def _rights(now: tuple[int, ...], was: tuple[int, ...]) -> str | None:
+    """Who may do what with a copy, where that is different between two stamps; else None."""
+    if now[2:] == was[2:] or len(now) != len(was):
+        return None
+    mode, before = now[2], was[2]
+    if stat.S_IFMT(mode) != stat.S_IFMT(before):
+        return f"is {_KINDS.get(stat.S_IFMT(mode), 'no longer a file')}"
+    if now[3:] != was[3:]:
+        return f"belongs to {now[3]}:{now[4]}, not to {was[3]}:{was[4]}"
+    return f"has mode {stat.S_IMODE(mode):04o}, not {stat.S_IMODE(before):04o}"
 
 
 def _stamp(path: str) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -16,6 +17,7 @@ from certrotd.daemon.watches import Look, Watches, endpoint_of, surely
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.observe.chain import Presented
 from certrotd.pki.facts import facts_of, parse_certificates
+from certrotd.pki.generation import Copy
 from certrotd.rotation.files import DiskTrouble
 from tests.fakes.examiner import MemoryExaminer
 from tests.fakes.world import MemoryWorld
@@ -227,13 +229,16 @@ class TestCertificate:
     def test_a_copy_that_is_not_as_it_was_installed_is_found(self) -> None:
         """Its content is right, its owner another one; which one is said, and the cure."""
         bench = Bench()
-        standing = replace(bench.managed.look(), displaced="/etc/web.key belongs to 9:9")
-        bench.watches.certificates = {"web": replace(bench.managed, look=lambda **_: standing)}
-        [finding] = bench.looks()["files"].watched.findings
+        installer, state = bench.world.installer, bench.world.store.look("web").state
+        was, now = (Copy("key", (9, 9, 0o100640, 0, who)) for who in (0, 33))
+        bench.world.store.record("web", replace(state, copies={"/etc/web.key": was}))
+        with mock.patch.object(installer, "copies", return_value={"/etc/web.key": was}):
+            assert bench.found()["files"] == []
+        with mock.patch.object(installer, "copies", return_value={"/etc/web.key": now}):
+            [finding] = bench.looks()["files"].watched.findings
+        assert "/etc/web.key belongs to 0:33, not to 0:0" in finding.words
         assert finding.kind is Kind.COPIES_DIFFER
-        assert finding.words.endswith(
-            "/etc/web.key belongs to 9:9; certrotd rotate web puts that right"
-        )
+        assert finding.words.endswith("; certrotd rotate web puts that right")
 
     def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_said(self) -> None:
         """Never chmod, which would follow what has become a link."""
