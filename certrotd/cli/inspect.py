@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from certrotd.cli.output import print_json, print_table, span, stamp
-from certrotd.clock import SystemClock
+from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import InvalidInput, UsageError
 from certrotd.observe.starttls import Protocol
-from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.observe.tls import HANDSHAKE_TIMEOUT, Endpoint, shown_to_any
+from certrotd.observe.trust import Trust
 from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
 from certrotd.rotation.files import read_file
 
@@ -61,5 +62,6 @@ def _of_endpoint(what: str, sni: str | None, starttls: Any) -> list[CertificateF
 
     address = parse(what)
     endpoint = Endpoint(address.host, address.port, sni or address.host, starttls)
-    served = TlsProber(SystemClock()).look(endpoint)
-    return [facts_of(each) for each in parse_certificates(served.leaf, what=what)]
+    deadline = Deadline(SystemClock(), HANDSHAKE_TIMEOUT)
+    leaf = shown_to_any(endpoint, Trust(), deadline)[0]
+    return [facts_of(each) for each in parse_certificates(leaf, what=what)]

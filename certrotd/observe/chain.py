@@ -10,12 +10,12 @@ from datetime import datetime
 from cryptography import x509
 
 from certrotd.clock import Clock, Deadline
-from certrotd.errors import InvalidInput, Transient
-from certrotd.observe.tls import Endpoint, HandshakeFailed, Untrusted, shown
+from certrotd.errors import InvalidInput
+from certrotd.observe.tls import Endpoint, Untrusted, shown_to_any
 from certrotd.observe.trust import Trust
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.path import ChainBroken, doubts, verify_path
+from certrotd.pki.path import doubts, verify_path
 
 ROOTS_TIME = 600.0
 _OF_DATES = frozenset({9, 10})  # X509_V_ERR_CERT_NOT_YET_VALID, X509_V_ERR_CERT_HAS_EXPIRED
@@ -87,7 +87,7 @@ class Examiner:
 
     def _look(self, endpoint: Endpoint, trust: Trust) -> tuple[Presented, list[x509.Certificate]]:
         """What one handshake showed, and its certificates up to the first that is unreadable."""
-        sent = self._shown(endpoint, trust)
+        sent = shown_to_any(endpoint, trust, Deadline(self._clock, endpoint.deadline))
         read: list[x509.Certificate] = []
         try:
             for number, der in enumerate(sent, 1):
@@ -102,23 +102,9 @@ class Examiner:
         now = self._clock.now()
         try:
             verify_path(chain, now=now)
-        except ChainBroken as broken:
+        except InvalidInput as broken:
             return replace(presented, broken=str(broken))
         return replace(presented, doubtful=doubts(chain, now=now))
-
-    def _shown(self, endpoint: Endpoint, trust: Trust) -> list[bytes]:
-        """As tls.shown, in whatever TLS the server speaks: nothing is told to it."""
-        deadline = Deadline(self._clock, endpoint.deadline)
-        try:
-            return shown(endpoint, trust, deadline)
-        except HandshakeFailed:
-            try:
-                return shown(endpoint, trust, deadline, old=True)
-            except Untrusted:
-                raise
-            except Transient:
-                pass  # the words of the first try are those that most clients would have
-            raise
 
     def _trusting(self, roots: str) -> Trust:
         """A client that checks the chain alone; several threads may use it at once."""

@@ -163,6 +163,20 @@ def shown(
     return _shown_by(kind, endpoint, trust, deadline, old=old) or first
 
 
+def shown_to_any(endpoint: Endpoint, trust: Trust, deadline: Deadline) -> list[bytes]:
+    """As shown, in whatever TLS the server speaks; for who only looks, and tells it nothing."""
+    try:
+        return shown(endpoint, trust, deadline)
+    except HandshakeFailed:
+        try:
+            return shown(endpoint, trust, deadline, old=True)
+        except Untrusted:
+            raise
+        except Transient:
+            pass  # the words of the first try are those that most clients would have
+        raise
+
+
 def _shown_by(
     kind: Kind, endpoint: Endpoint, trust: Trust, deadline: Deadline, *, old: bool
 ) -> list[bytes] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from ipaddress import ip_address
 from itertools import pairwise
 from typing import TypeVar
 
@@ -24,7 +25,7 @@ from certrotd.errors import InvalidInput, one_line
 from certrotd.pki.constraints import permits
 from certrotd.pki.facts import MAX_CERTIFICATES, facts_of
 from certrotd.pki.foreign import foreign
-from certrotd.pki.names import instance_of
+from certrotd.pki.names import instance_of, is_ip
 
 MIN_RSA_BITS = 2048
 MIN_CURVE_BITS = 224
@@ -32,7 +33,7 @@ Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 _WEB_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _WEB_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
-_BROKEN_HASHES = (hashes.MD5, hashes.SHA1)
+_BROKEN_HASHES = {"md5": "MD5", "sha1": "SHA-1"}
 _OF_POLICIES = (
     x509.CRLDistributionPoints,
     x509.CertificatePolicies,
@@ -76,22 +77,33 @@ def verify_path(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
     """Public clients follow a chain, leaf first, as far as it can be said without their roots.
 
     The last certificate is taken for the one they trust. Dates are not judged here: the moment is
-    one at which all of it is valid, as near to ``now`` as can be. Raises ChainBroken.
+    one at which all of it is valid, as near to ``now`` as can be. Raises ChainBroken, or
+    InvalidInput for what the library cannot judge.
     """
-    verify_links(chain)
-    for each in chain:
-        _verify_extensions(each)
-    for parent in chain[1:]:
-        _verify_issuer(parent)
-    _verify_leaf(chain[0])
-    _verify_depth(chain)
-    _verify_names(chain)
-    if all(_well_formed(each) for each in chain) and (why := _refused(chain, now, _TOLERANT)):
-        raise ChainBroken(f"clients refuse the chain of {_name(chain[0])}: {why}")
+    with foreign("the chain cannot be judged"):
+        verify_links(chain)
+        for each in chain:
+            _verify_extensions(each)
+        for parent in chain[1:]:
+            _verify_issuer(parent)
+        _verify_leaf(chain[0])
+        _verify_depth(chain)
+        _verify_names(chain)
+        sound = all(_well_formed(each) for each in chain)
+        if sound and (why := _refused(chain, now, _TOLERANT)):
+            raise ChainBroken(f"clients refuse the chain of {_name(chain[0])}: {why}")
 
 
 def doubts(chain: Sequence[x509.Certificate], *, now: datetime) -> str:
     """Why some clients refuse a chain that verify_path passes, in words; or empty."""
+    try:
+        with foreign(f"some clients may refuse the chain of {_name(chain[0])}"):
+            return _doubts(chain, now)
+    except InvalidInput as unjudged:
+        return unjudged.message
+
+
+def _doubts(chain: Sequence[x509.Certificate], now: datetime) -> str:
     leaf = chain[0]
     if facts_of(leaf).is_ca:
         return f"some clients refuse {_name(leaf)}: it is a CA's certificate (CA:TRUE)"
@@ -118,9 +130,9 @@ def weakness(public: object) -> str:
 def _verify_hash(child: x509.Certificate) -> None:
     with foreign(f"{_name(child)} has a signature of an unknown kind"):
         used = child.signature_hash_algorithm
-    if isinstance(used, _BROKEN_HASHES):
+    if used is not None and used.name in _BROKEN_HASHES:
         raise ChainBroken(
-            f"{_name(child)} is signed with {used.name.upper()}, which clients refuse",
+            f"{_name(child)} is signed with {_BROKEN_HASHES[used.name]}, which clients refuse",
             hint="have the CA sign with SHA-256",
         )
 
@@ -264,12 +276,18 @@ def _refused(
 
 
 def _subject(leaf: x509.Certificate) -> x509.DNSName | x509.IPAddress | None:
-    """A name that a client could ask for."""
-    for name in _extension(leaf, x509.SubjectAlternativeName) or ():
-        if isinstance(name, x509.IPAddress):
-            return name
-        if isinstance(name, x509.DNSName) and "_" not in name.value:
-            return x509.DNSName(instance_of(name.value))
+    """A name that a client could ask for, and the library can look for."""
+    for name in facts_of(leaf).names:
+        if name.startswith("DNS:"):
+            continue  # as the facts show what equals no name
+        if is_ip(name):
+            return x509.IPAddress(ip_address(name))
+        try:
+            asked = x509.DNSName(instance_of(name))
+            PolicyBuilder().store(Store([leaf])).build_server_verifier(asked)
+        except ValueError:
+            continue
+        return asked
     return None
 
 

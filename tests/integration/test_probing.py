@@ -101,3 +101,6 @@ def test_a_server_that_speaks_only_old_tls_is_watched(parts: Parts, site: Site) 
     run = site.run("watch", "--json")
     kinds = [each["kind"] for row in run.json for each in row["findings"]]
     assert kinds == ["wrong_name"]
+    address = f"127.0.0.1:{nginx.port}"
+    [seen] = site.run("inspect", address, "--sni", HOST, "--json").json
+    assert seen["names"] == [HOST]

@@ -131,8 +131,12 @@ def resigned(certificate: x509.Certificate, old: bytes, new: bytes) -> bytes:
     """
     contents = certificate.tbs_certificate_bytes
     assert (contents.count(old), len(old)) == (1, len(new))
-    contents = contents.replace(old, new)
-    signature = ec_key().sign(contents, ec.ECDSA(hashes.SHA256()))
+    return signed(contents.replace(old, new), ec_key())
+
+
+def signed(contents: bytes, key: ec.EllipticCurvePrivateKey) -> bytes:
+    """The DER of a certificate with these contents, whatever they are."""
+    signature = key.sign(contents, ec.ECDSA(hashes.SHA256()))
     algorithm = bytes.fromhex("300a06082a8648ce3d040302")
     return _tlv(0x30, contents + algorithm + _tlv(0x03, b"\0" + signature))
 

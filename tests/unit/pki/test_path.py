@@ -15,8 +15,11 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from certrotd.errors import InvalidInput
+from certrotd.pki.facts import parse_certificates
 from certrotd.pki.path import ChainBroken, doubts, verify_path
 from certrotd.pki.verify import verify
 from tests.unit.pki.crafted import (
@@ -27,6 +30,7 @@ from tests.unit.pki.crafted import (
     key_usage,
     pem,
     rsa_key,
+    signed,
     signed_with,
 )
 
@@ -189,7 +193,7 @@ REFUSED: dict[str, tuple[Chain, str]] = {
     ),
     "SHA-1": (
         [signed_with(hashes.SHA1(), "2a864886f70d010105"), certificate(key=rsa_key(), is_ca=True)],
-        "leaf is signed with SHA1, which clients refuse",
+        "leaf is signed with SHA-1, which clients refuse",
     ),
     "MD5": (
         [signed_with(hashes.MD5(), "2a864886f70d010104"), certificate(key=rsa_key(), is_ca=True)],
@@ -336,3 +340,28 @@ SOUND = ("plain", "with its root", "straight from the root", "alone", "Ed25519 l
 def test_a_chain_as_public_cas_issue_it_is_not_doubted(which: str) -> None:
     """A warning that is always there is none."""
     assert doubts(ACCEPTED[which], now=NOW) == ""
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.data(), st.booleans())
+def test_a_damaged_chain_is_judged_or_refused_in_words(data: st.DataObject, above: bool) -> None:
+    """Whoever is watched chooses what it says, and signs it: nothing else may come of that."""
+    rich = leaf(general_names=[address("192.0.2.1")], critical=(POLICIES,))
+    strict = middle(critical=(SIGNS, only("test"), POLICIES), path_length=0, extensions=(SERVER,))
+    contents = bytearray((strict if above else rich).tbs_certificate_bytes)
+    for _ in range(data.draw(st.integers(1, 3))):
+        contents[data.draw(st.integers(0, len(contents) - 1))] = data.draw(st.integers(0, 255))
+    try:
+        [damaged] = parse_certificates(signed(bytes(contents), ec_key(2 if above else 1)))
+        chain = [rich, damaged] if above else [damaged, strict]
+        verify_path(chain, now=NOW)
+        doubts(chain, now=NOW)
+    except (InvalidInput, UserWarning):  # the library warns of a negative serial number
+        pass
+
+
+@pytest.mark.parametrize("name", ["a b.test", "", "..", "*", "*.*.test", "-", "a" * 70, "x" * 300])
+def test_a_name_that_nobody_asks_for_is_no_reason_to_fail(name: str) -> None:
+    """The library refuses to look for it, in an exception of its own."""
+    verify_path([leaf(name), MIDDLE], now=NOW)
+    assert doubts([leaf(name), MIDDLE], now=NOW) == ""
