@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrotd.certs.decision import backoff
+from certrotd.certs.rotate import Report
 from certrotd.daemon.gates import Gate, Held
 from certrotd.errors import LockHeld
+from certrotd.rotation.outcome import Finished, Parked, Stuck
 
 SOON = timedelta(minutes=1)
 
@@ -74,21 +76,27 @@ class Rests:
         rest = self._of(name)
         rest.until, rest.why, rest.by = monotonic + SOON.total_seconds(), str(failure), Gate.LOCK
 
+    def came_to(self, report: Report, kind: str, now: datetime, monotonic: float) -> None:
+        """A rotation of that ``kind`` has ended, or come to a rest."""
+        name, outcome = report.name, report.outcome or report.recovered
+        if isinstance(report.failure, LockHeld):
+            self.busy(name, report.failure, monotonic)
+        elif isinstance(outcome, Parked) and not outcome.failed and report.failure is None:
+            self.calm(name)
+            until = max(outcome.until, now + timedelta(seconds=1))
+            self._of(name).parked = Held(Gate.PARKED, outcome.why, until)
+        elif report.failure is not None or isinstance(outcome, Parked | Stuck):
+            self.trouble(name, _why(report), now, monotonic)
+        elif isinstance(outcome, Finished):
+            rest = self._of(name)
+            rest.until, rest.done = None, kind  # the same at once again: that is asked for, once
+
     def calm(self, name: str) -> bool:
         """Nothing is the matter with ``name``; whether something was."""
         rest = self._rests.pop(name, None)
         if rest is not None and rest.parked is not None:
             self._rests[name] = _Rest(parked=rest.parked)
         return rest is not None and rest.troubles is not None
-
-    def park(self, name: str, held: Held) -> None:
-        """A rotation of ``name`` waits as planned, by the wall clock."""
-        self._of(name).parked = held
-
-    def done(self, name: str, kind: str) -> None:
-        """What was due is done; if the same is due at once again, ``again`` says so, once."""
-        rest = self._of(name)
-        rest.until, rest.done = None, kind
 
     def again(self, name: str, kind: str) -> bool:
         """Whether ``kind`` was done just now."""
@@ -118,3 +126,16 @@ class Rests:
 
     def _of(self, name: str) -> _Rest:
         return self._rests.setdefault(name, _Rest())
+
+
+def _why(report: Report) -> str:
+    """Why a rotation could not go on, or could not begin."""
+    if report.failure is not None:
+        return str(report.failure)
+    match report.outcome or report.recovered:
+        case Parked(_, why, _):
+            return why
+        case Stuck(step, _, undo_failed):
+            return f"undoing {step} failed: {undo_failed}"
+        case _:
+            return ""

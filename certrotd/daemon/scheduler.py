@@ -10,13 +10,13 @@ from __future__ import annotations
 import threading
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 
-from certrotd.certs.decision import Adopt, Decision, Postpone, Renew, Wait, decide
-from certrotd.certs.managed import Managed, attempts_of
+from certrotd.certs.decision import Adopt, Postpone, Renew, Wait
+from certrotd.certs.managed import Managed
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
 from certrotd.daemon.agenda import Agenda
@@ -24,14 +24,14 @@ from certrotd.daemon.budget import registered_domain, renews
 from certrotd.daemon.budgets import Budgets
 from certrotd.daemon.clockwatch import SOUND, Trust, Watch, jumped
 from certrotd.daemon.condition import Condition
-from certrotd.daemon.gates import GROUND, Gate, Held, by_clock, by_decision, by_failure, elsewhere
+from certrotd.daemon.gates import GROUND, elsewhere
+from certrotd.daemon.looking import flight_of, look_at
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.resting import Rests
 from certrotd.daemon.turns import Group, Room, Turns
 from certrotd.daemon.workload import Workload
-from certrotd.errors import Failure, LockHeld
-from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
-from certrotd.rotation.flight import Flight
+from certrotd.errors import Failure
+from certrotd.rotation.engine import Finished, RolledBack
 from certrotd.rotation.unexpected import as_failure
 
 DAILY = timedelta(days=1)
@@ -88,8 +88,7 @@ class Scheduler:
         self._stopped = False
         self._ground = Condition(GROUND, observer)
         self._journals = Condition(JOURNALS, observer)
-        # None: not known yet, and an earlier process may have said that it is so
-        self._forgetful: bool | None = None
+        self._last_run = Condition(LAST_RUN, observer)
         self._ours: dict[str, float] = {}
         self._budgets = Budgets(observer)
         self._rests = Rests()
@@ -188,7 +187,7 @@ class Scheduler:
             name = self._doubts.get()
             if name in self._work.certificates and name not in self._room.running:
                 self._doubted.add(name)
-                self._agenda.put(name, now)
+                self._look_again(name, now)
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
@@ -217,9 +216,13 @@ class Scheduler:
             if name not in self._ours:
                 self._rests.wake(name)
                 self._observer.changed(name)
-            self._orders.remove(name)
-            self._others.remove(name)
-            self._agenda.put(name, now)
+            self._look_again(name, now)
+
+    def _look_again(self, name: str, now: datetime) -> None:
+        """At the next tick, also at what waits for its turn."""
+        self._orders.remove(name)
+        self._others.remove(name)
+        self._agenda.put(name, now)
 
     def _look_at_all(self, now: datetime) -> None:
         for name in (*self._orders.clear(), *self._others.clear()):
@@ -233,12 +236,9 @@ class Scheduler:
             try:
                 self._remember(self._watch.trusted)
             except Failure as failure:
-                self._observer.trouble(LAST_RUN, failure)
-                self._forgetful = True
+                self._last_run.set(failure)
             else:
-                if self._forgetful is not False:
-                    self._observer.calmed(LAST_RUN)
-                self._forgetful = False
+                self._last_run.set(None)
 
     def _rest(self, name: str, failure: Failure) -> None:
         """Leave a certificate alone for a while that cannot be dealt with."""
@@ -251,13 +251,18 @@ class Scheduler:
 
         Also while it rests, and while a rotation is in flight: what is served expires meanwhile.
         """
-        managed = self._work.certificates[name]
-        rest = self._rests.held(name, now, self._clock.monotonic())
-        flight, unknown = self._flight(managed, rest)
+        managed, monotonic = self._work.certificates[name], self._clock.monotonic()
+        rest = self._rests.held(name, now, monotonic)
+        flight, unknown = None, self._journals.failure
+        if unknown is None:
+            flight, unknown = flight_of(managed, self._work, rest, self._rests.troubles(name))
         try:
-            standing = managed.look(thorough=name in self._doubted)
-            self._doubted.discard(name)
-            attempts = attempts_of(managed)
+            look = look_at(
+                *(managed, flight, unknown, self._rests, self._judgement),
+                thorough=name in self._doubted,
+                now=now,
+                monotonic=monotonic,
+            )
         except (Failure, OSError) as error:
             if flight is None and rest is None:
                 raise
@@ -267,12 +272,8 @@ class Scheduler:
             else:  # to go on with it may be the cure
                 self._queue(name, _RESUME)
             return
-        self._watch = self._watch.seen(standing.live)
-        decision = decide(managed.policy, standing, attempts, now=now)
-        if rest is None and flight is None:
-            rest = self._done_just_now(name, decision, now)
-        held = rest or self._held(managed, decision, flight)
-        look = Look(managed, standing, attempts, decision, now, flight, held, unknown)
+        self._doubted.discard(name)
+        self._watch = self._watch.seen(look.standing.live)
         if look.calm and rest is None and self._rests.calm(name):
             self._observer.calmed(name)  # first: what is looked at may be failing all the same
         self._observer.looked(look)
@@ -280,42 +281,6 @@ class Scheduler:
             self._see_to(look)
         else:
             self._rest(name, unknown)
-
-    def _flight(self, managed: Managed, rest: Held | None) -> tuple[Flight | None, Failure | None]:
-        """The rotation in flight, with what this process knows of why it does not go on.
-
-        Or why it is not known whether there is one.
-        """
-        name = managed.policy.name
-        if self._journals.failure is not None:
-            return None, self._journals.failure
-        try:
-            there = self._work.in_flight(name)
-            flight = (managed.journal.flight() or Flight()) if there else None
-        except (Failure, OSError) as error:
-            return None, as_failure(error, f"look for a rotation of {name} in flight")
-        if flight is not None and rest is not None:
-            tries = max(flight.tries, self._rests.troubles(name))
-            why = rest.why or flight.why
-            flight = replace(flight, why=why, until=rest.until, tries=tries)
-        return flight, None
-
-    def _done_just_now(self, name: str, decision: Decision, now: datetime) -> Held | None:
-        """What was done and is due at once again rests: more of the same does not help."""
-        kind = type(decision).__name__
-        if isinstance(decision, Wait | Postpone) or not self._rests.again(name, kind):
-            return None
-        monotonic = self._clock.monotonic()
-        self._rests.trouble(name, "it was done just now, and is due again", now, monotonic)
-        return self._rests.held(name, now, monotonic)
-
-    def _held(self, managed: Managed, decision: Decision, flight: Flight | None) -> Held | None:
-        """What holds it back before it is anybody's turn; ``_affords`` asks for the rest."""
-        if self._journals.failure is not None:
-            return by_failure(self._journals.failure, by=Gate.JOURNALS)
-        if flight is not None:
-            return None
-        return by_decision(decision) or by_clock(self._judgement, decision, managed.policy)
 
     def _see_to(self, look: Look) -> None:
         """Queue what is due, or say when to look again."""
@@ -422,17 +387,7 @@ class Scheduler:
         self._observer.ended(report)
         if name == self._probing:
             self._probed(managed, report, now, monotonic)
-        outcome = report.outcome or report.recovered
-        if isinstance(report.failure, LockHeld):
-            self._rests.busy(name, report.failure, monotonic)
-        elif isinstance(outcome, Parked) and not outcome.failed and report.failure is None:
-            self._rests.calm(name)
-            until = max(outcome.until, now + timedelta(seconds=1))
-            self._rests.park(name, Held(Gate.PARKED, outcome.why, until))
-        elif report.failure is not None or isinstance(outcome, Parked | Stuck):
-            self._rests.trouble(name, _why(report), now, monotonic)
-        elif isinstance(outcome, Finished):
-            self._rests.done(name, due.kind)
+        self._rests.came_to(report, due.kind, now, monotonic)
         self._agenda.put(name, now)  # what it came to is seen at once
 
     def _probed(self, managed: Managed, report: Report, now: datetime, monotonic: float) -> None:
@@ -454,19 +409,6 @@ class Scheduler:
         budget = self._work.budget(self._work.certificates[name].policy.issuer)
         if budget is not None:
             budget.release(name)
-
-
-def _why(report: Report) -> str:
-    """Why a rotation could not go on, or could not begin."""
-    if report.failure is not None:
-        return str(report.failure)
-    match report.outcome or report.recovered:
-        case Parked(_, why, _):
-            return why
-        case Stuck(step, _, undo_failed):
-            return f"undoing {step} failed: {undo_failed}"
-        case _:
-            return ""
 
 
 def _group(managed: Managed) -> Group:

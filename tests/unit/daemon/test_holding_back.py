@@ -320,3 +320,20 @@ def test_a_rotation_by_hand_ends_the_rest_after_a_trouble_and_ours_does_not() ->
     changed.add("web")
     bench.process.scheduler.tick()
     assert bench.process.scheduler.running == ()
+
+
+@pytest.mark.parametrize("how", ["doubted", "changed"])
+def test_what_waits_for_its_turn_can_be_looked_at_once_more(how: str) -> None:
+    """It keeps its place in no second queue, and is no trouble."""
+    bench = Bench("a.example.com", "b.example.org", concurrency=1)
+    changed = by_hand(bench)
+    bench.process.scheduler.tick()
+    [waiting] = {"a", "b"} - set(bench.process.scheduler.running)
+    if how == "doubted":
+        bench.process.scheduler.doubt(waiting)
+    else:
+        changed.add(waiting)
+    bench.process.scheduler.tick()
+    bench.process.run()
+    assert bench.process.heard.troubles == []
+    assert sorted(bench.process.heard.begun) == ["a", "b"]

@@ -1,0 +1,72 @@
+"""One certificate looked at: what is there, what is due, and what holds it back."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from certrotd.certs.decision import Decision, Postpone, Wait, decide
+from certrotd.certs.managed import Managed, attempts_of
+from certrotd.daemon.clockwatch import Judgement
+from certrotd.daemon.gates import Gate, Held, by_clock, by_decision, by_failure
+from certrotd.daemon.observing import Look
+from certrotd.daemon.resting import Rests
+from certrotd.daemon.workload import Workload
+from certrotd.errors import Failure
+from certrotd.rotation.flight import Flight
+from certrotd.rotation.unexpected import as_failure
+
+
+def flight_of(
+    managed: Managed, work: Workload, rest: Held | None, tries: int
+) -> tuple[Flight | None, Failure | None]:
+    """The rotation in flight, or why it is not known whether there is one.
+
+    With what this process knows of why it does not go on: why it rests, after so many ``tries``.
+    """
+    name = managed.policy.name
+    try:
+        flight = (managed.journal.flight() or Flight()) if work.in_flight(name) else None
+    except (Failure, OSError) as error:
+        return None, as_failure(error, f"look for a rotation of {name} in flight")
+    if flight is not None and rest is not None:
+        why, tries = rest.why or flight.why, max(flight.tries, tries)
+        flight = replace(flight, why=why, until=rest.until, tries=tries)
+    return flight, None
+
+
+def look_at(
+    managed: Managed,
+    flight: Flight | None,
+    unknown: Failure | None,
+    rests: Rests,
+    judgement: Judgement,
+    *,
+    thorough: bool,
+    now: datetime,
+    monotonic: float,
+) -> Look:
+    """All of it; raises what a look at the store or the history raises.
+
+    ``unknown`` is why it is not known what is in flight. A certificate at which a rest is over,
+    and which has come to no rest by itself, is held by its decision or the clock, if by anything.
+    """
+    standing, attempts = managed.look(thorough=thorough), attempts_of(managed)
+    decision = decide(managed.policy, standing, attempts, now=now)
+    held = rests.held(managed.policy.name, now, monotonic)
+    if held is None and unknown is not None:
+        held = by_failure(unknown, by=Gate.JOURNALS)
+    if held is None and flight is None:
+        held = _done_just_now(managed.policy.name, decision, rests, now, monotonic)
+        held = held or by_decision(decision) or by_clock(judgement, decision, managed.policy)
+    return Look(managed, standing, attempts, decision, now, flight, held, unknown)
+
+
+def _done_just_now(
+    name: str, decision: Decision, rests: Rests, now: datetime, monotonic: float
+) -> Held | None:
+    """What was done and is due at once again rests: more of the same does not help."""
+    if isinstance(decision, Wait | Postpone) or not rests.again(name, type(decision).__name__):
+        return None
+    rests.trouble(name, "it was done just now, and is due again", now, monotonic)
+    return rests.held(name, now, monotonic)
