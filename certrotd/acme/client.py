@@ -31,6 +31,7 @@ from certrotd.pki.order import OrderGone
 MAX_CLIENTS = 16
 DIRECTORY_SECONDS = 3600.0
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
 
@@ -262,6 +263,25 @@ def agreed_terms(client: Client, settings: AcmeSettings) -> str | None:
             hint="read them, then set agree_to_terms: true",
         )
     return terms
+
+
+def is_wrong(client: Client, account: Account, refused: Refused | OrderGone) -> bool:
+    """Whether the CA refused because the account's URL is not, or no more, that of its key.
+
+    Its file may be from elsewhere, or damaged: without a look every order would fail for ever.
+    """
+    why = refused if isinstance(refused, Refused) else refused.__cause__
+    if not isinstance(why, Refused) or why.code not in _OF_THE_ACCOUNT:
+        return False
+    if refused is why and why.code == "accountDoesNotExist":
+        return True
+    client.net.sign_as(account.key, "")
+    message = messages.NewRegistration(only_return_existing=True)
+    try:
+        found = location_of(client.post(client.directory["newAccount"], message), "account")
+    except Failure:
+        return False  # there is none, or nobody knows: what was refused is said
+    return found != account.url
 
 
 def location_of(response: requests.Response, what: str) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+import requests
 from josepy.jwk import JWK
 
-from certrotd.acme.client import Clients, location_of
+from certrotd.acme.account import Account
+from certrotd.acme.client import Client, Clients, is_wrong, location_of
 from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import Refused
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
@@ -21,6 +24,7 @@ from certrotd.pki.names import canonical
 from certrotd.pki.order import OrderGone
 
 _UNFINISHED = ("pending", "ready")
+T = TypeVar("T")
 _FOREIGN = ("unauthorized", "malformed")
 
 
@@ -58,49 +62,58 @@ class AcmeIssuer:
         Raises NeedsOperator (the CA refused), Transient (busy, away), LockHeld, DiskTrouble.
         """
         asked = tuple(dict.fromkeys(canonical(name) for name in names))
-        return self._place(asked, deadline)
+
+        def place(client: Client, account: Account) -> AcmeOrder:
+            where = client.directory["newOrder"]
+            response = client.post(where, new_order(asked), repeatable=False)
+            url = location_of(response, "order")
+            state = read_order(response.content)
+            same_names(state, asked)
+            return self._made(url, state, account.key, resumed=False)
+
+        return self._as_account(place, deadline)
 
     def resume(self, url: str, *, deadline: Deadline) -> AcmeOrder:
         """Come back to the order at ``url``; OrderGone if nothing can come of it any more."""
         if not url:
             raise OrderGone("the order was not one at a CA")
         host = check_url(url)
-        with self._clients.lend(self._limit(deadline)) as (client, account):
+
+        def come_back(client: Client, account: Account) -> tuple[requests.Response, JWK]:
             if host != check_url(client.directory["newOrder"]):
                 raise OrderGone(f"the order at {host} belongs to another CA")
             try:
-                response = client.ask(url)
+                return client.ask(url), account.key
             except Refused as refused:
                 if refused.code in _FOREIGN and refused.url == url:
-                    raise OrderGone(f"the CA does not know the order: {refused.message}") from None
+                    why = f"the CA does not know the order: {refused.message}"
+                    raise OrderGone(why) from refused
                 raise
+
+        response, key = self._as_account(come_back, deadline)
         state = read_order(response.content)
-        order = self._made(url, state, account.key, resumed=True)
+        order = self._made(url, state, key, resumed=True)
         if state.status == "invalid":
             raise OrderGone(order.refusal())
         if state.status in _UNFINISHED and state.expires and state.expires <= self._clock.now():
             raise OrderGone(f"the order expired at {state.expires:%Y-%m-%d %H:%M:%S}Z")
         return order
 
-    def _place(
-        self, asked: tuple[str, ...], deadline: Deadline, *, forgotten: str = ""
-    ) -> AcmeOrder:
-        with self._clients.lend(self._limit(deadline), forgotten=forgotten) as (client, account):
-            try:
-                response = client.post(
-                    client.directory["newOrder"], new_order(asked), repeatable=False
-                )
-            except Refused as refused:
-                if refused.code != "accountDoesNotExist" or forgotten:
-                    raise
-            else:
-                url = location_of(response, "order")
-                state = read_order(response.content)
-                same_names(state, asked)
-                return self._made(url, state, account.key, resumed=False)
-        # the CA lost the account (a test CA restarted, a database restored): once more with the
-        # same key registered again
-        return self._place(asked, deadline, forgotten=account.url)
+    def _as_account(self, act: Callable[[Client, Account], T], deadline: Deadline) -> T:
+        """What comes of the act; once more where the account is not the one it was taken for.
+
+        The CA lost it (a test CA restarted, a database restored), and it is registered again with
+        the same key; or its URL here is another's, and the key finds the right one.
+        """
+        wrong = ""
+        while True:
+            with self._clients.lend(self._limit(deadline), forgotten=wrong) as (client, account):
+                try:
+                    return act(client, account)
+                except (Refused, OrderGone) as refused:
+                    if wrong or not is_wrong(client, account, refused):
+                        raise
+            wrong = account.url
 
     def _made(self, url: str, state: OrderState, key: JWK, *, resumed: bool) -> AcmeOrder:
         return AcmeOrder(

@@ -270,6 +270,48 @@ def test_an_account_the_ca_forgot_is_registered_again_once(
         issuer.order([NAME], deadline=soon())
 
 
+@pytest.mark.parametrize("kind", ["unauthorized", "malformed", "accountDoesNotExist"])
+def test_a_wrong_account_url_does_not_stick(
+    ca: ScriptedCA, tmp_path: Path, folder: Path, kind: str
+) -> None:
+    """From another backup, or a hand: every order failed for ever, and the hint was another's."""
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    right = (folder / "account.json").read_text()
+    (folder / "account.json").write_text(right.replace("/accounts/1", "/accounts/999"))
+    ca.on("/orders", Reply(403, problem(kind, "JWS verification error")))
+    known = Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"})
+    ca.on("/account", known, known)
+    told = Told("web")
+    issuer = AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site)
+    issuer.order([NAME], deadline=soon())
+    assert ca.seen[-1].header["kid"] == f"{ca.base}/accounts/1"
+    assert json.loads((folder / "account.json").read_text())["url"] == f"{ca.base}/accounts/1"
+    assert (told.records, told.lines) == ([], [])  # no new account
+
+
+def test_a_wrong_account_url_costs_no_order(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+    """Coming back to an order, the CA calls it somebody else's."""
+    url = ca.issuer(tmp_path).order([NAME], deadline=soon()).url
+    right = (folder / "account.json").read_text()
+    (folder / "account.json").write_text(right.replace("/accounts/1", "/accounts/999"))
+    ca.on("/order", Reply(403, problem("unauthorized", "not your order")))
+    known = Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"})
+    ca.on("/account", known, known)
+    assert ca.issuer(tmp_path).resume(url, deadline=soon()).url == url
+
+
+def test_a_refusal_that_has_nothing_to_do_with_the_account_is_said(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
+    """The negative control: the account is the key's, and nothing is asked twice."""
+    issuer = ca.issuer(tmp_path)
+    issuer.preflight(deadline=soon())
+    ca.on("/orders", Reply(403, problem("unauthorized", "not entitled")))
+    with pytest.raises(NeedsOperator, match="not entitled"):
+        issuer.order([NAME], deadline=soon())
+    assert ca.asked("/orders") == 1
+
+
 def test_a_registration_that_says_no_url_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
     """Nothing could be signed with it."""
     ca.on("/account", Reply(201, {"status": "valid"}))
