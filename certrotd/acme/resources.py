@@ -101,9 +101,11 @@ def _reading(what: str, content: bytes, parse: Callable[[dict[str, Any]], T]) ->
         data = json.loads(content)
         if isinstance(data, dict):
             return parse(data)
-        reason = f"it is a JSON {type(data).__name__}"
-    except (ValueError, TypeError, KeyError, AttributeError, DeserializationError) as error:
+        reason = f"it is {_kind(data)}"
+    except (ValueError, DeserializationError) as error:
         reason = str(error)[:200]
+    except (TypeError, KeyError, AttributeError):
+        reason = "something in it is not what it should be"
     except InvalidInput as error:
         reason = error.message
     except RecursionError:
@@ -114,7 +116,37 @@ def _reading(what: str, content: bytes, parse: Callable[[dict[str, Any]], T]) ->
     )
 
 
+def _kind(value: object) -> str:
+    """What JSON has there, in words."""
+    if value is None or isinstance(value, bool):
+        return json.dumps(value)
+    kinds = {str: "a text", list: "a list", dict: "an object"}
+    return kinds.get(type(value), "a number")
+
+
+def _shaped(data: Mapping[str, Any], needed: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+    """Raises InvalidInput unless the members are like these examples, whose lists hold one kind.
+
+    Those that are ``needed`` must be there; ``more`` may be missing, or null.
+    """
+    for name, example in {**needed, **more}.items():
+        value = data.get(name)
+        if value is None and name in more:
+            continue
+        if name not in data:
+            raise InvalidInput(f"it has no {name!r}")
+        if type(value) is not type(example):
+            raise InvalidInput(f"its {name!r} is {_kind(value)}, not {_kind(example)}")
+        for each in value if isinstance(example, list) else []:
+            if type(each) is not type(example[0]):
+                raise InvalidInput(f"{_kind(each)} is among its {name!r}")
+
+
 def _order(data: dict[str, Any]) -> OrderState:
+    needed = {"status": "", "identifiers": [{}], "finalize": ""}
+    _shaped(data, needed, {"authorizations": [""], "certificate": "", "expires": ""})
+    for each in data["identifiers"]:
+        _shaped(each, {"type": "", "value": ""}, {})
     order = messages.Order.from_json(data)
     identifiers = order.identifiers or ()
     authorizations = tuple(order.authorizations or ())
@@ -123,23 +155,27 @@ def _order(data: dict[str, Any]) -> OrderState:
     return OrderState(
         status=order.status.name,
         names=frozenset(canonical(each.value) for each in identifiers),
-        authorizations=tuple(_url(each) for each in authorizations),
-        finalize=_url(order.finalize),
-        certificate=_url(order.certificate) if order.certificate else "",
+        authorizations=authorizations,
+        finalize=order.finalize,
+        certificate=order.certificate or "",
         expires=order.expires,
         problem=read_problem(data.get("error")),
     )
 
 
 def _authorization(data: dict[str, Any], url: str) -> AuthorizationState:
+    needed = {"status": "", "identifier": {}, "challenges": [{}]}
+    _shaped(data, needed, {"expires": ""})
+    _shaped(data["identifier"], {"type": "", "value": ""}, {})
+    for each in data["challenges"]:
+        if each.get("type") == "dns-01":
+            _shaped(each, {"url": "", "token": ""}, {"status": ""})
     status = data["status"]
     # "expired" (RFC 8555 §7.1.6) is unknown to the library
     known = {**data, "status": "invalid"} if status == "expired" else data
     parsed = messages.Authorization.from_json(known)
-    offered = [each for each in data["challenges"] if isinstance(each, Mapping)]
+    offered = data["challenges"]
     dns01 = next((c for c in parsed.challenges if isinstance(c.chall, challenges.DNS01)), None)
-    if dns01 is not None:
-        _url(dns01.uri)
     problems = (read_problem(each.get("error")) for each in offered)
     return AuthorizationState(
         url=url,
@@ -149,12 +185,6 @@ def _authorization(data: dict[str, Any], url: str) -> AuthorizationState:
         offered=tuple(str(each.get("type"))[:40] for each in offered),
         problem=next((problem for problem in problems if problem), None),
     )
-
-
-def _url(value: object) -> str:
-    if not isinstance(value, str):
-        raise InvalidInput(f"a URL in it is a {type(value).__name__}")
-    return value
 
 
 def same_names(order: OrderState, asked: tuple[str, ...]) -> None:
