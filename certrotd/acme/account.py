@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from josepy.jwk import JWK
 
@@ -86,19 +88,35 @@ class AccountFolder:
 
     def url(self) -> str:
         """The account's URL at this directory, "" if it has to be asked for."""
-        try:
-            record = json.loads(read_file(self._record, limit=MAX_RECORD, follow=False))
-            if record["directory"] == self._directory and isinstance(record["url"], str):
-                return str(record["url"])
-        except (FileNotFoundError, InvalidInput, ValueError, KeyError, TypeError, RecursionError):
-            return ""  # the CA finds the account again by its key
-        return ""
+        url = self._read().get("url")
+        return url if isinstance(url, str) else ""
 
-    def remember(self, url: str, *, created: str) -> None:
-        """Write down the account's URL; raises DiskTrouble."""
-        record = {"url": url, "directory": self._directory, "created": created}
+    def contact(self) -> tuple[str, ...] | None:
+        """The contacts that the CA was told last, None if that is not known."""
+        known = self._read().get("contact")
+        return tuple(map(str, known)) if isinstance(known, list) else None
+
+    def remember(self, url: str, *, contact: Sequence[str] | None, now: datetime) -> None:
+        """Write down the account's URL and what the CA was told; raises DiskTrouble."""
+        known = self._read()
+        created = known["created"] if known.get("url") == url and "created" in known else None
+        record = {
+            "url": url,
+            "directory": self._directory,
+            "created": created or now.isoformat(timespec="seconds"),
+            "contact": None if contact is None else list(contact),
+        }
         data = json.dumps(record, indent=2).encode() + b"\n"
         write_file(self._record, data, mode=0o600)
+
+    def _read(self) -> dict[str, Any]:
+        """What is remembered of an account at this directory; nothing if it cannot be read."""
+        try:
+            record = json.loads(read_file(self._record, limit=MAX_RECORD, follow=False))
+        except (FileNotFoundError, InvalidInput, ValueError, RecursionError):
+            return {}  # the CA finds the account again by its key
+        ours = isinstance(record, dict) and record.get("directory") == self._directory
+        return record if ours else {}
 
     def _refuse_if_lost(self) -> None:
         if is_there(self._record):

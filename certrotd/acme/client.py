@@ -7,7 +7,7 @@ import json
 import re
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urljoin
@@ -16,6 +16,7 @@ import requests
 from acme import messages
 from acme.client import ClientV2
 from josepy.errors import DeserializationError
+from josepy.jwk import JWK
 
 from certrotd.acme.account import Account, AccountFolder
 from certrotd.acme.network import Network
@@ -196,10 +197,33 @@ class Clients:
                 url, is_new = register(client, self._settings)
                 if is_new:
                     self._tell_of(url, forgotten)
-                created = self._clock.now().isoformat(timespec="seconds")
-                self._folder.remember(url, created=created)
+                # of one that was there already the CA has passed over the contacts
+                told = self._settings.contact if is_new else None
+                self._folder.remember(url, contact=told, now=self._clock.now())
+            self._tell_contact(client, key, url)
             self._account = Account(key, url)
             return self._account
+
+    def _tell_contact(self, client: Client, key: JWK, url: str) -> None:
+        """Tell the CA of contacts that were changed since it was told (RFC 8555 §7.3.2).
+
+        What it refuses is said, and no reason not to have a certificate; the next start tries it
+        again.
+        """
+        contact = self._settings.contact
+        if (self._folder.contact() or ()) == contact:
+            return
+        client.net.sign_as(key, url)
+        message = messages.UpdateRegistration(contact=_mailto(contact))
+        try:
+            client.post(url, message)
+        except Refused as refused:
+            if refused.code != "accountDoesNotExist":  # else the order finds out, and mends it
+                self._site.remark(
+                    f"issuer {self._settings.name}: the changed contact is refused: {refused}"
+                )
+            return
+        self._folder.remember(url, contact=contact, now=self._clock.now())
 
     def _tell_of(self, url: str, forgotten: str) -> None:
         """A new account is in the audit log; one after another is said aloud, too."""
@@ -245,7 +269,7 @@ def register(client: Client, settings: AcmeSettings) -> tuple[str, bool]:
     this is harmless. Raises NeedsOperator where the CA's terms are not agreed to.
     """
     terms = agreed_terms(client, settings)
-    contact = tuple(f"mailto:{address}" for address in settings.contact)
+    contact = _mailto(settings.contact)
     message = messages.NewRegistration(
         **({"contact": contact} if contact else {}),
         **({"terms_of_service_agreed": True} if terms else {}),
@@ -282,6 +306,10 @@ def is_wrong(client: Client, account: Account, refused: Refused | OrderGone) -> 
     except Failure:
         return False  # there is none, or nobody knows: what was refused is said
     return found != account.url
+
+
+def _mailto(contact: Sequence[str]) -> tuple[str, ...]:
+    return tuple(f"mailto:{address}" for address in contact)
 
 
 def location_of(response: requests.Response, what: str) -> str:

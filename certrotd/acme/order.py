@@ -28,7 +28,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
-from certrotd.pki.order import Challenge, IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.pki.order import Challenge, IssuanceRefused, Missed, OrderGone, ValidationFailed
 
 MAX_ANSWERS = 5  # times a CA that leaves a failed challenge open is asked to look again
 MAX_ALTERNATES = 10
@@ -57,6 +57,7 @@ class AcmeOrder:
         resumed: bool,
     ) -> None:
         self.url = url
+        self.missed: Missed | None = None
         self._state = state
         self._key = key
         self._clients = clients
@@ -196,17 +197,24 @@ class AcmeOrder:
         chain = parse_certificates(response.content, what="the CA's certificate chain")
         wanted = self._settings.preferred_chain
         if wanted and common_name(chain[-1].issuer) != wanted:
-            chain = self._alternate(response, wanted, deadline) or chain
+            chain = self._alternate(response, wanted, deadline, default=chain)
         # written anew: a server's text around the certificates (RFC 8555 §9.1) reaches no file
         return b"".join(each.public_bytes(Encoding.PEM) for each in chain)
 
     def _alternate(
-        self, response: requests.Response, wanted: str, deadline: Deadline
-    ) -> list[x509.Certificate] | None:
+        self,
+        response: requests.Response,
+        wanted: str,
+        deadline: Deadline,
+        *,
+        default: list[x509.Certificate],
+    ) -> list[x509.Certificate]:
+        """The chain that is wanted, else the ``default``; then what was missed is known."""
         links = parse_header_links(response.headers.get("Link", ""))
         urls = [
             joined(response.url, link["url"]) for link in links if link.get("rel") == "alternate"
         ]
+        offered = [common_name(default[-1].issuer)]
         for url in urls[:MAX_ALTERNATES]:
             try:
                 content = self._ask(url, deadline).content
@@ -217,9 +225,11 @@ class AcmeOrder:
                 if not self._resumed:
                     raise  # it may be had when the order is resumed
                 continue
-            if common_name(chain[-1].issuer) == wanted:
+            offered.append(common_name(chain[-1].issuer))
+            if offered[-1] == wanted:
                 return chain
-        return None
+        self.missed = Missed(wanted, tuple(dict.fromkeys(offered)))
+        return default
 
     def _ask(
         self, url: str, deadline: Deadline, message: JSONDeSerializable | None = None

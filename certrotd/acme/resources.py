@@ -120,26 +120,27 @@ def _kind(value: object) -> str:
     """What JSON has there, in words."""
     if value is None or isinstance(value, bool):
         return json.dumps(value)
-    kinds = {str: "a text", list: "a list", dict: "an object"}
+    kinds: dict[type, str] = {str: "a text", list: "a list", dict: "an object"}
     return kinds.get(type(value), "a number")
 
 
-def _shaped(data: Mapping[str, Any], needed: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+def _shaped(data: Any, needed: Mapping[str, Any], more: Mapping[str, Any]) -> None:
     """Raises InvalidInput unless the members are like these examples, whose lists hold one kind.
 
     Those that are ``needed`` must be there; ``more`` may be missing, or null.
     """
     for name, example in {**needed, **more}.items():
-        value = data.get(name)
+        value: Any = data.get(name)
         if value is None and name in more:
             continue
         if name not in data:
             raise InvalidInput(f"it has no {name!r}")
         if type(value) is not type(example):
             raise InvalidInput(f"its {name!r} is {_kind(value)}, not {_kind(example)}")
-        for each in value if isinstance(example, list) else []:
-            if type(each) is not type(example[0]):
-                raise InvalidInput(f"{_kind(each)} is among its {name!r}")
+        if isinstance(value, list):
+            for each in value:
+                if type(each) is not type(example[0]):
+                    raise InvalidInput(f"{_kind(each)} is among its {name!r}")
 
 
 def _order(data: dict[str, Any]) -> OrderState:

@@ -10,14 +10,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.certs.decision import longest_wait, worse
-from certrotd.certs.ports import Order
+from certrotd.certs.ports import Choosing, Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, Transient
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
-from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
+from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
 from certrotd.rotation.journal import JournalBroken
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
@@ -102,11 +102,12 @@ class Obtain(Journaled):
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the key staged for generation {self.generation} is gone")
-        chain = self._fetch(signing_request(load(pem), self.names), world, ledger)
+        chain, missed = self._fetch(signing_request(load(pem), self.names), world, ledger)
         leaf = facts_of(parse_certificates(chain, what="the CA's answer")[0])
         end = leaf.not_after.isoformat()
         # before the chain is written: what a crash cut off must not be taken for all of it
-        ledger.note(chain=_digest(chain), fingerprint=leaf.fingerprint, not_after=end)
+        more: dict[str, Any] = {"missed": missed.to_json()} if missed else {}
+        ledger.note(chain=_digest(chain), fingerprint=leaf.fingerprint, not_after=end, **more)
         with _kept("the certificate is issued", "keep it"):
             world.store.stage_chain(world.name, self.generation, chain)
         return Done()
@@ -121,7 +122,7 @@ class Obtain(Journaled):
         whole = chain is not None and _digest(chain) == ledger.facts.get("chain")
         return Observed.DONE if whole else Observed.NOT_DONE
 
-    def _fetch(self, csr: bytes, world: World, ledger: Ledger) -> bytes:
+    def _fetch(self, csr: bytes, world: World, ledger: Ledger) -> tuple[bytes, Missed | None]:
         world.issuer(self.issuer)  # raises if the configuration has it no more: nobody to ask
         try:
             order = order_at_hand(self.issuer, self.names, world, ledger)
@@ -129,7 +130,8 @@ class Obtain(Journaled):
                 raise OrderGone(
                     "the order ended before it was finalized, and a new one needs proof"
                 )
-            return order.finalize(csr)
+            chain = order.finalize(csr)
+            return chain, order.missed if isinstance(order, Choosing) else None
         except (Stopped, JournalBroken, OrderGone, ValidationFailed, IssuanceRefused):
             raise
         except (Failure, OSError) as error:
@@ -242,7 +244,10 @@ class Seal(Journaled):
             order=str(ledger.facts.get("order") or ""),
             asked=self.names,
             terms=self.terms,
+            missed=Missed.from_json(ledger.facts.get("missed")),
         )
+        if meta.missed:
+            world.remark(f"{world.name}: {meta.missed}")
         with _kept("the certificate is issued and verified", "seal it"):
             world.store.seal(world.name, self.generation, meta)
         return Done()

@@ -47,6 +47,7 @@ class Policy:
     adopts: bool = False
     bootstraps: bool = False
     terms: str = ""
+    preferred_chain: str = ""
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -12,7 +12,7 @@ from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint, Served
 from certrotd.pki.generation import Copy, LiveCertificate, Meta, Standing, State
-from certrotd.pki.order import Challenge
+from certrotd.pki.order import Challenge, Missed
 
 
 class Order(Protocol):
@@ -37,6 +37,16 @@ class Order(Protocol):
         Raises OrderGone, ValidationFailed or IssuanceRefused where it is certain that none will
         come; after any other failure one may have been issued.
         """
+        ...
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """An order of which one of several chains is chosen."""
+
+    @property
+    def missed(self) -> Missed | None:
+        """After finalize(): the chain that was wanted, if it was not offered."""
         ...
 
 
@@ -242,6 +252,7 @@ class Audit(Protocol):
 
 __all__ = [
     "Audit",
+    "Choosing",
     "Coverage",
     "Dns",
     "Informed",

@@ -44,6 +44,7 @@ class Kind(StrEnum):
     COPIES_DIFFER = "copies_differ"
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"
+    CHAIN_NOT_OFFERED = "chain_not_offered"
     DAMAGED = "damaged"
     MISSING = "missing"
     PLACEHOLDER = "placeholder"
@@ -214,6 +215,9 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
     if live.placeholder:
         words = "a self-signed placeholder is in place, there is no certificate yet"
         return (*found, Finding(Kind.PLACEHOLDER, words, Severity.WARNING))
+    if missed := missed_chain(live, policy):
+        words = f"{missed}; correct preferred_chain of issuer {policy.issuer}, or remove it"
+        found.append(Finding(Kind.CHAIN_NOT_OFFERED, words, Severity.WARNING))
     if live.facts is not None:
         found += _overdue(live.facts, live, policy, now)
         missing = [name for name in policy.names if name not in live.facts.names]
@@ -221,6 +225,12 @@ def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, 
             found.append(_wrong_name(live.facts.names, missing))
     found += _above(kept.chain[1:], now)
     return tuple(found)
+
+
+def missed_chain(live: Generation | None, policy: Policy) -> str:
+    """That the chain which is preferred, today still, was not offered for what is live; or ""."""
+    missed = live.meta.missed if live is not None and live.meta is not None else None
+    return str(missed) if missed and missed.wanted == policy.preferred_chain else ""
 
 
 def of_broken(live: Generation, policy: Policy) -> Finding:

@@ -8,6 +8,7 @@ from certrotd.certs.decision import Decision, Postpone, Wait
 from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
 from certrotd.daemon.words import kind_of
+from certrotd.pki.order import Missed
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.wording import count
 
@@ -20,6 +21,8 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             left = left if isinstance(left, list) else []
             words = [f"left to sweep: {count(len(left), 'TXT record')}"] if left else []
             words += [f"what is old stays: {old}"] if old else []
+            missed = Missed.from_json(facts.get("missed"))
+            words += [str(missed)] if missed else []
             words += [str(facts["unheard"])] if "unheard" in facts else []
             return "done", "; ".join(words)
         case Parked(until, why, failed):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.certs.decision import Wait
+from certrotd.certs.watching import missed_chain
 from certrotd.cli.output import keeping_all, print_json, print_table, say, span, stamp
 from certrotd.clock import SystemClock
 from certrotd.daemon.fleet import Row
@@ -25,6 +26,7 @@ from certrotd.daemon.status import (
 )
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.daemon.words import kind_of
+from certrotd.pki.order import NOT_OFFERED
 
 _COLUMNS = ("NAME", "STATE", "EXPIRES", "LEFT", "NEXT", "GEN", "TARGETS", "NAMES", "WHY")
 
@@ -83,13 +85,15 @@ def _status_row(row: Row, *, now: datetime, probe: bool) -> tuple[str, ...]:
         str(live.number) if live else "-",
         targets or "-",
         shown,
-        why_of(row),
+        "; ".join(words for words in (why_of(row), missed_chain(live, policy)) if words),
     )
 
 
 def _is_well(shown: Sequence[str]) -> bool:
     """Whether there is no reason to say more of a certificate than where it stands."""
-    _, state, *_, targets, _, _ = shown
+    _, state, *_, targets, _, why = shown
+    if NOT_OFFERED in why:
+        return False
     told = targets.split(", ") if targets != "-" else []
     return state in ("ok", "disabled") and all(each.endswith((": ok", "no probe")) for each in told)
 

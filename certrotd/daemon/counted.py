@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from certrotd.certs.ports import Issuer, Order
+from certrotd.certs.ports import Choosing, Issuer, Order
 from certrotd.clock import Clock, Deadline
 from certrotd.daemon.budget import renews
 from certrotd.daemon.budgetfile import Budget
 from certrotd.pki.generation import Standing
-from certrotd.pki.order import Challenge, ValidationFailed
+from certrotd.pki.order import Challenge, Missed, ValidationFailed
 
 
 class CountedIssuer:
@@ -72,6 +72,11 @@ class CountedOrder:
     @property
     def url(self) -> str:
         return self._order.url
+
+    @property
+    def missed(self) -> Missed | None:
+        """As Choosing.missed."""
+        return self._order.missed if isinstance(self._order, Choosing) else None
 
     def challenges(self) -> tuple[Challenge, ...]:
         return self._order.challenges()

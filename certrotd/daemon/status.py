@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.watching import missed_chain
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Held, reason
 from certrotd.daemon.words import kind_of
@@ -63,6 +64,7 @@ def status_of(row: Row, *, now: datetime, probe: bool = False) -> dict[str, Any]
         "failures": attempts.failures + (row.flight.tries if row.flight else 0),
         "last_failure": (row.flight.why if row.flight else "") or attempts.why or None,
         "targets": targets_of(row, probe=probe),
+        "remark": missed_chain(live, policy) or None,
     }
 
 

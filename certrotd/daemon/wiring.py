@@ -244,6 +244,8 @@ class Site:
             adopts=entry.adopt is not None,
             bootstraps=entry.bootstrap is not None,
             terms=_terms(self.config.issuers[entry.issuer]),
+            preferred_chain=getattr(self.config.issuers[entry.issuer], "preferred_chain", None)
+            or "",
         )
 
     def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from certrotd.pki.certificate import CertificateFacts, moment
+from certrotd.pki.order import Missed
 
 T = TypeVar("T")
 PLACEHOLDER = "placeholder"
@@ -21,7 +22,7 @@ class Meta:
     ``origin`` is "issued", "adopted" or PLACEHOLDER; ``draw`` is the random number in [0, 1) that
     was drawn once for this generation, so that every later look comes to the same renewal time.
     ``asked`` are the names that were ordered, empty if that is not known; ``terms`` what was
-    asked of the issuer besides, as Policy.terms.
+    asked of the issuer besides, as Policy.terms; ``missed`` the chain that was not offered.
     """
 
     created: datetime
@@ -32,6 +33,7 @@ class Meta:
     order: str = ""
     asked: tuple[str, ...] = ()
     terms: str = ""
+    missed: Missed | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from certrotd.errors import Failure, NeedsOperator
+
+NOT_OFFERED = "is not offered"
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +21,29 @@ class Challenge:
 
     name: str
     value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The chain that was ``wanted``, by the common name at its top, and those ``offered``."""
+
+    wanted: str
+    offered: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return f"the preferred chain {self.wanted!r} {NOT_OFFERED}, but: {', '.join(self.offered)}"
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON object that from_json reads back to an equal value."""
+        return {"wanted": self.wanted, "offered": list(self.offered)}
+
+    @classmethod
+    def from_json(cls, data: object) -> Missed | None:
+        """Read what to_json wrote; None for anything else."""
+        match data:
+            case {"wanted": str(wanted), "offered": [*offered]}:
+                return cls(wanted, tuple(str(each) for each in offered))
+        return None
 
 
 class OrderGone(Failure):

@@ -13,6 +13,7 @@ from typing import Any
 
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Generation, Meta, State
+from certrotd.pki.order import Missed
 from certrotd.rotation.files import DiskTrouble, read_file
 from certrotd.stores.digest import undigested
 
@@ -165,6 +166,7 @@ def document(
         "order": meta.order,
         "asked": list(meta.asked),
         "terms": meta.terms,
+        "missed": meta.missed.to_json() if meta.missed else None,
         "draw": meta.draw,
         "facts": facts.to_json(),
         "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
@@ -199,4 +201,5 @@ def _meta_from_json(known: Mapping[str, Any]) -> Meta:
         order=known["order"],
         asked=tuple(known.get("asked", ())),
         terms=str(known.get("terms", "")),
+        missed=Missed.from_json(known.get("missed")),
     )

@@ -344,6 +344,16 @@ def test_an_unknown_preferred_chain_gives_the_ca_s_own(
     parse_certificates(pem)[-1].verify_directly_issued_by(root)
 
 
+def test_a_changed_contact_is_what_the_ca_has(ca: Pebble | StepCA, tmp_path: Path) -> None:
+    """Asked of the CA itself: the account as it shows it."""
+    for address in ("old@example.test", "new@example.test"):
+        issuer = issuer_of(ca, tmp_path, contact=(address,))
+        issuer.preflight(deadline=soon())
+        with issuer._clients.lend(soon()) as (client, account):
+            shown = client.post(account.url).json()
+        assert shown["contact"] == [f"mailto:{address}"]
+
+
 def test_a_csr_without_the_names_is_refused_by_the_ca(
     ca: Pebble | StepCA, dns: Bind, tmp_path: Path
 ) -> None:

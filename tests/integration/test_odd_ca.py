@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.parts import Bind, Parts, Pebble, Resolver
 from tests.parts.process import wait_until
 from tests.parts.site import Site, why_failed
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA
@@ -69,3 +70,27 @@ def test_a_url_elsewhere_is_said_with_what_would_allow_it(its: Site, odd: Script
     why = why_failed(its.rotate(expect=1), "web")
     assert "names https://169.254.169.254/latest/meta-data/" in why
     assert "list 169.254.169.254 in also_hosts of the issuer" in why
+
+
+def test_a_preferred_chain_that_is_not_offered_is_said_with_those_that_are(
+    acme_site: Site, zones: tuple[Bind, Resolver], parts: Parts
+) -> None:
+    """In the report, in status and in watch; before, it was said nowhere."""
+    site, bind = acme_site, zones[0]
+    pebble = parts.start(Pebble, dns=bind.server, alternate_roots=1, retry_after=0)
+    site.acme(pebble, preferred_chain="DST Root CA X3")
+    site.certificate("web", "www.example.test", issuer="ca")
+    run = site.rotate()
+    said = "the preferred chain 'DST Root CA X3' is not offered, but: Pebble Root CA"
+    assert said in run.row("web")["why"]
+    assert site.status("web")["remark"].startswith(said)
+    assert said in site.run("status", "web").stdout
+    watched = site.run("watch", "web")
+    assert watched.code == 1
+    assert said in watched.stdout
+
+    [_, other] = site.status("web")["remark"].partition("but: ")[2].split(", ")
+    site.config["issuers"]["ca"]["preferred_chain"] = other
+    assert site.run("watch", "web").code == 0
+    site.rotate("--force")
+    assert site.status("web")["remark"] is None

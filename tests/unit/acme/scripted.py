@@ -146,6 +146,8 @@ class ScriptedCA:
                 return Reply(body=b"")
             case "/account":
                 return Reply(201, {"status": "valid"}, {"Location": f"{self.base}/accounts/1"})
+            case "/accounts/1":
+                return Reply(body={"status": "valid"})
             case "/orders":
                 return Reply(201, self.order_body(), {"Location": f"{self.base}/order"})
             case "/order":

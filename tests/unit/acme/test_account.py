@@ -78,6 +78,57 @@ def test_contacts_and_agreement_are_sent(ca: ScriptedCA, tmp_path: Path) -> None
     assert sent == {"contact": ["mailto:a@example.test"], "termsOfServiceAgreed": True}
 
 
+def test_a_changed_contact_reaches_the_ca_once(ca: ScriptedCA, tmp_path: Path) -> None:
+    """Warnings of expiry and of revocation went to who had left."""
+    ca.issuer(tmp_path, contact=("old@example.test",)).preflight(deadline=soon())
+    for _ in range(2):
+        ca.issuer(tmp_path, contact=("new@example.test", "b@example.test")).order(
+            [NAME], deadline=soon()
+        )
+    [told] = [seen for seen in ca.seen if seen.path == "/accounts/1"]
+    assert told.payload == {"contact": ["mailto:new@example.test", "mailto:b@example.test"]}
+    assert told.header["kid"] == f"{ca.base}/accounts/1"
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    assert ca.seen[-1].payload == {"contact": []}
+    assert ca.asked("/account") == 1
+
+
+def test_an_unchanged_contact_is_not_told_again(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The negative control: one request less at every start."""
+    for _ in range(3):
+        ca.issuer(tmp_path, contact=("a@example.test",)).order([NAME], deadline=soon())
+    assert ca.asked("/accounts/1") == 0
+
+
+def test_the_contact_of_an_account_found_again_is_told(
+    ca: ScriptedCA, tmp_path: Path, folder: Path
+) -> None:
+    """Of one that exists the CA passes over what a registration says (RFC 8555 §7.3.1)."""
+    ca.issuer(tmp_path, contact=("old@example.test",)).preflight(deadline=soon())
+    (folder / "account.json").unlink()
+    ca.on("/account", Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"}))
+    ca.issuer(tmp_path, contact=("new@example.test",)).preflight(deadline=soon())
+    assert ca.seen[-1].payload == {"contact": ["mailto:new@example.test"]}
+
+
+def test_a_contact_that_the_ca_refuses_is_said_and_stops_nothing(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
+    """A certificate does not expire for an address; the next start tries again."""
+    ca.issuer(tmp_path).preflight(deadline=soon())
+    told, settings = Told(), ca.settings(contact=("x@example.test",))
+    ca.on("/accounts/1", Reply(400, problem("invalidContact", "no such domain")))
+    issuer = AcmeIssuer(settings, tmp_path, SystemClock(), told.site)
+    for _ in range(2):
+        issuer.order([NAME], deadline=soon())
+    [line] = told.lines
+    assert "issuer scripted: the changed contact is refused" in line
+    assert "no such domain" in line
+    AcmeIssuer(settings, tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    assert ca.asked("/accounts/1") == 2
+    assert len(told.lines) == 1
+
+
 def test_terms_not_agreed_to_are_shown_and_nothing_is_registered(
     ca: ScriptedCA, tmp_path: Path
 ) -> None:

@@ -9,6 +9,7 @@ import pytest
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, Transient
 from certrotd.pki.facts import parse_certificates
+from certrotd.pki.order import Missed
 from tests.parts import pki
 from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem, soon
 
@@ -27,7 +28,7 @@ def test_a_download_that_is_no_chain_is_said(
     """And nothing of it is staged."""
     ca.order["status"] = "ready"
     ca.on("/certificate", Reply(body=content))
-    with pytest.raises(InvalidInput, match="the CA's certificate chain is"):
+    with pytest.raises(InvalidInput, match=r"the CA.s certificate chain (is|has)"):
         ca.issuer(tmp_path).order([NAME], deadline=soon()).finalize(CSR)
 
 
@@ -77,6 +78,8 @@ def test_the_preferred_chain_is_chosen_by_its_topmost_issuer(
     order = ca.issuer(tmp_path, preferred_chain=wanted).order([NAME], deadline=soon())
     assert order.finalize(CSR) == chains[index]
     assert ca.asked("/other") == (1 if wanted else 0)
+    missed = Missed("nobody", ("issuing root", "second root")) if wanted == "nobody" else None
+    assert order.missed == missed
 
 
 def test_the_chain_served_by_the_scripted_ca_is_a_chain(ca: ScriptedCA) -> None:

@@ -29,16 +29,7 @@ FIELDS = {
     "/challenge": ["status", "url", "token", "type", "error"],
     "/finalize": ["status", "identifiers", "authorizations", "finalize", "certificate", "error"],
 }
-PYTHON = (
-    "NoneType",
-    "object",
-    "attribute",
-    "unexpected",
-    "defect",
-    "subscript",
-    "iterable",
-    "'str'",
-)
+PYTHON = ("NoneType", "object is", "attribute", "unexpected", "defect", "subscript", "iterable")
 
 
 def body(ca: ScriptedCA, path: str) -> dict[str, Any]:

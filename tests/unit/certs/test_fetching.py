@@ -13,6 +13,8 @@ import pytest
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.acme.transport import Response, Transport
 from certrotd.certs.issue import patience
+from certrotd.certs.watching import Kept, Kind, judge_files, missed_chain
+from certrotd.cli.reports import report_words
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.parts import pki
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, Skipping, problem
@@ -30,6 +32,7 @@ class Fetching(Case):
         self.ca = ca
         self.directory = directory
         self.ca_file = ca.ca_file
+        self.preferred_chain = ""
         issuing = pki.make_intermediate(pki.make_root("issuing root"), "issuing intermediate")
         leaf = pki.make_leaf(issuing, NAME)
         ca.chain = leaf.fullchain_pem
@@ -39,7 +42,8 @@ class Fetching(Case):
 
     def issuer(self) -> AcmeIssuer:
         """That of a new process."""
-        return self.ca.issuer(self.directory, Skipping(), ca_bundle=self.ca_file)
+        settings = {"ca_bundle": self.ca_file, "preferred_chain": self.preferred_chain}
+        return self.ca.issuer(self.directory, Skipping(), **settings)
 
 
 @pytest.fixture
@@ -217,3 +221,28 @@ def test_a_certificate_that_is_not_valid_yet_is_waited_for(
     case.clock.jump(ahead)
     assert isinstance(case.rotate().recovered, Finished)
     assert case.ca.asked("/orders") == 1
+
+
+@pytest.mark.parametrize("wanted", ["elsewhere", "issuing root", ""])
+def test_a_preferred_chain_that_is_not_offered_is_said_everywhere(
+    case: Fetching, wanted: str
+) -> None:
+    """Nobody was told, and old devices went on refusing what they do not know."""
+    case.policy(preferred_chain=wanted)
+    case.preferred_chain = wanted
+    report = case.rotate()
+    word, why = report_words(report)
+    live = case.world.managed().look().live
+    assert live is not None, report
+    found = [each.kind for each in judge_files(Kept(live), case.policy(), now=case.clock.now())]
+    assert word == "done"
+    said = "the preferred chain 'elsewhere' is not offered, but: issuing root"
+    if wanted == "elsewhere":
+        assert said in why
+        assert missed_chain(live, case.policy()) == said
+        assert Kind.CHAIN_NOT_OFFERED in found
+        # once it is no longer asked for, there is nothing to say
+        assert missed_chain(live, case.policy(preferred_chain="issuing root")) == ""
+    else:
+        assert "chain" not in why
+        assert Kind.CHAIN_NOT_OFFERED not in found
