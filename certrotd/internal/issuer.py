@@ -21,6 +21,7 @@ from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.internal.root import (
     CERTIFICATE_FILE,
+    KEY_FILE,
     InternalSettings,
     Root,
     digest,
@@ -37,6 +38,7 @@ from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
 from certrotd.pki.verify import verify_strength
+from certrotd.rotation.files import is_there
 from certrotd.rotation.lock import hold
 
 ROOT_MUST_LAST = timedelta(days=1)
@@ -113,7 +115,8 @@ class InternalIssuer:
 
     def _ready_root(self, deadline: Deadline) -> Root:
         with self._lock:
-            if self._root is None:
+            # what is kept in memory alone is lost with this process: it is said while there is time
+            if self._root is None or not is_there(self._folder / KEY_FILE):
                 with self._held(deadline):
                     self._root = load(self._folder) or self._make_first()
             root = self._root
