@@ -104,12 +104,14 @@ def _malformed(site: Site) -> str:
     key.write_text("not base64!")
     key.chmod(0o600)
     tsig = {"name": "k.example.test", "secret": {"file": str(key)}}
-    site.config["solvers"]["ns"] = {"type": "rfc2136", "server": "127.0.0.1:9", "tsig": tsig}
+    entry = {"type": "rfc2136", "server": "127.0.0.1:9", "tsig": tsig, "follow_cname": False}
+    site.config["solvers"]["ns"] = entry
     return "the secret of TSIG key k.example.test is not base64"
 
 
 def _no_hook(site: Site) -> str:
-    site.config["solvers"]["hook"] = {"type": "exec", "command": ["/no/such/hook"]}
+    entry = {"type": "exec", "command": ["/no/such/hook"], "follow_cname": False}
+    site.config["solvers"]["hook"] = entry
     return "the DNS command /no/such/hook is not an executable file"
 
 
@@ -119,6 +121,7 @@ def _responder(site: Site, listen: str) -> None:
         "listen": [listen],
         "zones": [f"_acme-challenge.{HOST}"],
         "nameserver": "ns.example.net",
+        "follow_cname": False,
     }
 
 

@@ -140,6 +140,24 @@ def test_terms_not_agreed_to_are_shown_and_nothing_is_registered(
     assert ca.asked("/account") == 0
 
 
+def test_a_dry_run_registers_nothing_and_finds_what_would_fail(
+    ca: ScriptedCA, tmp_path: Path, folder: Path
+) -> None:
+    """The CA is asked for its directory alone; terms and a damaged key are told all the same."""
+    issuer = ca.issuer(tmp_path)
+    issuer.preflight(deadline=soon(), dry=True)
+    assert not folder.exists()
+    assert {seen.path for seen in ca.seen} == {"/directory"}
+    ca.meta = {"termsOfService": "https://ca.example/terms"}
+    with pytest.raises(NeedsOperator, match=r"https://ca\.example/terms"):
+        ca.issuer(tmp_path).preflight(deadline=soon(), dry=True)
+    ca.meta = {}
+    issuer.preflight(deadline=soon())
+    (folder / "account.key").write_bytes(b"damaged")
+    with pytest.raises(NeedsOperator, match=r"account\.key"):
+        ca.issuer(tmp_path).preflight(deadline=soon(), dry=True)
+
+
 def test_a_lost_record_is_asked_for_again_with_the_same_key(
     ca: ScriptedCA, tmp_path: Path, folder: Path
 ) -> None:

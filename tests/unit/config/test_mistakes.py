@@ -5,6 +5,7 @@ Each line is told where the mistake is, what is wrong, and what would be right.
 # ruff: noqa: E501  # a line as it is written and what is said of it, side by side
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -131,14 +132,15 @@ def test_a_file_that_is_no_text_is_named_as_what_it_is(
     assert problem.message == expected
 
 
-def test_an_unreadable_file_is_said_with_who_may_read_it(tmp_path: Path) -> None:
+def test_an_unreadable_file_is_said_with_who_may_read_it() -> None:
     """A secret-minded operator made it 0600 of root."""
-    for folder in (tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        os.chmod(folder, 0o711)
-    file = write(tmp_path, MINIMAL)
-    file.chmod(0)
-    with not_root():
-        [problem] = check(file)[0]
+    # not below tmp_path, whose parents are for their owner alone
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        file = write(Path(folder), MINIMAL)
+        file.chmod(0)
+        with not_root():
+            [problem] = check(file)[0]
     assert str(problem) == (
         f"{file}: cannot be read: Permission denied (run certrotd as its own user, or let this one "
         "read it)"

@@ -161,6 +161,19 @@ def test_dates_are_backdated_and_never_outlive_the_root(tmp_path: Path) -> None:
     assert leaf.not_valid_after_utc == root.not_valid_after_utc
 
 
+def test_a_dry_run_makes_no_root_and_finds_one_that_ends(tmp_path: Path) -> None:
+    """The root is what everybody will have to trust; a rehearsal is no reason to make it."""
+    clock = ManualClock(NOW)
+    source = issuer(tmp_path, clock, root_lifetime=timedelta(days=10))
+    source.preflight(deadline=Deadline(clock, 60), dry=True)
+    assert list(tmp_path.iterdir()) == []
+    obtain(source)
+    source.preflight(deadline=Deadline(clock, 60), dry=True)
+    clock.advance(timedelta(days=9, hours=1))
+    with pytest.raises(NeedsOperator, match="ends at 2030-01-11"):
+        source.preflight(deadline=Deadline(clock, 60), dry=True)
+
+
 def test_a_root_about_to_end_is_said_a_day_before(tmp_path: Path) -> None:
     """Certificates of hours would be rotated again and again, and then be nobody's."""
     clock = ManualClock(NOW)

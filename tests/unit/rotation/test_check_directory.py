@@ -1,6 +1,7 @@
 """Whether files could be written somewhere is told without writing any."""
 
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -30,19 +31,25 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     assert refusal(file / "a") == f"cannot create {file}/a in {file}: Not a directory"
 
 
-def test_a_directory_of_somebody_else_is_said(tmp_path: Path) -> None:
+def test_a_directory_of_somebody_else_is_said() -> None:
     """The service's user meets it, not the root that wrote the configuration."""
-    tmp_path.chmod(0o711)
-    os.chmod(tmp_path.parent, 0o711)
-    os.chmod(tmp_path.parent.parent, 0o711)
-    mine = tmp_path / "mine"
-    mine.mkdir(mode=0o755)
-    mine.chmod(0o555)
-    with not_root():
-        assert refusal(mine) == f"cannot write in {mine}: Permission denied"
+    # not below tmp_path, whose parents are for their owner alone
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o555)
+        with not_root():
+            assert refusal(Path(folder)) == f"cannot write in {folder}: Permission denied"
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
     """The negative control of what fits."""
     check_directory(tmp_path, room=4096)
     assert refusal(tmp_path, room=2**62) == f"cannot write in {tmp_path}: No space left on device"
+
+
+def test_a_file_system_that_is_mounted_read_only_is_said() -> None:
+    """Root may write anywhere, and not there."""
+    mounts = [line.split()[:4] for line in Path("/proc/mounts").read_text().splitlines()]
+    read_only = [at for _, at, _, how in mounts if "ro" in how.split(",") and Path(at).is_dir()]
+    if not read_only:
+        pytest.skip("nothing is mounted read-only here")
+    assert refusal(Path(read_only[0])).endswith("Read-only file system")
