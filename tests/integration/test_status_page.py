@@ -4,17 +4,23 @@ They go where CERTROTD_ARTEFACTS says, else into the test's own directory.
 """
 
 import os
+import re
 import signal
 from collections.abc import Iterator
+from html import escape
 from pathlib import Path
 
 import pytest
 
+from certrotd.daemon.web.layout import style
+from certrotd.pki.generation import TargetState
 from tests.integration.test_http import get, listen, ready
 from tests.parts import Parts, locate
 from tests.parts.browser import Browser
 from tests.parts.process import wait_until
 from tests.parts.site import Site
+from tests.unit.daemon.web.page import text
+from tests.unit.daemon.web.stand import NOW, PRINT, Stand, generation
 
 DESKTOP, PHONE = (1280, 1100), (500, 1600)
 HOSTS = ("git", "wiki", "chat", "vpn", "grafana", "cloud")
@@ -103,3 +109,35 @@ def test_the_form_works_without_a_script(page: str, browser: Browser) -> None:
     assert 'href="/c/mail"' in dom
     assert 'href="/c/web"' not in dom
     assert "No certificate is like that." in browser.dom(f"{page}/?state=failing&name=web")
+
+
+def test_seven_certificates_that_are_well_fit_on_two_screens_of_a_phone(
+    browser: Browser, tmp_path: Path
+) -> None:
+    """As wide as phones are; what needs somebody is shown in full."""
+    stand = Stand(tmp_path)
+    for host in ("web", *HOSTS):
+        told = {"nginx": TargetState(3, PRINT, NOW)}
+        stand.add(host, f"{host}.test", live=generation(f"{host}.test"), targets=told)
+    stand.look()
+    well = height(browser, text(stand), tmp_path)
+    assert well < 1500
+    for host in ("web", *HOSTS):
+        stand.past(host, "nobody answers", ended=NOW.isoformat())
+    stand.look()
+    assert height(browser, text(stand), tmp_path) > well + 600  # the control
+
+
+def height(browser: Browser, page: str, folder: Path) -> int:
+    """How many pixels high a page is on a phone that is 390 wide."""
+    sheet, address = style()
+    whole = page.replace(f'<link rel="stylesheet" href="{address}">', f"<style>{sheet}</style>")
+    measure = "f.onload=()=>{document.title=f.contentDocument.documentElement.scrollHeight}"
+    phone = folder / "phone.html"
+    phone.write_text(
+        f'<title></title><iframe id="f" style="width:390px;height:800px" srcdoc="{escape(whole)}">'
+        f"</iframe><script>{measure}</script>"
+    )
+    found = re.search(r"<title>(\d+)</title>", browser.dom(phone.as_uri()))
+    assert found is not None
+    return int(found[1])

@@ -5,13 +5,17 @@ from __future__ import annotations
 from datetime import datetime
 
 from certrotd.certs.decision import renewal_time
+from certrotd.certs.policy import COPIES
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.picture import Picture
-from certrotd.daemon.web.html import NOTHING, Markup, fill
+from certrotd.daemon.web.html import Markup, fill, joined
 from certrotd.daemon.web.layout import chip, lifetime
 from certrotd.daemon.web.moments import day, span
 from certrotd.pki.generation import Generation
 from certrotd.wording import count
+
+FEW = 5
+"""Fewer attempts than that are alarming."""
 
 
 def bar_of(row: Row | None, *, now: datetime) -> Markup:
@@ -43,12 +47,41 @@ def state_cell(picture: Picture, name: str) -> Markup:
     words, more = picture.why(name), []
     if known is not None and known.failures:
         if known.failure not in words:
-            more.append(f"{count(known.failures, 'failure')}, the last: {known.failure}")
+            failures = f"{count(known.failures, 'failure')}, the last: {known.failure}"
+            more.append(_sub(failures, "bad"))
         if left is not None:
-            more.append(f"{count(left, 'attempt')} left before it expires")
+            tone = "bad" if left < FEW else ""
+            more.append(_sub(f"{count(left, 'attempt')} left before it expires", tone))
     return fill(
-        '{chip}<span class="sub">{words}</span>{more}',
+        "{chip}{words}{more}",
         chip=chip(picture.state(name), failing=picture.failing(name)),
-        words=words,
-        more=fill('<span class="sub bad">{more}</span>', more="; ".join(more)) if more else NOTHING,
+        words=_sub(words),
+        more=joined(more),
     )
+
+
+def waiting_of(row: Row | None) -> str:
+    """A generation that was issued and is not in use yet, in words; empty without one."""
+    live, newest = (row.standing.live, row.standing.newest) if row else (None, None)
+    if newest is None or (live is not None and newest.number <= live.number):
+        return ""
+    return f"generation {newest.number} waits: it is issued, and not in use yet"
+
+
+def copies_of(row: Row) -> tuple[str, str] | None:
+    """The tone and the words for its copies; None if it has none."""
+    if not row.managed.policy.installs:
+        return None
+    state, live = row.standing.state.targets.get(COPIES), row.standing.live
+    if row.standing.displaced:
+        return "work", row.standing.displaced
+    if state is None or live is None:
+        return "calm", "not installed yet"
+    if state.generation != live.number:
+        return "work", f"of generation {state.generation}"
+    return "good", "up to date"
+
+
+def _sub(words: str, tone: str = "") -> Markup:
+    classes = f"sub {tone}" if tone else "sub"
+    return fill('<span class="{classes}">{words}</span>', classes=classes, words=words)

@@ -10,12 +10,14 @@ from certrotd.certs.watching import Watched
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.picture import Picture, moment
 from certrotd.daemon.status import target_words, targets_of
-from certrotd.daemon.web.cells import bar_of, renewal_of, state_cell
+from certrotd.daemon.web.cells import bar_of, copies_of, renewal_of, state_cell, waiting_of
 from certrotd.daemon.web.html import Markup, fill, joined
 from certrotd.daemon.web.layout import chip, document
 from certrotd.daemon.web.moments import exact, shown, span
 from certrotd.daemon.web.request import Refused
 from certrotd.daemon.web.sources import Sources
+from certrotd.rotation.flight import Flight
+from certrotd.wording import count
 
 HISTORY = 30
 
@@ -37,6 +39,7 @@ def detail(sources: Sources, name: str) -> str:
             ),
             _facts(picture, row, now=now),
             _targets(row, now=now),
+            _copies(row),
             _watched([seen for seen in picture.watched if _about(seen, name)], now=now),
             _history(row.managed.journal.history.lines()[-HISTORY:], now=now),
         )
@@ -55,6 +58,10 @@ def _facts(picture: Picture, row: Row, *, now: datetime) -> Markup:
         ("Issuer", policy.issuer),
         ("Generation", live.number if live else "–"),
     ]
+    if waiting := waiting_of(row):
+        lines.append(("Waiting", waiting))
+    if known and known.flight is not None:
+        lines.append(("In flight", _flight(known.flight, now=now)))
     if live is not None and facts is not None:
         renewal, rule = renewal_of(row, live)
         lines += [
@@ -71,6 +78,19 @@ def _facts(picture: Picture, row: Row, *, now: datetime) -> Markup:
         for what, value in lines
     )
     return fill('<dl class="facts">{items}</dl>\n', items=items)
+
+
+def _flight(flight: Flight, *, now: datetime) -> Markup:
+    """Where a rotation rests: its step, since when, why, until when, after how many tries."""
+    return fill(
+        '{step}<span class="sub">since {since}; {tries} failed; goes on {until}</span>'
+        '<span class="sub">{why}</span>',
+        step=f"{'undoing ' * flight.undoing}{flight.step or 'beginning'}",
+        since=shown(flight.since, now=now),
+        tries=count(flight.tries, "attempt"),
+        until=shown(flight.until, now=now) if flight.until else "with the next check",
+        why=flight.why,
+    )
 
 
 def _list(names: tuple[str, ...]) -> Markup:
@@ -90,7 +110,28 @@ def _targets(row: Row, *, now: datetime) -> Markup:
         for target in targets_of(row)
     )
     heads = ("Target", "State", "Generation", "Proven", "Serves")
-    return _section("Targets", heads, lines, "It has no targets: nobody is told of a new one.")
+    installs = row.managed.policy.installs
+    nobody = "nobody is told of a new one, only its copies are replaced." if installs else ""
+    nobody = nobody or "nobody is told of a new one."
+    return _section("Targets", heads, lines, f"It has no targets: {nobody}")
+
+
+def _copies(row: Row) -> Markup:
+    if (copies := copies_of(row)) is None:
+        return Markup("")
+    tone, words = copies
+    paths = sorted(row.standing.state.copies)
+    lines = joined(
+        _row(
+            ("Path", fill("<code>{path}</code>", path=path)),
+            ("What", row.standing.state.copies[path].asked.partition(" ")[0]),
+        )
+        for path in paths
+    )
+    state = fill(
+        '<p class="{tone}"><span class="chip {tone}">{words}</span></p>\n', tone=tone, words=words
+    )
+    return joined((_section("Copies", ("Path", "What"), lines, "None is installed yet."), state))
 
 
 def _watched(seen: list[Watched], *, now: datetime) -> Markup:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.picture import FAILING, SHOWN, Picture, moment
 from certrotd.daemon.status import target_words, targets_of
-from certrotd.daemon.web.cells import bar_of, state_cell
+from certrotd.daemon.web.cells import bar_of, copies_of, state_cell, waiting_of
 from certrotd.daemon.web.choice import Choice, choice_of, chosen, first
 from certrotd.daemon.web.html import NOTHING, Markup, fill, joined
 from certrotd.daemon.web.layout import document
@@ -94,19 +96,43 @@ def _none(picture: Picture) -> Markup:
 
 def _line(picture: Picture, name: str, row: Row | None, *, now: datetime) -> Markup:
     known = picture.known[name]
+    well = row is not None and _is_well(picture, name, row)
     return fill(
-        '<tr role="row"><th scope="row" role="rowheader"><a href="/c/{name}">{name}</a>{names}</th>'
+        '<tr role="row"{well}>'
+        '<th scope="row" role="rowheader"><a href="/c/{name}">{name}</a>{names}</th>'
         '<td role="cell" data-label="Lifetime">{life}</td>'
         '<td role="cell" data-label="State">{state}</td>'
         '<td role="cell" data-label="Next check">{next}</td>'
         '<td role="cell" data-label="Targets">{targets}</td></tr>\n',
+        well=Markup(' class="well"') if well else NOTHING,
         name=name,
         names=_names(row),
         life=bar_of(row, now=now),
-        state=state_cell(picture, name),
+        state=joined((state_cell(picture, name), _waiting(row))),
         next=shown(moment(known.next), now=now) if known and known.next is not None else "–",
         targets=_targets(row),
     )
+
+
+def _is_well(picture: Picture, name: str, row: Row) -> bool:
+    """Whether it says nothing that anybody has to know: a phone shows it in a line."""
+    copies = copies_of(row)
+    return (
+        picture.state(name) == "ok"
+        and not picture.failing(name)
+        and not waiting_of(row)
+        and (copies is None or copies[0] == "good")
+        and all(target["current"] or _without_probe(target) for target in targets_of(row))
+    )
+
+
+def _without_probe(target: Mapping[str, Any]) -> bool:
+    return target["generation"] is not None and target["serves"] is None
+
+
+def _waiting(row: Row | None) -> Markup:
+    words = waiting_of(row)
+    return fill('<span class="sub">{words}</span>', words=words) if words else NOTHING
 
 
 def _names(row: Row | None) -> Markup:
@@ -121,18 +147,29 @@ def _names(row: Row | None) -> Markup:
 
 
 def _targets(row: Row | None) -> Markup:
-    targets = targets_of(row) if row else []
-    if not targets:
+    lines = [
+        (
+            "good" if target["current"] else "calm",
+            target["name"],
+            "serves it" if target["current"] else target_words(target),
+        )
+        for target in (targets_of(row) if row else [])
+    ]
+    if row is not None and (copies := copies_of(row)) is not None:
+        tone, words = copies
+        lines.append((tone, "copies", words))
+    if not lines:
         return Markup('<span class="sub">none</span>')
-    return fill('<ul class="targets">{items}</ul>', items=joined(
+    items = joined(
         fill(
             '<li class="{tone}">{name}<span class="sub">{words}</span></li>',
-            tone="good" if target["current"] else "calm",
-            name=target["name"],
-            words="serves it" if target["current"] else target_words(target),
+            tone=tone,
+            name=name,
+            words=words,
         )
-        for target in targets
-    ))  # fmt: skip
+        for tone, name, words in lines
+    )
+    return fill('<ul class="targets">{items}</ul>', items=items)
 
 
 def _pages(choice: Choice, page: int, pages: int) -> Markup:

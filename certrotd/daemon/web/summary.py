@@ -7,7 +7,7 @@ from datetime import datetime
 
 from certrotd.certs.watching import Severity
 from certrotd.daemon.clockwatch import Trust
-from certrotd.daemon.picture import FAILING, moment
+from certrotd.daemon.picture import FAILING, Picture, moment
 from certrotd.daemon.web.html import Markup, fill, joined
 from certrotd.daemon.web.layout import notices
 from certrotd.daemon.web.moments import brief, day, exact
@@ -85,15 +85,16 @@ def _tiles(around: Around, *, now: datetime) -> Markup:
     look = picture.next_look()
     trust = picture.judgement.trust
     tiles = [
-        _tile("In order", f"{counts['ok']:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
-        _tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
         _tile(
-            "Failing",
+            "Needs you",
             f"{failing:,}",
-            "need attention" if failing else "nothing to do",
+            f"need{'s' * (failing == 1)} attention" if failing else "nothing to do",
             "bad" * bool(failing),
             f"/?state={FAILING}",
         ),
+        _first_end(picture),
+        _tile("In order", f"{counts['ok']:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
+        _tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
         _next_tile(look, now),
         _tile("Clock", trust.value, exact(now), "" if trust is Trust.SOUND else "bad"),
         _audit_tile(around),
@@ -102,6 +103,22 @@ def _tiles(around: Around, *, now: datetime) -> Markup:
         if not isinstance(left, Failure):
             tiles.append(_tile("Orders left", f"{left:,}", issuer, "work" if left < 5 else ""))
     return fill('<ul class="tiles" aria-label="Summary">{tiles}</ul>\n', tiles=joined(tiles))
+
+
+def _first_end(picture: Picture) -> Markup:
+    """Which certificate expires first, and when."""
+    ends = (
+        (known.not_after, name)
+        for name, known in picture.known.items()
+        if known is not None and known.not_after is not None
+    )
+    end, name = min(ends, default=(None, ""))
+    if end is None:
+        return _tile("Expires first", "–", "nothing is known yet")
+    left = end - picture.now
+    tone = "bad" if left <= 0 or picture.failing(name) else ""
+    when = f"in {brief(left)}" if left > 0 else "expired"
+    return _tile("Expires first", when, name, tone, f"/c/{name}")
 
 
 def _audit_tile(around: Around) -> Markup:

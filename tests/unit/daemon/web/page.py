@@ -77,5 +77,7 @@ def page(stand: Stand, path: str = "/", **query: str) -> Page:
 
 def names(read: Page) -> list[str]:
     """The certificates a page lists, in its order."""
-    links = [attributes["href"] or "" for attributes in read.all("a")]
+    tags = [tag for tag, _ in read.tags]
+    listed = read.tags[tags.index("table") :] if "table" in tags else []
+    links = [attributes["href"] or "" for tag, attributes in listed if tag == "a"]
     return [link.removeprefix("/c/") for link in links if link.startswith("/c/")]

@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 from certrotd.audit.head import Anchor
 from certrotd.certs.decision import decide
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import Policy
+from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import ManualClock
 from certrotd.daemon.board import Board
 from certrotd.daemon.budgetfile import Budget
@@ -21,7 +21,7 @@ from certrotd.daemon.web.sources import Sources
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
 from certrotd.rotation.journal import FileJournal
 from tests.fakes.managed import FakeManaged
 
@@ -78,19 +78,31 @@ class Stand:
         *names: str,
         live: Generation | Failure | None = None,
         targets: Mapping[str, TargetState | None] | None = None,
+        newest: Generation | None = None,
+        copies: Mapping[str, Copy] | None = None,
+        displaced: str | None = None,
         **policy: Any,
     ) -> Managed:
         """One more certificate; ``live`` may be a failure to look at it."""
         targets = targets or {}
-        state = State({target: kept for target, kept in targets.items() if kept})
+        kept = {target: kept for target, kept in targets.items() if kept}
+        state = State(kept, copies=dict(copies or {}))
+        told = tuple(target for target in targets if target != COPIES)
         asked = Policy(
-            name, names, "ca", "internal:ca", jitter=0.0, waves=(tuple(targets),), **policy
+            name,
+            names,
+            "ca",
+            "internal:ca",
+            jitter=0.0,
+            waves=(told,),
+            installs=copies is not None,
+            **policy,
         )
 
         def look(**_: bool) -> Standing:
             if isinstance(live, Failure):
                 raise live
-            return Standing(live, live, state)
+            return Standing(live, newest or live, state, displaced=displaced)
 
         self.certificates[name] = FakeManaged(
             policy=asked,

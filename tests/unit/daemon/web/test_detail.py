@@ -5,8 +5,12 @@ from datetime import timedelta
 
 import pytest
 
+from certrotd.certs.decision import decide
+from certrotd.certs.managed import attempts_of
 from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.daemon.observing import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
+from certrotd.rotation.flight import Flight
 from tests.unit.daemon.web.page import page
 from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand, generation
 
@@ -102,3 +106,23 @@ def test_a_strange_line_of_history_is_shown_as_far_as_it_goes(
     stand.look()
     stand.past("web", "no", **more)
     assert words in page(stand, "/c/web").text
+
+
+def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stand) -> None:
+    """Parked is not forgotten: where, since when, why, how often, and when it goes on."""
+    managed = stand.fine("web")
+    stand.look()
+    standing, attempts = managed.look(), attempts_of(managed)
+    decision = decide(managed.policy, standing, attempts, now=NOW)
+    flight = Flight("obtain", NOW - DAY, "the CA is busy", NOW + DAY, tries=2)
+    for rests, words in (
+        (flight, "In flight obtain since 24 hours ago ; 2 attempts failed; goes on in 24 hours"),
+        (
+            replace(flight, until=None, undoing=True, tries=1),
+            "undoing obtain since 24 hours ago ; 1 attempt failed; goes on with the next check",
+        ),
+    ):
+        stand.board.looked(Look(managed, standing, attempts, decision, NOW, flight=rests))
+        read = page(stand, "/c/web").text
+        assert words in read
+        assert "the CA is busy" in read

@@ -1,11 +1,13 @@
 """The list: what it shows of many certificates, and what it says on top."""
 
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.policy import COPIES
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.budgetfile import Budget, FileRecord
@@ -13,7 +15,7 @@ from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.web.choice import Choice
 from certrotd.daemon.web.overview import PAGE
 from certrotd.errors import Failure, Problem
-from certrotd.pki.generation import TargetState
+from certrotd.pki.generation import Copy, TargetState
 from tests.unit.daemon.web.page import names, page, text
 from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand, generation
 
@@ -141,6 +143,81 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
 
 def _no_lock() -> Any:
     raise AssertionError("reading takes no lock")
+
+
+def test_what_expires_first_and_what_needs_somebody_come_before_all_other_figures(
+    stand: Stand,
+) -> None:
+    """They are what the page is opened for."""
+    stand.fine("web")
+    stand.fine("soon", age=50 * DAY)
+    stand.look()
+    read = page(stand)
+    order = ("Needs you", "Expires first", "In order", "Next check", "Clock", "Audit log")
+    places = [read.text.index(what) for what in order]
+    assert places == sorted(places)
+    assert "Needs you 0 nothing to do Expires first in 40 d soon" in read.text
+    stand.clock.advance(41 * DAY)
+    assert "Expires first expired soon" in page(stand).text
+
+
+def test_many_attempts_that_are_left_are_not_red(stand: Stand) -> None:
+    """Red is for what somebody has to hurry for."""
+    for age, red in ((70 * DAY, False), (90 * DAY - timedelta(minutes=1), True)):
+        stand.fine("web", age=age)
+        stand.past("web", "nobody answers", ended=NOW.isoformat())
+        stand.look()
+        shown = text(stand)
+        [classes] = re.findall(r'<span class="(sub[ a-z]*)">[\d,]+ attempts? left', shown)
+        assert ("bad" in classes) is red, shown
+
+
+def test_copies_are_shown_where_there_are_no_targets(stand: Stand) -> None:
+    """They are how its service gets it."""
+    there = {COPIES: TargetState(3, "", NOW)}
+    copies = {"/etc/web.key": Copy("privkey None:None 600", (1, 2))}
+    live = generation("a.example.com")
+    stand.add("web", "a.example.com", live=live, targets=there, copies=copies)
+    stand.look()
+    assert "copies up to date" in page(stand).text
+    assert " none" not in page(stand).text.rpartition("Targets")[2]
+    assert "/etc/web.key privkey" in page(stand, "/c/web").text
+    assert "only its copies are replaced" in page(stand, "/c/web").text
+    for state, displaced, words in (
+        (there, "/etc/web.key is gone", "/etc/web.key is gone"),
+        ({COPIES: TargetState(2, "", NOW)}, None, "of generation 2"),
+        ({}, None, "not installed yet"),
+    ):
+        stand.add(
+            "web", "a.example.com", live=live, targets=state, copies=copies, displaced=displaced
+        )
+        assert f"copies {words}" in page(stand).text
+        assert 'class="well"' not in text(stand)
+
+
+def test_a_generation_that_waits_is_shown(stand: Stand) -> None:
+    """It is paid for, and nobody is served by it yet."""
+    names = ("a.example.com",)
+    stand.add("web", *names, live=generation(*names), newest=generation(*names, number=4))
+    stand.look()
+    words = "generation 4 waits: it is issued, and not in use yet"
+    assert words in page(stand).text
+    assert words in page(stand, "/c/web").text
+
+
+def test_a_certificate_that_is_well_is_marked_so_that_a_phone_can_be_brief(stand: Stand) -> None:
+    """And no other one is."""
+    stand.fine("web")
+    stand.fine("late", age=70 * DAY)
+    untold: dict[str, TargetState | None] = {"nginx": None}
+    stand.add("untold", "b.example.com", live=generation("b.example.com"), targets=untold)
+    stand.look()
+    found = re.findall(r'<tr role="row"( class="well")?>.*?href="/c/(\w+)"', text(stand))
+    assert {name: bool(well) for well, name in found} == {
+        "web": True,
+        "late": False,
+        "untold": False,
+    }
 
 
 def test_targets_are_shown_with_what_they_serve(stand: Stand) -> None:
