@@ -118,7 +118,7 @@ def test_a_failure_is_in_all_of_them(site: Site) -> None:
     site.command("broken", "echo no such service; exit 3")
     site.certificate("web", HOST, targets=["broken"])
     with running(site) as daemon:
-        daemon.wait_for("rolled back to issued")
+        daemon.wait_for("web: failed: ")
         wait_until(lambda: get(port, "/status.json").json["failing"] == ["web"])
         text = get(port, "/metrics").text
         assert value(text, "certrotd_certificate_failures", certificate="web") == 1
