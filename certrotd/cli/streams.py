@@ -11,7 +11,10 @@ import errno
 import io
 import os
 import sys
-from typing import Any
+
+TYPE_CHECKING = False  # the module typing takes longer to load than --version may
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class Output(io.FileIO):

@@ -37,7 +37,7 @@ def _configured(tmp_path: Path) -> Path:
 def test_the_version_is_said_without_loading_anything() -> None:
     """Scripts ask it at every turn; not even the command line is needed to answer."""
     loaded = _loaded("--version")
-    assert not loaded & {*HEAVY, "pydantic", "pydantic_core", "typer", "yaml"}
+    assert not loaded & {*HEAVY, "pydantic", "pydantic_core", "typer", "typing", "yaml"}
 
 
 def test_a_listing_loads_no_library_that_only_rotating_needs(tmp_path: Path) -> None:
