@@ -16,8 +16,9 @@ from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki import keys
-from certrotd.rotation.files import is_there, make_directory, read_file, write_file
+from certrotd.rotation.files import make_directory, write_file
 from certrotd.rotation.lock import hold
+from certrotd.rotation.reading import is_there, read_file
 
 MAX_RECORD = 64 * 1024
 

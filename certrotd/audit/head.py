@@ -15,7 +15,8 @@ from typing import Any, Literal
 
 from certrotd.audit.record import START, Head, canonical
 from certrotd.errors import InvalidInput
-from certrotd.rotation.files import read_file, write_file
+from certrotd.rotation.files import write_file
+from certrotd.rotation.reading import read_file
 
 _LIMIT = 16 * 1024 * 1024
 

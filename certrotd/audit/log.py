@@ -31,17 +31,11 @@ from certrotd.audit.record import (
 from certrotd.audit.recovery import End, recover, taken_back
 from certrotd.audit.verify import Verdict, verify
 from certrotd.clock import Clock, Deadline
-from certrotd.rotation.files import (
-    DiskTrouble,
-    explained,
-    is_there,
-    open_or_create,
-    read_file,
-    sweep_temporaries,
-    sync_directory,
-)
+from certrotd.rotation.disktrouble import DiskTrouble, explained
+from certrotd.rotation.files import open_or_create, sweep_temporaries, sync_directory
 from certrotd.rotation.lock import hold
 from certrotd.rotation.outcome import Stopped
+from certrotd.rotation.reading import is_there, read_file
 
 MAX_FILE = 16 * 1024 * 1024
 _MARGIN = 16 * 1024 * 1024  # a file may be longer than the limit by one append

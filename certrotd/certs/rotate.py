@@ -36,6 +36,7 @@ from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.generation import PLACEHOLDER, Standing
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import (
     Engine,
     Event,
@@ -45,7 +46,6 @@ from certrotd.rotation.engine import (
     Stopped,
     Stuck,
 )
-from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.listening import Heard
 from certrotd.rotation.step import JSON, Plan
 from certrotd.rotation.unexpected import as_failure

@@ -13,7 +13,7 @@ from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import HANDSHAKE_TIMEOUT, Endpoint, shown_to_any
 from certrotd.observe.trust import Trust
 from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
-from certrotd.rotation.files import read_file
+from certrotd.rotation.reading import read_file
 
 _STARTTLS = ("smtp", "imap", "postgres")
 

@@ -29,7 +29,7 @@ from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
-from certrotd.rotation.files import read_file
+from certrotd.rotation.reading import read_file
 from certrotd.rotation.unexpected import as_failure
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore

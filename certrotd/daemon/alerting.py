@@ -27,7 +27,8 @@ from certrotd.daemon.telling import Log
 from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.notify.message import Message, Notifier, State
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
-from certrotd.rotation.files import read_file, rename, write_file
+from certrotd.rotation.files import rename, write_file
+from certrotd.rotation.reading import read_file
 from certrotd.wording import count
 
 if TYPE_CHECKING:

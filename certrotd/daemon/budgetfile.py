@@ -27,7 +27,8 @@ from certrotd.daemon.budget import (
     over,
     settle,
 )
-from certrotd.rotation.files import make_directory, read_file, rename, write_file
+from certrotd.rotation.files import make_directory, rename, write_file
+from certrotd.rotation.reading import read_file
 
 VERSION = 1
 MAX_FILE = 64 * 1024 * 1024

@@ -7,7 +7,8 @@ from datetime import datetime
 from pathlib import Path
 
 from certrotd.daemon.clockwatch import from_json, to_json
-from certrotd.rotation.files import read_file, rename, write_file
+from certrotd.rotation.files import rename, write_file
+from certrotd.rotation.reading import read_file
 
 LIMIT = 4096
 

@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.files import sweep_temporaries, user_name
+from certrotd.rotation.files import sweep_temporaries
+from certrotd.rotation.ownership import user_name
 
 _SHARED = ("accounts", "audit", "budget", "internal")
 _BY_CERTIFICATE = ("history", "journal", "locks", "responder")

@@ -35,10 +35,13 @@ from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.statecheck import sweep_state, unwritable
 from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.files import DiskTrouble, check_directory, is_there, make_directory
+from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.rotation.files import make_directory
 from certrotd.rotation.journal import FileJournal, in_flight
 from certrotd.rotation.lock import hold
+from certrotd.rotation.reading import is_there
 from certrotd.rotation.unexpected import as_failure
+from certrotd.rotation.writable import check_directory
 from certrotd.stores.copies import displaced
 from certrotd.stores.local import LocalStore
 

@@ -38,8 +38,8 @@ from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
 from certrotd.pki.verify import verify_strength
-from certrotd.rotation.files import is_there
 from certrotd.rotation.lock import hold
+from certrotd.rotation.reading import is_there
 
 ROOT_MUST_LAST = timedelta(days=1)
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name

@@ -19,15 +19,8 @@ from certrotd.pki import keys
 from certrotd.pki.constraints import permits as may_certify
 from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
 from certrotd.pki.names import canonical, is_ip
-from certrotd.rotation.files import (
-    TEMPORARY,
-    create_files,
-    is_there,
-    make_directory,
-    read_file,
-    remove_tree,
-    rename,
-)
+from certrotd.rotation.files import TEMPORARY, create_files, make_directory, remove_tree, rename
+from certrotd.rotation.reading import is_there, read_file
 
 KEY_FILE, CERTIFICATE_FILE = "root.key", "root.pem"
 

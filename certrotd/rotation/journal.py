@@ -12,16 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from certrotd.errors import Failure, NeedsOperator
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.files import (
-    DiskTrouble,
     make_directory,
     open_or_create,
-    read_file,
     remove_file,
     sync_directory,
     write_file,
 )
 from certrotd.rotation.flight import Flight, flight_of
+from certrotd.rotation.reading import read_file
 
 MAX_JOURNAL = 64 * 1024 * 1024
 HISTORY_LINES = 500

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Protocol
 
 from certrotd.pki.generation import Copy
-from certrotd.rotation.files import explained
+from certrotd.rotation.disktrouble import explained
 
 PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
 _KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}

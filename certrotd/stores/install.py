@@ -19,24 +19,22 @@ from typing import Any
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, failed
 from certrotd.pki.generation import Copy
 from certrotd.rotation.acl import read_acl, with_mode
+from certrotd.rotation.disktrouble import DiskTrouble, explained
 from certrotd.rotation.files import (
-    DiskTrouble,
     NewFile,
     do_each,
-    explained,
-    is_there,
     make_directory,
-    probe_replacing,
-    read_file,
     remove_file,
     remove_tree,
     replace_files,
     replace_symlink,
     temporary_of,
-    user_name,
     write_file,
     write_in_place,
 )
+from certrotd.rotation.ownership import user_name
+from certrotd.rotation.reading import is_there, read_file
+from certrotd.rotation.writable import probe_replacing
 from certrotd.stores.bundle import files_of, same_pkcs12, to_pkcs12
 from certrotd.stores.copies import PRIVATE, copies_of
 

@@ -21,16 +21,11 @@ from typing import TYPE_CHECKING
 from certrotd.errors import NeedsOperator
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing, State
+from certrotd.rotation.disktrouble import DiskTrouble, explained
 from certrotd.rotation.files import (
-    DiskTrouble,
-    check_directory,
     create_files,
     do_each,
-    explained,
-    is_there,
     make_directory,
-    probe_file,
-    probe_symlink,
     remove_file,
     remove_tree,
     rename,
@@ -38,6 +33,8 @@ from certrotd.rotation.files import (
     sweep_temporaries,
     write_file,
 )
+from certrotd.rotation.reading import is_there
+from certrotd.rotation.writable import check_directory, probe_file, probe_symlink
 from certrotd.stores.digest import digested
 from certrotd.stores.exposure import exposures
 from certrotd.stores.reading import (

@@ -17,7 +17,7 @@ from pathlib import Path
 from certrotd.errors import InvalidInput
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.reading import FILES, NOT_THE_FILES, Recorded, content
 
 _FIRST = b"-----BEGIN CERTIFICATE-----"

@@ -9,7 +9,7 @@ from zlib import crc32
 
 from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Copy
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from tests.fakes.chance import CALM, Chance, Refused
 
 Files = tuple[tuple[str, bytes], ...]

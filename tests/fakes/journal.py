@@ -8,7 +8,7 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.flight import Flight, flight_of
 from certrotd.rotation.journal import History, JournalBroken, decode, encode, with_line
 from tests.fakes.chance import CALM, Chance, Refused

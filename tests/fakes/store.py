@@ -15,7 +15,7 @@ from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_key
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from tests.fakes.chance import CALM, Chance, Refused
 
 

@@ -20,8 +20,8 @@ from certrotd.observe.tls import Endpoint
 from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.order import Challenge
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Event
-from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.journal import FileJournal
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.chance import CALM, Chance, Refused

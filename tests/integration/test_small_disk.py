@@ -13,7 +13,7 @@ import pytest
 
 from certrotd.errors import NeedsOperator, raise_first
 from certrotd.pki.generation import Meta, State
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 from tests.parts import locate, pki

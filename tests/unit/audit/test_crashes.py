@@ -12,7 +12,7 @@ import pytest
 from certrotd.audit import log as log_module
 from certrotd.audit.record import RECOVERED, Happened
 from certrotd.rotation import files as files_module
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from tests.unit.audit.kept import FINISHED, ISSUED, began, opened, records, whole
 
 

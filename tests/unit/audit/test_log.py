@@ -14,7 +14,7 @@ from certrotd.audit.log import AuditLog
 from certrotd.audit.record import Happened
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import Failure, LockHeld
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.lock import hold
 from certrotd.rotation.outcome import Stopped
 from tests.unit.audit.kept import FINISHED, ISSUED, NOW, began, events, opened, records, whole

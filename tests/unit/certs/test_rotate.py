@@ -10,8 +10,8 @@ import pytest
 from certrotd.certs.decision import Postpone, Renew, Wait
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.generation import Standing, State
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
-from certrotd.rotation.files import DiskTrouble
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 

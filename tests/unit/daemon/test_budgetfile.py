@@ -21,7 +21,7 @@ from certrotd.errors import Transient
 from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, generate, signing_request
 from certrotd.pki.order import ValidationFailed
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.lock import hold
 from tests.fakes.issuer import MemoryIssuer
 

@@ -14,8 +14,8 @@ from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.observing import Look
 from certrotd.daemon.picture import Picture
 from certrotd.errors import Failure, LockHeld
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Parked, Stuck
-from certrotd.rotation.files import DiskTrouble
 from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench
 
 

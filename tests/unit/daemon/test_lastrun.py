@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.daemon.lastrun import LastRun
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

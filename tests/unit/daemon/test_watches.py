@@ -18,7 +18,7 @@ from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.observe.chain import Presented
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Copy
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from tests.fakes.examiner import MemoryExaminer
 from tests.fakes.world import MemoryWorld
 from tests.parts import pki

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from certrotd.errors import Failure
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Finished, RolledBack
-from certrotd.rotation.files import DiskTrouble
 from certrotd.rotation.journal import FileJournal, JournalBroken
 from certrotd.rotation.step import Done, Ledger
 from tests.unit.rotation.small import BELIED, REFUSED, SAVED, TEAR, A, B, C, Put, Small, World

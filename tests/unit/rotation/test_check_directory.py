@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.rotation.files import DiskTrouble, check_directory
+from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.rotation.writable import check_directory
 from tests.unit.config.written import not_root
 
 

@@ -12,12 +12,10 @@ import pytest
 
 from certrotd.errors import InvalidInput
 from certrotd.rotation import files
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.files import (
-    DiskTrouble,
     create_files,
     make_directory,
-    probe_file,
-    read_file,
     remove_file,
     remove_tree,
     rename,
@@ -27,6 +25,8 @@ from certrotd.rotation.files import (
     write_file,
     write_in_place,
 )
+from certrotd.rotation.reading import read_file
+from certrotd.rotation.writable import probe_file
 from tests.parts.process import descriptors
 
 Refuse = Callable[..., None]

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.rotation import journal as module
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.journal import (
     FileJournal,
     History,

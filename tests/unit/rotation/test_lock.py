@@ -15,7 +15,7 @@ import pytest
 
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import LockHeld
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.lock import hold, hold_any
 from tests.parts.process import descriptors
 

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki.generation import State
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.crashing import crash
 from tests.unit.stores.sealing import META, PAIR, generations, seal, stage

@@ -14,8 +14,9 @@ from certrotd.clock import ManualClock
 from certrotd.daemon.ground import Ground
 from certrotd.errors import Failure
 from certrotd.internal.root import load
-from certrotd.rotation.files import DiskTrouble, is_there
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.journal import FileJournal, in_flight
+from certrotd.rotation.reading import is_there
 from certrotd.stores.local import LocalStore
 from tests.unit.audit.kept import NOW
 

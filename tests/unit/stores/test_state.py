@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.pki.generation import State
-from certrotd.rotation.files import DiskTrouble
+from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.sealing import THEN, seal
 from tests.unit.stores.unprivileged import plain_user
