@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from certrotd.cli.warned import warnings_in_lines
 from certrotd.cli.words import Commands, certificates
-from certrotd.errors import ConfigInvalid, Failure, UsageError
+from certrotd.errors import ConfigInvalid, Failure, UsageError, one_line
+
+_Misused: Any = typer.BadParameter.__base__
+"""What typer raises of a wrong usage: an exception of click's, or of its copy of it."""
 
 DEFAULT_CONFIG = Path("/etc/certrotd/config.yaml")
 
@@ -365,9 +369,15 @@ def run() -> int:
     """Parse and carry out; 0 done or nothing due, 1 something failed, 2 usage or configuration."""
     try:
         with warnings_in_lines():
-            app()
-    except SystemExit as end:  # how typer ends, after it has shown what is wrong with the usage
+            code: int | None = app(standalone_mode=False)
+            return code or 0
+    except SystemExit as end:  # how typer ends where it completes words
         return end.code if isinstance(end.code, int) else 2
+    except _Misused as misused:  # its words repeat what was typed, or pasted
+        shown = io.StringIO()
+        misused.show(shown)
+        sys.stderr.writelines(f"{one_line(line)}\n" for line in shown.getvalue().splitlines())
+        return 2
     except ConfigInvalid as invalid:
         for problem in invalid.problems:
             print(f"certrotd: {problem}", file=sys.stderr)  # noqa: T201
@@ -375,7 +385,6 @@ def run() -> int:
     except Failure as failure:
         print(f"certrotd: {failure}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(failure, UsageError) else 1
-    return 0
 
 
 def _end(code: int) -> None:

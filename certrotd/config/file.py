@@ -37,7 +37,7 @@ class PropagationEntry(Entry):
     port: Annotated[int, Field(ge=1, le=65535)] = Field(
         default=DNS_PORT, description="Port of the zone's own nameservers."
     )
-    quorum: Annotated[int, Field(ge=1)] | None = Field(
+    quorum: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None,
         description="When time is up, so many servers that show it are enough if the others are "
         "silent; none may answer otherwise (null: all but one, at least two or all there are).",

@@ -23,7 +23,7 @@ class SolverPropagationEntry(Entry):
     servers: Items[ResolverAddress] = Field(
         default=(), description="Servers to look at (empty: as under dns)."
     )
-    quorum: Annotated[int, Field(ge=1)] | None = Field(
+    quorum: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None, description="How many servers must show them (null: as under dns)."
     )
 

@@ -51,5 +51,10 @@ def _below(name: str, top: str) -> bool:
     return name.endswith(top if top.startswith(".") else f".{top}")
 
 
-def _spelt(name: x509.Name) -> list[str]:
-    return [each.rfc4514_string().casefold() for each in name.rdns]
+def _spelt(name: x509.Name) -> list[frozenset[tuple[x509.ObjectIdentifier, bytes | str]]]:
+    """Its parts as they are compared: without regard to case and to how many spaces there are."""
+    return [frozenset((each.oid, _plain(each.value)) for each in rdn) for rdn in name.rdns]
+
+
+def _plain(value: bytes | str) -> bytes | str:
+    return " ".join(value.split()).casefold() if isinstance(value, str) else value

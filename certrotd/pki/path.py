@@ -12,7 +12,7 @@ from typing import TypeVar
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from cryptography.x509.verification import (
     Criticality,
     ExtensionPolicy,
@@ -33,6 +33,7 @@ Extension = TypeVar("Extension", bound=x509.ExtensionType)
 
 _WEB_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _WEB_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
+_LIKE_A_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*\.)+[A-Za-z0-9_-]*[A-Za-z0-9_]")
 _BROKEN_HASHES = {"md5": "MD5", "sha1": "SHA-1"}
 _OF_POLICIES = (
     x509.CRLDistributionPoints,
@@ -42,13 +43,11 @@ _OF_POLICIES = (
 )
 _UNDERSTOOD = (
     *_OF_POLICIES,
-    x509.AuthorityKeyIdentifier,
     x509.BasicConstraints,
     x509.ExtendedKeyUsage,
     x509.KeyUsage,
     x509.NameConstraints,
     x509.SubjectAlternativeName,
-    x509.SubjectKeyIdentifier,
 )
 """What OpenSSL understands where it is critical: all other critical extensions it refuses."""
 
@@ -84,6 +83,7 @@ def verify_path(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
         verify_links(chain)
         for each in chain:
             _verify_extensions(each)
+        _verify_identifiers(chain)
         for parent in chain[1:]:
             _verify_issuer(parent)
         _verify_leaf(chain[0])
@@ -146,6 +146,37 @@ def _verify_extensions(certificate: x509.Certificate) -> None:
             )
 
 
+def _verify_identifiers(chain: Sequence[x509.Certificate]) -> None:
+    """What each says of its issuer's key and number fits the next one: clients look no further.
+
+    Whose issuer has its own name has to say that it is another, or passes for a root.
+    """
+    for child, parent in pairwise(chain):
+        if not _may_have_issued(parent, child):
+            raise ChainBroken(
+                f"{_name(child)} says that another certificate issued it than {_name(parent)} "
+                "(its authority key identifier)"
+            )
+        if _self_issued(child) and _may_have_issued(child, child):
+            raise ChainBroken(
+                f"clients take {_name(child)} for a root: its issuer has the same name, and no "
+                "key identifiers tell them apart"
+            )
+
+
+def _may_have_issued(parent: x509.Certificate, child: x509.Certificate) -> bool:
+    """Whether all is alike that the child's identifier of its issuer and the parent both say."""
+    said = _extension(child, x509.AuthorityKeyIdentifier)
+    if said is None:
+        return True
+    own = _extension(parent, x509.SubjectKeyIdentifier)
+    if said.key_identifier is not None and own is not None and said.key_identifier != own.digest:
+        return False
+    number = said.authority_cert_serial_number
+    issuers = [each.value for each in said.authority_cert_issuer or () if _is_directory(each)]
+    return number in (None, parent.serial_number) and issuers[:1] in ([], [parent.issuer])
+
+
 def _verify_issuer(parent: x509.Certificate) -> None:
     usage, extended = _extension(parent, x509.KeyUsage), _extension(parent, x509.ExtendedKeyUsage)
     if usage is not None and not usage.key_cert_sign:
@@ -197,9 +228,19 @@ def _names_below(chain: Sequence[x509.Certificate]) -> Iterator[x509.GeneralName
     for number, each in enumerate(chain):
         if number and _self_issued(each):
             continue
-        yield from _extension(each, x509.SubjectAlternativeName) or ()
+        names = list(_extension(each, x509.SubjectAlternativeName) or ())
+        yield from names
+        if not number and not any(isinstance(name, x509.DNSName) for name in names):
+            yield from _common_names(each)
         if each.subject.rdns:
             yield x509.DirectoryName(each.subject)
+
+
+def _common_names(leaf: x509.Certificate) -> Iterator[x509.DNSName]:
+    """What OpenSSL takes for DNS names in the subject where there are none beside it."""
+    for each in leaf.subject.get_attributes_for_oid(NameOID.COMMON_NAME):
+        if isinstance(each.value, str) and _LIKE_A_NAME.fullmatch(each.value):
+            yield x509.DNSName(each.value)
 
 
 def _is_directory(name: x509.GeneralName) -> bool:

@@ -45,6 +45,25 @@ def test_a_word_that_nobody_knows_is_an_error_still(
     assert "Did you mean" not in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["audit", "export", "\x1b[2J\u202e"],
+        ["\x1b[2J\u202e"],
+        ["--\x1b[2J\u202e"],
+        ["rotate", "\x1b[2J\u202e"],
+    ],
+)
+def test_what_was_typed_never_controls_the_terminal(
+    certrotd: Certrotd, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    """A line that was pasted cannot clear the screen, nor turn the message around."""
+    assert certrotd(*words) == 2
+    said = capsys.readouterr().err
+    assert "\\x1b[2J\\u202e" in said
+    assert all(line.isprintable() for line in said.splitlines())
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_the_configuration_may_be_named_after_the_command(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str

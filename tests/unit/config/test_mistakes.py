@@ -32,6 +32,9 @@ SOLVER = MINIMAL + "solvers:\n  ns1:\n"
         # nothing where something belongs
         (NAMES % "a.b, null", ["4: certificates[web].names[1]: must be text, got nothing: write it, or remove the entry"]),
         (LAB + "certificates:\n- name: web\n  names:\n  - a.b\n  -\n", ["6: certificates[web].names[1]: must be text, got nothing: write it, or remove the entry"]),
+        # numbers
+        (MINIMAL + "dns:\n  propagation:\n    quorum: 0\n", ["7: dns.propagation.quorum: must be a whole number from 1 to 64, got 0"]),
+        (SOLVER + "    type: exec\n    command: [/x]\n    propagation: {quorum: all}\n", ['9: solvers.ns1.propagation.quorum: must be a whole number from 1 to 64, got "all"']),
         # secrets
         (TSIG % "{file: /a, env: B}", ["11: solvers.ns1.tsig.secret: has file and env: keep one of them, a secret is in one place"]),
         (TSIG % "hunter2", [f"11: solvers.ns1.tsig.secret: must be a reference to the secret, not the secret itself: {FORMS}"]),

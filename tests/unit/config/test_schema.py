@@ -53,6 +53,17 @@ def test_defaults_are_shown_as_people_write_them() -> None:
     assert json_schema()["properties"]["state_dir"]["default"] == "/var/lib/certrotd"
 
 
+def test_every_number_has_a_least_and_a_most() -> None:
+    """A wrong one is told with what would be right; account numbers and shares tell it themselves.
+
+    Nobody means a quorum of 10^30 either.
+    """
+    bare = ({"type": "integer"}, {"type": "number"})
+    for node in nodes(json_schema()):
+        if node.get("type") in ("integer", "number") and node not in bare:
+            assert {"minimum", "maximum"} <= node.keys(), node
+
+
 @pytest.mark.parametrize(("name", "short"), [("KeyEntry", "enum"), ("UseEntry", "pattern")])
 def test_short_forms_are_in_the_schema(name: str, short: str) -> None:
     """``key: ecdsa-p384`` and ``targets: [web]`` are right."""

@@ -62,7 +62,8 @@ def leaf(*names: str, key: Any = None, signer: Any = None, **options: Any) -> x5
         ),
         **options,
     }
-    return certificate(*names or ("a.test",), key=key, signer=signer, **known)
+    names = names or ("a.test",) * ("general_names" not in options)
+    return certificate(*names, key=key, signer=signer, **known)
 
 
 def middle(*, key: Any = None, **options: Any) -> x509.Certificate:
@@ -118,6 +119,17 @@ def identifier(number: int) -> x509.SubjectKeyIdentifier:
 def issuer_identifier(number: int) -> x509.AuthorityKeyIdentifier:
     """Which of them has issued."""
     return x509.AuthorityKeyIdentifier.from_issuer_public_key(ec_key(number).public_key())
+
+
+def issuer_numbered(number: int, above: str) -> x509.AuthorityKeyIdentifier:
+    """Which certificate has issued, by its number and who issued that one."""
+    names = [x509.DirectoryName(common_name(above))]
+    return x509.AuthorityKeyIdentifier(None, names, number)
+
+
+def no_directory(name: str) -> x509.NameConstraints:
+    """Name constraints that exclude what is below a common name."""
+    return x509.NameConstraints(None, [x509.DirectoryName(common_name(name))])
 
 
 LEAF, MIDDLE, ROOT = leaf(), middle(), root()
@@ -187,6 +199,52 @@ REFUSED: dict[str, tuple[Chain, str]] = {
         [LEAF, middle(critical=(SIGNS, UNKNOWN))],
         "middle has a critical extension that clients do not know",
     ),
+    "critical key identifier": (
+        [LEAF, middle(critical=(SIGNS, identifier(1)))],
+        "middle has a critical extension that clients do not know: 2.5.29.14",
+    ),
+    "critical identifier of the issuer": (
+        [leaf(critical=(issuer_identifier(1),), extensions=()), MIDDLE],
+        "leaf has a critical extension that clients do not know: 2.5.29.35",
+    ),
+    "another key's identifier": (
+        [leaf(extensions=(issuer_identifier(3),)), middle(extensions=(identifier(1),))],
+        r"that another certificate issued it than middle \(its authority key identifier\)",
+    ),
+    "another's number": (
+        [leaf(extensions=(issuer_numbered(5, "root"),)), MIDDLE],
+        "leaf says that another certificate issued it",
+    ),
+    "another's issuer": (
+        [leaf(extensions=(issuer_numbered(4919, "another"),)), MIDDLE],
+        "leaf says that another certificate issued it",
+    ),
+    "issued to itself, by another key": (
+        [leaf(issuer="root", extensions=()), middle(subject="root"), ROOT],
+        "clients take root for a root: its issuer has the same name",
+    ),
+    "issued by its namesake": (
+        [leaf(issuer="middle", subject="middle", extensions=()), MIDDLE],
+        "clients take middle for a root",
+    ),
+    "subject like a name that is not permitted": (
+        [
+            leaf(subject="b.test", general_names=[address("192.0.2.1")]),
+            middle(critical=(SIGNS, only("a.test"))),
+        ],
+        "middle may not certify b.test",
+    ),
+    "subject like an address, where names are constrained": (
+        [
+            leaf(subject="192.0.2.1", general_names=[address("192.0.2.1")]),
+            middle(critical=(SIGNS, only("a.test"))),
+        ],
+        "middle may not certify 192.0.2.1",
+    ),
+    "spaces in an excluded subject": (
+        [leaf(subject="my  leaf "), middle(critical=(SIGNS, no_directory(" My leaf")))],
+        "middle may not certify CN=my  leaf",
+    ),
     "weak issuer": (
         [leaf(signer=rsa_key(1024)), middle(key=rsa_key(1024))],
         "middle signed a certificate, and its RSA key has 1024 bits",
@@ -242,6 +300,16 @@ ACCEPTED: dict[str, Chain] = {
         leaf(issuer="root"),
         middle(subject="root", extensions=(identifier(1), issuer_identifier(2))),
         root(path_length=0, extensions=(identifier(2),)),
+    ],
+    "number and name of the issuer": [leaf(extensions=(issuer_numbered(4919, "root"),)), MIDDLE],
+    "identifier of one alone": [leaf(extensions=(issuer_identifier(3),)), MIDDLE],
+    "subject like no name": [
+        leaf(subject="b", general_names=[address("192.0.2.1")]),
+        middle(critical=(SIGNS, only("a.test"))),
+    ],
+    "subject like a name, beside names": [
+        leaf(subject="b.test"),
+        middle(critical=(SIGNS, only("a.test"))),
     ],
     "purposes": [LEAF, middle(critical=(SIGNS,), extensions=(SERVER,))],
     "critical policies": [leaf(critical=(POLICIES,)), middle(critical=(SIGNS, POLICIES))],
