@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.measure import Cost, ProgramFailed, median, run
 from certrotd.rotation.journal import decode, encode
+from certrotd.stores.local import LocalStore
 
 CERTROTD = Path(sys.executable).with_name("certrotd")
 _MODELS = 10
@@ -75,7 +76,21 @@ def multiplied(directory: Path, count: int) -> Path:
         _copy_history(directory / "state" / "history", model, name)
     for model in models:
         shutil.rmtree(directory / "certificates" / model)
+    _seal_again(directory / "certificates", certificates)
     return _configured(directory, certificates)
+
+
+def _seal_again(store: Path, certificates: Sequence[tuple[str, str]]) -> None:
+    """Record the files as they stand now: each link to one has changed its time of change."""
+    sealed: dict[str, Path] = {}
+    for name, model in certificates:
+        meta = store / name / "generations" / "000001" / "meta.json"
+        if model in sealed:
+            meta.unlink()
+            os.link(sealed[model], meta)
+        else:
+            LocalStore(store).rebuild(name, 1)
+            sealed[model] = meta
 
 
 def _copy_history(folder: Path, model: str, name: str) -> None:
