@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs import audited, deploy, issue, plan, rotate
+from certrotd.certs import audited, authorize, deploy, issue, plan, rotate
 from certrotd.clock import Deadline
 from certrotd.rotation import engine, recovery
 from certrotd.rotation.recovery import Status
@@ -76,7 +76,8 @@ def drops_what_it_cannot_store(patch: pytest.MonkeyPatch) -> None:
 def orders_again_after_a_crash(patch: pytest.MonkeyPatch) -> None:
     """The journaled order is forgotten, and so is what was staged for it."""
     patch.setattr(issue.Obtain, "observe", lambda *_: Observed.UNKNOWN)
-    patch.setattr(issue, "_order", _always_new)
+    for module in (issue, authorize):
+        patch.setattr(module, "order_at_hand", _always_new)
 
 
 def _always_new(issuer: str, names: Any, world: Any, ledger: Any, **_: Any) -> Any:

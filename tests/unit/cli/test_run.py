@@ -211,17 +211,17 @@ class TestDryRun:
         assert self.decision(certrotd, capsys) == "wait"
         assert self.decision(certrotd, capsys, "--force") == "renew"
 
-    def test_what_the_daemon_would_wait_with_is_done_by_hand(
+    def test_an_attempt_by_hand_does_not_keep_the_daemon_waiting(
         self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """After a failure rotate does not wait, and plan says when the daemon goes on."""
+        """It counts for the CA's limits, not for the time until the next attempt."""
         certrotd("rotate", "--all")
         config["targets"] = {"web": {"type": "command", "command": ["/bin/false"]}}
         config["certificates"][0]["targets"] = ["web"]
         assert certrotd("rotate", "web") == 1
         assert self.decision(certrotd, capsys) == "deploy"
         assert certrotd("plan", "web", "--json") == 0
-        assert listed(capsys)["web"]["decision"] == "postponed"
+        assert listed(capsys)["web"]["decision"] == "deploy"
 
 
 def test_looking_makes_nothing(

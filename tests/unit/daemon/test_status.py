@@ -50,6 +50,7 @@ def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
         "held": None,
         "failures": 0,
         "last_failure": None,
+        "remark": None,
     }
     assert [(each["name"], each["current"], target_words(each)) for each in targets] == [
         ("nginx", True, "ok"),

@@ -264,7 +264,12 @@ def test_a_half_taken_address_is_in_use(make: Make, address: Address) -> None:
 
 @pytest.mark.parametrize(
     ("number", "hint"),
-    [(13, "CAP_NET_BIND_SERVICE"), (99, "an address of this machine"), (97, "no IPv6"), (5, "see")],
+    [
+        (13, "CAP_NET_BIND_SERVICE"),
+        (99, "an address of this machine"),
+        (97, "no IPv6"),
+        (5, "kernel log"),
+    ],
 )
 def test_an_address_that_cannot_be_ours_is_said(
     make: Make, number: int, hint: str, monkeypatch: pytest.MonkeyPatch
