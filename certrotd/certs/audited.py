@@ -98,6 +98,15 @@ class Audited:
         outcome = engine.resume()
         return outcome, self._came_to(rotation, outcome, late)
 
+    def give_up(
+        self, engine: Engine[World], failure: Failure
+    ) -> tuple[Outcome | None, Failure | None]:
+        """As Engine.give_up; its outcome, and why that could not be recorded."""
+        begun, outcome = engine.in_flight(), engine.give_up(failure)
+        if begun is None or outcome is None:
+            return outcome, None
+        return outcome, self._came_to(str(begun["id"]), outcome, ())
+
     def settle(self) -> None:
         """Record what became of the rotation the log waits for, if any; none may be in flight.
 

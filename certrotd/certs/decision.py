@@ -2,7 +2,7 @@
 
 The rules, first match wins: nothing at all where a placeholder is asked for → put one in place; a
 newer good generation that is not live → deploy it; files of the live one damaged → put them back;
-it cannot be used → go back to the newest that can; nothing usable → get one; expired, mismatched or
+it must not be served → deploy the newest that may; nothing usable → get one; expired, mismatched or
 not what the configuration asks → renew; its time has come → renew; a target not proven to serve the
 live generation → deploy to it; else wait. What is due is postponed while the last failure is too
 recent, unless a person asks for it, and a renewal while one is held after a rollback, unless it is
@@ -53,7 +53,7 @@ class Renew:
 class Deploy:
     """Deploy a generation that is already on disk; no order is needed.
 
-    ``mends``: because the live one is damaged or cannot be used.
+    ``mends``: because the live one is damaged or must not be served.
     """
 
     why: str
@@ -303,10 +303,12 @@ def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
     """How the live generation is mended without an order, or replaced by one that can be used."""
     live = standing.live
     if live is not None and live.facts is not None:
-        if live.damaged is None or (usable(live, now=now) and not live.placeholder):
-            return None
-        return Deploy(f"generation {live.number} is damaged: {live.damaged}", live.number, True)
-    broken = live.broken if live else "no generation is live"
+        expired = live.facts.not_after <= now
+        if live.damaged is not None and (live.placeholder or not usable(live, now=now)):
+            return Deploy(f"generation {live.number} is damaged: {live.damaged}", live.number, True)
+        if not live.placeholder and not expired:
+            return None  # good, or of a time to come: then the clock is doubted
+    broken = usable(live, now=now) if live else "no generation is live"
     for each in (standing.newest, *standing.earlier):
         if each is None or each.number in standing.state.withdrawn:
             continue
@@ -341,14 +343,14 @@ def _candidate(policy: Policy, standing: Standing, *, now: datetime) -> Generati
 
 def _placeholder_for(policy: Policy, standing: Standing) -> int | None:
     """The generation that a placeholder is to be; None where none is wanted."""
-    newest = standing.newest
-    if not policy.bootstraps or standing.live is not None:
+    live, newest = standing.live, standing.newest
+    if not policy.bootstraps or (live is not None and live.facts is not None):
         return None
-    if newest is None:
-        return 1
-    if not newest.placeholder:
-        return None
-    return newest.number + (newest.facts is None)  # one that never became live does
+    if any(not each.placeholder for each in (newest, *standing.earlier) if each):
+        return None  # there was a certificate: it is put back, or another one ordered
+    if newest is not None and newest.facts is not None:
+        return newest.number  # one that never became live does
+    return max(each.number if each else 0 for each in (live, newest)) + 1
 
 
 def _behind(places: Sequence[str], standing: Standing, live: int) -> list[str]:

@@ -43,6 +43,7 @@ from certrotd.rotation.engine import (
     Finished,
     Outcome,
     Parked,
+    RolledBack,
     Stopped,
     Stuck,
 )
@@ -178,7 +179,11 @@ class Rotator:
         if self.stopping():
             raise Stopped("not begun: the process was told to stop")
         recovered, unrecorded = self._recover(managed)
-        if unrecorded or not isinstance(recovered, Finished | None):
+        if isinstance(recovered, Parked) and not unrecorded and not self.stopping():
+            recovered, unrecorded = self._mend_meanwhile(managed, recovered)
+        elif unrecorded is None and isinstance(recovered, RolledBack):
+            return Report(managed.policy.name, recovered=recovered)
+        if unrecorded or isinstance(recovered, Parked | Stuck):
             return Report(managed.policy.name, recovered=recovered, failure=unrecorded)
         unswept = self._sweep(managed)
         report = self._renew(managed, recovered, forced=forced, by_hand=by_hand)
@@ -240,11 +245,39 @@ class Rotator:
         engine = self._engine(managed, world)
         begun = engine.in_flight()
         if begun:
+            configured = {CONFIGURATION: managed.configuration()}
+            if engine.known().get(CONFIGURATION) not in (None, *configured.values()):
+                engine.note(configured)
+                engine.patient = False  # what it waits for may be what was changed
             outcome, unrecorded = self._audited(managed).resume(engine, begun)
             return outcome, unrecorded
         managed.journal.clear()
         self._audited(managed).settle()
         return None, None
+
+    def _mend_meanwhile(
+        self, managed: Managed, parked: Parked
+    ) -> tuple[Outcome | None, Failure | None]:
+        """See to a live generation that is damaged while a rotation waits, for days perhaps.
+
+        What can be put back is, beside it. Where another generation has to take its place, a
+        rotation that waits for the CA is given up: an order costs less than to serve nothing.
+        """
+        found = managed.look(thorough=True), Attempts()
+        decision = self._decide(managed.policy, found, forced=False, by_hand=True)
+        live, world, name = found[0].live, managed.world(), managed.policy.name
+        if not isinstance(decision, Deploy) or not decision.mends or live is None:
+            return parked, None
+        if decision.generation == live.number:
+            if live.meta is not None and live.meta.origin != "adopted":  # nobody else's pair
+                world.store.rebuild(name, live.number)
+                world.remark(f"{name}: {decision.why}: put back")
+            return parked, None
+        why = f"given up, for {decision.why}; it waited: {parked.why}"
+        outcome, unrecorded = self._audited(managed).give_up(
+            self._engine(managed, world), Transient(why)
+        )
+        return outcome or parked, unrecorded
 
     def _sweep(self, managed: Managed) -> Failure | None:
         """Remove what a crash left; why that could not be, which is no reason not to renew."""

@@ -28,6 +28,7 @@ class _Rest:
     by: Gate = Gate.TROUBLE
     parked: Held | None = None
     done: str = ""
+    hurried: str = ""
 
 
 class Rests:
@@ -95,8 +96,14 @@ class Rests:
         """Nothing is the matter with ``name``; whether something was."""
         rest = self._rests.pop(name, None)
         if rest is not None and rest.parked is not None:
-            self._rests[name] = _Rest(parked=rest.parked)
+            self._rests[name] = _Rest(parked=rest.parked, hurried=rest.hurried)
         return rest is not None and rest.troubles is not None
+
+    def hurry(self, name: str, why: str) -> bool:
+        """Whether what is parked is to go on at once for a reason that it did not go on for yet."""
+        rest = self._of(name)
+        hurried, rest.hurried = rest.hurried, why
+        return hurried != why
 
     def again(self, name: str, kind: str) -> bool:
         """Whether ``kind`` was done just now."""

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 
-from certrotd.certs.decision import Adopt, Postpone, Renew, Wait
+from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Wait
 from certrotd.certs.managed import Managed
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
@@ -24,7 +24,7 @@ from certrotd.daemon.budget import registered_domain, renews
 from certrotd.daemon.budgets import Budgets
 from certrotd.daemon.clockwatch import SOUND, Trust, Watch, jumped
 from certrotd.daemon.condition import Condition
-from certrotd.daemon.gates import GROUND, elsewhere
+from certrotd.daemon.gates import GROUND, Gate, elsewhere
 from certrotd.daemon.looking import flight_of, look_at
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.resting import Rests
@@ -285,7 +285,10 @@ class Scheduler:
     def _see_to(self, look: Look) -> None:
         """Queue what is due, or say when to look again."""
         name, decision, held, now = look.managed.policy.name, look.decision, look.held, look.now
-        if held is not None and not held.queued:
+        parked = held is not None and held.by is Gate.PARKED
+        if parked and _mends(decision) and self._rests.hurry(name, decision.why):
+            self._queue(name, _RESUME)  # which mends what it can beside what is in flight
+        elif held is not None and not held.queued:
             self._release(name)
             self._agenda.put(name, _within_a_day(name, held.until or now + HOURLY, now))
         elif look.flight is not None:
@@ -413,6 +416,10 @@ class Scheduler:
 
 def _group(managed: Managed) -> Group:
     return Group(managed.policy.issuer, registered_domain(managed.policy.names[0]))
+
+
+def _mends(decision: Decision) -> bool:
+    return isinstance(decision, Deploy) and decision.mends
 
 
 def _within_a_day(name: str, until: datetime, now: datetime) -> datetime:

@@ -119,6 +119,30 @@ class Engine(Generic[W]):
         self._read()
         return self._advance()
 
+    def known(self) -> Mapping[str, JSON]:
+        """The facts of the rotation in flight."""
+        self._read()
+        return self._progress.facts
+
+    def note(self, facts: Mapping[str, JSON]) -> None:
+        """Tell the steps of the rotation in flight something more; it is kept in its journal."""
+        self._read()
+        self._write({"t": "note", "facts": dict(facts)}, sync=False)
+        self.journal.release()
+
+    def give_up(self, failure: Failure) -> Outcome | None:
+        """Undo a rotation in flight that waits; None if it has reached a savepoint, or has failed.
+
+        Nothing it did is in use before the first one.
+        """
+        self._read()
+        items, saved = self._progress.items, self._saved
+        if saved is not None or self._progress.failed is not None or Status.DONE not in items:
+            return None
+        waiting = next(i for i, status in enumerate(items) if status is not Status.DONE)
+        self._fail(waiting, failure)
+        return self._advance()
+
     def _advance(self) -> Outcome:
         self._tell("began", -1, detail=str(self._begin["why"]))
         try:

@@ -56,6 +56,22 @@ class TestDeciding:
         decision = decide(BOOTSTRAPS, Standing(None, damaged), Attempts(), now=NOW)
         assert decision == Bootstrap("no certificate yet", 4)
 
+    @pytest.mark.parametrize("number", [1, 4])
+    def test_a_placeholder_whose_files_are_gone_is_made_anew(self, number: int) -> None:
+        """Else nginx could not start, nor the others' certificates be renewed, without the CA."""
+        lost = replace(placeholder(number), facts=None, broken="privkey.pem is missing")
+        failed = Attempts(failures=4, at=NOW - MINUTE, why="the CA is away", authority="ca")
+        for found in (Standing(lost, lost), Standing(Generation(number, None, None, "gone"))):
+            decision = decide(BOOTSTRAPS, found, failed, now=NOW)
+            assert decision == Bootstrap("no certificate yet", number + 1)
+            assert not isinstance(decide(POLICY, found, failed, now=NOW), Bootstrap)
+
+    def test_a_certificate_goes_before_a_placeholder_made_anew(self) -> None:
+        """One that was issued once may be put back."""
+        lost = replace(placeholder(4), facts=None, broken="privkey.pem is missing")
+        found = Standing(lost, lost, earlier=(generation(3),))
+        assert isinstance(decide(BOOTSTRAPS, found, Attempts(), now=NOW), Deploy)
+
     @pytest.mark.parametrize("newest", [generation(5), broken(5)])
     def test_whoever_had_a_certificate_gets_no_placeholder(self, newest: Generation) -> None:
         """Somebody removed the link: the certificate that is there goes back, or one is ordered."""

@@ -81,6 +81,28 @@ class TestDeciding:
         decision = decide(POLICY, standing(damaged(age=91 * DAY)), Attempts(), now=NOW)
         assert isinstance(decision, Renew)
 
+    @pytest.mark.parametrize(
+        "live",
+        [generation(age=91 * DAY), replace(generation(), meta=meta(origin=PLACEHOLDER))],
+        ids=["expired", "placeholder"],
+    )
+    @pytest.mark.parametrize(
+        "newest",
+        [generation(6, age=61 * DAY), generation(6, names=("b.test",))],
+        ids=["due", "other-names"],
+    )
+    def test_one_that_may_be_served_takes_the_place_of_one_that_must_not(
+        self, live: Generation, newest: Generation
+    ) -> None:
+        """It could not be deployed when it came; the CA may be away now."""
+        decision = decide(POLICY, standing(live, newest), ORDERED, now=NOW)
+        assert isinstance(decision, Deploy)
+        assert (decision.generation, decision.mends) == (6, True)
+        withdrawn = standing(live, newest, withdrawn=(6,))
+        assert not isinstance(decide(POLICY, withdrawn, ORDERED, now=NOW), Deploy)
+        deployed = decide(POLICY, standing(newest), Attempts(), now=NOW)
+        assert isinstance(deployed, Renew)
+
     def test_the_newest_that_can_be_used_takes_the_place_of_a_broken_one(self) -> None:
         """Although its time to be renewed has come."""
         decision = decide(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from certrotd.certs.managed import Managed
 from certrotd.certs.rotate import Report
 from certrotd.daemon.alerts import Alert, of_look
 from certrotd.daemon.board import Board
@@ -104,6 +105,33 @@ def test_a_rotation_that_waits_as_planned_is_no_failure_and_says_until_when() ->
     assert known.flight is not None
     assert (known.flight.why, known.flight.until) == ("the grace period", START + 3 * HOUR)
     assert (known.failures, page.picture.failing("web"), page.alerts) == (0, False, [])
+
+
+def test_a_damaged_live_certificate_is_seen_to_while_an_order_is_parked() -> None:
+    """An order may wait for weeks; what stands in its journal is asked once for each damage."""
+    bench = Bench()
+    bench.process.tick()
+    web = bench.disks["web"]
+    web.flight = "order/2"
+    page = failing(bench, Report("web", recovered=Parked(START + 20 * DAY, "the CA is away")))
+    asked: list[str] = []
+    report = bench.rotator.rotate
+
+    def rotate(managed: Managed) -> Report:
+        asked.append(managed.policy.name)
+        return report(managed)
+
+    bench.rotator.rotate = rotate  # type: ignore[method-assign]
+    bench.process.scheduler.replace(bench.process.workload(bench.disks))
+    bench.pass_time(2 * DAY, HOUR)
+    assert asked == ["web"], "the control"
+    assert web.live is not None
+    whole = web.live
+    for times, file in enumerate(("cert.pem", "privkey.pem"), start=2):
+        web.live = replace(whole, damaged=f"{file} is missing")
+        bench.pass_time(3 * DAY, HOUR)
+        assert len(asked) == times
+    assert page.picture.state("web") == "in flight"
 
 
 def test_a_rotation_that_another_process_has_is_said_to_be_there() -> None:
