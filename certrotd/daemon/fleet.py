@@ -46,6 +46,7 @@ class Fleet:
     certificates: Sequence[Managed]
     concurrency: int
     _placing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+    _placed: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def chosen(self, names: Sequence[str]) -> list[Managed]:
         """The certificates called that (by their name, or one that they are for), or all.
@@ -103,12 +104,22 @@ class Fleet:
 
         Before any rotation: ``nginx -t`` reads the files of all virtual hosts, and one whose files
         are missing would keep the others' certificates away. Who comes second waits for the first.
+        Those of which none is wanted are not asked again: each looks itself at its own rotation.
         """
+        reports: list[Report] = []
         wanting = [each for each in self.certificates if each.policy.bootstraps]
-        if not wanting:
-            return []
+        if all(each.policy.name in self._placed for each in wanting):
+            return reports
         with self._placing:
-            return [report for each in wanting if (report := rotator.bootstrap(each)) is not None]
+            for each in wanting:
+                if each.policy.name in self._placed or rotator.stopping():
+                    continue
+                report = rotator.bootstrap(each)
+                if report is None:
+                    self._placed.add(each.policy.name)
+                else:
+                    reports.append(report)
+        return reports
 
     def rotate_one(self, managed: Managed, rotator: Rotator) -> Report:
         """Bring one up to date, after every placeholder; what became of those is theirs to say."""

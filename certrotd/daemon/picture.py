@@ -31,8 +31,8 @@ OUTCOMES = ("finished", "parked", "failed", "rolled_back", "stuck", "held", "sto
 KINDS = ("renew", "deploy", "adopt", "placeholder", "sweep", "resume")
 """What rotations are counted by; counters have to be seen at zero before they grow."""
 
-_BAD = frozenset({"unreadable", "expired", "broken"})
-_DATED = frozenset({"ok", "due", "postponed", "in flight"})
+_BAD = frozenset({"unreadable", "expired", "not yet valid", "broken"})
+_DATED = frozenset({"ok", "not yet valid", "due", "postponed", "in flight"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.decision import CLOCK_SKEW, Postpone, Wait
 from certrotd.certs.watching import missed_chain
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Held, reason
 from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure
+from certrotd.pki.certificate import CertificateFacts
 
 if TYPE_CHECKING:  # both open sockets, which a listing does not
     from certrotd.certs.world import World
@@ -25,6 +26,7 @@ PAUSE = 0.2
 STATES = (
     "unreadable",
     "expired",
+    "not yet valid",
     "broken",
     "missing",
     "placeholder",
@@ -93,10 +95,10 @@ def state_of(row: Row, *, now: datetime) -> str:
     if row.failure is not None:
         return "unreadable"
     facts = live.facts if live is not None and not live.placeholder else None
-    expired, disabled = facts is not None and facts.not_after <= now, not row.managed.policy.enabled
+    dated = _dated(facts, now) if facts is not None else ""
     if row.flight is not None:
-        return "expired" if expired else "in flight"
-    if disabled:
+        return dated or "in flight"
+    if not row.managed.policy.enabled:
         return "disabled"
     if live is None:
         return "missing"
@@ -104,14 +106,21 @@ def state_of(row: Row, *, now: datetime) -> str:
         return "broken"
     if live.placeholder:
         return "placeholder"
-    if expired:
-        return "expired"
+    if dated:
+        return dated
     if live.damaged is not None:
         return "broken"
     if isinstance(row.decision, Wait):
         return "ok"
     held = row.held is not None and not row.held.queued
     return "postponed" if held or isinstance(row.decision, Postpone) else "due"
+
+
+def _dated(facts: CertificateFacts, now: datetime) -> str:
+    """What clients find wrong with its dates, by this machine's clock."""
+    if facts.not_after <= now:
+        return "expired"
+    return "not yet valid" if facts.not_before > now + CLOCK_SKEW else ""
 
 
 def why_of(row: Row) -> str:

@@ -35,6 +35,7 @@ _TONES = {
     "unseen": "calm",
     "disabled": "calm",
     "expired": "bad",
+    "not yet valid": "bad",
     "broken": "bad",
     "unreadable": "bad",
 }

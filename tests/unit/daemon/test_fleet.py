@@ -16,6 +16,7 @@ from certrotd.certs.world import World
 from certrotd.clock import ManualClock
 from certrotd.daemon.fleet import Fleet
 from certrotd.errors import InvalidInput, NeedsOperator, UsageError
+from certrotd.pki.generation import Standing
 from certrotd.rotation.outcome import Finished, RolledBack
 from tests.fakes.managed import FakeManaged
 from tests.fakes.world import MemoryWorld
@@ -224,3 +225,27 @@ class TestPlaceholders:
         all_of_it = fleet(worlds)
         reports = all_of_it.rotate(all_of_it.certificates, rotator, by_hand=True)
         assert {report.name for report in reports if report.failed} == {"two"}
+
+    def test_looking_for_them_again_costs_nothing(
+        self, worlds: dict[str, MemoryWorld], rotator: Rotator
+    ) -> None:
+        """Else ten thousand rotations are ten thousand looks at ten thousand certificates."""
+        looks: list[bool] = []
+        worlds["two"].policy = replace(worlds["two"].policy, bootstraps=True)
+        managed = worlds["two"].managed()
+
+        def look(*, thorough: bool = False) -> Standing:
+            looks.append(thorough)
+            return worlds["two"].managed().look(thorough=thorough)
+
+        managed = replace(managed, look=look)
+        all_of_it = Fleet([worlds["one"].managed(), managed], 2)
+        worlds["two"].locked = True
+        assert [report.failed for report in all_of_it.placeholders(rotator)] == [True]
+        worlds["two"].locked = False
+        assert len(all_of_it.placeholders(rotator)) == 1, "one that failed is tried again"
+        assert all_of_it.placeholders(rotator) == []
+        before = len(looks)
+        for _ in range(5):
+            assert all_of_it.placeholders(rotator) == []
+        assert len(looks) == before
