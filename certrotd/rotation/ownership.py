@@ -28,8 +28,11 @@ def give(handle: int, folder: int) -> None:
 
 
 def heir_of(folder: int, created: os.stat_result) -> tuple[int, int] | None:
-    """Who is to own what root has created in ``folder``; None if nothing is to be changed."""
-    if os.geteuid() != 0:
+    """Who is to own what root has created in ``folder``; None if nothing is to be changed.
+
+    What belongs to somebody else already is theirs, whoever the directory belongs to.
+    """
+    if os.geteuid() != 0 or created.st_uid != 0:
         return None
     home = os.fstat(folder)
     owner = home.st_uid, home.st_gid
