@@ -92,7 +92,8 @@ class _Daemon:
         )
         self._alerting = alerting.start(loaded.config, self._log)
         self._board = Board(clock)
-        observers = (Told(self._log), self._alerting, self._board, manager)
+        # the page first: whoever reads the log or an alert finds the same there
+        observers = (self._board, Told(self._log), self._alerting, manager)
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
         self._ground: Ground | None = None

@@ -74,3 +74,18 @@ def test_what_root_left_before_is_mended_by_its_next_run() -> None:
         with as_root():
             assert rotate(config) == 0
         assert rotate(config) == 0
+
+
+def test_root_takes_no_file_of_the_service_user_though_the_directory_became_its_own() -> None:
+    """When the directory is given back, what is in it must still be usable."""
+    locate.require_root()
+    with plain_user() as directory:
+        state, config = directory / "state", directory / "config.yaml"
+        config.write_text(CONFIG.format(state=state))
+        assert rotate(config) == 0
+        user = os.geteuid(), os.getegid()
+        with as_root():
+            os.chown(state / "audit", 0, 0)
+            assert rotate(config) == 0
+            assert (state / "audit" / "lock").stat().st_uid == user[0]
+            os.chown(state / "audit", *user)
