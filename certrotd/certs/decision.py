@@ -16,17 +16,13 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal, TypeVar
 
+from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
-from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
-SHORT_LIFETIME = timedelta(days=10)
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 RECHECK = timedelta(days=1)
-CLOCK_SKEW = timedelta(minutes=5)
-MOST_BEFORE = 9 / 10
-SHORTEST, LAST_CALL = 10, 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,96 +116,6 @@ def decide(
     return _aloud(postponed, standing) if postponed else due
 
 
-def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[datetime, str]:
-    """When to renew and by which rule; ``draw`` in [0, 1) spreads it over the policy's jitter.
-
-    Always after the beginning: a ``before`` that takes nearly all of the lifetime is passed over,
-    and the jitter takes at most half of the time until then. Otherwise a short-lived certificate
-    would be due as soon as it is there, for ever.
-    """
-    lifetime = facts.not_after - facts.not_before
-    if policy.before is not None and policy.before <= lifetime * MOST_BEFORE:
-        wait, rule = lifetime - policy.before, f"{_span(policy.before)} before its end"
-    else:
-        if policy.fraction is not None:
-            fraction, rule = policy.fraction, f"{policy.fraction:.0%} of its lifetime"
-        elif lifetime < SHORT_LIFETIME:
-            fraction, rule = 1 / 2, "half of its lifetime"
-        else:
-            fraction, rule = 2 / 3, "two thirds of its lifetime"
-        if policy.before is not None:
-            rule += f" ({_span(policy.before)} before its end is too near its beginning)"
-        wait = lifetime * fraction
-    early = min(lifetime * policy.jitter, wait / 2) * draw
-    return facts.not_before + wait - early, rule
-
-
-def drift(facts: CertificateFacts, generation: Generation, policy: Policy) -> str | None:
-    """How a certificate differs from what the configuration asks for, or None."""
-    meta = generation.meta
-    # what was asked for, where that is known: a CA may add names of its own to every certificate
-    asked = meta.asked if meta and meta.asked else facts.names
-    wanted = set(policy.names)
-    missing, extra = wanted.difference(facts.names), set(asked) - wanted
-    if missing or extra:
-        changes = [f"+{n}" for n in sorted(missing)] + [f"-{n}" for n in sorted(extra)]
-        return f"the configured names changed: {' '.join(changes)}"
-    if facts.key_type != policy.key_type:
-        return f"the key is {facts.key_type}, the configuration asks for {policy.key_type}"
-    if meta is None or meta.origin == "adopted":
-        return None
-    if meta.issuer != policy.issuer:
-        return f"it was issued by {meta.issuer}, the configuration asks for {policy.issuer}"
-    if meta.authority != policy.authority:
-        return f"issuer {policy.issuer} is another CA now: {policy.authority}"
-    return None
-
-
-def to_outdo(policy: Policy, standing: Standing, *, now: datetime) -> CertificateFacts | None:
-    """What a new certificate must not be worse than: the live one, while that may be served on.
-
-    None where it is not of this issuer, or the configuration asks for another one now: what comes
-    of that is the user's wish.
-    """
-    live = standing.live
-    if live is None or live.facts is None or live.meta is None or usable(live, now=now):
-        return None
-    asked_so = (live.meta.origin, live.meta.terms) == ("issued", policy.terms)
-    return live.facts if asked_so and not drift(live.facts, live, policy) else None
-
-
-def worse(
-    new: CertificateFacts, not_before: datetime, not_after: datetime, *, now: datetime
-) -> str | None:
-    """How a new certificate is worse than the live one of these dates, or None.
-
-    In the last twentieth of the live one's life a short one that outlives it is better than none.
-    """
-    if now >= not_after:
-        return None
-    if new.not_after < not_after:
-        return f"it ends at {_stamp(new.not_after)}, the live one at {_stamp(not_after)}"
-    life, last = new.not_after - new.not_before, not_after - not_before
-    if life < last / SHORTEST and not_after - now > last / LAST_CALL:
-        return f"it lives for {_rough(life)}, the live one for {_rough(last)}"
-    return None
-
-
-def usable(generation: Generation | None, *, now: datetime) -> str | None:
-    """Why a generation must not be put in front of users, or None if it may."""
-    if generation is None:
-        return "there is none"
-    if generation.facts is None:
-        return generation.broken or "it is unreadable"
-    if generation.placeholder:
-        return "it is a placeholder, not a certificate"
-    if generation.facts.not_after <= now:
-        return f"it expired at {_stamp(generation.facts.not_after)}"
-    if generation.facts.not_before > now + CLOCK_SKEW:
-        return f"it is not valid before {_stamp(generation.facts.not_before)}"
-    return None
-
-
 def backoff(failures: int, left: timedelta | None) -> timedelta:
     """How long to wait after one or more failures in a row: 1, 10, 100 minutes, then a day.
 
@@ -265,7 +171,7 @@ def _by_what_is_live(
         return Renew("a placeholder is in place, there is no certificate yet", now)
     facts = live.facts
     if facts.not_after <= now:
-        return Renew(f"it expired at {_stamp(facts.not_after)}", facts.not_after)
+        return Renew(f"it expired at {stamp(facts.not_after)}", facts.not_after)
     if reason := usable(live, now=now):
         return Wait(f"{reason}; is the clock right?", min(facts.not_before, now + RECHECK))
     if fallen := fallen_back(standing):
@@ -413,21 +319,3 @@ def _left(standing: Standing, *, now: datetime) -> timedelta | None:
 
 def _orders(action: Action) -> bool:
     return isinstance(action, Renew | Adopt)  # without a pair to adopt, an order comes next
-
-
-def _stamp(moment: datetime) -> str:
-    return f"{moment:%Y-%m-%d %H:%M:%S}Z"
-
-
-def _span(span: timedelta) -> str:
-    for seconds, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if span.total_seconds() % seconds == 0:
-            return f"{int(span.total_seconds() // seconds)}{unit}"
-    return f"{span.total_seconds():.0f}s"
-
-
-def _rough(span: timedelta) -> str:
-    for seconds, unit in ((2 * 86400, "days"), (2 * 3600, "hours"), (120, "minutes")):
-        if span.total_seconds() >= seconds:
-            return f"{span.total_seconds() / (seconds / 2):.0f} {unit}"
-    return f"{span.total_seconds():.0f} seconds"

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from certrotd.certs.decision import longest_wait, worse
+from certrotd.certs.decision import longest_wait
+from certrotd.certs.fitness import worse
 from certrotd.certs.ports import Choosing, Order
 from certrotd.certs.world import World
 from certrotd.clock import Deadline

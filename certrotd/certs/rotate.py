@@ -19,9 +19,8 @@ from certrotd.certs.decision import (
     Sweep,
     Wait,
     decide,
-    to_outdo,
-    usable,
 )
+from certrotd.certs.fitness import to_outdo, usable
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import (
     ACT,

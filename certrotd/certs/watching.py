@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Literal
 
-from certrotd.certs.decision import CLOCK_SKEW, renewal_time
+from certrotd.certs.fitness import CLOCK_SKEW, renewal_time
 from certrotd.certs.policy import Policy
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation

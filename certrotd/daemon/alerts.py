@@ -11,15 +11,8 @@ from datetime import datetime
 
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.decision import (
-    Deploy,
-    Postpone,
-    Renew,
-    Wait,
-    drift,
-    fallen_back,
-    renewal_time,
-)
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, fallen_back
+from certrotd.certs.fitness import drift, renewal_time
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Kind as Found
 from certrotd.certs.watching import Severity as Grave

@@ -9,7 +9,8 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import CLOCK_SKEW, Postpone, Wait
+from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.fitness import CLOCK_SKEW
 from certrotd.certs.watching import missed_chain
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Held, reason

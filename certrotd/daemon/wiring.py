@@ -14,16 +14,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import (
-    Adopt,
-    Bootstrap,
-    Decision,
-    Deploy,
-    Postpone,
-    Renew,
-    Sweep,
-    Wait,
-)
+from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Postpone, Renew, Sweep, Wait
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import Clock, Deadline

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certrotd.certs.decision import renewal_time
+from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import COPIES
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.picture import Picture

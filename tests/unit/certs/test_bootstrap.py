@@ -8,7 +8,8 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Postpone, Renew, Wait, decide, usable
+from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Postpone, Renew, Wait, decide
+from certrotd.certs.fitness import usable
 from certrotd.certs.plan import renewal
 from certrotd.certs.policy import Attempts
 from certrotd.certs.watching import Kept, Kind, Severity, judge_files

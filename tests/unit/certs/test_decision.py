@@ -4,17 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from certrotd.certs.decision import (
-    RECHECK,
-    Adopt,
-    Deploy,
-    Renew,
-    Sweep,
-    Wait,
-    decide,
-    drift,
-    usable,
-)
+from certrotd.certs.decision import RECHECK, Adopt, Deploy, Renew, Sweep, Wait, decide
+from certrotd.certs.fitness import drift, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.pki.generation import Generation, Standing
 from tests.unit.certs.deciding import (

@@ -6,7 +6,7 @@ from datetime import timedelta
 import pytest
 from hypothesis import given
 
-from certrotd.certs.decision import renewal_time
+from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy
 from tests.unit.certs.deciding import (
     DAY,

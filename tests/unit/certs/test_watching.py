@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import renewal_time
+from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy
 from certrotd.certs.watching import (
     Finding,

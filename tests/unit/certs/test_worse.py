@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import LAST_CALL, Postpone, to_outdo, worse
+from certrotd.certs.decision import Postpone
+from certrotd.certs.fitness import LAST_CALL, to_outdo, worse
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.unit.certs.deciding import (
     DAY,
