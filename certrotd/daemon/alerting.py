@@ -294,7 +294,7 @@ class Alerting(Observer):
         try:
             return self._file.read()
         except Failure as failure:
-            self._log("error", f"what was told before is unknown: {failure}")
+            self._log("error", f"earlier alerts are unknown: {failure}")
             return Kept({})
 
     def _save(self) -> None:
@@ -305,7 +305,7 @@ class Alerting(Observer):
                 self._file.keep(kept)
                 said = ""
             except Failure as failure:
-                said = f"what was told will be told again after a restart: {failure}"
+                said = f"alerts will be sent again after a restart: {failure}"
             if said and said != self._said_of_file:
                 self._log("error", said)
             self._said_of_file = said

@@ -195,7 +195,7 @@ class ServiceManager(Observer):
             self._unsent = message
             if not self._mute:
                 self._mute = True
-                self._complain(f"the service manager cannot be told: {error.strerror or error}")
+                self._complain(f"cannot notify the service manager: {error.strerror or error}")
         else:
             self._unsent, self._mute = {}, False
 
@@ -212,7 +212,7 @@ def service_manager(
     if not name:
         return None
     if name[0] not in "/@":
-        complain(f"NOTIFY_SOCKET is {name}: neither a path nor @ and a name, so nothing is told")
+        complain(f"NOTIFY_SOCKET is {name}: neither a path nor @ and a name; it is ignored")
         return None
     address = os.fsencode(name)
     return ServiceManager(

@@ -172,7 +172,7 @@ class Engine(Generic[W]):
             raise NeedsOperator(
                 f"the rotation in flight cannot be understood: {type(error).__name__}: {error}",
                 hint="finish it with the version of certrotd that began it, or move its journal "
-                "away: what is deployed is told by the generations themselves",
+                "away: the generations themselves show what is deployed",
             ) from error
         self._ended = records[-1] if self._progress.outcome else {}
 

@@ -290,7 +290,7 @@ def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
                 break  # the newline was written and the middle was not
             raise NeedsOperator(
                 f"{what}:{number}: the journal record is damaged",
-                hint="move the file away; what is deployed is told by the generations themselves",
+                hint="move the file away; the generations themselves show what is deployed",
             )
         records.append(record)
         good += len(line) + 1

@@ -120,7 +120,7 @@ class Systemd:
         match commands[0]:
             case (str(), [*argv], *_) if all(isinstance(word, str) for word in argv):
                 return tuple(argv)
-        raise InvalidInput(f"what starts {unit} is told over D-Bus in another way than known")
+        raise InvalidInput(f"systemd describes what starts {unit} in a way certrotd does not know")
 
     def permits(self, verb: str, unit: str) -> None:
         """Whether systemd, or polkit for it, would let us; NeedsOperator if not.

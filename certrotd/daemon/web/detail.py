@@ -111,9 +111,9 @@ def _targets(row: Row, *, now: datetime) -> Markup:
     )
     heads = ("Target", "State", "Generation", "Proven", "Serves")
     installs = row.managed.policy.installs
-    nobody = "nobody is told of a new one, only its copies are replaced." if installs else ""
-    nobody = nobody or "nobody is told of a new one."
-    return _section("Targets", heads, lines, f"It has no targets: {nobody}")
+    copied = "a new one replaces its copies, and no service reloads."
+    rest = copied if installs else "no service reloads for a new one."
+    return _section("Targets", heads, lines, f"It has no targets: {rest}")
 
 
 def _copies(row: Row) -> Markup:

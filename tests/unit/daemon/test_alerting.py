@@ -431,13 +431,13 @@ def test_a_file_that_cannot_be_read_or_written_is_said_once(
     """The alerts are what matters."""
     (tmp_path / "alerts.json").mkdir()
     rig = bench()
-    assert rig.said[0].startswith("what was told before is unknown: ")
+    assert rig.said[0].startswith("earlier alerts are unknown: ")
     for number in range(3):
         rig.observer.raise_alert(replace(ALERT, key=f"k{number}"))
         awaits(rig, number + 1)
     rig.observer.close()
     assert len(rig.said) == 2
-    assert rig.said[1].startswith("what was told will be told again after a restart: ")
+    assert rig.said[1].startswith("alerts will be sent again after a restart: ")
 
 
 def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:

@@ -319,7 +319,7 @@ def test_a_manager_that_is_not_there_is_said_once_and_told_later(
         clock.advance(timedelta(seconds=20))
         told.ticked(NOW, 1)
     told.reloading()
-    assert complaints == ["the service manager cannot be told: No such file or directory"]
+    assert complaints == ["cannot notify the service manager: No such file or directory"]
     (tmp_path / "elsewhere").rename(tmp_path / "notify")
     told.reloaded(1)
     message = manager.only()
