@@ -128,6 +128,11 @@ def backoff(failures: int, left: timedelta | None) -> timedelta:
     return max(BACKOFF[0], min(delay, left / 10))
 
 
+def after_failures(attempts: Attempts) -> str:
+    """How often it has failed in a row, and the last reason."""
+    return f"after {count(attempts.failures, 'failure')}, the last: {attempts.why}"
+
+
 def longest_wait(left: timedelta | None) -> timedelta:
     """How long to wait at most because a CA asks for it, when so much lifetime is ``left``.
 
@@ -304,9 +309,8 @@ def _not_yet(
     if counted > 0 and since and since <= now:
         until = since + backoff(counted, _left(standing, now=now))
         if now < until:
-            count = f"{attempts.failures} failure{'s' if attempts.failures > 1 else ''}"
             what = f"{due.why}; " if isinstance(due, Deploy) else ""
-            return Postpone(f"{what}after {count}, the last: {attempts.why}", until, due)
+            return Postpone(what + after_failures(attempts), until, due)
     return None
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Postpone, Wait
+from certrotd.certs.decision import Postpone, Wait, after_failures
 from certrotd.certs.fitness import CLOCK_SKEW
 from certrotd.certs.watching import missed_chain
 from certrotd.daemon.fleet import Row
@@ -130,7 +130,12 @@ def why_of(row: Row) -> str:
         return str(row.failure)
     if row.flight is not None:
         return str(row.flight)
-    return reason(row.decision, row.held) if row.decision else ""
+    if row.decision is None:
+        return ""
+    words, attempts = reason(row.decision, row.held), row.attempts
+    if not attempts.failures or isinstance(row.decision, Wait) or attempts.why in words:
+        return words
+    return f"{words}; {after_failures(attempts)}"
 
 
 def next_of(row: Row, *, now: datetime) -> datetime | None:

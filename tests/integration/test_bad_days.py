@@ -148,7 +148,7 @@ def test_a_failure_is_remembered_and_a_run_by_hand_tries_again(day: Site, ca: Pe
     day.config["solvers"] = {"nothing": {"type": "exec", "command": ["/bin/false"]}}
     fail(day)
     seen = day.status("web")
-    assert (seen["state"], seen["decision"], seen["failures"]) == ("missing", "postponed", 1)
+    assert (seen["state"], seen["decision"], seen["failures"]) == ("missing", "renew", 1)
     assert "/bin/false" in seen["last_failure"]
     assert "after 1 failure" in seen["reason"]
     day.config["solvers"] = solvers

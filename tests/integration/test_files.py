@@ -261,7 +261,7 @@ class TestDisplaced:
         chain.write_text("an old certificate")
         self.mended(site, f"{chain} was changed")
         key.chmod(0o604)
-        self.mended(site, f"{key} was changed")
+        self.mended(site, f"{key} has mode 0604, not 0640")
         assert key.stat().st_mode & 0o777 == 0o640
         assert matching(key, chain) == site.leaf("web")
 
