@@ -15,6 +15,7 @@ from josepy.jwk import JWK
 from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.jsontext import parsed
 from certrotd.pki import keys
 from certrotd.rotation.files import make_directory, write_file
 from certrotd.rotation.lock import hold
@@ -113,8 +114,8 @@ class AccountFolder:
     def _read(self) -> dict[str, Any]:
         """What is remembered of an account at this directory; nothing if it cannot be read."""
         try:
-            record = json.loads(read_file(self._record, limit=MAX_RECORD, follow=False))
-        except (FileNotFoundError, InvalidInput, ValueError, RecursionError):
+            record = parsed(read_file(self._record, limit=MAX_RECORD, follow=False))
+        except (FileNotFoundError, InvalidInput, ValueError):
             return {}  # the CA finds the account again by its key
         ours = isinstance(record, dict) and record.get("directory") == self._directory
         return record if ours else {}

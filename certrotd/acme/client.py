@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import ssl
 import threading
@@ -27,6 +26,7 @@ from certrotd.acme.transport import check_url, trust
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Surroundings
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
+from certrotd.jsontext import parsed
 from certrotd.pki.order import OrderGone
 
 MAX_CLIENTS = 16
@@ -249,10 +249,10 @@ def fetch_directory(url: str, network: Network) -> messages.Directory:
     """The CA's directory (RFC 8555 §7.1.1), its needed URLs checked; raises NeedsOperator."""
     response = network.get(url)
     try:
-        found = json.loads(response.content)
+        found = parsed(response.content)
         directory: messages.Directory = messages.Directory.from_json(found)
         needed = [directory[name] for name in _NEEDED]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, DeserializationError):
+    except (ValueError, KeyError, TypeError, AttributeError, DeserializationError):
         raise NeedsOperator(
             f"{url} does not answer with an ACME directory",
             hint="it is the URL of a JSON document with newNonce, newAccount and newOrder",

@@ -22,6 +22,7 @@ from certrotd.acme.reach import Reach
 from certrotd.acme.transport import Lost, Transport, check_url
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.jsontext import parsed
 from certrotd.pki.keys import PrivateKey
 
 MAX_NONCE_TRIES = 30  # at 50 % rejection one request in a billion runs out of them
@@ -169,8 +170,8 @@ class Network(ClientNetwork):
         if response.ok:
             return None
         try:
-            return read_problem(json.loads(response.content))
-        except (ValueError, RecursionError):
+            return read_problem(parsed(response.content))
+        except ValueError:
             return None
 
     def _checked(

@@ -13,6 +13,7 @@ from josepy.errors import DeserializationError
 
 from certrotd.acme.problems import Problem, read_problem
 from certrotd.errors import InvalidInput, NeedsOperator, listed
+from certrotd.jsontext import parsed
 from certrotd.pki.names import base, canonical, is_ip
 
 MAX_NAMES = 1000
@@ -98,7 +99,7 @@ def dns01_of(authorization: AuthorizationState) -> messages.ChallengeBody:
 
 def _reading(what: str, content: bytes, parse: Callable[[dict[str, Any]], T]) -> T:
     try:
-        data = json.loads(content)
+        data = parsed(content)
         if isinstance(data, dict):
             return parse(data)
         reason = f"it is {_kind(data)}"
@@ -108,8 +109,6 @@ def _reading(what: str, content: bytes, parse: Callable[[dict[str, Any]], T]) ->
         reason = "something in it is not what it should be"
     except InvalidInput as error:
         reason = error.message
-    except RecursionError:
-        reason = "it is nested too deeply"
     raise NeedsOperator(
         f"the CA sent something else than {what}: {reason}",
         hint="is the directory URL one of an ACME server (RFC 8555)?",

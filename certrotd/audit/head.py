@@ -6,7 +6,6 @@ rotation: the log is, and so a power cut leaves the head behind the log, never a
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from typing import Any, Literal
 
 from certrotd.audit.record import START, Head, canonical
 from certrotd.errors import InvalidInput
+from certrotd.jsontext import parsed
 from certrotd.rotation.files import write_file
 from certrotd.rotation.reading import read_file
 
@@ -45,11 +45,11 @@ def read_head(path: Path) -> Anchor:
         data = read_file(path, limit=_LIMIT, follow=False)
         if not data.strip(b"\0"):
             return Anchor(state="empty")
-        value = json.loads(data)
+        value = parsed(data)
         return Anchor(_head_of(value), {str(k): str(v) for k, v in value["waiting"].items()})
     except FileNotFoundError:
         return Anchor(state="missing")
-    except (InvalidInput, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (InvalidInput, ValueError, KeyError, TypeError, AttributeError):
         return Anchor(state="unreadable")
 
 

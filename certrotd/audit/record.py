@@ -15,6 +15,7 @@ from functools import cached_property
 from typing import Any
 
 from certrotd.errors import InvalidInput
+from certrotd.jsontext import parsed
 from certrotd.rotation.step import JSON
 
 MAX_LINE = 256 * 1024
@@ -128,7 +129,7 @@ def parse(line: bytes) -> Record | None:
     """
     text = line.removesuffix(b"\n")
     try:
-        value = json.loads(text)
+        value = parsed(text)
         if not isinstance(value, dict) or value.keys() != FIELDS or canonical(value) != text:
             return None
         typed = (

@@ -24,7 +24,7 @@ from certrotd.daemon.clockwatch import Judgement
 from certrotd.daemon.lane import Lane, Pace
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.telling import Log
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.errors import Failure, InvalidInput, LockHeld, Problem
 from certrotd.notify.message import Message, Notifier, State
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
 from certrotd.rotation.files import rename, write_file
@@ -54,6 +54,8 @@ class AlertFile:
             found = from_json(read_file(self._path, limit=LIMIT, follow=False))
         except FileNotFoundError:
             return Kept({})
+        except InvalidInput:
+            found = None
         if found is None:
             aside = self._path.with_name("alerts.json.unreadable")
             rename(self._path, aside)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrotd.jsontext import parsed
 from certrotd.notify.message import State
 from certrotd.pki.certificate import moment
 
@@ -119,7 +120,7 @@ class Kept:
 def from_json(data: bytes) -> Kept | None:
     """What Kept.to_json wrote; None if it is something else."""
     try:
-        document = json.loads(data)
+        document = parsed(data)
         if document["version"] != VERSION:
             return None
         ledgers = {
@@ -129,5 +130,5 @@ def from_json(data: bytes) -> Kept | None:
             for name, each in document["told"].items()
         }
         return Kept(ledgers, frozenset(str(name) for name in document["waiting"]))
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None

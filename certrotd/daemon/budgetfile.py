@@ -7,6 +7,7 @@ before an order is placed, and before a certificate is asked for.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +28,8 @@ from certrotd.daemon.budget import (
     over,
     settle,
 )
+from certrotd.errors import InvalidInput
+from certrotd.jsontext import parsed
 from certrotd.rotation.files import make_directory, rename, write_file
 from certrotd.rotation.reading import read_file
 
@@ -85,7 +88,7 @@ class FileRecord:
             return parse(read_file(self._path, limit=MAX_FILE, follow=False))
         except FileNotFoundError:
             return Spent()
-        except ValueError:
+        except (ValueError, InvalidInput):
             aside = self._path.with_name(f"{self._path.name}.unreadable")
             rename(self._path, aside)
             self._said(
@@ -238,13 +241,20 @@ _ABSENT = (0, 0, 0)
 def parse(data: bytes) -> Spent:
     """What a file of a budget says; ValueError if it is none."""
     try:
-        document = json.loads(data)
+        document = parsed(data)
         if document["version"] != VERSION:
             raise ValueError(f"version {document['version']}")
         stamps = {
-            str(key): tuple(sorted(float(each) for each in kept))
+            str(key): tuple(sorted(_moment(each) for each in kept))
             for key, kept in document["stamps"].items()
         }
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{type(error).__name__}: {error}") from error
     return Spent(stamps)
+
+
+def _moment(value: str | float) -> float:
+    """In seconds; what never comes would be held against the budget for ever."""
+    if not math.isfinite(moment := float(value)):
+        raise ValueError(f"{moment} is no time")
+    return moment

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
+from certrotd.jsontext import parsed
 from certrotd.pki.certificate import moment
 from certrotd.pki.generation import Generation
 
@@ -128,7 +129,7 @@ def to_json(trusted: datetime) -> bytes:
 def from_json(data: bytes) -> datetime | None:
     """What to_json wrote; None if it is something else."""
     try:
-        document = json.loads(data)
+        document = parsed(data)
         return moment(document["last_run"]) if document["version"] == 1 else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None

@@ -7,6 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from certrotd.daemon.clockwatch import from_json, to_json
+from certrotd.errors import InvalidInput
 from certrotd.rotation.files import rename, write_file
 from certrotd.rotation.reading import read_file
 
@@ -26,6 +27,8 @@ class LastRun:
             found = from_json(read_file(self._path, limit=LIMIT, follow=False))
         except FileNotFoundError:
             return None
+        except InvalidInput:
+            found = None
         if found is None:
             aside = self._path.with_name("clock.json.unreadable")
             rename(self._path, aside)

@@ -17,7 +17,7 @@ from certrotd.config.model import Config
 from certrotd.daemon.clockwatch import SOUND, Judgement, Trust, Watch, from_json
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Gate, Held, by_budget, by_clock, by_failure, elsewhere
-from certrotd.errors import Failure
+from certrotd.errors import Failure, InvalidInput
 from certrotd.rotation.reading import read_file
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def _account(issuer: str, config: Config) -> _Account | Held | None:
     path = config.state_dir / "budget" / f"{issuer}.json"
     try:
         spent = parse(read_file(path, limit=LIMIT, follow=False))
-    except (FileNotFoundError, ValueError):
+    except (FileNotFoundError, ValueError, InvalidInput):
         return None  # nothing is counted, or it is counted anew
     except Failure as failure:
         return by_failure(failure, by=Gate.BUDGET)

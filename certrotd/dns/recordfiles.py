@@ -20,6 +20,7 @@ from types import MappingProxyType
 
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import InvalidInput, NeedsOperator, Transient, of_the_machine
+from certrotd.jsontext import parsed
 from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.files import make_directory, open_or_create
 
@@ -112,7 +113,7 @@ class RecordFiles:
         with open(os.open(self._directory / name, flags), "rb") as file:
             octets = file.read(_FILE_LIMIT)
         try:
-            record = TxtRecord.from_json(json.loads(octets))
+            record = TxtRecord.from_json(parsed(octets))
         except (InvalidInput, ValueError):
             return None
         return record if _file_name(record) == name else None

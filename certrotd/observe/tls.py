@@ -206,8 +206,11 @@ def _shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> l
         spoken = isinstance(error, ssl.SSLError | ConnectionResetError)
         failed = HandshakeFailed if spoken else Transient
         raise failed(f"{where}: no TLS handshake: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InvalidInput(f"{where}: not a name that can be asked for: {error}") from None
+    except ValueError:
+        raise InvalidInput(
+            f"{where}: not a name that can be asked for",
+            hint="a DNS name has at most 253 characters, and 63 between two dots",
+        ) from None
     if not chain:
         raise Transient(f"{where}: the server sent no certificate")
     return chain

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from certrotd.errors import Failure, NeedsOperator
+from certrotd.jsontext import parsed
 from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.files import (
     make_directory,
@@ -303,7 +304,7 @@ def _decode_line(line: bytes) -> dict[str, Any] | None:
     if line != _line(text):
         return None
     try:
-        record = json.loads(text)
+        record = parsed(text)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

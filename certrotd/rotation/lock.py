@@ -12,6 +12,7 @@ from pathlib import Path
 
 from certrotd.clock import Deadline
 from certrotd.errors import LockHeld
+from certrotd.jsontext import parsed
 from certrotd.rotation.disktrouble import explained
 from certrotd.rotation.files import make_directory, open_or_create
 
@@ -99,7 +100,7 @@ def _try(handle: int, path: Path, kind: int) -> bool:
 
 def _holder(handle: int) -> str:
     try:
-        note = json.loads(os.pread(handle, 4096, 0))
+        note = parsed(os.pread(handle, 4096, 0))
         return f"process {int(note['pid'])} ({note['command']}, since {note['since']})"
     except (OSError, ValueError, KeyError, TypeError):
         return "another process"

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, failed
+from certrotd.jsontext import parsed
 from certrotd.pki.generation import Copy
 from certrotd.rotation.acl import read_acl, with_mode
 from certrotd.rotation.disktrouble import DiskTrouble, explained
@@ -192,14 +193,16 @@ class FileInstaller:
     def _kept(self, backup: str) -> list[dict[str, Any]]:
         path = self._backups / backup / MANIFEST
         try:
-            kept: list[dict[str, Any]] = json.loads(read_file(path, limit=MAX_KEPT, follow=False))
+            kept = parsed(read_file(path, limit=MAX_KEPT, follow=False))
+            if not isinstance(kept, list):
+                raise TypeError(kept)
+            return [_as_found(each) for each in kept]
         except FileNotFoundError:
             return []
-        except ValueError:
+        except (ValueError, TypeError, KeyError, AttributeError):
             raise NeedsOperator(
                 f"{path} is not what certrotd wrote", hint="put the installed copies back by hand"
             ) from None
-        return kept
 
     def _content(
         self, entry: Copies, shape: str, shapes: Mapping[str, bytes], key: bytes, chain: bytes
@@ -308,6 +311,23 @@ def _snapshot(path: Path) -> dict[str, Any]:
         "gid": status.st_gid,
         "acl": None if acl is None else base64.b64encode(acl).decode(),
     }
+
+
+def _as_found(kept: dict[str, Any]) -> dict[str, Any]:
+    """What _snapshot wrote; KeyError, TypeError, AttributeError or ValueError for anything else."""
+    texts, numbers = ["path"], []
+    if "link" in kept:
+        texts.append("link")
+    elif kept["content"] is not None:
+        texts.append("content")
+        numbers = ["mode", "uid", "gid"]
+        for coded in (kept["content"], kept["acl"] or ""):
+            base64.b64decode(coded, validate=True)
+    for names, kind in ((texts, str), (numbers, int)):
+        for name in names:
+            if type(kept[name]) is not kind:
+                raise TypeError(name)
+    return kept
 
 
 def _owner(entry: Copies) -> tuple[int, int]:

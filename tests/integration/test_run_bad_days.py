@@ -152,6 +152,8 @@ def test_a_solver_that_hangs_holds_up_nobody_else(acme_site: Site) -> None:
     ("content", "said"),
     [
         ("{", "clock.json is not what certrotd wrote"),
+        ("[" * 4_000, "clock.json is not what certrotd wrote"),
+        ("[" * 100_000, "clock.json is not what certrotd wrote"),
         ('{"version": 9, "last_run": "2026-01-01T00:00:00+00:00"}', "clock.json is not what"),
     ],
 )

@@ -1,6 +1,7 @@
 """What the daemon does becomes alerts, each told once to those who want it."""
 
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -412,7 +413,18 @@ def test_without_notifications_nothing_happens(tmp_path: Path) -> None:
     assert (list(tmp_path.iterdir()), rig.said) == ([], [])
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"version": 2}'])
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_in_its_place_is_kept_aside_and_said(
+    bench: Callable[..., Bench], tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """Alerts go on, whatever somebody has put there."""
+    put(tmp_path / "alerts.json")
+    rig = bench()
+    assert (tmp_path / "alerts.json.unreadable").exists()
+    assert "is not what certrotd wrote" in rig.said[0]
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 2}', b"[" * 100_000])
 def test_a_file_of_somebody_else_is_kept_aside_and_said(
     bench: Callable[..., Bench], tmp_path: Path, content: bytes
 ) -> None:
@@ -428,8 +440,9 @@ def test_a_file_of_somebody_else_is_kept_aside_and_said(
 def test_a_file_that_cannot_be_read_or_written_is_said_once(
     bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
-    """The alerts are what matters."""
+    """The alerts are what matters; here, what is in the way cannot be moved aside either."""
     (tmp_path / "alerts.json").mkdir()
+    (tmp_path / "alerts.json.unreadable").touch()
     rig = bench()
     assert rig.said[0].startswith("earlier alerts are unknown: ")
     for number in range(3):

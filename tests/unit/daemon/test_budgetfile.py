@@ -88,7 +88,19 @@ def test_processes_at_the_same_time_lose_no_order(tmp_path: Path) -> None:
     assert len(kept["stamps"]["orders"]) == 60
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"version": 2, "stamps": {}}', '{"version": 1}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "[]",
+        "[" * 100_000,
+        '{"version": 2, "stamps": {}}',
+        '{"version": 1}',
+        '{"version": 1, "stamps": {"orders": [1e999]}}',
+        '{"version": 1, "stamps": {"orders": [NaN]}}',
+        '{"version": 1, "stamps": {"orders": [1%s]}}' % ("0" * 400),
+    ],
+)
 def test_a_file_that_is_not_understood_is_kept_aside_and_said(
     tmp_path: Path, said: list[str], content: str
 ) -> None:
@@ -99,6 +111,19 @@ def test_a_file_that_is_not_understood_is_kept_aside_and_said(
     assert budget(tmp_path).left(NOW) == 2
     assert path.with_name("ca.json.unreadable").read_text() == content
     assert len(said) == 1
+    assert "kept as" in said[0]
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_at_all_is_kept_aside_and_said(
+    tmp_path: Path, said: list[str], put: Callable[[Path], None]
+) -> None:
+    """Nor is a FIFO waited for."""
+    path = tmp_path / "b" / "ca.json"
+    path.parent.mkdir()
+    put(path)
+    assert budget(tmp_path).left(NOW) == 2
+    assert path.with_name("ca.json.unreadable").exists()
     assert "kept as" in said[0]
 
 

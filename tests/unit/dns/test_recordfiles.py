@@ -91,7 +91,16 @@ def test_a_file_that_is_not_what_its_name_says_is_no_record(
     files.add(ONE)
     files.add(OTHER)
     first = next(p for p in _paths(tmp_path) if json.loads(p.read_text()) == ONE.to_json())
-    for content in ("", "{", "[]", '{"name": "x"}', json.dumps(TWO.to_json()), "9" * 5000, "\0"):
+    for content in (
+        "",
+        "{",
+        "[]",
+        '{"name": "x"}',
+        json.dumps(TWO.to_json()),
+        "9" * 5000,
+        "[" * 60_000,
+        "\0",
+    ):
         first.unlink()
         first.write_text(content)
         assert files.read() == {OTHER.name: ("one",)}

@@ -192,10 +192,11 @@ def test_a_symbolic_link_in_its_place_is_refused(path: Path, tmp_path: Path) -> 
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_note_that_is_none_of_ours_names_nobody(path: Path) -> None:
+@pytest.mark.parametrize("note", ["[1, 2]", "[" * 100_000])
+def test_a_note_that_is_none_of_ours_names_nobody(path: Path, note: str) -> None:
     """What another program wrote there is not shown as if it were a process of ours."""
     path.parent.mkdir()
-    path.write_text("[1, 2]")
+    path.write_text(note)
     with path.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(LockHeld, match="another process"):

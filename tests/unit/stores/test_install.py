@@ -313,7 +313,25 @@ def test_a_backup_is_for_one_reader_alone(etc: Path) -> None:
     assert [(path.name, mode(path)) for path in folder.iterdir()] == [("manifest.json", 0o600)]
 
 
-@pytest.mark.parametrize("content", [b"", b"{", b"\xff"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"\xff",
+        b"[" * 100_000,
+        b"3",
+        b"{}",
+        b"[3]",
+        b"[[]]",
+        b'[{"path": "/x"}]',
+        b'[{"path": 3, "content": null}]',
+        b'[{"path": "/x", "link": null}]',
+        b'[{"path": "/x", "content": "?", "mode": 384, "uid": 0, "gid": 0, "acl": null}]',
+        b'[{"path": "/x", "content": "", "mode": "384", "uid": 0, "gid": 0, "acl": null}]',
+        b'[{"path": "/x", "content": "", "mode": 384, "uid": 0, "gid": 0, "acl": 3}]',
+    ],
+)
 def test_a_backup_that_cannot_be_read_is_the_operators_to_mend(etc: Path, content: bytes) -> None:
     """Nothing is put back by guessing."""
     target = installer(etc, pair_at(etc))
