@@ -19,6 +19,7 @@ from pathlib import Path
 
 from certrotd.audit.head import Anchor, read_head, write_all, write_head
 from certrotd.audit.record import (
+    DAMAGED,
     MAX_LINE,
     START,
     Happened,
@@ -93,7 +94,7 @@ class AuditLog:
         self._command = command
         self._limit = limit
         self._damaged = damaged
-        self._tip = START  # of what this process has written
+        self._tip = START  # of what this process has written, or seen there
         self._log = directory / "audit.jsonl"
         self._head = directory / "head.json"
         # threads wait here, where nobody has to poll; the lock file is for other processes
@@ -107,9 +108,10 @@ class AuditLog:
         """
         with self._held(), explained(f"write {self._log}"):
             end, size = self._end()
+            damage = end.damage or self._found_by_others(end.tip)
             self._add(end, size, happened)
-        if end.damage:
-            self._damaged(end.damage)
+        if damage:
+            self._damaged(damage)
 
     def check(self) -> None:
         """Record it now if the log is not what its head file says, and sweep what a kill left.
@@ -121,10 +123,13 @@ class AuditLog:
         with self._held(), explained(f"write {self._log}"):
             sweep_temporaries(self._directory)
             end, size = self._end()
+            damage = end.damage or self._found_by_others(end.tip)
             if end.damage:
                 self._add(end, size, ())
-        if end.damage:
-            self._damaged(end.damage)
+            else:
+                self._tip = end.tip
+        if damage:
+            self._damaged(damage)
 
     def unsettled(self, subject: str) -> str | None:
         """The id of the rotation of ``subject`` whose outcome is not in the log; None if all are.
@@ -208,6 +213,23 @@ class AuditLog:
         if end.tip.seq < self._tip.seq:
             end = taken_back(self._tip, end.waiting, _content(self._log))
         return end, size
+
+    def _found_by_others(self, tip: Head) -> str:
+        """The damage that another process has recorded since this one looked last, if any.
+
+        It went on from there, so that the log is what its head file says again.
+        """
+        if self._tip == START or tip.seq <= self._tip.seq:
+            return ""
+        for line in reversed(_content(self._log).splitlines(keepends=True)):
+            record = parse(line)
+            if record is None:
+                continue
+            if record.seq <= self._tip.seq:
+                break
+            if record.event == DAMAGED:
+                return str(record.details.get("why"))
+        return ""
 
     def _add(self, end: End, size: int, happened: tuple[Happened, ...]) -> None:
         records = self._chain(end, happened)

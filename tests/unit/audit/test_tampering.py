@@ -158,6 +158,36 @@ class TestNoticing:
         ]
         assert log.verify().broken is not None
 
+    @pytest.mark.parametrize("by", ["check", "append"])
+    def test_damage_that_another_process_met_first_is_told_too(
+        self, folder: Path, told: list[str], by: str
+    ) -> None:
+        """A rotation by hand goes on from there; the daemon has the alerts."""
+        for number in range(3):
+            opened(folder).record(began(f"r{number}"))
+        log = opened(folder, damaged=told.append)
+        log.check()
+        opened(folder).record(began("r3"))
+        log.check()
+        assert told == []  # the control
+        path = folder / "audit.jsonl"
+        path.write_bytes(path.read_bytes()[:100])
+        for number in (4, 5):
+            opened(folder).record(began(f"r{number}"))
+        for _ in range(2):
+            log.check() if by == "check" else log.record(began("r6"))
+        assert told == ["the log does not end with record 4, which the head file knows"]
+
+    def test_damage_that_was_told_before_the_start_is_not_told_again(
+        self, log: AuditLog, folder: Path, told: list[str]
+    ) -> None:
+        """It stays in the log, and every verification says so."""
+        (folder / "audit.jsonl").write_bytes(b"")
+        log.check()
+        again: list[str] = []
+        opened(folder, damaged=again.append).check()
+        assert (len(told), again) == (1, [])
+
     def test_what_a_crash_left_is_no_damage(
         self, log: AuditLog, folder: Path, told: list[str]
     ) -> None:
