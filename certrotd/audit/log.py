@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import re
 import stat
@@ -159,7 +160,7 @@ class AuditLog:
             yield Snapshot((), None, 0, Anchor(state="missing"))
             return
         with ExitStack() as stack:
-            with self._held(), explained(f"read {self._log}"):
+            with self._read(), explained(f"read {self._log}"):
                 anchor, files = read_head(self._head), self._full()
                 newest, size = _existing(self._log)
                 if newest is not None:
@@ -183,6 +184,22 @@ class AuditLog:
                 stack.enter_context(self._lock())
             except Stopped:  # whoever sleeps is woken once; what has happened is written down still
                 stack.enter_context(self._lock())
+            yield
+
+    @contextmanager
+    def _read(self) -> Iterator[None]:
+        """As _held(), for who only reads: of a file system that is mounted read-only, too."""
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(self._held())
+            except DiskTrouble as trouble:
+                if trouble.errno != errno.EROFS:
+                    raise
+                # where it can be written elsewhere, an append is waited for
+                with contextlib.suppress(FileNotFoundError):
+                    handle, _ = _open(self._directory / "lock", os.O_RDONLY)
+                    stack.callback(os.close, handle)
+                    fcntl.flock(handle, fcntl.LOCK_SH)
             yield
 
     def _lock(self) -> contextlib.AbstractContextManager[None]:

@@ -17,6 +17,7 @@ from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 from tests.parts import locate, pki
+from tests.parts.site import Site
 
 PAGE = 4096
 CA = pki.make_intermediate(pki.make_root())
@@ -153,3 +154,23 @@ def test_a_read_only_disk_is_said_by_the_checks(disk: Disk, tmp_path: Path) -> N
     with pytest.raises(NeedsOperator, match="is not writable for user root"):
         raise_first(installer.problems())
     assert store.look("web").live is None
+
+
+def test_the_audit_log_of_a_read_only_disk_can_be_read(disk: Disk, site: Site) -> None:
+    """Evidence is looked at where nobody can change it any more."""
+    place = disk(1024)
+    site.internal()
+    site.certificate("web", "example.test")
+    site.config["state_dir"] = str(place / "state")
+    assert site.run("rotate", "web").code == 0
+    shown = site.run("audit", "show", "--json")
+    subprocess.run([locate.require("mount"), "-o", "remount,ro", place], check=True)
+    assert site.run("rotate", "web", "--force").code == 1, "the control"
+    verified = site.run("audit", "verify")
+    assert (verified.code, verified.stderr) == (0, "")
+    assert site.run("audit", "show", "--json").stdout == shown.stdout
+    lock = place / "state" / "audit" / "lock"
+    subprocess.run([locate.require("mount"), "-o", "remount,rw", place], check=True)
+    lock.unlink()
+    subprocess.run([locate.require("mount"), "-o", "remount,ro", place], check=True)
+    assert site.run("audit", "verify").code == 0
