@@ -20,12 +20,9 @@ from certrotd.certs.decision import (
     Sweep,
     Wait,
     decide,
-    drift,
     fallen_back,
-    to_outdo,
-    usable,
-    worse,
 )
+from certrotd.certs.fitness import drift, to_outdo, usable, worse
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Standing, State, TargetState
