@@ -136,8 +136,9 @@ def load(folder: Path) -> Root | None:
 
 def refuse_another(folder: Path, name: str, issued: Sequence[str]) -> NeedsOperator:
     """Why no root is made by itself where one is lost that certificates are live of."""
+    live = f"{listed(issued)} {'is' if len(issued) == 1 else 'are'} live of it"
     return NeedsOperator(
-        f"the root of the CA {name} is gone from {folder}, and {listed(issued)} is live of it",
+        f"the root of the CA {name} is gone from {folder}, and {live}",
         hint=f"restore {folder} from a backup; or `certrotd internal init {name}` makes a new "
         "root, which everything that trusts the old one (it ends chain.pem of those) must be given",
     )
