@@ -42,7 +42,8 @@ class Exchange:
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
                 raise Refused(431, f"a request is at most {MAX_HEAD} bytes") from None
-            raise Refused(error.error_status_hint, f"not understood: {error}") from None
+            # whose words repeat what came
+            raise Refused(error.error_status_hint, "not a request of HTTP/1.1") from None
         if not isinstance(event, h11.Request):
             return None
         self._method = event.method

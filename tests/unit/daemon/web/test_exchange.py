@@ -71,3 +71,10 @@ def fed(exchange: Exchange, data: bytes, step: int) -> Request | None:
             return found
         data = data[size:]
     return None
+
+
+@pytest.mark.parametrize("line", [b"GET /\xff?<script> HTTP/1.1", b"GET / HTTP/1.1\r\n<script>"])
+def test_what_is_no_request_is_not_repeated(line: bytes) -> None:
+    """A browser never reads what somebody made it send."""
+    with pytest.raises(Refused, match=r"^not a request of HTTP/1\.1$"):
+        Exchange(None).take(line + b"\r\nHost: localhost\r\n\r\n")
