@@ -11,6 +11,7 @@ import pytest
 
 from certrotd.certs.decision import Deploy
 from certrotd.cli.reports import report_words
+from certrotd.errors import Transient
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.fakes.store import Pair
 from tests.model import scenarios
@@ -123,3 +124,46 @@ def test_names_that_are_configured_otherwise_do_not_wait_for_a_parked_order(
     assert isinstance(report.recovered, RolledBack)
     assert "asks for another one now" in report.recovered.because
     assert NAME in case.world.policy.names
+
+
+def test_what_is_old_and_cannot_be_removed_is_left_where_the_live_one_is_broken() -> None:
+    """Tidying up is tried again for a day, but not while nothing can be served."""
+    case = Case("renewal")
+    case.policy(keep=0)
+    case.trouble.refuse["store: move to the trash"] = 10**6
+    assert isinstance(case.rotate().outcome, Parked)
+    assert isinstance(case.rotate(after=HOUR).recovered, Parked), "the control"
+    harm(case, 3)
+    report = case.rotate(after=HOUR)
+    assert isinstance(report.recovered, Finished)
+    assert "generation 2 is deployed in its place" in report_words(report)[1]
+    assert case.live == 2
+
+
+def test_only_what_waits_before_anything_is_issued_can_be_given_up() -> None:
+    """What is committed stays, and of nothing there is nothing to undo."""
+    case = Case("renewal")
+    case.policy(keep=0)
+    case.trouble.refuse["store: move to the trash"] = 10**6
+    case.rotate()
+    managed = case.world.managed()
+    engine = case.rotator()._engine(managed, managed.world())
+    assert engine.in_flight() is not None
+    assert engine.give_up(Transient("why")) is None
+    assert engine.in_flight() is not None
+    assert case.live == 3
+
+
+def test_a_pair_that_somebody_else_put_there_is_left_to_the_rotation_after_the_wait(
+    case: Fetching,
+) -> None:
+    """Its targets have to be told of it, and proven to serve it."""
+    shelves = case.world.store.shelves
+    shelf = shelves[scenarios.NAME]
+    taken = tuple(
+        (n, pair, replace(known, origin="adopted") if n == 2 else known)
+        for n, pair, known in shelf.generations
+    )
+    shelves[scenarios.NAME] = replace(shelf, generations=taken, worn=(2,))
+    assert isinstance(case.rotate(after=HOUR).recovered, Parked)
+    assert case.world.store.shelf(scenarios.NAME).worn == (2,)
