@@ -103,10 +103,18 @@ def _said(path: str, why: OSError, state: Path, owner: int) -> NeedsOperator:
         return NeedsOperator(f"{path} cannot be looked at: {why.strerror}: nothing is rotated")
     user = user_name(owner if os.geteuid() == 0 else os.geteuid())
     whose = os.stat(path, follow_symlinks=False).st_uid
+    trouble = f"{path} belongs to {user_name(whose)} and cannot be used by {user}"
+    if os.geteuid() not in (0, owner):
+        # a guest here: what its owner's daemon does is none of its business, nor is the owner
+        return NeedsOperator(trouble, hint=_as_owner(user_name(owner)))
     cure = f"chown -R {shlex.quote(user)}: {shlex.quote(str(state))}"
     if user == user_name(whose):
         cure = f"chmod u+rwX {shlex.quote(path)}"
-    return NeedsOperator(
-        f"{path} belongs to {user_name(whose)} and cannot be used by {user}: nothing is rotated",
-        hint=f"as root: {cure}",
-    )
+    return NeedsOperator(f"{trouble}: nothing is rotated", hint=f"as root: {cure}")
+
+
+def _as_owner(owner: str) -> str:
+    """How somebody else does what only the state's owner can."""
+    if owner == "root":
+        return "run this as root"
+    return f"run this as root, or as {owner}: runuser -u {shlex.quote(owner)} -- certrotd …"

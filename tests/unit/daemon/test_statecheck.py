@@ -96,3 +96,25 @@ def test_a_log_that_may_only_be_read_is_named(state: Path) -> None:
     assert found(state) == ""
     (state / "audit/audit.jsonl").chmod(0o400)
     assert "audit.jsonl belongs to " in found(state)
+
+
+def test_a_guest_is_told_to_run_it_as_the_owner_and_never_to_take_the_state_away(
+    root: None, state: Path
+) -> None:
+    """``su joe -c 'certrotd status'``: what he is told to do as root must not end the service."""
+    with as_root():
+        for path in (state, *state.rglob("*")):
+            os.chown(path, 0, 0)
+        state.chmod(0o700)
+    said = unwritable(state, state / "certificates")
+    assert said is not None
+    assert said.message == f"{state} belongs to root and cannot be used by nobody"
+    assert said.hint == "run this as root"
+    with as_root():
+        os.chown(state, 1, 1)
+    said = unwritable(state, state / "certificates")
+    assert said is not None
+    assert said.hint == "run this as root, or as daemon: runuser -u daemon -- certrotd …"
+    with as_root():
+        os.chown(state, 65534, 65534)
+    assert f"chown -R nobody: {state}" in found(state)  # the control: it is his
