@@ -70,6 +70,11 @@ def preflight(policy: Policy) -> PreflightStep:
     return PreflightStep(policy.issuer, policy.names, policy.solver, policy.targets)
 
 
+def preflight_of_targets(policy: Policy) -> PreflightStep:
+    """The look before what is on disk is deployed: without an order."""
+    return PreflightStep(None, (), None, policy.targets)
+
+
 def renewal(
     policy: Policy,
     standing: Standing,
@@ -109,7 +114,7 @@ def deployment(
 ) -> Plan[World]:
     """Deploy a generation that is on disk."""
     return (
-        PreflightStep(None, (), None, policy.targets),
+        preflight_of_targets(policy),
         ISSUED,
         *_deployment(policy, standing, generation, rotation=rotation),
     )

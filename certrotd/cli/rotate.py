@@ -12,6 +12,7 @@ from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
+from certrotd.cli.status import FINISH
 from certrotd.cli.warned import logging_in_lines
 from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.status import flight_of
@@ -120,7 +121,7 @@ def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: boo
             {
                 "name": row.managed.policy.name,
                 "decision": kind_of(decision) if decision else None,
-                "reason": decision.why if decision else None,
+                "reason": _reason(row, decision, forced=force),
                 "in_flight": flight_of(row.flight),
                 "problems": [str(problem) for problem in found],
             }
@@ -138,7 +139,16 @@ def _rows(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     name = str(result["name"])
     if result["problems"]:
         return [(name, "fail", problem) for problem in result["problems"]]
-    return [(name, str(result["decision"]), str(result["reason"]))]
+    would = "finish" if result["in_flight"] else str(result["decision"])
+    return [(name, would, str(result["reason"]))]
+
+
+def _reason(row: Row, decision: Decision | None, *, forced: bool) -> str | None:
+    """Why what would be done would be; what is in flight comes first."""
+    if row.flight is None or decision is None:
+        return decision.why if decision else None
+    then = f"; then {kind_of(decision)}: {decision.why}" if forced else ""
+    return f"{FINISH}: {row.flight}{then}"
 
 
 def _problems(site: Site, row: Row, decision: Decision) -> list[Failure]:

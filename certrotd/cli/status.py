@@ -28,6 +28,7 @@ from certrotd.daemon.wiring import Site, open_site
 from certrotd.daemon.words import kind_of
 from certrotd.pki.order import NOT_OFFERED
 
+FINISH = "finish what is in flight"
 _COLUMNS = ("NAME", "STATE", "EXPIRES", "LEFT", "NEXT", "GEN", "TARGETS", "NAMES", "WHY")
 
 
@@ -102,7 +103,7 @@ def _plan_json(row: Row, site: Site, *, now: datetime) -> dict[str, Any]:
     decision = row.decision
     steps: list[str] = []
     if row.flight is not None:
-        steps = ["finish what is in flight"]
+        steps = [FINISH]
     elif decision is not None and row.held is None and not isinstance(decision, Wait):
         steps = site.steps(row, decision)
     kind = kind_of(decision) if decision else "-"

@@ -194,7 +194,8 @@ class Site:
         """Everything that carrying out a decision would fail for, as far as it can be told.
 
         Of a certificate that is not due: what the next renewal will, as far as a look at files and
-        programs tells. Raises Failure and OSError.
+        programs tells, and what its targets refuse while a rotation is in flight. Raises Failure
+        and OSError.
         """
         from certrotd.certs import plan
         from certrotd.certs.preflight import Foresight
@@ -203,6 +204,8 @@ class Site:
         world.awaiting = self._awaiting
         if isinstance(decision, Wait | Postpone):
             yield from plan.preflight(row.managed.policy).problems(world, due=False)
+            if row.flight is not None:  # the targets are told of it, forth or back
+                yield from plan.preflight_of_targets(row.managed.policy).problems(world)
             return
         if isinstance(decision, Bootstrap):  # and the first order follows at once
             yield from plan.preflight(row.managed.policy).problems(world)
@@ -294,9 +297,9 @@ class Site:
 
             self.audit.record(Happened(event, f"issuer:{issuer}", details=details))
 
-        return Surroundings(partial(self._issued, issuer), record, self._listen)
+        return Surroundings(partial(self.issued, issuer), record, self._listen)
 
-    def _issued(self, issuer: str) -> list[str]:
+    def issued(self, issuer: str) -> list[str]:
         """The certificates, configured or not, of which a generation of that CA is live."""
         ours = issuer, self._authorities[issuer]
         metas = ((name, self.store.look(name).live) for name in self.store.names())

@@ -53,6 +53,46 @@ class TestInFlight:
         planned = listed(capsys)["web"]
         assert (planned["why"], planned["steps"]) == (why, ["finish what is in flight"])
 
+    @pytest.mark.parametrize("forced", [False, True])
+    def test_a_dry_run_says_that_it_is_finished_first(
+        self,
+        certrotd: Certrotd,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        forced: bool,
+    ) -> None:
+        """As ``plan`` does; the others are what they were."""
+        certrotd("rotate", "--all")
+        fly(tmp_path / "state", "web")
+        capsys.readouterr()
+        force = ["--force"] * forced
+        assert certrotd("rotate", "--all", "--dry-run", *force) == 0
+        [_, web, mail] = capsys.readouterr().out.splitlines()
+        flight = "obtain: no answer (in flight since 2026-06-01 12:00Z, failed 2 times)"
+        assert web.split(maxsplit=2)[:2] == ["web", "finish"]
+        assert f"finish what is in flight: {flight}" in web
+        assert ("; then renew: " in web) == forced
+        assert mail.split()[:2] == ["mail", "renew" if forced else "wait"]
+
+    def test_a_dry_run_fails_for_a_target_that_refuses_what_is_in_flight(
+        self,
+        certrotd: Certrotd,
+        config: dict[str, Any],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """Of one that rests it is asked now; without a rotation in flight, at the renewal."""
+        check = {"type": "command", "command": ["/bin/true"], "check": ["/bin/false"]}
+        certrotd("rotate", "--all")
+        config["targets"] = {"it": check}
+        config["certificates"][0]["targets"] = ["it"]
+        fly(tmp_path / "state", "web")
+        capsys.readouterr()
+        assert certrotd("rotate", "web", "--dry-run") == 1
+        [_, web] = capsys.readouterr().out.splitlines()
+        assert web.split()[:2] == ["web", "fail"]
+        assert "/bin/false" in web
+
     @pytest.mark.parametrize("command", ["status", "plan", "watch"])
     def test_journals_that_cannot_be_listed_are_a_trouble_with_a_hint(
         self,
