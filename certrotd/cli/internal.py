@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from certrotd.internal.issuer import InternalIssuer
 
 LOCK_WAIT = 30.0
+MOST_NAMED = 10
 
 
 def init(config: Path, name: str) -> int:
@@ -29,6 +30,13 @@ def init(config: Path, name: str) -> int:
         site.prepare()
         issuer = cast("InternalIssuer", site.adapters().issuer(name))
         path = issuer.init(deadline=Deadline(clock, LOCK_WAIT))
+        configured = {each.name for each in site.config.certificates if each.issuer == name}
+        issued = [each for each in site.issued(name) if each in configured]
     say(f"the root of the CA {name} is {path}: give it to everything that is to trust", sys.stdout)
-    say("certrotd rotate --force has its certificates issued anew, else each at its renewal")
+    if issued:
+        which = " ".join(issued) if len(issued) <= MOST_NAMED else "NAME…"
+        say(
+            f"certrotd rotate {which} --force has its certificates issued anew, "
+            "else each at its renewal"
+        )
     return 0
