@@ -32,14 +32,19 @@ def _verdict(around: Around) -> Markup:
     picture = around.picture
     failing = sum(map(picture.failing, picture.known))
     certificates = count(len(picture.known), "certificate")
+    watched = [seen for seen in picture.watched if seen.sort != "files"]
+    broken = sum(any(f.severity is Severity.ERROR for f in seen.findings) for seen in watched)
     if around.dead:
         tone, words = "bad", "The scheduler does not move"
     elif picture.blocked:
         tone, words = "bad", "Nothing can be rotated"
     elif picture.judgement.trust is Trust.WRONG:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
-    elif failing:
-        tone, words = "bad", f"{failing:,} of {certificates} need{'s' * (failing == 1)} attention"
+    elif failing or broken:
+        parts = [f"{failing:,} of {certificates}"] * bool(failing)
+        parts += [f"{broken:,} of {count(len(watched), 'endpoint')}"] * bool(broken)
+        need = f"need{'s' * (failing + broken == 1)} attention"
+        tone, words = "bad", f"{' and '.join(parts)} {need}"
     elif picture.audit_damage:
         tone, words = "bad", "The audit log is damaged"
     elif picture.others() or any(s is Severity.ERROR for _, s in picture.found()):
@@ -79,9 +84,9 @@ def _notices(around: Around) -> Iterator[tuple[str, str]]:
 
 def _tiles(around: Around, *, now: datetime) -> Markup:
     picture = around.picture
-    counts = picture.count()
     failing = sum(map(picture.failing, picture.known))
     busy = sum(picture.state(name) in _BUSY and not picture.failing(name) for name in picture.known)
+    fine = sum(picture.state(name) == "ok" and not picture.failing(name) for name in picture.known)
     look = picture.next_look()
     trust = picture.judgement.trust
     tiles = [
@@ -93,7 +98,7 @@ def _tiles(around: Around, *, now: datetime) -> Markup:
             f"/?state={FAILING}",
         ),
         _first_end(picture),
-        _tile("In order", f"{counts['ok']:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
+        _tile("In order", f"{fine:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
         _tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
         _next_tile(look, now),
         _tile("Clock", trust.value, exact(now), "" if trust is Trust.SOUND else "bad"),

@@ -78,6 +78,23 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     assert "The scheduler does not move" in page(stand).text
 
 
+def test_the_headline_says_that_a_watched_endpoint_needs_attention(stand: Stand) -> None:
+    """Beside certificates that are all in order, it is not one of them that fails."""
+    stand.fine("web")
+    stand.fine("www")
+    stand.look()
+    for host, findings in (("a:1", ()), ("b:2", (Finding(Kind.UNREACHABLE, "nobody answers"),))):
+        stand.board.watched(Watched("endpoint", host, NOW, findings=findings))
+    said = page(stand).text
+    assert "1 of 2 endpoints needs attention" in said
+    assert "certificates needs attention" not in said
+    stand.past("www", "the CA is down")
+    stand.look()
+    said = page(stand).text
+    assert "1 of 2 certificates and 1 of 2 endpoints need attention" in said
+    assert re.search(r"In order\s*1\s*of 2", said)
+
+
 def test_a_failure_is_said_once_and_with_what_is_left(stand: Stand) -> None:
     """The reason of a postponed one tells it already; one never issued has nothing to expire."""
     stand.fine("web", age=70 * DAY)
