@@ -22,6 +22,17 @@ def program(name: str, loc: Loc, *, path: str | None = None) -> Found:
         yield loc, Finding(str(error))
 
 
+def library(module: str, loc: Loc, *, extra: str) -> Found:
+    """Whether a library of an extra is installed here; the service may be installed elsewhere."""
+    from importlib.util import find_spec
+
+    from certrotd.extras import how_to_install
+
+    if find_spec(module) is None:
+        message = f"needs the Python module {module}, which is not installed"
+        yield loc, Finding(f"{message} ({how_to_install(extra)})", fatal=False)
+
+
 def roots(file: object, loc: Loc) -> Found:
     """Whether ``file``, where it is a path at all, holds certificates in PEM."""
     if not isinstance(file, Path):

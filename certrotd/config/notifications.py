@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 
 from certrotd.config.base import AbsolutePath, Entry, Found, Items, Text, refuse, shown
 from certrotd.config.durations import Duration
-from certrotd.config.looks import roots
+from certrotd.config.looks import library, roots
 from certrotd.config.secrets import SecretRef, formed
 from certrotd.errors import NeedsOperator
 
@@ -87,6 +87,10 @@ class AppriseEntry(_NotificationEntry):
         description="Where the Apprise URLs are, one secret each, such as a file that holds "
         "slack://TOKEN/TOKEN/TOKEN."
     )
+
+    def examine(self) -> Found:
+        """Apprise is there."""
+        yield from library("apprise", ("type",), extra="notify")
 
 
 class WebhookEntry(_NotificationEntry):

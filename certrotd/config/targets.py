@@ -28,7 +28,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.looks import folder, program, readable, roots
+from certrotd.config.looks import folder, library, program, readable, roots
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
@@ -234,6 +234,10 @@ class SystemdEntry(_TargetEntry):
         default=timedelta(minutes=2), description="How long a check, or the whole job, may take."
     )
 
+    def examine(self) -> Found:
+        """What speaks to systemd is there."""
+        yield from library("jeepney", ("type",), extra="systemd")
+
 
 class SignalEntry(_TargetEntry):
     """A process on this host that reads its files again at a signal."""
@@ -261,6 +265,11 @@ class SignalEntry(_TargetEntry):
         if (self.pid_file is None) == (self.unit is None):
             raise refuse("must have either pid_file or unit, to say which process it is")
         return self
+
+    def examine(self) -> Found:
+        """What asks systemd for the process is there, if it is asked."""
+        if self.unit is not None:
+            yield from library("jeepney", ("unit",), extra="systemd")
 
 
 Target = Annotated[

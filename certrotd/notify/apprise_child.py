@@ -63,7 +63,9 @@ def _send(url: str, message: dict[str, Any], seconds: float) -> str | None:
     try:
         import apprise
     except ImportError:
-        return "Apprise is not installed: pip install certrotd[notify]"
+        from certrotd.extras import how_to_install
+
+        return f"Apprise is not installed: {how_to_install('notify')}"
     schema = schema_of(url)
     if schema in LOCAL:
         return f"{schema}: stays on this machine, which is not supported"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
+from certrotd.extras import how_to_install
 from certrotd.targets.answers import ErrorReply, Late, only
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def connect(address: str, deadline: Deadline) -> Iterator[Systemd]:
     except ModuleNotFoundError as error:
         raise NeedsOperator(
             f"systemd cannot be reached over D-Bus: there is no Python module {error.name}",
-            hint="pip install 'certrotd[systemd]'",
+            hint=how_to_install("systemd"),
         ) from None
     with Bus(address, _SERVICE, deadline) as bus:
         yield Systemd(bus)

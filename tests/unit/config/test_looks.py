@@ -2,6 +2,7 @@
 # ruff: noqa: E501  # a line as it is written and what is said of it, side by side
 
 import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -206,3 +207,41 @@ def test_every_option_that_is_a_path_is_accounted_for() -> None:
 def _is_path(annotation: Any) -> bool:
     arguments = getattr(annotation, "__args__", ())
     return annotation is Path or any(map(_is_path, arguments))
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "module", "extra"),
+    [
+        (TARGET % "type: systemd\n    unit: a.service", "7: targets.it.type", "jeepney", "systemd"),
+        (TARGET % "type: signal\n    unit: a.service", "8: targets.it.unit", "jeepney", "systemd"),
+        (
+            MINIMAL + "notifications:\n  ops:\n    type: apprise\n    urls: [{credential: a}]\n",
+            "7: notifications.ops.type",
+            "apprise",
+            "notify",
+        ),
+    ],
+)
+def test_an_extra_that_is_not_installed_is_a_warning_with_what_installs_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    text: str,
+    line: str,
+    module: str,
+    extra: str,
+) -> None:
+    """Not first when the certificate is due, or when the alert should go out."""
+    assert found(tmp_path, text) == []
+    monkeypatch.setitem(sys.modules, module, None)
+    assert found(tmp_path, text) == [
+        f"{line}: needs the Python module {module}, which is not installed (in certrotd's source "
+        f"directory: {sys.executable} -m pip install '.[{extra}]') (warning)"
+    ]
+
+
+def test_a_signal_by_pid_file_needs_no_extra(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The control: systemd is not asked."""
+    monkeypatch.setitem(sys.modules, "jeepney", None)
+    assert found(tmp_path, TARGET % "type: signal\n    pid_file: /run/it.pid") == []

@@ -213,7 +213,10 @@ def child(url: str) -> str | None:
 def test_the_child_without_apprise_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is an extra."""
     monkeypatch.setitem(sys.modules, "apprise", None)
-    assert child("json://127.0.0.1") == ("Apprise is not installed: pip install certrotd[notify]")
+    assert child("json://127.0.0.1") == (
+        "Apprise is not installed: in certrotd's source directory: "
+        f"{sys.executable} -m pip install '.[notify]'"
+    )
 
 
 def test_a_plugin_that_breaks_is_a_reason_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -136,4 +136,5 @@ def test_without_its_library_it_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     for act in (target.check, target.apply):
         with pytest.raises(NeedsOperator, match="there is no Python module jeepney") as said:
             act()
-        assert said.value.hint == "pip install 'certrotd[systemd]'"
+        install = f"{sys.executable} -m pip install '.[systemd]'"
+        assert said.value.hint == f"in certrotd's source directory: {install}"
