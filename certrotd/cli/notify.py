@@ -33,6 +33,8 @@ def test(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     chosen = _chosen(loaded, names)
     if not chosen:
         say("the configuration has no notifications")
+        if as_json:
+            print_json([])
         return 0
     message = _message(socket.gethostname(), clock.now())
     attempt = partial(_attempt, loaded.state_dir, clock, message)

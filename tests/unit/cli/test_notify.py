@@ -90,3 +90,13 @@ def test_without_any_there_is_nothing_to_try(
     config = configured(tmp_path)
     assert carry_out(config, [], as_json=False) == 0
     assert capsys.readouterr().err == "the configuration has no notifications\n"
+
+
+def test_without_notifications_json_is_an_empty_list(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What reads it need not know of any exception."""
+    assert carry_out(configured(tmp_path), [], as_json=True) == 0
+    said = capsys.readouterr()
+    assert json.loads(said.out) == []
+    assert "no notifications" in said.err
