@@ -199,7 +199,7 @@ def test_copies_are_shown_where_there_are_no_targets(stand: Stand) -> None:
     assert "copies up to date" in page(stand).text
     assert " none" not in page(stand).text.rpartition("Targets")[2]
     assert "/etc/web.key privkey" in page(stand, "/c/web").text
-    assert "only its copies are replaced" in page(stand, "/c/web").text
+    assert "a new one replaces its copies, and no service reloads" in page(stand, "/c/web").text
     for state, displaced, words in (
         (there, "/etc/web.key is gone", "/etc/web.key is gone"),
         ({COPIES: TargetState(2, "", NOW)}, None, "of generation 2"),
