@@ -131,6 +131,7 @@ def rollback(
         if n is not None and n.number > generation
     )
     return (
+        PreflightStep(None, (), None, policy.targets),
         ISSUED,
         *_switch(policy, generation, live, rotation),
         Record(

@@ -231,6 +231,8 @@ class Adapters:
             try:
                 place = self._place(challenge, solver, deadline) if ask else challenge
                 chosen = self._solver_for(place, solver)
+                if ask:
+                    self._naming().seek(place, solver=chosen, deadline=deadline)
             except (Failure, OSError) as error:
                 if ask:
                     yield as_failure(error, f"find where {challenge} is to be published")

@@ -49,10 +49,7 @@ class Dns:
 
     def locate(self, name: str, *, deadline: Deadline) -> str:
         """As Dns.locate. Solvers that are themselves servers are up before anybody is asked."""
-        with self._lock:
-            if not self._started:
-                self._start()
-                self._started = True
+        self._serve()
         now = deadline.clock.monotonic()
         until, place = self._places.get(name, (now, ""))
         if until <= now:
@@ -61,6 +58,16 @@ class Dns:
                 self._places.clear()
             self._places[name] = now + _PLACE_SECONDS, place
         return place
+
+    def seek(self, name: str, *, solver: str, deadline: Deadline) -> None:
+        """Look ahead for the zone whose servers :meth:`wait` will ask about ``name``.
+
+        Raises what that would raise; where no zone has to be found, nobody is asked.
+        """
+        if self._settings.skip or self._settings.servers or self._own[solver].servers:
+            return
+        self._serve()
+        self._resolver.zone_of(name, deadline=deadline, ahead=True)
 
     def wait(self, records: Sequence[TxtRecord], *, solver: str, deadline: Deadline) -> str:
         """As Dns.wait; returns at once where the configuration says to skip it."""
@@ -88,6 +95,12 @@ class Dns:
                     quorum=own.quorum or settings.quorum,
                 )
             return self._propagations[solver]
+
+    def _serve(self) -> None:
+        with self._lock:
+            if not self._started:
+                self._start()
+                self._started = True
 
     def _start(self) -> None:
         for solver in self._solvers.all():

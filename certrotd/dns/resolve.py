@@ -92,21 +92,26 @@ class Resolver:
         sibling = fqdn(f"_certrotd-{secrets.token_hex(8)}.{parent}")
         return alias_of(self._ask(sibling, RdataType.CNAME, deadline), sibling) == target
 
-    def zone_of(self, name: str, *, deadline: Deadline) -> str:
+    def zone_of(self, name: str, *, deadline: Deadline, ahead: bool = False) -> str:
         """The zone that holds ``name``: the nearest SOA at or above it (RFC 1034 §4.2.1).
 
         The SOA is in the answer, or in the authority section of a negative answer (RFC 2308 §3).
+        What is asked ``ahead`` of its use is known for that as well, within the minute.
         Raises NeedsOperator if no zone holds the name, Transient without an answer.
         """
         name = fqdn(name)
         until, known = self._zones.pop(name, (0.0, ""))
         if known and deadline.clock.monotonic() < until:
+            if ahead:
+                self._zones[name] = until, known
             return known
         for candidate in upward(name):
             answer = self._ask(candidate, RdataType.SOA, deadline)
             # what follows an alias is about where that leads
             zone = None if alias_of(answer, candidate) else soa_owner(answer, candidate)
             if zone is not None:
+                if ahead:
+                    self._keep(name, zone, deadline)
                 return zone
         raise NeedsOperator(
             f"no DNS zone holds {name}", hint="check that the domain is registered and delegated"
@@ -129,9 +134,12 @@ class Resolver:
         """The zone that a negative answer about ``name`` says to hold it (RFC 2308 §3)."""
         zone = soa_owner(answer, name)
         if zone is not None:
-            if len(self._zones) >= _MAX_ZONES:
-                self._zones.clear()  # of orders that never came to ask
-            self._zones[name] = deadline.clock.monotonic() + _ZONE_SECONDS, zone
+            self._keep(name, zone, deadline)
+
+    def _keep(self, name: str, zone: str, deadline: Deadline) -> None:
+        if len(self._zones) >= _MAX_ZONES:
+            self._zones.clear()  # of orders that never came to ask
+        self._zones[name] = deadline.clock.monotonic() + _ZONE_SECONDS, zone
 
     def _nameserver(self, name: str, zone: str, deadline: Deadline) -> Nameserver:
         hosts: list[str] = []

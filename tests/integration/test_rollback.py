@@ -265,8 +265,9 @@ class TestByHand:
         for _ in range(3):
             site.rotate("--force")
         expire(site, 1)
-        stray = site.store / "web" / "generations" / "000002" / "privkey.pem"
-        stray.write_bytes(pki.make_root().key_pem)
+        for file in ("privkey.pem", "combined.pem"):  # either alone would tell what the other was
+            stray = site.store / "web" / "generations" / "000002" / file
+            stray.write_bytes(pki.make_root().key_pem)
 
         before = site.tree()
         expired, mismatched, either, unknown = (
@@ -276,10 +277,26 @@ class TestByHand:
 
         assert [each.code for each in (expired, mismatched, either, unknown)] == [1, 1, 1, 1]
         assert "it expired at" in expired.stdout
-        assert "does not belong to certificate" in mismatched.stdout
+        assert "privkey.pem is not what was sealed" in mismatched.stdout
         assert "no earlier generation that could be used" in either.stdout
         assert "cannot go back to generation 9" in unknown.stdout
         assert (site.generation("web"), site.tree()) == (3, before)
+
+    def test_a_service_that_does_not_run_is_found_before_anything_changes(
+        self, parts: Parts, site: Site
+    ) -> None:
+        """Nothing is swapped that could neither be proven nor taken back."""
+        site.internal()
+        site.certificate("web", HOST)
+        nginx = site.serve(parts, {HOST: "web"})
+        site.rotate("--force")
+        nginx.stop()
+
+        run = site.run("rollback", "web", "--json")
+
+        assert (run.code, run.row("web")["result"]) == (1, "failed")
+        assert why_failed(run, "web").startswith("preflight: ")
+        assert (site.generation("web"), site.status("web")["in_flight"]) == (2, None)
 
     def test_going_back_that_fails_is_itself_undone(self, parts: Parts, site: Site) -> None:
         """A rollback is a rotation like any other: proven, or taken back."""

@@ -322,7 +322,8 @@ class Site:
 
     def tree(self) -> Tree:
         """Everything below the state directory but the locks, which note who held them last."""
-        return {at: seen for at, seen in snapshot(self.state).items() if at[:6] != "locks/"}
+        found = snapshot(self.state).items()
+        return {at: seen for at, seen in found if at[:6] != "locks/" and at != "audit/lock"}
 
     def leftovers(self) -> list[str]:
         """What a finished, failed or recovered rotation must not leave behind."""

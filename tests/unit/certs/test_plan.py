@@ -50,6 +50,6 @@ def test_a_wave_is_told_when_the_one_before_is_proven() -> None:
 
 
 def test_the_way_back_by_hand_goes_in_waves_too() -> None:
-    """It is a rotation like any other."""
+    """It is a rotation like any other, and its targets are asked first."""
     plan = rollback(POLICY, EMPTY, 1, rotation="r", held=datetime(2026, 6, 1, tzinfo=UTC))
-    assert told(plan) == ["issued", *WAVES]
+    assert told(plan) == ["preflight", "issued", *WAVES]

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from dns.rcode import NXDOMAIN
 
-from certrotd.clock import Deadline, ManualClock
+from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.file import DnsEntry
 from certrotd.config.solvers import ExecEntry, SolverPropagationEntry
 from certrotd.daemon.naming import Dns
@@ -92,3 +93,51 @@ def test_a_solver_may_follow_no_cname(tmp_path: Path) -> None:
     assert world.follows(NAME, "gone") is True
     assert world.wait_time == 20 * 60
     assert ExecEntry(type="exec", command=("/bin/true",)).follow_cname is True
+
+
+UNKNOWN = """
+state_dir: {state}
+issuers: {{ca: {{type: acme, directory: "https://127.0.0.1:1/dir"}}}}
+dns: {{resolvers: ["{resolver}"]}}
+solvers:
+  hook: {{type: exec, command: [/bin/true]}}
+  alone: {{type: exec, command: [/bin/true], zones: [example.net], follow_cname: false}}
+  told: {{type: exec, command: [/bin/true], propagation: {{servers: [192.0.2.1]}}}}
+certificates: [{{name: web, names: [example.com], solver: hook}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("solver", "complains"), [("hook", True), ("alone", True), ("told", False)]
+)
+def test_a_zone_that_the_resolvers_do_not_know_is_said_before_an_order(
+    tmp_path: Path, solver: str, complains: bool
+) -> None:
+    """The wait for the records would find it out when the order is spent; told who, it need not."""
+    path = tmp_path / "config.yaml"
+    nothing = ScriptedDns(lambda query, udp: answer(query, rcode=NXDOMAIN))
+    with nothing as server:
+        path.write_text(UNKNOWN.format(state=tmp_path / "state", resolver=server.address))
+        with open_site(path, clock=SystemClock(), command="test", dry=True) as site:
+            world = site.fleet.certificates[0].world()
+            found = [str(each) for each in world.unready("ca", ["example.com"], solver, ask=True)]
+    assert (f"no DNS zone holds {NAME}" in " ".join(found)) is complains
+
+
+def test_a_zone_that_was_sought_ahead_is_not_asked_for_again() -> None:
+    """Preflight costs the order no question more."""
+    soa = "example.com SOA ns.example.com. mail.example.com. 1 2 3 4 5"
+    with ScriptedDns(lambda query, udp: answer(query, authority=[soa])) as server:
+        entry = DnsEntry.model_validate({"resolvers": [str(server.address)]})
+        dns = Dns(entry, NoSolvers(), {"plain": SolverPropagationEntry()})
+        for _ in range(2):
+            dns.seek(NAME, solver="plain", deadline=soon())
+        with pytest.raises(Transient, match=r"example\.com has no NS records"):
+            dns.wait([RECORD], solver="plain", deadline=soon())
+    assert [kind for _, kind, _ in server.questions] == ["SOA", "NS"]
+
+
+def test_where_the_wait_is_skipped_no_zone_is_sought() -> None:
+    """Whoever publishes where the resolvers cannot see says so."""
+    dns = Dns(DnsEntry.model_validate({"propagation": {"skip": True}}), NoSolvers(), {})
+    dns.seek(NAME, solver="any", deadline=soon())

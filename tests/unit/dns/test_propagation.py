@@ -185,7 +185,7 @@ class _Known(Resolver):
         self._known = tuple(Nameserver(f"ns{n}", (s.address,)) for n, s in enumerate(servers, 1))
         self.looked_up: list[str] = []
 
-    def zone_of(self, name: str, *, deadline: Deadline) -> str:
+    def zone_of(self, name: str, *, deadline: Deadline, ahead: bool = False) -> str:
         self.looked_up.append(f"SOA {name}")
         return "example.com"
 
