@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 
 from certrotd.certs import plan
 from certrotd.certs.audited import Audited, act_of
@@ -20,7 +19,8 @@ from certrotd.certs.decision import (
     Wait,
     decide,
 )
-from certrotd.certs.fitness import to_outdo, usable
+from certrotd.certs.fitness import to_outdo
+from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import (
     ACT,
@@ -33,7 +33,7 @@ from certrotd.certs.policy import (
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
-from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.errors import Failure, Transient
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import (
@@ -157,7 +157,7 @@ class Rotator:
         now = self.clock.now()
         world = managed.world()
         standing, attempts = self._found(managed)
-        generation = _way_back(managed, standing, to, now=now)
+        generation = way_back(managed, standing, to, now=now)
         rotation = self.new_id()
         steps = plan.rollback(
             managed.policy,
@@ -369,26 +369,6 @@ class Rotator:
 def _carried(attempts: Attempts) -> dict[str, JSON]:
     """What a new rotation must not forget of those before: the TXT records they left behind."""
     return {"left": [dict(each) for each in attempts.left]} if attempts.left else {}
-
-
-def _way_back(managed: Managed, standing: Standing, to: int | None, *, now: datetime) -> int:
-    """The generation a rollback by hand goes to; NeedsOperator says why there is none."""
-    live = standing.live.number if standing.live else 0
-    numbers = [to] if to is not None else range(live - 1, 0, -1)
-    for number in numbers:
-        reason = usable(managed.generation(number), now=now)
-        if reason is None and number != live:
-            return number
-        if to is not None:
-            why = reason or "it is live already"
-            raise NeedsOperator(
-                f"cannot go back to generation {to}: {why}",
-                hint="certrotd never puts an expired or mismatched pair in front of users",
-            )
-    raise NeedsOperator(
-        "there is no earlier generation that could be used",
-        hint=f"certrotd rotate {managed.policy.name} --force gets a new certificate",
-    )
 
 
 def _told_what_is_live(failure: Failure, managed: Managed) -> Failure:

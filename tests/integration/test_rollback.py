@@ -279,7 +279,7 @@ class TestByHand:
         assert "it expired at" in expired.stdout
         assert "privkey.pem is not what was sealed" in mismatched.stdout
         assert "no earlier generation that could be used" in either.stdout
-        assert "cannot go back to generation 9" in unknown.stdout
+        assert "cannot go back to generation 9: there is none" in unknown.stdout
         assert (site.generation("web"), site.tree()) == (3, before)
 
     def test_a_service_that_does_not_run_is_found_before_anything_changes(

@@ -162,7 +162,7 @@ class TestRollingBack:
 
     @pytest.mark.parametrize(
         ("to", "said"),
-        [(2, "it is live already"), (9, "it is not there"), (None, "no earlier generation")],
+        [(2, "it is live already"), (9, "there is none"), (None, "no earlier generation")],
     )
     def test_where_there_is_no_way_back_it_is_said(self, to: int | None, said: str) -> None:
         """And nothing is touched."""
@@ -170,6 +170,24 @@ class TestRollingBack:
         report = case.rollback(to)
         assert isinstance(report.failure, NeedsOperator)
         assert said in report.failure.message
+
+    def test_a_refusal_says_which_generations_could_be_used(self) -> None:
+        """Nobody has to look into the store for a number."""
+        case = Case("rollback")
+        refused = case.rollback(9).failure
+        assert refused is not None
+        assert refused.hint == "generations that could be used: 1"
+        assert isinstance(case.rollback(1).outcome, Finished)
+        refused = case.rollback(9).failure
+        assert refused is not None
+        assert refused.hint == "generations that could be used: 2"
+
+    def test_a_refusal_says_that_no_generation_could_be_used(self) -> None:
+        """The other one has expired, or is live."""
+        case = Case("renewal")
+        refused = case.rollback(2).failure
+        assert refused is not None
+        assert refused.hint == "there is no other generation that could be used"
 
     def test_an_expired_generation_is_refused(self) -> None:
         """Not even by hand."""

@@ -1,0 +1,50 @@
+"""Where a rollback by hand goes."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certrotd.certs.fitness import usable
+from certrotd.certs.managed import Managed
+from certrotd.errors import NeedsOperator
+from certrotd.pki.generation import Standing
+
+
+def way_back(managed: Managed, standing: Standing, to: int | None, *, now: datetime) -> int:
+    """``to``, or the newest earlier generation that could be used; NeedsOperator says why neither.
+
+    An expired or mismatched pair is never put in front of users.
+    """
+    name, live = managed.policy.name, standing.live.number if standing.live else 0
+    if to is None:
+        for number in range(live - 1, 0, -1):
+            if usable(managed.generation(number), now=now) is None:
+                return number
+        raise NeedsOperator(
+            "there is no earlier generation that could be used",
+            hint=f"certrotd rotate {name} --force gets a new certificate",
+        )
+    reason = usable(managed.generation(to), now=now)
+    if to == live:
+        reason = reason or "it is live already"
+    elif reason is not None and not managed.world().store.sealed(name, to):
+        reason = "there is none"
+    if reason is None:
+        return to
+    raise NeedsOperator(
+        f"cannot go back to generation {to}: {reason}", hint=_ways(managed, standing, now=now)
+    )
+
+
+def _ways(managed: Managed, standing: Standing, *, now: datetime) -> str:
+    """Which generations there are to go to, in words."""
+    live = standing.live.number if standing.live else 0
+    newest = max(live, standing.newest.number if standing.newest else 0)
+    numbers = [
+        str(number)
+        for number in range(1, newest + 1)
+        if number != live and usable(managed.generation(number), now=now) is None
+    ]
+    if not numbers:
+        return "there is no other generation that could be used"
+    return f"generations that could be used: {', '.join(numbers)}"
