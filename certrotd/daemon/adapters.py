@@ -231,8 +231,6 @@ class Adapters:
             try:
                 place = self._place(challenge, solver, deadline) if ask else challenge
                 chosen = self._solver_for(place, solver)
-                if ask:
-                    self._naming().seek(place, solver=chosen, deadline=deadline)
             except (Failure, OSError) as error:
                 if ask:
                     yield as_failure(error, f"find where {challenge} is to be published")
@@ -241,8 +239,13 @@ class Adapters:
                 found = [*failed(partial(self._solvers.ready, chosen, deadline, ask=ask))]
                 fit[chosen] = not found
                 yield from found
-            adapter: object = self._solvers.get(chosen) if ask and fit[chosen] else None
-            if isinstance(adapter, Coverage):
+            if not ask or not fit[chosen]:
+                continue
+            seek = partial(self._naming().seek, place, solver=chosen, deadline=deadline)
+            unknown = [*failed(seek)]
+            yield from unknown
+            adapter: object = self._solvers.get(chosen)
+            if isinstance(adapter, Coverage) and not unknown:
                 yield from failed(partial(adapter.covers, place, deadline=deadline))
 
     def _place(self, challenge: str, solver: str | None, deadline: Deadline) -> str:
