@@ -120,6 +120,7 @@ class _Daemon:
             clock,
             observer=self._observer,
             spawn=_in_a_thread,
+            may=lambda: self._work.ground() is None,  # else they made what is only away
         )
         self._web = Web(App(self._sources()), clock, self._log)
 

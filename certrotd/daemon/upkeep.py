@@ -17,7 +17,7 @@ class Upkeep:
     """Does each of ``jobs``, by what it is about, one run at a time; trouble is told until it ends.
 
     ``tick`` is to be called every second or so and never waits; ``spawn`` runs them elsewhere (a
-    thread).
+    thread). While they ``may`` not, what is due waits.
     """
 
     def __init__(
@@ -27,11 +27,13 @@ class Upkeep:
         *,
         observer: Observer,
         spawn: Callable[[str, Callable[[], None]], None],
+        may: Callable[[], bool] = lambda: True,
     ) -> None:
         self._jobs = jobs
         self._clock = clock
         self._observer = observer
         self._spawn = spawn
+        self._may = may
         self._busy = threading.Lock()
         self._due = clock.monotonic()
         # None: not known yet, and an earlier process may have said that it is in trouble
@@ -40,7 +42,7 @@ class Upkeep:
     def tick(self) -> None:
         """Begin a run if one is due and none is under way."""
         now = self._clock.monotonic()
-        if now < self._due or not self._busy.acquire(blocking=False):
+        if now < self._due or not self._may() or not self._busy.acquire(blocking=False):
             return
         self._due = now + EVERY
         try:

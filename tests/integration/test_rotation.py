@@ -95,7 +95,7 @@ def test_status_tells_what_is_there_and_what_is_served(parts: Parts, acme_site: 
     assert (target["name"], target["generation"], target["current"]) == ("nginx", 1, True)
     assert target["serves"] == seen["fingerprint"] == fingerprint
     assert (seen["name"], set(seen["names"])) == ("web", {APEX, WILDCARD})
-    assert (seen["state"], seen["decision"], seen["in_flight"]) == ("ok", "wait", False)
+    assert (seen["state"], seen["decision"], seen["in_flight"]) == ("ok", "wait", None)
     assert (seen["generation"], seen["newest_generation"]) == (1, 1)
     assert seen["not_after"] == leaf.not_valid_after_utc.isoformat()
     assert seen["not_before"] < seen["next_check"] < seen["not_after"]

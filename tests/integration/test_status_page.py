@@ -92,7 +92,7 @@ def test_the_page_shows_every_certificate(page: str, browser: Browser, pictures:
 def test_a_certificate_has_its_page(page: str, browser: Browser, pictures: Path) -> None:
     """Where a name leads: facts, targets and history."""
     dom = browser.dom(f"{page}/c/mail")
-    assert "rolled back to issued" in dom
+    assert "left in place" in dom
     assert "attempts left before it expires" in dom
     assert "<script" not in dom
     for name, scheme in (("mail", "light"), ("web", "dark")):

@@ -187,10 +187,11 @@ class TestHeld:
         }
         config["solvers"] = {"dns": {"type": "exec", "command": ["/bin/true"]}}
         (tmp_path / "config.yaml").write_text(json.dumps(config))
-        (tmp_path / "state/budget/lab.json").mkdir(parents=True)
+        (tmp_path / "state/budget").mkdir(parents=True)
+        (tmp_path / "state/budget/lab.json").symlink_to("elsewhere")
         site = Site(
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
         looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
         rows = list(with_gates(list(looked), site.config, now=NOW))
-        assert all(row.held and "is not a regular file" in row.held.why for row in rows)
+        assert all(row.held and "lab.json" in row.held.why for row in rows)

@@ -34,10 +34,12 @@ class Bench:
         self.wrong: Exception | None = None
         self.threads: list[Callable[[], None]] = []
         self.refuses = False
+        self.stands = True
         self.upkeep = Upkeep(
             {"the log": self.look, "the rest": lambda: None},
             self.clock,
             observer=self.heard,
+            may=lambda: self.stands,
             spawn=self.spawn,
         )
 
@@ -97,5 +99,15 @@ def test_without_a_thread_the_next_tick_tries_again(bench: Bench) -> None:
     bench.refuses = True
     bench.upkeep.tick()
     bench.refuses = False
+    bench.upkeep.tick()
+    assert len(bench.threads) == 1
+
+
+def test_directories_that_are_away_are_not_made_anew(bench: Bench) -> None:
+    """What is due is done as soon as they are back."""
+    bench.stands = False
+    bench.upkeep.tick()
+    assert bench.threads == []
+    bench.stands = True
     bench.upkeep.tick()
     assert len(bench.threads) == 1

@@ -152,7 +152,7 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
     stand.audit = Anchor(state="unreadable")
     assert "Audit log: its head cannot be understood" in page(stand).text
     stand.audit = Failure("no permission")
-    (stand.state / "budget.json").mkdir()
+    (stand.state / "budget.json").symlink_to("elsewhere")
     read = page(stand)
     assert "Audit log: no permission" in read.text
     assert "Budget of ca: " in read.text
