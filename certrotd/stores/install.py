@@ -11,6 +11,7 @@ import pwd
 import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -119,7 +120,8 @@ class FileInstaller:
             elif kept["content"] is None:
                 remove_file(path)
             else:
-                data, owner = base64.b64decode(kept["content"]), (kept["uid"], kept["gid"])
+                data = base64.b64decode(kept["content"])
+                owner = _given_back(kept["mode"], kept["uid"], kept["gid"])
                 acl = base64.b64decode(kept["acl"]) if kept["acl"] else None
                 file = NewFile(path, data, kept["mode"], owner, acl)
                 writes.append((bool(in_place.get(str(path))), file))
@@ -167,13 +169,13 @@ class FileInstaller:
         remove_tree(self._backups / backup)
 
     def sweep(self) -> None:
-        """As Installer.sweep."""
-        with explained(f"read {self._backups}"):
-            try:
-                left = os.listdir(self._backups)
-            except FileNotFoundError:
-                return
-        do_each([partial(remove_tree, self._backups / each) for each in left])
+        """As Installer.sweep; also what a look ahead could not remove beside a copy."""
+        left: list[str] = []
+        with explained(f"read {self._backups}"), suppress(FileNotFoundError):
+            left = os.listdir(self._backups)
+        paths = [path for entry in self._entries for path in entry.paths.values()]
+        backups = [partial(remove_tree, self._backups / each) for each in left]
+        do_each([*backups, *(partial(_sweep, path) for path in paths)])
 
     def _keep(self, backup: str) -> None:
         folder = self._backups / backup
@@ -262,12 +264,14 @@ def _check(path: Path, entry: Copies, mode: int, *, dry: bool) -> None:
         )
     with explained(f"look at {path}"):
         there = os.lstat(path) if is_there(path) and not linked else None
-    if there is not None and (why := _not_to_give(there.st_uid, there.st_gid)):
-        whose = f"{path} belongs to {user_name(there.st_uid)}, group {there.st_gid}"
-        raise NeedsOperator(
-            f"{whose}, and could not be put back as it is after a failure: {why}",
-            hint=f"chown {_user()} {path}, or remove it",
-        )
+    if there is not None:
+        given = _given_back(stat.S_IMODE(there.st_mode), there.st_uid, there.st_gid)
+        if why := _not_to_give(*given):
+            whose = f"{path} belongs to {user_name(there.st_uid)}, group {there.st_gid}"
+            raise NeedsOperator(
+                f"{whose}, and could not be put back as it is after a failure: {why}",
+                hint=f"chown {_user()}: {path}, or remove it",
+            )
     if not (dry or overwritten):
         probe_replacing(path, mode=mode, owner=_owner(entry))
 
@@ -291,6 +295,15 @@ def _not_to_give(uid: int, gid: int) -> str | None:
     if gid not in (-1, os.getegid(), *os.getgroups()):
         return f"user {_user()} is not in group {gid}"
     return None
+
+
+def _given_back(mode: int, uid: int, gid: int) -> tuple[int, int]:
+    """The user and the group that a file is put back with.
+
+    A group that may do no more with it than everybody is left out where it cannot be given.
+    """
+    more = (mode >> 3) & ~mode & 0o7
+    return uid, -1 if not more and _not_to_give(-1, gid) else gid
 
 
 def _snapshot(path: Path) -> dict[str, Any]:

@@ -235,7 +235,33 @@ class TestOwners:
             os.seteuid(65534)
             with pytest.raises(NeedsOperator, match=r"web\.key belongs to root") as refused:
                 raise_first(installer(etc).problems())
-            assert refused.value.hint == f"chown nobody {etc}/web.key, or remove it"
+            assert refused.value.hint == f"chown nobody: {etc}/web.key, or remove it"
+
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a file to a foreign group")
+    @pytest.mark.parametrize(("mode", "matters"), [(0o644, False), (0o600, False), (0o640, True)])
+    def test_a_foreign_group_matters_where_it_may_do_more_than_everybody(
+        self, mode: int, matters: bool
+    ) -> None:
+        """Who is given a file by chown alone leaves it in the group of root."""
+        with plain_user() as home:
+            etc = home / "etc"
+            etc.mkdir()
+            key = etc / "web.key"
+            key.write_bytes(OLD.key_pem)
+            os.seteuid(0)
+            os.chown(key, 65534, 54321)
+            key.chmod(mode)
+            os.seteuid(65534)
+            target = installer(etc)
+            if matters:
+                with pytest.raises(NeedsOperator, match="is not in group 54321"):
+                    raise_first(target.problems())
+                return
+            raise_first(target.problems())
+            install(target)
+            assert key.read_bytes() == NEW.key_pem
+            target.restore("r1")
+            assert (key.read_bytes(), key.stat().st_mode & 0o777) == (OLD.key_pem, mode)
 
     def test_who_may_give_files_away_is_told_by_capability(
         self, monkeypatch: pytest.MonkeyPatch
@@ -310,3 +336,12 @@ class TestFileSystems:
         monkeypatch.setattr(os, "symlink", refuse)
         with pytest.raises(DiskTrouble, match="No space left"):
             LocalStore(tmp_path / "store").check("web")
+
+
+def test_what_a_look_ahead_left_beside_a_copy_is_swept(tmp_path: Path) -> None:
+    """A disk that failed then may work by the next run, which need not have anything due."""
+    (etc := tmp_path / "etc").mkdir()
+    (etc / ".web.key.certrotd-tmp").write_bytes(b"")
+    (etc / ".other.certrotd-tmp").write_bytes(b"")
+    installer(etc).sweep()
+    assert os.listdir(etc) == [".other.certrotd-tmp"]
