@@ -153,7 +153,7 @@ def test_what_is_served_is_told_of_every_endpoint_of_ours(busy: Stand) -> None:
 def test_the_budget_is_what_is_left(busy: Stand) -> None:
     """Where orders are limited; a budget that cannot be read is not shown as a number."""
     assert value(scraped(busy), "certrotd_budget_left", issuer="ca") == 300
-    (busy.state / "budget.json").mkdir()
+    (busy.state / "budget.json").symlink_to("elsewhere")
     assert series(scraped(busy), "certrotd_budget_left") == {}
 
 
