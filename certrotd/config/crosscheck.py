@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
+from itertools import count
 from pathlib import Path
 
 from certrotd.address import Address
@@ -13,6 +14,7 @@ from certrotd.config.issuers import AcmeEntry, InternalEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
+from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
 
 
@@ -47,6 +49,11 @@ class Checked:
         return name in getattr(self.file, section) or (
             bool(self.broken) and name in self.known(section)
         )
+
+    def watched(self) -> Iterator[tuple[int, WatchEntry]]:
+        """The entries of ``watch`` with their positions in the file: broken ones are not in it."""
+        out = {loc[1] for loc in self.broken if loc[0] == "watch" and len(loc) > 1}
+        return zip((at for at in count() if at not in out), self.file.watch, strict=False)
 
     def sure(self, section: str) -> bool:
         """Whether all of a section is known."""
@@ -253,7 +260,7 @@ def _watches(checked: Checked) -> Iterator[Finding]:
     names = {entry.name for _, entry in checked.entries} if checked.file.watch else set()
     sure = all(loc[0] != "certificates" for loc in checked.broken)
     first: dict[tuple[object, ...], Loc] = {}
-    for index, watch in enumerate(checked.file.watch):
+    for index, watch in checked.watched():
         if watch.certificate is not None and watch.certificate not in names and sure:
             there = suggestion(watch.certificate, sorted(names))
             loc: Loc = ("watch", index, "certificate")

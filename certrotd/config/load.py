@@ -20,7 +20,7 @@ from certrotd.errors import ConfigInvalid, Problem
 __all__ = ["Loaded", "check", "json_schema", "load"]
 
 Entries = list[tuple[int, CertificateEntry]]
-_LISTED = ("certificates", "issuers", "solvers", "targets", "notifications")
+_LISTED = ("certificates", "issuers", "solvers", "targets", "notifications", "watch")
 """Sections of which one entry may be wrong and the others still make sense."""
 
 
@@ -113,9 +113,11 @@ class _Found:
         """Whether what is referred to is there: secrets (by whom else?), other files, programs."""
         if self.file is None:
             return
-        rest = self.file.model_copy(update={"certificates": ()})
+        rest = self.file.model_copy(update={"certificates": (), "watch": ()})
+        watched = Checked(self.file, (), self._broken).watched()
         parts: list[tuple[Loc, object]] = [((), rest)]
         parts += ((("certificates", index), entry) for index, entry in self._parsed)
+        parts += ((("watch", index), entry) for index, entry in watched)
         for start, part in parts:
             for loc, seen in examined(part, start):
                 problem = self._merged.problem(loc, seen.message)

@@ -237,6 +237,20 @@ def test_a_credential_reaches_what_needs_it_and_nobody_else(machine: Machine) ->
     assert "LoadCredential=api:PATH" in machine.log()
 
 
+def test_a_rotation_by_hand_shows_in_the_status_line_at_once(machine: Machine) -> None:
+    """Whoever mends what failed looks at systemctl status next, not after the daemon's backoff."""
+    machine.systemctl("stop", "pebble.service")
+    machine.configure()
+    machine.systemctl("start", UNIT)
+    machine.until(lambda: "failing (web)" in machine.show("StatusText"))
+    machine.systemctl("start", "pebble.service")
+    machine.certrotd("rotate", "web")
+    machine.until(
+        lambda: machine.show("StatusText").startswith("1 certificate, next due "), within=5.0
+    )
+    assert machine.live() == 1
+
+
 def test_root_mode_tests_and_signals_nginx_itself(machine: Machine) -> None:
     """For targets that only root may touch; the same units, one file more."""
     machine.run("sh", "-c", "! runuser -u certrotd -- nginx -t")  # why there is this mode

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.config.load import load
+from certrotd.config.load import check, load
 from certrotd.config.watch import WatchEntry
 from tests.unit.config.written import MINIMAL, config, refused, said, write
 
@@ -88,6 +88,22 @@ def test_a_certificate_it_must_be_has_to_be_there(tmp_path: Path) -> None:
         'watch[0].certificate: there is no certificate "wbe", did you mean "web"?'
     ]
     assert watched(tmp_path, "address: a.test:443, certificate: web").certificate == "web"
+
+
+def test_a_wrong_endpoint_hides_nothing_that_is_wrong_with_those_beside_it(
+    tmp_path: Path,
+) -> None:
+    """Whoever mends a configuration mends it once; lines and positions are those of the file."""
+    text = MINIMAL + "watch:\n- {address: nowhere}\n- {address: a.test:443, certificate: wbe}\n"
+    text += "- {address: a.test:444, roots: /no/such.pem}\n- {address: a.test:443}\n"
+    lines = [str(problem).partition("config.yaml:")[2] for problem in check(write(tmp_path, text))[0]]
+    assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [
+        "watch[0].address",
+        "watch[1].certificate",
+        "watch[2].roots",
+        "watch[3]",
+    ]
+    assert [line.partition(":")[0] for line in lines] == ["6", "7", "8", "9"]
 
 
 def test_a_certificate_that_is_left_out_does_not_take_the_daemon_with_it(tmp_path: Path) -> None:
