@@ -96,7 +96,8 @@ def test_a_wrong_endpoint_hides_nothing_that_is_wrong_with_those_beside_it(
     """Whoever mends a configuration mends it once; lines and positions are those of the file."""
     text = MINIMAL + "watch:\n- {address: nowhere}\n- {address: a.test:443, certificate: wbe}\n"
     text += "- {address: a.test:444, roots: /no/such.pem}\n- {address: a.test:443}\n"
-    lines = [str(problem).partition("config.yaml:")[2] for problem in check(write(tmp_path, text))[0]]
+    found, _ = check(write(tmp_path, text))
+    lines = [str(problem).partition("config.yaml:")[2] for problem in found]
     assert [line.partition(": ")[2].partition(":")[0] for line in lines] == [
         "watch[0].address",
         "watch[1].certificate",
