@@ -34,11 +34,12 @@ class Changes:
         found = _modified(self._history), _modified(self._journal)
         if found == self._seen and not self._again:
             return frozenset()
-        # once more: what happens in the same tick of the system's clock leaves the same time
-        before, self._seen, self._again = self._seen, found, found != self._seen
+        before, self._seen = self._seen, found
         opened, self._open = self._open, in_flight(self._state_dir)
         if before is None:
-            return frozenset()
+            return frozenset()  # all are looked at after this
+        # once more: what happens in the same tick of the system's clock leaves the same time
+        self._again = found != before
         return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
 
     def _written(self, since: int) -> frozenset[str]:

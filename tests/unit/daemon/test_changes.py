@@ -56,6 +56,14 @@ def test_a_rotation_that_begins_and_ends_between_two_looks_is_noticed(
     assert "web" in changes.names()
 
 
+def test_what_was_rotated_before_the_start_is_not_looked_at_twice(tmp_path: Path) -> None:
+    """The daemon looks at all certificates at its start; those made a moment ago are no news."""
+    close(tmp_path, "web")
+    changes = Changes(tmp_path)
+    assert changes.names() == set()
+    assert changes.names() == set()
+
+
 def test_the_first_rotation_of_all_is_noticed(tmp_path: Path) -> None:
     """There were no directories yet."""
     changes = Changes(tmp_path)
