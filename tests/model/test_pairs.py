@@ -1,7 +1,7 @@
 """Every history with two faults: in one process, or a second one in what comes after the first.
 
-``scripts/test fast`` (CERTROTD_DEMAND=none) explores the smallest scenario, ``scripts/test`` two in
-a quarter of a minute, and ``scripts/test all`` all of them in about two minutes of one core.
+``scripts/test fast`` (CERTROTD_DEMAND=none) explores the smallest scenario, ``scripts/test`` two,
+and ``scripts/test all`` all of them, which is what takes that one longest.
 """
 
 import os
