@@ -73,7 +73,7 @@ def multiplied(directory: Path, count: int) -> Path:
             symlinks=True,
             copy_function=os.link,
         )
-        _copy_history(directory / "state" / "history", model, name)
+        _copy_history(directory / "state/history/certificate", model, name)
     for model in models:
         shutil.rmtree(directory / "certificates" / model)
     _seal_again(directory / "certificates", certificates)
@@ -95,7 +95,7 @@ def _seal_again(store: Path, certificates: Sequence[tuple[str, str]]) -> None:
 
 def _copy_history(folder: Path, model: str, name: str) -> None:
     records, _ = decode((folder / f"{model}.jsonl").read_bytes(), what=model)
-    lines = [encode({**record, "name": name}) for record in records]
+    lines = [encode({**record, "subject": f"certificate/{name}"}) for record in records]
     (folder / f"{name}.jsonl").write_bytes(b"".join(lines))
 
 

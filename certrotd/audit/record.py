@@ -34,7 +34,7 @@ SETTLING = frozenset({"rotation.finished", "rotation.rolled_back", "rotation.int
 
 @dataclass(frozen=True)
 class Happened:
-    """An event in the past tense, and the certificate (or other thing) it happened to.
+    """An event in the past tense, and the id of what it happened to (or a word, as audit).
 
     ``rotation`` is the id of the rotation it belongs to, or empty. ``details`` never hold secrets.
     """
@@ -145,12 +145,15 @@ def parse(line: bytes) -> Record | None:
 
 
 def unsettled(before: Mapping[str, str], record: Record) -> dict[str, str]:
-    """The rotation by subject whose outcome is not recorded, after one more record."""
-    after = dict(before)
+    """The rotation by subject whose outcome is not recorded, after one more record.
+
+    A rotation may end under another subject than it began with: those of state format 1 were names.
+    """
+    if record.event not in OPENING | SETTLING:
+        return dict(before)
+    after = {k: v for k, v in before.items() if record.subject != k and record.rotation != v}
     if record.event in OPENING:
         after[record.subject] = record.rotation
-    elif record.event in SETTLING:
-        after.pop(record.subject, None)
     return after
 
 

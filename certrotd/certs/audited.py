@@ -63,7 +63,7 @@ class Audited:
         ``to`` is the generation of a rollback by hand; ``by_hand`` that a person asked. Raises
         Unaudited before anything is done.
         """
-        name = self.managed.policy.name
+        name = str(self.managed.policy.id)
         details: dict[str, JSON] = {"act": act, "why": why}
         happened = [Happened("rotation.began", name, rotation, details)]
         if to is not None:
@@ -88,7 +88,7 @@ class Audited:
         """
         rotation = str(begun["id"])
         resumed = Happened(
-            "rotation.resumed", self.managed.policy.name, rotation, {"why": str(begun["why"])}
+            "rotation.resumed", str(self.managed.policy.id), rotation, {"why": str(begun["why"])}
         )
         late: tuple[Happened, ...] = ()
         try:
@@ -113,7 +113,9 @@ class Audited:
         Raises Unrecorded.
         """
         try:
-            rotation = self.audit.unsettled(self.managed.policy.name)
+            policy = self.managed.policy
+            # what an older certrotd began it recorded by the name alone
+            rotation = self.audit.unsettled(str(policy.id)) or self.audit.unsettled(policy.name)
             if rotation is not None:
                 self._settle(rotation, ())
         except Failure as failure:
@@ -130,12 +132,14 @@ class Audited:
             return
         why = "it ended before its first step, or its journal was removed"
         details: dict[str, JSON] = {"why": why}
-        self.audit.record(*late, Happened("rotation.interrupted", policy.name, rotation, details))
+        self.audit.record(
+            *late, Happened("rotation.interrupted", str(policy.id), rotation, details)
+        )
 
     def _came_to(
         self, rotation: str, outcome: Outcome, late: tuple[Happened, ...]
     ) -> Unrecorded | None:
-        name = self.managed.policy.name
+        name = str(self.managed.policy.id)
         try:
             match outcome:
                 case Finished() | RolledBack():
@@ -162,7 +166,7 @@ def act_of(decision: Action) -> str:
 
 def closed(policy: Policy, line: Mapping[str, Any], standing: Standing) -> tuple[Happened, ...]:
     """What is recorded of a closed rotation, by its line of history and what is on disk."""
-    name, rotation, facts = policy.name, str(line["id"]), line["facts"]
+    name, rotation, facts = str(policy.id), str(line["id"]), line["facts"]
     finished = line["outcome"] == "finished"
     happened = []
     if "fingerprint" in facts and (finished or line["to"]):

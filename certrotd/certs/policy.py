@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrotd.lifecycle.id import Id
+
+KIND = "certificate"
+"""What an Id says of every certificate."""
 ACT = "act"
 """The fact that says what a rotation is for: renew, deploy, adopt, sweep or rollback."""
 AUTHORITY = "authority"
@@ -48,6 +52,11 @@ class Policy:
     bootstraps: bool = False
     terms: str = ""
     preferred_chain: str = ""
+
+    @property
+    def id(self) -> Id:
+        """What it is called beside things of other kinds."""
+        return Id(KIND, self.name)
 
     @property
     def targets(self) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.audit.record import Record, parse
+from certrotd.certs.policy import KIND
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
@@ -22,14 +23,14 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
         open_site(config, clock=SystemClock(), command="certrotd audit show") as site,
         site.audit.snapshot() as snapshot,
     ):
-        subject = name and _subject(site, name)
+        subjects = _subjects(site, name) if name else None
         shown: deque[Record] = deque(maxlen=min(last, sys.maxsize))
         unreadable = 0
         for line in snapshot.lines():
             record = parse(line)
             if record is None:
                 unreadable += 1
-            elif subject in (None, record.subject):
+            elif subjects is None or record.subject in subjects:
                 shown.append(record)
     if unreadable:
         say(f"not a record: {count(unreadable, 'line')}; certrotd audit verify says more")
@@ -92,13 +93,17 @@ def export(config: Path) -> int:
     return 0
 
 
-def _subject(site: Site, name: str) -> str:
-    """The certificate that is called that; one that is not configured any more has records too."""
+def _subjects(site: Site, name: str) -> frozenset[str]:
+    """What the records call the certificate of that name; an older certrotd wrote the name alone.
+
+    A certificate that is not configured any more has records too, and so has what is none.
+    """
     try:
         [managed] = site.fleet.chosen([name])
     except UsageError:
-        return name
-    return managed.policy.name
+        plain = name.removeprefix(f"{KIND}/")
+        return frozenset({name, plain, f"{KIND}/{plain}"})
+    return frozenset({managed.policy.name, str(managed.policy.id)})
 
 
 def _words(details: Mapping[str, Any]) -> str:

@@ -9,13 +9,14 @@ from typing import Any
 from certrotd.cli.output import print_json, print_table
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.lifecycle.id import Id
 
 
 def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> int:
     """Carry out ``certrotd history``; the exit code."""
     with open_site(config, clock=SystemClock(), command="certrotd history") as site:
         lines = [
-            line
+            _named(line, managed.policy.id)
             for managed in site.fleet.chosen(names)
             for line in managed.journal.history.lines()[-last:]
         ]
@@ -36,6 +37,12 @@ def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> 
     ]
     print_table(("NAME", "BEGAN", "ENDED", "OUTCOME", "WHY", "FAILURE"), rows)
     return 0
+
+
+def _named(line: Mapping[str, Any], subject: Id) -> dict[str, Any]:
+    """The line with the two parts of the id; those of an older certrotd have the name alone."""
+    rest = {key: value for key, value in line.items() if key not in ("subject", "name")}
+    return {"kind": subject.kind, "name": subject.name, **rest}
 
 
 def _failure(line: Mapping[str, Any]) -> str:

@@ -22,7 +22,9 @@ MOST_NAMED = 10
 def init(config: Path, name: str) -> int:
     """Carry out ``certrotd internal init``; the exit code."""
     clock = SystemClock()
-    with open_site(config, clock=clock, command="certrotd internal init", listen=say) as site:
+    with open_site(
+        config, clock=clock, command="certrotd internal init", listen=say, writes=True
+    ) as site:
         ours = [each for each, e in site.config.issuers.items() if e.type == "internal"]
         if name not in ours:
             hint = suggestion(name, ours)

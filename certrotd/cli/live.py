@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from certrotd.cli.output import say
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Event
 
 MANY = 20
@@ -33,7 +34,7 @@ class Lines:
         if event.what in self._shown:
             detail = f": {event.detail}" if event.detail else ""
             with self._lock:
-                say(f"{event.name}: {event.item} {event.what}{detail}")
+                say(f"{Id.parse(event.subject).name}: {event.item} {event.what}{detail}")
 
 
 class Steps(AbstractContextManager["Steps"]):
@@ -69,7 +70,7 @@ class Steps(AbstractContextManager["Steps"]):
         with self._lock:
             if event.rotation not in self._tasks:
                 self._tasks[event.rotation] = self._progress.add_task(
-                    event.name, total=event.size, step=event.detail
+                    Id.parse(event.subject).name, total=event.size, step=event.detail
                 )
             task = self._tasks[event.rotation]
             if event.index < 0:
@@ -77,7 +78,8 @@ class Steps(AbstractContextManager["Steps"]):
             self._progress.update(task, completed=event.index, step=f"{event.item} {event.what}")
             if event.what in _FAILURES:
                 self._progress.console.print(
-                    f"{event.name}: {event.item} {event.what}: {event.detail}", markup=False
+                    f"{Id.parse(event.subject).name}: {event.item} {event.what}: {event.detail}",
+                    markup=False,
                 )
             elif event.what == "done" and event.index == event.size - 1:
                 self._progress.update(task, completed=event.size, step="done")

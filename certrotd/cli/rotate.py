@@ -39,7 +39,9 @@ def rotate(
     """
     stopping = Stopping()
     command = "certrotd rotate"
-    with open_site(config, clock=stopping.clock, command=command, listen=say, dry=dry_run) as site:
+    with open_site(
+        config, clock=stopping.clock, command=command, listen=say, dry=dry_run, writes=True
+    ) as site:
         chosen = site.fleet.chosen(names)
         if dry_run:
             return _dry_run(site, chosen, force=force, as_json=as_json)
@@ -61,7 +63,9 @@ def _is_news(report: Report) -> bool:
 def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     """Carry out ``certrotd rollback``; the exit code."""
     stopping = Stopping()
-    with open_site(config, clock=stopping.clock, command="certrotd rollback", listen=say) as site:
+    with open_site(
+        config, clock=stopping.clock, command="certrotd rollback", listen=say, writes=True
+    ) as site:
         [managed] = site.fleet.chosen([name])
         site.prepare()
         _outlive_terminal()

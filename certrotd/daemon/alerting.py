@@ -25,6 +25,7 @@ from certrotd.daemon.lane import Lane, Pace
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.telling import Log
 from certrotd.errors import Failure, InvalidInput, LockHeld, Problem
+from certrotd.lifecycle.id import Id
 from certrotd.notify.message import Message, Notifier, State
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
 from certrotd.rotation.files import rename, write_file
@@ -191,7 +192,7 @@ class Alerting(Observer):
             self._say(alerts.of_look(look))
 
     def stepped(self, event: Event) -> None:
-        self._rotations[event.name] = event.rotation
+        self._rotations[Id.parse(event.subject).name] = event.rotation
 
     def ended(self, report: Report) -> None:
         name = report.name

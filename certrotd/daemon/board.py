@@ -22,6 +22,7 @@ from certrotd.daemon.picture import BUCKETS, Configured, Durations, Known, Pictu
 from certrotd.daemon.status import next_of, state_of, why_of
 from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.wording import count
 
@@ -138,9 +139,9 @@ class Board(Observer):
     def stepped(self, event: Event) -> None:
         with self._lock:
             if event.what == "trying":
-                self._begun[event.name] = (event.item, self._clock.monotonic())
+                self._begun[Id.parse(event.subject).name] = (event.item, self._clock.monotonic())
             elif event.what in _ENDS:
-                begun, since = self._begun.pop(event.name, ("", 0.0))
+                begun, since = self._begun.pop(Id.parse(event.subject).name, ("", 0.0))
                 if begun == event.item and begun:
                     measured = self._steps.setdefault(begun, _Measured())
                     measured.add(self._clock.monotonic() - since)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.journal import in_flight
 
 _SLACK = 1_000_000_000
@@ -16,12 +17,13 @@ _END = ".jsonl"
 
 
 class Changes:
-    """Asked every second; two calls of stat(2) while nothing happens."""
+    """Of one ``kind``; asked every second, two calls of stat(2) while nothing happens."""
 
-    def __init__(self, state_dir: Path) -> None:
+    def __init__(self, state_dir: Path, kind: str) -> None:
         self._state_dir = state_dir
-        self._history = f"{state_dir}/history"
-        self._journal = f"{state_dir}/journal"
+        self._kind = kind
+        self._history = f"{state_dir}/history/{kind}"
+        self._journal = f"{state_dir}/journal/{kind}"
         self._open: frozenset[str] = frozenset()
         self._seen: tuple[int | None, int | None] | None = None
         self._again = False
@@ -35,12 +37,16 @@ class Changes:
         if found == self._seen and not self._again:
             return frozenset()
         before, self._seen = self._seen, found
-        opened, self._open = self._open, in_flight(self._state_dir)
+        opened, self._open = self._open, self._in_flight()
         if before is None:
             return frozenset()  # all are looked at after this
         # once more: what happens in the same tick of the system's clock leaves the same time
         self._again = found != before
         return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
+
+    def _in_flight(self) -> frozenset[str]:
+        ids = map(Id.parse, in_flight(self._state_dir))
+        return frozenset(each.name for each in ids if each.kind == self._kind)
 
     def _written(self, since: int) -> frozenset[str]:
         """The histories that were written ``since`` then, in nanoseconds."""

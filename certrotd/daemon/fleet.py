@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from certrotd.certs.decision import Decision, decide
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import Attempts
+from certrotd.certs.policy import KIND, Attempts
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.daemon.gates import Held, by_decision
 from certrotd.errors import Failure, InvalidInput, UsageError
@@ -49,14 +49,15 @@ class Fleet:
     _placed: set[str] = field(default_factory=set, repr=False, compare=False)
 
     def chosen(self, names: Sequence[str]) -> list[Managed]:
-        """The certificates called that (by their name, or one that they are for), or all.
+        """The certificates called that (by name, id, or a DNS name that they are for), or all.
 
         UsageError says which is not there, or not alone.
         """
         if not names:
             return list(self.certificates)
         known = {managed.policy.name: managed for managed in self.certificates}
-        called = [name if name in known else self._covering(name) for name in names]
+        plain = [name.removeprefix(f"{KIND}/") for name in names]
+        called = [name if name in known else self._covering(name) for name in plain]
         return [known[name] for name in dict.fromkeys(called)]
 
     def _covering(self, name: str) -> str:

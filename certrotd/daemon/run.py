@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from certrotd.audit.head import read_head
+from certrotd.certs.policy import KIND
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
@@ -26,6 +27,7 @@ from certrotd.daemon.scheduler import Scheduler
 from certrotd.daemon.sdnotify import service_manager
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.statecheck import unwritable
+from certrotd.daemon.stateformat import migrate, require_known
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.telling import Told
 from certrotd.daemon.ticking import Ticking
@@ -35,7 +37,7 @@ from certrotd.daemon.watches import Watches, watches_of
 from certrotd.daemon.web.app import App
 from certrotd.daemon.web.server import Web
 from certrotd.daemon.web.sources import Sources
-from certrotd.daemon.wiring import AUDIT_LOG, LEFTOVERS, Site
+from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, LEFTOVERS, Site
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.process import reap_orphans
@@ -46,8 +48,6 @@ COMMAND = "certrotd run"
 INTERVAL = 1.0
 END = 90.0
 MARGIN = 10.0
-# no certificate's name begins with "_": this is no certificate's lock
-LOCK = Path("locks/_daemon.lock")
 
 FIRST = os.getpid() == 1
 """Whether this is the first process of a container, which orphans are left to."""
@@ -59,20 +59,21 @@ def run(path: Path, write: Write) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 1 if a rotation did not end in time.
 
     ``write`` takes the lines of the log. Raises ConfigInvalid, or LockHeld when another one runs
-    on the same state directory. A certificate that is wrong in the configuration is said and left
+    on the same state directory, and as
+    stateformat.migrate() does. A certificate that is wrong in the configuration is said and left
     out.
     """
     with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
         loaded, stopping = load(path, lenient=True), Stopping()
         state = loaded.config.state_dir
+        require_known(state)
         make_directory(state, mode=0o700)
-        lock = hold(
-            state / LOCK,
+        lock = partial(hold, command=COMMAND, now=stopping.clock.now())
+        with lock(
+            state / DAEMON_LOCK,
             what=f"the state directory {state}",
-            command=COMMAND,
-            now=stopping.clock.now(),
-        )
-        with lock:
+        ):
+            migrate(state, lambda path, what: lock(path, what=what), daemon=None)
             stopping.listen()
             daemon = _Daemon(path, loaded, stopping, write)
             del loaded  # a reload lets go of it
@@ -97,7 +98,7 @@ class _Daemon:
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
         self._ground: Ground | None = None
-        self._changes = Changes(loaded.config.state_dir)
+        self._changes = Changes(loaded.config.state_dir, KIND)
         last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
         self._work = work = self._workload(loaded)
         self._watcher = Watcher(

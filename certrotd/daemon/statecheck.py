@@ -13,6 +13,7 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from certrotd.certs.policy import KIND
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.files import sweep_temporaries
 from certrotd.rotation.ownership import user_name
@@ -55,7 +56,9 @@ def sweep_state(state: Path) -> None:
 
 def _parts(state: str) -> Iterator[str]:
     yield from _files(state)
-    yield from (f"{state}/{each}" for each in _BY_CERTIFICATE)
+    for each in _BY_CERTIFICATE:
+        yield f"{state}/{each}"
+        yield f"{state}/{each}/{KIND}"
     for each in _SHARED:
         for folder, _, _ in os.walk(f"{state}/{each}"):
             yield folder

@@ -12,6 +12,7 @@ from certrotd.daemon.budget import Over
 from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.observing import Observer
 from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.wording import count
 
@@ -69,12 +70,13 @@ class Told(Observer):
         self._log("info", "rotation.begun", f"{name}: begun: {why}", certificate=name)
 
     def stepped(self, event: Event) -> None:
-        self._rotations[event.name] = event.rotation
+        name = Id.parse(event.subject).name
+        self._rotations[name] = event.rotation
         level = "error" if event.what in _BAD else "info" if event.what in _TOLD else "debug"
         detail = f": {event.detail}" if event.detail else ""
         item = f"{event.item} " if event.item else ""
-        words = f"{event.name}: {item}{event.what}{detail}"
-        fields = {"certificate": event.name, "rotation": event.rotation, "step": event.item}
+        words = f"{name}: {item}{event.what}{detail}"
+        fields = {"certificate": name, "rotation": event.rotation, "step": event.item}
         self._log(level, f"step.{event.what}", words, **fields)
 
     def ended(self, report: Report) -> None:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Postpone, Renew, Sweep, Wait
 from certrotd.certs.managed import as_remembered
-from certrotd.certs.policy import COPIES, Policy
+from certrotd.certs.policy import COPIES, KIND, Policy
 from certrotd.clock import Clock, Deadline
 from certrotd.config.certificates import UseEntry
 from certrotd.config.context import Surroundings
@@ -24,6 +24,7 @@ from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
 from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.statecheck import sweep_state, unwritable
+from certrotd.daemon.stateformat import migrate, require_current, require_known
 from certrotd.errors import Failure, failed
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.disktrouble import DiskTrouble
@@ -45,8 +46,10 @@ if TYPE_CHECKING:
     from certrotd.rotation.step import Plan
 
 BUDGET_WAIT = 30.0
-BOOKS = ("journal", "history", "locks", "audit")
+BOOKS = (f"journal/{KIND}", f"history/{KIND}", f"locks/{KIND}", "audit")
 """The folders in state_dir that every rotation writes to."""
+DAEMON_LOCK = Path("locks/_daemon.lock")
+"""Held as long as a daemon runs; no certificate's lock lies beside it."""
 PAGE = 4096
 AUDIT_LOG = "the audit log"
 LEFTOVERS = "what a kill left"
@@ -105,14 +108,20 @@ class Site:
     def prepare(self) -> None:
         """Make the state directory, and look after it; only what writes there needs it.
 
-        Raises DiskTrouble.
+        Raises as stateformat.migrate() does.
         """
-        make_directory(self.config.state_dir, mode=0o700)
+        state = self.config.state_dir
+        require_known(state)
+        make_directory(state, mode=0o700)
+        migrate(state, self._migrating, daemon=state / DAEMON_LOCK)
         for what, job in ((AUDIT_LOG, self.check_audit), (LEFTOVERS, self.sweep)):
             try:
                 job()
             except (Failure, OSError) as error:
                 self._listen(f"{what}: {as_failure(error, f'look after {what}')}")
+
+    def _migrating(self, path: Path, what: str) -> AbstractContextManager[None]:
+        return hold(path, what=what, command=self._command, now=self.clock.now())
 
     def check_audit(self) -> None:
         """Record it now if somebody has been at the audit log; raises DiskTrouble or LockHeld."""
@@ -170,11 +179,11 @@ class Site:
         """
         if self._flying is None:
             self._flying = in_flight(self.config.state_dir)
-        return name in self._flying
+        return f"{KIND}/{name}" in self._flying
 
     def flying(self, name: str) -> bool:
         """As ``in_flight``, as it is now."""
-        return is_there(f"{self.config.state_dir}/journal/{name}.jsonl")
+        return is_there(f"{self.config.state_dir}/journal/{KIND}/{name}.jsonl")
 
     def unlisted(self) -> Failure | None:
         """Why nobody knows what is in flight; None if it can be known."""
@@ -348,7 +357,7 @@ class _Managed:
         self._site = site
         self._entry = entry
         self.policy = policy
-        self.journal = FileJournal(site.config.state_dir, policy.name)
+        self.journal = FileJournal(site.config.state_dir, str(policy.id))
 
     def world(self) -> World:
         return self._site.world(self._entry)
@@ -357,7 +366,7 @@ class _Managed:
     def lock(self) -> Iterator[None]:
         name, targets = self.policy.name, self.policy.targets
         with (
-            self._site.lock(name, f"certificate {name}", None),
+            self._site.lock(str(self.policy.id), f"certificate {name}", None),
             self._site.groups.rotating(name, targets),
         ):
             yield
@@ -384,9 +393,16 @@ def open_site(
     command: str,
     listen: Callable[[str], None] = lambda _line: None,
     dry: bool = False,
+    writes: bool = False,
 ) -> Iterator[Site]:
-    """The site of a configuration file; raises ConfigInvalid. Closed at the end of the block."""
+    """The site of a configuration file, closed at the end of the block.
+
+    Raises ConfigInvalid, and NeedsOperator unless it ``writes`` (prepare() does) and the state
+    directory has another format.
+    """
     config = load(path).config
+    if dry or not writes:
+        require_current(config.state_dir)
     site = Site(
         config,
         clock=clock,

@@ -59,7 +59,7 @@ class Engine(Generic[W]):
 
     ``now`` is the clock, ``listen`` hears of everything as it happens, ``stopping`` says whether
     the process has been told to stop. Unless it is ``patient``, what waits is tried all the same.
-    The caller holds the name's lock.
+    The caller holds the subject's lock.
     """
 
     journal: Journal
@@ -82,7 +82,7 @@ class Engine(Generic[W]):
     def begin(
         self,
         rotation: str,
-        name: str,
+        subject: str,
         why: str,
         plan: Plan[W],
         *,
@@ -91,14 +91,15 @@ class Engine(Generic[W]):
     ) -> Outcome:
         """Start a new rotation with the unique id ``rotation`` and advance it as far as it goes.
 
+        ``subject`` is the id of what is rotated, as text: the engine reads nothing from it.
         ``facts`` are what its steps are told of earlier rotations, ``by_hand`` that a person asked
         for it. There must be none in flight.
         """
-        assert self.in_flight() is None, f"{name} has a rotation in flight"
+        assert self.in_flight() is None, f"{subject} has a rotation in flight"
         record: dict[str, Any] = {
             "t": "begin",
             "id": rotation,
-            "name": name,
+            "subject": subject,
             "why": why,
             "plan": plan_to_json(plan),
             "facts": dict(facts or {}),
@@ -301,7 +302,7 @@ class Engine(Generic[W]):
         self.journal.close(
             {
                 "id": begin["id"],
-                "name": begin["name"],
+                "subject": begin["subject"],
                 "why": begin["why"],
                 "began": begin["at"],
                 "ended": end["at"],
@@ -416,7 +417,7 @@ class Engine(Generic[W]):
         self.listen(
             Event(
                 rotation=begin["id"],
-                name=begin["name"],
+                subject=begin["subject"],
                 what=what,
                 index=index,
                 size=len(self._plan),

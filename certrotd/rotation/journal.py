@@ -33,15 +33,25 @@ _RECORD_AT = len(b'{"c":"00000000","r":')
 
 
 def in_flight(directory: Path) -> frozenset[str]:
-    """The names whose journals are open in ``<directory>/journal``; raises DiskTrouble."""
-    journals = directory / "journal"
+    """The ids whose journals are open in ``<directory>/journal``; raises DiskTrouble."""
+    journals = f"{directory}/journal"
     try:
-        names = os.listdir(journals)
-    except FileNotFoundError:
-        return frozenset()
+        return frozenset(
+            f"{kind}/{name.removesuffix('.jsonl')}"
+            for kind in _kinds(journals)
+            for name in os.listdir(f"{journals}/{kind}")
+            if name.endswith(".jsonl")
+        )
     except OSError as error:
-        raise DiskTrouble(f"list {journals}", error) from error
-    return frozenset(name.removesuffix(".jsonl") for name in names if name.endswith(".jsonl"))
+        raise DiskTrouble(f"list {error.filename}", error) from error
+
+
+def _kinds(folder: str) -> list[str]:
+    """What has the name of a kind in ``folder``, which need not exist; raises OSError."""
+    try:
+        return sorted(name for name in os.listdir(folder) if "." not in name)
+    except FileNotFoundError:
+        return []
 
 
 class JournalBroken(DiskTrouble):
@@ -53,7 +63,7 @@ class Unrecordable(Failure):
 
 
 class Journal(Protocol):
-    """Where a rotation's records go; the engine is the only writer, under the name's lock."""
+    """Where a rotation's records go; the engine is the only writer, under the lock of its id."""
 
     def records(self) -> list[dict[str, Any]]:
         """Every whole record, oldest first; a torn last one is one that never happened."""
@@ -76,16 +86,18 @@ class Journal(Protocol):
 
 
 class FileJournal:
-    """A journal in ``<directory>/journal/NAME.jsonl`` and ``<directory>/history/NAME.jsonl``.
+    """A journal in ``<directory>/journal/ID.jsonl`` and ``<directory>/history/ID.jsonl``.
+
+    An id is a kind and a name, ``certificate/web``: so each kind has a folder of its own.
 
     Each line is ``{"c": CRC-32 of the record's JSON in hex, "r": record}``. A record that need not
     be durable is written with the next one that must be: until release() it may be in memory only.
     """
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, subject: str) -> None:
         self._directory = directory
-        self._name = name
-        self.history = History(directory, name)
+        self._subject = subject
+        self.history = History(directory, subject)
         self._size: int | None = None  # of what is whole in the file; None if that is not known
         self._late: list[bytes] = []
         self._handle: int | None = None
@@ -93,7 +105,7 @@ class FileJournal:
     @cached_property
     def path(self) -> Path:
         """The journal's file; there only while a rotation is in flight."""
-        return self._directory / "journal" / f"{self._name}.jsonl"
+        return self._directory / "journal" / f"{self._subject}.jsonl"
 
     def records(self) -> list[dict[str, Any]]:
         """As Journal.records; NeedsOperator if a record before the last is damaged."""
@@ -181,16 +193,16 @@ class FileJournal:
 
 
 class History:
-    """What rotations of one name came to: JSON lines, oldest first, the last 500 kept."""
+    """What rotations of one id came to: JSON lines, oldest first, the last 500 kept."""
 
-    def __init__(self, directory: Path, name: str) -> None:
+    def __init__(self, directory: Path, subject: str) -> None:
         self._directory = directory
-        self._name = name
+        self._subject = subject
 
     @cached_property
     def path(self) -> Path:
         """The file of the lines."""
-        return self._directory / "history" / f"{self._name}.jsonl"
+        return self._directory / "history" / f"{self._subject}.jsonl"
 
     def lines(self) -> list[dict[str, Any]]:
         """Every line that can be read: history is for people and for backoff, not for recovery."""
@@ -204,7 +216,7 @@ class History:
         """The newest line, read from the end of the file; None before the first."""
         try:
             # a path of text: this is asked of every certificate of a listing
-            tail, size = _tail(f"{self._directory}/history/{self._name}.jsonl")
+            tail, size = _tail(f"{self._directory}/history/{self._subject}.jsonl")
         except FileNotFoundError:
             return None
         except OSError as error:

@@ -18,12 +18,12 @@ class Stopped(Failure):
 class Event:
     """Something a watcher may show: ``what`` happened to the item ``index`` of ``size``.
 
-    ``what`` is one of began, trying, done, waiting, failed, undoing, undone, stuck, reached,
-    paused, closed; ``detail`` is for people.
+    ``subject`` is the id of what is rotated. ``what`` is one of began, trying, done, waiting,
+    failed, undoing, undone, stuck, reached, paused, closed; ``detail`` is for people.
     """
 
     rotation: str
-    name: str
+    subject: str
     what: str
     index: int
     size: int

@@ -92,7 +92,7 @@ class Found:
     @property
     def open_journal(self) -> bool:
         """Whether a rotation has begun and not ended."""
-        journal = self._site.state / "journal" / f"{NAME}.jsonl"
+        journal = self._site.state / "journal/certificate" / f"{NAME}.jsonl"
         return journal.exists() and journal.stat().st_size > 0
 
     @property

@@ -83,7 +83,7 @@ def test_a_pair_that_is_none_in_what_was_told_is_seen(site: Site) -> None:
         "state/certificates/web/.live.certrotd-tmp",
         "state/certificates/web/generations/.staging-000003",
         "state/certificates/web/generations/.trash-000001",
-        "state/journal/web.jsonl",
+        "state/journal/certificate/web.jsonl",
         "etc/.tls.key.certrotd-tmp",
     ],
 )

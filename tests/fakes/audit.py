@@ -24,9 +24,13 @@ class MemoryAudit:
 
     def unsettled(self, subject: str) -> str | None:
         """As Audit.unsettled."""
+        settled: set[str] = set()
         for each in reversed(self.happened):
+            if each.event in SETTLING:
+                settled.add(each.rotation)
             if each.subject == subject and each.event in OPENING | SETTLING:
-                return each.rotation if each.event in OPENING else None
+                waits = each.event in OPENING and each.rotation not in settled
+                return each.rotation if waits else None
         return None
 
     @property

@@ -214,7 +214,7 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(site: Site) -
     wait_until(hang.exists)
     os.kill(daemon.pid, signal.SIGKILL)
     daemon.end()
-    journal = site.state / "journal" / "web.jsonl"
+    journal = site.state / "journal/certificate/web.jsonl"
     begin, *rest = decode(journal.read_bytes(), what="web")[0]
     begin["plan"] = [{"kind": "of-the-future", "intent": {}}, *list(begin["plan"])[1:]]
     newer = b"".join(encode(each) for each in (begin, *rest))

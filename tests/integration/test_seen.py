@@ -83,7 +83,7 @@ def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: S
     site.internal()
     port = listen(site)
     site.certificate("web", HOST)
-    journals = site.state / "journal"
+    journals = site.state / "journal" / "certificate"
     with running(site) as daemon:
         daemon.wait_for("web: done")
         wait_until(lambda: not is_closed(port))

@@ -229,7 +229,7 @@ class Explorer:
         """What the next process goes by: the journal counts for what it says."""
         disk, state = self.world.disk, self._freeze()
         durable = disk.journal[: disk.synced]
-        waits_for = self.world.audit.unsettled(self.world.policy.name)
+        waits_for = self.world.audit.unsettled(str(self.world.policy.id))
         said = _said(disk.journal), _said(durable), disk.late, disk.history, waits_for
         return (*state[:6], *said, *state[7:9])
 

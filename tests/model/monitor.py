@@ -141,7 +141,7 @@ class Monitor:
         return decode(self.world.disk.journal, what="the journal")[0]
 
     def _unsettled(self) -> str | None:
-        return self.world.audit.unsettled(self.world.policy.name)
+        return self.world.audit.unsettled(str(self.world.policy.id))
 
     def _leaf(self) -> tuple[str, bool] | None:
         """The fingerprint of the live leaf and whether it is valid now."""

@@ -352,7 +352,8 @@ def is_leftover(path: Path) -> bool:
     return (
         path.name.endswith(".certrotd-tmp")
         or path.name.startswith((".staging-", ".trash-"))
-        or path.parent.name in ("displaced", "journal")
+        or path.parent.name == "displaced"
+        or (path.suffix == ".jsonl" and "journal" in path.parts)
     )
 
 

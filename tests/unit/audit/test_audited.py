@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.audit.record import Happened
+from certrotd.audit.record import START, Happened, chained, unsettled
 from certrotd.certs.audited import Unaudited, Unrecorded, closed
 from certrotd.certs.decision import Renew
 from certrotd.certs.policy import Policy
@@ -83,7 +83,7 @@ def test_a_renewal_is_written_down_from_beginning_to_end(stage: Stage) -> None:
     assert not report.failed
     assert stage.audit.events == DONE
     assert {each.rotation for each in stage.audit.happened} == {"r1"}
-    assert {each.subject for each in stage.audit.happened} == {"web"}
+    assert {each.subject for each in stage.audit.happened} == {"certificate/web"}
     live = stage.world.store.look("web").live
     assert live is not None
     assert live.facts is not None
@@ -348,3 +348,19 @@ class _Crash(BaseException):
 
 def _refuse(*_: Any, **__: Any) -> None:
     raise Transient("no")
+
+
+def test_a_rotation_that_an_older_certrotd_began_is_settled(stage: Stage) -> None:
+    """It recorded the beginning by the name alone; the log waits for no outcome for ever."""
+    stage.audit.record(Happened("rotation.began", "web", "r0"))
+    stage.rotate()
+    assert stage.audit.events[1] == "rotation.interrupted"
+    assert unsettled_after(stage.audit.happened) == {}
+
+
+def unsettled_after(happened: list[Happened]) -> dict[str, str]:
+    """What a log of these still waits for."""
+    waiting: dict[str, str] = {}
+    for each in happened:
+        waiting = unsettled(waiting, chained(START, each, at=NOW))
+    return waiting

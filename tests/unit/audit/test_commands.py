@@ -80,7 +80,8 @@ def test_a_rotation_is_shown_from_beginning_to_end(host: Host) -> None:
 def test_it_can_be_asked_for_one_certificate_and_for_the_last_records(host: Host) -> None:
     """The newest last, as in history."""
     assert host.program("rotate", "mail").returncode == 0
-    assert {record["subject"] for record in host.json("show", "mail")} == {"mail"}
+    assert {record["subject"] for record in host.json("show", "mail")} == {"certificate/mail"}
+    assert host.json("show", "certificate/mail") == host.json("show", "mail")
     assert [record["seq"] for record in host.json("show", "-n", "2")] == [8, 9]
     assert [record["seq"] for record in host.json("show", "web", "-n", "1")] == [5]
     assert host.json("show", "other") == []

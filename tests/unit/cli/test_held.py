@@ -24,10 +24,17 @@ BEGUN = "2026-06-01T12:00:00+00:00"
 def fly(state: Path, name: str) -> None:
     """A rotation of that name is in flight, and failed twice at its first step."""
     records: list[dict[str, Any]] = [
-        {"t": "begin", "id": "r1", "at": BEGUN, "plan": [{"kind": "obtain", "intent": {}}]},
+        {
+            "t": "begin",
+            "id": "r1",
+            "subject": f"certificate/{name}",
+            "at": BEGUN,
+            "plan": [{"kind": "obtain", "intent": {}}],
+        },
         *({"t": "paused", "i": 0, "at": BEGUN, "why": "obtain: no answer"} for _ in range(2)),
     ]
-    path = state / "journal" / f"{name}.jsonl"
+    path = state / "journal/certificate" / f"{name}.jsonl"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
     path.write_bytes(b"".join(map(encode, records)))
 
 
@@ -103,7 +110,7 @@ class TestInFlight:
     ) -> None:
         """Neither a traceback nor "nothing in flight", which somebody would believe."""
         certrotd("rotate", "--all")
-        journals = tmp_path / "state/journal"
+        journals = tmp_path / "state/journal/certificate"
         journals.rmdir()
         journals.write_text("")
         capsys.readouterr()

@@ -18,7 +18,7 @@ _END = "<this was all>"
 
 def event(what: str, index: int = 0, *, item: str = "swap", detail: str = "") -> Event:
     """Something that happens to the certificate web."""
-    return Event("20270304T050600-0011aabb", "web", what, index, 3, item, detail)
+    return Event("20270304T050600-0011aabb", "certificate/web", what, index, 3, item, detail)
 
 
 def test_lines_tell_what_happened_and_not_what_is_about_to(

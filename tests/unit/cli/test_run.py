@@ -157,7 +157,7 @@ class TestStatus:
         (live["mail"] / "privkey.pem").write_bytes(old.key_pem)
         (live["mail"] / "fullchain.pem").write_bytes(old.fullchain_pem)
         assert self.state(certrotd, capsys) == {"web": "broken", "mail": "expired"}
-        journal = tmp_path / "state/journal/web.jsonl"
+        journal = tmp_path / "state/journal/certificate/web.jsonl"
         journal.write_text("")
         assert self.state(certrotd, capsys)["web"] == "in flight"
 

@@ -69,7 +69,7 @@ def test_what_root_left_before_is_mended_by_its_next_run() -> None:
             assert rotate(config) == 0
             for path in (state / "audit").iterdir():
                 os.chown(path, 0, 0)
-            os.chown(state / "locks" / "web.lock", 0, 0)
+            os.chown(state / "locks/certificate/web.lock", 0, 0)
         assert rotate(config) == 1  # the control
         with as_root():
             assert rotate(config) == 0

@@ -217,9 +217,9 @@ def test_a_crash_is_told_from_a_wait(bench: Callable[..., Bench]) -> None:
     rig.observer.ended(Report("web", outcome=Parked(NOW, "the process was told to stop")))
     rig.observer.close()
     rig.start()
-    rig.observer.stepped(Event("id-7", "web", "done", 1, 2))
+    rig.observer.stepped(Event("id-7", "certificate/web", "done", 1, 2))
     rig.observer.ended(Report("web", recovered=Finished({})))
-    rig.observer.stepped(Event("id-8", "www", "done", 1, 2))
+    rig.observer.stepped(Event("id-8", "certificate/www", "done", 1, 2))
     rig.observer.ended(Report("www", recovered=Finished({})))
     assert awaits(rig, 1) == ["raised www: a rotation was cut off, and it was finished"]
     assert rig.notifiers["ops"].sent[0].rotation == "id-8"

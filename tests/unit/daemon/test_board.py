@@ -35,7 +35,7 @@ def stand(tmp_path: Path) -> Stand:
 
 def step(name: str, what: str, item: str = "prove") -> Event:
     """Something that happens to a step."""
-    return Event("id", name, what, 1, 9, item)
+    return Event("id", f"certificate/{name}", what, 1, 9, item)
 
 
 def test_a_certificate_that_was_looked_at_is_known(stand: Stand) -> None:

@@ -15,8 +15,8 @@ def changes(tmp_path: Path) -> Changes:
     """Those of a state in which two certificates were rotated long ago."""
     for name in ("old", "older"):
         close(tmp_path, name)
-        os.utime(tmp_path / "history", (1, 1))
-    changes = Changes(tmp_path)
+        os.utime(tmp_path / "history/certificate", (1, 1))
+    changes = Changes(tmp_path, "certificate")
     assert changes.names() == set()
     settle(changes)
     return changes
@@ -30,7 +30,7 @@ def settle(changes: Changes) -> None:
 
 def close(state: Path, name: str, **more: Any) -> None:
     """A rotation from its beginning to its end."""
-    journal = FileJournal(state, name)
+    journal = FileJournal(state, f"certificate/{name}")
     journal.append({"t": "begin"}, sync=True)
     journal.close({"id": name, "failure": None, **more})
 
@@ -39,7 +39,7 @@ def test_a_rotation_is_noticed_when_it_begins_and_when_it_has_ended(
     changes: Changes, tmp_path: Path
 ) -> None:
     """Also one that is killed: its journal is there, and somebody is to go on with it."""
-    journal = FileJournal(tmp_path, "web")
+    journal = FileJournal(tmp_path, "certificate/web")
     journal.append({"t": "begin"}, sync=True)
     assert "web" in changes.names()
     settle(changes)
@@ -66,7 +66,7 @@ def test_what_was_rotated_before_the_start_is_not_looked_at_twice(tmp_path: Path
 
 def test_the_first_rotation_of_all_is_noticed(tmp_path: Path) -> None:
     """There were no directories yet."""
-    changes = Changes(tmp_path)
+    changes = Changes(tmp_path, "certificate")
     assert changes.names() == set()
     close(tmp_path, "web")
     assert changes.names() == {"web"}
@@ -75,7 +75,7 @@ def test_the_first_rotation_of_all_is_noticed(tmp_path: Path) -> None:
 def test_a_clock_that_was_put_back_hides_nothing(changes: Changes, tmp_path: Path) -> None:
     """What was written before is dated later then."""
     close(tmp_path, "later")
-    os.utime(tmp_path / "history", (4_000_000_000, 4_000_000_000))
+    os.utime(tmp_path / "history/certificate", (4_000_000_000, 4_000_000_000))
     changes.names()
     close(tmp_path, "web")
     assert "web" in changes.names()

@@ -20,7 +20,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "looked": (object(),),
     "postponed": ("web", Over("orders", NOW, "orders")),
     "began": ("web", "due"),
-    "stepped": (Event("id", "web", "done", 0, 1),),
+    "stepped": (Event("id", "certificate/web", "done", 0, 1),),
     "ended": (Report("web"),),
     "trouble": ("web", Failure("no")),
     "changed": ("web",),

@@ -123,8 +123,8 @@ def test_steps_are_told_when_they_came_to_something() -> None:
     """That one is being tried is for those who debug."""
     kept = Kept()
     told = Told(kept)
-    told.stepped(Event("id", "web", "failed", 3, 9, "order", "the CA says no"))
-    told.stepped(Event("id", "web", "trying", 3, 9, "order"))
+    told.stepped(Event("id", "certificate/web", "failed", 3, 9, "order", "the CA says no"))
+    told.stepped(Event("id", "certificate/web", "trying", 3, 9, "order"))
     assert kept.said == ["web: order failed: the CA says no"]
     fields = {"certificate": "web", "rotation": "id", "step": "order"}
     assert kept.events[0] == ("error", "step.failed", fields)
@@ -135,7 +135,7 @@ def test_the_end_of_a_rotation_carries_its_id_and_the_next_does_not() -> None:
     """Everything of one rotation can be found by its id, and nothing else is."""
     kept = Kept()
     told = Told(kept)
-    told.stepped(Event("id", "web", "done", 3, 9, "order"))
+    told.stepped(Event("id", "certificate/web", "done", 3, 9, "order"))
     told.ended(Report("web", outcome=Finished({})))
     told.ended(Report("web", failure=Failure("no journal")))
     assert kept.events[1][2] == {"certificate": "web", "rotation": "id"}

@@ -40,7 +40,7 @@ class TestForward:
         assert small.disk.journal == b""
         (line,) = small.history()
         assert (line["outcome"], line["to"], line["failure"]) == ("finished", "", None)
-        assert (line["id"], line["name"], line["why"]) == ("r1", "web", "it is due")
+        assert (line["id"], line["subject"], line["why"]) == ("r1", "web", "it is due")
         assert line["began"] == line["ended"] == NOW.isoformat()
 
     def test_the_listener_hears_of_everything_in_order(self) -> None:
@@ -57,7 +57,7 @@ class TestForward:
             "closed",
         ]
         first = small.events[0]
-        assert (first.rotation, first.name, first.detail) == ("r1", "web", "it is due")
+        assert (first.rotation, first.subject, first.detail) == ("r1", "web", "it is due")
         assert [event.index for event in small.events] == [-1, 0, 0, 1, 2, 2, -1]
         assert {event.size for event in small.events} == {3}
 

@@ -35,8 +35,8 @@ def below_a_loop(path: Path) -> None:
 
 ASKED: list[tuple[str, Ask]] = [
     ("journal", lambda place: in_flight(place.parent)),
-    ("journal", lambda place: FileJournal(place.parent, "web").flight()),
-    ("history", lambda place: FileJournal(place.parent, "web").history.last()),
+    ("journal", lambda place: FileJournal(place.parent, "certificate/web").flight()),
+    ("history", lambda place: FileJournal(place.parent, "certificate/web").history.last()),
     ("ca", load),
     ("audit", lambda place: AuditLog(place, clock=ManualClock(NOW), command="x").verify()),
     ("store", lambda place: LocalStore(place).sealed("web", 1)),

@@ -106,7 +106,7 @@ class Stand:
 
         self.certificates[name] = FakeManaged(
             policy=asked,
-            journal=FileJournal(self.state, name),
+            journal=FileJournal(self.state, f"certificate/{name}"),
             world=_nothing,
             lock=nullcontext,
             look=look,

@@ -45,7 +45,7 @@ def busy(stand: Stand) -> Stand:
     stand.look()
     board = stand.board
     for what in ("trying", "failed"):
-        board.stepped(Event("id", "www", what, 1, 9, "prove"))
+        board.stepped(Event("id", "certificate/www", what, 1, 9, "prove"))
         stand.clock.sleep(2)
     board.ended(Report("web", Renew("due", NOW), Finished({})))
     end = NOW + 80 * DAY
@@ -127,8 +127,8 @@ def test_counters_begin_at_zero_before_anything_is_counted(stand: Stand, busy: S
     for outcome in ("stuck", "failed", "rolled_back", "finished"):
         for kind in ("renew", "deploy", "adopt", "sweep", "resume"):
             assert value(text, "certrotd_rotations_total", outcome=outcome, kind=kind) == 0
-    busy.board.stepped(Event("id", "web", "trying", 0, 9, "swap"))
-    busy.board.stepped(Event("id", "web", "done", 0, 9, "swap"))
+    busy.board.stepped(Event("id", "certificate/web", "trying", 0, 9, "swap"))
+    busy.board.stepped(Event("id", "certificate/web", "done", 0, 9, "swap"))
     assert value(scraped(busy), "certrotd_step_failures_total", step="swap") == 0
     stuck = Report("web", Renew("due", NOW), Stuck("swap", "no", "no"))
     busy.board.ended(stuck)

@@ -1,0 +1,179 @@
+"""Which layout a state directory has, and how an older one becomes today's.
+
+- Format 1 has no ``format.json``; journals, histories and locks lie in ``journal/NAME.jsonl``,
+  ``history/NAME.jsonl`` and ``locks/NAME.lock``, and all of them are certificates'.
+- Format 2 has a folder for each kind: ``journal/certificate/NAME.jsonl`` and so on. The begin
+  record of a journal says ``subject``, an id, and not ``name``.
+
+The audit log stays as it is, for its chain must verify. Whoever migrates holds the daemon's lock,
+and that of each certificate while its files move; ``format.json`` is written last. So a kill
+anywhere leaves a state of format 1, of which the next start moves the rest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from certrotd.certs.policy import KIND
+from certrotd.errors import Failure, InvalidInput, LockHeld, NeedsOperator
+from certrotd.jsontext import parsed
+from certrotd.lifecycle.id import Id, is_name
+from certrotd.rotation.disktrouble import DiskTrouble, explained
+from certrotd.rotation.files import make_directory, remove_file, sync_directory, write_file
+from certrotd.rotation.journal import MAX_JOURNAL, decode, encode
+from certrotd.rotation.reading import is_there, read_file
+
+FORMAT = 2
+FILE = "format.json"
+RESTART = "restart certrotd with this version: systemctl restart certrotd"
+_LIMIT = 4096
+_MOVED = (("journal", ".jsonl"), ("history", ".jsonl"), ("locks", ".lock"))
+Lock = Callable[[Path, str], AbstractContextManager[None]]
+"""Holds the lock at a path; the text says what it protects. Raises LockHeld."""
+
+
+def require_known(state: Path) -> int | None:
+    """The format that ``state`` says it has; None where it says nothing, as format 1 and new ones.
+
+    Raises NeedsOperator for a newer one, or for a file of something else, and DiskTrouble.
+    """
+    path = state / FILE
+    try:
+        number = parsed(read_file(path, limit=_LIMIT, follow=False))["format"]
+    except FileNotFoundError:
+        return None
+    except (InvalidInput, ValueError, KeyError, TypeError):
+        number = None
+    if type(number) is not int or number < 1:
+        raise NeedsOperator(
+            f"{path} is not what certrotd wrote",
+            hint=f'restore it; a state of this version of certrotd has {{"format": {FORMAT}}}',
+        )
+    if number > FORMAT:
+        raise NeedsOperator(
+            f"{state} was written by a newer certrotd (format {number}, this one knows {FORMAT})",
+            hint="install that version again, or restore a backup of the directory from before",
+        )
+    return number
+
+
+def require_current(state: Path) -> None:
+    """Raise NeedsOperator unless ``state`` can be read as it is: for who writes nothing there.
+
+    What cannot be looked at is left to who reads it.
+    """
+    try:
+        if require_known(state) is not None or not _is_old(state):
+            return
+    except (DiskTrouble, OSError):
+        return
+    raise NeedsOperator(
+        f"{state} has the format 1 of an older certrotd, and this one reads format {FORMAT}",
+        hint=f"{RESTART}; without the daemon, certrotd rotate migrates it",
+    )
+
+
+def migrate(state: Path, lock: Lock, *, daemon: Path | None) -> None:
+    """Make ``state``, which is there, one of today's format; raises as require_known does.
+
+    ``daemon`` is the daemon's lock, None where the caller holds it. Raises NeedsOperator, too,
+    while an older certrotd is at work there.
+    """
+    if require_known(state) is not None:
+        return
+    try:
+        with lock(daemon, f"the state directory {state}") if daemon else nullcontext():
+            if require_known(state) is not None:  # another process was quicker
+                return
+            with explained(f"list {state}"):
+                names = sorted(set(_old_names(state)))
+            for name in names:
+                _move(state, Id(KIND, name), lock)
+            write_file(state / FILE, json.dumps({"format": FORMAT}).encode() + b"\n", mode=0o600)
+    except LockHeld as held:
+        raise NeedsOperator(
+            f"{state} has the format 1 of an older certrotd and cannot be migrated yet: {held}",
+            hint=RESTART,
+        ) from held
+
+
+def _is_old(state: Path) -> bool:
+    return next(_old_names(state), None) is not None
+
+
+def _old_names(state: Path) -> Iterator[str]:
+    """The certificates of which format 1 has files; what begins with ``_`` is no certificate's."""
+    for folder, end in _MOVED:
+        try:
+            with os.scandir(state / folder) as entries:
+                found = [
+                    entry.name.removesuffix(end)
+                    for entry in entries
+                    if entry.name.endswith(end) and not entry.is_dir(follow_symlinks=False)
+                ]
+        except FileNotFoundError:
+            continue
+        yield from (name for name in found if is_name(name))
+
+
+def _move(state: Path, subject: Id, lock: Lock) -> None:
+    old = state / "locks" / f"{subject.name}.lock"
+    with lock(old, f"{subject.kind} {subject.name}"):
+        _move_journal(state, subject)
+        _rename(state, subject, "history", ".jsonl")
+        # with the lock that is held: who opens the new name waits for its end
+        _rename(state, subject, "locks", ".lock")
+
+
+def _move_journal(state: Path, subject: Id) -> None:
+    old, new = _paths(state, subject, "journal", ".jsonl")
+    try:
+        data = read_file(old, limit=MAX_JOURNAL, follow=False)
+        records, _ = decode(data, what=str(old))
+    except FileNotFoundError:
+        return
+    except NeedsOperator:
+        _rename(state, subject, "journal", ".jsonl")  # damaged, as its rotation will say
+        return
+    content = b"".join(encode(_with_subject(record, subject)) for record in records)
+    if is_there(new) and read_file(new, limit=MAX_JOURNAL, follow=False) != content:
+        raise _twice(old, new)
+    make_directory(new.parent, mode=0o700)
+    write_file(new, content, mode=0o600)
+    remove_file(old)
+
+
+def _with_subject(record: Mapping[str, Any], subject: Id) -> Mapping[str, Any]:
+    if record.get("t") != "begin":
+        return record
+    return {**{k: v for k, v in record.items() if k != "name"}, "subject": str(subject)}
+
+
+def _rename(state: Path, subject: Id, folder: str, end: str) -> None:
+    """Move one file, durably; one that is not there has been moved."""
+    old, new = _paths(state, subject, folder, end)
+    if not is_there(old):
+        return
+    if folder != "locks" and is_there(new):
+        raise _twice(old, new)
+    make_directory(new.parent, mode=0o700)
+    with explained(f"rename {old} to {new}"):
+        os.rename(old, new)
+        sync_directory(new.parent)
+        sync_directory(old.parent)
+
+
+def _paths(state: Path, subject: Id, folder: str, end: str) -> tuple[Path, Path]:
+    return state / folder / f"{subject.name}{end}", state / folder / f"{subject}{end}"
+
+
+def _twice(old: Path, new: Path) -> Failure:
+    return NeedsOperator(
+        f"{old} and {new} are both there: an older certrotd ran after this one",
+        hint="stop it, and move the one away that is out of date",
+    )
