@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from certrotd.lifecycle.id import Id
 from certrotd.rotation.journal import in_flight
 
 _SLACK = 1_000_000_000
@@ -45,8 +44,9 @@ class Changes:
         return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
 
     def _in_flight(self) -> frozenset[str]:
-        ids = map(Id.parse, in_flight(self._state_dir))
-        return frozenset(each.name for each in ids if each.kind == self._kind)
+        kind = f"{self._kind}/"
+        ids = in_flight(self._state_dir)
+        return frozenset(each.removeprefix(kind) for each in ids if each.startswith(kind))
 
     def _written(self, since: int) -> frozenset[str]:
         """The histories that were written ``since`` then, in nanoseconds."""

@@ -59,9 +59,21 @@ def test_a_rotation_that_begins_and_ends_between_two_looks_is_noticed(
 def test_what_was_rotated_before_the_start_is_not_looked_at_twice(tmp_path: Path) -> None:
     """The daemon looks at all certificates at its start; those made a moment ago are no news."""
     close(tmp_path, "web")
-    changes = Changes(tmp_path)
+    changes = Changes(tmp_path, "certificate")
     assert changes.names() == set()
     assert changes.names() == set()
+
+
+def test_a_stray_file_among_the_journals_hides_nothing(tmp_path: Path) -> None:
+    """Whoever edits a journal leaves a copy; what it is called is no id of anybody's."""
+    close(tmp_path, "web")
+    changes = Changes(tmp_path, "certificate")
+    assert changes.names() == set()
+    for stray in ("certificate/web (copy).jsonl", "Old Ones/web.jsonl"):
+        (tmp_path / "journal" / stray).parent.mkdir(exist_ok=True)
+        (tmp_path / "journal" / stray).write_text("{}")
+    close(tmp_path, "www")
+    assert "www" in changes.names()
 
 
 def test_the_first_rotation_of_all_is_noticed(tmp_path: Path) -> None:
