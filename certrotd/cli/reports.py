@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from certrotd.certs.decision import Decision, Postpone, Wait
+from certrotd.certs.policy import KIND
 from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
 from certrotd.daemon.words import kind_of
@@ -55,6 +56,7 @@ def report_json(report: Report) -> dict[str, Any]:
     word, why = report_words(report)
     decision = report.decision
     return {
+        "kind": KIND,
         "name": report.name,
         "result": word,
         "why": why,

@@ -123,6 +123,7 @@ def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: boo
             found += _problems(site, row, decision)
         results.append(
             {
+                "kind": row.managed.policy.id.kind,
                 "name": row.managed.policy.name,
                 "decision": kind_of(decision) if decision else None,
                 "reason": _reason(row, decision, forced=force),

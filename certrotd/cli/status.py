@@ -108,6 +108,7 @@ def _plan_json(row: Row, site: Site, *, now: datetime) -> dict[str, Any]:
         steps = site.steps(row, decision)
     kind = kind_of(decision) if decision else "-"
     return {
+        "kind": row.managed.policy.id.kind,
         "name": row.managed.policy.name,
         "decision": "postponed" if row.held is not None else kind,
         "at": next_of(row, now=now),

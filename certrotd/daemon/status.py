@@ -49,6 +49,7 @@ def status_of(row: Row, *, now: datetime, probe: bool = False) -> dict[str, Any]
     facts = live.facts if live and not live.placeholder else None
     attempts = row.attempts
     return {
+        "kind": policy.id.kind,
         "name": policy.name,
         "names": list(facts.names if facts else policy.names),
         "state": state_of(row, now=now),

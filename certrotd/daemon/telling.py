@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
+from certrotd.certs.policy import KIND
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.budget import Over
@@ -64,10 +65,10 @@ class Told(Observer):
 
     def postponed(self, name: str, over: Over) -> None:
         words = f"{name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}"
-        self._log("warning", "order.postponed", words, certificate=name)
+        self._log("warning", "order.postponed", words, kind=KIND, name=name)
 
     def began(self, name: str, why: str) -> None:
-        self._log("info", "rotation.begun", f"{name}: begun: {why}", certificate=name)
+        self._log("info", "rotation.begun", f"{name}: begun: {why}", kind=KIND, name=name)
 
     def stepped(self, event: Event) -> None:
         name = Id.parse(event.subject).name
@@ -76,13 +77,13 @@ class Told(Observer):
         detail = f": {event.detail}" if event.detail else ""
         item = f"{event.item} " if event.item else ""
         words = f"{name}: {item}{event.what}{detail}"
-        fields = {"certificate": name, "rotation": event.rotation, "step": event.item}
+        fields = {"kind": KIND, "name": name, "rotation": event.rotation, "step": event.item}
         self._log(level, f"step.{event.what}", words, **fields)
 
     def ended(self, report: Report) -> None:
         name = report.name
         self._said.pop(name, None)
-        fields = {"certificate": name}
+        fields = {"kind": KIND, "name": name}
         if rotation := self._rotations.pop(name, None):
             fields["rotation"] = rotation
         if report.failure is not None and not isinstance(report.failure, LockHeld | Stopped):
@@ -114,7 +115,7 @@ class Told(Observer):
     def watched(self, watched: Watched) -> None:
         key, before = watched.key, self._found.pop(watched.key, {})
         fields = {"watch": key} | (
-            {"certificate": watched.certificate} if watched.certificate else {}
+            {"kind": KIND, "name": watched.certificate} if watched.certificate else {}
         )
         for finding in watched.findings:
             if before.pop(finding.kind, None) != finding.severity:

@@ -13,6 +13,8 @@ from tests.parts.process import free_port, wait_until
 from tests.parts.site import Site
 from tests.unit.daemon.web.scrape import parsed, value
 
+WEB = {"kind": "certificate", "name": "web"}
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -102,11 +104,11 @@ def test_monitoring_finds_what_it_asks_for(site: Site) -> None:
         assert parsed(text)
         end = site.leaf("web").not_valid_after_utc.timestamp()
         not_after = "certrotd_certificate_not_after_timestamp_seconds"
-        assert value(text, not_after, certificate="web") == end
-        assert value(text, "certrotd_rotations_total", outcome="finished", kind="renew") == 1
+        assert value(text, not_after, **WEB) == end
+        assert value(text, "certrotd_rotations_total", outcome="finished", act="renew") == 1
         assert value(text, "certrotd_step_duration_seconds_count", step="prune") == 1
         assert value(text, "certrotd_audit_records_total") == head["seq"]
-        assert get(port, "/c/web").status == 200
+        assert get(port, "/certificate/web").status == 200
         assert get(port, "/nothing").status == 404
     assert is_closed(port)
 
@@ -121,11 +123,11 @@ def test_a_failure_is_in_all_of_them(site: Site) -> None:
         daemon.wait_for("web: failed: ")
         wait_until(lambda: get(port, "/status.json").json["failing"] == ["web"])
         text = get(port, "/metrics").text
-        assert value(text, "certrotd_certificate_failures", certificate="web") == 1
+        assert value(text, "certrotd_certificate_failures", **WEB) == 1
         assert value(text, "certrotd_step_failures_total", step="apply") == 1
-        assert value(text, "certrotd_attempts_left", certificate="web") > 3
+        assert value(text, "certrotd_attempts_left", **WEB) > 3
         assert "no such service" in get(port, "/").text
-        assert "no such service" in get(port, "/c/web").text
+        assert "no such service" in get(port, "/certificate/web").text
         assert ready(port)
 
 

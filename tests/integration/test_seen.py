@@ -13,6 +13,7 @@ from tests.unit.daemon.web.scrape import value
 
 NOT_AFTER = "certrotd_certificate_not_after_timestamp_seconds"
 SOON = 2.0
+WEB = {"kind": "certificate", "name": "web"}
 
 
 def document(port: int) -> dict[str, Any]:
@@ -36,12 +37,12 @@ def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> Non
         wait_until(lambda: document(port)["failing"] == [], within=SOON)
         assert document(port)["states"]["ok"] == 1
         text = get(port, "/metrics").text
-        assert value(text, NOT_AFTER, certificate="web") == _end(site)
+        assert value(text, NOT_AFTER, **WEB) == _end(site)
         assert "All is well" in get(port, "/").text
 
         site.rotate("web", "--force")
         wait_until(
-            lambda: value(get(port, "/metrics").text, NOT_AFTER, certificate="web") == _end(site),
+            lambda: value(get(port, "/metrics").text, NOT_AFTER, **WEB) == _end(site),
             within=SOON,
         )
 
@@ -67,10 +68,8 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
         assert flight["until"] is not None
         assert row["not_after"] == site.leaf("web").not_valid_after_utc.isoformat()
         text = get(port, "/metrics").text
-        assert value(text, NOT_AFTER, certificate="web") == _end(site)
-        since = value(
-            text, "certrotd_certificate_in_flight_since_timestamp_seconds", certificate="web"
-        )
+        assert value(text, NOT_AFTER, **WEB) == _end(site)
+        since = value(text, "certrotd_certificate_in_flight_since_timestamp_seconds", **WEB)
         assert since == datetime.fromisoformat(flight["since"]).timestamp()
         assert "undoing baseline" in get(port, "/").text
         mended.touch()
@@ -92,7 +91,7 @@ def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: S
         assert "the journals: cannot list" in daemon.wait_for("the journals: ")
         wait_until(lambda: document(port)["failing"] == ["web"])
         assert "All is well" not in get(port, "/").text
-        assert value(get(port, "/metrics").text, NOT_AFTER, certificate="web") == _end(site)
+        assert value(get(port, "/metrics").text, NOT_AFTER, **WEB) == _end(site)
         journals.unlink()
         daemon.wait_for("the journals: it is over")
         wait_until(lambda: document(port)["failing"] == [])

@@ -73,9 +73,9 @@ def test_the_page_shows_every_certificate(page: str, browser: Browser, pictures:
     dom = browser.dom(f"{page}/")
     assert "1 of 10 certificates needs attention" in dom
     for name in ("web", "api", "mail", "old", *HOSTS):
-        assert f'href="/c/{name}"' in dom, name
+        assert f'href="/certificate/{name}"' in dom, name
     assert dom.count('class="life ') == 9  # of all but the disabled one, which has no certificate
-    assert dom.index('href="/c/mail"') < dom.index('href="/c/web"')
+    assert dom.index('href="/certificate/mail"') < dom.index('href="/certificate/web"')
     assert 'nginx<span class="sub">serves it</span>' in dom
     assert "&lt;script&gt;alert(1)&lt;/script&gt;" in dom
     assert "<script" not in dom
@@ -91,14 +91,14 @@ def test_the_page_shows_every_certificate(page: str, browser: Browser, pictures:
 
 def test_a_certificate_has_its_page(page: str, browser: Browser, pictures: Path) -> None:
     """Where a name leads: facts, targets and history."""
-    dom = browser.dom(f"{page}/c/mail")
+    dom = browser.dom(f"{page}/certificate/mail")
     assert "left in place" in dom
     assert "attempts left before it expires" in dom
     assert "<script" not in dom
     for name, scheme in (("mail", "light"), ("web", "dark")):
         path = pictures / f"certificate-{name}-{scheme}.png"
         width, height = DESKTOP
-        url = f"{page}/c/{name}"
+        url = f"{page}/certificate/{name}"
         shot = browser.screenshot(url, path, width=width, height=height, scheme=scheme)
         assert shot.is_dark == (scheme == "dark"), shot.ground
 
@@ -106,8 +106,8 @@ def test_a_certificate_has_its_page(page: str, browser: Browser, pictures: Path)
 def test_the_form_works_without_a_script(page: str, browser: Browser) -> None:
     """A search and a state are addresses, which can be sent to a colleague."""
     dom = browser.dom(f"{page}/?state=failing&name=smtp")
-    assert 'href="/c/mail"' in dom
-    assert 'href="/c/web"' not in dom
+    assert 'href="/certificate/mail"' in dom
+    assert 'href="/certificate/web"' not in dom
     assert "No certificate is like that." in browser.dom(f"{page}/?state=failing&name=web")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from certrotd.certs.policy import KIND
 from certrotd.daemon.web.answer import HTML, JSON, TEXT, Answer
 from certrotd.daemon.web.detail import detail
 from certrotd.daemon.web.layout import ICON, style
@@ -13,7 +14,7 @@ from certrotd.daemon.web.overview import overview
 from certrotd.daemon.web.request import Refused, Request
 from certrotd.daemon.web.sources import Sources, look_around
 
-_CERTIFICATE = "/c/"
+_CERTIFICATE = f"/{KIND}/"
 
 
 class App:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
 from certrotd import __version__
+from certrotd.certs.policy import KIND
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.picture import KINDS, OUTCOMES, Known, Picture
@@ -70,7 +71,7 @@ def _certificates(picture: Picture) -> Iterator[str]:
     def each(value: Callable[[Known], float | None]) -> Iterator[Sample]:
         for name, one in known.items():
             if (found := value(one)) is not None:
-                yield f'{{certificate="{name}"}}', found
+                yield _subject(name), found
 
     def dates(name: str, what: str, value: Callable[[Known], float | None]) -> Iterator[str]:
         return _family(f"certificate_{name}_timestamp_seconds", "gauge", what, each(value))
@@ -87,18 +88,18 @@ def _certificates(picture: Picture) -> Iterator[str]:
     yield from _family(name, "gauge", what, flying)
     what = "What holds back a rotation that is due: the gate, where there is one."
     held = ((name, picture.held(name)) for name in known)
-    gates = ((_labels(certificate=name, by=each.by), 1) for name, each in held if each)
+    gates = ((_labels(kind=KIND, name=name, by=each.by), 1) for name, each in held if each)
     yield from _family("certificate_held", "gauge", what, gates)
     what = "Attempts before it expires if all of them fail, where one is due."
     left = ((name, picture.attempts_left(name)) for name in known)
-    samples = ((f'{{certificate="{name}"}}', n) for name, n in left if n is not None)
+    samples = ((_subject(name), n) for name, n in left if n is not None)
     yield from _family("attempts_left", "gauge", what, samples)
 
 
 def _rotations(picture: Picture) -> Iterator[str]:
     what = "Rotations since the start that ended or came to a rest."
     counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(picture.rotations)
-    samples = ((_labels(outcome=o, kind=k), n) for (o, k), n in sorted(counts.items()))
+    samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))
     yield from _family("rotations_total", "counter", what, samples)
     yield from _one("rotations_running", "gauge", "Rotations under way.", len(picture.running))
     yield from _family(
@@ -131,7 +132,7 @@ def _watched(picture: Picture) -> Iterator[str]:
     found = picture.found()
     what = "What the watcher finds wrong at present, by kind."
     samples = (
-        (_labels(kind=kind, severity=severity), found.get((kind, severity), 0))
+        (_labels(finding=kind, severity=severity), found.get((kind, severity), 0))
         for kind in Kind
         for severity in Severity
     )
@@ -154,9 +155,14 @@ def _accounts(around: Around) -> Iterator[str]:
     yield from _one("audit_failures_total", "counter", what, around.picture.unaudited)
 
 
+def _subject(name: str) -> str:
+    return f'{{kind="{KIND}",name="{name}"}}'
+
+
 def _endpoint(seen: Watched) -> str:
     return _labels(
-        certificate=seen.certificate or "",
+        kind=KIND if seen.certificate else "",
+        name=seen.certificate or "",
         target=seen.target or "",
         endpoint=seen.subject,
         sni=seen.sni,

@@ -99,7 +99,7 @@ def _line(picture: Picture, name: str, row: Row | None, *, now: datetime) -> Mar
     well = row is not None and _is_well(picture, name, row)
     return fill(
         '<tr role="row"{well}>'
-        '<th scope="row" role="rowheader"><a href="/c/{name}">{name}</a>{names}</th>'
+        '<th scope="row" role="rowheader"><a href="/certificate/{name}">{name}</a>{names}</th>'
         '<td role="cell" data-label="Lifetime">{life}</td>'
         '<td role="cell" data-label="State">{state}</td>'
         '<td role="cell" data-label="Next check">{next}</td>'

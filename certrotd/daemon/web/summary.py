@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
+from certrotd.certs.policy import KIND
 from certrotd.certs.watching import Severity
 from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.picture import FAILING, Picture, moment
@@ -123,7 +124,7 @@ def _first_end(picture: Picture) -> Markup:
     left = end - picture.now
     tone = "bad" if left <= 0 or picture.failing(name) else ""
     when = f"in {brief(left)}" if left > 0 else "expired"
-    return _tile("Expires first", when, name, tone, f"/c/{name}")
+    return _tile("Expires first", when, name, tone, f"/{KIND}/{name}")
 
 
 def _audit_tile(around: Around) -> Markup:

@@ -108,6 +108,7 @@ def test_a_report_as_json_keeps_what_was_found_and_what_was_decided() -> None:
     """Programs need not parse sentences."""
     waits = Wait("renewal later", NOW + timedelta(days=1))
     assert report_json(Report("web", waits, recovered=Finished({}))) == {
+        "kind": "certificate",
         "name": "web",
         "result": "recovered",
         "why": "an earlier rotation was finished",

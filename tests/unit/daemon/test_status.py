@@ -33,6 +33,7 @@ def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
     found = status_of(row(stand), now=NOW)
     targets = found.pop("targets")
     assert found == {
+        "kind": "certificate",
         "name": "web",
         "names": [HOST],
         "state": "due",

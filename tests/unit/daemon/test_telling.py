@@ -126,7 +126,7 @@ def test_steps_are_told_when_they_came_to_something() -> None:
     told.stepped(Event("id", "certificate/web", "failed", 3, 9, "order", "the CA says no"))
     told.stepped(Event("id", "certificate/web", "trying", 3, 9, "order"))
     assert kept.said == ["web: order failed: the CA says no"]
-    fields = {"certificate": "web", "rotation": "id", "step": "order"}
+    fields = {"kind": "certificate", "name": "web", "rotation": "id", "step": "order"}
     assert kept.events[0] == ("error", "step.failed", fields)
     assert kept.events[1][0] == "debug"
 
@@ -138,8 +138,8 @@ def test_the_end_of_a_rotation_carries_its_id_and_the_next_does_not() -> None:
     told.stepped(Event("id", "certificate/web", "done", 3, 9, "order"))
     told.ended(Report("web", outcome=Finished({})))
     told.ended(Report("web", failure=Failure("no journal")))
-    assert kept.events[1][2] == {"certificate": "web", "rotation": "id"}
-    assert kept.events[2][2] == {"certificate": "web"}
+    assert kept.events[1][2] == {"kind": "certificate", "name": "web", "rotation": "id"}
+    assert kept.events[2][2] == {"kind": "certificate", "name": "web"}
 
 
 @pytest.mark.parametrize(
@@ -202,7 +202,7 @@ def test_what_is_found_is_told_once_and_its_passing_once() -> None:
         "files of web: expiring no longer",
         "files of web: copies differ no longer",
     ]
-    fields: dict[str, object] = {"watch": "files of web", "certificate": "web"}
+    fields: dict[str, object] = {"watch": "files of web", "kind": "certificate", "name": "web"}
     assert kept.events[0] == ("warning", "watch.expiring", fields)
     assert kept.events[1] == ("error", "watch.expiring", fields)
     assert kept.events[3] == ("info", "watch.passed", {**fields, "finding": Kind.EXPIRING})

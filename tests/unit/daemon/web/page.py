@@ -80,4 +80,6 @@ def names(read: Page) -> list[str]:
     tags = [tag for tag, _ in read.tags]
     listed = read.tags[tags.index("table") :] if "table" in tags else []
     links = [attributes["href"] or "" for tag, attributes in listed if tag == "a"]
-    return [link.removeprefix("/c/") for link in links if link.startswith("/c/")]
+    return [
+        link.removeprefix("/certificate/") for link in links if link.startswith("/certificate/")
+    ]

@@ -34,7 +34,7 @@ def series(text: str, name: str) -> dict[frozenset[tuple[str, str]], float]:
     }
 
 
-def value(text: str, name: str, **labels: str) -> float:
+def value(text: str, name: str, /, **labels: str) -> float:
     """The value of one series."""
     return series(text, name)[frozenset(labels.items())]
 

@@ -9,7 +9,17 @@ from tests.unit.daemon.web.page import ask, names, page, text
 from tests.unit.daemon.web.stand import Stand
 
 
-@pytest.mark.parametrize("path", ["/c/nobody", "/c/", "/c/web/..", "/nothing", "/C/web", "/c/web/"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/certificate/nobody",
+        "/certificate/",
+        "/certificate/web/..",
+        "/nothing",
+        "/Certificate/web",
+        "/certificate/web/",
+    ],
+)
 def test_what_is_not_there_is_not_found(stand: Stand, path: str) -> None:
     """Names are looked up, never used as paths."""
     stand.fine("web")
@@ -25,7 +35,7 @@ def test_a_certificate_that_has_just_gone_is_not_found(stand: Stand) -> None:
     stand.look()
     del stand.certificates["web"]
     with pytest.raises(Refused):
-        ask(stand, "/c/web")
+        ask(stand, "/certificate/web")
     assert names(page(stand)) == ["web"]
     assert json.loads(text(stand, "/status.json"))["certificates"] == []
 

@@ -38,7 +38,7 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
     stand.board.watched(
         Watched("files", "web", NOW, findings=(Finding(Kind.COPIES_DIFFER, "copies differ"),))
     )
-    read = page(stand, "/c/web")
+    read = page(stand, "/certificate/web")
     for words in (
         "a.example.com b.example.com",
         "ecdsa-p256",
@@ -68,7 +68,7 @@ def test_a_placeholder_is_not_shown_as_a_certificate(stand: Stand) -> None:
     meta = replace(live.meta, origin=PLACEHOLDER, authority="")
     stand.add("web", "a.example.com", live=replace(live, meta=meta))
     stand.look()
-    for read in (page(stand, "/c/web"), page(stand, "/")):
+    for read in (page(stand, "/certificate/web"), page(stand, "/")):
         assert "placeholder" in read.text
         assert "no certificate" in read.text
         assert PRINT not in read.text
@@ -79,14 +79,14 @@ def test_a_certificate_without_anything_has_its_page_too(stand: Stand) -> None:
     """Not yet issued, without targets or history."""
     stand.add("web", "a.example.com")
     stand.look()
-    read = page(stand, "/c/web")
+    read = page(stand, "/certificate/web")
     assert "no certificate" in read.text
     assert "It has no targets" in read.text
     assert "It was not rotated yet." in read.text
     broken = Generation(3, None, None, "the key is missing")
     stand.add("web", "a.example.com", live=broken)
     stand.look()
-    assert "broken" in page(stand, "/c/web").text
+    assert "broken" in page(stand, "/certificate/web").text
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_a_strange_line_of_history_is_shown_as_far_as_it_goes(
     stand.fine("web")
     stand.look()
     stand.past("web", "no", **more)
-    assert words in page(stand, "/c/web").text
+    assert words in page(stand, "/certificate/web").text
 
 
 def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stand) -> None:
@@ -123,6 +123,6 @@ def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stan
         ),
     ):
         stand.board.looked(Look(managed, standing, attempts, decision, NOW, flight=rests))
-        read = page(stand, "/c/web").text
+        read = page(stand, "/certificate/web").text
         assert words in read
         assert "the CA is busy" in read

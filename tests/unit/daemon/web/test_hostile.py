@@ -34,7 +34,7 @@ def hostile(stand: Stand) -> Stand:
     return stand
 
 
-@pytest.mark.parametrize("path", ["/", "/c/web", "/c/bad"])
+@pytest.mark.parametrize("path", ["/", "/certificate/web", "/certificate/bad"])
 def test_nobody_else_writes_into_a_page(hostile: Stand, path: str) -> None:
     """A CA's error text or a certificate's issuer is not the operator's script."""
     read = page(hostile, path, name='"><script>')
@@ -48,7 +48,7 @@ def test_hostile_words_stay_words_in_json(hostile: Stand) -> None:
     assert document["certificates"][0]["names"] == [HOSTILE]
 
 
-@pytest.mark.parametrize("path", ["/", "/c/web", "/status.json"])
+@pytest.mark.parametrize("path", ["/", "/certificate/web", "/status.json"])
 def test_no_control_character_reaches_whoever_reads(stand: Stand, path: str) -> None:
     """A page that is fetched by curl is shown by a terminal, which they would turn around."""
     odd = "a\x1b[1mb\u009b1mc\u202ed"

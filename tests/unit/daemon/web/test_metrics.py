@@ -29,6 +29,7 @@ from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand
 DEPLOY = Path(__file__).parents[4] / "deploy" / "monitoring"
 ALERTS = DEPLOY / "alerts.yaml"
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
+WEB = {"kind": "certificate", "name": "web"}
 MISMATCH = Finding(Kind.SERVED_MISMATCH, "it serves another")
 # what is no metric in a query: functions, keywords, and the labels in brackets and braces
 _WORD = re.compile(r"\bcertrotd_[a-z0-9_]+")
@@ -88,19 +89,19 @@ def test_dates_are_those_of_the_certificates(busy: Stand) -> None:
     text = scraped(busy)
 
     def dated(name: str) -> float:
-        return value(text, f"certrotd_certificate_{name}_timestamp_seconds", certificate="web")
+        return value(text, f"certrotd_certificate_{name}_timestamp_seconds", **WEB)
 
     assert dated("not_before") == (NOW - 10 * DAY).timestamp()
     assert dated("not_after") == (NOW + 80 * DAY).timestamp()
     assert dated("next_check") == (NOW + 50 * DAY).timestamp()
-    missing = frozenset({("certificate", "new")})
+    missing = frozenset({("kind", "certificate"), ("name", "new")})
     assert missing not in series(text, "certrotd_certificate_not_after_timestamp_seconds")
 
 
 def test_failures_and_attempts_are_there_where_there_are_any(busy: Stand) -> None:
     """So that a healthy fleet of 10,000 does not cost 20,000 series of zeros."""
     text = scraped(busy)
-    www = frozenset({("certificate", "www")})
+    www = frozenset({("kind", "certificate"), ("name", "www")})
     assert series(text, "certrotd_certificate_failures") == {www: 1}
     assert series(text, "certrotd_attempts_left").keys() == {www}
     assert value(text, "certrotd_certificates", state="ok") == 1
@@ -111,7 +112,7 @@ def test_failures_and_attempts_are_there_where_there_are_any(busy: Stand) -> Non
 def test_what_happens_is_counted(busy: Stand) -> None:
     """Rotations by outcome, steps by how long they took and how often they failed."""
     text = scraped(busy)
-    assert value(text, "certrotd_rotations_total", outcome="finished", kind="renew") == 1
+    assert value(text, "certrotd_rotations_total", outcome="finished", act="renew") == 1
     assert value(text, "certrotd_step_failures_total", step="prove") == 1
     buckets = series(text, "certrotd_step_duration_seconds_bucket")
     assert buckets[frozenset({("step", "prove"), ("le", "1")})] == 0
@@ -126,25 +127,31 @@ def test_counters_begin_at_zero_before_anything_is_counted(stand: Stand, busy: S
     text = scraped(Stand(stand.state))
     for outcome in ("stuck", "failed", "rolled_back", "finished"):
         for kind in ("renew", "deploy", "adopt", "sweep", "resume"):
-            assert value(text, "certrotd_rotations_total", outcome=outcome, kind=kind) == 0
+            assert value(text, "certrotd_rotations_total", outcome=outcome, act=kind) == 0
     busy.board.stepped(Event("id", "certificate/web", "trying", 0, 9, "swap"))
     busy.board.stepped(Event("id", "certificate/web", "done", 0, 9, "swap"))
     assert value(scraped(busy), "certrotd_step_failures_total", step="swap") == 0
     stuck = Report("web", Renew("due", NOW), Stuck("swap", "no", "no"))
     busy.board.ended(stuck)
-    assert value(scraped(busy), "certrotd_rotations_total", outcome="stuck", kind="renew") == 1
+    assert value(scraped(busy), "certrotd_rotations_total", outcome="stuck", act="renew") == 1
 
 
 def test_what_is_served_is_told_of_every_endpoint_of_ours(busy: Stand) -> None:
     """An address that is nobody's certificate cannot mismatch; strange names stay one label."""
     text = scraped(busy)
-    ours = {"certificate": "web", "target": "nginx", "endpoint": "127.0.0.1:443", "sni": "a"}
+    ours = {
+        "kind": "certificate",
+        "name": "web",
+        "target": "nginx",
+        "endpoint": "127.0.0.1:443",
+        "sni": "a",
+    }
     assert series(text, "certrotd_served_mismatch") == {frozenset(ours.items()): 0}
     dated = series(text, "certrotd_endpoint_not_after_timestamp_seconds")
-    strange = {"certificate": "", "target": "", "endpoint": 'evil"\\:443', "sni": ""}
+    strange = {"kind": "", "name": "", "target": "", "endpoint": 'evil"\\:443', "sni": ""}
     assert dated[frozenset(strange.items())] == (NOW + 80 * DAY).timestamp()
-    assert value(text, "certrotd_findings", kind="served_mismatch", severity="error") == 1
-    assert value(text, "certrotd_findings", kind="expired", severity="error") == 0
+    assert value(text, "certrotd_findings", finding="served_mismatch", severity="error") == 1
+    assert value(text, "certrotd_findings", finding="expired", severity="error") == 0
     wrong = Watched("target", "127.0.0.1:443", NOW, "a", "web", "nginx", findings=(MISMATCH,))
     busy.board.watched(wrong)
     assert value(scraped(busy), "certrotd_served_mismatch", **ours) == 1
@@ -243,7 +250,7 @@ def test_every_value_a_rule_compares_a_label_with_exists(busy: Stand) -> None:
     """A misspelt outcome is an alert that never fires."""
     outcomes = {"finished", "parked", "failed", "rolled_back", "stuck", "held", "stopped"}
     values = {"trust": {each.value for each in Trust}, "outcome": outcomes,
-              "severity": {"error", "warning"}, "certificate": {""}}  # fmt: skip
+              "severity": {"error", "warning"}, "name": {""}}  # fmt: skip
     for rule in rules():
         for _, matchers in _MATCHERS.findall(rule["expr"]):
             label, _, wanted = matchers.partition("=")

@@ -198,8 +198,11 @@ def test_copies_are_shown_where_there_are_no_targets(stand: Stand) -> None:
     stand.look()
     assert "copies up to date" in page(stand).text
     assert " none" not in page(stand).text.rpartition("Targets")[2]
-    assert "/etc/web.key privkey" in page(stand, "/c/web").text
-    assert "a new one replaces its copies, and no service reloads" in page(stand, "/c/web").text
+    assert "/etc/web.key privkey" in page(stand, "/certificate/web").text
+    assert (
+        "a new one replaces its copies, and no service reloads"
+        in page(stand, "/certificate/web").text
+    )
     for state, displaced, words in (
         (there, "/etc/web.key is gone", "/etc/web.key is gone"),
         ({COPIES: TargetState(2, "", NOW)}, None, "of generation 2"),
@@ -219,7 +222,7 @@ def test_a_generation_that_waits_is_shown(stand: Stand) -> None:
     stand.look()
     words = "generation 4 waits: it is issued, and not in use yet"
     assert words in page(stand).text
-    assert words in page(stand, "/c/web").text
+    assert words in page(stand, "/certificate/web").text
 
 
 def test_a_certificate_that_is_well_is_marked_so_that_a_phone_can_be_brief(stand: Stand) -> None:
@@ -229,7 +232,7 @@ def test_a_certificate_that_is_well_is_marked_so_that_a_phone_can_be_brief(stand
     untold: dict[str, TargetState | None] = {"nginx": None}
     stand.add("untold", "b.example.com", live=generation("b.example.com"), targets=untold)
     stand.look()
-    found = re.findall(r'<tr role="row"( class="well")?>.*?href="/c/(\w+)"', text(stand))
+    found = re.findall(r'<tr role="row"( class="well")?>.*?href="/certificate/(\w+)"', text(stand))
     assert {name: bool(well) for well, name in found} == {
         "web": True,
         "late": False,
