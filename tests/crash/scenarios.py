@@ -1,8 +1,10 @@
 """What is broken off: rotations with everything that one can have to do with files."""
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from certrotd.daemon.stateformat import FILE, FORMAT
 from tests.parts.site import Site
 
 NAME, HOST = "web", "web.example.test"
@@ -65,7 +67,10 @@ def _installed_everywhere(site: Site) -> None:
 def _nothing_yet(site: Site) -> None:
     site.internal()
     with_copies_and_a_target(site)
+    # these two are made before the rotation's own thread begins; kills amid a migration, which is
+    # what an interrupted beginning looks like, have tests of their own
     site.state.mkdir(mode=0o700)
+    (site.state / FILE).write_text(json.dumps({"format": FORMAT}))
 
 
 RENEWAL = Scenario("renewal", _kept_twice, ("rotate", "--all", "--force"), 2, 3)

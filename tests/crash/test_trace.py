@@ -1,6 +1,7 @@
 """What the list of system calls itself proves: their order, and that the driver makes the same."""
 
 import re
+import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
@@ -96,7 +97,7 @@ def test_a_look_changes_nothing(memory: Path) -> None:
     with ExitStack() as stack:
         lab = Lab(memory / "look", FIRST, stack)
         with lab.site() as site, lab.driver() as driver:
-            site.state.rmdir()
+            shutil.rmtree(site.state)
             before = snapshot(site.directory)
             for command in ("status", "plan", "history", "rotate --all --dry-run"):
                 assert driver.run(site, *command.split()).code == 0
