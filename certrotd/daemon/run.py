@@ -20,6 +20,9 @@ from certrotd.daemon import alerting
 from certrotd.daemon.board import Board
 from certrotd.daemon.changes import Changes
 from certrotd.daemon.ground import Ground
+from certrotd.daemon.http.app import App
+from certrotd.daemon.http.server import Web
+from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.lastrun import LastRun
 from certrotd.daemon.log import LineLog, libraries, to_journal
 from certrotd.daemon.observing import Observers
@@ -34,9 +37,6 @@ from certrotd.daemon.ticking import Ticking
 from certrotd.daemon.upkeep import Upkeep
 from certrotd.daemon.watcher import Watcher
 from certrotd.daemon.watches import Watches, watches_of
-from certrotd.daemon.web.app import App
-from certrotd.daemon.web.server import Web
-from certrotd.daemon.web.sources import Sources
 from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, LEFTOVERS, Site
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem

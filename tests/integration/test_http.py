@@ -11,7 +11,7 @@ from typing import Any
 from tests.integration.daemon import HOST, OTHER, running
 from tests.parts.process import free_port, wait_until
 from tests.parts.site import Site
-from tests.unit.daemon.web.scrape import parsed, value
+from tests.unit.daemon.http.scrape import parsed, value
 
 WEB = {"kind": "certificate", "name": "web"}
 

@@ -9,7 +9,7 @@ from tests.integration.daemon import HOST, reload, running
 from tests.integration.test_http import get, is_closed, listen
 from tests.parts.process import wait_until
 from tests.parts.site import Site
-from tests.unit.daemon.web.scrape import value
+from tests.unit.daemon.http.scrape import value
 
 NOT_AFTER = "certrotd_certificate_not_after_timestamp_seconds"
 SOON = 2.0

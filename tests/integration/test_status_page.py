@@ -12,15 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.daemon.web.layout import style
+from certrotd.daemon.http.layout import style
 from certrotd.pki.generation import TargetState
 from tests.integration.test_http import get, listen, ready
 from tests.parts import Parts, locate
 from tests.parts.browser import Browser
 from tests.parts.process import wait_until
 from tests.parts.site import Site
-from tests.unit.daemon.web.page import text
-from tests.unit.daemon.web.stand import NOW, PRINT, Stand, generation
+from tests.unit.daemon.http.page import text
+from tests.unit.daemon.http.stand import NOW, PRINT, Stand, generation
 
 DESKTOP, PHONE = (1280, 1100), (500, 1600)
 HOSTS = ("git", "wiki", "chat", "vpn", "grafana", "cloud")

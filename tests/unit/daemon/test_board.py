@@ -24,7 +24,7 @@ from certrotd.rotation.engine import (
     Stopped,
     Stuck,
 )
-from tests.unit.daemon.web.stand import DAY, NOW, Stand, generation
+from tests.unit.daemon.http.stand import DAY, NOW, Stand, generation
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.status import STATES, state_of, status_of, target_words
 from certrotd.errors import Failure
 from certrotd.pki.generation import Generation, TargetState
-from tests.unit.daemon.web.stand import DAY, NOW, PRINT, Stand, generation
+from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
 
 HOST = "web.example.com"
 

@@ -1,0 +1,84 @@
+"""``/status.json``: the same for programs, certificates as ``certrotd status --json`` has them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from certrotd import __version__
+from certrotd.daemon.http.filters import filters_of, matching
+from certrotd.daemon.http.sources import Around, Sources, look_around
+from certrotd.daemon.picture import Picture, moment
+from certrotd.daemon.status import status_of
+from certrotd.errors import Failure
+
+
+def status_json(sources: Sources, query: dict[str, str]) -> Iterator[str]:
+    """The document in pieces; ``state`` and ``name`` choose as on the page, all at once."""
+    around = look_around(sources)
+    now, names = sources.clock.now(), matching(sources, around.picture, filters_of(query))
+    beginning = _dumped(_daemon(around, now=now))
+    yield f'{beginning.removesuffix("}")}, "certificates": ['
+    separator = "\n"
+    for row in sources.rows(names):
+        yield f"{separator}{_dumped(status_of(row, now=now))}"
+        separator = ",\n"
+    yield "\n]}\n"
+
+
+def _daemon(around: Around, *, now: datetime) -> dict[str, Any]:
+    picture = around.picture
+    return {
+        "version": __version__,
+        "now": now,
+        "ready": not around.unready,
+        "reason": around.unready or None,
+        "last_tick": _moment(picture.last_tick),
+        "next_check": _moment(picture.next_look()),
+        "clock": {
+            "trust": picture.judgement.trust.value,
+            "reason": picture.judgement.why or None,
+        },
+        "config": {
+            "valid": picture.configured.valid,
+            "in_force_since": moment(picture.configured.since),
+            "refused": picture.configured.refused,
+            "left_out": picture.configured.left_out,
+        },
+        "audit": _audit(around),
+        "budget_left": {
+            issuer: None if isinstance(left, Failure) else left
+            for issuer, left in around.budgets.items()
+        },
+        "troubles": dict(picture.troubles),
+        "states": picture.count(),
+        "failing": sorted(filter(picture.failing, picture.known)),
+        "attempts_left": _attempts(picture),
+        "watched": [seen.to_json() for seen in picture.watched],
+    }
+
+
+def _audit(around: Around) -> dict[str, Any]:
+    if isinstance(around.audit, Failure):
+        return {"state": "unreadable", "seq": None, "hash": None}
+    head = around.audit.known
+    return {
+        "state": around.audit.state,
+        "seq": head.seq if head else None,
+        "hash": head.hash if head else None,
+    }
+
+
+def _attempts(picture: Picture) -> dict[str, int]:
+    left = ((name, picture.attempts_left(name)) for name in picture.known)
+    return {name: attempts for name, attempts in left if attempts is not None}
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else moment(seconds)
+
+
+def _dumped(value: object) -> str:
+    return json.dumps(value, default=datetime.isoformat)

@@ -1,0 +1,197 @@
+"""The metrics, in Prometheus' text format 0.0.4, written out family by family.
+
+By hand, because of the memory: 10,000 certificates are at least 30,000 samples, and the library
+makes an object of each before the first is sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, product
+
+from certrotd import __version__
+from certrotd.certs.policy import KIND
+from certrotd.certs.watching import Kind, Severity, Watched
+from certrotd.daemon.clockwatch import Trust
+from certrotd.daemon.http.sources import Around
+from certrotd.daemon.picture import KINDS, OUTCOMES, Known, Picture
+from certrotd.errors import Failure
+
+CONTENT = "text/plain; version=0.0.4; charset=utf-8"
+PREFIX = "certrotd_"
+Sample = tuple[str, float]
+"""What follows the name (a suffix, labels), and the value."""
+
+
+def exposition(around: Around) -> Iterator[str]:
+    """Every metric, in pieces of whole lines."""
+    picture = around.picture
+    return chain(
+        _itself(around),
+        _certificates(picture),
+        _rotations(picture),
+        _watched(picture),
+        _accounts(around),
+    )
+
+
+def _itself(around: Around) -> Iterator[str]:
+    picture = around.picture
+    configured, trust = picture.configured, picture.judgement.trust
+    yield from _family("build_info", "gauge", "The version that runs.", [
+        (_labels(version=__version__), 1)
+    ])  # fmt: skip
+    yield from _one("ready", "gauge", "Whether it can be relied on.", not around.unready)
+    if picture.last_tick is not None:
+        what = "When the scheduler last ticked."
+        yield from _one("last_tick_timestamp_seconds", "gauge", what, picture.last_tick)
+    what = "Whether the clock can be right: 1 for one of sound, doubted, wrong."
+    yield from _family(
+        "clock_trust",
+        "gauge",
+        what,
+        ((_labels(trust=each.value), each is trust) for each in Trust),
+    )
+    what = "Whether all of the configuration on disk is in force."
+    yield from _one("config_valid", "gauge", what, configured.valid)
+    what = "Since when the configuration is in force."
+    yield from _one("config_in_force_timestamp_seconds", "gauge", what, configured.since)
+    what = "Certificates left out because their configuration is wrong."
+    yield from _one("certificates_left_out", "gauge", what, len(configured.left_out))
+    what = "Troubles that last, such as a directory that is gone."
+    yield from _one("troubles", "gauge", what, len(picture.troubles))
+
+
+def _certificates(picture: Picture) -> Iterator[str]:
+    known = {name: each for name, each in picture.known.items() if each is not None}
+    what = "How many certificates are in each state."
+    states = ((_labels(state=state), count) for state, count in picture.count().items())
+    yield from _family("certificates", "gauge", what, states)
+
+    def each(value: Callable[[Known], float | None]) -> Iterator[Sample]:
+        for name, one in known.items():
+            if (found := value(one)) is not None:
+                yield _subject(name), found
+
+    def dates(name: str, what: str, value: Callable[[Known], float | None]) -> Iterator[str]:
+        return _family(f"certificate_{name}_timestamp_seconds", "gauge", what, each(value))
+
+    yield from dates("not_before", "When the live one began to be valid.", lambda k: k.not_before)
+    yield from dates("not_after", "When the live one expires.", lambda k: k.not_after)
+    yield from dates("next_check", "When it is looked at again.", lambda k: k.next)
+    what = "Rotations that failed in a row, where there are any."
+    failures = each(lambda k: k.failures or None)
+    yield from _family("certificate_failures", "gauge", what, failures)
+    what = "When a rotation began that is in flight and rests, where there is one."
+    flying = each(lambda k: k.flight.since.timestamp() if k.flight and k.flight.since else None)
+    name = "certificate_in_flight_since_timestamp_seconds"
+    yield from _family(name, "gauge", what, flying)
+    what = "What holds back a rotation that is due: the gate, where there is one."
+    held = ((name, picture.held(name)) for name in known)
+    gates = ((_labels(kind=KIND, name=name, by=each.by), 1) for name, each in held if each)
+    yield from _family("certificate_held", "gauge", what, gates)
+    what = "Attempts before it expires if all of them fail, where one is due."
+    left = ((name, picture.attempts_left(name)) for name in known)
+    samples = ((_subject(name), n) for name, n in left if n is not None)
+    yield from _family("attempts_left", "gauge", what, samples)
+
+
+def _rotations(picture: Picture) -> Iterator[str]:
+    what = "Rotations since the start that ended or came to a rest."
+    counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(picture.rotations)
+    samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))
+    yield from _family("rotations_total", "counter", what, samples)
+    yield from _one("rotations_running", "gauge", "Rotations under way.", len(picture.running))
+    yield from _family(
+        "step_duration_seconds", "histogram", "How long the steps took.", _buckets(picture)
+    )
+    what = "Steps that failed, or could not be undone."
+    failures = dict.fromkeys(picture.steps, 0) | dict(picture.failed_steps)
+    failed = ((_labels(step=step), n) for step, n in sorted(failures.items()))
+    yield from _family("step_failures_total", "counter", what, failed)
+
+
+def _buckets(picture: Picture) -> Iterator[Sample]:
+    for step, durations in sorted(picture.steps.items()):
+        count = 0
+        for bound, count in durations.cumulated():
+            le = "+Inf" if bound is None else _number(bound)
+            yield f"_bucket{_labels(step=step, le=le)}", count
+        yield f"_sum{_labels(step=step)}", durations.total
+        yield f"_count{_labels(step=step)}", count
+
+
+def _watched(picture: Picture) -> Iterator[str]:
+    ends = [seen for seen in picture.watched if seen.sort != "files"]
+    what = "Whether an endpoint serves something else than the live generation."
+    ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.certificate is not None)
+    yield from _family("served_mismatch", "gauge", what, ours)
+    what = "When what an endpoint serves expires."
+    dated = ((_endpoint(s), s.not_after.timestamp()) for s in ends if s.not_after is not None)
+    yield from _family("endpoint_not_after_timestamp_seconds", "gauge", what, dated)
+    found = picture.found()
+    what = "What the watcher finds wrong at present, by kind."
+    samples = (
+        (_labels(finding=kind, severity=severity), found.get((kind, severity), 0))
+        for kind in Kind
+        for severity in Severity
+    )
+    yield from _family("findings", "gauge", what, samples)
+
+
+def _accounts(around: Around) -> Iterator[str]:
+    what = "Orders that an issuer's account may still place, where they are limited."
+    left = around.budgets.items()
+    samples = ((_labels(issuer=issuer), n) for issuer, n in left if not isinstance(n, Failure))
+    yield from _family("budget_left", "gauge", what, samples)
+    audit = around.audit
+    trusted = not isinstance(audit, Failure) and audit.state != "unreadable"
+    what = "Whether the head of the audit log can be read and understood."
+    yield from _one("audit_head_readable", "gauge", what, trusted)
+    if not isinstance(audit, Failure) and audit.known is not None:
+        what = "Records in the audit log, by its head."
+        yield from _one("audit_records_total", "counter", what, audit.head.seq)
+    what = "How often the audit log could not be written, or was found damaged."
+    yield from _one("audit_failures_total", "counter", what, around.picture.unaudited)
+
+
+def _subject(name: str) -> str:
+    return f'{{kind="{KIND}",name="{name}"}}'
+
+
+def _endpoint(seen: Watched) -> str:
+    return _labels(
+        kind=KIND if seen.certificate else "",
+        name=seen.certificate or "",
+        target=seen.target or "",
+        endpoint=seen.subject,
+        sni=seen.sni,
+    )
+
+
+def _mismatch(seen: Watched) -> bool:
+    return any(finding.kind is Kind.SERVED_MISMATCH for finding in seen.findings)
+
+
+def _one(name: str, kind: str, what: str, value: float) -> Iterator[str]:
+    return _family(name, kind, what, [("", value)])
+
+
+def _family(name: str, kind: str, what: str, samples: Iterable[Sample]) -> Iterator[str]:
+    name = PREFIX + name
+    yield f"# HELP {name} {what}\n# TYPE {name} {kind}\n"
+    for labels, value in samples:
+        yield f"{name}{labels} {_number(value)}\n"
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else repr(value)
+
+
+def _labels(**labels: str) -> str:
+    inside = ",".join(f'{name}="{_escaped(value)}"' for name, value in labels.items())
+    return f"{{{inside}}}"
+
+
+def _escaped(value: str) -> str:
+    return value.replace("\\", r"\\").replace('"', r"\"").replace("\n", r"\n")

@@ -1,0 +1,158 @@
+"""The head of the status page: one sentence, what to know, and a few figures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from certrotd.certs.policy import KIND
+from certrotd.certs.watching import Severity
+from certrotd.daemon.clockwatch import Trust
+from certrotd.daemon.http.html import Markup, fill, joined
+from certrotd.daemon.http.layout import notices
+from certrotd.daemon.http.sources import Around
+from certrotd.daemon.http.time_format import brief, day, exact
+from certrotd.daemon.picture import FAILING, Picture, moment
+from certrotd.errors import Failure
+from certrotd.wording import count
+
+_MOST_NOTICES = 20
+_BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "unseen"})
+
+
+def summary(around: Around, *, now: datetime) -> Markup:
+    """All of it."""
+    lines = list(_notices(around))
+    shown = lines[:_MOST_NOTICES]
+    if len(lines) > len(shown):
+        shown.append(("And more:", f"{len(lines) - len(shown):,} others, see status.json"))
+    return joined((_verdict(around), notices(shown), _tiles(around, now=now)))
+
+
+def _verdict(around: Around) -> Markup:
+    picture = around.picture
+    failing = sum(map(picture.failing, picture.known))
+    certificates = count(len(picture.known), "certificate")
+    watched = [seen for seen in picture.watched if seen.sort != "files"]
+    broken = sum(any(f.severity is Severity.ERROR for f in seen.findings) for seen in watched)
+    if around.dead:
+        tone, words = "bad", "The scheduler does not move"
+    elif picture.blocked:
+        tone, words = "bad", "Nothing can be rotated"
+    elif picture.judgement.trust is Trust.WRONG:
+        tone, words = "bad", "The clock is wrong: nothing is ordered"
+    elif failing or broken:
+        parts = [f"{failing:,} of {certificates}"] * bool(failing)
+        parts += [f"{broken:,} of {count(len(watched), 'endpoint')}"] * bool(broken)
+        need = f"need{'s' * (failing + broken == 1)} attention"
+        tone, words = "bad", f"{' and '.join(parts)} {need}"
+    elif picture.audit_damage:
+        tone, words = "bad", "The audit log is damaged"
+    elif picture.others() or any(s is Severity.ERROR for _, s in picture.found()):
+        tone, words = "bad", "Something else than a rotation needs attention"
+    elif around.unready:
+        tone, words = "work", f"Not ready: {around.unready}"
+    elif not picture.configured.valid:
+        tone, words = "work", "The configuration on disk is not in force as a whole"
+    elif not picture.known:
+        tone, words = "calm", "No certificates are configured"
+    else:
+        tone, words = "good", f"All is well with {certificates}"
+    return fill('<h1 class="verdict {tone}">{words}</h1>\n', tone=tone, words=words)
+
+
+def _notices(around: Around) -> Iterator[tuple[str, str]]:
+    picture = around.picture
+    if around.dead:
+        yield "Scheduler:", around.dead
+    if picture.judgement.why:
+        yield "Clock:", picture.judgement.why
+    yield from (("Configuration refused:", problem) for problem in picture.configured.refused)
+    yield from (("Left out:", problem) for problem in picture.configured.left_out)
+    yield from ((f"{what}:", words) for what, words in picture.others().items())
+    for seen in picture.watched:
+        yield from ((f"{seen.key}:", finding.words) for finding in seen.findings)
+    if picture.audit_damage:
+        yield "Audit log:", f"{picture.audit_damage}: certrotd audit verify says more"
+    if isinstance(around.audit, Failure):
+        yield "Audit log:", str(around.audit)
+    elif around.audit.state == "unreadable":
+        yield "Audit log:", "its head cannot be understood: certrotd audit verify says more"
+    for issuer, left in around.budgets.items():
+        if isinstance(left, Failure):
+            yield f"Budget of {issuer}:", str(left)
+
+
+def _tiles(around: Around, *, now: datetime) -> Markup:
+    picture = around.picture
+    failing = sum(map(picture.failing, picture.known))
+    busy = sum(picture.state(name) in _BUSY and not picture.failing(name) for name in picture.known)
+    fine = sum(picture.state(name) == "ok" and not picture.failing(name) for name in picture.known)
+    look = picture.next_look()
+    trust = picture.judgement.trust
+    tiles = [
+        _tile(
+            "Needs you",
+            f"{failing:,}",
+            f"need{'s' * (failing == 1)} attention" if failing else "nothing to do",
+            "bad" * bool(failing),
+            f"/?state={FAILING}",
+        ),
+        _first_end(picture),
+        _tile("In order", f"{fine:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
+        _tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
+        _next_tile(look, now),
+        _tile("Clock", trust.value, exact(now), "" if trust is Trust.SOUND else "bad"),
+        _audit_tile(around),
+    ]
+    for issuer, left in around.budgets.items():
+        if not isinstance(left, Failure):
+            tiles.append(_tile("Orders left", f"{left:,}", issuer, "work" if left < 5 else ""))
+    return fill('<ul class="tiles" aria-label="Summary">{tiles}</ul>\n', tiles=joined(tiles))
+
+
+def _first_end(picture: Picture) -> Markup:
+    """Which certificate expires first, and when."""
+    ends = (
+        (known.not_after, name)
+        for name, known in picture.known.items()
+        if known is not None and known.not_after is not None
+    )
+    end, name = min(ends, default=(None, ""))
+    if end is None:
+        return _tile("Expires first", "–", "nothing is known yet")
+    left = end - picture.now
+    tone = "bad" if left <= 0 or picture.failing(name) else ""
+    when = f"in {brief(left)}" if left > 0 else "expired"
+    return _tile("Expires first", when, name, tone, f"/{KIND}/{name}")
+
+
+def _audit_tile(around: Around) -> Markup:
+    audit = around.audit
+    if isinstance(audit, Failure) or audit.state == "unreadable":
+        return _tile("Audit log", "unreadable", "", "bad")
+    if around.picture.audit_damage:
+        return _tile("Audit log", "damaged", "recorded behind the gap", "bad")
+    if audit.known is None:
+        return _tile("Audit log", "empty", "no record yet")
+    return _tile("Audit log", f"#{audit.head.seq:,}", f"{audit.head.hash[:12]}…")
+
+
+def _tile(what: str, value: str, more: object, tone: str = "", href: str = "") -> Markup:
+    inner = fill(
+        '<span class="what">{what}</span><span class="value">{value}</span>'
+        '<span class="more">{more}</span>',
+        what=what,
+        value=value,
+        more=more,
+    )
+    if href:
+        inner = fill('<a href="{href}">{inner}</a>', href=href, inner=inner)
+    return fill('<li class="tile {tone}">{inner}</li>', tone=tone, inner=inner)
+
+
+def _next_tile(look: float | None, now: datetime) -> Markup:
+    if look is None:
+        return _tile("Next check", "–", "nothing is known yet")
+    seconds = look - now.timestamp()
+    return _tile("Next check", f"in {brief(seconds)}" if seconds > 0 else "now", day(moment(look)))

@@ -1,0 +1,64 @@
+"""Moments and spans as people say them, in HTML that programs can read too."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certrotd.daemon.http.html import Markup, fill
+
+_UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
+_BRIEF = {"day": "d", "hour": "h", "minute": "min", "second": "s"}
+
+
+def span(seconds: float) -> str:
+    """A length of time in its largest fitting unit, rounded down: 61 days, 5 hours, 1 minute."""
+    whole = int(abs(seconds))
+    size, unit = next(each for each in _UNITS if whole >= 2 * each[0] or each[0] == 1)
+    count = whole // size
+    return f"{count} {unit}{'' if count == 1 else 's'}"
+
+
+def brief(seconds: float) -> str:
+    """The same in as few letters: 61 d, 5 h, 1 min."""
+    count, unit = span(seconds).split()
+    return f"{count} {_BRIEF[unit.removesuffix('s')]}"
+
+
+def relative(seconds: float) -> str:
+    """How far from now: in 61 days, 5 hours ago, now."""
+    if abs(seconds) < 1:
+        return "now"
+    return f"in {span(seconds)}" if seconds > 0 else f"{span(seconds)} ago"
+
+
+def stamp(moment: datetime) -> str:
+    """To the minute, in UTC."""
+    return f"{moment:%Y-%m-%d %H:%M}Z"
+
+
+def shown(moment: datetime | None, *, now: datetime) -> Markup:
+    """Relative, with the moment itself to be read on demand; a dash for None."""
+    if moment is None:
+        return Markup("–")
+    return fill(
+        '<time datetime="{iso}" title="{stamp}">{words}</time>',
+        iso=moment.isoformat(timespec="seconds"),
+        stamp=stamp(moment),
+        words=relative((moment - now).total_seconds()),
+    )
+
+
+def exact(moment: datetime) -> Markup:
+    """The moment itself."""
+    iso = moment.isoformat(timespec="seconds")
+    return fill('<time datetime="{iso}">{stamp}</time>', iso=iso, stamp=stamp(moment))
+
+
+def day(moment: datetime) -> Markup:
+    """The day, with the moment itself to be read on demand."""
+    return fill(
+        '<time datetime="{iso}" title="{stamp}">{day}</time>',
+        iso=moment.isoformat(timespec="seconds"),
+        stamp=stamp(moment),
+        day=f"{moment:%Y-%m-%d}",
+    )

@@ -1,0 +1,160 @@
+"""A board, and certificates as they would be on disk, without a scheduler or a disk of theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, NoReturn
+
+from certrotd.audit.head import Anchor
+from certrotd.certs.decision import decide
+from certrotd.certs.managed import Managed, attempts_of
+from certrotd.certs.policy import COPIES, Policy
+from certrotd.clock import ManualClock
+from certrotd.daemon.board import Board
+from certrotd.daemon.budgetfile import Budget
+from certrotd.daemon.http.sources import Sources
+from certrotd.daemon.observing import Look
+from certrotd.daemon.workload import Workload
+from certrotd.errors import Failure
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
+from certrotd.rotation.journal import FileJournal
+from tests.fakes.managed import FakeManaged
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DAY = timedelta(days=1)
+PRINT = "ab" * 32
+
+
+def generation(
+    *names: str,
+    age: timedelta = 10 * DAY,
+    lifetime: timedelta = 90 * DAY,
+    number: int = 3,
+    issuer: str = "Test CA",
+) -> Generation:
+    """One that was issued ``age`` ago."""
+    begin = NOW - age
+    facts = CertificateFacts(
+        names, "ecdsa-p256", names[0], issuer, "c0ffee", begin, begin + lifetime, PRINT, False
+    )
+    meta = Meta(begin, "issued", "ca", "internal:ca", 0.0, "", names)
+    return Generation(number, meta, facts)
+
+
+@dataclass
+class Stand:
+    """Add certificates, have them looked at, and ask."""
+
+    state: Path
+    clock: ManualClock = field(default_factory=lambda: ManualClock(NOW))
+    certificates: dict[str, Managed] = field(default_factory=dict)
+    flying: set[str] = field(default_factory=set)
+    budgets: dict[str, Budget] = field(default_factory=dict)
+    audit: Anchor | Failure = field(default_factory=lambda: Anchor(state="missing"))
+
+    def __post_init__(self) -> None:
+        self.board = Board(self.clock)
+
+    @property
+    def sources(self) -> Sources:
+        """What pages are made from."""
+        work = Workload(
+            certificates=self.certificates,
+            concurrency=1,
+            rotate=_nothing,
+            in_flight=lambda name: name in self.flying,
+            budget=lambda issuer: self.budgets.get(issuer),
+        )
+        return Sources(self.board, self.clock, lambda: work, self._anchor)
+
+    def add(
+        self,
+        name: str,
+        *names: str,
+        live: Generation | Failure | None = None,
+        targets: Mapping[str, TargetState | None] | None = None,
+        newest: Generation | None = None,
+        copies: Mapping[str, Copy] | None = None,
+        displaced: str | None = None,
+        **policy: Any,
+    ) -> Managed:
+        """One more certificate; ``live`` may be a failure to look at it."""
+        targets = targets or {}
+        kept = {target: kept for target, kept in targets.items() if kept}
+        state = State(kept, copies=dict(copies or {}))
+        told = tuple(target for target in targets if target != COPIES)
+        asked = Policy(
+            name,
+            names,
+            "ca",
+            "internal:ca",
+            jitter=0.0,
+            waves=(told,),
+            installs=copies is not None,
+            **policy,
+        )
+
+        def look(**_: bool) -> Standing:
+            if isinstance(live, Failure):
+                raise live
+            return Standing(live, newest or live, state, displaced=displaced)
+
+        self.certificates[name] = FakeManaged(
+            policy=asked,
+            journal=FileJournal(self.state, f"certificate/{name}"),
+            world=_nothing,
+            lock=nullcontext,
+            look=look,
+            generation=_nothing,
+        )
+        return self.certificates[name]
+
+    def fine(self, name: str, **options: Any) -> Managed:
+        """One that is in order."""
+        host = f"{name}.example.com"
+        return self.add(name, host, live=generation(host, **options))
+
+    def past(self, name: str, failure: str | None = None, **more: Any) -> None:
+        """A line of history, an hour ago."""
+        line: dict[str, Any] = {
+            "id": f"{name}-{len(self.certificates[name].journal.history.lines())}",
+            "name": name,
+            "why": "its time has come",
+            "began": (NOW - timedelta(hours=1, minutes=2)).isoformat(),
+            "ended": (NOW - timedelta(hours=1)).isoformat(),
+            "outcome": "rolled back to issued" if failure else "finished",
+            "to": None,
+            "failed_step": "prove" if failure else None,
+            "failure": failure,
+            "retry_after": None,
+            "facts": {},
+        }
+        self.certificates[name].journal.history.add({**line, **more})
+
+    def look(self) -> None:
+        """What a tick does, as far as a board hears of it."""
+        self.board.configured(tuple(self.certificates), [])
+        now = self.clock.now()
+        for name, managed in self.certificates.items():
+            try:
+                standing, attempts = managed.look(), attempts_of(managed)
+            except Failure as failure:
+                self.board.trouble(name, failure)
+                continue
+            decision = decide(managed.policy, standing, attempts, now=now)
+            self.board.looked(Look(managed, standing, attempts, decision, now))
+        self.board.ticked(now, len(self.certificates))
+
+    def _anchor(self) -> Anchor:
+        if isinstance(self.audit, Failure):
+            raise self.audit
+        return self.audit
+
+
+def _nothing(*_values: object) -> NoReturn:
+    raise AssertionError("nothing here rotates anything")
