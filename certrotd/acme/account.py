@@ -15,11 +15,11 @@ from josepy.jwk import JWK
 from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.files.reading import is_there, read_file
+from certrotd.files.writing import make_directory, write_file
 from certrotd.jsontext import parsed
 from certrotd.pki import keys
-from certrotd.rotation.files import make_directory, write_file
-from certrotd.rotation.lock import hold
-from certrotd.rotation.reading import is_there, read_file
+from certrotd.state.lock import hold
 
 MAX_RECORD = 64 * 1024
 

@@ -14,9 +14,9 @@ from typing import Any, Literal
 
 from certrotd.audit.record import START, Head, canonical
 from certrotd.errors import InvalidInput
+from certrotd.files.reading import read_file
+from certrotd.files.writing import write_file
 from certrotd.jsontext import parsed
-from certrotd.rotation.files import write_file
-from certrotd.rotation.reading import read_file
 
 _LIMIT = 16 * 1024 * 1024
 

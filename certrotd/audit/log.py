@@ -33,11 +33,11 @@ from certrotd.audit.record import (
 from certrotd.audit.recovery import End, recover, taken_back
 from certrotd.audit.verify import Verdict, verify
 from certrotd.clock import Clock, Deadline
-from certrotd.rotation.disktrouble import DiskTrouble, explained
-from certrotd.rotation.files import open_or_create, sweep_temporaries, sync_directory
-from certrotd.rotation.lock import hold
+from certrotd.files.disktrouble import DiskTrouble, explained
+from certrotd.files.reading import is_there, read_file
+from certrotd.files.writing import open_or_create, sweep_temporaries, sync_directory
 from certrotd.rotation.outcome import Stopped
-from certrotd.rotation.reading import is_there, read_file
+from certrotd.state.lock import hold
 
 MAX_FILE = 16 * 1024 * 1024
 _MARGIN = 16 * 1024 * 1024  # a file may be longer than the limit by one append

@@ -13,8 +13,8 @@ from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, Transient, one_line
 from certrotd.pki.order import Challenge
-from certrotd.rotation.journal import JournalBroken
 from certrotd.rotation.step import Done, Journaled, Ledger
+from certrotd.state.journal import JournalBroken
 from certrotd.wording import count
 
 Left = list[dict[str, Any]]

@@ -19,10 +19,10 @@ from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Meta
 from certrotd.pki.keys import KeyType, load, signing_request, to_pem
 from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFailed
-from certrotd.rotation.journal import JournalBroken
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
+from certrotd.state.journal import JournalBroken
 
 Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)

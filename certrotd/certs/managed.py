@@ -17,7 +17,7 @@ from certrotd.certs.policy import (
     Policy,
 )
 from certrotd.pki.generation import Generation, Standing, State
-from certrotd.rotation.journal import FileJournal
+from certrotd.state.journal import FileJournal
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
     from certrotd.certs.world import World

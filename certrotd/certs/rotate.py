@@ -34,8 +34,8 @@ from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, Transient
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import PLACEHOLDER, Standing
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import (
     Engine,
     Event,

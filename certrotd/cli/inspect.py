@@ -9,11 +9,11 @@ from typing import Any, cast
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import InvalidInput, UsageError
+from certrotd.files.reading import read_file
 from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import HANDSHAKE_TIMEOUT, Endpoint, shown_to_any
 from certrotd.observe.trust import Trust
 from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
-from certrotd.rotation.reading import read_file
 
 _STARTTLS = ("smtp", "imap", "postgres")
 

@@ -26,10 +26,10 @@ from certrotd.daemon.counted import CountedIssuer
 from certrotd.daemon.naming import Dns
 from certrotd.daemon.shared_targets import Groups, SharedTarget
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
+from certrotd.files.reading import read_file
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
-from certrotd.rotation.reading import read_file
 from certrotd.rotation.unexpected import as_failure
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore

@@ -25,11 +25,11 @@ from certrotd.daemon.lane import Lane, Pace
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.telling import Log
 from certrotd.errors import Failure, InvalidInput, LockHeld, Problem
+from certrotd.files.reading import read_file
+from certrotd.files.writing import rename, write_file
 from certrotd.lifecycle.id import Id
 from certrotd.notify.message import Message, Notifier, State
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
-from certrotd.rotation.files import rename, write_file
-from certrotd.rotation.reading import read_file
 from certrotd.wording import count
 
 if TYPE_CHECKING:

@@ -29,9 +29,9 @@ from certrotd.daemon.budget import (
     settle,
 )
 from certrotd.errors import InvalidInput
+from certrotd.files.reading import read_file
+from certrotd.files.writing import make_directory, rename, write_file
 from certrotd.jsontext import parsed
-from certrotd.rotation.files import make_directory, rename, write_file
-from certrotd.rotation.reading import read_file
 
 VERSION = 1
 MAX_FILE = 64 * 1024 * 1024

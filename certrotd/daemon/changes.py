@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from certrotd.rotation.journal import in_flight
+from certrotd.state.journal import in_flight
 
 _SLACK = 1_000_000_000
 _END = ".jsonl"

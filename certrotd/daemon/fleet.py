@@ -16,7 +16,7 @@ from certrotd.daemon.gates import Held, by_decision
 from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.pki.generation import Standing
 from certrotd.pki.names import canonical, covers
-from certrotd.rotation.flight import Flight
+from certrotd.rotation.flight import Flight, flight_in
 
 if TYPE_CHECKING:
     from certrotd.certs.rotate import Report, Rotator
@@ -94,7 +94,7 @@ class Fleet:
             flight, unknown = None, None
             try:
                 if in_flight(managed.policy.name):
-                    flight = managed.journal.flight() or Flight()
+                    flight = flight_in(managed.journal) or Flight()
             except Failure as failure:
                 unknown = failure
             held = by_decision(decision)

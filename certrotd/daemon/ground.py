@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.rotation.disktrouble import DiskTrouble, explained
+from certrotd.files.disktrouble import DiskTrouble, explained
 
 _Identity = tuple[int, int]
 

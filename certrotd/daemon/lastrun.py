@@ -8,8 +8,8 @@ from pathlib import Path
 
 from certrotd.daemon.clockwatch import from_json, to_json
 from certrotd.errors import InvalidInput
-from certrotd.rotation.files import rename, write_file
-from certrotd.rotation.reading import read_file
+from certrotd.files.reading import read_file
+from certrotd.files.writing import rename, write_file
 
 LIMIT = 4096
 

@@ -13,7 +13,7 @@ from certrotd.daemon.observing import Look
 from certrotd.daemon.resting import Rests
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
-from certrotd.rotation.flight import Flight
+from certrotd.rotation.flight import Flight, flight_in
 from certrotd.rotation.unexpected import as_failure
 
 
@@ -26,7 +26,7 @@ def flight_of(
     """
     name = managed.policy.name
     try:
-        flight = (managed.journal.flight() or Flight()) if work.in_flight(name) else None
+        flight = (flight_in(managed.journal) or Flight()) if work.in_flight(name) else None
     except (Failure, OSError) as error:
         return None, as_failure(error, f"look for a rotation of {name} in flight")
     if flight is not None and rest is not None:

@@ -18,7 +18,7 @@ from certrotd.daemon.clockwatch import SOUND, Judgement, Trust, Watch, from_json
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Gate, Held, by_budget, by_clock, by_failure, elsewhere
 from certrotd.errors import Failure, InvalidInput
-from certrotd.rotation.reading import read_file
+from certrotd.files.reading import read_file
 
 if TYPE_CHECKING:
     from certrotd.daemon.budget import Limits, Spent

@@ -40,9 +40,9 @@ from certrotd.daemon.watches import Watches, watches_of
 from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, LEFTOVERS, Site
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
+from certrotd.files.writing import make_directory
 from certrotd.process import reap_orphans
-from certrotd.rotation.files import make_directory
-from certrotd.rotation.lock import hold
+from certrotd.state.lock import hold
 
 COMMAND = "certrotd run"
 INTERVAL = 1.0

@@ -15,8 +15,8 @@ from pathlib import Path
 
 from certrotd.certs.policy import KIND
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.files import sweep_temporaries
-from certrotd.rotation.ownership import user_name
+from certrotd.files.ownership import user_name
+from certrotd.files.writing import sweep_temporaries
 
 _SHARED = ("accounts", "audit", "budget", "internal")
 _BY_CERTIFICATE = ("history", "journal", "locks", "responder")

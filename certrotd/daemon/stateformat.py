@@ -21,12 +21,12 @@ from typing import Any
 
 from certrotd.certs.policy import KIND
 from certrotd.errors import Failure, InvalidInput, LockHeld, NeedsOperator
+from certrotd.files.disktrouble import DiskTrouble, explained
+from certrotd.files.reading import is_there, read_file
+from certrotd.files.writing import make_directory, remove_file, sync_directory, write_file
 from certrotd.jsontext import parsed
 from certrotd.lifecycle.id import Id, is_name
-from certrotd.rotation.disktrouble import DiskTrouble, explained
-from certrotd.rotation.files import make_directory, remove_file, sync_directory, write_file
-from certrotd.rotation.journal import MAX_JOURNAL, decode, encode
-from certrotd.rotation.reading import is_there, read_file
+from certrotd.state.journal import MAX_JOURNAL, decode, encode
 
 FORMAT = 2
 FILE = "format.json"

@@ -26,14 +26,14 @@ from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.statecheck import sweep_state, unwritable
 from certrotd.daemon.stateformat import migrate, require_current, require_known
 from certrotd.errors import Failure, failed
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.reading import is_there
+from certrotd.files.writable import check_directory
+from certrotd.files.writing import make_directory
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.files import make_directory
-from certrotd.rotation.journal import FileJournal, in_flight
-from certrotd.rotation.lock import hold
-from certrotd.rotation.reading import is_there
 from certrotd.rotation.unexpected import as_failure
-from certrotd.rotation.writable import check_directory
+from certrotd.state.journal import FileJournal, in_flight
+from certrotd.state.lock import hold
 from certrotd.stores.copies import displaced
 from certrotd.stores.local import LocalStore
 

@@ -31,7 +31,7 @@ from certrotd.dns.records import TxtRecord
 from certrotd.dns.words import seconds
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.process import environment, require, run
-from certrotd.rotation.lock import hold_any
+from certrotd.state.lock import hold_any
 
 _EX_TEMPFAIL = 75
 _QUEUE = 1800.0

@@ -20,9 +20,9 @@ from types import MappingProxyType
 
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import InvalidInput, NeedsOperator, Transient, of_the_machine
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.writing import make_directory, open_or_create
 from certrotd.jsontext import parsed
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.files import make_directory, open_or_create
 
 MAX_RECORDS = 10_000
 

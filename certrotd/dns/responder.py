@@ -34,7 +34,7 @@ from certrotd.dns.serve import Server, is_wildcard
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator, of_the_machine
-from certrotd.rotation.writable import check_directory
+from certrotd.files.writable import check_directory
 
 _CONFIRM_SECONDS = 2.0
 _CONFIRM_ONE = 0.5

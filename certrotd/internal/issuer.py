@@ -19,6 +19,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Context, Surroundings
 from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.files.reading import is_there
 from certrotd.internal.root import (
     CERTIFICATE_FILE,
     KEY_FILE,
@@ -38,8 +39,7 @@ from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
 from certrotd.pki.verify import verify_strength
-from certrotd.rotation.lock import hold
-from certrotd.rotation.reading import is_there
+from certrotd.state.lock import hold
 
 ROOT_MUST_LAST = timedelta(days=1)
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name

@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from certrotd.errors import InvalidInput, NeedsOperator, listed
+from certrotd.files.reading import is_there, read_file
+from certrotd.files.writing import TEMPORARY, create_files, make_directory, remove_tree, rename
 from certrotd.pki import keys
 from certrotd.pki.constraints import permits as may_certify
 from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
 from certrotd.pki.names import canonical, is_ip
-from certrotd.rotation.files import TEMPORARY, create_files, make_directory, remove_tree, rename
-from certrotd.rotation.reading import is_there, read_file
 
 KEY_FILE, CERTIFICATE_FILE = "root.key", "root.pem"
 

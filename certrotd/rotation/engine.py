@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from certrotd.errors import Failure, NeedsOperator, Transient
-from certrotd.rotation.journal import Journal, JournalBroken
 from certrotd.rotation.ledger import JournalLedger
 from certrotd.rotation.outcome import (
     Event,
@@ -47,6 +46,7 @@ from certrotd.rotation.step import (
     plan_to_json,
 )
 from certrotd.rotation.unexpected import as_failure, wait_asked_for
+from certrotd.state.journal import Journal, JournalBroken
 
 W = TypeVar("W")
 RETRY = timedelta(minutes=1)

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
+
+from certrotd.errors import Failure
+from certrotd.files.disktrouble import DiskTrouble
 
 Record = Mapping[str, Any]
 
@@ -37,6 +40,23 @@ class Flight:
             return f"{began}: {step} under way, or waits to be finished by the next run"
         failed = f", failed {self.tries} times" if self.tries > 1 else ""
         return f"{step}: {self.why} ({began}{failed})" if step else f"{self.why} ({began})"
+
+
+class Peeked(Protocol):
+    """A journal that is looked at while it may be in use."""
+
+    def peek(self) -> Sequence[Record] | None: ...
+
+
+def flight_in(journal: Peeked) -> Flight | None:
+    """The rotation in flight of this journal, None without one; raises DiskTrouble."""
+    try:
+        records = journal.peek()
+    except DiskTrouble:
+        raise
+    except Failure as failure:  # it is there, and nobody can go on with it
+        return Flight(why=str(failure))
+    return None if records is None else flight_of(records)
 
 
 def flight_of(records: Sequence[Record]) -> Flight:

@@ -6,7 +6,7 @@ import traceback
 from datetime import timedelta
 
 from certrotd.errors import Failure, Transient, one_line
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 
 LONGEST_WAIT = timedelta(days=366)
 

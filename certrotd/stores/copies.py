@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from certrotd.files.disktrouble import explained
 from certrotd.pki.generation import Copy
-from certrotd.rotation.disktrouble import explained
 
 PRIVATE = frozenset({"privkey", "combined", "pkcs12"})
 _KINDS = {stat.S_IFLNK: "a symbolic link", stat.S_IFDIR: "a directory"}

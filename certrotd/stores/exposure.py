@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from shlex import quote
 
-from certrotd.rotation.ownership import user_name
+from certrotd.files.ownership import user_name
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH

@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, failed
-from certrotd.jsontext import parsed
-from certrotd.pki.generation import Copy
-from certrotd.rotation.acl import read_acl, with_mode
-from certrotd.rotation.disktrouble import DiskTrouble, explained
-from certrotd.rotation.files import (
+from certrotd.files.acl import read_acl, with_mode
+from certrotd.files.disktrouble import DiskTrouble, explained
+from certrotd.files.ownership import user_name
+from certrotd.files.reading import is_there, read_file
+from certrotd.files.writable import probe_replacing
+from certrotd.files.writing import (
     NewFile,
     do_each,
     make_directory,
@@ -34,9 +35,8 @@ from certrotd.rotation.files import (
     write_file,
     write_in_place,
 )
-from certrotd.rotation.ownership import user_name
-from certrotd.rotation.reading import is_there, read_file
-from certrotd.rotation.writable import probe_replacing
+from certrotd.jsontext import parsed
+from certrotd.pki.generation import Copy
 from certrotd.stores.bundle import files_of, same_pkcs12, to_pkcs12
 from certrotd.stores.copies import PRIVATE, copies_of
 

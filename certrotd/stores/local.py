@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.errors import NeedsOperator
-from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing, State
-from certrotd.rotation.disktrouble import DiskTrouble, explained
-from certrotd.rotation.files import (
+from certrotd.files.disktrouble import DiskTrouble, explained
+from certrotd.files.reading import is_there
+from certrotd.files.writable import check_directory, probe_file, probe_symlink
+from certrotd.files.writing import (
     create_files,
     do_each,
     make_directory,
@@ -33,8 +33,8 @@ from certrotd.rotation.files import (
     sweep_temporaries,
     write_file,
 )
-from certrotd.rotation.reading import is_there
-from certrotd.rotation.writable import check_directory, probe_file, probe_symlink
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.stores.digest import digested
 from certrotd.stores.exposure import exposures
 from certrotd.stores.reading import (

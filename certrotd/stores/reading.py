@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.reading import read_file
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.generation import Generation, Meta, State
 from certrotd.pki.order import Missed
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.reading import read_file
 from certrotd.stores.digest import undigested
 
 LIMIT = 4 * 1024 * 1024

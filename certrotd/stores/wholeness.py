@@ -15,9 +15,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from certrotd.errors import InvalidInput
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.reading import FILES, NOT_THE_FILES, Recorded, content
 
 _FIRST = b"-----BEGIN CERTIFICATE-----"

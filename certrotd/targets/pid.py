@@ -18,7 +18,7 @@ from pathlib import Path
 
 from certrotd.clock import Clock
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.reading import read_status
+from certrotd.files.reading import read_status
 
 ASK = 0
 """The signal that is none: only whether one could be sent."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from errno import ENOSPC
 
 from certrotd.audit.record import OPENING, SETTLING, Happened
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 
 
 class MemoryAudit:

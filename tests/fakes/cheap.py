@@ -28,7 +28,7 @@ from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
 from certrotd.rotation.flight import Flight
-from certrotd.rotation.journal import FileJournal, with_line
+from certrotd.state.journal import FileJournal, with_line
 from tests.fakes.managed import FakeManaged
 
 CA_URL = "https://ca.example.test/directory"

@@ -8,8 +8,8 @@ from errno import EACCES
 from zlib import crc32
 
 from certrotd.errors import Failure, failed
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import Copy
-from certrotd.rotation.disktrouble import DiskTrouble
 from tests.fakes.chance import CALM, Chance, Refused
 
 Files = tuple[tuple[str, bytes], ...]

@@ -8,9 +8,8 @@ from errno import ENOSPC
 from pathlib import Path
 from typing import Any
 
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.flight import Flight, flight_of
-from certrotd.rotation.journal import History, JournalBroken, decode, encode, with_line
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.state.journal import History, JournalBroken, decode, encode, with_line
 from tests.fakes.chance import CALM, Chance, Refused
 
 
@@ -73,10 +72,9 @@ class MemoryJournal:
         records, self._size = decode(self.disk.journal, what="the journal")
         return records
 
-    def flight(self) -> Flight | None:
-        """As FileJournal.flight."""
-        records, _ = decode(self.disk.journal, what="the journal")
-        return flight_of(records) if records else None
+    def peek(self) -> list[dict[str, Any]] | None:
+        """As FileJournal.peek."""
+        return decode(self.disk.journal, what="the journal")[0] or None
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         if self._size is None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from certrotd.certs.policy import Policy
 from certrotd.certs.world import World
 from certrotd.pki.generation import Generation, Standing
-from certrotd.rotation.journal import FileJournal
+from certrotd.state.journal import FileJournal
 
 
 @dataclass(frozen=True)

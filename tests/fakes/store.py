@@ -10,12 +10,12 @@ from datetime import datetime
 from errno import ENOSPC
 
 from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Generation, Meta, Standing, State
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_key
-from certrotd.rotation.disktrouble import DiskTrouble
 from tests.fakes.chance import CALM, Chance, Refused
 
 

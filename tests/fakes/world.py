@@ -16,13 +16,13 @@ from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import Failure, LockHeld, Transient
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.order import Challenge
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Event
-from certrotd.rotation.journal import FileJournal
+from certrotd.state.journal import FileJournal
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.chance import CALM, Chance, Refused
 from tests.fakes.dns import MemorySolver

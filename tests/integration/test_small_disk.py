@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from certrotd.errors import NeedsOperator, raise_first
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import Meta, State
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 from tests.parts import locate, pki

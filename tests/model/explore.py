@@ -18,8 +18,8 @@ from certrotd.certs.decision import Wait
 from certrotd.certs.rotate import Report, Rotator
 from certrotd.errors import LockHeld
 from certrotd.pki.keys import KeyType, PrivateKey
-from certrotd.rotation.journal import decode
 from certrotd.rotation.recovery import read_progress
+from certrotd.state.journal import decode
 from tests.fakes.issuer import MemoryOrder
 from tests.fakes.world import MemoryWorld
 from tests.model.monitor import Monitor, Violation

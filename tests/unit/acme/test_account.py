@@ -17,7 +17,7 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import InvalidInput, LockHeld, NeedsOperator
 from certrotd.pki import keys
-from certrotd.rotation.lock import hold
+from certrotd.state.lock import hold
 from tests.fakes.clock import Pauses
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem, soon
 

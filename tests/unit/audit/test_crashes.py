@@ -11,8 +11,8 @@ import pytest
 
 from certrotd.audit import log as log_module
 from certrotd.audit.record import RECOVERED, Happened
-from certrotd.rotation import files as files_module
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files import writing as files_module
+from certrotd.files.disktrouble import DiskTrouble
 from tests.unit.audit.kept import FINISHED, ISSUED, began, opened, records, whole
 
 

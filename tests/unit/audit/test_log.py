@@ -14,9 +14,9 @@ from certrotd.audit.log import AuditLog
 from certrotd.audit.record import Happened
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import Failure, LockHeld
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.lock import hold
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.outcome import Stopped
+from certrotd.state.lock import hold
 from tests.unit.audit.kept import FINISHED, ISSUED, NOW, began, events, opened, records, whole
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from certrotd.certs.decision import Postpone, Renew, Wait
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import Standing, State
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case

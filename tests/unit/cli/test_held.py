@@ -13,7 +13,7 @@ from certrotd.daemon.budget import LETS_ENCRYPT
 from certrotd.daemon.clockwatch import to_json
 from certrotd.daemon.outlook import with_gates
 from certrotd.daemon.wiring import Site
-from certrotd.rotation.journal import encode
+from certrotd.state.journal import encode
 from tests.unit.cli.conftest import NAMES, Certrotd
 from tests.unit.cli.test_run import listed
 

@@ -25,7 +25,7 @@ from certrotd.errors import Failure, LockHeld
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
-from certrotd.rotation.journal import FileJournal
+from certrotd.state.journal import FileJournal
 from tests.fakes.managed import FakeManaged
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)

@@ -18,11 +18,11 @@ from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.budgetfile import Budget, FileRecord
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.errors import Transient
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, generate, signing_request
 from certrotd.pki.order import ValidationFailed
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.lock import hold
+from certrotd.state.lock import hold
 from tests.fakes.issuer import MemoryIssuer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)

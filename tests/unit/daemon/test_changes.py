@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from certrotd.daemon.changes import Changes
-from certrotd.rotation.journal import FileJournal
+from certrotd.state.journal import FileJournal
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.observing import Look
 from certrotd.daemon.picture import Picture
 from certrotd.errors import Failure, LockHeld
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Parked, Stuck
 from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench
 

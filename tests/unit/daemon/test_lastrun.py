@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.daemon.lastrun import LastRun
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

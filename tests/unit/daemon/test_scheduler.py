@@ -15,7 +15,7 @@ from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.clockwatch import SOUND
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure, LockHeld
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Finished, Parked, Stuck
 from tests.fakes.cheap import Crash
 from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench

@@ -12,7 +12,7 @@ from certrotd.daemon.budget import Limit, Limits, Spent
 from certrotd.daemon.budgetfile import Record
 from certrotd.daemon.clockwatch import Trust
 from certrotd.errors import Transient
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 from tests.unit.daemon.bench import DAY, HOUR, MINUTE, SECOND, Bench
 
 

@@ -16,9 +16,9 @@ from certrotd.audit.record import Happened
 from certrotd.clock import ManualClock
 from certrotd.daemon.stateformat import FILE, migrate, require_current, require_known
 from certrotd.errors import LockHeld, NeedsOperator
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.journal import FileJournal, decode, encode, in_flight
-from certrotd.rotation.lock import hold
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.state.journal import FileJournal, decode, encode, in_flight
+from certrotd.state.lock import hold
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGUN = {"t": "begin", "id": "r1", "name": "web", "why": "due", "plan": [], "facts": {}}

@@ -15,10 +15,10 @@ from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.daemon.watches import Look, Watches, endpoint_of, surely
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.observe.chain import Presented
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Copy
-from certrotd.rotation.disktrouble import DiskTrouble
 from tests.fakes.examiner import MemoryExaminer
 from tests.fakes.world import MemoryWorld
 from tests.parts import pki

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from certrotd.errors import Failure
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.step import Plan
 from tests.unit.rotation.small import (
     AFTER,

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from certrotd.errors import Failure
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Finished, RolledBack
-from certrotd.rotation.journal import FileJournal, JournalBroken
 from certrotd.rotation.step import Done, Ledger
+from certrotd.state.journal import FileJournal, JournalBroken
 from tests.unit.rotation.small import BELIED, REFUSED, SAVED, TEAR, A, B, C, Put, Small, World
 
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from certrotd.errors import Failure, Transient
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack
-from certrotd.rotation.journal import FileJournal, Unrecordable, decode, encode
 from certrotd.rotation.step import Done, Later, Wait
+from certrotd.state.journal import FileJournal, Unrecordable, decode, encode
 from tests.unit.rotation.small import FORWARD, NOW, A, B, Small
 
 WAITS = [

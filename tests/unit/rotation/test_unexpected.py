@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.errors import Transient
-from certrotd.rotation.disktrouble import DiskTrouble, explained
+from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.rotation.unexpected import as_failure
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import State
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.copies import copies_of, displaced
 from certrotd.stores.install import Copies, FileInstaller
 from tests.parts import pki

@@ -11,8 +11,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, raise_first
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.files import temporary_of
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.writing import temporary_of
 from certrotd.stores.install import Copies, FileInstaller
 from tests.parts import pki
 from tests.unit.stores.crashing import crash

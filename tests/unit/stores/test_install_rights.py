@@ -12,9 +12,9 @@ import pytest
 
 from certrotd.cli.rotate import rotate
 from certrotd.errors import NeedsOperator, raise_first
-from certrotd.rotation.acl import NAME, read_acl
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.files import temporary_of
+from certrotd.files.acl import NAME, read_acl
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.writing import temporary_of
 from certrotd.stores import install as module
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore

@@ -14,8 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import State
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.crashing import crash
 from tests.unit.stores.sealing import META, PAIR, generations, seal, stage

@@ -13,10 +13,11 @@ from certrotd.audit.log import AuditLog
 from certrotd.clock import ManualClock
 from certrotd.daemon.ground import Ground
 from certrotd.errors import Failure
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.reading import is_there
 from certrotd.internal.root import load
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.journal import FileJournal, in_flight
-from certrotd.rotation.reading import is_there
+from certrotd.rotation.flight import flight_in
+from certrotd.state.journal import FileJournal, in_flight
 from certrotd.stores.local import LocalStore
 from tests.unit.audit.kept import NOW
 
@@ -35,7 +36,7 @@ def below_a_loop(path: Path) -> None:
 
 ASKED: list[tuple[str, Ask]] = [
     ("journal", lambda place: in_flight(place.parent)),
-    ("journal", lambda place: FileJournal(place.parent, "certificate/web").flight()),
+    ("journal", lambda place: flight_in(FileJournal(place.parent, "certificate/web"))),
     ("history", lambda place: FileJournal(place.parent, "certificate/web").history.last()),
     ("ca", load),
     ("audit", lambda place: AuditLog(place, clock=ManualClock(NOW), command="x").verify()),

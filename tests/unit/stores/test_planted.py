@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.sealing import META, PAIR, generations, seal, stage
 

@@ -16,9 +16,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from certrotd.errors import NeedsOperator
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores import wholeness
 from certrotd.stores.digest import digested
 from certrotd.stores.local import LocalStore

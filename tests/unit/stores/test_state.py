@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import State
-from certrotd.rotation.disktrouble import DiskTrouble
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.sealing import THEN, seal
 from tests.unit.stores.unprivileged import plain_user

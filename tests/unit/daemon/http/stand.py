@@ -22,7 +22,7 @@ from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
-from certrotd.rotation.journal import FileJournal
+from certrotd.state.journal import FileJournal
 from tests.fakes.managed import FakeManaged
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -9,8 +9,8 @@ import os
 import pwd
 import stat
 
-from certrotd.rotation.acl import set_acl
-from certrotd.rotation.disktrouble import DiskTrouble
+from certrotd.files.acl import set_acl
+from certrotd.files.disktrouble import DiskTrouble
 
 
 def give(handle: int, folder: int) -> None:

@@ -7,7 +7,7 @@ import stat
 from pathlib import Path
 
 from certrotd.errors import InvalidInput
-from certrotd.rotation.disktrouble import DiskTrouble, explained
+from certrotd.files.disktrouble import DiskTrouble, explained
 
 _CHUNK = 64 * 1024
 

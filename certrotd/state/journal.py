@@ -12,17 +12,16 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from certrotd.errors import Failure, NeedsOperator
-from certrotd.jsontext import parsed
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.files import (
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.reading import read_file
+from certrotd.files.writing import (
     make_directory,
     open_or_create,
     remove_file,
     sync_directory,
     write_file,
 )
-from certrotd.rotation.flight import Flight, flight_of
-from certrotd.rotation.reading import read_file
+from certrotd.jsontext import parsed
 
 MAX_JOURNAL = 64 * 1024 * 1024
 HISTORY_LINES = 500
@@ -118,20 +117,16 @@ class FileJournal:
         records, self._size = decode(data, what=str(self.path))
         return records
 
-    def flight(self) -> Flight | None:
-        """The rotation in flight, None without one; raises DiskTrouble.
+    def peek(self) -> list[dict[str, Any]] | None:
+        """The records as they are now, None while no rotation is in flight; raises as records().
 
         Nothing of the journal is touched: it may be in use by another thread or process.
         """
         try:
             data = read_file(self.path, limit=MAX_JOURNAL, follow=False)
-            return flight_of(decode(data, what=str(self.path))[0])
         except FileNotFoundError:
             return None
-        except DiskTrouble:
-            raise
-        except Failure as failure:  # it is there, and nobody can go on with it
-            return Flight(why=str(failure))
+        return decode(data, what=str(self.path))[0]
 
     def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
         line = encode(record)

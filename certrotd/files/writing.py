@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from certrotd.rotation.disktrouble import DiskTrouble, explained
-from certrotd.rotation.ownership import give, heir_of, set_owner
+from certrotd.files.disktrouble import DiskTrouble, explained
+from certrotd.files.ownership import give, heir_of, set_owner
 
 TEMPORARY = ".certrotd-tmp"
 _TRIES = 3

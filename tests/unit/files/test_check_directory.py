@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.writable import check_directory
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.writable import check_directory
 from tests.unit.config.written import not_root
 
 

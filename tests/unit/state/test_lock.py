@@ -15,8 +15,8 @@ import pytest
 
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import LockHeld
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.lock import hold, hold_any
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.state.lock import hold, hold_any
 from tests.parts.process import descriptors
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
@@ -25,7 +25,7 @@ HOLDER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from certrotd.rotation.lock import hold, hold_any
+from certrotd.state.lock import hold, hold_any
 
 now = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
 with hold(Path(sys.argv[1]), what="certificate web", command="certrotd run", now=now):

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from certrotd.clock import Deadline
 from certrotd.errors import LockHeld
+from certrotd.files.disktrouble import explained
+from certrotd.files.writing import make_directory, open_or_create
 from certrotd.jsontext import parsed
-from certrotd.rotation.disktrouble import explained
-from certrotd.rotation.files import make_directory, open_or_create
 
 _POLL = 0.02
 _NOTE = 2048  # more than a note of 200 characters of command can take

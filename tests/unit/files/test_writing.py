@@ -11,9 +11,11 @@ from typing import Any
 import pytest
 
 from certrotd.errors import InvalidInput
-from certrotd.rotation import files
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.files import (
+from certrotd.files import writing as files
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.reading import read_file
+from certrotd.files.writable import probe_file
+from certrotd.files.writing import (
     create_files,
     make_directory,
     remove_file,
@@ -25,8 +27,6 @@ from certrotd.rotation.files import (
     write_file,
     write_in_place,
 )
-from certrotd.rotation.reading import read_file
-from certrotd.rotation.writable import probe_file
 from tests.parts.process import descriptors
 
 Refuse = Callable[..., None]

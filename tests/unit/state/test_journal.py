@@ -14,9 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
-from certrotd.rotation import journal as module
-from certrotd.rotation.disktrouble import DiskTrouble
-from certrotd.rotation.journal import (
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.rotation.flight import flight_in
+from certrotd.state import journal as module
+from certrotd.state.journal import (
     FileJournal,
     History,
     JournalBroken,
@@ -78,13 +79,14 @@ class TestOneContract:
         self, make: Callable[[], Any]
     ) -> None:
         """Whoever looks at a listing learns what to mend, while the rotation may be going on."""
-        assert make().flight() is None
+        assert flight_in(make()) is None
         journal = make()
         begin = {"t": "begin", "id": "r1", "plan": [{"kind": "obtain", "intent": {}}]}
         journal.append({**begin, "at": "2026-06-01T12:00:00+00:00"}, sync=True)
         journal.append({"t": "try", "i": 0}, sync=True)
         journal.append({"t": "paused", "i": 0, "why": "obtain: no answer"}, sync=True)
-        flight = make().flight()
+        flight = flight_in(make())
+        assert flight is not None
         assert (flight.step, flight.why, flight.tries) == ("obtain", "no answer", 1)
 
     def test_records_come_back_in_order(self, make: Callable[[], Any]) -> None:
@@ -321,7 +323,7 @@ class TestTroubles:
             journal.path.mkdir()
         else:
             journal.path.write_bytes(content)
-        flight = journal.flight()
+        flight = flight_in(journal)
         assert flight is not None
         assert ("is damaged" if content else "not a regular file") in flight.why
 
@@ -333,7 +335,7 @@ class TestTroubles:
             in_flight(tmp_path)
         assert "move it away" in met.value.hint
         with pytest.raises(DiskTrouble):
-            FileJournal(tmp_path, "web").flight()
+            flight_in(FileJournal(tmp_path, "web"))
 
     def test_what_could_not_be_written_is_not_written_later(
         self, journal: FileJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,9 +8,9 @@ import stat
 from pathlib import Path
 
 from certrotd.errors import NeedsOperator
-from certrotd.rotation.disktrouble import explained
-from certrotd.rotation.files import create_new, make_link, open_directory, temporary_of, write_all
-from certrotd.rotation.ownership import set_owner
+from certrotd.files.disktrouble import explained
+from certrotd.files.ownership import set_owner
+from certrotd.files.writing import create_new, make_link, open_directory, temporary_of, write_all
 
 
 def check_directory(path: Path, *, room: int = 0) -> None:

@@ -1,0 +1,1 @@
+"""Where the state of rotations lives: documents, journals, histories and locks."""
