@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.daemon.http.layout import style
+from certrotd.daemon.http.assets import style
 from certrotd.pki.generation import TargetState
 from tests.integration.test_http import get, listen, ready
 from tests.parts import Parts, locate

@@ -6,7 +6,17 @@ import subprocess
 import sys
 from pathlib import Path
 
-HEAVY = ("acme", "apscheduler", "cryptography", "dns", "josepy", "requests", "rich", "urllib3")
+HEAVY = (
+    "acme",
+    "apscheduler",
+    "cryptography",
+    "dns",
+    "jinja2",
+    "josepy",
+    "requests",
+    "rich",
+    "urllib3",
+)
 
 
 def _loaded(*arguments: str) -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from certrotd.certs.policy import KIND
+from certrotd.daemon.http.assets import icon, style
 from certrotd.daemon.http.certificate_page import certificate_page
 from certrotd.daemon.http.json_api import status_json
-from certrotd.daemon.http.layout import ICON, style
 from certrotd.daemon.http.metrics import CONTENT, exposition
 from certrotd.daemon.http.overview import overview
 from certrotd.daemon.http.request import Refused, Request
@@ -29,7 +29,7 @@ class App:
             "/metrics": lambda _request: Response(exposition(look_around(sources)), CONTENT),
             "/status.json": lambda request: Response(status_json(sources, request.query), JSON),
             "/style.css": _style,
-            "/icon.svg": lambda _request: Response(ICON, "image/svg+xml"),
+            "/icon.svg": lambda _request: Response(icon(), "image/svg+xml"),
         }
 
     def __call__(self, request: Request) -> Response:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.certs.policy import KIND
 from certrotd.certs.watching import Severity
 from certrotd.daemon.clockwatch import Trust
-from certrotd.daemon.http.html import Markup, fill, joined
-from certrotd.daemon.http.layout import notices
 from certrotd.daemon.http.sources import Around
-from certrotd.daemon.http.time_format import brief, day, exact
+from certrotd.daemon.http.time_format import brief, stamp
 from certrotd.daemon.picture import FAILING, Picture, moment
 from certrotd.errors import Failure
 from certrotd.wording import count
@@ -20,16 +19,36 @@ _MOST_NOTICES = 20
 _BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "unseen"})
 
 
-def summary(around: Around, *, now: datetime) -> Markup:
-    """All of it."""
+@dataclass(frozen=True)
+class Verdict:
+    """How it all stands in one sentence, and what kind of news that is."""
+
+    tone: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A figure with its heading and a remark; ``href`` leads to what is behind it."""
+
+    what: str
+    value: str
+    more: str
+    tone: str = ""
+    href: str = ""
+
+
+def notices(around: Around) -> list[tuple[str, str]]:
+    """What to know, each a heading and a sentence: the first of many."""
     lines = list(_notices(around))
     shown = lines[:_MOST_NOTICES]
     if len(lines) > len(shown):
         shown.append(("And more:", f"{len(lines) - len(shown):,} others, see status.json"))
-    return joined((_verdict(around), notices(shown), _tiles(around, now=now)))
+    return shown
 
 
-def _verdict(around: Around) -> Markup:
+def verdict(around: Around) -> Verdict:
+    """The worst that is so."""
     picture = around.picture
     failing = sum(map(picture.failing, picture.known))
     certificates = count(len(picture.known), "certificate")
@@ -58,7 +77,7 @@ def _verdict(around: Around) -> Markup:
         tone, words = "calm", "No certificates are configured"
     else:
         tone, words = "good", f"All is well with {certificates}"
-    return fill('<h1 class="verdict {tone}">{words}</h1>\n', tone=tone, words=words)
+    return Verdict(tone, words)
 
 
 def _notices(around: Around) -> Iterator[tuple[str, str]]:
@@ -83,15 +102,16 @@ def _notices(around: Around) -> Iterator[tuple[str, str]]:
             yield f"Budget of {issuer}:", str(left)
 
 
-def _tiles(around: Around, *, now: datetime) -> Markup:
+def tiles(around: Around, *, now: datetime) -> list[Tile]:
+    """The figures, what the page is opened for first."""
     picture = around.picture
     failing = sum(map(picture.failing, picture.known))
     busy = sum(picture.state(name) in _BUSY and not picture.failing(name) for name in picture.known)
     fine = sum(picture.state(name) == "ok" and not picture.failing(name) for name in picture.known)
     look = picture.next_look()
     trust = picture.judgement.trust
-    tiles = [
-        _tile(
+    shown = [
+        Tile(
             "Needs you",
             f"{failing:,}",
             f"need{'s' * (failing == 1)} attention" if failing else "nothing to do",
@@ -99,19 +119,19 @@ def _tiles(around: Around, *, now: datetime) -> Markup:
             f"/?state={FAILING}",
         ),
         _first_end(picture),
-        _tile("In order", f"{fine:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
-        _tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
+        Tile("In order", f"{fine:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
+        Tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
         _next_tile(look, now),
-        _tile("Clock", trust.value, exact(now), "" if trust is Trust.SOUND else "bad"),
+        Tile("Clock", trust.value, stamp(now), "" if trust is Trust.SOUND else "bad"),
         _audit_tile(around),
     ]
     for issuer, left in around.budgets.items():
         if not isinstance(left, Failure):
-            tiles.append(_tile("Orders left", f"{left:,}", issuer, "work" if left < 5 else ""))
-    return fill('<ul class="tiles" aria-label="Summary">{tiles}</ul>\n', tiles=joined(tiles))
+            shown.append(Tile("Orders left", f"{left:,}", issuer, "work" if left < 5 else ""))
+    return shown
 
 
-def _first_end(picture: Picture) -> Markup:
+def _first_end(picture: Picture) -> Tile:
     """Which certificate expires first, and when."""
     ends = (
         (known.not_after, name)
@@ -120,39 +140,26 @@ def _first_end(picture: Picture) -> Markup:
     )
     end, name = min(ends, default=(None, ""))
     if end is None:
-        return _tile("Expires first", "–", "nothing is known yet")
+        return Tile("Expires first", "–", "nothing is known yet")
     left = end - picture.now
     tone = "bad" if left <= 0 or picture.failing(name) else ""
     when = f"in {brief(left)}" if left > 0 else "expired"
-    return _tile("Expires first", when, name, tone, f"/{KIND}/{name}")
+    return Tile("Expires first", when, name, tone, f"/{KIND}/{name}")
 
 
-def _audit_tile(around: Around) -> Markup:
+def _audit_tile(around: Around) -> Tile:
     audit = around.audit
     if isinstance(audit, Failure) or audit.state == "unreadable":
-        return _tile("Audit log", "unreadable", "", "bad")
+        return Tile("Audit log", "unreadable", "", "bad")
     if around.picture.audit_damage:
-        return _tile("Audit log", "damaged", "recorded behind the gap", "bad")
+        return Tile("Audit log", "damaged", "recorded behind the gap", "bad")
     if audit.known is None:
-        return _tile("Audit log", "empty", "no record yet")
-    return _tile("Audit log", f"#{audit.head.seq:,}", f"{audit.head.hash[:12]}…")
+        return Tile("Audit log", "empty", "no record yet")
+    return Tile("Audit log", f"#{audit.head.seq:,}", f"{audit.head.hash[:12]}…")
 
 
-def _tile(what: str, value: str, more: object, tone: str = "", href: str = "") -> Markup:
-    inner = fill(
-        '<span class="what">{what}</span><span class="value">{value}</span>'
-        '<span class="more">{more}</span>',
-        what=what,
-        value=value,
-        more=more,
-    )
-    if href:
-        inner = fill('<a href="{href}">{inner}</a>', href=href, inner=inner)
-    return fill('<li class="tile {tone}">{inner}</li>', tone=tone, inner=inner)
-
-
-def _next_tile(look: float | None, now: datetime) -> Markup:
+def _next_tile(look: float | None, now: datetime) -> Tile:
     if look is None:
-        return _tile("Next check", "–", "nothing is known yet")
+        return Tile("Next check", "–", "nothing is known yet")
     seconds = look - now.timestamp()
-    return _tile("Next check", f"in {brief(seconds)}" if seconds > 0 else "now", day(moment(look)))
+    return Tile("Next check", f"in {brief(seconds)}" if seconds > 0 else "now", stamp(moment(look)))

@@ -1,10 +1,8 @@
-"""Moments and spans as people say them, in HTML that programs can read too."""
+"""Moments and spans as people say them."""
 
 from __future__ import annotations
 
 from datetime import datetime
-
-from certrotd.daemon.http.html import Markup, fill
 
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _BRIEF = {"day": "d", "hour": "h", "minute": "min", "second": "s"}
@@ -34,31 +32,3 @@ def relative(seconds: float) -> str:
 def stamp(moment: datetime) -> str:
     """To the minute, in UTC."""
     return f"{moment:%Y-%m-%d %H:%M}Z"
-
-
-def shown(moment: datetime | None, *, now: datetime) -> Markup:
-    """Relative, with the moment itself to be read on demand; a dash for None."""
-    if moment is None:
-        return Markup("–")
-    return fill(
-        '<time datetime="{iso}" title="{stamp}">{words}</time>',
-        iso=moment.isoformat(timespec="seconds"),
-        stamp=stamp(moment),
-        words=relative((moment - now).total_seconds()),
-    )
-
-
-def exact(moment: datetime) -> Markup:
-    """The moment itself."""
-    iso = moment.isoformat(timespec="seconds")
-    return fill('<time datetime="{iso}">{stamp}</time>', iso=iso, stamp=stamp(moment))
-
-
-def day(moment: datetime) -> Markup:
-    """The day, with the moment itself to be read on demand."""
-    return fill(
-        '<time datetime="{iso}" title="{stamp}">{day}</time>',
-        iso=moment.isoformat(timespec="seconds"),
-        stamp=stamp(moment),
-        day=f"{moment:%Y-%m-%d}",
-    )

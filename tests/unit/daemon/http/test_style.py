@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from certrotd.daemon.http.layout import style
+from certrotd.daemon.http.assets import style
 from tests.unit.daemon.http.page import ask, text
 from tests.unit.daemon.http.stand import Stand
 
