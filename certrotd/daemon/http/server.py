@@ -1,8 +1,8 @@
 """A small HTTP server that is bounded in everything: connections, bytes, and time.
 
-One request a connection, a thread for each. Of CONNECTIONS so many as SLOTS are answered at once,
-health beside them; when one more waits, who only keeps room is cut off: slow clients do not keep
-health from being answered. Nothing here is shared with the scheduler but the board.
+One request a connection, a thread for each, and at most CONNECTIONS of them: others wait to be
+accepted. SLOTS are answered at once. Health needs no slot, so slow readers never use up the
+connections that it needs. Nothing here is shared with the scheduler but the board.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from certrotd.daemon.http.connection import MAX_HEAD, Connection
 from certrotd.daemon.http.listener import clean_up, listen, place
 from certrotd.daemon.http.request import Refused, Request
 from certrotd.daemon.http.response import Response
-from certrotd.daemon.http.timeouts import Timeout
 from certrotd.daemon.telling import Log
 from certrotd.errors import Failure
 from certrotd.rotation.unexpected import as_failure
 
 SLOTS = 16
-CONNECTIONS = 32
+CONNECTIONS = 64
 HEALTH = frozenset({"/livez", "/readyz"})
 """What takes neither time nor room, and is answered without a slot."""
-READ = 5.0
+READ = 2.0
+QUEUE = 1.0
 WRITE = 30.0
 LINGER = 1.0
 RETRY = 10.0
@@ -52,7 +52,6 @@ class Server:
         self._closing = threading.Event()
         self._slots = threading.BoundedSemaphore(SLOTS)
         self._connections = threading.BoundedSemaphore(CONNECTIONS)
-        self._crowded = threading.Event()  # set while one more waits
         self._listener: socket.socket | None = None
         self._trouble = ""
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
@@ -90,33 +89,18 @@ class Server:
             if self._listener is None:
                 if not self._closing.wait(RETRY):
                     self._open()
-            elif (connection := self._accept(self._listener)) is not None:
-                if self._found_room():
-                    self._hand_over(connection)
-                else:
-                    connection.close()
+            elif self._connections.acquire(timeout=_NAP):
+                self._accept(self._listener)
 
-    def _accept(self, listener: socket.socket) -> socket.socket | None:
+    def _accept(self, listener: socket.socket) -> None:
+        """Start a thread for the next connection, which frees its place when it ends."""
         try:
-            return listener.accept()[0]
+            connection = listener.accept()[0]
         except OSError as error:
+            self._connections.release()
             if not self._closing.wait(_NAP):  # no file descriptor left, say: it may pass
                 self._once(f"a connection could not be accepted: {error.strerror or error}")
-            return None
-
-    def _found_room(self) -> bool:
-        """Wait until there is room for one more; False if the server is closed before."""
-        if self._connections.acquire(blocking=False):
-            return True
-        self._crowded.set()
-        found = False
-        while not (found or self._closing.is_set()):
-            found = self._connections.acquire(timeout=_NAP)
-        self._crowded.clear()
-        return found
-
-    def _hand_over(self, connection: socket.socket) -> None:
-        """Start a thread for it, which makes room when it ends."""
+            return
         try:
             threading.Thread(target=self._meet, args=(connection,), daemon=True).start()
         except RuntimeError:  # the system has no thread to give
@@ -126,15 +110,11 @@ class Server:
     def _meet(self, connection: socket.socket) -> None:
         try:
             with connection:
-                self._converse_or_say_why_not(connection)
+                self._converse(connection)
+        except Exception as error:  # noqa: BLE001  # a defect ends one answer, and is reported
+            self._once(str(as_failure(error, "finish an answer")))
         finally:
             self._connections.release()
-
-    def _converse_or_say_why_not(self, connection: socket.socket) -> None:
-        try:
-            self._converse(connection)
-        except Exception as error:  # noqa: BLE001  # a defect ends one answer, and is said
-            self._once(str(as_failure(error, "finish an answer")))
 
     def _converse(self, connection: socket.socket) -> None:
         http = Connection(self._hosts)
@@ -158,7 +138,7 @@ class Server:
     @contextlib.contextmanager
     def _slot(self) -> Iterator[None]:
         """Wait for a slot and have it for the time of the block. Raises Refused."""
-        if not Timeout(self._clock, WRITE, self._crowded).acquire(self._slots):
+        if not self._slots.acquire(timeout=QUEUE):
             raise Refused(503, "too many are being answered: ask again later")
         try:
             yield
@@ -167,9 +147,9 @@ class Server:
 
     def _read(self, connection: socket.socket, http: Connection) -> Request | None:
         """The request; None if the client is gone. Raises Refused."""
-        timeout = Timeout(self._clock, READ, self._crowded)
+        deadline = Deadline(self._clock, READ)
         try:
-            while data := timeout.receive(connection, http.room):
+            while data := _received(connection, http.room, deadline):
                 if request := http.take(data):
                     return request
         except TimeoutError:
@@ -180,10 +160,10 @@ class Server:
 
     def _part(self, connection: socket.socket) -> None:
         """Wait for the client to hang up: what it sent unread would take the answer from it."""
-        timeout = Timeout(self._clock, LINGER, self._crowded)
+        deadline = Deadline(self._clock, LINGER)
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_WR)
-            while timeout.receive(connection, MAX_HEAD):
+            while _received(connection, MAX_HEAD, deadline):
                 pass
 
     def _answered(self, request: Request) -> Response:
@@ -200,6 +180,14 @@ class Server:
         if words != self._trouble:
             self._trouble = words
             self._log("error", "http.failed", words)
+
+
+def _received(connection: socket.socket, most: int, deadline: Deadline) -> bytes:
+    """What has come, at most so many bytes; none if the client hung up. Raises OSError."""
+    if deadline.passed:
+        raise TimeoutError
+    connection.settimeout(max(_MOMENT, deadline.remaining))
+    return connection.recv(most)
 
 
 def _sent(connection: socket.socket, piece: bytes, deadline: Deadline) -> bool:

@@ -91,6 +91,7 @@ def test_who_sends_slowly_is_cut_off_however_busy_he_seems(
 
 def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that stops in the middle of 6 MB gets its slot taken away."""
+    monkeypatch.setattr(module, "WRITE", 0.5)
     entry, ended = at_address(), threading.Event()
 
     def endless() -> Iterator[str]:
@@ -101,7 +102,6 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
             ended.set()
 
     def page(_request: Request) -> Response:
-        monkeypatch.setattr(module, "WRITE", 0.5)  # not before: a slot is waited for as long
         return Response(endless())
 
     with serving(entry, page), connect(entry) as client:
@@ -109,8 +109,11 @@ def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
         assert ended.wait(PATIENCE)
 
 
-def test_no_more_than_so_many_are_answered_at_once_and_the_others_wait() -> None:
-    """Threads and memory are bounded; who comes later is not refused."""
+def test_no_more_than_so_many_are_answered_at_once_and_the_others_wait(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Threads and memory are bounded; who comes later is not refused at once."""
+    monkeypatch.setattr(module, "QUEUE", 1.0 * PATIENCE)
     entry, go = at_address(), threading.Event()
     running, most, lock = [0], [0], threading.Lock()
 
