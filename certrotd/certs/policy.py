@@ -22,6 +22,11 @@ COPIES = "install:"
 """What State.targets calls the copies of ``install:``; no target can have this name."""
 
 
+def id_of(name: str) -> Id:
+    """What the certificate of that name is called beside things of other kinds."""
+    return Id(KIND, name)
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """What the configuration asks of one certificate; ``names`` are canonical.
@@ -56,7 +61,7 @@ class Policy:
     @property
     def id(self) -> Id:
         """What it is called beside things of other kinds."""
-        return Id(KIND, self.name)
+        return id_of(self.name)
 
     @property
     def targets(self) -> tuple[str, ...]:

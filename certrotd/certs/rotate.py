@@ -35,6 +35,7 @@ from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, Transient
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.id import Id
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.engine import (
     Engine,
@@ -57,14 +58,14 @@ Found = tuple[Standing, Attempts]
 
 @dataclass(frozen=True)
 class Report:
-    """What came of one certificate.
+    """What came of one certificate, the ``subject``.
 
     ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
     by ``decision``; ``failure`` what kept both from happening, or from being recorded, or else
     what is wrong beside them. ``mended`` is what came before: the live generation was damaged.
     """
 
-    name: str
+    subject: Id
     decision: Decision | None = None
     outcome: Outcome | None = None
     recovered: Outcome | None = None
@@ -116,11 +117,14 @@ class Rotator:
                 found = self._found(managed)
                 decision = self._decide(managed.policy, found, forced=False, by_hand=True)
                 if unrecorded or recovered or not isinstance(decision, Bootstrap):
-                    return Report(name, recovered=recovered, failure=unrecorded)
+                    return Report(managed.policy.id, recovered=recovered, failure=unrecorded)
                 outcome, unrecorded = self._begin(managed, decision, found)
-                return Report(name, decision, outcome, None, unrecorded)
+                return Report(managed.policy.id, decision, outcome, None, unrecorded)
         except Exception as error:  # noqa: BLE001  # as above
-            return Report(name, failure=as_failure(error, f"put a placeholder in place for {name}"))
+            return Report(
+                managed.policy.id,
+                failure=as_failure(error, f"put a placeholder in place for {name}"),
+            )
 
     def _wants_placeholder(self, managed: Managed) -> bool:
         if not managed.policy.bootstraps:
@@ -145,14 +149,13 @@ class Rotator:
                 report = act(replace(self, listen=heard))
         except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
             failure = as_failure(error, f"{doing} certificate {name}")
-            report = Report(name, failure=_told_what_is_live(failure, managed))
+            report = Report(managed.policy.id, failure=_told_what_is_live(failure, managed))
         return _with(report, heard.trouble)
 
     def _rollback(self, managed: Managed, to: int | None) -> Report:
-        name = managed.policy.name
         recovered, unrecorded = self._recover(managed)
         if unrecorded or not isinstance(recovered, Finished | None):
-            return Report(name, recovered=recovered, failure=unrecorded)
+            return Report(managed.policy.id, recovered=recovered, failure=unrecorded)
         unswept = self._sweep(managed)
         now = self.clock.now()
         world = managed.world()
@@ -171,7 +174,7 @@ class Rotator:
         outcome, unrecorded = self._audited(managed).begin(
             engine, rotation, why, steps, act="rollback", facts=facts, to=generation, by_hand=True
         )
-        report = Report(name, Deploy(why, generation), outcome, recovered, unrecorded)
+        report = Report(managed.policy.id, Deploy(why, generation), outcome, recovered, unrecorded)
         return _with(report, unswept)
 
     def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
@@ -181,9 +184,9 @@ class Rotator:
         if isinstance(recovered, Parked) and not unrecorded and not self.stopping():
             recovered, unrecorded = self._mend_meanwhile(managed, recovered)
         elif unrecorded is None and isinstance(recovered, RolledBack):
-            return Report(managed.policy.name, recovered=recovered)
+            return Report(managed.policy.id, recovered=recovered)
         if unrecorded or isinstance(recovered, Parked | Stuck):
-            return Report(managed.policy.name, recovered=recovered, failure=unrecorded)
+            return Report(managed.policy.id, recovered=recovered, failure=unrecorded)
         unswept = self._sweep(managed)
         report = self._renew(managed, recovered, forced=forced, by_hand=by_hand)
         return _with(report, unswept)
@@ -192,30 +195,30 @@ class Rotator:
         self, managed: Managed, recovered: Outcome | None, *, forced: bool, by_hand: bool
     ) -> Report:
         """Whatever is due, after what was ``recovered``."""
-        name, policy = managed.policy.name, managed.policy
+        policy = managed.policy
         found = self._found(managed)
         decision = self._decide(policy, found, forced=forced, by_hand=by_hand)
         if isinstance(decision, Bootstrap) and by_hand:
             first, unrecorded = self._begin(managed, decision, found)
             if unrecorded or not isinstance(first, Finished):
-                return Report(name, decision, first, recovered, unrecorded)
+                return Report(managed.policy.id, decision, first, recovered, unrecorded)
             found = self._found(managed)
             decision = self._decide(policy, found, forced=forced, by_hand=True)
         if isinstance(decision, Adopt):
             adopt = decision
             adopted, unrecorded = self._begin(managed, decision, found)
             if unrecorded or isinstance(adopted, Parked | Stuck):  # the latter are in flight still
-                return Report(name, adopt, adopted, recovered, unrecorded)
+                return Report(policy.id, adopt, adopted, recovered, unrecorded)
             # whatever came of it, the next question is whether anything else is due: without
             # the pair to adopt, that is a certificate of our own
             policy, found = replace(policy, adopts=False), self._found(managed)
             decision = self._decide(policy, found, forced=forced, by_hand=True)
             if isinstance(decision, Wait | Postpone):
-                return Report(name, adopt, adopted, recovered)
+                return Report(policy.id, adopt, adopted, recovered)
         outcome, unrecorded = None, None
         if isinstance(decision, Renew | Deploy | Bootstrap | Sweep):
             outcome, unrecorded = self._begin(managed, decision, found)
-        report = Report(name, decision, outcome, recovered, unrecorded)
+        report = Report(managed.policy.id, decision, outcome, recovered, unrecorded)
         if by_hand and isinstance(decision, Deploy) and decision.mends:
             return self._after_mending(managed, policy, report, forced=forced)
         return report
@@ -233,7 +236,7 @@ class Rotator:
             return mended
         outcome, unrecorded = self._begin(managed, decision, found)
         why = mended.decision.why
-        return Report(mended.name, decision, outcome, mended.recovered, unrecorded, why)
+        return Report(mended.subject, decision, outcome, mended.recovered, unrecorded, why)
 
     def _recover(self, managed: Managed) -> tuple[Outcome | None, Failure | None]:
         """Finish or undo what a crash, a wait or a stop left.

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from certrotd.certs.fitness import CLOCK_SKEW, renewal_time
 from certrotd.certs.policy import Policy
+from certrotd.lifecycle.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation
 from certrotd.pki.names import covers
@@ -83,7 +84,7 @@ class Watched:
     subject: str
     at: datetime
     sni: str = ""
-    certificate: str | None = None
+    certificate: Id | None = None
     target: str | None = None
     not_after: datetime | None = None
     fingerprint: str | None = None
@@ -97,7 +98,7 @@ class Watched:
             case "files":
                 return f"files of {self.subject}"
             case "target":
-                return f"{self.certificate} on {self.target} at {self.subject} ({self.sni})"
+                return f"{_name(self.certificate)} on {self.target} at {self.subject} ({self.sni})"
             case "endpoint":
                 return f"{self.subject} ({self.sni})"
 
@@ -108,7 +109,8 @@ class Watched:
             "sort": self.sort,
             "subject": self.subject,
             "sni": self.sni or None,
-            "certificate": self.certificate,
+            "kind": self.certificate.kind if self.certificate else None,
+            "name": self.certificate.name if self.certificate else None,
             "target": self.target,
             "not_after": self.not_after,
             "fingerprint": self.fingerprint,
@@ -131,7 +133,7 @@ class Wanted:
     """
 
     names: tuple[str, ...] = ()
-    certificate: str | None = None
+    certificate: Id | None = None
     live: str | None = None
     chained: bool = False
     notice: timedelta | float | None = None
@@ -298,7 +300,7 @@ def _served(presented: Presented, wanted: Wanted) -> tuple[Finding, ...]:
     leaf = presented.leaf
     end = f"until {_stamp(leaf.not_after)}" if leaf else "which cannot be read"
     what = f"certificate {presented.fingerprint[:16]} ({end})"
-    live = f"the live generation of {wanted.certificate}, {wanted.live[:16]}"
+    live = f"the live generation of {_name(wanted.certificate)}, {wanted.live[:16]}"
     return (Finding(Kind.SERVED_MISMATCH, f"it serves {what}, not {live}"),)
 
 
@@ -377,6 +379,10 @@ def _above(chain: Sequence[CertificateFacts], now: datetime) -> tuple[Finding, .
             words = f"{facts.subject} above the leaf: {invalid.words}"
             return (Finding(Kind.BROKEN_CHAIN, words),)
     return ()
+
+
+def _name(subject: Id | None) -> str | None:
+    return subject.name if subject else None
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.audit.record import Record, parse
-from certrotd.certs.policy import KIND
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import Site, open_site
+from certrotd.daemon.wiring import KINDS, Site, open_site
 from certrotd.errors import UsageError, one_line
 from certrotd.wording import count
 
@@ -101,8 +100,8 @@ def _subjects(site: Site, name: str) -> frozenset[str]:
     try:
         [managed] = site.fleet.chosen([name])
     except UsageError:
-        plain = name.removeprefix(f"{KIND}/")
-        return frozenset({name, plain, f"{KIND}/{plain}"})
+        plain = name.rpartition("/")[2]
+        return frozenset({name, plain, *(f"{kind}/{plain}" for kind in KINDS)})
     return frozenset({managed.policy.name, str(managed.policy.id)})
 
 

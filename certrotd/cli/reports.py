@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from certrotd.certs.decision import Decision, Postpone, Wait
-from certrotd.certs.policy import KIND
 from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
 from certrotd.daemon.words import kind_of
@@ -56,8 +55,8 @@ def report_json(report: Report) -> dict[str, Any]:
     word, why = report_words(report)
     decision = report.decision
     return {
-        "kind": KIND,
-        "name": report.name,
+        "kind": report.subject.kind,
+        "name": report.subject.name,
         "result": word,
         "why": why,
         "failed": report.failed,

@@ -99,12 +99,12 @@ def _rotator(site: Site, stopping: Stopping, hear: object) -> Rotator:
 
 
 def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool) -> int:
-    order = {managed.policy.name: i for i, managed in enumerate(chosen)}
-    ordered = sorted(reports, key=lambda report: order[report.name])
+    order = {managed.policy.id: i for i, managed in enumerate(chosen)}
+    ordered = sorted(reports, key=lambda report: order[report.subject])
     if as_json:
         print_json([report_json(report) for report in ordered])
     else:
-        rows = [(report.name, *report_words(report)) for report in ordered]
+        rows = [(report.subject.name, *report_words(report)) for report in ordered]
         if not rows:
             return 0
         print_table(("NAME", "RESULT", "WHY"), rows)

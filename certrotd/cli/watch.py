@@ -38,9 +38,10 @@ def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
 
 def _looked_at(site: Site, names: Sequence[str]) -> Iterator[Watched]:
     """Everything, or what is about certificates of these names, in the configuration's order."""
-    chosen = {managed.policy.name: managed for managed in site.fleet.chosen(names)}
+    chosen = {managed.policy.id: managed for managed in site.fleet.chosen(names)}
+    called = {subject.name for subject in chosen}
     watches = watches_of(site.config, chosen, in_flight=site.in_flight, clock=site.clock)
-    entries = [each for each in watches.entries if not names or each.certificate in chosen]
+    entries = [each for each in watches.entries if not names or each.certificate in called]
     subjects: list[Subject] = [*entries, *chosen]
     look = partial(_settled, watches, site)
     with ThreadPoolExecutor(max(1, min(THREADS, len(subjects)))) as pool:

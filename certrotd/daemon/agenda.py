@@ -1,47 +1,49 @@
-"""When each certificate is to be looked at next: a heap of names; time costs what is due."""
+"""When each thing is to be looked at next: a heap; time costs what is due."""
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from datetime import datetime
+from typing import Generic, TypeVar
 
 _SLACK = 64
+T = TypeVar("T", bound=Hashable)
 
 
-class Agenda:
-    """The next moment of every name; a name has one, and a later ``put`` replaces it.
+class Agenda(Generic[T]):
+    """The next moment of every member; each has one, and a later ``put`` replaces it.
 
     A change costs O(log n), amortized: what is replaced stays in the heap until it comes up, or
     until more than half of the heap is of that kind. Among equal moments the one put first leads.
     """
 
     def __init__(self) -> None:
-        self._heap: list[tuple[datetime, int, str]] = []
-        self._current: dict[str, tuple[datetime, int, str]] = {}
+        self._heap: list[tuple[datetime, int, T]] = []
+        self._current: dict[T, tuple[datetime, int, T]] = {}
         self._count = 0
 
     def __len__(self) -> int:
         return len(self._current)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._current
+    def __contains__(self, member: T) -> bool:
+        return member in self._current
 
-    def __iter__(self) -> Iterator[str]:
+    def __iter__(self) -> Iterator[T]:
         return iter(self._current)
 
-    def put(self, name: str, when: datetime) -> None:
-        """Look at ``name`` at ``when``, and not when it was said before."""
-        entry = (when, self._count, name)
+    def put(self, member: T, when: datetime) -> None:
+        """Look at ``member`` at ``when``, and not when it was said before."""
+        entry = (when, self._count, member)
         self._count += 1
-        self._current[name] = entry
+        self._current[member] = entry
         heapq.heappush(self._heap, entry)
         if len(self._heap) > 2 * len(self._current) + _SLACK:
             self._rebuild()
 
-    def remove(self, name: str) -> None:
-        """Forget ``name``; one that is not there is fine."""
-        self._current.pop(name, None)
+    def remove(self, member: T) -> None:
+        """Forget ``member``; one that is not there is fine."""
+        self._current.pop(member, None)
 
     def next(self) -> datetime | None:
         """The earliest moment, None if there is none."""
@@ -51,19 +53,19 @@ class Agenda:
             heapq.heappop(self._heap)  # it was replaced or removed
         return None
 
-    def due(self, now: datetime) -> list[str]:
-        """Take out every name whose moment has come, the earliest first."""
-        names = []
+    def due(self, now: datetime) -> list[T]:
+        """Take out every member whose moment has come, the earliest first."""
+        members = []
         while (moment := self.next()) is not None and moment <= now:
-            name = heapq.heappop(self._heap)[2]
-            del self._current[name]
-            names.append(name)
-        return names
+            member = heapq.heappop(self._heap)[2]
+            del self._current[member]
+            members.append(member)
+        return members
 
     def hasten(self, now: datetime) -> None:
         """Make everything due, in the order it would have come up; O(n)."""
-        for _, _, name in sorted(self._current.values()):
-            self._current[name] = (now, self._count, name)
+        for _, _, member in sorted(self._current.values(), key=lambda entry: entry[:2]):
+            self._current[member] = (now, self._count, member)
             self._count += 1
         self._rebuild()
 

@@ -18,7 +18,7 @@ from certrotd.certs.watching import Watched
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.daemon import alerts
-from certrotd.daemon.alertledger import Kept, Ledger, from_json
+from certrotd.daemon.alertledger import OF_SUBJECTS, Kept, Ledger, from_json
 from certrotd.daemon.alerts import Alert, Passed, Said
 from certrotd.daemon.clockwatch import Judgement
 from certrotd.daemon.lane import Lane, Pace
@@ -116,8 +116,8 @@ class Alerting(Observer):
         self._saving = threading.Lock()
         self._said_of_file = ""
         self._channels: dict[str, _Channel] = {}
-        self._names: frozenset[str] = frozenset()
-        self._rotations: dict[str, str] = {}
+        self._called: frozenset[str] = frozenset()
+        self._rotations: dict[Id, str] = {}
         kept = self._read()
         self._ledgers, self._waiting = dict(kept.ledgers), set(kept.waiting)
 
@@ -172,12 +172,12 @@ class Alerting(Observer):
 
     # What the daemon does.
 
-    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
-        self._names = frozenset(certificates)
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+        self._called = frozenset(map(str, subjects))
         with self._lock:
             for channel in self._channels.values():
                 channel.ledger.keep(self._is_there)
-            self._waiting &= self._names
+            self._waiting.intersection_update(subjects)
         if left_out:
             problems = [str(problem) for problem in left_out]
             self.raise_alert(alerts.of_problems(problems, reload=False))
@@ -192,24 +192,23 @@ class Alerting(Observer):
             self._say(alerts.of_look(look))
 
     def stepped(self, event: Event) -> None:
-        self._rotations[Id.parse(event.subject).name] = event.rotation
+        self._rotations[Id.parse(event.subject)] = event.rotation
 
     def ended(self, report: Report) -> None:
-        name = report.name
-        rotation, let_go = self._rotations.pop(name, ""), name in self._waiting
+        subject = report.subject
+        rotation, let_go = self._rotations.pop(subject, ""), subject in self._waiting
         last = report.outcome or report.recovered
         with self._lock:
             if isinstance(last, Finished | RolledBack) or isinstance(report.failure, Unaudited):
-                self._waiting.discard(name)
+                self._waiting.discard(subject)
             elif not isinstance(report.failure, LockHeld | Stopped):
-                self._waiting.add(name)  # it may be in flight, and we know why
+                self._waiting.add(subject)  # it may be in flight, and we know why
         self._say(alerts.of_report(report, rotation, let_go=let_go))
 
-    def trouble(self, what: str, failure: Failure) -> None:
-        certificate = what in self._names
-        self.raise_alert(alerts.of_trouble(what, failure, certificate=certificate))
+    def trouble(self, what: Id | str, failure: Failure) -> None:
+        self.raise_alert(alerts.of_trouble(what, failure))
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         self.resolve(Passed(f"trouble/{what}", f"{what}: it is over."))
 
     def audit_damaged(self, why: str) -> None:
@@ -238,8 +237,8 @@ class Alerting(Observer):
                 self.resolve(each)
 
     def _is_there(self, key: str) -> bool:
-        topic, _, name = key.partition("/")
-        return topic not in alerts.OF_CERTIFICATES or name in self._names
+        topic, _, subject = key.partition("/")
+        return topic not in OF_SUBJECTS or subject in self._called
 
     def _message(self, alert: Alert, state: State) -> Message:
         return Message(
@@ -248,7 +247,7 @@ class Alerting(Observer):
             state=state,
             kind=alert.kind,
             severity=alert.severity,
-            subject=alert.subject,
+            subject=str(alert.subject or ""),
             title=alert.title,
             what=alert.what,
             todo=alert.todo,
@@ -264,7 +263,7 @@ class Alerting(Observer):
             state="resolved",
             kind=kind,
             severity="warning",
-            subject=passed.subject,
+            subject=str(passed.subject or ""),
             title=passed.words.removesuffix("."),
             what=passed.words,
             key=passed.key,

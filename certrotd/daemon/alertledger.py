@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from certrotd.errors import InvalidInput
 from certrotd.jsontext import parsed
+from certrotd.lifecycle.id import ONLY_KIND, Id, is_name
 from certrotd.notify.message import State
 from certrotd.pki.certificate import moment
 
 MOST = 10_000
 """So many matters are remembered, the latest."""
 
-VERSION = 1
+VERSION = 2
+OF_SUBJECTS = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"})
+"""The matters of which each subject has its own, as in the key ``rotation/certificate/web``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,27 +112,49 @@ class Kept:
     """What outlives the process: ledgers by notifier, and the rotations that were left to wait."""
 
     ledgers: Mapping[str, Ledger]
-    waiting: frozenset[str] = frozenset()
+    waiting: frozenset[Id] = frozenset()
 
     def to_json(self) -> bytes:
         """What ``STATE/alerts.json`` holds."""
         told = {name: ledger.to_json() for name, ledger in self.ledgers.items()}
-        document = {"version": VERSION, "told": told, "waiting": sorted(self.waiting)}
+        document = {
+            "version": VERSION,
+            "told": told,
+            "waiting": [str(subject) for subject in sorted(self.waiting)],
+        }
         return json.dumps(document, separators=(",", ":")).encode()
 
 
 def from_json(data: bytes) -> Kept | None:
-    """What Kept.to_json wrote; None if it is something else."""
+    """What Kept.to_json wrote; None if it is something else.
+
+    Version 1 knew certificates alone, by their names, as in the key ``rotation/web``.
+    """
     try:
         document = parsed(data)
-        if document["version"] != VERSION:
+        old = document["version"] == 1
+        if not old and document["version"] != VERSION:
             return None
+        keyed, subject = (_with_kind, _certificate) if old else (str, Id.parse)
         ledgers = {
             str(name): Ledger(
-                {str(key): Known(str(like), moment(told)) for key, (like, told) in each.items()}
+                {keyed(key): Known(str(like), moment(told)) for key, (like, told) in each.items()}
             )
             for name, each in document["told"].items()
         }
-        return Kept(ledgers, frozenset(str(name) for name in document["waiting"]))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        return Kept(ledgers, frozenset(subject(each) for each in document["waiting"]))
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidInput):
         return None
+
+
+def _with_kind(key: str) -> str:
+    topic, _, what = key.partition("/")
+    about, space, name = what.rpartition(" ")
+    of_one = topic in OF_SUBJECTS or (topic == "trouble" and about in ("", "watch"))
+    if of_one and is_name(name):
+        return f"{topic}/{about}{space}{_certificate(name)}"
+    return key
+
+
+def _certificate(name: str) -> Id:
+    return Id(ONLY_KIND, name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,6 +20,7 @@ from certrotd.config.notifications import Kind, Severity
 from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.observing import Look
 from certrotd.errors import Failure, LockHeld, one_line
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.wording import count
 
@@ -31,7 +31,6 @@ LATE = 1 / 3
 """So little of the time between being due and the end is late."""
 
 CLOCK, CONFIG, LEFT_OUT, AUDIT = "clock", "config", "left-out", "audit"
-OF_CERTIFICATES = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"})
 _ALL = "certrotd status"
 _VARYING = re.compile(r"\S*[0-9]\S*")
 _EXPIRY = frozenset({Found.EXPIRED, Found.EXPIRING})
@@ -51,7 +50,7 @@ class Alert:
     title: str
     what: str
     todo: str
-    subject: str = ""
+    subject: Id | None = None
     rotation: str = ""
     cause: str = ""
     lasting: bool = True
@@ -70,7 +69,7 @@ class Passed:
 
     key: str
     words: str
-    subject: str = ""
+    subject: Id | None = None
 
 
 Said = Alert | Passed
@@ -82,31 +81,31 @@ def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
     ``let_go``: one that was found in flight had been left to wait, not cut off.
     """
     said: list[Said] = []
-    name, failure = report.name, report.failure
+    subject, failure = report.subject, report.failure
     if report.recovered is not None and not let_go:
-        said.append(_recovered(name, report.recovered, rotation))
+        said.append(_recovered(subject, report.recovered, rotation))
     if isinstance(failure, Unaudited | Unrecorded):
-        said.append(_audit_broken(name, failure))
+        said.append(_audit_broken(subject, failure))
     elif isinstance(failure, LockHeld | Stopped):
         return said
     elif failure is not None:
-        said.append(_failed(name, f"The rotation failed: {failure}", str(failure), rotation))
+        said.append(_failed(subject, f"The rotation failed: {failure}", str(failure), rotation))
         return said
     elif report.outcome or report.recovered:
         said.append(Passed(AUDIT, "Rotations are recorded in the audit log again."))
     outcome = report.outcome or report.recovered
     if outcome is not None:
-        said += _of_outcome(name, outcome, rotation)
+        said += _of_outcome(subject, outcome, rotation)
     return said
 
 
 def of_look(look: Look) -> list[Said]:
     """What is found about a certificate before anything is done about it."""
-    name, decision = look.managed.policy.name, look.decision
+    subject, decision = look.managed.policy.id, look.decision
     due = decision.instead if isinstance(decision, Postpone) else decision
     said: list[Said] = []
     if look.calm:  # as the scheduler says of what it has met itself
-        said.append(Passed(f"trouble/{name}", f"{name}: it is over.", name))
+        said.append(Passed(f"trouble/{subject}", f"{subject}: it is over.", subject))
     live = look.standing.live
     if isinstance(due, Renew):
         said += _late(look, due.at)
@@ -120,48 +119,52 @@ def of_look(look: Look) -> list[Said]:
         draw = live.meta.draw if live.meta else 0.0  # the renewal has come half-way
         said += _late(look, renewal_time(live.facts, draw, look.managed.policy)[0])
     else:
-        said.append(Passed(f"late/{name}", f"{name}: the renewal is no longer late.", name))
+        said.append(
+            Passed(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
+        )
     said.append(_damage(look))
     why = unplanned(look)
     if why is not None:
-        what = f"{name} is renewed outside of its schedule: {why}."
-        todo = f"If nobody meant this, look at who changed it: {_run('audit show', name)}"
-        title = f"{name}: renewed outside of its schedule"
-        key = f"unplanned/{name}"
+        what = f"{subject} is renewed outside of its schedule: {why}."
+        todo = f"If nobody meant this, look at who changed it: {_run('audit show', subject)}"
+        title = f"{subject}: renewed outside of its schedule"
+        key = f"unplanned/{subject}"
         said.append(
             Alert(
                 *("unplanned_rotation", "warning", key, title, what, todo),
-                subject=name,
+                subject=subject,
                 cause=why,
                 lasting=False,
             )
         )
     elif isinstance(decision, Wait):
-        said.append(Passed(f"unplanned/{name}", ""))
+        said.append(Passed(f"unplanned/{subject}", ""))
         if look.calm and not look.failures:  # somebody has done by hand what failed before
-            said.append(Passed(f"rotation/{name}", f"{name}: nothing is due any more.", name))
+            said.append(
+                Passed(f"rotation/{subject}", f"{subject}: nothing is due any more.", subject)
+            )
     return said
 
 
 def _damage(look: Look) -> Said:
     """That files of the live generation are lost, or that an older one is live because of it."""
-    name, standing, key = look.managed.policy.name, look.standing, None
-    live, key = standing.live, f"damaged/{name}"
+    subject, standing, key = look.managed.policy.id, look.standing, None
+    live, key = standing.live, f"damaged/{subject}"
     why = fallen_back(standing)
     if live is not None and (live.broken or live.damaged):
         why = f"generation {live.number} {live.broken or live.damaged}"
     if why is None:
-        return Passed(key, f"{name}: the files of what is live are whole.", name)
+        return Passed(key, f"{subject}: the files of what is live are whole.", subject)
     return Alert(
         kind="damaged",
         severity="error",
         key=key,
-        title=f"{name}: files of the live certificate are damaged"[:200],
-        what=f"{name}: {why}. Now: {look.decision.why}.",
+        title=f"{subject}: files of the live certificate are damaged"[:200],
+        what=f"{subject}: {why}. Now: {look.decision.why}.",
         todo="What can be put back or replaced is, by itself. Find out who or what changed the "
-        f"files, and whether the disk is sound: {_run('watch', name)}, {_run('history', name)}, "
-        "journalctl -k",
-        subject=name,
+        f"files, and whether the disk is sound: {_run('watch', subject)}, "
+        f"{_run('history', subject)}, journalctl -k",
+        subject=subject,
         cause=why,
     )
 
@@ -220,32 +223,33 @@ def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
     )
 
 
-def of_trouble(what: str, failure: Failure, *, certificate: bool) -> Alert:
+def of_trouble(what: Id | str, failure: Failure) -> Alert:
     """Something could not be read, looked at or remembered."""
+    subject = what if isinstance(what, Id) else None
     return Alert(
         kind="trouble",
         severity="error",
         key=f"trouble/{what}",
         title=f"{what}: {failure.message}"[:200],
         what=f"{what}: {failure}",
-        todo=f"See: {_run('plan', what) if certificate else _ALL}",
-        subject=what if certificate else "",
+        todo=f"See: {_run('plan', subject) if subject else _ALL}",
+        subject=subject,
         cause=failure.message,
     )
 
 
 def of_watched(watched: Watched) -> Said:
     """What a look at an endpoint or at files found."""
-    key, name = f"watch/{watched.key}", watched.certificate or ""
+    key, subject = f"watch/{watched.key}", watched.certificate
     if not watched.findings:
-        return Passed(key, f"{watched.key}: all is well again.", name)
+        return Passed(key, f"{watched.key}: all is well again.", subject)
     findings = sorted(watched.findings, key=lambda each: each.severity is not Grave.ERROR)
     expiry = all(each.kind in _EXPIRY for each in findings)
     grave = findings[0].severity is Grave.ERROR
     # not status --probe, nor inspect: they do not ask all endpoints, or not by name and protocol
-    see = _run("watch", name) if name else "certrotd watch"
+    see = _run("watch", subject) if subject else "certrotd watch"
     again = " Have the service read its files again, or get and deploy a new certificate: "
-    again = f"{again}{_run('rotate', name)} --force" if name else ""
+    again = f"{again}{_run('rotate', subject)} --force" if subject else ""
     return Alert(
         kind="expiring" if expiry else "served_mismatch",
         severity="error" if grave else "warning",
@@ -253,51 +257,51 @@ def of_watched(watched: Watched) -> Said:
         title=f"{watched.key}: {findings[0].words}"[:200],
         what="\n".join(f"{watched.key}: {each.words}" for each in findings),
         todo=f"See: {see}.{again}",
-        subject=name,
+        subject=subject,
         cause=" ".join(sorted(each.kind for each in findings)),
     )
 
 
-def _of_outcome(name: str, outcome: Outcome, rotation: str) -> list[Said]:
+def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[Said]:
     match outcome:
         case Finished():
-            done = f"{name}: a rotation has succeeded."
+            done = f"{subject}: a rotation has succeeded."
             return [
-                Passed(f"rotation/{name}", done, name),
-                Passed(f"late/{name}", done, name),
-                Passed(f"unplanned/{name}", ""),
+                Passed(f"rotation/{subject}", done, subject),
+                Passed(f"late/{subject}", done, subject),
+                Passed(f"unplanned/{subject}", ""),
             ]
         case RolledBack(stopped=True):
             return []
         case RolledBack(to, step, because, facts=facts):
             if not to:
                 what = f"The step {step} failed: {because}. Nothing was changed."
-                return [_failed(name, what, f"{step} {because}", rotation)]
+                return [_failed(subject, what, f"{step} {because}", rotation)]
             kept = str(facts.get("kept") or "")
-            return [_rolled_back(name, step, because, rotation, kept=kept)]
+            return [_rolled_back(subject, step, because, rotation, kept=kept)]
         case Parked(_, why, failed):
             what = f"The rotation is half done and cannot go on: {why}"
-            return [_failed(name, what, why, rotation)] if failed else []
+            return [_failed(subject, what, why, rotation)] if failed else []
         case Stuck(step, because, undo_failed):
-            return [_stuck(name, step, because, undo_failed, rotation)]
+            return [_stuck(subject, step, because, undo_failed, rotation)]
 
 
-def _failed(name: str, what: str, cause: str, rotation: str) -> Alert:
+def _failed(subject: Id, what: str, cause: str, rotation: str) -> Alert:
     return Alert(
         kind="rotation_failed",
         severity="warning",
-        key=f"rotation/{name}",
-        title=f"{name}: the rotation failed",
+        key=f"rotation/{subject}",
+        title=f"{subject}: the rotation failed",
         what=what,
-        todo=f"It is tried again by itself. See: {_run('history', name)}. When the cause is "
-        f"mended: {_run('rotate', name)}",
-        subject=name,
+        todo=f"It is tried again by itself. See: {_run('history', subject)}. When the cause is "
+        f"mended: {_run('rotate', subject)}",
+        subject=subject,
         rotation=rotation,
         cause=cause,
     )
 
 
-def _rolled_back(name: str, step: str, because: str, rotation: str, *, kept: str) -> Alert:
+def _rolled_back(subject: Id, step: str, because: str, rotation: str, *, kept: str) -> Alert:
     title, end = "the deployment failed", f"Not every target may serve what is live: {kept}."
     if not kept:
         title, end = "the new certificate was taken back", "What had been deployed was undone, "
@@ -305,36 +309,36 @@ def _rolled_back(name: str, step: str, because: str, rotation: str, *, kept: str
     return Alert(
         kind="rolled_back",
         severity="error",
-        key=f"rotation/{name}",
-        title=f"{name}: {title}",
+        key=f"rotation/{subject}",
+        title=f"{subject}: {title}",
         what=f"The step {step} failed: {because}. {end}",
         todo="Its deployment is tried again by itself. See what the targets serve: certrotd status "
-        f"{shlex.quote(name)} --probe, and: {_run('history', name)}. When the cause is mended: "
-        f"{_run('rotate', name)}",
-        subject=name,
+        f"{subject} --probe, and: {_run('history', subject)}. When the cause is mended: "
+        f"{_run('rotate', subject)}",
+        subject=subject,
         rotation=rotation,
         cause=f"{step} {because}",
     )
 
 
-def _stuck(name: str, step: str, because: str, undo_failed: str, rotation: str) -> Alert:
+def _stuck(subject: Id, step: str, because: str, undo_failed: str, rotation: str) -> Alert:
     return Alert(
         kind="stuck",
         severity="error",
-        key=f"rotation/{name}",
-        title=f"{name}: stuck half-way, undoing failed",
+        key=f"rotation/{subject}",
+        title=f"{subject}: stuck half-way, undoing failed",
         what=f"Undoing the step {step} failed: {undo_failed}. It was to be undone because: "
         f"{because}.",
         todo="Somebody has to look now: what is deployed may be neither the old nor the new state. "
-        f"See: certrotd status {shlex.quote(name)} --probe. When the cause is mended: "
-        f"{_run('rotate', name)}",
-        subject=name,
+        f"See: certrotd status {subject} --probe. When the cause is mended: "
+        f"{_run('rotate', subject)}",
+        subject=subject,
         rotation=rotation,
         cause=f"{step} {undo_failed}",
     )
 
 
-def _recovered(name: str, outcome: Outcome, rotation: str) -> Alert:
+def _recovered(subject: Id, outcome: Outcome, rotation: str) -> Alert:
     match outcome:
         case Finished():
             end = "it was finished"
@@ -347,27 +351,27 @@ def _recovered(name: str, outcome: Outcome, rotation: str) -> Alert:
     return Alert(
         kind="recovered_after_crash",
         severity="warning",
-        key=f"recovered/{name}",
-        title=f"{name}: a rotation was cut off, and {end}",
-        what=f"A rotation of {name} was found half done, because certrotd or the machine ended in "
-        f"the middle of it; {end}.",
+        key=f"recovered/{subject}",
+        title=f"{subject}: a rotation was cut off, and {end}",
+        what=f"A rotation of {subject} was found half done, because certrotd or the machine ended "
+        f"in the middle of it; {end}.",
         todo="If nobody restarted it, find out why it ended: journalctl -u certrotd, "
-        f"journalctl -k. See: {_run('history', name)}",
-        subject=name,
+        f"journalctl -k. See: {_run('history', subject)}",
+        subject=subject,
         rotation=rotation,
         cause=end,
         lasting=False,
     )
 
 
-def _audit_broken(name: str, failure: Failure) -> Alert:
+def _audit_broken(subject: Id, failure: Failure) -> Alert:
     rest = "Rotations do not begin" if isinstance(failure, Unaudited) else "Rotations go on"
     return Alert(
         kind="audit_broken",
         severity="error",
         key=AUDIT,
         title="the audit log cannot be written",
-        what=f"{failure}. First met at {name}. {rest} as long as that lasts.",
+        what=f"{failure}. First met at {subject}. {rest} as long as that lasts.",
         todo="Mend what it says, then prove the log whole: certrotd audit verify",
         cause=type(failure).__name__,
     )
@@ -392,7 +396,7 @@ def _late(look: Look, due: datetime) -> list[Said]:
 
     Or that has failed in flight and is still there: nobody else sees the end coming.
     """
-    name, attempts, now, count = look.managed.policy.name, look.attempts, look.now, look.failures
+    subject, attempts, now, count = look.managed.policy.id, look.attempts, look.now, look.failures
     live, flight = look.standing.live, look.flight
     if live is None or live.placeholder or live.facts is None or not count:
         return []
@@ -415,14 +419,14 @@ def _late(look: Look, due: datetime) -> list[Said]:
         Alert(
             kind="attempts_running_out",
             severity="error",
-            key=f"late/{name}",
-            title=f"{name}: {words}",
-            what=f"{failures} to renew {name} failed, the last because of: {why}. "
+            key=f"late/{subject}",
+            title=f"{subject}: {words}",
+            what=f"{failures} to renew {subject} failed, the last because of: {why}. "
             f"It {'expired' if end <= now else 'expires'} at {_stamp(end)}; {_count(left)} left "
             "until then if all of them fail.",
-            todo=f"See: {_run('plan', name)}, and: {_run('history', name)}. When the cause is "
-            f"mended: {_run('rotate', name)}",
-            subject=name,
+            todo=f"See: {_run('plan', subject)}, and: {_run('history', subject)}. When the cause "
+            f"is mended: {_run('rotate', subject)}",
+            subject=subject,
             cause=stage,
         )
     ]
@@ -432,8 +436,8 @@ def _count(left: int) -> str:
     return f"{left} attempt{'' if left == 1 else 's'}"
 
 
-def _run(command: str, name: str) -> str:
-    return f"certrotd {command} {shlex.quote(name)}"
+def _run(command: str, subject: Id) -> str:
+    return f"certrotd {command} {subject}"
 
 
 def _stamp(moment: datetime) -> str:

@@ -40,9 +40,9 @@ class Board(Observer):
         self._clock = clock
         self._lock = threading.Lock()
         self._configured = Configured(clock.now().timestamp())
-        self._known: dict[str, Known | None] = {}
-        self._running: set[str] = set()
-        self._troubles: dict[str, str] = {}
+        self._known: dict[Id, Known | None] = {}
+        self._running: set[Id] = set()
+        self._troubles: dict[Id | str, str] = {}
         self._watched: dict[str, Watched] = {}
         self._judgement = SOUND
         self._last_tick: float | None = None
@@ -51,7 +51,7 @@ class Board(Observer):
         self._rotations: Counter[tuple[str, str]] = Counter()
         self._steps: dict[str, _Measured] = {}
         self._failed_steps: Counter[str] = Counter()
-        self._begun: dict[str, tuple[str, float]] = {}
+        self._begun: dict[Id, tuple[str, float]] = {}
         self._unaudited = 0
         self._audit_damage = ""
 
@@ -99,13 +99,13 @@ class Board(Observer):
 
     # What it hears.
 
-    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
         with self._lock:
             now = self._clock.now().timestamp()
             self._configured = Configured(now, (), tuple(map(str, left_out)))
-            before, self._known = self._known, {n: self._known.get(n) for n in certificates}
-            for name in before.keys() - self._known.keys():
-                self._troubles.pop(name, None)
+            before, self._known = self._known, {n: self._known.get(n) for n in subjects}
+            for subject in before.keys() - self._known.keys():
+                self._troubles.pop(subject, None)
 
     def ticked(self, now: datetime, looked: int) -> None:  # noqa: ARG002
         with self._lock:
@@ -117,31 +117,31 @@ class Board(Observer):
             self._judgement = judgement
 
     def looked(self, look: Look) -> None:
-        name, known = look.managed.policy.name, _known(look)
+        subject, known = look.managed.policy.id, _known(look)
         with self._lock:
             self._sign = self._clock.monotonic()
-            self._known[name] = known
-            self._troubles.pop(name, None)
+            self._known[subject] = known
+            self._troubles.pop(subject, None)
 
-    def postponed(self, name: str, over: Over) -> None:
+    def postponed(self, subject: Id, over: Over) -> None:
         with self._lock:
-            if known := self._known.get(name):
+            if known := self._known.get(subject):
                 held = by_budget(over)
                 why, until = f"{held.why}; due: {known.why}", over.until.timestamp()
-                self._known[name] = replace(
+                self._known[subject] = replace(
                     known, state="postponed", why=why, next=until, held=held
                 )
 
-    def began(self, name: str, why: str) -> None:  # noqa: ARG002
+    def began(self, subject: Id, why: str) -> None:  # noqa: ARG002
         with self._lock:
-            self._running.add(name)
+            self._running.add(subject)
 
     def stepped(self, event: Event) -> None:
         with self._lock:
             if event.what == "trying":
-                self._begun[Id.parse(event.subject).name] = (event.item, self._clock.monotonic())
+                self._begun[Id.parse(event.subject)] = (event.item, self._clock.monotonic())
             elif event.what in _ENDS:
-                begun, since = self._begun.pop(Id.parse(event.subject).name, ("", 0.0))
+                begun, since = self._begun.pop(Id.parse(event.subject), ("", 0.0))
                 if begun == event.item and begun:
                     measured = self._steps.setdefault(begun, _Measured())
                     measured.add(self._clock.monotonic() - since)
@@ -150,9 +150,9 @@ class Board(Observer):
 
     def ended(self, report: Report) -> None:
         with self._lock:
-            self._running.discard(report.name)
-            self._begun.pop(report.name, None)
-            known = self._known.get(report.name)
+            self._running.discard(report.subject)
+            self._begun.pop(report.subject, None)
+            known = self._known.get(report.subject)
             last = known.kind if known else "resume"
             kind = kind_of(report.decision) if report.decision else last
             if isinstance(report.failure, Unaudited | Unrecorded):
@@ -164,11 +164,11 @@ class Board(Observer):
             if report.outcome is not None:
                 self._rotations[_came_to(report.outcome), kind] += 1
 
-    def trouble(self, what: str, failure: Failure) -> None:
+    def trouble(self, what: Id | str, failure: Failure) -> None:
         with self._lock:
             self._troubles[what] = str(failure)
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         with self._lock:
             self._troubles.pop(what, None)
 
@@ -198,7 +198,7 @@ class Board(Observer):
             kept = self._configured
             self._configured = Configured(kept.since, tuple(problems), kept.left_out)
 
-    def stopping(self, running: Sequence[str]) -> None:  # noqa: ARG002
+    def stopping(self, running: Sequence[Id]) -> None:  # noqa: ARG002
         with self._lock:
             self._stopping = True
 

@@ -1,4 +1,4 @@
-"""Which certificates somebody else has rotated: seen in the directories that every rotation writes.
+"""What somebody else has rotated: seen in the directories that every rotation writes.
 
 A rotation by hand adds a line of history and makes and removes a journal, whoever runs it. So it
 need not tell the daemon, nor know that there is one, and nor need one that was killed.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from certrotd.errors import InvalidInput
+from certrotd.lifecycle.id import Id
 from certrotd.state.journal import in_flight
 
 _SLACK = 1_000_000_000
@@ -23,11 +25,11 @@ class Changes:
         self._kind = kind
         self._history = f"{state_dir}/history/{kind}"
         self._journal = f"{state_dir}/journal/{kind}"
-        self._open: frozenset[str] = frozenset()
+        self._open: frozenset[Id] = frozenset()
         self._seen: tuple[int | None, int | None] | None = None
         self._again = False
 
-    def names(self) -> frozenset[str]:
+    def ids(self) -> frozenset[Id]:
         """Those that were rotated since the last time, or a little before; none the first time.
 
         Raises OSError, and DiskTrouble.
@@ -43,23 +45,34 @@ class Changes:
         self._again = found != before
         return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
 
-    def _in_flight(self) -> frozenset[str]:
-        kind = f"{self._kind}/"
-        ids = in_flight(self._state_dir)
-        return frozenset(each.removeprefix(kind) for each in ids if each.startswith(kind))
+    def _in_flight(self) -> frozenset[Id]:
+        return frozenset(
+            subject
+            for text in in_flight(self._state_dir)
+            if (subject := _id(text)) and subject.kind == self._kind
+        )
 
-    def _written(self, since: int) -> frozenset[str]:
+    def _written(self, since: int) -> frozenset[Id]:
         """The histories that were written ``since`` then, in nanoseconds."""
         try:
             with os.scandir(self._history) as entries:
                 return frozenset(
-                    entry.name.removesuffix(_END)
+                    subject
                     for entry in entries
                     if entry.name.endswith(_END)
                     and entry.stat(follow_symlinks=False).st_ctime_ns >= since - _SLACK
+                    and (subject := _id(f"{self._kind}/{entry.name.removesuffix(_END)}"))
                 )
         except FileNotFoundError:
             return frozenset()
+
+
+def _id(text: str) -> Id | None:
+    """None for what is no id: a file that somebody else put there."""
+    try:
+        return Id.parse(text)
+    except InvalidInput:
+        return None
 
 
 def _modified(folder: str) -> int | None:

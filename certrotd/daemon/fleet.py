@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from certrotd.certs.decision import Decision, decide
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import KIND, Attempts
+from certrotd.certs.policy import Attempts
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.daemon.gates import Held, by_decision
 from certrotd.errors import Failure, InvalidInput, UsageError
+from certrotd.lifecycle.id import Id
 from certrotd.pki.generation import Standing
 from certrotd.pki.names import canonical, covers
 from certrotd.rotation.flight import Flight, flight_in
@@ -46,7 +47,7 @@ class Fleet:
     certificates: Sequence[Managed]
     concurrency: int
     _placing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
-    _placed: set[str] = field(default_factory=set, repr=False, compare=False)
+    _placed: set[Id] = field(default_factory=set, repr=False, compare=False)
 
     def chosen(self, names: Sequence[str]) -> list[Managed]:
         """The certificates called that (by name, id, or a DNS name that they are for), or all.
@@ -55,25 +56,41 @@ class Fleet:
         """
         if not names:
             return list(self.certificates)
-        known = {managed.policy.name: managed for managed in self.certificates}
-        plain = [name.removeprefix(f"{KIND}/") for name in names]
-        called = [name if name in known else self._covering(name) for name in plain]
-        return [known[name] for name in dict.fromkeys(called)]
+        ids = {str(managed.policy.id): managed for managed in self.certificates}
+        called: dict[str, list[str]] = {}
+        for text, managed in ids.items():
+            called.setdefault(managed.policy.name, []).append(text)
+        found = (name if name in ids else self._only(name, called) for name in names)
+        return [ids[text] for text in dict.fromkeys(found)]
+
+    def _only(self, name: str, called: Mapping[str, Sequence[str]]) -> str:
+        """The only id with that name; else that of the certificate for a DNS name."""
+        texts = called.get(name, ())
+        if len(texts) > 1:
+            raise UsageError(
+                f"several are called {name}: {', '.join(texts)}", hint="say which of them"
+            )
+        if texts:
+            return texts[0]
+        kind, _, plain = name.rpartition("/")
+        kinds = {managed.policy.id.kind for managed in self.certificates}
+        return self._covering(plain if kind in kinds else name)
 
     def _covering(self, name: str) -> str:
-        """The only certificate for a DNS name; one that names it goes before a wildcard's."""
+        """The id of the only certificate for a DNS name; a wildcard's comes last."""
         policies = [managed.policy for managed in self.certificates]
         try:
             host = canonical(name)
         except InvalidInput:
             host = ""
-        found = [each.name for each in policies if host in each.names] or [
-            each.name for each in policies if covers(each.names, host)
+        found = [each.id for each in policies if host in each.names] or [
+            each.id for each in policies if covers(each.names, host)
         ]
         if len(found) == 1:
-            return found[0]
+            return str(found[0])
         if found:
-            listed = ", ".join(found[:MAX_LISTED]) + (", …" if len(found) > MAX_LISTED else "")
+            listed = ", ".join(each.name for each in found[:MAX_LISTED])
+            listed += ", …" if len(found) > MAX_LISTED else ""
             raise UsageError(
                 f"several certificates are for {name}: {listed}", hint="say which of them"
             )
@@ -81,7 +98,7 @@ class Fleet:
         raise UsageError(f"there is no certificate {name!r}", hint=hint)
 
     def look(
-        self, chosen: Sequence[Managed], *, now: datetime, in_flight: Callable[[str], bool]
+        self, chosen: Sequence[Managed], *, now: datetime, in_flight: Callable[[Id], bool]
     ) -> Iterator[Row]:
         """Where each certificate stands; a failure is a row, never the end of the listing."""
         for managed in chosen:
@@ -93,7 +110,7 @@ class Fleet:
                 continue
             flight, unknown = None, None
             try:
-                if in_flight(managed.policy.name):
+                if in_flight(managed.policy.id):
                     flight = flight_in(managed.journal) or Flight()
             except Failure as failure:
                 unknown = failure
@@ -109,15 +126,15 @@ class Fleet:
         """
         reports: list[Report] = []
         wanting = [each for each in self.certificates if each.policy.bootstraps]
-        if all(each.policy.name in self._placed for each in wanting):
+        if all(each.policy.id in self._placed for each in wanting):
             return reports
         with self._placing:
             for each in wanting:
-                if each.policy.name in self._placed or rotator.stopping():
+                if each.policy.id in self._placed or rotator.stopping():
                     continue
                 report = rotator.bootstrap(each)
                 if report is None:
-                    self._placed.add(each.policy.name)
+                    self._placed.add(each.policy.id)
                 else:
                     reports.append(report)
         return reports

@@ -13,6 +13,7 @@ from certrotd.daemon.observing import Look
 from certrotd.daemon.resting import Rests
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.flight import Flight, flight_in
 from certrotd.rotation.unexpected import as_failure
 
@@ -24,11 +25,11 @@ def flight_of(
 
     With what this process knows of why it does not go on: why it rests, after so many ``tries``.
     """
-    name = managed.policy.name
+    subject = managed.policy.id
     try:
-        flight = (flight_in(managed.journal) or Flight()) if work.in_flight(name) else None
+        flight = (flight_in(managed.journal) or Flight()) if work.in_flight(subject) else None
     except (Failure, OSError) as error:
-        return None, as_failure(error, f"look for a rotation of {name} in flight")
+        return None, as_failure(error, f"look for a rotation of {subject.name} in flight")
     if flight is not None and rest is not None:
         why, tries = rest.why or flight.why, max(flight.tries, tries)
         flight = replace(flight, why=why, until=rest.until, tries=tries)
@@ -53,20 +54,20 @@ def look_at(
     """
     standing, attempts = managed.look(thorough=thorough), attempts_of(managed)
     decision = decide(managed.policy, standing, attempts, now=now)
-    held = rests.held(managed.policy.name, now, monotonic)
+    held = rests.held(managed.policy.id, now, monotonic)
     if held is None and unknown is not None:
         held = by_failure(unknown, by=Gate.JOURNALS)
     if held is None and flight is None:
-        held = _done_just_now(managed.policy.name, decision, rests, now, monotonic)
+        held = _done_just_now(managed.policy.id, decision, rests, now, monotonic)
         held = held or by_decision(decision) or by_clock(judgement, decision, managed.policy)
     return Look(managed, standing, attempts, decision, now, flight, held, unknown)
 
 
 def _done_just_now(
-    name: str, decision: Decision, rests: Rests, now: datetime, monotonic: float
+    subject: Id, decision: Decision, rests: Rests, now: datetime, monotonic: float
 ) -> Held | None:
     """What was done and is due at once again rests: more of the same does not help."""
-    if isinstance(decision, Wait | Postpone) or not rests.again(name, type(decision).__name__):
+    if isinstance(decision, Wait | Postpone) or not rests.again(subject, type(decision).__name__):
         return None
-    rests.trouble(name, "it was done just now, and is due again", now, monotonic)
-    return rests.held(name, now, monotonic)
+    rests.trouble(subject, "it was done just now, and is due again", now, monotonic)
+    return rests.held(subject, now, monotonic)

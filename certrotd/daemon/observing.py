@@ -16,6 +16,7 @@ from certrotd.daemon.clockwatch import Judgement
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Held
 from certrotd.errors import Failure, Problem
+from certrotd.lifecycle.id import Id
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import Event
 from certrotd.rotation.flight import Flight
@@ -63,8 +64,8 @@ class Observer:
     So it must be quick, and never ask the scheduler back. Each observer overrides what it wants.
     """
 
-    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
-        """These certificates are in force from now on; entries that are wrong are left out."""
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+        """These are in force from now on; entries that are wrong are left out."""
 
     def ticked(self, now: datetime, looked: int) -> None:
         """A tick is over, in which so many certificates were looked at; the first looks at all."""
@@ -75,10 +76,10 @@ class Observer:
     def looked(self, look: Look) -> None:
         """A certificate was looked at and decided about."""
 
-    def postponed(self, name: str, over: Over) -> None:
+    def postponed(self, subject: Id, over: Over) -> None:
         """An order waits for the budget; ``looked`` came before."""
 
-    def began(self, name: str, why: str) -> None:
+    def began(self, subject: Id, why: str) -> None:
         """A rotation is about to begin, or to go on."""
 
     def stepped(self, event: Event) -> None:
@@ -87,13 +88,13 @@ class Observer:
     def ended(self, report: Report) -> None:
         """A rotation came to its end, or to a rest."""
 
-    def changed(self, name: str) -> None:
+    def changed(self, subject: Id) -> None:
         """Another process has rotated it, or is about to; ``looked`` follows."""
 
-    def trouble(self, what: str, failure: Failure) -> None:
-        """A certificate could not be looked at, or something could not be remembered."""
+    def trouble(self, what: Id | str, failure: Failure) -> None:
+        """One thing (its id) could not be looked at, or something else (in words) is wrong."""
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         """The trouble with ``what`` is over."""
 
     def audit_damaged(self, why: str) -> None:
@@ -117,10 +118,10 @@ class Observer:
     def refused(self, problems: Sequence[str]) -> None:
         """The configuration was read and is wrong: the old one stays in force."""
 
-    def stopping(self, running: Sequence[str]) -> None:
+    def stopping(self, running: Sequence[Id]) -> None:
         """The process was told to stop; these rotations are finished or undone first."""
 
-    def stopped(self, running: Sequence[str]) -> None:
+    def stopped(self, running: Sequence[Id]) -> None:
         """The last word; these rotations did not end in time and are left to the next start."""
 
 
@@ -134,8 +135,8 @@ class Observers(Observer):
         self._observers = tuple(observers)
         self._complain = complain
 
-    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
-        self._each(lambda each: each.configured(certificates, left_out))
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+        self._each(lambda each: each.configured(subjects, left_out))
 
     def ticked(self, now: datetime, looked: int) -> None:
         self._each(lambda each: each.ticked(now, looked))
@@ -146,11 +147,11 @@ class Observers(Observer):
     def looked(self, look: Look) -> None:
         self._each(lambda each: each.looked(look))
 
-    def postponed(self, name: str, over: Over) -> None:
-        self._each(lambda each: each.postponed(name, over))
+    def postponed(self, subject: Id, over: Over) -> None:
+        self._each(lambda each: each.postponed(subject, over))
 
-    def began(self, name: str, why: str) -> None:
-        self._each(lambda each: each.began(name, why))
+    def began(self, subject: Id, why: str) -> None:
+        self._each(lambda each: each.began(subject, why))
 
     def stepped(self, event: Event) -> None:
         self._each(lambda each: each.stepped(event))
@@ -158,13 +159,13 @@ class Observers(Observer):
     def ended(self, report: Report) -> None:
         self._each(lambda each: each.ended(report))
 
-    def changed(self, name: str) -> None:
-        self._each(lambda each: each.changed(name))
+    def changed(self, subject: Id) -> None:
+        self._each(lambda each: each.changed(subject))
 
-    def trouble(self, what: str, failure: Failure) -> None:
+    def trouble(self, what: Id | str, failure: Failure) -> None:
         self._each(lambda each: each.trouble(what, failure))
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         self._each(lambda each: each.calmed(what))
 
     def audit_damaged(self, why: str) -> None:
@@ -188,10 +189,10 @@ class Observers(Observer):
     def refused(self, problems: Sequence[str]) -> None:
         self._each(lambda each: each.refused(problems))
 
-    def stopping(self, running: Sequence[str]) -> None:
+    def stopping(self, running: Sequence[Id]) -> None:
         self._each(lambda each: each.stopping(running))
 
-    def stopped(self, running: Sequence[str]) -> None:
+    def stopped(self, running: Sequence[Id]) -> None:
         self._each(lambda each: each.stopped(running))
 
     def _each(self, tell: Callable[[Observer], None]) -> None:

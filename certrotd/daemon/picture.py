@@ -15,6 +15,7 @@ from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.clockwatch import SOUND, Judgement
 from certrotd.daemon.gates import GROUND, Gate, Held
 from certrotd.daemon.status import STATES
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.flight import Flight
 
 UNSEEN = "unseen"
@@ -96,16 +97,16 @@ class Picture:
     """What is known at ``now``.
 
     ``known`` has every certificate in force (None: not looked at yet); ``running`` are rotated
-    right now; ``troubles`` are words by what they are about, a certificate or something else.
+    right now; ``troubles`` are words by what they are about, an id or something else in words.
     ``audit_damage`` is what was done to the audit log since the start, if anything was.
     ``rotations`` are counted by outcome and kind, ``failed_steps`` and ``steps`` by kind.
     """
 
     now: float
     configured: Configured
-    known: Mapping[str, Known | None]
-    running: frozenset[str] = frozenset()
-    troubles: Mapping[str, str] = field(default_factory=dict)
+    known: Mapping[Id, Known | None]
+    running: frozenset[Id] = frozenset()
+    troubles: Mapping[Id | str, str] = field(default_factory=dict)
     watched: Sequence[Watched] = ()
     judgement: Judgement = SOUND
     last_tick: float | None = None
@@ -115,12 +116,12 @@ class Picture:
     unaudited: int = 0
     audit_damage: str = ""
 
-    def state(self, name: str) -> str:
+    def state(self, subject: Id) -> str:
         """One word of SHOWN; as ``certrotd status`` has it, and up to date."""
-        known = self.known[name]
-        if name in self.running:
+        known = self.known[subject]
+        if subject in self.running:
             return "in flight"
-        if name in self.troubles:
+        if subject in self.troubles:
             return "unreadable"
         if known is None:
             return UNSEEN
@@ -128,21 +129,21 @@ class Picture:
             return "expired"
         return known.state
 
-    def why(self, name: str) -> str:
+    def why(self, subject: Id) -> str:
         """The reason behind the state, in words."""
-        known = self.known[name]
-        if name in self.running:
+        known = self.known[subject]
+        if subject in self.running:
             return "a rotation is under way"
-        if name in self.troubles:
-            return self.troubles[name]
+        if subject in self.troubles:
+            return self.troubles[subject]
         if self.blocked:
             return self.blocked
         return known.why if known else "it has not been looked at yet"
 
-    def held(self, name: str) -> Held | None:
+    def held(self, subject: Id) -> Held | None:
         """What holds back what is due of it, or in flight."""
-        known = self.known[name]
-        if known is None or name in self.running:
+        known = self.known[subject]
+        if known is None or subject in self.running:
             return None
         if self.blocked and (known.flight is not None or known.kind != "wait"):
             return Held(Gate.DIRECTORIES, self.blocked)
@@ -153,18 +154,18 @@ class Picture:
         """Why no certificate at all can be rotated; empty if that is not so."""
         return self.troubles.get(GROUND, "")
 
-    def failing(self, name: str) -> bool:
+    def failing(self, subject: Id) -> bool:
         """Whether somebody should look at it."""
-        known = self.known[name]
+        known = self.known[subject]
         failures = known is not None and known.failures > 0
-        return failures or bool(self.blocked) or self.state(name) in _BAD
+        return failures or bool(self.blocked) or self.state(subject) in _BAD
 
-    def attempts_left(self, name: str) -> int | None:
+    def attempts_left(self, subject: Id) -> int | None:
         """How many attempts there will be before it expires; None where nothing is due."""
-        known = self.known[name]
+        known = self.known[subject]
         if known is None or known.not_after is None:
             return None
-        if not known.failures and self.state(name) not in ("due", "postponed", "in flight"):
+        if not known.failures and self.state(subject) not in ("due", "postponed", "in flight"):
             return None
         now = moment(self.now)
         failed_at = moment(known.failed_at) if known.failed_at is not None else None
@@ -183,7 +184,7 @@ class Picture:
 
     def others(self) -> dict[str, str]:
         """The troubles that are not about one certificate."""
-        return {what: words for what, words in self.troubles.items() if what not in self.known}
+        return {what: why for what, why in self.troubles.items() if isinstance(what, str)}
 
     def found(self) -> dict[tuple[Kind, Severity], int]:
         """How often the watcher found what, by kind and severity."""

@@ -12,7 +12,6 @@ from functools import partial
 from pathlib import Path
 
 from certrotd.audit.head import read_head
-from certrotd.certs.policy import KIND
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
@@ -37,10 +36,11 @@ from certrotd.daemon.ticking import Ticking
 from certrotd.daemon.upkeep import Upkeep
 from certrotd.daemon.watcher import Watcher
 from certrotd.daemon.watches import Watches, watches_of
-from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, LEFTOVERS, Site
+from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, KINDS, LEFTOVERS, Site
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.files.writing import make_directory
+from certrotd.lifecycle.id import Id
 from certrotd.process import reap_orphans
 from certrotd.state.lock import hold
 
@@ -98,7 +98,7 @@ class _Daemon:
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
         self._ground: Ground | None = None
-        self._changes = Changes(loaded.config.state_dir, KIND)
+        self._changes = [Changes(loaded.config.state_dir, kind) for kind in KINDS]
         last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
         self._work = work = self._workload(loaded)
         self._watcher = Watcher(
@@ -106,7 +106,7 @@ class _Daemon:
             clock,
             observer=self._observer,
             spawn=_in_a_thread,
-            doubt=lambda name: self._scheduler.doubt(name),
+            doubt=lambda certificate: self._scheduler.doubt(certificate),
         )
         self._scheduler = Scheduler(
             work,
@@ -203,7 +203,7 @@ class _Daemon:
         )
         self._ground = ground = Ground([config.state_dir, config.store_dir], self._ground)
         return Workload(
-            certificates={each.policy.name: each for each in site.fleet.certificates},
+            certificates={each.policy.id: each for each in site.fleet.certificates},
             concurrency=config.concurrency,
             rotate=partial(site.fleet.rotate_one, rotator=rotator),
             in_flight=site.flying,
@@ -212,8 +212,11 @@ class _Daemon:
             left_out=loaded.problems,
             ground=lambda: ground.trouble() or unwritable(config.state_dir, config.store_dir),
             journals=site.unlisted,
-            changed=self._changes.names,
+            changed=self._changed,
         )
+
+    def _changed(self) -> frozenset[Id]:
+        return frozenset().union(*(changes.ids() for changes in self._changes))
 
     def _watches(self, loaded: Loaded, work: Workload) -> Watches:
         clock = self._stopping.clock

@@ -31,6 +31,7 @@ from certrotd.daemon.resting import Rests
 from certrotd.daemon.turns import Group, Room, Turns
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Finished, RolledBack
 from certrotd.rotation.unexpected import as_failure
 
@@ -59,7 +60,7 @@ _RESUME = _Due("an earlier rotation is in flight", "resume")
 
 
 class Scheduler:
-    """Looks at what is due and has it rotated, several at once, one rotation per name.
+    """Looks at what is due and has it rotated, several at once, one rotation per subject.
 
     ``spawn`` runs a job elsewhere (a thread); ``remember`` keeps the time of the last run, at
     most once a minute. All methods may be called from any thread.
@@ -89,33 +90,34 @@ class Scheduler:
         self._ground = Condition(GROUND, observer)
         self._journals = Condition(JOURNALS, observer)
         self._last_run = Condition(LAST_RUN, observer)
-        self._ours: dict[str, float] = {}
+        self._ours: dict[Id, float] = {}
         self._budgets = Budgets(observer)
         self._rests = Rests()
-        self._probing: str | None = None
-        self._doubts: SimpleQueue[str] = SimpleQueue()
-        self._doubted: set[str] = set()
+        self._probing: Id | None = None
+        self._doubts: SimpleQueue[Id] = SimpleQueue()
+        self._doubted: set[Id] = set()
         self._begin(workload)
 
     def _begin(self, workload: Workload) -> None:
         self._work = workload
-        self._agenda = Agenda()
-        self._orders, self._others = Turns(), Turns()
-        self._due: dict[str, _Due] = {}
+        self._agenda: Agenda[Id] = Agenda()
+        self._orders: Turns[Id] = Turns()
+        self._others: Turns[Id] = Turns()
+        self._due: dict[Id, _Due] = {}
         now = self._clock.now()
-        for name in workload.certificates:
-            self._agenda.put(name, now)
+        for subject in workload.certificates:
+            self._agenda.put(subject, now)
         groups = [_group(managed) for managed in workload.certificates.values()]
         issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
-        self._room = Room(workload.concurrency, len(issuers), len(domains))
+        self._room: Room[Id] = Room(workload.concurrency, len(issuers), len(domains))
         self._budgets.use(issuers, workload.budget)
         # what stood in the way may be what was changed
-        for name in self._rests.forget(workload.certificates):
-            self._observer.calmed(name)
+        for subject in self._rests.forget(workload.certificates):
+            self._observer.calmed(subject)
         self._observer.configured(tuple(workload.certificates), workload.left_out)
 
     @property
-    def running(self) -> tuple[str, ...]:
+    def running(self) -> tuple[Id, ...]:
         """The certificates that are being rotated."""
         with self._lock:
             return tuple(self._room.running)
@@ -146,9 +148,9 @@ class Scheduler:
             self._incoming = workload
         self._pump()
 
-    def doubt(self, name: str) -> None:
+    def doubt(self, subject: Id) -> None:
         """Read the files of that certificate at the next tick; called by whoever must not wait."""
-        self._doubts.put(name)
+        self._doubts.put(subject)
 
     def tick(self) -> None:
         """Look at everything that is due, and begin what there is room for."""
@@ -170,11 +172,11 @@ class Scheduler:
             self._budgets.look()
             self._hear_doubts(now)
             due = self._agenda.due(now)
-            for name in due:
+            for subject in due:
                 try:
-                    self._look(name, now)
+                    self._look(subject, now)
                 except Exception as error:  # noqa: BLE001  # one must not stop the others
-                    self._rest(name, as_failure(error, f"look at certificate {name}"))
+                    self._rest(subject, as_failure(error, f"look at {subject.kind} {subject.name}"))
             self._judge(now, monotonic, None)  # by what the certificates said
             if first and self._judgement.trust is Trust.SOUND:
                 self._observer.clock(self._judgement, None)  # as an earlier process may not have
@@ -184,10 +186,10 @@ class Scheduler:
 
     def _hear_doubts(self, now: datetime) -> None:
         while not self._doubts.empty():
-            name = self._doubts.get()
-            if name in self._work.certificates and name not in self._room.running:
-                self._doubted.add(name)
-                self._look_again(name, now)
+            subject = self._doubts.get()
+            if subject in self._work.certificates and subject not in self._room.running:
+                self._doubted.add(subject)
+                self._look_again(subject, now)
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
@@ -210,23 +212,23 @@ class Scheduler:
             changed = self._work.changed()
         except (Failure, OSError):
             return  # whoever looks at a certificate meets it too, and says it
-        for name in changed:
-            if name not in self._work.certificates or name in self._room.running:
+        for subject in changed:
+            if subject not in self._work.certificates or subject in self._room.running:
                 continue
-            if name not in self._ours:
-                self._rests.wake(name)
-                self._observer.changed(name)
-            self._look_again(name, now)
+            if subject not in self._ours:
+                self._rests.wake(subject)
+                self._observer.changed(subject)
+            self._look_again(subject, now)
 
-    def _look_again(self, name: str, now: datetime) -> None:
+    def _look_again(self, subject: Id, now: datetime) -> None:
         """At the next tick, also at what waits for its turn."""
-        self._orders.remove(name)
-        self._others.remove(name)
-        self._agenda.put(name, now)
+        self._orders.remove(subject)
+        self._others.remove(subject)
+        self._agenda.put(subject, now)
 
     def _look_at_all(self, now: datetime) -> None:
-        for name in (*self._orders.clear(), *self._others.clear()):
-            self._agenda.put(name, now)
+        for subject in (*self._orders.clear(), *self._others.clear()):
+            self._agenda.put(subject, now)
         self._agenda.hasten(now)
 
     def _keep_time(self, monotonic: float) -> None:
@@ -240,96 +242,100 @@ class Scheduler:
             else:
                 self._last_run.set(None)
 
-    def _rest(self, name: str, failure: Failure) -> None:
+    def _rest(self, subject: Id, failure: Failure) -> None:
         """Leave a certificate alone for a while that cannot be dealt with."""
-        self._observer.trouble(name, failure)
-        rested = self._rests.trouble(name, str(failure), self._clock.now(), self._clock.monotonic())
-        self._agenda.put(name, rested)
+        self._observer.trouble(subject, failure)
+        rested = self._rests.trouble(
+            subject, str(failure), self._clock.now(), self._clock.monotonic()
+        )
+        self._agenda.put(subject, rested)
 
-    def _look(self, name: str, now: datetime) -> None:
+    def _look(self, subject: Id, now: datetime) -> None:
         """Decide about one certificate, from what is there now, and see to it.
 
         Also while it rests, and while a rotation is in flight: what is served expires meanwhile.
         """
-        managed, monotonic = self._work.certificates[name], self._clock.monotonic()
-        rest = self._rests.held(name, now, monotonic)
+        managed, monotonic = self._work.certificates[subject], self._clock.monotonic()
+        rest = self._rests.held(subject, now, monotonic)
         flight, unknown = None, self._journals.failure
         if unknown is None:
-            flight, unknown = flight_of(managed, self._work, rest, self._rests.troubles(name))
+            flight, unknown = flight_of(managed, self._work, rest, self._rests.troubles(subject))
         try:
             look = look_at(
                 *(managed, flight, unknown, self._rests, self._judgement),
-                thorough=name in self._doubted,
+                thorough=subject in self._doubted,
                 now=now,
                 monotonic=monotonic,
             )
         except (Failure, OSError) as error:
             if flight is None and rest is None:
                 raise
-            self._observer.trouble(name, as_failure(error, f"look at certificate {name}"))
+            self._observer.trouble(
+                subject, as_failure(error, f"look at {subject.kind} {subject.name}")
+            )
             if rest is not None:
-                self._agenda.put(name, rest.until or now + HOURLY)
+                self._agenda.put(subject, rest.until or now + HOURLY)
             else:  # to go on with it may be the cure
-                self._queue(name, _RESUME)
+                self._queue(subject, _RESUME)
             return
-        self._doubted.discard(name)
+        self._doubted.discard(subject)
         self._watch = self._watch.seen(look.standing.live)
-        if look.calm and rest is None and self._rests.calm(name):
-            self._observer.calmed(name)  # first: what is looked at may be failing all the same
+        if look.calm and rest is None and self._rests.calm(subject):
+            self._observer.calmed(subject)  # first: what is looked at may be failing all the same
         self._observer.looked(look)
         if unknown is None or unknown is self._journals.failure:
             self._see_to(look)
         else:
-            self._rest(name, unknown)
+            self._rest(subject, unknown)
 
     def _see_to(self, look: Look) -> None:
         """Queue what is due, or say when to look again."""
-        name, decision, held, now = look.managed.policy.name, look.decision, look.held, look.now
+        subject, decision, held, now = look.managed.policy.id, look.decision, look.held, look.now
         parked = held is not None and held.by is Gate.PARKED
-        if parked and _mends(decision) and self._rests.hurry(name, decision.why):
-            self._queue(name, _RESUME)  # which mends what it can beside what is in flight
+        if parked and _mends(decision) and self._rests.hurry(subject, decision.why):
+            self._queue(subject, _RESUME)  # which mends what it can beside what is in flight
         elif held is not None and not held.queued:
-            self._release(name)
-            self._agenda.put(name, _within_a_day(name, held.until or now + HOURLY, now))
+            self._release(subject)
+            self._agenda.put(subject, _within_a_day(subject, held.until or now + HOURLY, now))
         elif look.flight is not None:
-            self._queue(name, _RESUME)
+            self._queue(subject, _RESUME)
         elif isinstance(decision, Wait | Postpone):
-            self._release(name)
-            self._agenda.put(name, _within_a_day(name, decision.until, now))
+            self._release(subject)
+            self._agenda.put(subject, _within_a_day(subject, decision.until, now))
         elif isinstance(decision, Renew | Adopt):
             policy = look.managed.policy
             renewal = renews(look.standing, policy.names, policy.authority)
             kind = type(decision).__name__
             # the CA of our own has our own clock, and no limits
             order = elsewhere(policy)
-            self._queue(name, _Due(decision.why, kind, order=order, renewal=renewal))
+            self._queue(subject, _Due(decision.why, kind, order=order, renewal=renewal))
         else:
-            self._release(name)
-            self._queue(name, _Due(decision.why, type(decision).__name__))
+            self._release(subject)
+            self._queue(subject, _Due(decision.why, type(decision).__name__))
 
-    def _queue(self, name: str, due: _Due) -> None:
-        self._due[name] = due
+    def _queue(self, subject: Id, due: _Due) -> None:
+        self._due[subject] = due
         turns = self._orders if due.order else self._others
-        turns.put(name, _group(self._work.certificates[name]))
+        turns.put(subject, _group(self._work.certificates[subject]))
 
     def _pump(self) -> None:
         """Begin as much as there is room for."""
         while True:
             with self._lock:
-                name = self._next()
-                if name is None:
+                subject = self._next()
+                if subject is None:
                     return
-                managed, work = self._work.certificates[name], self._work
-                self._observer.began(name, self._due[name].why)
+                managed, work = self._work.certificates[subject], self._work
+                self._observer.began(subject, self._due[subject].why)
             try:
-                self._spawn(name, partial(self._run, managed, work))
+                self._spawn(str(subject), partial(self._run, managed, work))
             except RuntimeError as error:  # the system has no thread to give
                 with self._lock:
-                    failure = as_failure(error, f"begin the rotation of {name}")
-                    self._ended(managed, Report(name, failure=failure))
+                    failure = as_failure(error, f"begin the rotation of {subject.name}")
+                    self._ended(managed, Report(subject, failure=failure))
                 return
 
-    def _next(self) -> str | None:
+    def _next(self) -> Id | None:
         """The next certificate to rotate, which from now on is running."""
         if self._incoming is not None and not self._room.running:
             self._work.close()
@@ -339,39 +345,43 @@ class Scheduler:
             return None
         if self._ground.failure is not None or self._journals.failure is not None:
             return None
-        name = self._others.take(self._room)
-        while name is None and self._may_order():
-            name = self._orders.take(self._room)
-            if name is None:
+        subject = self._others.take(self._room)
+        while subject is None and self._may_order():
+            subject = self._orders.take(self._room)
+            if subject is None:
                 return None
-            if not self._affords(name):
-                name = None
-        if name is not None:
-            self._room.enter(name, _group(self._work.certificates[name]))
-        return name
+            if not self._affords(subject):
+                subject = None
+        if subject is not None:
+            self._room.enter(subject, _group(self._work.certificates[subject]))
+        return subject
 
     def _may_order(self) -> bool:
         """While the clock is doubted, one order at a time, and none soon after one in vain."""
         if self._judgement.trust is not Trust.DOUBTED:
             return True
-        return self._probing is None and self._rests.over("", self._clock.monotonic())
+        return self._probing is None and self._rests.over(None, self._clock.monotonic())
 
-    def _affords(self, name: str) -> bool:
+    def _affords(self, subject: Id) -> bool:
         """Whether the budget has room for the order, which is then set aside for it."""
-        policy, due, now = self._work.certificates[name].policy, self._due[name], self._clock.now()
+        policy, due, now = (
+            self._work.certificates[subject].policy,
+            self._due[subject],
+            self._clock.now(),
+        )
         try:
             budget = self._work.budget(policy.issuer)
             if budget is not None:
-                over = budget.hold(name, policy.names, renewal=due.renewal, now=now)
+                over = budget.hold(str(subject), policy.names, renewal=due.renewal, now=now)
                 if over is not None:
-                    self._observer.postponed(name, over)
-                    self._agenda.put(name, _within_a_day(name, over.until, now))
+                    self._observer.postponed(subject, over)
+                    self._agenda.put(subject, _within_a_day(subject, over.until, now))
                     return False
         except (Failure, OSError) as error:
-            self._rest(name, as_failure(error, f"read the budget of {policy.issuer}"))
+            self._rest(subject, as_failure(error, f"read the budget of {policy.issuer}"))
             return False
         if self._judgement.trust is Trust.DOUBTED:
-            self._probing = name
+            self._probing = subject
         return True
 
     def _run(self, managed: Managed, work: Workload) -> None:
@@ -382,16 +392,16 @@ class Scheduler:
         self._pump()
 
     def _ended(self, managed: Managed, report: Report) -> None:
-        name, now, monotonic = report.name, self._clock.now(), self._clock.monotonic()
-        self._room.leave(name)
-        self._ours[name] = monotonic
-        self._release(name)
-        due = self._due.pop(name)
+        subject, now, monotonic = report.subject, self._clock.now(), self._clock.monotonic()
+        self._room.leave(subject)
+        self._ours[subject] = monotonic
+        self._release(subject)
+        due = self._due.pop(subject)
         self._observer.ended(report)
-        if name == self._probing:
+        if subject == self._probing:
             self._probed(managed, report, now, monotonic)
         self._rests.came_to(report, due.kind, now, monotonic)
-        self._agenda.put(name, now)  # what it came to is seen at once
+        self._agenda.put(subject, now)  # what it came to is seen at once
 
     def _probed(self, managed: Managed, report: Report, now: datetime, monotonic: float) -> None:
         """An order was placed to learn whether the clock is right."""
@@ -401,17 +411,19 @@ class Scheduler:
                 self._watch = self._watch.obtained(managed.look().live, now, monotonic)
                 self._judge(now, monotonic, None)
             except (Failure, OSError) as error:
-                self._observer.trouble(report.name, as_failure(error, "look at the new generation"))
-            self._rests.calm("")
+                self._observer.trouble(
+                    report.subject, as_failure(error, "look at the new generation")
+                )
+            self._rests.calm(None)
             return
         if isinstance(report.outcome, RolledBack) and not report.outcome.facts.get("order"):
             return  # no order was placed, so nothing was learnt, and nothing lost
-        self._rests.trouble("", "an order to learn the time was in vain", now, monotonic)
+        self._rests.trouble(None, "an order to learn the time was in vain", now, monotonic)
 
-    def _release(self, name: str) -> None:
-        budget = self._work.budget(self._work.certificates[name].policy.issuer)
+    def _release(self, subject: Id) -> None:
+        budget = self._work.budget(self._work.certificates[subject].policy.issuer)
         if budget is not None:
-            budget.release(name)
+            budget.release(str(subject))
 
 
 def _group(managed: Managed) -> Group:
@@ -422,10 +434,10 @@ def _mends(decision: Decision) -> bool:
     return isinstance(decision, Deploy) and decision.mends
 
 
-def _within_a_day(name: str, until: datetime, now: datetime) -> datetime:
+def _within_a_day(subject: Id, until: datetime, now: datetime) -> datetime:
     """Later than now, and within a day: somebody may have touched the files.
 
-    The day is between a half and a whole one by the name, so that not all come at the same time.
+    The day is between a half and a whole one by the subject, so that not all come at the same time.
     """
-    share = 0.5 + zlib.crc32(name.encode()) / 2**33
+    share = 0.5 + zlib.crc32(str(subject).encode()) / 2**33
     return min(max(until, now + timedelta(seconds=1)), now + DAILY * share)

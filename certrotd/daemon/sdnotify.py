@@ -17,6 +17,7 @@ from certrotd.daemon.gates import GROUND
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.status import next_of
 from certrotd.errors import Failure, LockHeld, Problem, one_line
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Stopped
 from certrotd.wording import count
 
@@ -56,50 +57,51 @@ class ServiceManager(Observer):
         self._mute = self._ready = self._over = False
         self._signed: float | None = None
         self._said = self._refused = self._groundless = ""
-        self._certificates: frozenset[str] = frozenset()
+        self._certificates: frozenset[Id] = frozenset()
         self._left_out = 0
-        self._next = Agenda()
-        self._rotating: dict[str, None] = {}
-        self._failing: dict[str, None] = {}
+        self._next: Agenda[Id] = Agenda()
+        self._rotating: dict[Id, None] = {}
+        self._failing: dict[Id, None] = {}
 
-    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
         with self._lock:
-            self._certificates, self._left_out = frozenset(certificates), len(left_out)
+            self._certificates, self._left_out = frozenset(subjects), len(left_out)
             self._next = Agenda()
-            self._failing = {name: None for name in self._failing if name in self._certificates}
+            self._failing = {each: None for each in self._failing if each in self._certificates}
 
     def looked(self, look: Look) -> None:
-        name = look.managed.policy.name
+        subject = look.managed.policy.id
         with self._lock:
-            self._mark(name, failing=look.failures > 0 or look.failure is not None)
+            self._mark(subject, failing=look.failures > 0 or look.failure is not None)
             following = next_of(look.row, now=look.now)
             if following is not None and following > look.now:
-                self._next.put(name, following)
+                self._next.put(subject, following)
             else:
-                self._next.remove(name)
+                self._next.remove(subject)
 
-    def trouble(self, what: str, failure: Failure) -> None:
+    def trouble(self, what: Id | str, failure: Failure) -> None:
         with self._lock:
-            if what in self._certificates:
-                self._mark(what, failing=True)
+            if isinstance(what, Id):
+                self._mark(what, failing=what in self._certificates)
             elif what == GROUND:
                 self._groundless = f"nothing can be done: {failure.message}; "
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         with self._lock:
-            self._mark(what, failing=False)
-            if what == GROUND:
+            if isinstance(what, Id):
+                self._mark(what, failing=False)
+            elif what == GROUND:
                 self._groundless = ""
 
-    def began(self, name: str, why: str) -> None:  # noqa: ARG002
+    def began(self, subject: Id, why: str) -> None:  # noqa: ARG002
         with self._lock:
-            self._rotating[name] = None
+            self._rotating[subject] = None
 
     def ended(self, report: Report) -> None:
         with self._lock:
-            self._rotating.pop(report.name, None)
+            self._rotating.pop(report.subject, None)
             if not isinstance(report.failure, LockHeld | Stopped):
-                self._mark(report.name, failing=report.failed)
+                self._mark(report.subject, failing=report.failed)
 
     def ticked(self, now: datetime, looked: int) -> None:  # noqa: ARG002
         """After the first look at everything the daemon is ready; each tick is a sign of life.
@@ -139,7 +141,7 @@ class ServiceManager(Observer):
             self._refused = f"configuration not reloaded: {problems[0]}{more}; "
             self._reload_is_over()
 
-    def stopping(self, running: Sequence[str]) -> None:
+    def stopping(self, running: Sequence[Id]) -> None:
         with self._lock:
             self._over = True
             message = {"STOPPING": "1", "STATUS": "stopping"}
@@ -148,17 +150,17 @@ class ServiceManager(Observer):
                 message["EXTEND_TIMEOUT_USEC"] = str(int(self._stop_time * _USEC))
             self._tell(message)
 
-    def stopped(self, running: Sequence[str]) -> None:
+    def stopped(self, running: Sequence[Id]) -> None:
         with self._lock:
             how = f"stopped before {_some(running)} ended: the next start goes on"
             self._tell({"STATUS": how if running else "stopped"})
             self._socket.close()
 
-    def _mark(self, name: str, *, failing: bool) -> None:
+    def _mark(self, subject: Id, *, failing: bool) -> None:
         if failing:
-            self._failing[name] = None
+            self._failing[subject] = None
         else:
-            self._failing.pop(name, None)
+            self._failing.pop(subject, None)
 
     def _reload_is_over(self) -> None:
         for name in ("RELOADING", "MONOTONIC_USEC"):
@@ -240,6 +242,6 @@ def _cut(value: str) -> str:
     return value.encode()[:_LONGEST].decode(errors="ignore")
 
 
-def _some(names: Sequence[str] | Mapping[str, None]) -> str:
-    more = "…" if len(names) > _NAMED else ""
-    return ", ".join(islice(names, _NAMED)) + more
+def _some(subjects: Sequence[Id] | Mapping[Id, None]) -> str:
+    more = "…" if len(subjects) > _NAMED else ""
+    return ", ".join(each.name for each in islice(subjects, _NAMED)) + more

@@ -13,7 +13,6 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
-from certrotd.certs.policy import KIND
 from certrotd.errors import NeedsOperator
 from certrotd.files.ownership import user_name
 from certrotd.files.writing import sweep_temporaries
@@ -58,11 +57,20 @@ def _parts(state: str) -> Iterator[str]:
     yield from _files(state)
     for each in _BY_CERTIFICATE:
         yield f"{state}/{each}"
-        yield f"{state}/{each}/{KIND}"
+        yield from _folders(f"{state}/{each}")
     for each in _SHARED:
         for folder, _, _ in os.walk(f"{state}/{each}"):
             yield folder
             yield from _files(folder)
+
+
+def _folders(folder: str) -> list[str]:
+    """One of each kind."""
+    try:
+        with os.scandir(folder) as entries:
+            return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []  # it is said of the folder itself
 
 
 def _files(folder: str) -> Iterator[str]:

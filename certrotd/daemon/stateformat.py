@@ -19,13 +19,12 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from certrotd.certs.policy import KIND
 from certrotd.errors import Failure, InvalidInput, LockHeld, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.reading import is_there, read_file
 from certrotd.files.writing import make_directory, remove_file, sync_directory, write_file
 from certrotd.jsontext import parsed
-from certrotd.lifecycle.id import Id, is_name
+from certrotd.lifecycle.id import ONLY_KIND, Id, is_name
 from certrotd.state.journal import MAX_JOURNAL, decode, encode
 
 FORMAT = 2
@@ -93,7 +92,7 @@ def migrate(state: Path, lock: Lock, *, daemon: Path | None) -> None:
             with explained(f"list {state}"):
                 names = sorted(set(_old_names(state)))
             for name in names:
-                _move(state, Id(KIND, name), lock)
+                _move(state, Id(ONLY_KIND, name), lock)
             write_file(state / FILE, json.dumps({"format": FORMAT}).encode() + b"\n", mode=0o600)
     except LockHeld as held:
         raise NeedsOperator(

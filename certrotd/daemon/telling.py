@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import timedelta
 from typing import Protocol
 
-from certrotd.certs.policy import KIND
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.budget import Over
@@ -42,15 +41,15 @@ class Told(Observer):
 
     def __init__(self, log: Log) -> None:
         self._log = log
-        self._said: dict[str, str] = {}
-        self._rotations: dict[str, str] = {}
+        self._said: dict[Id | str, str] = {}
+        self._rotations: dict[Id, str] = {}
         self._found: dict[str, dict[Kind, Severity]] = {}
         self._started = False
 
-    def configured(self, certificates: Sequence[str], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
         for problem in left_out:
             self._log("error", "config.left_out", f"left out: {problem}")
-        number = len(certificates)
+        number = len(subjects)
         if not self._started:
             self._started = True
             self._log("info", "daemon.started", f"started with {count(number, 'certificate')}")
@@ -63,28 +62,29 @@ class Told(Observer):
         consequence = _CONSEQUENCE[judgement.trust]
         self._once("", "clock.judged", judgement.why and f"{judgement.why}: {consequence}")
 
-    def postponed(self, name: str, over: Over) -> None:
-        words = f"{name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}"
-        self._log("warning", "order.postponed", words, kind=KIND, name=name)
+    def postponed(self, subject: Id, over: Over) -> None:
+        words = f"{subject.name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}"
+        self._log("warning", "order.postponed", words, **_fields(subject))
 
-    def began(self, name: str, why: str) -> None:
-        self._log("info", "rotation.begun", f"{name}: begun: {why}", kind=KIND, name=name)
+    def began(self, subject: Id, why: str) -> None:
+        words = f"{subject.name}: begun: {why}"
+        self._log("info", "rotation.begun", words, **_fields(subject))
 
     def stepped(self, event: Event) -> None:
-        name = Id.parse(event.subject).name
-        self._rotations[name] = event.rotation
+        subject = Id.parse(event.subject)
+        self._rotations[subject] = event.rotation
         level = "error" if event.what in _BAD else "info" if event.what in _TOLD else "debug"
         detail = f": {event.detail}" if event.detail else ""
         item = f"{event.item} " if event.item else ""
-        words = f"{name}: {item}{event.what}{detail}"
-        fields = {"kind": KIND, "name": name, "rotation": event.rotation, "step": event.item}
+        words = f"{subject.name}: {item}{event.what}{detail}"
+        fields = {**_fields(subject), "rotation": event.rotation, "step": event.item}
         self._log(level, f"step.{event.what}", words, **fields)
 
     def ended(self, report: Report) -> None:
-        name = report.name
-        self._said.pop(name, None)
-        fields = {"kind": KIND, "name": name}
-        if rotation := self._rotations.pop(name, None):
+        subject, name = report.subject, report.subject.name
+        self._said.pop(subject, None)
+        fields = _fields(subject)
+        if rotation := self._rotations.pop(subject, None):
             fields["rotation"] = rotation
         if report.failure is not None and not isinstance(report.failure, LockHeld | Stopped):
             self._log("error", "rotation.failed", f"{name}: failed: {report.failure}", **fields)
@@ -99,12 +99,12 @@ class Told(Observer):
                     level, event = "info", "rotation.stopped"
                 self._log(level, event, f"{name}: {outcome_words(outcome)}", **fields)
 
-    def trouble(self, what: str, failure: Failure) -> None:
-        self._once(what, "trouble.met", f"{what}: {failure}")
+    def trouble(self, what: Id | str, failure: Failure) -> None:
+        self._once(what, "trouble.met", f"{_called(what)}: {failure}")
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         if self._said.pop(what, ""):
-            self._log("info", "trouble.passed", f"{what}: it is over")
+            self._log("info", "trouble.passed", f"{_called(what)}: it is over")
 
     def audit_damaged(self, why: str) -> None:
         self._log("error", "audit.damaged", f"the audit log is damaged: {why}")
@@ -114,9 +114,7 @@ class Told(Observer):
 
     def watched(self, watched: Watched) -> None:
         key, before = watched.key, self._found.pop(watched.key, {})
-        fields = {"watch": key} | (
-            {"kind": KIND, "name": watched.certificate} if watched.certificate else {}
-        )
+        fields = {"watch": key, **(_fields(watched.certificate) if watched.certificate else {})}
         for finding in watched.findings:
             if before.pop(finding.kind, None) != finding.severity:
                 words = f"{key}: {finding.words}"
@@ -137,18 +135,19 @@ class Told(Observer):
         for problem in problems:
             self._log("error", "config.refused", f"not reloaded: {problem}")
 
-    def stopping(self, running: Sequence[str]) -> None:
-        words = f"stopping: {', '.join(running)} to be finished or undone"
+    def stopping(self, running: Sequence[Id]) -> None:
+        words = f"stopping: {', '.join(each.name for each in running)} to be finished or undone"
         self._log("info", "daemon.stopping", words if running else "stopping")
 
-    def stopped(self, running: Sequence[str]) -> None:
+    def stopped(self, running: Sequence[Id]) -> None:
         if running:
-            words = f"stopped before {', '.join(running)} ended: the next start goes on"
+            names = ", ".join(each.name for each in running)
+            words = f"stopped before {names} ended: the next start goes on"
             self._log("error", "daemon.stopped", words)
         else:
             self._log("info", "daemon.stopped", "stopped")
 
-    def _once(self, what: str, event: str, words: str) -> None:
+    def _once(self, what: Id | str, event: str, words: str) -> None:
         if self._said.get(what, "") != words:
             self._said[what] = words
             if words:
@@ -161,6 +160,14 @@ _EVENTS: dict[type[Outcome], tuple[str, str]] = {
     RolledBack: ("error", "rotation.rolled_back"),
     Stuck: ("error", "rotation.stuck"),
 }
+
+
+def _fields(subject: Id) -> dict[str, str]:
+    return {"kind": subject.kind, "name": subject.name}
+
+
+def _called(what: Id | str) -> str:
+    return what.name if isinstance(what, Id) else what
 
 
 def outcome_words(outcome: Outcome) -> str:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, OrderedDict, deque
+from collections.abc import Hashable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +19,7 @@ class Group:
 
 
 @dataclass
-class Room:
+class Room(Generic[T]):
     """Who is at work, of at most ``slots`` at once.
 
     While there are others, one issuer or one domain never has the last slot: what hangs with it
@@ -25,7 +29,7 @@ class Room:
     slots: int
     issuers: int = 1
     domains: int = 1
-    running: dict[str, Group] = field(default_factory=dict)
+    running: dict[T, Group] = field(default_factory=dict)
     _busy: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
@@ -38,40 +42,40 @@ class Room:
             return False
         return domain is None or self._busy["domain", domain] < self._share(self.domains)
 
-    def enter(self, name: str, group: Group) -> None:
-        self.running[name] = group
+    def enter(self, member: T, group: Group) -> None:
+        self.running[member] = group
         self._busy.update([("issuer", group.issuer), ("domain", group.domain)])
 
-    def leave(self, name: str) -> None:
-        group = self.running.pop(name)
+    def leave(self, member: T) -> None:
+        group = self.running.pop(member)
         self._busy.subtract([("issuer", group.issuer), ("domain", group.domain)])
 
     def _share(self, groups: int) -> int:
         return self.slots if groups < 2 else max(1, self.slots - 1)
 
 
-class Turns:
-    """Names that are due, first come first served within each group."""
+class Turns(Generic[T]):
+    """Members that are due, first come first served within each group."""
 
     def __init__(self) -> None:
-        self._issuers: OrderedDict[str, OrderedDict[str, deque[str]]] = OrderedDict()
-        self._groups: dict[str, Group] = {}
+        self._issuers: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
+        self._groups: dict[T, Group] = {}
 
     def __len__(self) -> int:
         return len(self._groups)
 
-    def __contains__(self, name: str) -> bool:
-        return name in self._groups
+    def __contains__(self, member: T) -> bool:
+        return member in self._groups
 
-    def put(self, name: str, group: Group) -> None:
-        """Add a name that is not there yet."""
-        assert name not in self._groups
-        self._groups[name] = group
+    def put(self, member: T, group: Group) -> None:
+        """Add a member that is not there yet."""
+        assert member not in self._groups
+        self._groups[member] = group
         domains = self._issuers.setdefault(group.issuer, OrderedDict())
-        domains.setdefault(group.domain, deque()).append(name)
+        domains.setdefault(group.domain, deque()).append(member)
 
-    def take(self, room: Room) -> str | None:
-        """The next name for which there is room; None if there is none. O(groups)."""
+    def take(self, room: Room[T]) -> T | None:
+        """The next one for which there is room; None if there is none. O(groups)."""
         if room.full:
             return None
         for issuer, domains in self._issuers.items():
@@ -82,28 +86,28 @@ class Turns:
                     return self._take(issuer, domain)
         return None
 
-    def remove(self, name: str) -> None:
-        """Take out a name; one that is not there is fine. O(names of its group)."""
-        group = self._groups.pop(name, None)
+    def remove(self, member: T) -> None:
+        """Take out a member; one that is not there is fine. O(members of its group)."""
+        group = self._groups.pop(member, None)
         if group is not None:
-            self._issuers[group.issuer][group.domain].remove(name)
+            self._issuers[group.issuer][group.domain].remove(member)
             self._tidy(group.issuer, group.domain)
 
-    def clear(self) -> list[str]:
-        """Take out every name."""
-        names = list(self._groups)
+    def clear(self) -> list[T]:
+        """Take out every member."""
+        members = list(self._groups)
         self._issuers.clear()
         self._groups.clear()
-        return names
+        return members
 
-    def _take(self, issuer: str, domain: str) -> str:
+    def _take(self, issuer: str, domain: str) -> T:
         domains = self._issuers[issuer]
-        name = domains[domain].popleft()
-        del self._groups[name]
+        member = domains[domain].popleft()
+        del self._groups[member]
         domains.move_to_end(domain)
         self._issuers.move_to_end(issuer)
         self._tidy(issuer, domain)
-        return name
+        return member
 
     def _tidy(self, issuer: str, domain: str) -> None:
         domains = self._issuers[issuer]

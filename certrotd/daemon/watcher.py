@@ -18,6 +18,7 @@ from certrotd.daemon.observing import Observer
 from certrotd.daemon.ring import Ring
 from certrotd.daemon.watches import Look, Subject, Watches
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.unexpected import as_failure
 
 THREADS = 4
@@ -41,7 +42,7 @@ class Watcher(Observer):
         *,
         observer: Observer,
         spawn: Callable[[str, Callable[[], None]], None],
-        doubt: Callable[[str], None] = lambda _name: None,
+        doubt: Callable[[Id], None] = lambda _certificate: None,
         threads: int = THREADS,
     ) -> None:
         self._clock = clock
@@ -70,8 +71,9 @@ class Watcher(Observer):
         start = self._clock.monotonic()
         ring = partial(Ring[Subject], label=label_of, start=start)
         self._entries = [ring(members, every=every) for every, members in spans.items()]
-        names: list[Subject] = list(watches.certificates)
-        self._files = ring(names, every=watches.every(names[0]) if names else AGAIN)
+        certificates: list[Subject] = list(watches.certificates)
+        every = watches.every(certificates[0]) if certificates else AGAIN
+        self._files = ring(certificates, every=every)
 
     @property
     def running(self) -> int:
@@ -95,13 +97,13 @@ class Watcher(Observer):
 
     def ended(self, report: Report) -> None:
         """See what a rotation came to, when the old workers are gone."""
-        self.changed(report.name)
+        self.changed(report.subject)
 
-    def changed(self, name: str) -> None:
+    def changed(self, subject: Id) -> None:
         """See what somebody else's rotation came to."""
         with self._lock:
-            for subject in self._watches.concerned(name):
-                self._look_soon(subject, SETTLE)
+            for concerned in self._watches.concerned(subject):
+                self._look_soon(concerned, SETTLE)
 
     def replace(self, watches: Watches) -> None:
         """Go on with another configuration; what it has no more is told to be void."""
@@ -178,8 +180,9 @@ class Watcher(Observer):
             self._troubled.discard(what)
             self._observer.calmed(what)
         for look in looks:
-            if not look.moving and any(f.kind is Kind.DAMAGED for f in look.watched.findings):
-                self._doubt(look.watched.subject)
+            damaged = any(each.kind is Kind.DAMAGED for each in look.watched.findings)
+            if damaged and not look.moving and look.watched.certificate is not None:
+                self._doubt(look.watched.certificate)
         unsure = [self._tell(look) for look in looks]
         if any(unsure):
             self._look_soon(subject, min(AGAIN, self._watches.every(subject)))
@@ -200,7 +203,7 @@ class Watcher(Observer):
 
 def label_of(subject: Subject) -> str:
     """A subject in a few words, the same in every process."""
-    return subject if isinstance(subject, str) else f"{subject.address} ({subject.asked})"
+    return str(subject) if isinstance(subject, Id) else f"{subject.address} ({subject.asked})"
 
 
 def _subjects(watches: Watches) -> tuple[Subject, ...]:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from certrotd.address import Address
 from certrotd.certs.managed import Managed
-from certrotd.certs.policy import COPIES
+from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import (
     Finding,
     Held,
@@ -30,6 +30,7 @@ from certrotd.clock import Clock
 from certrotd.config.model import Config
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, Transient
+from certrotd.lifecycle.id import Id
 from certrotd.observe.chain import Examiner, Presented
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -44,8 +45,8 @@ DAILY = 86400.0
 TIMES = 3
 PAUSE = 1.0
 
-Subject = WatchEntry | str
-"""An endpoint of ``watch:``, or the name of a certificate with all that belongs to it."""
+Subject = WatchEntry | Id
+"""An endpoint of ``watch:``, or the id of a certificate with all that belongs to it."""
 
 
 class Examines(Protocol):
@@ -76,10 +77,10 @@ class Watches:
     def __init__(
         self,
         entries: Sequence[WatchEntry],
-        certificates: Mapping[str, Managed],
+        certificates: Mapping[Id, Managed],
         *,
         every: float,
-        in_flight: Callable[[str], bool],
+        in_flight: Callable[[Id], bool],
         examiner: Examines,
         clock: Clock,
     ) -> None:
@@ -92,22 +93,22 @@ class Watches:
 
     def every(self, subject: Subject) -> float:
         """How often to look at it, in seconds."""
-        if isinstance(subject, str):
+        if isinstance(subject, Id):
             return min(self._every, DAILY)  # a disk loses bits whatever is configured
         if subject.every is None:
             return self._every
         return subject.every.total_seconds()
 
-    def concerned(self, name: str) -> Iterator[Subject]:
+    def concerned(self, certificate: Id) -> Iterator[Subject]:
         """What may look different after a rotation of that certificate."""
-        if name in self.certificates:
-            yield name
-            yield from (entry for entry in self.entries if entry.certificate == name)
+        if certificate in self.certificates:
+            yield certificate
+            yield from (entry for entry in self.entries if _certificate(entry) == certificate)
 
     def keys(self, subject: Subject) -> Iterator[str]:
         """The keys of what ``look`` gives, but for targets that cannot be built."""
         now = self._clock.now()
-        if not isinstance(subject, str):
+        if not isinstance(subject, Id):
             yield _of_entry(subject, now).key
             return
         managed = self.certificates[subject]
@@ -119,26 +120,30 @@ class Watches:
 
     def look(self, subject: Subject) -> list[Look]:
         """Look at it and everything that belongs to it, one after the other."""
-        if isinstance(subject, str):
+        if isinstance(subject, Id):
             return list(self._certificate(self.certificates[subject]))
         return [self._endpoint(subject)]
 
     def failed(self, subject: Subject, failure: Failure) -> Watched:
         """What there is to tell of a look that could not be ended."""
         now = self._clock.now()
-        if isinstance(subject, str):
+        if isinstance(subject, Id):
             watched = _of_files(self.certificates[subject], now)
         else:
             watched = _of_entry(subject, now)
         return replace(watched, findings=(_unreadable(failure),))
 
+    def _managed(self, entry: WatchEntry) -> Managed | None:
+        certificate = _certificate(entry)
+        return self.certificates.get(certificate) if certificate else None
+
     def _endpoint(self, entry: WatchEntry) -> Look:
-        managed = self.certificates.get(entry.certificate or "")
+        managed = self._managed(entry)
         moving = managed is not None and self._moving(managed)[0]
         kept = _read(managed, self._clock.now())[0] if managed is not None else Kept()
         wanted = Wanted(
             names=entry.names or (entry.asked,),
-            certificate=entry.certificate,
+            certificate=_certificate(entry),
             live=_live(kept),
             chained=len(kept.chain) > 1,
             notice=entry.warn_before,
@@ -159,7 +164,7 @@ class Watches:
                 continue
             # the renewer knows of a target that was not told yet, and has it to do
             wanted = Wanted(
-                certificate=policy.name,
+                certificate=policy.id,
                 live=_live(kept) if reached else None,
                 chained=len(kept.chain) > 1,
             )
@@ -204,7 +209,7 @@ class Watches:
     def _moving(self, managed: Managed) -> tuple[bool, list[Finding]]:
         """Whether a rotation of it is in flight, or the finding that this is not known."""
         try:
-            return self._in_flight(managed.policy.name), []
+            return self._in_flight(managed.policy.id), []
         except Failure as failure:
             return False, [_unreadable(failure)]
 
@@ -221,9 +226,9 @@ class Watches:
 
 def watches_of(
     config: Config,
-    certificates: Mapping[str, Managed],
+    certificates: Mapping[Id, Managed],
     *,
-    in_flight: Callable[[str], bool],
+    in_flight: Callable[[Id], bool],
     clock: Clock,
 ) -> Watches:
     """What a configuration has watched, over real sockets."""
@@ -338,14 +343,18 @@ def _endpoints(managed: Managed, target: str) -> list[Endpoint]:
     return [replace(each, deadline=LOOK_TIME) for each in bound.endpoints]
 
 
+def _certificate(entry: WatchEntry) -> Id | None:
+    return id_of(entry.certificate) if entry.certificate is not None else None
+
+
 def _of_files(managed: Managed, now: datetime) -> Watched:
-    name = managed.policy.name
-    return Watched("files", name, now, certificate=name)
+    policy = managed.policy
+    return Watched("files", policy.name, now, certificate=policy.id)
 
 
 def _of_entry(entry: WatchEntry, now: datetime) -> Watched:
     return Watched(
-        "endpoint", str(entry.address), now, sni=entry.asked, certificate=entry.certificate
+        "endpoint", str(entry.address), now, sni=entry.asked, certificate=_certificate(entry)
     )
 
 
@@ -355,6 +364,6 @@ def _of_target(managed: Managed, target: str, endpoint: Endpoint, now: datetime)
         str(Address(endpoint.host, endpoint.port)),
         now,
         sni=endpoint.sni,
-        certificate=managed.policy.name,
+        certificate=managed.policy.id,
         target=target,
     )

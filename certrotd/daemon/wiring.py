@@ -30,6 +30,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import is_there
 from certrotd.files.writable import check_directory
 from certrotd.files.writing import make_directory
+from certrotd.lifecycle.id import Id
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.journal import FileJournal, in_flight
@@ -46,7 +47,9 @@ if TYPE_CHECKING:
     from certrotd.rotation.step import Plan
 
 BUDGET_WAIT = 30.0
-BOOKS = (f"journal/{KIND}", f"history/{KIND}", f"locks/{KIND}", "audit")
+KINDS = (KIND,)
+"""What is managed."""
+BOOKS = (*(f"{each}/{kind}" for each in ("journal", "history", "locks") for kind in KINDS), "audit")
 """The folders in state_dir that every rotation writes to."""
 DAEMON_LOCK = Path("locks/_daemon.lock")
 """Held as long as a daemon runs; no certificate's lock lies beside it."""
@@ -172,18 +175,18 @@ class Site:
 
         return f"{self.clock.now():%Y%m%dT%H%M%S}-{secrets.token_hex(4)}"
 
-    def in_flight(self, name: str) -> bool:
-        """Whether a rotation of this certificate is under way or waits to be finished.
+    def in_flight(self, subject: Id) -> bool:
+        """Whether a rotation of it is under way or waits to be finished.
 
         As it was when it was asked first; raises DiskTrouble.
         """
         if self._flying is None:
             self._flying = in_flight(self.config.state_dir)
-        return f"{KIND}/{name}" in self._flying
+        return str(subject) in self._flying
 
-    def flying(self, name: str) -> bool:
+    def flying(self, subject: Id) -> bool:
         """As ``in_flight``, as it is now."""
-        return is_there(f"{self.config.state_dir}/journal/{KIND}/{name}.jsonl")
+        return is_there(f"{self.config.state_dir}/journal/{subject}.jsonl")
 
     def unlisted(self) -> Failure | None:
         """Why nobody knows what is in flight; None if it can be known."""
@@ -228,7 +231,9 @@ class Site:
         asking = [each for each in self.fleet.certificates if each.policy.bootstraps]
         return any(
             row.standing.live is None
-            for row in self.fleet.look(asking, now=self.clock.now(), in_flight=lambda _name: False)
+            for row in self.fleet.look(
+                asking, now=self.clock.now(), in_flight=lambda _subject: False
+            )
         )
 
     def _policy(self, entry: Certificate) -> Policy:

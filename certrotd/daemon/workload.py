@@ -9,6 +9,7 @@ from certrotd.certs.managed import Managed
 from certrotd.certs.rotate import Report
 from certrotd.daemon.budgetfile import Budget
 from certrotd.errors import Failure, Problem
+from certrotd.lifecycle.id import Id
 
 
 @dataclass(frozen=True)
@@ -22,13 +23,13 @@ class Workload:
     flight. ``changed`` are the certificates that were rotated since it was asked last.
     """
 
-    certificates: Mapping[str, Managed]
+    certificates: Mapping[Id, Managed]
     concurrency: int
     rotate: Callable[[Managed], Report]
-    in_flight: Callable[[str], bool]
+    in_flight: Callable[[Id], bool]
     budget: Callable[[str], Budget | None]
     close: Callable[[], None] = lambda: None
     left_out: Sequence[Problem] = ()
     ground: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
-    changed: Callable[[], Collection[str]] = tuple
+    changed: Callable[[], Collection[Id]] = tuple

@@ -8,6 +8,8 @@ from typing import Self
 
 from certrotd.errors import InvalidInput, printable
 
+ONLY_KIND = "certificate"
+"""The kind of everything that a state directory of format 1 holds."""
 MAX_KIND = 32
 MAX_NAME = 64
 _KIND = re.compile(r"[a-z]+")

@@ -20,9 +20,10 @@ class Message:
     """One alert as people and programs get it.
 
     ``kind`` is one of config.notifications.Kind, ``test``, or ``several`` for a digest. ``subject``
-    is the certificate's name or "". ``what`` happened and what to do (``todo``) are sentences,
-    ``title`` is one line, ``host`` the machine certrotd runs on, ``key`` the same for everything
-    that is said of one matter; ``mark`` is the sender's own and is not sent.
+    is the id of what it is about, as in ``certificate/web``, or "". ``what`` happened and what to
+    do (``todo``) are sentences, ``title`` is one line, ``host`` the machine certrotd runs on,
+    ``key`` the same for everything that is said of one matter; ``mark`` is the sender's own and is
+    not sent.
     """
 
     host: str

@@ -1,6 +1,6 @@
 """Alerts by HTTP POST, signed as Standard Webhooks describes it.
 
-The body is JSON: ``{"type": "alert.KIND", "timestamp": …, "data": {…}}``. Beside it go
+The body is JSON: ``{"type": "alert.EVENT", "timestamp": …, "data": {…}}``. Beside it go
 
 - ``webhook-id``: the same at every try, so that a receiver can tell a repetition,
 - ``webhook-timestamp``: seconds since 1970 of this try,
@@ -138,12 +138,15 @@ class Webhook:
 
 def payload(message: Message) -> bytes:
     """The body: what is sent, as JSON."""
+    kind, _, name = message.subject.partition("/")
     data = {
         "host": message.host,
         "state": message.state,
-        "kind": message.kind,
+        "event": message.kind,
         "severity": message.severity,
-        "certificate": message.subject or None,
+        "id": message.subject or None,
+        "kind": kind or None,
+        "name": name or None,
         "title": message.title,
         "what": message.what,
         "todo": message.todo,

@@ -27,7 +27,6 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
-from certrotd.rotation.flight import Flight
 from certrotd.state.journal import FileJournal, with_line
 from tests.fakes.managed import FakeManaged
 
@@ -244,14 +243,14 @@ class CheapRotator:
             with managed.lock():
                 return self._rotate(managed, disk)
         except Failure as failure:
-            return Report(managed.policy.name, failure=failure)
+            return Report(managed.policy.id, failure=failure)
 
     def _rotate(self, managed: Managed, disk: CheapDisk) -> Report:
-        name, recovered = managed.policy.name, None
+        recovered = None
         if disk.flight is not None:
             recovered = self._renew(disk)
             if not isinstance(recovered, Finished):
-                return Report(name, recovered=recovered)
+                return Report(managed.policy.id, recovered=recovered)
         attempts, now = attempts_of(managed), self.clock.now()
         decision = decide(managed.policy, managed.look(), attempts, now=now)
         outcome: Outcome | None = None
@@ -262,7 +261,7 @@ class CheapRotator:
                 outcome = self._deploy(disk)
             case Adopt() | Sweep():
                 raise AssertionError(decision)
-        return Report(name, decision, outcome, recovered)
+        return Report(managed.policy.id, decision, outcome, recovered)
 
     def _renew(self, disk: CheapDisk) -> Outcome:
         names, url = disk.policy.names, disk.flight or ""
@@ -341,9 +340,12 @@ class CheapRotator:
 class _Journal:
     history: CheapDisk
 
-    def flight(self) -> Flight | None:
-        """As FileJournal.flight."""
-        return Flight("obtain") if self.history.flight is not None else None
+    def peek(self) -> list[dict[str, Any]] | None:
+        """As FileJournal.peek: a rotation in flight is at its first step."""
+        if self.history.flight is None:
+            return None
+        at = "2026-01-01T00:00:00+00:00"
+        return [{"t": "begin", "at": at, "plan": [{"kind": "obtain"}]}, {"t": "trying", "i": 0}]
 
 
 def _no_world() -> NoReturn:

@@ -16,6 +16,7 @@ from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.scheduler import Scheduler
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from tests.fakes.cheap import CheapDisk, CheapRotator
 
 
@@ -72,20 +73,24 @@ class Heard(Observer):
     def looked(self, look: Look) -> None:
         self.seen.append(look.managed.policy.name)
 
-    def postponed(self, name: str, over: Over) -> None:
-        self.over.append((name, over))
+    def postponed(self, subject: Id, over: Over) -> None:
+        self.over.append((subject.name, over))
 
-    def began(self, name: str, why: str) -> None:
-        self.begun.append(name)
+    def began(self, subject: Id, why: str) -> None:
+        self.begun.append(subject.name)
 
     def ended(self, report: Report) -> None:
         self.reports.append(report)
 
-    def calmed(self, what: str) -> None:
-        self.calm.append(what)
+    def calmed(self, what: Id | str) -> None:
+        self.calm.append(_called(what))
 
-    def trouble(self, what: str, failure: Failure) -> None:
-        self.troubles.append((what, failure))
+    def trouble(self, what: Id | str, failure: Failure) -> None:
+        self.troubles.append((_called(what), failure))
+
+
+def _called(what: Id | str) -> str:
+    return what.name if isinstance(what, Id) else what
 
 
 class Process:
@@ -112,17 +117,17 @@ class Process:
             clock,
             last_run=kept.last_run,
             observer=self.heard,
-            spawn=lambda name, job: self.jobs.append((name, job)),
+            spawn=lambda text, job: self.jobs.append((Id.parse(text).name, job)),
             remember=kept.remember,
         )
 
     def workload(self, disks: Mapping[str, CheapDisk]) -> Workload:
         """A configuration of these certificates."""
         return Workload(
-            certificates={name: disk.managed() for name, disk in disks.items()},
+            certificates={disk.policy.id: disk.managed() for disk in disks.values()},
             concurrency=self.concurrency,
             rotate=self.rotator.rotate,
-            in_flight=lambda name: disks[name].flight is not None,
+            in_flight=lambda subject: disks[subject.name].flight is not None,
             budget=lambda _issuer: self.rotator.budget,
         )
 

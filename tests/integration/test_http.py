@@ -121,7 +121,7 @@ def test_a_failure_is_in_all_of_them(site: Site) -> None:
     site.certificate("web", HOST, targets=["broken"])
     with running(site) as daemon:
         daemon.wait_for("web: failed: ")
-        wait_until(lambda: get(port, "/status.json").json["failing"] == ["web"])
+        wait_until(lambda: get(port, "/status.json").json["failing"] == ["certificate/web"])
         text = get(port, "/metrics").text
         assert value(text, "certrotd_certificate_failures", **WEB) == 1
         assert value(text, "certrotd_step_failures_total", step="apply") == 1

@@ -47,7 +47,7 @@ def heard(receiver: Receiver) -> list[tuple[str, str]]:
         stamp = f"{got.headers['webhook-id']}.{got.headers['webhook-timestamp']}.".encode()
         mac = base64.b64encode(hmac.new(KEY, stamp + got.body, hashlib.sha256).digest()).decode()
         assert got.headers["webhook-signature"] == f"v1,{mac}"
-        found.append((got.json["data"]["kind"], got.json["data"]["state"]))
+        found.append((got.json["data"]["event"], got.json["data"]["state"]))
     return found
 
 
@@ -73,9 +73,9 @@ def test_a_failing_target_is_told_once_also_in_a_crash_loop_and_then_its_end(
         daemon.signal(signal.SIGKILL)
         daemon.end()
     alert = receiver.got[0].json["data"]
-    assert alert["certificate"] == "web"
+    assert alert["id"] == "certificate/web"
     assert "does not start" in alert["what"]
-    assert "certrotd history web" in alert["todo"]
+    assert "certrotd history certificate/web" in alert["todo"]
     assert alert["rotation"] == site.history("web")[-1]["id"]
     site.rotate("web", expect=1)  # by hand, in vain
     with running(site) as daemon:
@@ -217,7 +217,7 @@ def test_apprise_delivers_too(site: Site, receiver: Receiver) -> None:
         reload(site, daemon)
         wait_until(lambda: len(receiver.got) == 2)
         ended = stop(daemon)
-    assert receiver.got[0].json["title"].endswith(": web: the deployment failed")
+    assert receiver.got[0].json["title"].endswith(": certificate/web: the deployment failed")
     assert "hunter2" not in ended.stderr
 
 
@@ -268,6 +268,6 @@ def test_an_endpoint_that_serves_something_else_is_told(
         reload(site, daemon)
         wait_until(lambda: len(receiver.got) == 2)
     alert = receiver.got[0].json["data"]
-    assert alert["certificate"] == "web"
-    assert "certrotd rotate web" in alert["todo"]
+    assert alert["id"] == "certificate/web"
+    assert "certrotd rotate certificate/web" in alert["todo"]
     assert heard(receiver)[1] == ("served_mismatch", "resolved")

@@ -31,7 +31,7 @@ def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> Non
     site.certificate("web", HOST, targets=["service"])
     with running(site):
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["failing"] == ["web"])
+        wait_until(lambda: document(port)["failing"] == ["certificate/web"])
         mended.touch()
         site.rotate("web")
         wait_until(lambda: document(port)["failing"] == [], within=SOON)
@@ -62,7 +62,7 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
         wait_until(lambda: document(port)["certificates"][0]["in_flight"]["tries"] == 2)
         [row] = document(port)["certificates"]
         flight = row["in_flight"]
-        assert document(port)["failing"] == ["web"]
+        assert document(port)["failing"] == ["certificate/web"]
         assert (flight["step"], flight["undoing"]) == ("baseline", True)
         assert "failed (exit code 1)" in flight["why"]
         assert flight["until"] is not None
@@ -89,7 +89,7 @@ def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: S
         journals.rmdir()
         journals.write_text("")
         assert "the journals: cannot list" in daemon.wait_for("the journals: ")
-        wait_until(lambda: document(port)["failing"] == ["web"])
+        wait_until(lambda: document(port)["failing"] == ["certificate/web"])
         assert "All is well" not in get(port, "/").text
         assert value(get(port, "/metrics").text, NOT_AFTER, **WEB) == _end(site)
         journals.unlink()
@@ -136,7 +136,7 @@ def test_a_mended_configuration_is_tried_at_once(site: Site) -> None:
         site.rotate("web", expect=1)
     with running(site) as daemon:
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["failing"] == ["web"])
+        wait_until(lambda: document(port)["failing"] == ["certificate/web"])
         site.command("service", "exit 0")
         reload(site, daemon)
         wait_until(lambda: document(port)["states"]["ok"] == 1, within=30.0)

@@ -36,7 +36,7 @@ def test_a_state_the_service_cannot_use_turns_everything_red_until_it_is_mended(
         os.chown(spoilt, 0, 0)
         told = daemon.wait_for(f"the directories: {spoilt} belongs to root and cannot be used by ")
         assert f"as root: chown -R nobody: {site.state}" in told
-        assert get(port, "/status.json").json["failing"] == ["web", "www"]
+        assert get(port, "/status.json").json["failing"] == ["certificate/web", "certificate/www"]
         page = get(port, "/").text
         assert "Nothing can be rotated" in page
         assert f"{spoilt} belongs to root" in page

@@ -60,7 +60,7 @@ def page(parts: Parts, site: Site) -> Iterator[str]:
         site.certificate(host, f"{host}.example.com", issuer="short" if len(host) == 4 else "ca")
     daemon = site.start("run")
     wait_until(lambda: ready(port))
-    wait_until(lambda: get(port, "/status.json").json["failing"] == ["mail"])
+    wait_until(lambda: get(port, "/status.json").json["failing"] == ["certificate/mail"])
     wait_until(lambda: get(port, "/status.json").json["states"]["ok"] == 2 + len(HOSTS))
     yield f"http://127.0.0.1:{port}"
     daemon.signal(signal.SIGTERM)

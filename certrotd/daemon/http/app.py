@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from certrotd.certs.policy import KIND
 from certrotd.daemon.http.assets import icon, style
 from certrotd.daemon.http.certificate_page import certificate_page
 from certrotd.daemon.http.json_api import status_json
@@ -13,8 +12,8 @@ from certrotd.daemon.http.overview import overview
 from certrotd.daemon.http.request import Refused, Request
 from certrotd.daemon.http.response import HTML, JSON, TEXT, Response
 from certrotd.daemon.http.sources import Sources, look_around
-
-_CERTIFICATE = f"/{KIND}/"
+from certrotd.errors import InvalidInput
+from certrotd.lifecycle.id import Id
 
 
 class App:
@@ -35,10 +34,17 @@ class App:
     def __call__(self, request: Request) -> Response:
         if page := self._pages.get(request.path):
             return page(request)
-        if request.path.startswith(_CERTIFICATE):
-            name = request.path.removeprefix(_CERTIFICATE)
-            return Response(certificate_page(self._sources, name), HTML)
+        if subject := _subject(request.path):
+            return Response(certificate_page(self._sources, subject), HTML)
         raise Refused(404, "there is no such page: see /, /status.json, /metrics, /readyz, /livez")
+
+
+def _subject(path: str) -> Id | None:
+    """What the page at ``path`` is about; None where the path is no id."""
+    try:
+        return Id.parse(path.removeprefix("/"))
+    except InvalidInput:
+        return None
 
 
 def _health(trouble: str) -> Response:

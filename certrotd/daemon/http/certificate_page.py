@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from certrotd.certs.watching import Watched
 from certrotd.daemon.http.certificate_view import CertificateView
 from certrotd.daemon.http.request import Refused
 from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.http.templates import render
 from certrotd.daemon.http.time_format import span
+from certrotd.lifecycle.id import Id
 
 HISTORY = 30
 
@@ -28,28 +28,24 @@ class Past:
     failure: str
 
 
-def certificate_page(sources: Sources, name: str) -> str:
-    """The page of the certificate ``name``; raises Refused if there is none."""
+def certificate_page(sources: Sources, subject: Id) -> str:
+    """The page of ``subject``; raises Refused if there is none."""
     picture, now = sources.board.picture(), sources.clock.now()
-    row = next(sources.rows([name]), None) if name in picture.known else None
+    row = next(sources.rows([subject]), None) if subject in picture.known else None
     if row is None:
-        raise Refused(404, f"there is no certificate {name!r}")
-    known = picture.known[name]
+        raise Refused(404, f"there is no {subject.kind} {subject.name!r}")
+    known = picture.known[subject]
     return render(
         "certificate.html.j2",
-        title=f"{name} · certrotd",
+        title=f"{subject.name} · certrotd",
         now=now,
-        one=CertificateView(picture, name, row, now),
+        one=CertificateView(picture, subject, row, now),
         policy=row.managed.policy,
         standing=row.standing,
         flight=known.flight if known else None,
-        watched=[seen for seen in picture.watched if _about(seen, name)],
+        watched=[seen for seen in picture.watched if seen.certificate == subject],
         history=[_past(line) for line in reversed(row.managed.journal.history.lines()[-HISTORY:])],
     )
-
-
-def _about(seen: Watched, name: str) -> bool:
-    return seen.certificate == name or (seen.sort == "files" and seen.subject == name)
 
 
 def _past(line: Mapping[str, Any]) -> Past:

@@ -13,6 +13,7 @@ from certrotd.daemon.fleet import Row
 from certrotd.daemon.http.time_format import span, stamp
 from certrotd.daemon.picture import Picture, moment
 from certrotd.daemon.status import target_words, targets_of
+from certrotd.lifecycle.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.wording import count
 
@@ -35,29 +36,29 @@ class CertificateView:
     """One certificate at ``now``; ``row`` is None if its configuration has just gone."""
 
     picture: Picture
-    name: str
+    subject: Id
     row: Row | None
     now: datetime
 
     @property
     def state(self) -> str:
         """Its state in one word."""
-        return self.picture.state(self.name)
+        return self.picture.state(self.subject)
 
     @property
     def failing(self) -> bool:
         """Whether somebody should look at it."""
-        return self.picture.failing(self.name)
+        return self.picture.failing(self.subject)
 
     @property
     def why(self) -> str:
         """The reason behind the state."""
-        return self.picture.why(self.name)
+        return self.picture.why(self.subject)
 
     @property
     def failures(self) -> str:
         """How often it failed and why, unless the reason behind the state says so."""
-        known = self.picture.known[self.name]
+        known = self.picture.known[self.subject]
         if known is None or not known.failures or known.failure in self.why:
             return ""
         return f"{count(known.failures, 'failure')}, the last: {known.failure}"
@@ -65,8 +66,8 @@ class CertificateView:
     @property
     def attempts_left(self) -> int | None:
         """How many attempts remain after a failure; None without one."""
-        known = self.picture.known[self.name]
-        return self.picture.attempts_left(self.name) if known and known.failures else None
+        known = self.picture.known[self.subject]
+        return self.picture.attempts_left(self.subject) if known and known.failures else None
 
     @property
     def few_left(self) -> bool:
@@ -76,7 +77,7 @@ class CertificateView:
     @property
     def next_check(self) -> datetime | None:
         """When it is looked at again; None if nobody knows."""
-        known = self.picture.known[self.name]
+        known = self.picture.known[self.subject]
         return moment(known.next) if known and known.next is not None else None
 
     @property

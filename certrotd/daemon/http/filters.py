@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 from certrotd.certs.managed import Managed
 from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.picture import FAILING, SHOWN, Picture
+from certrotd.lifecycle.id import Id
 
 _SERIOUS = {state: number for number, state in enumerate(SHOWN)}
 
@@ -39,30 +40,32 @@ def filters_of(query: dict[str, str]) -> Filters:
     )
 
 
-def matching(sources: Sources, picture: Picture, filters: Filters) -> list[str]:
+def matching(sources: Sources, picture: Picture, filters: Filters) -> list[Id]:
     """The certificates that match, in the order of the configuration."""
     certificates = sources.certificates
 
-    def wanted(name: str) -> bool:
-        if filters.state == FAILING and not picture.failing(name):
+    def wanted(subject: Id) -> bool:
+        if filters.state == FAILING and not picture.failing(subject):
             return False
-        if filters.state not in ("", FAILING) and picture.state(name) != filters.state:
+        if filters.state not in ("", FAILING) and picture.state(subject) != filters.state:
             return False
-        return not filters.name or _called(name, certificates.get(name), filters.name)
+        return not filters.name or _called(subject, certificates.get(subject), filters.name)
 
     return list(filter(wanted, picture.known))
 
 
-def first(picture: Picture, names: Sequence[str], count: int) -> list[str]:
+def first(picture: Picture, subjects: Sequence[Id], count: int) -> list[Id]:
     """So many of them: what fails first, then by state, then what ends first."""
 
-    def order(name: str) -> tuple[bool, int, float, str]:
-        known = picture.known[name]
+    def order(subject: Id) -> tuple[bool, int, float, Id]:
+        known = picture.known[subject]
         end = known.not_after if known and known.not_after is not None else 0.0
-        return not picture.failing(name), _SERIOUS[picture.state(name)], end, name
+        return not picture.failing(subject), _SERIOUS[picture.state(subject)], end, subject
 
-    return heapq.nsmallest(count, names, key=order)
+    return heapq.nsmallest(count, subjects, key=order)
 
 
-def _called(name: str, managed: Managed | None, part: str) -> bool:
-    return part in name or (managed is not None and any(part in n for n in managed.policy.names))
+def _called(subject: Id, managed: Managed | None, part: str) -> bool:
+    return part in subject.name or (
+        managed is not None and any(part in n for n in managed.policy.names)
+    )

@@ -52,9 +52,9 @@ def _daemon(around: Around, *, now: datetime) -> dict[str, Any]:
             issuer: None if isinstance(left, Failure) else left
             for issuer, left in around.budgets.items()
         },
-        "troubles": dict(picture.troubles),
+        "troubles": {str(what): why for what, why in picture.troubles.items()},
         "states": picture.count(),
-        "failing": sorted(filter(picture.failing, picture.known)),
+        "failing": [str(each) for each in sorted(filter(picture.failing, picture.known))],
         "attempts_left": _attempts(picture),
         "watched": [seen.to_json() for seen in picture.watched],
     }
@@ -72,8 +72,8 @@ def _audit(around: Around) -> dict[str, Any]:
 
 
 def _attempts(picture: Picture) -> dict[str, int]:
-    left = ((name, picture.attempts_left(name)) for name in picture.known)
-    return {name: attempts for name, attempts in left if attempts is not None}
+    left = ((subject, picture.attempts_left(subject)) for subject in picture.known)
+    return {str(subject): attempts for subject, attempts in left if attempts is not None}
 
 
 def _moment(seconds: float | None) -> datetime | None:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
 from certrotd import __version__
-from certrotd.certs.policy import KIND
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.picture import KINDS, OUTCOMES, Known, Picture
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 
 CONTENT = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "certrotd_"
@@ -63,15 +63,15 @@ def _itself(around: Around) -> Iterator[str]:
 
 
 def _certificates(picture: Picture) -> Iterator[str]:
-    known = {name: each for name, each in picture.known.items() if each is not None}
+    known = {subject: each for subject, each in picture.known.items() if each is not None}
     what = "How many certificates are in each state."
     states = ((_labels(state=state), count) for state, count in picture.count().items())
     yield from _family("certificates", "gauge", what, states)
 
     def each(value: Callable[[Known], float | None]) -> Iterator[Sample]:
-        for name, one in known.items():
+        for subject, one in known.items():
             if (found := value(one)) is not None:
-                yield _subject(name), found
+                yield _subject(subject), found
 
     def dates(name: str, what: str, value: Callable[[Known], float | None]) -> Iterator[str]:
         return _family(f"certificate_{name}_timestamp_seconds", "gauge", what, each(value))
@@ -87,12 +87,16 @@ def _certificates(picture: Picture) -> Iterator[str]:
     name = "certificate_in_flight_since_timestamp_seconds"
     yield from _family(name, "gauge", what, flying)
     what = "What holds back a rotation that is due: the gate, where there is one."
-    held = ((name, picture.held(name)) for name in known)
-    gates = ((_labels(kind=KIND, name=name, by=each.by), 1) for name, each in held if each)
+    held = ((subject, picture.held(subject)) for subject in known)
+    gates = (
+        (_labels(kind=subject.kind, name=subject.name, by=each.by), 1)
+        for subject, each in held
+        if each
+    )
     yield from _family("certificate_held", "gauge", what, gates)
     what = "Attempts before it expires if all of them fail, where one is due."
-    left = ((name, picture.attempts_left(name)) for name in known)
-    samples = ((_subject(name), n) for name, n in left if n is not None)
+    left = ((subject, picture.attempts_left(subject)) for subject in known)
+    samples = ((_subject(subject), n) for subject, n in left if n is not None)
     yield from _family("attempts_left", "gauge", what, samples)
 
 
@@ -155,14 +159,14 @@ def _accounts(around: Around) -> Iterator[str]:
     yield from _one("audit_failures_total", "counter", what, around.picture.unaudited)
 
 
-def _subject(name: str) -> str:
-    return f'{{kind="{KIND}",name="{name}"}}'
+def _subject(subject: Id) -> str:
+    return f'{{kind="{subject.kind}",name="{subject.name}"}}'
 
 
 def _endpoint(seen: Watched) -> str:
     return _labels(
-        kind=KIND if seen.certificate else "",
-        name=seen.certificate or "",
+        kind=seen.certificate.kind if seen.certificate else "",
+        name=seen.certificate.name if seen.certificate else "",
         target=seen.target or "",
         endpoint=seen.subject,
         sni=seen.sni,

@@ -16,11 +16,11 @@ def overview(sources: Sources, query: dict[str, str]) -> str:
     """The page for a query."""
     around, filters = look_around(sources), filters_of(query)
     picture, now = around.picture, sources.clock.now()
-    names = matching(sources, picture, filters)
-    pages = max(1, -(-len(names) // PAGE))
+    subjects = matching(sources, picture, filters)
+    pages = max(1, -(-len(subjects) // PAGE))
     page = min(max(1, filters.page), pages)
-    shown = first(picture, names, page * PAGE)[(page - 1) * PAGE :]
-    rows = {row.managed.policy.name: row for row in sources.rows(shown)}
+    shown = first(picture, subjects, page * PAGE)[(page - 1) * PAGE :]
+    rows = {row.managed.policy.id: row for row in sources.rows(shown)}
     counts, failing = picture.count(), sum(map(picture.failing, picture.known))
     return render(
         "overview.html.j2",
@@ -31,9 +31,9 @@ def overview(sources: Sources, query: dict[str, str]) -> str:
         tiles=tiles(around, now=now),
         filters=filters,
         states=["", FAILING, *(s for s in SHOWN if counts[s] or s == filters.state)],
-        found=len(names),
+        found=len(subjects),
         configured=len(picture.known),
-        certificates=[CertificateView(picture, name, rows.get(name), now) for name in shown],
+        certificates=[CertificateView(picture, each, rows.get(each), now) for each in shown],
         page=page,
         pages=pages,
     )

@@ -14,6 +14,7 @@ from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.picture import Picture
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.unexpected import as_failure
 
 
@@ -27,17 +28,17 @@ class Sources:
     audit: Callable[[], Anchor]
 
     @property
-    def certificates(self) -> Mapping[str, Managed]:
-        """The certificates in force, by name."""
+    def certificates(self) -> Mapping[Id, Managed]:
+        """The certificates in force, by id."""
         return self.work().certificates
 
-    def rows(self, names: Iterable[str]) -> Iterator[Row]:
+    def rows(self, subjects: Iterable[Id]) -> Iterator[Row]:
         """These certificates as they are on disk right now; what is not there is left out.
 
         With what this process knows of why nothing happens.
         """
         work, picture = self.work(), self.board.picture()
-        chosen = [work.certificates[name] for name in names if name in work.certificates]
+        chosen = [work.certificates[each] for each in subjects if each in work.certificates]
         fleet = Fleet(chosen, work.concurrency)
         for row in fleet.look(chosen, now=self.clock.now(), in_flight=work.in_flight):
             yield _with(row, picture)
@@ -59,12 +60,12 @@ class Around:
 
 
 def _with(row: Row, picture: Picture) -> Row:
-    name = row.managed.policy.name
-    known = picture.known.get(name)
+    subject = row.managed.policy.id
+    known = picture.known.get(subject)
     if known is None or (isinstance(row.decision, Wait) and row.flight is None):
         return row
     flight = row.flight and (known.flight or row.flight)
-    return replace(row, flight=flight, held=picture.held(name) or row.held)
+    return replace(row, flight=flight, held=picture.held(subject) or row.held)
 
 
 def look_around(sources: Sources) -> Around:

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from certrotd.certs.policy import KIND
 from certrotd.certs.watching import Severity
 from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.http.sources import Around
@@ -134,17 +133,17 @@ def tiles(around: Around, *, now: datetime) -> list[Tile]:
 def _first_end(picture: Picture) -> Tile:
     """Which certificate expires first, and when."""
     ends = (
-        (known.not_after, name)
-        for name, known in picture.known.items()
+        (known.not_after, subject)
+        for subject, known in picture.known.items()
         if known is not None and known.not_after is not None
     )
-    end, name = min(ends, default=(None, ""))
-    if end is None:
+    end, first = min(ends, default=(None, None))
+    if end is None or first is None:
         return Tile("Expires first", "–", "nothing is known yet")
     left = end - picture.now
-    tone = "bad" if left <= 0 or picture.failing(name) else ""
+    tone = "bad" if left <= 0 or picture.failing(first) else ""
     when = f"in {brief(left)}" if left > 0 else "expired"
-    return Tile("Expires first", when, name, tone, f"/{KIND}/{name}")
+    return Tile("Expires first", when, first.name, tone, f"/{first}")
 
 
 def _audit_tile(around: Around) -> Tile:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.certs.fitness import renewal_time
-from certrotd.certs.policy import Policy
+from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.watching import (
     Finding,
     Held,
@@ -24,6 +24,7 @@ from certrotd.certs.watching import (
     notice_of,
     settle,
 )
+from certrotd.lifecycle.id import Id
 from certrotd.observe.chain import Presented
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta
@@ -90,10 +91,13 @@ class TestEndpoint:
         odd = Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64)
         unreadable, mismatch = Kind.UNREADABLE, Kind.SERVED_MISMATCH
         assert kinds(endpoint(odd)) == [unreadable]
-        assert kinds(endpoint(odd, Wanted((NAME,), "web", "6" * 64))) == [mismatch, unreadable]
-        first, _ = endpoint(odd, Wanted((NAME,), "web", "6" * 64))
+        assert kinds(endpoint(odd, Wanted((NAME,), id_of("web"), "6" * 64))) == [
+            mismatch,
+            unreadable,
+        ]
+        first, _ = endpoint(odd, Wanted((NAME,), id_of("web"), "6" * 64))
         assert first.words.startswith("it serves certificate 5555555555555555 (which cannot be")
-        assert kinds(endpoint(odd, Wanted((NAME,), "web", "5" * 64))) == [unreadable]
+        assert kinds(endpoint(odd, Wanted((NAME,), id_of("web"), "5" * 64))) == [unreadable]
 
     def test_a_leaf_is_judged_whatever_cannot_be_read_above_it(self) -> None:
         """Of two faults there are two findings."""
@@ -151,7 +155,7 @@ class TestEndpoint:
 
     def test_another_than_the_live_generation_is_told_with_both(self) -> None:
         """Whoever reads it can tell which one is where."""
-        wanted = Wanted((NAME,), "web", live="2" * 64)
+        wanted = Wanted((NAME,), id_of("web"), live="2" * 64)
         [finding] = endpoint(seen(leaf()), wanted)
         assert finding.kind is Kind.SERVED_MISMATCH
         assert finding.words == (
@@ -171,7 +175,7 @@ class TestEndpoint:
         for presented in (doubtful, replace(doubtful, trusted=True)):
             [finding] = endpoint(presented)
             assert finding == Finding(Kind.BROKEN_CHAIN, "some clients refuse it", Severity.WARNING)
-        assert judge_target(doubtful, Wanted((NAME,), "web", "1" * 64), now=NOW) == ()
+        assert judge_target(doubtful, Wanted((NAME,), id_of("web"), "1" * 64), now=NOW) == ()
 
     def test_an_expired_certificate_above_breaks_the_chain_unless_it_verifies(self) -> None:
         """Clients that find another way up do not mind a cross-signed one of yesteryear."""
@@ -182,7 +186,7 @@ class TestEndpoint:
 
     def test_a_leaf_without_those_it_was_issued_with_breaks_the_chain(self) -> None:
         """Configured with cert.pem for fullchain.pem: browsers heal it, programs do not."""
-        wanted = Wanted((NAME,), "web", live="1" * 64, chained=True)
+        wanted = Wanted((NAME,), id_of("web"), live="1" * 64, chained=True)
         assert kinds(endpoint(seen(leaf()), wanted)) == [Kind.BROKEN_CHAIN]
         assert endpoint(seen(leaf(), CA), wanted) == []
         assert endpoint(seen(leaf()), replace(wanted, chained=False)) == []
@@ -191,7 +195,7 @@ class TestEndpoint:
     def test_everything_wrong_is_told(self) -> None:
         """Mending one and then learning of the next takes a day."""
         presented = seen(leaf(-DAY, names=("b.test",)), broken="torn")
-        wanted = Wanted((NAME,), "web", live="2" * 64)
+        wanted = Wanted((NAME,), id_of("web"), live="2" * 64)
         assert set(kinds(endpoint(presented, wanted))) == {
             Kind.SERVED_MISMATCH,
             Kind.EXPIRED,
@@ -205,7 +209,7 @@ class TestTarget:
 
     def test_what_the_files_tell_too_is_not_told_of_the_live_leaf(self) -> None:
         """One certificate at its end on ten endpoints is one finding."""
-        wanted = Wanted((NAME,), "web", live="1" * 64)
+        wanted = Wanted((NAME,), id_of("web"), live="1" * 64)
         ending = leaf(DAY, names=("b.test",))
         assert judge_target(seen(ending, CA), wanted, now=NOW) == ()
         assert kinds(judge_target(seen(ending, broken="torn"), wanted, now=NOW)) == [
@@ -215,7 +219,7 @@ class TestTarget:
     def test_of_any_other_leaf_everything_is_told(self) -> None:
         """Nobody else looks at it."""
         other = leaf(DAY, fingerprint="3" * 64)
-        wanted = Wanted((NAME,), "web", live="1" * 64)
+        wanted = Wanted((NAME,), id_of("web"), live="1" * 64)
         found = kinds(judge_target(seen(other), wanted, now=NOW))
         assert found == [Kind.SERVED_MISMATCH, Kind.EXPIRING]
         unproven = judge_target(seen(other), replace(wanted, live=None), now=NOW)
@@ -359,13 +363,14 @@ class TestNotice:
         assert (first.severity, last.severity) == (Severity.WARNING, Severity.ERROR)
 
 
+WEB = id_of("web")
 EXPIRED = Finding(Kind.EXPIRED, "it expired")
 MISMATCH = Finding(Kind.SERVED_MISMATCH, "it serves another")
 AWAY = Finding(Kind.UNREACHABLE, "nobody there")
 NAMES = Finding(Kind.WRONG_NAME, "it is for another")
 
 
-def of(*findings: Finding, certificate: str | None = "web") -> Watched:
+def of(*findings: Finding, certificate: Id | None = WEB) -> Watched:
     """A look at an endpoint."""
     return Watched("endpoint", "192.0.2.1:443", NOW, NAME, certificate, findings=findings)
 
@@ -441,10 +446,10 @@ class TestSettle:
 @pytest.mark.parametrize(
     ("watched", "key"),
     [
-        (Watched("files", "web", NOW, certificate="web"), "files of web"),
+        (Watched("files", "web", NOW, certificate=id_of("web")), "files of web"),
         (of(), f"192.0.2.1:443 ({NAME})"),
         (
-            Watched("target", "192.0.2.1:443", NOW, NAME, "web", "nginx"),
+            Watched("target", "192.0.2.1:443", NOW, NAME, id_of("web"), "nginx"),
             f"web on nginx at 192.0.2.1:443 ({NAME})",
         ),
     ],

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Sweep, Wait
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.cli.reports import outcome_of, report_json, report_words
 from certrotd.daemon.words import kind_of
@@ -62,36 +63,36 @@ def test_every_outcome_has_a_word_and_a_sentence(outcome: Outcome, word: str, wh
 @pytest.mark.parametrize(
     ("report", "words", "failed"),
     [
-        (Report("web"), ("nothing", ""), False),
+        (Report(id_of("web")), ("nothing", ""), False),
         (
-            Report("web", failure=NeedsOperator("no such user", hint="create it")),
+            Report(id_of("web"), failure=NeedsOperator("no such user", hint="create it")),
             ("failed", "no such user (create it)"),
             True,
         ),
-        (Report("web", RENEW, Finished({})), ("done", "its time has come"), False),
+        (Report(id_of("web"), RENEW, Finished({})), ("done", "its time has come"), False),
         (
-            Report("web", RENEW, UNDONE),
+            Report(id_of("web"), RENEW, UNDONE),
             ("failed", "prove: it serves another; rolled back to issued (its time has come)"),
             True,
         ),
         (
-            Report("web", Wait("renewal later", NOW)),
+            Report(id_of("web"), Wait("renewal later", NOW)),
             ("wait", "renewal later, at 2027-03-04 05:06Z"),
             False,
         ),
-        (Report("web", Sweep("1 record"), None), ("sweep", "1 record"), False),
+        (Report(id_of("web"), Sweep("1 record"), None), ("sweep", "1 record"), False),
         (
-            Report("web", recovered=Finished({})),
+            Report(id_of("web"), recovered=Finished({})),
             ("recovered", "an earlier rotation was finished"),
             False,
         ),
         (
-            Report("web", recovered=UNDONE),
+            Report(id_of("web"), recovered=UNDONE),
             ("failed", "prove: it serves another; rolled back to issued"),
             True,
         ),
-        (Report("web", recovered=Parked(NOW, "told to stop")), None, False),
-        (Report("web", recovered=Stuck("swap", "a", "b")), None, True),
+        (Report(id_of("web"), recovered=Parked(NOW, "told to stop")), None, False),
+        (Report(id_of("web"), recovered=Stuck("swap", "a", "b")), None, True),
     ],
 )
 def test_every_report_has_words_and_decides_the_exit_code(
@@ -107,7 +108,7 @@ def test_every_report_has_words_and_decides_the_exit_code(
 def test_a_report_as_json_keeps_what_was_found_and_what_was_decided() -> None:
     """Programs need not parse sentences."""
     waits = Wait("renewal later", NOW + timedelta(days=1))
-    assert report_json(Report("web", waits, recovered=Finished({}))) == {
+    assert report_json(Report(id_of("web"), waits, recovered=Finished({}))) == {
         "kind": "certificate",
         "name": "web",
         "result": "recovered",

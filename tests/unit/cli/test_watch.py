@@ -117,7 +117,7 @@ def test_programs_get_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture
             "words": f"it is for {NAME}, not for b.test",
         }
     ]
-    assert files["certificate"] == "web"
+    assert (files["kind"], files["name"]) == ("certificate", "web")
     assert files["sni"] is None
     assert (files["findings"], files["not_after"]) == ([], None)
 

@@ -24,7 +24,7 @@ changes = st.lists(
 
 def test_a_later_word_on_a_name_replaces_the_earlier() -> None:
     """A certificate looked at twice would be rotated twice."""
-    agenda = Agenda()
+    agenda = Agenda[str]()
     agenda.put("web", NOW)
     agenda.put("web", NOW + SECOND)
     assert (agenda.due(NOW), len(agenda)) == ([], 1)
@@ -33,7 +33,7 @@ def test_a_later_word_on_a_name_replaces_the_earlier() -> None:
 
 def test_what_is_removed_never_comes_up() -> None:
     """A certificate that the configuration no longer has is left alone."""
-    agenda = Agenda()
+    agenda = Agenda[str]()
     agenda.put("web", NOW)
     agenda.put("mail", NOW)
     agenda.remove("web")
@@ -44,7 +44,7 @@ def test_what_is_removed_never_comes_up() -> None:
 
 def test_hastened_names_are_due_in_the_order_they_would_have_come_up() -> None:
     """After a clock jump what is most urgent is still looked at first."""
-    agenda = Agenda()
+    agenda = Agenda[str]()
     for name, after in (("late", 30), ("soon", 10), ("sooner", 5)):
         agenda.put(name, NOW + after * SECOND)
     agenda.hasten(NOW)
@@ -53,7 +53,7 @@ def test_hastened_names_are_due_in_the_order_they_would_have_come_up() -> None:
 
 def test_a_name_put_often_does_not_fill_the_memory() -> None:
     """The daemon runs for years, and looks at each certificate every day."""
-    agenda = Agenda()
+    agenda = Agenda[str]()
     agenda.put("other", NOW)
     for count in range(10_000):
         agenda.put("web", NOW + count * SECOND)
@@ -64,7 +64,7 @@ def test_a_name_put_often_does_not_fill_the_memory() -> None:
 @given(changes)
 def test_it_behaves_as_a_sorted_dictionary_does(steps: list[tuple[str, str, int]]) -> None:
     """The heap is only a faster way to the same answers."""
-    agenda, model, order = Agenda(), dict[str, tuple[datetime, int]](), 0
+    agenda, model, order = Agenda[str](), dict[str, tuple[datetime, int]](), 0
     for count, (what, name, after) in enumerate(steps):
         when = NOW + after * SECOND
         match what:

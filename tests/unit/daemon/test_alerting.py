@@ -13,6 +13,7 @@ import pytest
 
 from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Wait
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Watched
 from certrotd.certs.watching import Kind as Found
@@ -37,7 +38,10 @@ from tests.unit.daemon.test_alerts import DAY, FAILED, generation, look
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
 FAIL = RolledBack("", "order", "the CA says no")
-ALERT = Alert("stuck", "error", "rotation/web", "web: stuck", "what", "todo", cause="why")
+ALERT = Alert(
+    *("stuck", "error", "rotation/certificate/web", "certificate/web: stuck", "what", "todo"),
+    cause="why",
+)
 
 
 class Now(ManualClock):
@@ -97,7 +101,7 @@ class Bench:
         )
         self.started.append(self.observer)
         self.observer.use(self.entries)
-        self.observer.configured(["web", "www"], [])
+        self.observer.configured([id_of("web"), id_of("www")], [])
         return self.observer
 
     def _make(self, name: str, _entry: Notification) -> Notifier:
@@ -140,41 +144,43 @@ def test_the_same_failure_is_told_once_and_its_end_too(bench: Callable[..., Benc
     rig = bench()
     for minute in (0, 1, 11):
         rig.clock.advance(timedelta(minutes=minute))
-        rig.observer.ended(Report("web", outcome=FAIL))
+        rig.observer.ended(Report(id_of("web"), outcome=FAIL))
         awaits(rig, 1)
-    rig.observer.ended(Report("web", outcome=Finished({})))
+    rig.observer.ended(Report(id_of("web"), outcome=Finished({})))
     assert awaits(rig, 2) == [
-        "raised web: the rotation failed",
-        "resolved web: a rotation has succeeded",
+        "raised certificate/web: the rotation failed",
+        "resolved certificate/web: a rotation has succeeded",
     ]
-    rig.observer.ended(Report("web", outcome=Finished({})))
-    rig.observer.ended(Report("www", outcome=FAIL))
-    assert awaits(rig, 3)[2] == "raised www: the rotation failed"  # the second end said nothing
+    rig.observer.ended(Report(id_of("web"), outcome=Finished({})))
+    rig.observer.ended(Report(id_of("www"), outcome=FAIL))
+    assert (
+        awaits(rig, 3)[2] == "raised certificate/www: the rotation failed"
+    )  # the second end said nothing
     resolved = rig.notifiers["ops"].sent[1]
-    assert (resolved.kind, resolved.subject) == ("rotation_failed", "web")
+    assert (resolved.kind, resolved.subject) == ("rotation_failed", "certificate/web")
 
 
 def test_another_failure_is_told_and_the_same_after_a_day(bench: Callable[..., Bench]) -> None:
     """As long as it has not passed."""
     rig = bench()
-    rig.observer.ended(Report("web", outcome=FAIL))
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
     awaits(rig, 1)
-    rig.observer.ended(Report("web", outcome=replace(FAIL, because="the DNS is down")))
-    assert awaits(rig, 2)[1] == "changed web: the rotation failed"
+    rig.observer.ended(Report(id_of("web"), outcome=replace(FAIL, because="the DNS is down")))
+    assert awaits(rig, 2)[1] == "changed certificate/web: the rotation failed"
     rig.clock.advance(DAY)
-    rig.observer.ended(Report("web", outcome=replace(FAIL, because="the DNS is down")))
-    assert awaits(rig, 3)[2] == "reminder web: the rotation failed"
+    rig.observer.ended(Report(id_of("web"), outcome=replace(FAIL, because="the DNS is down")))
+    assert awaits(rig, 3)[2] == "reminder certificate/web: the rotation failed"
 
 
 def test_a_restart_does_not_tell_it_again(bench: Callable[..., Bench]) -> None:
     """A daemon in a crash loop; the control is one whose alert did not arrive."""
     rig = bench()
-    rig.observer.ended(Report("web", outcome=FAIL))
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
     awaits(rig, 1)
     rig.start()  # without an end: a crash
-    rig.observer.ended(Report("web", outcome=FAIL))
-    rig.observer.ended(Report("www", outcome=FAIL))
-    assert awaits(rig, 2)[1] == "raised www: the rotation failed"
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    rig.observer.ended(Report(id_of("www"), outcome=FAIL))
+    assert awaits(rig, 2)[1] == "raised certificate/www: the rotation failed"
     assert (rig.state / "alerts.json").stat().st_mode & 0o777 == 0o600
 
 
@@ -183,12 +189,12 @@ def test_what_did_not_arrive_is_told_at_the_next_occasion(bench: Callable[..., B
     rig = bench()
     notifier = rig.notifiers["ops"] = MemoryNotifier()
     notifier.broken = Transient("away")
-    rig.observer.ended(Report("web", outcome=FAIL))
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
     wait_until(lambda: bool(rig.said))
     notifier.broken = None
-    rig.observer.ended(Report("web", outcome=FAIL))
-    assert awaits(rig, 1) == ["raised web: the rotation failed"]
-    assert rig.said[0].startswith("alert lost (web: the rotation failed): away")
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    assert awaits(rig, 1) == ["raised certificate/web: the rotation failed"]
+    assert rig.said[0].startswith("alert lost (certificate/web: the rotation failed): away")
 
 
 def test_each_hears_what_it_wants(bench: Callable[..., Bench]) -> None:
@@ -200,13 +206,13 @@ def test_each_hears_what_it_wants(bench: Callable[..., Bench]) -> None:
         nag=entry(remind="1h"),
     )
     for _ in range(2):
-        rig.observer.ended(Report("web", outcome=FAIL))
-        rig.observer.ended(Report("www", outcome=replace(FAIL, to="issued")))
+        rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+        rig.observer.ended(Report(id_of("www"), outcome=replace(FAIL, to="issued")))
         awaits(rig, 2)
         awaits(rig, 2, "nag")
         rig.clock.advance(HOUR)
     assert len(awaits(rig, 4, "nag")) == 4
-    assert awaits(rig, 1, "grave") == ["raised www: the new certificate was taken back"]
+    assert awaits(rig, 1, "grave") == ["raised certificate/www: the new certificate was taken back"]
     assert rig.arrived("audit") == []
     assert len(rig.arrived()) == 2
 
@@ -214,36 +220,39 @@ def test_each_hears_what_it_wants(bench: Callable[..., Bench]) -> None:
 def test_a_crash_is_told_from_a_wait(bench: Callable[..., Bench]) -> None:
     """What certrotd itself let go of was not cut off, also before a restart."""
     rig = bench()
-    rig.observer.ended(Report("web", outcome=Parked(NOW, "the process was told to stop")))
+    rig.observer.ended(Report(id_of("web"), outcome=Parked(NOW, "the process was told to stop")))
     rig.observer.close()
     rig.start()
     rig.observer.stepped(Event("id-7", "certificate/web", "done", 1, 2))
-    rig.observer.ended(Report("web", recovered=Finished({})))
+    rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
     rig.observer.stepped(Event("id-8", "certificate/www", "done", 1, 2))
-    rig.observer.ended(Report("www", recovered=Finished({})))
-    assert awaits(rig, 1) == ["raised www: a rotation was cut off, and it was finished"]
+    rig.observer.ended(Report(id_of("www"), recovered=Finished({})))
+    assert awaits(rig, 1) == ["raised certificate/www: a rotation was cut off, and it was finished"]
     assert rig.notifiers["ops"].sent[0].rotation == "id-8"
 
 
 def test_what_is_known_to_be_in_flight_was_not_cut_off(bench: Callable[..., Bench]) -> None:
     """A journal that broke is told as that; a colleague at work changes nothing."""
     rig = bench()
-    rig.observer.ended(Report("web", failure=Failure("the journal is broken")))
+    rig.observer.ended(Report(id_of("web"), failure=Failure("the journal is broken")))
     awaits(rig, 1)
-    rig.observer.ended(Report("web", failure=LockHeld("web", holder="process 1")))
-    rig.observer.ended(Report("web", recovered=Finished({})))
-    assert awaits(rig, 2)[1] == "resolved web: a rotation has succeeded"
+    rig.observer.ended(Report(id_of("web"), failure=LockHeld("web", holder="process 1")))
+    rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+    assert awaits(rig, 2)[1] == "resolved certificate/web: a rotation has succeeded"
 
 
 def test_what_happens_again_after_a_day_is_new(bench: Callable[..., Bench]) -> None:
     """A crash is not still going on."""
     rig = bench()
     for _ in range(2):
-        rig.observer.ended(Report("web", recovered=Finished({})))
-        rig.observer.ended(Report("web", recovered=Finished({})))
+        rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+        rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
         awaits(rig, 1)
         rig.clock.advance(DAY)
-    assert awaits(rig, 2) == ["raised web: a rotation was cut off, and it was finished"] * 2
+    assert (
+        awaits(rig, 2)
+        == ["raised certificate/web: a rotation was cut off, and it was finished"] * 2
+    )
 
 
 def test_a_look_tells_that_time_runs_out_and_that_it_does_not(
@@ -258,8 +267,8 @@ def test_a_look_tells_that_time_runs_out_and_that_it_does_not(
     assert isinstance(calm.decision, Wait)
     rig.observer.looked(calm)
     assert awaits(rig, 2) == [
-        "raised web: still not renewed, expires at 2026-06-10 12:00Z",
-        "resolved web: the renewal is no longer late",
+        "raised certificate/web: still not renewed, expires at 2026-06-10 12:00Z",
+        "resolved certificate/web: the renewal is no longer late",
     ]
 
 
@@ -276,10 +285,10 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
         lambda each: each.clock(SOUND, None),
         lambda each: each.refused(["/etc/c.yaml:1: no"]),
         lambda each: each.reloaded(2),
-        lambda each: each.configured(["web", "www"], [problem]),
-        lambda each: each.configured(["web", "www"], []),
-        lambda each: each.trouble("web", Failure("cannot be read")),
-        lambda each: each.calmed("web"),
+        lambda each: each.configured([id_of("web"), id_of("www")], [problem]),
+        lambda each: each.configured([id_of("web"), id_of("www")], []),
+        lambda each: each.trouble(id_of("web"), Failure("cannot be read")),
+        lambda each: each.calmed(id_of("web")),
         lambda each: each.watched(watched),
         lambda each: each.watched(replace(watched, findings=())),
         lambda each: each.watched(watched),
@@ -298,8 +307,8 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
         "resolved The configuration is taken: 2 certificates",
         "raised certificates are left out: 1 problem in the configuration",
         "resolved No certificate is left out any more",
-        "raised web: cannot be read",
-        "resolved web: it is over",
+        "raised certificate/web: cannot be read",
+        "resolved certificate/web: it is over",
         "raised a.test:443 (): is unreachable",
         "resolved a.test:443 (): all is well again",
         "raised a.test:443 (): is unreachable",
@@ -329,11 +338,11 @@ def test_only_a_rotation_that_was_recorded_proves_the_audit_log(
 ) -> None:
     """One with nothing to do has written nothing, and would say that all is well."""
     rig = bench()
-    rig.observer.ended(Report("web", failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
     awaits(rig, 1)
-    rig.observer.ended(Report("www"))
-    rig.observer.ended(Report("web", failure=Unaudited("the disk is full")))
-    rig.observer.ended(Report("www", outcome=Finished({})))
+    rig.observer.ended(Report(id_of("www")))
+    rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report(id_of("www"), outcome=Finished({})))
     assert awaits(rig, 2) == [
         "raised the audit log cannot be written",
         "resolved Rotations are recorded in the audit log again",
@@ -343,19 +352,19 @@ def test_only_a_rotation_that_was_recorded_proves_the_audit_log(
 def test_what_did_not_begin_is_not_known_to_be_in_flight(bench: Callable[..., Bench]) -> None:
     """A crash of the rotation after it is told like any other."""
     rig = bench()
-    rig.observer.ended(Report("web", failure=Unaudited("the disk is full")))
-    rig.observer.ended(Report("web", recovered=Finished({})))
-    assert "raised web: a rotation was cut off, and it was finished" in awaits(rig, 3)
+    rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+    assert "raised certificate/web: a rotation was cut off, and it was finished" in awaits(rig, 3)
 
 
 def test_a_trouble_that_a_restart_ended_is_resolved(bench: Callable[..., Bench]) -> None:
     """The new process has not met it, and can say so at its first look."""
     rig = bench()
-    rig.observer.trouble("web", Failure("cannot be read"))
+    rig.observer.trouble(id_of("web"), Failure("cannot be read"))
     awaits(rig, 1)
     rig.observer.close()
     rig.start().looked(look(generation(DAY)))
-    assert awaits(rig, 2)[1] == "resolved web: it is over"
+    assert awaits(rig, 2)[1] == "resolved certificate/web: it is over"
 
 
 def test_a_start_resolves_the_reload_that_was_refused(
@@ -378,14 +387,14 @@ def test_a_certificate_that_left_the_configuration_is_forgotten(
 ) -> None:
     """Nobody can resolve it; when it comes back it is new."""
     rig = bench()
-    rig.observer.ended(Report("web", outcome=FAIL))
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
     rig.observer.trouble("the budget of le", Failure("no"))
     awaits(rig, 2)
-    rig.observer.configured(["www"], [])
-    rig.observer.configured(["www", "web"], [])
+    rig.observer.configured([id_of("www")], [])
+    rig.observer.configured([id_of("www"), id_of("web")], [])
     rig.observer.trouble("the budget of le", Failure("no"))
-    rig.observer.ended(Report("web", outcome=FAIL))
-    assert awaits(rig, 3)[2] == "raised web: the rotation failed"
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    assert awaits(rig, 3)[2] == "raised certificate/web: the rotation failed"
 
 
 def test_a_reload_keeps_the_ways_that_are_the_same(bench: Callable[..., Bench]) -> None:
@@ -396,18 +405,18 @@ def test_a_reload_keeps_the_ways_that_are_the_same(bench: Callable[..., Bench]) 
     awaits(rig, 1, "other")
     rig.observer.use({"ops": entry(), "other": entry(severity="error"), "new": entry()})
     rig.observer.raise_alert(ALERT)
-    assert awaits(rig, 1, "new") == ["raised web: stuck"]
+    assert awaits(rig, 1, "new") == ["raised certificate/web: stuck"]
     assert len(rig.arrived()) == len(rig.arrived("other")) == 1  # they know
     rig.observer.use({"new": entry()})
-    rig.observer.resolve(Passed(ALERT.key, "web: over."))
-    assert awaits(rig, 2, "new")[1] == "resolved web: over"
+    rig.observer.resolve(Passed(ALERT.key, "certificate/web: over."))
+    assert awaits(rig, 2, "new")[1] == "resolved certificate/web: over"
     assert len(rig.arrived()) == 1
 
 
 def test_without_notifications_nothing_happens(tmp_path: Path) -> None:
     """Nor is a file written."""
     rig = Bench(tmp_path)
-    rig.observer.ended(Report("web", outcome=FAIL))
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
     rig.observer.looked(look(generation(81 * DAY), FAILED))
     rig.observer.close()
     assert (list(tmp_path.iterdir()), rig.said) == ([], [])
@@ -424,7 +433,7 @@ def test_what_is_no_file_in_its_place_is_kept_aside_and_said(
     assert "is not what certrotd wrote" in rig.said[0]
 
 
-@pytest.mark.parametrize("content", [b"{", b'{"version": 2}', b"[" * 100_000])
+@pytest.mark.parametrize("content", [b"{", b'{"version": 3}', b"[" * 100_000])
 def test_a_file_of_somebody_else_is_kept_aside_and_said(
     bench: Callable[..., Bench], tmp_path: Path, content: bytes
 ) -> None:
@@ -434,7 +443,7 @@ def test_a_file_of_somebody_else_is_kept_aside_and_said(
     assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
     assert "is not what certrotd wrote" in rig.said[0]
     rig.observer.raise_alert(ALERT)
-    assert awaits(rig, 1) == ["raised web: stuck"]
+    assert awaits(rig, 1) == ["raised certificate/web: stuck"]
 
 
 def test_a_file_that_cannot_be_read_or_written_is_said_once(
@@ -477,9 +486,9 @@ def test_a_service_that_hangs_does_not_hold_the_observers_up(
     names = [f"web{number}" for number in range(1000)]
     complaints: list[str] = []
     observers = Observers([rig.observer], complaints.append)
-    observers.configured(names, [])
+    observers.configured([id_of(name) for name in names], [])
     for name in names:
-        observers.ended(Report(name, outcome=FAIL))
+        observers.ended(Report(id_of(name), outcome=FAIL))
     assert notifier.sent == []
     assert complaints == []
     assert any("more than 500 alerts wait for ops" in words for words in rig.said)

@@ -1,5 +1,6 @@
 """Nobody hears the same twice, and nothing that was lost stays unsaid."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import strategies as st
 
 from certrotd.daemon import alertledger
 from certrotd.daemon.alertledger import Kept, Known, Ledger, from_json, occasion
+from certrotd.lifecycle.id import Id
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -135,10 +137,12 @@ KNOWN = st.builds(
 
 @given(
     st.dictionaries(st.text(max_size=5), st.dictionaries(st.text(max_size=9), KNOWN, max_size=4)),
-    st.frozensets(st.text(max_size=5)),
+    st.frozensets(
+        st.builds(Id, st.just("certificate"), st.from_regex(r"[a-z]{1,5}", fullmatch=True))
+    ),
 )
 def test_what_was_told_is_read_back(
-    ledgers: dict[str, dict[str, Known]], waiting: frozenset[str]
+    ledgers: dict[str, dict[str, Known]], waiting: frozenset[Id]
 ) -> None:
     """By the next process; what had not arrived is told again."""
     kept = Kept({name: Ledger(known) for name, known in ledgers.items()}, waiting)
@@ -158,17 +162,38 @@ def test_what_was_told_is_read_back(
         b"",
         b"[]",
         b"null",
-        b'{"version": 2, "told": {}, "waiting": []}',
-        b'{"version": 1, "told": []}',
+        b'{"version": 3, "told": {}, "waiting": []}',
+        b'{"version": 2, "told": []}',
         b'{"version": 1, "told": {"ops": {"k": ["a"]}}, "waiting": []}',
         b'{"version": 1, "told": {"ops": {"k": ["a", "2026-06-01"]}}, "waiting": []}',
-        b'{"version": 1, "told": {}, "waiting": 3}',
+        b'{"version": 2, "told": {}, "waiting": 3}',
+        b'{"version": 2, "told": {}, "waiting": ["web"]}',
+        b'{"version": 1, "told": {}, "waiting": ["no name"]}',
         b"[" * 100_000,
     ],
 )
 def test_something_else_is_not_read(data: bytes) -> None:
     """A file of a newer version, or of nobody."""
     assert from_json(data) is None
+
+
+def test_a_file_of_version_1_is_read_as_one_of_certificates() -> None:
+    """An older certrotd called them by their names; what it sent is not sent again."""
+    when = NOW.isoformat()
+    keys = ["rotation/web", "late/a.b", "trouble/web", "trouble/watch web", "trouble/the journals"]
+    keys += ["watch/files of web", "clock", "left-out", "audit-damaged/20260601T120000"]
+    told = {"ops": {key: ["stuck 12ab", when] for key in keys}}
+    read = from_json(json.dumps({"version": 1, "told": told, "waiting": ["web"]}).encode())
+    assert read is not None
+    assert read.waiting == {Id("certificate", "web")}
+    assert list(read.ledgers["ops"].to_json()) == [
+        "rotation/certificate/web",
+        "late/certificate/a.b",
+        "trouble/certificate/web",
+        "trouble/watch certificate/web",
+        *keys[4:],
+    ]
+    assert read.ledgers["ops"].met("clock", "stuck 12ab", now=NOW + HOUR, remind=DAY) is None
 
 
 @given(st.binary())

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from certrotd.certs.audited import Unaudited, Unrecorded
 from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, decide
-from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.policy import Attempts, Policy, id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Watched
 from certrotd.certs.watching import Kind as Found
@@ -31,6 +31,7 @@ from tests.fakes.managed import FakeManaged
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 DAY = timedelta(days=1)
 NONE = Attempts()
+WEB = id_of("web")
 POLICY = Policy("web", ("a.test",), "le", "https://ca.test/dir", jitter=0.0)
 
 
@@ -47,7 +48,7 @@ def passed(said: list[Said]) -> set[str]:
 
 def report(**about: object) -> list[Said]:
     """What a report of web says."""
-    return alerts.of_report(Report("web", **about), "id-1", let_go=False)  # type: ignore[arg-type]
+    return alerts.of_report(Report(WEB, **about), "id-1", let_go=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -65,21 +66,21 @@ def test_what_went_wrong_is_an_alert_with_what_to_do(
     """Of the rotation that has just ended, with its id and the commands to run."""
     alert = the_alert(report(outcome=outcome))
     assert (alert.kind, alert.severity, alert.subject, alert.rotation) == (
-        *(kind, severity, "web", "id-1"),
+        *(kind, severity, WEB, "id-1"),
     )
     assert words in alert.what
-    assert "certrotd rotate web" in alert.todo
-    assert alert.key == "rotation/web"  # one matter, whatever became of it
+    assert "certrotd rotate certificate/web" in alert.todo
+    assert alert.key == "rotation/certificate/web"  # one matter, whatever became of it
 
 
 def test_what_stays_live_is_not_said_to_be_taken_back() -> None:
     """Without a generation before it, or when it was live already, there is no way back."""
     facts = {"kept": "generation 1 stays live: there is no earlier generation"}
     alert = the_alert(report(outcome=RolledBack("issued", "apply", "no", facts=facts)))
-    assert alert.title == "web: the deployment failed"
+    assert alert.title == "certificate/web: the deployment failed"
     assert "before it" not in alert.what
     undone = the_alert(report(outcome=RolledBack("issued", "apply", "no")))
-    assert undone.title == "web: the new certificate was taken back"
+    assert undone.title == "certificate/web: the new certificate was taken back"
 
 
 def test_a_failure_before_anything_is_one_too() -> None:
@@ -108,7 +109,12 @@ def test_what_is_as_it_should_be_is_none(about: dict[str, object]) -> None:
 def test_success_ends_what_was_the_matter() -> None:
     """And nothing else does."""
     over = passed(report(outcome=Finished({})))
-    assert over == {"rotation/web", "late/web", "unplanned/web", "audit"}
+    assert over == {
+        "rotation/certificate/web",
+        "late/certificate/web",
+        "unplanned/certificate/web",
+        "audit",
+    }
     assert passed(report(outcome=RolledBack("", "order", "no"))) == {"audit"}
     assert passed(report(failure=Failure("no"))) == set()
 
@@ -121,7 +127,7 @@ def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) 
     """10,000 certificates meet it at once."""
     alert = the_alert(report(failure=failure))
     assert (alert.kind, alert.severity, alert.key, alert.subject) == (
-        *("audit_broken", "error", "audit", ""),
+        *("audit_broken", "error", "audit", None),
     )
     assert f"Rotations {words}" in alert.what
     assert "certrotd audit verify" in alert.todo
@@ -155,12 +161,14 @@ def test_an_outcome_that_could_not_be_recorded_is_told_as_well() -> None:
 )
 def test_a_recovery_says_how_it_ended(outcome: Outcome, end: str) -> None:
     """Somebody has to look why the machine went down; one left to wait was not cut off."""
-    said = alerts.of_report(Report("web", recovered=outcome), "id-1", let_go=False)
-    [alert] = [each for each in said if each.key == "recovered/web" and isinstance(each, Alert)]
-    assert alert.title == f"web: a rotation was cut off, and {end}"
+    said = alerts.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=False)
+    [alert] = [
+        each for each in said if each.key == "recovered/certificate/web" and isinstance(each, Alert)
+    ]
+    assert alert.title == f"certificate/web: a rotation was cut off, and {end}"
     assert not alert.lasting
-    let_go = alerts.of_report(Report("web", recovered=outcome), "id-1", let_go=True)
-    assert not [each for each in let_go if each.key == "recovered/web"]
+    let_go = alerts.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=True)
+    assert not [each for each in let_go if each.key == "recovered/certificate/web"]
 
 
 def certificate(age: timedelta, *, names: tuple[str, ...] = ("a.test",)) -> CertificateFacts:
@@ -218,7 +226,7 @@ def test_a_renewal_for_another_reason_is_one(
     alert = the_alert(alerts.of_look(look(live, newest=newest)))
     assert (alert.kind, alert.lasting) == ("unplanned_rotation", False)
     assert words in alert.what
-    assert "certrotd audit show web" in alert.todo
+    assert "certrotd audit show certificate/web" in alert.todo
 
 
 @pytest.mark.parametrize("failures", [NONE, Attempts(9, NOW - 3 * DAY, "no")])
@@ -249,9 +257,9 @@ def test_damaged_files_are_one_alert_that_lasts_as_long_as_they_do(
 ) -> None:
     """Or as long as an older generation stands in; somebody should know why."""
     alert = the_alert(alerts.of_look(look(live, newest=newest)))
-    assert (alert.kind, alert.key, alert.lasting) == ("damaged", "damaged/web", True)
+    assert (alert.kind, alert.key, alert.lasting) == ("damaged", "damaged/certificate/web", True)
     assert words in alert.what
-    assert "damaged/web" in passed(alerts.of_look(look(generation(DAY))))
+    assert "damaged/certificate/web" in passed(alerts.of_look(look(generation(DAY))))
 
 
 def test_only_a_renewal_is_unplanned() -> None:
@@ -263,19 +271,19 @@ def test_only_a_renewal_is_unplanned() -> None:
 
 def test_the_next_calm_look_ends_what_was_unplanned() -> None:
     """So that the next time is told again."""
-    assert "unplanned/web" in passed(alerts.of_look(look(generation(DAY))))
+    assert "unplanned/certificate/web" in passed(alerts.of_look(look(generation(DAY))))
     postponed = look(generation(91 * DAY), Attempts(1, NOW, "no"))
     assert isinstance(postponed.decision, Postpone)
-    assert "unplanned/web" not in passed(alerts.of_look(postponed))
+    assert "unplanned/certificate/web" not in passed(alerts.of_look(postponed))
 
 
 def test_a_calm_look_ends_what_had_failed_and_was_done_by_hand() -> None:
     """The daemon was not there when somebody mended it; one that still fails is not over."""
-    assert "rotation/web" in passed(alerts.of_look(look(generation(DAY))))
+    assert "rotation/certificate/web" in passed(alerts.of_look(look(generation(DAY))))
     failing = look(generation(DAY), Attempts(1, NOW, "no"), policy=replace(POLICY, enabled=False))
     assert isinstance(failing.decision, Wait)
-    assert "rotation/web" not in passed(alerts.of_look(failing))
-    assert "rotation/web" not in passed(alerts.of_look(look(generation(61 * DAY))))
+    assert "rotation/certificate/web" not in passed(alerts.of_look(failing))
+    assert "rotation/certificate/web" not in passed(alerts.of_look(look(generation(61 * DAY))))
 
 
 FAILED = Attempts(7, NOW - timedelta(hours=1), "the CA says no")
@@ -307,7 +315,7 @@ def test_a_renewal_that_keeps_failing_is_an_alert_while_there_is_time(
     for alert in found:
         assert words is not None
         assert words in alert.title
-        why = "7 attempts to renew web failed, the last because of: the CA says no"
+        why = "7 attempts to renew certificate/web failed, the last because of: the CA says no"
         assert why in alert.what
 
 
@@ -333,18 +341,18 @@ def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
     assert isinstance(pending.decision, Postpone)
     assert isinstance(pending.decision.instead, Deploy)
     alert = the_alert(alerts.of_look(pending))
-    assert (alert.kind, alert.key) == ("attempts_running_out", "late/web")
+    assert (alert.kind, alert.key) == ("attempts_running_out", "late/certificate/web")
     assert "still not renewed, expires at 2026-06-10 12:00Z" in alert.title
     # the control: what is live already only has to be brought to a target
     brought = replace(pending, decision=Deploy("not yet proven on t", old.number))
-    assert "late/web" in passed(alerts.of_look(brought))
+    assert "late/certificate/web" in passed(alerts.of_look(brought))
 
 
 def test_it_is_over_when_nothing_is_due() -> None:
     """The certificate is there."""
     waiting = look(generation(10 * DAY))
     assert isinstance(waiting.decision, Wait)
-    assert "late/web" in passed(alerts.of_look(waiting))
+    assert "late/certificate/web" in passed(alerts.of_look(waiting))
 
 
 def test_the_clock_is_an_alert_when_orders_stop() -> None:
@@ -370,10 +378,10 @@ def test_problems_of_the_configuration_are_listed_within_reason() -> None:
 def test_trouble_with_a_certificate_names_it() -> None:
     """With anything else there is no certificate to plan for."""
     failure = Failure("cannot read the store", hint="mend it")
-    of_web = alerts.of_trouble("web", failure, certificate=True)
-    assert (of_web.subject, of_web.todo) == ("web", "See: certrotd plan web")
-    other = alerts.of_trouble("the budget of le", failure, certificate=False)
-    assert (other.subject, other.todo) == ("", "See: certrotd status")
+    of_web = alerts.of_trouble(WEB, failure)
+    assert (of_web.subject, of_web.todo) == (WEB, "See: certrotd plan certificate/web")
+    other = alerts.of_trouble("the budget of le", failure)
+    assert (other.subject, other.todo) == (None, "See: certrotd status")
     assert other.what == "the budget of le: cannot read the store (mend it)"
 
 
@@ -383,13 +391,13 @@ def test_what_is_watched_is_an_alert_as_long_as_something_is_found() -> None:
         Finding(Found.EXPIRING, "expires in 9 days", Grave.WARNING),
         Finding(Found.SERVED_MISMATCH, "serves another certificate"),
     )
-    watched = Watched("endpoint", "a.test:443", NOW, "a.test", "web", findings=findings)
+    watched = Watched("endpoint", "a.test:443", NOW, "a.test", id_of("web"), findings=findings)
     alert = alerts.of_watched(watched)
     assert isinstance(alert, Alert)
-    assert (alert.kind, alert.severity, alert.subject) == ("served_mismatch", "error", "web")
+    assert (alert.kind, alert.severity, alert.subject) == ("served_mismatch", "error", WEB)
     assert alert.title == "a.test:443 (a.test): serves another certificate"
     assert "expires in 9 days" in alert.what
-    assert "certrotd rotate web" in alert.todo
+    assert "certrotd rotate certificate/web" in alert.todo
     over = alerts.of_watched(replace(watched, findings=()))
     assert isinstance(over, Passed)
     assert over.key == alert.key
@@ -400,14 +408,14 @@ def test_what_only_expires_is_of_its_own_kind() -> None:
     findings = (Finding(Found.EXPIRING, "expires in 9 days", Grave.WARNING),)
     alert = alerts.of_watched(Watched("endpoint", "[::1]:443", NOW, "a.test", findings=findings))
     assert isinstance(alert, Alert)
-    assert (alert.kind, alert.severity, alert.subject) == ("expiring", "warning", "")
+    assert (alert.kind, alert.severity, alert.subject) == ("expiring", "warning", None)
     assert alert.todo == "See: certrotd watch."
 
 
 @given(st.text(max_size=50), st.integers(), st.integers())
 def test_times_and_counts_make_no_other_matter(words: str, first: int, second: int) -> None:
     """The same failure a minute later is the same failure."""
-    plain = alerts.of_trouble("web", Failure("no"), certificate=True)
+    plain = alerts.of_trouble(WEB, Failure("no"))
     likenesses = {
         replace(plain, cause=f"{words} order/{number}x at 12:0{number % 10}").likeness
         for number in (first, second)

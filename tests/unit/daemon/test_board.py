@@ -7,6 +7,7 @@ import pytest
 
 from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Deploy, Renew
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Kind, Severity, Watched
 from certrotd.daemon.board import SILENCE
@@ -15,6 +16,7 @@ from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.gates import Gate, Held
 from certrotd.daemon.picture import BUCKETS, SHOWN
 from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import (
     Event,
     Finished,
@@ -43,15 +45,15 @@ def test_a_certificate_that_was_looked_at_is_known(stand: Stand) -> None:
     stand.fine("web")
     stand.look()
     picture = stand.board.picture()
-    known = picture.known["web"]
+    known = picture.known[id_of("web")]
     assert known is not None
-    assert picture.state("web") == known.state == "ok"
+    assert picture.state(id_of("web")) == known.state == "ok"
     assert known.not_after == (NOW + 80 * DAY).timestamp()
     assert known.not_before == (NOW - 10 * DAY).timestamp()
     assert known.next == (NOW + 50 * DAY).timestamp() == picture.next_look()
     assert (known.generation, known.kind, known.failures) == (3, "wait", 0)
-    assert not picture.failing("web")
-    assert picture.attempts_left("web") is None
+    assert not picture.failing(id_of("web"))
+    assert picture.attempts_left(id_of("web")) is None
 
 
 def test_every_state_is_told_apart(stand: Stand) -> None:
@@ -64,9 +66,9 @@ def test_every_state_is_told_apart(stand: Stand) -> None:
     stand.add("unreadable", "u.example.com", live=Failure("the disk is gone"))
     stand.fine("flying")
     stand.look()
-    stand.board.began("flying", "due")
+    stand.board.began(id_of("flying"), "due")
     picture = stand.board.picture()
-    found = {name: picture.state(name) for name in picture.known}
+    found = {each.name: picture.state(each) for each in picture.known}
     assert found == {
         "ok": "ok",
         "due": "due",
@@ -76,21 +78,21 @@ def test_every_state_is_told_apart(stand: Stand) -> None:
         "unreadable": "unreadable",
         "flying": "in flight",
     }
-    assert {name for name in found if picture.failing(name)} == {"old", "unreadable"}
-    assert picture.why("unreadable") == "the disk is gone"
-    assert picture.why("flying") == "a rotation is under way"
-    assert picture.why("missing") == "there is none yet"
+    assert {name for name in found if picture.failing(id_of(name))} == {"old", "unreadable"}
+    assert picture.why(id_of("unreadable")) == "the disk is gone"
+    assert picture.why(id_of("flying")) == "a rotation is under way"
+    assert picture.why(id_of("missing")) == "there is none yet"
     assert picture.count() == {s: sum(v == s for v in found.values()) for s in SHOWN}
 
 
 def test_what_was_not_looked_at_yet_is_unseen(stand: Stand) -> None:
     """Between the start and the first look nothing is claimed."""
-    stand.board.configured(["web"], [])
+    stand.board.configured([id_of("web")], [])
     picture = stand.board.picture()
-    assert (picture.state("web"), picture.next_look()) == ("unseen", None)
-    assert picture.why("web") == "it has not been looked at yet"
-    assert not picture.failing("web")
-    assert picture.attempts_left("web") is None
+    assert (picture.state(id_of("web")), picture.next_look()) == ("unseen", None)
+    assert picture.why(id_of("web")) == "it has not been looked at yet"
+    assert not picture.failing(id_of("web"))
+    assert picture.attempts_left(id_of("web")) is None
 
 
 def test_a_certificate_expires_without_anybody_looking(stand: Stand) -> None:
@@ -98,7 +100,7 @@ def test_a_certificate_expires_without_anybody_looking(stand: Stand) -> None:
     stand.fine("web")
     stand.look()
     stand.clock.advance(80 * DAY)
-    assert stand.board.picture().state("web") == "expired"
+    assert stand.board.picture().state(id_of("web")) == "expired"
 
 
 def test_failures_and_the_attempts_left_are_known(stand: Stand) -> None:
@@ -108,16 +110,16 @@ def test_failures_and_the_attempts_left_are_known(stand: Stand) -> None:
     stand.past("web", "nobody answers")
     stand.look()
     picture = stand.board.picture()
-    known = picture.known["web"]
+    known = picture.known[id_of("web")]
     assert known is not None
     assert (known.failures, known.failure) == (1, "nobody answers")
-    assert picture.failing("web")
-    assert not picture.failing("www")
-    many = picture.attempts_left("web")
+    assert picture.failing(id_of("web"))
+    assert not picture.failing(id_of("www"))
+    many = picture.attempts_left(id_of("web"))
     assert many is not None
     assert many > 20
     stand.clock.advance(20 * DAY - timedelta(minutes=30))
-    few = stand.board.picture().attempts_left("web")
+    few = stand.board.picture().attempts_left(id_of("web"))
     assert few is not None
     assert 0 < few < many
 
@@ -126,19 +128,19 @@ def test_what_waits_for_the_budget_says_so(stand: Stand) -> None:
     """Due for days and nothing happens would look like a defect."""
     stand.fine("web", age=70 * DAY)
     stand.look()
-    assert stand.board.picture().state("web") == "due"
+    assert stand.board.picture().state(id_of("web")) == "due"
     over = Over("orders", NOW + DAY, "orders of the account: 300 in 3 hours")
-    stand.board.postponed("web", over)
-    stand.board.postponed("unknown", over)
+    stand.board.postponed(id_of("web"), over)
+    stand.board.postponed(id_of("unknown"), over)
     picture = stand.board.picture()
-    assert picture.state("web") == "postponed"
+    assert picture.state(id_of("web")) == "postponed"
     due = "two thirds of its lifetime has passed"
-    assert picture.why("web") == f"waits for {over.why}; due: {due}"
-    assert picture.held("web") == Held(Gate.BUDGET, f"waits for {over.why}", over.until)
+    assert picture.why(id_of("web")) == f"waits for {over.why}; due: {due}"
+    assert picture.held(id_of("web")) == Held(Gate.BUDGET, f"waits for {over.why}", over.until)
     assert picture.next_look() == (NOW + DAY).timestamp()
-    assert list(picture.known) == ["web"]
+    assert list(picture.known) == [id_of("web")]
     stand.look()
-    assert stand.board.picture().state("web") == "due"
+    assert stand.board.picture().state(id_of("web")) == "due"
 
 
 def test_a_trouble_lasts_until_it_is_over(stand: Stand) -> None:
@@ -146,18 +148,18 @@ def test_a_trouble_lasts_until_it_is_over(stand: Stand) -> None:
     stand.fine("web")
     stand.look()
     stand.board.trouble("the directories", Failure("/srv is gone"))
-    stand.board.trouble("web", Failure("no"))
+    stand.board.trouble(id_of("web"), Failure("no"))
     picture = stand.board.picture()
     assert picture.others() == {"the directories": "/srv is gone"}
-    assert (picture.blocked, picture.failing("web")) == ("/srv is gone", True)
-    assert picture.state("web") == "unreadable"
+    assert (picture.blocked, picture.failing(id_of("web"))) == ("/srv is gone", True)
+    assert picture.state(id_of("web")) == "unreadable"
     stand.look()  # a look at the certificate ends its trouble; a reload does not bring /srv back
     picture = stand.board.picture()
-    assert (picture.state("web"), list(picture.others())) == ("ok", ["the directories"])
-    assert (picture.failing("web"), picture.why("web")) == (True, "/srv is gone")
+    assert (picture.state(id_of("web")), list(picture.others())) == ("ok", ["the directories"])
+    assert (picture.failing(id_of("web")), picture.why(id_of("web"))) == (True, "/srv is gone")
     stand.board.calmed("the directories")
     picture = stand.board.picture()
-    assert (picture.troubles, picture.blocked, picture.failing("web")) == ({}, "", False)
+    assert (picture.troubles, picture.blocked, picture.failing(id_of("web"))) == ({}, "", False)
 
 
 def test_what_is_gone_from_the_configuration_is_forgotten(stand: Stand) -> None:
@@ -165,12 +167,12 @@ def test_what_is_gone_from_the_configuration_is_forgotten(stand: Stand) -> None:
     stand.fine("web")
     stand.fine("www")
     stand.look()
-    stand.board.trouble("www", Failure("no"))
-    stand.board.configured(["web", "new"], [])
+    stand.board.trouble(id_of("www"), Failure("no"))
+    stand.board.configured([id_of("web"), id_of("new")], [])
     picture = stand.board.picture()
-    assert list(picture.known) == ["web", "new"]
+    assert list(picture.known) == [id_of("web"), id_of("new")]
     assert picture.troubles == {}
-    assert (picture.state("web"), picture.state("new")) == ("ok", "unseen")
+    assert (picture.state(id_of("web")), picture.state(id_of("new"))) == ("ok", "unseen")
 
 
 def test_words_that_many_certificates_share_are_kept_once(stand: Stand) -> None:
@@ -201,9 +203,9 @@ def test_rotations_are_counted_by_what_they_came_to(
     """Alerts ask for the bad ones by name."""
     stand.fine("web")
     stand.look()
-    stand.board.began("web", "due")
-    stand.board.ended(Report("web", Renew("due", NOW), outcome))
-    stand.board.ended(Report("web", recovered=outcome))
+    stand.board.began(id_of("web"), "due")
+    stand.board.ended(Report(id_of("web"), Renew("due", NOW), outcome))
+    stand.board.ended(Report(id_of("web"), recovered=outcome))
     picture = stand.board.picture()
     assert picture.rotations == {(word, "renew"): 1, (word, "resume"): 1}
     assert picture.running == frozenset()
@@ -224,8 +226,8 @@ def test_a_rotation_that_did_not_begin_is_no_failed_one_for_every_reason(
     """A colleague at work must not look like an outage; a log that takes nothing must."""
     stand.fine("web")
     stand.look()
-    stand.board.ended(Report("web", failure=failure))
-    stand.board.ended(Report("new", Deploy("issued", 2), failure=failure))
+    stand.board.ended(Report(id_of("web"), failure=failure))
+    stand.board.ended(Report(id_of("new"), Deploy("issued", 2), failure=failure))
     picture = stand.board.picture()
     assert picture.rotations == {(word, "wait"): 1, (word, "deploy"): 1}
     assert picture.unaudited == 2 * unaudited
@@ -282,11 +284,11 @@ def test_a_clock_set_back_does_not_make_it_dead(stand: Stand) -> None:
 def test_it_is_ready_after_the_first_check(stand: Stand) -> None:
     """Not before everything was looked at, and no more when it stops."""
     stand.fine("web")
-    stand.board.configured(["web"], [])
+    stand.board.configured([id_of("web")], [])
     assert stand.board.unready() == ("the first check goes on: 1 certificate to go")
     stand.look()
     assert stand.board.unready() == ""
-    stand.board.stopping(["web"])
+    stand.board.stopping([id_of("web")])
     assert stand.board.unready() == "it is stopping"
 
 
@@ -324,13 +326,15 @@ def test_the_clock_is_judged_on_the_page_too(stand: Stand) -> None:
 def test_findings_are_kept_while_they_last(stand: Stand) -> None:
     """Files that are fine are known from the looks: 10,000 of them are not kept twice."""
     wrong = Finding(Kind.SERVED_MISMATCH, "it serves another", Severity.ERROR)
-    endpoint = Watched("target", "127.0.0.1:443", NOW, "a", "web", "nginx", findings=(wrong,))
+    endpoint = Watched(
+        "target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx", findings=(wrong,)
+    )
     files = Watched("files", "web", NOW, findings=(Finding(Kind.KEY_MISMATCH, "not its key"),))
     stand.board.watched(endpoint)
     stand.board.watched(files)
     assert sum(stand.board.picture().found().values()) == 2
     stand.board.watched(Watched("files", "web", NOW))
-    stand.board.watched(Watched("target", "127.0.0.1:443", NOW, "a", "web", "nginx"))
+    stand.board.watched(Watched("target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx"))
     picture = stand.board.picture()
     assert picture.found() == {}
     assert [seen.sort for seen in picture.watched] == ["target"]
@@ -343,7 +347,24 @@ def test_a_picture_does_not_change_any_more(stand: Stand) -> None:
     stand.fine("web")
     stand.look()
     before = stand.board.picture()
-    stand.board.began("web", "due")
-    stand.board.trouble("web", Failure("no"))
+    stand.board.began(id_of("web"), "due")
+    stand.board.trouble(id_of("web"), Failure("no"))
     stand.board.configured([], [])
-    assert before.state("web") == "ok"
+    assert before.state(id_of("web")) == "ok"
+
+
+def test_two_kinds_of_one_name_are_two_lines_of_the_board(stand: Stand) -> None:
+    """What is said of the key web is not said of the certificate web."""
+    web, key = id_of("web"), Id("key", "web")
+    stand.board.configured([web, key], [])
+    stand.board.began(web, "due")
+    stand.board.trouble(key, Failure("the database is gone"))
+    picture = stand.board.picture()
+    assert {str(each): picture.state(each) for each in picture.known} == {
+        "certificate/web": "in flight",
+        "key/web": "unreadable",
+    }
+    stand.board.ended(Report(web))
+    stand.board.calmed(key)
+    assert stand.board.picture().running == frozenset()
+    assert stand.board.picture().troubles == {}

@@ -10,7 +10,7 @@ from itertools import count
 import pytest
 
 from certrotd.certs.decision import Renew
-from certrotd.certs.policy import Policy
+from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import World
 from certrotd.clock import ManualClock
@@ -118,7 +118,9 @@ class TestLook:
         all_of_it = fleet(worlds)
         bad = replace(worlds["one"].managed(), look=spoiled)  # type: ignore[arg-type]
         chosen = [bad, *all_of_it.certificates[1:]]
-        first, *others = all_of_it.look(chosen, now=NOW, in_flight=lambda name: name == "two")
+        first, *others = all_of_it.look(
+            chosen, now=NOW, in_flight=lambda name: name == id_of("two")
+        )
         assert (str(first.failure), first.decision) == ("the folder is spoiled", None)
         assert all(isinstance(row.decision, Renew) for row in others)
         assert [row.flight is not None for row in others] == [True, False]
@@ -145,7 +147,8 @@ class TestRotate:
             world=defect,
         )
         reports = {
-            report.name: report for report in Fleet([], 1).rotate([broken, *certificates], rotator)
+            report.subject.name: report
+            for report in Fleet([], 1).rotate([broken, *certificates], rotator)
         }
         assert set(reports) == {"one", "two", "three", "four"}
         assert [name for name, report in reports.items() if not report.failed] == ["three"]
@@ -224,7 +227,7 @@ class TestPlaceholders:
         worlds["two"].locked = True
         all_of_it = fleet(worlds)
         reports = all_of_it.rotate(all_of_it.certificates, rotator, by_hand=True)
-        assert {report.name for report in reports if report.failed} == {"two"}
+        assert {report.subject.name for report in reports if report.failed} == {"two"}
 
     def test_looking_for_them_again_costs_nothing(
         self, worlds: dict[str, MemoryWorld], rotator: Rotator

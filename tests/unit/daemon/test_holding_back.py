@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from certrotd.certs.managed import Managed
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.daemon.alerts import Alert, of_look
 from certrotd.daemon.board import Board
@@ -16,6 +17,7 @@ from certrotd.daemon.observing import Look
 from certrotd.daemon.picture import Picture
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Parked, Stuck
 from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench
 
@@ -28,7 +30,7 @@ class Page:
         self.alerts: list[Alert] = []
         heard: Any = bench.process.heard
         self.board = Board(bench.clock)
-        self.board.configured(tuple(bench.disks), [])
+        self.board.configured([id_of(name) for name in bench.disks], [])
         for name in ("ticked", "clock", "postponed", "began", "ended", "trouble", "calmed"):
             setattr(heard, name, getattr(self.board, name))
         heard.looked = self._looked
@@ -53,9 +55,15 @@ def failing(bench: Bench, report: Report) -> Page:
 @pytest.mark.parametrize(
     ("report", "why"),
     [
-        (Report("web", failure=Failure("the disk is full")), "the disk is full"),
-        (Report("web", outcome=Stuck("apply", "x", "exit code 3")), "undoing apply failed: exit"),
-        (Report("web", recovered=Parked(START, "the order is kept", failed=True)), "the order is"),
+        (Report(id_of("web"), failure=Failure("the disk is full")), "the disk is full"),
+        (
+            Report(id_of("web"), outcome=Stuck("apply", "x", "exit code 3")),
+            "undoing apply failed: exit",
+        ),
+        (
+            Report(id_of("web"), recovered=Parked(START, "the order is kept", failed=True)),
+            "the order is",
+        ),
     ],
 )
 def test_a_rotation_that_fails_in_flight_is_seen_after_a_restart(report: Report, why: str) -> None:
@@ -73,38 +81,40 @@ def test_a_rotation_that_fails_in_flight_is_seen_after_a_restart(report: Report,
     bench.pass_time(2 * MINUTE)
 
     picture = page.picture
-    known = picture.known["web"]
+    known = picture.known[id_of("web")]
     assert known is not None
     assert known.not_after == live.facts.not_after.timestamp()
     assert known.flight is not None
     assert known.flight.why.startswith(why)
     assert known.flight.tries == 2
     assert known.flight.until == bench.clock.now() + 9 * MINUTE
-    assert (known.failures, picture.state("web")) == (2, "in flight")
-    assert picture.failing("web")
-    assert why in picture.why("web")
+    assert (known.failures, picture.state(id_of("web"))) == (2, "in flight")
+    assert picture.failing(id_of("web"))
+    assert why in picture.why(id_of("web"))
 
     bench.pass_time(20 * DAY, HOUR)
     late = [alert for alert in page.alerts if alert.kind == "attempts_running_out"]
     assert late
     assert report.failure is None or "the last because of: the disk is full" in late[0].what
     bench.pass_time(11 * DAY, HOUR)
-    assert page.picture.state("web") == "expired"
-    assert page.alerts[-1].title.startswith("web: expired at")
+    assert page.picture.state(id_of("web")) == "expired"
+    assert page.alerts[-1].title.startswith("certificate/web: expired at")
 
 
 def test_a_rotation_that_waits_as_planned_is_no_failure_and_says_until_when() -> None:
     """A grace period: nobody is to be woken for it."""
     bench = Bench()
     bench.disks["web"].flight = "order/1"
-    page = failing(bench, Report("web", recovered=Parked(START + 3 * HOUR, "the grace period")))
+    page = failing(
+        bench, Report(id_of("web"), recovered=Parked(START + 3 * HOUR, "the grace period"))
+    )
     bench.process.tick()
     bench.pass_time(2 * MINUTE)
-    known = page.picture.known["web"]
+    known = page.picture.known[id_of("web")]
     assert known is not None
     assert known.flight is not None
     assert (known.flight.why, known.flight.until) == ("the grace period", START + 3 * HOUR)
-    assert (known.failures, page.picture.failing("web"), page.alerts) == (0, False, [])
+    assert (known.failures, page.picture.failing(id_of("web")), page.alerts) == (0, False, [])
 
 
 def test_a_damaged_live_certificate_is_seen_to_while_an_order_is_parked() -> None:
@@ -113,7 +123,9 @@ def test_a_damaged_live_certificate_is_seen_to_while_an_order_is_parked() -> Non
     bench.process.tick()
     web = bench.disks["web"]
     web.flight = "order/2"
-    page = failing(bench, Report("web", recovered=Parked(START + 20 * DAY, "the CA is away")))
+    page = failing(
+        bench, Report(id_of("web"), recovered=Parked(START + 20 * DAY, "the CA is away"))
+    )
     asked: list[str] = []
     report = bench.rotator.rotate
 
@@ -131,19 +143,21 @@ def test_a_damaged_live_certificate_is_seen_to_while_an_order_is_parked() -> Non
         web.live = replace(whole, damaged=f"{file} is missing")
         bench.pass_time(3 * DAY, HOUR)
         assert len(asked) == times
-    assert page.picture.state("web") == "in flight"
+    assert page.picture.state(id_of("web")) == "in flight"
 
 
 def test_a_rotation_that_another_process_has_is_said_to_be_there() -> None:
     """`certrotd rotate` is at work."""
     bench = Bench()
     bench.disks["web"].flight = "order/1"
-    page = failing(bench, Report("web", failure=LockHeld("certificate web", holder="process 12")))
+    page = failing(
+        bench, Report(id_of("web"), failure=LockHeld("certificate web", holder="process 12"))
+    )
     bench.process.tick()
     bench.process.scheduler.tick()
-    assert page.picture.state("web") == "in flight"
-    assert "certificate web is being worked on by process 12" in page.picture.why("web")
-    assert not page.picture.failing("web")
+    assert page.picture.state(id_of("web")) == "in flight"
+    assert "certificate web is being worked on by process 12" in page.picture.why(id_of("web"))
+    assert not page.picture.failing(id_of("web"))
 
 
 def test_a_wrong_clock_is_why_nothing_is_renewed_and_the_page_says_so() -> None:
@@ -160,14 +174,14 @@ def test_a_wrong_clock_is_why_nothing_is_renewed_and_the_page_says_so() -> None:
         bench.process.tick()
     picture = page.picture
     why = "before the last run (2026-01-01 00:02Z): nothing is ordered until the clock is right"
-    assert why in picture.why("web")
-    assert "; due: there is none yet" in picture.why("web")
-    known = picture.known["web"]
+    assert why in picture.why(id_of("web"))
+    assert "; due: there is none yet" in picture.why(id_of("web"))
+    known = picture.known[id_of("web")]
     assert known is not None
     assert (known.next, known.held and known.held.by) == (None, "clock")
     bench.clock.off *= 0
     bench.pass_time(2 * MINUTE)
-    assert (bench.live(), page.picture.held("web")) == (1, None)
+    assert (bench.live(), page.picture.held(id_of("web"))) == (1, None)
 
 
 def test_a_doubted_clock_is_why_the_others_wait_for_one() -> None:
@@ -178,7 +192,7 @@ def test_a_doubted_clock_is_why_the_others_wait_for_one() -> None:
     page = Page(bench)
     bench.process.scheduler.tick()
     bench.process.scheduler.tick()
-    [waiting] = {"a", "b"} - set(bench.process.scheduler.running)
+    [waiting] = {id_of("a"), id_of("b")} - set(bench.process.scheduler.running)
     assert "is 400 days ahead of the last run: one order at a time" in page.picture.why(waiting)
     bench.process.run()
     bench.pass_time(2 * MINUTE)
@@ -190,7 +204,7 @@ def test_the_budget_is_why_an_order_waits() -> None:
     bench = Bench("a.example.com", "b.example.org", limits=Limits(orders=Limit(1, HOUR)))
     page = Page(bench)
     bench.process.tick()
-    [held] = [each for each in map(page.picture.held, ("a", "b")) if each is not None]
+    [held] = [each for each in map(page.picture.held, (id_of("a"), id_of("b"))) if each is not None]
     assert (held.by, held.why) == ("budget", "waits for orders of the account: 1 in 1 hours")
     assert held.until is not None
 
@@ -206,9 +220,12 @@ def test_directories_that_are_gone_are_why_nothing_happens() -> None:
     bench.process.tick()
     gone = Failure("/srv is gone")
     page.board.trouble("the directories", gone)
-    assert (page.picture.why("a"), page.picture.why("b")) == ("/srv is gone", "/srv is gone")
-    assert page.picture.held("a") is None
-    held = page.picture.held("b")
+    assert (page.picture.why(id_of("a")), page.picture.why(id_of("b"))) == (
+        "/srv is gone",
+        "/srv is gone",
+    )
+    assert page.picture.held(id_of("a")) is None
+    held = page.picture.held(id_of("b"))
     assert (held and held.by) == "directories"
 
 
@@ -227,11 +244,11 @@ def test_journals_that_cannot_be_listed_make_everything_red_and_nothing_begins()
     for _ in range(3):
         bench.process.tick()
     picture = page.picture
-    assert {picture.state(name) for name in "abc"} == {"unreadable"}
-    assert all(picture.failing(name) for name in "abc")
+    assert {picture.state(id_of(name)) for name in "abc"} == {"unreadable"}
+    assert all(picture.failing(id_of(name)) for name in "abc")
     assert list(picture.others()) == ["the journals"]
-    assert "cannot list /state/journal" in picture.why("c")
-    known = picture.known["a"]
+    assert "cannot list /state/journal" in picture.why(id_of("c"))
+    known = picture.known[id_of("a")]
     assert known is not None
     assert known.not_after is not None  # what is served is seen all the same
     assert (bench.live("c"), bench.process.scheduler.running) == (0, ())
@@ -239,7 +256,7 @@ def test_journals_that_cannot_be_listed_make_everything_red_and_nothing_begins()
     bench.process.tick()
     bench.process.tick()
     assert (bench.live("c"), page.picture.others()) == (1, {})
-    assert {page.picture.state(name) for name in "abc"} == {"ok"}
+    assert {page.picture.state(id_of(name)) for name in "abc"} == {"ok"}
 
 
 def test_a_journal_that_cannot_be_looked_for_is_a_trouble_of_its_certificate() -> None:
@@ -247,8 +264,8 @@ def test_a_journal_that_cannot_be_looked_for_is_a_trouble_of_its_certificate() -
     bench = Bench("a.example.com", "b.example.com")
     page = Page(bench)
 
-    def in_flight(name: str) -> bool:
-        if name == "a":
+    def in_flight(subject: Id) -> bool:
+        if subject == id_of("a"):
             raise DiskTrouble("look for a.jsonl", OSError(5, "Input/output error"))
         return False
 
@@ -256,7 +273,7 @@ def test_a_journal_that_cannot_be_looked_for_is_a_trouble_of_its_certificate() -
     bench.process.scheduler.replace(work)
     bench.process.tick()
     bench.process.tick()
-    assert (page.picture.state("a"), page.picture.state("b")) == ("unreadable", "ok")
+    assert (page.picture.state(id_of("a")), page.picture.state(id_of("b"))) == ("unreadable", "ok")
     assert (bench.live("a"), bench.live("b")) == (0, 1)
 
 
@@ -276,18 +293,18 @@ def test_a_store_that_cannot_be_looked_at_does_not_keep_a_rotation_in_flight() -
         return bench.disks["web"].managed().look()
 
     object.__setattr__(managed, "look", look)
-    work = replace(bench.process.workload(bench.disks), certificates={"web": managed})
+    work = replace(bench.process.workload(bench.disks), certificates={id_of("web"): managed})
     bench.process.scheduler.replace(work)
     bench.process.tick()
     bench.process.tick()
-    assert (bench.live(), page.picture.state("web")) == (1, "ok")
+    assert (bench.live(), page.picture.state(id_of("web"))) == (1, "ok")
 
 
-def by_hand(bench: Bench) -> set[str]:
+def by_hand(bench: Bench) -> set[Id]:
     """The certificates that another process has rotated since the daemon asked last."""
-    changed: set[str] = set()
+    changed: set[Id] = set()
 
-    def asked() -> set[str]:
+    def asked() -> set[Id]:
         found = set(changed)
         changed.clear()
         return found
@@ -305,8 +322,8 @@ def test_a_rotation_by_hand_is_seen_at_the_next_tick() -> None:
     changed = by_hand(bench)
     for _ in range(3):
         bench.process.tick()
-    assert (page.picture.state("a"), page.picture.failing("a")) == ("missing", True)
-    seen: list[str] = []
+    assert (page.picture.state(id_of("a")), page.picture.failing(id_of("a"))) == ("missing", True)
+    seen: list[Id] = []
     heard: Any = bench.process.heard
     heard.changed = seen.append
     bench.pass_time(10 * MINUTE)
@@ -316,36 +333,36 @@ def test_a_rotation_by_hand_is_seen_at_the_next_tick() -> None:
     disk = bench.disks["a"]
     disk.live = disk.newest = other.disks["a"].live
     disk.history = None
-    changed |= {"a", "not configured"}
+    changed |= {id_of("a"), id_of("not-configured")}
     bench.process.tick()
-    assert (page.picture.state("a"), page.picture.failing("a")) == ("ok", False)
-    assert (page.picture.state("b"), seen) == ("missing", ["a"])
+    assert (page.picture.state(id_of("a")), page.picture.failing(id_of("a"))) == ("ok", False)
+    assert (page.picture.state(id_of("b")), seen) == ("missing", [id_of("a")])
 
 
 def test_a_rotation_by_hand_ends_the_rest_after_a_trouble_and_ours_does_not() -> None:
     """Whoever made room on the disk waits for nothing; a failing rotation does not hurry itself."""
     bench = Bench()
     bench.disks["web"].flight = "order/1"
-    page = failing(bench, Report("web", failure=Failure("the disk is full")))
+    page = failing(bench, Report(id_of("web"), failure=Failure("the disk is full")))
     changed = by_hand(bench)
-    bench.rotator.rotate = lambda managed: Report("web", failure=Failure("full"))  # type: ignore[method-assign]
+    bench.rotator.rotate = lambda managed: Report(id_of("web"), failure=Failure("full"))  # type: ignore[method-assign]
     changed = by_hand(bench)
     bench.process.tick()
-    changed.add("web")  # by what the daemon itself has just written
+    changed.add(id_of("web"))  # by what the daemon itself has just written
     bench.process.tick()
-    known = page.picture.known["web"]
+    known = page.picture.known[id_of("web")]
     assert known is not None
     assert known.flight is not None
     assert known.flight.tries == 1
     bench.clock.advance(MINUTE / 2)
-    changed.add("web")
+    changed.add(id_of("web"))
     bench.process.tick()
     bench.process.tick()
-    known = page.picture.known["web"]
+    known = page.picture.known[id_of("web")]
     assert known is not None
     assert known.flight is not None
     assert known.flight.tries == 2
-    changed.add("web")
+    changed.add(id_of("web"))
     bench.process.scheduler.tick()
     assert bench.process.scheduler.running == ()
 
@@ -356,7 +373,7 @@ def test_what_waits_for_its_turn_can_be_looked_at_once_more(how: str) -> None:
     bench = Bench("a.example.com", "b.example.org", concurrency=1)
     changed = by_hand(bench)
     bench.process.scheduler.tick()
-    [waiting] = {"a", "b"} - set(bench.process.scheduler.running)
+    [waiting] = {id_of("a"), id_of("b")} - set(bench.process.scheduler.running)
     if how == "doubted":
         bench.process.scheduler.doubt(waiting)
     else:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
 from certrotd.daemon.budget import Over
@@ -21,7 +22,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "postponed": ("web", Over("orders", NOW, "orders")),
     "began": ("web", "due"),
     "stepped": (Event("id", "certificate/web", "done", 0, 1),),
-    "ended": (Report("web"),),
+    "ended": (Report(id_of("web")),),
     "trouble": ("web", Failure("no")),
     "changed": ("web",),
     "calmed": ("web",),
@@ -53,7 +54,7 @@ class Broken(Observer):
     """Has a defect."""
 
     def ended(self, report: Report) -> None:
-        raise ZeroDivisionError(report.name)
+        raise ZeroDivisionError(report.subject.name)
 
 
 def test_nothing_that_can_be_heard_is_missing_here() -> None:
@@ -73,7 +74,7 @@ def test_everybody_hears_everything(what: str) -> None:
 def test_a_defect_of_one_is_said_and_the_others_hear_all_the_same() -> None:
     """What only watches must not stop what it watches."""
     last, complaints = Everything(), list[str]()
-    Observers([Broken(), last], complaints.append).ended(Report("web"))
+    Observers([Broken(), last], complaints.append).ended(Report(id_of("web")))
     assert len(last.heard) == 1
     assert len(complaints) == 1
     assert "unexpected ZeroDivisionError: web at " in complaints[0]

@@ -10,15 +10,18 @@ from typing import Any
 
 import pytest
 
+from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.rotate import Report
 from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.clockwatch import SOUND
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Finished, Parked, Stuck
-from tests.fakes.cheap import Crash
-from tests.unit.daemon.bench import DAY, HOUR, MINUTE, START, Bench
+from tests.fakes.cheap import CheapDisk, Crash
+from tests.unit.daemon.bench import DAY, HOUR, MINUTE, SECOND, START, Bench
 
 
 def test_what_is_missing_is_obtained_at_the_first_tick_and_then_nothing_is_done() -> None:
@@ -173,13 +176,13 @@ def test_a_certificate_in_doubt_is_looked_at_thoroughly_at_the_next_tick() -> No
         looks.append(thorough)
         return good().look()
 
-    managed = {"web": good()}
-    object.__setattr__(managed["web"], "look", look)
+    managed = {id_of("web"): good()}
+    object.__setattr__(managed[id_of("web")], "look", look)
     bench.process.scheduler.replace(_with(bench.process.workload(bench.disks), managed))
     bench.process.tick()
     looks.clear()
     for name in ("web", "nobody"):
-        bench.process.scheduler.doubt(name)
+        bench.process.scheduler.doubt(id_of(name))
     bench.process.tick()
     assert looks == [True]
     bench.pass_time(2 * DAY, step=HOUR)
@@ -198,8 +201,8 @@ def test_what_cannot_be_read_is_said_and_tried_again_and_the_rest_goes_on() -> N
             raise DiskTrouble("read it", OSError(5, "Input/output error"))
         return good().look()
 
-    managed = {name: each.managed() for name, each in bench.disks.items()}
-    object.__setattr__(managed["a"], "look", look)
+    managed = {each.policy.id: each.managed() for each in bench.disks.values()}
+    object.__setattr__(managed[id_of("a")], "look", look)
     bench.process.scheduler.replace(_with(bench.process.workload(bench.disks), managed))
     bench.process.tick()
     assert (bench.live("a"), bench.live("b")) == (0, 1)
@@ -218,7 +221,7 @@ def test_a_trouble_that_a_reload_ended_is_said_to_be_over() -> None:
     def broken() -> object:
         raise DiskTrouble("read it", OSError(5, "Input/output error"))
 
-    managed = {name: each.managed() for name, each in bench.disks.items()}
+    managed = {each.policy.id: each.managed() for each in bench.disks.values()}
     for each in managed.values():
         object.__setattr__(each, "look", broken)
     bench.process.scheduler.replace(_with(bench.process.workload(bench.disks), managed))
@@ -244,12 +247,12 @@ def test_a_look_that_finds_it_failing_has_the_last_word() -> None:
     heard.looked = lambda _look: said.append("looked")
     heard.calmed = lambda what: said.append(f"calmed {what}")
     bench.process.scheduler._rests.trouble(
-        "a", "x", bench.clock.now(), bench.clock.monotonic() - 60
+        id_of("a"), "x", bench.clock.now(), bench.clock.monotonic() - 60
     )
     bench.process.tick()
     bench.pass_time(MINUTE)
-    assert "calmed a" in said
-    assert said[said.index("calmed a") + 1] == "looked"
+    assert "calmed certificate/a" in said
+    assert said[said.index("calmed certificate/a") + 1] == "looked"
 
 
 def test_a_new_process_says_what_stands_in_the_way_no_longer() -> None:
@@ -289,9 +292,9 @@ def test_without_the_directories_nothing_is_looked_at_and_nothing_begun() -> Non
 @pytest.mark.parametrize(
     "report",
     [
-        Report("web", failure=Failure("the disk is full")),
-        Report("web", outcome=Stuck("swap", "why", "why not")),
-        Report("web", outcome=Parked(START, "the disk is full", failed=True)),
+        Report(id_of("web"), failure=Failure("the disk is full")),
+        Report(id_of("web"), outcome=Stuck("swap", "why", "why not")),
+        Report(id_of("web"), outcome=Parked(START, "the disk is full", failed=True)),
     ],
 )
 def test_what_leaves_no_trace_in_the_history_is_tried_ever_less(report: Report) -> None:
@@ -318,7 +321,7 @@ def test_a_rotation_that_waits_as_planned_goes_on_at_that_time() -> None:
 
     def rotate(_managed: object) -> Report:
         tries.append(bench.clock.now())
-        return Report("web", outcome=Parked(until, "the grace period"))
+        return Report(id_of("web"), outcome=Parked(until, "the grace period"))
 
     work = bench.process.workload(bench.disks)
     bench.process.scheduler.replace(_rotating(work, rotate))
@@ -373,6 +376,43 @@ def test_a_system_without_threads_is_a_failure_like_another() -> None:
     bench.process.scheduler._spawn = kept
     bench.pass_time(2 * MINUTE)
     assert bench.live() == 1
+
+
+class _OtherKind(Policy):
+    """Of another wing, as data keys will be."""
+
+    @property
+    def id(self) -> Id:
+        return Id("key", self.name)
+
+
+def test_two_kinds_of_one_name_are_two_subjects() -> None:
+    """The certificate web and the key web: neither stands for the other, or waits for it."""
+    bench = Bench()
+    policy = bench.disks["web"].policy
+    key = CheapDisk(_OtherKind("web", ("web.example.net",), "ca", policy.authority)).managed()
+    both = {each.policy.id: each for each in (bench.disks["web"].managed(), key)}
+    ran: list[Id] = []
+
+    def rotate(managed: Managed) -> Report:
+        ran.append(managed.policy.id)
+        return Report(managed.policy.id, failure=Failure("no") if managed is key else None)
+
+    work = replace(
+        bench.process.workload(bench.disks),
+        certificates=both,
+        rotate=rotate,
+        in_flight=lambda _subject: False,
+    )
+    bench.process.scheduler.replace(work)
+    bench.process.scheduler.tick()
+    assert set(bench.process.scheduler.running) == set(both)
+    bench.process.run()
+    assert sorted(ran) == [Id("certificate", "web"), Id("key", "web")]
+    ran.clear()
+    bench.clock.advance(2 * SECOND)
+    bench.process.tick()
+    assert ran == [Id("certificate", "web")]  # the key rests after its failure, alone
 
 
 def _with(work: Workload, certificates: object) -> Workload:

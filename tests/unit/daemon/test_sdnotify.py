@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.certs.decision import Decision, Deploy, Postpone, Wait
-from certrotd.certs.policy import Attempts
+from certrotd.certs.policy import Attempts, id_of
 from certrotd.certs.rotate import Report
 from certrotd.clock import ManualClock
 from certrotd.daemon.gates import GROUND, by_decision
@@ -26,7 +26,7 @@ from certrotd.rotation.engine import Finished, RolledBack, Stopped
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = datetime(2026, 7, 1, 4, 30, tzinfo=UTC)
-FAILED = Report("web", outcome=RolledBack("", "order", "no"))
+FAILED = Report(id_of("web"), outcome=RolledBack("", "order", "no"))
 
 
 class Manager:
@@ -91,14 +91,14 @@ def told(
 
 def look(name: str, decision: Decision, *, failures: int = 0) -> Any:
     """As much of a Look as is looked at."""
-    managed: Any = SimpleNamespace(policy=SimpleNamespace(name=name))
+    managed: Any = SimpleNamespace(policy=SimpleNamespace(id=id_of(name)))
     attempts, held = Attempts(failures=failures), by_decision(decision)
     return Look(managed, Standing(), attempts, decision, NOW, held=held)
 
 
 def started(told: ServiceManager, manager: Manager, *names: str) -> dict[str, str]:
     """Certificates are configured and looked at for the first time."""
-    told.configured(names, [])
+    told.configured([id_of(name) for name in names], [])
     for name in names:
         told.looked(look(name, Wait("fresh", LATER)))
     told.ticked(NOW, len(names))
@@ -109,7 +109,7 @@ def test_it_is_ready_when_everything_has_been_looked_at(
     told: ServiceManager, manager: Manager
 ) -> None:
     """What is ordered after certrotd starts on certificates that somebody has looked at."""
-    told.configured(["web", "www"], [])
+    told.configured([id_of("web"), id_of("www")], [])
     assert manager.heard() == []
     told.ticked(NOW, 0)  # the directories were not there: nothing has been looked at
     assert "READY" not in manager.only()
@@ -144,7 +144,7 @@ def test_a_reload_before_it_is_ready_does_not_make_it_so(
     told: ServiceManager, manager: Manager
 ) -> None:
     """A signal during the start must not end the start."""
-    told.configured(["web"], [])
+    told.configured([id_of("web")], [])
     told.reloading()
     told.refused(["config.yaml:1: no"])
     told.reloading()
@@ -189,20 +189,22 @@ def test_the_status_says_what_fails_and_what_is_done(
     told: ServiceManager, manager: Manager
 ) -> None:
     """systemctl status answers the first questions of a bad night."""
-    told.configured(["a", "b", "c", "d"], [Problem(Path("c.yaml"), 1, "", "no")])
+    told.configured(
+        [id_of("a"), id_of("b"), id_of("c"), id_of("d")], [Problem(Path("c.yaml"), 1, "", "no")]
+    )
     for name in "abcd":
         told.looked(look(name, Wait("fresh", LATER), failures=1))
-    told.began("a", "due")
-    told.trouble("a", Failure("no"))
+    told.began(id_of("a"), "due")
+    told.trouble(id_of("a"), Failure("no"))
     told.trouble("the time of the last run", Failure("no"))
     told.ticked(NOW, 4)
     assert manager.only()["STATUS"] == (
         "4 certificates, 1 left out, 4 failing (a, b, c…), rotating a, next due 2026-07-01 04:30Z"
     )
-    told.configured(["a", "b"], [])
+    told.configured([id_of("a"), id_of("b")], [])
     told.looked(look("a", Deploy("due", 1)))
     told.looked(look("b", Wait("fresh", LATER)))
-    told.ended(Report("a", outcome=Finished({})))
+    told.ended(Report(id_of("a"), outcome=Finished({})))
     told.ticked(NOW, 2)
     assert manager.only()["STATUS"] == "2 certificates, next due 2026-07-01 04:30Z"
 
@@ -211,10 +213,10 @@ def test_the_status_says_what_fails_and_what_is_done(
     ("report", "failing"),
     [
         (FAILED, True),
-        (Report("web", failure=Failure("no")), True),
-        (Report("web", failure=LockHeld("web", holder="process 1")), False),
-        (Report("web", failure=Stopped("told to stop")), False),
-        (Report("web", outcome=Finished({})), False),
+        (Report(id_of("web"), failure=Failure("no")), True),
+        (Report(id_of("web"), failure=LockHeld("web", holder="process 1")), False),
+        (Report(id_of("web"), failure=Stopped("told to stop")), False),
+        (Report(id_of("web"), outcome=Finished({})), False),
     ],
 )
 def test_a_rotation_that_fails_counts(
@@ -226,7 +228,7 @@ def test_a_rotation_that_fails_counts(
     told.ticked(NOW, 0)
     statuses = [message.get("STATUS", "") for message in manager.heard()]
     assert any("failing (web)" in status for status in statuses) is failing
-    told.calmed("web")
+    told.calmed(id_of("web"))
     told.ticked(NOW, 0)
     assert len(manager.heard()) == failing
 
@@ -248,7 +250,7 @@ def test_a_start_without_a_usable_state_is_ready_to_say_so(
     told: ServiceManager, manager: Manager
 ) -> None:
     """A start that times out again and again would hide what is wrong behind restarts."""
-    told.configured(["web"], [])
+    told.configured([id_of("web")], [])
     told.trouble(GROUND, Failure("/var/lib/certrotd/audit/head.json belongs to root"))
     told.ticked(NOW, 0)
     said = manager.only()
@@ -265,8 +267,8 @@ def test_signs_of_life_come_from_ticks_and_not_too_often(
     told.ticked(NOW, 0)
     assert manager.heard() == []
     clock.advance(timedelta(seconds=1))
-    told.began("web", "due")
-    told.ended(Report("web", outcome=Finished({})))
+    told.began(id_of("web"), "due")
+    told.ended(Report(id_of("web"), outcome=Finished({})))
     told.looked(look("web", Wait("fresh", LATER)))
     told.reloaded(1)
     assert all("WATCHDOG" not in message for message in manager.heard())
@@ -277,7 +279,7 @@ def test_signs_of_life_come_from_ticks_and_not_too_often(
 def test_a_stop_that_waits_asks_for_the_time(told: ServiceManager, manager: Manager) -> None:
     """systemd must not kill a rotation that certrotd is undoing."""
     started(told, manager, "web")
-    told.stopping(["web"])
+    told.stopping([id_of("web")])
     assert manager.only() == {
         "STOPPING": "1",
         "STATUS": "stopping: web to be finished or undone",
@@ -285,7 +287,7 @@ def test_a_stop_that_waits_asks_for_the_time(told: ServiceManager, manager: Mana
     }
     told.ticked(NOW, 1)
     assert manager.heard() == []
-    told.stopped(["web"])
+    told.stopped([id_of("web")])
     assert manager.only() == {
         "STATUS": "stopped before web ended: the next start goes on",
     }
@@ -313,7 +315,7 @@ def test_a_manager_that_is_not_there_is_said_once_and_told_later(
 ) -> None:
     """While systemd starts itself anew nothing is lost, and certrotd goes on."""
     (tmp_path / "notify").rename(tmp_path / "elsewhere")
-    told.configured(["web"], [])
+    told.configured([id_of("web")], [])
     told.looked(look("web", Wait("fresh", LATER)))
     for _ in range(3):
         clock.advance(timedelta(seconds=20))

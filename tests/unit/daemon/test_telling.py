@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Kind, Severity, Watched
 from certrotd.daemon.budget import Over
@@ -51,7 +52,7 @@ class Kept:
 def test_every_outcome_has_its_sentence(outcome: Outcome, expected: str) -> None:
     """The log is what is read at night."""
     kept = Kept()
-    Told(kept).ended(Report("web", recovered=outcome))
+    Told(kept).ended(Report(id_of("web"), recovered=outcome))
     assert kept.said == [f"web: {expected}"]
 
 
@@ -59,8 +60,8 @@ def test_a_failure_is_told_as_one_and_a_lock_is_not() -> None:
     """Who greps for failures must not find a colleague at work."""
     kept = Kept()
     said, lines = kept.said, Told(kept)
-    lines.ended(Report("web", failure=Failure("it broke")))
-    lines.ended(Report("web", failure=LockHeld("certificate web", holder="process 1")))
+    lines.ended(Report(id_of("web"), failure=Failure("it broke")))
+    lines.ended(Report(id_of("web"), failure=LockHeld("certificate web", holder="process 1")))
     assert said[0] == "web: failed: it broke"
     assert "failed" not in said[1]
 
@@ -70,10 +71,10 @@ def test_the_same_trouble_is_told_once_until_it_has_passed() -> None:
     kept = Kept()
     said, lines = kept.said, Told(kept)
     for _ in range(3):
-        lines.trouble("web", Failure("the disk is full"))
+        lines.trouble(id_of("web"), Failure("the disk is full"))
     assert said == ["web: the disk is full"]
-    lines.ended(Report("web", outcome=Finished({})))
-    lines.trouble("web", Failure("the disk is full"))
+    lines.ended(Report(id_of("web"), outcome=Finished({})))
+    lines.trouble(id_of("web"), Failure("the disk is full"))
     assert said[-1] == said[0]
     assert len(said) == 3
 
@@ -82,10 +83,10 @@ def test_a_trouble_that_passed_is_told_and_one_that_never_was_is_not() -> None:
     """Whoever was called must learn that it is over."""
     kept = Kept()
     told = Told(kept)
-    told.calmed("web")
+    told.calmed(id_of("web"))
     for _ in range(2):
-        told.trouble("web", Failure("the disk is full"))
-        told.calmed("web")
+        told.trouble(id_of("web"), Failure("the disk is full"))
+        told.calmed(id_of("web"))
     assert kept.said == ["web: the disk is full", "web: it is over"] * 2
 
 
@@ -104,8 +105,8 @@ def test_an_order_that_waits_says_for_what() -> None:
     """A name that is missing for a week needs an explanation."""
     kept = Kept()
     said, lines = kept.said, Told(kept)
-    lines.postponed("web", Over("orders", NOW, "orders of the account: 2 in 1 hours"))
-    lines.began("web", "there is none yet")
+    lines.postponed(id_of("web"), Over("orders", NOW, "orders of the account: 2 in 1 hours"))
+    lines.began(id_of("web"), "there is none yet")
     assert said == [
         "web: waits until 2026-06-01 00:00:00Z for orders of the account: 2 in 1 hours",
         "web: begun: there is none yet",
@@ -136,8 +137,8 @@ def test_the_end_of_a_rotation_carries_its_id_and_the_next_does_not() -> None:
     kept = Kept()
     told = Told(kept)
     told.stepped(Event("id", "certificate/web", "done", 3, 9, "order"))
-    told.ended(Report("web", outcome=Finished({})))
-    told.ended(Report("web", failure=Failure("no journal")))
+    told.ended(Report(id_of("web"), outcome=Finished({})))
+    told.ended(Report(id_of("web"), failure=Failure("no journal")))
     assert kept.events[1][2] == {"kind": "certificate", "name": "web", "rotation": "id"}
     assert kept.events[2][2] == {"kind": "certificate", "name": "web"}
 
@@ -156,7 +157,7 @@ def test_the_end_of_a_rotation_carries_its_id_and_the_next_does_not() -> None:
 def test_a_failure_is_of_its_own_level(outcome: Outcome, expected: tuple[str, str]) -> None:
     """Who filters the journal by priority must see what failed, and little else."""
     kept = Kept()
-    Told(kept).ended(Report("web", outcome=outcome))
+    Told(kept).ended(Report(id_of("web"), outcome=outcome))
     assert kept.events[0][:2] == expected
 
 
@@ -165,13 +166,13 @@ def test_the_start_the_reload_and_the_end_are_told() -> None:
     kept = Kept()
     told = Told(kept)
     problem = Problem(Path("/etc/c.yaml"), 3, "certificates[0].name", "is required")
-    told.configured(["web"], [problem])
+    told.configured([id_of("web")], [problem])
     told.reloaded(2)
-    told.configured(["web", "www"], [])
+    told.configured([id_of("web"), id_of("www")], [])
     told.refused(["/etc/c.yaml:1: : no"])
     told.remarked("kept aside")
-    told.stopping(["web"])
-    told.stopped(["web"])
+    told.stopping([id_of("web")])
+    told.stopped([id_of("web")])
     told.stopped([])
     assert kept.said == [
         f"left out: {problem}",
@@ -189,7 +190,7 @@ def test_what_is_found_is_told_once_and_its_passing_once() -> None:
     """A certificate that expired on Friday evening is one line, not a weekend of them."""
     kept = Kept()
     told = Told(kept)
-    old = Watched("files", "web", NOW, certificate="web")
+    old = Watched("files", "web", NOW, certificate=id_of("web"))
     soon = Finding(Kind.EXPIRING, "it expires at 2026-06-02 00:00:00Z", Severity.WARNING)
     sooner = Finding(Kind.EXPIRING, "it expires at 2026-06-02 00:00:00Z")
     other = Finding(Kind.COPIES_DIFFER, "the copies differ")

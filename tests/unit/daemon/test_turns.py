@@ -6,17 +6,17 @@ from hypothesis import strategies as st
 from certrotd.daemon.turns import Group, Room, Turns
 
 
-def turns(*names: tuple[str, str, str]) -> Turns:
+def turns(*names: tuple[str, str, str]) -> Turns[str]:
     """Names with their issuer and domain, in the order they became due."""
-    made = Turns()
+    made = Turns[str]()
     for name, issuer, domain in names:
         made.put(name, Group(issuer, domain))
     return made
 
 
-def taken(queue: Turns) -> list[str]:
+def taken(queue: Turns[str]) -> list[str]:
     """All of it in its order, each leaving before the next enters."""
-    names, room = [], Room(1)
+    names, room = [], Room[str](1)
     while (name := queue.take(room)) is not None:
         names.append(name)
     return names
@@ -38,7 +38,7 @@ def test_issuers_take_turns_before_domains_do() -> None:
 def test_what_hangs_never_has_the_last_slot() -> None:
     """All of one domain hang in its DNS; the others' certificates go on."""
     queue = turns(*((f"a{n}", "ca", "a") for n in range(5)), ("b", "ca", "b"))
-    room = Room(3, issuers=1, domains=2)
+    room = Room[str](3, issuers=1, domains=2)
     begun = []
     while (name := queue.take(room)) is not None:
         room.enter(name, Group("ca", name[0]))
@@ -52,7 +52,7 @@ def test_what_hangs_never_has_the_last_slot() -> None:
 
 def test_a_domain_alone_has_every_slot() -> None:
     """The control: where nobody else could want it, no slot is kept free."""
-    queue, room = turns(*((f"a{n}", "ca", "a") for n in range(5))), Room(3)
+    queue, room = turns(*((f"a{n}", "ca", "a") for n in range(5))), Room[str](3)
     while (name := queue.take(room)) is not None:
         room.enter(name, Group("ca", "a"))
     assert (len(room.running), room.full, len(queue)) == (3, True, 2)
@@ -69,7 +69,7 @@ def test_cleared_names_may_come_again() -> None:
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abcd"))), st.integers(1, 4))
 def test_everything_gets_its_turn_once(groups: list[tuple[str, str]], slots: int) -> None:
     """Whatever the groups and however few the slots."""
-    queue, room = Turns(), Room(slots, issuers=3, domains=4)
+    queue, room = Turns[str](), Room[str](slots, issuers=3, domains=4)
     for number, (issuer, domain) in enumerate(groups):
         queue.put(f"{number}", Group(issuer, domain))
     begun: list[str] = []
@@ -86,11 +86,11 @@ def test_everything_gets_its_turn_once(groups: list[tuple[str, str]], slots: int
 
 def test_what_is_taken_out_does_not_get_its_turn() -> None:
     """Somebody else has done it; the others keep their places."""
-    turns = Turns()
+    turns = Turns[str]()
     for name, domain in (("a", "x"), ("b", "x"), ("c", "y")):
         turns.put(name, Group("ca", domain))
     for name in ("a", "c", "never there"):
         turns.remove(name)
     assert (len(turns), "a" in turns) == (1, False)
-    assert turns.take(Room(9)) == "b"
-    assert turns.take(Room(9)) is None
+    assert turns.take(Room[str](9)) == "b"
+    assert turns.take(Room[str](9)) is None

@@ -9,6 +9,7 @@ from certrotd.clock import ManualClock
 from certrotd.daemon.observing import Observer
 from certrotd.daemon.upkeep import EVERY, Upkeep
 from certrotd.errors import Failure, Transient
+from certrotd.lifecycle.id import Id
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -19,10 +20,10 @@ class Heard(Observer):
     def __init__(self) -> None:
         self.said: list[str] = []
 
-    def trouble(self, what: str, failure: Failure) -> None:
+    def trouble(self, what: Id | str, failure: Failure) -> None:
         self.said.append(f"{what}: {failure.message}")
 
-    def calmed(self, what: str) -> None:
+    def calmed(self, what: Id | str) -> None:
         self.said.append(f"{what}: over")
 
 

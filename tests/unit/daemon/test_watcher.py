@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
 from certrotd.clock import ManualClock
@@ -15,6 +16,7 @@ from certrotd.daemon.observing import Observer
 from certrotd.daemon.watcher import Watcher
 from certrotd.daemon.watches import Watches
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from tests.unit.daemon.test_watches import Bench as Certificate
 from tests.unit.daemon.test_watches import entry, kinds, other
 
@@ -39,11 +41,11 @@ class Heard(Observer):
     def unwatched(self, key: str) -> None:
         self.gone.append(key)
 
-    def trouble(self, what: str, failure: Failure) -> None:
+    def trouble(self, what: Id | str, failure: Failure) -> None:
         self.troubles.append(f"{what}: {failure}")
 
-    def calmed(self, what: str) -> None:
-        self.calm.append(what)
+    def calmed(self, what: Id | str) -> None:
+        self.calm.append(str(what))
 
 
 class Bench:
@@ -57,7 +59,7 @@ class Bench:
         self.heard = Heard()
         self.jobs: list[tuple[str, Callable[[], None]]] = []
         self.exhausted = False
-        self.doubted: list[str] = []
+        self.doubted: list[Id] = []
         self.watcher = Watcher(
             self.watches(*entries, certificate=certificate),
             self.clock,
@@ -71,7 +73,7 @@ class Bench:
         """A configuration with these."""
         return Watches(
             entries,
-            {"web": self.certificate.managed} if certificate else {},
+            {id_of("web"): self.certificate.managed} if certificate else {},
             every=3600,
             in_flight=lambda _name: self.certificate.flying,
             examiner=self.examiner,
@@ -114,7 +116,7 @@ def test_damaged_files_are_mended_before_anybody_is_told_of_them() -> None:
     assert bench.doubted == []
     bench.certificate.flying = False
     bench.pass_time(2 * MINUTE)
-    assert set(bench.doubted) == {"web"}
+    assert set(bench.doubted) == {id_of("web")}
 
 
 def test_everything_is_looked_at_at_once_and_then_once_in_its_span() -> None:
@@ -225,7 +227,7 @@ def test_after_a_rotation_it_sees_for_itself() -> None:
     bench = Bench(entry(f"{A}:443", certificate="web"), entry(f"{B}:443"), certificate=True)
     bench.examiner.shown[A] = bench.certificate.live
     bench.pass_time(2 * HOUR, MINUTE)
-    bench.watcher.ended(Report("web"))
+    bench.watcher.ended(Report(id_of("web")))
     bench.tick()
     looks = {look.key for look in bench.pass_time(10 * SECOND)}
     assert KEY_A in looks
@@ -242,7 +244,7 @@ def test_while_a_rotation_is_in_flight_it_looks_again_and_again() -> None:
     looks = [look for look in bench.pass_time(10 * MINUTE) if look.sort == "target"]
     assert 9 <= len(looks) <= 11
     assert all(look.findings == () for look in looks)
-    bench.watcher.ended(Report("web"))
+    bench.watcher.ended(Report(id_of("web")))
     bench.certificate.flying = False
     looks = [look for look in bench.pass_time(2.5 * MINUTE) if look.sort == "target"]
     assert [kinds(look) for look in looks] == [[], [], ["served_mismatch"]]

@@ -9,7 +9,7 @@ from unittest import mock
 
 import pytest
 
-from certrotd.certs.policy import COPIES, Policy
+from certrotd.certs.policy import COPIES, Policy, id_of
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
@@ -54,9 +54,9 @@ class Bench:
         self.serve()
         self.watches = Watches(
             entries,
-            {"web": self.managed},
+            {id_of("web"): self.managed},
             every=3600,
-            in_flight=lambda name: self.flying and name == "web",
+            in_flight=lambda name: self.flying and name == id_of("web"),
             examiner=self.examiner,
             clock=self.clock,
         )
@@ -80,7 +80,7 @@ class Bench:
 
     def looks(self) -> dict[str, Look]:
         """Everything that a look at the certificate comes to."""
-        return {look.watched.sort: look for look in self.watches.look("web")}
+        return {look.watched.sort: look for look in self.watches.look(id_of("web"))}
 
     def found(self) -> dict[str, list[Kind]]:
         """The kinds of findings by sort."""
@@ -126,7 +126,7 @@ class TestCertificate:
         leaf = bench.live.chain[0]
         for watched in (files, target):
             assert watched.findings == ()
-            assert (watched.certificate, watched.at) == ("web", bench.clock.now())
+            assert (watched.certificate, watched.at) == (id_of("web"), bench.clock.now())
             assert (watched.not_after, watched.fingerprint) == (leaf.not_after, leaf.fingerprint)
         assert (files.subject, files.key) == ("web", "files of web")
         assert (target.subject, target.target, target.sni) == ("nginx:443", "nginx", NAME)
@@ -166,7 +166,7 @@ class TestCertificate:
             bench.managed, policy=replace(bench.managed.policy, waves=(("nginx",),))
         )
         bench.world.targets = {"nginx": Bench().world.targets["nginx"]}
-        bench.watches.certificates = {"web": bench.managed}
+        bench.watches.certificates = {id_of("web"): bench.managed}
         bench.serve(other())
         assert bench.found()["target"] == []
         bench.serve(other("b.test"))
@@ -189,12 +189,12 @@ class TestCertificate:
             raise NeedsOperator("no jeepney")
 
         broken = replace(world, target=fail)
-        bench.watches.certificates = {"web": replace(bench.managed, world=lambda: broken)}
+        bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: broken)}
         looks = bench.looks()
         assert list(looks) == ["files"]
         [finding] = looks["files"].watched.findings
         assert (finding.kind, finding.words) == (Kind.UNREADABLE, "target nginx: no jeepney")
-        assert list(bench.watches.keys("web")) == ["files of web"]
+        assert list(bench.watches.keys(id_of("web"))) == ["files of web"]
 
     def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:
         """Between two configurations."""
@@ -206,7 +206,7 @@ class TestCertificate:
         """Nobody renews it, which is when its end comes as a surprise."""
         bench = Bench()
         off = replace(bench.managed, policy=replace(bench.managed.policy, enabled=False))
-        bench.watches.certificates = {"web": off}
+        bench.watches.certificates = {id_of("web"): off}
         assert bench.found() == {"files": [], "target": []}
         state = bench.world.store.look("web").state
         bench.world.store.record("web", replace(state, targets={}))
@@ -263,7 +263,7 @@ class TestCertificate:
     def test_files_are_read_at_least_daily_however_rarely_one_looks(self) -> None:
         """A disk loses bits whatever is configured; endpoints are looked at as configured."""
         watches = watches_every(7 * 86400)
-        assert watches.every("web") == 86400
+        assert watches.every(id_of("web")) == 86400
         assert watches.every(entry()) == 7 * 86400
 
     def test_a_key_that_others_may_use_is_found(self) -> None:
@@ -282,7 +282,7 @@ class TestCertificate:
                 raise NeedsOperator("no password")
 
         locked: Any = replace(world, installer=Locked())  # type: ignore[arg-type]
-        bench.watches.certificates = {"web": replace(bench.managed, world=lambda: locked)}
+        bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: locked)}
         assert bench.found()["files"] == [Kind.UNREADABLE]
 
     @pytest.mark.parametrize(
@@ -316,7 +316,7 @@ class TestCertificate:
 
         touched: Any = replace(world, store=Touched())  # type: ignore[arg-type]
         bench.watches.certificates = {
-            "web": replace(bench.managed, world=lambda: touched, look=lambda **_: standing)
+            id_of("web"): replace(bench.managed, world=lambda: touched, look=lambda **_: standing)
         }
         assert expected in bench.found()["files"]
 
@@ -327,7 +327,7 @@ class TestCertificate:
         def fail(**_: bool) -> Any:
             raise DiskTrouble("read it", PermissionError(13, "Permission denied"))
 
-        bench.watches.certificates = {"web": replace(bench.managed, look=fail)}
+        bench.watches.certificates = {id_of("web"): replace(bench.managed, look=fail)}
         looks = bench.looks()
         assert kinds(looks["files"].watched) == [Kind.UNREADABLE]
         assert looks["files"].watched.not_after is None
@@ -338,7 +338,9 @@ class TestCertificate:
         bench = Bench()
         standing = bench.managed.look()
         bench.world.store.shelves.clear()
-        bench.watches.certificates = {"web": replace(bench.managed, look=lambda **_: standing)}
+        bench.watches.certificates = {
+            id_of("web"): replace(bench.managed, look=lambda **_: standing)
+        }
         assert bench.found()["files"] == [Kind.UNREADABLE]
 
     def test_none_at_all_is_found(self) -> None:
@@ -368,7 +370,7 @@ class TestCertificate:
     def test_its_keys_are_known_beforehand(self) -> None:
         """So that what is gone can be told."""
         bench = Bench()
-        keys = set(bench.watches.keys("web"))
+        keys = set(bench.watches.keys(id_of("web")))
         assert keys == {look.watched.key for look in bench.looks().values()}
 
 
@@ -456,15 +458,15 @@ def test_every_subject_has_its_span() -> None:
     """An entry's own, else that of all."""
     often, plain = entry(every="10m"), entry("192.0.2.2:443")
     watches = Bench(often, plain).watches
-    assert [watches.every(each) for each in (often, plain, "web")] == [600, 3600, 3600]
+    assert [watches.every(each) for each in (often, plain, id_of("web"))] == [600, 3600, 3600]
 
 
 def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> None:
     """And nothing else."""
     ours, foreign = entry(certificate="web"), entry("192.0.2.2:443")
     watches = Bench(ours, foreign).watches
-    assert list(watches.concerned("web")) == ["web", ours]
-    assert list(watches.concerned("www")) == []
+    assert list(watches.concerned(id_of("web"))) == [id_of("web"), ours]
+    assert list(watches.concerned(id_of("www"))) == []
 
 
 class TestSurely:

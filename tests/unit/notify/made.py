@@ -16,14 +16,16 @@ RAISED = Message(
     state="raised",
     kind="rotation_failed",
     severity="warning",
-    subject="web",
-    title="web: the rotation failed",
+    subject="certificate/web",
+    title="certificate/web: the rotation failed",
     what="The step order failed: the CA says <no> & goes on.",
-    todo="See: certrotd history web.",
+    todo="See: certrotd history certificate/web.",
     rotation="20260601T120000-abcd",
-    key="rotation/web",
+    key="rotation/certificate/web",
 )
-RESOLVED = replace(RAISED, state="resolved", title="web: a rotation has succeeded", todo="")
+RESOLVED = replace(
+    RAISED, state="resolved", title="certificate/web: a rotation has succeeded", todo=""
+)
 
 
 def soon(seconds: float = 60.0) -> Deadline:

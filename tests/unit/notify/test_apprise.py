@@ -46,7 +46,7 @@ def test_people_get_what_happened_and_what_to_do(tmp_path: Path, receiver: Recei
     """Under a heading that tells the machine."""
     service(tmp_path, address(receiver)).send(RAISED, deadline=soon())
     body = receiver.got[0].json
-    assert body["title"] == "certrotd on web1: web: the rotation failed"
+    assert body["title"] == "certrotd on web1: certificate/web: the rotation failed"
     assert body["message"] == RAISED.text
     assert body["type"] == "warning"
 
@@ -55,7 +55,7 @@ def test_that_it_has_passed_is_good_news(tmp_path: Path, receiver: Receiver) -> 
     """In the colour of such, where there are colours."""
     service(tmp_path, address(receiver)).send(RESOLVED, deadline=soon())
     body = receiver.got[0].json
-    assert body["title"] == "certrotd on web1: resolved: web: a rotation has succeeded"
+    assert body["title"] == "certrotd on web1: resolved: certificate/web: a rotation has succeeded"
     assert body["type"] == "success"
 
 

@@ -69,14 +69,16 @@ def test_the_body_says_everything(tmp_path: Path, receiver: Receiver) -> None:
     assert body["data"] == {
         "host": "web1",
         "state": "raised",
-        "kind": "rotation_failed",
+        "event": "rotation_failed",
         "severity": "warning",
-        "certificate": "web",
-        "title": "web: the rotation failed",
+        "id": "certificate/web",
+        "kind": "certificate",
+        "name": "web",
+        "title": "certificate/web: the rotation failed",
         "what": RAISED.what,
         "todo": RAISED.todo,
         "rotation": "20260601T120000-abcd",
-        "key": "rotation/web",
+        "key": "rotation/certificate/web",
     }
 
 

@@ -20,6 +20,7 @@ from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.observing import Look
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
+from certrotd.lifecycle.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
 from certrotd.state.journal import FileJournal
@@ -64,10 +65,10 @@ class Stand:
     def sources(self) -> Sources:
         """What pages are made from."""
         work = Workload(
-            certificates=self.certificates,
+            certificates=self._by_id,
             concurrency=1,
             rotate=_nothing,
-            in_flight=lambda name: name in self.flying,
+            in_flight=lambda subject: subject.name in self.flying,
             budget=lambda issuer: self.budgets.get(issuer),
         )
         return Sources(self.board, self.clock, lambda: work, self._anchor)
@@ -138,17 +139,21 @@ class Stand:
 
     def look(self) -> None:
         """What a tick does, as far as a board hears of it."""
-        self.board.configured(tuple(self.certificates), [])
+        self.board.configured(tuple(self._by_id), [])
         now = self.clock.now()
-        for name, managed in self.certificates.items():
+        for managed in self.certificates.values():
             try:
                 standing, attempts = managed.look(), attempts_of(managed)
             except Failure as failure:
-                self.board.trouble(name, failure)
+                self.board.trouble(managed.policy.id, failure)
                 continue
             decision = decide(managed.policy, standing, attempts, now=now)
             self.board.looked(Look(managed, standing, attempts, decision, now))
         self.board.ticked(now, len(self.certificates))
+
+    @property
+    def _by_id(self) -> dict[Id, Managed]:
+        return {each.policy.id: each for each in self.certificates.values()}
 
     def _anchor(self) -> Anchor:
         if isinstance(self.audit, Failure):

@@ -7,6 +7,7 @@ import pytest
 
 from certrotd.certs.decision import decide
 from certrotd.certs.managed import attempts_of
+from certrotd.certs.policy import id_of
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.observing import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
@@ -31,12 +32,20 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
     stand.past("web", "nobody answers")
     stand.past("web")
     stand.look()
-    seen = Watched("target", "127.0.0.1:443", NOW, "a.example.com", "web", "nginx", NOW + DAY)
+    seen = Watched(
+        "target", "127.0.0.1:443", NOW, "a.example.com", id_of("web"), "nginx", NOW + DAY
+    )
     stand.board.watched(seen)
     other = Finding(Kind.EXPIRED, "somebody else's")
     stand.board.watched(Watched("endpoint", "192.0.2.1:443", NOW, findings=(other,)))
     stand.board.watched(
-        Watched("files", "web", NOW, findings=(Finding(Kind.COPIES_DIFFER, "copies differ"),))
+        Watched(
+            "files",
+            "web",
+            NOW,
+            certificate=id_of("web"),
+            findings=(Finding(Kind.COPIES_DIFFER, "copies differ"),),
+        )
     )
     read = page(stand, "/certificate/web")
     for words in (

@@ -6,6 +6,7 @@ import pytest
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.policy import id_of
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.errors import Failure
@@ -26,7 +27,9 @@ def hostile(stand: Stand) -> Stand:
     stand.add("bad", HOSTILE, live=Failure(HOSTILE))
     stand.look()
     wrong = Finding(Kind.WRONG_NAME, HOSTILE)
-    stand.board.watched(Watched("target", HOSTILE, NOW, HOSTILE, "web", HOSTILE, findings=(wrong,)))
+    stand.board.watched(
+        Watched("target", HOSTILE, NOW, HOSTILE, id_of("web"), HOSTILE, findings=(wrong,))
+    )
     stand.board.trouble(HOSTILE, Failure(HOSTILE))
     stand.board.refused([HOSTILE])
     stand.board.clock(Judgement(Trust.WRONG, HOSTILE), None)

@@ -5,6 +5,7 @@ from typing import Any
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.policy import id_of
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.status import status_of
 from certrotd.errors import Failure
@@ -19,11 +20,11 @@ def test_status_json_has_the_keys_of_the_command(stand: Stand) -> None:
     stand.past("www", "no")
     stand.look()
     document = json.loads(text(stand, "/status.json"))
-    rows = list(stand.sources.rows(["web", "www"]))
+    rows = list(stand.sources.rows([id_of("web"), id_of("www")]))
     expected = [json.loads(json.dumps(status_of(r, now=NOW), default=_iso)) for r in rows]
     assert document["certificates"] == expected
-    assert document["failing"] == ["www"]
-    assert document["attempts_left"].keys() == {"www"}
+    assert document["failing"] == ["certificate/www"]
+    assert document["attempts_left"].keys() == {"certificate/www"}
     assert document["ready"] is True
     assert document["states"]["ok"] == 1
     chosen = json.loads(text(stand, "/status.json", name="web"))["certificates"]

@@ -14,6 +14,7 @@ from certrotd import __version__
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.decision import Renew
+from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.budget import Limit, Limits
@@ -48,9 +49,9 @@ def busy(stand: Stand) -> Stand:
     for what in ("trying", "failed"):
         board.stepped(Event("id", "certificate/www", what, 1, 9, "prove"))
         stand.clock.sleep(2)
-    board.ended(Report("web", Renew("due", NOW), Finished({})))
+    board.ended(Report(id_of("web"), Renew("due", NOW), Finished({})))
     end = NOW + 80 * DAY
-    board.watched(Watched("target", "127.0.0.1:443", NOW, "a", "web", "nginx", end, PRINT))
+    board.watched(Watched("target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx", end, PRINT))
     board.watched(Watched("endpoint", 'evil"\\:443', NOW, not_after=end, findings=(MISMATCH,)))
     limits = Limits(orders=Limit(300, timedelta(hours=3)))
     record = FileRecord(stand.state / "budget.json", _no_lock)
@@ -131,7 +132,7 @@ def test_counters_begin_at_zero_before_anything_is_counted(stand: Stand, busy: S
     busy.board.stepped(Event("id", "certificate/web", "trying", 0, 9, "swap"))
     busy.board.stepped(Event("id", "certificate/web", "done", 0, 9, "swap"))
     assert value(scraped(busy), "certrotd_step_failures_total", step="swap") == 0
-    stuck = Report("web", Renew("due", NOW), Stuck("swap", "no", "no"))
+    stuck = Report(id_of("web"), Renew("due", NOW), Stuck("swap", "no", "no"))
     busy.board.ended(stuck)
     assert value(scraped(busy), "certrotd_rotations_total", outcome="stuck", act="renew") == 1
 
@@ -152,7 +153,9 @@ def test_what_is_served_is_told_of_every_endpoint_of_ours(busy: Stand) -> None:
     assert dated[frozenset(strange.items())] == (NOW + 80 * DAY).timestamp()
     assert value(text, "certrotd_findings", finding="served_mismatch", severity="error") == 1
     assert value(text, "certrotd_findings", finding="expired", severity="error") == 0
-    wrong = Watched("target", "127.0.0.1:443", NOW, "a", "web", "nginx", findings=(MISMATCH,))
+    wrong = Watched(
+        "target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx", findings=(MISMATCH,)
+    )
     busy.board.watched(wrong)
     assert value(scraped(busy), "certrotd_served_mismatch", **ours) == 1
 
@@ -187,7 +190,7 @@ def test_the_daemon_tells_of_itself(busy: Stand) -> None:
     assert series(text, "certrotd_audit_records_total") == {}
     busy.audit = Anchor(state="unreadable")
     assert value(scraped(busy), "certrotd_audit_head_readable") == 0
-    busy.board.configured(["web"], [Problem(Path("c.yaml"), 1, "", "no")])
+    busy.board.configured([id_of("web")], [Problem(Path("c.yaml"), 1, "", "no")])
     text = scraped(busy)
     assert value(text, "certrotd_config_valid") == 0
     assert value(text, "certrotd_certificates_left_out") == 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
-from certrotd.certs.policy import COPIES
+from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.budget import Limit, Limits
 from certrotd.daemon.budgetfile import Budget, FileRecord
@@ -61,7 +61,7 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     board.refused(["config.yaml:3: unknown key"])
     assert "The configuration on disk is not in force" in page(stand).text
     assert "config.yaml:3: unknown key" in page(stand).text
-    board.configured(["web"], [Problem(Path("c.yaml"), 7, "certificates[bad]", "no name")])
+    board.configured([id_of("web")], [Problem(Path("c.yaml"), 7, "certificates[bad]", "no name")])
     assert "c.yaml:7: certificates[bad]: no name" in page(stand).text
     board.watched(
         Watched("files", "web", NOW, findings=(Finding(Kind.KEY_MISMATCH, "not its key"),))
@@ -124,7 +124,7 @@ def test_of_many_notices_the_first_are_shown(stand: Stand) -> None:
 def test_before_the_first_check_it_claims_nothing(stand: Stand) -> None:
     """Right after the start of a daemon with many certificates."""
     stand.fine("web")
-    stand.board.configured(["web"], [])
+    stand.board.configured([id_of("web")], [])
     read = page(stand)
     assert "Not ready: the first check goes on: 1 certificate to go" in read.text
     assert "unseen" in read.text
