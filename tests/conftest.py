@@ -1,5 +1,6 @@
 """Tiers by directory, and factories of the real servers."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,6 +11,7 @@ from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
 from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate
+from tests.parts.systemctl import Systemctl
 
 _TESTS = Path(__file__).parent
 _LONGEST_FIRST = ("systemd", "crash", "model", "integration", "contract", "unit")
@@ -104,6 +106,16 @@ def nginx(parts: Parts) -> Callable[..., Nginx]:
     """Starts an nginx: `nginx({"a.example.test": (certificate, key)})`."""
     locate.require("nginx")
     return parts.starter(Nginx)
+
+
+@pytest.fixture
+def systemctl(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Systemctl]:
+    """A systemctl of the test's own, first on PATH; it knows no unit yet."""
+    directory = tmp_path / "systemctl"
+    directory.mkdir()
+    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
+    with Systemctl(directory) as played:
+        yield played
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.looks import folder, library, program, readable, roots
+from certrotd.config.looks import folder, program, readable, roots
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
@@ -219,7 +219,7 @@ class CommandEntry(_TargetEntry):
 
 
 class SystemdEntry(_TargetEntry):
-    """A unit of systemd on this host, over D-Bus."""
+    """A unit of systemd on this host."""
 
     type: Literal["systemd"] = Field(description="A unit of systemd.")
     unit: Unit = Field(description="The unit, with its suffix, such as nginx.service.")
@@ -235,8 +235,8 @@ class SystemdEntry(_TargetEntry):
     )
 
     def examine(self) -> Found:
-        """What speaks to systemd is there."""
-        yield from library("jeepney", ("type",), extra="systemd")
+        """systemctl is there."""
+        yield from program("systemctl", ("type",))
 
 
 class SignalEntry(_TargetEntry):
@@ -267,9 +267,9 @@ class SignalEntry(_TargetEntry):
         return self
 
     def examine(self) -> Found:
-        """What asks systemd for the process is there, if it is asked."""
+        """systemctl is there, if it is asked for the process."""
         if self.unit is not None:
-            yield from library("jeepney", ("unit",), extra="systemd")
+            yield from program("systemctl", ("unit",))
 
 
 Target = Annotated[

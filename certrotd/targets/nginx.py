@@ -14,7 +14,7 @@ from certrotd.config.targets import NginxEntry
 from certrotd.errors import NeedsOperator
 from certrotd.targets.pid import ASK, Wanted, signal_pid_file
 from certrotd.targets.process import require, run
-from certrotd.targets.units import LOADED
+from certrotd.targets.units import LOADED, look
 
 _DENIED = tuple(f"({number}: " for number in (errno.EACCES, errno.EPERM, errno.EROFS))
 """How nginx says the error in the line that tells why it stopped."""
@@ -76,9 +76,8 @@ class NginxTarget:
         self._run(tuple(argv))
 
     def _look_for_unit(self) -> None:
-        argv = ("systemctl", "show", "--property=LoadState", "--value", self.unit)
-        state = run(argv, deadline=Deadline(self.clock, self.timeout))
-        if reason := LOADED.get(state):
+        state = look(self.unit, Deadline(self.clock, self.timeout))
+        if reason := LOADED.get(state.load):
             raise NeedsOperator(f"{self.unit} {reason[0]}", hint=reason[1])
 
     def _reload_command(self) -> tuple[str, ...]:

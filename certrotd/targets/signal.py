@@ -11,7 +11,7 @@ from certrotd.config.context import Context
 from certrotd.config.targets import SignalEntry
 from certrotd.errors import NeedsOperator
 from certrotd.targets.pid import ASK, Process, Wanted, signal_pid_file, signal_process
-from certrotd.targets.units import LOADED, connect, system_bus
+from certrotd.targets.units import LOADED, look
 
 
 @dataclass(frozen=True)
@@ -19,22 +19,21 @@ class SignalTarget:
     """The process that ``where`` says: a pid file, or the main one of a systemd unit.
 
     ``process`` is the name it must have; None: any. ``timeout`` is in seconds for what systemd is
-    asked; ``bus`` is a D-Bus address.
+    asked.
     """
 
     where: Path | str
     number: signal.Signals = signal.SIGHUP
     process: str | None = None
     timeout: float = 30.0
-    bus: str = field(default_factory=system_bus)
     clock: Clock = field(default_factory=SystemClock, repr=False)
 
     def precheck(self) -> None:
         """As Precheck.precheck: the unit is there; it need not run yet."""
         if isinstance(self.where, str):
-            with connect(self.bus, Deadline(self.clock, self.timeout)) as systemd:
-                if reason := LOADED.get(systemd.state(self.where).load):
-                    raise NeedsOperator(f"{self.where} {reason[0]}", hint=reason[1])
+            state = look(self.where, Deadline(self.clock, self.timeout))
+            if reason := LOADED.get(state.load):
+                raise NeedsOperator(f"{self.where} {reason[0]}", hint=reason[1])
 
     def check(self) -> None:
         """As Target.check: the process is there, is the right one, and may be signalled."""
@@ -52,24 +51,24 @@ class SignalTarget:
             self._signal_unit(self.where, number, wanted)
 
     def _signal_unit(self, unit: str, number: int, wanted: Wanted) -> None:
-        with connect(self.bus, Deadline(self.clock, self.timeout)) as systemd:
-            pid = systemd.main_pid(unit)
-            if not pid:
-                state = systemd.state(unit)
-                raise NeedsOperator(
-                    f"{unit} has no main process: it is {state.load}, {state}",
-                    hint="start it, or correct unit; a oneshot or forking service may have none",
-                )
+        deadline = Deadline(self.clock, self.timeout)
+        state = look(unit, deadline)
+        if not state.main_pid:
+            raise NeedsOperator(
+                f"{unit} has no main process: it is {state.load}, {state}",
+                hint="start it, or correct unit; a oneshot or forking service may have none",
+            )
 
-            def refusal(process: Process) -> tuple[str, str] | None:
-                # asked again while the process is held: the number was not given away meanwhile
-                if systemd.main_pid(unit) != pid:
-                    return "is its main process no more", "it is being restarted; try again"
-                if not wanted.accepts(process):
-                    return f"is {process.comm}, not {wanted.kind}", "correct unit or process"
-                return None
+        def refusal(process: Process) -> tuple[str, str] | None:
+            # asked again while the process is held: the number was not given away meanwhile
+            if look(unit, deadline).main_pid != state.main_pid:
+                return "is its main process no more", "it is being restarted; try again"
+            if not wanted.accepts(process):
+                return f"is {process.comm}, not {wanted.kind}", "correct unit or process"
+            return None
 
-            signal_process(pid, number, wanted, known_by=unit, refusal=refusal, clock=self.clock)
+        pid = state.main_pid
+        signal_process(pid, number, wanted, known_by=unit, refusal=refusal, clock=self.clock)
 
 
 def build(entry: SignalEntry, context: Context) -> SignalTarget:

@@ -1,99 +1,80 @@
-"""Target ``systemd``: a unit that systemd reloads or restarts, asked over D-Bus."""
+"""Target ``systemd``: a unit that systemctl reloads or restarts."""
 
 from __future__ import annotations
 
 import os
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import SystemdEntry
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import NeedsOperator
 from certrotd.targets.nginx import prove_configuration
-from certrotd.targets.units import LOADED, State, Systemd, connect, system_bus
-
-_ENDED = {
-    "canceled": "was cancelled, by somebody or by another job of the unit",
-    "timeout": "did not end within the unit's own time",
-    "failed": "failed",
-    "dependency": "was not begun: a unit that this one needs failed",
-    "skipped": "was skipped: it does not apply to the unit as it is",
-    "invalid": "does not apply to the unit as it is",
-    "assert": "was not begun: an Assert of the unit does not hold",
-    "unsupported": "is nothing that units of this type support",
-    "collected": "was dropped: nothing needed it any more",
-    "once": "was not begun: the unit may only be started once",
-}
-"""How a job ends that is not done (the manager's JobRemoved, org.freedesktop.systemd1(5))."""
-
-_PASSING = ("canceled", "timeout")
+from certrotd.targets.units import LOADED, State, look, permits, program, tell
 
 
 @dataclass(frozen=True)
 class SystemdTarget:
     """A ``unit`` and the ``verb`` it is told of new files by, as after systemctl.
 
-    ``timeout`` is in seconds for a check, and for a job from its beginning to its end; ``bus`` is
-    a D-Bus address.
+    ``timeout`` is in seconds for a check, and for a job from its beginning to its end.
     """
 
     unit: str
     verb: str = "reload"
     timeout: float = 120.0
-    bus: str = field(default_factory=system_bus)
     clock: Clock = field(default_factory=SystemClock, repr=False)
     user: int = field(default_factory=os.geteuid)
 
     def precheck(self) -> None:
         """As Precheck.precheck: the unit is there, and can be told; it need not run yet."""
-        with self._systemd() as systemd:
-            self._fit(systemd, unloaded(systemd.state(self.unit)))
+        deadline = self._deadline()
+        state = look(self.unit, deadline)
+        self._fit(state, unloaded(state), deadline)
 
     def check(self) -> None:
         """As Target.check: the unit is loaded, runs, and can do what it will be asked for.
 
         Of nginx, its configuration is valid, too, as far as this user may read it.
         """
-        with self._systemd() as systemd:
-            self._fit(systemd, unfit(systemd.state(self.unit), self.verb))
-            argv = systemd.program(self.unit) if self.unit.endswith(".service") else ()
+        deadline = self._deadline()
+        state = look(self.unit, deadline)
+        self._fit(state, unfit(state, self.verb), deadline)
+        argv = program(self.unit, deadline) if self.unit.endswith(".service") else ()
         if argv and os.path.basename(argv[0]) == "nginx":
-            prove_configuration(argv, Deadline(self.clock, self.timeout))
+            prove_configuration(argv, self._deadline())
 
     def apply(self) -> None:
         """As Target.apply: the job is done, and the unit runs (or was left alone, with try-).
 
         A unit that the new files broke is started again by restart, once the old ones are back.
         """
-        with connect(self.bus, Deadline(self.clock, self.timeout)) as systemd:
-            result = systemd.run(self.verb, self.unit)
-            state = systemd.state(self.unit)
-        shown = f"journalctl -u {self.unit} shows why"
-        if result != "done":
-            kind = Transient if result in _PASSING else NeedsOperator
-            how = _ENDED.get(result, f"ended as {result}")
-            raise kind(f"{self.verb} of {self.unit} {how}; it is {state} now", hint=shown)
-        if not in_order(state, self.verb):
+        deadline = self._deadline()
+        ran_before = look(self.unit, deadline).runs
+        tell(self.verb, self.unit, deadline)
+        state = look(self.unit, deadline)
+        # a start that a condition of the unit forbids is a job that was done, to systemctl
+        if not in_order(state, self.verb) or (ran_before and not state.runs):
             raise NeedsOperator(
-                f"{self.verb} of {self.unit} is done, but the unit is {state}", hint=shown
+                f"{self.verb} of {self.unit} is done, but the unit is {state}",
+                hint=f"journalctl -u {self.unit} shows why",
             )
 
-    def _systemd(self) -> AbstractContextManager[Systemd]:
-        return connect(self.bus, Deadline(self.clock, self.timeout))
+    def _deadline(self) -> Deadline:
+        return Deadline(self.clock, self.timeout)
 
-    def _fit(self, systemd: Systemd, reason: tuple[str, str] | None) -> None:
-        if reason := reason or self._incapable(systemd):
+    def _fit(self, state: State, reason: tuple[str, str] | None, deadline: Deadline) -> None:
+        if reason := reason or self._incapable(state):
             raise NeedsOperator(f"{self.unit} {reason[0]}", hint=reason[1])
         if self.user != 0:
-            systemd.permits(self.verb, self.unit)
+            permits(self.verb, self.unit, deadline)
 
-    def _incapable(self, systemd: Systemd) -> tuple[str, str] | None:
-        if "reload" in self.verb and systemd.can(self.unit, "CanReload"):
+    def _incapable(self, state: State) -> tuple[str, str] | None:
+        if "reload" in self.verb and "CanReload" in state.can:
             return None
         if self.verb == "reload":
             return "cannot be reloaded: it has no ExecReload", "verb: restart, or add one"
-        if systemd.can(self.unit, "CanStart") and systemd.can(self.unit, "CanStop"):
+        if {"CanStart", "CanStop"} <= state.can:
             return None
         return "cannot be restarted", "it sets RefuseManualStart or RefuseManualStop: remove that"
 

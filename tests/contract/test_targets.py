@@ -18,9 +18,9 @@ from certrotd.targets.nginx import NginxTarget
 from certrotd.targets.signal import SignalTarget
 from certrotd.targets.systemd import SystemdTarget
 from tests.fakes.target import MemoryTarget
-from tests.parts import Nginx, Parts, locate, pki
-from tests.parts.dbus import DBus, Manager, Unit
+from tests.parts import Nginx, locate, pki
 from tests.parts.process import wait_until
+from tests.parts.systemctl import Systemctl, Unit
 
 NAME = "a.example.test"
 CA = pki.make_intermediate(pki.make_root())
@@ -100,18 +100,17 @@ def real_nginx(nginx: Callable[..., Nginx], tmp_path: Path) -> Bench:
     return Bench(target, put, lambda: files[0].write_text("garbage"), serves)
 
 
-@contextmanager
-def unit(parts: Parts) -> Iterator[Bench]:
-    """A unit of a played systemd on a real bus, which serves from memory; see tests/systemd."""
+def unit(systemctl: Systemctl) -> Bench:
+    """A unit of a played systemctl, which serves from memory; see tests/systemd."""
     files: list[tuple[bytes, bytes]] = []
     service = MemoryTarget("web", lambda: files[0])
 
-    def reload(_method: str) -> str:
+    def reload(_verb: str) -> str:
         try:
             service.apply()
         except Failure:
-            return "failed"
-        return "done"
+            return "Job for web.service failed."
+        return ""
 
     def put(pair: pki.Pair) -> None:
         files[:] = [(pair.key_pem, pair.fullchain_pem)]
@@ -119,13 +118,11 @@ def unit(parts: Parts) -> Iterator[Bench]:
     def put_garbage() -> None:
         files[:] = [(b"", b"")]
 
-    bus = parts.start(DBus)
-    with Manager(bus.address) as manager:
-        manager.units["web.service"] = Unit(job=reload)
-        target = SystemdTarget("web.service", bus=bus.address)
-        put(OLD)
-        target.apply()
-        yield Bench(target, put, put_garbage, lambda: service.serves)
+    systemctl.units["web.service"] = Unit(job=reload)
+    target = SystemdTarget("web.service")
+    put(OLD)
+    target.apply()
+    return Bench(target, put, put_garbage, lambda: service.serves)
 
 
 _READS_AT_A_HANGUP = """
@@ -228,7 +225,7 @@ class TestTargets(TargetClaims):
             case "nginx":
                 made = nullcontext(real_nginx(request.getfixturevalue("nginx"), tmp_path))
             case "systemd":
-                made = unit(request.getfixturevalue("parts"))
+                made = nullcontext(unit(request.getfixturevalue("systemctl")))
             case _:
                 made = process(tmp_path)
         with made as bench:

@@ -5,7 +5,6 @@ from pathlib import Path
 import pytest
 
 from tests.parts import Bind, Parts, Pebble, Resolver, locate
-from tests.parts.dbus import DBus
 from tests.parts.site import Site
 
 
@@ -28,13 +27,6 @@ def ca(module_parts: Parts, zones: tuple[Bind, Resolver]) -> Pebble:
     """A Pebble that rejects 5 % of the nonces."""
     locate.require("pebble")
     return module_parts.start(Pebble, dns=zones[0].server, nonce_reject=5, retry_after=0)
-
-
-@pytest.fixture(scope="module")
-def bus(module_parts: Parts) -> DBus:
-    """A message bus."""
-    locate.require("dbus-daemon")
-    return module_parts.start(DBus)
 
 
 @pytest.fixture

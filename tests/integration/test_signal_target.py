@@ -3,7 +3,6 @@
 import os
 import re
 import subprocess
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,26 +10,18 @@ import pytest
 from certrotd.errors import NeedsOperator
 from certrotd.targets.signal import SignalTarget
 from tests.parts import Nginx, Parts
-from tests.parts.dbus import DBus, Manager, Unit
 from tests.parts.process import wait_until
 from tests.parts.site import Site, probe, serves, why_failed
+from tests.parts.systemctl import Systemctl, Unit
 from tests.unit.targets.running import noting
 
 HOST, UNIT = "example.test", "web.service"
-MakeTarget = Callable[..., SignalTarget]
 
 
 @pytest.fixture
-def manager(bus: DBus) -> Iterator[Manager]:
-    """A manager of units; there is none yet."""
-    with Manager(bus.address) as manager:
-        yield manager
-
-
-@pytest.fixture
-def target(bus: DBus) -> SignalTarget:
+def target() -> SignalTarget:
     """The main process of a unit."""
-    return SignalTarget(UNIT, bus=bus.address)
+    return SignalTarget(UNIT)
 
 
 def told_by_signal(site: Site, nginx: Nginx, **options: object) -> None:
@@ -53,14 +44,13 @@ def test_an_nginx_is_told_by_its_pid_file(parts: Parts, site: Site) -> None:
 
 
 def test_an_nginx_is_told_as_the_main_process_of_its_unit(
-    parts: Parts, site: Site, bus: DBus, manager: Manager, monkeypatch: pytest.MonkeyPatch
+    parts: Parts, site: Site, systemctl: Systemctl
 ) -> None:
     """No pid file is looked at."""
-    monkeypatch.setenv("DBUS_SYSTEM_BUS_ADDRESS", bus.address)
     site.internal()
     site.certificate("web", HOST)
     nginx = site.serve(parts, {HOST: "web"})
-    manager.units[UNIT] = Unit(main_pid=int(nginx.pid_file.read_text()))
+    systemctl.units[UNIT] = Unit(main_pid=int(nginx.pid_file.read_text()))
     told_by_signal(site, nginx, unit=UNIT)
     site.rotate("--force")
     assert site.generation("web") == 2
@@ -82,12 +72,12 @@ def test_a_process_that_is_not_there_costs_nothing(parts: Parts, site: Site) -> 
 
 
 def test_a_main_process_gets_the_signal_and_a_check_sends_none(
-    tmp_path: Path, manager: Manager, target: SignalTarget
+    tmp_path: Path, systemctl: Systemctl, target: SignalTarget
 ) -> None:
     """That very process."""
     notes = tmp_path / "notes"
     with noting(notes) as pid:
-        manager.units[UNIT] = Unit(main_pid=pid)
+        systemctl.units[UNIT] = Unit(main_pid=pid)
         target.check()
         target.apply()
         wait_until(lambda: notes.read_text() == "SIGHUP\n")
@@ -104,40 +94,40 @@ def test_a_main_process_gets_the_signal_and_a_check_sends_none(
     ],
 )
 def test_a_unit_without_a_main_process_is_said(
-    manager: Manager, target: SignalTarget, unit: Unit | None, words: str
+    systemctl: Systemctl, target: SignalTarget, unit: Unit | None, words: str
 ) -> None:
     """It does not exist, does not run, or is of another kind."""
     if unit is not None:
-        manager.units[UNIT] = unit
+        systemctl.units[UNIT] = unit
     for act in (target.check, target.apply):
         with pytest.raises(NeedsOperator, match=f"^{re.escape(words)} "):
             act()
 
 
-def test_a_main_process_that_has_just_ended_is_said(manager: Manager, target: SignalTarget) -> None:
+def test_a_main_process_that_has_just_ended_is_said(
+    systemctl: Systemctl, target: SignalTarget
+) -> None:
     """systemd has not noticed yet."""
     with subprocess.Popen(["true"]) as gone:
         pass
-    manager.units[UNIT] = Unit(main_pid=gone.pid)
+    systemctl.units[UNIT] = Unit(main_pid=gone.pid)
     with pytest.raises(NeedsOperator, match=f"process {gone.pid} of {UNIT} is not running"):
         target.apply()
 
 
-def test_a_main_process_of_another_name_is_refused(
-    tmp_path: Path, manager: Manager, bus: DBus
-) -> None:
+def test_a_main_process_of_another_name_is_refused(tmp_path: Path, systemctl: Systemctl) -> None:
     """A wrapper script ends at a hangup that its child would have heeded."""
     notes = tmp_path / "notes"
     with noting(notes) as pid:
-        manager.units[UNIT] = Unit(main_pid=pid)
-        target = SignalTarget(UNIT, process="haproxy", bus=bus.address)
+        systemctl.units[UNIT] = Unit(main_pid=pid)
+        target = SignalTarget(UNIT, process="haproxy")
         with pytest.raises(NeedsOperator, match=f"process {pid} of {UNIT} is .*, not haproxy"):
             target.apply()
     assert notes.read_text() == ""
 
 
 def test_a_number_given_away_meanwhile_is_not_signalled(
-    tmp_path: Path, manager: Manager, target: SignalTarget
+    tmp_path: Path, systemctl: Systemctl, target: SignalTarget
 ) -> None:
     """The unit restarts between the question and the signal: systemd is asked once more."""
     notes = tmp_path / "notes"
@@ -153,17 +143,17 @@ def test_a_number_given_away_meanwhile_is_not_signalled(
             def main_pid(self, _pid: int) -> None:
                 pass
 
-        manager.units[UNIT] = Restarting()
+        systemctl.units[UNIT] = Restarting()
         with pytest.raises(NeedsOperator, match=f"process {pid} of {UNIT} is its main process no"):
             target.apply()
     assert notes.read_text() == ""
 
 
 def test_a_process_of_somebody_else_is_refused_before_anything_is_changed(
-    tmp_path: Path, manager: Manager, target: SignalTarget
+    tmp_path: Path, systemctl: Systemctl, target: SignalTarget
 ) -> None:
     """An unprivileged certrotd hears of it at the check."""
-    manager.units[UNIT] = Unit(main_pid=1)
+    systemctl.units[UNIT] = Unit(main_pid=1)
     if os.geteuid() == 0:
         target.check()  # the control: root may
         return

@@ -79,11 +79,11 @@ class Machine:
         self.write("/etc/nginx/conf.d/web.conf", _NGINX)
 
     def _install_program(self) -> None:
-        """What ``pip install certrotd[systemd]`` would do, without a network."""
+        """What ``pip install certrotd`` would do, without a network."""
         site = self._directory / "site"
         locked = self._directory / "requirements.txt"
         uv = _output(ROOT / "scripts/parts/uv").strip()
-        wanted = ("--no-dev", "--extra", "systemd", "--no-emit-project")
+        wanted = ("--no-dev", "--no-emit-project")
         _output(uv, "export", "--quiet", "--frozen", *wanted, "--output-file", locked)
         _output(uv, "build", "--quiet", "--wheel", "--out-dir", self._directory / "dist", ROOT)
         [wheel] = (self._directory / "dist").glob("*.whl")

@@ -137,7 +137,8 @@ def test_a_reload_that_fails_is_told_though_the_unit_runs_on(machine: Machine) -
     machine.write(f"{NGINX_TLS}/web.crt", "garbage", owner="certrotd")
     with pytest.raises(NeedsOperator) as said:
         unit(machine).apply()
-    assert said.value.message == f"reload of {NGINX} failed; it is active (running) now"
+    assert said.value.message.startswith(f"reload of {NGINX} failed: Job for {NGINX} failed")
+    assert said.value.message.endswith("; it is active (running) now")
     assert said.value.hint == f"journalctl -u {NGINX} shows why"
 
 
@@ -145,7 +146,7 @@ def test_a_restart_that_fails_is_told_and_another_brings_the_unit_back(machine: 
     """With the old files in their place again, as on the way back."""
     certificate = machine.read(f"{NGINX_TLS}/web.crt")
     machine.write(f"{NGINX_TLS}/web.crt", "garbage", owner="certrotd")
-    with pytest.raises(NeedsOperator, match=f"restart of {NGINX} failed; it is failed"):
+    with pytest.raises(NeedsOperator, match=f"restart of {NGINX} failed: .*; it is failed"):
         unit(machine, verb="restart").apply()
     machine.write(f"{NGINX_TLS}/web.crt", certificate, owner="certrotd")
     unit(machine, verb="restart").apply()
@@ -184,7 +185,7 @@ def test_a_unit_that_could_not_be_told_is_found_by_the_check(own: Machine) -> No
 
 
 def test_an_instance_of_a_template_is_a_unit(own: Machine) -> None:
-    """Its name is escaped on D-Bus."""
+    """Its name is escaped where busctl is asked."""
     service(own, "ExecReload=/bin/true", name="own@.service")
     own.systemctl("start", "own@a-b.service")
     unit(own, "own@a-b.service").check()
@@ -210,7 +211,7 @@ def test_what_polkit_does_not_allow_is_refused_in_words(
         unit(machine, name, user=user, verb=verb).apply()
     number = machine.run("id", "--user", user).strip()
     refused = f"systemd does not let user {number} {verb} {name}: "
-    assert said.value.message.startswith(f"{refused}Interactive authentication required.")
+    assert said.value.message.startswith(f"{refused}Interactive authentication required")
     assert "polkit rule" in said.value.hint
     assert machine.show("MainPID", name) == pid
 
@@ -227,7 +228,7 @@ def test_a_job_that_the_units_own_limit_ends_is_told(own: Machine) -> None:
     """Long before the target's own."""
     service(own, "ExecReload=/bin/sleep 60", "TimeoutStartSec=1s")
     own.systemctl("start", OWN)
-    with pytest.raises(Failure, match=f"^reload of {OWN} (failed|did not end within)"):
+    with pytest.raises(Failure, match=f"^reload of {OWN} failed"):
         unit(own, OWN, timeout="30s").apply()
 
 
@@ -237,7 +238,7 @@ def test_a_job_that_somebody_cancels_is_told(own: Machine) -> None:
     own.systemctl("start", OWN)
     asked = f"systemctl list-jobs --no-legend | grep -q {OWN}"
     own.run("sh", "-c", f"(until {asked}; do sleep 0.1; done; systemctl cancel) >/dev/null 2>&1 &")
-    with pytest.raises(Transient, match=f"^reload of {OWN} was cancelled"):
+    with pytest.raises(Transient, match=f"^reload of {OWN} failed: Job for {OWN} canceled"):
         unit(own, OWN, timeout="30s").apply()
 
 
@@ -248,7 +249,7 @@ def test_a_job_that_waits_for_a_unit_that_fails_is_told(own: Machine) -> None:
     own.systemctl("start", OWN)
     own.systemctl("stop", OWN)
     service(own, "Type=oneshot", "ExecStart=", "ExecStart=/bin/false", name="own-needed.service")
-    with pytest.raises(NeedsOperator, match="a unit that this one needs failed"):
+    with pytest.raises(NeedsOperator, match=f"A dependency job for {OWN} failed"):
         unit(own, OWN, verb="restart").apply()
 
 

@@ -212,8 +212,6 @@ def _is_path(annotation: Any) -> bool:
 @pytest.mark.parametrize(
     ("text", "line", "module", "extra"),
     [
-        (TARGET % "type: systemd\n    unit: a.service", "7: targets.it.type", "jeepney", "systemd"),
-        (TARGET % "type: signal\n    unit: a.service", "8: targets.it.unit", "jeepney", "systemd"),
         (
             MINIMAL + "notifications:\n  ops:\n    type: apprise\n    urls: [{credential: a}]\n",
             "7: notifications.ops.type",
@@ -239,9 +237,21 @@ def test_an_extra_that_is_not_installed_is_a_warning_with_what_installs_it(
     ]
 
 
-def test_a_signal_by_pid_file_needs_no_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "at"),
+    [
+        ("type: systemd\n    unit: a.service", "7: targets.it.type"),
+        ("type: signal\n    unit: a.service", "8: targets.it.unit"),
+        ("type: signal\n    pid_file: /run/it.pid", None),  # the control: systemd is not asked
+    ],
+)
+def test_a_unit_needs_systemctl(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, at: str | None
 ) -> None:
-    """The control: systemd is not asked."""
-    monkeypatch.setitem(sys.modules, "jeepney", None)
-    assert found(tmp_path, TARGET % "type: signal\n    pid_file: /run/it.pid") == []
+    """Its lack is found before the service is to be told."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("certrotd.process._SYSTEM", ())
+    said = found(tmp_path, TARGET % options)
+    assert [line.partition(": the program systemctl is not")[0] for line in said] == (
+        [at] if at else []
+    )

@@ -186,14 +186,14 @@ class TestCertificate:
         world = bench.managed.world()
 
         def fail(_name: str) -> None:
-            raise NeedsOperator("no jeepney")
+            raise NeedsOperator("no such library")
 
         broken = replace(world, target=fail)
         bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: broken)}
         looks = bench.looks()
         assert list(looks) == ["files"]
         [finding] = looks["files"].watched.findings
-        assert (finding.kind, finding.words) == (Kind.UNREADABLE, "target nginx: no jeepney")
+        assert (finding.kind, finding.words) == (Kind.UNREADABLE, "target nginx: no such library")
         assert list(bench.watches.keys(id_of("web"))) == ["files of web"]
 
     def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:

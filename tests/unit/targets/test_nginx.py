@@ -151,11 +151,12 @@ def test_what_tells_nginx_is_a_program_that_must_be_there(
     asked = f'[ "$1" != show ] || exec /bin/cat {tmp_path}/state'
     teller.write_text(f'#!/bin/sh\n{asked}\necho "$@" > {tmp_path}/told\n')
     teller.chmod(0o755)
-    (tmp_path / "state").write_text("not-found\n")
+    state = "ActiveState=active\nSubState=running\nLoadState="
+    (tmp_path / "state").write_text(f"{state}not-found\n")
     if verb == "systemctl":
         with pytest.raises(NeedsOperator, match=r"^web\.service does not exist"):
             target.precheck()
-    (tmp_path / "state").write_text("loaded\n")
+    (tmp_path / "state").write_text(f"{state}loaded\n")
     target.check()
     assert not (tmp_path / "told").exists()
     target.apply()

@@ -43,12 +43,14 @@ def test_a_process_of_another_name_gets_none(tmp_path: Path) -> None:
         wait_until(lambda: notes.read_text() == "SIGUSR1\n")
 
 
-def test_a_pid_file_needs_no_bus(tmp_path: Path) -> None:
-    """Nor a systemd."""
+def test_a_pid_file_needs_no_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the main process of a unit does."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("certrotd.process._SYSTEM", ())
     with pytest.raises(NeedsOperator, match=r"there is no .*pid"):
-        SignalTarget(tmp_path / "pid", bus="unix:path=/none").check()
-    with pytest.raises(NeedsOperator, match="cannot reach D-Bus at unix:path=/none"):
-        SignalTarget("web.service", bus="unix:path=/none").check()
+        SignalTarget(tmp_path / "pid").check()
+    with pytest.raises(NeedsOperator, match="systemctl could not be started"):
+        SignalTarget("web.service").check()
 
 
 @pytest.mark.parametrize(
