@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import select
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from queue import Empty, SimpleQueue
-from typing import Any
+from typing import Any, Self
 
 from certrotd.address import is_ip
 from certrotd.clock import Deadline
@@ -18,6 +21,42 @@ RESOLVER = "the resolver of this machine does not answer: see /etc/resolv.conf"
 _lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
 Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
+
+
+SLICE = 0.5
+"""Seconds of one wait: as long as it takes to notice that the process is told to stop."""
+
+
+class Timeout:
+    """How long a connection may take, to its deadline."""
+
+    def __init__(self, limit: Deadline) -> None:
+        self.limit = limit
+
+    def begin(self) -> None:
+        """Raises what stands against beginning anything new; by itself, nothing does."""
+
+    def check(self) -> None:
+        """Raises TimeoutError when the time is over."""
+        if self.limit.passed:
+            raise TimeoutError
+
+    def wait(self, event: int, sock: Any) -> None:
+        """Return when a socket is ready, by select.POLLIN or POLLOUT; raises what check() does."""
+        self.check()
+        while not ready(sock, event, min(SLICE, self.limit.remaining)):
+            self.check()
+
+    def share(self, seconds: float) -> Self:
+        """The same, for a part of the time."""
+        return type(self)(self.limit.within(seconds))
+
+
+def ready(sock: Any, event: int, seconds: float = 0.0) -> bool:
+    """Whether a socket is ready, by select.POLLIN or POLLOUT, within that time."""
+    poll = select.poll()
+    poll.register(sock, event)
+    return bool(poll.poll(seconds * 1000))
 
 
 class NotLookedUp(TimeoutError):
@@ -62,33 +101,50 @@ def look_up(host: str, port: int, kind: socket.SocketKind, *, deadline: Deadline
     return answer
 
 
-def connect(host: str, port: int, *, deadline: Deadline) -> socket.socket:
-    """A connection to the first address of ``host`` that takes one, and its timeout set.
+def connect(
+    host: str,
+    port: int,
+    *,
+    timeout: Timeout,
+    permit: Callable[[Sequence[str]], None] = lambda _: None,
+) -> socket.socket:
+    """A connection, which does not block, to the first address of ``host`` that takes one.
 
-    Raises OSError: NotLookedUp, TimeoutError, or what the last address answered.
+    ``permit`` raises unless its addresses may be asked. Raises OSError: NotLookedUp, TimeoutError,
+    or what the last address answered.
     """
-    found = look_up(host, port, socket.SOCK_STREAM, deadline=deadline)
+    found = look_up(host, port, socket.SOCK_STREAM, deadline=timeout.limit)
+    permit([str(address[0]) for *_, address in found])
     last: OSError = TimeoutError()
     for left, (family, kind, protocol, _, address) in zip(
         range(len(found), 0, -1), found, strict=True
     ):
+        # one address that swallows packets must not use up the time of the others
+        share = timeout.share(timeout.limit.remaining / left)
         try:
-            connection = socket.socket(family, kind, protocol)
-            try:
-                # one address that swallows packets must not use up the time of the others
-                limit(connection, deadline.within(deadline.remaining / left))
-                connection.connect(address)
-                limit(connection, deadline)
-                return connection
-            except OSError:
-                connection.close()
-                raise
+            return _reached(socket.socket(family, kind, protocol), address, share)
         except OSError as error:
             last = error
     try:
         raise last
     finally:
         del last  # it knows of this frame: a circle that kept the caller's context, with its roots
+
+
+def _reached(raw: socket.socket, address: Any, timeout: Timeout) -> socket.socket:
+    try:
+        raw.setblocking(False)
+        raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        error = raw.connect_ex(address)
+        if error == errno.EINPROGRESS:
+            timeout.wait(select.POLLOUT, raw)
+            error = raw.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        if error:
+            raise OSError(error, os.strerror(error))
+    except BaseException:
+        raw.close()
+        raise
+    return raw
 
 
 def limit(connection: socket.socket, deadline: Deadline) -> None:

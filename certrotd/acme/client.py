@@ -22,14 +22,16 @@ from certrotd.acme.network import Network
 from certrotd.acme.problems import Refused
 from certrotd.acme.reach import Reach
 from certrotd.acme.settings import AcmeSettings
-from certrotd.acme.transport import check_url, trust
+from certrotd.acme.transport import check_url
 from certrotd.clock import Clock, Deadline
 from certrotd.config.context import Surroundings
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.jsontext import parsed
 from certrotd.pki.order import OrderGone
+from certrotd.pki.roots import trust
 
 MAX_CLIENTS = 16
+_SIGNER = "it is the root the CA's own web server is signed by"
 DIRECTORY_SECONDS = 3600.0
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
@@ -172,7 +174,7 @@ class Clients:
             return client
 
     def _new_client(self) -> Client:
-        context = self._context or trust(self._settings.ca_bundle)
+        context = self._context or trust(self._settings.ca_bundle, hint=_SIGNER)
         self._context = context
         settings = self._settings
         network = Network(

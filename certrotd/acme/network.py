@@ -19,9 +19,10 @@ from josepy.jwk import JWK, JWKEC, JWKRSA
 import certrotd
 from certrotd.acme.problems import Busy, Problem, failure_of, read_problem, retry_after
 from certrotd.acme.reach import Reach
-from certrotd.acme.transport import Lost, Transport, check_url
+from certrotd.acme.transport import Transport, check_url
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.https.client import Lost
 from certrotd.jsontext import parsed
 from certrotd.pki.keys import PrivateKey
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from certrotd.clock import Clock, Deadline
-from certrotd.dial import RESOLVER, NotLookedUp, connect, limit
+from certrotd.dial import RESOLVER, NotLookedUp, Timeout, connect, limit
 from certrotd.errors import Failure, InvalidInput, ProofFailed, Transient
 from certrotd.observe.proxyprotocol import Version as ProxyProtocol
 from certrotd.observe.proxyprotocol import header
@@ -219,7 +219,8 @@ def _shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> l
 def _handshake(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> list[bytes]:
     # a name that cannot be asked for is found here, where there is no socket yet to be left open
     context.wrap_bio(ssl.MemoryBIO(), ssl.MemoryBIO(), server_hostname=endpoint.sni)
-    with connect(endpoint.host, endpoint.port, deadline=deadline) as plain:
+    with connect(endpoint.host, endpoint.port, timeout=Timeout(deadline)) as plain:
+        limit(plain, deadline)
         if endpoint.proxy_protocol is not None:
             plain.sendall(header(plain, endpoint.proxy_protocol))
         if endpoint.starttls is not None:

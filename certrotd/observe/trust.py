@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import ssl
 import threading
+from pathlib import Path
 from typing import Literal
 
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.roots import load_roots
+from certrotd.pki.roots import trust
 
 Kind = Literal["RSA", "ECDSA"]
 """How a server proves itself: by an RSA key, or by one on a curve."""
@@ -66,11 +67,7 @@ def no_check() -> ssl.SSLContext:
 
 def checking(roots: str) -> ssl.SSLContext:
     """A client's context that checks chain and name; NeedsOperator for unreadable roots."""
-    if roots == "system":
-        return ssl.create_default_context()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    load_roots(context, roots, what="the file of roots")
-    return context
+    return trust(None if roots == "system" else Path(roots), what="the file of roots")
 
 
 def kind_of(key_type: str) -> Kind:

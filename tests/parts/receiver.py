@@ -1,5 +1,6 @@
 """A web server that alerts are posted to: it keeps what it gets, and answers as the test wants."""
 
+import itertools
 import json
 import ssl
 import threading
@@ -76,8 +77,9 @@ class _Handler(BaseHTTPRequestHandler):
             receiver.released.wait()
             return
         if receiver.drips is not None:
+            octets = itertools.chain(b"HTTP/1.1 204 ", itertools.repeat(ord("x")))
             while not receiver.released.wait(receiver.drips):
-                self.wfile.write(b"H")
+                self.wfile.write(bytes([next(octets)]))
                 self.wfile.flush()
             return
         self.send_response(receiver.status_now())

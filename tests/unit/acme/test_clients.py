@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.acme import transport
 from certrotd.acme.client import Clients
 from certrotd.clock import SystemClock
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.pki import roots
 from tests.parts import pki
 from tests.parts.process import wait_until
 from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, problem, soon
@@ -82,11 +82,11 @@ def test_a_bundle_is_read_once_while_it_does(
 ) -> None:
     """The negative control: the machine's roots take long to load, and a refusal is no reason."""
     read: list[Path | None] = []
-    real = transport.trust
+    real = roots.trust
 
-    def trust(bundle: Path | None) -> ssl.SSLContext:
+    def trust(bundle: Path | None, *, hint: str) -> ssl.SSLContext:
         read.append(bundle)
-        return real(bundle)
+        return real(bundle, hint=hint)
 
     monkeypatch.setattr("certrotd.acme.client.trust", trust)
     issuer = ca.issuer(tmp_path)

@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from certrotd.acme.network import MAX_REPEATS, Network, account_jwk, algorithm_of, may_repeat
 from certrotd.acme.problems import Busy
 from certrotd.acme.reach import Reach
-from certrotd.acme.transport import Lost, trust
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.https.client import Lost
 from certrotd.pki import keys
+from certrotd.pki.roots import trust
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem, soon
 
 BAD_NONCE = Reply(400, problem("badNonce", "try another"))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.acme.connect import GRACE
+from certrotd.acme.stopping import GRACE
 from certrotd.clock import Deadline
 from certrotd.daemon.stopping import Stopping
 from certrotd.rotation.outcome import Stopped

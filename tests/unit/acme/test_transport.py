@@ -16,11 +16,13 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.acme.connect import Patience
 from certrotd.acme.reach import Reach
-from certrotd.acme.transport import MAX_KEPT, MAX_RESPONSE, Lost, Transport, check_url, trust
+from certrotd.acme.transport import Transport, check_url
 from certrotd.clock import Deadline, ManualClock
+from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator
+from certrotd.https.client import MAX_KEPT, MAX_RESPONSE, Lost
+from certrotd.pki.roots import trust
 from tests.parts import pki
 from tests.unit.acme.scripted import Reply, ScriptedCA, soon
 
@@ -158,7 +160,7 @@ def test_a_host_that_is_none_is_said() -> None:
     """It cannot be resolved, and trying again cannot help."""
     url = f"https://{'x' * 70}.example/"
     sender = plain(url)
-    with pytest.raises(NeedsOperator, match="there is no way to x"):
+    with pytest.raises(NeedsOperator, match="there is no way to the CA at x"):
         sender.exchange("GET", url, body=None, headers={}, deadline=soon())
 
 
@@ -214,14 +216,14 @@ def test_what_connecting_leaves_no_time_for_is_not_sent(
     """A new order whose answer nobody waits for would be spent in vain."""
     clock = ManualClock(NOW)
     sender = transport(ca)
-    connected = sender._connected
+    connected = sender._client._connected
 
-    def slowly(url: str, host: str, patience: Patience) -> object:
-        connection = connected(url, host, patience)
+    def slowly(url: str, host: str, timeout: Timeout) -> object:
+        connection = connected(url, host, timeout)
         clock.sleep(seconds)
         return connection
 
-    monkeypatch.setattr(sender, "_connected", slowly)
+    monkeypatch.setattr(sender._client, "_connected", slowly)
     seconds = 9.0
     with pytest.raises(Lost, match="no time is left") as lost:
         sender.exchange("GET", ca.url, body=None, headers={}, deadline=Deadline(clock, 9.0))
@@ -299,7 +301,7 @@ def test_a_connection_that_was_closed_meanwhile_is_made_anew(ca: ScriptedCA) -> 
     ca.on("/directory", Reply(), Reply(body={"second": True}))
     sender = transport(ca)
     sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
-    [kept] = sender._connections.values()
+    [kept] = sender._client._connections.values()
     kept.shutdown(socket.SHUT_WR)  # which the server answers with the same
     assert select.select([kept], [], [], 60.0)[0]
     answer = sender.exchange("GET", ca.url, body=None, headers={}, deadline=soon())
@@ -318,12 +320,11 @@ def test_an_answer_that_says_close_is_the_last_of_its_connection(ca: ScriptedCA)
 
 def test_the_connections_kept_are_few(ca: ScriptedCA) -> None:
     """A CA that names a new host with every order must not use up the files of the process."""
-    sender = transport(ca)
+    client = transport(ca)._client
     for number in range(MAX_KEPT + 2):
-        sender._keep(
-            f"host{number}", sender._connected(ca.url, ca.base, Patience(soon())), final=False
-        )
-    assert len(sender._connections) == MAX_KEPT
+        made = client._connected(ca.url, ca.base, Timeout(soon()))
+        client._keep(f"host{number}", made, final=False)
+    assert len(client._connections) == MAX_KEPT
 
 
 class _Proxy(socketserver.StreamRequestHandler):
@@ -428,7 +429,7 @@ def test_a_proxy_that_cannot_be_read_is_said_without_its_password(
 
 def test_an_answer_that_drips_ends_with_the_request_timeout(ca: ScriptedCA) -> None:
     """A byte now and then satisfies every socket timeout and would last for days."""
-    sender = connected(ca, request_timeout=5.0)
+    sender = connected(ca, request_timeout=9.0)
     ca.on("/directory", Reply(body=b"x" * 50, drip=0.1))
     deadline = Deadline(_Looked(NOW), 60.0)
     with pytest.raises(Lost, match="did not finish its answer in time"):

@@ -58,7 +58,7 @@ def test_one_that_fails_is_said_and_the_others_are_tried(
     config = configured(tmp_path, gone=gone, ops=receiver.url)
     assert carry_out(config, [], as_json=False) == 1
     first, second = capsys.readouterr().out.splitlines()
-    assert first.startswith("gone: notification gone: 127.0.0.1 cannot be reached")
+    assert first.startswith("gone: the receiver of notification gone at 127.0.0.1")
     assert second == "ops: delivered"
     assert carry_out(config, ["ops"], as_json=True) == 0  # the control: that one alone
     assert json.loads(capsys.readouterr().out) == [{"name": "ops", "failure": None}]

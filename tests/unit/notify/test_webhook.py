@@ -143,7 +143,7 @@ def test_a_slow_receiver_costs_the_deadline_and_no_more(
 ) -> None:
     """Also one that sends an octet now and then, which no timeout of a socket ends."""
     receiver.hangs, receiver.drips = how == "hangs", 0.05 if how == "drips" else None
-    with pytest.raises(Transient, match="did not answer in time"):
+    with pytest.raises(Transient, match=r"did not (answer: timed out|finish its answer in time)"):
         hook(tmp_path, receiver.url).send(RAISED, deadline=OnceLookedAt(0.5))
     assert not receiver.released.is_set()
 
@@ -154,7 +154,10 @@ def test_a_resolver_that_hangs_costs_no_more_either(
     """The end of the daemon waits for its alerts; and it is not the receiver that is slow."""
     answered = threading.Event()
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: answered.wait() and [])
-    with pytest.raises(Transient, match=r"notification ops: hooks\.test was not looked up") as said:
+    with pytest.raises(
+        Transient,
+        match=r"notification ops at hooks\.test did not answer: hooks\.test was not looked",
+    ) as said:
         hook(tmp_path, "https://hooks.test/x").send(RAISED, deadline=OnceLookedAt(0.3))
     answered.set()
     assert "/etc/resolv.conf" in said.value.hint
@@ -162,7 +165,7 @@ def test_a_resolver_that_hangs_costs_no_more_either(
 
 def test_nobody_there_is_a_reason_to_try_again(tmp_path: Path) -> None:
     """It may be restarting."""
-    with pytest.raises(Transient, match=r"127\.0\.0\.1 cannot be reached: Connection refused"):
+    with pytest.raises(Transient, match=r"127\.0\.0\.1:\d+ did not answer: Connection refused"):
         hook(tmp_path, f"http://127.0.0.1:{free_port()}/").send(RAISED, deadline=soon())
 
 
@@ -181,7 +184,9 @@ def test_something_that_is_no_web_server_is_said(tmp_path: Path) -> None:
         thread = threading.Thread(target=greet, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}/"
-        with pytest.raises(Transient, match="does not speak HTTP properly"):
+        with pytest.raises(
+            Transient, match="did not answer: illegal status line: it does not speak HTTP"
+        ):
             hook(tmp_path, url).send(RAISED, deadline=soon())
         thread.join(60)
 
@@ -200,7 +205,7 @@ def test_tls_is_checked_against_the_bundle(tmp_path: Path) -> None:
     bundle = tmp_path / "roots.pem"
     bundle.write_bytes(root.fullchain_pem)
     with receiving(pair) as receiver:
-        with pytest.raises(NeedsOperator, match=r"of 127\.0\.0\.1 is not trusted"):
+        with pytest.raises(NeedsOperator, match=r"at 127\.0\.0\.1:\d+ is not trusted"):
             hook(tmp_path, receiver.url).send(RAISED, deadline=soon())
         assert receiver.got == []
         hook(tmp_path, receiver.url, ca=bundle).send(RAISED, deadline=soon())
@@ -239,18 +244,20 @@ def test_a_proxy_is_used_where_the_environment_names_one(
             hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
         thread.join(60)
     assert asked[0].startswith(b"CONNECT ops.example.test:443 ")
-    assert (b"Proxy-Authorization: Basic dXNlcjpwYXNz" in asked[0]) == bool(login)
+    assert (b"proxy-authorization: basic dxnlcjpwyxnz" in asked[0].lower()) == bool(login)
 
 
 def test_an_odd_proxy_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rather than going another way than was meant; its password is not shown."""
     monkeypatch.setenv("https_proxy", "socks5://user:hunter2@127.0.0.1:1")
-    with pytest.raises(NeedsOperator, match="HTTPS_PROXY is not") as caught:
+    with pytest.raises(NeedsOperator, match=r"no way to .*unsupported scheme socks5") as caught:
         hook(tmp_path, "https://ops.example.test/").send(RAISED, deadline=soon())
     assert "hunter2" not in str(caught.value)
     monkeypatch.setenv("no_proxy", "ops.example.test")
     monkeypatch.setattr(socket, "getaddrinfo", _nobody_of_that_name)
-    with pytest.raises(Transient, match="cannot be reached"):  # the control: not for that host
+    with pytest.raises(
+        Transient, match="its name does not resolve"
+    ):  # the control: not for that host
         hook(tmp_path, "https://ops.example.test:1/").send(RAISED, deadline=soon())
 
 

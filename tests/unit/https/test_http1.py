@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.acme.http1 import MAX_HEAD, Answer, Exchange, Malformed, TooLarge
+from certrotd.https.http1 import MAX_HEAD, Answer, Exchange, Malformed, TooLarge
 
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -33,7 +33,7 @@ def read(data: bytes, method: str = "POST", *, pieces: int = 65536) -> Answer:
 
 def test_a_request_says_its_length_and_asks_for_plain_content() -> None:
     """Everything that goes out is here."""
-    made = Exchange("POST", "/order?a=b", "ca:14000", {"Content-Type": "x"}, "é").message
+    made = Exchange("POST", "/order?a=b", "ca:14000", {"Content-Type": "x"}, "é".encode()).message
     assert made == (
         b"POST /order?a=b HTTP/1.1\r\nHost: ca:14000\r\nAccept-Encoding: identity\r\n"
         b"Content-Type: x\r\nContent-Length: 2\r\n\r\n\xc3\xa9"
@@ -131,6 +131,41 @@ def test_what_is_no_whole_answer_is_none(data: bytes, why: str) -> None:
     """Half a certificate chain parses as a shorter chain."""
     with pytest.raises(Malformed, match=why):
         read(data)
+
+
+def test_a_greeting_is_no_answer_however_long_its_end_is_awaited() -> None:
+    """A mail server waits for the client; who waits for more of it waits until the deadline."""
+    greeting = iter([b"22", b"0 mail.example.test ESMTP\r\n"])
+    with pytest.raises(Malformed, match="does not speak HTTP"):
+        Exchange("POST", "/", "ca", {}, None).read(lambda: next(greeting), limit=LIMIT)
+
+
+def judge(data: bytes) -> Answer:
+    return Exchange("POST", "/", "ca", {}, None).judge(coming(data), limit=9)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"Content-Length: 5\r\n\r\nhe",
+        b"Content-Length: 999999\r\n\r\n" + b"x" * 99,
+        b"Content-Encoding: gzip\r\nContent-Length: 3\r\n\r\n\x1f\x8b",
+        b"Transfer-Encoding: chunked\r\n\r\nwhat?\r\n",
+    ],
+)
+def test_a_status_is_judged_whatever_becomes_of_the_content(content: bytes) -> None:
+    """An alert that was taken is not sent again because its answer stops in the middle."""
+    answer = judge(OK + content)
+    assert (answer.status, answer.content, answer.final) == (200, b"", True)
+    refused = judge(b"HTTP/1.1 500 No\r\n" + content)
+    assert (refused.status, refused.final, len(refused.content) <= 9) == (500, True, True)
+
+
+def test_the_beginning_of_an_errors_content_is_read() -> None:
+    """It often says why."""
+    assert judge(b"HTTP/1.1 500 No\r\n\r\ntry later, please").content == b"try later"
+    with pytest.raises(Malformed, match="closed in the middle"):
+        judge(b"HTTP/1.1 500 No\r\nX")
 
 
 def test_a_trailer_ends_within_the_limit_of_a_head() -> None:

@@ -6,6 +6,7 @@ and wraps it twice: that was a fifth of the processor time of a certificate.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,7 @@ import h11
 
 MAX_HEAD = 64 * 1024
 MAX_INTERIM = 10
+_START = b"HTTP/1."
 
 
 class Malformed(Exception):
@@ -37,16 +39,16 @@ class Exchange:
     """One request, whose bytes are ``message``, and then its answer."""
 
     def __init__(
-        self, method: str, target: str, host: str, headers: Mapping[str, str], body: str | None
+        self, method: str, target: str, host: str, headers: Mapping[str, str], body: bytes | None
     ) -> None:
         self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=MAX_HEAD)
         self._ended = False
-        content = (body or "").encode()
+        self._start = b""
         fields = [("Host", host), ("Accept-Encoding", "identity"), *headers.items()]
         if body is not None:
-            fields.append(("Content-Length", str(len(content))))
+            fields.append(("Content-Length", str(len(body))))
         head = self._http.send(h11.Request(method=method, target=target, headers=fields)) or b""
-        data = self._http.send(h11.Data(content)) if content else b""
+        data = self._http.send(h11.Data(body)) if body else b""
         self._http.send(h11.EndOfMessage())
         # in one piece: one TLS record and one system call
         self.message = head + (data or b"")
@@ -56,12 +58,11 @@ class Exchange:
 
         Raises TooLarge beyond ``limit`` bytes of content, Malformed, and what ``receive`` raises.
         """
+        head = self._head(receive)
         try:
-            head = self._head(receive)
             content = self._content(receive, limit)
         except h11.RemoteProtocolError as error:
-            cut = "the connection was closed in the middle of an answer"
-            raise Malformed(cut if self._ended else str(error)) from error
+            raise self._malformed(error) from error
         headers = _joined(head.headers)
         encoding = headers.get("content-encoding", "identity")
         if content and encoding.lower() != "identity":
@@ -70,11 +71,27 @@ class Exchange:
         final = not goes_on or self._http.trailing_data != (b"", False)
         return Answer(head.status_code, headers, content, final)
 
+    def judge(self, receive: Callable[[], bytes], *, limit: int) -> Answer:
+        """As read(), for whom the status is enough.
+
+        Nothing of a success's content is read, and of another's what comes of its first octets.
+        """
+        head = self._head(receive)
+        content = bytearray()
+        if head.status_code >= 300:
+            with contextlib.suppress(OSError, h11.RemoteProtocolError):
+                while len(content) < limit and isinstance(event := self._next(receive), h11.Data):
+                    content += event.data
+        return Answer(head.status_code, _joined(head.headers), bytes(content[:limit]), final=True)
+
     def _head(self, receive: Callable[[], bytes]) -> h11.Response:
-        for _ in range(MAX_INTERIM):
-            event = self._next(receive)
-            if isinstance(event, h11.Response):
-                return event
+        try:
+            for _ in range(MAX_INTERIM):
+                event = self._next(receive)
+                if isinstance(event, h11.Response):
+                    return event
+        except h11.RemoteProtocolError as error:
+            raise self._malformed(error) from error
         raise Malformed(f"{MAX_INTERIM} interim answers and no final one")
 
     def _content(self, receive: Callable[[], bytes], limit: int) -> bytes:
@@ -85,10 +102,17 @@ class Exchange:
                 raise TooLarge
         return bytes(content)
 
+    def _malformed(self, error: Exception) -> Malformed:
+        cut = "the connection was closed in the middle of an answer"
+        return Malformed(cut if self._ended else str(error))
+
     def _next(self, receive: Callable[[], bytes]) -> object:
         while (event := self._http.next_event()) is h11.NEED_DATA:
             data = receive()
             self._ended = not data
+            self._start += data[: len(_START) - len(self._start)]
+            if not _START.startswith(self._start):  # h11 would wait for the end of a head
+                raise Malformed("illegal status line: it does not speak HTTP/1.1")
             self._http.receive_data(data)
         return event
 
