@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from certrotd.lifecycle.id import Id
 
 _MEANT = {
     "certificate": "status",
@@ -63,16 +66,22 @@ class Commands(TyperGroup):
 
 
 def certificates(context: typer.Context, incomplete: str) -> list[str]:
-    """The certificates that a word may become; none if the configuration cannot be read."""
-    return [name for name in _configured(context) if name.startswith(incomplete)]
+    """The certificates that a word may become, by id once it has a slash, else by name.
+
+    None if the configuration cannot be read.
+    """
+    configured = _configured(context)
+    called = [str(each) if "/" in incomplete else each.name for each in configured]
+    return [text for text in called if text.startswith(incomplete)]
 
 
-def _configured(context: typer.Context) -> list[str]:
+def _configured(context: typer.Context) -> list[Id]:
+    from certrotd.certs.policy import id_of
     from certrotd.config.load import load
     from certrotd.errors import Failure
 
     path = context.params.get("config") or context.find_root().params["config"]
     try:
-        return [each.name for each in load(Path(path), lenient=True).config.certificates]
+        return [id_of(each.name) for each in load(Path(path), lenient=True).config.certificates]
     except (Failure, OSError):
         return []  # nobody wants to read why while typing; the command itself says it

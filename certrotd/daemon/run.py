@@ -73,10 +73,12 @@ def run(path: Path, write: Write) -> int:
             state / DAEMON_LOCK,
             what=f"the state directory {state}",
         ):
-            migrate(state, lambda path, what: lock(path, what=what), daemon=None)
+            words = migrate(state, lambda path, what: lock(path, what=what), daemon=None)
             stopping.listen()
             daemon = _Daemon(path, loaded, stopping, write)
             del loaded  # a reload lets go of it
+            if words:
+                daemon.remark(words)
             return daemon.run(signals)
 
 
@@ -124,6 +126,10 @@ class _Daemon:
             may=lambda: self._work.ground() is None,  # else they made what is only away
         )
         self._web = Web(App(self._sources()), clock, self._log)
+
+    def remark(self, words: str) -> None:
+        """Have the operator know what was met before there was a log."""
+        self._observer.remarked(words)
 
     def run(self, signals: Signals) -> int:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)

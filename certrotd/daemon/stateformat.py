@@ -8,6 +8,10 @@
 The audit log stays as it is, for its chain must verify. Whoever migrates holds the daemon's lock,
 and that of each certificate while its files move; ``format.json`` is written last. So a kill
 anywhere leaves a state of format 1, of which the next start moves the rest.
+
+An older certrotd that runs on a state of format 2 does not know it, and writes beside it where
+format 1 does. Such files are taken over in the same way: the journal goes to its place, and the
+lines of history, which are the latest, go behind those that are there.
 """
 
 from __future__ import annotations
@@ -25,12 +29,13 @@ from certrotd.files.reading import is_there, read_file
 from certrotd.files.writing import make_directory, remove_file, sync_directory, write_file
 from certrotd.jsontext import parsed
 from certrotd.lifecycle.id import ONLY_KIND, Id, is_name
-from certrotd.state.journal import MAX_JOURNAL, decode, encode
+from certrotd.state.journal import MAX_JOURNAL, History, decode, encode
 
 FORMAT = 2
 FILE = "format.json"
 RESTART = "restart certrotd with this version: systemctl restart certrotd"
 _LIMIT = 4096
+_SHOWN = 5
 _MOVED = (("journal", ".jsonl"), ("history", ".jsonl"), ("locks", ".lock"))
 Lock = Callable[[Path, str], AbstractContextManager[None]]
 """Holds the lock at a path; the text says what it protects. Raises LockHeld."""
@@ -67,47 +72,57 @@ def require_current(state: Path) -> None:
     What cannot be looked at is left to who reads it.
     """
     try:
-        if require_known(state) is not None or not _is_old(state):
+        known = require_known(state)
+        if next(_old_names(state, known), None) is None:
             return
     except (DiskTrouble, OSError):
         return
+    what = "files in the format 1" if known else "the format 1"
     raise NeedsOperator(
-        f"{state} has the format 1 of an older certrotd, and this one reads format {FORMAT}",
+        f"{state} has {what} of an older certrotd, and this one reads format {FORMAT}",
         hint=f"{RESTART}; without the daemon, certrotd rotate migrates it",
     )
 
 
-def migrate(state: Path, lock: Lock, *, daemon: Path | None) -> None:
+def migrate(state: Path, lock: Lock, *, daemon: Path | None) -> str:
     """Make ``state``, which is there, one of today's format; raises as require_known does.
 
     ``daemon`` is the daemon's lock, None where the caller holds it. Raises NeedsOperator, too,
-    while an older certrotd is at work there.
+    while an older certrotd is at work there. Returns what to tell the operator, or "".
     """
-    if require_known(state) is not None:
-        return
+    if require_known(state) is not None and not _listed(state):
+        return ""
     try:
         with lock(daemon, f"the state directory {state}") if daemon else nullcontext():
-            if require_known(state) is not None:  # another process was quicker
-                return
-            with explained(f"list {state}"):
-                names = sorted(set(_old_names(state)))
+            known = require_known(state)  # another process may have been quicker
+            names = _listed(state)
             for name in names:
-                _move(state, Id(ONLY_KIND, name), lock)
-            write_file(state / FILE, json.dumps({"format": FORMAT}).encode() + b"\n", mode=0o600)
+                _move(state, Id(ONLY_KIND, name), lock, again=known is not None)
+            if known is None:
+                data = json.dumps({"format": FORMAT}).encode() + b"\n"
+                write_file(state / FILE, data, mode=0o600)
     except LockHeld as held:
         raise NeedsOperator(
             f"{state} has the format 1 of an older certrotd and cannot be migrated yet: {held}",
             hint=RESTART,
         ) from held
+    if known is None or not names:
+        return ""
+    shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
+    return f"an older certrotd ran on {state} after this one: took over what it wrote of {shown}"
 
 
-def _is_old(state: Path) -> bool:
-    return next(_old_names(state), None) is not None
+def _listed(state: Path) -> list[str]:
+    with explained(f"list {state}"):
+        return sorted(set(_old_names(state, require_known(state))))
 
 
-def _old_names(state: Path) -> Iterator[str]:
-    """The certificates of which format 1 has files; what begins with ``_`` is no certificate's."""
-    for folder, end in _MOVED:
+def _old_names(state: Path, known: int | None) -> Iterator[str]:
+    """The certificates of which format 1 has files; what begins with ``_`` is no certificate's.
+
+    In a state that is ``known`` to be of a later format, locks alone mean nothing.
+    """
+    for folder, end in _MOVED if known is None else _MOVED[:2]:
         try:
             with os.scandir(state / folder) as entries:
                 found = [
@@ -120,10 +135,15 @@ def _old_names(state: Path) -> Iterator[str]:
         yield from (name for name in found if is_name(name))
 
 
-def _move(state: Path, subject: Id, lock: Lock) -> None:
-    old = state / "locks" / f"{subject.name}.lock"
-    with lock(old, f"{subject.kind} {subject.name}"):
+def _move(state: Path, subject: Id, lock: Lock, *, again: bool) -> None:
+    """All files of one; ``again``: beside those of today's format, whose lock is held as well."""
+    old, new = _paths(state, subject, "locks", ".lock")
+    what = f"{subject.kind} {subject.name}"
+    with lock(old, what), lock(new, what) if again else nullcontext():
         _move_journal(state, subject)
+        if again:
+            _append_history(state, subject)
+            return  # the older lock stays: an older certrotd may be about to take it
         _rename(state, subject, "history", ".jsonl")
         # with the lock that is held: who opens the new name waits for its end
         _rename(state, subject, "locks", ".lock")
@@ -145,6 +165,15 @@ def _move_journal(state: Path, subject: Id) -> None:
     make_directory(new.parent, mode=0o700)
     write_file(new, content, mode=0o600)
     remove_file(old)
+
+
+def _append_history(state: Path, subject: Id) -> None:
+    old, new = History(state, subject.name), History(state, str(subject))
+    there = {line.get("id") for line in new.lines()}
+    for line in old.lines():
+        if line.get("id") not in there:  # a kill came between, else
+            new.add(line)
+    remove_file(old.path)
 
 
 def _with_subject(record: Mapping[str, Any], subject: Id) -> Mapping[str, Any]:

@@ -116,7 +116,8 @@ class Site:
         state = self.config.state_dir
         require_known(state)
         make_directory(state, mode=0o700)
-        migrate(state, self._migrating, daemon=state / DAEMON_LOCK)
+        if words := migrate(state, self._migrating, daemon=state / DAEMON_LOCK):
+            self._listen(words)
         for what, job in ((AUDIT_LOG, self.check_audit), (LEFTOVERS, self.sweep)):
             try:
                 job()

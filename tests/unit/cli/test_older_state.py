@@ -52,6 +52,22 @@ def test_a_rotation_by_hand_migrates_an_older_state(
     assert json.loads((state / "format.json").read_bytes()) == {"format": 2}
 
 
+def test_files_of_an_older_version_after_a_downgrade_are_taken_over_and_said(
+    certrotd: Certrotd, state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nobody would miss them, before a failure or an order is."""
+    (state / "history/mail.jsonl").rename(state / "mail.jsonl")
+    assert certrotd("rotate", "web") == 0
+    (state / "history/certificate/mail.jsonl").unlink(missing_ok=True)
+    (state / "mail.jsonl").rename(state / "history/mail.jsonl")
+    capsys.readouterr()
+    assert certrotd("status") == 1
+    assert "files in the format 1 of an older certrotd" in capsys.readouterr().err
+    assert certrotd("rotate", "--all") == 0
+    assert "took over what it wrote of mail" in capsys.readouterr().err
+    assert certrotd("history", "mail") == 0
+
+
 @pytest.mark.parametrize("command", [*READING, "rotate --all", "rollback web", "run"])
 def test_every_command_refuses_a_newer_state(
     certrotd: Certrotd, state: Path, capsys: pytest.CaptureFixture[str], command: str

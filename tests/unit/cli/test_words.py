@@ -147,6 +147,9 @@ class TestCompletion:
         assert self.completed(tmp_path, "certrotd rotate --dr") == ["--dry-run"]
         assert self.completed(tmp_path, "certrotd -c c.yaml status w") == ["web", "wiki"]
         assert self.completed(tmp_path, "certrotd rotate -c c.yaml wi") == ["wiki"]
+        by_id = self.completed(tmp_path, "certrotd rotate -c c.yaml certificate/wi")
+        assert by_id == ["certificate/wiki"]
+        assert self.completed(tmp_path, "certrotd rotate -c c.yaml key/wi") == []
         assert self.completed(tmp_path, "certrotd -c none.yaml status w") == []
 
     @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -250,3 +250,84 @@ def test_a_folder_that_cannot_be_listed_is_reported(state: Path) -> None:
     with pytest.raises(DiskTrouble, match="cannot list"):
         upgrade(state)
     require_current(state)  # who reads finds it out, and says what it was at
+
+
+def downgrade(state: Path, *, journal: bool = True) -> None:
+    """What an older certrotd leaves on a state of today's format: it begins anew beside it."""
+    line = {"id": "r2", "name": "web", "failure": "no answer", "failures": 1, "ended": "later"}
+    (state / "history/web.jsonl").write_bytes(encode(line))
+    (state / "locks/web.lock").touch()
+    if journal:
+        (state / "journal/web.jsonl").write_bytes(encode({**BEGUN, "id": "r3"}))
+
+
+@pytest.fixture
+def downgraded(state: Path) -> Path:
+    """A state that was upgraded, emptied of rotations in flight, and downgraded."""
+    upgrade(state)
+    FileJournal(state, "certificate/web").clear()
+    downgrade(state)
+    return state
+
+
+def require_taken_over(state: Path) -> None:
+    """The rotation in flight and the latest failure are there, behind what was there before."""
+    require_current(state)
+    [begun] = FileJournal(state, "certificate/web").records()
+    assert (begun["id"], begun["subject"]) == ("r3", "certificate/web")
+    lines = FileJournal(state, "certificate/web").history.lines()
+    assert [(each["id"], each["failures"]) for each in lines] == [("r0", 0), ("r2", 1)]
+    assert not (state / "journal/web.jsonl").exists()
+    assert not (state / "history/web.jsonl").exists()
+
+
+def test_what_an_older_version_wrote_after_a_downgrade_is_taken_over(downgraded: Path) -> None:
+    """Else its order and its TXT records stayed behind, and its failures did not count."""
+    with pytest.raises(NeedsOperator, match="files in the format 1 of an older certrotd"):
+        require_current(downgraded)
+    said = migrate(downgraded, lock, daemon=downgraded / "locks/_daemon.lock")
+    assert "ran on" in said
+    assert said.endswith("took over what it wrote of web")
+    require_taken_over(downgraded)
+    assert migrate(downgraded, lock, daemon=None) == ""
+
+
+def test_taking_over_that_is_killed_anywhere_is_finished_by_the_next(
+    downgraded: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No line of history twice, no journal lost."""
+    for number in itertools.count():
+        copy = downgraded.with_name(f"downgraded-{number}")
+        _copy(downgraded, copy)
+        killed = _killed(copy, number, after=False, patch=monkeypatch)
+        upgrade(copy)
+        require_taken_over(copy)
+        if not killed:
+            break
+    assert number > 5
+
+
+def test_two_rotations_in_flight_of_one_certificate_are_refused(state: Path) -> None:
+    """Nobody can tell which of the two is to be gone on with."""
+    upgrade(state)
+    downgrade(state)
+    with pytest.raises(NeedsOperator, match="an older certrotd ran after this one"):
+        upgrade(state)
+    assert (state / "journal/web.jsonl").exists()
+
+
+def test_nothing_is_taken_over_while_a_rotation_of_this_version_runs(downgraded: Path) -> None:
+    """It writes the history that would be added to."""
+    with (
+        lock(downgraded / "locks/certificate/web.lock", "certificate web"),
+        pytest.raises(NeedsOperator, match="cannot be migrated yet"),
+    ):
+        upgrade(downgraded)
+
+
+def test_locks_of_an_older_version_alone_are_no_reason_to_migrate(state: Path) -> None:
+    """They hold nothing, and removing one could let two processes lock two files."""
+    upgrade(state)
+    (state / "locks/web.lock").touch()
+    require_current(state)
+    assert migrate(state, lock, daemon=None) == ""
