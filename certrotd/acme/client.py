@@ -8,6 +8,7 @@ import ssl
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urljoin
 
@@ -29,10 +30,12 @@ from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, lis
 from certrotd.jsontext import parsed
 from certrotd.pki.order import OrderGone
 from certrotd.pki.roots import trust
+from certrotd.wording import count
 
 MAX_CLIENTS = 16
 _SIGNER = "it is the root the CA's own web server is signed by"
 DIRECTORY_SECONDS = 3600.0
+CLOCK_OFF = timedelta(days=1)
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
@@ -152,6 +155,21 @@ class Clients:
             raise
         finally:
             self._free.release()
+
+    def compare_clocks(self, client: Client) -> None:
+        """Raises Transient where our clock is so far off the CA's that no certificate would do."""
+        time = client.net.time_of_ca(client.directory["newNonce"])
+        if time is None:
+            return
+        self._site.ca_time(time)
+        ahead = self._clock.now() - time
+        if abs(ahead) > CLOCK_OFF:
+            raise Transient(
+                f"the clock is {count(abs(ahead).days, 'day')} "
+                f"{'ahead of' if ahead > CLOCK_OFF else 'behind'} the CA's "
+                f"({time:%Y-%m-%d %H:%M}Z): nothing was ordered",
+                hint="set the clock right",
+            )
 
     def look(self, deadline: Deadline) -> None:
         """Raises what lend() would, as far as it can be told without an account being made."""

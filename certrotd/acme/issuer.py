@@ -64,6 +64,7 @@ class AcmeIssuer:
         asked = tuple(dict.fromkeys(canonical(name) for name in names))
 
         def place(client: Client, account: Account) -> AcmeOrder:
+            self._clients.compare_clocks(client)
             where = client.directory["newOrder"]
             response = client.post(where, new_order(asked), repeatable=False)
             url = location_of(response, "order")

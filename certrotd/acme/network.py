@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import ssl
+from datetime import datetime, timedelta
 from typing import Any
 
 import requests
@@ -17,7 +18,14 @@ from josepy.jwa import ES256, ES384, RS256, JWASignature
 from josepy.jwk import JWK, JWKEC, JWKRSA
 
 import certrotd
-from certrotd.acme.problems import Busy, Problem, failure_of, read_problem, retry_after
+from certrotd.acme.problems import (
+    Busy,
+    Problem,
+    failure_of,
+    http_date,
+    read_problem,
+    retry_after,
+)
 from certrotd.acme.reach import Reach
 from certrotd.acme.transport import Transport, check_url
 from certrotd.clock import Clock, Deadline
@@ -30,6 +38,7 @@ MAX_NONCE_TRIES = 30  # at 50 % rejection one request in a billion runs out of t
 MAX_REPEATS = 4
 _NONCE = re.compile(r"[A-Za-z0-9_-]{1,1024}")
 _JSON = json.JSONEncoder(separators=(",", ":"))
+FRESH = timedelta(minutes=1)
 FIRST_PAUSE = 0.25  # seconds; doubled each time
 
 
@@ -50,12 +59,22 @@ class Network(ClientNetwork):
         )
         self.deadline = Deadline(clock, request_timeout)
         self._signer: dict[str, object] = {}
+        self._dated: tuple[datetime, datetime | None] | None = None
 
     def sign_as(self, key: JWK, account_url: str) -> None:
         """Sign what follows with the account's key; by the key alone if the URL is ""."""
         self.key = key
         self.alg = algorithm_of(key)
         self._signer = {"kid": account_url} if account_url else {"jwk": key.public_key().to_json()}
+
+    def time_of_ca(self, new_nonce_url: str) -> datetime | None:
+        """What the CA says the time is, by an answer of the last minute; None if it says nothing.
+
+        It is asked for a nonce where there is no such answer. RFC 9110 §6.6.1 wants a Date in all.
+        """
+        if self._dated is None or abs(self._clock.now() - self._dated[0]) > FRESH:
+            self._add_nonce(self.head(new_nonce_url))
+        return self._dated[1] if self._dated else None
 
     def head(self, *args: Any, **kwargs: Any) -> requests.Response:
         """HEAD, repeated while the CA is away."""
@@ -126,13 +145,15 @@ class Network(ClientNetwork):
         )
 
     def _send_request(self, method: str, url: str, *_args: Any, **kwargs: Any) -> requests.Response:
-        return self._transport.exchange(
+        response = self._transport.exchange(
             method,
             url,
             body=kwargs.get("data"),
             headers=kwargs.get("headers", {}),
             deadline=self.deadline,
         )
+        self._dated = self._clock.now(), http_date(response.headers.get("Date"))
+        return response
 
     def _wrap_in_jws(self, obj: JSONDeSerializable | None, nonce: str | bytes, url: str) -> str:
         """The signed request in the flattened JSON serialization (RFC 8555 §6.2, RFC 7515 §7.2.2).

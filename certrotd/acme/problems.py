@@ -150,10 +150,15 @@ def retry_after(header: str | None, *, now: datetime) -> timedelta | None:
     if _SECONDS.fullmatch(text):
         seconds = max(float(each) for each in text.split(","))
         return timedelta(seconds=min(max(seconds, 0.0), LONGEST_WAIT.total_seconds()))
+    when = http_date(text)
+    return None if when is None else min(max(when - now, timedelta(0)), LONGEST_WAIT)
+
+
+def http_date(text: str | None) -> datetime | None:
+    """The moment an HTTP header names (RFC 9110 §5.6.7); None for anything else."""
     try:
-        when = parsedate_to_datetime(text)
-        aware = when if when.tzinfo else when.replace(tzinfo=UTC)
-        return min(max(aware - now, timedelta(0)), LONGEST_WAIT)
+        when = parsedate_to_datetime(text or "")
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).astimezone(UTC)
     except (ValueError, OverflowError, TypeError, IndexError):  # of all that a parser has raised
         return None
 

@@ -218,7 +218,7 @@ def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
         if live.damaged is not None and (live.placeholder or not usable(live, now=now)):
             return Deploy(f"generation {live.number} is damaged: {live.damaged}", live.number, True)
         if not live.placeholder and not expired:
-            return None  # good, or of a time to come: then the clock is doubted
+            return None  # good, or of a time to come: then the clock is wrong
     broken = usable(live, now=now) if live else "no generation is live"
     for each in (standing.newest, *standing.earlier):
         if each is None or each.number in standing.state.withdrawn:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -24,12 +25,13 @@ class Surroundings:
     """What an issuer knows of the rest of the site, and tells it.
 
     ``issued`` names the certificates that are live and that it issued; ``record`` writes into the
-    audit log, ``remark`` takes a line for people.
+    audit log, ``remark`` takes a line for people, ``ca_time`` what a CA says the time is.
     """
 
     issued: Callable[[], Sequence[str]] = tuple
     record: Record = _unrecorded
     remark: Callable[[str], None] = lambda _line: None
+    ca_time: Callable[[datetime], None] = lambda _moment: None
 
 
 @dataclass(frozen=True)

@@ -185,7 +185,7 @@ def unplanned(look: Look) -> str | None:
 
 
 def of_clock(judgement: Judgement) -> Said:
-    """What is to be thought of the clock; one that is only doubted proves itself."""
+    """What is to be thought of the clock."""
     if judgement.trust is not Trust.WRONG:
         return Passed(CLOCK, "The clock is plausible again; certificates are ordered again.")
     return Alert(

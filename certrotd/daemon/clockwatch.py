@@ -1,8 +1,7 @@
-"""Whether the clock can be believed: against the last run, the certificates, and monotonic time.
+"""Whether the clock can be believed: against the last run, the certificates, and what CAs say.
 
 A clock behind the last run, or behind a certificate that a CA has issued, is wrong. One far ahead
-of the last run may be wrong, or right after a long rest: then one order at a time goes out, and
-the date in the certificate that comes of it tells.
+of the last run may be right after a long rest: the CA's date tells before anything is ordered.
 """
 
 from __future__ import annotations
@@ -24,10 +23,9 @@ BACKDATED = timedelta(hours=25)
 
 
 class Trust(Enum):
-    """How many orders a clock is good for: any number, one at a time, or none."""
+    """Whether anything may be ordered by a clock."""
 
     SOUND = "sound"
-    DOUBTED = "doubted"
     WRONG = "wrong"
 
 
@@ -47,41 +45,53 @@ class Watch:
     """What is known of the time.
 
     ``trusted`` is the latest moment that was believed, at ``monotonic`` seconds of this process.
-    ``earliest`` is before now by the word of a CA. ``ahead`` says by how much a CA has dated a new
-    certificate before our clock, when that was more than any CA backdates.
+    ``earliest`` is before now by the word of a CA. ``corrected``: ``trusted`` is what a CA said
+    the time is, which was far from what our clock showed.
     """
 
     trusted: datetime | None
     monotonic: float
     earliest: datetime | None = None
-    ahead: timedelta | None = None
+    corrected: bool = False
 
     def judge(self, now: datetime, monotonic: float) -> Judgement:
         """What to think of a clock that shows ``now``."""
         known = max((m for m in (self.trusted, self.earliest) if m), default=None)
         if known is not None and now < known - SKEW:
-            what = "the last run" if known == self.trusted else "a certificate that a CA has issued"
+            what = "a certificate that a CA has issued"
+            if known == self.trusted:
+                what = "the CA's time" if self.corrected else "the last run"
             return Judgement(
                 Trust.WRONG,
                 f"the clock shows {now:%Y-%m-%d %H:%M}Z, which is before {what} "
                 f"({known:%Y-%m-%d %H:%M}Z)",
             )
+        leap = self._leap(now, monotonic)
+        if self.corrected and leap > LEAP:
+            return Judgement(Trust.WRONG, f"the clock is {_days(leap)} ahead of the CA's")
+        return SOUND
+
+    def _leap(self, now: datetime, monotonic: float) -> timedelta:
+        """How far it is ahead of the time that was trusted and has passed since."""
         if self.trusted is None:
-            return SOUND
-        leap = now - self.trusted - timedelta(seconds=monotonic - self.monotonic)
-        if leap <= LEAP:
-            return SOUND
-        if self.ahead is not None:
-            why = f"a CA has dated a new certificate {_days(self.ahead)} before the clock"
-            return Judgement(Trust.WRONG, why)
-        return Judgement(Trust.DOUBTED, f"the clock is {_days(leap)} ahead of the last run")
+            return timedelta(0)
+        return now - self.trusted - timedelta(seconds=monotonic - self.monotonic)
 
     def passed(self, now: datetime, monotonic: float) -> Watch:
-        """The same, a while later: a sound clock is remembered, any other is not."""
-        if self.judge(now, monotonic).trust is not Trust.SOUND:
+        """The same, a while later: a clock that is wrong, or has leapt, is not remembered."""
+        wrong = self.judge(now, monotonic).trust is Trust.WRONG
+        if wrong or self._leap(now, monotonic) > LEAP:
             return self
         latest = max(now, self.trusted) if self.trusted else now
         return Watch(latest, monotonic, self.earliest)
+
+    def told(self, time: datetime, now: datetime, monotonic: float) -> Watch:
+        """A CA says what ``time`` it is: it confirms our clock, or corrects it."""
+        if abs(now - time) <= LEAP:
+            if self.judge(now, monotonic).trust is Trust.WRONG:
+                return self
+            return Watch(max(now, self.trusted or now), monotonic, self.earliest)
+        return Watch(time, monotonic, self.earliest, corrected=True)
 
     def seen(self, generation: Generation | None) -> Watch:
         """What a certificate says of the time; only one by a CA of its own mind says anything."""
@@ -89,15 +99,6 @@ class Watch:
         if moment is None or (self.earliest is not None and moment <= self.earliest):
             return self
         return replace(self, earliest=moment)
-
-    def obtained(self, generation: Generation | None, now: datetime, monotonic: float) -> Watch:
-        """What a certificate that was obtained just now says: its date ends the doubt."""
-        moment = evidence(generation)
-        if moment is None:
-            return self
-        if now - moment > BACKDATED:
-            return replace(self, ahead=now - moment)
-        return Watch(now, monotonic, self.earliest).seen(generation)
 
 
 def evidence(generation: Generation | None) -> datetime | None:

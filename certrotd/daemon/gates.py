@@ -41,15 +41,11 @@ class Gate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """``by`` a gate, because of ``why``; ``until`` then, None if that is not known.
-
-    ``queued``: nothing more has to happen but that its turn comes.
-    """
+    """``by`` a gate, because of ``why``; ``until`` then, None if that is not known."""
 
     by: Gate
     why: str
     until: datetime | None = None
-    queued: bool = False
 
 
 def by_decision(decision: Decision | None) -> Held | None:
@@ -59,20 +55,11 @@ def by_decision(decision: Decision | None) -> Held | None:
     return Held(Gate(decision.by), decision.why, decision.until)
 
 
-def by_clock(judgement: Judgement, decision: Decision | None, policy: Policy) -> Held | None:
-    """A clock that cannot be believed holds back whatever ends in an order.
-
-    One that is only doubted lets one order at a time go to a CA elsewhere; ours has our own clock.
-    """
+def by_clock(judgement: Judgement, decision: Decision | None) -> Held | None:
+    """A clock that is wrong holds back whatever ends in an order."""
     if not isinstance(decision, Renew | Adopt) or judgement.trust is Trust.SOUND:
         return None
-    if judgement.trust is Trust.WRONG:
-        why = f"{judgement.why}: nothing is ordered until the clock is right"
-        return Held(Gate.CLOCK, why)
-    if not elsewhere(policy):
-        return None
-    why = f"{judgement.why}: one order at a time, until a new certificate's date tells"
-    return Held(Gate.CLOCK, why, queued=True)
+    return Held(Gate.CLOCK, f"{judgement.why}: nothing is ordered until the clock is right")
 
 
 def elsewhere(policy: Policy) -> bool:

@@ -59,7 +59,7 @@ def look_at(
         held = by_failure(unknown, by=Gate.JOURNALS)
     if held is None and flight is None:
         held = _done_just_now(managed.policy.id, decision, rests, now, monotonic)
-        held = held or by_decision(decision) or by_clock(judgement, decision, managed.policy)
+        held = held or by_decision(decision) or by_clock(judgement, decision)
     return Look(managed, standing, attempts, decision, now, flight, held, unknown)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from certrotd.certs.decision import Adopt, Renew
 from certrotd.config.model import Config
-from certrotd.daemon.clockwatch import SOUND, Judgement, Trust, Watch, from_json
+from certrotd.daemon.clockwatch import Judgement, Watch, from_json
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Gate, Held, by_budget, by_clock, by_failure, elsewhere
 from certrotd.errors import Failure, InvalidInput
@@ -36,7 +36,7 @@ def with_gates(rows: Sequence[Row], config: Config, *, now: datetime) -> Iterato
             yield row
             continue
         policy = row.managed.policy
-        held = by_clock(judgement, row.decision, policy)
+        held = by_clock(judgement, row.decision)
         if held is None and elsewhere(policy):
             if policy.issuer not in accounts:
                 accounts[policy.issuer] = _account(policy.issuer, config)
@@ -46,7 +46,7 @@ def with_gates(rows: Sequence[Row], config: Config, *, now: datetime) -> Iterato
 
 
 def _judgement(rows: Sequence[Row], state_dir: Path, now: datetime) -> Judgement:
-    """The clock, if it is surely wrong; one that is only doubted proves itself."""
+    """What the files tell of the clock."""
     try:
         last_run = from_json(read_file(state_dir / "clock.json", limit=LIMIT, follow=False))
     except (FileNotFoundError, Failure):
@@ -54,8 +54,7 @@ def _judgement(rows: Sequence[Row], state_dir: Path, now: datetime) -> Judgement
     watch = Watch(last_run, 0.0)
     for row in rows:
         watch = watch.seen(row.standing.live)
-    judgement = watch.judge(now, 0.0)
-    return judgement if judgement.trust is Trust.WRONG else SOUND
+    return watch.judge(now, 0.0)
 
 
 class _Account:

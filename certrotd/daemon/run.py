@@ -198,6 +198,7 @@ class _Daemon:
             command=COMMAND,
             listen=self._observer.remarked,
             audit_damaged=self._observer.audit_damaged,
+            ca_time=lambda moment: self._scheduler.heard_time(moment),
         )
         rotator = Rotator(
             clock=clock,

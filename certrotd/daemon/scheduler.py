@@ -32,7 +32,6 @@ from certrotd.daemon.turns import Group, Room, Turns
 from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
 from certrotd.lifecycle.id import Id
-from certrotd.rotation.engine import Finished, RolledBack
 from certrotd.rotation.unexpected import as_failure
 
 DAILY = timedelta(days=1)
@@ -93,7 +92,6 @@ class Scheduler:
         self._ours: dict[Id, float] = {}
         self._budgets = Budgets(observer)
         self._rests = Rests()
-        self._probing: Id | None = None
         self._doubts: SimpleQueue[Id] = SimpleQueue()
         self._doubted: set[Id] = set()
         self._begin(workload)
@@ -151,6 +149,13 @@ class Scheduler:
     def doubt(self, subject: Id) -> None:
         """Read the files of that certificate at the next tick; called by whoever must not wait."""
         self._doubts.put(subject)
+
+    def heard_time(self, time: datetime) -> None:
+        """A CA says what ``time`` it is; called by the rotation that asked it."""
+        with self._lock:
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            self._watch = self._watch.told(time, now, monotonic)
+            self._judge(now, monotonic, None)
 
     def tick(self) -> None:
         """Look at everything that is due, and begin what there is room for."""
@@ -294,7 +299,7 @@ class Scheduler:
         parked = held is not None and held.by is Gate.PARKED
         if parked and _mends(decision) and self._rests.hurry(subject, decision.why):
             self._queue(subject, _RESUME)  # which mends what it can beside what is in flight
-        elif held is not None and not held.queued:
+        elif held is not None:
             self._release(subject)
             self._agenda.put(subject, _within_a_day(subject, held.until or now + HOURLY, now))
         elif look.flight is not None:
@@ -332,7 +337,7 @@ class Scheduler:
             except RuntimeError as error:  # the system has no thread to give
                 with self._lock:
                     failure = as_failure(error, f"begin the rotation of {subject.name}")
-                    self._ended(managed, Report(subject, failure=failure))
+                    self._ended(Report(subject, failure=failure))
                 return
 
     def _next(self) -> Id | None:
@@ -346,7 +351,7 @@ class Scheduler:
         if self._ground.failure is not None or self._journals.failure is not None:
             return None
         subject = self._others.take(self._room)
-        while subject is None and self._may_order():
+        while subject is None:
             subject = self._orders.take(self._room)
             if subject is None:
                 return None
@@ -355,12 +360,6 @@ class Scheduler:
         if subject is not None:
             self._room.enter(subject, _group(self._work.certificates[subject]))
         return subject
-
-    def _may_order(self) -> bool:
-        """While the clock is doubted, one order at a time, and none soon after one in vain."""
-        if self._judgement.trust is not Trust.DOUBTED:
-            return True
-        return self._probing is None and self._rests.over(None, self._clock.monotonic())
 
     def _affords(self, subject: Id) -> bool:
         """Whether the budget has room for the order, which is then set aside for it."""
@@ -380,45 +379,24 @@ class Scheduler:
         except (Failure, OSError) as error:
             self._rest(subject, as_failure(error, f"read the budget of {policy.issuer}"))
             return False
-        if self._judgement.trust is Trust.DOUBTED:
-            self._probing = subject
         return True
 
     def _run(self, managed: Managed, work: Workload) -> None:
         """One rotation, in a thread of its own."""
         report = work.rotate(managed)
         with self._lock:
-            self._ended(managed, report)
+            self._ended(report)
         self._pump()
 
-    def _ended(self, managed: Managed, report: Report) -> None:
+    def _ended(self, report: Report) -> None:
         subject, now, monotonic = report.subject, self._clock.now(), self._clock.monotonic()
         self._room.leave(subject)
         self._ours[subject] = monotonic
         self._release(subject)
         due = self._due.pop(subject)
         self._observer.ended(report)
-        if subject == self._probing:
-            self._probed(managed, report, now, monotonic)
         self._rests.came_to(report, due.kind, now, monotonic)
         self._agenda.put(subject, now)  # what it came to is seen at once
-
-    def _probed(self, managed: Managed, report: Report, now: datetime, monotonic: float) -> None:
-        """An order was placed to learn whether the clock is right."""
-        self._probing = None
-        if isinstance(report.outcome, Finished):
-            try:
-                self._watch = self._watch.obtained(managed.look().live, now, monotonic)
-                self._judge(now, monotonic, None)
-            except (Failure, OSError) as error:
-                self._observer.trouble(
-                    report.subject, as_failure(error, "look at the new generation")
-                )
-            self._rests.calm(None)
-            return
-        if isinstance(report.outcome, RolledBack) and not report.outcome.facts.get("order"):
-            return  # no order was placed, so nothing was learnt, and nothing lost
-        self._rests.trouble(None, "an order to learn the time was in vain", now, monotonic)
 
     def _release(self, subject: Id) -> None:
         budget = self._work.budget(self._work.certificates[subject].policy.issuer)

@@ -114,8 +114,7 @@ def state_of(row: Row, *, now: datetime) -> str:
         return "broken"
     if isinstance(row.decision, Wait):
         return "ok"
-    held = row.held is not None and not row.held.queued
-    return "postponed" if held or isinstance(row.decision, Postpone) else "due"
+    return "postponed" if row.held or isinstance(row.decision, Postpone) else "due"
 
 
 def _dated(facts: CertificateFacts, now: datetime) -> str:

@@ -9,20 +9,17 @@ from typing import Protocol
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Kind, Severity, Watched
 from certrotd.daemon.budget import Over
-from certrotd.daemon.clockwatch import Judgement, Trust
+from certrotd.daemon.clockwatch import Judgement
 from certrotd.daemon.observing import Observer
 from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.lifecycle.id import Id
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.wording import count
 
-_CONSEQUENCE = {
-    Trust.WRONG: "nothing is ordered until it is right; if it is, remove clock.json from the "
-    "state directory and restart certrotd",
-    Trust.DOUBTED: "one order at a time until the date of a new certificate tells whether it is "
-    "right",
-    Trust.SOUND: "",
-}
+_CLOCK = (
+    "nothing is ordered until it is right; if it is, remove clock.json from the state directory "
+    "and restart certrotd"
+)
 _TOLD = frozenset({"done", "waiting", "undone", "reached", "paused"})
 _BAD = frozenset({"failed", "stuck"})
 
@@ -59,8 +56,7 @@ class Told(Observer):
             seconds = jump.total_seconds()
             words = f"the clock jumped by {seconds:+.0f} s: everything is looked at again"
             self._log("warning", "clock.jumped", words, seconds=round(seconds))
-        consequence = _CONSEQUENCE[judgement.trust]
-        self._once("", "clock.judged", judgement.why and f"{judgement.why}: {consequence}")
+        self._once("", "clock.judged", judgement.why and f"{judgement.why}: {_CLOCK}")
 
     def postponed(self, subject: Id, over: Over) -> None:
         words = f"{subject.name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}"

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -74,12 +75,14 @@ class Site:
         listen: Callable[[str], None] = lambda _line: None,
         dry: bool = False,
         audit_damaged: Callable[[str], None] = lambda _why: None,
+        ca_time: Callable[[datetime], None] = lambda _moment: None,
     ) -> None:
         self._dry = dry
         self.config = config
         self.clock = clock
         self._listen = listen
         self._audit_damaged = audit_damaged
+        self._ca_time = ca_time
         self._command = command
         self.store = LocalStore(config.store_dir)
         self._adapters: Adapters | None = None
@@ -312,7 +315,7 @@ class Site:
 
             self.audit.record(Happened(event, f"issuer:{issuer}", details=details))
 
-        return Surroundings(partial(self.issued, issuer), record, self._listen)
+        return Surroundings(partial(self.issued, issuer), record, self._listen, self._ca_time)
 
     def issued(self, issuer: str) -> list[str]:
         """The certificates, configured or not, of which a generation of that CA is live."""

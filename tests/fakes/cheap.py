@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NoReturn, cast
 
+from certrotd.acme.client import CLOCK_OFF
 from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep, decide
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Policy
@@ -92,6 +93,7 @@ class CheapCA:
     ``down_until`` and ``busy_until`` are when it answers again, and when it takes orders again;
     ``unproven`` names fail validation; ``hang`` is called while a name is being proven. What it
     would have refused is in ``exceeded``; it issues all the same, so that a test sees all of it.
+    ``tells`` hears its time with every order, and a clock far off it orders nothing.
     """
 
     def __init__(self, clock: WorldClock, lifetime: Callable[[Sequence[str]], timedelta]) -> None:
@@ -100,6 +102,7 @@ class CheapCA:
         self.down_until = self.busy_until = clock.true
         self.unproven: set[str] = set()
         self.hang: Callable[[Sequence[str]], None] = lambda _names: None
+        self.tells: Callable[[datetime], None] = lambda _time: None
         self.orders: dict[str, CheapOrder] = {}
         self.exceeded: list[str] = []
         self._account = Window(300, timedelta(hours=3))
@@ -110,6 +113,9 @@ class CheapCA:
 
     def order(self, names: Sequence[str], *, deadline: Deadline) -> CheapOrder:
         now = self.answers()
+        self.tells(now)
+        if abs(self.clock.off) > CLOCK_OFF:
+            raise Transient("the clock is days ahead of the CA's: nothing was ordered")
         if now < self.busy_until:
             raise Transient("rateLimited", retry_after=self.busy_until - now)
         self._count(self._account.add("", now), "orders of the account")

@@ -120,6 +120,7 @@ class Process:
             spawn=lambda text, job: self.jobs.append((Id.parse(text).name, job)),
             remember=kept.remember,
         )
+        rotator.ca.tells = self.scheduler.heard_time
 
     def workload(self, disks: Mapping[str, CheapDisk]) -> Workload:
         """A configuration of these certificates."""

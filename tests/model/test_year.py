@@ -24,7 +24,6 @@ LIFETIMES = (6, 47, 90)
 DOMAINS = 22
 INJECTED = {
     "a validation that failed",
-    "a certificate that a wrong clock takes for invalid",
     "a CA that stopped answering",
 }
 

@@ -45,7 +45,7 @@ def _itself(around: Around) -> Iterator[str]:
     if picture.last_tick is not None:
         what = "When the scheduler last ticked."
         yield from _one("last_tick_timestamp_seconds", "gauge", what, picture.last_tick)
-    what = "Whether the clock can be right: 1 for one of sound, doubted, wrong."
+    what = "Whether the clock can be right: 1 for one of sound, wrong."
     yield from _family(
         "clock_trust",
         "gauge",

@@ -74,7 +74,10 @@ class Skipping(SystemClock):
 
 
 class ScriptedCA:
-    """Answers one order for NAME; ``script[path]`` are answers given first, in their order."""
+    """Answers one order for NAME; ``script[path]`` are answers given first, in their order.
+
+    ``date`` is what it takes for the time (None: the machine's).
+    """
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
@@ -91,6 +94,7 @@ class ScriptedCA:
         }
         self.challenge: dict[str, Any] = {"type": "dns-01", "status": "pending", "token": "t" * 24}
         self.meta: dict[str, Any] = {}
+        self.date: str | None = None
         issuing = pki.make_intermediate(pki.make_root("issuing root"), "issuing intermediate")
         self.chain = pki.make_leaf(issuing, NAME).fullchain_pem
         self._nonces = 0
@@ -229,6 +233,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     owner: ClassVar[ScriptedCA]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        said = self.owner.date
+        return super().date_time_string(timestamp) if said is None else said
 
     def do_GET(self) -> None:
         self._answer(Seen("GET", self.path, {}, None))

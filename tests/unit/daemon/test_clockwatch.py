@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certrotd.daemon.clockwatch import Trust, Watch, evidence, from_json, jumped, to_json
+from certrotd.daemon.clockwatch import SOUND, Trust, Watch, evidence, from_json, jumped, to_json
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta
 
@@ -32,13 +32,10 @@ def test_a_clock_behind_the_last_run_is_wrong(back: timedelta, trust: Trust) -> 
     assert bool(judged.why) is (trust is Trust.WRONG)
 
 
-@pytest.mark.parametrize(
-    ("ahead", "trust"),
-    [(timedelta(hours=23), Trust.SOUND), (2 * DAY, Trust.DOUBTED), (365 * DAY, Trust.DOUBTED)],
-)
-def test_a_clock_far_ahead_of_the_last_run_is_doubted(ahead: timedelta, trust: Trust) -> None:
-    """The machine may have rested, or its clock may be wrong: nobody here can tell."""
-    assert Watch(NOW, 0.0).judge(NOW + ahead, 0.0).trust is trust
+@pytest.mark.parametrize("ahead", [timedelta(hours=23), 2 * DAY, 365 * DAY])
+def test_a_clock_ahead_of_the_last_run_is_sound_until_a_ca_says_otherwise(ahead: timedelta) -> None:
+    """The machine may have rested: nobody here can tell, and the CA does before an order."""
+    assert Watch(NOW, 0.0).judge(NOW + ahead, 0.0) == SOUND
 
 
 def test_time_that_passed_while_it_ran_is_no_leap() -> None:
@@ -50,7 +47,7 @@ def test_only_a_sound_clock_is_remembered() -> None:
     """Else a clock that was wrong once would stop orders when it is right again."""
     watch = Watch(NOW, 0.0)
     assert watch.passed(NOW + MINUTE, 60.0).trusted == NOW + MINUTE
-    assert watch.passed(NOW + 365 * DAY, 60.0) == watch
+    assert watch.passed(NOW + 365 * DAY, 60.0) == watch  # nobody has confirmed that
     assert watch.passed(NOW - DAY, 60.0) == watch
     assert watch.passed(NOW - MINUTE, 60.0).trusted == NOW
 
@@ -69,16 +66,40 @@ def test_a_clock_behind_a_certificate_is_wrong() -> None:
     assert watch.judge(NOW, 0.0).trust is Trust.SOUND
 
 
-def test_the_date_of_a_new_certificate_ends_the_doubt() -> None:
-    """After a month's rest the first renewal says that it was a month."""
+def test_a_ca_confirms_a_clock_that_has_leapt() -> None:
+    """After a month's rest the first answer says that it was a month."""
     now = NOW + 30 * DAY
-    doubted = Watch(NOW, 0.0)
-    right = doubted.obtained(issued(now - MINUTE, now), now, 0.0)
-    assert right.judge(now, 0.0).trust is Trust.SOUND
-    wrong = doubted.obtained(issued(NOW, now), now, 0.0)
-    assert wrong.judge(now, 0.0).trust is Trust.WRONG
-    assert "a CA has dated a new certificate 30 days before the clock" in wrong.judge(now, 0.0).why
-    assert wrong.passed(NOW + MINUTE, 60.0).judge(NOW + MINUTE, 60.0).trust is Trust.SOUND
+    watch = Watch(NOW, 0.0).told(now - MINUTE, now, 0.0)
+    assert watch.judge(now, 0.0) == SOUND
+    assert watch.passed(now + MINUTE, 60.0).trusted == now + MINUTE
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        (30 * DAY, "the clock is 30 days ahead of the CA's"),
+        (-30 * DAY, "which is before the CA's time (2026-06-01 00:00Z)"),
+    ],
+)
+@pytest.mark.parametrize("last_run", [None, NOW - 90 * DAY])
+def test_a_ca_corrects_a_clock_that_is_days_off(
+    off: timedelta, words: str, last_run: datetime | None
+) -> None:
+    """Also on the first run; and it is over as soon as the clock is right."""
+    watch = Watch(last_run, 0.0).told(NOW, NOW + off, 0.0)
+    judged = watch.judge(NOW + off, 0.0)
+    assert judged.trust is Trust.WRONG
+    assert words in judged.why
+    assert watch.passed(NOW + off, 60.0) == watch
+    right = NOW + MINUTE
+    assert watch.judge(right, 60.0) == SOUND
+    assert watch.passed(right, 60.0) == Watch(right, 60.0)
+
+
+def test_a_ca_within_a_day_does_not_clear_a_clock_that_is_behind() -> None:
+    """It ran already at a later time."""
+    watch = Watch(NOW, 0.0)
+    assert watch.told(NOW, NOW - timedelta(hours=20), 0.0) == watch
 
 
 @pytest.mark.parametrize(
@@ -100,8 +121,6 @@ def test_only_a_ca_elsewhere_knows_the_time(
     assert evidence(generation) == expected
     watch = Watch(None, 0.0)
     assert watch.seen(generation).earliest == expected
-    if expected is None:
-        assert watch.obtained(generation, NOW, 0.0) == watch
 
 
 def test_a_jump_is_what_monotonic_time_does_not_know_of() -> None:

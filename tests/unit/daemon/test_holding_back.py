@@ -13,6 +13,7 @@ from certrotd.certs.rotate import Report
 from certrotd.daemon.alerts import Alert, of_look
 from certrotd.daemon.board import Board
 from certrotd.daemon.budget import Limit, Limits
+from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.observing import Look
 from certrotd.daemon.picture import Picture
 from certrotd.errors import Failure, LockHeld
@@ -184,19 +185,22 @@ def test_a_wrong_clock_is_why_nothing_is_renewed_and_the_page_says_so() -> None:
     assert (bench.live(), page.picture.held(id_of("web"))) == (1, None)
 
 
-def test_a_doubted_clock_is_why_the_others_wait_for_one() -> None:
-    """One order proves it; the rest are told to wait for that."""
-    bench = Bench("a.example.com", "b.example.com")
-    bench.kept.last_run = START - 400 * DAY
+def test_a_clock_that_the_ca_corrected_is_why_nothing_is_renewed() -> None:
+    """One certificate asked the CA; the page says of all why they wait."""
+    bench = Bench("a.example.com", "b.example.com", concurrency=1)
+    bench.kept.last_run = START
+    bench.clock.off = 400 * DAY
     bench.start()
     page = Page(bench)
-    bench.process.scheduler.tick()
-    bench.process.scheduler.tick()
-    [waiting] = {id_of("a"), id_of("b")} - set(bench.process.scheduler.running)
-    assert "is 400 days ahead of the last run: one order at a time" in page.picture.why(waiting)
-    bench.process.run()
+    bench.process.tick()
+    bench.process.tick()
+    why = "the clock is 400 days ahead of the CA's: nothing is ordered until the clock is right"
+    waiting = [name for name in ("a", "b") if why in page.picture.why(id_of(name))]
+    assert len(waiting) == 1  # the other one tells of its own attempt
+    assert page.picture.judgement.trust is Trust.WRONG
+    bench.clock.off *= 0
     bench.pass_time(2 * MINUTE)
-    assert (bench.live("a"), bench.live("b")) == (1, 1)
+    assert (bench.live("a"), bench.live("b"), bench.orders) == (1, 1, 2)
 
 
 def test_the_budget_is_why_an_order_waits() -> None:

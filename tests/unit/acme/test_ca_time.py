@@ -1,0 +1,108 @@
+"""The CA's clock is compared with ours before anything is ordered."""
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+
+from certrotd.acme.issuer import AcmeIssuer
+from certrotd.acme.problems import http_date
+from certrotd.clock import SystemClock
+from certrotd.config.context import Surroundings
+from certrotd.errors import Transient
+from tests.unit.acme.scripted import NAME, ScriptedCA, soon
+
+DAY = timedelta(days=1)
+
+
+class Told:
+    """An issuer whose clock may be off, and what it says of the CA's."""
+
+    def __init__(self, ca: ScriptedCA, state: Path, clock: SystemClock) -> None:
+        self.times: list[datetime] = []
+        site = Surroundings(ca_time=self.times.append)
+        self.issuer = AcmeIssuer(ca.settings(), state, clock, site)
+
+    def order(self) -> None:
+        """An order for NAME."""
+        self.issuer.order([NAME], deadline=soon())
+
+
+class Off(SystemClock):
+    """The machine's clock, off by so much."""
+
+    def __init__(self, off: timedelta = timedelta(0)) -> None:
+        self.off = off
+
+    def now(self) -> datetime:
+        return super().now() + self.off
+
+
+@pytest.mark.parametrize(
+    ("off", "words"),
+    [
+        (365 * DAY + timedelta(hours=1), "the clock is 365 days ahead of the CA's"),
+        (timedelta(hours=25), "the clock is 1 day ahead of the CA's"),
+        (-4 * DAY - timedelta(hours=1), "the clock is 4 days behind the CA's"),
+    ],
+)
+def test_nothing_is_ordered_by_a_clock_that_is_days_off(
+    ca: ScriptedCA, tmp_path: Path, off: timedelta, words: str
+) -> None:
+    """The certificate would be useless, and count against the CA's limits."""
+    told = Told(ca, tmp_path, Off(off))
+    with pytest.raises(Transient, match=words) as caught:
+        told.order()
+    assert "nothing was ordered (set the clock right)" in str(caught.value)
+    assert ca.asked("/orders") == 0
+    [time] = told.times
+    assert abs(time - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_clock_that_is_hours_off_orders(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The control: its certificates can be used, and the daemon hears the CA's time as well."""
+    told = Told(ca, tmp_path, Off(timedelta(hours=23)))
+    told.order()
+    assert ca.asked("/orders") == len(told.times) == 1
+
+
+def test_an_old_date_is_asked_for_again(ca: ScriptedCA, tmp_path: Path) -> None:
+    """The machine may have slept, or its clock been set, since the last answer."""
+    clock = Off()
+    told = Told(ca, tmp_path, clock)
+    told.order()
+    asked = ca.asked("/nonce")
+    told.order()
+    assert ca.asked("/nonce") == asked
+    clock.off = 9 * DAY
+    ca.date = format_datetime(clock.now(), usegmt=True)
+    told.order()
+    assert ca.asked("/nonce") == asked + 1
+    assert told.times[-1] - told.times[0] > 8 * DAY
+
+
+@pytest.mark.parametrize("date", ["", "yesterday"])
+def test_a_ca_without_a_date_is_believed_nothing(ca: ScriptedCA, tmp_path: Path, date: str) -> None:
+    """Then certificates are ordered as if the clock were right."""
+    ca.date = date
+    told = Told(ca, tmp_path, Off(30 * DAY))
+    told.order()
+    assert (ca.asked("/orders"), told.times) == (1, [])
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("Sun, 06 Nov 1994 08:49:37 GMT", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sun, 06 Nov 1994 08:49:37 -0000", datetime(1994, 11, 6, 8, 49, 37, tzinfo=UTC)),
+        ("Sun, 06 Nov 1994 08:49:37 +0200", datetime(1994, 11, 6, 6, 49, 37, tzinfo=UTC)),
+        (None, None),
+        ("", None),
+        ("Sun, 99 Nov 1994 08:49:37 GMT", None),
+        ("Fri, 31 Dec 9999 23:59:59 -2300", None),
+    ],
+)
+def test_a_date_is_read_as_http_writes_it(text: str | None, moment: datetime | None) -> None:
+    """And nothing else is a moment."""
+    assert http_date(text) == moment
