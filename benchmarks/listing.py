@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.measure import Cost, ProgramFailed, median, run
-from certrotd.state.journal import decode, encode
+from certrotd.state.records import decode, encode
 from certrotd.stores.local import LocalStore
 
 CERTROTD = Path(sys.executable).with_name("certrotd")

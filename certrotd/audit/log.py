@@ -202,7 +202,7 @@ class AuditLog:
                     fcntl.flock(handle, fcntl.LOCK_SH)
             yield
 
-    def _lock(self) -> contextlib.AbstractContextManager[None]:
+    def _lock(self) -> contextlib.AbstractContextManager[object]:
         return hold(
             self._directory / "lock",
             what="the audit log",

@@ -126,7 +126,7 @@ class Audited:
 
     def _settle(self, rotation: str, late: tuple[Happened, ...]) -> None:
         policy = self.managed.policy
-        line = self.managed.journal.history.last()
+        line = self.managed.history.last()
         if line is not None and line["id"] == rotation:
             self.audit.record(*late, *closed(policy, line, self.managed.look()))
             return

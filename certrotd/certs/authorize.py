@@ -14,7 +14,7 @@ from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.errors import Failure, Transient, one_line
 from certrotd.pki.order import Challenge
 from certrotd.rotation.step import Done, Journaled, Ledger
-from certrotd.state.journal import JournalBroken
+from certrotd.state.ports import Fenced, JournalBroken
 from certrotd.wording import count
 
 Left = list[dict[str, Any]]
@@ -40,7 +40,10 @@ class Authorize(Journaled):
         published: Left = []
         try:
             unheard = self._present(records, published, world)
+            world.fence()
             order.validate()
+        except Fenced:
+            raise
         except Exception:
             still = _withdraw([*left, *published], world)
             with suppress(JournalBroken):  # what is in the way is found again, and told
@@ -71,6 +74,7 @@ class Authorize(Journaled):
                 raise Failure(f"there is no solver {each['solver']!r} in the configuration")
             record, deadline = TxtRecord.from_json(each["record"]), world.dns_time
             published.append(each)
+            world.fence()
             try:
                 solver.present(record, deadline=Deadline(world.clock, deadline))
             except Unpublished:
@@ -142,6 +146,7 @@ def _withdraw(left: Iterable[Mapping[str, Any]], world: World) -> Left:
         solver = world.solver(each["solver"])
         if solver is None:
             continue
+        world.fence()
         try:
             deadline = Deadline(world.clock, world.dns_time)
             solver.withdraw(TxtRecord.from_json(each["record"]), deadline=deadline)

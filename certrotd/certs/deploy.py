@@ -157,6 +157,7 @@ class Apply(Journaled):
         names = list(told) if isinstance(told, list) else []
         if self.target not in names:
             ledger.note(told=[*names, self.target])
+        world.fence()
         bound.target.apply()
         return Done()
 
@@ -302,6 +303,7 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: Certificate
     it is seen to serve the old leaf still.
     """
     endpoints = [e for e, did in zip(bound.endpoints, served, strict=False) if did]
+    world.fence()
     try:
         bound.target.apply()
     except Stopped:

@@ -22,7 +22,7 @@ from certrotd.pki.order import IssuanceRefused, Missed, OrderGone, ValidationFai
 from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.step import Done, Journaled, Later, Ledger, Observed
 from certrotd.rotation.unexpected import as_failure
-from certrotd.state.journal import JournalBroken
+from certrotd.state.ports import JournalBroken
 
 Left = list[dict[str, Any]]
 KEPT = timedelta(days=7)
@@ -131,6 +131,7 @@ class Obtain(Journaled):
                 raise OrderGone(
                     "the order ended before it was finalized, and a new one needs proof"
                 )
+            world.fence()
             chain = order.finalize(csr)
             return chain, order.missed if isinstance(order, Choosing) else None
         except (Stopped, JournalBroken, OrderGone, ValidationFailed, IssuanceRefused):
@@ -284,6 +285,7 @@ def order_at_hand(issuer: str, names: tuple[str, ...], world: World, ledger: Led
             return world.order
         except OrderGone:
             pass  # expired while nobody ran, or the CA forgot it: another one is needed
+    world.fence()
     world.order = world.issuer(issuer).order(names, deadline=deadline)
     # at once: orders are counted by the CA, and this is the only way back to this one
     ledger.note(order=world.order.url)

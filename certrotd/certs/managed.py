@@ -17,7 +17,7 @@ from certrotd.certs.policy import (
     Policy,
 )
 from certrotd.pki.generation import Generation, Standing, State
-from certrotd.state.journal import FileJournal
+from certrotd.state.ports import History, Journal, Lease
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
     from certrotd.certs.world import World
@@ -30,13 +30,16 @@ class Managed(Protocol):
     def policy(self) -> Policy: ...
 
     @property
-    def journal(self) -> FileJournal: ...
+    def journal(self) -> Journal: ...
+
+    @property
+    def history(self) -> History: ...
 
     def world(self) -> World:
         """The adapters for one rotation."""
         ...
 
-    def lock(self) -> AbstractContextManager[None]:
+    def lock(self) -> AbstractContextManager[Lease]:
         """The context in which nobody else works on it; raises LockHeld."""
         ...
 
@@ -55,7 +58,7 @@ class Managed(Protocol):
 
 def attempts_of(managed: Managed) -> Attempts:
     """What the newest line of history says of the last attempts."""
-    last = managed.journal.history.last()
+    last = managed.history.last()
     if last is None:
         return Attempts()
     left = last["facts"].get("left") or ()
@@ -76,11 +79,11 @@ def attempts_of(managed: Managed) -> Attempts:
     )
 
 
-def as_remembered(found: Standing, journal: FileJournal) -> Standing:
+def as_remembered(found: Standing, history: History) -> Standing:
     """What the store ``found``; a state that was damaged as far as the history tells it."""
     if found.damaged is None:
         return found
-    return replace(found, state=relearnt(journal.history.lines(), found))
+    return replace(found, state=relearnt(history.lines(), found))
 
 
 def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> State:

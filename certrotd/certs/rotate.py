@@ -19,6 +19,7 @@ from certrotd.certs.decision import (
     Wait,
     decide,
 )
+from certrotd.certs.fencing import fenced, guarded
 from certrotd.certs.fitness import to_outdo
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
@@ -50,6 +51,8 @@ from certrotd.rotation.engine import (
 from certrotd.rotation.listening import Heard
 from certrotd.rotation.step import JSON, Plan
 from certrotd.rotation.unexpected import as_failure
+from certrotd.state.lock import NoLease
+from certrotd.state.ports import Fenced, Lease
 
 __all__ = ["Managed", "Report", "Rotator"]
 
@@ -92,6 +95,7 @@ class Rotator:
     listen: Callable[[Event], None] = lambda _event: None
     stopping: Callable[[], bool] = lambda: False
     audit: Audit = field(kw_only=True)
+    _lease: Lease = field(default_factory=NoLease, kw_only=True)
     _by_hand: bool = field(default=False, kw_only=True)
     _forced: bool = field(default=False, kw_only=True)
 
@@ -112,19 +116,25 @@ class Rotator:
         try:
             if self.stopping() or not self._wants_placeholder(managed):
                 return None
-            with managed.lock():
-                recovered, unrecorded = self._recover(managed)
-                found = self._found(managed)
-                decision = self._decide(managed.policy, found, forced=False, by_hand=True)
-                if unrecorded or recovered or not isinstance(decision, Bootstrap):
-                    return Report(managed.policy.id, recovered=recovered, failure=unrecorded)
-                outcome, unrecorded = self._begin(managed, decision, found)
-                return Report(managed.policy.id, decision, outcome, None, unrecorded)
+            with managed.lock() as lease:
+                return replace(self, _lease=lease)._bootstrap(managed)
+        except Fenced as fenced_off:
+            return Report(managed.policy.id, failure=_fenced(name, fenced_off))
         except Exception as error:  # noqa: BLE001  # as above
             return Report(
                 managed.policy.id,
                 failure=as_failure(error, f"put a placeholder in place for {name}"),
             )
+
+    def _bootstrap(self, managed: Managed) -> Report:
+        name = managed.policy.id
+        recovered, unrecorded = self._recover(managed)
+        found = self._found(managed)
+        decision = self._decide(managed.policy, found, forced=False, by_hand=True)
+        if unrecorded or recovered or not isinstance(decision, Bootstrap):
+            return Report(name, recovered=recovered, failure=unrecorded)
+        outcome, unrecorded = self._begin(managed, decision, found)
+        return Report(name, decision, outcome, None, unrecorded)
 
     def _wants_placeholder(self, managed: Managed) -> bool:
         if not managed.policy.bootstraps:
@@ -145,8 +155,10 @@ class Rotator:
         """Under the certificate's lock, with a listener whose trouble is told when all is done."""
         name, heard = managed.policy.name, Heard(self.listen)
         try:
-            with managed.lock():
-                report = act(replace(self, listen=heard))
+            with managed.lock() as lease:
+                report = act(replace(self, listen=heard, _lease=lease))
+        except Fenced as fenced_off:
+            report = Report(managed.policy.id, failure=_fenced(name, fenced_off))
         except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
             failure = as_failure(error, f"{doing} certificate {name}")
             report = Report(managed.policy.id, failure=_told_what_is_live(failure, managed))
@@ -158,7 +170,7 @@ class Rotator:
             return Report(managed.policy.id, recovered=recovered, failure=unrecorded)
         unswept = self._sweep(managed)
         now = self.clock.now()
-        world = managed.world()
+        world = self._world(managed)
         standing, attempts = self._found(managed)
         generation = way_back(managed, standing, to, now=now)
         rotation = self.new_id()
@@ -243,7 +255,7 @@ class Rotator:
 
         The outcome, and why it could not be recorded.
         """
-        world = managed.world()
+        world = self._world(managed)
         engine = self._engine(managed, world)
         begun = engine.in_flight()
         if begun:
@@ -253,6 +265,7 @@ class Rotator:
                 engine.patient = False  # what it waits for may be what was changed
             outcome, unrecorded = self._audited(managed).resume(engine, begun)
             return outcome, unrecorded
+        self._lease.check()
         managed.journal.clear()
         self._audited(managed).settle()
         return None, None
@@ -267,7 +280,7 @@ class Rotator:
         """
         found = managed.look(thorough=True), Attempts()
         decision = self._decide(managed.policy, found, forced=False, by_hand=True)
-        live, world, name = found[0].live, managed.world(), managed.policy.name
+        live, world, name = found[0].live, self._world(managed), managed.policy.name
         if not isinstance(decision, Deploy) or not decision.mends or live is None:
             return parked, None
         if decision.generation == live.number:
@@ -283,7 +296,7 @@ class Rotator:
 
     def _sweep(self, managed: Managed) -> Failure | None:
         """Remove what a crash left; why that could not be, which is no reason not to renew."""
-        world = managed.world()
+        world = self._world(managed)
         try:
             try:
                 world.store.sweep(managed.policy.name)
@@ -299,7 +312,7 @@ class Rotator:
         """What there is; a state that is damaged is put aside first, and begun anew."""
         standing = managed.look(thorough=True)
         if standing.damaged is not None:
-            world, name = managed.world(), managed.policy.name
+            world, name = self._world(managed), managed.policy.name
             aside = world.store.mend(name, standing.state, now=self.clock.now())
             said = f"{standing.damaged}: kept as {aside}, and begun anew"
             world.remark(f"{name}: {said}")
@@ -314,7 +327,7 @@ class Rotator:
         self, managed: Managed, action: Action, found: Found
     ) -> tuple[Outcome, Failure | None]:
         """The outcome, and why it could not be recorded; raises Unaudited."""
-        rotation, world = self.new_id(), managed.world()
+        rotation, world = self.new_id(), self._world(managed)
         standing, attempts = found
         steps = self._plan(managed.policy, standing, attempts, action, rotation)
         engine, facts = self._engine(managed, world), _carried(attempts)
@@ -329,7 +342,7 @@ class Rotator:
         )
 
     def _audited(self, managed: Managed) -> Audited:
-        return Audited(self.audit, managed)
+        return Audited(guarded(self.audit, self._lease.check), managed)
 
     def _plan(
         self,
@@ -366,12 +379,23 @@ class Rotator:
             listen=self.listen,
             stopping=self.stopping,
             patient=not self._forced,
+            fence=self._lease.check,
         )
+
+    def _world(self, managed: Managed) -> World:
+        return fenced(managed.world(), self._lease.check)
 
 
 def _carried(attempts: Attempts) -> dict[str, JSON]:
     """What a new rotation must not forget of those before: the TXT records they left behind."""
     return {"left": [dict(each) for each in attempts.left]} if attempts.left else {}
+
+
+def _fenced(name: str, why: Fenced) -> Failure:
+    return Transient(
+        f"the lock of {name} was lost, and this process has stopped: {why}",
+        hint="the next run goes on from where it stopped; never remove lock files",
+    )
 
 
 def _told_what_is_live(failure: Failure, managed: Managed) -> Failure:

@@ -48,6 +48,8 @@ class World:
     ``wants`` says whether the configuration still asks for these names from that issuer.
     In a ``dry`` world everything is looked at without a trace, on disk or at the CA. ``awaiting``:
     placeholders are still to come that services name, so they are not asked yet.
+    ``fence`` comes before every effect at a CA, a solver or a target: it raises Fenced when the
+    rotation's lock is another's.
     Within ``still`` none of the certificate's targets is told to read files, by whatever rotation.
     """
 
@@ -67,6 +69,7 @@ class World:
     wants: Callable[[str, Sequence[str]], bool] = lambda _issuer, _names: True
     new_key: Callable[[KeyType], PrivateKey] = generate
     follows: Callable[[str, str | None], bool] = lambda _name, _solver: True
+    fence: Callable[[], None] = lambda: None
     remark: Callable[[str], None] = lambda _line: None
     dry: bool = False
     awaiting: bool = False

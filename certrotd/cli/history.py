@@ -18,7 +18,7 @@ def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> 
         lines = [
             _named(line, managed.policy.id)
             for managed in site.fleet.chosen(names)
-            for line in managed.journal.history.lines()[-last:]
+            for line in managed.history.lines()[-last:]
         ]
     lines.sort(key=lambda line: str(line["ended"]))
     if as_json:

@@ -38,7 +38,7 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
         now, failed = site.clock.now(), False
         shown: list[Any] = []
         rows = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
-        for row in with_gates(rows, site.config, now=now):
+        for row in with_gates(rows, site.config, site.state, now=now):
             failed = failed or row.failure is not None
             show = status_of if as_json else _status_row
             shown.append(show(row, now=now, probe=probe))
@@ -56,7 +56,7 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd plan") as site:
         now = site.clock.now()
         looked = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
-        rows = list(with_gates(looked, site.config, now=now))
+        rows = list(with_gates(looked, site.config, site.state, now=now))
         plans = [_plan_json(row, site, now=now) for row in rows]
         if as_json:
             print_json(plans)

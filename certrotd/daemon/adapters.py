@@ -44,7 +44,7 @@ class Lock(Protocol):
 
     def __call__(
         self, name: str, what: str, wait: float, *, shared: bool = False
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[object]:
         """Held for the block; ``shared`` keeps out only who wants it alone."""
         ...
 
@@ -196,7 +196,7 @@ class Adapters:
             facts.not_after if facts else None,
         )
 
-    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[None]:
+    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[object]:
         return self._lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
 
     @contextmanager

@@ -18,54 +18,27 @@ from certrotd.certs.watching import Watched
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.daemon import alerts
-from certrotd.daemon.alertledger import OF_SUBJECTS, Kept, Ledger, from_json
+from certrotd.daemon.alertledger import OF_SUBJECTS, Kept, Ledger, alerts_document
 from certrotd.daemon.alerts import Alert, Passed, Said
 from certrotd.daemon.clockwatch import Judgement
 from certrotd.daemon.lane import Lane, Pace
 from certrotd.daemon.observing import Look, Observer
 from certrotd.daemon.telling import Log
-from certrotd.errors import Failure, InvalidInput, LockHeld, Problem
-from certrotd.files.reading import read_file
-from certrotd.files.writing import rename, write_file
+from certrotd.errors import Failure, LockHeld, Problem
 from certrotd.lifecycle.id import Id
 from certrotd.notify.message import Message, Notifier, State
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
+from certrotd.state import ports
+from certrotd.state.typed import TypedDocument
 from certrotd.wording import count
 
 if TYPE_CHECKING:
     from certrotd.config.model import Config
     from certrotd.config.notifications import Notification
 
-LIMIT = 32 * 1024 * 1024
 CLOSE = 5.0
 Make = Callable[[str, "Notification"], Notifier]
 Write = Callable[[str, str], None]
-
-
-class AlertFile:
-    """``STATE/alerts.json``; raises DiskTrouble. One of something else is kept aside and said."""
-
-    def __init__(self, state_dir: Path, listen: Callable[[str], None]) -> None:
-        self._path = state_dir / "alerts.json"
-        self._listen = listen
-
-    def read(self) -> Kept:
-        """What was kept; nothing before the first time."""
-        try:
-            found = from_json(read_file(self._path, limit=LIMIT, follow=False))
-        except FileNotFoundError:
-            return Kept({})
-        except InvalidInput:
-            found = None
-        if found is None:
-            aside = self._path.with_name("alerts.json.unreadable")
-            rename(self._path, aside)
-            self._listen(f"{self._path} is not what certrotd wrote: kept as {aside}")
-        return found or Kept({})
-
-    def keep(self, kept: bytes) -> None:
-        """Durable when it returns."""
-        write_file(self._path, kept, mode=0o600)
 
 
 def make(name: str, entry: Notification, *, state_dir: Path, clock: Clock) -> Notifier:
@@ -98,7 +71,7 @@ class Alerting(Observer):
 
     def __init__(
         self,
-        file: AlertFile,
+        file: TypedDocument[Kept],
         make: Make,
         *,
         host: str,
@@ -294,7 +267,7 @@ class Alerting(Observer):
 
     def _read(self) -> Kept:
         try:
-            return self._file.read()
+            return self._file.read() or Kept({})
         except Failure as failure:
             self._log("error", f"earlier alerts are unknown: {failure}")
             return Kept({})
@@ -302,9 +275,9 @@ class Alerting(Observer):
     def _save(self) -> None:
         with self._saving:
             with self._lock:
-                kept = Kept(self._ledgers, frozenset(self._waiting)).to_json()
+                kept = Kept(self._ledgers, frozenset(self._waiting))
             try:
-                self._file.keep(kept)
+                self._file.write(kept)
                 said = ""
             except Failure as failure:
                 said = f"alerts will be sent again after a restart: {failure}"
@@ -313,14 +286,14 @@ class Alerting(Observer):
             self._said_of_file = said
 
 
-def start(config: Config, log: Log) -> Alerting:
+def start(config: Config, state: ports.State, log: Log) -> Alerting:
     """The observer of a daemon with this configuration."""
     clock, state_dir = SystemClock(), config.state_dir
 
     def say(level: str, words: str) -> None:
         log(level, "alert.delivery", words)
 
-    file = AlertFile(state_dir, partial(say, "warning"))
+    file = alerts_document(state, partial(say, "warning"))
     making = partial(make, state_dir=state_dir, clock=clock)
     alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
     alerting.use(config.notifications)

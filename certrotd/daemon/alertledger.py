@@ -17,6 +17,8 @@ from certrotd.jsontext import parsed
 from certrotd.lifecycle.id import ONLY_KIND, Id, is_name
 from certrotd.notify.message import State
 from certrotd.pki.certificate import moment
+from certrotd.state import ports
+from certrotd.state.typed import TypedDocument
 
 MOST = 10_000
 """So many matters are remembered, the latest."""
@@ -115,7 +117,7 @@ class Kept:
     waiting: frozenset[Id] = frozenset()
 
     def to_json(self) -> bytes:
-        """What ``STATE/alerts.json`` holds."""
+        """What the document ``alerts`` holds."""
         told = {name: ledger.to_json() for name, ledger in self.ledgers.items()}
         document = {
             "version": VERSION,
@@ -123,6 +125,11 @@ class Kept:
             "waiting": [str(subject) for subject in sorted(self.waiting)],
         }
         return json.dumps(document, separators=(",", ":")).encode()
+
+
+def alerts_document(state: ports.State, report: Callable[[str], None]) -> TypedDocument[Kept]:
+    """What was told, kept across restarts."""
+    return TypedDocument(state.document("alerts"), from_json, Kept.to_json, report=report)
 
 
 def from_json(data: bytes) -> Kept | None:

@@ -1,7 +1,7 @@
 """What was spent at each CA, kept across restarts and shared by processes, and who may spend next.
 
-``STATE/budget/ISSUER.json``: ``{"version": 1, "stamps": {KEY: [SECONDS, …]}}``, written and synced
-before an order is placed, and before a certificate is asked for.
+The document ``budget/ISSUER``: ``{"version": 1, "stamps": {KEY: [SECONDS, …]}}``, durable before an
+order is placed, and before a certificate is asked for.
 """
 
 from __future__ import annotations
@@ -10,12 +10,11 @@ import json
 import math
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
+from certrotd.clock import Clock, Deadline
 from certrotd.daemon.budget import (
     Limits,
     Over,
@@ -28,88 +27,51 @@ from certrotd.daemon.budget import (
     over,
     settle,
 )
-from certrotd.errors import InvalidInput
-from certrotd.files.reading import read_file
-from certrotd.files.writing import make_directory, rename, write_file
 from certrotd.jsontext import parsed
+from certrotd.state.ports import Conflict, Document
+from certrotd.state.typed import TypedDocument
 
 VERSION = 1
-MAX_FILE = 64 * 1024 * 1024
+WAIT = 30.0
+_POLL = 0.02
 
 
 class Record(Protocol):
     """Where what was spent is kept."""
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        """While it lasts no other process writes."""
-        ...
 
     def load(self) -> Spent | None:
         """What is kept, or None while it is what this process loaded or saved last."""
         ...
 
     def save(self, spent: Spent) -> None:
-        """Durable when it returns; raises DiskTrouble."""
+        """Durable when it returns; raises DiskTrouble, and Conflict if another was quicker."""
         ...
 
 
-class FileRecord:
-    """The record in a file; ``lock`` takes the lock of that file.
+class DocumentRecord:
+    """The record in a document; one that is damaged is kept aside, and ``report`` hears of it.
 
-    A file that cannot be understood is kept aside as ``….unreadable`` and ``said``: forgetting
-    what was spent costs a refusal by the CA at worst, refusing to go on costs certificates.
+    Forgetting what was spent costs a refusal by the CA at worst, refusing to go on costs
+    certificates.
     """
 
-    def __init__(
-        self,
-        path: Path,
-        lock: Callable[[], AbstractContextManager[None]],
-        said: Callable[[str], None] = lambda _line: None,
-    ) -> None:
-        self._path = path
-        self._lock = lock
-        self._said = said
-        self._seen: tuple[int, int, int] | None = None
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        return self._lock()
+    def __init__(self, document: Document, report: Callable[[str], None]) -> None:
+        self._kept = budget_document(document, report)
 
     def load(self) -> Spent | None:
         """As Record.load; raises DiskTrouble."""
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return None
-        spent = Spent() if stamp == _ABSENT else self._read()
-        self._seen = stamp  # not before: what could not be read is not what was loaded last
-        return spent
-
-    def _read(self) -> Spent:
-        try:
-            return parse(read_file(self._path, limit=MAX_FILE, follow=False))
-        except FileNotFoundError:
-            return Spent()
-        except (ValueError, InvalidInput):
-            aside = self._path.with_name(f"{self._path.name}.unreadable")
-            rename(self._path, aside)
-            self._said(
-                f"{self._path} is not a budget this version of certrotd wrote: kept as {aside}, "
-                "and counted anew"
-            )
-            return Spent()
+        return (self._kept.read() or Spent()) if self._kept.changed() else None
 
     def save(self, spent: Spent) -> None:
-        make_directory(self._path.parent, mode=0o700)
-        kept = {key: [round(each, 3) for each in stamps] for key, stamps in spent.stamps.items()}
-        text = json.dumps({"version": VERSION, "stamps": kept}, separators=(",", ":"))
-        write_file(self._path, text.encode(), mode=0o600)
-        self._seen = self._stamp()
+        """As Record.save."""
+        self._kept.replace(spent)
 
-    def _stamp(self) -> tuple[int, int, int]:
-        try:
-            status = self._path.stat(follow_symlinks=False)
-        except FileNotFoundError:
-            return _ABSENT
-        return status.st_ino, status.st_mtime_ns, status.st_size
+
+def budget_document(
+    document: Document, report: Callable[[str], None] = lambda _line: None
+) -> TypedDocument[Spent]:
+    """What was spent, as it is kept."""
+    return TypedDocument(document, parse, render, report=report, loss=", and counted anew")
 
 
 class Budget:
@@ -119,8 +81,9 @@ class Budget:
     threads. Raises DiskTrouble rather than spend unrecorded, or guess what cannot be read.
     """
 
-    def __init__(self, limits: Limits, record: Record) -> None:
+    def __init__(self, limits: Limits, record: Record, clock: Clock) -> None:
         self.limits = limits
+        self._clock = clock
         self._record = record
         self._lock = threading.Lock()
         self._spent = Spent()
@@ -164,18 +127,20 @@ class Budget:
 
     def order(self, *, now: datetime) -> None:
         """Count an order, durably, before it is placed; it is never refused here."""
-        with self._spending(now) as spent:
-            charge_order(spent, self.limits, now=now)
+        self._spend(now, lambda spent: charge_order(spent, self.limits, now=now))
 
     def certificate(self, names: Sequence[str], url: str, *, renewal: bool, now: datetime) -> None:
         """Count, durably, the certificate of the order ``url`` before it is asked for."""
-        with self._spending(now) as spent:
-            charge_certificate(spent, self.limits, names, url, renewal=renewal, now=now)
+        self._spend(
+            now,
+            lambda spent: charge_certificate(
+                spent, self.limits, names, url, renewal=renewal, now=now
+            ),
+        )
 
     def failed(self, names: Sequence[str], *, now: datetime) -> None:
         """Count, durably, a validation that the CA was not satisfied with."""
-        with self._spending(now) as spent:
-            charge_failure(spent, self.limits, names, now=now)
+        self._spend(now, lambda spent: charge_failure(spent, self.limits, names, now=now))
 
     def leapt(self, by: timedelta) -> None:
         """The wall clock went forward, and perhaps no time has passed; known also if it raises."""
@@ -193,12 +158,23 @@ class Budget:
             inside = settle(self._spent, self.limits, now=now).stamps.get("orders", ())
             return max(0, self.limits.orders.count - len(inside))
 
-    @contextmanager
-    def _spending(self, now: datetime) -> Iterator[Spent]:
-        with self._lock, self._record.exclusive():
-            self._refresh(now)
-            yield self._spent
-            self._record.save(self._spent)
+    def _spend(self, now: datetime, charge: Callable[[Spent], None]) -> None:
+        """Read, charge, save, and again while other processes are quicker; raises Conflict then."""
+        with self._lock:
+            deadline = Deadline(self._clock, WAIT)
+            while True:
+                self._refresh(now)
+                spent = Spent(dict(self._spent.stamps))
+                charge(spent)
+                try:
+                    self._record.save(spent)
+                except Conflict:
+                    if deadline.passed:
+                        raise
+                    deadline.pause(_POLL)
+                else:
+                    self._spent = spent
+                    return
 
     def _refresh(self, now: datetime) -> None:
         """Be up to date; drop what no longer counts when it becomes much."""
@@ -235,7 +211,10 @@ class Budget:
         return True
 
 
-_ABSENT = (0, 0, 0)
+def render(spent: Spent) -> bytes:
+    """The document that parse() reads."""
+    kept = {key: [round(each, 3) for each in stamps] for key, stamps in spent.stamps.items()}
+    return json.dumps({"version": VERSION, "stamps": kept}, separators=(",", ":")).encode()
 
 
 def parse(data: bytes) -> Spent:

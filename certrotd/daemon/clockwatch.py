@@ -7,6 +7,7 @@ of the last run may be right after a long rest: the CA's date tells before anyth
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -14,6 +15,8 @@ from enum import Enum
 from certrotd.jsontext import parsed
 from certrotd.pki.certificate import moment
 from certrotd.pki.generation import Generation
+from certrotd.state.ports import State
+from certrotd.state.typed import TypedDocument
 
 SKEW = timedelta(minutes=5)
 LEAP = timedelta(days=1)
@@ -123,7 +126,7 @@ def jumped(before: tuple[datetime, float], after: tuple[datetime, float]) -> tim
 
 
 def to_json(trusted: datetime) -> bytes:
-    """What ``STATE/clock.json`` holds."""
+    """What the document ``clock`` holds."""
     return json.dumps({"version": 1, "last_run": trusted.isoformat()}).encode()
 
 
@@ -134,6 +137,13 @@ def from_json(data: bytes) -> datetime | None:
         return moment(document["last_run"]) if document["version"] == 1 else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
+
+
+def clock_document(
+    state: State, report: Callable[[str], None] = lambda _line: None
+) -> TypedDocument[datetime]:
+    """The time of the last run, kept across restarts."""
+    return TypedDocument(state.document("clock"), from_json, to_json, report=report)
 
 
 def _days(span: timedelta) -> str:

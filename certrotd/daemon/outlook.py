@@ -9,26 +9,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.certs.decision import Adopt, Renew
 from certrotd.config.model import Config
-from certrotd.daemon.clockwatch import Judgement, Watch, from_json
+from certrotd.daemon.clockwatch import Judgement, Watch, clock_document
 from certrotd.daemon.fleet import Row
 from certrotd.daemon.gates import Gate, Held, by_budget, by_clock, by_failure, elsewhere
-from certrotd.errors import Failure, InvalidInput
-from certrotd.files.reading import read_file
+from certrotd.errors import Failure
+from certrotd.state.ports import State
 
 if TYPE_CHECKING:
     from certrotd.daemon.budget import Limits, Spent
 
-LIMIT = 64 * 1024 * 1024
 
-
-def with_gates(rows: Sequence[Row], config: Config, *, now: datetime) -> Iterator[Row]:
+def with_gates(
+    rows: Sequence[Row], config: Config, state: State, *, now: datetime
+) -> Iterator[Row]:
     """The same rows, each with what holds back an order that is due."""
-    judgement = _judgement(rows, config.state_dir, now)
+    judgement = _judgement(rows, state, now)
     accounts: dict[str, _Account | Held | None] = {}
     for row in rows:
         due = isinstance(row.decision, Renew | Adopt) and row.flight is None and not row.failure
@@ -39,17 +38,17 @@ def with_gates(rows: Sequence[Row], config: Config, *, now: datetime) -> Iterato
         held = by_clock(judgement, row.decision)
         if held is None and elsewhere(policy):
             if policy.issuer not in accounts:
-                accounts[policy.issuer] = _account(policy.issuer, config)
+                accounts[policy.issuer] = _account(policy.issuer, config, state)
             account = accounts[policy.issuer]
             held = account.held(row, now) if isinstance(account, _Account) else account
         yield replace(row, held=held)
 
 
-def _judgement(rows: Sequence[Row], state_dir: Path, now: datetime) -> Judgement:
-    """What the files tell of the clock."""
+def _judgement(rows: Sequence[Row], state: State, now: datetime) -> Judgement:
+    """What the state tells of the clock."""
     try:
-        last_run = from_json(read_file(state_dir / "clock.json", limit=LIMIT, follow=False))
-    except (FileNotFoundError, Failure):
+        last_run = clock_document(state).peek()
+    except Failure:
         last_run = None  # the daemon goes by the certificates alone then, and says why
     watch = Watch(last_run, 0.0)
     for row in rows:
@@ -73,19 +72,16 @@ class _Account:
         return None if found is None else by_budget(found)
 
 
-def _account(issuer: str, config: Config) -> _Account | Held | None:
+def _account(issuer: str, config: Config, state: State) -> _Account | Held | None:
     """What it has spent, what keeps it from being known, or None where nothing is limited."""
-    from certrotd.daemon.budgetfile import parse
+    from certrotd.daemon.budgetfile import budget_document
     from certrotd.daemon.limits import limits_of
 
     limits = limits_of(config.issuers[issuer])
     if limits is None:
         return None
-    path = config.state_dir / "budget" / f"{issuer}.json"
     try:
-        spent = parse(read_file(path, limit=LIMIT, follow=False))
-    except (FileNotFoundError, ValueError, InvalidInput):
-        return None  # nothing is counted, or it is counted anew
+        spent = budget_document(state.document(f"budget/{issuer}")).peek()
     except Failure as failure:
         return by_failure(failure, by=Gate.BUDGET)
-    return _Account(limits, spent)
+    return _Account(limits, spent) if spent else None  # nothing is counted, or it is counted anew

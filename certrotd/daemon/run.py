@@ -17,12 +17,11 @@ from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
 from certrotd.daemon import alerting
 from certrotd.daemon.board import Board
-from certrotd.daemon.changes import Changes
+from certrotd.daemon.clockwatch import clock_document
 from certrotd.daemon.ground import Ground
 from certrotd.daemon.http.app import App
 from certrotd.daemon.http.server import Web
 from certrotd.daemon.http.sources import Sources
-from certrotd.daemon.lastrun import LastRun
 from certrotd.daemon.log import LineLog, libraries, to_journal
 from certrotd.daemon.observing import Observers
 from certrotd.daemon.scheduler import Scheduler
@@ -40,9 +39,9 @@ from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, KINDS, LEFTOVERS, Sit
 from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.files.writing import make_directory
-from certrotd.lifecycle.id import Id
+from certrotd.lifecycle.id import Id, id_in
 from certrotd.process import reap_orphans
-from certrotd.state.lock import hold
+from certrotd.state.directory import StateDirectory
 
 COMMAND = "certrotd run"
 INTERVAL = 1.0
@@ -65,17 +64,14 @@ def run(path: Path, write: Write) -> int:
     """
     with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
         loaded, stopping = load(path, lenient=True), Stopping()
-        state = loaded.config.state_dir
-        require_known(state)
-        make_directory(state, mode=0o700)
-        lock = partial(hold, command=COMMAND, now=stopping.clock.now())
-        with lock(
-            state / DAEMON_LOCK,
-            what=f"the state directory {state}",
-        ):
-            words = migrate(state, lambda path, what: lock(path, what=what), daemon=None)
+        where = loaded.config.state_dir
+        require_known(where)
+        make_directory(where, mode=0o700)
+        state = StateDirectory(where, command=COMMAND, now=stopping.clock.now)
+        with state.lock(DAEMON_LOCK, f"the state directory {where}"):
+            words = migrate(where, state.lock_file, daemon=None)
             stopping.listen()
-            daemon = _Daemon(path, loaded, stopping, write)
+            daemon = _Daemon(path, loaded, state, stopping, write)
             del loaded  # a reload lets go of it
             if words:
                 daemon.remark(words)
@@ -83,7 +79,14 @@ def run(path: Path, write: Write) -> int:
 
 
 class _Daemon:
-    def __init__(self, path: Path, loaded: Loaded, stopping: Stopping, write: Write) -> None:
+    def __init__(
+        self,
+        path: Path,
+        loaded: Loaded,
+        state: StateDirectory,
+        stopping: Stopping,
+        write: Write,
+    ) -> None:
         self._path = path
         self._config = loaded.config
         self._stopping = stopping
@@ -93,15 +96,15 @@ class _Daemon:
         manager = service_manager(
             os.environ, clock=clock, stop_time=END + MARGIN, complain=self._complain
         )
-        self._alerting = alerting.start(loaded.config, self._log)
+        self._alerting = alerting.start(loaded.config, state, self._log)
         self._board = Board(clock)
         # the page first: whoever reads the log or an alert finds the same there
         observers = (self._board, Told(self._log), self._alerting, manager)
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
         self._ground: Ground | None = None
-        self._changes = [Changes(loaded.config.state_dir, kind) for kind in KINDS]
-        last_run = LastRun(loaded.config.state_dir, self._observer.remarked)
+        self._changes = [state.changes(kind) for kind in KINDS]
+        last_run = clock_document(state, self._observer.remarked)
         self._work = work = self._workload(loaded)
         self._watcher = Watcher(
             self._watches(loaded, work),
@@ -116,7 +119,7 @@ class _Daemon:
             last_run=last_run.read(),
             observer=Observers([self._observer, self._watcher], self._complain),
             spawn=_in_a_thread,
-            remember=last_run.keep,
+            remember=last_run.write,
         )
         self._upkeep = Upkeep(
             {AUDIT_LOG: self._check_audit, LEFTOVERS: self._sweep},
@@ -223,7 +226,8 @@ class _Daemon:
         )
 
     def _changed(self) -> frozenset[Id]:
-        return frozenset().union(*(changes.ids() for changes in self._changes))
+        changed = (text for changes in self._changes for text in changes.subjects())
+        return frozenset(subject for text in changed if (subject := id_in(text)))
 
     def _watches(self, loaded: Loaded, work: Workload) -> Watches:
         clock = self._stopping.clock

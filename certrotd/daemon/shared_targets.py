@@ -59,7 +59,7 @@ class Groups:
         self,
         target: str,
         about: LiveCertificate,
-        lock: Callable[[], AbstractContextManager[None]],
+        lock: Callable[[], AbstractContextManager[object]],
         tell: Tell,
     ) -> None:
         """Have ``target`` told, under ``lock``, by this thread or for it by another one.
@@ -84,7 +84,7 @@ class Groups:
         self,
         target: str,
         group: _Group,
-        lock: Callable[[], AbstractContextManager[None]],
+        lock: Callable[[], AbstractContextManager[object]],
         tell: Tell,
     ) -> None:
         group.failure = Transient(f"telling {target} was interrupted")  # unless told otherwise
@@ -126,7 +126,7 @@ class SharedTarget:
     def __init__(
         self,
         target: Target,
-        lock: Callable[[], AbstractContextManager[None]],
+        lock: Callable[[], AbstractContextManager[object]],
         *,
         name: str,
         about: Callable[[], LiveCertificate],

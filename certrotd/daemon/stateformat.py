@@ -29,7 +29,9 @@ from certrotd.files.reading import is_there, read_file
 from certrotd.files.writing import make_directory, remove_file, sync_directory, write_file
 from certrotd.jsontext import parsed
 from certrotd.lifecycle.id import ONLY_KIND, Id, is_name
-from certrotd.state.journal import MAX_JOURNAL, History, decode, encode
+from certrotd.state.history import FileHistory
+from certrotd.state.journal import MAX_JOURNAL
+from certrotd.state.records import decode, encode
 
 FORMAT = 2
 FILE = "format.json"
@@ -37,7 +39,7 @@ RESTART = "restart certrotd with this version: systemctl restart certrotd"
 _LIMIT = 4096
 _SHOWN = 5
 _MOVED = (("journal", ".jsonl"), ("history", ".jsonl"), ("locks", ".lock"))
-Lock = Callable[[Path, str], AbstractContextManager[None]]
+Lock = Callable[[Path, str], AbstractContextManager[object]]
 """Holds the lock at a path; the text says what it protects. Raises LockHeld."""
 
 
@@ -168,7 +170,7 @@ def _move_journal(state: Path, subject: Id) -> None:
 
 
 def _append_history(state: Path, subject: Id) -> None:
-    old, new = History(state, subject.name), History(state, str(subject))
+    old, new = FileHistory(state, subject.name), FileHistory(state, str(subject))
     there = {line.get("id") for line in new.lines()}
     for line in old.lines():
         if line.get("id") not in there:  # a kill came between, else

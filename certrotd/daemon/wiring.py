@@ -26,16 +26,15 @@ from certrotd.config.model import Certificate, Config
 from certrotd.daemon.fleet import Fleet, Row
 from certrotd.daemon.statecheck import sweep_state, unwritable
 from certrotd.daemon.stateformat import migrate, require_current, require_known
-from certrotd.errors import Failure, failed
+from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.files.reading import is_there
-from certrotd.files.writable import check_directory
 from certrotd.files.writing import make_directory
 from certrotd.lifecycle.id import Id
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.unexpected import as_failure
-from certrotd.state.journal import FileJournal, in_flight
-from certrotd.state.lock import hold
+from certrotd.state.directory import StateDirectory
+from certrotd.state.lock import NoLease
+from certrotd.state.ports import History, Lease
 from certrotd.stores.copies import displaced
 from certrotd.stores.local import LocalStore
 
@@ -47,14 +46,10 @@ if TYPE_CHECKING:
     from certrotd.daemon.shared_targets import Groups
     from certrotd.rotation.step import Plan
 
-BUDGET_WAIT = 30.0
 KINDS = (KIND,)
 """What is managed."""
-BOOKS = (*(f"{each}/{kind}" for each in ("journal", "history", "locks") for kind in KINDS), "audit")
-"""The folders in state_dir that every rotation writes to."""
-DAEMON_LOCK = Path("locks/_daemon.lock")
+DAEMON_LOCK = "_daemon"
 """Held as long as a daemon runs; no certificate's lock lies beside it."""
-PAGE = 4096
 AUDIT_LOG = "the audit log"
 LEFTOVERS = "what a kill left"
 Waves = tuple[tuple[str, ...], ...]
@@ -84,6 +79,7 @@ class Site:
         self._audit_damaged = audit_damaged
         self._ca_time = ca_time
         self._command = command
+        self.state = StateDirectory(config.state_dir, command=command, now=clock.now)
         self.store = LocalStore(config.store_dir)
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()
@@ -101,34 +97,28 @@ class Site:
 
     def problems(self) -> Iterator[Failure]:
         """What would keep any rotation from keeping its books; nothing is changed."""
-        state = self.config.state_dir
-        problem: Failure | None
-        for folder in (state, *(state / each for each in BOOKS)):
-            problem = next(failed(partial(check_directory, folder, room=PAGE)), None)
-            if problem is not None:
-                yield problem
-                return  # it would be said of those below again
-        if (problem := unwritable(state, self.config.store_dir)) is not None:
+        for problem in self.state.problems(KINDS):
             yield problem
+            return
+        if (hindered := unwritable(self.state.path, self.config.store_dir)) is not None:
+            yield hindered
 
     def prepare(self) -> None:
         """Make the state directory, and look after it; only what writes there needs it.
 
         Raises as stateformat.migrate() does.
         """
-        state = self.config.state_dir
+        state = self.state.path
         require_known(state)
         make_directory(state, mode=0o700)
-        if words := migrate(state, self._migrating, daemon=state / DAEMON_LOCK):
+        lock = state / "locks" / f"{DAEMON_LOCK}.lock"
+        if words := migrate(state, self.state.lock_file, daemon=lock):
             self._listen(words)
         for what, job in ((AUDIT_LOG, self.check_audit), (LEFTOVERS, self.sweep)):
             try:
                 job()
             except (Failure, OSError) as error:
                 self._listen(f"{what}: {as_failure(error, f'look after {what}')}")
-
-    def _migrating(self, path: Path, what: str) -> AbstractContextManager[None]:
-        return hold(path, what=what, command=self._command, now=self.clock.now())
 
     def check_audit(self) -> None:
         """Record it now if somebody has been at the audit log; raises DiskTrouble or LockHeld."""
@@ -185,17 +175,17 @@ class Site:
         As it was when it was asked first; raises DiskTrouble.
         """
         if self._flying is None:
-            self._flying = in_flight(self.config.state_dir)
+            self._flying = self.state.in_flight()
         return str(subject) in self._flying
 
     def flying(self, subject: Id) -> bool:
         """As ``in_flight``, as it is now."""
-        return is_there(f"{self.config.state_dir}/journal/{subject}.jsonl")
+        return self.state.flying(str(subject))
 
     def unlisted(self) -> Failure | None:
         """Why nobody knows what is in flight; None if it can be known."""
         try:
-            in_flight(self.config.state_dir)
+            self.state.in_flight()
         except DiskTrouble as failure:
             return failure
         return None
@@ -275,16 +265,14 @@ class Site:
         return self._waves[names]
 
     def _new_budget(self, issuer: str) -> Budget | None:
-        from certrotd.daemon.budgetfile import Budget, FileRecord
+        from certrotd.daemon.budgetfile import Budget, DocumentRecord
         from certrotd.daemon.limits import limits_of
 
         limits = limits_of(self.config.issuers[issuer])
         if limits is None:
             return None
-        path = self.config.state_dir / "budget" / f"{issuer}.json"
-        # no certificate's name begins like this, so no certificate's lock is meant
-        lock = partial(self.lock, f"_budget-{issuer}", f"the budget of {issuer}", BUDGET_WAIT)
-        return Budget(limits, FileRecord(path, lock, self._listen))
+        document = self.state.document(f"budget/{issuer}")
+        return Budget(limits, DocumentRecord(document, self._listen), self.clock)
 
     def world(self, entry: Certificate) -> World:
         """What one rotation of the certificate acts on."""
@@ -343,18 +331,12 @@ class Site:
 
     def lock(
         self, name: str, what: str, wait: float | None, *, shared: bool = False
-    ) -> AbstractContextManager[None]:
+    ) -> AbstractContextManager[Lease]:
         """The lock of that name; ``what`` it protects, in words, and seconds to wait for it."""
         if self._dry:
-            return nullcontext()
-        return hold(
-            self.config.state_dir / "locks" / f"{name}.lock",
-            what=what,
-            command=self._command,
-            now=self.clock.now(),
-            wait=Deadline(self.clock, wait) if wait is not None else None,
-            shared=shared,
-        )
+            return nullcontext(NoLease())
+        deadline = Deadline(self.clock, wait) if wait is not None else None
+        return self.state.lock(name, what, wait=deadline, shared=shared)
 
 
 class _Managed:
@@ -366,23 +348,27 @@ class _Managed:
         self._site = site
         self._entry = entry
         self.policy = policy
-        self.journal = FileJournal(site.config.state_dir, str(policy.id))
+        self.journal = site.state.journal(str(policy.id))
 
     def world(self) -> World:
         return self._site.world(self._entry)
 
+    @property
+    def history(self) -> History:
+        return self.journal.history
+
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[Lease]:
         name, targets = self.policy.name, self.policy.targets
         with (
-            self._site.lock(str(self.policy.id), f"certificate {name}", None),
+            self._site.lock(str(self.policy.id), f"certificate {name}", None) as lease,
             self._site.groups.rotating(name, targets),
         ):
-            yield
+            yield lease
 
     def look(self, *, thorough: bool = False) -> Standing:
         found = self._site.store.look(self.policy.name, thorough=thorough)
-        found = as_remembered(found, self.journal)
+        found = as_remembered(found, self.history)
         if COPIES in found.state.targets and self._entry.install:
             return replace(found, displaced=displaced(self._entry.install, found.state.copies))
         return found

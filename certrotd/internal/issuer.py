@@ -147,7 +147,7 @@ class InternalIssuer:
         keep(root, self._folder)
         return root
 
-    def _held(self, deadline: Deadline) -> AbstractContextManager[None]:
+    def _held(self, deadline: Deadline) -> AbstractContextManager[object]:
         return hold(
             self._folder.with_name(f"{self._folder.name}.lock"),
             what=f"the root in {self._folder}",

@@ -46,6 +46,14 @@ class Id:
         return cls(kind, name)
 
 
+def id_in(text: str) -> Id | None:
+    """The id that ``text`` spells; None for what is no id, as of a file that somebody put there."""
+    try:
+        return Id.parse(text)
+    except InvalidInput:
+        return None
+
+
 def is_kind(text: str) -> bool:
     """Whether ``text`` is fit for a kind."""
     return len(text) <= MAX_KIND and _KIND.fullmatch(text) is not None

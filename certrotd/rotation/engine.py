@@ -46,7 +46,7 @@ from certrotd.rotation.step import (
     plan_to_json,
 )
 from certrotd.rotation.unexpected import as_failure, wait_asked_for
-from certrotd.state.journal import Journal, JournalBroken
+from certrotd.state.ports import Fenced, Journal, JournalBroken
 
 W = TypeVar("W")
 RETRY = timedelta(minutes=1)
@@ -59,7 +59,8 @@ class Engine(Generic[W]):
 
     ``now`` is the clock, ``listen`` hears of everything as it happens, ``stopping`` says whether
     the process has been told to stop. Unless it is ``patient``, what waits is tried all the same.
-    The caller holds the subject's lock.
+    The caller holds the subject's lock, and ``fence`` raises Fenced once it is lost: then nothing
+    is written or undone any more, and that is what every method here raises.
     """
 
     journal: Journal
@@ -69,6 +70,7 @@ class Engine(Generic[W]):
     listen: Callable[[Event], None] = lambda _event: None
     stopping: Callable[[], bool] = lambda: False
     patient: bool = True
+    fence: Callable[[], None] = lambda: None
     _begin: Mapping[str, Any] = field(default_factory=dict)
     _plan: Plan[W] = ()
     _progress: Progress = field(default_factory=lambda: Progress(items=()))
@@ -107,6 +109,7 @@ class Engine(Generic[W]):
         }
         if by_hand:
             record["by_hand"] = True
+        self.fence()
         self.journal.append(record, sync=False)
         self._understand([record])
         return self._advance()
@@ -153,6 +156,9 @@ class Engine(Generic[W]):
             return outcome
         except JournalBroken:
             self._put_back_unrecorded()
+            raise
+        except Fenced:
+            self.journal.drop()
             raise
         finally:
             self.journal.release()
@@ -219,7 +225,7 @@ class Engine(Generic[W]):
             self._write({"t": "try", "i": index, "at": self._stamp()}, sync=True)
             answer = step.do(self.world, self._ledger(index))
             self._answered(index, answer)
-        except JournalBroken:
+        except (JournalBroken, Fenced):
             raise
         except Stopped:
             return self._stop(index, woken=True)
@@ -272,9 +278,10 @@ class Engine(Generic[W]):
     def _undo(self, index: int) -> Outcome | None:
         step = self._step(index)
         self._tell("undoing", index)
+        self.fence()
         try:
             self._go_back(index)
-        except JournalBroken:
+        except (JournalBroken, Fenced):
             raise
         except Exception as error:  # noqa: BLE001  # said, journaled and tried again, like any other
             return self._stuck(index, as_failure(error, f"undo step {step.kind!r}"))
@@ -299,6 +306,7 @@ class Engine(Generic[W]):
     def _close(self, progress: Progress) -> Outcome:
         begin, end = self._begin, self._ended
         failed = progress.failed
+        self.fence()
         self.journal.close(
             {
                 "id": begin["id"],
@@ -339,6 +347,8 @@ class Engine(Generic[W]):
         for index in to_look_at(self._progress, list(self._savepoints)):
             try:
                 seen = self._step(index).observe(self.world, self._ledger(index))
+            except Fenced:
+                raise
             except Exception as error:  # noqa: BLE001  # without a look, whatever the reason
                 failure = as_failure(error, f"look at {self._title(index)!r}")
                 if self._saved is not None and self._saved.stop_undoes:
@@ -369,8 +379,11 @@ class Engine(Generic[W]):
             if progress.items[index] is Status.UNTRIED:
                 continue
             self._tell("undoing", index)
+            self.fence()
             try:
                 self._go_back(index)
+            except Fenced:
+                raise
             except Exception as error:  # noqa: BLE001  # the broken journal is what is raised
                 trouble = as_failure(error, f"undo step {self._title(index)!r}")
                 self._tell("stuck", index, detail=str(trouble))
@@ -406,6 +419,7 @@ class Engine(Generic[W]):
 
     def _write(self, record: dict[str, Any], *, sync: bool) -> None:
         progress = apply(self._progress, record)  # what could not be read back is not written
+        self.fence()
         self.journal.append(record, sync=sync)
         self._progress = progress
 

@@ -3,32 +3,20 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from certrotd.errors import Failure, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_file
-from certrotd.files.writing import (
-    make_directory,
-    open_or_create,
-    remove_file,
-    sync_directory,
-    write_file,
-)
-from certrotd.jsontext import parsed
+from certrotd.files.writing import make_directory, open_or_create, remove_file, sync_directory
+from certrotd.state.history import FileHistory
+from certrotd.state.ports import JournalBroken
+from certrotd.state.records import decode, encode
 
 MAX_JOURNAL = 64 * 1024 * 1024
-HISTORY_LINES = 500
-MAX_HISTORY = 16 * 1024 * 1024
-MAX_LINE = 32 * 1024
-_JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
-_RECORD_AT = len(b'{"c":"00000000","r":')
 
 
 def in_flight(directory: Path) -> frozenset[str]:
@@ -53,37 +41,6 @@ def _kinds(folder: str) -> list[str]:
         return []
 
 
-class JournalBroken(DiskTrouble):
-    """The journal cannot be written: nothing may be begun that it would have to remember."""
-
-
-class Unrecordable(Failure):
-    """A record is no JSON: nothing of it was written, and the journal is as it was."""
-
-
-class Journal(Protocol):
-    """Where a rotation's records go; the engine is the only writer, under the lock of its id."""
-
-    def records(self) -> list[dict[str, Any]]:
-        """Every whole record, oldest first; a torn last one is one that never happened."""
-        ...
-
-    def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
-        """Add a record; with ``sync`` it and those before it are durable when this returns.
-
-        Raises Unrecordable, JournalBroken, or another DiskTrouble before the first record.
-        """
-        ...
-
-    def release(self) -> None:
-        """Write down every record, durable or not, and hold no file open; raises JournalBroken."""
-        ...
-
-    def close(self, summary: Mapping[str, Any]) -> None:
-        """Shrink the rotation to one line of history and forget its records; repeatable."""
-        ...
-
-
 class FileJournal:
     """A journal in ``<directory>/journal/ID.jsonl`` and ``<directory>/history/ID.jsonl``.
 
@@ -96,7 +53,7 @@ class FileJournal:
     def __init__(self, directory: Path, subject: str) -> None:
         self._directory = directory
         self._subject = subject
-        self.history = History(directory, subject)
+        self.history = FileHistory(directory, subject)
         self._size: int | None = None  # of what is whole in the file; None if that is not known
         self._late: list[bytes] = []
         self._handle: int | None = None
@@ -145,6 +102,11 @@ class FileJournal:
         finally:
             self._close_file()
 
+    def drop(self) -> None:
+        self._late.clear()
+        self._size = None
+        self._close_file()
+
     def close(self, summary: Mapping[str, Any]) -> None:
         self.history.add(summary)
         self.clear()
@@ -185,155 +147,3 @@ class FileJournal:
         if self._handle is not None:
             os.close(self._handle)
             self._handle = None
-
-
-class History:
-    """What rotations of one id came to: JSON lines, oldest first, the last 500 kept."""
-
-    def __init__(self, directory: Path, subject: str) -> None:
-        self._directory = directory
-        self._subject = subject
-
-    @cached_property
-    def path(self) -> Path:
-        """The file of the lines."""
-        return self._directory / "history" / f"{self._subject}.jsonl"
-
-    def lines(self) -> list[dict[str, Any]]:
-        """Every line that can be read: history is for people and for backoff, not for recovery."""
-        try:
-            data = read_file(self.path, limit=MAX_HISTORY, follow=False)
-        except FileNotFoundError:
-            return []
-        return _readable(data)
-
-    def last(self) -> dict[str, Any] | None:
-        """The newest line, read from the end of the file; None before the first."""
-        try:
-            # a path of text: this is asked of every certificate of a listing
-            tail, size = _tail(f"{self._directory}/history/{self._subject}.jsonl")
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise DiskTrouble(f"read {self.path}", error) from error
-        newest = next(_from_the_end(tail), None)
-        if newest is None and size > MAX_LINE:
-            lines = self.lines()  # the newest line is an unusually long one
-            newest = lines[-1] if lines else None
-        return newest
-
-    def add(self, summary: Mapping[str, Any]) -> None:
-        """Add a line, as with_line() says."""
-        lines = self.lines()
-        added = with_line(lines, summary)
-        if added != lines:
-            make_directory(self.path.parent, mode=0o700)
-            write_file(self.path, b"".join(encode(line) for line in added), mode=0o600)
-
-
-def with_line(lines: list[dict[str, Any]], summary: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """History with one more line, unless the last is of the same rotation (a crash came between).
-
-    ``failures`` is added to it: how many of the latest rotations in a row did not finish, where
-    one that was stopped counts neither way. If some of them were begun by hand, so is their number
-    and when the last of the others ``failed_at``, for nobody waits because of those. The oldest
-    lines go when there are more than 500, or more than fit the size that is read back.
-    """
-    last = lines[-1] if lines else {}
-    if last.get("id") == summary["id"]:
-        return lines
-    kept = [*lines, {**summary, **_failures(last, summary)}][-HISTORY_LINES:]
-    room = MAX_HISTORY
-    for number, line in enumerate(reversed(kept)):
-        room -= len(encode(line))
-        if room < 0:
-            return kept[len(kept) - number :]
-    return kept
-
-
-def _failures(last: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[str, Any]:
-    if summary["failure"] is None:
-        return {"failures": 0}
-    failures, by_hand = int(last.get("failures", 0)), int(last.get("by_hand_failures", 0))
-    failed_at = last.get("failed_at") or (last.get("ended") if failures > by_hand else None)
-    if not summary.get("stopped"):
-        failures += 1
-        by_hand += bool(summary.get("by_hand"))
-        if not summary.get("by_hand"):
-            failed_at = summary.get("ended")
-    if not by_hand:
-        return {"failures": failures}
-    return {"failures": failures, "by_hand_failures": by_hand, "failed_at": failed_at}
-
-
-def encode(record: Mapping[str, Any]) -> bytes:
-    """One line of a journal; raises Unrecordable for what is no JSON."""
-    try:
-        text = _JSON.encode(record)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise Unrecordable(
-            f"the journal cannot keep a {record.get('t', 'history')} record: {error}",
-            hint="this is a defect of certrotd; please report it",
-        ) from error
-    return _line(text.encode()) + b"\n"
-
-
-def _line(text: bytes) -> bytes:
-    return b'{"c":"%08x","r":%s}' % (zlib.crc32(text), text)
-
-
-def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
-    """The records of a journal and how many bytes of it are whole.
-
-    A damaged last line is torn and passed over; one before it raises NeedsOperator, for then
-    something other than a crash has been at the file.
-    """
-    records: list[dict[str, Any]] = []
-    good = 0
-    *lines, rest = data.split(b"\n")  # what follows the last newline is nothing, or torn
-    for number, line in enumerate(lines, start=1):
-        record = _decode_line(line)
-        if record is None:
-            if number == len(lines) and not rest:
-                break  # the newline was written and the middle was not
-            raise NeedsOperator(
-                f"{what}:{number}: the journal record is damaged",
-                hint="move the file away; the generations themselves show what is deployed",
-            )
-        records.append(record)
-        good += len(line) + 1
-    return records, good
-
-
-def _decode_line(line: bytes) -> dict[str, Any] | None:
-    """The record of one line, None if the line is not exactly what encode() made of one."""
-    text = line[_RECORD_AT:-1]
-    if line != _line(text):
-        return None
-    try:
-        record = parsed(text)
-    except ValueError:
-        return None
-    return record if isinstance(record, dict) else None
-
-
-def _readable(data: bytes) -> list[dict[str, Any]]:
-    return [*_from_the_end(data)][::-1]
-
-
-def _from_the_end(data: bytes) -> Iterator[dict[str, Any]]:
-    for line in reversed(data.split(b"\n")):
-        record = _decode_line(line) if line else None
-        if record is not None:
-            yield record
-
-
-def _tail(path: str) -> tuple[bytes, int]:
-    """The last 32 KiB of a file, and how large it is; raises OSError."""
-    # not to wait for ever where somebody has put a FIFO
-    handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
-    try:
-        size = os.fstat(handle).st_size
-        return os.pread(handle, MAX_LINE, max(0, size - MAX_LINE)), size
-    finally:
-        os.close(handle)

@@ -15,9 +15,41 @@ from certrotd.errors import LockHeld
 from certrotd.files.disktrouble import explained
 from certrotd.files.writing import make_directory, open_or_create
 from certrotd.jsontext import parsed
+from certrotd.state.ports import Fenced
 
 _POLL = 0.02
 _NOTE = 2048  # more than a note of 200 characters of command can take
+
+
+class FileLease:
+    """A flock(2) that is held; the kernel keeps others out as long as the file is that of the path.
+
+    Who removes a lock file, or puts another in its place, lets a second process in.
+    """
+
+    def __init__(self, path: Path, handle: int, token: int) -> None:
+        self.token = token
+        self._path = path
+        self._status = os.fstat(handle)
+
+    def check(self) -> None:
+        """As Lease.check; raises DiskTrouble where nobody can tell."""
+        with explained(f"look at {self._path}"):
+            try:
+                if os.path.samestat(os.lstat(self._path), self._status):
+                    return
+            except FileNotFoundError:
+                pass
+        raise Fenced(f"{self._path} was removed while it was locked")
+
+
+class NoLease:
+    """The Lease of who changes nothing, and needs no lock."""
+
+    token = 0
+
+    def check(self) -> None:
+        """Nothing to lose."""
 
 
 @contextlib.contextmanager
@@ -29,7 +61,7 @@ def hold(
     now: datetime,
     wait: Deadline | None = None,
     shared: bool = False,
-) -> Iterator[None]:
+) -> Iterator[FileLease]:
     """Hold a flock(2) on ``path`` for the block; ``shared`` keeps out only who wants it alone.
 
     ``what`` names the thing in the LockHeld raised when another process (or thread) has it,
@@ -42,16 +74,18 @@ def hold(
             if wait is None or wait.passed:
                 raise LockHeld(what, holder=_holder(handle))
             wait.pause(_POLL)
+        lease = FileLease(path, handle, _token(handle) + 1)
         note = {
             "pid": os.getpid(),
             "command": command[:200],
             "since": now.isoformat(timespec="seconds"),
+            "token": lease.token,
         }
         with contextlib.suppress(OSError):  # the note is a courtesy; a full disk must not unlock
             # padded, not truncated: one cheap write covers whatever note was there before
             os.pwrite(handle, json.dumps(note).encode().ljust(_NOTE), 0)
         try:
-            yield
+            yield lease
         finally:
             # closing would leave it locked as long as a program that another thread is just
             # starting has the file too, as it has all of them between fork(2) and execve(2)
@@ -96,6 +130,14 @@ def _try(handle: int, path: Path, kind: int) -> bool:
         except BlockingIOError:
             return False
     return True
+
+
+def _token(handle: int) -> int:
+    """That of the last who held it; 0 where the note is lost, which the kernel's lock survives."""
+    try:
+        return int(parsed(os.pread(handle, _NOTE, 0))["token"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return 0
 
 
 def _holder(handle: int) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn
 
 from certrotd.acme.client import CLOCK_OFF
 from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep, decide
@@ -28,7 +28,9 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
-from certrotd.state.journal import FileJournal, with_line
+from certrotd.state.history import with_line
+from certrotd.state.lock import NoLease
+from certrotd.state.ports import Lease
 from tests.fakes.managed import FakeManaged
 
 CA_URL = "https://ca.example.test/directory"
@@ -210,7 +212,7 @@ class CheapDisk:
         """What a process has."""
         return FakeManaged(
             policy=self.policy,
-            journal=cast("FileJournal", _Journal(self)),
+            journal=_Journal(self),
             world=_no_world,
             lock=self._lock,
             look=lambda **_: Standing(self.live, self.newest),
@@ -218,10 +220,10 @@ class CheapDisk:
         )
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[Lease]:
         if self.locked:
             raise LockHeld(f"certificate {self.policy.name}", holder="another process")
-        yield
+        yield NoLease()
 
 
 @dataclass

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.state.journal import History, JournalBroken, decode, encode, with_line
+from certrotd.state.history import FileHistory, with_line
+from certrotd.state.ports import JournalBroken
+from certrotd.state.records import decode, encode
 from tests.fakes.chance import CALM, Chance, Refused
 
 
@@ -30,7 +32,7 @@ class MemoryDisk:
         self.journal = self.journal[: self.synced]
 
 
-class MemoryHistory(History):
+class MemoryHistory(FileHistory):
     """History over a MemoryDisk."""
 
     def __init__(self, disk: MemoryDisk, chance: Chance) -> None:
@@ -99,6 +101,10 @@ class MemoryJournal:
     def release(self) -> None:
         """Nothing is late here: every record is a point of its own to break off at."""
 
+    def drop(self) -> None:
+        """As FileJournal.drop."""
+        self._size = None
+
     def close(self, summary: Mapping[str, Any]) -> None:
         self.history.add(summary)
         self.clear()
@@ -142,6 +148,10 @@ class LateJournal(MemoryJournal):
         broken_off = sys.exc_info()[1]
         if self.disk.late and (broken_off is None or isinstance(broken_off, Exception)):
             self._write("late", sync=False)
+
+    def drop(self) -> None:
+        self.disk.late = b""
+        super().drop()
 
     def clear(self) -> None:
         self.disk.late = b""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import Any
 
 from certrotd.certs.policy import Policy
 from certrotd.certs.world import World
 from certrotd.pki.generation import Generation, Standing
-from certrotd.state.journal import FileJournal
+from certrotd.state.ports import History, Lease
 
 
 @dataclass(frozen=True)
@@ -17,9 +18,14 @@ class FakeManaged:
     """The Managed port."""
 
     policy: Policy
-    journal: FileJournal
+    journal: Any
     world: Callable[[], World]
-    lock: Callable[[], AbstractContextManager[None]]
+    lock: Callable[[], AbstractContextManager[Lease]]
     look: Callable[..., Standing]
     generation: Callable[[int], Generation]
     configuration: Callable[[], str] = lambda: "configured"
+
+    @property
+    def history(self) -> History:
+        found: History = self.journal.history
+        return found

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -37,9 +36,6 @@ class MemoryRecord:
     def __init__(self, kept: Kept) -> None:
         self._kept = kept
         self._read = False
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        return nullcontext()
 
     def load(self) -> Spent | None:
         if self._read:
@@ -111,7 +107,7 @@ class Process:
         self.rotator = rotator
         self.concurrency = concurrency
         self.disks = disks
-        rotator.budget = Budget(limits, MemoryRecord(kept)) if limits else None
+        rotator.budget = Budget(limits, MemoryRecord(kept), clock) if limits else None
         self.scheduler = Scheduler(
             self.workload(disks),
             clock,

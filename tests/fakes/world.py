@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from errno import ENOSPC
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from certrotd.audit.record import Happened
 from certrotd.certs.managed import as_remembered
@@ -22,7 +22,7 @@ from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, PrivateKey, generate
 from certrotd.pki.order import Challenge
 from certrotd.rotation.engine import Event
-from certrotd.state.journal import FileJournal
+from certrotd.state.ports import Fenced, Lease
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.chance import CALM, Chance, Refused
 from tests.fakes.dns import MemorySolver
@@ -35,6 +35,19 @@ from tests.fakes.store import MemoryStore
 from tests.fakes.target import MemoryTarget
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class MemoryLease:
+    """The lock of a MemoryWorld, as held by the process that was given this token."""
+
+    world: MemoryWorld
+    token: int
+
+    def check(self) -> None:
+        """As Lease.check."""
+        if self.world.token != self.token:
+            raise Fenced(f"the lock of {self.world.policy.name} is another's")
 
 
 class MemoryWorld:
@@ -70,6 +83,7 @@ class MemoryWorld:
         self.adoptable: tuple[bytes, bytes] | None = None
         self.new_key: Callable[[KeyType], PrivateKey] = generate
         self.locked = False
+        self.token = 0
         self.in_use: World | None = None
 
     def use(self, chance: Chance) -> None:
@@ -81,7 +95,7 @@ class MemoryWorld:
 
     def managed(self) -> FakeManaged:
         """What a new process has."""
-        journal = cast("FileJournal", self.journals(self.disk, self.chance))
+        journal = self.journals(self.disk, self.chance)
         name = self.policy.name
         return FakeManaged(
             policy=self.policy,
@@ -89,7 +103,7 @@ class MemoryWorld:
             world=self._world,
             lock=self._lock,
             look=lambda *, thorough=False: self._displaced(
-                as_remembered(self.store.look(name, thorough=thorough), journal)
+                as_remembered(self.store.look(name, thorough=thorough), journal.history)
             ),
             generation=lambda number: self.store.generation(name, number),
         )
@@ -141,14 +155,22 @@ class MemoryWorld:
         return found
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[Lease]:
         if self.locked:
             raise LockHeld(f"certificate {self.policy.name}", holder="another process")
         self.locked = True
+        self.token += 1
+        lease = MemoryLease(self, self.token)
         try:
-            yield
+            yield lease
         finally:
-            self.locked = False  # with the process, as flock(2) goes
+            if self.token == lease.token:
+                self.locked = False  # with the process, as flock(2) goes
+
+    def lose_lock(self) -> None:
+        """The lease of whoever holds the lock has run out, as one in a cluster can."""
+        self.token += 1
+        self.locked = False
 
     def _live(self) -> tuple[bytes, bytes] | None:
         shelf = self.store.shelf(self.policy.name)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.state.journal import decode, encode
+from certrotd.state.records import decode, encode
 from tests.integration.daemon import HOST, OTHER, reload, running, stop
 from tests.integration.test_small_disk import Disk, disk, fill
 from tests.parts import locate

@@ -19,11 +19,11 @@ from certrotd.certs.rotate import Report, Rotator
 from certrotd.errors import LockHeld
 from certrotd.pki.keys import KeyType, PrivateKey
 from certrotd.rotation.recovery import read_progress
-from certrotd.state.journal import decode
+from certrotd.state.records import decode
 from tests.fakes.issuer import MemoryOrder
 from tests.fakes.world import MemoryWorld
 from tests.model.monitor import Monitor, Violation
-from tests.model.script import SECOND, Crash, ProcessClock, Script
+from tests.model.script import LOSE, SECOND, Crash, ProcessClock, Script
 
 PATIENCE = 8  # runs without faults until nothing may be due any more
 NEXT_RUN = timedelta(hours=26)  # past every backoff, and past a hold
@@ -76,6 +76,43 @@ class Explorer:
         """Check every history with at most so many faults; the number of them. Violation."""
         self._from(self._freeze(), faults, injected=0, first=True)
         return self.histories
+
+    def lose_the_lock(self) -> int:
+        """Check every history in which the first process loses its lock once; their number.
+
+        It writes nothing after that, and the next one brings all to its end.
+        """
+        start, number = self._freeze(), 0
+        while self._lost_at(number):
+            self._thaw(start)
+            number += 1
+        return number
+
+    def _lost_at(self, number: int) -> bool:
+        script = self._script({number: LOSE}, intruded=False)
+        lost: list[int] = []
+
+        def lose() -> None:
+            lost.append(len(script.points))
+            self.world.lose_lock()
+
+        def before(what: str) -> None:
+            self.monitor.before(what)
+            if lost and not _of_one_call(script, lost[0]):
+                raise Violation("I0", f"the lock was lost at {number}, and yet: {what}")
+
+        script.lose, script.before = lose, before
+        self.trail = [script]
+        report = self._run(script, first=True)
+        if not lost:
+            return False
+        self.world.locked = False
+        if len(script.points) > lost[0] and "lock of" not in str(report.failure):
+            raise Violation("I5", f"the lock was lost, and the report does not say so: {report}")
+        self.clock.advance(NEXT_RUN)
+        with contextlib.suppress(_Seen):
+            self._settle(1)
+        return True
 
     def _from(self, start: State, budget: int, *, injected: int, first: bool) -> None:
         self._once(("start", budget, injected))
@@ -266,6 +303,12 @@ class _Forbidden:
 
 
 FORBIDDEN = _Forbidden()
+
+
+def _of_one_call(script: Script, lost: int) -> bool:
+    """Whether all that came since is of the call of an adapter in which the lock was lost."""
+    adapter = script.points[lost - 1].what.partition(":")[0]
+    return all(point.what.partition(":")[0] == adapter for point in script.points[lost:])
 
 
 @functools.lru_cache(maxsize=200_000)

@@ -29,7 +29,7 @@ from certrotd.certs.rotate import Report
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
-from certrotd.state.journal import decode
+from certrotd.state.records import decode
 from tests.fakes.store import Shelf, matching
 from tests.fakes.world import MemoryWorld
 

@@ -15,7 +15,7 @@ from certrotd.clock import Deadline, ManualClock
 from certrotd.pki.facts import facts_of
 from certrotd.pki.generation import Meta, State, TargetState
 from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem
-from certrotd.state import journal
+from certrotd.state import records
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
 from tests.fakes.store import Pair, Shelf, matching
@@ -62,11 +62,11 @@ def deterministic() -> Iterator[None]:
             signed[asked] = real(csr, names, now, lifetime, extensions)
         return signed[asked]
 
-    decode_line = functools.lru_cache(maxsize=None)(journal._decode_line)
+    decode_line = functools.lru_cache(maxsize=None)(records.decode_line)
     facts = functools.lru_cache(maxsize=None)(facts_of)
     with (
         mock.patch.object(fake_issuer, "_sign", sign),
-        mock.patch("certrotd.state.journal._decode_line", decode_line),
+        mock.patch("certrotd.state.records.decode_line", decode_line),
         mock.patch("certrotd.certs.deploy.load", functools.lru_cache(maxsize=None)(load)),
         mock.patch("certrotd.pki.facts.facts_of", facts),
         mock.patch("certrotd.pki.verify.facts_of", facts),

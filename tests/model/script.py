@@ -20,6 +20,7 @@ BELIE = "belie"  # it is done, and yet said to have failed
 STOP = "stop"  # the process is told to stop, and goes on until it hears of it
 CRASH = "crash"  # it is done, and that is the last thing the process does
 CRASH_TORN = "crash torn"  # half of it is written, and then the process is no more
+LOSE = "lose"  # it is done, and then the lock is another's
 CUT = "power cut"  # as a crash, and the journal loses what was never synced
 
 # as a second fault, not all that differ as a first one do
@@ -56,6 +57,7 @@ class Script:
     after: Callable[[str], None]
     unsynced: Callable[[], bool]
     cut: Callable[[], None]
+    lose: Callable[[], None] = lambda: None
     points: list[Point] = field(default_factory=list)
     told_to_stop: bool = False
     dead: bool = False
@@ -72,7 +74,9 @@ class Script:
 
     def look(self, what: str) -> None:
         """As Chance.look."""
-        self._refuse(self._next(what, LOOK), what)
+        fault = self._next(what, LOOK)
+        self._refuse(fault, what)
+        self._end(fault)
 
     def act(self, what: str, effect: Callable[[], T]) -> T:
         """As Chance.act."""
@@ -108,7 +112,7 @@ class Script:
             faults = tuple(fault for fault in faults if fault != STOP)
         self.points.append(Point(what, faults))
         fault = self.faults.get(number, "")
-        assert not fault or fault in faults, f"{fault} cannot strike at {what}"
+        assert fault in ("", LOSE, *faults), f"{fault} cannot strike at {what}"
         return fault
 
     def _refuse(self, fault: str, what: str) -> None:
@@ -120,6 +124,8 @@ class Script:
             raise OSError(EIO, "Input/output error")
 
     def _end(self, fault: str) -> None:
+        if fault == LOSE:
+            self.lose()
         if fault == CUT:
             self.cut()
         if fault in ENDS:

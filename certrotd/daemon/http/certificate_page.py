@@ -44,7 +44,7 @@ def certificate_page(sources: Sources, subject: Id) -> str:
         standing=row.standing,
         flight=known.flight if known else None,
         watched=[seen for seen in picture.watched if seen.certificate == subject],
-        history=[_past(line) for line in reversed(row.managed.journal.history.lines()[-HISTORY:])],
+        history=[_past(line) for line in reversed(row.managed.history.lines()[-HISTORY:])],
     )
 
 

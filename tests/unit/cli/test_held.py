@@ -13,7 +13,7 @@ from certrotd.daemon.budget import LETS_ENCRYPT
 from certrotd.daemon.clockwatch import to_json
 from certrotd.daemon.outlook import with_gates
 from certrotd.daemon.wiring import Site
-from certrotd.state.journal import encode
+from certrotd.state.records import encode
 from tests.unit.cli.conftest import NAMES, Certrotd
 from tests.unit.cli.test_run import listed
 
@@ -178,7 +178,7 @@ class TestHeld:
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
         looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
-        for row in with_gates(list(looked), site.config, now=NOW):
+        for row in with_gates(list(looked), site.config, site.state, now=NOW):
             assert (row.held.why if row.held else None) == held
             assert row.held is None or row.held.until == NOW + timedelta(hours=3, seconds=1)
         assert content is None or budget.exists()
@@ -200,5 +200,5 @@ class TestHeld:
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
         looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
-        rows = list(with_gates(list(looked), site.config, now=NOW))
+        rows = list(with_gates(list(looked), site.config, site.state, now=NOW))
         assert all(row.held and "lab.json" in row.held.why for row in rows)

@@ -21,7 +21,8 @@ from certrotd.clock import ManualClock
 from certrotd.config.notifications import Notification, WebhookEntry
 from certrotd.config.secrets import EnvironmentSecret
 from certrotd.daemon import alerting as module
-from certrotd.daemon.alerting import AlertFile, Alerting
+from certrotd.daemon.alerting import Alerting
+from certrotd.daemon.alertledger import Kept, from_json
 from certrotd.daemon.alerts import Alert, Passed
 from certrotd.daemon.clockwatch import SOUND, Judgement, Trust
 from certrotd.daemon.lane import Pace
@@ -31,6 +32,9 @@ from certrotd.notify.apprise import Apprise
 from certrotd.notify.message import Notifier
 from certrotd.notify.webhook import Webhook
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
+from certrotd.state.directory import StateDirectory
+from certrotd.state.document import FileDocument
+from certrotd.state.typed import TypedDocument
 from tests.fakes.notifier import MemoryNotifier
 from tests.parts.process import wait_until
 from tests.unit.daemon.test_alerts import DAY, FAILED, generation, look
@@ -63,14 +67,14 @@ def entry(**about: object) -> Notification:
     return WebhookEntry.model_validate(values)
 
 
-class Counting(AlertFile):
+class Counting(FileDocument):
     """Counts how often it was to be written."""
 
     count = 0
 
-    def keep(self, kept: bytes) -> None:
+    def write(self, data: bytes, *, expected: str | None = None) -> str:
         try:
-            super().keep(kept)
+            return super().write(data, expected=expected)
         finally:
             self.count += 1
 
@@ -89,10 +93,10 @@ class Bench:
 
     def start(self) -> Alerting:
         """A new process."""
-        self.file = Counting(self.state, self.said.append)
+        self.file = Counting(self.state, "alerts")
         self.file.count = len(self.arrived())
         self.observer = Alerting(
-            self.file,
+            TypedDocument(self.file, from_json, Kept.to_json, report=self.said.append),
             self._make,
             host="web1",
             clock=self.clock,
@@ -378,7 +382,8 @@ def test_a_start_resolves_the_reload_that_was_refused(
     passed: list[Passed] = []
     monkeypatch.setattr(Alerting, "resolve", lambda _self, each: passed.append(each))
     config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
-    module.start(config, lambda *_: None)  # type: ignore[arg-type]
+    state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
+    module.start(config, state, lambda *_: None)  # type: ignore[arg-type]
     assert passed == [Passed("config", "The configuration is taken: 2 certificates.")]
 
 

@@ -5,24 +5,22 @@ import json
 import multiprocessing
 import os
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pytest
 
-from certrotd.clock import Deadline, ManualClock
-from certrotd.daemon import budgetfile
+from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.daemon.budget import Limit, Limits
-from certrotd.daemon.budgetfile import Budget, FileRecord
+from certrotd.daemon.budgetfile import Budget, DocumentRecord
 from certrotd.daemon.counted import CountedIssuer
 from certrotd.errors import Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import Standing
 from certrotd.pki.keys import KeyType, generate, signing_request
 from certrotd.pki.order import ValidationFailed
-from certrotd.state.lock import hold
+from certrotd.state import document
+from certrotd.state.document import FileDocument
 from tests.fakes.issuer import MemoryIssuer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -32,16 +30,10 @@ WEB = ("example.com",)
 SAID: list[str] = []
 
 
-def locked(path: Path) -> AbstractContextManager[None]:
-    """The lock that real processes share."""
-    clock = ManualClock(NOW)
-    return hold(path, what="b", command="test", now=NOW, wait=Deadline(clock, 1e9))
-
-
 def budget(folder: Path, limits: Limits = TWO) -> Budget:
     """What a process that starts now has."""
-    record = FileRecord(folder / "b" / "ca.json", partial(locked, folder / "l"), SAID.append)
-    return Budget(limits, record)
+    record = DocumentRecord(FileDocument(folder, "b/ca"), SAID.append)
+    return Budget(limits, record, SystemClock())
 
 
 def spend(folder: Path, times: int) -> None:
@@ -145,7 +137,7 @@ def test_a_file_that_could_not_be_read_once_is_not_taken_for_known(
         raise DiskTrouble("read the budget", OSError(errno.EIO, os.strerror(errno.EIO)))
 
     with monkeypatch.context() as patched:
-        patched.setattr(budgetfile, "read_file", failing)
+        patched.setattr(document, "read_status", failing)
         for _ in range(2):
             with pytest.raises(DiskTrouble):
                 mine.hold("web", WEB, renewal=False, now=NOW)
@@ -161,7 +153,7 @@ def test_a_jump_is_known_also_to_a_budget_that_could_not_be_read_then(
     mine.order(now=NOW)
     other.order(now=NOW)
     with monkeypatch.context() as patched:
-        patched.setattr(FileRecord, "_stamp", _no_such_luck)
+        patched.setattr(FileDocument, "revision", _no_such_luck)
         with pytest.raises(OSError, match="Input/output error"):
             mine.leapt(20 * HOUR)
         with pytest.raises(OSError, match="Input/output error"):
@@ -210,7 +202,7 @@ def test_what_is_held_is_not_given_twice_until_it_is_released(tmp_path: Path) ->
 def test_an_order_that_cannot_be_counted_is_not_placed(tmp_path: Path) -> None:
     """A full disk must not make certrotd forget what it asked of the CA."""
     clock, ca = ManualClock(NOW), MemoryIssuer(lambda: NOW)
-    issuer = counted(ca, Budget(TWO, _Full()), clock)
+    issuer = counted(ca, Budget(TWO, _Full(), clock), clock)
     with pytest.raises(DiskTrouble):
         issuer.order(WEB, deadline=Deadline(clock, 1))
     assert ca.orders == []
@@ -274,14 +266,11 @@ def counted(ca: MemoryIssuer, mine: Budget, clock: ManualClock) -> CountedIssuer
     return CountedIssuer(ca, mine, names=WEB, authority="memory", look=look, clock=clock)
 
 
-def _no_such_luck(_record: FileRecord) -> None:
+def _no_such_luck(_document: FileDocument) -> None:
     raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 class _Full:
-    def exclusive(self) -> AbstractContextManager[None]:
-        return nullcontext()
-
     def load(self) -> None:
         return None
 

@@ -18,6 +18,7 @@ from certrotd.daemon.fleet import Fleet
 from certrotd.errors import InvalidInput, NeedsOperator, UsageError
 from certrotd.pki.generation import Standing
 from certrotd.rotation.outcome import Finished, RolledBack
+from certrotd.state.ports import Lease
 from tests.fakes.managed import FakeManaged
 from tests.fakes.world import MemoryWorld
 
@@ -168,15 +169,15 @@ class TestRotate:
 
         def counted(managed: FakeManaged) -> FakeManaged:
             @contextmanager
-            def lock() -> Iterator[None]:
+            def lock() -> Iterator[Lease]:
                 with guard:
                     now[0] += 1
                     most[0] = max(most[0], now[0])
                 if managed.policy.name in ("one", "two")[:concurrency]:
                     meeting.wait(timeout=10)  # both of them at once, or this breaks
                 try:
-                    with managed.lock():
-                        yield
+                    with managed.lock() as lease:
+                        yield lease
                 finally:
                     with guard:
                         now[0] -= 1

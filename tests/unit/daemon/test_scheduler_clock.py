@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 
 import pytest
@@ -271,9 +270,6 @@ class _Broken:
         if self.broken:
             raise DiskTrouble("read the budget", OSError(5, "Input/output error"))
         return self.record.load()
-
-    def exclusive(self) -> AbstractContextManager[None]:
-        return self.record.exclusive()
 
     def save(self, spent: Spent) -> None:
         self.record.save(spent)

@@ -17,8 +17,9 @@ from certrotd.clock import ManualClock
 from certrotd.daemon.stateformat import FILE, migrate, require_current, require_known
 from certrotd.errors import LockHeld, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.state.journal import FileJournal, decode, encode, in_flight
+from certrotd.state.journal import FileJournal, in_flight
 from certrotd.state.lock import hold
+from certrotd.state.records import decode, encode
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 BEGUN = {"t": "begin", "id": "r1", "name": "web", "why": "due", "plan": [], "facts": {}}
@@ -31,7 +32,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-def lock(path: Path, what: str) -> AbstractContextManager[None]:
+def lock(path: Path, what: str) -> AbstractContextManager[object]:
     return hold(path, what=what, command="certrotd test", now=NOW)
 
 

@@ -11,7 +11,8 @@ from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.engine import Finished, RolledBack
 from certrotd.rotation.step import Done, Ledger
-from certrotd.state.journal import FileJournal, JournalBroken
+from certrotd.state.journal import FileJournal
+from certrotd.state.ports import JournalBroken
 from tests.unit.rotation.small import BELIED, REFUSED, SAVED, TEAR, A, B, C, Put, Small, World
 
 

@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from certrotd.errors import Failure, Transient
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack
 from certrotd.rotation.step import Done, Later, Wait
-from certrotd.state.journal import FileJournal, Unrecordable, decode, encode
+from certrotd.state.journal import FileJournal
+from certrotd.state.records import Unrecordable, decode, encode
 from tests.unit.rotation.small import FORWARD, NOW, A, B, Small
 
 WAITS = [

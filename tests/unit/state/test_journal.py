@@ -16,16 +16,11 @@ from hypothesis import strategies as st
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.flight import flight_in
-from certrotd.state import journal as module
-from certrotd.state.journal import (
-    FileJournal,
-    History,
-    JournalBroken,
-    decode,
-    encode,
-    in_flight,
-    with_line,
-)
+from certrotd.state import history as history_module
+from certrotd.state.history import FileHistory, with_line
+from certrotd.state.journal import FileJournal, in_flight
+from certrotd.state.ports import JournalBroken
+from certrotd.state.records import decode, encode
 from tests.fakes.journal import LateJournal, MemoryDisk, MemoryJournal
 from tests.parts.process import descriptors
 
@@ -415,19 +410,19 @@ class TestTroubles:
 
 class TestHistory:
     @pytest.fixture
-    def history(self, tmp_path: Path) -> History:
+    def history(self, tmp_path: Path) -> FileHistory:
         """The history of a name without one."""
-        return History(tmp_path, "web")
+        return FileHistory(tmp_path, "web")
 
-    def test_there_is_none_at_first(self, history: History) -> None:
+    def test_there_is_none_at_first(self, history: FileHistory) -> None:
         """A certificate that was never rotated has no failures either."""
         assert (history.last(), history.lines()) == (None, [])
 
     def test_the_newest_lines_are_kept(
-        self, history: History, monkeypatch: pytest.MonkeyPatch
+        self, history: FileHistory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A history does not grow for ever."""
-        monkeypatch.setattr(module, "HISTORY_LINES", 3)
+        monkeypatch.setattr(history_module, "HISTORY_LINES", 3)
         for number in range(5):
             history.add(summary(f"r{number}"))
         assert [line["id"] for line in history.lines()] == ["r2", "r3", "r4"]
@@ -437,23 +432,25 @@ class TestHistory:
         lines: list[dict[str, Any]] = []
         for number in range(5):
             lines = with_line(lines, summary(f"r{number}", facts="x" * 100))
-        monkeypatch.setattr(module, "MAX_HISTORY", sum(len(encode(each)) for each in lines[2:]))
+        monkeypatch.setattr(
+            history_module, "MAX_HISTORY", sum(len(encode(each)) for each in lines[2:])
+        )
         kept = with_line(lines, summary("r5", facts="x" * 100))
         assert [line["id"] for line in kept] == ["r3", "r4", "r5"]
 
-    def test_the_last_line_is_found_behind_many(self, history: History) -> None:
+    def test_the_last_line_is_found_behind_many(self, history: FileHistory) -> None:
         """It is read from the end: a listing asks for 10,000 of them."""
         for number in range(200):
             history.add(summary(f"r{number}", why="w" * 300))
         assert (history.last() or {})["id"] == "r199"
 
-    def test_an_unusually_long_last_line_is_found_too(self, history: History) -> None:
+    def test_an_unusually_long_last_line_is_found_too(self, history: FileHistory) -> None:
         """A hundred TXT records left behind must not be forgotten with the failures."""
         history.add(summary("r1"))
         history.add(summary("r2", "429", left=["x" * 2000] * 100))
         assert (history.last() or {})["id"] == "r2"
 
-    def test_damaged_lines_are_passed_over(self, history: History) -> None:
+    def test_damaged_lines_are_passed_over(self, history: FileHistory) -> None:
         """History is for people and for backoff, not for recovery."""
         for number in range(3):
             history.add(summary(f"r{number}"))
@@ -462,13 +459,13 @@ class TestHistory:
         assert [line["id"] for line in history.lines()] == ["r0"]
         assert (history.last() or {})["id"] == "r0"
 
-    def test_a_history_of_garbage_is_none(self, history: History) -> None:
+    def test_a_history_of_garbage_is_none(self, history: FileHistory) -> None:
         """The next rotation begins a new one."""
         history.path.parent.mkdir()
         history.path.write_bytes(b"garbage" * 10_000)
         assert (history.last(), history.lines()) == (None, [])
 
-    def test_a_symbolic_link_is_refused(self, history: History, tmp_path: Path) -> None:
+    def test_a_symbolic_link_is_refused(self, history: FileHistory, tmp_path: Path) -> None:
         """It is said, not taken for an empty history."""
         history.path.parent.mkdir()
         history.path.symlink_to(tmp_path / "elsewhere")
@@ -476,10 +473,10 @@ class TestHistory:
             history.last()
 
     def test_something_huge_is_refused(
-        self, history: History, monkeypatch: pytest.MonkeyPatch
+        self, history: FileHistory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It was not written by us."""
         history.add(summary())
-        monkeypatch.setattr(module, "MAX_HISTORY", 10)
+        monkeypatch.setattr(history_module, "MAX_HISTORY", 10)
         with pytest.raises(InvalidInput, match="larger than"):
             history.lines()

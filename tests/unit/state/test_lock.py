@@ -137,7 +137,7 @@ def test_of_several_locks_the_first_that_is_free_is_held(path: Path) -> None:
     """As many are at it as there are locks, and the next one is told who is."""
     paths = [path, path.with_name("another.lock")]
 
-    def take(seconds: float) -> AbstractContextManager[None]:
+    def take(seconds: float) -> AbstractContextManager[object]:
         wait = Deadline(SystemClock(), seconds)
         return hold_any(paths, what="the hook", command="me", now=NOW, wait=wait)
 
@@ -151,7 +151,7 @@ def test_of_several_locks_the_first_that_is_free_is_held(path: Path) -> None:
 def test_a_shared_lock_keeps_out_only_who_wants_it_alone(path: Path) -> None:
     """Files of several certificates may change at once, but not while a service reads them."""
 
-    def shared() -> AbstractContextManager[None]:
+    def shared() -> AbstractContextManager[object]:
         return hold(path, what="target web", command="certrotd run", now=NOW, shared=True)
 
     with shared():

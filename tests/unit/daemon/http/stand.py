@@ -23,7 +23,9 @@ from certrotd.errors import Failure
 from certrotd.lifecycle.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
+from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal
+from certrotd.state.lock import NoLease
 from tests.fakes.managed import FakeManaged
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -109,7 +111,7 @@ class Stand:
             policy=asked,
             journal=FileJournal(self.state, f"certificate/{name}"),
             world=_nothing,
-            lock=nullcontext,
+            lock=lambda: nullcontext(NoLease()),
             look=look,
             generation=_nothing,
         )
@@ -123,7 +125,7 @@ class Stand:
     def past(self, name: str, failure: str | None = None, **more: Any) -> None:
         """A line of history, an hour ago."""
         line: dict[str, Any] = {
-            "id": f"{name}-{len(self.certificates[name].journal.history.lines())}",
+            "id": f"{name}-{len(self._history(name).lines())}",
             "name": name,
             "why": "its time has come",
             "began": (NOW - timedelta(hours=1, minutes=2)).isoformat(),
@@ -135,7 +137,10 @@ class Stand:
             "retry_after": None,
             "facts": {},
         }
-        self.certificates[name].journal.history.add({**line, **more})
+        self._history(name).add({**line, **more})
+
+    def _history(self, name: str) -> FileHistory:
+        return FileHistory(self.state, f"certificate/{name}")
 
     def look(self) -> None:
         """What a tick does, as far as a board hears of it."""

@@ -18,12 +18,13 @@ from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.budget import Limit, Limits
-from certrotd.daemon.budgetfile import Budget, FileRecord
+from certrotd.daemon.budgetfile import Budget, DocumentRecord
 from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.http.metrics import exposition
 from certrotd.daemon.http.sources import look_around
 from certrotd.errors import Failure, Problem
 from certrotd.rotation.engine import Event, Finished, Stuck
+from certrotd.state.document import FileDocument
 from tests.unit.daemon.http.scrape import names_of, parsed, series, value
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand
 
@@ -54,14 +55,10 @@ def busy(stand: Stand) -> Stand:
     board.watched(Watched("target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx", end, PRINT))
     board.watched(Watched("endpoint", 'evil"\\:443', NOW, not_after=end, findings=(MISMATCH,)))
     limits = Limits(orders=Limit(300, timedelta(hours=3)))
-    record = FileRecord(stand.state / "budget.json", _no_lock)
-    stand.budgets["ca"] = Budget(limits, record)
+    record = DocumentRecord(FileDocument(stand.state, "budget"), pytest.fail)
+    stand.budgets["ca"] = Budget(limits, record, stand.clock)
     stand.audit = Anchor(Head(41, "ef" * 32))
     return stand
-
-
-def _no_lock() -> Any:
-    raise AssertionError("reading takes no lock")
 
 
 def scraped(stand: Stand) -> str:

@@ -3,19 +3,19 @@
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.daemon.budget import Limit, Limits
-from certrotd.daemon.budgetfile import Budget, FileRecord
+from certrotd.daemon.budgetfile import Budget, DocumentRecord
 from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.http.filters import Filters
 from certrotd.daemon.http.overview import PAGE
 from certrotd.errors import Failure, Problem
 from certrotd.pki.generation import Copy, TargetState
+from certrotd.state.document import FileDocument
 from tests.unit.daemon.http.page import names, page, text
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
 
@@ -145,8 +145,8 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
     stand.look()
     assert "no record yet" in page(stand).text
     stand.audit = Anchor(Head(1234, "ef" * 32))
-    record = FileRecord(stand.state / "budget.json", _no_lock)
-    stand.budgets["ca"] = Budget(Limits(orders=Limit(300, timedelta(hours=3))), record)
+    record = DocumentRecord(FileDocument(stand.state, "budget"), print)
+    stand.budgets["ca"] = Budget(Limits(orders=Limit(300, timedelta(hours=3))), record, stand.clock)
     assert "Audit log #1,234 efefefefefef…" in page(stand).text
     assert "Orders left 300 ca" in page(stand).text
     stand.audit = Anchor(state="unreadable")
@@ -156,10 +156,6 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
     read = page(stand)
     assert "Audit log: no permission" in read.text
     assert "Budget of ca: " in read.text
-
-
-def _no_lock() -> Any:
-    raise AssertionError("reading takes no lock")
 
 
 def test_what_expires_first_and_what_needs_somebody_come_before_all_other_figures(

@@ -9,15 +9,13 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from certrotd.errors import InvalidInput
-from certrotd.lifecycle.id import Id
 from certrotd.state.journal import in_flight
 
 _SLACK = 1_000_000_000
 _END = ".jsonl"
 
 
-class Changes:
+class FileChanges:
     """Of one ``kind``; asked every second, two calls of stat(2) while nothing happens."""
 
     def __init__(self, state_dir: Path, kind: str) -> None:
@@ -25,11 +23,11 @@ class Changes:
         self._kind = kind
         self._history = f"{state_dir}/history/{kind}"
         self._journal = f"{state_dir}/journal/{kind}"
-        self._open: frozenset[Id] = frozenset()
+        self._open: frozenset[str] = frozenset()
         self._seen: tuple[int | None, int | None] | None = None
         self._again = False
 
-    def ids(self) -> frozenset[Id]:
+    def subjects(self) -> frozenset[str]:
         """Those that were rotated since the last time, or a little before; none the first time.
 
         Raises OSError, and DiskTrouble.
@@ -45,34 +43,22 @@ class Changes:
         self._again = found != before
         return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
 
-    def _in_flight(self) -> frozenset[Id]:
-        return frozenset(
-            subject
-            for text in in_flight(self._state_dir)
-            if (subject := _id(text)) and subject.kind == self._kind
-        )
+    def _in_flight(self) -> frozenset[str]:
+        kind = f"{self._kind}/"
+        return frozenset(each for each in in_flight(self._state_dir) if each.startswith(kind))
 
-    def _written(self, since: int) -> frozenset[Id]:
+    def _written(self, since: int) -> frozenset[str]:
         """The histories that were written ``since`` then, in nanoseconds."""
         try:
             with os.scandir(self._history) as entries:
                 return frozenset(
-                    subject
+                    f"{self._kind}/{entry.name.removesuffix(_END)}"
                     for entry in entries
                     if entry.name.endswith(_END)
                     and entry.stat(follow_symlinks=False).st_ctime_ns >= since - _SLACK
-                    and (subject := _id(f"{self._kind}/{entry.name.removesuffix(_END)}"))
                 )
         except FileNotFoundError:
             return frozenset()
-
-
-def _id(text: str) -> Id | None:
-    """None for what is no id: a file that somebody else put there."""
-    try:
-        return Id.parse(text)
-    except InvalidInput:
-        return None
 
 
 def _modified(folder: str) -> int | None:

@@ -1,0 +1,47 @@
+"""What a rotation acts upon, out of reach as soon as its lock is another's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, TypeVar, cast
+
+from certrotd.certs.world import World
+
+T = TypeVar("T")
+
+
+def fenced(world: World, check: Callable[[], None]) -> World:
+    """``world`` with ``check``, which raises Fenced, before every use of its store and copies.
+
+    For other adapters it is ``World.fence``. What one call of an adapter has begun it ends: no
+    lock can keep a process from that.
+    """
+    return replace(
+        world,
+        store=guarded(world.store, check),
+        installer=guarded(world.installer, check),
+        fence=check,
+    )
+
+
+def guarded(adapter: T, check: Callable[[], None]) -> T:
+    """``adapter`` with ``check`` before every call of its methods."""
+    return cast("T", _Guarded(adapter, check))
+
+
+class _Guarded:
+    def __init__(self, inner: object, check: Callable[[], None]) -> None:
+        self._inner = inner
+        self._check = check
+
+    def __getattr__(self, name: str) -> Any:
+        return _after(self._check, getattr(self._inner, name))
+
+
+def _after(check: Callable[[], None], call: Callable[..., T]) -> Callable[..., T]:
+    def checked(*given: Any, **named: Any) -> T:
+        check()
+        return call(*given, **named)
+
+    return checked

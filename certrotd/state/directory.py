@@ -1,0 +1,70 @@
+"""The state in a directory of a host: files, and locks that die with their process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from certrotd.clock import Deadline
+from certrotd.errors import Failure, failed
+from certrotd.files.reading import is_there
+from certrotd.files.writable import check_directory
+from certrotd.state.changes import FileChanges
+from certrotd.state.document import FileDocument
+from certrotd.state.history import FileHistory
+from certrotd.state.journal import FileJournal, in_flight
+from certrotd.state.lock import FileLease, hold
+
+PAGE = 4096
+
+
+class StateDirectory:
+    """The State in ``path``; ``command`` and ``now`` are shown to whoever meets a lock."""
+
+    def __init__(self, path: Path, *, command: str, now: Callable[[], datetime]) -> None:
+        self.path = path
+        self._command = command
+        self._now = now
+
+    def document(self, name: str) -> FileDocument:
+        return FileDocument(self.path, name)
+
+    def journal(self, subject: str) -> FileJournal:
+        return FileJournal(self.path, subject)
+
+    def history(self, subject: str) -> FileHistory:
+        return FileHistory(self.path, subject)
+
+    def in_flight(self) -> frozenset[str]:
+        return in_flight(self.path)
+
+    def flying(self, subject: str) -> bool:
+        return is_there(f"{self.path}/journal/{subject}.jsonl")
+
+    def changes(self, kind: str) -> FileChanges:
+        return FileChanges(self.path, kind)
+
+    def lock(
+        self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
+    ) -> AbstractContextManager[FileLease]:
+        return self.lock_file(self.path / "locks" / f"{name}.lock", what, wait=wait, shared=shared)
+
+    def lock_file(
+        self, path: Path, what: str, *, wait: Deadline | None = None, shared: bool = False
+    ) -> AbstractContextManager[FileLease]:
+        """As lock(), at a path: for who knows where an older certrotd had its locks."""
+        now = self._now()
+        return hold(path, what=what, command=self._command, now=now, wait=wait, shared=shared)
+
+    def problems(self, kinds: Iterable[str]) -> Iterator[Failure]:
+        """The first of the folders that cannot be written; it would be said of the rest again."""
+        shared = "", "audit"
+        own = (f"{folder}/{k}" for k in kinds for folder in ("journal", "history", "locks"))
+        for folder in (*shared, *own):
+            problem = next(failed(partial(check_directory, self.path / folder, room=PAGE)), None)
+            if problem is not None:
+                yield problem
+                return

@@ -1,0 +1,195 @@
+"""Where state lives, as ports: documents, journals, histories, locks.
+
+A directory on a host implements them (state/directory.py); a Secret or a Lease in a cluster can,
+for nothing here speaks of files. Names of documents are words with slashes, ``budget/letsencrypt``;
+subjects are ids as text, ``certificate/web``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from certrotd.clock import Deadline
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.files.disktrouble import DiskTrouble
+
+MAX_DOCUMENT = 64 * 1024 * 1024
+"""Bytes of a document, unless an implementation can keep less."""
+
+ABSENT = ""
+"""The revision of a document that is not there."""
+
+
+class Conflict(Transient):
+    """Somebody else changed the document since it was read: read it again and decide anew."""
+
+
+class TooLarge(NeedsOperator):
+    """The document is larger than its place can keep; nothing was written."""
+
+
+class JournalBroken(DiskTrouble):
+    """The journal cannot be written: nothing may be begun that it would have to remember."""
+
+
+class Fenced(Exception):
+    """The lock is another's by now: stop and touch nothing any more, not even to undo.
+
+    No Failure, for nothing that answers those by cleaning up may catch this.
+    """
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a document said, and the revision that a write must still find."""
+
+    data: bytes
+    revision: str
+
+
+class Document(Protocol):
+    """A few bytes to megabytes under a name, replaced whole or not at all."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    def read(self) -> Content | None:
+        """What it says; None before the first write. Raises DiskTrouble, or InvalidInput.
+
+        The latter for something in its place that can be no document.
+        """
+        ...
+
+    def revision(self) -> str:
+        """The revision that read() would find, cheaply; ABSENT without a document."""
+        ...
+
+    def write(self, data: bytes, *, expected: str | None = None) -> str:
+        """Replace it, durably; its new revision.
+
+        With ``expected`` only if it still has that revision, else Conflict. Raises TooLarge or
+        DiskTrouble, and then the old one stands.
+        """
+        ...
+
+    def set_aside(self) -> str:
+        """Make room for a new one, and keep what is there; where that is, for people."""
+        ...
+
+
+class Journal(Protocol):
+    """Where a rotation's records go; the engine is the only writer, under the lock of its id."""
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every whole record, oldest first; a torn last one is one that never happened.
+
+        NeedsOperator if a record before the last is damaged.
+        """
+        ...
+
+    def peek(self) -> list[dict[str, Any]] | None:
+        """The records as they are now, None while no rotation is in flight; raises as records().
+
+        Nothing is touched: the journal may be in use by another thread or process.
+        """
+        ...
+
+    def append(self, record: Mapping[str, Any], *, sync: bool) -> None:
+        """Add a record; with ``sync`` it and those before it are durable when this returns.
+
+        Raises Unrecordable, JournalBroken, Fenced, or another DiskTrouble before the first record.
+        """
+        ...
+
+    def release(self) -> None:
+        """Write down every record, durable or not, and hold nothing open; raises JournalBroken."""
+        ...
+
+    def drop(self) -> None:
+        """Forget what is not written yet, and hold nothing open: the lock is another's."""
+        ...
+
+    def close(self, summary: Mapping[str, Any]) -> None:
+        """Shrink the rotation to one line of history and forget its records; repeatable."""
+        ...
+
+    def clear(self) -> None:
+        """Forget every record: of a closed rotation, or of one whose first record was torn."""
+        ...
+
+
+class History(Protocol):
+    """What rotations of one subject came to, oldest first; the last 500 are kept."""
+
+    def lines(self) -> list[dict[str, Any]]:
+        """Every line that can be read: it is for people and for backoff, not for recovery."""
+        ...
+
+    def last(self) -> dict[str, Any] | None:
+        """The newest line; None before the first."""
+        ...
+
+
+class Lease(Protocol):
+    """A lock that is held."""
+
+    @property
+    def token(self) -> int:
+        """Higher than that of everyone who held the lock before."""
+        ...
+
+    def check(self) -> None:
+        """Raise Fenced if the lock is another's by now."""
+        ...
+
+
+class Changes(Protocol):
+    """Which subjects of one kind were rotated, by whatever process, since it was asked last."""
+
+    def subjects(self) -> frozenset[str]:
+        """Their ids, or what looks like one; none the first time. Raises OSError, DiskTrouble."""
+        ...
+
+
+class State(Protocol):
+    """All of it; nothing here is opened before it is used."""
+
+    def document(self, name: str) -> Document: ...
+
+    def journal(self, subject: str) -> Journal: ...
+
+    def history(self, subject: str) -> History: ...
+
+    def in_flight(self) -> frozenset[str]:
+        """The subjects whose journals are open; raises DiskTrouble."""
+        ...
+
+    def flying(self, subject: str) -> bool:
+        """Whether the journal of this one is open."""
+        ...
+
+    def changes(self, kind: str) -> Changes: ...
+
+    def lock(
+        self,
+        name: str,
+        what: str,
+        *,
+        wait: Deadline | None = None,
+        shared: bool = False,
+    ) -> AbstractContextManager[Lease]:
+        """Hold the lock of that name for a block; ``shared`` keeps out only who wants it alone.
+
+        ``what`` names the thing in the LockHeld raised when another process or thread has it, at
+        once or when ``wait`` has passed.
+        """
+        ...
+
+    def problems(self, kinds: Iterable[str]) -> Iterable[Failure]:
+        """What would keep rotations of these kinds from being recorded; nothing is changed."""
+        ...

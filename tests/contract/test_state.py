@@ -1,0 +1,245 @@
+"""One contract for the places where state lives: a directory, and memory as a cluster would be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.clock import Deadline, ManualClock
+from certrotd.errors import LockHeld
+from certrotd.state.directory import StateDirectory
+from certrotd.state.document import FileDocument
+from certrotd.state.ports import ABSENT, Conflict, Fenced, State, TooLarge
+from certrotd.state.records import Unrecordable
+from certrotd.state.typed import TypedDocument
+from tests.fakes.state import MemoryState
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+SUBJECT = "certificate/web"
+BEGIN = {"t": "begin", "id": "r1", "plan": []}
+SUMMARY = {"id": "r1", "failure": None, "ended": NOW.isoformat()}
+
+
+@pytest.fixture(params=["directory", "memory"])
+def state(request: pytest.FixtureRequest, tmp_path: Path) -> State:
+    """Each of the places, empty."""
+    if request.param == "memory":
+        return MemoryState()
+    return StateDirectory(tmp_path, command="certrotd test", now=lambda: NOW)
+
+
+@pytest.fixture
+def lose(state: State, tmp_path: Path) -> Callable[[str], None]:
+    """Takes a lock from its holder, as an operator's rm or a lease that runs out does."""
+    if isinstance(state, MemoryState):
+        return state.lose
+    return lambda name: (tmp_path / "locks" / f"{name}.lock").unlink()
+
+
+class TestDocuments:
+    def test_a_document_is_read_back(self, state: State) -> None:
+        """By its name, whoever asks; before the first write there is none."""
+        assert (state.document("clock").read(), state.document("clock").revision()) == (
+            None,
+            ABSENT,
+        )
+        revision = state.document("clock").write(b"one")
+        found = state.document("clock").read()
+        assert found is not None
+        assert (found.data, found.revision) == (b"one", revision)
+        assert state.document("clock").revision() == revision != ABSENT
+
+    def test_documents_in_folders_are_apart(self, state: State) -> None:
+        """A budget is one of many."""
+        state.document("budget/a").write(b"a")
+        state.document("budget/b").write(b"b")
+        found = state.document("budget/a").read()
+        assert found is not None
+        assert found.data == b"a"
+
+    def test_a_write_that_somebody_else_was_quicker_with_conflicts(self, state: State) -> None:
+        """And the other's stands: a lost update of a keyring is a lost key."""
+        document = state.document("ring")
+        read = document.write(b"one", expected=ABSENT)
+        document.write(b"two", expected=read)
+        with pytest.raises(Conflict):
+            document.write(b"three", expected=read)
+        with pytest.raises(Conflict):
+            document.write(b"first", expected=ABSENT)
+        found = document.read()
+        assert found is not None
+        assert found.data == b"two"
+
+    def test_a_damaged_document_is_kept_aside_and_begun_anew(self, state: State) -> None:
+        """What certrotd did not write is not written over, and holds nothing up."""
+        said: list[str] = []
+        document = state.document("clock")
+        typed = TypedDocument(document, _number, _bytes, report=said.append, loss=", begun anew")
+        assert (typed.read(), said) == (None, [])
+        typed.write(7)
+        assert (typed.read(), typed.changed(), said) == (7, False, [])
+        document.write(b"seven")
+        assert typed.changed()
+        assert (typed.peek(), said) == (None, [])
+        assert typed.read() is None
+        [line] = said
+        assert line.startswith(document.place)
+        assert line.endswith(", begun anew")
+        assert document.read() is None
+        typed.replace(8)
+        assert typed.read() == 8
+
+    def test_a_typed_document_is_replaced_only_as_it_was_read(self, state: State) -> None:
+        """Two processes that count the same budget do not forget each other's orders."""
+        mine, other = (TypedDocument(state.document("b"), _number, _bytes) for _ in range(2))
+        mine.read()
+        other.read()
+        mine.replace(1)
+        with pytest.raises(Conflict):
+            other.replace(1)
+        assert other.read() == 1
+        other.replace(2)
+        assert mine.changed()
+        assert mine.read() == 2
+
+
+class TestJournals:
+    def test_an_open_journal_is_listed_until_it_is_closed(self, state: State) -> None:
+        """Whoever starts learns what to go on with, and a closed rotation is a line of history."""
+        assert state.in_flight() == frozenset()
+        journal = state.journal(SUBJECT)
+        journal.append(BEGIN, sync=True)
+        assert state.in_flight() == {SUBJECT}
+        assert (state.flying(SUBJECT), state.flying("certificate/www")) == (True, False)
+        assert state.journal(SUBJECT).peek() == [BEGIN]
+        journal.append({"t": "end"}, sync=False)
+        journal.close(SUMMARY)
+        assert (state.in_flight(), state.journal(SUBJECT).peek()) == (frozenset(), None)
+        last = state.history(SUBJECT).last()
+        assert last is not None
+        assert last["id"] == "r1"
+        assert state.history(SUBJECT).lines() == [last]
+        journal.close(SUMMARY)  # a crash came between, and it is closed again
+        assert state.history(SUBJECT).lines() == [last]
+
+    def test_records_of_another_process_are_seen(self, state: State) -> None:
+        """Released ones, which nobody holds back any more."""
+        mine = state.journal(SUBJECT)
+        mine.append(BEGIN, sync=True)
+        mine.append({"t": "note", "facts": {}}, sync=False)
+        mine.release()
+        assert state.journal(SUBJECT).records() == [BEGIN, {"t": "note", "facts": {}}]
+
+    def test_dropped_records_are_never_written(self, state: State) -> None:
+        """They would land among those of the next holder of the lock."""
+        mine = state.journal(SUBJECT)
+        mine.append(BEGIN, sync=True)
+        mine.append({"t": "done", "i": 0}, sync=False)
+        mine.drop()
+        mine.release()
+        assert state.journal(SUBJECT).records() == [BEGIN]
+
+    def test_what_is_no_json_is_refused(self, state: State) -> None:
+        """Before anything of it is written."""
+        journal = state.journal(SUBJECT)
+        with pytest.raises(Unrecordable):
+            journal.append({"t": "note", "facts": {"x": object()}}, sync=True)
+        assert journal.records() == []
+
+    def test_changes_of_one_kind_are_told(self, state: State) -> None:
+        """A rotation by hand is seen by the daemon; that of a key is none of a certificate."""
+        changes = state.changes("certificate")
+        state.journal("certificate/old").append(BEGIN, sync=True)
+        assert changes.subjects() == frozenset()
+        state.journal(SUBJECT).append(BEGIN, sync=True)
+        state.journal("key/web2").append(BEGIN, sync=True)
+        assert SUBJECT in changes.subjects()
+        assert "key/web2" not in changes.subjects()
+
+
+class TestLocks:
+    def test_one_holds_a_lock_at_a_time(self, state: State) -> None:
+        """And another one of another name."""
+        with state.lock(SUBJECT, "certificate web") as lease:
+            lease.check()
+            with (
+                pytest.raises(LockHeld, match="certificate web"),
+                state.lock(SUBJECT, "certificate web"),
+            ):
+                pass
+            with state.lock("certificate/www", "certificate www"):
+                pass
+        with state.lock(SUBJECT, "certificate web"):
+            pass
+
+    def test_tokens_rise(self, state: State) -> None:
+        """What carries a lower one is written by somebody who lost the lock."""
+        tokens = []
+        for _ in range(3):
+            with state.lock(SUBJECT, "certificate web") as lease:
+                tokens.append(lease.token)
+        assert tokens == sorted(set(tokens))
+
+    def test_a_lost_lock_is_noticed(self, state: State, lose: Callable[[str], None]) -> None:
+        """Whoever lost it is fenced, and another one is at work."""
+        with state.lock(SUBJECT, "certificate web") as lease:
+            lose(SUBJECT)
+            with pytest.raises(Fenced):
+                lease.check()
+            with state.lock(SUBJECT, "certificate web") as other:
+                other.check()
+                with pytest.raises(Fenced):
+                    lease.check()
+        with state.lock(SUBJECT, "certificate web") as third:
+            third.check()
+
+    def test_shared_locks_keep_out_only_who_wants_it_alone(self, state: State) -> None:
+        """Files of several certificates may change at once, but not while a service reads them."""
+        wait = Deadline(ManualClock(NOW), 3)
+        with state.lock("_target-web", "web", shared=True) as lease:
+            lease.check()
+            with state.lock("_target-web", "web", shared=True):
+                pass
+            with pytest.raises(LockHeld), state.lock("_target-web", "web", wait=wait):
+                pass
+        with state.lock("_target-web", "web"):
+            pass
+
+
+def test_a_document_that_is_too_large_is_refused(tmp_path: Path) -> None:
+    """A Secret keeps a MiB; what was there stays."""
+    for document in (
+        FileDocument(tmp_path, "big", limit=10),
+        MemoryState(limit=10).document("big"),
+    ):
+        document.write(b"small")
+        with pytest.raises(TooLarge):
+            document.write(b"x" * 11)
+        found: Any = document.read()
+        assert found.data == b"small"
+
+
+def test_a_stale_read_is_found_out_by_the_write(tmp_path: Path) -> None:
+    """A cache may answer with what was; compare-and-swap is what makes that harmless."""
+    del tmp_path
+    memory = MemoryState()
+    document = TypedDocument(memory.document("b"), _number, _bytes)
+    document.write(1)
+    document.write(2)
+    memory.stale = 1
+    assert document.read() == 1
+    with pytest.raises(Conflict):
+        document.replace(2)
+    assert document.read() == 2
+
+
+def _number(data: bytes) -> int:
+    return int(data)
+
+
+def _bytes(number: int) -> bytes:
+    return str(number).encode()
