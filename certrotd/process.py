@@ -109,25 +109,49 @@ def run(
     deadline: Deadline,
     variables: Mapping[str, str],
     errors_too: bool = True,
+    most: int | None = None,
 ) -> Ran:
     """Run ``argv`` to its end or the ``deadline``, in ``/``, with stdin closed.
 
     ``what`` names it in messages; ``errors_too`` keeps its standard error with its output, else
-    that is dropped. Raises NeedsOperator when it cannot be started, or neither ended nor killed;
-    Transient when there is no time or no process left to start it.
+    that is dropped. With ``most`` the beginning of the output is kept, not the end, and it is
+    killed once it has printed more octets. Raises NeedsOperator when it cannot be started, or
+    neither ended nor killed; Transient when there is no time or no process left to start it.
     """
     if deadline.passed:
         raise Transient(f"{what} was not started: no time left")
     process, stdout = _start(argv, what, variables, errors_too)
     with stdout:
         try:
-            output = _read_until_exit(process, stdout, deadline)
+            output = _read_until_exit(process, stdout, deadline, most)
         finally:
             # before the pipe is closed: a program that is late would die of that instead
             late = process.poll() is None
             if late:
                 _end_group(process, what)
     return Ran(None if late else process.returncode, output)
+
+
+def succeed(
+    argv: Sequence[str],
+    *,
+    what: str,
+    deadline: Deadline,
+    variables: Mapping[str, str],
+    later: int | None = None,
+) -> None:
+    """As run(), of a program that has to end with 0; what it printed is shown if it does not.
+
+    Raises Transient if it is killed at the deadline, or exits with the status ``later``, and
+    NeedsOperator for any other.
+    """
+    allowed = deadline.remaining
+    ran = run(argv, what=what, deadline=deadline, variables=variables)
+    if ran.status is None:
+        raise Transient(f"{what} did not end within {allowed:.3g}s and was killed{ran.tail}")
+    if ran.status:
+        kind = Transient if ran.status == later else NeedsOperator
+        raise kind(f"{what} {ran.how}{ran.tail}")
 
 
 def unstarted(what: str, error: OSError) -> Failure:
@@ -203,9 +227,9 @@ def _end_group(process: subprocess.Popen[bytes], what: str) -> None:
 
 
 def _read_until_exit(
-    process: subprocess.Popen[bytes], stdout: IO[bytes], deadline: Deadline
+    process: subprocess.Popen[bytes], stdout: IO[bytes], deadline: Deadline, most: int | None
 ) -> bytes:
-    """The end of the output, once the process has exited or ``deadline`` has passed.
+    """The output as run() keeps it, once the process has exited or ``deadline`` has passed.
 
     The output's end is not waited for: a grandchild left in the background may hold the pipe.
     """
@@ -224,7 +248,10 @@ def _read_until_exit(
                 _await_exit(process, deadline)
                 break
             kept += part
-            del kept[:-OUTPUT_LIMIT]
+            if most is None:
+                del kept[:-OUTPUT_LIMIT]
+            elif len(kept) > most:
+                break
     return bytes(kept)
 
 

@@ -24,7 +24,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.durations import Duration
 from certrotd.config.looks import program
-from certrotd.errors import NeedsOperator, of_the_machine
+from certrotd.errors import NeedsOperator, Transient, of_the_machine
 
 MAX_SECRET = 64 * 1024
 EXPOSED = stat.S_IWGRP | stat.S_IROTH | stat.S_IWOTH
@@ -129,11 +129,23 @@ class CommandSecret(Entry):
         Raises NeedsOperator if there is no such program or it prints no secret, Transient if it
         fails or takes too long.
         """
-        from certrotd.config.secretcommand import output
+        from certrotd import process
 
-        deadline = Deadline(SystemClock(), self.timeout.total_seconds())
-        printed = output(self.command, deadline, MAX_SECRET + 3)
-        return _bounded(_without_newline(printed), f"what {self.command[0]} printed")
+        name = self.command[0]
+        ran = process.run(
+            self.command,
+            what=name,
+            deadline=Deadline(SystemClock(), self.timeout.total_seconds()),
+            variables={**os.environ, "PATH": process.search_path()},
+            errors_too=False,  # it may hold the secret too
+            most=MAX_SECRET + 2,
+        )
+        if ran.status != 0 and len(ran.output) <= MAX_SECRET + 2:
+            raise Transient(
+                f"{name} {ran.how} instead of printing the secret",
+                hint="run it by hand, or raise its timeout",
+            )
+        return _bounded(_without_newline(ran.output), f"what {name} printed")
 
     def examine(self) -> Found:
         """Whether the program exists; it is not run."""

@@ -28,9 +28,8 @@ from certrotd.config.environment import reveal
 from certrotd.config.solvers import ExecEntry
 from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.records import TxtRecord
-from certrotd.dns.words import seconds
-from certrotd.errors import NeedsOperator, Transient
-from certrotd.process import environment, require, run
+from certrotd.errors import NeedsOperator
+from certrotd.process import environment, require, succeed
 from certrotd.state.lock import hold_any
 
 _EX_TEMPFAIL = 75
@@ -81,16 +80,13 @@ class Exec:
         allowed = deadline.within(self._timeout).remaining
         variables = self._variables(action, record)
         with self._slot(deadline.clock):
-            limit = Deadline(deadline.clock, allowed)
-            ran = run(self._command, what=what, deadline=limit, variables=variables)
-        if ran.status is None:
-            raise Transient(
-                f"{what} did not finish within {seconds(allowed)} and was killed{ran.tail}"
+            succeed(
+                self._command,
+                what=what,
+                deadline=Deadline(deadline.clock, allowed),
+                variables=variables,
+                later=_EX_TEMPFAIL,
             )
-        if ran.status == _EX_TEMPFAIL:
-            raise Transient(f"{what} asks for another try (exit status 75){ran.tail}")
-        if ran.status != 0:
-            raise NeedsOperator(f"{what} {ran.how}{ran.tail}")
 
     def _base(self) -> dict[str, str]:
         listed = {n: self._inherited[n] for n in self._environment if n in self._inherited}

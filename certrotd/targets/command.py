@@ -11,7 +11,7 @@ from certrotd.config.context import Context
 from certrotd.config.environment import reveal
 from certrotd.config.targets import CommandEntry
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.process import require, run
+from certrotd.process import environment, require, succeed
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,8 @@ class CommandTarget:
         """As Precheck.precheck: the programs exist."""
         for argv in (self.command, self.check_command):
             if argv:
-                require(argv[0], self.environment)
+                path = environment(self.environment)["PATH"]
+                require(argv[0], what="the program", path=path)
 
     def check(self) -> None:
         """As Target.check: the programs exist, and the check command is content."""
@@ -56,7 +57,8 @@ class CommandTarget:
 
     def _run(self, argv: tuple[str, ...], told: Mapping[str, str]) -> None:
         deadline = Deadline(self.clock, self.timeout)
-        run(argv, deadline=deadline, environment={**self.environment, **told})
+        variables = environment({**self.environment, **told})
+        succeed(argv, what=" ".join(argv), deadline=deadline, variables=variables)
 
 
 def variables(certificates: Sequence[LiveCertificate]) -> dict[str, str]:

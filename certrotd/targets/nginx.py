@@ -12,8 +12,8 @@ from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import NginxEntry
 from certrotd.errors import NeedsOperator
+from certrotd.process import environment, require, succeed
 from certrotd.targets.pid import ASK, Wanted, signal_pid_file
-from certrotd.targets.process import require, run
 from certrotd.targets.units import LOADED, look
 
 _DENIED = tuple(f"({number}: " for number in (errno.EACCES, errno.EPERM, errno.EROFS))
@@ -41,9 +41,9 @@ class NginxTarget:
 
     def precheck(self) -> None:
         """As Precheck.precheck: the programs exist."""
-        require(self.binary)
+        require(self.binary, what="the program")
         if self.reload != "signal":
-            require(self._reload_command()[0])
+            require(self._reload_command()[0], what="the program")
         if self.reload == "systemctl":
             self._look_for_unit()
 
@@ -86,7 +86,7 @@ class NginxTarget:
         return self.reload
 
     def _run(self, argv: tuple[str, ...]) -> None:
-        run(argv, deadline=Deadline(self.clock, self.timeout))
+        _run(argv, Deadline(self.clock, self.timeout))
 
     def _signal(self, number: int) -> None:
         wanted = Wanted(("nginx", Path(self.binary).name))
@@ -99,12 +99,16 @@ def prove_configuration(argv: tuple[str, ...], deadline: Deadline) -> None:
     Only root may read all that it names: what another user is not let do says nothing.
     """
     try:
-        run((*argv, "-t", "-q"), deadline=deadline)
+        _run((*argv, "-t", "-q"), deadline)
     except NeedsOperator as failure:
         # other lines complain of the log it may not open, and do not stop it
         why = failure.message.rpartition("[emerg]")[2]
         if not any(denied in why for denied in _DENIED):
             raise
+
+
+def _run(argv: tuple[str, ...], deadline: Deadline) -> None:
+    succeed(argv, what=" ".join(argv), deadline=deadline, variables=environment({}))
 
 
 def build(entry: NginxEntry, context: Context) -> NginxTarget:

@@ -136,7 +136,7 @@ class TestListings:
         assert [each["outcome"] for each in (first, second)] == ["finished", "finished"]
         assert (second["why"], second["failed_step"]) == ("asked for by hand", None)
         assert third["failed_step"] == "apply"
-        assert "failed (exit code 1): no" in third["failure"]
+        assert "exited with 1: no" in third["failure"]
         assert first["began"] <= first["ended"] <= second["began"]
         [last] = kept.run("history", "web", "-n", "1", "--json").json
         assert last == third

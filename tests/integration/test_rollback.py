@@ -150,7 +150,7 @@ def test_a_failing_second_wave_undoes_the_first(parts: Parts, site: Site) -> Non
 
     run = site.rotate("--force", expect=1)
 
-    assert "failed (exit code 3)" in why_failed(run, "web")
+    assert "exited with 3" in why_failed(run, "web")
     assert serves(nginx, HOST, site.leaf("web"))
     assert site.leaf("web") == old
     assert (site.generation("web"), site.generations("web")) == (1, [1, 2])

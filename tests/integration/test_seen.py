@@ -64,7 +64,7 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
         flight = row["in_flight"]
         assert document(port)["failing"] == ["certificate/web"]
         assert (flight["step"], flight["undoing"]) == ("baseline", True)
-        assert "failed (exit code 1)" in flight["why"]
+        assert "exited with 1" in flight["why"]
         assert flight["until"] is not None
         assert row["not_after"] == site.leaf("web").not_valid_after_utc.isoformat()
         text = get(port, "/metrics").text

@@ -140,7 +140,7 @@ def test_a_last_wave_that_fails_undoes_every_one_before(fleet: Fleet) -> None:
 
     run = site.rotate("--force", expect=1)
 
-    assert "failed (exit code 3)" in why_failed(run, "web")
+    assert "exited with 3" in why_failed(run, "web")
     assert site.leaf("web") == old
     assert fleet.serve(old)
     new = site.leaf("web", 2)

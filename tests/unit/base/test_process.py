@@ -16,7 +16,7 @@ import pytest
 
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.process import DEFAULT_PATH, OUTPUT_LIMIT, Ran, environment, require, run
+from certrotd.process import DEFAULT_PATH, OUTPUT_LIMIT, Ran, environment, require, run, succeed
 from tests.fakes.clock import Until
 from tests.parts.process import wait_until
 
@@ -189,6 +189,15 @@ class TestOutput:
         ran = python(code, clock=Until(mark.exists))
         assert ran.status is None
         assert len(ran.output) <= OUTPUT_LIMIT
+
+    def test_one_that_prints_more_than_it_may_is_killed(self) -> None:
+        """The beginning says as much as a gigabyte of it would."""
+        ran = python("while True: print('x' * 99)", most=500)
+        assert ran.status is None
+        assert len(ran.output) > 500
+        assert ran.output.startswith(b"x" * 99)
+        ran = python("print('x' * 99)", most=500)  # the control
+        assert (ran.status, len(ran.output)) == (0, 100)
 
     def test_what_was_printed_right_before_the_exit_is_not_lost(self) -> None:
         """The last line is the one that says why."""
@@ -375,6 +384,47 @@ finally:
     reaper.join()
 print(reaped)
 """
+
+
+def must(code: str, *, clock: Clock | None = None, later: int | None = None) -> None:
+    """Run a program that has to succeed."""
+    argv = (sys.executable, "-I", "-S", "-c", code)
+    deadline = Deadline(clock or SystemClock(), 1.0 if clock else 60.0)
+    succeed(argv, what="the hook", deadline=deadline, variables=environment({}), later=later)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("raise SystemExit(3)", "the hook exited with 3"),
+        ("print('it is broken'); raise SystemExit(1)", "the hook exited with 1: it is broken"),
+        ("import os; os.kill(os.getpid(), 9)", "the hook was killed by signal 9"),
+    ],
+)
+def test_a_program_that_fails_is_reported_with_its_output(code: str, words: str) -> None:
+    """A hook that fails and the program exits 0 is how outages begin (certbot #8528)."""
+    must("print('fine')")  # the control
+    with pytest.raises(NeedsOperator) as failed:
+        must(code)
+    assert failed.value.message == words
+
+
+def test_a_program_may_ask_for_another_try() -> None:
+    """By one exit status alone."""
+    with pytest.raises(Transient, match="the hook exited with 75: busy"):
+        must("print('busy'); raise SystemExit(75)", later=75)
+    with pytest.raises(NeedsOperator):
+        must("print('busy'); raise SystemExit(74)", later=75)
+
+
+def test_a_program_that_is_killed_at_the_deadline_is_reported_with_its_last_words(
+    tmp_path: Path,
+) -> None:
+    """What it was waiting for is often the last thing it said."""
+    mark = tmp_path / "mark"
+    code = f"print('waiting', flush=True); open({str(mark)!r}, 'w'); import time; time.sleep(600)"
+    with pytest.raises(Transient, match="the hook did not end within 1s and was killed: waiting"):
+        must(code, clock=Until(mark.exists))
 
 
 def test_orphans_are_reaped_and_no_status_is_lost_to_that() -> None:

@@ -129,7 +129,7 @@ def test_stdin_is_empty(script: Script) -> None:
 @pytest.mark.parametrize(
     ("text", "failure", "said"),
     [
-        ("echo rate limited; exit 75", Transient, "asks for another try (exit status 75)"),
+        ("echo rate limited; exit 75", Transient, "exited with 75: rate limited"),
         ("echo rate limited; exit 1", NeedsOperator, "exited with 1"),
         ("echo rate limited >&2; exit 255", NeedsOperator, "exited with 255"),
         ("echo rate limited; kill -9 $$", NeedsOperator, "was killed by signal 9"),
@@ -165,7 +165,7 @@ def test_a_hang_is_killed_with_all_its_children(script: Script, tmp_path: Path) 
     """A killed shell whose curl lives on would change DNS after we undid it."""
     pids = tmp_path / "pids"
     text = f"echo begun; echo $$ > {pids}; sleep 600 & echo $! >> {pids}; wait"
-    with pytest.raises(Transient, match=r"did not finish within 0\.5 s and was killed: begun"):
+    with pytest.raises(Transient, match=r"did not end within 0\.5s and was killed: begun"):
         _run(script(text), 0.5, until=lambda: len(_numbers(pids)) == 2)
     for pid in _numbers(pids):
         _ends(pid)

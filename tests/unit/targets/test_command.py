@@ -69,7 +69,7 @@ def test_before_there_is_a_certificate_only_the_programs_must_be_there(tmp_path:
 
 def test_a_command_that_fails_shows_its_words() -> None:
     """They are all the operator has."""
-    with pytest.raises(NeedsOperator, match=r"exit code 2\): the syntax is wrong"):
+    with pytest.raises(NeedsOperator, match="exited with 2: the syntax is wrong"):
         CommandTarget(FAILS).apply()
 
 

@@ -175,9 +175,9 @@ def test_the_test_is_of_the_configured_instance(tmp_path: Path) -> None:
     binary = tmp_path / "nginx"
     binary.write_text('#!/bin/sh\necho "$@"\nexit 1\n')
     binary.chmod(0o755)
-    with pytest.raises(NeedsOperator, match=r"\(exit code 1\): -t -q -p /srv/web -c /etc/web.conf"):
+    with pytest.raises(NeedsOperator, match=r"exited with 1: -t -q -p /srv/web -c /etc/web\.conf"):
         NginxTarget(binary=str(binary), prefix="/srv/web", config="/etc/web.conf").apply()
-    with pytest.raises(NeedsOperator, match=r"\(exit code 1\): -t -q$"):
+    with pytest.raises(NeedsOperator, match=r"exited with 1: -t -q$"):
         NginxTarget(binary=str(binary)).apply()
 
 
