@@ -54,7 +54,7 @@ class Timeout:
 
 def ready(sock: Any, event: int, seconds: float = 0.0) -> bool:
     """Whether a socket is ready, by select.POLLIN or POLLOUT, within that time."""
-    poll = select.poll()
+    poll = select.poll()  # not select(): that knows no descriptor above 1023
     poll.register(sock, event)
     return bool(poll.poll(seconds * 1000))
 

@@ -28,7 +28,6 @@ from certrotd.config.environment import reveal
 from certrotd.config.solvers import ExecEntry
 from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.records import TxtRecord
-from certrotd.errors import NeedsOperator
 from certrotd.process import environment, require, succeed
 from certrotd.state.lock import hold_any
 
@@ -54,8 +53,6 @@ class Exec:
         inherited: Mapping[str, str] = os.environ,
         slot: Callable[[Clock], AbstractContextManager[None]] = lambda _clock: nullcontext(),
     ) -> None:
-        if not command:
-            raise NeedsOperator("the command of the exec solver is empty")
         self._command = command
         self._timeout = timeout
         self._environment = environment

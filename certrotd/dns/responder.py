@@ -67,12 +67,6 @@ class Responder:
             fqdn(hostmaster.replace("@", ".", 1)),
             tuple(str(ipaddress.ip_address(address)) for address in addresses),
         )
-        inside = longest_zone(self._authority.nameserver, self._authority.zones)
-        if inside is not None and not addresses:
-            raise NeedsOperator(
-                f"the responder's nameserver {nameserver} is inside its own zone {inside}",
-                hint="use a host name outside the zone, or configure its addresses as well",
-            )
         self._listen = listen
         self._files = RecordFiles(directory)
         self._directory = directory

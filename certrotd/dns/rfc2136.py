@@ -7,6 +7,7 @@ Adding a record that is there and deleting one that is not are successes for the
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Literal
 
 import dns.exception
@@ -21,18 +22,33 @@ from dns.rdtypes.ANY.TXT import TXT
 from certrotd.address import Address
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
-from certrotd.config.solvers import Rfc2136Entry
+from certrotd.config.secrets import Secret
+from certrotd.config.solvers import Rfc2136Entry, TsigEntry, tsig_key
 from certrotd.dns.address import resolved
 from certrotd.dns.names import fqdn, upward, within
 from certrotd.dns.records import TxtRecord, Unpublished
 from certrotd.dns.resolve import alias_of, soa_owner
-from certrotd.dns.tsig import TsigKey
 from certrotd.dns.wire import TSIG_ERRORS, Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator, Transient
 
 _ATTEMPTS = 3
 _KNOWN_SECONDS = 60.0
 _MAX_KNOWN = 1024
+
+
+@dataclass(frozen=True)
+class TsigKey:
+    """The shared key of updates (RFC 8945), kept out of every repr and message."""
+
+    name: str
+    algorithm: str
+    secret: Secret
+
+    @classmethod
+    def of(cls, entry: TsigEntry) -> TsigKey:
+        """The key of a configuration entry; NeedsOperator where its secret is none."""
+        octets = tsig_key(entry.secret.resolve().reveal(), f"TSIG key {entry.name}")
+        return cls(entry.name, entry.algorithm, Secret(octets))
 
 
 class Rfc2136:
@@ -253,14 +269,10 @@ def _key_refused(
 
 def build(entry: Rfc2136Entry, context: Context) -> Rfc2136:  # noqa: ARG001
     """The solver of a configuration entry; the TSIG secret is read here, when it is first used."""
-    tsig = None
-    if entry.tsig is not None:
-        secret = entry.tsig.secret.resolve().reveal().decode("ascii", "replace")
-        tsig = TsigKey.parse(entry.tsig.name, entry.tsig.algorithm, secret)
     return Rfc2136(
         entry.server,
         zone=entry.zone,
-        tsig=tsig,
+        tsig=TsigKey.of(entry.tsig) if entry.tsig else None,
         ttl=entry.ttl,
         protocol=entry.protocol,
         timeout=entry.timeout.total_seconds(),

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.clock import Clock
+from certrotd.dial import ready
 from certrotd.errors import NeedsOperator
 from certrotd.files.reading import read_status
 
@@ -171,7 +172,7 @@ def _held(pid: int, handle: int, wanted: Wanted, known_by: str, clock: Clock) ->
     process = look(pid, clock)
     if process is not None and process.state not in _ENDED:
         return process
-    if _has_ended(handle):
+    if ready(handle, select.POLLIN):
         raise _gone(pid, wanted, known_by)
     raise NeedsOperator(
         f"{wanted.kind} {pid} of {known_by} cannot be looked at in /proc",
@@ -201,12 +202,6 @@ def look(pid: int, clock: Clock) -> Process | None:
 
 def _value(text: str, key: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(key)).removeprefix(key)
-
-
-def _has_ended(handle: int) -> bool:
-    poll = select.poll()  # not select(): that knows no descriptor above 1023
-    poll.register(handle, select.POLLIN)
-    return bool(poll.poll(0))
 
 
 def _gone(pid: int, wanted: Wanted, known_by: str) -> NeedsOperator:

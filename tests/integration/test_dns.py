@@ -1,5 +1,6 @@
 """Dynamic updates, propagation and delegation against real BIND servers."""
 
+import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,12 +15,12 @@ from dns.message import Message
 
 from certrotd.address import Address, parse
 from certrotd.clock import Deadline, ManualClock, SystemClock
+from certrotd.config.secrets import Secret
 from certrotd.dns.propagation import Propagation
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Resolver
 from certrotd.dns.responder import Responder
-from certrotd.dns.rfc2136 import Rfc2136
-from certrotd.dns.tsig import TsigKey
+from certrotd.dns.rfc2136 import Rfc2136, TsigKey
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from tests.contract.test_solvers import Rig, SolverClaims, soon
 from tests.parts import Bind, Parts
@@ -50,9 +51,8 @@ def clean(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def _key(bind: Bind, *, name: str = "", algorithm: str = "", secret: str = "") -> TsigKey:
-    return TsigKey.parse(
-        name or bind.key.name, algorithm or bind.key.algorithm, secret or bind.key.secret
-    )
+    octets = base64.b64decode(secret or bind.key.secret)
+    return TsigKey(name or bind.key.name, algorithm or bind.key.algorithm, Secret(octets))
 
 
 def _solver(

@@ -277,9 +277,3 @@ def test_a_relative_program_is_refused(program: str) -> None:
     """It would be looked for in /, not where the operator stood."""
     with pytest.raises(NeedsOperator, match="relative"):
         Exec((program,)).preflight(deadline=soon())
-
-
-def test_an_empty_command_is_refused() -> None:
-    """Nothing to run is a mistake of the configuration."""
-    with pytest.raises(NeedsOperator, match="empty"):
-        Exec(())

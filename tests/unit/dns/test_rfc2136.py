@@ -13,15 +13,13 @@ from dns.message import Message
 from certrotd.address import Address
 from certrotd.clock import Deadline, ManualClock
 from certrotd.dns.records import TxtRecord
-from certrotd.dns.rfc2136 import Rfc2136
-from certrotd.dns.tsig import TsigKey
+from certrotd.dns.rfc2136 import Rfc2136, TsigKey
 from certrotd.errors import Failure, NeedsOperator, Transient
 from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer, soon
-from tests.unit.dns.test_tsig import TEXT
+from tests.unit.dns.test_tsig import KEY, TEXT
 
 ZONE = "example.com"
 RECORD = TxtRecord("_acme-challenge.example.com", "value")
-KEY = TsigKey.parse("key.example", "hmac-sha256", TEXT)
 SOA = f"{ZONE} SOA ns1.example.com. h.example.com. 1 2 3 4 5"
 
 
