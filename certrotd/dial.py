@@ -133,6 +133,7 @@ def connect(
 
 def _reached(raw: socket.socket, address: Any, timeout: Timeout) -> socket.socket:
     try:
+        timeout.check()
         raw.setblocking(False)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         error = raw.connect_ex(address)

@@ -169,7 +169,7 @@ def test_a_target_that_cannot_be_told_on_the_way_back_does_not_keep_others_from_
     run = site.rotate("--force", expect=1)
 
     assert run.row("web")["result"] == "stuck"
-    assert "first.sh failed" in why_failed(run, "web")
+    assert "first.sh exited with 1" in why_failed(run, "web")
     assert site.leaf("web") == old
     assert fleet.serve(old)
 
