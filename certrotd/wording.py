@@ -2,7 +2,25 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 
 def count(number: int, noun: str) -> str:
     """``1 certificate``, ``1,500 certificates``: ``noun`` is one that takes an s."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def span(length: timedelta) -> str:
+    """``8 s``, ``12 min``, ``2 h 5 min``, ``3 d 4 h``: as exact as somebody who waits needs it."""
+    seconds = round(length.total_seconds())
+    if seconds < 60:
+        return f"{seconds} s"
+    for size, unit, above, smaller in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if seconds >= size:
+            rest = seconds % size // above
+            return (
+                f"{seconds // size} {unit} {rest} {smaller}"
+                if rest
+                else f"{seconds // size} {unit}"
+            )
+    return f"{seconds // 60} min"

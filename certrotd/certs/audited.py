@@ -68,13 +68,7 @@ class Audited:
         happened = [Happened("rotation.began", name, rotation, details)]
         if to is not None:
             happened.append(Happened("rollback.by_hand", name, rotation, {"generation": to}))
-        try:
-            self.audit.record(*happened)
-        except Failure as failure:
-            raise Unaudited(
-                f"a rotation that cannot be audited does not begin: {failure.message}",
-                hint=failure.hint,
-            ) from failure
+        self._record("does not begin", *happened)
         facts = {**facts, ACT: act}
         outcome = engine.begin(rotation, name, why, steps, facts=facts, by_hand=by_hand)
         return outcome, self._came_to(rotation, outcome, ())
@@ -86,6 +80,9 @@ class Audited:
 
         What is half done is finished or undone whether or not it can be recorded.
         """
+        parked = engine.waits()
+        if parked is not None:  # for as long as it takes, without a record of each look
+            return parked, None
         rotation = str(begun["id"])
         resumed = Happened(
             "rotation.resumed", str(self.managed.policy.id), rotation, {"why": str(begun["why"])}
@@ -97,6 +94,26 @@ class Audited:
             late = (resumed,)  # it is written with the outcome, or that failure is reported
         outcome = engine.resume()
         return outcome, self._came_to(rotation, outcome, late)
+
+    def cancel(
+        self, engine: Engine[World], begun: Mapping[str, Any]
+    ) -> tuple[Outcome, Failure | None]:
+        """As Engine.cancel; its outcome, and why that could not be recorded. Raises Unaudited."""
+        engine.check_cancel()
+        rotation, subject = str(begun["id"]), str(self.managed.policy.id)
+        cancelled = Happened("rotation.cancelled", subject, rotation, {"why": str(begun["why"])})
+        self._record("is not cancelled", cancelled)
+        outcome = engine.cancel()
+        return outcome, self._came_to(rotation, outcome, ())
+
+    def _record(self, refused: str, *happened: Happened) -> None:
+        try:
+            self.audit.record(*happened)
+        except Failure as failure:
+            raise Unaudited(
+                f"a rotation that cannot be audited {refused}: {failure.message}",
+                hint=failure.hint,
+            ) from failure
 
     def give_up(
         self, engine: Engine[World], failure: Failure

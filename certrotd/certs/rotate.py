@@ -34,7 +34,7 @@ from certrotd.certs.policy import (
 from certrotd.certs.ports import Audit
 from certrotd.certs.world import World
 from certrotd.clock import Clock
-from certrotd.errors import Failure, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.id import Id
 from certrotd.pki.generation import PLACEHOLDER, Standing
@@ -49,6 +49,7 @@ from certrotd.rotation.engine import (
     Stuck,
 )
 from certrotd.rotation.listening import Heard
+from certrotd.rotation.outcome import CANCELLED
 from certrotd.rotation.step import JSON, Plan
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.lock import NoLease
@@ -150,6 +151,22 @@ class Rotator:
         """Go back to an earlier generation by hand; refuses one that is expired or mismatched."""
         asked = replace(self, _by_hand=True)
         return asked._alone(managed, "roll back", lambda rotator: rotator._rollback(managed, to))
+
+    def cancel(self, managed: Managed) -> Report:
+        """Undo the rotation in flight to its last savepoint, as a person asked."""
+        asked = replace(self, _by_hand=True)
+        return asked._alone(managed, "cancel", lambda rotator: rotator._cancel(managed))
+
+    def _cancel(self, managed: Managed) -> Report:
+        subject, engine = managed.policy.id, self._engine(managed, self._world(managed))
+        begun = engine.in_flight()
+        if begun is None:
+            raise NeedsOperator(
+                f"no rotation of {subject} is in flight",
+                hint="certrotd status shows those that are",
+            )
+        outcome, unrecorded = self._audited(managed).cancel(engine, begun)
+        return Report(subject, recovered=outcome, failure=unrecorded)
 
     def _alone(self, managed: Managed, doing: str, act: Callable[[Rotator], Report]) -> Report:
         """Under the certificate's lock, with a listener whose trouble is told when all is done."""
@@ -421,5 +438,7 @@ def _good(outcome: Outcome | None) -> bool:
             return True
         case Parked(failed=failed):
             return not failed
+        case RolledBack(because=because):
+            return because == CANCELLED  # as somebody asked for
         case _:
             return False

@@ -262,6 +262,29 @@ def rollback(
     _end(carry_out(_path(context, config), name, to=to, as_json=as_json))
 
 
+@app.command()
+def cancel(
+    context: typer.Context,
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="ID",
+            help="What is rotated: certificate/web, or web.",
+            autocompletion=certificates,
+        ),
+    ],
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Undo a rotation in flight, back to its last savepoint.
+
+    Examples: certrotd cancel web | certrotd cancel certificate/web --json
+    """
+    from certrotd.cli.rotate import cancel as carry_out
+
+    _end(carry_out(_path(context, config), name, as_json=as_json))
+
+
 @config_app.command("check")
 def config_check(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
     """List every problem of the configuration and what it refers to.

@@ -9,7 +9,7 @@ from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
 from certrotd.daemon.words import kind_of
 from certrotd.pki.order import Missed
-from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
+from certrotd.rotation.outcome import CANCELLED, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.wording import count
 
 
@@ -27,6 +27,8 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             return "done", "; ".join(words)
         case Parked(until, why, failed):
             return ("failed" if failed else "parked"), f"{why}; goes on after {stamp(until)}"
+        case RolledBack(because=because) if because == CANCELLED:
+            return "cancelled", outcome.left
         case RolledBack(_, step, because):
             return "failed", f"{step}: {because}; {outcome.left}"
         case Stuck(step, because, undo_failed):

@@ -1,4 +1,4 @@
-"""``certrotd rotate`` and ``certrotd rollback``."""
+"""``certrotd rotate``, ``certrotd rollback`` and ``certrotd cancel``."""
 
 from __future__ import annotations
 
@@ -72,6 +72,21 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
         stopping.listen()
         with logging_in_lines(), view(1) as live:
             report = _rotator(site, stopping, live.hear).rollback(managed, to=to)
+        return _show([report], [managed], as_json=as_json)
+
+
+def cancel(config: Path, name: str, *, as_json: bool) -> int:
+    """Carry out ``certrotd cancel``; the exit code."""
+    stopping = Stopping()
+    with open_site(
+        config, clock=stopping.clock, command="certrotd cancel", listen=say, writes=True
+    ) as site:
+        [managed] = site.fleet.chosen([name])
+        site.prepare()
+        _outlive_terminal()
+        stopping.listen()
+        with logging_in_lines(), view(1) as live:
+            report = _rotator(site, stopping, live.hear).cancel(managed)
         return _show([report], [managed], as_json=as_json)
 
 

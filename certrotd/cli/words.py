@@ -17,6 +17,7 @@ _MEANT = {
     "certonly": "rotate",
     "certs": "status",
     "check": "config check",
+    "abort": "cancel",
     "daemon": "run",
     "deploy": "rotate",
     "help": "--help",

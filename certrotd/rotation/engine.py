@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Generic, TypeVar
 
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.ledger import JournalLedger
 from certrotd.rotation.outcome import (
+    CANCELLED,
     Event,
     Finished,
     Outcome,
@@ -28,6 +31,7 @@ from certrotd.rotation.recovery import (
     Status,
     Undo,
     apply,
+    compacted,
     next_move,
     read_progress,
     to_look_at,
@@ -38,6 +42,7 @@ from certrotd.rotation.step import (
     Later,
     Observed,
     Plan,
+    Polled,
     Rebuild,
     Savepoint,
     Step,
@@ -50,6 +55,7 @@ from certrotd.state.ports import Fenced, Journal, JournalBroken
 
 W = TypeVar("W")
 RETRY = timedelta(minutes=1)
+COMPACT_AFTER = 100
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
@@ -75,6 +81,7 @@ class Engine(Generic[W]):
     _plan: Plan[W] = ()
     _progress: Progress = field(default_factory=lambda: Progress(items=()))
     _ended: Mapping[str, Any] = field(default_factory=dict)
+    _checkpoints: int = 0
 
     def in_flight(self) -> dict[str, Any] | None:
         """The begin record of a rotation that a crash, a wait or a stop left open."""
@@ -133,6 +140,52 @@ class Engine(Generic[W]):
         self._read()
         self._write({"t": "note", "facts": dict(facts)}, sync=False)
         self.journal.release()
+
+    def waits(self) -> Parked | None:
+        """What the rotation in flight waits for, if that is all there is to do; else None.
+
+        Asked of a step that can look by itself, and without a trace in the journal unless it waits
+        for something else now. Once it can go on, resume() does so at once.
+        """
+        self._read()
+        progress = self._progress
+        index = next((i for i, s in enumerate(progress.items) if s is not Status.DONE), None)
+        if index is None or progress.failed or progress.items[index] is not Status.WAITING:
+            return None
+        step = self._step(index)
+        if not isinstance(step, Polled) or self._lost() is not None:
+            return None
+        try:
+            waits = step.poll(self.world, self._ledger(index))
+        except (Failure, OSError) as error:
+            failure = as_failure(error, f"look at {self._title(index)!r}")
+            return Parked(self.now() + RETRY, str(failure), failed=True)
+        if waits is not None and (progress.waiting is None or waits.why != progress.waiting[1]):
+            self._answered(index, waits)
+            self.journal.release()
+        self.patient = waits is not None
+        return Parked(waits.until, waits.why) if waits else None
+
+    def cancel(self) -> Outcome:
+        """Undo the rotation in flight to its last savepoint; raises as check_cancel()."""
+        self.check_cancel()
+        progress = self._progress
+        if progress.outcome is None and progress.failed is None:
+            behind = range(progress.saved + 1, len(progress.items))
+            open_ = (i for i in behind if progress.items[i] is not Status.DONE)
+            self._fail(next(open_, progress.saved), NeedsOperator(CANCELLED))
+        return self._advance()
+
+    def check_cancel(self) -> None:
+        """Raise NeedsOperator where there is no way back."""
+        self._read()
+        saved = self._saved
+        if saved is None or not saved.forward_only or self._progress.outcome is not None:
+            return
+        raise NeedsOperator(
+            f"the rotation cannot be cancelled: nothing after {saved.name!r} is undone",
+            hint="it ends by itself; certrotd status shows what it waits for",
+        )
 
     def give_up(self, failure: Failure) -> Outcome | None:
         """Undo a rotation in flight that waits; None if it has reached a savepoint, or has failed.
@@ -344,26 +397,37 @@ class Engine(Generic[W]):
         """
         if self._progress.outcome is not None:
             return None
+        lost = self._lost()
+        if lost is None:
+            return None
+        index, failure = lost
+        if failure is None:
+            self._write({"t": "lost", "i": index}, sync=False)
+            return None
+        if self._saved is not None and self._saved.stop_undoes:
+            return self._fail(index, failure)
+        return Parked(self.now() + RETRY, str(failure), failed=True)
+
+    def _lost(self) -> tuple[int, Failure | None] | None:
+        """The first step that somebody undid, or why nobody can tell of one; None if all stand."""
         for index in to_look_at(self._progress, list(self._savepoints)):
             try:
                 seen = self._step(index).observe(self.world, self._ledger(index))
             except Fenced:
                 raise
             except Exception as error:  # noqa: BLE001  # without a look, whatever the reason
-                failure = as_failure(error, f"look at {self._title(index)!r}")
-                if self._saved is not None and self._saved.stop_undoes:
-                    return self._fail(index, failure)
-                return Parked(self.now() + RETRY, str(failure), failed=True)
+                return index, as_failure(error, f"look at {self._title(index)!r}")
             if seen is Observed.NOT_DONE:
-                self._write({"t": "lost", "i": index}, sync=False)
-                return None
+                return index, None
         return None
 
     def _put_back_unrecorded(self) -> None:
         """Undo what the journal can no longer follow; the next start looks and goes on from there.
 
         Failures of these undos are told and left to that start: nothing can be written down.
-        Before the first savepoint nothing is in use yet, and staged work is kept.
+        Before the first savepoint nothing is in use yet, and staged work is kept. So is a long step
+        in the middle: without a record of it, its undoing would belie the checkpoint it goes on
+        from.
         """
         try:
             # a record that could not be synced may be there all the same
@@ -375,6 +439,8 @@ class Engine(Generic[W]):
         progress, saved = self._progress, self._saved
         if progress.outcome is not None or saved is None or not saved.stop_undoes:
             return  # what has ended is only closed by the next start
+        if progress.checkpoint is not None:
+            return
         for index in range(len(self._plan) - 1, progress.saved, -1):
             if progress.items[index] is Status.UNTRIED:
                 continue
@@ -410,8 +476,23 @@ class Engine(Generic[W]):
 
     def _ledger(self, index: int) -> JournalLedger:
         return JournalLedger(
-            index, lambda: self._progress.facts, lambda record: self._write(record, sync=True)
+            index,
+            lambda: self._progress.facts,
+            lambda: self._progress.checkpoint,
+            self._note,
+            self.now,
         )
+
+    def _note(self, record: dict[str, Any]) -> None:
+        self._write(record, sync=True)
+        if record["t"] != "checkpoint":
+            return
+        self._checkpoints += 1
+        if self._checkpoints == COMPACT_AFTER:
+            self._checkpoints = 0
+            # without the room for a copy, records are added to the journal as it is
+            with contextlib.suppress(DiskTrouble):
+                self.journal.replace(compacted(self.journal.records()))
 
     def _title(self, index: int) -> str:
         item = self._plan[index]

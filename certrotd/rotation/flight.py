@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.rotation.recovery import checkpoint_of
+from certrotd.rotation.step import Checkpoint
+from certrotd.wording import span
 
 Record = Mapping[str, Any]
 
@@ -30,11 +33,14 @@ class Flight:
     tries: int = 0
     at: datetime | None = None
     undoing: bool = False
+    checkpoint: Checkpoint | None = None
 
     def __str__(self) -> str:
         """All of it in a sentence."""
         began = f"in flight since {self.since:%Y-%m-%d %H:%M}Z" if self.since else "in flight"
         step = f"{'undoing ' if self.undoing else ''}{self.step}"
+        if not self.why and self.checkpoint is not None:
+            return f"{step}: {progress_words(self.checkpoint)} ({began})"
         if not self.why:
             step = f"{step} is" if self.step else "it is"
             return f"{began}: {step} under way, or waits to be finished by the next run"
@@ -57,6 +63,17 @@ def flight_in(journal: Peeked) -> Flight | None:
     except Failure as failure:  # it is there, and nobody can go on with it
         return Flight(why=str(failure))
     return None if records is None else flight_of(records)
+
+
+def progress_words(checkpoint: Checkpoint) -> str:
+    """How far a step has come, how fast it is, and how long it takes still."""
+    total, rate, left = checkpoint.total, checkpoint.rate, checkpoint.left
+    words = f"{checkpoint.done:,}"
+    if total:
+        words += f" of {total:,} ({100 * checkpoint.done // total} %)"
+    if rate is not None:
+        words += f", {rate:,.{0 if rate >= 10 else 1}f}/s"
+    return f"{words}, {span(left)} left" if left is not None else words
 
 
 def flight_of(records: Sequence[Record]) -> Flight:
@@ -88,6 +105,8 @@ def _after(flight: Flight, record: Record) -> Flight:
             return replace(flight, why=why, until=until, tries=tries, at=at)
         case "paused" if why:
             return replace(flight, why=why, until=None, tries=flight.tries + 1, at=at)
+        case "checkpoint":
+            return replace(flight, checkpoint=checkpoint_of(record), tries=0)
         case "failed":
             return Flight(step, since, why, at=at, undoing=True)
         case "stuck":

@@ -9,6 +9,8 @@ from datetime import datetime
 from certrotd.errors import Failure
 from certrotd.rotation.step import JSON
 
+CANCELLED = "cancelled by hand"
+
 
 class Stopped(Failure):
     """The process was told to stop while a step was waiting for something."""

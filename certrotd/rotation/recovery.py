@@ -16,7 +16,7 @@ from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from certrotd.rotation.step import JSON, Savepoint
+from certrotd.rotation.step import JSON, Checkpoint, Savepoint
 
 Record = Mapping[str, Any]
 MAX_INTERRUPTIONS = 3
@@ -56,6 +56,7 @@ class Progress:
     interruptions: Mapping[int, int] = field(default_factory=dict)
     waiting: tuple[datetime, str] | None = None
     waiting_since: datetime | None = None
+    checkpoint: Checkpoint | None = None
     failed: Failed | None = None
     outcome: str | None = None
 
@@ -141,7 +142,12 @@ def apply(progress: Progress, record: Record) -> Progress:
         case "done":
             facts = {**progress.facts, **record["facts"]}
             counts = progress.survived(index)
-            return progress.at(index, Status.DONE, facts=facts, interruptions=counts)
+            ended: dict[str, Any] = {"interruptions": counts, "checkpoint": None}
+            return progress.at(index, Status.DONE, facts=facts, **ended)
+        case "checkpoint":
+            # what was cut off before has come further since
+            counts = progress.survived(index)
+            return replace(progress, interruptions=counts, checkpoint=checkpoint_of(record))
         case "wait":
             waiting = _moment(record["until"]), record["why"]
             since = _moment(record["at"]) if "at" in record else None
@@ -152,7 +158,7 @@ def apply(progress: Progress, record: Record) -> Progress:
             # what came after it was built upon it, and is lost with it: done again, or undone
             items = progress.items
             lost = (Status.LOST if i is not Status.UNTRIED else i for i in items[index:])
-            return replace(progress, items=(*items[:index], *lost))
+            return replace(progress, items=(*items[:index], *lost), checkpoint=None)
         case "paused":
             # the step ended, though neither done nor failed: this try was not cut off by a crash
             return replace(progress, interruptions=progress.survived(index))
@@ -163,13 +169,32 @@ def apply(progress: Progress, record: Record) -> Progress:
             failed = Failed(index, record["why"], record["at"], record.get("retry_after"), stopped)
             return replace(progress, failed=failed, waiting=None)
         case "undone":
-            return progress.at(index, Status.UNTRIED)
+            return progress.at(index, Status.UNTRIED, checkpoint=None)
         case "stuck":
             return progress  # it is told and remembered; what comes next is the same undo
         case "end":
             return replace(progress, outcome=record["outcome"])
         case other:
             raise ValueError(f"unknown journal record {other!r}")
+
+
+def compacted(records: Sequence[Record]) -> list[Record]:
+    """The same journal without the checkpoints that later ones took the place of."""
+    last = max((n for n, each in enumerate(records) if each["t"] == "checkpoint"), default=-1)
+    return [each for n, each in enumerate(records) if n == last or each["t"] != "checkpoint"]
+
+
+def checkpoint_of(record: Record) -> Checkpoint:
+    """What a checkpoint's record says; KeyError, TypeError or ValueError if it is none."""
+    total = record["total"]
+    return Checkpoint(
+        dict(record["kept"]),
+        int(record["done"]),
+        None if total is None else int(total),
+        _moment(record["at"]),
+        int(record["first"]),
+        _moment(record["began"]),
+    )
 
 
 def _moment(text: str) -> datetime:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import Enum
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 
 from certrotd.errors import Transient
 
@@ -37,6 +37,35 @@ class Later(Transient):
     """
 
 
+@dataclass(frozen=True)
+class Checkpoint:
+    """How far a long step has come: ``kept`` is what it goes on from after a crash.
+
+    ``done`` of ``total`` units (None if nobody knows) at the moment ``at``; this process was at
+    ``first`` of them when it ``began``, which tells the rate.
+    """
+
+    kept: Mapping[str, JSON]
+    done: int
+    total: int | None
+    at: datetime
+    first: int
+    began: datetime
+
+    @property
+    def rate(self) -> float | None:
+        """Units a second in this process; None before there is any to tell from."""
+        seconds = (self.at - self.began).total_seconds()
+        return (self.done - self.first) / seconds if seconds > 0 else None
+
+    @property
+    def left(self) -> timedelta | None:
+        """The time to the end at this rate; None if nobody knows."""
+        if self.total is None or not self.rate or self.rate < 0:
+            return None
+        return timedelta(seconds=max(0, self.total - self.done) / self.rate)
+
+
 class Observed(Enum):
     """What a look at the world says of a step."""
 
@@ -55,6 +84,19 @@ class Ledger(Protocol):
 
     def note(self, **facts: JSON) -> None:
         """Make facts durable in the middle of an act, before the act goes on."""
+        ...
+
+    @property
+    def kept(self) -> Mapping[str, JSON]:
+        """What the last checkpoint of this step kept; empty before the first."""
+        ...
+
+    def checkpoint(self, kept: Mapping[str, JSON], *, done: int, total: int | None) -> None:
+        """Make durable how far the act has come, in the place of the checkpoint before.
+
+        The process may be killed any number of times between two of them. Raises Unrecordable for
+        more than 16 KiB.
+        """
         ...
 
 
@@ -88,6 +130,15 @@ class Step(Protocol[World]):
 
     def observe(self, world: World, ledger: Ledger) -> Observed:
         """Whether the act is in effect, by looking and changing nothing."""
+        ...
+
+
+@runtime_checkable
+class Polled(Protocol[World]):
+    """A step that waits for others, for days perhaps, and can look whether they are done."""
+
+    def poll(self, world: World, ledger: Ledger) -> Wait | None:
+        """What it waits for still, changing nothing; None once do() can go on. Raises Failure."""
         ...
 
 

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_file
-from certrotd.files.writing import make_directory, open_or_create, remove_file, sync_directory
+from certrotd.files.writing import (
+    make_directory,
+    open_or_create,
+    remove_file,
+    sync_directory,
+    write_file,
+)
 from certrotd.state.history import FileHistory
 from certrotd.state.ports import JournalBroken
 from certrotd.state.records import decode, encode
@@ -94,6 +100,13 @@ class FileJournal:
         self._late.append(line)
         if sync:
             self._write(sync=True)
+
+    def replace(self, records: Sequence[Mapping[str, Any]]) -> None:
+        data = b"".join(encode(each) for each in records)
+        self.release()
+        self._size = None
+        write_file(self.path, data, mode=0o600)
+        self._size = len(data)
 
     def release(self) -> None:
         try:

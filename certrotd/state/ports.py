@@ -7,7 +7,7 @@ subjects are ids as text, ``certificate/web``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -103,6 +103,13 @@ class Journal(Protocol):
         """Add a record; with ``sync`` it and those before it are durable when this returns.
 
         Raises Unrecordable, JournalBroken, Fenced, or another DiskTrouble before the first record.
+        """
+        ...
+
+    def replace(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Have these records in the place of all there are, durably.
+
+        Raises DiskTrouble, and then those from before stand.
         """
         ...
 

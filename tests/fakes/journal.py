@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from errno import ENOSPC
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,20 @@ class MemoryJournal:
         except Refused:
             raise JournalBroken("write the journal", _full()) from None
         self._size = size + len(data)
+
+    def replace(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """As FileJournal.replace: by a rename, whole or not at all."""
+        data = b"".join(encode(each) for each in records)
+
+        def change() -> None:
+            self.disk.journal, self.disk.synced = data, len(data)
+
+        try:
+            self._chance.act("journal: replace", change)
+        except Refused:
+            self._size = None
+            raise DiskTrouble("write the journal", _full()) from None
+        self._size = len(data)
 
     def release(self) -> None:
         """Nothing is late here: every record is a point of its own to break off at."""

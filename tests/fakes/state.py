@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -179,6 +179,10 @@ class MemoryRecords:
         self._late.append(dict(record))
         if sync:
             self.release()
+
+    def replace(self, records: Sequence[Mapping[str, Any]]) -> None:
+        self.release()
+        self._state.journals[self._subject] = [dict(each) for each in records]
 
     def release(self) -> None:
         if self._late:

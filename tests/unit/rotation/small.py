@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import pytest
@@ -84,6 +85,9 @@ class World:
     told: tuple[str, ...] = ()
     log: list[str] = field(default_factory=list)
     on: dict[str, list[Any]] = field(default_factory=dict)
+    counted: set[int] = field(default_factory=set)
+    acknowledged: bool = False
+    now: Callable[[], datetime] = lambda: NOW
 
     def meet(self, what: str) -> Any:
         """Log a call and raise or give back what is scripted for it."""
@@ -147,13 +151,68 @@ class Tell(Journaled):
         world.meet("undo tell")
 
 
-def rebuild(kind: str, intent: Mapping[str, Any]) -> Put | Tell:
+@dataclass(frozen=True)
+class Count(Journaled):
+    """Counts to three, and makes a checkpoint at each number."""
+
+    size: int = 3
+    kind = "count"
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        first = ledger.kept.get("next", 0)
+        assert isinstance(first, int)
+        for number in range(first, self.size):
+            world.meet(f"count {number}")
+            world.fate.act(f"count {number}", partial(world.counted.add, number))
+            ledger.checkpoint({"next": number + 1}, done=number + 1, total=self.size)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        world.fate.act("forget the count", world.counted.clear)
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:
+        world.fate.look("look at the count")
+        return Observed.DONE if len(world.counted) == self.size else Observed.NOT_DONE
+
+
+@dataclass(frozen=True)
+class Await(Journaled):
+    """Waits until somebody has acknowledged."""
+
+    kind = "await"
+    can_kill = False
+
+    def do(self, world: World, ledger: Ledger) -> Done | Wait:
+        return self.poll(world, ledger) or Done()
+
+    def poll(self, world: World, ledger: Ledger) -> Wait | None:
+        world.meet("poll")
+        if world.acknowledged:
+            return None
+        return Wait(world.now() + timedelta(hours=1), "waits for an acknowledgement")
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        """Nothing was done."""
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:
+        return Observed.DONE if world.acknowledged else Observed.NOT_DONE
+
+
+def rebuild(kind: str, intent: Mapping[str, Any]) -> Put | Tell | Count | Await:
     """The step of a begin record."""
-    return Tell.rebuild(intent) if kind == "tell" else Put(**intent)
+    match kind:
+        case "tell":
+            return Tell.rebuild(intent)
+        case "count":
+            return Count.rebuild(intent)
+        case "await":
+            return Await.rebuild(intent)
+        case _:
+            return Put(**intent)
 
 
 A, B, C, D = (Put(name) for name in "abcd")
-TELL = Tell()
+TELL, COUNT, AWAIT = Tell(), Count(), Await()
 SAVED = Savepoint("saved", stop_undoes=True)
 FORWARD = Savepoint("forward", forward_only=True)
 

@@ -14,6 +14,7 @@ from tests.unit.rotation.small import (
     AFTER,
     BEFORE,
     BELIED,
+    COUNT,
     FORWARD,
     REFUSED,
     SAVED,
@@ -35,6 +36,9 @@ PLANS: Mapping[str, tuple[Plan[World], str | None]] = {
     "back": ((A, SAVED, B, TELL, D), "do d"),
     "back to the beginning": ((A, TELL, C), "do c"),
     "ends after a savepoint": ((A, SAVED, B), None),
+    "forward with checkpoints": ((A, SAVED, COUNT, D), None),
+    "back over checkpoints": ((A, SAVED, COUNT, D), "do d"),
+    "back in the middle of them": ((A, SAVED, COUNT), "count 1"),
 }
 
 
@@ -71,11 +75,13 @@ def consistent(small: Small, plan: str) -> None:
     if not fails:
         assert (line["outcome"], small.world.there) == ("finished", steps)
         assert TELL not in items or small.world.told == ("a", "b")
+        assert COUNT not in items or small.world.counted == {0, 1, 2}
     else:
         kept = ["a"] if SAVED in items else []
         back = "rolled back to saved" if kept else "nothing was changed"
         assert (line["outcome"], small.world.there) == (back, kept)
-        assert line["failed_step"] == steps[-1]
+        assert line["failed_step"] == ("count" if fails == "count 1" else steps[-1])
+        assert small.world.counted == set()
 
 
 @pytest.mark.parametrize("cut", [False, True], ids=["killed", "power cut"])
