@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from certrotd.certs.decision import Decision, Postpone, Wait
 from certrotd.certs.managed import Managed
@@ -134,70 +135,13 @@ class Observers(Observer):
     def __init__(self, observers: Sequence[Observer], complain: Callable[[str], None]) -> None:
         self._observers = tuple(observers)
         self._complain = complain
+        for event in vars(Observer):
+            if not event.startswith("_"):
+                setattr(self, event, partial(self._tell, event))
 
-    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
-        self._each(lambda each: each.configured(subjects, left_out))
-
-    def ticked(self, now: datetime, looked: int) -> None:
-        self._each(lambda each: each.ticked(now, looked))
-
-    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
-        self._each(lambda each: each.clock(judgement, jump))
-
-    def looked(self, look: Look) -> None:
-        self._each(lambda each: each.looked(look))
-
-    def postponed(self, subject: Id, over: Over) -> None:
-        self._each(lambda each: each.postponed(subject, over))
-
-    def began(self, subject: Id, why: str) -> None:
-        self._each(lambda each: each.began(subject, why))
-
-    def stepped(self, event: Event) -> None:
-        self._each(lambda each: each.stepped(event))
-
-    def ended(self, report: Report) -> None:
-        self._each(lambda each: each.ended(report))
-
-    def changed(self, subject: Id) -> None:
-        self._each(lambda each: each.changed(subject))
-
-    def trouble(self, what: Id | str, failure: Failure) -> None:
-        self._each(lambda each: each.trouble(what, failure))
-
-    def calmed(self, what: Id | str) -> None:
-        self._each(lambda each: each.calmed(what))
-
-    def audit_damaged(self, why: str) -> None:
-        self._each(lambda each: each.audit_damaged(why))
-
-    def remarked(self, words: str) -> None:
-        self._each(lambda each: each.remarked(words))
-
-    def watched(self, watched: Watched) -> None:
-        self._each(lambda each: each.watched(watched))
-
-    def unwatched(self, key: str) -> None:
-        self._each(lambda each: each.unwatched(key))
-
-    def reloading(self) -> None:
-        self._each(lambda each: each.reloading())
-
-    def reloaded(self, certificates: int) -> None:
-        self._each(lambda each: each.reloaded(certificates))
-
-    def refused(self, problems: Sequence[str]) -> None:
-        self._each(lambda each: each.refused(problems))
-
-    def stopping(self, running: Sequence[Id]) -> None:
-        self._each(lambda each: each.stopping(running))
-
-    def stopped(self, running: Sequence[Id]) -> None:
-        self._each(lambda each: each.stopped(running))
-
-    def _each(self, tell: Callable[[Observer], None]) -> None:
+    def _tell(self, event: str, *values: object) -> None:
         for observer in self._observers:
             try:
-                tell(observer)
+                getattr(observer, event)(*values)
             except Exception as error:  # noqa: BLE001  # the daemon goes on, and says so
                 self._complain(str(as_failure(error, f"tell {type(observer).__name__}")))

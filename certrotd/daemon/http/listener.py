@@ -31,12 +31,15 @@ def listen(entry: HttpEntry) -> socket.socket:
     """
     try:
         if isinstance(entry.listen, Address):
-            return _at_address(entry.listen)
+            where = entry.listen
+            return socket.create_server(
+                (where.host, where.port), family=where.family, backlog=BACKLOG
+            )
         return _at_path(entry.listen, entry.mode)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Transient(f"{place(entry)} is taken by another process") from error
-        why = error.strerror or str(error)
+        why = os.strerror(error.errno) if error.errno else str(error)  # its words say where again
         raise NeedsOperator(f"cannot listen at {place(entry)}: {why}") from error
 
 
@@ -45,20 +48,6 @@ def clean_up(entry: HttpEntry) -> None:
     if isinstance(entry.listen, Path):
         with contextlib.suppress(OSError, NeedsOperator):  # else the next start does
             _make_room(entry.listen)
-
-
-def _at_address(address: Address) -> socket.socket:
-    listener = socket.socket(address.family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if address.family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((address.host, address.port))
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 def _at_path(path: Path, mode: int) -> socket.socket:

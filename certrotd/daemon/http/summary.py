@@ -67,7 +67,7 @@ def verdict(around: Around) -> Verdict:
     elif picture.audit_damage:
         tone, words = "bad", "The audit log is damaged"
     elif picture.others() or any(s is Severity.ERROR for _, s in picture.found()):
-        tone, words = "bad", "Something else than a rotation needs attention"
+        tone, words = "bad", "Other problems need attention"
     elif around.unready:
         tone, words = "work", f"Not ready: {around.unready}"
     elif not picture.configured.valid:

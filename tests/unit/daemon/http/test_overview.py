@@ -66,7 +66,7 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     board.watched(
         Watched("files", "web", NOW, findings=(Finding(Kind.KEY_MISMATCH, "not its key"),))
     )
-    assert "Something else than a rotation needs attention" in page(stand).text
+    assert "Other problems need attention" in page(stand).text
     assert "files of web: not its key" in page(stand).text
     board.trouble("the directories", Failure("/srv is gone"))
     assert "the directories: /srv is gone" in page(stand).text
