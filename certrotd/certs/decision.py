@@ -18,6 +18,7 @@ from typing import Literal, TypeVar
 
 from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
+from certrotd.lifecycle.gate import Gate, Held
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
@@ -114,6 +115,13 @@ def decide(
         return due
     postponed = _not_yet(due, policy, standing, attempts, now=now, forced=forced, by_hand=by_hand)
     return _aloud(postponed, standing) if postponed else due
+
+
+def by_decision(decision: Decision | None) -> Held | None:
+    """A backoff, the CA's Retry-After, or a hold after a rollback."""
+    if not isinstance(decision, Postpone):
+        return None
+    return Held(Gate(decision.by), decision.why, decision.until)
 
 
 def backoff(failures: int, left: timedelta | None) -> timedelta:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 
 KIND = "certificate"
 """What an Id says of every certificate."""

@@ -36,7 +36,7 @@ from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.engine import (
     Engine,

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal
 
 from certrotd.certs.fitness import CLOCK_SKEW, renewal_time
 from certrotd.certs.policy import Policy
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation
 from certrotd.pki.names import covers

@@ -98,7 +98,7 @@ def _subjects(site: Site, name: str) -> frozenset[str]:
     A certificate that is not configured any more has records too, and so has what is none.
     """
     try:
-        [managed] = site.fleet.chosen([name])
+        [managed] = site.inventory.chosen([name])
     except UsageError:
         plain = name.rpartition("/")[2]
         return frozenset({name, plain, *(f"{kind}/{plain}" for kind in KINDS)})

@@ -9,7 +9,7 @@ from typing import Any
 from certrotd.cli.output import print_json, print_table
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 
 
 def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> int:
@@ -17,7 +17,7 @@ def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> 
     with open_site(config, clock=SystemClock(), command="certrotd history") as site:
         lines = [
             _named(line, managed.policy.id)
-            for managed in site.fleet.chosen(names)
+            for managed in site.inventory.chosen(names)
             for line in managed.history.lines()[-last:]
         ]
     lines.sort(key=lambda line: str(line["ended"]))

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from certrotd.cli.output import say
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 from certrotd.rotation.engine import Event
 
 MANY = 20

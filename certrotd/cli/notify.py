@@ -61,7 +61,7 @@ def _attempt(
     state_dir: Path, clock: SystemClock, message: Message, name: str, entry: Notification
 ) -> str | None:
     """Why the message was not delivered, or None."""
-    from certrotd.daemon.alerting import make
+    from certrotd.alerting.dispatch import make
 
     try:
         notifier = make(name, entry, state_dir=state_dir, clock=clock)

@@ -7,8 +7,8 @@ from typing import Any
 from certrotd.certs.decision import Decision, Postpone, Wait
 from certrotd.certs.rotate import Report
 from certrotd.cli.output import stamp
-from certrotd.daemon.words import kind_of
 from certrotd.pki.order import Missed
+from certrotd.reporting.decision_labels import kind_of
 from certrotd.rotation.outcome import CANCELLED, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.wording import count
 

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.certs.decision import Decision, decide
+from certrotd.certs.inventory import Inventory, Row
 from certrotd.certs.rotate import Managed, Report, Rotator
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
 from certrotd.cli.status import FINISH
 from certrotd.cli.warned import logging_in_lines
-from certrotd.daemon.fleet import Fleet, Row
-from certrotd.daemon.status import flight_of
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site
-from certrotd.daemon.words import kind_of
 from certrotd.errors import Failure
+from certrotd.reporting.decision_labels import kind_of
+from certrotd.reporting.status import flight_of
 from certrotd.rotation.engine import Event
 from certrotd.rotation.unexpected import as_failure
 
@@ -42,7 +42,7 @@ def rotate(
     with open_site(
         config, clock=stopping.clock, command=command, listen=say, dry=dry_run, writes=True
     ) as site:
-        chosen = site.fleet.chosen(names)
+        chosen = site.inventory.chosen(names)
         if dry_run:
             return _dry_run(site, chosen, force=force, as_json=as_json)
         site.prepare()
@@ -50,7 +50,7 @@ def rotate(
         stopping.listen()
         with logging_in_lines(), view(len(chosen), quiet=quiet) as live:
             rotator = _rotator(site, stopping, live.hear)
-            reports = list(site.fleet.rotate(chosen, rotator, forced=force, by_hand=True))
+            reports = list(site.inventory.rotate(chosen, rotator, forced=force, by_hand=True))
         if quiet:
             reports = [report for report in reports if _is_news(report)]
         return _show(reports, chosen, as_json=as_json)
@@ -66,7 +66,7 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     with open_site(
         config, clock=stopping.clock, command="certrotd rollback", listen=say, writes=True
     ) as site:
-        [managed] = site.fleet.chosen([name])
+        [managed] = site.inventory.chosen([name])
         site.prepare()
         _outlive_terminal()
         stopping.listen()
@@ -81,7 +81,7 @@ def cancel(config: Path, name: str, *, as_json: bool) -> int:
     with open_site(
         config, clock=stopping.clock, command="certrotd cancel", listen=say, writes=True
     ) as site:
-        [managed] = site.fleet.chosen([name])
+        [managed] = site.inventory.chosen([name])
         site.prepare()
         _outlive_terminal()
         stopping.listen()
@@ -129,7 +129,7 @@ def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool
 def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: bool) -> int:
     """What rotate would decide, and everything that it would fail for; changes nothing."""
     now, everywhere, results = site.clock.now(), list(site.problems()), []
-    for row in Fleet(chosen, 1).look(chosen, now=now, in_flight=site.in_flight):
+    for row in Inventory(chosen, 1).look(chosen, now=now, in_flight=site.in_flight):
         decision, found = row.decision, [*everywhere, *([row.failure] if row.failure else [])]
         if decision is not None:
             decision = decide(

@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.certs.decision import Wait
+from certrotd.certs.inventory import Row
 from certrotd.certs.watching import missed_chain
 from certrotd.cli.output import keeping_all, print_json, print_table, say, span, stamp
 from certrotd.clock import SystemClock
-from certrotd.daemon.fleet import Row
-from certrotd.daemon.outlook import with_gates
-from certrotd.daemon.statecheck import unwritable
-from certrotd.daemon.status import (
+from certrotd.daemon.wiring import Site, open_site
+from certrotd.pki.order import NOT_OFFERED
+from certrotd.reporting.decision_labels import kind_of
+from certrotd.reporting.status import (
     flight_of,
     held_of,
     next_of,
@@ -24,9 +25,8 @@ from certrotd.daemon.status import (
     targets_of,
     why_of,
 )
-from certrotd.daemon.wiring import Site, open_site
-from certrotd.daemon.words import kind_of
-from certrotd.pki.order import NOT_OFFERED
+from certrotd.scheduling.offline_gates import with_gates
+from certrotd.state.check import unwritable
 
 FINISH = "finish what is in flight"
 _COLUMNS = ("NAME", "STATE", "EXPIRES", "LEFT", "NEXT", "GEN", "TARGETS", "NAMES", "WHY")
@@ -37,7 +37,9 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
     with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd status") as site:
         now, failed = site.clock.now(), False
         shown: list[Any] = []
-        rows = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
+        rows = list(
+            site.inventory.look(site.inventory.chosen(names), now=now, in_flight=site.in_flight)
+        )
         for row in with_gates(rows, site.config, site.state, now=now):
             failed = failed or row.failure is not None
             show = status_of if as_json else _status_row
@@ -55,7 +57,9 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """Carry out ``certrotd plan``; the exit code."""
     with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd plan") as site:
         now = site.clock.now()
-        looked = list(site.fleet.look(site.fleet.chosen(names), now=now, in_flight=site.in_flight))
+        looked = list(
+            site.inventory.look(site.inventory.chosen(names), now=now, in_flight=site.in_flight)
+        )
         rows = list(with_gates(looked, site.config, site.state, now=now))
         plans = [_plan_json(row, site, now=now) for row in rows]
         if as_json:

@@ -8,14 +8,14 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
+from certrotd.certs.checks import Subject, Watches, surely, watches_of
 from certrotd.certs.watching import Watched
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import SystemClock
-from certrotd.daemon.watcher import label_of
-from certrotd.daemon.watches import Subject, Watches, surely, watches_of
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.rotation.unexpected import as_failure
+from certrotd.watching.watcher import label_of
 
 THREADS = 16
 
@@ -38,7 +38,7 @@ def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
 
 def _looked_at(site: Site, names: Sequence[str]) -> Iterator[Watched]:
     """Everything, or what is about certificates of these names, in the configuration's order."""
-    chosen = {managed.policy.id: managed for managed in site.fleet.chosen(names)}
+    chosen = {managed.policy.id: managed for managed in site.inventory.chosen(names)}
     called = {subject.name for subject in chosen}
     watches = watches_of(site.config, chosen, in_flight=site.in_flight, clock=site.clock)
     entries = [each for each in watches.entries if not names or each.certificate in called]

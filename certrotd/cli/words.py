@@ -9,7 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 if TYPE_CHECKING:
-    from certrotd.lifecycle.id import Id
+    from certrotd.id import Id
 
 _MEANT = {
     "certificate": "status",

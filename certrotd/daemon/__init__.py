@@ -1,1 +1,1 @@
-"""What keeps things running: wiring of adapters, the fleet of certificates, stopping in order."""
+"""What keeps things running: wiring, signals, the service manager, stopping in order."""

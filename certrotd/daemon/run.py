@@ -11,37 +11,37 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from certrotd.alerting import dispatch
 from certrotd.audit.head import read_head
+from certrotd.certs.checks import Watches, watches_of
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
-from certrotd.daemon import alerting
-from certrotd.daemon.board import Board
-from certrotd.daemon.clockwatch import clock_document
-from certrotd.daemon.ground import Ground
 from certrotd.daemon.http.app import App
 from certrotd.daemon.http.server import Web
 from certrotd.daemon.http.sources import Sources
-from certrotd.daemon.log import LineLog, libraries, to_journal
-from certrotd.daemon.observing import Observers
-from certrotd.daemon.scheduler import Scheduler
-from certrotd.daemon.sdnotify import service_manager
+from certrotd.daemon.mount_guard import MountGuard
+from certrotd.daemon.service_manager import service_manager
 from certrotd.daemon.signals import Signals, heard
-from certrotd.daemon.statecheck import unwritable
-from certrotd.daemon.stateformat import migrate, require_known
 from certrotd.daemon.stopping import Stopping
-from certrotd.daemon.telling import Told
-from certrotd.daemon.ticking import Ticking
 from certrotd.daemon.upkeep import Upkeep
-from certrotd.daemon.watcher import Watcher
-from certrotd.daemon.watches import Watches, watches_of
 from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, KINDS, LEFTOVERS, Site
-from certrotd.daemon.workload import Workload
 from certrotd.errors import ConfigInvalid, Failure, Problem
 from certrotd.files.writing import make_directory
-from certrotd.lifecycle.id import Id, id_in
+from certrotd.id import Id, id_in
+from certrotd.observers import Observers
 from certrotd.process import reap_orphans
+from certrotd.reporting.log import LineLog, libraries, to_journal
+from certrotd.reporting.log_events import EventLog
+from certrotd.reporting.status_board import StatusBoard
+from certrotd.scheduling.clock_trust import clock_document
+from certrotd.scheduling.scheduler import Scheduler
+from certrotd.scheduling.ticking import Ticking
+from certrotd.scheduling.workload import Workload
+from certrotd.state.check import unwritable
 from certrotd.state.directory import StateDirectory
+from certrotd.state.format import migrate, require_known
+from certrotd.watching.watcher import Watcher
 
 COMMAND = "certrotd run"
 INTERVAL = 1.0
@@ -59,7 +59,7 @@ def run(path: Path, write: Write) -> int:
 
     ``write`` takes the lines of the log. Raises ConfigInvalid, or LockHeld when another one runs
     on the same state directory, and as
-    stateformat.migrate() does. A certificate that is wrong in the configuration is said and left
+    state.format.migrate() does. A certificate that is wrong in the configuration is said and left
     out.
     """
     with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
@@ -96,13 +96,13 @@ class _Daemon:
         manager = service_manager(
             os.environ, clock=clock, stop_time=END + MARGIN, complain=self._complain
         )
-        self._alerting = alerting.start(loaded.config, state, self._log)
-        self._board = Board(clock)
+        self._alerting = dispatch.start(loaded.config, state, self._log)
+        self._board = StatusBoard(clock)
         # the page first: whoever reads the log or an alert finds the same there
-        observers = (self._board, Told(self._log), self._alerting, manager)
+        observers = (self._board, EventLog(self._log), self._alerting, manager)
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
-        self._ground: Ground | None = None
+        self._mount_guard: MountGuard | None = None
         self._changes = [state.changes(kind) for kind in KINDS]
         last_run = clock_document(state, self._observer.remarked)
         self._work = work = self._workload(loaded)
@@ -126,7 +126,7 @@ class _Daemon:
             clock,
             observer=self._observer,
             spawn=_in_a_thread,
-            may=lambda: self._work.ground() is None,  # else they made what is only away
+            may=lambda: self._work.directories() is None,  # else they made what is only away
         )
         self._web = Web(App(self._sources()), clock, self._log)
 
@@ -211,16 +211,20 @@ class _Daemon:
             stopping=self._stopping,
             audit=site.audit,
         )
-        self._ground = ground = Ground([config.state_dir, config.store_dir], self._ground)
+        self._mount_guard = mount_guard = MountGuard(
+            [config.state_dir, config.store_dir], self._mount_guard
+        )
         return Workload(
-            certificates={each.policy.id: each for each in site.fleet.certificates},
+            certificates={each.policy.id: each for each in site.inventory.certificates},
             concurrency=config.concurrency,
-            rotate=partial(site.fleet.rotate_one, rotator=rotator),
+            rotate=partial(site.inventory.rotate_one, rotator=rotator),
             in_flight=site.flying,
             budget=site.budget,
             close=site.close,
             left_out=loaded.problems,
-            ground=lambda: ground.trouble() or unwritable(config.state_dir, config.store_dir),
+            directories=lambda: (
+                mount_guard.trouble() or unwritable(config.state_dir, config.store_dir)
+            ),
             journals=site.unlisted,
             changed=self._changed,
         )

@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable, Mapping
 
 from certrotd.clock import Clock
-from certrotd.daemon.observing import Observer
 from certrotd.errors import Failure
+from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
 
 EVERY = 3600.0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Postpone, Renew, Sweep, Wait
+from certrotd.certs.inventory import Inventory, Row
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, KIND, Policy
 from certrotd.clock import Clock, Deadline
@@ -23,16 +24,15 @@ from certrotd.config.certificates import UseEntry
 from certrotd.config.context import Surroundings
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
-from certrotd.daemon.fleet import Fleet, Row
-from certrotd.daemon.statecheck import sweep_state, unwritable
-from certrotd.daemon.stateformat import migrate, require_current, require_known
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.writing import make_directory
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.unexpected import as_failure
+from certrotd.state.check import sweep_state, unwritable
 from certrotd.state.directory import StateDirectory
+from certrotd.state.format import migrate, require_current, require_known
 from certrotd.state.lock import NoLease
 from certrotd.state.ports import History, Lease
 from certrotd.stores.copies import displaced
@@ -40,10 +40,10 @@ from certrotd.stores.local import LocalStore
 
 if TYPE_CHECKING:
     from certrotd.audit.log import AuditLog
+    from certrotd.certs.limits.budget import Budget
+    from certrotd.certs.wiring.adapters import Adapters
+    from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
-    from certrotd.daemon.adapters import Adapters
-    from certrotd.daemon.budgetfile import Budget
-    from certrotd.daemon.shared_targets import Groups
     from certrotd.rotation.step import Plan
 
 KINDS = (KIND,)
@@ -88,7 +88,7 @@ class Site:
         self._waves: dict[tuple[str, ...], Waves] = {}
         self._budgets: dict[str, Budget | None] = {}
         certificates = [_Managed(self, each, self._policy(each)) for each in config.certificates]
-        self.fleet = Fleet(certificates, config.concurrency)
+        self.inventory = Inventory(certificates, config.concurrency)
 
     def close(self) -> None:
         """Let go of sockets and threads of the adapters that have any."""
@@ -106,7 +106,7 @@ class Site:
     def prepare(self) -> None:
         """Make the state directory, and look after it; only what writes there needs it.
 
-        Raises as stateformat.migrate() does.
+        Raises as state.format.migrate() does.
         """
         state = self.state.path
         require_known(state)
@@ -134,7 +134,7 @@ class Site:
     @cached_property
     def groups(self) -> Groups:
         """Which certificates are being rotated, and are told of together."""
-        from certrotd.daemon.shared_targets import Groups
+        from certrotd.certs.wiring.shared_targets import Groups
 
         return Groups()
 
@@ -222,10 +222,10 @@ class Site:
     @cached_property
     def _awaiting(self) -> bool:
         """Whether any placeholder is to be put in place before anything else."""
-        asking = [each for each in self.fleet.certificates if each.policy.bootstraps]
+        asking = [each for each in self.inventory.certificates if each.policy.bootstraps]
         return any(
             row.standing.live is None
-            for row in self.fleet.look(
+            for row in self.inventory.look(
                 asking, now=self.clock.now(), in_flight=lambda _subject: False
             )
         )
@@ -265,8 +265,8 @@ class Site:
         return self._waves[names]
 
     def _new_budget(self, issuer: str) -> Budget | None:
-        from certrotd.daemon.budgetfile import Budget, DocumentRecord
-        from certrotd.daemon.limits import limits_of
+        from certrotd.certs.limits.budget import Budget, DocumentRecord
+        from certrotd.certs.limits.configured import limits_of
 
         limits = limits_of(self.config.issuers[issuer])
         if limits is None:
@@ -282,7 +282,7 @@ class Site:
         """The adapters of this configuration."""
         with self._adapters_lock:
             if self._adapters is None:
-                from certrotd.daemon.adapters import Adapters
+                from certrotd.certs.wiring.adapters import Adapters
 
                 self._adapters = Adapters(
                     self.config,

@@ -95,7 +95,7 @@ def test_a_failure_is_raised_and_a_later_try_delivers(rig: Rig) -> None:
 
 
 def test_the_deadline_is_kept(rig: Rig) -> None:
-    """The lane has others to deliver."""
+    """The queue has others to deliver."""
     rig.hang()
     began = time.monotonic()
     with pytest.raises(Failure):

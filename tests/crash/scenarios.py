@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from certrotd.daemon.stateformat import FILE, FORMAT
+from certrotd.state.format import FILE, FORMAT
 from tests.parts.site import Site
 
 NAME, HOST = "web", "web.example.test"

@@ -16,13 +16,13 @@ from typing import Any, NoReturn
 
 from certrotd.acme.client import CLOCK_OFF
 from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep, decide
+from certrotd.certs.limits.budget import Budget
+from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
+from certrotd.certs.limits.sliding_windows import registered_domain
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Policy
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock, Deadline
-from certrotd.daemon.budget import registered_domain
-from certrotd.daemon.budgetfile import Budget
-from certrotd.daemon.counted import CountedIssuer
 from certrotd.errors import Failure, LockHeld, Transient
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing
@@ -298,7 +298,7 @@ class CheapRotator:
     def _order(self, disk: CheapDisk, url: str) -> Any:
         issuer: Any = self.ca
         if self.budget is not None:
-            issuer = CountedIssuer(
+            issuer = RateLimitedIssuer(
                 self.ca,
                 self.budget,
                 names=disk.policy.names,

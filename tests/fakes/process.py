@@ -6,16 +6,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from certrotd.certs.limits.budget import Budget
+from certrotd.certs.limits.sliding_windows import Limits, Over, Spent
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
-from certrotd.daemon.budget import Limits, Over, Spent
-from certrotd.daemon.budgetfile import Budget
-from certrotd.daemon.clockwatch import Judgement
-from certrotd.daemon.observing import Look, Observer
-from certrotd.daemon.scheduler import Scheduler
-from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
+from certrotd.observers import Look, Observer
+from certrotd.scheduling.clock_trust import Judgement
+from certrotd.scheduling.scheduler import Scheduler
+from certrotd.scheduling.workload import Workload
 from tests.fakes.cheap import CheapDisk, CheapRotator
 
 

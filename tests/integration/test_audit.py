@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.daemon.statecheck import FOLDERS
+from certrotd.state.check import FOLDERS
 from tests.integration.daemon import HOST, running
 from tests.integration.test_http import get, listen, ready
 from tests.integration.test_notify import heard, receiver, told

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from certrotd.daemon.clockwatch import from_json, to_json
+from certrotd.scheduling.clock_trust import from_json, to_json
 from tests.integration.daemon import HOST, reload, running
 from tests.integration.test_http import get, is_closed, listen
 from tests.parts.process import wait_until

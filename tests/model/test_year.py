@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certrotd.certs.limits.sliding_windows import LETS_ENCRYPT
 from certrotd.certs.policy import Policy
-from certrotd.daemon.budget import LETS_ENCRYPT
 from certrotd.errors import Transient
 from certrotd.pki.generation import Generation
 from tests.fakes.cheap import CA_URL, CheapCA, CheapDisk, CheapRotator, Crash, WorldClock

@@ -13,7 +13,7 @@ from certrotd.daemon.http.request import Refused, Request
 from certrotd.daemon.http.response import HTML, JSON, TEXT, Response
 from certrotd.daemon.http.sources import Sources, look_around
 from certrotd.errors import InvalidInput
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 
 
 class App:

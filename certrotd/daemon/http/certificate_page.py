@@ -12,7 +12,7 @@ from certrotd.daemon.http.request import Refused
 from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.http.templates import render
 from certrotd.daemon.http.time_format import span
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 
 HISTORY = 30
 
@@ -30,20 +30,20 @@ class Past:
 
 def certificate_page(sources: Sources, subject: Id) -> str:
     """The page of ``subject``; raises Refused if there is none."""
-    picture, now = sources.board.picture(), sources.clock.now()
-    row = next(sources.rows([subject]), None) if subject in picture.known else None
+    snapshot, now = sources.board.snapshot(), sources.clock.now()
+    row = next(sources.rows([subject]), None) if subject in snapshot.known else None
     if row is None:
         raise Refused(404, f"there is no {subject.kind} {subject.name!r}")
-    known = picture.known[subject]
+    known = snapshot.known[subject]
     return render(
         "certificate.html.j2",
         title=f"{subject.name} · certrotd",
         now=now,
-        one=CertificateView(picture, subject, row, now),
+        one=CertificateView(snapshot, subject, row, now),
         policy=row.managed.policy,
         standing=row.standing,
         flight=known.flight if known else None,
-        watched=[seen for seen in picture.watched if seen.certificate == subject],
+        watched=[seen for seen in snapshot.watched if seen.certificate == subject],
         history=[_past(line) for line in reversed(row.managed.history.lines()[-HISTORY:])],
     )
 

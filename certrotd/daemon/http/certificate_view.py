@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from certrotd.certs.fitness import renewal_time
+from certrotd.certs.inventory import Row
 from certrotd.certs.policy import COPIES
-from certrotd.daemon.fleet import Row
 from certrotd.daemon.http.time_format import span, stamp
-from certrotd.daemon.picture import Picture, moment
-from certrotd.daemon.status import target_words, targets_of
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 from certrotd.pki.certificate import CertificateFacts
+from certrotd.reporting.snapshot import Snapshot, moment
+from certrotd.reporting.status import target_words, targets_of
 from certrotd.wording import count
 
 FEW = 5
@@ -35,7 +35,7 @@ class Lifetime:
 class CertificateView:
     """One certificate at ``now``; ``row`` is None if its configuration has just gone."""
 
-    picture: Picture
+    snapshot: Snapshot
     subject: Id
     row: Row | None
     now: datetime
@@ -43,22 +43,22 @@ class CertificateView:
     @property
     def state(self) -> str:
         """Its state in one word."""
-        return self.picture.state(self.subject)
+        return self.snapshot.state(self.subject)
 
     @property
     def failing(self) -> bool:
         """Whether somebody should look at it."""
-        return self.picture.failing(self.subject)
+        return self.snapshot.failing(self.subject)
 
     @property
     def why(self) -> str:
         """The reason behind the state."""
-        return self.picture.why(self.subject)
+        return self.snapshot.why(self.subject)
 
     @property
     def failures(self) -> str:
         """How often it failed and why, unless the reason behind the state says so."""
-        known = self.picture.known[self.subject]
+        known = self.snapshot.known[self.subject]
         if known is None or not known.failures or known.failure in self.why:
             return ""
         return f"{count(known.failures, 'failure')}, the last: {known.failure}"
@@ -66,8 +66,8 @@ class CertificateView:
     @property
     def attempts_left(self) -> int | None:
         """How many attempts remain after a failure; None without one."""
-        known = self.picture.known[self.subject]
-        return self.picture.attempts_left(self.subject) if known and known.failures else None
+        known = self.snapshot.known[self.subject]
+        return self.snapshot.attempts_left(self.subject) if known and known.failures else None
 
     @property
     def few_left(self) -> bool:
@@ -77,7 +77,7 @@ class CertificateView:
     @property
     def next_check(self) -> datetime | None:
         """When it is looked at again; None if nobody knows."""
-        known = self.picture.known[self.subject]
+        known = self.snapshot.known[self.subject]
         return moment(known.next) if known and known.next is not None else None
 
     @property

@@ -9,8 +9,8 @@ from urllib.parse import urlencode
 
 from certrotd.certs.managed import Managed
 from certrotd.daemon.http.sources import Sources
-from certrotd.daemon.picture import FAILING, SHOWN, Picture
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
+from certrotd.reporting.snapshot import FAILING, SHOWN, Snapshot
 
 _SERIOUS = {state: number for number, state in enumerate(SHOWN)}
 
@@ -40,27 +40,27 @@ def filters_of(query: dict[str, str]) -> Filters:
     )
 
 
-def matching(sources: Sources, picture: Picture, filters: Filters) -> list[Id]:
+def matching(sources: Sources, snapshot: Snapshot, filters: Filters) -> list[Id]:
     """The certificates that match, in the order of the configuration."""
     certificates = sources.certificates
 
     def wanted(subject: Id) -> bool:
-        if filters.state == FAILING and not picture.failing(subject):
+        if filters.state == FAILING and not snapshot.failing(subject):
             return False
-        if filters.state not in ("", FAILING) and picture.state(subject) != filters.state:
+        if filters.state not in ("", FAILING) and snapshot.state(subject) != filters.state:
             return False
         return not filters.name or _called(subject, certificates.get(subject), filters.name)
 
-    return list(filter(wanted, picture.known))
+    return list(filter(wanted, snapshot.known))
 
 
-def first(picture: Picture, subjects: Sequence[Id], count: int) -> list[Id]:
+def first(snapshot: Snapshot, subjects: Sequence[Id], count: int) -> list[Id]:
     """So many of them: what fails first, then by state, then what ends first."""
 
     def order(subject: Id) -> tuple[bool, int, float, Id]:
-        known = picture.known[subject]
+        known = snapshot.known[subject]
         end = known.not_after if known and known.not_after is not None else 0.0
-        return not picture.failing(subject), _SERIOUS[picture.state(subject)], end, subject
+        return not snapshot.failing(subject), _SERIOUS[snapshot.state(subject)], end, subject
 
     return heapq.nsmallest(count, subjects, key=order)
 

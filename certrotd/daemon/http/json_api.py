@@ -10,15 +10,15 @@ from typing import Any
 from certrotd import __version__
 from certrotd.daemon.http.filters import filters_of, matching
 from certrotd.daemon.http.sources import Around, Sources, look_around
-from certrotd.daemon.picture import Picture, moment
-from certrotd.daemon.status import status_of
 from certrotd.errors import Failure
+from certrotd.reporting.snapshot import Snapshot, moment
+from certrotd.reporting.status import status_of
 
 
 def status_json(sources: Sources, query: dict[str, str]) -> Iterator[str]:
     """The document in pieces; ``state`` and ``name`` choose as on the page, all at once."""
     around = look_around(sources)
-    now, names = sources.clock.now(), matching(sources, around.picture, filters_of(query))
+    now, names = sources.clock.now(), matching(sources, around.snapshot, filters_of(query))
     beginning = _dumped(_daemon(around, now=now))
     yield f'{beginning.removesuffix("}")}, "certificates": ['
     separator = "\n"
@@ -29,34 +29,34 @@ def status_json(sources: Sources, query: dict[str, str]) -> Iterator[str]:
 
 
 def _daemon(around: Around, *, now: datetime) -> dict[str, Any]:
-    picture = around.picture
+    snapshot = around.snapshot
     return {
         "version": __version__,
         "now": now,
         "ready": not around.unready,
         "reason": around.unready or None,
-        "last_tick": _moment(picture.last_tick),
-        "next_check": _moment(picture.next_look()),
+        "last_tick": _moment(snapshot.last_tick),
+        "next_check": _moment(snapshot.next_look()),
         "clock": {
-            "trust": picture.judgement.trust.value,
-            "reason": picture.judgement.why or None,
+            "trust": snapshot.judgement.trust.value,
+            "reason": snapshot.judgement.why or None,
         },
         "config": {
-            "valid": picture.configured.valid,
-            "in_force_since": moment(picture.configured.since),
-            "refused": picture.configured.refused,
-            "left_out": picture.configured.left_out,
+            "valid": snapshot.configured.valid,
+            "in_force_since": moment(snapshot.configured.since),
+            "refused": snapshot.configured.refused,
+            "left_out": snapshot.configured.left_out,
         },
         "audit": _audit(around),
         "budget_left": {
             issuer: None if isinstance(left, Failure) else left
             for issuer, left in around.budgets.items()
         },
-        "troubles": {str(what): why for what, why in picture.troubles.items()},
-        "states": picture.count(),
-        "failing": [str(each) for each in sorted(filter(picture.failing, picture.known))],
-        "attempts_left": _attempts(picture),
-        "watched": [seen.to_json() for seen in picture.watched],
+        "troubles": {str(what): why for what, why in snapshot.troubles.items()},
+        "states": snapshot.count(),
+        "failing": [str(each) for each in sorted(filter(snapshot.failing, snapshot.known))],
+        "attempts_left": _attempts(snapshot),
+        "watched": [seen.to_json() for seen in snapshot.watched],
     }
 
 
@@ -71,8 +71,8 @@ def _audit(around: Around) -> dict[str, Any]:
     }
 
 
-def _attempts(picture: Picture) -> dict[str, int]:
-    left = ((subject, picture.attempts_left(subject)) for subject in picture.known)
+def _attempts(snapshot: Snapshot) -> dict[str, int]:
+    left = ((subject, snapshot.attempts_left(subject)) for subject in snapshot.known)
     return {str(subject): attempts for subject, attempts in left if attempts is not None}
 
 

@@ -11,11 +11,11 @@ from itertools import chain, product
 
 from certrotd import __version__
 from certrotd.certs.watching import Kind, Severity, Watched
-from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.http.sources import Around
-from certrotd.daemon.picture import KINDS, OUTCOMES, Known, Picture
 from certrotd.errors import Failure
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
+from certrotd.reporting.snapshot import KINDS, OUTCOMES, Known, Snapshot
+from certrotd.scheduling.clock_trust import Trust
 
 CONTENT = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "certrotd_"
@@ -25,26 +25,26 @@ Sample = tuple[str, float]
 
 def exposition(around: Around) -> Iterator[str]:
     """Every metric, in pieces of whole lines."""
-    picture = around.picture
+    snapshot = around.snapshot
     return chain(
         _itself(around),
-        _certificates(picture),
-        _rotations(picture),
-        _watched(picture),
+        _certificates(snapshot),
+        _rotations(snapshot),
+        _watched(snapshot),
         _accounts(around),
     )
 
 
 def _itself(around: Around) -> Iterator[str]:
-    picture = around.picture
-    configured, trust = picture.configured, picture.judgement.trust
+    snapshot = around.snapshot
+    configured, trust = snapshot.configured, snapshot.judgement.trust
     yield from _family("build_info", "gauge", "The version that runs.", [
         (_labels(version=__version__), 1)
     ])  # fmt: skip
     yield from _one("ready", "gauge", "Whether it can be relied on.", not around.unready)
-    if picture.last_tick is not None:
+    if snapshot.last_tick is not None:
         what = "When the scheduler last ticked."
-        yield from _one("last_tick_timestamp_seconds", "gauge", what, picture.last_tick)
+        yield from _one("last_tick_timestamp_seconds", "gauge", what, snapshot.last_tick)
     what = "Whether the clock can be right: 1 for one of sound, wrong."
     yield from _family(
         "clock_trust",
@@ -59,13 +59,13 @@ def _itself(around: Around) -> Iterator[str]:
     what = "Certificates left out because their configuration is wrong."
     yield from _one("certificates_left_out", "gauge", what, len(configured.left_out))
     what = "Troubles that last, such as a directory that is gone."
-    yield from _one("troubles", "gauge", what, len(picture.troubles))
+    yield from _one("troubles", "gauge", what, len(snapshot.troubles))
 
 
-def _certificates(picture: Picture) -> Iterator[str]:
-    known = {subject: each for subject, each in picture.known.items() if each is not None}
+def _certificates(snapshot: Snapshot) -> Iterator[str]:
+    known = {subject: each for subject, each in snapshot.known.items() if each is not None}
     what = "How many certificates are in each state."
-    states = ((_labels(state=state), count) for state, count in picture.count().items())
+    states = ((_labels(state=state), count) for state, count in snapshot.count().items())
     yield from _family("certificates", "gauge", what, states)
 
     def each(value: Callable[[Known], float | None]) -> Iterator[Sample]:
@@ -87,7 +87,7 @@ def _certificates(picture: Picture) -> Iterator[str]:
     name = "certificate_in_flight_since_timestamp_seconds"
     yield from _family(name, "gauge", what, flying)
     what = "What holds back a rotation that is due: the gate, where there is one."
-    held = ((subject, picture.held(subject)) for subject in known)
+    held = ((subject, snapshot.held(subject)) for subject in known)
     gates = (
         (_labels(kind=subject.kind, name=subject.name, by=each.by), 1)
         for subject, each in held
@@ -95,28 +95,28 @@ def _certificates(picture: Picture) -> Iterator[str]:
     )
     yield from _family("certificate_held", "gauge", what, gates)
     what = "Attempts before it expires if all of them fail, where one is due."
-    left = ((subject, picture.attempts_left(subject)) for subject in known)
+    left = ((subject, snapshot.attempts_left(subject)) for subject in known)
     samples = ((_subject(subject), n) for subject, n in left if n is not None)
     yield from _family("attempts_left", "gauge", what, samples)
 
 
-def _rotations(picture: Picture) -> Iterator[str]:
+def _rotations(snapshot: Snapshot) -> Iterator[str]:
     what = "Rotations since the start that ended or came to a rest."
-    counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(picture.rotations)
+    counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(snapshot.rotations)
     samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))
     yield from _family("rotations_total", "counter", what, samples)
-    yield from _one("rotations_running", "gauge", "Rotations under way.", len(picture.running))
+    yield from _one("rotations_running", "gauge", "Rotations under way.", len(snapshot.running))
     yield from _family(
-        "step_duration_seconds", "histogram", "How long the steps took.", _buckets(picture)
+        "step_duration_seconds", "histogram", "How long the steps took.", _buckets(snapshot)
     )
     what = "Steps that failed, or could not be undone."
-    failures = dict.fromkeys(picture.steps, 0) | dict(picture.failed_steps)
+    failures = dict.fromkeys(snapshot.steps, 0) | dict(snapshot.failed_steps)
     failed = ((_labels(step=step), n) for step, n in sorted(failures.items()))
     yield from _family("step_failures_total", "counter", what, failed)
 
 
-def _buckets(picture: Picture) -> Iterator[Sample]:
-    for step, durations in sorted(picture.steps.items()):
+def _buckets(snapshot: Snapshot) -> Iterator[Sample]:
+    for step, durations in sorted(snapshot.steps.items()):
         count = 0
         for bound, count in durations.cumulated():
             le = "+Inf" if bound is None else _number(bound)
@@ -125,15 +125,15 @@ def _buckets(picture: Picture) -> Iterator[Sample]:
         yield f"_count{_labels(step=step)}", count
 
 
-def _watched(picture: Picture) -> Iterator[str]:
-    ends = [seen for seen in picture.watched if seen.sort != "files"]
+def _watched(snapshot: Snapshot) -> Iterator[str]:
+    ends = [seen for seen in snapshot.watched if seen.sort != "files"]
     what = "Whether an endpoint serves something else than the live generation."
     ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.certificate is not None)
     yield from _family("served_mismatch", "gauge", what, ours)
     what = "When what an endpoint serves expires."
     dated = ((_endpoint(s), s.not_after.timestamp()) for s in ends if s.not_after is not None)
     yield from _family("endpoint_not_after_timestamp_seconds", "gauge", what, dated)
-    found = picture.found()
+    found = snapshot.found()
     what = "What the watcher finds wrong at present, by kind."
     samples = (
         (_labels(finding=kind, severity=severity), found.get((kind, severity), 0))
@@ -156,7 +156,7 @@ def _accounts(around: Around) -> Iterator[str]:
         what = "Records in the audit log, by its head."
         yield from _one("audit_records_total", "counter", what, audit.head.seq)
     what = "How often the audit log could not be written, or was found damaged."
-    yield from _one("audit_failures_total", "counter", what, around.picture.unaudited)
+    yield from _one("audit_failures_total", "counter", what, around.snapshot.unaudited)
 
 
 def _subject(subject: Id) -> str:

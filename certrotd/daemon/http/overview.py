@@ -7,7 +7,7 @@ from certrotd.daemon.http.filters import filters_of, first, matching
 from certrotd.daemon.http.sources import Sources, look_around
 from certrotd.daemon.http.summary import notices, tiles, verdict
 from certrotd.daemon.http.templates import render
-from certrotd.daemon.picture import FAILING, SHOWN
+from certrotd.reporting.snapshot import FAILING, SHOWN
 
 PAGE = 200
 
@@ -15,13 +15,13 @@ PAGE = 200
 def overview(sources: Sources, query: dict[str, str]) -> str:
     """The page for a query."""
     around, filters = look_around(sources), filters_of(query)
-    picture, now = around.picture, sources.clock.now()
-    subjects = matching(sources, picture, filters)
+    snapshot, now = around.snapshot, sources.clock.now()
+    subjects = matching(sources, snapshot, filters)
     pages = max(1, -(-len(subjects) // PAGE))
     page = min(max(1, filters.page), pages)
-    shown = first(picture, subjects, page * PAGE)[(page - 1) * PAGE :]
+    shown = first(snapshot, subjects, page * PAGE)[(page - 1) * PAGE :]
     rows = {row.managed.policy.id: row for row in sources.rows(shown)}
-    counts, failing = picture.count(), sum(map(picture.failing, picture.known))
+    counts, failing = snapshot.count(), sum(map(snapshot.failing, snapshot.known))
     return render(
         "overview.html.j2",
         title=f"({failing}) certrotd" if failing else "certrotd",
@@ -32,8 +32,8 @@ def overview(sources: Sources, query: dict[str, str]) -> str:
         filters=filters,
         states=["", FAILING, *(s for s in SHOWN if counts[s] or s == filters.state)],
         found=len(subjects),
-        configured=len(picture.known),
-        certificates=[CertificateView(picture, each, rows.get(each), now) for each in shown],
+        configured=len(snapshot.known),
+        certificates=[CertificateView(snapshot, each, rows.get(each), now) for each in shown],
         page=page,
         pages=pages,
     )

@@ -19,8 +19,8 @@ from certrotd.daemon.http.connection import MAX_HEAD, Connection
 from certrotd.daemon.http.listener import clean_up, listen, place
 from certrotd.daemon.http.request import Refused, Request
 from certrotd.daemon.http.response import Response
-from certrotd.daemon.telling import Log
 from certrotd.errors import Failure
+from certrotd.observers import Log
 from certrotd.rotation.unexpected import as_failure
 
 SLOTS = 16

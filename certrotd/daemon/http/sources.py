@@ -7,22 +7,22 @@ from dataclasses import dataclass, replace
 
 from certrotd.audit.head import Anchor
 from certrotd.certs.decision import Wait
+from certrotd.certs.inventory import Inventory, Row
 from certrotd.certs.managed import Managed
 from certrotd.clock import Clock
-from certrotd.daemon.board import Board
-from certrotd.daemon.fleet import Fleet, Row
-from certrotd.daemon.picture import Picture
-from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
+from certrotd.reporting.snapshot import Snapshot
+from certrotd.reporting.status_board import StatusBoard
 from certrotd.rotation.unexpected import as_failure
+from certrotd.scheduling.workload import Workload
 
 
 @dataclass(frozen=True)
 class Sources:
     """``work`` gives the configuration in force, ``audit`` reads the audit log's head file."""
 
-    board: Board
+    board: StatusBoard
     clock: Clock
     work: Callable[[], Workload]
     audit: Callable[[], Anchor]
@@ -37,11 +37,11 @@ class Sources:
 
         With what this process knows of why nothing happens.
         """
-        work, picture = self.work(), self.board.picture()
+        work, snapshot = self.work(), self.board.snapshot()
         chosen = [work.certificates[each] for each in subjects if each in work.certificates]
-        fleet = Fleet(chosen, work.concurrency)
-        for row in fleet.look(chosen, now=self.clock.now(), in_flight=work.in_flight):
-            yield _with(row, picture)
+        inventory = Inventory(chosen, work.concurrency)
+        for row in inventory.look(chosen, now=self.clock.now(), in_flight=work.in_flight):
+            yield _with(row, snapshot)
 
 
 @dataclass(frozen=True)
@@ -52,27 +52,27 @@ class Around:
     is the head of the audit log, or why it cannot be read.
     """
 
-    picture: Picture
+    snapshot: Snapshot
     budgets: Mapping[str, int | Failure]
     audit: Anchor | Failure
     unready: str
     dead: str
 
 
-def _with(row: Row, picture: Picture) -> Row:
+def _with(row: Row, snapshot: Snapshot) -> Row:
     subject = row.managed.policy.id
-    known = picture.known.get(subject)
+    known = snapshot.known.get(subject)
     if known is None or (isinstance(row.decision, Wait) and row.flight is None):
         return row
     flight = row.flight and (known.flight or row.flight)
-    return replace(row, flight=flight, held=picture.held(subject) or row.held)
+    return replace(row, flight=flight, held=snapshot.held(subject) or row.held)
 
 
 def look_around(sources: Sources) -> Around:
     """All of it, as it is now."""
-    picture = sources.board.picture()
+    snapshot = sources.board.snapshot()
     return Around(
-        picture=picture,
+        snapshot=snapshot,
         budgets=_budgets(sources),
         audit=_audit(sources),
         unready=sources.board.unready(),

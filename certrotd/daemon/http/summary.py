@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.certs.watching import Severity
-from certrotd.daemon.clockwatch import Trust
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.http.time_format import brief, stamp
-from certrotd.daemon.picture import FAILING, Picture, moment
 from certrotd.errors import Failure
+from certrotd.reporting.snapshot import FAILING, Snapshot, moment
+from certrotd.scheduling.clock_trust import Trust
 from certrotd.wording import count
 
 _MOST_NOTICES = 20
@@ -48,31 +48,31 @@ def notices(around: Around) -> list[tuple[str, str]]:
 
 def verdict(around: Around) -> Verdict:
     """The worst that is so."""
-    picture = around.picture
-    failing = sum(map(picture.failing, picture.known))
-    certificates = count(len(picture.known), "certificate")
-    watched = [seen for seen in picture.watched if seen.sort != "files"]
+    snapshot = around.snapshot
+    failing = sum(map(snapshot.failing, snapshot.known))
+    certificates = count(len(snapshot.known), "certificate")
+    watched = [seen for seen in snapshot.watched if seen.sort != "files"]
     broken = sum(any(f.severity is Severity.ERROR for f in seen.findings) for seen in watched)
     if around.dead:
         tone, words = "bad", "The scheduler does not move"
-    elif picture.blocked:
+    elif snapshot.blocked:
         tone, words = "bad", "Nothing can be rotated"
-    elif picture.judgement.trust is Trust.WRONG:
+    elif snapshot.judgement.trust is Trust.WRONG:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
     elif failing or broken:
         parts = [f"{failing:,} of {certificates}"] * bool(failing)
         parts += [f"{broken:,} of {count(len(watched), 'endpoint')}"] * bool(broken)
         need = f"need{'s' * (failing + broken == 1)} attention"
         tone, words = "bad", f"{' and '.join(parts)} {need}"
-    elif picture.audit_damage:
+    elif snapshot.audit_damage:
         tone, words = "bad", "The audit log is damaged"
-    elif picture.others() or any(s is Severity.ERROR for _, s in picture.found()):
+    elif snapshot.others() or any(s is Severity.ERROR for _, s in snapshot.found()):
         tone, words = "bad", "Other problems need attention"
     elif around.unready:
         tone, words = "work", f"Not ready: {around.unready}"
-    elif not picture.configured.valid:
+    elif not snapshot.configured.valid:
         tone, words = "work", "The configuration on disk is not in force as a whole"
-    elif not picture.known:
+    elif not snapshot.known:
         tone, words = "calm", "No certificates are configured"
     else:
         tone, words = "good", f"All is well with {certificates}"
@@ -80,18 +80,18 @@ def verdict(around: Around) -> Verdict:
 
 
 def _notices(around: Around) -> Iterator[tuple[str, str]]:
-    picture = around.picture
+    snapshot = around.snapshot
     if around.dead:
         yield "Scheduler:", around.dead
-    if picture.judgement.why:
-        yield "Clock:", picture.judgement.why
-    yield from (("Configuration refused:", problem) for problem in picture.configured.refused)
-    yield from (("Left out:", problem) for problem in picture.configured.left_out)
-    yield from ((f"{what}:", words) for what, words in picture.others().items())
-    for seen in picture.watched:
+    if snapshot.judgement.why:
+        yield "Clock:", snapshot.judgement.why
+    yield from (("Configuration refused:", problem) for problem in snapshot.configured.refused)
+    yield from (("Left out:", problem) for problem in snapshot.configured.left_out)
+    yield from ((f"{what}:", words) for what, words in snapshot.others().items())
+    for seen in snapshot.watched:
         yield from ((f"{seen.key}:", finding.words) for finding in seen.findings)
-    if picture.audit_damage:
-        yield "Audit log:", f"{picture.audit_damage}: certrotd audit verify says more"
+    if snapshot.audit_damage:
+        yield "Audit log:", f"{snapshot.audit_damage}: certrotd audit verify says more"
     if isinstance(around.audit, Failure):
         yield "Audit log:", str(around.audit)
     elif around.audit.state == "unreadable":
@@ -103,12 +103,16 @@ def _notices(around: Around) -> Iterator[tuple[str, str]]:
 
 def tiles(around: Around, *, now: datetime) -> list[Tile]:
     """The figures, what the page is opened for first."""
-    picture = around.picture
-    failing = sum(map(picture.failing, picture.known))
-    busy = sum(picture.state(name) in _BUSY and not picture.failing(name) for name in picture.known)
-    fine = sum(picture.state(name) == "ok" and not picture.failing(name) for name in picture.known)
-    look = picture.next_look()
-    trust = picture.judgement.trust
+    snapshot = around.snapshot
+    failing = sum(map(snapshot.failing, snapshot.known))
+    busy = sum(
+        snapshot.state(name) in _BUSY and not snapshot.failing(name) for name in snapshot.known
+    )
+    fine = sum(
+        snapshot.state(name) == "ok" and not snapshot.failing(name) for name in snapshot.known
+    )
+    look = snapshot.next_look()
+    trust = snapshot.judgement.trust
     shown = [
         Tile(
             "Needs you",
@@ -117,9 +121,9 @@ def tiles(around: Around, *, now: datetime) -> list[Tile]:
             "bad" * bool(failing),
             f"/?state={FAILING}",
         ),
-        _first_end(picture),
-        Tile("In order", f"{fine:,}", f"of {len(picture.known):,}", "good", "/?state=ok"),
-        Tile("Under way", f"{busy:,}", f"{len(picture.running)} running", "work" * bool(busy)),
+        _first_end(snapshot),
+        Tile("In order", f"{fine:,}", f"of {len(snapshot.known):,}", "good", "/?state=ok"),
+        Tile("Under way", f"{busy:,}", f"{len(snapshot.running)} running", "work" * bool(busy)),
         _next_tile(look, now),
         Tile("Clock", trust.value, stamp(now), "" if trust is Trust.SOUND else "bad"),
         _audit_tile(around),
@@ -130,18 +134,18 @@ def tiles(around: Around, *, now: datetime) -> list[Tile]:
     return shown
 
 
-def _first_end(picture: Picture) -> Tile:
+def _first_end(snapshot: Snapshot) -> Tile:
     """Which certificate expires first, and when."""
     ends = (
         (known.not_after, subject)
-        for subject, known in picture.known.items()
+        for subject, known in snapshot.known.items()
         if known is not None and known.not_after is not None
     )
     end, first = min(ends, default=(None, None))
     if end is None or first is None:
         return Tile("Expires first", "–", "nothing is known yet")
-    left = end - picture.now
-    tone = "bad" if left <= 0 or picture.failing(first) else ""
+    left = end - snapshot.now
+    tone = "bad" if left <= 0 or snapshot.failing(first) else ""
     when = f"in {brief(left)}" if left > 0 else "expired"
     return Tile("Expires first", when, first.name, tone, f"/{first}")
 
@@ -150,7 +154,7 @@ def _audit_tile(around: Around) -> Tile:
     audit = around.audit
     if isinstance(audit, Failure) or audit.state == "unreadable":
         return Tile("Audit log", "unreadable", "", "bad")
-    if around.picture.audit_damage:
+    if around.snapshot.audit_damage:
         return Tile("Audit log", "damaged", "recorded behind the gap", "bad")
     if audit.known is None:
         return Tile("Audit log", "empty", "no record yet")

@@ -24,7 +24,7 @@ from certrotd.certs.watching import (
     notice_of,
     settle,
 )
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
 from certrotd.observe.chain import Presented
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta

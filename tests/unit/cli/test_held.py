@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 
+from certrotd.certs.limits.sliding_windows import LETS_ENCRYPT
 from certrotd.clock import ManualClock
 from certrotd.config.load import load
-from certrotd.daemon.budget import LETS_ENCRYPT
-from certrotd.daemon.clockwatch import to_json
-from certrotd.daemon.outlook import with_gates
 from certrotd.daemon.wiring import Site
+from certrotd.scheduling.clock_trust import to_json
+from certrotd.scheduling.offline_gates import with_gates
 from certrotd.state.records import encode
 from tests.unit.cli.conftest import NAMES, Certrotd
 from tests.unit.cli.test_run import listed
@@ -177,7 +177,7 @@ class TestHeld:
         site = Site(
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
-        looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
+        looked = site.inventory.look(site.inventory.certificates, now=NOW, in_flight=site.in_flight)
         for row in with_gates(list(looked), site.config, site.state, now=NOW):
             assert (row.held.why if row.held else None) == held
             assert row.held is None or row.held.until == NOW + timedelta(hours=3, seconds=1)
@@ -199,6 +199,6 @@ class TestHeld:
         site = Site(
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
-        looked = site.fleet.look(site.fleet.certificates, now=NOW, in_flight=site.in_flight)
+        looked = site.inventory.look(site.inventory.certificates, now=NOW, in_flight=site.in_flight)
         rows = list(with_gates(list(looked), site.config, site.state, now=NOW))
         assert all(row.held and "lab.json" in row.held.why for row in rows)

@@ -8,8 +8,8 @@ from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Sw
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.cli.reports import outcome_of, report_json, report_words
-from certrotd.daemon.words import kind_of
 from certrotd.errors import NeedsOperator
+from certrotd.reporting.decision_labels import kind_of
 from certrotd.rotation.outcome import Finished, Outcome, Parked, RolledBack, Stuck
 
 NOW = datetime(2027, 3, 4, 5, 6, tzinfo=UTC)

@@ -33,7 +33,7 @@ def digest(tmp_path: Path) -> Callable[[Tree], str]:
         path = tmp_path / "config.yaml"
         path.write_text(json.dumps(config))
         site = Site(load(path).config, clock=SystemClock(), command="certrotd run")
-        return site.fleet.certificates[0].configuration()
+        return site.inventory.certificates[0].configuration()
 
     return of
 

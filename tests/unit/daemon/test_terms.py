@@ -18,7 +18,7 @@ def terms(directory: Path, **options: Any) -> str:
     config = {"state_dir": str(directory), "issuers": {"lab": entry}, "certificates": certificates}
     path.write_text(yaml.safe_dump(config))
     with open_site(path, clock=SystemClock(), command="test") as site:
-        [managed] = site.fleet.certificates
+        [managed] = site.inventory.certificates
         return managed.policy.terms
 
 

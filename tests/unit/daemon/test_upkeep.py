@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certrotd.clock import ManualClock
-from certrotd.daemon.observing import Observer
 from certrotd.daemon.upkeep import EVERY, Upkeep
 from certrotd.errors import Failure, Transient
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
+from certrotd.observers import Observer
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

@@ -11,7 +11,7 @@ import pytest
 
 from certrotd.audit.log import AuditLog
 from certrotd.clock import ManualClock
-from certrotd.daemon.ground import Ground
+from certrotd.daemon.mount_guard import MountGuard
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import is_there
@@ -69,12 +69,12 @@ def test_a_directory_nobody_gets_to_is_not_said_to_be_gone(tmp_path: Path) -> No
     """Whoever reads it looks for what is wrong, not for a disk to mount."""
     above = tmp_path / "above"
     (above / "state").mkdir(parents=True)
-    ground = Ground([above / "state"])
+    mount_guard = MountGuard([above / "state"])
     above.rename(tmp_path / "away")
     above.symlink_to(above)
-    assert "cannot look at" in str(ground.trouble())
-    late = Ground([above / "state"])
+    assert "cannot look at" in str(mount_guard.trouble())
+    late = MountGuard([above / "state"])
     assert "cannot look at" in str(late.trouble())
     above.unlink()
     (tmp_path / "away").rename(above)
-    assert (ground.trouble(), late.trouble()) == (None, None)
+    assert (mount_guard.trouble(), late.trouble()) == (None, None)

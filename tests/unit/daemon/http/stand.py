@@ -11,18 +11,18 @@ from typing import Any, NoReturn
 
 from certrotd.audit.head import Anchor
 from certrotd.certs.decision import decide
+from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.clock import ManualClock
-from certrotd.daemon.board import Board
-from certrotd.daemon.budgetfile import Budget
 from certrotd.daemon.http.sources import Sources
-from certrotd.daemon.observing import Look
-from certrotd.daemon.workload import Workload
 from certrotd.errors import Failure
-from certrotd.lifecycle.id import Id
+from certrotd.id import Id
+from certrotd.observers import Look
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
+from certrotd.reporting.status_board import StatusBoard
+from certrotd.scheduling.workload import Workload
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal
 from certrotd.state.lock import NoLease
@@ -61,7 +61,7 @@ class Stand:
     audit: Anchor | Failure = field(default_factory=lambda: Anchor(state="missing"))
 
     def __post_init__(self) -> None:
-        self.board = Board(self.clock)
+        self.board = StatusBoard(self.clock)
 
     @property
     def sources(self) -> Sources:

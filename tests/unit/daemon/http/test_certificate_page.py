@@ -9,7 +9,7 @@ from certrotd.certs.decision import decide
 from certrotd.certs.managed import attempts_of
 from certrotd.certs.policy import id_of
 from certrotd.certs.watching import Finding, Kind, Watched
-from certrotd.daemon.observing import Look
+from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
 from certrotd.rotation.flight import Flight
 from tests.unit.daemon.http.page import page

@@ -8,9 +8,9 @@ from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.policy import id_of
 from certrotd.certs.watching import Finding, Kind, Watched
-from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.errors import Failure
 from certrotd.pki.generation import TargetState
+from certrotd.scheduling.clock_trust import Judgement, Trust
 from tests.unit.daemon.http.page import page, text
 from tests.unit.daemon.http.stand import NOW, Stand, generation
 

@@ -7,8 +7,8 @@ from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.policy import id_of
 from certrotd.certs.watching import Finding, Kind, Watched
-from certrotd.daemon.status import status_of
 from certrotd.errors import Failure
+from certrotd.reporting.status import status_of
 from tests.unit.daemon.http.page import text
 from tests.unit.daemon.http.stand import DAY, NOW, Stand
 

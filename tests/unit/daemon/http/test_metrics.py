@@ -14,16 +14,16 @@ from certrotd import __version__
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.decision import Renew
+from certrotd.certs.limits.budget import Budget, DocumentRecord
+from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Finding, Kind, Watched
-from certrotd.daemon.budget import Limit, Limits
-from certrotd.daemon.budgetfile import Budget, DocumentRecord
-from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.http.metrics import exposition
 from certrotd.daemon.http.sources import look_around
 from certrotd.errors import Failure, Problem
 from certrotd.rotation.engine import Event, Finished, Stuck
+from certrotd.scheduling.clock_trust import Judgement, Trust
 from certrotd.state.document import FileDocument
 from tests.unit.daemon.http.scrape import names_of, parsed, series, value
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand

@@ -6,15 +6,15 @@ from pathlib import Path
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.limits.budget import Budget, DocumentRecord
+from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import Finding, Kind, Watched
-from certrotd.daemon.budget import Limit, Limits
-from certrotd.daemon.budgetfile import Budget, DocumentRecord
-from certrotd.daemon.clockwatch import Judgement, Trust
 from certrotd.daemon.http.filters import Filters
 from certrotd.daemon.http.overview import PAGE
 from certrotd.errors import Failure, Problem
 from certrotd.pki.generation import Copy, TargetState
+from certrotd.scheduling.clock_trust import Judgement, Trust
 from certrotd.state.document import FileDocument
 from tests.unit.daemon.http.page import names, page, text
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation

@@ -1,0 +1,167 @@
+"""Deduplication: which alerts a notifier has delivered already; pure transitions.
+
+A matter is told when it is new, when it is another than was told, and again after a while. It
+counts as told when it was delivered: what was lost on the way is told at the next occasion.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from certrotd.errors import InvalidInput
+from certrotd.id import ONLY_KIND, Id, is_name
+from certrotd.jsontext import parsed
+from certrotd.notify.message import State
+from certrotd.pki.certificate import moment
+from certrotd.state import ports
+from certrotd.state.typed import TypedDocument
+
+MOST = 10_000
+"""So many matters are remembered, the latest."""
+
+VERSION = 2
+OF_SUBJECTS = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"})
+"""The matters of which each subject has its own, as in the key ``rotation/certificate/web``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """One matter: the ``likeness`` that was told at ``told``, and the one that is on its way."""
+
+    likeness: str = ""
+    told: datetime | None = None
+    on_its_way: str | None = None
+
+
+def occasion(
+    known: Known | None, likeness: str, *, now: datetime, remind: timedelta
+) -> State | None:
+    """Why to tell a matter that is met now, or None.
+
+    A clock that was set back since makes a matter wait for ``remind`` from now at most.
+    """
+    if known is None:
+        return "raised"
+    if known.on_its_way is not None:
+        return None if known.on_its_way == likeness else "changed"
+    if known.told is None or known.likeness != likeness:
+        return "changed"
+    return "reminder" if abs(now - known.told) >= remind else None
+
+
+class Ledger:
+    """Every matter by its key, at most MOST of them."""
+
+    def __init__(self, known: Mapping[str, Known] | None = None) -> None:
+        self._known: dict[str, Known] = dict(known or {})
+
+    def met(self, key: str, likeness: str, *, now: datetime, remind: timedelta) -> State | None:
+        """Why to tell a matter, which then is on its way; None if it is known."""
+        known = self._known.get(key)
+        why = occasion(known, likeness, now=now, remind=remind)
+        if why is not None:
+            self._known.pop(key, None)
+            self._known[key] = replace(known or Known(), on_its_way=likeness)
+            while len(self._known) > MOST:
+                del self._known[next(iter(self._known))]
+        return why
+
+    def delivered(self, key: str, likeness: str, *, at: datetime) -> None:
+        """What was said ``at`` that time has arrived; what has changed or is over stays so."""
+        known = self._known.get(key)
+        if known is not None:
+            rest = None if known.on_its_way == likeness else known.on_its_way
+            self._known[key] = Known(likeness, at, rest)
+
+    def lost(self, key: str, likeness: str) -> None:
+        """It will not arrive."""
+        known = self._known.get(key)
+        if known is None or known.on_its_way != likeness:
+            return
+        if known.told is None:
+            del self._known[key]
+        else:
+            self._known[key] = replace(known, on_its_way=None)
+
+    def over(self, key: str) -> str | None:
+        """Forget a matter; the likeness that was told, or is on its way."""
+        known = self._known.pop(key, None)
+        return None if known is None else known.on_its_way or known.likeness
+
+    def keep(self, wanted: Callable[[str], bool]) -> None:
+        """Forget the matters whose keys are not wanted."""
+        for key in [key for key in self._known if not wanted(key)]:
+            del self._known[key]
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    def to_json(self) -> dict[str, Any]:
+        """What was told."""
+        return {
+            key: [known.likeness, known.told.isoformat()]
+            for key, known in self._known.items()
+            if known.told is not None
+        }
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What outlives the process: ledgers by notifier, and the rotations that were left to wait."""
+
+    ledgers: Mapping[str, Ledger]
+    waiting: frozenset[Id] = frozenset()
+
+    def to_json(self) -> bytes:
+        """What the document ``alerts`` holds."""
+        told = {name: ledger.to_json() for name, ledger in self.ledgers.items()}
+        document = {
+            "version": VERSION,
+            "told": told,
+            "waiting": [str(subject) for subject in sorted(self.waiting)],
+        }
+        return json.dumps(document, separators=(",", ":")).encode()
+
+
+def alerts_document(state: ports.State, report: Callable[[str], None]) -> TypedDocument[Kept]:
+    """What was told, kept across restarts."""
+    return TypedDocument(state.document("alerts"), from_json, Kept.to_json, report=report)
+
+
+def from_json(data: bytes) -> Kept | None:
+    """What Kept.to_json wrote; None if it is something else.
+
+    Version 1 knew certificates alone, by their names, as in the key ``rotation/web``.
+    """
+    try:
+        document = parsed(data)
+        old = document["version"] == 1
+        if not old and document["version"] != VERSION:
+            return None
+        keyed, subject = (_with_kind, _certificate) if old else (str, Id.parse)
+        ledgers = {
+            str(name): Ledger(
+                {keyed(key): Known(str(like), moment(told)) for key, (like, told) in each.items()}
+            )
+            for name, each in document["told"].items()
+        }
+        return Kept(ledgers, frozenset(subject(each) for each in document["waiting"]))
+    except (ValueError, KeyError, TypeError, AttributeError, InvalidInput):
+        return None
+
+
+def _with_kind(key: str) -> str:
+    topic, _, what = key.partition("/")
+    about, space, name = what.rpartition(" ")
+    of_one = topic in OF_SUBJECTS or (topic == "trouble" and about in ("", "watch"))
+    if of_one and is_name(name):
+        return f"{topic}/{about}{space}{_certificate(name)}"
+    return key
+
+
+def _certificate(name: str) -> Id:
+    return Id(ONLY_KIND, name)

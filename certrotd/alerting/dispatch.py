@@ -1,0 +1,300 @@
+"""Dispatches alerts: from events to rules, deduplication and the queue of each notifier."""
+
+from __future__ import annotations
+
+import importlib
+import socket
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certrotd.alerting import rules
+from certrotd.alerting.dedup import OF_SUBJECTS, Kept, Ledger, alerts_document
+from certrotd.alerting.delivery_queue import DeliveryQueue, Pace
+from certrotd.alerting.rules import Alert, Passed, Said
+from certrotd.certs.audited import Unaudited
+from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Watched
+from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.context import Context
+from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.id import Id
+from certrotd.notify.message import Message, Notifier, State
+from certrotd.observers import Log, Look, Observer
+from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
+from certrotd.scheduling.clock_trust import Judgement
+from certrotd.state import ports
+from certrotd.state.typed import TypedDocument
+from certrotd.wording import count
+
+if TYPE_CHECKING:
+    from certrotd.config.model import Config
+    from certrotd.config.notifications import Notification
+
+CLOSE = 5.0
+Make = Callable[[str, "Notification"], Notifier]
+Write = Callable[[str, str], None]
+
+
+def make(name: str, entry: Notification, *, state_dir: Path, clock: Clock) -> Notifier:
+    """The notifier of a configuration entry: ``build`` of the module named after its type."""
+    module = importlib.import_module(f"certrotd.notify.{entry.type}")
+    notifier: Notifier = module.build(entry, Context(name, state_dir, clock))
+    return notifier
+
+
+@dataclass(frozen=True)
+class _Channel:
+    """One notifier: what it wants to hear, what it was told, and the way to it."""
+
+    entry: Notification
+    ledger: Ledger
+    queue: DeliveryQueue
+
+    def wants(self, alert: Alert) -> bool:
+        entry = self.entry
+        grave = entry.severity == "warning" or alert.severity == "error"
+        return grave and (not entry.events or alert.kind in entry.events)
+
+
+class Alerting(Observer):
+    """Hears what the daemon does and has it told; also what others raise and resolve.
+
+    ``make`` gives the notifier of an entry, ``host`` is this machine's name, ``log`` takes a level
+    and words. ``pace`` says how patient the ways are, by the timeout of the entry.
+    """
+
+    def __init__(
+        self,
+        file: TypedDocument[Kept],
+        make: Make,
+        *,
+        host: str,
+        clock: Clock,
+        log: Write,
+        pace: Callable[[float], Pace] = Pace,
+    ) -> None:
+        self._file = file
+        self._make = make
+        self._host = host
+        self._clock = clock
+        self._log = log
+        self._pace = pace
+        self._lock = threading.RLock()  # a way that is full settles at once
+        self._saving = threading.Lock()
+        self._said_of_file = ""
+        self._channels: dict[str, _Channel] = {}
+        self._called: frozenset[str] = frozenset()
+        self._rotations: dict[Id, str] = {}
+        kept = self._read()
+        self._ledgers, self._waiting = dict(kept.ledgers), set(kept.waiting)
+
+    def use(self, entries: Mapping[str, Notification]) -> None:
+        """Tell these from now on; what waits for one that is the same as before still goes out."""
+        with self._lock:
+            before, self._channels = self._channels, {}
+            for name, entry in entries.items():
+                old = before.get(name)
+                if old is not None and old.entry == entry:
+                    self._channels[name] = before.pop(name)
+                    continue
+                ledger = self._ledgers.setdefault(name, Ledger())
+                self._channels[name] = _Channel(entry, ledger, self._queue(name, entry, ledger))
+            self._ledgers = {name: each.ledger for name, each in self._channels.items()}
+        for channel in before.values():
+            channel.queue.close()
+
+    def raise_alert(self, alert: Alert) -> None:
+        """Have it told to everybody who wants to know and does not yet; quick, from any thread."""
+        now = self._clock.now()
+        with self._lock:
+            for channel in self._channels.values():
+                if not channel.wants(alert):
+                    continue
+                remind = channel.entry.remind
+                state = channel.ledger.met(alert.key, alert.likeness, now=now, remind=remind)
+                if state is not None:
+                    again = state == "reminder" and not alert.lasting
+                    channel.queue.put(self._message(alert, "raised" if again else state))
+
+    def resolve(self, passed: Passed) -> None:
+        """Have those who were told know that it is over; nobody else hears of it."""
+        with self._lock:
+            for channel in self._channels.values():
+                told = channel.ledger.over(passed.key)
+                if told is not None and passed.words:
+                    channel.queue.put(self._all_clear(passed, told.partition(" ")[0]))
+
+    def close(self, seconds: float = CLOSE) -> None:
+        """Deliver what waits, for so long at most; what is left is told after the next start."""
+        with self._lock:
+            queues = [channel.queue for channel in self._channels.values()]
+        for queue in queues:
+            queue.close()
+        deadline = Deadline(self._clock, seconds)
+        left = sum(queue.join(deadline) for queue in queues)
+        if left:
+            self._log("warning", f"before the end, {count(left, 'alert')} could not be delivered")
+        if queues:
+            self._save()
+
+    # What the daemon does.
+
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+        self._called = frozenset(map(str, subjects))
+        with self._lock:
+            for channel in self._channels.values():
+                channel.ledger.keep(self._is_there)
+            self._waiting.intersection_update(subjects)
+        if left_out:
+            problems = [str(problem) for problem in left_out]
+            self.raise_alert(rules.of_problems(problems, reload=False))
+        else:
+            self.resolve(Passed(rules.LEFT_OUT, "No certificate is left out any more."))
+
+    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:  # noqa: ARG002
+        self._say([rules.of_clock(judgement)])
+
+    def looked(self, look: Look) -> None:
+        if self._channels:
+            self._say(rules.of_look(look))
+
+    def stepped(self, event: Event) -> None:
+        self._rotations[Id.parse(event.subject)] = event.rotation
+
+    def ended(self, report: Report) -> None:
+        subject = report.subject
+        rotation, let_go = self._rotations.pop(subject, ""), subject in self._waiting
+        last = report.outcome or report.recovered
+        with self._lock:
+            if isinstance(last, Finished | RolledBack) or isinstance(report.failure, Unaudited):
+                self._waiting.discard(subject)
+            elif not isinstance(report.failure, LockHeld | Stopped):
+                self._waiting.add(subject)  # it may be in flight, and we know why
+        self._say(rules.of_report(report, rotation, let_go=let_go))
+
+    def trouble(self, what: Id | str, failure: Failure) -> None:
+        self.raise_alert(rules.of_trouble(what, failure))
+
+    def calmed(self, what: Id | str) -> None:
+        self.resolve(Passed(f"trouble/{what}", f"{what}: it is over."))
+
+    def audit_damaged(self, why: str) -> None:
+        self.raise_alert(rules.of_damaged_audit(why, self._clock.now()))
+
+    def watched(self, watched: Watched) -> None:
+        said = rules.of_watched(watched)
+        if not (isinstance(said, Passed) and watched.unsure):  # after a restart nothing is, yet
+            self._say([said])
+
+    def unwatched(self, key: str) -> None:
+        self.resolve(Passed(f"watch/{key}", ""))
+
+    def reloaded(self, certificates: int) -> None:
+        words = f"The configuration is taken: {count(certificates, 'certificate')}."
+        self.resolve(Passed(rules.CONFIG, words))
+
+    def refused(self, problems: Sequence[str]) -> None:
+        self.raise_alert(rules.of_problems(problems, reload=True))
+
+    def _say(self, said: Sequence[Said]) -> None:
+        for each in said:
+            if isinstance(each, Alert):
+                self.raise_alert(each)
+            else:
+                self.resolve(each)
+
+    def _is_there(self, key: str) -> bool:
+        topic, _, subject = key.partition("/")
+        return topic not in OF_SUBJECTS or subject in self._called
+
+    def _message(self, alert: Alert, state: State) -> Message:
+        return Message(
+            host=self._host,
+            at=self._clock.now(),
+            state=state,
+            kind=alert.kind,
+            severity=alert.severity,
+            subject=str(alert.subject or ""),
+            title=alert.title,
+            what=alert.what,
+            todo=alert.todo,
+            rotation=alert.rotation,
+            key=alert.key,
+            mark=alert.likeness,
+        )
+
+    def _all_clear(self, passed: Passed, kind: str) -> Message:
+        return Message(
+            host=self._host,
+            at=self._clock.now(),
+            state="resolved",
+            kind=kind,
+            severity="warning",
+            subject=str(passed.subject or ""),
+            title=passed.words.removesuffix("."),
+            what=passed.words,
+            key=passed.key,
+        )
+
+    def _queue(self, name: str, entry: Notification, ledger: Ledger) -> DeliveryQueue:
+        return DeliveryQueue(
+            name,
+            partial(self._make, name, entry),
+            pace=self._pace(entry.timeout.total_seconds()),
+            clock=self._clock,
+            settled=partial(self._settled, ledger),
+            log=self._log,
+        )
+
+    def _settled(self, ledger: Ledger, messages: Sequence[Message], arrived: bool) -> None:
+        """From the thread of a queue."""
+        with self._lock:
+            for message in messages:
+                if message.state == "resolved":
+                    continue
+                if arrived:
+                    ledger.delivered(message.key, message.mark, at=message.at)
+                else:
+                    ledger.lost(message.key, message.mark)
+        if arrived:
+            self._save()
+
+    def _read(self) -> Kept:
+        try:
+            return self._file.read() or Kept({})
+        except Failure as failure:
+            self._log("error", f"earlier alerts are unknown: {failure}")
+            return Kept({})
+
+    def _save(self) -> None:
+        with self._saving:
+            with self._lock:
+                kept = Kept(self._ledgers, frozenset(self._waiting))
+            try:
+                self._file.write(kept)
+                said = ""
+            except Failure as failure:
+                said = f"alerts will be sent again after a restart: {failure}"
+            if said and said != self._said_of_file:
+                self._log("error", said)
+            self._said_of_file = said
+
+
+def start(config: Config, state: ports.State, log: Log) -> Alerting:
+    """The observer of a daemon with this configuration."""
+    clock, state_dir = SystemClock(), config.state_dir
+
+    def say(level: str, words: str) -> None:
+        log(level, "alert.delivery", words)
+
+    file = alerts_document(state, partial(say, "warning"))
+    making = partial(make, state_dir=state_dir, clock=clock)
+    alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
+    alerting.use(config.notifications)
+    alerting.reloaded(len(config.certificates))  # an earlier process may have refused it
+    return alerting

@@ -1,0 +1,1 @@
+"""What a CA still takes from an account."""

@@ -1,0 +1,1 @@
+"""The adapters of a configuration, put together for rotations of certificates."""

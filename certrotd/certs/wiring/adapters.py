@@ -1,0 +1,375 @@
+"""The adapters of one configuration: issuers, solvers, targets, and what a rotation acts on.
+
+An entry of type ``T`` is built by the function ``build(entry, context)`` of one module, found by
+its type: ``certrotd.dns.T`` for solvers, ``certrotd.targets.T`` for targets, ``certrotd.T.issuer``
+for issuers. So a new one is a module and a schema entry, and its libraries load when it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import partial
+from typing import Any, Generic, Protocol, TypeVar
+
+from certrotd.certs.limits.budget import Budget
+from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
+from certrotd.certs.ports import Coverage, Issuer, Preflight, Solver, Target
+from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
+from certrotd.certs.world import Bound, World
+from certrotd.clock import Clock, Deadline
+from certrotd.config.certificates import AdoptEntry, InstallEntry
+from certrotd.config.context import Context, Surroundings
+from certrotd.config.model import Certificate, Config
+from certrotd.config.targets import ProbeEntry
+from certrotd.dns.client import DnsClient
+from certrotd.errors import Failure, NeedsOperator, Transient, failed
+from certrotd.files.reading import read_file
+from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.pki.generation import LiveCertificate
+from certrotd.pki.names import base, instance_of, is_wildcard
+from certrotd.rotation.unexpected import as_failure
+from certrotd.stores.install import Copies, FileInstaller
+from certrotd.stores.local import LocalStore
+
+LOCK_WAIT = 120.0
+MAX_ADOPTED = 4 * 1024 * 1024
+T = TypeVar("T")
+
+
+class Lock(Protocol):
+    """The lock of a name: what it protects, in words, and how many seconds to wait for it."""
+
+    def __call__(
+        self, name: str, what: str, wait: float, *, shared: bool = False
+    ) -> AbstractContextManager[object]:
+        """Held for the block; ``shared`` keeps out only who wants it alone."""
+        ...
+
+
+class Adapters:
+    """Built each when first used, shared by all rotations.
+
+    ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
+    ``budget`` is that of an issuer, None without one; ``remark`` and ``dry`` are those of every
+    World; ``surroundings`` are those of an issuer.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        store: LocalStore,
+        clock: Clock,
+        lock: Lock,
+        budget: Callable[[str], Budget | None] = lambda _issuer: None,
+        remark: Callable[[str], None] = lambda _line: None,
+        surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
+        *,
+        groups: Groups | None = None,
+        dry: bool = False,
+    ) -> None:
+        self._groups = groups or Groups()
+        self._surroundings = surroundings
+        self._dry = dry
+        self._budget = budget
+        self._remark = remark
+        self._config = config
+        self._store = store
+        self._clock = clock
+        self._lock = lock
+        self._prober = TlsProber(clock)
+        self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=dry)
+        self._solvers: Shelf[Solver] = Shelf(
+            config.solvers, partial(self._build, "certrotd.dns.{}"), dry=dry
+        )
+        self._targets: Shelf[Target] = Shelf(
+            config.targets, partial(self._build, "certrotd.targets.{}")
+        )
+        self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
+        self._dns: DnsClient | None = None
+        self._naming_lock = threading.Lock()
+
+    def close(self) -> None:
+        """Let go of sockets and threads of the adapters that have any."""
+        for shelf in (self._issuers, self._solvers, self._targets):
+            shelf.close()
+
+    def world(self, entry: Certificate) -> World:
+        """What the steps of one rotation of ``entry`` act on."""
+        issuer = self._config.issuers[entry.issuer]
+        return World(
+            name=entry.name,
+            clock=self._clock,
+            store=self._store,
+            installer=FileInstaller(
+                entry.name,
+                tuple(_copies(each) for each in entry.install),
+                self._config.store_dir / entry.name / "displaced",
+            ),
+            issuer=partial(self._issuer, entry),
+            solver=self._solvers.find,
+            solver_for=self._solver_for,
+            dns=self._dns_client,
+            target=partial(self._bound, entry),
+            prober=self._prober,
+            unready=self._unready,
+            adoptable=partial(_adoptable, entry.adopt),
+            still=partial(self._still, entry),
+            wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
+            remark=self._remark,
+            dry=self._dry,
+            order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
+            wait_time=self._wait_time(),
+            follows=self._follows,
+        )
+
+    def _issuer(self, entry: Certificate, name: str) -> Issuer:
+        issuer, budget = self._issuers.get(name), self._budget(name)
+        if budget is None:
+            return issuer
+        return RateLimitedIssuer(
+            issuer,
+            budget,
+            names=entry.names,
+            authority=str(getattr(self._config.issuers[name], "directory", "")),
+            look=partial(self._store.look, entry.name),
+            clock=self._clock,
+        )
+
+    def issuer(self, name: str) -> Issuer:
+        """One by its name; NeedsOperator if the configuration has none."""
+        return self._issuers.get(name)
+
+    def _build_issuer(self, name: str, entry: Any) -> Any:
+        return self._build("certrotd.{}.issuer", name, entry, self._surroundings(name))
+
+    def _build(self, module: str, name: str, entry: Any, site: Surroundings | None = None) -> Any:
+        context = Context(name, self._config.state_dir, self._clock, site or Surroundings())
+        return importlib.import_module(module.format(entry.type)).build(entry, context)
+
+    def _dns_client(self) -> DnsClient:
+        with self._naming_lock:
+            if self._dns is None:
+                own = {name: entry.propagation for name, entry in self._config.solvers.items()}
+                self._dns = DnsClient(self._config.dns, self._solvers, own)
+            return self._dns
+
+    def _wait_time(self) -> float:
+        """Seconds within which any wait for published records has ended by itself."""
+        waits = [each.propagation.timeout for each in self._config.solvers.values()]
+        longest = max([self._config.dns.propagation.timeout, *filter(None, waits)])
+        return longest.total_seconds()
+
+    def _follows(self, name: str, explicit: str | None) -> bool:
+        """As World.follows: what the solver says that would publish at ``name`` itself."""
+        try:
+            chosen = self._solver_for(name, explicit)
+        except NeedsOperator:
+            return True  # a CNAME may lead to a zone that a solver serves
+        return self._config.solvers[chosen].follow_cname
+
+    def _bound(self, entry: Certificate, name: str) -> Bound | None:
+        use = next((use for use in entry.targets if use.target == name), None)
+        target = self._targets.find(name)
+        if use is None or target is None:
+            return None
+        probes = self._config.probes(use)
+        shared = SharedTarget(
+            target,
+            partial(self._target_lock, name),
+            name=name,
+            about=partial(self._live, entry),
+            groups=self._groups,
+        )
+        return Bound(shared, tuple(_endpoint(probe, entry.names) for probe in probes))
+
+    def _live(self, entry: Certificate) -> LiveCertificate:
+        live = self._store.look(entry.name).live
+        facts = live.facts if live else None
+        return LiveCertificate(
+            entry.name,
+            entry.names,
+            str(self._config.store_dir / entry.name / "live"),
+            facts.fingerprint if facts else "",
+            facts.not_after if facts else None,
+        )
+
+    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[object]:
+        return self._lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
+
+    @contextmanager
+    def _still(self, entry: Certificate) -> Iterator[None]:
+        """As World.still: a service told for another certificate reads this one's files as well.
+
+        It would meet the old chain and the new key. Files of several may change at once.
+        """
+        with ExitStack() as held:
+            for use in entry.targets:
+                held.enter_context(self._target_lock(use.target, shared=True))
+            yield
+
+    def _solver_for(self, name: str, explicit: str | None) -> str:
+        from certrotd.dns.choose import choose
+
+        return choose(name, self._zones, explicit)
+
+    def _unready(
+        self, issuer: str, names: Sequence[str], solver: str | None, /, *, ask: bool
+    ) -> Iterator[Failure]:
+        """As World.unready; each issuer and solver is asked once per process, of each name's zone
+        whenever it is to be ordered.
+        """
+        deadline = Deadline(self._clock, LOCK_WAIT)
+        yield from failed(partial(self._issuers.ready, issuer, deadline, ask=ask))
+        if self._config.issuers[issuer].type == "internal":
+            return  # it takes our word for the names
+        challenges = dict.fromkeys(f"_acme-challenge.{base(name)}" for name in names)
+        fit: dict[str, bool] = {}
+        for challenge in challenges:
+            try:
+                place = self._place(challenge, solver, deadline) if ask else challenge
+                chosen = self._solver_for(place, solver)
+            except (Failure, OSError) as error:
+                if ask:
+                    yield as_failure(error, f"find where {challenge} is to be published")
+                continue  # a CNAME may lead to a zone that a solver serves
+            if chosen not in fit:
+                found = [*failed(partial(self._solvers.ready, chosen, deadline, ask=ask))]
+                fit[chosen] = not found
+                yield from found
+            if not ask or not fit[chosen]:
+                continue
+            seek = partial(self._dns_client().seek, place, solver=chosen, deadline=deadline)
+            unknown = [*failed(seek)]
+            yield from unknown
+            adapter: object = self._solvers.get(chosen)
+            if isinstance(adapter, Coverage) and not unknown:
+                yield from failed(partial(adapter.covers, place, deadline=deadline))
+
+    def _place(self, challenge: str, solver: str | None, deadline: Deadline) -> str:
+        """Where a challenge's record is to be published; raises what the look-ups raise."""
+        if not self._follows(challenge, solver):
+            return challenge
+        return self._dns_client().locate(challenge, deadline=deadline)
+
+
+class Shelf(Generic[T]):
+    """Adapters of one kind by name, each built once, when first asked for.
+
+    In a ``dry`` run they are asked without a trace, and once, whatever they answer.
+    """
+
+    def __init__(
+        self, entries: Mapping[str, Any], build: Callable[[str, Any], T], *, dry: bool = False
+    ) -> None:
+        self._dry = dry
+        self._entries = entries
+        self._build = build
+        self._built: dict[str, T] = {}
+        self._ready: set[str] = set()
+        self._unfit: dict[str, Failure] = {}
+        self._asking: dict[str, threading.Lock] = {}
+        self._lock = threading.RLock()
+
+    def find(self, name: str) -> T | None:
+        """The adapter, or None if the configuration has no such entry."""
+        return self.get(name) if name in self._entries else None
+
+    def get(self, name: str) -> T:
+        """The adapter; NeedsOperator if the configuration has no such entry."""
+        with self._lock:
+            if name not in self._built:
+                if name not in self._entries:
+                    raise NeedsOperator(f"the configuration no longer has {name!r}")
+                self._built[name] = self._build(name, self._entries[name])
+            return self._built[name]
+
+    def all(self) -> Iterator[T]:
+        """Every adapter of the configuration."""
+        return (self.get(name) for name in self._entries)
+
+    def ready(self, name: str, deadline: Deadline, *, ask: bool = True) -> None:
+        """Let the adapter say what cannot work; once it was content it is not asked again.
+
+        One thread asks, while the other adapters can be had. Raises Transient where that takes
+        the whole of the deadline. Unless to ``ask``, it is enough that the adapter can be built.
+        """
+        if name in self._unfit:
+            raise self._unfit[name]
+        try:
+            adapter = self.get(name)
+            if ask:
+                self._ask(name, adapter, deadline)
+        except Failure as failure:
+            if self._dry:  # nothing depends on it, so a thousand certificates cost one question
+                self._unfit[name] = failure
+            raise
+
+    def _ask(self, name: str, adapter: T, deadline: Deadline) -> None:
+        with self._lock:
+            asking = self._asking.setdefault(name, threading.Lock())
+        if not asking.acquire(timeout=deadline.remaining):
+            raise Transient(f"{name!r} is still being asked whether it could work")
+        try:
+            if name not in self._ready and isinstance(adapter, Preflight):
+                adapter.preflight(deadline=deadline, dry=self._dry)
+            self._ready.add(name)
+        finally:
+            asking.release()
+
+    def close(self) -> None:
+        """Close every adapter that can be."""
+        for adapter in self._built.values():
+            if hasattr(adapter, "close"):
+                adapter.close()
+
+
+def _copies(entry: InstallEntry) -> Copies:
+    secret = entry.pkcs12_password
+    return Copies(
+        paths=entry.paths,
+        owner=None if entry.owner is None else str(entry.owner),
+        group=None if entry.group is None else str(entry.group),
+        mode=entry.mode,
+        cert_mode=entry.cert_mode,
+        in_place=entry.in_place,
+        password=(lambda: b"") if secret is None else (lambda: secret.resolve().reveal()),
+        pkcs12_cipher=entry.pkcs12_cipher,
+    )
+
+
+def _endpoint(probe: ProbeEntry, names: Sequence[str]) -> Endpoint:
+    plain = next((name for name in names if not is_wildcard(name)), instance_of(names[0]))
+    return Endpoint(
+        host=probe.address.host,
+        port=probe.address.port,
+        sni=probe.sni or plain,
+        starttls=probe.starttls,
+        proxy_protocol=probe.proxy_protocol,
+        consecutive=probe.consecutive,
+        deadline=probe.deadline.total_seconds(),
+        roots=None if probe.roots is None else str(probe.roots),
+    )
+
+
+def _adoptable(entry: AdoptEntry | None) -> tuple[bytes, bytes] | None:
+    """Key and chain, leaf first, at the ``adopt:`` paths; None if they are not (all) there."""
+    from certrotd.pki.facts import parse_certificates
+    from certrotd.stores.bundle import leaf_first
+
+    if entry is None:
+        return None
+    paths = [path for path in (entry.fullchain, entry.cert, entry.chain) if path is not None]
+    try:
+        key = read_file(entry.privkey, limit=MAX_ADOPTED)
+        texts = [read_file(path, limit=MAX_ADOPTED) for path in paths]
+    except FileNotFoundError:
+        return None
+    blocks = [
+        block
+        for path, text in zip(paths, texts, strict=True)
+        for block in parse_certificates(text, what=str(path))
+    ]
+    return key, leaf_first(blocks, key, what=str(paths[0]))

@@ -1,0 +1,159 @@
+"""Who hears what the daemon does: logs, metrics, alerts and the service manager are observers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+from certrotd.certs.decision import Decision, Postpone, Wait
+from certrotd.certs.inventory import Row
+from certrotd.certs.limits.sliding_windows import Over
+from certrotd.certs.managed import Managed
+from certrotd.certs.policy import Attempts
+from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Watched
+from certrotd.errors import Failure, Problem
+from certrotd.id import Id
+from certrotd.lifecycle.gate import Held
+from certrotd.pki.generation import Standing
+from certrotd.rotation.engine import Event
+from certrotd.rotation.flight import Flight
+from certrotd.rotation.unexpected import as_failure
+
+if TYPE_CHECKING:
+    from certrotd.scheduling.clock_trust import Judgement
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """One certificate as it was found at ``now``, and what is decided about it.
+
+    ``flight`` is the rotation in flight, ``failure`` why it is not known whether there is one.
+    ``held`` is what holds back what is due, or what is in flight.
+    """
+
+    managed: Managed
+    standing: Standing
+    attempts: Attempts
+    decision: Decision
+    now: datetime
+    flight: Flight | None = None
+    held: Held | None = None
+    failure: Failure | None = None
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing is to be done now, and nothing half done."""
+        settled = self.flight is None and self.failure is None
+        return settled and isinstance(self.decision, Wait | Postpone)
+
+    @property
+    def row(self) -> Row:
+        """The same as a line of a listing."""
+        found = (self.managed, self.standing, self.attempts, self.decision)
+        return Row(*found, self.flight, self.failure, self.held)
+
+    @property
+    def failures(self) -> int:
+        """How often in a row a rotation failed, closed or still in flight."""
+        return self.attempts.failures + (self.flight.tries if self.flight else 0)
+
+
+class Log(Protocol):
+    """Where events go: ``event`` is its name in the past tense, ``words`` a line for people.
+
+    ``level`` is debug, info, warning or error; ``fields`` are plain values, never secret.
+    """
+
+    def __call__(self, level: str, event: str, words: str, /, **fields: object) -> None: ...
+
+
+class Observer:
+    """Hears everything, from several threads, partly with the scheduler's lock held.
+
+    So it must be quick, and never ask the scheduler back. Each observer overrides what it wants.
+    """
+
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+        """These are in force from now on; entries that are wrong are left out."""
+
+    def ticked(self, now: datetime, looked: int) -> None:
+        """A tick is over, in which so many certificates were looked at; the first looks at all."""
+
+    def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
+        """The clock is to be thought of otherwise than before, or jumped."""
+
+    def looked(self, look: Look) -> None:
+        """A certificate was looked at and decided about."""
+
+    def postponed(self, subject: Id, over: Over) -> None:
+        """An order waits for the budget; ``looked`` came before."""
+
+    def began(self, subject: Id, why: str) -> None:
+        """A rotation is about to begin, or to go on."""
+
+    def stepped(self, event: Event) -> None:
+        """A step of a rotation began, ended, or was undone."""
+
+    def ended(self, report: Report) -> None:
+        """A rotation came to its end, or to a rest."""
+
+    def changed(self, subject: Id) -> None:
+        """Another process has rotated it, or is about to; ``looked`` follows."""
+
+    def trouble(self, what: Id | str, failure: Failure) -> None:
+        """One thing (its id) could not be looked at, or something else (in words) is wrong."""
+
+    def calmed(self, what: Id | str) -> None:
+        """The trouble with ``what`` is over."""
+
+    def audit_damaged(self, why: str) -> None:
+        """Somebody has been at the audit log; that is recorded there by now."""
+
+    def remarked(self, words: str) -> None:
+        """Something is worth knowing that asks for nothing, such as a file kept aside."""
+
+    def watched(self, watched: Watched) -> None:
+        """Something was looked at by the watcher; its findings replace those of the last look."""
+
+    def unwatched(self, key: str) -> None:
+        """What ``Watched.key`` stood for is looked at no more: its findings are void."""
+
+    def reloading(self) -> None:
+        """The configuration is about to be read anew."""
+
+    def reloaded(self, certificates: int) -> None:
+        """The configuration was read and is taken; ``configured`` follows when it is in force."""
+
+    def refused(self, problems: Sequence[str]) -> None:
+        """The configuration was read and is wrong: the old one stays in force."""
+
+    def stopping(self, running: Sequence[Id]) -> None:
+        """The process was told to stop; these rotations are finished or undone first."""
+
+    def stopped(self, running: Sequence[Id]) -> None:
+        """The last word; these rotations did not end in time and are left to the next start."""
+
+
+class Observers(Observer):
+    """Passes everything on to several; what one of them raises is a defect, said to ``complain``.
+
+    A defect in what only watches must not stop what it watches.
+    """
+
+    def __init__(self, observers: Sequence[Observer], complain: Callable[[str], None]) -> None:
+        self._observers = tuple(observers)
+        self._complain = complain
+        for event in vars(Observer):
+            if not event.startswith("_"):
+                setattr(self, event, partial(self._tell, event))
+
+    def _tell(self, event: str, *values: object) -> None:
+        for observer in self._observers:
+            try:
+                getattr(observer, event)(*values)
+            except Exception as error:  # noqa: BLE001  # the daemon goes on, and says so
+                self._complain(str(as_failure(error, f"tell {type(observer).__name__}")))

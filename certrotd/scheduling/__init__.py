@@ -1,0 +1,1 @@
+"""What is due, and when: the scheduler and what holds it back."""

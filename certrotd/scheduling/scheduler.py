@@ -1,0 +1,422 @@
+"""When to look and when to act: at every tick what is due is decided anew, from facts and history.
+
+Nothing of what a tick goes by lasts but what is on disk, so a restart, a jump of the clock or a
+missed run loses nothing. What is in memory only spreads the work: the due heap says when to look,
+the fair queue whose turn it is, the budget when an order may be placed.
+"""
+
+from __future__ import annotations
+
+import threading
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from queue import SimpleQueue
+
+from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Wait
+from certrotd.certs.limits.sliding_windows import registered_domain, renews
+from certrotd.certs.managed import Managed
+from certrotd.certs.rotate import Report
+from certrotd.clock import Clock
+from certrotd.errors import Failure
+from certrotd.id import Id
+from certrotd.lifecycle.gate import Gate
+from certrotd.observers import Look, Observer
+from certrotd.rotation.unexpected import as_failure
+from certrotd.scheduling.backoff import Backoff
+from certrotd.scheduling.budgets import Budgets
+from certrotd.scheduling.clock_trust import SOUND, Trust, Watch, jumped
+from certrotd.scheduling.condition import Condition
+from certrotd.scheduling.due_heap import DueHeap
+from certrotd.scheduling.fair_queue import FairQueue, Group, Pool
+from certrotd.scheduling.gates import DIRECTORIES, elsewhere
+from certrotd.scheduling.looking import flight_of, look_at
+from certrotd.scheduling.workload import Workload
+
+DAILY = timedelta(days=1)
+HOURLY = timedelta(hours=1)
+REMEMBER = 60.0
+OURS = 5.0
+JOURNALS = "the journals"
+LAST_RUN = "the time of the last run"
+
+
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """Something to be done.
+
+    ``order``: a CA elsewhere will probably be asked; ``renewal``: for the same names as before.
+    """
+
+    why: str
+    kind: str
+    order: bool = False
+    renewal: bool = False
+
+
+_RESUME = _Due("an earlier rotation is in flight", "resume")
+
+
+class Scheduler:
+    """Looks at what is due and has it rotated, several at once, one rotation per subject.
+
+    ``spawn`` runs a job elsewhere (a thread); ``remember`` keeps the time of the last run, at
+    most once a minute. All methods may be called from any thread.
+    """
+
+    def __init__(
+        self,
+        workload: Workload,
+        clock: Clock,
+        *,
+        last_run: datetime | None,
+        observer: Observer,
+        spawn: Callable[[str, Callable[[], None]], None],
+        remember: Callable[[datetime], None],
+    ) -> None:
+        self._clock = clock
+        self._observer = observer
+        self._spawn = spawn
+        self._remember = remember
+        self._lock = threading.RLock()
+        self._watch = Watch(last_run, clock.monotonic())
+        self._judgement = SOUND
+        self._reading: tuple[datetime, float] | None = None
+        self._remembered: float | None = None
+        self._incoming: Workload | None = None
+        self._stopped = False
+        self._directories = Condition(DIRECTORIES, observer)
+        self._journals = Condition(JOURNALS, observer)
+        self._last_run = Condition(LAST_RUN, observer)
+        self._ours: dict[Id, float] = {}
+        self._budgets = Budgets(observer)
+        self._backoff = Backoff()
+        self._doubts: SimpleQueue[Id] = SimpleQueue()
+        self._doubted: set[Id] = set()
+        self._begin(workload)
+
+    def _begin(self, workload: Workload) -> None:
+        self._work = workload
+        self._due_heap: DueHeap[Id] = DueHeap()
+        self._orders: FairQueue[Id] = FairQueue()
+        self._others: FairQueue[Id] = FairQueue()
+        self._due: dict[Id, _Due] = {}
+        now = self._clock.now()
+        for subject in workload.certificates:
+            self._due_heap.put(subject, now)
+        groups = [_group(managed) for managed in workload.certificates.values()]
+        issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
+        self._pool: Pool[Id] = Pool(workload.concurrency, len(issuers), len(domains))
+        self._budgets.use(issuers, workload.budget)
+        # what stood in the way may be what was changed
+        for subject in self._backoff.forget(workload.certificates):
+            self._observer.calmed(subject)
+        self._observer.configured(tuple(workload.certificates), workload.left_out)
+
+    @property
+    def running(self) -> tuple[Id, ...]:
+        """The certificates that are being rotated."""
+        with self._lock:
+            return tuple(self._pool.running)
+
+    @property
+    def next_look(self) -> datetime | None:
+        """When something is due next; None while nothing is."""
+        with self._lock:
+            return self._due_heap.next()
+
+    def stop(self) -> None:
+        """Begin nothing any more; what is running ends by itself."""
+        with self._lock:
+            self._stopped = True
+
+    def close(self) -> None:
+        """Let go of the configuration; nothing may be running."""
+        with self._lock:
+            self._work.close()
+            if self._incoming is not None:
+                self._incoming.close()
+
+    def replace(self, workload: Workload) -> None:
+        """Go on with another configuration as soon as the rotations of this one have ended."""
+        with self._lock:
+            if self._incoming is not None:
+                self._incoming.close()
+            self._incoming = workload
+        self._pump()
+
+    def doubt(self, subject: Id) -> None:
+        """Read the files of that certificate at the next tick; called by whoever must not wait."""
+        self._doubts.put(subject)
+
+    def heard_time(self, time: datetime) -> None:
+        """A CA says what ``time`` it is; called by the rotation that asked it."""
+        with self._lock:
+            now, monotonic = self._clock.now(), self._clock.monotonic()
+            self._watch = self._watch.told(time, now, monotonic)
+            self._judge(now, monotonic, None)
+
+    def tick(self) -> None:
+        """Look at everything that is due, and begin what there is room for."""
+        with self._lock:
+            now, monotonic = reading = self._clock.now(), self._clock.monotonic()
+            self._directories.set(self._work.directories())
+            if self._directories.failure is not None:
+                self._observer.ticked(now, 0)
+                return
+            first = self._reading is None
+            jump = jumped(self._reading, reading) if self._reading else None
+            self._reading = reading
+            self._watch = self._watch.passed(now, monotonic)
+            self._judge(now, monotonic, jump)
+            if self._journals.set(self._work.journals()):
+                self._look_at_all(now)
+            if self._journals.failure is None:
+                self._notice(now, monotonic)
+            self._budgets.look()
+            self._hear_doubts(now)
+            due = self._due_heap.due(now)
+            for subject in due:
+                try:
+                    self._look(subject, now)
+                except Exception as error:  # noqa: BLE001  # one must not stop the others
+                    self._rest(subject, as_failure(error, f"look at {subject.kind} {subject.name}"))
+            self._judge(now, monotonic, None)  # by what the certificates said
+            if first and self._judgement.trust is Trust.SOUND:
+                self._observer.clock(self._judgement, None)  # as an earlier process may not have
+            self._keep_time(monotonic)
+            self._observer.ticked(now, len(due))
+        self._pump()
+
+    def _hear_doubts(self, now: datetime) -> None:
+        while not self._doubts.empty():
+            subject = self._doubts.get()
+            if subject in self._work.certificates and subject not in self._pool.running:
+                self._doubted.add(subject)
+                self._look_again(subject, now)
+
+    def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
+        """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
+        judgement = self._watch.judge(now, monotonic)
+        changed = judgement.trust is not self._judgement.trust
+        self._judgement = judgement
+        if jump is not None and jump > timedelta(0):
+            self._budgets.leapt(jump)
+        if jump is not None or changed:
+            self._look_at_all(now)
+            self._observer.clock(judgement, jump)
+
+    def _notice(self, now: datetime, monotonic: float) -> None:
+        """Look at what another process has rotated; whatever it rested for may be over.
+
+        What one of ours has written is looked at as well, but does not end a rest.
+        """
+        self._ours = {n: t for n, t in self._ours.items() if monotonic - t < OURS}
+        try:
+            changed = self._work.changed()
+        except (Failure, OSError):
+            return  # whoever looks at a certificate meets it too, and says it
+        for subject in changed:
+            if subject not in self._work.certificates or subject in self._pool.running:
+                continue
+            if subject not in self._ours:
+                self._backoff.wake(subject)
+                self._observer.changed(subject)
+            self._look_again(subject, now)
+
+    def _look_again(self, subject: Id, now: datetime) -> None:
+        """At the next tick, also at what waits for its turn."""
+        self._orders.remove(subject)
+        self._others.remove(subject)
+        self._due_heap.put(subject, now)
+
+    def _look_at_all(self, now: datetime) -> None:
+        for subject in (*self._orders.clear(), *self._others.clear()):
+            self._due_heap.put(subject, now)
+        self._due_heap.hasten(now)
+
+    def _keep_time(self, monotonic: float) -> None:
+        overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER
+        if overdue and self._judgement.trust is Trust.SOUND and self._watch.trusted is not None:
+            self._remembered = monotonic
+            try:
+                self._remember(self._watch.trusted)
+            except Failure as failure:
+                self._last_run.set(failure)
+            else:
+                self._last_run.set(None)
+
+    def _rest(self, subject: Id, failure: Failure) -> None:
+        """Leave a certificate alone for a while that cannot be dealt with."""
+        self._observer.trouble(subject, failure)
+        rested = self._backoff.trouble(
+            subject, str(failure), self._clock.now(), self._clock.monotonic()
+        )
+        self._due_heap.put(subject, rested)
+
+    def _look(self, subject: Id, now: datetime) -> None:
+        """Decide about one certificate, from what is there now, and see to it.
+
+        Also while it backoff, and while a rotation is in flight: what is served expires meanwhile.
+        """
+        managed, monotonic = self._work.certificates[subject], self._clock.monotonic()
+        rest = self._backoff.held(subject, now, monotonic)
+        flight, unknown = None, self._journals.failure
+        if unknown is None:
+            flight, unknown = flight_of(managed, self._work, rest, self._backoff.troubles(subject))
+        try:
+            look = look_at(
+                *(managed, flight, unknown, self._backoff, self._judgement),
+                thorough=subject in self._doubted,
+                now=now,
+                monotonic=monotonic,
+            )
+        except (Failure, OSError) as error:
+            if flight is None and rest is None:
+                raise
+            self._observer.trouble(
+                subject, as_failure(error, f"look at {subject.kind} {subject.name}")
+            )
+            if rest is not None:
+                self._due_heap.put(subject, rest.until or now + HOURLY)
+            else:  # to go on with it may be the cure
+                self._queue(subject, _RESUME)
+            return
+        self._doubted.discard(subject)
+        self._watch = self._watch.seen(look.standing.live)
+        if look.calm and rest is None and self._backoff.calm(subject):
+            self._observer.calmed(subject)  # first: what is looked at may be failing all the same
+        self._observer.looked(look)
+        if unknown is None or unknown is self._journals.failure:
+            self._see_to(look)
+        else:
+            self._rest(subject, unknown)
+
+    def _see_to(self, look: Look) -> None:
+        """Queue what is due, or say when to look again."""
+        subject, decision, held, now = look.managed.policy.id, look.decision, look.held, look.now
+        parked = held is not None and held.by is Gate.PARKED
+        if parked and _mends(decision) and self._backoff.hurry(subject, decision.why):
+            self._queue(subject, _RESUME)  # which mends what it can beside what is in flight
+        elif held is not None:
+            self._release(subject)
+            self._due_heap.put(subject, _within_a_day(subject, held.until or now + HOURLY, now))
+        elif look.flight is not None:
+            self._queue(subject, _RESUME)
+        elif isinstance(decision, Wait | Postpone):
+            self._release(subject)
+            self._due_heap.put(subject, _within_a_day(subject, decision.until, now))
+        elif isinstance(decision, Renew | Adopt):
+            policy = look.managed.policy
+            renewal = renews(look.standing, policy.names, policy.authority)
+            kind = type(decision).__name__
+            # the CA of our own has our own clock, and no limits
+            order = elsewhere(policy)
+            self._queue(subject, _Due(decision.why, kind, order=order, renewal=renewal))
+        else:
+            self._release(subject)
+            self._queue(subject, _Due(decision.why, type(decision).__name__))
+
+    def _queue(self, subject: Id, due: _Due) -> None:
+        self._due[subject] = due
+        queue = self._orders if due.order else self._others
+        queue.put(subject, _group(self._work.certificates[subject]))
+
+    def _pump(self) -> None:
+        """Begin as much as there is room for."""
+        while True:
+            with self._lock:
+                subject = self._next()
+                if subject is None:
+                    return
+                managed, work = self._work.certificates[subject], self._work
+                self._observer.began(subject, self._due[subject].why)
+            try:
+                self._spawn(str(subject), partial(self._run, managed, work))
+            except RuntimeError as error:  # the system has no thread to give
+                with self._lock:
+                    failure = as_failure(error, f"begin the rotation of {subject.name}")
+                    self._ended(Report(subject, failure=failure))
+                return
+
+    def _next(self) -> Id | None:
+        """The next certificate to rotate, which from now on is running."""
+        if self._incoming is not None and not self._pool.running:
+            self._work.close()
+            self._begin(self._incoming)
+            self._incoming = None
+        if self._stopped or self._incoming is not None:
+            return None
+        if self._directories.failure is not None or self._journals.failure is not None:
+            return None
+        subject = self._others.take(self._pool)
+        while subject is None:
+            subject = self._orders.take(self._pool)
+            if subject is None:
+                return None
+            if not self._affords(subject):
+                subject = None
+        if subject is not None:
+            self._pool.enter(subject, _group(self._work.certificates[subject]))
+        return subject
+
+    def _affords(self, subject: Id) -> bool:
+        """Whether the budget has room for the order, which is then set aside for it."""
+        policy, due, now = (
+            self._work.certificates[subject].policy,
+            self._due[subject],
+            self._clock.now(),
+        )
+        try:
+            budget = self._work.budget(policy.issuer)
+            if budget is not None:
+                over = budget.hold(str(subject), policy.names, renewal=due.renewal, now=now)
+                if over is not None:
+                    self._observer.postponed(subject, over)
+                    self._due_heap.put(subject, _within_a_day(subject, over.until, now))
+                    return False
+        except (Failure, OSError) as error:
+            self._rest(subject, as_failure(error, f"read the budget of {policy.issuer}"))
+            return False
+        return True
+
+    def _run(self, managed: Managed, work: Workload) -> None:
+        """One rotation, in a thread of its own."""
+        report = work.rotate(managed)
+        with self._lock:
+            self._ended(report)
+        self._pump()
+
+    def _ended(self, report: Report) -> None:
+        subject, now, monotonic = report.subject, self._clock.now(), self._clock.monotonic()
+        self._pool.leave(subject)
+        self._ours[subject] = monotonic
+        self._release(subject)
+        due = self._due.pop(subject)
+        self._observer.ended(report)
+        self._backoff.came_to(report, due.kind, now, monotonic)
+        self._due_heap.put(subject, now)  # what it came to is seen at once
+
+    def _release(self, subject: Id) -> None:
+        budget = self._work.budget(self._work.certificates[subject].policy.issuer)
+        if budget is not None:
+            budget.release(str(subject))
+
+
+def _group(managed: Managed) -> Group:
+    return Group(managed.policy.issuer, registered_domain(managed.policy.names[0]))
+
+
+def _mends(decision: Decision) -> bool:
+    return isinstance(decision, Deploy) and decision.mends
+
+
+def _within_a_day(subject: Id, until: datetime, now: datetime) -> datetime:
+    """Later than now, and within a day: somebody may have touched the files.
+
+    The day is between a half and a whole one by the subject, so that not all come at the same time.
+    """
+    share = 0.5 + zlib.crc32(str(subject).encode()) / 2**33
+    return min(max(until, now + timedelta(seconds=1)), now + DAILY * share)

@@ -1,0 +1,1 @@
+"""Checks beside the scheduler, and independent of it."""

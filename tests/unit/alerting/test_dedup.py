@@ -1,0 +1,202 @@
+"""Nobody hears the same twice, and nothing that was lost stays unsaid."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.alerting import dedup
+from certrotd.alerting.dedup import Kept, Known, Ledger, from_json, occasion
+from certrotd.id import Id
+
+NOW = datetime(2026, 6, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+HOUR = timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    ("known", "age", "expected"),
+    [
+        (None, HOUR, "raised"),
+        (Known("a", NOW), HOUR, None),
+        (Known("a", NOW), DAY, "reminder"),
+        (Known("b", NOW), HOUR, "changed"),
+        (Known("a", NOW), -HOUR, None),
+        (Known("a", NOW), -DAY, "reminder"),
+        (Known(on_its_way="a"), HOUR, None),
+        (Known(on_its_way="a"), 2 * DAY, None),
+        (Known(on_its_way="b"), HOUR, "changed"),
+        (Known("a", NOW, on_its_way="b"), HOUR, "changed"),
+        (Known("b", NOW, on_its_way="a"), HOUR, None),
+        (Known("", None), HOUR, "changed"),
+    ],
+)
+def test_when_a_matter_is_told(known: Known | None, age: timedelta, expected: str | None) -> None:
+    """New, changed, or after a while; also by a clock that was set back."""
+    assert occasion(known, "a", now=NOW + age, remind=DAY) == expected
+
+
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["met a", "met b", "delivered", "lost", "over"]),
+            st.integers(0, 30),
+        ),
+        max_size=60,
+    )
+)
+def test_within_the_reminder_only_what_is_new_is_told(steps: list[tuple[str, int]]) -> None:
+    """By any course of events: never twice the same, and never silent about something unknown."""
+    ledger, now = Ledger(), NOW
+    told: tuple[str, datetime] | None = None  # what people know, and since when
+    coming: str | None = None
+    for step, hours in steps:
+        now += timedelta(hours=hours)
+        if step == "delivered" and coming is not None:
+            ledger.delivered("k", coming, at=now)
+            told, coming = (coming, now), None
+        elif step == "lost" and coming is not None:
+            ledger.lost("k", coming)
+            coming = None
+        elif step == "over":
+            assert (ledger.over("k") is not None) == (told is not None or coming is not None)
+            told = coming = None
+        elif step.startswith("met"):
+            likeness = step[-1]
+            why = ledger.met("k", likeness, now=now, remind=DAY)
+            known = coming or (told[0] if told and now - told[1] < DAY else None)
+            assert (why is None) == (known == likeness)
+            if why is not None:
+                coming = likeness
+
+
+def test_what_was_lost_is_told_at_the_next_occasion() -> None:
+    """A service that was down for an hour does not cost a day."""
+    ledger = Ledger()
+    assert ledger.met("k", "a", now=NOW, remind=DAY) == "raised"
+    ledger.lost("k", "a")
+    assert ledger.met("k", "a", now=NOW, remind=DAY) == "raised"
+    ledger.delivered("k", "a", at=NOW)
+    ledger.lost("k", "a")  # of an older copy
+    assert ledger.met("k", "a", now=NOW, remind=DAY) is None
+    assert ledger.met("k", "a", now=NOW + DAY, remind=DAY) == "reminder"
+    ledger.lost("k", "a")
+    assert ledger.met("k", "a", now=NOW + DAY, remind=DAY) == "reminder"
+
+
+def test_an_older_copy_that_arrives_is_not_the_newer_one() -> None:
+    """The change is still on its way."""
+    ledger = Ledger()
+    ledger.met("k", "a", now=NOW, remind=DAY)
+    assert ledger.met("k", "b", now=NOW, remind=DAY) == "changed"
+    ledger.delivered("k", "a", at=NOW)
+    assert ledger.met("k", "b", now=NOW, remind=DAY) is None
+    ledger.lost("k", "b")
+    assert ledger.met("k", "b", now=NOW, remind=DAY) == "changed"
+
+
+def test_what_is_over_when_it_arrives_stays_over() -> None:
+    """Else the next time it would not be told."""
+    ledger = Ledger()
+    ledger.met("k", "kind a", now=NOW, remind=DAY)
+    assert ledger.over("k") == "kind a"
+    assert ledger.over("k") is None
+    ledger.delivered("k", "kind a", at=NOW)
+    ledger.lost("k", "kind a")
+    assert len(ledger) == 0
+
+
+def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest go first."""
+    monkeypatch.setattr(dedup, "MOST", 3)
+    ledger = Ledger()
+    for number in range(10):
+        ledger.met(f"k{number}", "a", now=NOW, remind=DAY)
+    assert len(ledger) == 3
+    assert ledger.over("k9") == "a"
+    assert ledger.over("k0") is None
+
+
+def test_what_is_wanted_no_more_is_forgotten() -> None:
+    """A certificate that left the configuration."""
+    ledger = Ledger({"rotation/a": Known("x", NOW), "rotation/b": Known("x", NOW)})
+    ledger.keep(lambda key: key.endswith("a"))
+    assert ledger.over("rotation/b") is None
+    assert ledger.over("rotation/a") == "x"
+
+
+KNOWN = st.builds(
+    Known,
+    st.text(max_size=20),
+    st.datetimes(timezones=st.just(UTC)),
+    st.none() | st.just("on its way"),
+)
+
+
+@given(
+    st.dictionaries(st.text(max_size=5), st.dictionaries(st.text(max_size=9), KNOWN, max_size=4)),
+    st.frozensets(
+        st.builds(Id, st.just("certificate"), st.from_regex(r"[a-z]{1,5}", fullmatch=True))
+    ),
+)
+def test_what_was_told_is_read_back(
+    ledgers: dict[str, dict[str, Known]], waiting: frozenset[Id]
+) -> None:
+    """By the next process; what had not arrived is told again."""
+    kept = Kept({name: Ledger(known) for name, known in ledgers.items()}, waiting)
+    read = from_json(kept.to_json())
+    assert read is not None
+    assert read.to_json() == kept.to_json()
+    for name, known in ledgers.items():
+        for key, each in known.items():
+            assert each.told is not None
+            again = read.ledgers[name].met(key, each.likeness, now=each.told, remind=DAY)
+            assert again is None
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"null",
+        b'{"version": 3, "told": {}, "waiting": []}',
+        b'{"version": 2, "told": []}',
+        b'{"version": 1, "told": {"ops": {"k": ["a"]}}, "waiting": []}',
+        b'{"version": 1, "told": {"ops": {"k": ["a", "2026-06-01"]}}, "waiting": []}',
+        b'{"version": 2, "told": {}, "waiting": 3}',
+        b'{"version": 2, "told": {}, "waiting": ["web"]}',
+        b'{"version": 1, "told": {}, "waiting": ["no name"]}',
+        b"[" * 100_000,
+    ],
+)
+def test_something_else_is_not_read(data: bytes) -> None:
+    """A file of a newer version, or of nobody."""
+    assert from_json(data) is None
+
+
+def test_a_file_of_version_1_is_read_as_one_of_certificates() -> None:
+    """An older certrotd called them by their names; what it sent is not sent again."""
+    when = NOW.isoformat()
+    keys = ["rotation/web", "late/a.b", "trouble/web", "trouble/watch web", "trouble/the journals"]
+    keys += ["watch/files of web", "clock", "left-out", "audit-damaged/20260601T120000"]
+    told = {"ops": {key: ["stuck 12ab", when] for key in keys}}
+    read = from_json(json.dumps({"version": 1, "told": told, "waiting": ["web"]}).encode())
+    assert read is not None
+    assert read.waiting == {Id("certificate", "web")}
+    assert list(read.ledgers["ops"].to_json()) == [
+        "rotation/certificate/web",
+        "late/certificate/a.b",
+        "trouble/certificate/web",
+        "trouble/watch certificate/web",
+        *keys[4:],
+    ]
+    assert read.ledgers["ops"].met("clock", "stuck 12ab", now=NOW + HOUR, remind=DAY) is None
+
+
+@given(st.binary())
+def test_any_bytes_are_read_or_not(data: bytes) -> None:
+    """The file may have been through anything."""
+    from_json(data)

@@ -1,0 +1,514 @@
+"""What the daemon does becomes alerts, each told once to those who want it."""
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from certrotd.alerting import dispatch as module
+from certrotd.alerting.dedup import Kept, from_json
+from certrotd.alerting.delivery_queue import Pace
+from certrotd.alerting.dispatch import Alerting
+from certrotd.alerting.rules import Alert, Passed
+from certrotd.certs.audited import Unaudited
+from certrotd.certs.decision import Wait
+from certrotd.certs.policy import id_of
+from certrotd.certs.rotate import Report
+from certrotd.certs.watching import Finding, Watched
+from certrotd.certs.watching import Kind as Found
+from certrotd.clock import ManualClock
+from certrotd.config.notifications import Notification, WebhookEntry
+from certrotd.config.secrets import EnvironmentSecret
+from certrotd.errors import Failure, LockHeld, Problem, Transient
+from certrotd.notify.apprise import Apprise
+from certrotd.notify.message import Notifier
+from certrotd.notify.webhook import Webhook
+from certrotd.observers import Observers
+from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
+from certrotd.scheduling.clock_trust import SOUND, Judgement, Trust
+from certrotd.state.directory import StateDirectory
+from certrotd.state.document import FileDocument
+from certrotd.state.typed import TypedDocument
+from tests.fakes.notifier import MemoryNotifier
+from tests.parts.process import wait_until
+from tests.unit.alerting.test_rules import DAY, FAILED, generation, look
+
+NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
+HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
+FAIL = RolledBack("", "order", "the CA says no")
+ALERT = Alert(
+    *("stuck", "error", "rotation/certificate/web", "certificate/web: stuck", "what", "todo"),
+    cause="why",
+)
+
+
+class Now(ManualClock):
+    """A wall clock that stands, and a monotonic one that goes."""
+
+    def monotonic(self) -> float:
+        return time.monotonic()
+
+
+def entry(**about: object) -> Notification:
+    """A notifier's entry; what is behind it is a matter of the bench."""
+    values = {
+        "type": "webhook",
+        "url": "https://ops.example.test/",
+        "secret": {"env": "SECRET"},
+        "timeout": "60s",
+        **about,
+    }
+    return WebhookEntry.model_validate(values)
+
+
+class Counting(FileDocument):
+    """Counts how often it was to be written."""
+
+    count = 0
+
+    def write(self, data: bytes, *, expected: str | None = None) -> str:
+        try:
+            return super().write(data, expected=expected)
+        finally:
+            self.count += 1
+
+
+class Bench:
+    """An Alerting on a state directory, with notifiers in memory."""
+
+    def __init__(self, state: Path, **entries: Notification) -> None:
+        self.state = state
+        self.clock = Now(NOW)
+        self.said: list[str] = []
+        self.notifiers: dict[str, MemoryNotifier] = {}
+        self.entries = entries
+        self.started: list[Alerting] = []
+        self.start()
+
+    def start(self) -> Alerting:
+        """A new process."""
+        self.file = Counting(self.state, "alerts")
+        self.file.count = len(self.arrived())
+        self.observer = Alerting(
+            TypedDocument(self.file, from_json, Kept.to_json, report=self.said.append),
+            self._make,
+            host="web1",
+            clock=self.clock,
+            log=lambda _level, words: self.said.append(words),
+            pace=lambda timeout: Pace(timeout, pauses=(0.01,), most=100),
+        )
+        self.started.append(self.observer)
+        self.observer.use(self.entries)
+        self.observer.configured([id_of("web"), id_of("www")], [])
+        return self.observer
+
+    def _make(self, name: str, _entry: Notification) -> Notifier:
+        return self.notifiers.setdefault(name, MemoryNotifier())
+
+    def arrived(self, name: str = "ops") -> list[str]:
+        """What has arrived by now."""
+        notifier = self.notifiers.get(name)
+        return [f"{each.state} {each.title}" for each in notifier.sent] if notifier else []
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+    """Makes one, and closes it."""
+    made: list[Bench] = []
+
+    def make(**entries: Notification) -> Bench:
+        made.append(Bench(tmp_path, **(entries or {"ops": entry()})))
+        return made[-1]
+
+    yield make
+    for observer in [observer for each in made for observer in each.started]:
+        observer.close()
+
+
+def awaits(rig: Bench, count: int, name: str = "ops") -> list[str]:
+    """What has arrived, once it is so many and known to have; a second has passed then."""
+
+    def settled() -> bool:
+        everything = sum(len(each.sent) for each in rig.notifiers.values())
+        return len(rig.arrived(name)) >= count and rig.file.count >= everything
+
+    wait_until(settled, what=f"{count} messages: {rig.arrived()}")
+    rig.clock.advance(SECOND)
+    return rig.arrived(name)
+
+
+def test_the_same_failure_is_told_once_and_its_end_too(bench: Callable[..., Bench]) -> None:
+    """Three attempts are one matter."""
+    rig = bench()
+    for minute in (0, 1, 11):
+        rig.clock.advance(timedelta(minutes=minute))
+        rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+        awaits(rig, 1)
+    rig.observer.ended(Report(id_of("web"), outcome=Finished({})))
+    assert awaits(rig, 2) == [
+        "raised certificate/web: the rotation failed",
+        "resolved certificate/web: a rotation has succeeded",
+    ]
+    rig.observer.ended(Report(id_of("web"), outcome=Finished({})))
+    rig.observer.ended(Report(id_of("www"), outcome=FAIL))
+    assert (
+        awaits(rig, 3)[2] == "raised certificate/www: the rotation failed"
+    )  # the second end said nothing
+    resolved = rig.notifiers["ops"].sent[1]
+    assert (resolved.kind, resolved.subject) == ("rotation_failed", "certificate/web")
+
+
+def test_another_failure_is_told_and_the_same_after_a_day(bench: Callable[..., Bench]) -> None:
+    """As long as it has not passed."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    awaits(rig, 1)
+    rig.observer.ended(Report(id_of("web"), outcome=replace(FAIL, because="the DNS is down")))
+    assert awaits(rig, 2)[1] == "changed certificate/web: the rotation failed"
+    rig.clock.advance(DAY)
+    rig.observer.ended(Report(id_of("web"), outcome=replace(FAIL, because="the DNS is down")))
+    assert awaits(rig, 3)[2] == "reminder certificate/web: the rotation failed"
+
+
+def test_a_restart_does_not_tell_it_again(bench: Callable[..., Bench]) -> None:
+    """A daemon in a crash loop; the control is one whose alert did not arrive."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    awaits(rig, 1)
+    rig.start()  # without an end: a crash
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    rig.observer.ended(Report(id_of("www"), outcome=FAIL))
+    assert awaits(rig, 2)[1] == "raised certificate/www: the rotation failed"
+    assert (rig.state / "alerts.json").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_did_not_arrive_is_told_at_the_next_occasion(bench: Callable[..., Bench]) -> None:
+    """A service that was away for an hour."""
+    rig = bench()
+    notifier = rig.notifiers["ops"] = MemoryNotifier()
+    notifier.broken = Transient("away")
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    wait_until(lambda: bool(rig.said))
+    notifier.broken = None
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    assert awaits(rig, 1) == ["raised certificate/web: the rotation failed"]
+    assert rig.said[0].startswith("alert lost (certificate/web: the rotation failed): away")
+
+
+def test_each_hears_what_it_wants(bench: Callable[..., Bench]) -> None:
+    """By kind and by severity; and reminders at its own pace."""
+    rig = bench(
+        ops=entry(),
+        grave=entry(severity="error"),
+        audit=entry(events=["audit_broken"]),
+        nag=entry(remind="1h"),
+    )
+    for _ in range(2):
+        rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+        rig.observer.ended(Report(id_of("www"), outcome=replace(FAIL, to="issued")))
+        awaits(rig, 2)
+        awaits(rig, 2, "nag")
+        rig.clock.advance(HOUR)
+    assert len(awaits(rig, 4, "nag")) == 4
+    assert awaits(rig, 1, "grave") == ["raised certificate/www: the new certificate was taken back"]
+    assert rig.arrived("audit") == []
+    assert len(rig.arrived()) == 2
+
+
+def test_a_crash_is_told_from_a_wait(bench: Callable[..., Bench]) -> None:
+    """What certrotd itself let go of was not cut off, also before a restart."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), outcome=Parked(NOW, "the process was told to stop")))
+    rig.observer.close()
+    rig.start()
+    rig.observer.stepped(Event("id-7", "certificate/web", "done", 1, 2))
+    rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+    rig.observer.stepped(Event("id-8", "certificate/www", "done", 1, 2))
+    rig.observer.ended(Report(id_of("www"), recovered=Finished({})))
+    assert awaits(rig, 1) == ["raised certificate/www: a rotation was cut off, and it was finished"]
+    assert rig.notifiers["ops"].sent[0].rotation == "id-8"
+
+
+def test_what_is_known_to_be_in_flight_was_not_cut_off(bench: Callable[..., Bench]) -> None:
+    """A journal that broke is told as that; a colleague at work changes nothing."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), failure=Failure("the journal is broken")))
+    awaits(rig, 1)
+    rig.observer.ended(Report(id_of("web"), failure=LockHeld("web", holder="process 1")))
+    rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+    assert awaits(rig, 2)[1] == "resolved certificate/web: a rotation has succeeded"
+
+
+def test_what_happens_again_after_a_day_is_new(bench: Callable[..., Bench]) -> None:
+    """A crash is not still going on."""
+    rig = bench()
+    for _ in range(2):
+        rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+        rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+        awaits(rig, 1)
+        rig.clock.advance(DAY)
+    assert (
+        awaits(rig, 2)
+        == ["raised certificate/web: a rotation was cut off, and it was finished"] * 2
+    )
+
+
+def test_a_look_tells_that_time_runs_out_and_that_it_does_not(
+    bench: Callable[..., Bench],
+) -> None:
+    """Once, however often it is looked at."""
+    rig = bench()
+    for _ in range(3):
+        rig.observer.looked(look(generation(81 * DAY), FAILED))
+    awaits(rig, 1)
+    calm = look(generation(DAY))
+    assert isinstance(calm.decision, Wait)
+    rig.observer.looked(calm)
+    assert awaits(rig, 2) == [
+        "raised certificate/web: still not renewed, expires at 2026-06-10 12:00Z",
+        "resolved certificate/web: the renewal is no longer late",
+    ]
+
+
+def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
+    bench: Callable[..., Bench],
+) -> None:
+    """Everything else the daemon says."""
+    rig, problem = bench(), Problem(Path("/etc/c.yaml"), 3, "certificates[0]", "is wrong")
+    watched = Watched(
+        "endpoint", "a.test:443", NOW, findings=(Finding(Found.UNREACHABLE, "is unreachable"),)
+    )
+    steps: list[Callable[[Alerting], None]] = [
+        lambda each: each.clock(Judgement(Trust.WRONG, "the clock shows 1970"), None),
+        lambda each: each.clock(SOUND, None),
+        lambda each: each.refused(["/etc/c.yaml:1: no"]),
+        lambda each: each.reloaded(2),
+        lambda each: each.configured([id_of("web"), id_of("www")], [problem]),
+        lambda each: each.configured([id_of("web"), id_of("www")], []),
+        lambda each: each.trouble(id_of("web"), Failure("cannot be read")),
+        lambda each: each.calmed(id_of("web")),
+        lambda each: each.watched(watched),
+        lambda each: each.watched(replace(watched, findings=())),
+        lambda each: each.watched(watched),
+        lambda each: each.unwatched(watched.key),
+        lambda each: each.watched(watched),
+    ]
+    count = 0
+    for step in steps:
+        step(rig.observer)
+        count += step is not steps[11]  # what is watched no more ends without a word
+        awaits(rig, count)
+    assert rig.arrived() == [
+        "raised the clock cannot be right: nothing is ordered",
+        "resolved The clock is plausible again; certificates are ordered again",
+        "raised the new configuration is refused, the old one stays in force",
+        "resolved The configuration is taken: 2 certificates",
+        "raised certificates are left out: 1 problem in the configuration",
+        "resolved No certificate is left out any more",
+        "raised certificate/web: cannot be read",
+        "resolved certificate/web: it is over",
+        "raised a.test:443 (): is unreachable",
+        "resolved a.test:443 (): all is well again",
+        "raised a.test:443 (): is unreachable",
+        "raised a.test:443 (): is unreachable",
+    ]
+
+
+def test_a_look_that_is_not_certain_resolves_nothing(bench: Callable[..., Bench]) -> None:
+    """Each restart would say that all is well, and two minutes later that it is not."""
+    rig = bench()
+    bad = Watched("endpoint", "a.test:443", NOW, findings=(Finding(Found.UNREACHABLE, "is away"),))
+    rig.observer.watched(bad)
+    awaits(rig, 1)
+    rig.observer.close()
+    rig.start()
+    rig.observer.watched(replace(bad, findings=(), unsure=True))
+    rig.observer.watched(bad)
+    rig.observer.watched(replace(bad, findings=()))
+    assert awaits(rig, 2) == [
+        "raised a.test:443 (): is away",
+        "resolved a.test:443 (): all is well again",
+    ]
+
+
+def test_only_a_rotation_that_was_recorded_proves_the_audit_log(
+    bench: Callable[..., Bench],
+) -> None:
+    """One with nothing to do has written nothing, and would say that all is well."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
+    awaits(rig, 1)
+    rig.observer.ended(Report(id_of("www")))
+    rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report(id_of("www"), outcome=Finished({})))
+    assert awaits(rig, 2) == [
+        "raised the audit log cannot be written",
+        "resolved Rotations are recorded in the audit log again",
+    ]
+
+
+def test_what_did_not_begin_is_not_known_to_be_in_flight(bench: Callable[..., Bench]) -> None:
+    """A crash of the rotation after it is told like any other."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
+    rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
+    assert "raised certificate/web: a rotation was cut off, and it was finished" in awaits(rig, 3)
+
+
+def test_a_trouble_that_a_restart_ended_is_resolved(bench: Callable[..., Bench]) -> None:
+    """The new process has not met it, and can say so at its first look."""
+    rig = bench()
+    rig.observer.trouble(id_of("web"), Failure("cannot be read"))
+    awaits(rig, 1)
+    rig.observer.close()
+    rig.start().looked(look(generation(DAY)))
+    assert awaits(rig, 2)[1] == "resolved certificate/web: it is over"
+
+
+def test_a_start_resolves_the_reload_that_was_refused(
+    bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever corrects the configuration and restarts certrotd has it in force, too."""
+    rig = bench()
+    rig.observer.refused(["/etc/c.yaml:1: no"])
+    awaits(rig, 1)
+    rig.observer.close()
+    passed: list[Passed] = []
+    monkeypatch.setattr(Alerting, "resolve", lambda _self, each: passed.append(each))
+    config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
+    state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
+    module.start(config, state, lambda *_: None)  # type: ignore[arg-type]
+    assert passed == [Passed("config", "The configuration is taken: 2 certificates.")]
+
+
+def test_a_certificate_that_left_the_configuration_is_forgotten(
+    bench: Callable[..., Bench],
+) -> None:
+    """Nobody can resolve it; when it comes back it is new."""
+    rig = bench()
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    rig.observer.trouble("the budget of le", Failure("no"))
+    awaits(rig, 2)
+    rig.observer.configured([id_of("www")], [])
+    rig.observer.configured([id_of("www"), id_of("web")], [])
+    rig.observer.trouble("the budget of le", Failure("no"))
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    assert awaits(rig, 3)[2] == "raised certificate/web: the rotation failed"
+
+
+def test_a_reload_keeps_the_ways_that_are_the_same(bench: Callable[..., Bench]) -> None:
+    """What waits still goes out; another entry begins anew, and a removed one ends."""
+    rig = bench(ops=entry(), other=entry())
+    rig.observer.raise_alert(ALERT)
+    awaits(rig, 1)
+    awaits(rig, 1, "other")
+    rig.observer.use({"ops": entry(), "other": entry(severity="error"), "new": entry()})
+    rig.observer.raise_alert(ALERT)
+    assert awaits(rig, 1, "new") == ["raised certificate/web: stuck"]
+    assert len(rig.arrived()) == len(rig.arrived("other")) == 1  # they know
+    rig.observer.use({"new": entry()})
+    rig.observer.resolve(Passed(ALERT.key, "certificate/web: over."))
+    assert awaits(rig, 2, "new")[1] == "resolved certificate/web: over"
+    assert len(rig.arrived()) == 1
+
+
+def test_without_notifications_nothing_happens(tmp_path: Path) -> None:
+    """Nor is a file written."""
+    rig = Bench(tmp_path)
+    rig.observer.ended(Report(id_of("web"), outcome=FAIL))
+    rig.observer.looked(look(generation(81 * DAY), FAILED))
+    rig.observer.close()
+    assert (list(tmp_path.iterdir()), rig.said) == ([], [])
+
+
+@pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
+def test_what_is_no_file_in_its_place_is_kept_aside_and_said(
+    bench: Callable[..., Bench], tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    """Alerts go on, whatever somebody has put there."""
+    put(tmp_path / "alerts.json")
+    rig = bench()
+    assert (tmp_path / "alerts.json.unreadable").exists()
+    assert "is not what certrotd wrote" in rig.said[0]
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"version": 3}', b"[" * 100_000])
+def test_a_file_of_somebody_else_is_kept_aside_and_said(
+    bench: Callable[..., Bench], tmp_path: Path, content: bytes
+) -> None:
+    """A newer version's, say; alerts go on."""
+    (tmp_path / "alerts.json").write_bytes(content)
+    rig = bench()
+    assert (tmp_path / "alerts.json.unreadable").read_bytes() == content
+    assert "is not what certrotd wrote" in rig.said[0]
+    rig.observer.raise_alert(ALERT)
+    assert awaits(rig, 1) == ["raised certificate/web: stuck"]
+
+
+def test_a_file_that_cannot_be_read_or_written_is_said_once(
+    bench: Callable[..., Bench], tmp_path: Path
+) -> None:
+    """The alerts are what matters; here, what is in the way cannot be moved aside either."""
+    (tmp_path / "alerts.json").mkdir()
+    (tmp_path / "alerts.json.unreadable").touch()
+    rig = bench()
+    assert rig.said[0].startswith("earlier alerts are unknown: ")
+    for number in range(3):
+        rig.observer.raise_alert(replace(ALERT, key=f"k{number}"))
+        awaits(rig, number + 1)
+    rig.observer.close()
+    assert len(rig.said) == 2
+    assert rig.said[1].startswith("alerts will be sent again after a restart: ")
+
+
+def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
+    """And told after the next start, since it is not remembered as told."""
+    rig = bench()
+    notifier = rig.notifiers["ops"] = MemoryNotifier()
+    notifier.gate.clear()
+    rig.observer.raise_alert(ALERT)
+    rig.observer.close(0.2)
+    assert notifier.sent == []
+    assert rig.said == ["before the end, 1 alert could not be delivered"]
+    kept = json.loads((rig.state / "alerts.json").read_bytes())
+    assert kept["told"] == {"ops": {}}
+    notifier.gate.set()
+
+
+def test_a_service_that_hangs_does_not_hold_the_observers_up(
+    bench: Callable[..., Bench],
+) -> None:
+    """A tick over 1,000 certificates in trouble is over while the first alert still waits."""
+    rig = bench()
+    notifier = rig.notifiers["ops"] = MemoryNotifier()
+    notifier.gate.clear()
+    names = [f"web{number}" for number in range(1000)]
+    complaints: list[str] = []
+    observers = Observers([rig.observer], complaints.append)
+    observers.configured([id_of(name) for name in names], [])
+    for name in names:
+        observers.ended(Report(id_of(name), outcome=FAIL))
+    assert notifier.sent == []
+    assert complaints == []
+    assert any("more than 500 alerts wait for ops" in words for words in rig.said)
+    notifier.gate.set()
+
+
+def test_the_notifier_of_an_entry_is_found_by_its_type(tmp_path: Path) -> None:
+    """A new one is a module and a schema entry."""
+    from certrotd.config.notifications import AppriseEntry
+
+    clock = Now(NOW)
+    hook = module.make("ops", entry(), state_dir=tmp_path, clock=clock)
+    urls = (EnvironmentSecret(env="URL"),)
+    other = module.make(
+        "ops", AppriseEntry(type="apprise", urls=urls), state_dir=tmp_path, clock=clock
+    )
+    assert isinstance(hook, Webhook)
+    assert isinstance(other, Apprise)

@@ -1,0 +1,514 @@
+"""One look at one thing: what is read, what is asked of whom, and what becomes of failures."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from certrotd.certs.checks import Look, Watches, endpoint_of, surely
+from certrotd.certs.policy import COPIES, Policy, id_of
+from certrotd.certs.watching import Kind, Severity, Watched
+from certrotd.clock import ManualClock
+from certrotd.config.watch import WatchEntry
+from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.observe.chain import Presented
+from certrotd.pki.facts import facts_of, parse_certificates
+from certrotd.pki.generation import Copy
+from tests.fakes.examiner import MemoryExaminer
+from tests.fakes.world import MemoryWorld
+from tests.parts import pki
+
+NOW = datetime(2027, 3, 4, tzinfo=UTC)
+NAME = "a.example.test"
+YESTERDAY = NOW - timedelta(days=1)
+OTHER = pki.make_leaf(
+    pki.make_intermediate(pki.make_root(), not_before=YESTERDAY),
+    NAME,
+    not_before=YESTERDAY,
+    lifetime=timedelta(days=90),
+)
+
+
+def entry(address: str = "192.0.2.1:443", **options: Any) -> WatchEntry:
+    """An entry of ``watch:``."""
+    return WatchEntry.model_validate({"address": address, "sni": NAME, **options})
+
+
+class Bench:
+    """A certificate that was rotated onto its target and its copies, and looks at it."""
+
+    def __init__(self, *entries: WatchEntry, **policy: Any) -> None:
+        self.clock = ManualClock(NOW)
+        options = {"installs": True, "waves": (("nginx",),), **policy}
+        self.world = MemoryWorld(Policy("web", (NAME,), "ca", "memory", **options), self.clock)
+        self.examiner = MemoryExaminer()
+        self.flying = False
+        self.managed = self.world.managed()
+        self._numbers = count(1)
+        self.rotate()
+        self.serve()
+        self.watches = Watches(
+            entries,
+            {id_of("web"): self.managed},
+            every=3600,
+            in_flight=lambda name: self.flying and name == id_of("web"),
+            examiner=self.examiner,
+            clock=self.clock,
+        )
+
+    def rotate(self) -> None:
+        """Bring it up to date."""
+        rotator = self.world.rotator(new_id=lambda: f"id-{next(self._numbers)}")
+        rotator.rotate(self.managed, forced=True)
+
+    @property
+    def live(self) -> Presented:
+        """What the live generation looks like from outside."""
+        number = self.world.store.live("web")
+        assert number is not None
+        _, chain = self.world.store.read("web", number)
+        return Presented(tuple(facts_of(each) for each in parse_certificates(chain)))
+
+    def serve(self, presented: Presented | Failure | None = None) -> None:
+        """The target shows this, or the live generation."""
+        self.examiner.shown["nginx"] = presented or self.live
+
+    def looks(self) -> dict[str, Look]:
+        """Everything that a look at the certificate comes to."""
+        return {look.watched.sort: look for look in self.watches.look(id_of("web"))}
+
+    def found(self) -> dict[str, list[Kind]]:
+        """The kinds of findings by sort."""
+        return {sort: kinds(look.watched) for sort, look in self.looks().items()}
+
+    def at(self, which: WatchEntry) -> Look:
+        """A look at an entry."""
+        [look] = self.watches.look(which)
+        return look
+
+
+def watches_every(seconds: float) -> Watches:
+    """Nothing yet, looked at so often."""
+    return Watches(
+        (),
+        {},
+        every=seconds,
+        in_flight=lambda _: False,
+        examiner=MemoryExaminer(),
+        clock=ManualClock(NOW),
+    )
+
+
+def kinds(watched: Watched) -> list[Kind]:
+    """What its findings are about."""
+    return [each.kind for each in watched.findings]
+
+
+def other(*names: str) -> Presented:
+    """What somebody else's certificate looks like."""
+    facts = facts_of(OTHER.certificate)
+    return Presented((replace(facts, names=names or facts.names), facts_of(OTHER.intermediates[0])))
+
+
+class TestCertificate:
+    """Files, copies and targets."""
+
+    def test_a_sound_one_has_facts_and_no_findings(self) -> None:
+        """The control of all below; the looks tell what they are of."""
+        bench = Bench()
+        looks = bench.looks()
+        files, target = looks["files"].watched, looks["target"].watched
+        leaf = bench.live.chain[0]
+        for watched in (files, target):
+            assert watched.findings == ()
+            assert (watched.certificate, watched.at) == (id_of("web"), bench.clock.now())
+            assert (watched.not_after, watched.fingerprint) == (leaf.not_after, leaf.fingerprint)
+        assert (files.subject, files.key) == ("web", "files of web")
+        assert (target.subject, target.target, target.sni) == ("nginx:443", "nginx", NAME)
+        assert [look.moving for look in looks.values()] == [False, False]
+        assert bench.examiner.asked[0].deadline == 10
+
+    def test_a_target_that_serves_another_is_found(self) -> None:
+        """Restarted by hand with old files."""
+        bench = Bench()
+        bench.serve(other())
+        assert bench.found() == {"files": [], "target": [Kind.SERVED_MISMATCH]}
+
+    def test_an_impostor_whose_certificate_cannot_be_read_is_found(self) -> None:
+        """No parser stands between it and the comparison."""
+        bench = Bench()
+        bench.serve(Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64))
+        assert bench.found()["target"] == [Kind.SERVED_MISMATCH, Kind.UNREADABLE]
+        watched = bench.looks()["target"].watched
+        assert (watched.not_after, watched.fingerprint) == (None, "5" * 64)
+
+    def test_files_that_some_clients_refuse_are_a_warning_and_said_once(self) -> None:
+        """What the files tell, the target that serves them does not tell again."""
+        bench = Bench()
+        bench.world.issuer.other_extensions = ()
+        bench.rotate()
+        bench.serve(replace(bench.live, doubtful="some clients refuse it"))
+        looks = bench.looks()
+        [finding] = looks["files"].watched.findings
+        assert (finding.kind, finding.severity) == (Kind.BROKEN_CHAIN, Severity.WARNING)
+        assert finding.words.startswith("some clients refuse the chain")
+        assert looks["target"].watched.findings == ()
+
+    def test_a_target_that_was_never_told_is_not_expected_to_serve_it(self) -> None:
+        """The renewer has it to do; what it serves is looked at all the same."""
+        bench = Bench(waves=())
+        bench.managed = replace(
+            bench.managed, policy=replace(bench.managed.policy, waves=(("nginx",),))
+        )
+        bench.world.targets = {"nginx": Bench().world.targets["nginx"]}
+        bench.watches.certificates = {id_of("web"): bench.managed}
+        bench.serve(other())
+        assert bench.found()["target"] == []
+        bench.serve(other("b.test"))
+        assert bench.found()["target"] == [Kind.WRONG_NAME]
+
+    def test_a_target_nobody_answers_at_is_found_without_its_address_twice(self) -> None:
+        """The key of the look has it already."""
+        bench = Bench()
+        del bench.examiner.shown["nginx"]
+        [finding] = bench.looks()["target"].watched.findings
+        assert finding.kind is Kind.UNREACHABLE
+        assert finding.words == "no TLS handshake: Connection refused"
+
+    def test_a_target_that_cannot_be_built_is_found(self) -> None:
+        """Such as one whose library is missing; the rest is looked at."""
+        bench = Bench()
+        world = bench.managed.world()
+
+        def fail(_name: str) -> None:
+            raise NeedsOperator("no such library")
+
+        broken = replace(world, target=fail)
+        bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: broken)}
+        looks = bench.looks()
+        assert list(looks) == ["files"]
+        [finding] = looks["files"].watched.findings
+        assert (finding.kind, finding.words) == (Kind.UNREADABLE, "target nginx: no such library")
+        assert list(bench.watches.keys(id_of("web"))) == ["files of web"]
+
+    def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:
+        """Between two configurations."""
+        bench = Bench()
+        bench.world.targets.clear()
+        assert bench.found() == {"files": []}
+
+    def test_a_disabled_one_is_looked_at_where_it_was_brought(self) -> None:
+        """Nobody renews it, which is when its end comes as a surprise."""
+        bench = Bench()
+        off = replace(bench.managed, policy=replace(bench.managed.policy, enabled=False))
+        bench.watches.certificates = {id_of("web"): off}
+        assert bench.found() == {"files": [], "target": []}
+        state = bench.world.store.look("web").state
+        bench.world.store.record("web", replace(state, targets={}))
+        assert bench.found() == {"files": []}
+
+    def test_copies_that_differ_are_found_where_they_should_be_the_live_ones(self) -> None:
+        """Somebody restored a backup; copies that were never installed are the renewer's."""
+        bench = Bench()
+        bench.world.installer.files = (("key", b"old"), ("chain", b"old"))
+        [finding] = bench.looks()["files"].watched.findings
+        assert (finding.kind, finding.words) == (
+            Kind.COPIES_DIFFER,
+            "the installed copies are not the live files: the copies are of another pair",
+        )
+        state = bench.world.store.look("web").state
+        rest = {name: at for name, at in state.targets.items() if name != COPIES}
+        bench.world.store.record("web", replace(state, targets=rest))
+        assert bench.found()["files"] == []
+
+    def test_a_copy_that_is_not_as_it_was_installed_is_found(self) -> None:
+        """Its content is right, its owner another one; which one is said, and the cure."""
+        bench = Bench()
+        installer, state = bench.world.installer, bench.world.store.look("web").state
+        was, now = (Copy("key", (9, 9, 0o100640, 0, who)) for who in (0, 33))
+        bench.world.store.record("web", replace(state, copies={"/etc/web.key": was}))
+        with mock.patch.object(installer, "copies", return_value={"/etc/web.key": was}):
+            assert bench.found()["files"] == []
+        with mock.patch.object(installer, "copies", return_value={"/etc/web.key": now}):
+            [finding] = bench.looks()["files"].watched.findings
+        assert "/etc/web.key belongs to 0:33, not to 0:0" in finding.words
+        assert finding.kind is Kind.COPIES_DIFFER
+        assert finding.words.endswith("; certrotd rotate web puts that right")
+
+    def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_said(self) -> None:
+        """Never chmod, which would follow what has become a link."""
+        bench = Bench()
+        shelves = bench.world.store.shelves
+        whole = shelves["web"]
+        shelves["web"] = replace(whole, worn=(1,))
+        [finding] = bench.looks()["files"].watched.findings
+        assert finding.kind is Kind.DAMAGED
+        assert finding.words == (
+            "generation 1 is damaged: a file is damaged; certrotd rotate web puts that right"
+        )
+        assert "chmod" not in finding.words
+
+    def test_one_that_is_damaged_beyond_that_is_found_too(self) -> None:
+        """Nothing of it can be read."""
+        bench = Bench()
+        shelves = bench.world.store.shelves
+        shelves["web"] = replace(shelves["web"], generations=())
+        assert bench.found()["files"] == [Kind.DAMAGED]
+
+    def test_files_are_read_at_least_daily_however_rarely_one_looks(self) -> None:
+        """A disk loses bits whatever is configured; endpoints are looked at as configured."""
+        watches = watches_every(7 * 86400)
+        assert watches.every(id_of("web")) == 86400
+        assert watches.every(entry()) == 7 * 86400
+
+    def test_a_key_that_others_may_use_is_found(self) -> None:
+        """Somebody's chmod -R."""
+        bench = Bench()
+        bench.world.store.loosened = ("privkey.pem",)
+        assert bench.found()["files"] == [Kind.KEY_EXPOSED]
+
+    def test_copies_that_cannot_be_read_are_found(self) -> None:
+        """The password of a PKCS#12 file may be out of reach."""
+        bench = Bench()
+        world = bench.managed.world()
+
+        class Locked:
+            def different(self, key: bytes, chain: bytes) -> str | None:
+                raise NeedsOperator("no password")
+
+        locked: Any = replace(world, installer=Locked())  # type: ignore[arg-type]
+        bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: locked)}
+        assert bench.found()["files"] == [Kind.UNREADABLE]
+
+    @pytest.mark.parametrize(
+        ("key", "chain", "expected"),
+        [
+            (OTHER.key_pem, None, Kind.KEY_MISMATCH),
+            (b"rubbish", None, Kind.UNREADABLE),
+            (OTHER.key_pem, b"rubbish", Kind.UNREADABLE),
+            (
+                OTHER.key_pem,
+                pki.Pair(OTHER.key, OTHER.certificate, [OTHER.certificate]).fullchain_pem,
+                Kind.BROKEN_CHAIN,
+            ),
+        ],
+    )
+    def test_files_that_do_not_belong_together_are_found(
+        self, key: bytes, chain: bytes | None, expected: Kind
+    ) -> None:
+        """By what they are, not by what is remembered of them."""
+        bench = Bench(installs=False)
+        standing = bench.world.store.look("web")
+        world = bench.managed.world()
+        good_key, good_chain = world.store.read("web", 1)
+
+        class Touched:
+            def read(self, name: str, generation: int) -> tuple[bytes, bytes]:
+                return key or good_key, chain or good_chain
+
+            def exposed(self, name: str, generation: int) -> tuple[str, ...]:
+                return ()
+
+        touched: Any = replace(world, store=Touched())  # type: ignore[arg-type]
+        bench.watches.certificates = {
+            id_of("web"): replace(bench.managed, world=lambda: touched, look=lambda **_: standing)
+        }
+        assert expected in bench.found()["files"]
+
+    def test_a_store_that_cannot_be_read_is_found_and_nothing_is_expected(self) -> None:
+        """No right to it, or a disk that is gone: the dates of what is served count still."""
+        bench = Bench()
+
+        def fail(**_: bool) -> Any:
+            raise DiskTrouble("read it", PermissionError(13, "Permission denied"))
+
+        bench.watches.certificates = {id_of("web"): replace(bench.managed, look=fail)}
+        looks = bench.looks()
+        assert kinds(looks["files"].watched) == [Kind.UNREADABLE]
+        assert looks["files"].watched.not_after is None
+        assert not looks["files"].moving
+
+    def test_a_generation_that_vanishes_between_two_reads_is_found(self) -> None:
+        """Pruned, or removed by hand."""
+        bench = Bench()
+        standing = bench.managed.look()
+        bench.world.store.shelves.clear()
+        bench.watches.certificates = {
+            id_of("web"): replace(bench.managed, look=lambda **_: standing)
+        }
+        assert bench.found()["files"] == [Kind.UNREADABLE]
+
+    def test_none_at_all_is_found(self) -> None:
+        """As before the first order."""
+        bench = Bench()
+        bench.world.store.shelves.clear()
+        assert bench.found() == {"files": [Kind.MISSING], "target": []}
+
+    def test_a_rotation_in_flight_is_noticed(self) -> None:
+        """Before the look, or by the time it is over."""
+        bench = Bench()
+        bench.flying = True
+        assert {look.moving for look in bench.looks().values()} == {True}
+        bench.flying = False
+        bench.examiner.during = lambda _endpoint: setattr(bench, "flying", True)
+        assert {look.moving for look in bench.looks().values()} == {True}
+
+    def test_a_rotation_that_begins_and_ends_within_a_look_is_noticed(self) -> None:
+        """A handshake may take ten seconds, a rotation one."""
+        bench = Bench()
+        bench.examiner.during = lambda _endpoint: bench.rotate()
+        assert {look.moving for look in bench.looks().values()} == {True}
+        bench.examiner.during = lambda _endpoint: None
+        bench.serve()
+        assert {look.moving for look in bench.looks().values()} == {False}
+
+    def test_its_keys_are_known_beforehand(self) -> None:
+        """So that what is gone can be told."""
+        bench = Bench()
+        keys = set(bench.watches.keys(id_of("web")))
+        assert keys == {look.watched.key for look in bench.looks().values()}
+
+
+class TestEndpoint:
+    """What ``watch:`` lists."""
+
+    def test_somebody_else_s_needs_no_certificate_of_ours(self) -> None:
+        """Sound, and then not."""
+        watched = entry()
+        bench = Bench(watched)
+        bench.examiner.shown["192.0.2.1"] = other()
+        look = bench.at(watched)
+        assert look.watched.findings == ()
+        assert (look.watched.subject, look.watched.sni) == ("192.0.2.1:443", NAME)
+        assert (look.after, look.moving, look.watched.certificate) == (3, False, None)
+        assert list(bench.watches.keys(watched)) == [look.watched.key]
+        bench.examiner.shown["192.0.2.1"] = other("b.test")
+        assert kinds(bench.at(watched).watched) == [Kind.WRONG_NAME]
+
+    def test_ours_must_be_the_live_generation_and_all_of_its_chain(self) -> None:
+        """On a machine the renewer does not reach."""
+        watched = entry(certificate="web")
+        bench = Bench(watched)
+        bench.examiner.shown["192.0.2.1"] = bench.live
+        assert bench.at(watched).watched.findings == ()
+        bench.examiner.shown["192.0.2.1"] = replace(bench.live, chain=bench.live.chain[:1])
+        chained = len(bench.live.chain) > 1
+        found = kinds(bench.at(watched).watched)
+        assert found == ([Kind.BROKEN_CHAIN] if chained else [])
+        bench.examiner.shown["192.0.2.1"] = other()
+        assert kinds(bench.at(watched).watched) == [Kind.SERVED_MISMATCH]
+
+    def test_ours_moves_with_its_rotation(self) -> None:
+        """As a target does."""
+        watched = entry(certificate="web")
+        bench = Bench(watched)
+        bench.examiner.shown["192.0.2.1"] = bench.live
+        bench.flying = True
+        assert bench.at(watched).moving
+        bench.flying = False
+        bench.examiner.during = lambda _endpoint: bench.rotate()
+        assert bench.at(watched).moving
+
+    def test_one_that_was_left_out_of_the_configuration_is_expected_of_nobody(self) -> None:
+        """A lenient start goes on without it."""
+        watched = entry(certificate="bad")
+        bench = Bench(watched)
+        bench.examiner.shown["192.0.2.1"] = other()
+        assert bench.at(watched).watched.findings == ()
+
+    def test_names_and_notice_are_as_configured(self) -> None:
+        """Instead of the server name, and of two weeks."""
+        watched = entry(names=[NAME, "b.test"], warn_before=0.999)
+        bench = Bench(watched)
+        bench.examiner.shown["192.0.2.1"] = other()
+        assert kinds(bench.at(watched).watched) == [Kind.EXPIRING, Kind.WRONG_NAME]
+
+    def test_what_is_no_certificate_is_unreadable(self) -> None:
+        """Somebody answers, in a way nobody understands."""
+        watched = entry()
+        bench = Bench(watched)
+        bench.examiner.shown["192.0.2.1"] = InvalidInput("it has an unreadable part")
+        assert kinds(bench.at(watched).watched) == [Kind.UNREADABLE]
+
+    @pytest.mark.parametrize(
+        ("options", "roots"),
+        [
+            ({}, "system"),
+            ({"certificate": "web"}, None),
+            ({"roots": "none"}, None),
+            ({"certificate": "web", "roots": "system"}, "system"),
+            ({"roots": "/etc/roots.pem"}, "/etc/roots.pem"),
+        ],
+    )
+    def test_where_to_look_and_whom_to_trust(
+        self, options: dict[str, Any], roots: str | None
+    ) -> None:
+        """Ours may come from a CA that no system knows."""
+        found = endpoint_of(entry("[2001:db8::1]:25", starttls="smtp", timeout="3s", **options))
+        assert (found.host, found.port, found.sni) == ("2001:db8::1", 25, NAME)
+        assert (found.starttls, found.deadline, found.roots) == ("smtp", 3, roots)
+
+
+def test_every_subject_has_its_span() -> None:
+    """An entry's own, else that of all."""
+    often, plain = entry(every="10m"), entry("192.0.2.2:443")
+    watches = Bench(often, plain).watches
+    assert [watches.every(each) for each in (often, plain, id_of("web"))] == [600, 3600, 3600]
+
+
+def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> None:
+    """And nothing else."""
+    ours, foreign = entry(certificate="web"), entry("192.0.2.2:443")
+    watches = Bench(ours, foreign).watches
+    assert list(watches.concerned(id_of("web"))) == [id_of("web"), ours]
+    assert list(watches.concerned(id_of("www"))) == []
+
+
+class TestSurely:
+    """The one-shot command."""
+
+    def looks(self, *found: bool, moving: bool = False, after: int = 3) -> Callable[[], list[Look]]:
+        """A look that finds nobody there, or somebody, in turn."""
+        watched, turns = entry(), iter(found)
+        bench = Bench(watched)
+
+        def look() -> list[Look]:
+            bench.examiner.shown["192.0.2.1"] = other()
+            if next(turns):
+                del bench.examiner.shown["192.0.2.1"]
+            return [replace(bench.at(watched), moving=moving, after=after)]
+
+        return look
+
+    @pytest.mark.parametrize(
+        ("found", "after", "expected", "pauses"),
+        [
+            ((True, True, True), 3, [Kind.UNREACHABLE], 2),
+            ((True, True, True), 100, [Kind.UNREACHABLE], 2),
+            ((True,), 1, [Kind.UNREACHABLE], 0),
+            ((True, False), 3, [], 1),
+            ((False,), 3, [], 0),
+        ],
+    )
+    def test_what_may_pass_is_looked_at_again(
+        self, found: tuple[bool, ...], after: int, expected: list[Kind], pauses: int
+    ) -> None:
+        """Nobody is called because of a packet."""
+        waited: list[float] = []
+        [settled] = surely(self.looks(*found, after=after), pause=waited.append)
+        assert kinds(settled.watched) == expected
+        assert waited == [1.0] * pauses
+
+    def test_a_rotation_that_does_not_end_is_not_waited_for(self) -> None:
+        """What it explains is left open."""
+        waited: list[float] = []
+        looks = self.looks(True, True, True, moving=True)
+        [settled] = surely(looks, pause=waited.append)
+        assert settled.watched.unsure
+        assert kinds(settled.watched) == [Kind.UNREACHABLE]
+        assert len(waited) == 2

@@ -1,0 +1,183 @@
+"""Adapters are built once, when first used."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from certrotd.certs.wiring.adapters import Shelf
+from certrotd.clock import Deadline, SystemClock
+from certrotd.daemon.wiring import open_site
+from certrotd.errors import NeedsOperator, Transient
+
+
+@dataclass
+class Adapter:
+    """Counts what is asked of it."""
+
+    name: str
+    problem: str = ""
+    asked: int = 0
+    closed: int = 0
+
+    def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
+        self.asked += 1
+        if self.problem:
+            raise NeedsOperator(self.problem)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@dataclass
+class Workshop:
+    """Builds adapters, and keeps them in the order they were asked for."""
+
+    built: list[Adapter] = field(default_factory=list)
+
+    def shelf(self, *names: str) -> Shelf[Adapter]:
+        """A shelf of these entries; what an entry is becomes the adapter's problem."""
+        return Shelf(dict.fromkeys(names, ""), self.build)
+
+    def build(self, name: str, entry: str) -> Adapter:
+        self.built.append(Adapter(name, entry))
+        return self.built[-1]
+
+
+def soon() -> Deadline:
+    """Long enough."""
+    return Deadline(SystemClock(), 10)
+
+
+class TestShelf:
+    """Adapters of one kind by name."""
+
+    def test_nothing_is_built_before_it_is_used(self) -> None:
+        """Start-up does not pay for a vendor's SDK that today's work has no need of."""
+        workshop = Workshop()
+        shelf = workshop.shelf("a", "b")
+        assert workshop.built == []
+        assert shelf.get("b").name == "b"
+        assert [adapter.name for adapter in workshop.built] == ["b"]
+
+    def test_each_is_built_once_however_many_ask(self) -> None:
+        """One connection pool, one account, one responder: also for eight threads at once."""
+        workshop, start = Workshop(), threading.Barrier(8)
+        shelf = workshop.shelf("a")
+
+        def ask(_: int) -> int:
+            start.wait(timeout=10)
+            return id(shelf.get("a"))
+
+        with ThreadPoolExecutor(8) as pool:
+            found = set(pool.map(ask, range(8)))
+        assert (len(found), len(workshop.built)) == (1, 1)
+
+    def test_what_the_configuration_no_longer_has_is_none_or_said(self) -> None:
+        """A journal may name what has been removed since."""
+        shelf = Workshop().shelf("a")
+        assert shelf.find("gone") is None
+        assert shelf.find("a") is shelf.get("a")
+        with pytest.raises(NeedsOperator, match="no longer has 'gone'"):
+            shelf.get("gone")
+
+    def test_who_is_content_is_not_asked_again(self) -> None:
+        """A thousand certificates of one CA cost it one question."""
+        workshop = Workshop()
+        shelf = workshop.shelf("a")
+        for _ in range(3):
+            shelf.ready("a", soon())
+        assert workshop.built[0].asked == 1
+
+    def test_who_was_not_content_is_asked_again(self) -> None:
+        """A name server that was away for a minute must not fail the whole run."""
+        workshop = Workshop()
+        shelf = Shelf({"a": "away"}, workshop.build)
+        for _ in range(2):
+            with pytest.raises(NeedsOperator, match="away"):
+                shelf.ready("a", soon())
+        workshop.built[0].problem = ""
+        shelf.ready("a", soon())
+        assert workshop.built[0].asked == 3
+
+    def test_in_a_dry_run_an_answer_stands(self) -> None:
+        """A thousand certificates of a CA that is away cost one wait, not a thousand."""
+        workshop = Workshop()
+        shelf = Shelf({"a": "away"}, workshop.build, dry=True)
+        for _ in range(2):
+            with pytest.raises(NeedsOperator, match="away"):
+                shelf.ready("a", soon())
+        assert workshop.built[0].asked == 1
+        shelf = Shelf({"a": "away"}, workshop.build, dry=True)
+        shelf.ready("a", soon(), ask=False)
+        assert workshop.built[1].asked == 0
+
+    def test_one_that_hangs_does_not_hold_the_others(self) -> None:
+        """A CA that is down must not keep certificates of another one waiting."""
+        let_go, asked = threading.Event(), threading.Event()
+
+        class Hanging(Adapter):
+            def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
+                asked.set()
+                let_go.wait(10)
+
+        shelf = Shelf({"slow": "", "other": ""}, Hanging)
+        with ThreadPoolExecutor(2) as pool:
+            first = pool.submit(shelf.ready, "slow", soon())
+            assert asked.wait(10)
+            assert pool.submit(shelf.get, "other").result(timeout=5).name == "other"
+            with pytest.raises(Transient, match="'slow' is still being asked"):
+                shelf.ready("slow", Deadline(SystemClock(), 0.05))
+            let_go.set()
+            first.result(timeout=10)
+        shelf.ready("slow", soon())
+
+    def test_closing_closes_what_was_built_and_builds_nothing(self) -> None:
+        """Sockets are let go of; what was never used has none."""
+        workshop = Workshop()
+        shelf = workshop.shelf("a", "b")
+        shelf.get("a")
+        shelf.close()
+        assert [(adapter.name, adapter.closed) for adapter in workshop.built] == [("a", 1)]
+
+    def test_an_adapter_without_powers_is_fine(self) -> None:
+        """Asking early and closing are optional."""
+        shelf = Shelf({"a": ""}, lambda _name, _entry: object())
+        shelf.ready("a", soon())
+        shelf.close()
+
+    def test_all_are_every_entry(self) -> None:
+        """Solvers that are servers are started before anybody is asked."""
+        assert [adapter.name for adapter in Workshop().shelf("a", "b").all()] == ["a", "b"]
+
+
+def test_the_dns_has_its_own_time_and_not_the_cas(tmp_path: Path) -> None:
+    """A zone whose secondaries take ten minutes says so there, and the CA's stays short."""
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers: {{ca: {{type: acme, directory: "https://ca.example/dir", timeout: 1m}}}}
+solvers: {{hook: {{type: exec, command: [/bin/true]}}}}
+dns: {{propagation: {{timeout: 15m}}}}
+certificates: [{{name: web, names: [www.example.org], solver: hook}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        world = site.world(site.config.certificates[0])
+    assert (world.order_time, world.wait_time) == (60.0, 900.0)
+
+
+def test_a_rotation_in_flight_knows_what_is_configured_now(tmp_path: Path) -> None:
+    """What was ordered before a reload need not be kept where nobody asks for it any more."""
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers: {{ca: {{type: internal}}}}
+certificates: [{{name: web, names: [www.example.org, example.org]}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        world = site.world(site.config.certificates[0])
+    assert world.wants("ca", ("example.org", "www.example.org"))
+    assert not world.wants("other", ("example.org", "www.example.org"))
+    assert not world.wants("ca", ("example.org",))

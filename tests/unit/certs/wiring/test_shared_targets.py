@@ -1,0 +1,270 @@
+"""A target of many certificates is told by one at a time, and once for all that come together."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import pytest
+
+from certrotd.certs.ports import Target
+from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
+from certrotd.errors import NeedsOperator, Transient
+from certrotd.pki.generation import LiveCertificate
+
+Lock = Callable[[], AbstractContextManager[None]]
+
+
+def about(certificate: str = "web") -> LiveCertificate:
+    """A certificate that a target is told for."""
+    return LiveCertificate(certificate, (f"{certificate}.test",), f"/store/{certificate}")
+
+
+def shared(
+    target: Target, lock: Lock, *, certificate: str = "web", groups: Groups | None = None
+) -> SharedTarget:
+    """The target of one certificate."""
+    return SharedTarget(
+        target,
+        lock,
+        name="nginx",
+        about=lambda: about(certificate),
+        groups=groups or Groups(),
+    )
+
+
+def noting(done: list[str]) -> Callable[[], AbstractContextManager[None]]:
+    """A lock that notes when it is taken and let go of."""
+
+    @contextmanager
+    def lock() -> Iterator[None]:
+        done.append("locked")
+        try:
+            yield
+        finally:
+            done.append("unlocked")
+
+    return lock
+
+
+class TestSharedTarget:
+    """One nginx for many certificates."""
+
+    def test_telling_is_under_the_lock_and_asking_is_not(self) -> None:
+        """A check changes nothing, so that it need not wait behind a slow reload."""
+        done: list[str] = []
+        target = shared(Told(done), noting(done))
+        target.check()
+        target.apply()
+        assert done == ["check", "locked", "apply", "unlocked"]
+
+    def test_what_a_check_finds_wrong_is_looked_at_again_under_the_lock(self) -> None:
+        """Another certificate's files may have been replaced while it read them."""
+        done: list[str] = []
+        told = Told(done, wrong=["key values mismatch"])
+        shared(told, noting(done)).check()
+        assert done == ["check", "locked", "check", "unlocked"]
+
+    def test_what_is_wrong_under_the_lock_too_is_raised(self) -> None:
+        """The control of the test above."""
+        told = Told([], wrong=["it is down", "it is down"])
+        with pytest.raises(NeedsOperator, match="it is down"):
+            shared(told, noting([])).check()
+
+    def test_the_lock_is_let_go_of_when_telling_fails(self) -> None:
+        """Else one bad reload would stop every certificate of that service."""
+        mutex = threading.Lock()
+
+        @contextmanager
+        def lock() -> Iterator[None]:
+            with mutex:
+                yield
+
+        target = shared(Told([], problem="it is down"), lock)
+        for _ in range(2):
+            with pytest.raises(NeedsOperator, match="it is down"):
+                target.apply()
+        assert not mutex.locked()
+
+    @pytest.mark.parametrize("early", [True, False])
+    def test_a_target_that_can_tell_something_early_is_let(self, early: bool) -> None:
+        """And one that cannot is content."""
+        done: list[str] = []
+        shared(ToldEarly(done) if early else Told(done), nullcontext).precheck()
+        assert done == (["precheck"] if early else [])
+
+
+@dataclass
+class Told:
+    """A target that notes down what is asked of it."""
+
+    done: list[str]
+    problem: str = ""
+    wrong: list[str] = field(default_factory=list)
+
+    def check(self) -> None:
+        self.done.append("check")
+        if self.wrong:
+            raise NeedsOperator(self.wrong.pop(0))
+
+    def apply(self) -> None:
+        self.done.append("apply")
+        if self.problem:
+            raise NeedsOperator(self.problem)
+
+
+@dataclass
+class ToldEarly(Told):
+    """One that is asked before there is a certificate."""
+
+    def precheck(self) -> None:
+        self.done.append("precheck")
+
+
+@dataclass
+class Program(Told):
+    """A target that is told which certificates it is told for."""
+
+    together: bool = False
+    told: list[list[str]] = field(default_factory=list)
+
+    def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        self.told.append(sorted(each.certificate for each in certificates))
+
+
+@dataclass
+class Slow(Told):
+    """A target that takes until it is let go on; ``begun`` counts."""
+
+    go: threading.Event = field(default_factory=threading.Event)
+    begun: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+
+    def apply(self) -> None:
+        self.begun.release()
+        assert self.go.wait(60)
+        super().apply()
+
+
+class Bench:
+    """Rotations in threads, which all have one target."""
+
+    def __init__(self, target: Target, *, gather: float = 60.0) -> None:
+        self.groups = Groups(gather=gather)
+        self._target = target
+        self._mutex = threading.Lock()
+        self._pool = ThreadPoolExecutor(32)
+        self._underway = ExitStack()
+
+    @contextmanager
+    def running(self, *certificates: str) -> Iterator[None]:
+        """While these are under way to the target."""
+        with self._pool, self._underway:
+            for each in certificates:
+                self._underway.enter_context(self.groups.rotating(each, ("nginx",)))
+            yield
+
+    def tell(self, certificate: str) -> Future[None]:
+        """One of them tells it."""
+        target = shared(self._target, self._lock, certificate=certificate, groups=self.groups)
+        return self._pool.submit(target.apply)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        with self._mutex:
+            yield
+
+
+NAMES = [f"c{number}" for number in range(20)]
+
+
+class TestGroups:
+    """Twenty certificates of one nginx, renewed together."""
+
+    def test_all_that_are_under_way_share_one_telling(self) -> None:
+        """Reloads are not for nothing: each leaves old workers behind."""
+        told = Told([])
+        bench = Bench(told)
+        with bench.running(*NAMES):
+            for each in [bench.tell(name) for name in NAMES]:
+                each.result(60)
+        assert told.done == ["apply"]
+
+    def test_one_alone_waits_for_nobody(self) -> None:
+        """Nor for those that have another target, or were told already."""
+        told = Told([])
+        bench = Bench(told)
+        with bench.running("web"), bench.groups.rotating("mail", ("postfix",)):
+            for _ in range(2):
+                bench.tell("web").result(60)
+        assert told.done == ["apply", "apply"]
+
+    def test_one_that_gives_up_is_not_waited_for(self) -> None:
+        """Its order failed."""
+        told = Told([])
+        bench = Bench(told)
+        with bench.running("web"):
+            with bench.groups.rotating("mail", ("nginx",)):
+                waiting = bench.tell("web")
+                time.sleep(0.05)
+                assert not waiting.done()
+            waiting.result(60)
+
+    def test_one_that_takes_long_is_not_waited_for_either(self) -> None:
+        """Its CA may take minutes."""
+        bench = Bench(Told([]), gather=0.01)
+        with bench.running("web", "slow"):
+            bench.tell("web").result(60)
+
+    def test_who_comes_while_it_is_told_is_told_for_anew(self) -> None:
+        """It may have swapped after the files were read; all who wait meanwhile share the next."""
+        slow = Slow([])
+        bench = Bench(slow, gather=0)
+        with bench.running(*NAMES):
+            first = bench.tell(NAMES[0])
+            assert slow.begun.acquire(timeout=60)
+            others = [bench.tell(name) for name in NAMES[1:]]
+            time.sleep(0.1)
+            assert not any(each.done() for each in others)
+            slow.go.set()
+            for each in (first, *others):
+                each.result(60)
+        assert 2 <= len(slow.done) <= 3
+
+    def test_a_failure_is_everybody_s(self) -> None:
+        """Nobody takes for told what was not; the next try is a new one."""
+        told = Told([], problem="it is down")
+        bench = Bench(told)
+        with bench.running(*NAMES):
+            for each in [bench.tell(name) for name in NAMES]:
+                with pytest.raises(NeedsOperator, match="it is down"):
+                    each.result(60)
+            told.problem = ""
+            bench.tell(NAMES[0]).result(60)
+        assert told.done == ["apply", "apply"]
+
+    def test_who_is_cut_off_leaves_nobody_waiting(self) -> None:
+        """Control-C reaches one thread alone."""
+
+        class Interrupted(Told):
+            def apply(self) -> None:
+                raise KeyboardInterrupt
+
+        bench = Bench(Interrupted([]))
+        with bench.running("a", "b"):
+            ends = [each.exception(60) for each in (bench.tell("a"), bench.tell("b"))]
+        assert {type(each) for each in ends} == {KeyboardInterrupt, Transient}
+
+    def test_a_program_runs_for_each_certificate_unless_it_may_for_all(self) -> None:
+        """It may copy the files of the one that it is told of."""
+        each, all_ = Program([]), Program([], together=True)
+        for program in (each, all_):
+            bench = Bench(program)
+            with bench.running("a", "b", "c"):
+                for telling in [bench.tell(name) for name in ("a", "b", "c")]:
+                    telling.result(60)
+        assert sorted(each.told) == [["a"], ["b"], ["c"]]
+        assert all_.told == [["a", "b", "c"]]

@@ -1,0 +1,169 @@
+"""How one certificate is shaped for people and programs."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from certrotd.certs.inventory import Inventory, Row
+from certrotd.errors import Failure
+from certrotd.pki.generation import Generation, TargetState
+from certrotd.reporting.status import STATES, state_of, status_of, target_words
+from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
+
+HOST = "web.example.com"
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Stand:
+    """An empty one."""
+    return Stand(tmp_path)
+
+
+def row(stand: Stand, *, flying: bool = False) -> Row:
+    """The only certificate as a listing looks at it."""
+    inventory = Inventory(list(stand.certificates.values()), 1)
+    return next(inventory.look(inventory.certificates, now=NOW, in_flight=lambda _name: flying))
+
+
+def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
+    """Scripts read these keys from the command line and from the daemon alike."""
+    proven = {"nginx": TargetState(3, PRINT, NOW), "mail": TargetState(2, "", NOW), "ldap": None}
+    stand.add("web", HOST, live=generation(HOST), targets=proven)
+    found = status_of(row(stand), now=NOW)
+    targets = found.pop("targets")
+    assert found == {
+        "kind": "certificate",
+        "name": "web",
+        "names": [HOST],
+        "state": "due",
+        "decision": "deploy",
+        "reason": "in place, not yet proven on mail, ldap",
+        "next_check": NOW,
+        "generation": 3,
+        "newest_generation": 3,
+        "not_before": NOW - 10 * DAY,
+        "not_after": NOW + 80 * DAY,
+        "issuer": "Test CA",
+        "key_type": "ecdsa-p256",
+        "fingerprint": PRINT,
+        "in_flight": None,
+        "held": None,
+        "failures": 0,
+        "last_failure": None,
+        "remark": None,
+    }
+    assert [(each["name"], each["current"], target_words(each)) for each in targets] == [
+        ("nginx", True, "ok"),
+        ("mail", False, "generation 2, no probe"),
+        ("ldap", False, "not told yet"),
+    ]
+    assert (targets[0]["proven"], targets[1]["proven"]) == (NOW, None)
+
+
+def test_what_is_not_there_is_null(stand: Stand) -> None:
+    """A script must not mistake an empty text for a date."""
+    stand.add("web", HOST)
+    found = status_of(row(stand), now=NOW)
+    for key in ("generation", "not_before", "not_after", "issuer", "key_type", "fingerprint"):
+        assert found[key] is None, key
+    assert (found["state"], found["names"]) == ("missing", [HOST])
+
+
+def test_a_failure_to_look_is_a_state(stand: Stand) -> None:
+    """One unreadable certificate must not end the listing."""
+    stand.add("web", HOST, live=Failure("the disk is gone"))
+    found = status_of(row(stand), now=NOW)
+    assert (found["state"], found["reason"]) == ("unreadable", "the disk is gone")
+    assert (found["decision"], found["next_check"]) == (None, None)
+
+
+def test_a_rotation_in_flight_outranks_what_it_works_on(stand: Stand) -> None:
+    """What is being mended is not called broken."""
+    stand.add("web", HOST)
+    found = status_of(row(stand, flying=True), now=NOW)
+    assert found["state"] == "in flight"
+    assert found["in_flight"] is not None
+    assert found["reason"].startswith("in flight: it is under way")
+
+
+def test_a_rotation_that_rests_says_at_which_step_since_when_and_why(stand: Stand) -> None:
+    """Intercepted TLS, say: somebody is to mend it, and looks here first."""
+    stand.add("web", HOST, live=generation(HOST, age=70 * DAY))
+    fly(stand)
+    found = status_of(row(stand, flying=True), now=NOW)
+    assert found["in_flight"] == {
+        "step": "obtain",
+        "undoing": False,
+        "since": NOW - DAY,
+        "why": "it is not trusted",
+        "until": None,
+        "tries": 2,
+    }
+    assert (found["state"], found["failures"]) == ("in flight", 2)
+    assert found["last_failure"] == "it is not trusted"
+    assert found["reason"] == (
+        "obtain: it is not trusted (in flight since 2026-05-31 12:00Z, failed 2 times)"
+    )
+    assert (found["not_after"], found["decision"]) == (NOW + 20 * DAY, "renew")
+
+
+def test_a_rotation_in_flight_does_not_hide_that_what_is_served_has_expired(stand: Stand) -> None:
+    """While it is tried for the 46th time, visitors are turned away."""
+    stand.add("web", HOST, live=generation(HOST, age=91 * DAY))
+    fly(stand)
+    found = status_of(row(stand, flying=True), now=NOW)
+    assert (found["state"], found["in_flight"]["step"]) == ("expired", "obtain")
+    assert found["reason"].startswith("obtain: it is not trusted (in flight")
+
+
+def fly(stand: Stand) -> None:
+    """A rotation of the certificate that began a day ago, and failed twice at its first step."""
+    journal = stand.certificates["web"].journal
+    at = (NOW - DAY).isoformat()
+    begin = {"t": "begin", "id": "r1", "at": at, "plan": [{"kind": "obtain", "intent": {}}]}
+    journal.append(begin, sync=True)
+    for _ in range(2):
+        journal.append({"t": "try", "i": 0, "at": at}, sync=True)
+        paused = {"t": "paused", "i": 0, "at": at, "why": "obtain: it is not trusted"}
+        journal.append(paused, sync=True)
+
+
+def test_every_other_state_has_its_word(stand: Stand) -> None:
+    """All of them are in the list that says which one is the worst."""
+    stand.add("a", HOST, live=Generation(3, None, None, "the key is missing"))
+    stand.add("b", HOST, live=generation(HOST, age=91 * DAY))
+    stand.add("c", HOST, live=generation(HOST), enabled=False)
+    stand.add("d", HOST, live=generation(HOST))
+    stand.add("e", HOST, live=generation(HOST, age=70 * DAY))
+    stand.past("e", "no", ended=(NOW - timedelta(seconds=1)).isoformat())
+    stand.add("f", HOST, live=generation(HOST, age=-DAY))
+    stand.add("g", HOST, live=generation(HOST, age=timedelta(minutes=-4)))
+    inventory = Inventory(list(stand.certificates.values()), 1)
+    rows = inventory.look(inventory.certificates, now=NOW, in_flight=lambda _name: False)
+    states = [state_of(each, now=NOW) for each in rows]
+    assert states[:5] == ["broken", "expired", "disabled", "ok", "postponed"]
+    assert states[5:] == ["not yet valid", "ok"], "after a clock that was ahead for a while"
+    assert set(states) < set(STATES)
+
+
+def test_another_generation_at_a_target_is_told_as_such() -> None:
+    """Behind by one, or serving what nobody knows: the words differ."""
+    target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
+    assert target_words(target) == "generation 2"
+    seen = {"endpoint": "127.0.0.1:443", "serves": "ab" * 32, "problem": None}
+    assert target_words({**target, "endpoints": [seen]}) == "SERVES SOMETHING ELSE"
+
+
+def test_an_endpoint_that_does_not_answer_serves_nothing_else() -> None:
+    """Somebody would look for a wrong certificate where a service is down."""
+    target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
+    down = {"endpoint": "127.0.0.1:443", "serves": None, "problem": "Connection refused"}
+    words = target_words({**target, "endpoints": [down]})
+    assert words == "NOT SEEN: Connection refused"
+
+
+def test_asking_a_target_without_endpoints_raises_no_alarm() -> None:
+    """Nobody was asked: what is known of it stays what is said."""
+    target = {"name": "mail", "current": False, "generation": 2, "serves": None, "endpoints": []}
+    assert target_words(target) == "generation 2, no probe"

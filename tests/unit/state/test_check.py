@@ -1,0 +1,120 @@
+"""A state that its owner cannot read or write is found out before a renewal needs it."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from certrotd.state.check import sweep_state, unwritable
+from tests.parts import locate
+from tests.unit.cli.test_service_user import as_root
+from tests.unit.stores.unprivileged import plain_user
+
+SHARED = ("audit/head.json", "audit/audit.jsonl", "accounts/ca/account.key", "alerts.json")
+
+
+@pytest.fixture
+def root() -> None:
+    """Only root can be somebody else."""
+    locate.require_root()
+
+
+@pytest.fixture
+def state() -> Iterator[Path]:
+    """A state directory as it is after some rotations, and a user whose rights count."""
+    with plain_user() as directory:
+        state = directory / "state"
+        for each in (*SHARED, "locks/web.lock", "certificates/web/live"):
+            path = state / each
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch(0o600)
+        yield state
+
+
+def found(state: Path) -> str:
+    return str(unwritable(state, state / "certificates") or "")
+
+
+def test_a_state_of_its_owner_is_in_order(state: Path) -> None:
+    """The control; and what a careful administrator lets nobody write is only read."""
+    (state / "accounts/ca/account.key").chmod(0o400)
+    assert found(state) == ""
+    assert unwritable(state / "new", state / "new" / "certificates") is None
+
+
+def test_what_is_not_certrotds_is_none_of_its_business(root: None, state: Path) -> None:
+    """The lost+found of a file system of its own, and what root keeps beside the log."""
+    with as_root():
+        for each in ("lost+found", "audit.old"):
+            (state / each).mkdir(0o700)
+        (state / "audit/copy.gz").touch(0o600)
+    assert found(state) == ""
+    sweep_state(state)
+    with as_root():
+        assert found(state) == ""
+
+
+@pytest.mark.parametrize("path", [".", "audit", "journal", "certificates"])
+def test_a_directory_that_may_not_be_written_is_named(state: Path, path: str) -> None:
+    (state / "journal").mkdir()
+    assert found(state) == ""
+    (state / path).chmod(0o500)
+    said = found(state)
+    assert f"{state / path} belongs to " in said
+    assert "cannot be used by " in said
+    assert "nothing is rotated" in said
+    assert f"chmod u+rwX {state / path}" in said
+    (state / path).chmod(0o700)
+    assert found(state) == ""
+
+
+@pytest.mark.parametrize("path", SHARED)
+def test_a_file_of_root_in_the_state_of_the_service_is_named_with_the_cure(
+    root: None,  # before the user changes
+    state: Path,
+    path: str,
+) -> None:
+    """Both to the service and to root who asks for its status."""
+    with as_root():
+        os.chown(state / path, 0, 0)
+    said = found(state)
+    with as_root():
+        by_root = found(state)
+    assert f"{state / path} belongs to root and cannot be used by nobody: " in said
+    assert f"chown -R nobody: {state}" in said
+    assert by_root == said
+    with as_root():
+        os.chown(state / path, 65534, 65534)
+        assert found(state) == ""
+    assert found(state) == ""
+
+
+def test_a_log_that_may_only_be_read_is_named(state: Path) -> None:
+    """It is appended to in place; what is replaced by a rename need not be writable."""
+    (state / "alerts.json").chmod(0o400)
+    assert found(state) == ""
+    (state / "audit/audit.jsonl").chmod(0o400)
+    assert "audit.jsonl belongs to " in found(state)
+
+
+def test_a_guest_is_told_to_run_it_as_the_owner_and_never_to_take_the_state_away(
+    root: None, state: Path
+) -> None:
+    """``su joe -c 'certrotd status'``: what he is told to do as root must not end the service."""
+    with as_root():
+        for path in (state, *state.rglob("*")):
+            os.chown(path, 0, 0)
+        state.chmod(0o700)
+    said = unwritable(state, state / "certificates")
+    assert said is not None
+    assert said.message == f"{state} belongs to root and cannot be used by nobody"
+    assert said.hint == "run this as root"
+    with as_root():
+        os.chown(state, 1, 1)
+    said = unwritable(state, state / "certificates")
+    assert said is not None
+    assert said.hint == "run this as root, or as daemon: runuser -u daemon -- certrotd …"
+    with as_root():
+        os.chown(state, 65534, 65534)
+    assert f"chown -R nobody: {state}" in found(state)  # the control: it is his
