@@ -10,9 +10,10 @@ from datetime import datetime
 
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, fallen_back
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.fitness import drift, renewal_time
 from certrotd.certs.rotate import Report
+from certrotd.certs.rules import fallen_back
 from certrotd.certs.watching import Kind as Found
 from certrotd.certs.watching import Severity as Grave
 from certrotd.certs.watching import Watched

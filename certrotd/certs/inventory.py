@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from certrotd.certs.decision import Decision, by_decision, decide
+from certrotd.certs.decision import Decision, by_decision
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
+from certrotd.certs.rules import decide
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.id import Id

@@ -17,7 +17,6 @@ from certrotd.certs.decision import (
     Renew,
     Sweep,
     Wait,
-    decide,
 )
 from certrotd.certs.fencing import fenced, guarded
 from certrotd.certs.fitness import to_outdo
@@ -32,6 +31,7 @@ from certrotd.certs.policy import (
     Policy,
 )
 from certrotd.certs.ports import Audit
+from certrotd.certs.rules import decide
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from certrotd.certs.decision import Decision, decide
+from certrotd.certs.decision import Decision
 from certrotd.certs.inventory import Inventory, Row
 from certrotd.certs.rotate import Managed, Report, Rotator
+from certrotd.certs.rules import decide
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from certrotd.certs.decision import Decision, Postpone, Wait, by_decision, decide
+from certrotd.certs.decision import Decision, Postpone, Wait, by_decision
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.errors import Failure
 from certrotd.id import Id

@@ -15,13 +15,14 @@ from datetime import datetime, timedelta
 from typing import Any, NoReturn
 
 from certrotd.acme.client import CLOCK_OFF
-from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep, decide
+from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.limits.sliding_windows import registered_domain
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Policy
 from certrotd.certs.rotate import Report
+from certrotd.certs.rules import decide
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, LockHeld, Transient
 from certrotd.pki.certificate import CertificateFacts

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from certrotd.alerting import rules
 from certrotd.alerting.rules import Alert, Passed, Said
 from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, decide
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.policy import Attempts, Policy, id_of
 from certrotd.certs.rotate import Report
+from certrotd.certs.rules import decide
 from certrotd.certs.watching import Finding, Watched
 from certrotd.certs.watching import Kind as Found
 from certrotd.certs.watching import Severity as Grave

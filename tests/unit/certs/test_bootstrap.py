@@ -8,10 +8,11 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Postpone, Renew, Wait, decide
+from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Postpone, Renew, Wait
 from certrotd.certs.fitness import usable
 from certrotd.certs.plan import renewal
 from certrotd.certs.policy import Attempts
+from certrotd.certs.rules import decide
 from certrotd.certs.watching import Kept, Kind, Severity, judge_files
 from certrotd.errors import NeedsOperator
 from certrotd.pki.facts import parse_certificates

@@ -12,18 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import (
-    Bootstrap,
-    Deploy,
-    Postpone,
-    Renew,
-    Sweep,
-    Wait,
-    decide,
-    fallen_back,
-)
+from certrotd.certs.decision import Bootstrap, Deploy, Postpone, Renew, Sweep, Wait
 from certrotd.certs.fitness import drift, to_outdo, usable, worse
 from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.rules import decide, fallen_back
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Standing, State, TargetState
 from tests.unit.certs.deciding import (

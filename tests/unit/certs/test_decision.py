@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from certrotd.certs.decision import RECHECK, Adopt, Deploy, Renew, Sweep, Wait, decide
+from certrotd.certs.decision import RECHECK, Adopt, Deploy, Renew, Sweep, Wait
 from certrotd.certs.fitness import drift, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
+from certrotd.certs.rules import decide
 from certrotd.pki.generation import Generation, Standing
 from tests.unit.certs.deciding import (
     DAY,

@@ -7,8 +7,9 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, decide
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.policy import Attempts
+from certrotd.certs.rules import decide
 from certrotd.cli.reports import report_words
 from certrotd.errors import Transient
 from certrotd.pki.generation import PLACEHOLDER, Generation, Standing

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import BACKOFF, Adopt, Deploy, Postpone, Renew, backoff, decide
+from certrotd.certs.decision import BACKOFF, Adopt, Deploy, Postpone, Renew, backoff
 from certrotd.certs.policy import Attempts
+from certrotd.certs.rules import decide
 from certrotd.pki.generation import Generation, Standing
 from tests.unit.certs.deciding import (
     DAY,

@@ -6,9 +6,10 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait, decide
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.fitness import usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
+from certrotd.certs.rules import decide
 from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
 from tests.unit.certs.deciding import DAY, DRAWS, LEFT, LIFETIMES, NOW, POLICIES, SPANS, facts, meta
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from certrotd.audit.head import Anchor
-from certrotd.certs.decision import decide
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import COPIES, Policy
+from certrotd.certs.rules import decide
 from certrotd.clock import ManualClock
 from certrotd.daemon.http.sources import Sources
 from certrotd.errors import Failure

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.decision import decide
 from certrotd.certs.managed import attempts_of
 from certrotd.certs.policy import id_of
+from certrotd.certs.rules import decide
 from certrotd.certs.watching import Finding, Kind, Watched
 from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
