@@ -6,10 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
-from certrotd.certs.fitness import drift, renewal_time, stamp, usable
-from certrotd.certs.policy import COPIES, Attempts, Policy
+from certrotd.certs.policy import Attempts
 from certrotd.lifecycle.gate import Gate, Held
-from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))

@@ -156,15 +156,22 @@ def rotate(
 
 @app.command()
 def plan(
-    context: typer.Context, names: Names = None, as_json: Json = False, config: Config = None
+    context: typer.Context,
+    names: Names = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List every rule tried, and why it matches or not.")
+    ] = False,
+    as_json: Json = False,
+    config: Config = None,
 ) -> None:
     """Say what is due, why, and by which steps it would be done.
 
-    Examples: certrotd plan | certrotd plan web --json
+    Examples: certrotd plan | certrotd plan web --explain | certrotd plan web --json
     """
     from certrotd.cli.status import plan as carry_out
 
-    _end(carry_out(_path(context, config), names or [], as_json=as_json))
+    names = names or []
+    _end(carry_out(_path(context, config), names, explained=explain, as_json=as_json))
 
 
 @app.command()

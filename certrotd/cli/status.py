@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,9 @@ from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.pki.order import NOT_OFFERED
 from certrotd.reporting.decision_labels import kind_of
+from certrotd.reporting.explanation import explanation_of
 from certrotd.reporting.status import (
+    code_of,
     flight_of,
     held_of,
     next_of,
@@ -53,7 +56,7 @@ def status(config: Path, names: Sequence[str], *, probe: bool, as_json: bool) ->
         return 1 if failed or blocked else 0
 
 
-def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
+def plan(config: Path, names: Sequence[str], *, explained: bool, as_json: bool) -> int:
     """Carry out ``certrotd plan``; the exit code."""
     with keeping_all(), open_site(config, clock=SystemClock(), command="certrotd plan") as site:
         now = site.clock.now()
@@ -62,6 +65,9 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
         )
         rows = list(with_gates(looked, site.config, site.state, now=now))
         plans = [_plan_json(row, site, now=now) for row in rows]
+        if explained:
+            for each, row in zip(plans, rows, strict=True):
+                each["rules"] = [asdict(tried) for tried in explanation_of(row, now=now)]
         if as_json:
             print_json(plans)
         else:
@@ -70,6 +76,12 @@ def plan(config: Path, names: Sequence[str], *, as_json: bool) -> int:
                 for p in plans
             ]
             print_table(("NAME", "DECISION", "AT", "STEPS", "WHY"), table)
+            for each in plans if explained else ():
+                rules = [
+                    (each["name"], rule["code"], "yes" if rule["matched"] else "no", rule["why"])
+                    for rule in each["rules"]
+                ]
+                print_table(("NAME", "RULE", "MATCHES", "WHY"), rules)
         return 1 if any(row.failure for row in rows) else 0
 
 
@@ -117,6 +129,7 @@ def _plan_json(row: Row, site: Site, *, now: datetime) -> dict[str, Any]:
         "decision": "postponed" if row.held is not None else kind,
         "at": next_of(row, now=now),
         "why": why_of(row),
+        "reason_code": code_of(row),
         "in_flight": flight_of(row.flight),
         "held": held_of(row.held),
         "steps": steps,

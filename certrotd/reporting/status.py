@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # both open sockets, which a listing does not
 from certrotd.rotation.flight import Flight
 
 PAUSE = 0.2
+UNREADABLE, IN_FLIGHT = "unreadable", "in_flight"
 STATES = (
     "unreadable",
     "expired",
@@ -56,6 +57,7 @@ def status_of(row: Row, *, now: datetime, probe: bool = False) -> dict[str, Any]
         "state": state_of(row, now=now),
         "decision": kind_of(row.decision) if row.decision else None,
         "reason": why_of(row),
+        "reason_code": code_of(row),
         "next_check": next_of(row, now=now),
         "generation": live.number if live else None,
         "newest_generation": newest.number if newest else None,
@@ -137,6 +139,17 @@ def why_of(row: Row) -> str:
     if not attempts.failures or isinstance(row.decision, Wait) or attempts.why in words:
         return words
     return f"{words}; {after_failures(attempts)}"
+
+
+def code_of(row: Row) -> str | None:
+    """The rule or the gate behind the state, by the code that ``certrotd plan --explain`` lists."""
+    if row.failure is not None:
+        return UNREADABLE
+    if row.flight is not None:
+        return IN_FLIGHT
+    if row.held is not None and not isinstance(row.decision, Wait):
+        return row.held.by.value
+    return row.decision.code if row.decision else None
 
 
 def next_of(row: Row, *, now: datetime) -> datetime | None:

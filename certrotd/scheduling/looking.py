@@ -7,6 +7,7 @@ from datetime import datetime
 
 from certrotd.certs.decision import Decision, Postpone, Wait, by_decision
 from certrotd.certs.managed import Managed, attempts_of
+from certrotd.certs.rules import decide
 from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Gate, Held

@@ -14,7 +14,7 @@ from certrotd.daemon.http.time_format import span, stamp
 from certrotd.id import Id
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.reporting.snapshot import Snapshot, moment
-from certrotd.reporting.status import target_words, targets_of
+from certrotd.reporting.status import code_of, target_words, targets_of
 from certrotd.wording import count
 
 FEW = 5
@@ -54,6 +54,11 @@ class CertificateView:
     def why(self) -> str:
         """The reason behind the state."""
         return self.snapshot.why(self.subject)
+
+    @property
+    def code(self) -> str | None:
+        """The code of that reason, as ``certrotd plan --explain`` lists it."""
+        return code_of(self.row) if self.row else None
 
     @property
     def failures(self) -> str:

@@ -39,6 +39,7 @@ def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
         "state": "due",
         "decision": "deploy",
         "reason": "in place, not yet proven on mail, ldap",
+        "reason_code": "behind",
         "next_check": NOW,
         "generation": 3,
         "newest_generation": 3,

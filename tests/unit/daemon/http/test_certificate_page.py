@@ -135,3 +135,10 @@ def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stan
         read = page(stand, "/certificate/web").text
         assert words in read
         assert "the CA is busy" in read
+
+
+def test_the_rule_behind_the_state_is_on_the_page(stand: Stand) -> None:
+    """By the code that `certrotd plan --explain` lists."""
+    stand.fine("web")
+    stand.look()
+    assert "Rule not_due" in page(stand, "/certificate/web").text

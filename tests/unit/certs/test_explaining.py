@@ -1,0 +1,84 @@
+"""Every decision has a code, and can say of every rule why it matched or did not."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.rules import RULES, WAITS, decide, explain
+from certrotd.pki.generation import Standing, State
+from tests.unit.certs.deciding import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
+
+FAILED = Attempts(failures=1, at=NOW - timedelta(seconds=1), why="no answer")
+ASKED = replace(FAILED, retry_after=timedelta(hours=2))
+DUE = standing(generation(age=60 * DAY))
+HELD = replace(DUE, state=replace(DUE.state, held=NOW + DAY))
+
+CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
+    "disabled": (replace(POLICY, enabled=False), standing(), Attempts()),
+    "placeholder_wanted": (replace(POLICY, bootstraps=True), standing(), Attempts()),
+    "issued": (POLICY, standing(generation(age=60 * DAY), generation(6)), Attempts()),
+    "adopt": (replace(POLICY, adopts=True), standing(), Attempts()),
+    "first": (POLICY, standing(), Attempts()),
+    "unusable": (POLICY, standing(broken()), Attempts()),
+    "expired": (POLICY, standing(generation(age=90 * DAY)), Attempts()),
+    "not_yet_valid": (POLICY, standing(generation(age=-DAY)), Attempts()),
+    "differs": (POLICY, standing(generation(names=("b.test",))), Attempts()),
+    "renewal_time": (POLICY, DUE, Attempts()),
+    "behind": (replace(POLICY, waves=(("web",),)), standing(generation()), Attempts()),
+    "copies_changed": (POLICY, replace(standing(generation()), displaced="gone"), Attempts()),
+    "state_lost": (POLICY, replace(standing(generation()), damaged="lost"), Attempts()),
+    "records_left": (POLICY, standing(generation()), Attempts(left=LEFT)),
+    "not_due": (POLICY, standing(generation()), Attempts()),
+    "retry_after": (POLICY, DUE, ASKED),
+    "hold": (POLICY, HELD, Attempts()),
+    "backoff": (POLICY, DUE, FAILED),
+}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_the_last_rule_that_matches_is_the_reason_and_has_its_code(code: str) -> None:
+    """One answer to "why is it not renewed?", and the same in every listing."""
+    policy, on_disk, attempts = CASES[code]
+    decision = decide(policy, on_disk, attempts, now=NOW)
+    tried = list(explain(policy, on_disk, attempts, now=NOW))
+    *due, last = (each for each in tried if each.matched)
+    assert (decision.code, last.code) == (code, code)
+    assert last.why in decision.why
+    assert all(each.why for each in tried)
+    waits = {wait.code for wait in WAITS}
+    assert [each.code for each in due] == (["renewal_time"] if code in waits else [])
+
+
+def test_every_rule_has_a_code_of_its_own() -> None:
+    """Programs go by them."""
+    codes = [rule.code for rule in RULES] + [wait.code for wait in WAITS]
+    assert len(codes) == len(set(codes))
+    rest = {"damaged", "damaged_again", "forced", "placeholder", "fell_back"}
+    assert set(codes) == set(CASES) | rest
+
+
+def test_what_is_forced_says_so() -> None:
+    """Nothing holds it back then."""
+    tried = list(explain(POLICY, HELD, ASKED, now=NOW, forced=True))
+    assert [each.code for each in tried if each.matched] == ["forced"]
+    assert [each.code for each in tried[-3:]] == ["retry_after", "hold", "backoff"]
+
+
+def test_a_failed_mending_gives_way_to_a_renewal_and_says_why() -> None:
+    """Neither keeps the other away for ever."""
+    live = replace(generation(age=60 * DAY), damaged="chain.pem is missing")
+    failed = Attempts(failures=1, at=NOW - 5 * MINUTE, why="the disk is full")
+    tried = {each.code: each for each in explain(POLICY, standing(live), failed, now=NOW)}
+    assert not tried["damaged"].matched
+    assert "a renewal that is due comes first" in tried["damaged"].why
+    assert tried["renewal_time"].matched
+    fresh = standing(replace(generation(), damaged="chain.pem is missing"))
+    again = explain(POLICY, fresh, replace(failed, at=NOW - DAY), now=NOW)
+    assert [each.code for each in again if each.matched] == ["damaged_again"]
+
+
+def test_a_state_without_a_hold_is_not_held() -> None:
+    """The control."""
+    assert decide(POLICY, replace(HELD, state=State()), Attempts(), now=NOW).code == "renewal_time"
