@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import ssl
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 from urllib.parse import urljoin
 
 import requests
@@ -22,12 +20,13 @@ from certrotd.acme.account import Account, AccountFolder
 from certrotd.acme.network import Network
 from certrotd.acme.problems import Refused
 from certrotd.acme.reach import Reach
-from certrotd.acme.settings import AcmeSettings
 from certrotd.acme.transport import check_url
-from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Surroundings
-from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
+from certrotd.clock import Deadline
+from certrotd.config.context import Context
+from certrotd.config.issuers import AcmeEntry
+from certrotd.errors import Failure, NeedsOperator, Transient, listed
 from certrotd.jsontext import parsed
+from certrotd.pki.keys import KeyType
 from certrotd.pki.order import OrderGone
 from certrotd.pki.roots import trust
 from certrotd.wording import count
@@ -36,7 +35,6 @@ MAX_CLIENTS = 16
 _SIGNER = "it is the root the CA's own web server is signed by"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
-_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
 _NEEDED = ("newNonce", "newAccount", "newOrder")
 
@@ -99,24 +97,14 @@ class _Cached:
 class Clients:
     """What all orders of one issuer share; safe to use from many threads."""
 
-    def __init__(
-        self,
-        settings: AcmeSettings,
-        state_dir: Path,
-        clock: Clock,
-        site: Surroundings | None = None,
-    ) -> None:
-        if not _FOLDER.fullmatch(settings.name):
-            raise InvalidInput(
-                f"{settings.name!r} cannot be an issuer's name", hint="letters, digits, . _ -"
-            )
-        check_url(settings.directory)
-        self._settings = settings
-        self._clock = clock
-        self._site = site or Surroundings()
-        self._folder = AccountFolder(
-            state_dir / "accounts" / settings.name, directory=settings.directory
-        )
+    def __init__(self, entry: AcmeEntry, context: Context) -> None:
+        check_url(entry.directory)
+        self._entry = entry
+        self._name = context.name
+        self._clock = context.clock
+        self._site = context.site
+        folder = context.state_dir / "accounts" / context.name
+        self._folder = AccountFolder(folder, directory=entry.directory)
         self._idle: list[Client] = []
         self._free = threading.BoundedSemaphore(MAX_CLIENTS)
         self._lock = threading.Lock()
@@ -132,7 +120,7 @@ class Clients:
         ``forgotten`` by the CA. Raises what asking the CA raises, LockHeld and DiskTrouble.
         """
         if not self._free.acquire(timeout=deadline.remaining):
-            raise Transient(f"all {MAX_CLIENTS} connections to {self._settings.name} are in use")
+            raise Transient(f"all {MAX_CLIENTS} connections to {self._name} are in use")
         try:
             client = self._ready_client(deadline)
             account = self._ready_account(client, deadline, forgotten)
@@ -177,7 +165,7 @@ class Clients:
         self._idle.append(client)
         self._folder.known_key()
         if not self._folder.url():
-            agreed_terms(client, self._settings)
+            agreed_terms(client, self._entry, self._name)
 
     def _ready_client(self, deadline: Deadline) -> Client:
         with self._alone(deadline):
@@ -186,22 +174,22 @@ class Clients:
             now = self._clock.monotonic()
             cached = self._cached
             if cached is None or cached.until <= now:
-                directory = fetch_directory(self._settings.directory, client.net)
+                directory = fetch_directory(self._entry.directory, client.net)
                 self._cached = cached = _Cached(directory, now + DIRECTORY_SECONDS)
             client.directory = cached.directory
             return client
 
     def _new_client(self) -> Client:
-        context = self._context or trust(self._settings.ca_bundle, hint=_SIGNER)
+        context = self._context or trust(self._entry.ca_bundle, hint=_SIGNER)
         self._context = context
-        settings = self._settings
+        directory = self._entry.directory
         network = Network(
             context,
             self._clock,
-            request_timeout=settings.request_timeout,
-            reach=Reach(settings.directory, settings.also_hosts),
+            request_timeout=self._entry.request_timeout.total_seconds(),
+            reach=Reach(directory, self._entry.also_hosts),
         )
-        return Client(settings.directory, network)
+        return Client(directory, network)
 
     def _ready_account(self, client: Client, deadline: Deadline, forgotten: str) -> Account:
         account = self._account
@@ -210,15 +198,15 @@ class Clients:
         with self._alone(deadline), self._folder.locked(deadline):
             if self._account is not None and self._account.url != forgotten:
                 return self._account  # another thread was quicker
-            key = self._folder.key(self._settings.account_key)
+            key = self._folder.key(KeyType(self._entry.account_key))
             url = self._folder.url()
             if url in ("", forgotten):
                 client.net.sign_as(key, "")
-                url, is_new = register(client, self._settings)
+                url, is_new = register(client, self._entry, self._name)
                 if is_new:
                     self._tell_of(url, forgotten)
                 # of one that was there already the CA has passed over the contacts
-                told = self._settings.contact if is_new else None
+                told = self._entry.contact if is_new else None
                 self._folder.remember(url, contact=told, now=self._clock.now())
             self._tell_contact(client, key, url)
             self._account = Account(key, url)
@@ -230,25 +218,23 @@ class Clients:
         What it refuses is said, and no reason not to have a certificate; the next start tries it
         again.
         """
-        contact = self._settings.contact
+        contact = self._entry.contact
         if (self._folder.contact() or ()) == contact:
             return
         client.net.sign_as(key, url)
-        message = messages.UpdateRegistration(contact=_mailto(contact))
+        message = messages.UpdateRegistration(contact=contact)
         try:
             client.post(url, message)
         except Refused as refused:
             if refused.code != "accountDoesNotExist":  # else the order finds out, and mends it
-                self._site.remark(
-                    f"issuer {self._settings.name}: the changed contact is refused: {refused}"
-                )
+                self._site.remark(f"issuer {self._name}: the changed contact is refused: {refused}")
             return
         self._folder.remember(url, contact=contact, now=self._clock.now())
 
     def _tell_of(self, url: str, forgotten: str) -> None:
         """A new account is in the audit log; one after another is said aloud, too."""
-        name, issued = self._settings.name, self._site.issued()
-        directory = self._settings.directory
+        name, issued = self._name, self._site.issued()
+        directory = self._entry.directory
         self._site.record("account.registered", url=url, directory=directory, instead_of=forgotten)
         if forgotten or issued:
             why = f"the CA forgot {forgotten}" if forgotten else "the one before is lost here"
@@ -258,7 +244,7 @@ class Clients:
     @contextlib.contextmanager
     def _alone(self, deadline: Deadline) -> Iterator[None]:
         if not self._lock.acquire(timeout=deadline.remaining):
-            raise Transient(f"another order is still asking {self._settings.name} for its account")
+            raise Transient(f"another order is still asking {self._name} for its account")
         try:
             yield
         finally:
@@ -282,28 +268,27 @@ def fetch_directory(url: str, network: Network) -> messages.Directory:
     return directory
 
 
-def register(client: Client, settings: AcmeSettings) -> tuple[str, bool]:
+def register(client: Client, entry: AcmeEntry, name: str) -> tuple[str, bool]:
     """Create the account of the key the client signs with, or find it; its URL, whether it is new.
 
     A key the CA knows is answered with the existing account (RFC 8555 §7.3.1), so that repeating
     this is harmless. Raises NeedsOperator where the CA's terms are not agreed to.
     """
-    terms = agreed_terms(client, settings)
-    contact = _mailto(settings.contact)
+    terms = agreed_terms(client, entry, name)
     message = messages.NewRegistration(
-        **({"contact": contact} if contact else {}),
+        **({"contact": entry.contact} if entry.contact else {}),
         **({"terms_of_service_agreed": True} if terms else {}),
     )
     response = client.post(client.directory["newAccount"], message)
     return location_of(response, "account"), response.status_code == 201
 
 
-def agreed_terms(client: Client, settings: AcmeSettings) -> str | None:
+def agreed_terms(client: Client, entry: AcmeEntry, name: str) -> str | None:
     """Where the CA's terms are, if it has any; NeedsOperator where they are not agreed to."""
     terms: str | None = client.directory.meta.terms_of_service
-    if terms and not settings.agree_to_terms:
+    if terms and not entry.agree_to_terms:
         raise NeedsOperator(
-            f"the CA {settings.name} issues only to who agrees to its terms of service: {terms}",
+            f"the CA {name} issues only to who agrees to its terms of service: {terms}",
             hint="read them, then set agree_to_terms: true",
         )
     return terms
@@ -326,10 +311,6 @@ def is_wrong(client: Client, account: Account, refused: Refused | OrderGone) -> 
     except Failure:
         return False  # there is none, or nobody knows: what was refused is said
     return found != account.url
-
-
-def _mailto(contact: Sequence[str]) -> tuple[str, ...]:
-    return tuple(f"mailto:{address}" for address in contact)
 
 
 def location_of(response: requests.Response, what: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import TypeVar
 
 import requests
@@ -14,12 +13,10 @@ from certrotd.acme.client import Client, Clients, is_wrong, location_of
 from certrotd.acme.order import AcmeOrder
 from certrotd.acme.problems import Refused
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
-from certrotd.acme.settings import AcmeSettings
 from certrotd.acme.transport import check_url
-from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Context, Surroundings
+from certrotd.clock import Deadline
+from certrotd.config.context import Context
 from certrotd.config.issuers import AcmeEntry
-from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical
 from certrotd.pki.order import OrderGone
 
@@ -34,16 +31,10 @@ class AcmeIssuer:
     Keeps its account in ``state_dir/accounts/NAME``. Making one touches neither disk nor network.
     """
 
-    def __init__(
-        self,
-        settings: AcmeSettings,
-        state_dir: Path,
-        clock: Clock,
-        site: Surroundings | None = None,
-    ) -> None:
-        self._settings = settings
-        self._clock = clock
-        self._clients = Clients(settings, state_dir, clock, site)
+    def __init__(self, entry: AcmeEntry, context: Context) -> None:
+        self._entry = entry
+        self._clock = context.clock
+        self._clients = Clients(entry, context)
 
     def preflight(self, *, deadline: Deadline, dry: bool = False) -> None:
         """The CA answers, its terms are agreed to and the account is there (registered if new).
@@ -122,27 +113,15 @@ class AcmeIssuer:
             state,
             key=key,
             clients=self._clients,
-            settings=self._settings,
+            entry=self._entry,
             clock=self._clock,
             resumed=resumed,
         )
 
     def _limit(self, deadline: Deadline) -> Deadline:
-        return deadline.within(self._settings.timeout)
+        return deadline.within(self._entry.timeout.total_seconds())
 
 
 def build(entry: AcmeEntry, context: Context) -> AcmeIssuer:
     """The issuer of a configuration entry."""
-    settings = AcmeSettings(
-        name=context.name,
-        directory=entry.directory,
-        contact=tuple(each.removeprefix("mailto:") for each in entry.contact),
-        ca_bundle=entry.ca_bundle,
-        preferred_chain=entry.preferred_chain or "",
-        agree_to_terms=entry.agree_to_terms,
-        account_key=KeyType(entry.account_key),
-        timeout=entry.timeout.total_seconds(),
-        request_timeout=entry.request_timeout.total_seconds(),
-        also_hosts=entry.also_hosts,
-    )
-    return AcmeIssuer(settings, context.state_dir, context.clock, context.site)
+    return AcmeIssuer(entry, context)

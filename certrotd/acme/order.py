@@ -23,8 +23,8 @@ from certrotd.acme.resources import (
     read_authorization,
     read_order,
 )
-from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Clock, Deadline
+from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator, Transient, listed
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.keys import common_name
@@ -52,7 +52,7 @@ class AcmeOrder:
         *,
         key: JWK,
         clients: Clients,
-        settings: AcmeSettings,
+        entry: AcmeEntry,
         clock: Clock,
         resumed: bool,
     ) -> None:
@@ -61,7 +61,7 @@ class AcmeOrder:
         self._state = state
         self._key = key
         self._clients = clients
-        self._settings = settings
+        self._entry = entry
         self._clock = clock
         self._resumed = resumed
         self._authorizations: list[AuthorizationState] | None = None
@@ -133,7 +133,7 @@ class AcmeOrder:
         return f"the CA gave up the order for {names}: {said}"
 
     def _limit(self) -> Deadline:
-        return Deadline(self._clock, self._settings.timeout)
+        return Deadline(self._clock, self._entry.timeout.total_seconds())
 
     def _pending(self, deadline: Deadline) -> list[AuthorizationState]:
         """The authorizations to prove, fetched once; all of them offer dns-01."""
@@ -195,7 +195,7 @@ class AcmeOrder:
                 f"the CA has issued, and it does not have the certificate yet: {gone.message}"
             ) from gone
         chain = parse_certificates(response.content, what="the CA's certificate chain")
-        wanted = self._settings.preferred_chain
+        wanted = self._entry.preferred_chain
         if wanted and common_name(chain[-1].issuer) != wanted:
             chain = self._alternate(response, wanted, deadline, default=chain)
         # written anew: a server's text around the certificates (RFC 8555 §9.1) reaches no file

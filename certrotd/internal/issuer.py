@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -16,14 +15,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Context, Surroundings
+from certrotd.config.context import Context
 from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.reading import is_there
 from certrotd.internal.root import (
     CERTIFICATE_FILE,
     KEY_FILE,
-    InternalSettings,
     Root,
     digest,
     keep,
@@ -35,7 +33,6 @@ from certrotd.internal.root import (
 )
 from certrotd.pki.facts import facts_of
 from certrotd.pki.foreign import foreign
-from certrotd.pki.keys import KeyType
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
 from certrotd.pki.verify import verify_strength
@@ -44,7 +41,6 @@ from certrotd.state.lock import hold
 ROOT_MUST_LAST = timedelta(days=1)
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name
 _SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
-_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class InternalIssuer:
@@ -53,21 +49,12 @@ class InternalIssuer:
     Making one does not touch the disk; the first root ever is made by the first order.
     """
 
-    def __init__(
-        self,
-        settings: InternalSettings,
-        state_dir: Path,
-        clock: Clock,
-        site: Surroundings | None = None,
-    ) -> None:
-        if not _FOLDER.fullmatch(settings.name):
-            raise InvalidInput(
-                f"{settings.name!r} cannot be an issuer's name", hint="letters, digits, . _ -"
-            )
-        self._settings = settings
-        self._clock = clock
-        self._site = site or Surroundings()
-        self._folder = state_dir / "internal" / settings.name
+    def __init__(self, entry: InternalEntry, context: Context) -> None:
+        self._entry = entry
+        self._name = context.name
+        self._clock = context.clock
+        self._site = context.site
+        self._folder = context.state_dir / "internal" / context.name
         self._lock = threading.Lock()
         self._root: Root | None = None
 
@@ -90,14 +77,14 @@ class InternalIssuer:
         for name in wanted:
             if not permits(root.certificate, name):
                 raise NeedsOperator(
-                    f"the CA {self._settings.name} may not certify {name}",
+                    f"the CA {self._name} may not certify {name}",
                     hint="its root was made for certain names (permitted_names)",
                 )
-        return InternalOrder(root, wanted, self._settings, self._clock)
+        return InternalOrder(root, wanted, self._entry, self._clock)
 
     def resume(self, url: str, *, deadline: Deadline) -> InternalOrder:  # noqa: ARG002  # the port's
         """Always OrderGone: an order here is over as soon as it is made."""
-        raise OrderGone(f"the CA {self._settings.name} keeps no orders, there is none at {url!r}")
+        raise OrderGone(f"the CA {self._name} keeps no orders, there is none at {url!r}")
 
     def init(self, *, deadline: Deadline) -> Path:
         """Make a root where there is none, also where one is lost; where its certificate is.
@@ -107,7 +94,7 @@ class InternalIssuer:
         with self._lock, self._held(deadline):
             if load(self._folder) is not None:
                 raise NeedsOperator(
-                    f"the CA {self._settings.name} has a root in {self._folder}",
+                    f"the CA {self._name} has a root in {self._folder}",
                     hint="nothing was changed; move it away if another one is to be made",
                 )
             self._root = self._make()
@@ -126,8 +113,8 @@ class InternalIssuer:
         ends = root.certificate.not_valid_after_utc
         if ends < self._clock.now() + ROOT_MUST_LAST:
             raise NeedsOperator(
-                f"the root of the CA {self._settings.name} ends at {ends:%Y-%m-%d %H:%M:%S}Z",
-                hint=f"move {self._folder} away, `certrotd internal init {self._settings.name}`, "
+                f"the root of the CA {self._name} ends at {ends:%Y-%m-%d %H:%M:%S}Z",
+                hint=f"move {self._folder} away, `certrotd internal init {self._name}`, "
                 "and have clients trust the new one",
             )
         return root
@@ -138,10 +125,10 @@ class InternalIssuer:
 
     def _refuse_if_lost(self) -> None:
         if issued := self._site.issued():
-            raise refuse_another(self._folder, self._settings.name, issued)
+            raise refuse_another(self._folder, self._name, issued)
 
     def _make(self) -> Root:
-        root = make_root(self._settings, now=self._clock.now())
+        root = make_root(self._entry, now=self._clock.now())
         # first: what cannot be recorded is not begun
         self._site.record("root.made", fingerprint=facts_of(root.certificate).fingerprint)
         keep(root, self._folder)
@@ -163,11 +150,11 @@ class InternalOrder:
     url = ""
 
     def __init__(
-        self, root: Root, names: tuple[str, ...], settings: InternalSettings, clock: Clock
+        self, root: Root, names: tuple[str, ...], entry: InternalEntry, clock: Clock
     ) -> None:
         self._root = root
         self._names = names
-        self._settings = settings
+        self._entry = entry
         self._clock = clock
 
     def challenges(self) -> tuple[Challenge, ...]:
@@ -184,7 +171,7 @@ class InternalOrder:
         clients pass over it (RFC 8446 §4.4.2) and need it as a trust anchor anyway.
         """
         csr = check_request(csr_der, self._names)
-        leaf = sign_leaf(self._root, csr, self._names, self._settings, self._clock.now())
+        leaf = sign_leaf(self._root, csr, self._names, self._entry, self._clock.now())
         return b"".join(each.public_bytes(Encoding.PEM) for each in (leaf, self._root.certificate))
 
 
@@ -212,7 +199,7 @@ def sign_leaf(
     root: Root,
     csr: x509.CertificateSigningRequest,
     names: Sequence[str],
-    settings: InternalSettings,
+    entry: InternalEntry,
     now: datetime,
 ) -> x509.Certificate:
     """A certificate for the CSR's key: for TLS servers and clients, never outliving its root."""
@@ -240,8 +227,8 @@ def sign_leaf(
         .issuer_name(issuer.subject)
         .public_key(public)
         .serial_number(x509.random_serial_number())  # 159 random bits (RFC 5280 §4.1.2.2)
-        .not_valid_before(max(now - settings.backdate, issuer.not_valid_before_utc))
-        .not_valid_after(min(now + settings.lifetime, issuer.not_valid_after_utc))
+        .not_valid_before(max(now - entry.backdate, issuer.not_valid_before_utc))
+        .not_valid_after(min(now + entry.lifetime, issuer.not_valid_after_utc))
     )
     for extension, critical in extensions:
         builder = builder.add_extension(extension, critical=critical)
@@ -252,13 +239,4 @@ def sign_leaf(
 
 def build(entry: InternalEntry, context: Context) -> InternalIssuer:
     """The issuer of a configuration entry."""
-    settings = InternalSettings(
-        name=context.name,
-        common_name=entry.common_name,
-        lifetime=entry.lifetime,
-        root_lifetime=entry.root_lifetime,
-        key=KeyType(entry.key),
-        permitted_names=entry.permitted_names,
-        backdate=entry.backdate,
-    )
-    return InternalIssuer(settings, context.state_dir, context.clock, context.site)
+    return InternalIssuer(entry, context)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator, listed
 from certrotd.files.reading import is_there, read_file
 from certrotd.files.writing import TEMPORARY, create_files, make_directory, remove_tree, rename
@@ -26,25 +27,6 @@ KEY_FILE, CERTIFICATE_FILE = "root.key", "root.pem"
 
 
 @dataclass(frozen=True)
-class InternalSettings:
-    """A private CA.
-
-    ``name`` is the issuer's and its folder's, ``common_name`` the root's; ``lifetime`` a leaf's;
-    ``key`` the root's key type. ``permitted_names`` are DNS suffixes and IP networks the root may
-    certify, all if empty; they are fixed once the root is made. ``backdate`` puts notBefore
-    into the past, for clocks that are behind.
-    """
-
-    name: str
-    common_name: str
-    lifetime: timedelta
-    root_lifetime: timedelta
-    key: keys.KeyType
-    permitted_names: tuple[str, ...]
-    backdate: timedelta
-
-
-@dataclass(frozen=True)
 class Root:
     """A root certificate and its key, which is kept out of repr."""
 
@@ -52,11 +34,11 @@ class Root:
     key: keys.PrivateKey = field(repr=False)
 
 
-def make_root(settings: InternalSettings, *, now: datetime) -> Root:
+def make_root(entry: InternalEntry, *, now: datetime) -> Root:
     """A fresh self-signed root of path length 0 with the name constraints asked for."""
-    key = keys.generate(settings.key)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, settings.common_name)])
-    start = now.replace(microsecond=0) - settings.backdate
+    key = keys.generate(keys.KeyType(entry.key))
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, entry.common_name)])
+    start = now.replace(microsecond=0) - entry.backdate
     public = key.public_key()
     builder = (
         x509.CertificateBuilder()
@@ -65,13 +47,13 @@ def make_root(settings: InternalSettings, *, now: datetime) -> Root:
         .public_key(public)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start)
-        .not_valid_after(start + settings.root_lifetime)
+        .not_valid_after(start + entry.root_lifetime)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(key_usage(signs_certificates=True), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
     )
-    if settings.permitted_names:
-        builder = builder.add_extension(constraints(settings.permitted_names), critical=True)
+    if entry.permitted_names:
+        builder = builder.add_extension(constraints(entry.permitted_names), critical=True)
     return Root(builder.sign(key, digest(key)), key)
 
 

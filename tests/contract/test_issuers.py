@@ -24,7 +24,7 @@ from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.pki.path import doubts
 from certrotd.pki.verify import NamesMissing, verify
 from tests.fakes.issuer import MemoryIssuer, Point
-from tests.unit.internal.made import SETTINGS
+from tests.unit.internal.made import ENTRY, context
 
 _KEY = keys.generate(keys.KeyType.ECDSA_P256)
 NAMES = ("contract.example.test", "*.contract.example.test")
@@ -228,5 +228,5 @@ class TestInternalIssuer(IssuerContract):
 
     @pytest.fixture
     def subject(self, tmp_path: Path) -> Subject:
-        issuer = InternalIssuer(SETTINGS, tmp_path, SystemClock())
+        issuer = InternalIssuer(ENTRY, context(tmp_path))
         return Subject(issuer, keeps_orders=False, checks_proofs=False)

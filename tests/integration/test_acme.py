@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Deadline, SystemClock
+from certrotd.config.context import Context
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -21,6 +21,7 @@ from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.pki.verify import verify
 from tests.contract.test_issuers import IssuerContract, Subject
 from tests.parts import Bind, Parts, Pebble, StepCA, locate, pki
+from tests.unit.acme.scripted import acme_entry
 
 StartPebble = Callable[..., Pebble]
 StartStepCA = Callable[..., StepCA]
@@ -57,24 +58,11 @@ def ca(request: pytest.FixtureRequest) -> Pebble | StepCA:
     return found
 
 
-def settings(ca: Pebble | StepCA, **changes: Any) -> AcmeSettings:
-    """Only directory and bundle differ from CA to CA."""
-    found = AcmeSettings(
-        name="test",
-        directory=ca.directory_url,
-        contact=("admin@example.test",),
-        ca_bundle=ca.ca_file,
-        preferred_chain="",
-        agree_to_terms=True,
-        account_key=keys.KeyType.ECDSA_P256,
-        timeout=60.0,
-        request_timeout=30.0,
-    )
-    return replace(found, **changes)
-
-
 def issuer_of(ca: Pebble | StepCA, state_dir: Path, **changes: Any) -> AcmeIssuer:
-    return AcmeIssuer(settings(ca, **changes), state_dir, CLOCK)
+    """Only directory and bundle differ from CA to CA."""
+    usual = {"directory": ca.directory_url, "ca_bundle": ca.ca_file, "agree_to_terms": True}
+    entry = acme_entry(**{**usual, "contact": ("admin@example.test",), **changes})
+    return AcmeIssuer(entry, Context("test", state_dir, CLOCK))
 
 
 def soon(seconds: float = 60.0) -> Deadline:

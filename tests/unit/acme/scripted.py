@@ -10,14 +10,16 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from josepy.b64 import b64decode
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.config.context import Context, Surroundings
+from certrotd.config.issuers import AcmeEntry
 from certrotd.pki import keys
 from certrotd.pki.keys import KeyType
 from tests.parts import pki
@@ -73,6 +75,24 @@ class Skipping(SystemClock):
         self.skipped += max(seconds, 0.0)
 
 
+def acme_entry(directory: str, ca_bundle: Path, **changes: Any) -> AcmeEntry:
+    """An entry of the configuration, not examined; times are in seconds."""
+    for name in {"timeout", "request_timeout"} & set(changes):
+        changes[name] = timedelta(seconds=changes[name])
+    changes["contact"] = tuple(f"mailto:{each}" for each in changes.get("contact", ()))
+    values = {"timeout": timedelta(seconds=60), **changes}
+    return AcmeEntry.model_construct(
+        type="acme", directory=directory, ca_bundle=ca_bundle, **values
+    )
+
+
+def context(
+    state_dir: Path, clock: Clock | None = None, site: Surroundings | None = None
+) -> Context:
+    """What an issuer called "scripted" is built with."""
+    return Context("scripted", state_dir, clock or SystemClock(), site or Surroundings())
+
+
 class ScriptedCA:
     """Answers one order for NAME; ``script[path]`` are answers given first, in their order.
 
@@ -112,22 +132,11 @@ class ScriptedCA:
 
     def issuer(self, state_dir: Path, clock: Clock | None = None, **changes: Any) -> AcmeIssuer:
         """An issuer of this CA, its settings changed as said."""
-        return AcmeIssuer(self.settings(**changes), state_dir, clock or SystemClock())
+        return AcmeIssuer(self.entry(**changes), context(state_dir, clock))
 
-    def settings(self, **changes: Any) -> AcmeSettings:
-        """Settings for this CA, some of them changed."""
-        settings: dict[str, Any] = {
-            "name": "scripted",
-            "directory": self.url,
-            "contact": (),
-            "ca_bundle": self.ca_file,
-            "preferred_chain": "",
-            "agree_to_terms": False,
-            "account_key": KeyType.ECDSA_P256,
-            "timeout": 60.0,
-            "request_timeout": 30.0,
-        }
-        return AcmeSettings(**{**settings, **changes})
+    def entry(self, **changes: Any) -> AcmeEntry:
+        """The configuration of this CA, some of it changed; times are in seconds."""
+        return acme_entry(**{"directory": self.url, "ca_bundle": self.ca_file, **changes})
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()

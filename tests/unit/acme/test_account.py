@@ -13,27 +13,25 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import Deadline
 from certrotd.config.context import Surroundings
-from certrotd.errors import InvalidInput, LockHeld, NeedsOperator
+from certrotd.errors import LockHeld, NeedsOperator
 from certrotd.pki import keys
 from certrotd.state.lock import hold
 from tests.fakes.clock import Pauses
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem, soon
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, context, problem, soon
 
 PROCESS = """
 import sys
 from pathlib import Path
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.acme.settings import AcmeSettings
 from certrotd.clock import Deadline, SystemClock
-from certrotd.pki.keys import KeyType
+from certrotd.config.context import Context
+from certrotd.config.issuers import AcmeEntry
 url, bundle, state = sys.argv[1:]
-settings = AcmeSettings(
-    "scripted", url, (), Path(bundle), "", False, KeyType.ECDSA_P256, 60.0, 30.0
-)
+entry = AcmeEntry(type="acme", directory=url, ca_bundle=bundle)
 clock = SystemClock()
-AcmeIssuer(settings, Path(state), clock).preflight(deadline=Deadline(clock, 60))
+AcmeIssuer(entry, Context("scripted", Path(state), clock)).preflight(deadline=Deadline(clock, 60))
 """
 
 
@@ -116,15 +114,15 @@ def test_a_contact_that_the_ca_refuses_is_said_and_stops_nothing(
 ) -> None:
     """A certificate does not expire for an address; the next start tries again."""
     ca.issuer(tmp_path).preflight(deadline=soon())
-    told, settings = Told(), ca.settings(contact=("x@example.test",))
+    told, entry = Told(), ca.entry(contact=("x@example.test",))
     ca.on("/accounts/1", Reply(400, problem("invalidContact", "no such domain")))
-    issuer = AcmeIssuer(settings, tmp_path, SystemClock(), told.site)
+    issuer = AcmeIssuer(entry, context(tmp_path, site=told.site))
     for _ in range(2):
         issuer.order([NAME], deadline=soon())
     [line] = told.lines
     assert "issuer scripted: the changed contact is refused" in line
     assert "no such domain" in line
-    AcmeIssuer(settings, tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    AcmeIssuer(entry, context(tmp_path, site=told.site)).preflight(deadline=soon())
     assert ca.asked("/accounts/1") == 2
     assert len(told.lines) == 1
 
@@ -232,7 +230,7 @@ class Told:
 def test_a_first_account_is_recorded_without_a_line(ca: ScriptedCA, tmp_path: Path) -> None:
     """The negative control: nothing is lost."""
     told = Told()
-    AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    AcmeIssuer(ca.entry(), context(tmp_path, site=told.site)).preflight(deadline=soon())
     details = {"url": f"{ca.base}/accounts/1", "directory": ca.url, "instead_of": ""}
     assert told.records == [("account.registered", details)]
     assert told.lines == []
@@ -241,7 +239,7 @@ def test_a_first_account_is_recorded_without_a_line(ca: ScriptedCA, tmp_path: Pa
 def test_an_account_that_is_lost_is_registered_again_aloud(ca: ScriptedCA, tmp_path: Path) -> None:
     """Budgets, authorizations and what the CA was told of the old one are gone with it."""
     told = Told("web", "mail")
-    AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    AcmeIssuer(ca.entry(), context(tmp_path, site=told.site)).preflight(deadline=soon())
     assert [event for event, _ in told.records] == ["account.registered"]
     [line] = told.lines
     assert "issuer scripted: a new account is registered" in line
@@ -253,7 +251,7 @@ def test_an_account_that_the_ca_forgot_is_registered_again_aloud(
 ) -> None:
     """As one that was lost here."""
     told = Told()
-    issuer = AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site)
+    issuer = AcmeIssuer(ca.entry(), context(tmp_path, site=told.site))
     ca.on("/orders", Reply(400, problem("accountDoesNotExist", "who?")))
     issuer.order([NAME], deadline=soon())
     assert [event for event, _ in told.records] == ["account.registered"] * 2
@@ -265,7 +263,7 @@ def test_an_account_that_the_ca_still_has_is_no_new_one(ca: ScriptedCA, tmp_path
     """The key is the account: only its file was lost."""
     told = Told("web")
     ca.on("/account", Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"}))
-    AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site).preflight(deadline=soon())
+    AcmeIssuer(ca.entry(), context(tmp_path, site=told.site)).preflight(deadline=soon())
     assert (told.records, told.lines) == ([], [])
 
 
@@ -351,7 +349,7 @@ def test_a_wrong_account_url_does_not_stick(
     known = Reply(200, {"status": "valid"}, {"Location": f"{ca.base}/accounts/1"})
     ca.on("/account", known, known)
     told = Told("web")
-    issuer = AcmeIssuer(ca.settings(), tmp_path, SystemClock(), told.site)
+    issuer = AcmeIssuer(ca.entry(), context(tmp_path, site=told.site))
     issuer.order([NAME], deadline=soon())
     assert ca.seen[-1].header["kid"] == f"{ca.base}/accounts/1"
     assert json.loads((folder / "account.json").read_text())["url"] == f"{ca.base}/accounts/1"
@@ -386,10 +384,3 @@ def test_a_registration_that_says_no_url_is_said(ca: ScriptedCA, tmp_path: Path)
     ca.on("/account", Reply(201, {"status": "valid"}))
     with pytest.raises(NeedsOperator, match="does not say where it is"):
         ca.issuer(tmp_path).preflight(deadline=soon())
-
-
-@pytest.mark.parametrize("name", ["", "..", "a/b", ".hidden", "a\x00b", "x" * 65])
-def test_a_name_that_is_no_folder_is_refused(ca: ScriptedCA, tmp_path: Path, name: str) -> None:
-    """Names used as paths were CVE-2022-30636."""
-    with pytest.raises(InvalidInput, match="cannot be an issuer's name"):
-        ca.issuer(tmp_path, name=name)

@@ -11,7 +11,7 @@ from certrotd.acme.problems import http_date
 from certrotd.clock import SystemClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import Transient
-from tests.unit.acme.scripted import NAME, ScriptedCA, soon
+from tests.unit.acme.scripted import NAME, ScriptedCA, context, soon
 
 DAY = timedelta(days=1)
 
@@ -22,7 +22,7 @@ class Told:
     def __init__(self, ca: ScriptedCA, state: Path, clock: SystemClock) -> None:
         self.times: list[datetime] = []
         site = Surroundings(ca_time=self.times.append)
-        self.issuer = AcmeIssuer(ca.settings(), state, clock, site)
+        self.issuer = AcmeIssuer(ca.entry(), context(state, clock, site))
 
     def order(self) -> None:
         """An order for NAME."""

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from certrotd.acme.client import Clients
-from certrotd.clock import SystemClock
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki import roots
 from tests.parts import pki
 from tests.parts.process import wait_until
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, problem, soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, context, problem, soon
 
 
 def test_more_threads_than_connections_take_turns(ca: ScriptedCA, tmp_path: Path) -> None:
@@ -42,7 +41,7 @@ def test_no_connection_left_in_time_is_said(
 ) -> None:
     """A thread that waits for another one has a deadline too."""
     monkeypatch.setattr("certrotd.acme.client.MAX_CLIENTS", 1)
-    clients = Clients(ca.settings(), tmp_path, SystemClock())
+    clients = Clients(ca.entry(), context(tmp_path))
     with clients.lend(soon()), pytest.raises(Transient, match="all 1 connections"):
         clients.lend(soon(0.1)).__enter__()
     with clients.lend(soon()) as (client, _):
