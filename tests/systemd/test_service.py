@@ -26,7 +26,7 @@ def seen_by(machine: Machine) -> None:
 
 
 def test_from_start_to_a_served_certificate_as_its_own_user(machine: Machine) -> None:
-    """The whole way: ordered at Pebble, proven by DNS, installed, nginx reloaded over D-Bus."""
+    """The whole way: ordered at Pebble, proven by DNS, installed, nginx reloaded by systemctl."""
     machine.configure()
     old = machine.served()
     machine.systemctl("start", UNIT)
