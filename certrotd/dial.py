@@ -20,7 +20,7 @@ RESOLVER = "the resolver of this machine does not answer: see /etc/resolv.conf"
 # Of the whole process, as threads are: a look-up that hangs cannot be ended, only counted.
 _lookups = threading.BoundedSemaphore(MAX_LOOKUPS)
 
-Found = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
+AddressInfos = Sequence[tuple[socket.AddressFamily, socket.SocketKind, int, str, Any]]
 
 
 SLICE = 0.5
@@ -63,7 +63,7 @@ class NotLookedUp(TimeoutError):
     """The system's look-up of a name did not end in time; says so in words."""
 
 
-def look_up(host: str, port: int, kind: socket.SocketKind, *, deadline: Deadline) -> Found:
+def look_up(host: str, port: int, kind: socket.SocketKind, *, deadline: Deadline) -> AddressInfos:
     """As socket.getaddrinfo; raises NotLookedUp at the deadline.
 
     The system's own look-up, because only that knows /etc/hosts, search domains and whatever else
@@ -72,7 +72,7 @@ def look_up(host: str, port: int, kind: socket.SocketKind, *, deadline: Deadline
     if is_ip(host):
         return socket.getaddrinfo(host, port, type=kind)
     late = NotLookedUp(f"{host} was not looked up within {round(deadline.remaining, 1):g}s")
-    found: SimpleQueue[Found | OSError | UnicodeError] = SimpleQueue()
+    found: SimpleQueue[AddressInfos | OSError | UnicodeError] = SimpleQueue()
 
     def look() -> None:
         try:

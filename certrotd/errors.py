@@ -66,7 +66,7 @@ class LockHeld(Failure):
 
 
 @dataclass(frozen=True)
-class Problem:
+class ConfigProblem:
     """One thing wrong in a configuration file, at a 1-based line (0: the file as a whole)."""
 
     file: Path
@@ -84,7 +84,7 @@ class Problem:
 class ConfigInvalid(Failure):
     """The configuration cannot be used; every problem found is listed, not just the first."""
 
-    def __init__(self, problems: Sequence[Problem]) -> None:
+    def __init__(self, problems: Sequence[ConfigProblem]) -> None:
         self.problems = tuple(problems)
         super().__init__("; ".join(str(p) for p in self.problems))
 

@@ -15,7 +15,7 @@ from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
-from certrotd.errors import Failure, Problem
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Held
 from certrotd.pki.generation import Standing
@@ -77,7 +77,7 @@ class Observer:
     So it must be quick, and never ask the scheduler back. Each observer overrides what it wants.
     """
 
-    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         """These are in force from now on; entries that are wrong are left out."""
 
     def ticked(self, now: datetime, looked: int) -> None:

@@ -19,7 +19,7 @@ from josepy.jwk import JWK
 from certrotd.acme.account import Account, AccountFolder
 from certrotd.acme.network import Network
 from certrotd.acme.problems import Refused
-from certrotd.acme.reach import Reach
+from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
@@ -187,7 +187,7 @@ class Clients:
             context,
             self._clock,
             request_timeout=self._entry.request_timeout.total_seconds(),
-            reach=Reach(directory, self._entry.also_hosts),
+            reach=AllowedUrls(directory, self._entry.also_hosts),
         )
         return Client(directory, network)
 

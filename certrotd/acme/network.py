@@ -26,7 +26,7 @@ from certrotd.acme.problems import (
     read_problem,
     retry_after,
 )
-from certrotd.acme.reach import Reach
+from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import Transport, check_url
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import NeedsOperator, Transient
@@ -50,7 +50,7 @@ class Network(ClientNetwork):
     """
 
     def __init__(
-        self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float, reach: Reach
+        self, context: ssl.SSLContext, clock: Clock, *, request_timeout: float, reach: AllowedUrls
     ) -> None:
         super().__init__(user_agent=f"certrotd/{certrotd.__version__} (acme-python)")
         self._clock = clock

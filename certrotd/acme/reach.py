@@ -13,7 +13,7 @@ from certrotd.errors import NeedsOperator
 Addresses = Callable[[str], Iterable[str]]
 
 
-class Reach:
+class AllowedUrls:
     """Judges the URLs that a CA names, by the URL of its ``directory``.
 
     They may be on the directory's host, on hosts of its registered name (its last two labels), and

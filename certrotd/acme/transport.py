@@ -9,11 +9,11 @@ from urllib.parse import urlsplit
 import requests
 from requests.structures import CaseInsensitiveDict
 
-from certrotd.acme.reach import Reach
+from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.stopping import StoppableTimeout
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator
-from certrotd.https.client import Client
+from certrotd.https.client import HttpsClient
 from certrotd.https.http1 import Answer
 
 MAX_URL = 4096
@@ -23,9 +23,11 @@ class Transport:
     """One thread's connections to a CA; what it shares with others is the TLS context."""
 
     def __init__(
-        self, context: ssl.SSLContext, *, request_timeout: float, agent: str, reach: Reach
+        self, context: ssl.SSLContext, *, request_timeout: float, agent: str, reach: AllowedUrls
     ) -> None:
-        self._client = Client(context, whom="the CA at ", agent=agent, permit=reach.check_addresses)
+        self._client = HttpsClient(
+            context, whom="the CA at ", agent=agent, permit=reach.check_addresses
+        )
         self._reach = reach
         self._request_timeout = request_timeout
 
@@ -37,7 +39,7 @@ class Transport:
         body: str | None,
         headers: Mapping[str, str],
         deadline: Deadline,
-    ) -> Response:
+    ) -> RequestsResponse:
         """Send one request and read the whole answer, at most 1 MiB.
 
         Raises NeedsOperator for a URL that is not https or on a host that the CA may not name, a
@@ -56,7 +58,7 @@ class Transport:
         return _response(url, answer, host)
 
 
-class Response(requests.Response):
+class RequestsResponse(requests.Response):
     """What the acme library calls an answer, without the cookie jar and the raw stream."""
 
     def __init__(self, url: str, status: int, headers: Mapping[str, str], content: bytes) -> None:
@@ -100,8 +102,8 @@ def _flaw(url: str) -> str:
     return "" if whole else "it has no host, or no usable port"
 
 
-def _response(url: str, answer: Answer, host: str) -> Response:
-    response = Response(url, answer.status, answer.headers, answer.content)
+def _response(url: str, answer: Answer, host: str) -> RequestsResponse:
+    response = RequestsResponse(url, answer.status, answer.headers, answer.content)
     if 300 <= answer.status < 400:
         target = response.headers.get("Location", "nowhere")
         raise NeedsOperator(

@@ -15,7 +15,7 @@ from typing import Any
 from certrotd.errors import InvalidInput
 from certrotd.id import ONLY_KIND, Id, is_name
 from certrotd.jsontext import parsed
-from certrotd.notify.message import State
+from certrotd.notify.message import Occasion
 from certrotd.pki.certificate import moment
 from certrotd.state import ports
 from certrotd.state.typed import TypedDocument
@@ -29,7 +29,7 @@ OF_SUBJECTS = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class AlertState:
     """One matter: the ``likeness`` that was told at ``told``, and the one that is on its way."""
 
     likeness: str = ""
@@ -38,8 +38,8 @@ class Known:
 
 
 def occasion(
-    known: Known | None, likeness: str, *, now: datetime, remind: timedelta
-) -> State | None:
+    known: AlertState | None, likeness: str, *, now: datetime, remind: timedelta
+) -> Occasion | None:
     """Why to tell a matter that is met now, or None.
 
     A clock that was set back since makes a matter wait for ``remind`` from now at most.
@@ -53,19 +53,19 @@ def occasion(
     return "reminder" if abs(now - known.told) >= remind else None
 
 
-class Ledger:
+class Deduplicator:
     """Every matter by its key, at most MOST of them."""
 
-    def __init__(self, known: Mapping[str, Known] | None = None) -> None:
-        self._known: dict[str, Known] = dict(known or {})
+    def __init__(self, known: Mapping[str, AlertState] | None = None) -> None:
+        self._known: dict[str, AlertState] = dict(known or {})
 
-    def met(self, key: str, likeness: str, *, now: datetime, remind: timedelta) -> State | None:
+    def met(self, key: str, likeness: str, *, now: datetime, remind: timedelta) -> Occasion | None:
         """Why to tell a matter, which then is on its way; None if it is known."""
         known = self._known.get(key)
         why = occasion(known, likeness, now=now, remind=remind)
         if why is not None:
             self._known.pop(key, None)
-            self._known[key] = replace(known or Known(), on_its_way=likeness)
+            self._known[key] = replace(known or AlertState(), on_its_way=likeness)
             while len(self._known) > MOST:
                 del self._known[next(iter(self._known))]
         return why
@@ -75,7 +75,7 @@ class Ledger:
         known = self._known.get(key)
         if known is not None:
             rest = None if known.on_its_way == likeness else known.on_its_way
-            self._known[key] = Known(likeness, at, rest)
+            self._known[key] = AlertState(likeness, at, rest)
 
     def lost(self, key: str, likeness: str) -> None:
         """It will not arrive."""
@@ -110,10 +110,10 @@ class Ledger:
 
 
 @dataclass(frozen=True)
-class Kept:
+class AlertsDocument:
     """What outlives the process: ledgers by notifier, and the rotations that were left to wait."""
 
-    ledgers: Mapping[str, Ledger]
+    ledgers: Mapping[str, Deduplicator]
     waiting: frozenset[Id] = frozenset()
 
     def to_json(self) -> bytes:
@@ -127,13 +127,15 @@ class Kept:
         return json.dumps(document, separators=(",", ":")).encode()
 
 
-def alerts_document(state: ports.State, report: Callable[[str], None]) -> TypedDocument[Kept]:
+def alerts_document(
+    state: ports.State, report: Callable[[str], None]
+) -> TypedDocument[AlertsDocument]:
     """What was told, kept across restarts."""
-    return TypedDocument(state.document("alerts"), from_json, Kept.to_json, report=report)
+    return TypedDocument(state.document("alerts"), from_json, AlertsDocument.to_json, report=report)
 
 
-def from_json(data: bytes) -> Kept | None:
-    """What Kept.to_json wrote; None if it is something else.
+def from_json(data: bytes) -> AlertsDocument | None:
+    """What AlertsDocument.to_json wrote; None if it is something else.
 
     Version 1 knew certificates alone, by their names, as in the key ``rotation/web``.
     """
@@ -144,12 +146,15 @@ def from_json(data: bytes) -> Kept | None:
             return None
         keyed, subject = (_with_kind, _certificate) if old else (str, Id.parse)
         ledgers = {
-            str(name): Ledger(
-                {keyed(key): Known(str(like), moment(told)) for key, (like, told) in each.items()}
+            str(name): Deduplicator(
+                {
+                    keyed(key): AlertState(str(like), moment(told))
+                    for key, (like, told) in each.items()
+                }
             )
             for name, each in document["told"].items()
         }
-        return Kept(ledgers, frozenset(subject(each) for each in document["waiting"]))
+        return AlertsDocument(ledgers, frozenset(subject(each) for each in document["waiting"]))
     except (ValueError, KeyError, TypeError, AttributeError, InvalidInput):
         return None
 

@@ -23,7 +23,7 @@ SPAN = 600.0
 
 
 @dataclass(frozen=True)
-class Pace:
+class DeliveryPace:
     """How patient a queue is, in seconds.
 
     ``pauses`` come between the tries of one message; of ``most`` messages in ten minutes the next
@@ -48,7 +48,7 @@ class DeliveryQueue:
         name: str,
         make: Callable[[], Notifier],
         *,
-        pace: Pace,
+        pace: DeliveryPace,
         clock: Clock,
         settled: Callable[[Sequence[Message], bool], None],
         log: Callable[[str, str], None],

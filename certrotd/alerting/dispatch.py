@@ -13,17 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.alerting import rules
-from certrotd.alerting.dedup import OF_SUBJECTS, Kept, Ledger, alerts_document
-from certrotd.alerting.delivery_queue import DeliveryQueue, Pace
+from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
+from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
 from certrotd.alerting.rules import Alert, Passed, Said
 from certrotd.certs.audited import Unaudited
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
-from certrotd.notify.message import Message, Notifier, State
+from certrotd.notify.message import Message, Notifier, Occasion
 from certrotd.observers import Log, Look, Observer
 from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
 from certrotd.scheduling.clock_trust import Judgement
@@ -52,7 +52,7 @@ class _Channel:
     """One notifier: what it wants to hear, what it was told, and the way to it."""
 
     entry: Notification
-    ledger: Ledger
+    ledger: Deduplicator
     queue: DeliveryQueue
 
     def wants(self, alert: Alert) -> bool:
@@ -70,13 +70,13 @@ class Alerting(Observer):
 
     def __init__(
         self,
-        file: TypedDocument[Kept],
+        file: TypedDocument[AlertsDocument],
         make: Make,
         *,
         host: str,
         clock: Clock,
         log: Write,
-        pace: Callable[[float], Pace] = Pace,
+        pace: Callable[[float], DeliveryPace] = DeliveryPace,
     ) -> None:
         self._file = file
         self._make = make
@@ -102,7 +102,7 @@ class Alerting(Observer):
                 if old is not None and old.entry == entry:
                     self._channels[name] = before.pop(name)
                     continue
-                ledger = self._ledgers.setdefault(name, Ledger())
+                ledger = self._ledgers.setdefault(name, Deduplicator())
                 self._channels[name] = _Channel(entry, ledger, self._queue(name, entry, ledger))
             self._ledgers = {name: each.ledger for name, each in self._channels.items()}
         for channel in before.values():
@@ -144,7 +144,7 @@ class Alerting(Observer):
 
     # What the daemon does.
 
-    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         self._called = frozenset(map(str, subjects))
         with self._lock:
             for channel in self._channels.values():
@@ -212,7 +212,7 @@ class Alerting(Observer):
         topic, _, subject = key.partition("/")
         return topic not in OF_SUBJECTS or subject in self._called
 
-    def _message(self, alert: Alert, state: State) -> Message:
+    def _message(self, alert: Alert, state: Occasion) -> Message:
         return Message(
             host=self._host,
             at=self._clock.now(),
@@ -241,7 +241,7 @@ class Alerting(Observer):
             key=passed.key,
         )
 
-    def _queue(self, name: str, entry: Notification, ledger: Ledger) -> DeliveryQueue:
+    def _queue(self, name: str, entry: Notification, ledger: Deduplicator) -> DeliveryQueue:
         return DeliveryQueue(
             name,
             partial(self._make, name, entry),
@@ -251,7 +251,7 @@ class Alerting(Observer):
             log=self._log,
         )
 
-    def _settled(self, ledger: Ledger, messages: Sequence[Message], arrived: bool) -> None:
+    def _settled(self, ledger: Deduplicator, messages: Sequence[Message], arrived: bool) -> None:
         """From the thread of a queue."""
         with self._lock:
             for message in messages:
@@ -264,17 +264,17 @@ class Alerting(Observer):
         if arrived:
             self._save()
 
-    def _read(self) -> Kept:
+    def _read(self) -> AlertsDocument:
         try:
-            return self._file.read() or Kept({})
+            return self._file.read() or AlertsDocument({})
         except Failure as failure:
             self._log("error", f"earlier alerts are unknown: {failure}")
-            return Kept({})
+            return AlertsDocument({})
 
     def _save(self) -> None:
         with self._saving:
             with self._lock:
-                kept = Kept(self._ledgers, frozenset(self._waiting))
+                kept = AlertsDocument(self._ledgers, frozenset(self._waiting))
             try:
                 self._file.write(kept)
                 said = ""

@@ -14,15 +14,13 @@ from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.fitness import drift, renewal_time
 from certrotd.certs.rotate import Report
 from certrotd.certs.rules import fallen_back
-from certrotd.certs.watching import Kind as Found
-from certrotd.certs.watching import Severity as Grave
-from certrotd.certs.watching import Watched
-from certrotd.config.notifications import Kind, Severity
+from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
+from certrotd.config.notifications import AlertKind, Severity
 from certrotd.errors import Failure, LockHeld, one_line
 from certrotd.id import Id
 from certrotd.observers import Look
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
-from certrotd.scheduling.clock_trust import Judgement, Trust
+from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.wording import count
 
 FEW = 3
@@ -34,7 +32,7 @@ LATE = 1 / 3
 CLOCK, CONFIG, LEFT_OUT, AUDIT = "clock", "config", "left-out", "audit"
 _ALL = "certrotd status"
 _VARYING = re.compile(r"\S*[0-9]\S*")
-_EXPIRY = frozenset({Found.EXPIRED, Found.EXPIRING})
+_EXPIRY = frozenset({FindingKind.EXPIRED, FindingKind.EXPIRING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +43,7 @@ class Alert:
     ``lasting``: it is a state that goes on until it is over, not something that happened once.
     """
 
-    kind: Kind
+    kind: AlertKind
     severity: Severity
     key: str
     title: str
@@ -187,7 +185,7 @@ def unplanned(look: Look) -> str | None:
 
 def of_clock(judgement: Judgement) -> Said:
     """What is to be thought of the clock."""
-    if judgement.trust is not Trust.WRONG:
+    if judgement.trust is not ClockTrust.WRONG:
         return Passed(CLOCK, "The clock is plausible again; certificates are ordered again.")
     return Alert(
         kind="clock_wrong",
@@ -244,9 +242,9 @@ def of_watched(watched: Watched) -> Said:
     key, subject = f"watch/{watched.key}", watched.certificate
     if not watched.findings:
         return Passed(key, f"{watched.key}: all is well again.", subject)
-    findings = sorted(watched.findings, key=lambda each: each.severity is not Grave.ERROR)
+    findings = sorted(watched.findings, key=lambda each: each.severity is not FindingSeverity.ERROR)
     expiry = all(each.kind in _EXPIRY for each in findings)
-    grave = findings[0].severity is Grave.ERROR
+    grave = findings[0].severity is FindingSeverity.ERROR
     # not status --probe, nor inspect: they do not ask all endpoints, or not by name and protocol
     see = _run("watch", subject) if subject else "certrotd watch"
     again = " Have the service read its files again, or get and deploy a new certificate: "

@@ -23,15 +23,15 @@ from certrotd.audit.record import (
     DAMAGED,
     MAX_LINE,
     START,
+    AuditRecord,
     Happened,
     Head,
-    Record,
     chained,
     parse,
     unsettled,
 )
 from certrotd.audit.recovery import End, recover, taken_back
-from certrotd.audit.verify import Verdict, verify
+from certrotd.audit.verify import Verification, verify
 from certrotd.clock import Clock, Deadline
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.reading import is_there, read_file
@@ -46,7 +46,7 @@ _FULL = re.compile(r"audit-(\d{6,})\.jsonl")
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class LogSnapshot:
     """The log at one moment: its files, oldest first, how much of the newest, and the anchor."""
 
     files: tuple[Path, ...]
@@ -148,16 +148,16 @@ class AuditLog:
         """What the head file says; None if there is none to trust. Raises DiskTrouble."""
         return read_head(self._head).known
 
-    def verify(self) -> Verdict:
+    def verify(self) -> Verification:
         """Look at the whole log; appends may go on meanwhile. Raises DiskTrouble or LockHeld."""
         with self.snapshot() as snapshot:
             return verify(snapshot.lines(), snapshot.anchor.known)
 
     @contextmanager
-    def snapshot(self) -> Iterator[Snapshot]:
+    def snapshot(self) -> Iterator[LogSnapshot]:
         """The log as it is now, while others append to it; raises DiskTrouble or LockHeld."""
         if not is_there(self._directory):
-            yield Snapshot((), None, 0, Anchor(state="missing"))
+            yield LogSnapshot((), None, 0, Anchor(state="missing"))
             return
         with ExitStack() as stack:
             with self._read(), explained(f"read {self._log}"):
@@ -165,7 +165,7 @@ class AuditLog:
                 newest, size = _existing(self._log)
                 if newest is not None:
                     stack.callback(os.close, newest)
-            yield Snapshot(tuple(files), newest, size, anchor)
+            yield LogSnapshot(tuple(files), newest, size, anchor)
 
     def _ends_with(self, anchor: Anchor) -> bool:
         """Whether nothing is in the log that the head file does not know."""
@@ -259,7 +259,7 @@ class AuditLog:
         self._append(end, lines, records[-1].head, waiting)
         self._tip = records[-1].head
 
-    def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[Record]:
+    def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[AuditRecord]:
         now, head = self._clock.now(), end.tip
         records = []
         for each in (end.said, *happened) if end.said else happened:
@@ -350,7 +350,7 @@ def _tail(path: Path) -> tuple[bytes, int]:
         os.close(handle)
 
 
-def _last(tail: bytes) -> Record | None:
+def _last(tail: bytes) -> AuditRecord | None:
     """The record of the last line, if that is whole."""
     if not tail.endswith(b"\n"):
         return None

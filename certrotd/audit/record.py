@@ -57,7 +57,7 @@ START = Head(0, "0" * 64)
 
 
 @dataclass(frozen=True)
-class Record:
+class AuditRecord:
     """One record; ``at`` is in UTC, ISO 8601 with microseconds, and one for a whole append."""
 
     seq: int
@@ -102,7 +102,7 @@ class Record:
         }
 
 
-def chained(head: Head, happened: Happened, *, at: datetime) -> Record:
+def chained(head: Head, happened: Happened, *, at: datetime) -> AuditRecord:
     """The record that goes behind ``head``; InvalidInput if it is too long to be read back."""
     content: dict[str, Any] = {
         "seq": head.seq + 1,
@@ -113,7 +113,7 @@ def chained(head: Head, happened: Happened, *, at: datetime) -> Record:
         "details": dict(happened.details),
         "prev": head.hash,
     }
-    record = Record(**content, hash=_digest(content))
+    record = AuditRecord(**content, hash=_digest(content))
     if len(record.line()) > MAX_LINE:
         raise InvalidInput(
             f"the audit record {happened.event} of {happened.subject} is longer than "
@@ -122,7 +122,7 @@ def chained(head: Head, happened: Happened, *, at: datetime) -> Record:
     return record
 
 
-def parse(line: bytes) -> Record | None:
+def parse(line: bytes) -> AuditRecord | None:
     """The record of a line, with or without its newline; None if any byte of it is not as written.
 
     That it belongs where it stands is for its neighbours to say.
@@ -141,10 +141,10 @@ def parse(line: bytes) -> Record | None:
         return None
     if not typed or value["hash"] != _digest({k: v for k, v in value.items() if k != "hash"}):
         return None
-    return Record(**value)
+    return AuditRecord(**value)
 
 
-def unsettled(before: Mapping[str, str], record: Record) -> dict[str, str]:
+def unsettled(before: Mapping[str, str], record: AuditRecord) -> dict[str, str]:
     """The rotation by subject whose outcome is not recorded, after one more record.
 
     A rotation may end under another subject than it began with: those of state format 1 were names.

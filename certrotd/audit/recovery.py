@@ -16,9 +16,9 @@ from certrotd.audit.record import (
     DAMAGED,
     RECOVERED,
     START,
+    AuditRecord,
     Happened,
     Head,
-    Record,
     parse,
     unsettled,
 )
@@ -58,14 +58,14 @@ class _Walk:
     end: int = 0
     times: set[str] = field(default_factory=set)
 
-    def on(self, record: Record, size: int) -> None:
+    def on(self, record: AuditRecord, size: int) -> None:
         self.tip = record.head
         self.waiting = unsettled(self.waiting, record)
         self.end += size
         self.times.add(record.at)
 
 
-def recover(anchor: Anchor, before: Record | None, data: bytes) -> End:
+def recover(anchor: Anchor, before: AuditRecord | None, data: bytes) -> End:
     """Where to go on: ``data`` is the newest file, ``before`` the last record of the one before."""
     lines = data.splitlines(keepends=True) if data else []
     records = [parse(line) if line.endswith(b"\n") else None for line in lines]
@@ -88,7 +88,9 @@ def taken_back(tip: Head, waiting: Mapping[str, str], data: bytes) -> End:
     return _damaged(tip, waiting, data, why)
 
 
-def _behind(head: Head, before: Record | None, records: Sequence[Record | None]) -> int | None:
+def _behind(
+    head: Head, before: AuditRecord | None, records: Sequence[AuditRecord | None]
+) -> int | None:
     """The index of the line after the head's record; None if that is not there."""
     if (before.head if before else START) == head:
         return 0
@@ -103,7 +105,7 @@ def _walk(
     tip: Head,
     waiting: Mapping[str, str],
     lines: Sequence[bytes],
-    records: Sequence[Record | None],
+    records: Sequence[AuditRecord | None],
     start: int,
 ) -> _Walk:
     walk = _Walk(tip, dict(waiting), sum(map(len, lines[:start])))
@@ -114,7 +116,7 @@ def _walk(
     return walk
 
 
-def _any_after(walk: _Walk, lines: Sequence[bytes], records: Sequence[Record | None]) -> bool:
+def _any_after(walk: _Walk, lines: Sequence[bytes], records: Sequence[AuditRecord | None]) -> bool:
     at = 0
     for line, record in zip(lines, records, strict=True):
         if at >= walk.end and record is not None:
@@ -139,9 +141,9 @@ def _after_crash(known: Head, walk: _Walk, data: bytes) -> End:
 
 def _without_anchor(
     anchor: Anchor,
-    before: Record | None,
+    before: AuditRecord | None,
     lines: Sequence[bytes],
-    records: Sequence[Record | None],
+    records: Sequence[AuditRecord | None],
 ) -> End:
     """Nobody knows where the log ended: go on from its last record, and say so."""
     if before is None:

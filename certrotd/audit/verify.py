@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from certrotd.audit.record import DAMAGED, RECOVERED, START, Head, Record, parse
+from certrotd.audit.record import DAMAGED, RECOVERED, START, AuditRecord, Head, parse
 
 What = Literal["changed", "removed", "inserted", "reordered", "truncated", "damaged"]
 
@@ -24,7 +24,7 @@ class Broken:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Verification:
     """``head`` is the last record that is in order; ``notes`` are what need not worry anybody."""
 
     head: Head
@@ -32,7 +32,7 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def verify(lines: Iterable[bytes], anchor: Head | None) -> Verdict:
+def verify(lines: Iterable[bytes], anchor: Head | None) -> Verification:
     """Look at every line, oldest first, each with its newline; ``anchor`` is the head file's.
 
     A crash between a record and the head leaves the log ahead by the records of one append, which
@@ -54,12 +54,12 @@ def verify(lines: Iterable[bytes], anchor: Head | None) -> Verdict:
             else ahead.wrong(record)
         )
         if broken is not None:
-            return Verdict(tip, broken, tuple(notes))
+            return Verification(tip, broken, tuple(notes))
         assert record is not None
         tip = record.head
         if record.event == RECOVERED:
             notes.append(f"record {tip.seq} of {record.at}: {record.details.get('why', '')}")
-    return Verdict(tip, ahead.missing(tip), (*notes, *ahead.notes(tip)))
+    return Verification(tip, ahead.missing(tip), (*notes, *ahead.notes(tip)))
 
 
 class _Ahead:
@@ -74,7 +74,7 @@ class _Ahead:
         """Whether what the anchor knows of is all there, so that more may be an append cut off."""
         return tip.seq >= self._anchor.seq
 
-    def wrong(self, record: Record) -> Broken | None:
+    def wrong(self, record: AuditRecord) -> Broken | None:
         """What is wrong with a record that has its place in the chain."""
         seq, anchor = record.seq, self._anchor
         if record.event == DAMAGED:
@@ -118,7 +118,9 @@ class _Ahead:
         return (f"the head file is behind, at record {self._anchor.seq}: a crash came between",)
 
 
-def _misplaced(tip: Head, record: Record | None, rest: Iterator[bytes], *, torn: bool) -> Broken:
+def _misplaced(
+    tip: Head, record: AuditRecord | None, rest: Iterator[bytes], *, torn: bool
+) -> Broken:
     """What was done, where ``record`` (None: a line that is not one) is found behind ``tip``."""
     due = tip.seq + 1
     next_line = next(rest, None)

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from certrotd.certs.issue import order_at_hand
+from certrotd.certs.issue import Left, order_at_hand
 from certrotd.certs.world import World
 from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord, Unpublished
@@ -16,8 +16,6 @@ from certrotd.pki.order import Challenge
 from certrotd.rotation.step import Done, Journaled, Ledger
 from certrotd.state.ports import Fenced, JournalBroken
 from certrotd.wording import count
-
-Left = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)

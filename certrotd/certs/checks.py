@@ -12,13 +12,13 @@ from certrotd.address import Address
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import (
+    EarlierLooks,
+    Expected,
     Finding,
-    Held,
-    Kept,
-    Kind,
+    FindingKind,
+    FindingSeverity,
+    OnDisk,
     Settled,
-    Severity,
-    Wanted,
     Watched,
     judge_endpoint,
     judge_files,
@@ -56,7 +56,7 @@ class Examines(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class CheckResult:
     """What one look came to, before it is weighed against earlier ones.
 
     ``moving``: a rotation of the certificate in question was in flight.
@@ -118,7 +118,7 @@ class Watches:
                 for endpoint in _endpoints(managed, target):
                     yield _of_target(managed, target, endpoint, now).key
 
-    def look(self, subject: Subject) -> list[Look]:
+    def look(self, subject: Subject) -> list[CheckResult]:
         """Look at it and everything that belongs to it, one after the other."""
         if isinstance(subject, Id):
             return list(self._certificate(self.certificates[subject]))
@@ -137,11 +137,11 @@ class Watches:
         certificate = _certificate(entry)
         return self.certificates.get(certificate) if certificate else None
 
-    def _endpoint(self, entry: WatchEntry) -> Look:
+    def _endpoint(self, entry: WatchEntry) -> CheckResult:
         managed = self._managed(entry)
         moving = managed is not None and self._moving(managed)[0]
-        kept = _read(managed, self._clock.now())[0] if managed is not None else Kept()
-        wanted = Wanted(
+        kept = _read(managed, self._clock.now())[0] if managed is not None else OnDisk()
+        wanted = Expected(
             names=entry.names or (entry.asked,),
             certificate=_certificate(entry),
             live=_live(kept),
@@ -151,9 +151,9 @@ class Watches:
         endpoint = replace(endpoint_of(entry), key=_key(kept))
         watched = self._examined(_of_entry(entry, self._clock.now()), endpoint, wanted)
         moving = moving or (managed is not None and self._moved(managed, kept))
-        return Look(watched, moving, entry.after)
+        return CheckResult(watched, moving, entry.after)
 
-    def _certificate(self, managed: Managed) -> Iterator[Look]:
+    def _certificate(self, managed: Managed) -> Iterator[CheckResult]:
         policy, now = managed.policy, self._clock.now()
         moving, unknown = self._moving(managed)
         kept, standing = _read(managed, now)
@@ -163,7 +163,7 @@ class Watches:
             if not (reached or policy.enabled):
                 continue
             # the renewer knows of a target that was not told yet, and has it to do
-            wanted = Wanted(
+            wanted = Expected(
                 certificate=policy.id,
                 live=_live(kept) if reached else None,
                 chained=len(kept.chain) > 1,
@@ -178,7 +178,7 @@ class Watches:
                     for endpoint in _endpoints(managed, target)
                 ]
             except Failure as failure:
-                wrong.append(Finding(Kind.UNREADABLE, f"target {target}: {failure}"))
+                wrong.append(Finding(FindingKind.UNREADABLE, f"target {target}: {failure}"))
         facts = kept.live.facts if kept.live else None
         files = replace(
             _of_files(managed, now),
@@ -188,14 +188,18 @@ class Watches:
         )
         moving = moving or self._moved(managed, kept)
         for watched in (files, *found):
-            yield Look(watched, moving, TIMES)
+            yield CheckResult(watched, moving, TIMES)
 
-    def _examined(self, watched: Watched, endpoint: Endpoint, wanted: Wanted) -> Watched:
+    def _examined(self, watched: Watched, endpoint: Endpoint, wanted: Expected) -> Watched:
         """``watched`` with what a look at the endpoint shows."""
         try:
             presented = self._examiner.examine(endpoint)
         except Failure as failure:
-            kind = Kind.UNREACHABLE if isinstance(failure, Transient) else Kind.UNREADABLE
+            kind = (
+                FindingKind.UNREACHABLE
+                if isinstance(failure, Transient)
+                else FindingKind.UNREADABLE
+            )
             words = str(failure).removeprefix(f"{endpoint}: ")
             return replace(watched, findings=(Finding(kind, words),))
         judge = judge_target if watched.sort == "target" else judge_endpoint
@@ -213,7 +217,7 @@ class Watches:
         except Failure as failure:
             return False, [_unreadable(failure)]
 
-    def _moved(self, managed: Managed, kept: Kept) -> bool:
+    def _moved(self, managed: Managed, kept: OnDisk) -> bool:
         """Whether what was looked at is no longer what there is."""
         if self._moving(managed)[0]:
             return True
@@ -256,16 +260,18 @@ def endpoint_of(entry: WatchEntry) -> Endpoint:
     )
 
 
-def surely(look: Callable[[], Sequence[Look]], *, pause: Callable[[float], None]) -> list[Settled]:
+def surely(
+    look: Callable[[], Sequence[CheckResult]], *, pause: Callable[[float], None]
+) -> list[Settled]:
     """What there is to tell after one look, or several where the first might mislead."""
-    held: dict[str, Held] = {}
+    held: dict[str, EarlierLooks] = {}
     for turn in range(TIMES):
         if turn:
             pause(PAUSE)
         settled = [
             settle(
                 each.watched,
-                held.get(each.watched.key, Held()),
+                held.get(each.watched.key, EarlierLooks()),
                 after=min(each.after, TIMES),
                 moving=each.moving,
             )
@@ -277,53 +283,53 @@ def surely(look: Callable[[], Sequence[Look]], *, pause: Callable[[float], None]
     return settled
 
 
-def _read(managed: Managed, now: datetime) -> tuple[Kept, Standing]:
+def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:
     """The files of a certificate, read and put to the test; a failure is a finding."""
     try:
         standing = managed.look(thorough=True)
     except Failure as failure:
-        return Kept(wrong=(_unreadable(failure),)), Standing()
+        return OnDisk(wrong=(_unreadable(failure),)), Standing()
     live = standing.live
     if live is None:
-        return Kept(), standing
+        return OnDisk(), standing
     try:
         world = managed.world()
         key, pem = world.store.read(managed.policy.name, live.number)
         chain = parse_certificates(pem, what="fullchain.pem")
         exposed = world.store.exposed(managed.policy.name, live.number)
-        kept = Kept(live, tuple(facts_of(each) for each in chain), exposed=exposed)
+        kept = OnDisk(live, tuple(facts_of(each) for each in chain), exposed=exposed)
     except Failure as failure:
         if live.facts is None:
-            return Kept(live, wrong=(of_broken(live, managed.policy),)), standing
-        return Kept(live, wrong=(_unreadable(failure),)), standing
+            return OnDisk(live, wrong=(of_broken(live, managed.policy),)), standing
+        return OnDisk(live, wrong=(_unreadable(failure),)), standing
     try:
         verify_key(load(key, what="privkey.pem"), chain[0])
         verify_path(chain, now=now)
         if doubt := doubts(chain, now=now):
-            finding = Finding(Kind.BROKEN_CHAIN, doubt, Severity.WARNING)
+            finding = Finding(FindingKind.BROKEN_CHAIN, doubt, FindingSeverity.WARNING)
             kept = replace(kept, wrong=(finding,))
         if managed.policy.installs and _reached(standing, COPIES):
             different = world.installer.different(key, pem)
             there = altered(standing.state.copies, world.installer.copies())
             kept = replace(kept, copies=different is None, displaced=different or there)
     except KeyMismatch as mismatch:
-        kept = replace(kept, wrong=(Finding(Kind.KEY_MISMATCH, str(mismatch)),))
+        kept = replace(kept, wrong=(Finding(FindingKind.KEY_MISMATCH, str(mismatch)),))
     except ChainBroken as broken:
-        kept = replace(kept, wrong=(Finding(Kind.BROKEN_CHAIN, str(broken)),))
+        kept = replace(kept, wrong=(Finding(FindingKind.BROKEN_CHAIN, str(broken)),))
     except Failure as failure:
         kept = replace(kept, wrong=(_unreadable(failure),))
     return kept, standing
 
 
 def _unreadable(failure: Failure) -> Finding:
-    return Finding(Kind.UNREADABLE, str(failure))
+    return Finding(FindingKind.UNREADABLE, str(failure))
 
 
-def _live(kept: Kept) -> str | None:
+def _live(kept: OnDisk) -> str | None:
     return kept.chain[0].fingerprint if kept.chain else None
 
 
-def _key(kept: Kept) -> str:
+def _key(kept: OnDisk) -> str:
     """The type of the live key, empty where none can be read."""
     return kept.chain[0].key_type if kept.chain else ""
 

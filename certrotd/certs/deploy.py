@@ -15,7 +15,7 @@ from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.certificate import CertificateFacts, moment
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.generation import Copy, State, TargetState
+from certrotd.pki.generation import CertificateState, Copy, TargetState
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_dates, verify_key
 from certrotd.rotation.engine import Stopped
@@ -185,7 +185,7 @@ class Prove(Journaled):
 
 
 @dataclass(frozen=True)
-class Record(Journaled):
+class RecordTargets(Journaled):
     """Which generation each target is proven to serve, and which are withdrawn or held."""
 
     generation: int
@@ -209,7 +209,7 @@ class Record(Journaled):
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
-        world.store.record(world.name, State.from_json(self.before))
+        world.store.record(world.name, CertificateState.from_json(self.before))
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         state, after = world.store.look(world.name).state, self._after()
@@ -221,14 +221,14 @@ class Record(Journaled):
     def _copies(self, world: World) -> Mapping[str, Copy]:
         return world.installer.copies() if COPIES in self.targets else {}
 
-    def _after(self) -> State:
+    def _after(self) -> CertificateState:
         """The state to come, but for the targets and copies."""
-        before = State.from_json(self.before)
+        before = CertificateState.from_json(self.before)
         kept = set(before.withdrawn) - {self.generation}
-        return State(
+        return CertificateState(
             targets=before.targets,
             withdrawn=tuple(sorted(kept | set(self.withdraw))),
-            held=State.from_json({**self.before, "held": self.held}).held,
+            held=CertificateState.from_json({**self.before, "held": self.held}).held,
         )
 
 

@@ -16,7 +16,7 @@ from certrotd.certs.policy import (
     Attempts,
     Policy,
 )
-from certrotd.pki.generation import Generation, Standing, State
+from certrotd.pki.generation import CertificateState, Generation, Standing
 from certrotd.state.ports import History, Journal, Lease
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
@@ -86,7 +86,7 @@ def as_remembered(found: Standing, history: History) -> Standing:
     return replace(found, state=relearnt(history.lines(), found))
 
 
-def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> State:
+def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> CertificateState:
     """The state that a certificate whose own is lost goes on with, by the lines of its history.
 
     - ``targets``: none. Each is told of the live generation and proven again, once: a reload.
@@ -106,5 +106,5 @@ def relearnt(lines: Sequence[Mapping[str, Any]], found: Standing) -> State:
         if finished and line["facts"].get(ACT) == "rollback" and live and newest:
             withdrawn = (newest.number,) if newest.number > live.number else ()
             held = datetime.fromisoformat(line["ended"]) + HOLD_AFTER_ROLLBACK
-            return State(withdrawn=withdrawn, held=held)
-    return State()
+            return CertificateState(withdrawn=withdrawn, held=held)
+    return CertificateState()

@@ -18,7 +18,7 @@ from typing import Any
 from certrotd.certs.adopt import AdoptPair
 from certrotd.certs.authorize import Authorize, SweepRecords
 from certrotd.certs.bootstrap import InstallPlaceholder, MakePlaceholder
-from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, Record, Swap
+from certrotd.certs.deploy import Apply, Baseline, Install, Prove, Prune, RecordTargets, Swap
 from certrotd.certs.issue import (
     Obtain,
     PlaceOrder,
@@ -50,7 +50,7 @@ _KINDS: dict[str, Any] = {
         PreflightStep,
         Prove,
         Prune,
-        Record,
+        RecordTargets,
         Seal,
         StageKey,
         Swap,
@@ -134,7 +134,7 @@ def rollback(
         PreflightStep(None, (), None, policy.targets),
         ISSUED,
         *_switch(policy, generation, live, rotation),
-        Record(
+        RecordTargets(
             generation,
             policy.places,
             standing.state.to_json(),
@@ -177,7 +177,7 @@ def _deployment(
     if policy.places or state.held or generation in state.withdrawn:
         # whoever rolled back by hand wants to stay there, wherever else that is brought now
         held = state.held.isoformat() if state.held and generation == previous else None
-        items.append(Record(generation, policy.places, state.to_json(), held=held))
+        items.append(RecordTargets(generation, policy.places, state.to_json(), held=held))
     spare = (previous,) if previous is not None else ()
     return [*items, COMMITTED, Prune(policy.keep, spare, rotation)]
 

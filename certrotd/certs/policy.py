@@ -19,7 +19,7 @@ CONFIGURATION = "configuration"
 """The fact that says by which configuration a rotation went, as Managed.configuration."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
-"""What State.targets calls the copies of ``install:``; no target can have this name."""
+"""What CertificateState.targets calls the copies of ``install:``; no target can have this name."""
 
 
 def id_of(name: str) -> Id:
@@ -70,7 +70,7 @@ class Policy:
 
     @property
     def places(self) -> tuple[str, ...]:
-        """Everything a generation must have reached, by the names State.targets keeps it under."""
+        """Everything a generation must have reached, as CertificateState.targets names it."""
         return (COPIES, *self.targets) if self.installs else self.targets
 
 

@@ -11,7 +11,7 @@ from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint, Served
-from certrotd.pki.generation import Copy, LiveCertificate, Meta, Standing, State
+from certrotd.pki.generation import CertificateState, Copy, LiveCertificate, Meta, Standing
 from certrotd.pki.order import Challenge, Missed
 
 
@@ -187,11 +187,11 @@ class Store(Protocol):
         """Make a sealed generation live; what is damaged of its files is put back before."""
         ...
 
-    def record(self, name: str, state: State) -> None:
+    def record(self, name: str, state: CertificateState) -> None:
         """Replace the certificate's mutable state."""
         ...
 
-    def mend(self, name: str, state: State, *, now: datetime) -> str:
+    def mend(self, name: str, state: CertificateState, *, now: datetime) -> str:
         """Record ``state`` in the place of a damaged one, which is kept; where that is."""
         ...
 
@@ -228,7 +228,7 @@ class Installer(Protocol):
         ...
 
     def copies(self) -> Mapping[str, Copy]:
-        """What stands at each path now, for State.copies; raises Failure."""
+        """What stands at each path now, for CertificateState.copies; raises Failure."""
         ...
 
     def forget(self, backup: str) -> None: ...

@@ -33,7 +33,7 @@ Sort = Literal["endpoint", "target", "files"]
 """An address of ``watch:``, an endpoint of a target, or what is on disk of a certificate."""
 
 
-class Kind(StrEnum):
+class FindingKind(StrEnum):
     """What can be wrong."""
 
     EXPIRED = "expired"
@@ -53,7 +53,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable"
 
 
-class Severity(StrEnum):
+class FindingSeverity(StrEnum):
     """An error breaks clients, or will soon; a warning leaves time."""
 
     WARNING = "warning"
@@ -64,9 +64,9 @@ class Severity(StrEnum):
 class Finding:
     """One thing that is wrong; ``words`` are a line for people and stay the same while it lasts."""
 
-    kind: Kind
+    kind: FindingKind
     words: str
-    severity: Severity = Severity.ERROR
+    severity: FindingSeverity = FindingSeverity.ERROR
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +123,7 @@ class Watched:
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class Expected:
     """What an endpoint should show.
 
     The leaf must be for the canonical ``names``. ``live`` is the fingerprint it must have, that
@@ -140,7 +140,7 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class OnDisk:
     """What is on disk of a certificate: the live generation, and what reading it found.
 
     ``chain`` are the facts of the live generation's certificates, leaf first, as far as they could
@@ -159,14 +159,14 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class EarlierLooks:
     """What earlier looks at the same thing came to.
 
     ``counts`` says how often in a row each kind has been found, ``told`` are the findings that
     were told of the last time.
     """
 
-    counts: Mapping[Kind, int] = field(default_factory=dict)
+    counts: Mapping[FindingKind, int] = field(default_factory=dict)
     told: tuple[Finding, ...] = ()
 
 
@@ -175,10 +175,10 @@ class Settled:
     """What to tell of a look, and what to keep of it."""
 
     watched: Watched
-    held: Held
+    held: EarlierLooks
 
 
-def judge_endpoint(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
+def judge_endpoint(presented: Presented, wanted: Expected, *, now: datetime) -> tuple[Finding, ...]:
     """What is wrong with what an address serves."""
     found = [*_served(presented, wanted)]
     if leaf := presented.leaf:
@@ -187,39 +187,41 @@ def judge_endpoint(presented: Presented, wanted: Wanted, *, now: datetime) -> tu
     return (*found, *_followed(presented, wanted, now))
 
 
-def judge_target(presented: Presented, wanted: Wanted, *, now: datetime) -> tuple[Finding, ...]:
+def judge_target(presented: Presented, wanted: Expected, *, now: datetime) -> tuple[Finding, ...]:
     """What is wrong with what a target serves, that is not wrong with the files too."""
     if presented.fingerprint == wanted.live:
         return _followed(replace(presented, doubtful=""), wanted, now)
     return judge_endpoint(presented, wanted, now=now)
 
 
-def judge_files(kept: Kept, policy: Policy, *, now: datetime) -> tuple[Finding, ...]:
+def judge_files(kept: OnDisk, policy: Policy, *, now: datetime) -> tuple[Finding, ...]:
     """What is wrong with what is on disk of a certificate."""
     live = kept.live
     if live is None:
         if kept.wrong or not policy.enabled:
             return kept.wrong
-        return (Finding(Kind.MISSING, "no generation is live", Severity.WARNING),)
+        return (Finding(FindingKind.MISSING, "no generation is live", FindingSeverity.WARNING),)
     found = [*kept.wrong]
     if kept.copies is False:
         which = f": {kept.displaced}" if kept.displaced else ""
         words = f"the installed copies are not the live files{which}"
-        found.append(Finding(Kind.COPIES_DIFFER, words))
+        found.append(Finding(FindingKind.COPIES_DIFFER, words))
     elif kept.copies and kept.displaced:
         words = f"the copies are not as they were installed: {kept.displaced}; {_again(policy)}"
-        found.append(Finding(Kind.COPIES_DIFFER, words))
+        found.append(Finding(FindingKind.COPIES_DIFFER, words))
     if live.damaged is not None:
         words = f"generation {live.number} is damaged: {live.damaged}; {_again(policy)}"
-        found.append(Finding(Kind.DAMAGED, words))
+        found.append(Finding(FindingKind.DAMAGED, words))
     if kept.exposed:
-        found.append(Finding(Kind.KEY_EXPOSED, "; ".join(kept.exposed), Severity.WARNING))
+        found.append(
+            Finding(FindingKind.KEY_EXPOSED, "; ".join(kept.exposed), FindingSeverity.WARNING)
+        )
     if live.placeholder:
         words = "a self-signed placeholder is in place, there is no certificate yet"
-        return (*found, Finding(Kind.PLACEHOLDER, words, Severity.WARNING))
+        return (*found, Finding(FindingKind.PLACEHOLDER, words, FindingSeverity.WARNING))
     if missed := missed_chain(live, policy):
         words = f"{missed}; correct preferred_chain of issuer {policy.issuer}, or remove it"
-        found.append(Finding(Kind.CHAIN_NOT_OFFERED, words, Severity.WARNING))
+        found.append(Finding(FindingKind.CHAIN_NOT_OFFERED, words, FindingSeverity.WARNING))
     if live.facts is not None:
         found += _overdue(live.facts, live, policy, now)
         missing = [name for name in policy.names if name not in live.facts.names]
@@ -238,10 +240,10 @@ def missed_chain(live: Generation | None, policy: Policy) -> str:
 def of_broken(live: Generation, policy: Policy) -> Finding:
     """That what is left of the files of the live generation is not enough."""
     words = f"generation {live.number} cannot be used: {live.broken}; {_again(policy)}"
-    return Finding(Kind.DAMAGED, words)
+    return Finding(FindingKind.DAMAGED, words)
 
 
-def settle(watched: Watched, held: Held, *, after: int, moving: bool) -> Settled:
+def settle(watched: Watched, held: EarlierLooks, *, after: int, moving: bool) -> Settled:
     """What to tell of a look at the same thing that ``held`` is of.
 
     What may be different at the next look is told when it was found ``after`` times in a row.
@@ -260,7 +262,9 @@ def settle(watched: Watched, held: Held, *, after: int, moving: bool) -> Settled
         told += kept
         counts |= {each.kind: held.counts[each.kind] for each in kept}
     findings = tuple(told)
-    return Settled(replace(watched, findings=findings, unsure=unsure), Held(counts, findings))
+    return Settled(
+        replace(watched, findings=findings, unsure=unsure), EarlierLooks(counts, findings)
+    )
 
 
 def notice_of(leaf: CertificateFacts, notice: timedelta | float | None) -> timedelta:
@@ -277,15 +281,20 @@ def notice_of(leaf: CertificateFacts, notice: timedelta | float | None) -> timed
     return min(NOTICE, lifetime * NOTICE_SHARE)
 
 
-def _moves(kind: Kind, watched: Watched) -> bool:
+def _moves(kind: FindingKind, watched: Watched) -> bool:
     """Whether a rotation in flight explains it."""
-    moved = (Kind.SERVED_MISMATCH, Kind.COPIES_DIFFER, Kind.MISSING, Kind.PLACEHOLDER)
-    return kind in moved or (kind is Kind.WRONG_NAME and watched.certificate is not None)
+    moved = (
+        FindingKind.SERVED_MISMATCH,
+        FindingKind.COPIES_DIFFER,
+        FindingKind.MISSING,
+        FindingKind.PLACEHOLDER,
+    )
+    return kind in moved or (kind is FindingKind.WRONG_NAME and watched.certificate is not None)
 
 
-def _may_pass(kind: Kind, watched: Watched) -> bool:
+def _may_pass(kind: FindingKind, watched: Watched) -> bool:
     """Whether the next look may find it gone without anybody's help."""
-    passing = (Kind.UNREACHABLE, Kind.UNREADABLE, Kind.DAMAGED)
+    passing = (FindingKind.UNREACHABLE, FindingKind.UNREADABLE, FindingKind.DAMAGED)
     return kind in passing or _moves(kind, watched)
 
 
@@ -294,14 +303,14 @@ def _again(policy: Policy) -> str:
     return f"certrotd rotate {policy.name} puts that right"
 
 
-def _served(presented: Presented, wanted: Wanted) -> tuple[Finding, ...]:
+def _served(presented: Presented, wanted: Expected) -> tuple[Finding, ...]:
     if wanted.live is None or presented.fingerprint == wanted.live:
         return ()
     leaf = presented.leaf
     end = f"until {_stamp(leaf.not_after)}" if leaf else "which cannot be read"
     what = f"certificate {presented.fingerprint[:16]} ({end})"
     live = f"the live generation of {_name(wanted.certificate)}, {wanted.live[:16]}"
-    return (Finding(Kind.SERVED_MISMATCH, f"it serves {what}, not {live}"),)
+    return (Finding(FindingKind.SERVED_MISMATCH, f"it serves {what}, not {live}"),)
 
 
 def _dates(
@@ -330,15 +339,17 @@ def _overdue(
 
 
 def _expiring(words: str, *, late: bool) -> Finding:
-    return Finding(Kind.EXPIRING, words, Severity.ERROR if late else Severity.WARNING)
+    return Finding(
+        FindingKind.EXPIRING, words, FindingSeverity.ERROR if late else FindingSeverity.WARNING
+    )
 
 
 def _invalid(facts: CertificateFacts, now: datetime) -> tuple[Finding, ...]:
     if facts.not_after <= now:
-        return (Finding(Kind.EXPIRED, f"it expired at {_stamp(facts.not_after)}"),)
+        return (Finding(FindingKind.EXPIRED, f"it expired at {_stamp(facts.not_after)}"),)
     if facts.not_before > now + CLOCK_SKEW:
         words = f"it is not valid before {_stamp(facts.not_before)}"
-        return (Finding(Kind.NOT_YET_VALID, words),)
+        return (Finding(FindingKind.NOT_YET_VALID, words),)
     return ()
 
 
@@ -348,27 +359,27 @@ def _names(have: Sequence[str], wanted: Sequence[str]) -> tuple[Finding, ...]:
 
 
 def _wrong_name(have: Sequence[str], missing: Sequence[str]) -> Finding:
-    return Finding(Kind.WRONG_NAME, f"it is for {_listed(have)}, not for {_listed(missing)}")
+    return Finding(FindingKind.WRONG_NAME, f"it is for {_listed(have)}, not for {_listed(missing)}")
 
 
-def _followed(presented: Presented, wanted: Wanted, now: datetime) -> tuple[Finding, ...]:
+def _followed(presented: Presented, wanted: Expected, now: datetime) -> tuple[Finding, ...]:
     """Whether clients can follow the chain to where they begin."""
     broken = []
     if presented.unreadable:
-        broken.append(Finding(Kind.UNREADABLE, presented.unreadable))
+        broken.append(Finding(FindingKind.UNREADABLE, presented.unreadable))
     if presented.broken:
-        broken.append(Finding(Kind.BROKEN_CHAIN, presented.broken))
+        broken.append(Finding(FindingKind.BROKEN_CHAIN, presented.broken))
     if broken:
         return tuple(broken)
     leaf, *above = presented.chain
     doubts: tuple[Finding, ...] = ()
     if presented.doubtful:
-        doubts = (Finding(Kind.BROKEN_CHAIN, presented.doubtful, Severity.WARNING),)
+        doubts = (Finding(FindingKind.BROKEN_CHAIN, presented.doubtful, FindingSeverity.WARNING),)
     if presented.trusted:
         return doubts
     if wanted.chained and not above and leaf.fingerprint == wanted.live:
         words = "it sends the leaf alone, without the certificates above it"
-        return (Finding(Kind.BROKEN_CHAIN, words),)
+        return (Finding(FindingKind.BROKEN_CHAIN, words),)
     return _above(above, now) or doubts
 
 
@@ -377,7 +388,7 @@ def _above(chain: Sequence[CertificateFacts], now: datetime) -> tuple[Finding, .
     for facts in chain:
         for invalid in _invalid(facts, now):
             words = f"{facts.subject} above the leaf: {invalid.words}"
-            return (Finding(Kind.BROKEN_CHAIN, words),)
+            return (Finding(FindingKind.BROKEN_CHAIN, words),)
     return ()
 
 

@@ -59,7 +59,7 @@ Names = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-Config = Annotated[
+ConfigOption = Annotated[
     Path | None, typer.Option("--config", "-c", help="The configuration file.", metavar="FILE")
 ]
 
@@ -96,7 +96,7 @@ def _main(
 
 
 @app.command("run")
-def run_daemon(context: typer.Context, config: Config = None) -> None:
+def run_daemon(context: typer.Context, config: ConfigOption = None) -> None:
     """Stay and rotate what is due; SIGHUP reloads the configuration.
 
     SIGTERM finishes or undoes what is under way, and ends.
@@ -134,7 +134,7 @@ def rotate(
         typer.Option("--quiet", "-q", help="Print nothing but what was done, and what failed."),
     ] = False,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Finish what a crash left; renew and deploy what is due.
 
@@ -162,7 +162,7 @@ def plan(
         bool, typer.Option("--explain", help="List every rule tried, and why it matches or not.")
     ] = False,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Say what is due, why, and by which steps it would be done.
 
@@ -182,7 +182,7 @@ def status(
         bool, typer.Option("--probe", help="Ask every endpoint what it serves right now.")
     ] = False,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Show names, dates, what is next and why, and what targets serve.
 
@@ -195,7 +195,7 @@ def status(
 
 @app.command()
 def watch(
-    context: typer.Context, names: Names = None, as_json: Json = False, config: Config = None
+    context: typer.Context, names: Names = None, as_json: Json = False, config: ConfigOption = None
 ) -> None:
     """Look at files, targets and other endpoints now.
 
@@ -234,7 +234,7 @@ def history(
     names: Names = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many each.")] = 10,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Show what earlier rotations came to, the newest last.
 
@@ -258,7 +258,7 @@ def rollback(
         ),
     ] = None,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Go back to a generation, prove it, and hold renewals for a day.
 
@@ -281,7 +281,7 @@ def cancel(
         ),
     ],
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Undo a rotation in flight, back to its last savepoint.
 
@@ -293,7 +293,9 @@ def cancel(
 
 
 @config_app.command("check")
-def config_check(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+def config_check(
+    context: typer.Context, as_json: Json = False, config: ConfigOption = None
+) -> None:
     """List every problem of the configuration and what it refers to.
 
     Example: certrotd -c /etc/certrotd/config.yaml config check
@@ -322,7 +324,7 @@ def audit_show(
     ] = None,
     last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many.")] = 20,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Show what was done, the newest last.
 
@@ -334,7 +336,9 @@ def audit_show(
 
 
 @audit_app.command("verify")
-def audit_verify(context: typer.Context, as_json: Json = False, config: Config = None) -> None:
+def audit_verify(
+    context: typer.Context, as_json: Json = False, config: ConfigOption = None
+) -> None:
     """Check that no record was changed, removed, inserted or moved.
 
     The exit code is 1 if one was, or if the end was cut off.
@@ -347,7 +351,7 @@ def audit_verify(context: typer.Context, as_json: Json = False, config: Config =
 
 
 @audit_app.command("export")
-def audit_export(context: typer.Context, config: Config = None) -> None:
+def audit_export(context: typer.Context, config: ConfigOption = None) -> None:
     """Print every record as JSON lines, the oldest first.
 
     Example: certrotd audit export | gzip > audit.jsonl.gz
@@ -365,7 +369,7 @@ def notify_test(
         typer.Argument(metavar="NAME", help="Notifications; none means all."),
     ] = None,
     as_json: Json = False,
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Send a test alert through each notification.
 
@@ -382,7 +386,7 @@ def notify_test(
 def internal_init(
     context: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="The issuer.")],
-    config: Config = None,
+    config: ConfigOption = None,
 ) -> None:
     """Make the root of an internal issuer: the first, or after a loss.
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from certrotd.audit.record import Record, parse
+from certrotd.audit.record import AuditRecord, parse
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import KINDS, Site, open_site
@@ -23,7 +23,7 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
         site.audit.snapshot() as snapshot,
     ):
         subjects = _subjects(site, name) if name else None
-        shown: deque[Record] = deque(maxlen=min(last, sys.maxsize))
+        shown: deque[AuditRecord] = deque(maxlen=min(last, sys.maxsize))
         unreadable = 0
         for line in snapshot.lines():
             record = parse(line)

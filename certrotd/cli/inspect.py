@@ -12,7 +12,7 @@ from certrotd.errors import InvalidInput, UsageError
 from certrotd.files.reading import read_file
 from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import HANDSHAKE_TIMEOUT, Endpoint, shown_to_any
-from certrotd.observe.trust import Trust
+from certrotd.observe.trust import TlsContexts
 from certrotd.pki.facts import MAX_BYTES, CertificateFacts, facts_of, parse_certificates
 
 _STARTTLS = ("smtp", "imap", "postgres")
@@ -63,5 +63,5 @@ def _of_endpoint(what: str, sni: str | None, starttls: Any) -> list[CertificateF
     address = parse(what)
     endpoint = Endpoint(address.host, address.port, sni or address.host, starttls)
     deadline = Deadline(SystemClock(), HANDSHAKE_TIMEOUT)
-    leaf = shown_to_any(endpoint, Trust(), deadline)[0]
+    leaf = shown_to_any(endpoint, TlsContexts(), deadline)[0]
     return [facts_of(each) for each in parse_certificates(leaf, what=what)]

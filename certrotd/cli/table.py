@@ -9,7 +9,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 
-Row = Sequence[str]
+TableRow = Sequence[str]
 GAP = 2
 LEAST_PROSE = 30
 """Narrower than that, prose is easier to read beneath its row."""
@@ -18,7 +18,7 @@ _DATE_AND_TIME = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d)")
 
 
 def lay_out(
-    columns: Row, rows: Sequence[Row], *, width: int, well: Callable[[Row], bool]
+    columns: TableRow, rows: Sequence[TableRow], *, width: int, well: Callable[[TableRow], bool]
 ) -> Iterator[str]:
     """The lines of a table, the heading first; of a row where all is ``well``, what fits alone."""
     last = len(columns) - 1

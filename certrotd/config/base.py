@@ -46,14 +46,14 @@ PATTERNS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class EntryFinding:
     """What a look at what an entry refers to found; ``fatal`` if it cannot be used so."""
 
     message: str
     fatal: bool = True
 
 
-Found = Iterator[tuple[Loc, Finding]]
+EntryFindings = Iterator[tuple[Loc, EntryFinding]]
 """Findings, each with its place below the entry that was looked at."""
 
 
@@ -63,7 +63,7 @@ class Entry(BaseModel):
     # The validator of the whole file is built once, at the first load, not one per class at import.
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """What is wrong with the files and programs that this entry itself names.
 
         What other entries in it name is theirs to tell. Files are read; no program is run.
@@ -71,7 +71,7 @@ class Entry(BaseModel):
         return iter(())
 
 
-def examined(part: object, loc: Loc = ()) -> Found:
+def examined(part: object, loc: Loc = ()) -> EntryFindings:
     """Everything that the entries in ``part`` of a configuration refer to and that is not right."""
     if isinstance(part, Entry):
         for below, finding in part.examine():

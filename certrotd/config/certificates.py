@@ -17,15 +17,15 @@ from certrotd.config.base import (
     AbsolutePath,
     AnyName,
     Entry,
-    Finding,
-    Found,
+    EntryFinding,
+    EntryFindings,
     Items,
     SafeName,
     refuse,
     shown,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.issuers import KeyType
+from certrotd.config.issuers import KeyTypeName
 from certrotd.config.looks import pem
 from certrotd.config.secrets import SecretRef
 from certrotd.config.targets import ProbeEntry
@@ -96,7 +96,7 @@ Keep = Annotated[int, Field(ge=1, le=1000)]
 _OCTAL_SCHEMA = WithJsonSchema({"type": "string", "pattern": "^0?[0-7]{3}$"})
 KeyMode = Annotated[Mode, PlainValidator(_key_mode), _OCTAL_SCHEMA]
 CertificateMode = Annotated[Mode, PlainValidator(_certificate_mode), _OCTAL_SCHEMA]
-Account = Annotated[str | int, PlainValidator(_account, json_schema_input_type=str | int)]
+SystemAccount = Annotated[str | int, PlainValidator(_account, json_schema_input_type=str | int)]
 Share = Annotated[float, PlainValidator(share, json_schema_input_type=str | float)]
 
 
@@ -114,7 +114,7 @@ class KeyEntry(Entry):
 
     model_config = ConfigDict(json_schema_extra=_or_text)
 
-    type: KeyType = Field(default="ecdsa-p256", description="Type and size of the key.")
+    type: KeyTypeName = Field(default="ecdsa-p256", description="Type and size of the key.")
     reuse: bool = Field(
         default=False, description="Keep the key at renewals, for clients that pin it."
     )
@@ -182,10 +182,10 @@ class InstallEntry(Entry):
         description="How the PKCS#12 file is encrypted: modern (AES-256) or, for Java before 8u301 "
         "and Windows before Server 2019, legacy (Triple DES).",
     )
-    owner: Account | None = Field(
+    owner: SystemAccount | None = Field(
         default=None, description="Owner of the files: name or number (null: certrotd's own)."
     )
-    group: Account | None = Field(
+    group: SystemAccount | None = Field(
         default=None, description="Group of the files: name or number (null: certrotd's own)."
     )
     mode: KeyMode = Field(
@@ -234,7 +234,7 @@ class AdoptEntry(Entry):
         default=None, description="The certificates above the leaf, PEM, beside cert."
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """What is there can be read; nothing being there is a host without a pair so far."""
         named = ("privkey", "fullchain", "cert", "chain")
         paths = {key: path for key in named if (path := getattr(self, key)) is not None}
@@ -242,7 +242,7 @@ class AdoptEntry(Entry):
         for key, path in missing.items():
             if len(missing) < len(paths):
                 why = f"{path} is not there: nothing is adopted, a new certificate is ordered"
-                yield (key,), Finding(why, fatal=False)
+                yield (key,), EntryFinding(why, fatal=False)
         for key in paths.keys() - missing.keys():
             yield from pem(paths[key], (key,), key=key == "privkey")
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 from certrotd.clock import Clock
 
 
-class Record(Protocol):
+class RecordEvent(Protocol):
     """Writes into the audit log what happened, in the past tense; raises Failure."""
 
     def __call__(self, event: str, **details: Any) -> None: ...
@@ -29,7 +29,7 @@ class Surroundings:
     """
 
     issued: Callable[[], Sequence[str]] = tuple
-    record: Record = _unrecorded
+    record: RecordEvent = _unrecorded
     remark: Callable[[str], None] = lambda _line: None
     ca_time: Callable[[datetime], None] = lambda _moment: None
 

@@ -19,7 +19,7 @@ from certrotd.pki.names import base, is_ip, is_wildcard
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ConfigFinding:
     """Something wrong at ``loc``; ``message`` may say ``{there}`` for the place ``other``."""
 
     loc: Loc
@@ -60,7 +60,7 @@ class Checked:
         return (section,) not in self.broken
 
 
-def crosscheck(checked: Checked) -> Iterator[Finding]:
+def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     """Everything wrong between the entries of a configuration."""
     yield from _defaults(checked)
     yield from _issuers(checked)
@@ -71,7 +71,7 @@ def crosscheck(checked: Checked) -> Iterator[Finding]:
     yield from _watches(checked)
 
 
-def _defaults(checked: Checked) -> Iterator[Finding]:
+def _defaults(checked: Checked) -> Iterator[ConfigFinding]:
     defaults = checked.file.defaults
     loc: Loc = ("defaults",)
     for section, name in (("issuers", defaults.issuer), ("solvers", defaults.solver)):
@@ -80,26 +80,26 @@ def _defaults(checked: Checked) -> Iterator[Finding]:
     yield from _uses(checked, defaults.targets, (*loc, "targets"))
 
 
-def _issuers(checked: Checked) -> Iterator[Finding]:
+def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
     """Certificates without an issuer, and issuers without what they need."""
     issuers = checked.known("issuers")
     if not checked.entries or not checked.sure("issuers"):
         return
     if not issuers:
-        yield Finding(("issuers",), "is required: certificates need at least one issuer")
+        yield ConfigFinding(("issuers",), "is required: certificates need at least one issuer")
     elif len(issuers) > 1 and not checked.file.defaults.issuer and checked.sure("defaults"):
         which = f"here or in defaults, because there are several: {', '.join(sorted(issuers))}"
         for index, entry in checked.entries:
             if entry.issuer is None:
-                yield Finding(("certificates", index, "issuer"), f"is required {which}")
+                yield ConfigFinding(("certificates", index, "issuer"), f"is required {which}")
     if not checked.known("solvers") and checked.sure("solvers"):
         acme = next((entry for _, entry in checked.entries if _is_acme(checked, entry)), None)
         if acme is not None:
             why = f"the certificate {acme.name} comes from an ACME issuer"
-            yield Finding(("solvers",), f"is required, at least one solver: {why}")
+            yield ConfigFinding(("solvers",), f"is required, at least one solver: {why}")
 
 
-def _references(checked: Checked) -> Iterator[Finding]:
+def _references(checked: Checked) -> Iterator[ConfigFinding]:
     for index, entry in checked.entries:
         if entry.issuer is not None:
             yield from _refers(checked, "issuers", entry.issuer, ("certificates", index, "issuer"))
@@ -109,22 +109,22 @@ def _references(checked: Checked) -> Iterator[Finding]:
             yield from _uses(checked, entry.targets, ("certificates", index, "targets"))
 
 
-def _refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[Finding]:
+def _refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[ConfigFinding]:
     if not checked.has(section, name) and checked.sure(section):
         there = suggestion(name, sorted(checked.known(section)))
-        yield Finding(loc, f"there is no {section[:-1]} {shown(name)}, {there}")
+        yield ConfigFinding(loc, f"there is no {section[:-1]} {shown(name)}, {there}")
 
 
-def _uses(checked: Checked, uses: Sequence[UseEntry], loc: Loc) -> Iterator[Finding]:
+def _uses(checked: Checked, uses: Sequence[UseEntry], loc: Loc) -> Iterator[ConfigFinding]:
     seen: set[str] = set()
     for position, use in enumerate(uses):
         yield from _refers(checked, "targets", use.target, (*loc, position))
         if use.target in seen:
-            yield Finding((*loc, position), f"{shown(use.target)} is in this list already")
+            yield ConfigFinding((*loc, position), f"{shown(use.target)} is in this list already")
         seen.add(use.target)
 
 
-def _names(checked: Checked) -> Iterator[Finding]:
+def _names(checked: Checked) -> Iterator[ConfigFinding]:
     """What certificates are called, and what they are for."""
     first: dict[str, int] = {}
     for index, entry in checked.entries:
@@ -132,7 +132,7 @@ def _names(checked: Checked) -> Iterator[Finding]:
         if other != index:
             message = f"{shown(entry.name)} is also the name in {{there}}: give each its own"
             loc: Loc = ("certificates", index, "name")
-            yield Finding(loc, message, other=("certificates", other, "name"))
+            yield ConfigFinding(loc, message, other=("certificates", other, "name"))
         if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
             yield from _repeated(index, entry.names)
         issuer = checked.file.issuers.get(issuer_of(checked.file, entry) or "")
@@ -142,37 +142,39 @@ def _names(checked: Checked) -> Iterator[Finding]:
             loc = ("certificates", index, "names", position)
             if isinstance(issuer, AcmeEntry) and is_ip(name):
                 message = "no DNS record proves an IP address (RFC 8738 §7): the order may fail"
-                yield Finding(loc, message, warning=True)
+                yield ConfigFinding(loc, message, warning=True)
             elif isinstance(issuer, InternalEntry) and not _permitted(name, issuer):
                 allowed = ", ".join(issuer.permitted_names)
                 message = f"{name} is not within the issuer's permitted_names: {allowed}"
-                yield Finding(loc, message)
+                yield ConfigFinding(loc, message)
 
 
-def _repeated(index: int, names: Sequence[str]) -> Iterator[Finding]:
+def _repeated(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
     seen: set[str] = set()
     for position, name in enumerate(names):
         if name in seen:
             loc = ("certificates", index, "names", position)
-            yield Finding(loc, f"{name} is in this list already: it counts once", warning=True)
+            yield ConfigFinding(
+                loc, f"{name} is in this list already: it counts once", warning=True
+            )
         seen.add(name)
 
 
-def _redundant(index: int, names: Sequence[str]) -> Iterator[Finding]:
+def _redundant(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
     """Names that a wildcard of the same certificate covers: Let's Encrypt refuses those."""
     wildcards = {name for name in names if is_wildcard(name)}
     for position, name in enumerate(names) if wildcards else ():
         over = f"*.{name.partition('.')[2]}"
         if over in wildcards and over != name and not is_ip(name):
             message = f"{over} covers {name}: leave it out, some CAs refuse an order with both"
-            yield Finding(("certificates", index, "names", position), message, warning=True)
+            yield ConfigFinding(("certificates", index, "names", position), message, warning=True)
 
 
 def _is_acme(checked: Checked, entry: CertificateEntry) -> bool:
     return isinstance(checked.file.issuers.get(issuer_of(checked.file, entry) or ""), AcmeEntry)
 
 
-def unproven(checked: Checked) -> Iterator[Finding]:
+def unproven(checked: Checked) -> Iterator[ConfigFinding]:
     """Warnings of names whose challenge record is in no zone of the solver they get.
 
     Only a CNAME helps then, and where that leads is not known before somebody asks.
@@ -195,7 +197,7 @@ def unproven(checked: Checked) -> Iterator[Finding]:
                 why = (
                     f"{record} is in no zone of {whose}: add its zone, or make it a CNAME into one"
                 )
-                yield Finding(("certificates", index, "names", position), why, warning=True)
+                yield ConfigFinding(("certificates", index, "names", position), why, warning=True)
 
 
 def _above(name: str) -> Iterator[str]:
@@ -217,7 +219,7 @@ def _permitted(name: str, issuer: InternalEntry) -> bool:
     return not domains or any(f".{base(name)}".endswith(f".{domain}") for domain in domains)
 
 
-def _paths(checked: Checked) -> Iterator[Finding]:
+def _paths(checked: Checked) -> Iterator[ConfigFinding]:
     """Two files installed at one path, and files installed into certrotd's own folders."""
     own = [f"{folder}/" for folder in (checked.file.state_dir, store_dir(checked.file))]
     first: dict[Path, Loc] = {}
@@ -228,12 +230,14 @@ def _paths(checked: Checked) -> Iterator[Finding]:
                 other = first.setdefault(path, loc)
                 if other != loc:
                     message = f"{path} is also installed by {{there}}: give each its own path"
-                    yield Finding(loc, message, other=other)
+                    yield ConfigFinding(loc, message, other=other)
                 if any(str(path).startswith(folder) for folder in own):
-                    yield Finding(loc, f"{path} is inside certrotd's own folder: choose another")
+                    yield ConfigFinding(
+                        loc, f"{path} is inside certrotd's own folder: choose another"
+                    )
 
 
-def _listeners(checked: Checked) -> Iterator[Finding]:
+def _listeners(checked: Checked) -> Iterator[ConfigFinding]:
     first: dict[Address, Loc] = {}
     http = checked.file.http
     if http is not None and isinstance(http.listen, Address):
@@ -243,7 +247,7 @@ def _listeners(checked: Checked) -> Iterator[Finding]:
                 f"whoever reaches {http.listen} sees every certificate: there is neither TLS nor a "
                 "password, so put a proxy in front that has both"
             )
-            yield Finding(("http", "listen"), message, warning=True)
+            yield ConfigFinding(("http", "listen"), message, warning=True)
     for name, solver in checked.file.solvers.items():
         if not isinstance(solver, ResponderEntry):
             continue
@@ -252,10 +256,10 @@ def _listeners(checked: Checked) -> Iterator[Finding]:
             # With port 0 the system chooses a free one for each.
             if address.port and (other := first.setdefault(address, loc)) != loc:
                 message = f"{address} is also listened at by {{there}}: give each its own"
-                yield Finding(loc, message, other=other)
+                yield ConfigFinding(loc, message, other=other)
 
 
-def _watches(checked: Checked) -> Iterator[Finding]:
+def _watches(checked: Checked) -> Iterator[ConfigFinding]:
     """Endpoints of certificates that are not there, and endpoints that are there twice."""
     names = {entry.name for _, entry in checked.entries} if checked.file.watch else set()
     sure = all(loc[0] != "certificates" for loc in checked.broken)
@@ -264,9 +268,9 @@ def _watches(checked: Checked) -> Iterator[Finding]:
         if watch.certificate is not None and watch.certificate not in names and sure:
             there = suggestion(watch.certificate, sorted(names))
             loc: Loc = ("watch", index, "certificate")
-            yield Finding(loc, f"there is no certificate {shown(watch.certificate)}, {there}")
+            yield ConfigFinding(loc, f"there is no certificate {shown(watch.certificate)}, {there}")
         loc = ("watch", index)
         other = first.setdefault((watch.address, watch.asked), loc)
         if other != loc:
             message = f"{watch.address} is also watched under that name in {{there}}: keep one"
-            yield Finding(loc, message, other=other)
+            yield ConfigFinding(loc, message, other=other)

@@ -7,16 +7,16 @@ from typing import Annotated
 from pydantic import Field
 
 from certrotd.config.addresses import DNS_PORT, ResolverAddress
-from certrotd.config.base import AbsolutePath, Entry, Found, Items, SafeName, Text
+from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, SafeName, Text
 from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
 from certrotd.config.http import HttpEntry
-from certrotd.config.issuers import Issuer
+from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.looks import folder
 from certrotd.config.notifications import Notification
-from certrotd.config.solvers import Solver
-from certrotd.config.targets import Target
+from certrotd.config.solvers import SolverEntry
+from certrotd.config.targets import TargetEntry
 from certrotd.config.watch import WatchEntry
 
 
@@ -82,14 +82,14 @@ class ConfigFile(Entry):
         default=None,
         description="Health, metrics and the status page of certrotd run (null: none).",
     )
-    issuers: dict[SafeName, Issuer] = Field(
+    issuers: dict[SafeName, IssuerEntry] = Field(
         default={}, description="Who issues certificates, by a name of your choice."
     )
-    solvers: dict[SafeName, Solver] = Field(
+    solvers: dict[SafeName, SolverEntry] = Field(
         default={}, description="Who proves control of names by DNS, by a name of your choice."
     )
     dns: DnsEntry = Field(default_factory=DnsEntry, description="How certrotd asks the DNS.")
-    targets: dict[SafeName, Target] = Field(
+    targets: dict[SafeName, TargetEntry] = Field(
         default={}, description="What serves the certificates, by a name of your choice."
     )
     notifications: dict[SafeName, Notification] = Field(
@@ -110,7 +110,7 @@ class ConfigFile(Entry):
         "files, copies and targets of every certificate.",
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """Its own folders are folders, or can be made."""
         yield from folder(self.state_dir, ("state_dir",), made=True)
         yield from folder(self.store_dir, ("store_dir",), made=True)

@@ -8,12 +8,21 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
-from certrotd.config.base import AbsolutePath, Entry, Found, Items, Text, canonical, refuse, shown
+from certrotd.config.base import (
+    AbsolutePath,
+    Entry,
+    EntryFindings,
+    Items,
+    Text,
+    canonical,
+    refuse,
+    shown,
+)
 from certrotd.config.durations import Duration, DurationOrZero, render
 from certrotd.config.looks import roots
 from certrotd.pki.names import is_ip, is_wildcard
 
-KeyType = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
+KeyTypeName = Literal["ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096"]
 
 MOST_BACKDATED = timedelta(days=365)
 _MAIL = re.compile(r"[^\s@<>,?&%]+@[^\s@<>,?&%]+", re.ASCII)
@@ -116,7 +125,7 @@ class AcmeEntry(Entry):
         description="Common name of the issuer at the top of the chain to choose where the "
         "authority offers several (null: its default).",
     )
-    account_key: KeyType = Field(
+    account_key: KeyTypeName = Field(
         default="ecdsa-p256", description="Type of the account key that is made on first use."
     )
     budget: BudgetEntry | None = Field(
@@ -137,7 +146,7 @@ class AcmeEntry(Entry):
         default=timedelta(seconds=30), description="How long one request may take."
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.ca_bundle, ("ca_bundle",))
 
@@ -164,7 +173,7 @@ class InternalEntry(Entry):
     root_lifetime: Duration = Field(
         default=timedelta(days=3650), description="How long the root certificate is valid."
     )
-    key: KeyType = Field(default="ecdsa-p256", description="Type of the root's key.")
+    key: KeyTypeName = Field(default="ecdsa-p256", description="Type of the root's key.")
     permitted_names: Items[Annotated[Text, AfterValidator(_permitted)]] = Field(
         default=(),
         description="Domains (with all below them) and networks the root may issue for, as its "
@@ -201,5 +210,5 @@ class InternalEntry(Entry):
         )
 
 
-Issuer = Annotated[AcmeEntry | InternalEntry, Field(discriminator="type")]
+IssuerEntry = Annotated[AcmeEntry | InternalEntry, Field(discriminator="type")]
 """Every type of issuer; a new one is added here."""

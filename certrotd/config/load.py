@@ -9,13 +9,13 @@ from pydantic import ValidationError
 
 from certrotd.config.base import Loc, examined, shown
 from certrotd.config.certificates import CertificateEntry
-from certrotd.config.crosscheck import Checked, Finding, crosscheck, unproven
+from certrotd.config.crosscheck import Checked, ConfigFinding, crosscheck, unproven
 from certrotd.config.file import ConfigFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve
 from certrotd.config.schema import json_schema
 from certrotd.config.sources import Source, Unreadable, fragments, read
-from certrotd.errors import ConfigInvalid, Problem
+from certrotd.errors import ConfigInvalid, ConfigProblem
 
 __all__ = ["Loaded", "check", "json_schema", "load"]
 
@@ -33,9 +33,9 @@ class Loaded:
     """
 
     config: Config
-    warnings: tuple[Problem, ...]
+    warnings: tuple[ConfigProblem, ...]
     files: tuple[Path, ...]
-    problems: tuple[Problem, ...] = ()
+    problems: tuple[ConfigProblem, ...] = ()
 
 
 def load(path: Path, *, lenient: bool = False) -> Loaded:
@@ -55,7 +55,7 @@ def load(path: Path, *, lenient: bool = False) -> Loaded:
     )
 
 
-def check(path: Path) -> tuple[tuple[Problem, ...], tuple[Problem, ...]]:
+def check(path: Path) -> tuple[tuple[ConfigProblem, ...], tuple[ConfigProblem, ...]]:
     """All problems and all warnings, those that only a person asks for too.
 
     They are about names that no zone of a solver holds, and about what the entries refer to: are
@@ -77,9 +77,9 @@ class _Found:
     """
 
     def __init__(self, path: Path) -> None:
-        self.general: list[Problem] = []
-        self.certificates: list[Problem] = []
-        self.warnings: list[Problem] = []
+        self.general: list[ConfigProblem] = []
+        self.certificates: list[ConfigProblem] = []
+        self.warnings: list[ConfigProblem] = []
         self.files: tuple[Path, ...] = (path,)
         self.file: ConfigFile | None = None
         self.entries: list[tuple[int, CertificateEntry]] = []
@@ -93,11 +93,11 @@ class _Found:
             self._validate()
 
     @property
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[ConfigProblem, ...]:
         """All of them, in the order of files and lines."""
         return self.sorted(self.general + self.certificates)
 
-    def sorted(self, problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    def sorted(self, problems: Iterable[ConfigProblem]) -> tuple[ConfigProblem, ...]:
         """``problems`` in the order of files and lines."""
         order = {file: number for number, file in enumerate(self.files)}
         return tuple(sorted(problems, key=lambda p: (order.get(p.file, len(order)), p.line)))
@@ -136,7 +136,7 @@ class _Found:
         if not files and not problems and not has_magic(pattern):
             line = main.document.line(("include",))
             why = _not_included(path, pattern)
-            self.general.append(Problem(path, line, "include", why))
+            self.general.append(ConfigProblem(path, line, "include", why))
         self.files = (path, *files)
         more = [self._read_one(file, main=False) for file in files]
         return [main, *(source for source in more if source is not None)]
@@ -151,7 +151,7 @@ class _Found:
         self.general += problems
         if source.exposed:
             why = "everybody may write it, and so decide what certrotd runs: chmod it to 0644"
-            self.warnings.append(Problem(file, 0, "", why))
+            self.warnings.append(ConfigProblem(file, 0, "", why))
         return source
 
     def _validate(self) -> None:
@@ -166,7 +166,7 @@ class _Found:
             from certrotd.config.explain import explain
 
             for fault in explain(error):
-                self._add(Finding(fault.loc, fault.message))
+                self._add(ConfigFinding(fault.loc, fault.message))
                 broken.add(fault.loc[: 2 if fault.loc[0] in _LISTED else 1])
                 if fault.loc[0] == "certificates" and len(fault.loc) > 1:
                     faulty.setdefault(int(fault.loc[1]), set()).add(fault.loc[:3])
@@ -198,7 +198,7 @@ class _Found:
             if known is not None and not any(finding.loc[: len(loc)] == loc for loc in known):
                 self._add(finding)
 
-    def _add(self, finding: Finding) -> int | None:
+    def _add(self, finding: ConfigFinding) -> int | None:
         """Keep ``finding``; the number of the certificate it disqualifies, if it does."""
         message = finding.message
         if finding.other is not None:
@@ -238,7 +238,7 @@ def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile
     return ConfigFile.model_validate(rest)
 
 
-def _number(finding: Finding) -> int:
+def _number(finding: ConfigFinding) -> int:
     """Of the certificate that it is in, or -1."""
     inside = finding.loc[0] == "certificates" and len(finding.loc) > 1
     return int(finding.loc[1]) if inside else -1

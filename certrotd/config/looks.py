@@ -6,23 +6,23 @@ import os
 import stat
 from pathlib import Path
 
-from certrotd.config.base import Finding, Found, Loc
+from certrotd.config.base import EntryFinding, EntryFindings, Loc
 from certrotd.errors import InvalidInput, NeedsOperator
 
 MAX_PEM = 4 * 1024 * 1024
 
 
-def program(name: str, loc: Loc, *, path: str | None = None) -> Found:
+def program(name: str, loc: Loc, *, path: str | None = None) -> EntryFindings:
     """Whether a program is there, and may be executed; ``path`` is where it is looked for."""
     from certrotd.process import require
 
     try:
         require(name, what="the program", path=path)
     except NeedsOperator as error:
-        yield loc, Finding(str(error))
+        yield loc, EntryFinding(str(error))
 
 
-def library(module: str, loc: Loc, *, extra: str) -> Found:
+def library(module: str, loc: Loc, *, extra: str) -> EntryFindings:
     """Whether a library of an extra is installed here; the service may be installed elsewhere."""
     from importlib.util import find_spec
 
@@ -30,10 +30,10 @@ def library(module: str, loc: Loc, *, extra: str) -> Found:
 
     if find_spec(module) is None:
         message = f"needs the Python module {module}, which is not installed"
-        yield loc, Finding(f"{message} ({how_to_install(extra)})", fatal=False)
+        yield loc, EntryFinding(f"{message} ({how_to_install(extra)})", fatal=False)
 
 
-def roots(file: object, loc: Loc) -> Found:
+def roots(file: object, loc: Loc) -> EntryFindings:
     """Whether ``file``, where it is a path at all, holds certificates in PEM."""
     if not isinstance(file, Path):
         return
@@ -44,10 +44,10 @@ def roots(file: object, loc: Loc) -> Found:
     try:
         load_roots(ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT), file, what="the file")
     except NeedsOperator as error:
-        yield loc, Finding(str(error))
+        yield loc, EntryFinding(str(error))
 
 
-def readable(file: Path | None, loc: Loc) -> Found:
+def readable(file: Path | None, loc: Loc) -> EntryFindings:
     """Whether ``file``, where one is named, is a regular file, and may be read."""
     if file is None:
         return
@@ -55,15 +55,15 @@ def readable(file: Path | None, loc: Loc) -> Found:
         regular = stat.S_ISREG(os.stat(file).st_mode)
         allowed = os.access(file, os.R_OK, effective_ids=True)
     except OSError as error:
-        yield loc, Finding(f"{file} cannot be read: {error.strerror}")
+        yield loc, EntryFinding(f"{file} cannot be read: {error.strerror}")
         return
     if not regular:
-        yield loc, Finding(f"{file} is not a regular file")
+        yield loc, EntryFinding(f"{file} is not a regular file")
     elif not allowed:
-        yield loc, Finding(f"{file} cannot be read: Permission denied")
+        yield loc, EntryFinding(f"{file} cannot be read: Permission denied")
 
 
-def pem(file: Path, loc: Loc, *, key: bool) -> Found:
+def pem(file: Path, loc: Loc, *, key: bool) -> EntryFindings:
     """Whether ``file`` holds a private ``key``, or else certificates."""
     from certrotd.pki.facts import parse_certificates
     from certrotd.pki.keys import load
@@ -77,10 +77,10 @@ def pem(file: Path, loc: Loc, *, key: bool) -> Found:
             content = stream.read(MAX_PEM)
         (load if key else parse_certificates)(content, what=str(file))
     except (OSError, InvalidInput) as error:
-        yield loc, Finding(str(error))
+        yield loc, EntryFinding(str(error))
 
 
-def folder(path: Path | None, loc: Loc, *, made: bool = False) -> Found:
+def folder(path: Path | None, loc: Loc, *, made: bool = False) -> EntryFindings:
     """Whether ``path``, where one is named, is a directory, or could be ``made`` one."""
     if path is None:
         return
@@ -89,4 +89,4 @@ def folder(path: Path | None, loc: Loc, *, made: bool = False) -> Found:
         nearest = nearest.parent
     if not os.path.isdir(nearest):
         what = "is not there" if not os.path.lexists(nearest) else "is not a directory"
-        yield loc, Finding(f"{nearest} {what}: name a directory")
+        yield loc, EntryFinding(f"{nearest} {what}: name a directory")

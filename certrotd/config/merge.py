@@ -6,7 +6,7 @@ from pathlib import Path
 
 from certrotd.config.base import Loc, is_safe_name, shown
 from certrotd.config.sources import Source
-from certrotd.errors import Problem
+from certrotd.errors import ConfigProblem
 
 SECTIONS = ("issuers", "solvers", "dns", "targets", "notifications", "defaults")
 """What several files may add keys to."""
@@ -24,7 +24,7 @@ class Merged:
     def __init__(self, sources: Sequence[Source]) -> None:
         self.data: dict[str, object] = {}
         self.certificates: list[object] = []
-        self.problems: list[Problem] = []
+        self.problems: list[ConfigProblem] = []
         self.unusable: set[Loc] = set()
         self._main = sources[0]
         self._origins: dict[Loc, Source] = {}
@@ -65,9 +65,9 @@ class Merged:
         name = entry.get("name") if isinstance(entry, dict) else None
         return name if isinstance(name, str) and is_safe_name(name) else str(index)
 
-    def problem(self, loc: Loc, message: str) -> Problem:
+    def problem(self, loc: Loc, message: str) -> ConfigProblem:
         """Something wrong at ``loc``."""
-        return Problem(*self.place(loc), self.path(loc), message)
+        return ConfigProblem(*self.place(loc), self.path(loc), message)
 
     def _add(self, source: Source, key: str, value: object) -> None:
         if key == "certificates":
@@ -118,4 +118,4 @@ class Merged:
 
     def _complain(self, source: Source, loc: Loc, message: str) -> None:
         line = source.document.line(loc)
-        self.problems.append(Problem(source.file, line, self.path(loc), message))
+        self.problems.append(ConfigProblem(source.file, line, self.path(loc), message))

@@ -15,11 +15,11 @@ from certrotd.config.certificates import (
 )
 from certrotd.config.file import ConfigFile, DnsEntry
 from certrotd.config.http import HttpEntry
-from certrotd.config.issuers import Issuer
+from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
-from certrotd.config.solvers import Solver
-from certrotd.config.targets import ProbeEntry, Target
+from certrotd.config.solvers import SolverEntry
+from certrotd.config.targets import ProbeEntry, TargetEntry
 from certrotd.config.watch import WatchEntry
 
 
@@ -51,9 +51,9 @@ class Config:
     state_dir: Path
     store_dir: Path
     concurrency: int
-    issuers: Mapping[str, Issuer]
-    solvers: Mapping[str, Solver]
-    targets: Mapping[str, Target]
+    issuers: Mapping[str, IssuerEntry]
+    solvers: Mapping[str, SolverEntry]
+    targets: Mapping[str, TargetEntry]
     dns: DnsEntry
     log: LogEntry
     http: HttpEntry | None

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from certrotd.config.base import AbsolutePath, Entry, Found, Items, Text, refuse, shown
+from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, Text, refuse, shown
 from certrotd.config.durations import Duration
 from certrotd.config.looks import library, roots
 from certrotd.config.secrets import SecretRef, formed
@@ -19,7 +19,7 @@ SHORTEST_KEY, LONGEST_KEY = 24, 64
 _MAKE_ONE = "make one: echo whsec_$(openssl rand -base64 32)"
 
 Severity = Literal["warning", "error"]
-Kind = Literal[
+AlertKind = Literal[
     "rotation_failed",
     "rolled_back",
     "stuck",
@@ -64,7 +64,7 @@ def _url(url: str) -> str:
 class _NotificationEntry(Entry):
     """What every notifier has."""
 
-    events: Items[Kind] = Field(
+    events: Items[AlertKind] = Field(
         default=(), description="What is sent: kinds of alerts (empty: all of them)."
     )
     severity: Severity = Field(
@@ -88,7 +88,7 @@ class AppriseEntry(_NotificationEntry):
         "slack://TOKEN/TOKEN/TOKEN."
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """Apprise is there."""
         yield from library("apprise", ("type",), extra="notify")
 
@@ -109,7 +109,7 @@ class WebhookEntry(_NotificationEntry):
         "(null: the system's).",
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The roots are there, and the key is one."""
         yield from roots(self.ca_bundle, ("ca_bundle",))
         yield from formed(self.secret, ("secret",), signing_key)

@@ -17,8 +17,8 @@ from certrotd.config.base import (
     Argv,
     CredentialName,
     Entry,
-    Finding,
-    Found,
+    EntryFinding,
+    EntryFindings,
     Loc,
     Variable,
 )
@@ -59,16 +59,16 @@ class FileSecret(Entry):
         """Read the secret; raises NeedsOperator, never showing content."""
         return _from_file(self.file)[0]
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """Whether the secret can be read, and is out of others' reach."""
         try:
             exposed = _from_file(self.file)[1] & EXPOSED
         except NeedsOperator as error:
-            yield (), Finding(str(error))
+            yield (), EntryFinding(str(error))
             return
         if exposed:
             how = "readable by everybody" if exposed & stat.S_IROTH else "writable by others"
-            yield (), Finding(f"{self.file} is {how}: chmod it to 0600 or 0640", fatal=False)
+            yield (), EntryFinding(f"{self.file} is {how}: chmod it to 0600 or 0640", fatal=False)
 
 
 class EnvironmentSecret(Entry):
@@ -86,7 +86,7 @@ class EnvironmentSecret(Entry):
             )
         return _bounded(os.fsencode(value), f"the environment variable {self.env}")
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """Whether the variable is set."""
         return _tried(self.resolve)
 
@@ -100,7 +100,7 @@ class CredentialSecret(Entry):
         """Read the secret; raises NeedsOperator, never showing content."""
         return _from_file(self._path())[0]
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """Whether systemd has passed the credential; outside of its service nobody can tell."""
         return _tried(self.resolve, fatal=bool(os.environ.get("CREDENTIALS_DIRECTORY")))
 
@@ -147,7 +147,7 @@ class CommandSecret(Entry):
             )
         return _bounded(_without_newline(ran.output), f"what {name} printed")
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """Whether the program exists; it is not run."""
         return program(self.command[0], ("command",))
 
@@ -225,7 +225,7 @@ Environment = Annotated[dict[Variable, TextOrSecret], Field(max_length=1000)]
 """Variables for a program, some of which may be secrets."""
 
 
-def formed(secret: Reference, loc: Loc, parse: Callable[[bytes], object]) -> Found:
+def formed(secret: Reference, loc: Loc, parse: Callable[[bytes], object]) -> EntryFindings:
     """Whether ``parse`` takes a secret, where that can be read without running anything.
 
     One that cannot be read is for the reference itself to tell.
@@ -239,7 +239,7 @@ def formed(secret: Reference, loc: Loc, parse: Callable[[bytes], object]) -> Fou
     try:
         parse(value)
     except NeedsOperator as error:
-        yield loc, Finding(str(error))
+        yield loc, EntryFinding(str(error))
 
 
 def _from_file(path: Path) -> tuple[Secret, int]:
@@ -263,12 +263,12 @@ def _from_file(path: Path) -> tuple[Secret, int]:
     return _bounded(content, f"the secret in {path}"), mode
 
 
-def _tried(resolve: Callable[[], Secret], *, fatal: bool = True) -> Found:
+def _tried(resolve: Callable[[], Secret], *, fatal: bool = True) -> EntryFindings:
     """Why a secret that may be read at any time cannot be."""
     try:
         resolve()
     except NeedsOperator as error:
-        yield (), Finding(str(error), fatal)
+        yield (), EntryFinding(str(error), fatal)
 
 
 def _without_newline(value: bytes) -> bytes:

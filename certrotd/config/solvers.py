@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from certrotd.config.addresses import ListenAddress, ResolverAddress, ServerAddress
-from certrotd.config.base import Argv, DomainName, Entry, Found, IpAddress, Items, refuse
+from certrotd.config.base import Argv, DomainName, Entry, EntryFindings, IpAddress, Items, refuse
 from certrotd.config.durations import Duration
 from certrotd.config.looks import program
 from certrotd.config.secrets import Environment, SecretRef, formed
@@ -57,7 +57,7 @@ class TsigEntry(Entry):
     )
     secret: SecretRef = Field(description="Where the key is: base64, as in the server's key file.")
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The key is base64."""
         return formed(self.secret, ("secret",), tsig_key)
 
@@ -118,7 +118,7 @@ class ExecEntry(_SolverEntry):
         default=1, description="How many may run at a time, in all processes together."
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The program is there, where its own PATH has it found."""
         own = self.environment.get("PATH")
         return program(self.command[0], ("command",), path=own if isinstance(own, str) else None)
@@ -156,5 +156,5 @@ class ResponderEntry(_SolverEntry):
         return self
 
 
-Solver = Annotated[Rfc2136Entry | ExecEntry | ResponderEntry, Field(discriminator="type")]
+SolverEntry = Annotated[Rfc2136Entry | ExecEntry | ResponderEntry, Field(discriminator="type")]
 """Every type of solver; a new one is added here."""

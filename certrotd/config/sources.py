@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.config.base import kind
-from certrotd.config.yamlpos import Document
+from certrotd.config.yamlpos import YamlDocument
 from certrotd.config.yamlwords import BadYaml, other_format
-from certrotd.errors import Problem
+from certrotd.errors import ConfigProblem
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_FILES = 10_000
@@ -30,7 +30,7 @@ class Source:
     """
 
     file: Path
-    document: Document
+    document: YamlDocument
     data: Mapping[str, object]
     exposed: bool
 
@@ -38,22 +38,22 @@ class Source:
 class Unreadable(Exception):
     """A file has nothing to use; ``problem`` says why."""
 
-    def __init__(self, problem: Problem) -> None:
+    def __init__(self, problem: ConfigProblem) -> None:
         self.problem = problem
         super().__init__(str(problem))
 
 
-def read(file: Path, *, main: bool = False) -> tuple[Source, list[Problem]]:
+def read(file: Path, *, main: bool = False) -> tuple[Source, list[ConfigProblem]]:
     """The file's data and what is wrong in what can be read of it.
 
     Raises Unreadable if that is nothing. Only the ``main`` file must not be empty.
     """
     try:
         text, mode = _content(file)
-        document = Document(text)
+        document = YamlDocument(text)
     except BadYaml as error:
-        raise Unreadable(Problem(file, error.line, "", str(error))) from None
-    problems = [Problem(file, line, "", message) for line, message in document.faults]
+        raise Unreadable(ConfigProblem(file, error.line, "", str(error))) from None
+    problems = [ConfigProblem(file, line, "", message) for line, message in document.faults]
     data = document.data
     if data is None and not main:
         data = {}
@@ -61,12 +61,12 @@ def read(file: Path, *, main: bool = False) -> tuple[Source, list[Problem]]:
         raise _unreadable(file, "is empty: at least one issuer and one certificate are needed")
     if not isinstance(data, dict):
         if isinstance(data, str) and (other := other_format(text)) is not None:
-            raise Unreadable(Problem(file, other.line, "", str(other)))
+            raise Unreadable(ConfigProblem(file, other.line, "", str(other)))
         raise _unreadable(file, f"must hold settings such as certificates:, got {kind(data)}")
     return Source(file, document, data, exposed=bool(mode & stat.S_IWOTH)), problems
 
 
-def fragments(main: Path, pattern: str) -> tuple[list[Path], list[Problem]]:
+def fragments(main: Path, pattern: str) -> tuple[list[Path], list[ConfigProblem]]:
     """The files that ``pattern`` finds from the folder of ``main``, in the order of their names."""
     folder = (main.parent / pattern).parent
     try:
@@ -74,12 +74,12 @@ def fragments(main: Path, pattern: str) -> tuple[list[Path], list[Problem]]:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         pass  # ValueError: a NUL; nothing is found, and the caller says so where that matters
     except OSError as error:
-        return [], [Problem(folder, 0, "", f"cannot be searched: {error.strerror}")]
+        return [], [ConfigProblem(folder, 0, "", f"cannot be searched: {error.strerror}")]
     found = glob.glob(os.path.join(glob.escape(str(main.parent)), pattern))
     files = sorted((Path(name) for name in found), key=lambda file: (file.name, file))
     files = [file for file in files if file != main]
     if len(files) > MAX_FILES:
-        return [], [Problem(folder, 0, "", "holds more than 10,000 files: join some of them")]
+        return [], [ConfigProblem(folder, 0, "", "holds more than 10,000 files: join some of them")]
     return files, []
 
 
@@ -109,7 +109,9 @@ def _content(file: Path) -> tuple[str, int]:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise Unreadable(
-            Problem(file, line, "", f"is not UTF-8 at byte {error.start + 1}: save it as UTF-8")
+            ConfigProblem(
+                file, line, "", f"is not UTF-8 at byte {error.start + 1}: save it as UTF-8"
+            )
         ) from None
 
 
@@ -119,4 +121,4 @@ def _irregular(mode: int) -> str:
 
 
 def _unreadable(file: Path, message: str) -> Unreadable:
-    return Unreadable(Problem(file, 0, "", message))
+    return Unreadable(ConfigProblem(file, 0, "", message))

@@ -20,7 +20,7 @@ from certrotd.config.base import (
     Argv,
     DomainName,
     Entry,
-    Found,
+    EntryFindings,
     Items,
     Text,
     absolute,
@@ -133,7 +133,7 @@ class ProbeEntry(Entry):
         "the leaf is compared, the chain is not checked).",
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.roots, ("roots",))
 
@@ -176,7 +176,7 @@ class NginxEntry(_TargetEntry):
         default=timedelta(seconds=30), description="How long a check or a reload may take."
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The programs are there, and what nginx is given to read."""
         yield from program(self.binary, ("binary",))
         if self.reload != "signal":
@@ -209,7 +209,7 @@ class CommandEntry(_TargetEntry):
         "CERTROTD_ variable has a line of every one.",
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The programs are there, where their own PATH has them found."""
         own = self.environment.get("PATH")
         path = own if isinstance(own, str) else None
@@ -234,7 +234,7 @@ class SystemdEntry(_TargetEntry):
         default=timedelta(minutes=2), description="How long a check, or the whole job, may take."
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """systemctl is there."""
         yield from program("systemctl", ("type",))
 
@@ -266,13 +266,13 @@ class SignalEntry(_TargetEntry):
             raise refuse("must have either pid_file or unit, to say which process it is")
         return self
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """systemctl is there, if it is asked for the process."""
         if self.unit is not None:
             yield from program("systemctl", ("unit",))
 
 
-Target = Annotated[
+TargetEntry = Annotated[
     NginxEntry | CommandEntry | SystemdEntry | SignalEntry, Field(discriminator="type")
 ]
 """Every type of target; a new one is added here."""

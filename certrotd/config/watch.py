@@ -11,7 +11,7 @@ from certrotd.config.base import (
     AnyName,
     DomainName,
     Entry,
-    Found,
+    EntryFindings,
     Items,
     SafeName,
     absolute,
@@ -104,7 +104,7 @@ class WatchEntry(Entry):
         "certificate before that is reported.",
     )
 
-    def examine(self) -> Found:
+    def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.roots, ("roots",))
 

@@ -51,7 +51,7 @@ _FLOAT = re.compile(
 _INFINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 
 
-class Document:
+class YamlDocument:
     """The data of one document, and where its parts are.
 
     ``data`` is None for a document without content. ``faults`` are (line, message) of what is

@@ -26,7 +26,7 @@ from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
 from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, KINDS, LEFTOVERS, Site
-from certrotd.errors import ConfigInvalid, Failure, Problem
+from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
 from certrotd.files.writing import make_directory
 from certrotd.id import Id, id_in
 from certrotd.observers import Observers
@@ -51,10 +51,10 @@ MARGIN = 10.0
 FIRST = os.getpid() == 1
 """Whether this is the first process of a container, which orphans are left to."""
 
-Write = Callable[[str], None]
+WriteLine = Callable[[str], None]
 
 
-def run(path: Path, write: Write) -> int:
+def run(path: Path, write: WriteLine) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 1 if a rotation did not end in time.
 
     ``write`` takes the lines of the log. Raises ConfigInvalid, or LockHeld when another one runs
@@ -85,7 +85,7 @@ class _Daemon:
         loaded: Loaded,
         state: StateDirectory,
         stopping: Stopping,
-        write: Write,
+        write: WriteLine,
     ) -> None:
         self._path = path
         self._config = loaded.config
@@ -175,7 +175,7 @@ class _Daemon:
             loaded = load(self._path)
             if loaded.config.state_dir != self._config.state_dir:
                 why = "state_dir is another one, which takes a restart"
-                raise ConfigInvalid([Problem(self._path, 0, "", why)])
+                raise ConfigInvalid([ConfigProblem(self._path, 0, "", why)])
             workload = self._workload(loaded)
         except ConfigInvalid as invalid:
             self._observer.refused([str(problem) for problem in invalid.problems])

@@ -12,7 +12,7 @@ from itertools import islice
 
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
-from certrotd.errors import Failure, LockHeld, Problem, one_line
+from certrotd.errors import ConfigProblem, Failure, LockHeld, one_line
 from certrotd.id import Id
 from certrotd.observers import Look, Observer
 from certrotd.reporting.status import next_of
@@ -63,7 +63,7 @@ class ServiceManager(Observer):
         self._rotating: dict[Id, None] = {}
         self._failing: dict[Id, None] = {}
 
-    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         with self._lock:
             self._certificates, self._left_out = frozenset(subjects), len(left_out)
             self._next = DueHeap()

@@ -265,14 +265,14 @@ class Site:
         return self._waves[names]
 
     def _new_budget(self, issuer: str) -> Budget | None:
-        from certrotd.certs.limits.budget import Budget, DocumentRecord
+        from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
         from certrotd.certs.limits.configured import limits_of
 
         limits = limits_of(self.config.issuers[issuer])
         if limits is None:
             return None
         document = self.state.document(f"budget/{issuer}")
-        return Budget(limits, DocumentRecord(document, self._listen), self.clock)
+        return Budget(limits, DocumentBudgetStore(document, self._listen), self.clock)
 
     def world(self, entry: Certificate) -> World:
         """What one rotation of the certificate acts on."""

@@ -54,7 +54,7 @@ class Lack:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Lacking:
     """Who still lacks what; ``done`` when nobody does."""
 
     lacking: tuple[Lack, ...]
@@ -64,7 +64,7 @@ class Verdict:
         return not self.lacking
 
 
-def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> Verdict:
+def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> Lacking:
     """Whether every server shows all the values wanted of it, given its last replies.
 
     An address this machine has no route to (no IPv6, mostly) is left out, as long as another
@@ -82,7 +82,7 @@ def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) ->
                 lacking.append(Lack(ask, _instead(reply, values)))
         elif reply.routable or (seat.nameserver, name) not in reachable:
             lacking.append(Lack(ask, reply.why))
-    return Verdict(tuple(lacking))
+    return Lacking(tuple(lacking))
 
 
 def unheard(
@@ -262,7 +262,7 @@ def _instead(reply: Shown, values: frozenset[str]) -> str:
     return reply.otherwise or f"{len(reply.values)} of {len(values)} values"
 
 
-def _not_seen(verdict: Verdict, allowed: float) -> Transient:
+def _not_seen(verdict: Lacking, allowed: float) -> Transient:
     said = [f"{lack.ask[0]}: {lack.instead}" for lack in verdict.lacking[:_MAX_SAID]]
     if len(verdict.lacking) > _MAX_SAID:
         said.append(f"and {len(verdict.lacking) - _MAX_SAID} more")

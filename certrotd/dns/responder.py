@@ -30,7 +30,7 @@ from certrotd.dns.answers import Authority, failed, respond
 from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.recordfiles import RecordFiles
 from certrotd.dns.records import TxtRecord
-from certrotd.dns.serve import Server, is_wildcard
+from certrotd.dns.serve import DnsServer, is_wildcard
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator, of_the_machine
@@ -72,7 +72,7 @@ class Responder:
         self._directory = directory
         self._clock = clock
         self._lock = threading.Lock()
-        self._server: Server | None = None
+        self._server: DnsServer | None = None
 
     def __enter__(self) -> Self:
         self.start()
@@ -95,7 +95,7 @@ class Responder:
         with self._lock:
             if self._server is not None:
                 return
-            server = Server(self._listen, self._answer, self._clock)
+            server = DnsServer(self._listen, self._answer, self._clock)
             try:
                 server.start()
             except OSError as error:

@@ -20,7 +20,7 @@ from itertools import islice
 from certrotd.address import Address
 from certrotd.clock import Clock
 
-Answer = Callable[[bytes, bool], bytes | None]
+AnswerQuery = Callable[[bytes, bool], bytes | None]
 """The reply to a packet (and whether it came over UDP); None for silence."""
 
 MAX_CONNECTIONS = 64
@@ -43,10 +43,10 @@ _IP_PKTINFO = 8
 _PKTINFO_SPACE = 128
 
 
-class Server:
+class DnsServer:
     """Answers on ``addresses`` from :meth:`start` until :meth:`close`."""
 
-    def __init__(self, addresses: tuple[Address, ...], answer: Answer, clock: Clock) -> None:
+    def __init__(self, addresses: tuple[Address, ...], answer: AnswerQuery, clock: Clock) -> None:
         self._answer = answer
         self._clock = clock
         self._selector = selectors.DefaultSelector()

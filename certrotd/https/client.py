@@ -18,7 +18,7 @@ from urllib3.util import make_headers
 from certrotd.dial import RESOLVER, SLICE, NotLookedUp, Timeout, connect, look_up, ready
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.https.connect import receive, secured, send
-from certrotd.https.http1 import Answer, Exchange, Malformed, TooLarge
+from certrotd.https.http1 import Answer, ContentTooLarge, Exchange, Malformed
 
 MAX_RESPONSE = 1024 * 1024
 MAX_KEPT = 4
@@ -36,7 +36,7 @@ class Lost(Transient):
         self.sent = sent
 
 
-class Client:
+class HttpsClient:
     """One thread's keep-alive connections; what it shares with others is the TLS ``context``.
 
     Without a context it speaks plain HTTP, to this machine. ``whom`` and the host name the other
@@ -161,7 +161,7 @@ class Client:
             if judged is not None:
                 return exchange.judge(more, limit=judged)
             return exchange.read(more, limit=MAX_RESPONSE)
-        except TooLarge:
+        except ContentTooLarge:
             raise NeedsOperator(
                 f"{whom} sent more than {MAX_RESPONSE} bytes in one answer"
             ) from None

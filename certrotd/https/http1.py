@@ -21,7 +21,7 @@ class Malformed(Exception):
     """What came is no answer in HTTP/1.1, or stops in the middle of one."""
 
 
-class TooLarge(Exception):
+class ContentTooLarge(Exception):
     """The content is larger than its limit."""
 
 
@@ -56,7 +56,8 @@ class Exchange:
     def read(self, receive: Callable[[], bytes], *, limit: int) -> Answer:
         """The answer; ``receive`` gives what has come, b"" once the other side is done.
 
-        Raises TooLarge beyond ``limit`` bytes of content, Malformed, and what ``receive`` raises.
+        Raises ContentTooLarge beyond ``limit`` bytes of content, Malformed, and what ``receive``
+        raises.
         """
         head = self._head(receive)
         try:
@@ -99,7 +100,7 @@ class Exchange:
         while isinstance(event := self._next(receive), h11.Data):
             content += event.data
             if len(content) > limit:
-                raise TooLarge
+                raise ContentTooLarge
         return bytes(content)
 
     def _malformed(self, error: Exception) -> Malformed:

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 from certrotd.clock import Deadline
 from certrotd.config.notifications import Severity
 
-State = Literal["raised", "changed", "reminder", "resolved", "test"]
+Occasion = Literal["raised", "changed", "reminder", "resolved", "test"]
 
 _SAID = {"changed": "changed: ", "reminder": "still: ", "resolved": "resolved: ", "test": ""}
 
@@ -28,7 +28,7 @@ class Message:
 
     host: str
     at: datetime
-    state: State
+    state: Occasion
     kind: str
     severity: Severity
     subject: str

@@ -24,7 +24,7 @@ from certrotd.config.notifications import WebhookEntry, is_loopback, signing_key
 from certrotd.config.secrets import Reference
 from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator, Transient, one_line
-from certrotd.https.client import Client
+from certrotd.https.client import HttpsClient
 from certrotd.https.http1 import Answer
 from certrotd.notify.message import Message
 from certrotd.pki.roots import trust
@@ -61,12 +61,12 @@ class Webhook:
         )
         self._judge(answer)
 
-    def _client(self) -> Client:
+    def _client(self) -> HttpsClient:
         url, context = urlsplit(self._url), None
         if url.scheme == "https":
             what, hint = f"{self._what}: ca_bundle", "it is the receiver's root"
             context = trust(self._ca_bundle, what=what, hint=hint)
-        return Client(
+        return HttpsClient(
             context,
             whom=f"the receiver of {self._what} at ",
             agent=f"certrotd/{certrotd.__version__}",

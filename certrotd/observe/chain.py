@@ -12,7 +12,7 @@ from cryptography import x509
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import InvalidInput
 from certrotd.observe.tls import Endpoint, Untrusted, shown_to_any
-from certrotd.observe.trust import Trust
+from certrotd.observe.trust import TlsContexts
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.path import doubts, verify_path
@@ -58,8 +58,8 @@ class Examiner:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._anybody = Trust()
-        self._roots: dict[str, tuple[float, Trust]] = {}
+        self._anybody = TlsContexts()
+        self._roots: dict[str, tuple[float, TlsContexts]] = {}
 
     def examine(self, endpoint: Endpoint) -> Presented:
         """One handshake, or a second where the chain is not trusted, each within the deadline.
@@ -85,7 +85,9 @@ class Examiner:
         of_leaf = code in _OF_DATES and leaf is not None and not _valid(leaf, self._clock.now())
         return replace(presented, broken="" if of_leaf else f"the chain is not trusted: {why}")
 
-    def _look(self, endpoint: Endpoint, trust: Trust) -> tuple[Presented, list[x509.Certificate]]:
+    def _look(
+        self, endpoint: Endpoint, trust: TlsContexts
+    ) -> tuple[Presented, list[x509.Certificate]]:
         """What one handshake showed, and its certificates up to the first that is unreadable."""
         sent = shown_to_any(endpoint, trust, Deadline(self._clock, endpoint.deadline))
         read: list[x509.Certificate] = []
@@ -106,12 +108,12 @@ class Examiner:
             return replace(presented, broken=str(broken))
         return replace(presented, doubtful=doubts(chain, now=now))
 
-    def _trusting(self, roots: str) -> Trust:
+    def _trusting(self, roots: str) -> TlsContexts:
         """A client that checks the chain alone; several threads may use it at once."""
         now = self._clock.monotonic()
         read, trust = self._roots.get(roots, (-ROOTS_TIME, None))
         if trust is None or now - read >= ROOTS_TIME:
-            trust = Trust(roots, names=False)
+            trust = TlsContexts(roots, names=False)
             trust.context()  # which reads them
             self._roots[roots] = (now, trust)
         return trust

@@ -14,7 +14,7 @@ from certrotd.observe.proxyprotocol import Version as ProxyProtocol
 from certrotd.observe.proxyprotocol import header
 from certrotd.observe.starttls import Protocol as StartTls
 from certrotd.observe.starttls import upgrade
-from certrotd.observe.trust import Kind, Trust, checking, kind_of, kind_shown
+from certrotd.observe.trust import KeyAlgorithm, TlsContexts, checking, kind_of, kind_shown
 from certrotd.wording import count
 
 HANDSHAKE_TIMEOUT = 10.0
@@ -86,7 +86,7 @@ class TlsProber:
 
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake, trusting nobody; Transient when it cannot be completed."""
-        return _served(endpoint, Trust(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
+        return _served(endpoint, TlsContexts(), Deadline(self._clock, HANDSHAKE_TIMEOUT))
 
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """As Prober.prove: fresh handshakes until enough in a row show the leaf.
@@ -98,8 +98,8 @@ class TlsProber:
         its names against the sni. Raises ProofFailed, or NeedsOperator for unreadable roots.
         """
         deadline = Deadline(self._clock, endpoint.deadline)
-        trusting = Trust()
-        final = trusting if endpoint.roots is None else Trust(endpoint.roots)
+        trusting = TlsContexts()
+        final = trusting if endpoint.roots is None else TlsContexts(endpoint.roots)
         final.context()  # unreadable roots need no server to be found
         row = min(endpoint.deadline * ROW, LONGEST_ROW)
         between = row / max(1, endpoint.consecutive - 1)
@@ -125,7 +125,7 @@ class TlsProber:
 
 
 def _other_than(
-    fingerprint: str, endpoint: Endpoint, trust: Trust, deadline: Deadline
+    fingerprint: str, endpoint: Endpoint, trust: TlsContexts, deadline: Deadline
 ) -> str | None:
     """What a handshake showed instead of the leaf, None if it was the leaf."""
     try:
@@ -135,20 +135,20 @@ def _other_than(
     return None if served.fingerprint == fingerprint else f"certificate {served.fingerprint[:16]}"
 
 
-def _served(endpoint: Endpoint, trust: Trust, deadline: Deadline) -> Served:
+def _served(endpoint: Endpoint, trust: TlsContexts, deadline: Deadline) -> Served:
     leaf = shown(endpoint, trust, deadline)[0]
     return Served(hashlib.sha256(leaf).hexdigest(), leaf)
 
 
 def shown(
-    endpoint: Endpoint, trust: Trust, deadline: Deadline, *, old: bool = False
+    endpoint: Endpoint, trust: TlsContexts, deadline: Deadline, *, old: bool = False
 ) -> list[bytes]:
     """The certificates that a handshake showed, in DER, as they were sent: the leaf first.
 
     A server with keys of several kinds shows one of them to most clients. Where that is not of
-    the kind that is looked for, another handshake asks for that alone. ``old`` as Trust.context.
-    Raises Untrusted, Transient when there was no handshake or no certificate, or InvalidInput for
-    a name that cannot be asked for.
+    the kind that is looked for, another handshake asks for that alone. ``old`` as in
+    TlsContexts.context. Raises Untrusted, Transient when there was no handshake or no
+    certificate, or InvalidInput for a name that cannot be asked for.
     """
     kind = kind_of(endpoint.key) if endpoint.key else None
     try:
@@ -163,7 +163,7 @@ def shown(
     return _shown_by(kind, endpoint, trust, deadline, old=old) or first
 
 
-def shown_to_any(endpoint: Endpoint, trust: Trust, deadline: Deadline) -> list[bytes]:
+def shown_to_any(endpoint: Endpoint, trust: TlsContexts, deadline: Deadline) -> list[bytes]:
     """As shown, in whatever TLS the server speaks; for who only looks, and tells it nothing."""
     try:
         return shown(endpoint, trust, deadline)
@@ -178,7 +178,7 @@ def shown_to_any(endpoint: Endpoint, trust: Trust, deadline: Deadline) -> list[b
 
 
 def _shown_by(
-    kind: Kind, endpoint: Endpoint, trust: Trust, deadline: Deadline, *, old: bool
+    kind: KeyAlgorithm, endpoint: Endpoint, trust: TlsContexts, deadline: Deadline, *, old: bool
 ) -> list[bytes] | None:
     """As shown, by a key of that kind; None where the server has none."""
     try:

@@ -11,13 +11,13 @@ from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.roots import trust
 
-Kind = Literal["RSA", "ECDSA"]
+KeyAlgorithm = Literal["RSA", "ECDSA"]
 """How a server proves itself: by an RSA key, or by one on a curve."""
 
 _LEGACY_SERVER_CONNECT = 0x4  # SSL_OP_LEGACY_SERVER_CONNECT; ssl has its name from 3.12 on
 
 
-class Trust:
+class TlsContexts:
     """The contexts of one client, each made when it is first needed; for many threads.
 
     ``roots`` is a PEM file to check chains against, "system", or None to trust whatever is shown;
@@ -28,9 +28,9 @@ class Trust:
         self._roots = roots
         self._names = names
         self._lock = threading.Lock()
-        self._made: dict[tuple[Kind | None, bool], ssl.SSLContext] = {}
+        self._made: dict[tuple[KeyAlgorithm | None, bool], ssl.SSLContext] = {}
 
-    def context(self, kind: Kind | None = None, *, old: bool = False) -> ssl.SSLContext:
+    def context(self, kind: KeyAlgorithm | None = None, *, old: bool = False) -> ssl.SSLContext:
         """One that takes only servers with a key of that ``kind``, up to TLS 1.2.
 
         ``old`` is for who only looks: TLS 1.0 and whatever is weak are spoken too. Raises
@@ -41,7 +41,7 @@ class Trust:
                 self._made[kind, old] = self._make(kind, old=old)
             return self._made[kind, old]
 
-    def _make(self, kind: Kind | None, *, old: bool) -> ssl.SSLContext:
+    def _make(self, kind: KeyAlgorithm | None, *, old: bool) -> ssl.SSLContext:
         context = no_check() if self._roots is None else checking(self._roots)
         if not self._names:
             context.check_hostname = False
@@ -70,12 +70,12 @@ def checking(roots: str) -> ssl.SSLContext:
     return trust(None if roots == "system" else Path(roots), what="the file of roots")
 
 
-def kind_of(key_type: str) -> Kind:
+def kind_of(key_type: str) -> KeyAlgorithm:
     """The kind of a key type, as keys.key_type_of names it."""
     return "RSA" if key_type.startswith("rsa") else "ECDSA"
 
 
-def kind_shown(leaf: bytes) -> Kind | None:
+def kind_shown(leaf: bytes) -> KeyAlgorithm | None:
     """The kind of the key in a leaf in DER, None if it cannot be read."""
     try:
         [certificate] = parse_certificates(leaf)

@@ -77,7 +77,7 @@ class Copy:
 
 
 @dataclass(frozen=True, slots=True)
-class State:
+class CertificateState:
     """What changes about a certificate without a new generation.
 
     ``withdrawn`` generations were rolled back by hand and are not deployed again by themselves;
@@ -106,7 +106,7 @@ class State:
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> State:
+    def from_json(cls, data: Mapping[str, Any]) -> CertificateState:
         """Read what to_json wrote.
 
         KeyError, TypeError, AttributeError or ValueError if it is something else.
@@ -142,7 +142,7 @@ class Standing:
 
     live: Generation | None = None
     newest: Generation | None = None
-    state: State = field(default_factory=State)
+    state: CertificateState = field(default_factory=CertificateState)
     damaged: str | None = None
     displaced: str | None = None
     earlier: tuple[Generation, ...] = ()

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Kind, Severity, Watched
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
+from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
 from certrotd.observers import Log, Observer
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
@@ -30,10 +30,10 @@ class EventLog(Observer):
         self._log = log
         self._said: dict[Id | str, str] = {}
         self._rotations: dict[Id, str] = {}
-        self._found: dict[str, dict[Kind, Severity]] = {}
+        self._found: dict[str, dict[FindingKind, FindingSeverity]] = {}
         self._started = False
 
-    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         for problem in left_out:
             self._log("error", "config.left_out", f"left out: {problem}")
         number = len(subjects)

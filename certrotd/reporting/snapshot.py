@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from certrotd.certs.attempts import attempts_left
-from certrotd.certs.watching import Kind, Severity, Watched
+from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.reporting.status import STATES
@@ -38,7 +38,7 @@ _DATED = frozenset({"ok", "not yet valid", "due", "postponed", "in flight"})
 
 
 @dataclass(frozen=True, slots=True)
-class Known:
+class LastLook:
     """What the last look at one certificate showed; ``next`` is when the next one is due.
 
     ``kind`` is the decision's; ``failures`` in a row, the last at ``failed_at`` for ``failure``.
@@ -105,7 +105,7 @@ class Snapshot:
 
     now: float
     configured: Configured
-    known: Mapping[Id, Known | None]
+    known: Mapping[Id, LastLook | None]
     running: frozenset[Id] = frozenset()
     troubles: Mapping[Id | str, str] = field(default_factory=dict)
     watched: Sequence[Watched] = ()
@@ -187,7 +187,7 @@ class Snapshot:
         """The troubles that are not about one certificate."""
         return {what: why for what, why in self.troubles.items() if isinstance(what, str)}
 
-    def found(self) -> dict[tuple[Kind, Severity], int]:
+    def found(self) -> dict[tuple[FindingKind, FindingSeverity], int]:
         """How often the watcher found what, by kind and severity."""
         return Counter(
             (each.kind, each.severity) for seen in self.watched for each in seen.findings

@@ -15,11 +15,11 @@ from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.rotate import Report
 from certrotd.certs.watching import Watched
 from certrotd.clock import Clock
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
 from certrotd.observers import Look, Observer
 from certrotd.reporting.decision_labels import kind_of
-from certrotd.reporting.snapshot import BUCKETS, Configured, Durations, Known, Snapshot
+from certrotd.reporting.snapshot import BUCKETS, Configured, Durations, LastLook, Snapshot
 from certrotd.reporting.status import next_of, state_of, why_of
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.scheduling.clock_trust import SOUND, Judgement
@@ -40,7 +40,7 @@ class StatusBoard(Observer):
         self._clock = clock
         self._lock = threading.Lock()
         self._configured = Configured(clock.now().timestamp())
-        self._known: dict[Id, Known | None] = {}
+        self._known: dict[Id, LastLook | None] = {}
         self._running: set[Id] = set()
         self._troubles: dict[Id | str, str] = {}
         self._watched: dict[str, Watched] = {}
@@ -99,7 +99,7 @@ class StatusBoard(Observer):
 
     # What it hears.
 
-    def configured(self, subjects: Sequence[Id], left_out: Sequence[Problem]) -> None:
+    def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         with self._lock:
             now = self._clock.now().timestamp()
             self._configured = Configured(now, (), tuple(map(str, left_out)))
@@ -218,7 +218,7 @@ class _Measured:
         return Durations(tuple(self._counts), self._total)
 
 
-def _known(look: Look) -> Known:
+def _known(look: Look) -> LastLook:
     """What is kept of a look: small values, of which the words are shared."""
     row = look.row
     live, attempts, flight = look.standing.live, look.attempts, look.flight
@@ -227,7 +227,7 @@ def _known(look: Look) -> Known:
         next_of(row, now=look.now),
     )
     failed_at = (flight.at if flight else None) or attempts.at
-    return Known(
+    return LastLook(
         state=state_of(row, now=look.now),
         why=sys.intern(why_of(row)),
         kind=kind_of(look.decision),

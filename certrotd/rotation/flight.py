@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Protocol
 
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.rotation.recovery import checkpoint_of
+from certrotd.rotation.recovery import JournalRecord, checkpoint_of
 from certrotd.rotation.step import Checkpoint
 from certrotd.wording import span
-
-Record = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +49,7 @@ class Flight:
 class Peeked(Protocol):
     """A journal that is looked at while it may be in use."""
 
-    def peek(self) -> Sequence[Record] | None: ...
+    def peek(self) -> Sequence[JournalRecord] | None: ...
 
 
 def flight_in(journal: Peeked) -> Flight | None:
@@ -76,7 +74,7 @@ def progress_words(checkpoint: Checkpoint) -> str:
     return f"{words}, {span(left)} left" if left is not None else words
 
 
-def flight_of(records: Sequence[Record]) -> Flight:
+def flight_of(records: Sequence[JournalRecord]) -> Flight:
     """Where the rotation of these journal records stands; without any it has only just begun."""
     if not records:
         return Flight()
@@ -94,7 +92,7 @@ def flight_of(records: Sequence[Record]) -> Flight:
     return flight
 
 
-def _after(flight: Flight, record: Record) -> Flight:
+def _after(flight: Flight, record: JournalRecord) -> Flight:
     step, since = flight.step, flight.since
     why = str(record.get("why") or "").removeprefix(f"{step}: ")
     at = datetime.fromisoformat(record["at"]) if "at" in record else None

@@ -18,7 +18,7 @@ from typing import Any
 
 from certrotd.rotation.step import JSON, Checkpoint, Savepoint
 
-Record = Mapping[str, Any]
+JournalRecord = Mapping[str, Any]
 MAX_INTERRUPTIONS = 3
 
 
@@ -121,7 +121,7 @@ Move = Act | Reach | Undo | GiveUp | Park | Close
 
 
 def read_progress(
-    records: Iterable[Record], size: int, facts: Mapping[str, JSON] | None = None
+    records: Iterable[JournalRecord], size: int, facts: Mapping[str, JSON] | None = None
 ) -> Progress:
     """Fold journal records (after the begin record, which may give ``facts``) of ``size`` items."""
     progress = Progress(items=(Status.UNTRIED,) * size, facts=dict(facts or {}))
@@ -130,7 +130,7 @@ def read_progress(
     return progress
 
 
-def apply(progress: Progress, record: Record) -> Progress:
+def apply(progress: Progress, record: JournalRecord) -> Progress:
     """This progress after one more record; ValueError for a record of an unknown kind."""
     index = int(record.get("i", -1))
     match record["t"]:
@@ -178,13 +178,13 @@ def apply(progress: Progress, record: Record) -> Progress:
             raise ValueError(f"unknown journal record {other!r}")
 
 
-def compacted(records: Sequence[Record]) -> list[Record]:
+def compacted(records: Sequence[JournalRecord]) -> list[JournalRecord]:
     """The same journal without the checkpoints that later ones took the place of."""
     last = max((n for n, each in enumerate(records) if each["t"] == "checkpoint"), default=-1)
     return [each for n, each in enumerate(records) if n == last or each["t"] != "checkpoint"]
 
 
-def checkpoint_of(record: Record) -> Checkpoint:
+def checkpoint_of(record: JournalRecord) -> Checkpoint:
     """What a checkpoint's record says; KeyError, TypeError or ValueError if it is none."""
     total = record["total"]
     return Checkpoint(

@@ -25,7 +25,7 @@ JUMP = timedelta(seconds=30)
 BACKDATED = timedelta(hours=25)
 
 
-class Trust(Enum):
+class ClockTrust(Enum):
     """Whether anything may be ordered by a clock."""
 
     SOUND = "sound"
@@ -36,11 +36,11 @@ class Trust(Enum):
 class Judgement:
     """What is to be thought of the clock, and why; ``why`` is empty for a sound one."""
 
-    trust: Trust
+    trust: ClockTrust
     why: str = ""
 
 
-SOUND = Judgement(Trust.SOUND)
+SOUND = Judgement(ClockTrust.SOUND)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,13 @@ class Watch:
             if known == self.trusted:
                 what = "the CA's time" if self.corrected else "the last run"
             return Judgement(
-                Trust.WRONG,
+                ClockTrust.WRONG,
                 f"the clock shows {now:%Y-%m-%d %H:%M}Z, which is before {what} "
                 f"({known:%Y-%m-%d %H:%M}Z)",
             )
         leap = self._leap(now, monotonic)
         if self.corrected and leap > LEAP:
-            return Judgement(Trust.WRONG, f"the clock is {_days(leap)} ahead of the CA's")
+            return Judgement(ClockTrust.WRONG, f"the clock is {_days(leap)} ahead of the CA's")
         return SOUND
 
     def _leap(self, now: datetime, monotonic: float) -> timedelta:
@@ -82,7 +82,7 @@ class Watch:
 
     def passed(self, now: datetime, monotonic: float) -> Watch:
         """The same, a while later: a clock that is wrong, or has leapt, is not remembered."""
-        wrong = self.judge(now, monotonic).trust is Trust.WRONG
+        wrong = self.judge(now, monotonic).trust is ClockTrust.WRONG
         if wrong or self._leap(now, monotonic) > LEAP:
             return self
         latest = max(now, self.trusted) if self.trusted else now
@@ -91,7 +91,7 @@ class Watch:
     def told(self, time: datetime, now: datetime, monotonic: float) -> Watch:
         """A CA says what ``time`` it is: it confirms our clock, or corrects it."""
         if abs(now - time) <= LEAP:
-            if self.judge(now, monotonic).trust is Trust.WRONG:
+            if self.judge(now, monotonic).trust is ClockTrust.WRONG:
                 return self
             return Watch(max(now, self.trusted or now), monotonic, self.earliest)
         return Watch(time, monotonic, self.earliest, corrected=True)

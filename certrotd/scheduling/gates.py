@@ -13,7 +13,7 @@ from certrotd.certs.decision import Adopt, Decision, Postpone, Renew, Wait
 from certrotd.certs.policy import Policy
 from certrotd.errors import Failure, LockHeld
 from certrotd.lifecycle.gate import Gate, Held
-from certrotd.scheduling.clock_trust import Judgement, Trust
+from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 
 if TYPE_CHECKING:
     from certrotd.certs.limits.sliding_windows import Over
@@ -25,7 +25,7 @@ DIRECTORIES = "the directories"
 
 def by_clock(judgement: Judgement, decision: Decision | None) -> Held | None:
     """A clock that is wrong holds back whatever ends in an order."""
-    if not isinstance(decision, Renew | Adopt) or judgement.trust is Trust.SOUND:
+    if not isinstance(decision, Renew | Adopt) or judgement.trust is ClockTrust.SOUND:
         return None
     return Held(Gate.CLOCK, f"{judgement.why}: nothing is ordered until the clock is right")
 

@@ -27,7 +27,7 @@ from certrotd.observers import Look, Observer
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.budgets import Budgets
-from certrotd.scheduling.clock_trust import SOUND, Trust, Watch, jumped
+from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Watch, jumped
 from certrotd.scheduling.condition import Condition
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.fair_queue import FairQueue, Group, Pool
@@ -184,7 +184,7 @@ class Scheduler:
                 except Exception as error:  # noqa: BLE001  # one must not stop the others
                     self._rest(subject, as_failure(error, f"look at {subject.kind} {subject.name}"))
             self._judge(now, monotonic, None)  # by what the certificates said
-            if first and self._judgement.trust is Trust.SOUND:
+            if first and self._judgement.trust is ClockTrust.SOUND:
                 self._observer.clock(self._judgement, None)  # as an earlier process may not have
             self._keep_time(monotonic)
             self._observer.ticked(now, len(due))
@@ -239,7 +239,11 @@ class Scheduler:
 
     def _keep_time(self, monotonic: float) -> None:
         overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER
-        if overdue and self._judgement.trust is Trust.SOUND and self._watch.trusted is not None:
+        if (
+            overdue
+            and self._judgement.trust is ClockTrust.SOUND
+            and self._watch.trusted is not None
+        ):
             self._remembered = monotonic
             try:
                 self._remember(self._watch.trusted)

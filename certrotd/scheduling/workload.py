@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed
 from certrotd.certs.rotate import Report
-from certrotd.errors import Failure, Problem
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 
 
@@ -29,7 +29,7 @@ class Workload:
     in_flight: Callable[[Id], bool]
     budget: Callable[[str], Budget | None]
     close: Callable[[], None] = lambda: None
-    left_out: Sequence[Problem] = ()
+    left_out: Sequence[ConfigProblem] = ()
     directories: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
     changed: Callable[[], Collection[Id]] = tuple

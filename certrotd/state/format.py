@@ -39,7 +39,7 @@ RESTART = "restart certrotd with this version: systemctl restart certrotd"
 _LIMIT = 4096
 _SHOWN = 5
 _MOVED = (("journal", ".jsonl"), ("history", ".jsonl"), ("locks", ".lock"))
-Lock = Callable[[Path, str], AbstractContextManager[object]]
+PathLock = Callable[[Path, str], AbstractContextManager[object]]
 """Holds the lock at a path; the text says what it protects. Raises LockHeld."""
 
 
@@ -86,7 +86,7 @@ def require_current(state: Path) -> None:
     )
 
 
-def migrate(state: Path, lock: Lock, *, daemon: Path | None) -> str:
+def migrate(state: Path, lock: PathLock, *, daemon: Path | None) -> str:
     """Make ``state``, which is there, one of today's format; raises as require_known does.
 
     ``daemon`` is the daemon's lock, None where the caller holds it. Raises NeedsOperator, too,
@@ -137,7 +137,7 @@ def _old_names(state: Path, known: int | None) -> Iterator[str]:
         yield from (name for name in found if is_name(name))
 
 
-def _move(state: Path, subject: Id, lock: Lock, *, again: bool) -> None:
+def _move(state: Path, subject: Id, lock: PathLock, *, again: bool) -> None:
     """All files of one; ``again``: beside those of today's format, whose lock is held as well."""
     old, new = _paths(state, subject, "locks", ".lock")
     what = f"{subject.kind} {subject.name}"

@@ -34,7 +34,7 @@ from certrotd.files.writing import (
     write_file,
 )
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing, State
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing
 from certrotd.stores.digest import digested
 from certrotd.stores.exposure import exposures
 from certrotd.stores.reading import (
@@ -246,10 +246,10 @@ class LocalStore:
         self.rebuild(name, generation)
         replace_symlink(self.root / name / "live", f"generations/{generation:06d}")
 
-    def record(self, name: str, state: State) -> None:
+    def record(self, name: str, state: CertificateState) -> None:
         write_file(self.root / name / STATE, digested(state.to_json()), mode=0o644)
 
-    def mend(self, name: str, state: State, *, now: datetime) -> str:
+    def mend(self, name: str, state: CertificateState, *, now: datetime) -> str:
         """As Store.mend; the last few that were damaged are kept."""
         path = self.root / name / STATE
         aside = path.with_name(f"{STATE}{UNREADABLE}{now:%Y%m%dT%H%M%S.%fZ}")

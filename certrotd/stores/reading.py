@@ -14,7 +14,7 @@ from typing import Any
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_file
 from certrotd.pki.certificate import CertificateFacts, moment
-from certrotd.pki.generation import Generation, Meta, State
+from certrotd.pki.generation import CertificateState, Generation, Meta
 from certrotd.pki.order import Missed
 from certrotd.stores.digest import undigested
 
@@ -93,20 +93,20 @@ def recorded_in(folder: Path) -> Recorded | None:
         raise DiskTrouble(f"read {path}", error) from error
 
 
-def state_in(base: str) -> tuple[State, str | None]:
+def state_in(base: str) -> tuple[CertificateState, str | None]:
     """The state beside the generations; an empty one, and why, if certrotd did not write it.
 
     Raises DiskTrouble when it could not be read: then it may be whole.
     """
     path = f"{base}/{STATE}"
     try:
-        return State.from_json(undigested(_quick_read(path))), None
+        return CertificateState.from_json(undigested(_quick_read(path))), None
     except FileNotFoundError:
-        return State(), None
+        return CertificateState(), None
     except OSError as error:
         raise DiskTrouble(f"read {path}", error) from error
     except _NOT_OURS:
-        return State(), f"{path} is not a state that certrotd wrote"
+        return CertificateState(), f"{path} is not a state that certrotd wrote"
 
 
 def content(path: Path) -> bytes | None:

@@ -6,20 +6,17 @@ import errno
 import signal
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
-from certrotd.config.targets import NginxEntry
+from certrotd.config.targets import NginxEntry, Reload
 from certrotd.errors import NeedsOperator
 from certrotd.process import environment, require, succeed
-from certrotd.targets.pid import ASK, Wanted, signal_pid_file
+from certrotd.targets.pid import ASK, WantedProcess, signal_pid_file
 from certrotd.targets.units import LOADED, look
 
 _DENIED = tuple(f"({number}: " for number in (errno.EACCES, errno.EPERM, errno.EROFS))
 """How nginx says the error in the line that tells why it stopped."""
-
-Reload = Literal["signal", "systemctl"] | tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -89,7 +86,7 @@ class NginxTarget:
         _run(argv, Deadline(self.clock, self.timeout))
 
     def _signal(self, number: int) -> None:
-        wanted = Wanted(("nginx", Path(self.binary).name))
+        wanted = WantedProcess(("nginx", Path(self.binary).name))
         signal_pid_file(self.pid_file, number, wanted, clock=self.clock)
 
 

@@ -34,7 +34,7 @@ _NOT_ALLOWED = (errno.EPERM, errno.EACCES)
 
 
 @dataclass(frozen=True)
-class Wanted:
+class WantedProcess:
     """Whose process is meant: ``names`` it may have, as in ``/proc/PID/comm``; none: any."""
 
     names: tuple[str, ...] = ()
@@ -79,7 +79,7 @@ class PidFile:
     mode: int
     written: float
 
-    def refusal(self, process: Process, wanted: Wanted) -> tuple[str, str] | None:
+    def refusal(self, process: Process, wanted: WantedProcess) -> tuple[str, str] | None:
         """Why this is not the process that wrote the file, and what to do; None if it may be."""
         if not wanted.accepts(process):
             return (
@@ -103,7 +103,7 @@ class PidFile:
         return None
 
 
-def signal_pid_file(path: Path, number: int, wanted: Wanted, *, clock: Clock) -> None:
+def signal_pid_file(path: Path, number: int, wanted: WantedProcess, *, clock: Clock) -> None:
     """Send a signal to the process of a pid file.
 
     NeedsOperator says why not.
@@ -119,7 +119,7 @@ def signal_pid_file(path: Path, number: int, wanted: Wanted, *, clock: Clock) ->
     )
 
 
-def read_pid_file(path: Path, wanted: Wanted) -> PidFile:
+def read_pid_file(path: Path, wanted: WantedProcess) -> PidFile:
     """The pid file at ``path``; NeedsOperator says what is wrong with it."""
     try:
         content, file = read_status(path, limit=_PID_BYTES)
@@ -138,7 +138,7 @@ def read_pid_file(path: Path, wanted: Wanted) -> PidFile:
 def signal_process(
     pid: int,
     number: int,
-    wanted: Wanted,
+    wanted: WantedProcess,
     *,
     known_by: str,
     refusal: Callable[[Process], tuple[str, str] | None],
@@ -168,7 +168,7 @@ def signal_process(
         os.close(handle)
 
 
-def _held(pid: int, handle: int, wanted: Wanted, known_by: str, clock: Clock) -> Process:
+def _held(pid: int, handle: int, wanted: WantedProcess, known_by: str, clock: Clock) -> Process:
     process = look(pid, clock)
     if process is not None and process.state not in _ENDED:
         return process
@@ -204,13 +204,13 @@ def _value(text: str, key: str) -> str:
     return next(line for line in text.splitlines() if line.startswith(key)).removeprefix(key)
 
 
-def _gone(pid: int, wanted: Wanted, known_by: str) -> NeedsOperator:
+def _gone(pid: int, wanted: WantedProcess, known_by: str) -> NeedsOperator:
     return NeedsOperator(
         f"{wanted.kind} {pid} of {known_by} is not running", hint=f"start {wanted.service}"
     )
 
 
-def _cannot(pid: int, wanted: Wanted, error: OSError) -> NeedsOperator:
+def _cannot(pid: int, wanted: WantedProcess, error: OSError) -> NeedsOperator:
     return NeedsOperator(
         f"cannot signal {wanted.kind} {pid}: {error.strerror}",
         hint="let the user certrotd runs as signal it, or reload by systemd"

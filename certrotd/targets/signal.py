@@ -10,7 +10,7 @@ from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.config.targets import SignalEntry
 from certrotd.errors import NeedsOperator
-from certrotd.targets.pid import ASK, Process, Wanted, signal_pid_file, signal_process
+from certrotd.targets.pid import ASK, Process, WantedProcess, signal_pid_file, signal_process
 from certrotd.targets.units import LOADED, look
 
 
@@ -44,13 +44,13 @@ class SignalTarget:
         self._signal(self.number)
 
     def _signal(self, number: int) -> None:
-        wanted = Wanted((self.process,) if self.process else ())
+        wanted = WantedProcess((self.process,) if self.process else ())
         if isinstance(self.where, Path):
             signal_pid_file(self.where, number, wanted, clock=self.clock)
         else:
             self._signal_unit(self.where, number, wanted)
 
-    def _signal_unit(self, unit: str, number: int, wanted: Wanted) -> None:
+    def _signal_unit(self, unit: str, number: int, wanted: WantedProcess) -> None:
         deadline = Deadline(self.clock, self.timeout)
         state = look(unit, deadline)
         if not state.main_pid:

@@ -10,7 +10,7 @@ from certrotd.config.context import Context
 from certrotd.config.targets import SystemdEntry
 from certrotd.errors import NeedsOperator
 from certrotd.targets.nginx import prove_configuration
-from certrotd.targets.units import LOADED, State, look, permits, program, tell
+from certrotd.targets.units import LOADED, UnitState, look, permits, program, tell
 
 
 @dataclass(frozen=True)
@@ -63,13 +63,13 @@ class SystemdTarget:
     def _deadline(self) -> Deadline:
         return Deadline(self.clock, self.timeout)
 
-    def _fit(self, state: State, reason: tuple[str, str] | None, deadline: Deadline) -> None:
+    def _fit(self, state: UnitState, reason: tuple[str, str] | None, deadline: Deadline) -> None:
         if reason := reason or self._incapable(state):
             raise NeedsOperator(f"{self.unit} {reason[0]}", hint=reason[1])
         if self.user != 0:
             permits(self.verb, self.unit, deadline)
 
-    def _incapable(self, state: State) -> tuple[str, str] | None:
+    def _incapable(self, state: UnitState) -> tuple[str, str] | None:
         if "reload" in self.verb and "CanReload" in state.can:
             return None
         if self.verb == "reload":
@@ -79,14 +79,14 @@ class SystemdTarget:
         return "cannot be restarted", "it sets RefuseManualStart or RefuseManualStop: remove that"
 
 
-def unloaded(state: State) -> tuple[str, str] | None:
+def unloaded(state: UnitState) -> tuple[str, str] | None:
     """Why there is no such unit, and a hint; None if there is."""
     if state.load == "loaded":
         return None
     return LOADED.get(state.load, (f"is not loaded but {state.load}", ""))
 
 
-def unfit(state: State, verb: str) -> tuple[str, str] | None:
+def unfit(state: UnitState, verb: str) -> tuple[str, str] | None:
     """Why a unit in this state could not be told by ``verb``, and a hint; None if it could."""
     if reason := unloaded(state):
         return reason
@@ -95,7 +95,7 @@ def unfit(state: State, verb: str) -> tuple[str, str] | None:
     return None
 
 
-def in_order(state: State, verb: str) -> bool:
+def in_order(state: UnitState, verb: str) -> bool:
     """Whether a unit is in a state to be in before and after ``verb``."""
     return state.runs or (verb.startswith("try-") and state.active == "inactive")
 

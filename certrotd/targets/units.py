@@ -30,7 +30,7 @@ _ASIDE = ("See ", "Warning: ")
 
 
 @dataclass(frozen=True)
-class State:
+class UnitState:
     """A unit's LoadState, ActiveState and SubState, in systemd's words.
 
     ``main_pid`` is the main process of a service, 0 while there is none; ``can`` holds CanReload,
@@ -52,7 +52,7 @@ class State:
         return self.active in ("active", "reloading", "refreshing")
 
 
-def look(unit: str, deadline: Deadline) -> State:
+def look(unit: str, deadline: Deadline) -> UnitState:
     """The state of a unit; the load state of one that does not exist is ``not-found``.
 
     Raises NeedsOperator where there is no systemd, Transient at the deadline.
@@ -61,7 +61,7 @@ def look(unit: str, deadline: Deadline) -> State:
     output = _answer(argv, deadline, f"tell the state of {unit}")
     shown = dict(line.partition("=")[::2] for line in output.splitlines())
     try:
-        return State(
+        return UnitState(
             load=shown["LoadState"],
             active=shown["ActiveState"],
             sub=shown["SubState"],

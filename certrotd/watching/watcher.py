@@ -11,9 +11,9 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from certrotd.certs.checks import Look, Subject, Watches
+from certrotd.certs.checks import CheckResult, Subject, Watches
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Held, Kind, settle
+from certrotd.certs.watching import EarlierLooks, FindingKind, settle
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
@@ -51,7 +51,7 @@ class Watcher(Observer):
         self._threads = threads
         self._doubt = doubt
         self._lock = threading.RLock()
-        self._held: dict[str, Held] = {}
+        self._held: dict[str, EarlierLooks] = {}
         self._troubled: set[str] = set()
         self._running: set[Subject] = set()
         self._stopped = False
@@ -159,7 +159,7 @@ class Watcher(Observer):
 
     def _run(self, subject: Subject, watches: Watches) -> None:
         """One look, in a thread of its own."""
-        looks: list[Look] = []
+        looks: list[CheckResult] = []
         trouble: Failure | None = None
         try:
             looks = watches.look(subject)
@@ -171,7 +171,7 @@ class Watcher(Observer):
                 self._say(subject, looks, trouble)
         self._pump()
 
-    def _say(self, subject: Subject, looks: list[Look], trouble: Failure | None) -> None:
+    def _say(self, subject: Subject, looks: list[CheckResult], trouble: Failure | None) -> None:
         what = f"watch {label_of(subject)}"
         if trouble is not None:
             self._troubled.add(what)
@@ -180,18 +180,18 @@ class Watcher(Observer):
             self._troubled.discard(what)
             self._observer.calmed(what)
         for look in looks:
-            damaged = any(each.kind is Kind.DAMAGED for each in look.watched.findings)
+            damaged = any(each.kind is FindingKind.DAMAGED for each in look.watched.findings)
             if damaged and not look.moving and look.watched.certificate is not None:
                 self._doubt(look.watched.certificate)
         unsure = [self._tell(look) for look in looks]
         if any(unsure):
             self._look_soon(subject, min(AGAIN, self._watches.every(subject)))
 
-    def _tell(self, look: Look) -> bool:
+    def _tell(self, look: CheckResult) -> bool:
         """Tell of one look what is certain; whether another one is needed soon."""
         key = look.watched.key
         settled = settle(
-            look.watched, self._held.get(key, Held()), after=look.after, moving=look.moving
+            look.watched, self._held.get(key, EarlierLooks()), after=look.after, moving=look.moving
         )
         if settled.held.counts:
             self._held[key] = settled.held

@@ -24,7 +24,7 @@ def extended(tmp_path: Path) -> Path:
     solver, schema, rig = _BLOCK.findall((ROOT / "docs/extending.md").read_text())
     (tmp_path / "certrotd/dns/spool.py").write_text(solver)
     entries = tmp_path / "certrotd/config/solvers.py"
-    before, listing = entries.read_text().split("\nSolver = Annotated[", 1)
+    before, listing = entries.read_text().split("\nSolverEntry = Annotated[", 1)
     _, after = listing.split('"""', 1)
     entry = schema.rstrip()
     head = before.replace("import Argv,", "import AbsolutePath, Argv,", 1)

@@ -9,7 +9,7 @@ import pytest
 from certrotd.certs.ports import Store
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki.facts import facts_of
-from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
 from certrotd.stores.local import LocalStore
 from tests.fakes.store import MemoryStore
 from tests.parts import pki
@@ -93,7 +93,7 @@ def test_sealing_makes_a_generation_that_is_remembered_whole(store: Store) -> No
     assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
     assert store.staged_key("web", 1) is None
     assert store.look("web") == Standing(
-        None, Generation(1, META, facts_of(PAIR.certificate)), State()
+        None, Generation(1, META, facts_of(PAIR.certificate)), CertificateState()
     )
 
 
@@ -158,18 +158,18 @@ def test_only_a_sealed_generation_becomes_live(store: Store) -> None:
 def test_state_is_what_was_recorded_last(store: Store) -> None:
     """What each target serves is state of its own."""
     seal(store, 1)
-    state = State({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
+    state = CertificateState({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
     store.record("web", state)
     assert store.look("web").state == state
     store.record("web", replace(state, targets={}, held=None))
-    assert store.look("web").state == State({}, (3, 4), None)
+    assert store.look("web").state == CertificateState({}, (3, 4), None)
 
 
 def test_mending_records_a_state_in_the_place_of_another(store: Store) -> None:
     """And says where the other one is."""
     seal(store, 1)
-    store.record("web", State(withdrawn=(9,)))
-    state = State({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
+    store.record("web", CertificateState(withdrawn=(9,)))
+    state = CertificateState({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
     assert store.mend("web", state, now=THEN)
     assert store.look("web").state == state
     assert store.look("web").damaged is None
@@ -191,7 +191,7 @@ def test_sweeping_takes_what_crashes_left_and_nothing_else(store: Store) -> None
     """54,979 old key files never pruned (caprover #934)."""
     seal(store, 1)
     store.switch("web", 1)
-    store.record("web", State(withdrawn=(9,)))
+    store.record("web", CertificateState(withdrawn=(9,)))
     before = store.look("web")
     stage(store, 2)
     store.sweep("web")
@@ -240,10 +240,10 @@ def test_certificates_know_nothing_of_each_other(store: Store) -> None:
     seal(store, 1)
     seal(store, 1, OTHER, name="mail")
     store.switch("mail", 1)
-    store.record("mail", State(withdrawn=(7,)))
+    store.record("mail", CertificateState(withdrawn=(7,)))
     stage(store, 2, name="mail")
     store.sweep("web")
     assert store.live("web") is None
-    assert store.look("web").state == State()
+    assert store.look("web").state == CertificateState()
     assert store.staged_key("mail", 2) == PAIR.key_pem
     assert store.read("mail", 1) == (OTHER.key_pem, OTHER.fullchain_pem)

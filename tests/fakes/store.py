@@ -13,7 +13,7 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.facts import facts_of, parse_certificates
-from certrotd.pki.generation import Generation, Meta, Standing, State
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing
 from certrotd.pki.keys import load
 from certrotd.pki.verify import verify_key
 from tests.fakes.chance import CALM, Chance, Refused
@@ -40,7 +40,7 @@ class Shelf:
     worn: tuple[int, ...] = ()
     live: int | None = None
     state: tuple[tuple[str, Hashable], ...] = field(default=())
-    recorded: State = field(default_factory=State, compare=False, hash=False)
+    recorded: CertificateState = field(default_factory=CertificateState, compare=False, hash=False)
     damaged: bool = False
 
 
@@ -76,7 +76,7 @@ class MemoryStore:
         return Standing(
             live,
             self.generation(name, numbers[0]) if numbers else None,
-            State() if shelf.damaged else shelf.recorded,
+            CertificateState() if shelf.damaged else shelf.recorded,
             "the state is damaged" if shelf.damaged else None,
             earlier=tuple(
                 self.generation(name, each)
@@ -161,10 +161,10 @@ class MemoryStore:
         self.rebuild(name, generation)
         self._act(name, "switch", live=generation)
 
-    def record(self, name: str, state: State) -> None:
+    def record(self, name: str, state: CertificateState) -> None:
         self._act(name, "record", state=_frozen(state), recorded=state, damaged=False)
 
-    def mend(self, name: str, state: State, *, now: datetime) -> str:
+    def mend(self, name: str, state: CertificateState, *, now: datetime) -> str:
         self._act(name, "mend", state=_frozen(state), recorded=state, damaged=False)
         return f"the state of {now:%H:%M}"
 
@@ -232,7 +232,7 @@ def _told() -> Iterator[None]:
         raise DiskTrouble("use the store", OSError(ENOSPC, "No space left on device")) from None
 
 
-def _frozen(state: State) -> tuple[tuple[str, Hashable], ...]:
+def _frozen(state: CertificateState) -> tuple[tuple[str, Hashable], ...]:
     return (
         *((name, target) for name, target in sorted(state.targets.items())),
         ("withdrawn", state.withdrawn),

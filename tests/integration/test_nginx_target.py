@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from certrotd.clock import SystemClock
+from certrotd.config.targets import Reload
 from certrotd.errors import NeedsOperator, ProofFailed
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
-from certrotd.targets.nginx import NginxTarget, Reload
+from certrotd.targets.nginx import NginxTarget
 from tests.parts import Nginx, pki
 from tests.parts.process import wait_until
 

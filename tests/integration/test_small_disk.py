@@ -13,7 +13,7 @@ import pytest
 
 from certrotd.errors import NeedsOperator, raise_first
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.pki.generation import Meta, State
+from certrotd.pki.generation import CertificateState, Meta
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 from tests.parts import locate, pki
@@ -79,7 +79,7 @@ def test_a_disk_that_fills_up_at_any_moment_loses_nothing(disk: Disk) -> None:
     stage(store, 1, OLD)
     store.seal("web", 1, META)
     store.switch("web", 1)
-    store.record("web", State(withdrawn=(9,)))
+    store.record("web", CertificateState(withdrawn=(9,)))
     before = store.look("web")
     failures = []
     for leave in range(40):
@@ -87,7 +87,7 @@ def test_a_disk_that_fills_up_at_any_moment_loses_nothing(disk: Disk) -> None:
         filler = fill(place, leave=leave)
         try:
             store.seal("web", 2, META)
-            store.record("web", State())
+            store.record("web", CertificateState())
             store.switch("web", 2)
         except DiskTrouble as trouble:
             failures.append(trouble.errno)

@@ -13,7 +13,7 @@ from certrotd.certs.policy import COPIES, Policy
 from certrotd.certs.rotate import Report, Rotator
 from certrotd.clock import Deadline, ManualClock
 from certrotd.pki.facts import facts_of
-from certrotd.pki.generation import Meta, State, TargetState
+from certrotd.pki.generation import CertificateState, Meta, TargetState
 from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem
 from certrotd.state import records
 from tests.fakes import issuer as fake_issuer
@@ -125,7 +125,7 @@ def new_target() -> Scenario:
     world.targets["mail-copies"].serves = matching(old.key, old.chain).fingerprint
     shelf = world.store.shelf(NAME)
     known = {"web": shelf.recorded.targets["web"]}
-    world.store.shelves[NAME] = replace(shelf, recorded=State(targets=known))
+    world.store.shelves[NAME] = replace(shelf, recorded=CertificateState(targets=known))
     return _scenario(world)
 
 
@@ -222,7 +222,7 @@ def _world(days: Mapping[int, int], *, live: int | None, **changes: object) -> M
     proven = {name: TargetState(live, leaf, NOW) for name in world.policy.targets}
     world.installer.files = (("chain", pair.chain), ("key", pair.key))
     copies = world.installer.there()
-    state = State(targets={COPIES: TargetState(live, "", NOW), **proven}, copies=copies)
+    state = CertificateState(targets={COPIES: TargetState(live, "", NOW), **proven}, copies=copies)
     world.store.shelves[NAME] = Shelf(
         generations=tuple((number, pairs[number], metas[number]) for number in days),
         live=live,

@@ -36,7 +36,7 @@ WAIT = 30.0
 _POLL = 0.02
 
 
-class Record(Protocol):
+class BudgetStore(Protocol):
     """Where what was spent is kept."""
 
     def load(self) -> Spent | None:
@@ -48,7 +48,7 @@ class Record(Protocol):
         ...
 
 
-class DocumentRecord:
+class DocumentBudgetStore:
     """The record in a document; one that is damaged is kept aside, and ``report`` hears of it.
 
     Forgetting what was spent costs a refusal by the CA at worst, refusing to go on costs
@@ -59,11 +59,11 @@ class DocumentRecord:
         self._kept = budget_document(document, report)
 
     def load(self) -> Spent | None:
-        """As Record.load; raises DiskTrouble."""
+        """As BudgetStore.load; raises DiskTrouble."""
         return (self._kept.read() or Spent()) if self._kept.changed() else None
 
     def save(self, spent: Spent) -> None:
-        """As Record.save."""
+        """As BudgetStore.save."""
         self._kept.replace(spent)
 
 
@@ -81,7 +81,7 @@ class Budget:
     threads. Raises DiskTrouble rather than spend unrecorded, or guess what cannot be read.
     """
 
-    def __init__(self, limits: Limits, record: Record, clock: Clock) -> None:
+    def __init__(self, limits: Limits, record: BudgetStore, clock: Clock) -> None:
         self.limits = limits
         self._clock = clock
         self._record = record

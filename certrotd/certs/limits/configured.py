@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 from certrotd.certs.limits.sliding_windows import LETS_ENCRYPT, Limit, Limits
 
 if TYPE_CHECKING:
-    from certrotd.config.issuers import Issuer
+    from certrotd.config.issuers import IssuerEntry
 
 LETS_ENCRYPT_HOST = "acme-v02.api.letsencrypt.org"
 
 
-def limits_of(issuer: Issuer) -> Limits | None:
+def limits_of(issuer: IssuerEntry) -> Limits | None:
     """What the configuration says, taken as it stands; else Let's Encrypt's at Let's Encrypt.
 
     None where nothing is limited: everywhere else, and with ``budget: none``.

@@ -39,7 +39,7 @@ MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
 
 
-class Lock(Protocol):
+class NamedLock(Protocol):
     """The lock of a name: what it protects, in words, and how many seconds to wait for it."""
 
     def __call__(
@@ -62,7 +62,7 @@ class Adapters:
         config: Config,
         store: LocalStore,
         clock: Clock,
-        lock: Lock,
+        lock: NamedLock,
         budget: Callable[[str], Budget | None] = lambda _issuer: None,
         remark: Callable[[str], None] = lambda _line: None,
         surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),

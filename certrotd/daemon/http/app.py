@@ -9,7 +9,7 @@ from certrotd.daemon.http.certificate_page import certificate_page
 from certrotd.daemon.http.json_api import status_json
 from certrotd.daemon.http.metrics import CONTENT, exposition
 from certrotd.daemon.http.overview import overview
-from certrotd.daemon.http.request import Refused, Request
+from certrotd.daemon.http.request import Request, RequestRefused
 from certrotd.daemon.http.response import HTML, JSON, TEXT, Response
 from certrotd.daemon.http.sources import Sources, look_around
 from certrotd.errors import InvalidInput
@@ -17,7 +17,7 @@ from certrotd.id import Id
 
 
 class App:
-    """Answers requests from ``sources``; raises Refused, or what reading the files raises."""
+    """Answers requests from ``sources``; raises RequestRefused and what reading files raises."""
 
     def __init__(self, sources: Sources) -> None:
         self._sources = sources
@@ -36,7 +36,9 @@ class App:
             return page(request)
         if subject := _subject(request.path):
             return Response(certificate_page(self._sources, subject), HTML)
-        raise Refused(404, "there is no such page: see /, /status.json, /metrics, /readyz, /livez")
+        raise RequestRefused(
+            404, "there is no such page: see /, /status.json, /metrics, /readyz, /livez"
+        )
 
 
 def _subject(path: str) -> Id | None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from certrotd.daemon.http.certificate_view import CertificateView
-from certrotd.daemon.http.request import Refused
+from certrotd.daemon.http.request import RequestRefused
 from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.http.templates import render
 from certrotd.daemon.http.time_format import span
@@ -29,11 +29,11 @@ class Past:
 
 
 def certificate_page(sources: Sources, subject: Id) -> str:
-    """The page of ``subject``; raises Refused if there is none."""
+    """The page of ``subject``; raises RequestRefused if there is none."""
     snapshot, now = sources.board.snapshot(), sources.clock.now()
     row = next(sources.rows([subject]), None) if subject in snapshot.known else None
     if row is None:
-        raise Refused(404, f"there is no {subject.kind} {subject.name!r}")
+        raise RequestRefused(404, f"there is no {subject.kind} {subject.name!r}")
     known = snapshot.known[subject]
     return render(
         "certificate.html.j2",

@@ -8,7 +8,7 @@ from http import HTTPStatus
 
 import h11
 
-from certrotd.daemon.http.request import Refused, Request, understood
+from certrotd.daemon.http.request import Request, RequestRefused, understood
 from certrotd.daemon.http.response import Response
 
 MAX_HEAD = 8192
@@ -34,22 +34,24 @@ class Connection:
         return MAX_HEAD - len(self._came)
 
     def take(self, data: bytes) -> Request | None:
-        """The request, if it ends with these bytes, which are at most ``room``. Raises Refused."""
+        """The request, if it ends with these bytes, at most ``room``. Raises RequestRefused."""
         self._came += data
         self._http.receive_data(data)
         try:
             event = self._http.next_event()
         except h11.RemoteProtocolError as error:
             if error.error_status_hint == HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE:
-                raise Refused(431, f"a request is at most {MAX_HEAD} bytes") from None
+                raise RequestRefused(431, f"a request is at most {MAX_HEAD} bytes") from None
             # whose words repeat what came
-            raise Refused(error.error_status_hint, "not a request of HTTP/1.1") from None
+            raise RequestRefused(error.error_status_hint, "not a request of HTTP/1.1") from None
         if not isinstance(event, h11.Request):
             return None
         self._method = event.method
         beyond, _ = self._http.trailing_data
         if _LAX.search(self._came.removesuffix(beyond)):
-            raise Refused(400, "lines that are folded or end strangely, or control characters")
+            raise RequestRefused(
+                400, "lines that are folded or end strangely, or control characters"
+            )
         return understood(event, self._hosts)
 
     def written(self, answer: Response) -> Iterator[bytes]:

@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
 from certrotd import __version__
-from certrotd.certs.watching import Kind, Severity, Watched
+from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
 from certrotd.daemon.http.sources import Around
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.reporting.snapshot import KINDS, OUTCOMES, Known, Snapshot
-from certrotd.scheduling.clock_trust import Trust
+from certrotd.reporting.snapshot import KINDS, OUTCOMES, LastLook, Snapshot
+from certrotd.scheduling.clock_trust import ClockTrust
 
 CONTENT = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "certrotd_"
@@ -50,7 +50,7 @@ def _itself(around: Around) -> Iterator[str]:
         "clock_trust",
         "gauge",
         what,
-        ((_labels(trust=each.value), each is trust) for each in Trust),
+        ((_labels(trust=each.value), each is trust) for each in ClockTrust),
     )
     what = "Whether all of the configuration on disk is in force."
     yield from _one("config_valid", "gauge", what, configured.valid)
@@ -68,12 +68,12 @@ def _certificates(snapshot: Snapshot) -> Iterator[str]:
     states = ((_labels(state=state), count) for state, count in snapshot.count().items())
     yield from _family("certificates", "gauge", what, states)
 
-    def each(value: Callable[[Known], float | None]) -> Iterator[Sample]:
+    def each(value: Callable[[LastLook], float | None]) -> Iterator[Sample]:
         for subject, one in known.items():
             if (found := value(one)) is not None:
                 yield _subject(subject), found
 
-    def dates(name: str, what: str, value: Callable[[Known], float | None]) -> Iterator[str]:
+    def dates(name: str, what: str, value: Callable[[LastLook], float | None]) -> Iterator[str]:
         return _family(f"certificate_{name}_timestamp_seconds", "gauge", what, each(value))
 
     yield from dates("not_before", "When the live one began to be valid.", lambda k: k.not_before)
@@ -137,8 +137,8 @@ def _watched(snapshot: Snapshot) -> Iterator[str]:
     what = "What the watcher finds wrong at present, by kind."
     samples = (
         (_labels(finding=kind, severity=severity), found.get((kind, severity), 0))
-        for kind in Kind
-        for severity in Severity
+        for kind in FindingKind
+        for severity in FindingSeverity
     )
     yield from _family("findings", "gauge", what, samples)
 
@@ -174,7 +174,7 @@ def _endpoint(seen: Watched) -> str:
 
 
 def _mismatch(seen: Watched) -> bool:
-    return any(finding.kind is Kind.SERVED_MISMATCH for finding in seen.findings)
+    return any(finding.kind is FindingKind.SERVED_MISMATCH for finding in seen.findings)
 
 
 def _one(name: str, kind: str, what: str, value: float) -> Iterator[str]:

@@ -17,7 +17,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.config.http import HttpEntry
 from certrotd.daemon.http.connection import MAX_HEAD, Connection
 from certrotd.daemon.http.listener import clean_up, listen, place
-from certrotd.daemon.http.request import Refused, Request
+from certrotd.daemon.http.request import Request, RequestRefused
 from certrotd.daemon.http.response import Response
 from certrotd.errors import Failure
 from certrotd.observers import Log
@@ -37,7 +37,7 @@ _END = 5.0  # more than all that the thread waits for when it is told to end
 _MOMENT = 0.001
 
 
-class Server:
+class HttpServer:
     """Answers at the place of ``entry``; as long as that is taken, it is tried now and then."""
 
     def __init__(
@@ -126,7 +126,7 @@ class Server:
                 if request.path not in HEALTH:
                     until_sent.enter_context(self._slot())
                 answer = self._answered(request)
-            except Refused as refused:
+            except RequestRefused as refused:
                 answer = Response(f"{refused}\n", status=refused.status)
             deadline = Deadline(self._clock, WRITE)
             for piece in http.written(answer):
@@ -137,23 +137,25 @@ class Server:
 
     @contextlib.contextmanager
     def _slot(self) -> Iterator[None]:
-        """Wait for a slot and have it for the time of the block. Raises Refused."""
+        """Wait for a slot and have it for the time of the block. Raises RequestRefused."""
         if not self._slots.acquire(timeout=QUEUE):
-            raise Refused(503, "too many are being answered: ask again later")
+            raise RequestRefused(503, "too many are being answered: ask again later")
         try:
             yield
         finally:
             self._slots.release()
 
     def _read(self, connection: socket.socket, http: Connection) -> Request | None:
-        """The request; None if the client is gone. Raises Refused."""
+        """The request; None if the client is gone. Raises RequestRefused."""
         deadline = Deadline(self._clock, READ)
         try:
             while data := _received(connection, http.room, deadline):
                 if request := http.take(data):
                     return request
         except TimeoutError:
-            raise Refused(HTTPStatus.REQUEST_TIMEOUT, "the request did not end in time") from None
+            raise RequestRefused(
+                HTTPStatus.REQUEST_TIMEOUT, "the request did not end in time"
+            ) from None
         except OSError:
             pass
         return None
@@ -169,7 +171,7 @@ class Server:
     def _answered(self, request: Request) -> Response:
         try:
             return self._answer(request)
-        except Refused:
+        except RequestRefused:
             raise
         except (Failure, OSError) as error:
             failure = as_failure(error, f"answer {request.path}")
@@ -208,7 +210,7 @@ class Web:
         self._clock = clock
         self._log = log
         self._entry: HttpEntry | None = None
-        self._server: Server | None = None
+        self._server: HttpServer | None = None
 
     def use(self, entry: HttpEntry | None) -> None:
         """Serve like this from now on; what stays the same goes on undisturbed."""
@@ -217,7 +219,7 @@ class Web:
         self.close()
         self._entry = entry
         if entry is not None:
-            self._server = Server(entry, self._answer, self._clock, self._log)
+            self._server = HttpServer(entry, self._answer, self._clock, self._log)
             self._server.start()
 
     def close(self) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from certrotd.certs.watching import Severity
+from certrotd.certs.watching import FindingSeverity
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.http.time_format import brief, stamp
 from certrotd.errors import Failure
 from certrotd.reporting.snapshot import FAILING, Snapshot, moment
-from certrotd.scheduling.clock_trust import Trust
+from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.wording import count
 
 _MOST_NOTICES = 20
@@ -19,7 +19,7 @@ _BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "u
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Headline:
     """How it all stands in one sentence, and what kind of news that is."""
 
     tone: str
@@ -46,18 +46,20 @@ def notices(around: Around) -> list[tuple[str, str]]:
     return shown
 
 
-def verdict(around: Around) -> Verdict:
+def verdict(around: Around) -> Headline:
     """The worst that is so."""
     snapshot = around.snapshot
     failing = sum(map(snapshot.failing, snapshot.known))
     certificates = count(len(snapshot.known), "certificate")
     watched = [seen for seen in snapshot.watched if seen.sort != "files"]
-    broken = sum(any(f.severity is Severity.ERROR for f in seen.findings) for seen in watched)
+    broken = sum(
+        any(f.severity is FindingSeverity.ERROR for f in seen.findings) for seen in watched
+    )
     if around.dead:
         tone, words = "bad", "The scheduler does not move"
     elif snapshot.blocked:
         tone, words = "bad", "Nothing can be rotated"
-    elif snapshot.judgement.trust is Trust.WRONG:
+    elif snapshot.judgement.trust is ClockTrust.WRONG:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
     elif failing or broken:
         parts = [f"{failing:,} of {certificates}"] * bool(failing)
@@ -66,7 +68,7 @@ def verdict(around: Around) -> Verdict:
         tone, words = "bad", f"{' and '.join(parts)} {need}"
     elif snapshot.audit_damage:
         tone, words = "bad", "The audit log is damaged"
-    elif snapshot.others() or any(s is Severity.ERROR for _, s in snapshot.found()):
+    elif snapshot.others() or any(s is FindingSeverity.ERROR for _, s in snapshot.found()):
         tone, words = "bad", "Other problems need attention"
     elif around.unready:
         tone, words = "work", f"Not ready: {around.unready}"
@@ -76,7 +78,7 @@ def verdict(around: Around) -> Verdict:
         tone, words = "calm", "No certificates are configured"
     else:
         tone, words = "good", f"All is well with {certificates}"
-    return Verdict(tone, words)
+    return Headline(tone, words)
 
 
 def _notices(around: Around) -> Iterator[tuple[str, str]]:
@@ -125,7 +127,7 @@ def tiles(around: Around, *, now: datetime) -> list[Tile]:
         Tile("In order", f"{fine:,}", f"of {len(snapshot.known):,}", "good", "/?state=ok"),
         Tile("Under way", f"{busy:,}", f"{len(snapshot.running)} running", "work" * bool(busy)),
         _next_tile(look, now),
-        Tile("Clock", trust.value, stamp(now), "" if trust is Trust.SOUND else "bad"),
+        Tile("Clock", trust.value, stamp(now), "" if trust is ClockTrust.SOUND else "bad"),
         _audit_tile(around),
     ]
     for issuer, left in around.budgets.items():

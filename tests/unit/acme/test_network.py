@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from certrotd.acme.network import MAX_REPEATS, Network, account_jwk, algorithm_of, may_repeat
 from certrotd.acme.problems import Busy
-from certrotd.acme.reach import Reach
+from certrotd.acme.reach import AllowedUrls
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import Lost
@@ -244,7 +244,9 @@ def test_a_directory_whose_pages_moved_is_fetched_again(ca: ScriptedCA, tmp_path
 
 def test_nothing_is_signed_without_a_key(ca: ScriptedCA) -> None:
     """An empty signature would be an anonymous request."""
-    network = Network(trust(ca.ca_file), SystemClock(), request_timeout=5.0, reach=Reach(ca.url))
+    network = Network(
+        trust(ca.ca_file), SystemClock(), request_timeout=5.0, reach=AllowedUrls(ca.url)
+    )
     with pytest.raises(NeedsOperator, match="without an account key"):
         network.post(f"{ca.base}/orders", None, new_nonce_url=f"{ca.base}/nonce")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.acme.reach import Reach
+from certrotd.acme.reach import AllowedUrls
 from certrotd.errors import NeedsOperator
 from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, soon
 
@@ -30,7 +30,7 @@ DIRECTORY = "https://acme-v02.api.ca.example/directory"
 )
 def test_hosts_of_the_directorys_own_domain_are_asked(directory: str, url: str) -> None:
     """Let's Encrypt has one host, others have several."""
-    Reach(directory).check(url)
+    AllowedUrls(directory).check(url)
 
 
 @pytest.mark.parametrize(
@@ -52,10 +52,10 @@ def test_hosts_of_the_directorys_own_domain_are_asked(directory: str, url: str) 
 def test_hosts_of_others_are_refused_unless_they_are_listed(directory: str, url: str) -> None:
     """A metadata service was asked because the CA said so."""
     with pytest.raises(NeedsOperator, match="which is on another host: it is not asked") as refused:
-        Reach(directory).check(url)
+        AllowedUrls(directory).check(url)
     host = url.split("/")[2].strip("[]")
     assert refused.value.hint == f"if that is right, list {host} in also_hosts of the issuer"
-    Reach(directory, [host.upper()]).check(url)
+    AllowedUrls(directory, [host.upper()]).check(url)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_hosts_of_others_are_refused_unless_they_are_listed(directory: str, url:
 )
 def test_a_name_that_leads_to_this_machine_or_link_is_refused(address: str) -> None:
     """The name is of the CA's domain, and who owns that says where it leads."""
-    reach = Reach(DIRECTORY)
+    reach = AllowedUrls(DIRECTORY)
     elsewhere = ["203.0.113.1", "2001:db8::1"]
     with pytest.raises(NeedsOperator, match=f"names cdn.ca.example, which is {address}"):
         reach.check_addresses("cdn.ca.example", ["203.0.113.2", address], lambda _host: elsewhere)
@@ -87,7 +87,7 @@ def test_a_name_that_leads_to_this_machine_or_link_is_refused(address: str) -> N
 def test_any_other_address_is_fine_and_the_directory_is_not_looked_up() -> None:
     """A CA of the company is on a private network."""
     found = ["10.0.0.1", "192.168.0.1", "203.0.113.1", "2001:db8::1", "fd00::1"]
-    Reach(DIRECTORY).check_addresses("cdn.ca.example", found, pytest.fail)
+    AllowedUrls(DIRECTORY).check_addresses("cdn.ca.example", found, pytest.fail)
 
 
 PATHS = ["newOrder", "authorizations", "challenge", "finalize", "certificate", "order"]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.acme.reach import Reach
+from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import Transport, check_url
 from certrotd.clock import Deadline, ManualClock
 from certrotd.dial import Timeout
@@ -36,7 +36,7 @@ def transport(ca: ScriptedCA) -> Transport:
 def plain(url: str, context: ssl.SSLContext | None = None) -> Transport:
     """One for the CA whose directory is there; by default it trusts the machine's roots."""
     context = context or trust(None)
-    return Transport(context, request_timeout=30.0, agent="certrotd/test", reach=Reach(url))
+    return Transport(context, request_timeout=30.0, agent="certrotd/test", reach=AllowedUrls(url))
 
 
 def connected(ca: ScriptedCA, *, request_timeout: float) -> Transport:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.alerting import dedup
-from certrotd.alerting.dedup import Kept, Known, Ledger, from_json, occasion
+from certrotd.alerting.dedup import AlertsDocument, AlertState, Deduplicator, from_json, occasion
 from certrotd.id import Id
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -20,20 +20,22 @@ HOUR = timedelta(hours=1)
     ("known", "age", "expected"),
     [
         (None, HOUR, "raised"),
-        (Known("a", NOW), HOUR, None),
-        (Known("a", NOW), DAY, "reminder"),
-        (Known("b", NOW), HOUR, "changed"),
-        (Known("a", NOW), -HOUR, None),
-        (Known("a", NOW), -DAY, "reminder"),
-        (Known(on_its_way="a"), HOUR, None),
-        (Known(on_its_way="a"), 2 * DAY, None),
-        (Known(on_its_way="b"), HOUR, "changed"),
-        (Known("a", NOW, on_its_way="b"), HOUR, "changed"),
-        (Known("b", NOW, on_its_way="a"), HOUR, None),
-        (Known("", None), HOUR, "changed"),
+        (AlertState("a", NOW), HOUR, None),
+        (AlertState("a", NOW), DAY, "reminder"),
+        (AlertState("b", NOW), HOUR, "changed"),
+        (AlertState("a", NOW), -HOUR, None),
+        (AlertState("a", NOW), -DAY, "reminder"),
+        (AlertState(on_its_way="a"), HOUR, None),
+        (AlertState(on_its_way="a"), 2 * DAY, None),
+        (AlertState(on_its_way="b"), HOUR, "changed"),
+        (AlertState("a", NOW, on_its_way="b"), HOUR, "changed"),
+        (AlertState("b", NOW, on_its_way="a"), HOUR, None),
+        (AlertState("", None), HOUR, "changed"),
     ],
 )
-def test_when_a_matter_is_told(known: Known | None, age: timedelta, expected: str | None) -> None:
+def test_when_a_matter_is_told(
+    known: AlertState | None, age: timedelta, expected: str | None
+) -> None:
     """New, changed, or after a while; also by a clock that was set back."""
     assert occasion(known, "a", now=NOW + age, remind=DAY) == expected
 
@@ -49,7 +51,7 @@ def test_when_a_matter_is_told(known: Known | None, age: timedelta, expected: st
 )
 def test_within_the_reminder_only_what_is_new_is_told(steps: list[tuple[str, int]]) -> None:
     """By any course of events: never twice the same, and never silent about something unknown."""
-    ledger, now = Ledger(), NOW
+    ledger, now = Deduplicator(), NOW
     told: tuple[str, datetime] | None = None  # what people know, and since when
     coming: str | None = None
     for step, hours in steps:
@@ -74,7 +76,7 @@ def test_within_the_reminder_only_what_is_new_is_told(steps: list[tuple[str, int
 
 def test_what_was_lost_is_told_at_the_next_occasion() -> None:
     """A service that was down for an hour does not cost a day."""
-    ledger = Ledger()
+    ledger = Deduplicator()
     assert ledger.met("k", "a", now=NOW, remind=DAY) == "raised"
     ledger.lost("k", "a")
     assert ledger.met("k", "a", now=NOW, remind=DAY) == "raised"
@@ -88,7 +90,7 @@ def test_what_was_lost_is_told_at_the_next_occasion() -> None:
 
 def test_an_older_copy_that_arrives_is_not_the_newer_one() -> None:
     """The change is still on its way."""
-    ledger = Ledger()
+    ledger = Deduplicator()
     ledger.met("k", "a", now=NOW, remind=DAY)
     assert ledger.met("k", "b", now=NOW, remind=DAY) == "changed"
     ledger.delivered("k", "a", at=NOW)
@@ -99,7 +101,7 @@ def test_an_older_copy_that_arrives_is_not_the_newer_one() -> None:
 
 def test_what_is_over_when_it_arrives_stays_over() -> None:
     """Else the next time it would not be told."""
-    ledger = Ledger()
+    ledger = Deduplicator()
     ledger.met("k", "kind a", now=NOW, remind=DAY)
     assert ledger.over("k") == "kind a"
     assert ledger.over("k") is None
@@ -111,7 +113,7 @@ def test_what_is_over_when_it_arrives_stays_over() -> None:
 def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first."""
     monkeypatch.setattr(dedup, "MOST", 3)
-    ledger = Ledger()
+    ledger = Deduplicator()
     for number in range(10):
         ledger.met(f"k{number}", "a", now=NOW, remind=DAY)
     assert len(ledger) == 3
@@ -121,14 +123,14 @@ def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_wanted_no_more_is_forgotten() -> None:
     """A certificate that left the configuration."""
-    ledger = Ledger({"rotation/a": Known("x", NOW), "rotation/b": Known("x", NOW)})
+    ledger = Deduplicator({"rotation/a": AlertState("x", NOW), "rotation/b": AlertState("x", NOW)})
     ledger.keep(lambda key: key.endswith("a"))
     assert ledger.over("rotation/b") is None
     assert ledger.over("rotation/a") == "x"
 
 
 KNOWN = st.builds(
-    Known,
+    AlertState,
     st.text(max_size=20),
     st.datetimes(timezones=st.just(UTC)),
     st.none() | st.just("on its way"),
@@ -142,10 +144,10 @@ KNOWN = st.builds(
     ),
 )
 def test_what_was_told_is_read_back(
-    ledgers: dict[str, dict[str, Known]], waiting: frozenset[Id]
+    ledgers: dict[str, dict[str, AlertState]], waiting: frozenset[Id]
 ) -> None:
     """By the next process; what had not arrived is told again."""
-    kept = Kept({name: Ledger(known) for name, known in ledgers.items()}, waiting)
+    kept = AlertsDocument({name: Deduplicator(known) for name, known in ledgers.items()}, waiting)
     read = from_json(kept.to_json())
     assert read is not None
     assert read.to_json() == kept.to_json()

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certrotd.alerting import delivery_queue as module
-from certrotd.alerting.delivery_queue import DeliveryQueue, Pace, digest
+from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue, digest
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.notify.message import Message, Notifier
@@ -18,7 +18,7 @@ from tests.parts.process import wait_until
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 NO = Transient("notification ops: no")
-QUICK = Pace(timeout=60.0, pauses=(0.01, 0.01), most=100, room=50)
+QUICK = DeliveryPace(timeout=60.0, pauses=(0.01, 0.01), most=100, room=50)
 
 
 def message(number: int, **about: str) -> Message:
@@ -30,7 +30,7 @@ def message(number: int, **about: str) -> Message:
 class Bench:
     """A queue, and everything that is heard of it."""
 
-    def __init__(self, notifier: Notifier | Exception, pace: Pace = QUICK) -> None:
+    def __init__(self, notifier: Notifier | Exception, pace: DeliveryPace = QUICK) -> None:
         self.settled: list[tuple[list[str], bool]] = []
         self.said: list[tuple[str, str]] = []
         self._notifier = notifier
@@ -67,7 +67,7 @@ def bench() -> Iterator[Callable[..., Bench]]:
     """Makes queues that are closed at the end."""
     made: list[Bench] = []
 
-    def make(notifier: Notifier | Exception, pace: Pace = QUICK) -> Bench:
+    def make(notifier: Notifier | Exception, pace: DeliveryPace = QUICK) -> Bench:
         made.append(Bench(notifier, pace))
         return made[-1]
 

@@ -12,26 +12,25 @@ from types import SimpleNamespace
 import pytest
 
 from certrotd.alerting import dispatch as module
-from certrotd.alerting.dedup import Kept, from_json
-from certrotd.alerting.delivery_queue import Pace
+from certrotd.alerting.dedup import AlertsDocument, from_json
+from certrotd.alerting.delivery_queue import DeliveryPace
 from certrotd.alerting.dispatch import Alerting
 from certrotd.alerting.rules import Alert, Passed
 from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Wait
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Finding, Watched
-from certrotd.certs.watching import Kind as Found
+from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.clock import ManualClock
 from certrotd.config.notifications import Notification, WebhookEntry
 from certrotd.config.secrets import EnvironmentSecret
-from certrotd.errors import Failure, LockHeld, Problem, Transient
+from certrotd.errors import ConfigProblem, Failure, LockHeld, Transient
 from certrotd.notify.apprise import Apprise
 from certrotd.notify.message import Notifier
 from certrotd.notify.webhook import Webhook
 from certrotd.observers import Observers
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
-from certrotd.scheduling.clock_trust import SOUND, Judgement, Trust
+from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 from certrotd.state.directory import StateDirectory
 from certrotd.state.document import FileDocument
 from certrotd.state.typed import TypedDocument
@@ -96,12 +95,12 @@ class Bench:
         self.file = Counting(self.state, "alerts")
         self.file.count = len(self.arrived())
         self.observer = Alerting(
-            TypedDocument(self.file, from_json, Kept.to_json, report=self.said.append),
+            TypedDocument(self.file, from_json, AlertsDocument.to_json, report=self.said.append),
             self._make,
             host="web1",
             clock=self.clock,
             log=lambda _level, words: self.said.append(words),
-            pace=lambda timeout: Pace(timeout, pauses=(0.01,), most=100),
+            pace=lambda timeout: DeliveryPace(timeout, pauses=(0.01,), most=100),
         )
         self.started.append(self.observer)
         self.observer.use(self.entries)
@@ -280,12 +279,15 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
     bench: Callable[..., Bench],
 ) -> None:
     """Everything else the daemon says."""
-    rig, problem = bench(), Problem(Path("/etc/c.yaml"), 3, "certificates[0]", "is wrong")
+    rig, problem = bench(), ConfigProblem(Path("/etc/c.yaml"), 3, "certificates[0]", "is wrong")
     watched = Watched(
-        "endpoint", "a.test:443", NOW, findings=(Finding(Found.UNREACHABLE, "is unreachable"),)
+        "endpoint",
+        "a.test:443",
+        NOW,
+        findings=(Finding(FindingKind.UNREACHABLE, "is unreachable"),),
     )
     steps: list[Callable[[Alerting], None]] = [
-        lambda each: each.clock(Judgement(Trust.WRONG, "the clock shows 1970"), None),
+        lambda each: each.clock(Judgement(ClockTrust.WRONG, "the clock shows 1970"), None),
         lambda each: each.clock(SOUND, None),
         lambda each: each.refused(["/etc/c.yaml:1: no"]),
         lambda each: each.reloaded(2),
@@ -323,7 +325,9 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
 def test_a_look_that_is_not_certain_resolves_nothing(bench: Callable[..., Bench]) -> None:
     """Each restart would say that all is well, and two minutes later that it is not."""
     rig = bench()
-    bad = Watched("endpoint", "a.test:443", NOW, findings=(Finding(Found.UNREACHABLE, "is away"),))
+    bad = Watched(
+        "endpoint", "a.test:443", NOW, findings=(Finding(FindingKind.UNREACHABLE, "is away"),)
+    )
     rig.observer.watched(bad)
     awaits(rig, 1)
     rig.observer.close()

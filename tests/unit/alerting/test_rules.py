@@ -16,16 +16,14 @@ from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.policy import Attempts, Policy, id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.rules import decide
-from certrotd.certs.watching import Finding, Watched
-from certrotd.certs.watching import Kind as Found
-from certrotd.certs.watching import Severity as Grave
-from certrotd.config.notifications import Kind
+from certrotd.certs.watching import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
 from certrotd.observers import Look
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
-from certrotd.scheduling.clock_trust import SOUND, Judgement, Trust
+from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 from certrotd.state.journal import FileJournal
 from tests.fakes.managed import FakeManaged
 
@@ -358,7 +356,7 @@ def test_it_is_over_when_nothing_is_due() -> None:
 
 def test_the_clock_is_an_alert_when_orders_stop() -> None:
     """And it is over when the clock is right."""
-    wrong = rules.of_clock(Judgement(Trust.WRONG, "the clock shows 1970"))
+    wrong = rules.of_clock(Judgement(ClockTrust.WRONG, "the clock shows 1970"))
     assert isinstance(wrong, Alert)
     assert wrong.what == "The clock shows 1970. Nothing is ordered until it is right."
     assert "timedatectl" in wrong.todo
@@ -388,8 +386,8 @@ def test_trouble_with_a_certificate_names_it() -> None:
 def test_what_is_watched_is_an_alert_as_long_as_something_is_found() -> None:
     """One for each thing that is looked at, the gravest first."""
     findings = (
-        Finding(Found.EXPIRING, "expires in 9 days", Grave.WARNING),
-        Finding(Found.SERVED_MISMATCH, "serves another certificate"),
+        Finding(FindingKind.EXPIRING, "expires in 9 days", FindingSeverity.WARNING),
+        Finding(FindingKind.SERVED_MISMATCH, "serves another certificate"),
     )
     watched = Watched("endpoint", "a.test:443", NOW, "a.test", id_of("web"), findings=findings)
     alert = rules.of_watched(watched)
@@ -405,7 +403,7 @@ def test_what_is_watched_is_an_alert_as_long_as_something_is_found() -> None:
 
 def test_what_only_expires_is_of_its_own_kind() -> None:
     """Also of an endpoint that is not ours, for which there is nothing to rotate."""
-    findings = (Finding(Found.EXPIRING, "expires in 9 days", Grave.WARNING),)
+    findings = (Finding(FindingKind.EXPIRING, "expires in 9 days", FindingSeverity.WARNING),)
     alert = rules.of_watched(Watched("endpoint", "[::1]:443", NOW, "a.test", findings=findings))
     assert isinstance(alert, Alert)
     assert (alert.kind, alert.severity, alert.subject) == ("expiring", "warning", None)
@@ -427,4 +425,4 @@ def test_times_and_counts_make_no_other_matter(words: str, first: int, second: i
 def test_every_kind_of_the_configuration_can_come() -> None:
     """Nobody chooses what is never sent."""
     text = Path(rules.__file__).read_text()
-    assert [kind for kind in get_args(Kind) if f'"{kind}"' not in text] == []
+    assert [kind for kind in get_args(AlertKind) if f'"{kind}"' not in text] == []

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from certrotd.audit.log import AuditLog
-from certrotd.audit.record import Happened, Record, parse
+from certrotd.audit.record import AuditRecord, Happened, parse
 from certrotd.clock import ManualClock
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -31,7 +31,7 @@ def opened(folder: Path, **options: Any) -> AuditLog:
     return AuditLog(folder, clock=Ticking(NOW), command="test", **options)
 
 
-def records(log: AuditLog) -> list[Record]:
+def records(log: AuditLog) -> list[AuditRecord]:
     """All of them; every line must be one."""
     with log.snapshot() as snapshot:
         found = [parse(line) for line in snapshot.lines()]

@@ -8,7 +8,16 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from certrotd.audit.record import DAMAGED, MAX_LINE, START, Happened, Head, Record, chained, parse
+from certrotd.audit.record import (
+    DAMAGED,
+    MAX_LINE,
+    START,
+    AuditRecord,
+    Happened,
+    Head,
+    chained,
+    parse,
+)
 from certrotd.audit.verify import verify
 from certrotd.errors import InvalidInput
 
@@ -16,7 +25,9 @@ NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 COUNT = 8
 
 
-def chain(count: int, *, head: Head = START, start: datetime = NOW, step: int = 1) -> list[Record]:
+def chain(
+    count: int, *, head: Head = START, start: datetime = NOW, step: int = 1
+) -> list[AuditRecord]:
     """Records that follow each other, ``step`` seconds apart."""
     records = []
     for number in range(count):

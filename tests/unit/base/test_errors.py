@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from certrotd.errors import (
     ConfigInvalid,
+    ConfigProblem,
     Failure,
     InvalidInput,
     LockHeld,
     NeedsOperator,
-    Problem,
     ProofFailed,
     Transient,
     one_line,
@@ -85,12 +85,12 @@ def test_a_held_lock_says_who_holds_it() -> None:
 )
 def test_a_problem_says_where_it_is(line: int, path: str, shown: str) -> None:
     """file:line is what editors jump to."""
-    assert str(Problem(Path("c.yaml"), line, path, "is empty")) == shown
+    assert str(ConfigProblem(Path("c.yaml"), line, path, "is empty")) == shown
 
 
 def test_every_problem_of_a_configuration_is_told() -> None:
     """One at a time would take as many attempts as there are typing errors."""
-    problems = [Problem(Path("c.yaml"), at, "", f"problem {at}\n") for at in (1, 2)]
+    problems = [ConfigProblem(Path("c.yaml"), at, "", f"problem {at}\n") for at in (1, 2)]
     failure = ConfigInvalid(problems)
     assert failure.problems == tuple(problems)
     assert str(failure) == "c.yaml:1: problem 1; c.yaml:2: problem 2"

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from certrotd.certs.policy import Policy
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -64,7 +64,7 @@ def standing(
     targets = {
         name: TargetState(number, "ab", NOW - DAY) for name, number in (served or {}).items()
     }
-    return Standing(live, newest or live, State(targets, withdrawn, held))
+    return Standing(live, newest or live, CertificateState(targets, withdrawn, held))
 
 
 LIFETIMES = st.one_of(

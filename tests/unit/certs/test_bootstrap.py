@@ -13,10 +13,10 @@ from certrotd.certs.fitness import usable
 from certrotd.certs.plan import renewal
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
-from certrotd.certs.watching import Kept, Kind, Severity, judge_files
+from certrotd.certs.watching import FindingKind, FindingSeverity, OnDisk, judge_files
 from certrotd.errors import NeedsOperator
 from certrotd.pki.facts import parse_certificates
-from certrotd.pki.generation import PLACEHOLDER, Generation, Standing, State
+from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing
 from certrotd.pki.keys import KeyType, generate
 from certrotd.pki.placeholder import SUBJECT, self_signed
 from certrotd.rotation.engine import Finished, RolledBack
@@ -105,7 +105,7 @@ class TestDeciding:
     def test_its_key_and_its_end_mean_nothing_to_the_order_after_it(self) -> None:
         """A key that clients pin is the first certificate's, and nobody is served meanwhile."""
         policy = replace(BOOTSTRAPS, reuse_key=True)
-        found = Standing(placeholder(1), placeholder(1), State())
+        found = Standing(placeholder(1), placeholder(1), CertificateState())
         steps = renewal(policy, found, Attempts(), rotation="r", draw=0.0)
         intents = {step.kind: step.intent for step in steps if not isinstance(step, Savepoint)}
         assert intents["key"]["reuse_from"] is None
@@ -233,11 +233,11 @@ class TestBefore:
 
 def test_watch_warns_of_a_placeholder_and_judges_nothing_else_of_it() -> None:
     """It is ten years from its end, and for the right names; that means nothing."""
-    kept = Kept(live=placeholder(), exposed=("privkey.pem",))
+    kept = OnDisk(live=placeholder(), exposed=("privkey.pem",))
     found = judge_files(kept, POLICY, now=NOW)
     assert [(each.kind, each.severity) for each in found] == [
-        (Kind.KEY_EXPOSED, Severity.WARNING),
-        (Kind.PLACEHOLDER, Severity.WARNING),
+        (FindingKind.KEY_EXPOSED, FindingSeverity.WARNING),
+        (FindingKind.PLACEHOLDER, FindingSeverity.WARNING),
     ]
 
 

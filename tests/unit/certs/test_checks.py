@@ -9,9 +9,9 @@ from unittest import mock
 
 import pytest
 
-from certrotd.certs.checks import Look, Watches, endpoint_of, surely
+from certrotd.certs.checks import CheckResult, Watches, endpoint_of, surely
 from certrotd.certs.policy import COPIES, Policy, id_of
-from certrotd.certs.watching import Kind, Severity, Watched
+from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
@@ -78,15 +78,15 @@ class Bench:
         """The target shows this, or the live generation."""
         self.examiner.shown["nginx"] = presented or self.live
 
-    def looks(self) -> dict[str, Look]:
+    def looks(self) -> dict[str, CheckResult]:
         """Everything that a look at the certificate comes to."""
         return {look.watched.sort: look for look in self.watches.look(id_of("web"))}
 
-    def found(self) -> dict[str, list[Kind]]:
+    def found(self) -> dict[str, list[FindingKind]]:
         """The kinds of findings by sort."""
         return {sort: kinds(look.watched) for sort, look in self.looks().items()}
 
-    def at(self, which: WatchEntry) -> Look:
+    def at(self, which: WatchEntry) -> CheckResult:
         """A look at an entry."""
         [look] = self.watches.look(which)
         return look
@@ -104,7 +104,7 @@ def watches_every(seconds: float) -> Watches:
     )
 
 
-def kinds(watched: Watched) -> list[Kind]:
+def kinds(watched: Watched) -> list[FindingKind]:
     """What its findings are about."""
     return [each.kind for each in watched.findings]
 
@@ -137,13 +137,13 @@ class TestCertificate:
         """Restarted by hand with old files."""
         bench = Bench()
         bench.serve(other())
-        assert bench.found() == {"files": [], "target": [Kind.SERVED_MISMATCH]}
+        assert bench.found() == {"files": [], "target": [FindingKind.SERVED_MISMATCH]}
 
     def test_an_impostor_whose_certificate_cannot_be_read_is_found(self) -> None:
         """No parser stands between it and the comparison."""
         bench = Bench()
         bench.serve(Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64))
-        assert bench.found()["target"] == [Kind.SERVED_MISMATCH, Kind.UNREADABLE]
+        assert bench.found()["target"] == [FindingKind.SERVED_MISMATCH, FindingKind.UNREADABLE]
         watched = bench.looks()["target"].watched
         assert (watched.not_after, watched.fingerprint) == (None, "5" * 64)
 
@@ -155,7 +155,10 @@ class TestCertificate:
         bench.serve(replace(bench.live, doubtful="some clients refuse it"))
         looks = bench.looks()
         [finding] = looks["files"].watched.findings
-        assert (finding.kind, finding.severity) == (Kind.BROKEN_CHAIN, Severity.WARNING)
+        assert (finding.kind, finding.severity) == (
+            FindingKind.BROKEN_CHAIN,
+            FindingSeverity.WARNING,
+        )
         assert finding.words.startswith("some clients refuse the chain")
         assert looks["target"].watched.findings == ()
 
@@ -170,14 +173,14 @@ class TestCertificate:
         bench.serve(other())
         assert bench.found()["target"] == []
         bench.serve(other("b.test"))
-        assert bench.found()["target"] == [Kind.WRONG_NAME]
+        assert bench.found()["target"] == [FindingKind.WRONG_NAME]
 
     def test_a_target_nobody_answers_at_is_found_without_its_address_twice(self) -> None:
         """The key of the look has it already."""
         bench = Bench()
         del bench.examiner.shown["nginx"]
         [finding] = bench.looks()["target"].watched.findings
-        assert finding.kind is Kind.UNREACHABLE
+        assert finding.kind is FindingKind.UNREACHABLE
         assert finding.words == "no TLS handshake: Connection refused"
 
     def test_a_target_that_cannot_be_built_is_found(self) -> None:
@@ -193,7 +196,10 @@ class TestCertificate:
         looks = bench.looks()
         assert list(looks) == ["files"]
         [finding] = looks["files"].watched.findings
-        assert (finding.kind, finding.words) == (Kind.UNREADABLE, "target nginx: no such library")
+        assert (finding.kind, finding.words) == (
+            FindingKind.UNREADABLE,
+            "target nginx: no such library",
+        )
         assert list(bench.watches.keys(id_of("web"))) == ["files of web"]
 
     def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:
@@ -218,7 +224,7 @@ class TestCertificate:
         bench.world.installer.files = (("key", b"old"), ("chain", b"old"))
         [finding] = bench.looks()["files"].watched.findings
         assert (finding.kind, finding.words) == (
-            Kind.COPIES_DIFFER,
+            FindingKind.COPIES_DIFFER,
             "the installed copies are not the live files: the copies are of another pair",
         )
         state = bench.world.store.look("web").state
@@ -237,7 +243,7 @@ class TestCertificate:
         with mock.patch.object(installer, "copies", return_value={"/etc/web.key": now}):
             [finding] = bench.looks()["files"].watched.findings
         assert "/etc/web.key belongs to 0:33, not to 0:0" in finding.words
-        assert finding.kind is Kind.COPIES_DIFFER
+        assert finding.kind is FindingKind.COPIES_DIFFER
         assert finding.words.endswith("; certrotd rotate web puts that right")
 
     def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_said(self) -> None:
@@ -247,7 +253,7 @@ class TestCertificate:
         whole = shelves["web"]
         shelves["web"] = replace(whole, worn=(1,))
         [finding] = bench.looks()["files"].watched.findings
-        assert finding.kind is Kind.DAMAGED
+        assert finding.kind is FindingKind.DAMAGED
         assert finding.words == (
             "generation 1 is damaged: a file is damaged; certrotd rotate web puts that right"
         )
@@ -258,7 +264,7 @@ class TestCertificate:
         bench = Bench()
         shelves = bench.world.store.shelves
         shelves["web"] = replace(shelves["web"], generations=())
-        assert bench.found()["files"] == [Kind.DAMAGED]
+        assert bench.found()["files"] == [FindingKind.DAMAGED]
 
     def test_files_are_read_at_least_daily_however_rarely_one_looks(self) -> None:
         """A disk loses bits whatever is configured; endpoints are looked at as configured."""
@@ -270,7 +276,7 @@ class TestCertificate:
         """Somebody's chmod -R."""
         bench = Bench()
         bench.world.store.loosened = ("privkey.pem",)
-        assert bench.found()["files"] == [Kind.KEY_EXPOSED]
+        assert bench.found()["files"] == [FindingKind.KEY_EXPOSED]
 
     def test_copies_that_cannot_be_read_are_found(self) -> None:
         """The password of a PKCS#12 file may be out of reach."""
@@ -283,23 +289,23 @@ class TestCertificate:
 
         locked: Any = replace(world, installer=Locked())  # type: ignore[arg-type]
         bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: locked)}
-        assert bench.found()["files"] == [Kind.UNREADABLE]
+        assert bench.found()["files"] == [FindingKind.UNREADABLE]
 
     @pytest.mark.parametrize(
         ("key", "chain", "expected"),
         [
-            (OTHER.key_pem, None, Kind.KEY_MISMATCH),
-            (b"rubbish", None, Kind.UNREADABLE),
-            (OTHER.key_pem, b"rubbish", Kind.UNREADABLE),
+            (OTHER.key_pem, None, FindingKind.KEY_MISMATCH),
+            (b"rubbish", None, FindingKind.UNREADABLE),
+            (OTHER.key_pem, b"rubbish", FindingKind.UNREADABLE),
             (
                 OTHER.key_pem,
                 pki.Pair(OTHER.key, OTHER.certificate, [OTHER.certificate]).fullchain_pem,
-                Kind.BROKEN_CHAIN,
+                FindingKind.BROKEN_CHAIN,
             ),
         ],
     )
     def test_files_that_do_not_belong_together_are_found(
-        self, key: bytes, chain: bytes | None, expected: Kind
+        self, key: bytes, chain: bytes | None, expected: FindingKind
     ) -> None:
         """By what they are, not by what is remembered of them."""
         bench = Bench(installs=False)
@@ -329,7 +335,7 @@ class TestCertificate:
 
         bench.watches.certificates = {id_of("web"): replace(bench.managed, look=fail)}
         looks = bench.looks()
-        assert kinds(looks["files"].watched) == [Kind.UNREADABLE]
+        assert kinds(looks["files"].watched) == [FindingKind.UNREADABLE]
         assert looks["files"].watched.not_after is None
         assert not looks["files"].moving
 
@@ -341,13 +347,13 @@ class TestCertificate:
         bench.watches.certificates = {
             id_of("web"): replace(bench.managed, look=lambda **_: standing)
         }
-        assert bench.found()["files"] == [Kind.UNREADABLE]
+        assert bench.found()["files"] == [FindingKind.UNREADABLE]
 
     def test_none_at_all_is_found(self) -> None:
         """As before the first order."""
         bench = Bench()
         bench.world.store.shelves.clear()
-        assert bench.found() == {"files": [Kind.MISSING], "target": []}
+        assert bench.found() == {"files": [FindingKind.MISSING], "target": []}
 
     def test_a_rotation_in_flight_is_noticed(self) -> None:
         """Before the look, or by the time it is over."""
@@ -388,7 +394,7 @@ class TestEndpoint:
         assert (look.after, look.moving, look.watched.certificate) == (3, False, None)
         assert list(bench.watches.keys(watched)) == [look.watched.key]
         bench.examiner.shown["192.0.2.1"] = other("b.test")
-        assert kinds(bench.at(watched).watched) == [Kind.WRONG_NAME]
+        assert kinds(bench.at(watched).watched) == [FindingKind.WRONG_NAME]
 
     def test_ours_must_be_the_live_generation_and_all_of_its_chain(self) -> None:
         """On a machine the renewer does not reach."""
@@ -399,9 +405,9 @@ class TestEndpoint:
         bench.examiner.shown["192.0.2.1"] = replace(bench.live, chain=bench.live.chain[:1])
         chained = len(bench.live.chain) > 1
         found = kinds(bench.at(watched).watched)
-        assert found == ([Kind.BROKEN_CHAIN] if chained else [])
+        assert found == ([FindingKind.BROKEN_CHAIN] if chained else [])
         bench.examiner.shown["192.0.2.1"] = other()
-        assert kinds(bench.at(watched).watched) == [Kind.SERVED_MISMATCH]
+        assert kinds(bench.at(watched).watched) == [FindingKind.SERVED_MISMATCH]
 
     def test_ours_moves_with_its_rotation(self) -> None:
         """As a target does."""
@@ -426,14 +432,14 @@ class TestEndpoint:
         watched = entry(names=[NAME, "b.test"], warn_before=0.999)
         bench = Bench(watched)
         bench.examiner.shown["192.0.2.1"] = other()
-        assert kinds(bench.at(watched).watched) == [Kind.EXPIRING, Kind.WRONG_NAME]
+        assert kinds(bench.at(watched).watched) == [FindingKind.EXPIRING, FindingKind.WRONG_NAME]
 
     def test_what_is_no_certificate_is_unreadable(self) -> None:
         """Somebody answers, in a way nobody understands."""
         watched = entry()
         bench = Bench(watched)
         bench.examiner.shown["192.0.2.1"] = InvalidInput("it has an unreadable part")
-        assert kinds(bench.at(watched).watched) == [Kind.UNREADABLE]
+        assert kinds(bench.at(watched).watched) == [FindingKind.UNREADABLE]
 
     @pytest.mark.parametrize(
         ("options", "roots"),
@@ -472,12 +478,14 @@ def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> N
 class TestSurely:
     """The one-shot command."""
 
-    def looks(self, *found: bool, moving: bool = False, after: int = 3) -> Callable[[], list[Look]]:
+    def looks(
+        self, *found: bool, moving: bool = False, after: int = 3
+    ) -> Callable[[], list[CheckResult]]:
         """A look that finds nobody there, or somebody, in turn."""
         watched, turns = entry(), iter(found)
         bench = Bench(watched)
 
-        def look() -> list[Look]:
+        def look() -> list[CheckResult]:
             bench.examiner.shown["192.0.2.1"] = other()
             if next(turns):
                 del bench.examiner.shown["192.0.2.1"]
@@ -488,15 +496,15 @@ class TestSurely:
     @pytest.mark.parametrize(
         ("found", "after", "expected", "pauses"),
         [
-            ((True, True, True), 3, [Kind.UNREACHABLE], 2),
-            ((True, True, True), 100, [Kind.UNREACHABLE], 2),
-            ((True,), 1, [Kind.UNREACHABLE], 0),
+            ((True, True, True), 3, [FindingKind.UNREACHABLE], 2),
+            ((True, True, True), 100, [FindingKind.UNREACHABLE], 2),
+            ((True,), 1, [FindingKind.UNREACHABLE], 0),
             ((True, False), 3, [], 1),
             ((False,), 3, [], 0),
         ],
     )
     def test_what_may_pass_is_looked_at_again(
-        self, found: tuple[bool, ...], after: int, expected: list[Kind], pauses: int
+        self, found: tuple[bool, ...], after: int, expected: list[FindingKind], pauses: int
     ) -> None:
         """Nobody is called because of a packet."""
         waited: list[float] = []
@@ -510,5 +518,5 @@ class TestSurely:
         looks = self.looks(True, True, True, moving=True)
         [settled] = surely(looks, pause=waited.append)
         assert settled.watched.unsure
-        assert kinds(settled.watched) == [Kind.UNREACHABLE]
+        assert kinds(settled.watched) == [FindingKind.UNREACHABLE]
         assert len(waited) == 2

@@ -17,7 +17,7 @@ from certrotd.certs.fitness import drift, to_outdo, usable, worse
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import decide, fallen_back
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import PLACEHOLDER, Generation, Standing, State, TargetState
+from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing, TargetState
 from tests.unit.certs.deciding import (
     DAY,
     HOUR,
@@ -78,7 +78,7 @@ class Days:
     policy: Policy
     disk: dict[int, Generation]
     live: int | None
-    state: State
+    state: CertificateState
     attempts: Attempts
     issues: timedelta | None
     deploys: bool
@@ -150,7 +150,7 @@ class Days:
         told = {name: TargetState(number, "ab", self.now) for name in self.policy.places}
         held = self.state.held if before is not None and before.number == number else None
         withdrawn = tuple(n for n in self.state.withdrawn if n != number)
-        self.state, self.attempts = State(told, withdrawn, held), Attempts()
+        self.state, self.attempts = CertificateState(told, withdrawn, held), Attempts()
 
     def _fresh(self, lifetime: timedelta) -> CertificateFacts:
         return facts(age=NOW - self.now, lifetime=lifetime)
@@ -179,7 +179,7 @@ def days(draw: st.DrawFn) -> Days:
         draw(st.sampled_from(POLICIES)),
         disk,
         live,
-        State(
+        CertificateState(
             {"nginx": TargetState(5, "ab", NOW)} if proven else {},
             withdrawn,
             NOW + DAY if withdrawn and held else None,
@@ -242,7 +242,9 @@ def test_a_service_that_waits_for_a_placeholder_can_start(case: Days) -> None:
 
 def test_the_days_of_a_healthy_certificate_are_quiet() -> None:
     """The control: nothing is done before its time, and then once."""
-    case = Days(POLICY, {5: generation(5)}, 5, State(), Attempts(), 90 * DAY, deploys=True)
+    case = Days(
+        POLICY, {5: generation(5)}, 5, CertificateState(), Attempts(), 90 * DAY, deploys=True
+    )
     case.last(NOW + 49 * DAY)
     assert case.done == []
     case.last(NOW + 99 * DAY)
@@ -252,7 +254,9 @@ def test_the_days_of_a_healthy_certificate_are_quiet() -> None:
 @pytest.mark.parametrize("lifetime", [DAY, 47 * DAY])
 def test_a_ca_that_gives_less_than_before_is_asked_once_a_day(lifetime: timedelta) -> None:
     """What it gives is taken in the end, and never is what is live let expire."""
-    case = Days(POLICY, {5: generation(5)}, 5, State(), Attempts(), lifetime, deploys=True)
+    case = Days(
+        POLICY, {5: generation(5)}, 5, CertificateState(), Attempts(), lifetime, deploys=True
+    )
     for day in range(1, 100):
         case.last(NOW + day * DAY)
         assert usable(case.standing.live, now=case.now) is None

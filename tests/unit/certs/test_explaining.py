@@ -7,7 +7,7 @@ import pytest
 
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import RULES, WAITS, decide, explain
-from certrotd.pki.generation import Standing, State
+from certrotd.pki.generation import CertificateState, Standing
 from tests.unit.certs.deciding import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
 
 FAILED = Attempts(failures=1, at=NOW - timedelta(seconds=1), why="no answer")
@@ -81,4 +81,7 @@ def test_a_failed_mending_gives_way_to_a_renewal_and_says_why() -> None:
 
 def test_a_state_without_a_hold_is_not_held() -> None:
     """The control."""
-    assert decide(POLICY, replace(HELD, state=State()), Attempts(), now=NOW).code == "renewal_time"
+    assert (
+        decide(POLICY, replace(HELD, state=CertificateState()), Attempts(), now=NOW).code
+        == "renewal_time"
+    )

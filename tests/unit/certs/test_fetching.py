@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.acme.transport import Response, Transport
+from certrotd.acme.transport import RequestsResponse, Transport
 from certrotd.certs.issue import patience
-from certrotd.certs.watching import Kept, Kind, judge_files, missed_chain
+from certrotd.certs.watching import FindingKind, OnDisk, judge_files, missed_chain
 from certrotd.cli.reports import report_words
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.parts import pki
@@ -168,7 +168,7 @@ def test_six_kills_in_a_row_do_not_cost_an_issued_certificate(
     """A host that is rebooted again and again while the CA is slow has done nothing wrong."""
     exchange = Transport.exchange
 
-    def killed(self: Transport, method: str, url: str, **rest: Any) -> Response:
+    def killed(self: Transport, method: str, url: str, **rest: Any) -> RequestsResponse:
         response = exchange(self, method, url, **rest)
         if url.endswith(paths):
             raise Killed
@@ -234,15 +234,15 @@ def test_a_preferred_chain_that_is_not_offered_is_said_everywhere(
     word, why = report_words(report)
     live = case.world.managed().look().live
     assert live is not None, report
-    found = [each.kind for each in judge_files(Kept(live), case.policy(), now=case.clock.now())]
+    found = [each.kind for each in judge_files(OnDisk(live), case.policy(), now=case.clock.now())]
     assert word == "done"
     said = "the preferred chain 'elsewhere' is not offered, but: issuing root"
     if wanted == "elsewhere":
         assert said in why
         assert missed_chain(live, case.policy()) == said
-        assert Kind.CHAIN_NOT_OFFERED in found
+        assert FindingKind.CHAIN_NOT_OFFERED in found
         # once it is no longer asked for, there is nothing to say
         assert missed_chain(live, case.policy(preferred_chain="issuing root")) == ""
     else:
         assert "chain" not in why
-        assert Kind.CHAIN_NOT_OFFERED not in found
+        assert FindingKind.CHAIN_NOT_OFFERED not in found

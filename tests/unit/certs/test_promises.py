@@ -10,7 +10,7 @@ from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.fitness import usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
-from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
 from tests.unit.certs.deciding import DAY, DRAWS, LEFT, LIFETIMES, NOW, POLICIES, SPANS, facts, meta
 
 MOMENTS = st.integers(-200 * 86400, 200 * 86400).map(lambda s: NOW + timedelta(seconds=s))
@@ -42,7 +42,7 @@ STANDINGS = st.builds(
     st.none() | GENERATIONS,
     st.none() | GENERATIONS,
     st.builds(
-        State,
+        CertificateState,
         st.dictionaries(
             st.sampled_from(["web", "mail", COPIES]),
             st.builds(TargetState, st.integers(1, 4), st.just("ab"), MOMENTS),

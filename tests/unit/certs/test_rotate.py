@@ -10,7 +10,7 @@ import pytest
 from certrotd.certs.decision import Postpone, Renew, Wait
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.pki.generation import Standing, State
+from certrotd.pki.generation import CertificateState, Standing
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
@@ -210,7 +210,7 @@ class TestRollingBack:
         """With the place where it is."""
         case = Case("rollback")
 
-        def broken(_name: str, *, thorough: bool = False) -> State:
+        def broken(_name: str, *, thorough: bool = False) -> CertificateState:
             raise ZeroDivisionError
 
         monkeypatch.setattr(case.world.store, "look", broken)

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.watching import (
+    EarlierLooks,
+    Expected,
     Finding,
-    Held,
-    Kept,
-    Kind,
-    Severity,
-    Wanted,
+    FindingKind,
+    FindingSeverity,
+    OnDisk,
     Watched,
     judge_endpoint,
     judge_files,
@@ -63,7 +63,7 @@ def generation(
     return Generation(1, meta, facts, broken)
 
 
-def kinds(findings: Sequence[Finding]) -> list[Kind]:
+def kinds(findings: Sequence[Finding]) -> list[FindingKind]:
     """What they are about."""
     return [each.kind for each in findings]
 
@@ -73,9 +73,9 @@ def seen(*chain: CertificateFacts, broken: str = "", trusted: bool = False) -> P
     return Presented(chain, broken, trusted)
 
 
-def endpoint(presented: Presented, wanted: Wanted | None = None) -> list[Finding]:
+def endpoint(presented: Presented, wanted: Expected | None = None) -> list[Finding]:
     """The findings about an endpoint."""
-    return list(judge_endpoint(presented, wanted or Wanted((NAME,)), now=NOW))
+    return list(judge_endpoint(presented, wanted or Expected((NAME,)), now=NOW))
 
 
 class TestEndpoint:
@@ -89,34 +89,34 @@ class TestEndpoint:
     def test_one_that_cannot_be_read_is_a_mismatch_too(self) -> None:
         """Whoever serves it is not who should be there."""
         odd = Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64)
-        unreadable, mismatch = Kind.UNREADABLE, Kind.SERVED_MISMATCH
+        unreadable, mismatch = FindingKind.UNREADABLE, FindingKind.SERVED_MISMATCH
         assert kinds(endpoint(odd)) == [unreadable]
-        assert kinds(endpoint(odd, Wanted((NAME,), id_of("web"), "6" * 64))) == [
+        assert kinds(endpoint(odd, Expected((NAME,), id_of("web"), "6" * 64))) == [
             mismatch,
             unreadable,
         ]
-        first, _ = endpoint(odd, Wanted((NAME,), id_of("web"), "6" * 64))
+        first, _ = endpoint(odd, Expected((NAME,), id_of("web"), "6" * 64))
         assert first.words.startswith("it serves certificate 5555555555555555 (which cannot be")
-        assert kinds(endpoint(odd, Wanted((NAME,), id_of("web"), "5" * 64))) == [unreadable]
+        assert kinds(endpoint(odd, Expected((NAME,), id_of("web"), "5" * 64))) == [unreadable]
 
     def test_a_leaf_is_judged_whatever_cannot_be_read_above_it(self) -> None:
         """Of two faults there are two findings."""
         odd = Presented((leaf(-DAY),), unreadable="certificate 2 of 2 is garbage")
-        assert kinds(endpoint(odd)) == [Kind.EXPIRED, Kind.UNREADABLE]
+        assert kinds(endpoint(odd)) == [FindingKind.EXPIRED, FindingKind.UNREADABLE]
 
     @pytest.mark.parametrize(
         ("left", "expected"),
         [
-            (timedelta(0), [Kind.EXPIRED]),
-            (-DAY, [Kind.EXPIRED]),
-            (timedelta(seconds=1), [Kind.EXPIRING]),
-            (14 * DAY, [Kind.EXPIRING]),
+            (timedelta(0), [FindingKind.EXPIRED]),
+            (-DAY, [FindingKind.EXPIRED]),
+            (timedelta(seconds=1), [FindingKind.EXPIRING]),
+            (14 * DAY, [FindingKind.EXPIRING]),
             (14 * DAY + timedelta(seconds=1), []),
             (90 * DAY + timedelta(minutes=5), []),
-            (90 * DAY + timedelta(minutes=6), [Kind.NOT_YET_VALID]),
+            (90 * DAY + timedelta(minutes=6), [FindingKind.NOT_YET_VALID]),
         ],
     )
-    def test_dates(self, left: timedelta, expected: list[Kind]) -> None:
+    def test_dates(self, left: timedelta, expected: list[FindingKind]) -> None:
         """At the very second, and with some skew where a certificate is brand-new."""
         assert kinds(endpoint(seen(leaf(left)))) == expected
 
@@ -124,7 +124,7 @@ class TestEndpoint:
         """First in the morning's report, then at night."""
         [early] = endpoint(seen(leaf(8 * DAY)))
         [late] = endpoint(seen(leaf(7 * DAY)))
-        assert (early.severity, late.severity) == (Severity.WARNING, Severity.ERROR)
+        assert (early.severity, late.severity) == (FindingSeverity.WARNING, FindingSeverity.ERROR)
         assert late.words == "it expires at 2026-06-08 00:00:00Z"
 
     @pytest.mark.parametrize(
@@ -132,17 +132,17 @@ class TestEndpoint:
         [
             ((NAME,), (NAME,), []),
             (("*.example.test",), (NAME,), []),
-            (("*.example.test",), ("example.test",), [Kind.WRONG_NAME]),
+            (("*.example.test",), ("example.test",), [FindingKind.WRONG_NAME]),
             (("192.0.2.1",), ("192.0.2.1",), []),
-            ((), (NAME,), [Kind.WRONG_NAME]),
-            ((NAME,), (NAME, "b.example.test"), [Kind.WRONG_NAME]),
+            ((), (NAME,), [FindingKind.WRONG_NAME]),
+            ((NAME,), (NAME, "b.example.test"), [FindingKind.WRONG_NAME]),
         ],
     )
     def test_names(
-        self, names: tuple[str, ...], wanted: tuple[str, ...], expected: list[Kind]
+        self, names: tuple[str, ...], wanted: tuple[str, ...], expected: list[FindingKind]
     ) -> None:
         """As clients match them."""
-        assert kinds(endpoint(seen(leaf(names=names)), Wanted(wanted))) == expected
+        assert kinds(endpoint(seen(leaf(names=names)), Expected(wanted))) == expected
 
     def test_a_thousand_names_are_not_a_thousand_words(self) -> None:
         """A line of a log is read by people."""
@@ -155,9 +155,9 @@ class TestEndpoint:
 
     def test_another_than_the_live_generation_is_told_with_both(self) -> None:
         """Whoever reads it can tell which one is where."""
-        wanted = Wanted((NAME,), id_of("web"), live="2" * 64)
+        wanted = Expected((NAME,), id_of("web"), live="2" * 64)
         [finding] = endpoint(seen(leaf()), wanted)
-        assert finding.kind is Kind.SERVED_MISMATCH
+        assert finding.kind is FindingKind.SERVED_MISMATCH
         assert finding.words == (
             "it serves certificate 1111111111111111 (until 2026-07-31 00:00:00Z), "
             "not the live generation of web, 2222222222222222"
@@ -167,15 +167,17 @@ class TestEndpoint:
     def test_a_chain_that_is_not_trusted_is_told_as_it_was_found(self) -> None:
         """OpenSSL's words are what people search for."""
         [finding] = endpoint(seen(leaf(), broken="the chain is not trusted: no issuer"))
-        assert finding == Finding(Kind.BROKEN_CHAIN, "the chain is not trusted: no issuer")
+        assert finding == Finding(FindingKind.BROKEN_CHAIN, "the chain is not trusted: no issuer")
 
     def test_what_only_some_clients_refuse_is_a_warning(self) -> None:
         """It works for most; whoever it fails for should find out here."""
         doubtful = replace(seen(leaf(), CA), doubtful="some clients refuse it")
         for presented in (doubtful, replace(doubtful, trusted=True)):
             [finding] = endpoint(presented)
-            assert finding == Finding(Kind.BROKEN_CHAIN, "some clients refuse it", Severity.WARNING)
-        assert judge_target(doubtful, Wanted((NAME,), id_of("web"), "1" * 64), now=NOW) == ()
+            assert finding == Finding(
+                FindingKind.BROKEN_CHAIN, "some clients refuse it", FindingSeverity.WARNING
+            )
+        assert judge_target(doubtful, Expected((NAME,), id_of("web"), "1" * 64), now=NOW) == ()
 
     def test_an_expired_certificate_above_breaks_the_chain_unless_it_verifies(self) -> None:
         """Clients that find another way up do not mind a cross-signed one of yesteryear."""
@@ -186,8 +188,8 @@ class TestEndpoint:
 
     def test_a_leaf_without_those_it_was_issued_with_breaks_the_chain(self) -> None:
         """Configured with cert.pem for fullchain.pem: browsers heal it, programs do not."""
-        wanted = Wanted((NAME,), id_of("web"), live="1" * 64, chained=True)
-        assert kinds(endpoint(seen(leaf()), wanted)) == [Kind.BROKEN_CHAIN]
+        wanted = Expected((NAME,), id_of("web"), live="1" * 64, chained=True)
+        assert kinds(endpoint(seen(leaf()), wanted)) == [FindingKind.BROKEN_CHAIN]
         assert endpoint(seen(leaf(), CA), wanted) == []
         assert endpoint(seen(leaf()), replace(wanted, chained=False)) == []
         assert endpoint(seen(leaf(), trusted=True), wanted) == []
@@ -195,12 +197,12 @@ class TestEndpoint:
     def test_everything_wrong_is_told(self) -> None:
         """Mending one and then learning of the next takes a day."""
         presented = seen(leaf(-DAY, names=("b.test",)), broken="torn")
-        wanted = Wanted((NAME,), id_of("web"), live="2" * 64)
+        wanted = Expected((NAME,), id_of("web"), live="2" * 64)
         assert set(kinds(endpoint(presented, wanted))) == {
-            Kind.SERVED_MISMATCH,
-            Kind.EXPIRED,
-            Kind.WRONG_NAME,
-            Kind.BROKEN_CHAIN,
+            FindingKind.SERVED_MISMATCH,
+            FindingKind.EXPIRED,
+            FindingKind.WRONG_NAME,
+            FindingKind.BROKEN_CHAIN,
         }
 
 
@@ -209,38 +211,38 @@ class TestTarget:
 
     def test_what_the_files_tell_too_is_not_told_of_the_live_leaf(self) -> None:
         """One certificate at its end on ten endpoints is one finding."""
-        wanted = Wanted((NAME,), id_of("web"), live="1" * 64)
+        wanted = Expected((NAME,), id_of("web"), live="1" * 64)
         ending = leaf(DAY, names=("b.test",))
         assert judge_target(seen(ending, CA), wanted, now=NOW) == ()
         assert kinds(judge_target(seen(ending, broken="torn"), wanted, now=NOW)) == [
-            Kind.BROKEN_CHAIN
+            FindingKind.BROKEN_CHAIN
         ]
 
     def test_of_any_other_leaf_everything_is_told(self) -> None:
         """Nobody else looks at it."""
         other = leaf(DAY, fingerprint="3" * 64)
-        wanted = Wanted((NAME,), id_of("web"), live="1" * 64)
+        wanted = Expected((NAME,), id_of("web"), live="1" * 64)
         found = kinds(judge_target(seen(other), wanted, now=NOW))
-        assert found == [Kind.SERVED_MISMATCH, Kind.EXPIRING]
+        assert found == [FindingKind.SERVED_MISMATCH, FindingKind.EXPIRING]
         unproven = judge_target(seen(other), replace(wanted, live=None), now=NOW)
-        assert kinds(unproven) == [Kind.EXPIRING]
+        assert kinds(unproven) == [FindingKind.EXPIRING]
 
 
 class TestFiles:
     """What is on disk."""
 
-    def judged(self, kept: Kept, policy: Policy = POLICY) -> list[Finding]:
+    def judged(self, kept: OnDisk, policy: Policy = POLICY) -> list[Finding]:
         """The findings about files."""
         return list(judge_files(kept, policy, now=NOW))
 
-    def kept(self, facts: CertificateFacts, *above: CertificateFacts, **more: bool) -> Kept:
+    def kept(self, facts: CertificateFacts, *above: CertificateFacts, **more: bool) -> OnDisk:
         """A certificate that could be read."""
-        return Kept(generation(facts), (facts, *above), copies=more.get("copies"))
+        return OnDisk(generation(facts), (facts, *above), copies=more.get("copies"))
 
     def test_sound_ones_are_told_nothing_of(self) -> None:
         """With copies that are right, and where there are none."""
         for copies in (True, None):
-            assert self.judged(Kept(generation(leaf()), (leaf(), CA), copies=copies)) == []
+            assert self.judged(OnDisk(generation(leaf()), (leaf(), CA), copies=copies)) == []
 
     @pytest.mark.parametrize(
         ("left", "expected"),
@@ -276,48 +278,57 @@ class TestFiles:
         facts = leaf(lifetime, lifetime=lifetime)
         live = generation(facts, draw=draw)
         due, _ = renewal_time(facts, draw, policy)
-        assert judge_files(Kept(live, (facts,)), policy, now=due) == ()
+        assert judge_files(OnDisk(live, (facts,)), policy, now=due) == ()
         almost = facts.not_after - timedelta(seconds=1)
-        assert kinds(judge_files(Kept(live, (facts,)), policy, now=almost)) == [Kind.EXPIRING]
+        assert kinds(judge_files(OnDisk(live, (facts,)), policy, now=almost)) == [
+            FindingKind.EXPIRING
+        ]
 
     def test_a_generation_without_its_memory_is_judged_too(self) -> None:
         """A meta.json that is gone takes nothing from the dates."""
         facts = leaf(DAY)
-        assert kinds(self.judged(Kept(Generation(1, None, facts), (facts,)))) == [Kind.EXPIRING]
+        assert kinds(self.judged(OnDisk(Generation(1, None, facts), (facts,)))) == [
+            FindingKind.EXPIRING
+        ]
 
     def test_names_must_be_there_as_such(self) -> None:
         """As it was ordered: a wildcard does not stand in for a name."""
-        assert kinds(self.judged(self.kept(leaf(names=("*.example.test",))))) == [Kind.WRONG_NAME]
+        assert kinds(self.judged(self.kept(leaf(names=("*.example.test",))))) == [
+            FindingKind.WRONG_NAME
+        ]
         assert self.judged(self.kept(leaf(names=(NAME, "more.example.test")))) == []
 
     def test_an_expired_certificate_above_breaks_the_chain(self) -> None:
         """Every link counts (DST Root X3)."""
         old = leaf(-DAY, lifetime=1800 * DAY, subject="intermediate")
-        assert kinds(self.judged(self.kept(leaf(), old))) == [Kind.BROKEN_CHAIN]
+        assert kinds(self.judged(self.kept(leaf(), old))) == [FindingKind.BROKEN_CHAIN]
 
     def test_copies_that_differ_are_told(self) -> None:
         """They are what applications read."""
-        assert kinds(self.judged(self.kept(leaf(), copies=False))) == [Kind.COPIES_DIFFER]
+        assert kinds(self.judged(self.kept(leaf(), copies=False))) == [FindingKind.COPIES_DIFFER]
 
     def test_a_key_that_others_may_use_is_a_warning(self) -> None:
         """It serves as well as ever: nobody else would notice."""
         kept = replace(self.kept(leaf()), exposed=("a (chmod 600 a)", "b (chmod 600 b)"))
         [finding] = self.judged(kept)
-        assert (finding.kind, finding.severity) == (Kind.KEY_EXPOSED, Severity.WARNING)
+        assert (finding.kind, finding.severity) == (
+            FindingKind.KEY_EXPOSED,
+            FindingSeverity.WARNING,
+        )
         assert finding.words == "a (chmod 600 a); b (chmod 600 b)"
 
     def test_what_could_not_be_read_is_told_and_the_rest_too(self) -> None:
         """A generation without facts has no dates."""
-        wrong = (Finding(Kind.KEY_MISMATCH, "another's key"),)
-        assert self.judged(Kept(generation(None, "broken"), (leaf(),), wrong)) == list(wrong)
+        wrong = (Finding(FindingKind.KEY_MISMATCH, "another's key"),)
+        assert self.judged(OnDisk(generation(None, "broken"), (leaf(),), wrong)) == list(wrong)
 
     def test_no_generation_at_all_is_a_warning_unless_nobody_wants_one(self) -> None:
         """One that is disabled may well not be there; why it cannot be read is said in any case."""
-        [finding] = self.judged(Kept())
-        assert (finding.kind, finding.severity) == (Kind.MISSING, Severity.WARNING)
-        assert self.judged(Kept(), replace(POLICY, enabled=False)) == []
-        wrong = (Finding(Kind.UNREADABLE, "no right"),)
-        assert self.judged(Kept(wrong=wrong)) == list(wrong)
+        [finding] = self.judged(OnDisk())
+        assert (finding.kind, finding.severity) == (FindingKind.MISSING, FindingSeverity.WARNING)
+        assert self.judged(OnDisk(), replace(POLICY, enabled=False)) == []
+        wrong = (Finding(FindingKind.UNREADABLE, "no right"),)
+        assert self.judged(OnDisk(wrong=wrong)) == list(wrong)
 
 
 class TestNotice:
@@ -347,7 +358,7 @@ class TestNotice:
     ) -> None:
         """Renewal comes at two thirds at the latest, whatever span somebody wrote."""
         facts = leaf(lifetime / 3 + timedelta(seconds=1), lifetime=lifetime)
-        assert endpoint(seen(facts), Wanted((NAME,), notice=notice)) == []
+        assert endpoint(seen(facts), Expected((NAME,), notice=notice)) == []
 
     @given(LIFETIMES, st.one_of(st.none(), LIFETIMES, SHARES))
     def test_whoever_is_about_to_expire_is_warned_of(
@@ -356,18 +367,19 @@ class TestNotice:
         """There is always some notice, and the last of it is an error."""
         span = notice_of(leaf(lifetime=lifetime), notice)
         assert timedelta(0) < span < lifetime
-        [first] = endpoint(seen(leaf(span, lifetime=lifetime)), Wanted((NAME,), notice=notice))
+        [first] = endpoint(seen(leaf(span, lifetime=lifetime)), Expected((NAME,), notice=notice))
         [last] = endpoint(
-            seen(leaf(timedelta(microseconds=1), lifetime=lifetime)), Wanted((NAME,), notice=notice)
+            seen(leaf(timedelta(microseconds=1), lifetime=lifetime)),
+            Expected((NAME,), notice=notice),
         )
-        assert (first.severity, last.severity) == (Severity.WARNING, Severity.ERROR)
+        assert (first.severity, last.severity) == (FindingSeverity.WARNING, FindingSeverity.ERROR)
 
 
 WEB = id_of("web")
-EXPIRED = Finding(Kind.EXPIRED, "it expired")
-MISMATCH = Finding(Kind.SERVED_MISMATCH, "it serves another")
-AWAY = Finding(Kind.UNREACHABLE, "nobody there")
-NAMES = Finding(Kind.WRONG_NAME, "it is for another")
+EXPIRED = Finding(FindingKind.EXPIRED, "it expired")
+MISMATCH = Finding(FindingKind.SERVED_MISMATCH, "it serves another")
+AWAY = Finding(FindingKind.UNREACHABLE, "nobody there")
+NAMES = Finding(FindingKind.WRONG_NAME, "it is for another")
 
 
 def of(*findings: Finding, certificate: Id | None = WEB) -> Watched:
@@ -380,9 +392,9 @@ class TestSettle:
 
     def told(
         self, *looks: Sequence[Finding], after: int = 3, moving: Sequence[int] = ()
-    ) -> list[list[Kind]]:
+    ) -> list[list[FindingKind]]:
         """What is told after each of the looks, of which those numbered are in a rotation."""
-        held, came = Held(), []
+        held, came = EarlierLooks(), []
         for number, findings in enumerate(looks):
             settled = settle(of(*findings), held, after=after, moving=number in moving)
             held = settled.held
@@ -403,7 +415,7 @@ class TestSettle:
 
     def test_the_name_of_a_foreign_certificate_is_told_at_once(self) -> None:
         """No rotation of ours explains it."""
-        settled = settle(of(NAMES, certificate=None), Held(), after=3, moving=False)
+        settled = settle(of(NAMES, certificate=None), EarlierLooks(), after=3, moving=False)
         assert settled.watched.findings == (NAMES,)
 
     def test_its_passing_is_told_at_once(self) -> None:
@@ -429,8 +441,11 @@ class TestSettle:
             ((EXPIRED, AWAY), False, True),
             ((), True, True),
         ]:
-            assert settle(of(*findings), Held(), after=3, moving=moving).watched.unsure is unsure
-        sure = Held({Kind.UNREACHABLE: 2})
+            assert (
+                settle(of(*findings), EarlierLooks(), after=3, moving=moving).watched.unsure
+                is unsure
+            )
+        sure = EarlierLooks({FindingKind.UNREACHABLE: 2})
         assert not settle(of(AWAY), sure, after=3, moving=False).watched.unsure
 
     @given(st.lists(st.lists(st.sampled_from([EXPIRED, MISMATCH, AWAY, NAMES]), unique=True)))

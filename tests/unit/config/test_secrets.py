@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from certrotd.config.base import Entry, Finding
+from certrotd.config.base import Entry, EntryFinding
 from certrotd.config.environment import reveal
 from certrotd.config.load import check, load
 from certrotd.config.secrets import (
@@ -197,7 +197,7 @@ def test_a_program_that_takes_too_long_is_ended_with_all_it_started(script: str)
     assert time.monotonic() - began < 60
 
 
-def seen(reference: Entry) -> tuple[Finding, ...]:
+def seen(reference: Entry) -> tuple[EntryFinding, ...]:
     """What looking at a reference finds."""
     return tuple(finding for _, finding in reference.examine())
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.config.yamlpos import MAX_DEPTH, Document, resolve
+from certrotd.config.yamlpos import MAX_DEPTH, YamlDocument, resolve
 from certrotd.config.yamlwords import BadYaml
 
 
@@ -21,7 +21,7 @@ def test_scalars_follow_the_core_schema() -> None:
     nothing: [null, ~, ]
     empty:
     """
-    assert Document(text).data == {
+    assert YamlDocument(text).data == {
         "text": ["plain", "quoted", "one", "no", "on", "2025-01-01", "1:30", "192.0.2.7", "1", "2"],
         "numbers": [0, 12, -3, 31, 15, 1.5, 1000.0, -0.5, 4],
         "leading zeros": ["0640", "007"],
@@ -35,12 +35,16 @@ def test_scalars_follow_the_core_schema() -> None:
 @pytest.mark.parametrize("text", ["", "\n\n", "# only a comment\n", "---\n", "~"])
 def test_a_document_without_content_is_nothing(text: str) -> None:
     """An empty fragment below conf.d is not an error."""
-    assert Document(text).data is None
+    assert YamlDocument(text).data is None
 
 
 def test_an_alias_repeats_what_it_stands_for() -> None:
     """Anchors are how YAML avoids repetition; within bounds they are welcome."""
-    assert Document("a: &x [1]\nb: *x\nc: [*x, *x]").data == {"a": [1], "b": [1], "c": [[1], [1]]}
+    assert YamlDocument("a: &x [1]\nb: *x\nc: [*x, *x]").data == {
+        "a": [1],
+        "b": [1],
+        "c": [[1], [1]],
+    }
 
 
 @pytest.mark.parametrize(
@@ -74,19 +78,19 @@ def test_an_alias_repeats_what_it_stands_for() -> None:
 def test_what_cannot_be_read_is_refused_at_its_line(text: str, line: int, said: str) -> None:
     """Nobody finds the missing bracket in 3,000 lines without the line."""
     with pytest.raises(BadYaml) as caught:
-        Document(text)
+        YamlDocument(text)
     assert caught.value.line == line
     assert said in str(caught.value)
 
 
 def test_a_quoted_merge_sign_is_an_ordinary_key() -> None:
     """Only the plain one would mean something else to another reader."""
-    assert Document('"<<": 1').data == {"<<": 1}
+    assert YamlDocument('"<<": 1').data == {"<<": 1}
 
 
 def test_keys_written_twice_are_all_told_with_both_lines() -> None:
     """Most readers silently take the last one: half of what the operator wrote is gone."""
-    document = Document("a: 1\nb: {c: 1, c: 2}\nd:\n- {e: 1}\n- e: 1\n  'e': 2\na: 3\n")
+    document = YamlDocument("a: 1\nb: {c: 1, c: 2}\nd:\n- {e: 1}\n- e: 1\n  'e': 2\na: 3\n")
     assert document.data == {"a": 1, "b": {"c": 1}, "d": [{"e": 1}, {"e": 1}]}
     assert document.faults == (
         (2, '"c" is already in line 2: keep one of them'),
@@ -97,7 +101,7 @@ def test_keys_written_twice_are_all_told_with_both_lines() -> None:
 
 def test_the_same_key_in_two_mappings_is_no_repetition() -> None:
     """Every certificate has a name."""
-    assert Document("- {a: 1}\n- {a: 1}\n").faults == ()
+    assert YamlDocument("- {a: 1}\n- {a: 1}\n").faults == ()
 
 
 @pytest.mark.parametrize(
@@ -118,15 +122,15 @@ def test_the_same_key_in_two_mappings_is_no_repetition() -> None:
 )
 def test_a_place_has_the_line_of_its_deepest_part(loc: tuple[int | str, ...], line: int) -> None:
     """What is missing is told where it belongs."""
-    assert Document("a: 1\nb:\n- x\n- c: 1\n  d:\n    e: 1\n").line(loc) == line
+    assert YamlDocument("a: 1\nb:\n- x\n- c: 1\n  d:\n    e: 1\n").line(loc) == line
 
 
 @pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? "])
 def test_deep_nesting_is_refused_before_it_hurts(opening: str) -> None:
     """libyaml's own composer overflows the stack on this, and takes the daemon with it."""
     with pytest.raises(BadYaml, match="nested more than"):
-        Document(opening * 200_000)
-    assert Document("[" * MAX_DEPTH + "]" * MAX_DEPTH).data is not None
+        YamlDocument(opening * 200_000)
+    assert YamlDocument("[" * MAX_DEPTH + "]" * MAX_DEPTH).data is not None
 
 
 def test_a_bomb_of_aliases_is_refused_before_it_is_unfolded() -> None:
@@ -134,7 +138,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_unfolded() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 10)]
     with pytest.raises(BadYaml, match="more than 2,000,000 values") as caught:
-        Document("\n".join(lines))
+        YamlDocument("\n".join(lines))
     assert caught.value.line > 1
 
 
@@ -142,7 +146,7 @@ def test_a_bomb_of_aliases_is_refused_before_it_is_unfolded() -> None:
 def test_any_text_is_data_or_refused(text: str) -> None:
     """A broken file is a message, never a crash."""
     with suppress(BadYaml):
-        assert Document(text).line(("a", 0)) >= 1
+        assert YamlDocument(text).line(("a", 0)) >= 1
 
 
 @given(st.text(max_size=30))

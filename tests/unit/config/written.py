@@ -9,7 +9,7 @@ import pytest
 
 from certrotd.config.load import Loaded, check, load
 from certrotd.config.model import Config
-from certrotd.errors import ConfigInvalid, Problem
+from certrotd.errors import ConfigInvalid, ConfigProblem
 
 LAB = "issuers: {lab: {type: internal}}\n"
 WEB = "certificates:\n- name: web\n  names: [example.com]\n"
@@ -36,7 +36,7 @@ def config(folder: Path, text: str) -> Config:
     return found.config
 
 
-def refused(folder: Path, text: str) -> tuple[Problem, ...]:
+def refused(folder: Path, text: str) -> tuple[ConfigProblem, ...]:
     """The problems for which ``text`` is refused; fails the test if it is not."""
     file = write(folder, text)
     with pytest.raises(ConfigInvalid) as caught:
@@ -45,7 +45,7 @@ def refused(folder: Path, text: str) -> tuple[Problem, ...]:
     return caught.value.problems
 
 
-def said(problems: tuple[Problem, ...]) -> list[str]:
+def said(problems: tuple[ConfigProblem, ...]) -> list[str]:
     """The problems as ``line: path: message``."""
     return [f"{problem.line}: {problem.path}: {problem.message}" for problem in problems]
 

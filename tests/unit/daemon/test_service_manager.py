@@ -17,7 +17,7 @@ from certrotd.certs.policy import Attempts, id_of
 from certrotd.certs.rotate import Report
 from certrotd.clock import ManualClock
 from certrotd.daemon.service_manager import ServiceManager, service_manager, signs_of_life
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.observers import Look
 from certrotd.pki.generation import Standing
 from certrotd.process import environment
@@ -190,7 +190,8 @@ def test_the_status_says_what_fails_and_what_is_done(
 ) -> None:
     """systemctl status answers the first questions of a bad night."""
     told.configured(
-        [id_of("a"), id_of("b"), id_of("c"), id_of("d")], [Problem(Path("c.yaml"), 1, "", "no")]
+        [id_of("a"), id_of("b"), id_of("c"), id_of("d")],
+        [ConfigProblem(Path("c.yaml"), 1, "", "no")],
     )
     for name in "abcd":
         told.looked(look(name, Wait("fresh", LATER), failures=1))

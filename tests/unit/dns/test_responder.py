@@ -21,7 +21,7 @@ from certrotd.dns import responder as module
 from certrotd.dns import serve
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.responder import Responder
-from certrotd.dns.serve import Server
+from certrotd.dns.serve import DnsServer
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import exchange, question
 from certrotd.errors import InvalidInput, NeedsOperator
@@ -347,9 +347,9 @@ def _echo(packet: bytes, udp: bool) -> bytes | None:
 
 
 @pytest.fixture
-def echo(address: Address) -> Iterator[Server]:
+def echo(address: Address) -> Iterator[DnsServer]:
     """A server that echoes, whose idle time passes when the test says so."""
-    server = Server((address,), _echo, ManualClock(SystemClock().now()))
+    server = DnsServer((address,), _echo, ManualClock(SystemClock().now()))
     server.start()
     yield server
     server.close()
@@ -396,7 +396,7 @@ def test_what_no_resolver_sends_ends_the_connection(address: Address, sent: byte
         assert _receive(sock, 4098) == _framed(b"x" * 4096)
 
 
-def test_an_idle_connection_is_closed(address: Address, echo: Server) -> None:
+def test_an_idle_connection_is_closed(address: Address, echo: DnsServer) -> None:
     """Sixty-four idle clients would otherwise keep everyone else out."""
     with _connect(address) as idle, _connect(address) as busy:
         for sock in (idle, busy):
@@ -431,7 +431,7 @@ def test_the_number_of_connections_is_bounded(address: Address) -> None:
 
 
 def test_a_client_that_never_reads_is_not_answered_without_end(
-    address: Address, echo: Server
+    address: Address, echo: DnsServer
 ) -> None:
     """Replies that nobody takes must not pile up in memory; once read, all are there."""
     count = 200
@@ -464,7 +464,7 @@ def test_udp_is_quick_beside_clients_that_pipeline_without_end(address: Address)
         open_.wait(60)
         return packet
 
-    server = Server((address,), answer, SystemClock())
+    server = DnsServer((address,), answer, SystemClock())
     server.start()
     try:
         socks = [_connect(address) for _ in range(serve.MAX_CONNECTIONS)]
@@ -523,7 +523,7 @@ def test_too_many_open_files_cost_a_connection_not_the_thread(
 ) -> None:
     """accept() fails and the listener stays readable: without care that is a spinning thread."""
     clock = ManualClock(SystemClock().now())
-    server = Server((address,), _echo, clock)
+    server = DnsServer((address,), _echo, clock)
     full = True
 
     class Full(socket.socket):

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.https.http1 import MAX_HEAD, Answer, Exchange, Malformed, TooLarge
+from certrotd.https.http1 import MAX_HEAD, Answer, ContentTooLarge, Exchange, Malformed
 
 LIMIT = 1000
 OK = b"HTTP/1.1 200 OK\r\n"
@@ -190,7 +190,7 @@ def test_a_trailer_ends_within_the_limit_of_a_head() -> None:
 def test_content_beyond_the_limit_is_refused(framing: Callable[[int], bytes]) -> None:
     """However it is sent, and before it is in memory."""
     assert len(read(OK + framing(LIMIT)).content) == LIMIT
-    with pytest.raises(TooLarge):
+    with pytest.raises(ContentTooLarge):
         read(OK + framing(LIMIT + 1))
 
 
@@ -199,5 +199,5 @@ def test_content_beyond_the_limit_is_refused(framing: Callable[[int], bytes]) ->
 )
 def test_any_bytes_are_an_answer_or_none(data: bytes, before: bytes) -> None:
     """Whatever a server sends, it ends in one of these."""
-    with contextlib.suppress(Malformed, TooLarge):
+    with contextlib.suppress(Malformed, ContentTooLarge):
         assert len(read(before + data).content) <= LIMIT

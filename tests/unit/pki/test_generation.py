@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.pki.generation import State, TargetState
+from certrotd.pki.generation import CertificateState, TargetState
 
 MOMENTS = st.integers(-(10**9), 10**11).map(lambda s: datetime.fromtimestamp(s, UTC))
 STATES = st.builds(
-    State,
+    CertificateState,
     targets=st.dictionaries(
         st.text(), st.builds(TargetState, st.integers(1, 10**9), st.text(), MOMENTS)
     ),
@@ -22,14 +22,14 @@ TARGET = {"generation": 3, "fingerprint": "ab", "proven": "2026-06-01T12:00:00+0
 
 
 @given(STATES)
-def test_a_state_survives_its_json(state: State) -> None:
+def test_a_state_survives_its_json(state: CertificateState) -> None:
     """A restart must not forget what was withdrawn, or what each target serves."""
-    assert State.from_json(state.to_json()) == state
+    assert CertificateState.from_json(state.to_json()) == state
 
 
 def test_nothing_remembered_is_the_empty_state() -> None:
     """The first look at a certificate."""
-    assert State.from_json(State().to_json()) == State()
+    assert CertificateState.from_json(CertificateState().to_json()) == CertificateState()
 
 
 @pytest.mark.parametrize(
@@ -52,4 +52,4 @@ def test_nothing_remembered_is_the_empty_state() -> None:
 def test_what_is_no_state_is_refused(data: Any) -> None:
     """Taken for an empty one, it would redeploy what somebody withdrew."""
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
-        State.from_json(data)
+        CertificateState.from_json(data)

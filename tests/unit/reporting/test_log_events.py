@@ -9,11 +9,11 @@ import pytest
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Finding, Kind, Severity, Watched
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.certs.watching import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.reporting.log_events import EventLog
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck
-from certrotd.scheduling.clock_trust import SOUND, Judgement, Trust
+from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 
@@ -95,7 +95,7 @@ def test_the_clock_is_told_with_what_follows_and_once() -> None:
     kept = Kept()
     said, lines = kept.said, EventLog(kept)
     for _ in range(2):
-        lines.clock(Judgement(Trust.WRONG, "the clock shows 1970"), None)
+        lines.clock(Judgement(ClockTrust.WRONG, "the clock shows 1970"), None)
     lines.clock(SOUND, timedelta(days=-1))
     assert said[0].startswith("the clock shows 1970: nothing is ordered until it is right")
     assert said[1:] == ["the clock jumped by -86400 s: everything is looked at again"]
@@ -165,7 +165,7 @@ def test_the_start_the_reload_and_the_end_are_told() -> None:
     """The life of the process, in the words that operators look for."""
     kept = Kept()
     told = EventLog(kept)
-    problem = Problem(Path("/etc/c.yaml"), 3, "certificates[0].name", "is required")
+    problem = ConfigProblem(Path("/etc/c.yaml"), 3, "certificates[0].name", "is required")
     told.configured([id_of("web")], [problem])
     told.reloaded(2)
     told.configured([id_of("web"), id_of("www")], [])
@@ -191,9 +191,11 @@ def test_what_is_found_is_told_once_and_its_passing_once() -> None:
     kept = Kept()
     told = EventLog(kept)
     old = Watched("files", "web", NOW, certificate=id_of("web"))
-    soon = Finding(Kind.EXPIRING, "it expires at 2026-06-02 00:00:00Z", Severity.WARNING)
-    sooner = Finding(Kind.EXPIRING, "it expires at 2026-06-02 00:00:00Z")
-    other = Finding(Kind.COPIES_DIFFER, "the copies differ")
+    soon = Finding(
+        FindingKind.EXPIRING, "it expires at 2026-06-02 00:00:00Z", FindingSeverity.WARNING
+    )
+    sooner = Finding(FindingKind.EXPIRING, "it expires at 2026-06-02 00:00:00Z")
+    other = Finding(FindingKind.COPIES_DIFFER, "the copies differ")
     for findings in ((), (soon,), (soon,), (sooner, other), (other,), (), ()):
         told.watched(replace(old, findings=findings))
     assert kept.said == [
@@ -206,14 +208,14 @@ def test_what_is_found_is_told_once_and_its_passing_once() -> None:
     fields: dict[str, object] = {"watch": "files of web", "kind": "certificate", "name": "web"}
     assert kept.events[0] == ("warning", "watch.expiring", fields)
     assert kept.events[1] == ("error", "watch.expiring", fields)
-    assert kept.events[3] == ("info", "watch.passed", {**fields, "finding": Kind.EXPIRING})
+    assert kept.events[3] == ("info", "watch.passed", {**fields, "finding": FindingKind.EXPIRING})
 
 
 def test_what_is_no_longer_watched_is_told_anew_when_it_comes_back() -> None:
     """An entry taken out and put in again starts afresh."""
     kept = Kept()
     told = EventLog(kept)
-    gone = Finding(Kind.UNREACHABLE, "nobody there")
+    gone = Finding(FindingKind.UNREACHABLE, "nobody there")
     watched = Watched("endpoint", "192.0.2.1:443", NOW, sni="a.test", findings=(gone,))
     told.watched(watched)
     told.unwatched(watched.key)

@@ -10,8 +10,8 @@ from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Finding, Kind, Severity, Watched
-from certrotd.errors import Failure, LockHeld, Problem
+from certrotd.certs.watching import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.reporting.snapshot import BUCKETS, SHOWN
@@ -25,7 +25,7 @@ from certrotd.rotation.engine import (
     Stopped,
     Stuck,
 )
-from certrotd.scheduling.clock_trust import Judgement, Trust
+from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from tests.unit.daemon.http.stand import DAY, NOW, Stand, generation
 
 
@@ -305,7 +305,7 @@ def test_a_refused_configuration_is_told_and_leaves_it_ready(stand: Stand) -> No
 
 def test_certificates_left_out_are_told_until_a_configuration_without_them(stand: Stand) -> None:
     """They expire quietly otherwise; a reload that is refused does not mend them."""
-    problem = Problem(Path("config.yaml"), 7, "certificates[web]", "no")
+    problem = ConfigProblem(Path("config.yaml"), 7, "certificates[web]", "no")
     stand.board.configured([], [problem])
     stand.board.refused(["worse"])
     configured = stand.board.snapshot().configured
@@ -318,18 +318,20 @@ def test_certificates_left_out_are_told_until_a_configuration_without_them(stand
 
 def test_the_clock_is_judged_on_the_page_too(stand: Stand) -> None:
     """Nothing is ordered while it is wrong, and the page must say why."""
-    judgement = Judgement(Trust.WRONG, "it is 1970")
+    judgement = Judgement(ClockTrust.WRONG, "it is 1970")
     stand.board.clock(judgement, None)
     assert stand.board.snapshot().judgement is judgement
 
 
 def test_findings_are_kept_while_they_last(stand: Stand) -> None:
     """Files that are fine are known from the looks: 10,000 of them are not kept twice."""
-    wrong = Finding(Kind.SERVED_MISMATCH, "it serves another", Severity.ERROR)
+    wrong = Finding(FindingKind.SERVED_MISMATCH, "it serves another", FindingSeverity.ERROR)
     endpoint = Watched(
         "target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx", findings=(wrong,)
     )
-    files = Watched("files", "web", NOW, findings=(Finding(Kind.KEY_MISMATCH, "not its key"),))
+    files = Watched(
+        "files", "web", NOW, findings=(Finding(FindingKind.KEY_MISMATCH, "not its key"),)
+    )
     stand.board.watched(endpoint)
     stand.board.watched(files)
     assert sum(stand.board.snapshot().found().values()) == 2

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from certrotd.certs.limits.sliding_windows import Limits
 from certrotd.certs.policy import Policy
-from certrotd.scheduling.clock_trust import Trust
+from certrotd.scheduling.clock_trust import ClockTrust
 from tests.fakes.cheap import CA_URL, CheapCA, CheapDisk, CheapRotator, WorldClock
 from tests.fakes.process import Kept, Process
 
@@ -67,7 +67,7 @@ class Bench:
     def trust(self) -> str:
         """What is thought of the clock."""
         judgements = self.process.heard.judgements
-        return judgements[-1][0].trust.value if judgements else Trust.SOUND.value
+        return judgements[-1][0].trust.value if judgements else ClockTrust.SOUND.value
 
     @property
     def orders(self) -> int:

@@ -8,7 +8,7 @@ from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta
 from certrotd.scheduling.clock_trust import (
     SOUND,
-    Trust,
+    ClockTrust,
     Watch,
     evidence,
     from_json,
@@ -31,13 +31,13 @@ def issued(
 
 @pytest.mark.parametrize(
     ("back", "trust"),
-    [(4 * MINUTE, Trust.SOUND), (6 * MINUTE, Trust.WRONG), (365 * DAY, Trust.WRONG)],
+    [(4 * MINUTE, ClockTrust.SOUND), (6 * MINUTE, ClockTrust.WRONG), (365 * DAY, ClockTrust.WRONG)],
 )
-def test_a_clock_behind_the_last_run_is_wrong(back: timedelta, trust: Trust) -> None:
+def test_a_clock_behind_the_last_run_is_wrong(back: timedelta, trust: ClockTrust) -> None:
     """Time does not go back; a few minutes are what time servers correct."""
     judged = Watch(NOW, 0.0).judge(NOW - back, 0.0)
     assert judged.trust is trust
-    assert bool(judged.why) is (trust is Trust.WRONG)
+    assert bool(judged.why) is (trust is ClockTrust.WRONG)
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=23), 2 * DAY, 365 * DAY])
@@ -48,7 +48,7 @@ def test_a_clock_ahead_of_the_last_run_is_sound_until_a_ca_says_otherwise(ahead:
 
 def test_time_that_passed_while_it_ran_is_no_leap() -> None:
     """The control: a tick that comes late after a busy day doubts nothing."""
-    assert Watch(NOW, 0.0).judge(NOW + 9 * DAY, 9 * 86400.0).trust is Trust.SOUND
+    assert Watch(NOW, 0.0).judge(NOW + 9 * DAY, 9 * 86400.0).trust is ClockTrust.SOUND
 
 
 def test_only_a_sound_clock_is_remembered() -> None:
@@ -62,16 +62,16 @@ def test_only_a_sound_clock_is_remembered() -> None:
 
 def test_the_first_run_believes_the_clock() -> None:
     """There is nothing to compare it with."""
-    assert Watch(None, 0.0).judge(NOW, 0.0).trust is Trust.SOUND
+    assert Watch(None, 0.0).judge(NOW, 0.0).trust is ClockTrust.SOUND
 
 
 def test_a_clock_behind_a_certificate_is_wrong() -> None:
     """The state directory may be lost; what a CA issued is still there."""
     watch = Watch(None, 0.0).seen(issued(NOW, NOW))
     judged = watch.judge(NOW - DAY, 0.0)
-    assert judged.trust is Trust.WRONG
+    assert judged.trust is ClockTrust.WRONG
     assert "before a certificate that a CA has issued (2026-06-01 00:00Z)" in judged.why
-    assert watch.judge(NOW, 0.0).trust is Trust.SOUND
+    assert watch.judge(NOW, 0.0).trust is ClockTrust.SOUND
 
 
 def test_a_ca_confirms_a_clock_that_has_leapt() -> None:
@@ -96,7 +96,7 @@ def test_a_ca_corrects_a_clock_that_is_days_off(
     """Also on the first run; and it is over as soon as the clock is right."""
     watch = Watch(last_run, 0.0).told(NOW, NOW + off, 0.0)
     judged = watch.judge(NOW + off, 0.0)
-    assert judged.trust is Trust.WRONG
+    assert judged.trust is ClockTrust.WRONG
     assert words in judged.why
     assert watch.passed(NOW + off, 60.0) == watch
     right = NOW + MINUTE

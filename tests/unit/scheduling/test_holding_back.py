@@ -19,7 +19,7 @@ from certrotd.observers import Look
 from certrotd.reporting.snapshot import Snapshot
 from certrotd.reporting.status_board import StatusBoard
 from certrotd.rotation.engine import Parked, Stuck
-from certrotd.scheduling.clock_trust import Trust
+from certrotd.scheduling.clock_trust import ClockTrust
 from tests.unit.scheduling.bench import DAY, HOUR, MINUTE, START, Bench
 
 
@@ -197,7 +197,7 @@ def test_a_clock_that_the_ca_corrected_is_why_nothing_is_renewed() -> None:
     why = "the clock is 400 days ahead of the CA's: nothing is ordered until the clock is right"
     waiting = [name for name in ("a", "b") if why in page.snapshot.why(id_of(name))]
     assert len(waiting) == 1  # the other one tells of its own attempt
-    assert page.snapshot.judgement.trust is Trust.WRONG
+    assert page.snapshot.judgement.trust is ClockTrust.WRONG
     bench.clock.off *= 0
     bench.pass_time(2 * MINUTE)
     assert (bench.live("a"), bench.live("b"), bench.orders) == (1, 1, 2)

@@ -7,11 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from certrotd.certs.limits.budget import Record
+from certrotd.certs.limits.budget import BudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits, Spent
 from certrotd.errors import Transient
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.scheduling.clock_trust import Trust
+from certrotd.scheduling.clock_trust import ClockTrust
 from tests.unit.scheduling.bench import DAY, HOUR, MINUTE, SECOND, Bench
 
 
@@ -100,7 +100,7 @@ def test_a_clock_set_back_stops_orders_and_nothing_else(back: timedelta) -> None
     assert bench.trust == "wrong"
     # a generation of the future is not put live: it would be refused by every client
     assert (bench.live("b"), bench.orders) == (0, 4)
-    said = [each for each in bench.process.heard.judgements if each[0].trust is Trust.WRONG]
+    said = [each for each in bench.process.heard.judgements if each[0].trust is ClockTrust.WRONG]
     assert len(said) == 1
     bench.clock.off = timedelta(0)
     bench.pass_time(MINUTE)
@@ -262,7 +262,7 @@ def test_a_budget_in_trouble_that_a_reload_takes_away_is_so_no_more() -> None:
 class _Broken:
     """A record that cannot be read while it is ``broken``."""
 
-    def __init__(self, record: Record) -> None:
+    def __init__(self, record: BudgetStore) -> None:
         self.record = record
         self.broken = False
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.pki.generation import State
+from certrotd.pki.generation import CertificateState
 from certrotd.stores.copies import copies_of, displaced
 from certrotd.stores.install import Copies, FileInstaller
 from tests.parts import pki
@@ -38,7 +38,12 @@ def test_what_was_installed_is_in_order_and_stays_so(entry: Copies) -> None:
     known = copies_of([entry])
     entry.paths["privkey"].read_bytes()
     assert displaced([entry], known) is None
-    assert displaced([entry], State.from_json(State(copies=known).to_json()).copies) is None
+    assert (
+        displaced(
+            [entry], CertificateState.from_json(CertificateState(copies=known).to_json()).copies
+        )
+        is None
+    )
     assert displaced([], {}) is None
 
 

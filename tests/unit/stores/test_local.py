@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.pki.generation import State
+from certrotd.pki.generation import CertificateState
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.crashing import crash
 from tests.unit.stores.sealing import META, PAIR, generations, seal, stage
@@ -50,7 +50,7 @@ def test_the_modes_of_all_files_are_as_they_should_be_whatever_the_umask(
     with umask(mask):
         seal(store, 1)
         store.switch("web", 1)
-        store.record("web", State())
+        store.record("web", CertificateState())
         stage(store, 2)
     folder = store.root / "web" / "generations" / "000001"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}

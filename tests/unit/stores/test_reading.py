@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.facts import facts_of
-from certrotd.pki.generation import Generation, Meta, Standing, State, TargetState
+from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
 from certrotd.stores import wholeness
 from certrotd.stores.digest import digested
 from certrotd.stores.local import LocalStore
@@ -81,7 +81,7 @@ def unparsed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("unparsed")
 def test_files_nobody_touched_are_not_parsed_again(store: LocalStore) -> None:
     """Ten thousand certificates are looked at in a second."""
-    assert store.look("web") == Standing(good(), good(), State())
+    assert store.look("web") == Standing(good(), good(), CertificateState())
     seal(store, 2, OTHER)
     assert store.look("web").newest == good(OTHER, number=2)
     assert store.look("web").live == good()
@@ -200,7 +200,7 @@ def test_a_memory_that_cannot_be_is_none(
 
 def test_a_restored_backup_is_as_good_as_it_was(store: LocalStore, tmp_path: Path) -> None:
     """Other inodes and times, the same certificate (certmate #410)."""
-    store.record("web", State({"web": TargetState(1, "ab", THEN)}))
+    store.record("web", CertificateState({"web": TargetState(1, "ab", THEN)}))
     shutil.copytree(store.root, tmp_path / "backup", symlinks=True)
     restored = LocalStore(tmp_path / "backup")
     assert restored.look("web") == store.look("web")
@@ -265,7 +265,7 @@ def test_a_link_to_a_generation_that_is_gone_is_a_broken_one(store: LocalStore) 
 def test_without_the_link_nothing_is_live(store: LocalStore) -> None:
     """And the newest is told all the same."""
     (store.root / "web" / "live").unlink()
-    assert store.look("web") == Standing(None, good(), State())
+    assert store.look("web") == Standing(None, good(), CertificateState())
 
 
 def test_only_numbered_directories_are_generations(store: LocalStore, folder: Path) -> None:
@@ -326,14 +326,14 @@ def test_a_state_that_certrotd_did_not_write_is_said_and_taken_for_none(
     (folder / "state.json").write_bytes(content)
     before = sorted(os.listdir(folder))
     found = store.look("web")
-    assert found.state == State()
+    assert found.state == CertificateState()
     assert found.damaged == f"{folder}/state.json is not a state that certrotd wrote"
     assert (sorted(os.listdir(folder)), (folder / "state.json").read_bytes()) == (before, content)
 
 
 def test_a_whole_state_is_not_called_damaged(store: LocalStore) -> None:
     """The negative control."""
-    store.record("web", State({"web": TargetState(1, "ab", THEN)}, (3,), THEN))
+    store.record("web", CertificateState({"web": TargetState(1, "ab", THEN)}, (3,), THEN))
     assert store.look("web").damaged is None
 
 
@@ -354,8 +354,8 @@ def test_whatever_is_in_a_state_it_is_a_state_or_damaged(store: LocalStore, cont
     """No file of any content keeps a certificate from being looked at."""
     (store.root / "web" / "state.json").write_bytes(content)
     found = store.look("web")
-    assert found.damaged is None or found.state == State()
-    assert State.from_json(found.state.to_json()) == found.state
+    assert found.damaged is None or found.state == CertificateState()
+    assert CertificateState.from_json(found.state.to_json()) == found.state
 
 
 @pytest.mark.parametrize("number", [errno.EIO, errno.EACCES])
@@ -363,7 +363,7 @@ def test_a_state_that_cannot_be_read_is_not_damaged(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     """It may be whole: to begin it anew would forget what was rolled back by hand."""
-    store.record("web", State(withdrawn=(3,)))
+    store.record("web", CertificateState(withdrawn=(3,)))
     real = os.open
 
     def refuse(path: Any, *args: Any, **options: Any) -> int:
@@ -390,7 +390,9 @@ def test_a_state_in_the_place_of_a_link_is_not_followed(store: LocalStore, tmp_p
 
 def test_a_state_larger_than_one_read_is_read_whole(store: LocalStore) -> None:
     """A certificate may have very many targets."""
-    state = State({f"target-{n:05d}": TargetState(n + 1, "ab" * 32, THEN) for n in range(2000)})
+    state = CertificateState(
+        {f"target-{n:05d}": TargetState(n + 1, "ab" * 32, THEN) for n in range(2000)}
+    )
     store.record("web", state)
     assert (store.root / "web" / "state.json").stat().st_size > 4 * 64 * 1024
     assert store.look("web").state == state

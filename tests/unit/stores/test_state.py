@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.pki.generation import State
+from certrotd.pki.generation import CertificateState
 from certrotd.stores.local import LocalStore
 from tests.unit.stores.sealing import THEN, seal
 from tests.unit.stores.unprivileged import plain_user
@@ -21,11 +21,11 @@ def test_a_state_that_cannot_be_written_leaves_the_old_one_whole() -> None:
     with plain_user() as directory:
         store = LocalStore(directory / "store")
         seal(store, 1)
-        store.record("web", State(withdrawn=(4,)))
+        store.record("web", CertificateState(withdrawn=(4,)))
         (directory / "store" / "web").chmod(0o500)
         with pytest.raises(DiskTrouble, match=r"cannot write .*state\.json: Permission denied"):
-            store.record("web", State())
-        assert store.look("web").state == State(withdrawn=(4,))
+            store.record("web", CertificateState())
+        assert store.look("web").state == CertificateState(withdrawn=(4,))
 
 
 class TestMending:
@@ -41,17 +41,17 @@ class TestMending:
         """Somebody may want to know how it came to that."""
         seal(store, 1)
         path = self.damage(store, b"{half")
-        aside = store.mend("web", State(withdrawn=(3,)), now=THEN)
+        aside = store.mend("web", CertificateState(withdrawn=(3,)), now=THEN)
         assert aside == f"{path}.unreadable-20260601T120000.000000Z"
         assert Path(aside).read_bytes() == b"{half"
-        assert store.look("web").state == State(withdrawn=(3,))
+        assert store.look("web").state == CertificateState(withdrawn=(3,))
 
     def test_only_the_last_few_are_kept(self, store: LocalStore) -> None:
         """A disk that damages files does not also fill up."""
         seal(store, 1)
         for day in range(5):
             self.damage(store, b"%d" % day)
-            store.mend("web", State(), now=THEN + timedelta(days=day))
+            store.mend("web", CertificateState(), now=THEN + timedelta(days=day))
         kept = sorted((store.root / "web").glob("state.json.*"))
         assert [each.read_bytes() for each in kept] == [b"2", b"3", b"4"]
 
@@ -59,10 +59,10 @@ class TestMending:
         """The clock may stand still; then the damaged state stays where it is."""
         seal(store, 1)
         self.damage(store, b"first")
-        aside = Path(store.mend("web", State(), now=THEN))
+        aside = Path(store.mend("web", CertificateState(), now=THEN))
         path = self.damage(store, b"second")
         with pytest.raises(DiskTrouble, match="File exists"):
-            store.mend("web", State(), now=THEN)
+            store.mend("web", CertificateState(), now=THEN)
         assert (aside.read_bytes(), path.read_bytes()) == (b"first", b"second")
 
     def test_a_file_of_somebody_else_is_moved(
@@ -76,9 +76,9 @@ class TestMending:
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", refuse)
-        aside = Path(store.mend("web", State(withdrawn=(3,)), now=THEN))
+        aside = Path(store.mend("web", CertificateState(withdrawn=(3,)), now=THEN))
         assert aside.read_bytes() == b"{half"
-        assert store.look("web").state == State(withdrawn=(3,))
+        assert store.look("web").state == CertificateState(withdrawn=(3,))
         assert path.exists()
 
     def test_a_disk_that_is_full_leaves_what_was_there(
@@ -94,6 +94,6 @@ class TestMending:
 
         monkeypatch.setattr("certrotd.stores.local.write_file", refuse)
         with pytest.raises(DiskTrouble):
-            store.mend("web", State(), now=THEN)
+            store.mend("web", CertificateState(), now=THEN)
         assert path.read_bytes() == b"{half"
         assert store.look("web").damaged

@@ -19,13 +19,13 @@ from hypothesis import strategies as st
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.targets import pid
-from certrotd.targets.pid import ASK, PidFile, Process, Wanted, look, signal_pid_file
+from certrotd.targets.pid import ASK, PidFile, Process, WantedProcess, look, signal_pid_file
 from tests.parts.process import descriptors, wait_until
 from tests.unit.targets.running import noting
 
-ANY = Wanted()
+ANY = WantedProcess()
 CLOCK = SystemClock()
-PROXY = Wanted(("haproxy",))
+PROXY = WantedProcess(("haproxy",))
 FILE = PidFile(Path("/run/proxy.pid"), 77, uid=0, mode=0o100644, written=1_000.0)
 RUNNING = Process("haproxy", "S", uid=0, started=999.0)
 
@@ -85,7 +85,7 @@ class TestRefusal:
             "the pid file is stale; start haproxy",
         )
         assert FILE.refusal(shell, ANY) is None
-        long = Wanted(("other", "a-name-of-twenty-one"))
+        long = WantedProcess(("other", "a-name-of-twenty-one"))
         assert FILE.refusal(replace(RUNNING, comm="a-name-of-twent"), long) is None
 
     def test_whoever_may_write_the_file_chooses_only_among_processes_of_their_own(self) -> None:

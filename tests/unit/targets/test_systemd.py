@@ -13,10 +13,10 @@ from certrotd.config.context import Context
 from certrotd.config.targets import SystemdEntry
 from certrotd.errors import NeedsOperator
 from certrotd.targets.systemd import SystemdTarget, build, in_order, unfit
-from certrotd.targets.units import State
+from certrotd.targets.units import UnitState
 
-DEAD = State("loaded", "inactive", "dead")
-FAILED = State("loaded", "failed", "failed")
+DEAD = UnitState("loaded", "inactive", "dead")
+FAILED = UnitState("loaded", "failed", "failed")
 ENTRY = TypeAdapter(SystemdEntry)
 VERBS = get_args(SystemdEntry.model_fields["verb"].annotation)
 
@@ -25,7 +25,7 @@ VERBS = get_args(SystemdEntry.model_fields["verb"].annotation)
 def test_a_unit_that_runs_can_be_told(verb: str) -> None:
     """Also while it is reloading for somebody else."""
     for active in ("active", "reloading", "refreshing"):
-        assert unfit(State("loaded", active, "running"), verb) is None
+        assert unfit(UnitState("loaded", active, "running"), verb) is None
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_a_unit_that_runs_can_be_told(verb: str) -> None:
 def test_a_unit_that_is_not_loaded_is_refused(load: str, words: str) -> None:
     """Each reason in words, before anything is said of whether it runs."""
     for verb in VERBS:
-        reason = unfit(State(load, "inactive", "dead"), verb)
+        reason = unfit(UnitState(load, "inactive", "dead"), verb)
         assert reason is not None
         assert reason[0] == words
 
@@ -49,7 +49,7 @@ def test_a_unit_that_is_not_loaded_is_refused(load: str, words: str) -> None:
 @pytest.mark.parametrize("verb", ["reload", "restart", "reload-or-restart"])
 def test_a_unit_that_does_not_run_is_refused(verb: str) -> None:
     """Somebody stopped it: a certificate is no reason to start it."""
-    for state in (DEAD, FAILED, State("loaded", "activating", "auto-restart")):
+    for state in (DEAD, FAILED, UnitState("loaded", "activating", "auto-restart")):
         reason = unfit(state, verb)
         assert reason is not None
         assert reason[0] == f"is not running but {state}"
@@ -60,7 +60,7 @@ def test_try_leaves_a_stopped_unit_alone(verb: str) -> None:
     """It reads the new files when it is started; one that failed is another matter."""
     assert unfit(DEAD, verb) is None
     assert unfit(FAILED, verb) is not None
-    assert unfit(State("not-found", "inactive", "dead"), verb) is not None
+    assert unfit(UnitState("not-found", "inactive", "dead"), verb) is not None
 
 
 @given(st.text(), st.text(), st.text(), st.sampled_from(VERBS))
@@ -68,7 +68,7 @@ def test_whatever_is_not_known_to_run_is_not_in_order(
     load: str, active: str, sub: str, verb: str
 ) -> None:
     """A newer systemd may have states that this does not know."""
-    state = State(load, active, sub)
+    state = UnitState(load, active, sub)
     known = active in ("active", "reloading", "refreshing")
     assert in_order(state, verb) == (known or (active == "inactive" and verb.startswith("try-")))
     assert (unfit(state, verb) is None) == (load == "loaded" and in_order(state, verb))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.certs.limits.budget import Budget, DocumentRecord
+from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.clock import Deadline, ManualClock, SystemClock
@@ -32,7 +32,7 @@ SAID: list[str] = []
 
 def budget(folder: Path, limits: Limits = TWO) -> Budget:
     """What a process that starts now has."""
-    record = DocumentRecord(FileDocument(folder, "b/ca"), SAID.append)
+    record = DocumentBudgetStore(FileDocument(folder, "b/ca"), SAID.append)
     return Budget(limits, record, SystemClock())
 
 

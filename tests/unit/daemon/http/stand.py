@@ -20,7 +20,7 @@ from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.observers import Look
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Copy, Generation, Meta, Standing, State, TargetState
+from certrotd.pki.generation import CertificateState, Copy, Generation, Meta, Standing, TargetState
 from certrotd.reporting.status_board import StatusBoard
 from certrotd.scheduling.workload import Workload
 from certrotd.state.history import FileHistory
@@ -89,7 +89,7 @@ class Stand:
         """One more certificate; ``live`` may be a failure to look at it."""
         targets = targets or {}
         kept = {target: kept for target, kept in targets.items() if kept}
-        state = State(kept, copies=dict(copies or {}))
+        state = CertificateState(kept, copies=dict(copies or {}))
         told = tuple(target for target in targets if target != COPIES)
         asked = Policy(
             name,

@@ -12,7 +12,7 @@ from certrotd.config.certificates import Mode
 from certrotd.config.http import HttpEntry
 from certrotd.daemon.http.request import Request
 from certrotd.daemon.http.response import Response
-from certrotd.daemon.http.server import Server
+from certrotd.daemon.http.server import HttpServer
 from tests.parts.process import free_port
 
 PATIENCE = 60
@@ -93,7 +93,7 @@ def echo(request: Request) -> Response:
 def serving(entry: HttpEntry, page: Callable[[Request], Response] = echo) -> Iterator[Kept]:
     """A server for the time of the block; what it says."""
     kept = Kept()
-    server = Server(entry, page, SystemClock(), kept)
+    server = HttpServer(entry, page, SystemClock(), kept)
     server.start()
     try:
         yield kept

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from certrotd.daemon.http.request import Refused
+from certrotd.daemon.http.request import RequestRefused
 from tests.unit.daemon.http.page import ask, names, page, text
 from tests.unit.daemon.http.stand import Stand
 
@@ -24,7 +24,7 @@ def test_what_is_not_there_is_not_found(stand: Stand, path: str) -> None:
     """Names are looked up, never used as paths."""
     stand.fine("web")
     stand.look()
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         ask(stand, path)
     assert caught.value.status == 404
 
@@ -34,7 +34,7 @@ def test_a_certificate_that_has_just_gone_is_not_found(stand: Stand) -> None:
     stand.fine("web")
     stand.look()
     del stand.certificates["web"]
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         ask(stand, "/certificate/web")
     assert names(page(stand)) == ["web"]
     assert json.loads(text(stand, "/status.json"))["certificates"] == []

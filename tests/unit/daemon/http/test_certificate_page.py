@@ -8,7 +8,7 @@ import pytest
 from certrotd.certs.managed import attempts_of
 from certrotd.certs.policy import id_of
 from certrotd.certs.rules import decide
-from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
 from certrotd.rotation.flight import Flight
@@ -36,7 +36,7 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
         "target", "127.0.0.1:443", NOW, "a.example.com", id_of("web"), "nginx", NOW + DAY
     )
     stand.board.watched(seen)
-    other = Finding(Kind.EXPIRED, "somebody else's")
+    other = Finding(FindingKind.EXPIRED, "somebody else's")
     stand.board.watched(Watched("endpoint", "192.0.2.1:443", NOW, findings=(other,)))
     stand.board.watched(
         Watched(
@@ -44,7 +44,7 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
             "web",
             NOW,
             certificate=id_of("web"),
-            findings=(Finding(Kind.COPIES_DIFFER, "copies differ"),),
+            findings=(Finding(FindingKind.COPIES_DIFFER, "copies differ"),),
         )
     )
     read = page(stand, "/certificate/web")

@@ -3,7 +3,7 @@
 import pytest
 
 from certrotd.daemon.http.connection import MAX_HEAD, Connection
-from certrotd.daemon.http.request import Refused, Request
+from certrotd.daemon.http.request import Request, RequestRefused
 from certrotd.daemon.http.response import Response
 
 REQUEST = b"GET /a HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -32,7 +32,7 @@ def test_a_request_is_at_most_so_long_however_it_comes(step: int) -> None:
     """And one byte less than too much is answered."""
     whole, longer = of_length(MAX_HEAD), of_length(MAX_HEAD + 1)
     assert fed(Connection(frozenset()), whole, step) == Request("/a")
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         fed(Connection(frozenset()), longer, step)
     assert caught.value.status == 431
 
@@ -46,7 +46,7 @@ def test_many_headers_are_no_trouble_within_the_length() -> None:
 @pytest.mark.parametrize("first", [b"\x16\x03\x01\x02\x00\x01", b"\r\n", b" "])
 def test_what_cannot_become_a_request_is_refused_at_once(first: bytes) -> None:
     """Somebody who speaks TLS here need not wait to hear that it is wrong."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         Connection(frozenset()).take(first)
     assert caught.value.status == 400
 
@@ -76,5 +76,5 @@ def fed(connection: Connection, data: bytes, step: int) -> Request | None:
 @pytest.mark.parametrize("line", [b"GET /\xff?<script> HTTP/1.1", b"GET / HTTP/1.1\r\n<script>"])
 def test_what_is_no_request_is_not_repeated(line: bytes) -> None:
     """A browser never reads what somebody made it send."""
-    with pytest.raises(Refused, match=r"^not a request of HTTP/1\.1$"):
+    with pytest.raises(RequestRefused, match=r"^not a request of HTTP/1\.1$"):
         Connection(None).take(line + b"\r\nHost: localhost\r\n\r\n")

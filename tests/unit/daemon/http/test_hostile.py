@@ -7,10 +7,10 @@ import pytest
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.policy import id_of
-from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.errors import Failure
 from certrotd.pki.generation import TargetState
-from certrotd.scheduling.clock_trust import Judgement, Trust
+from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from tests.unit.daemon.http.page import page, text
 from tests.unit.daemon.http.stand import NOW, Stand, generation
 
@@ -26,13 +26,13 @@ def hostile(stand: Stand) -> Stand:
     stand.past("web", HOSTILE, why=HOSTILE, outcome=HOSTILE, failed_step=HOSTILE)
     stand.add("bad", HOSTILE, live=Failure(HOSTILE))
     stand.look()
-    wrong = Finding(Kind.WRONG_NAME, HOSTILE)
+    wrong = Finding(FindingKind.WRONG_NAME, HOSTILE)
     stand.board.watched(
         Watched("target", HOSTILE, NOW, HOSTILE, id_of("web"), HOSTILE, findings=(wrong,))
     )
     stand.board.trouble(HOSTILE, Failure(HOSTILE))
     stand.board.refused([HOSTILE])
-    stand.board.clock(Judgement(Trust.WRONG, HOSTILE), None)
+    stand.board.clock(Judgement(ClockTrust.WRONG, HOSTILE), None)
     stand.audit = Anchor(Head(1, HOSTILE))
     return stand
 

@@ -6,7 +6,7 @@ from typing import Any
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.policy import id_of
-from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.errors import Failure
 from certrotd.reporting.status import status_of
 from tests.unit.daemon.http.page import text
@@ -40,7 +40,7 @@ def test_status_json_tells_the_rest(stand: Stand) -> None:
     stand.look()
     stand.board.refused(["no"])
     stand.board.trouble("the directories", Failure("gone"))
-    finding = Finding(Kind.EXPIRED, "it expired")
+    finding = Finding(FindingKind.EXPIRED, "it expired")
     stand.board.watched(Watched("endpoint", "h:443", NOW, "h", not_after=NOW, findings=(finding,)))
     stand.audit = Anchor(Head(7, "ab" * 32))
     document = json.loads(text(stand, "/status.json"))

@@ -14,16 +14,16 @@ from certrotd import __version__
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.decision import Renew
-from certrotd.certs.limits.budget import Budget, DocumentRecord
+from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.daemon.http.metrics import exposition
 from certrotd.daemon.http.sources import look_around
-from certrotd.errors import Failure, Problem
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.rotation.engine import Event, Finished, Stuck
-from certrotd.scheduling.clock_trust import Judgement, Trust
+from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.state.document import FileDocument
 from tests.unit.daemon.http.scrape import names_of, parsed, series, value
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand
@@ -32,7 +32,7 @@ DEPLOY = Path(__file__).parents[4] / "deploy" / "monitoring"
 ALERTS = DEPLOY / "alerts.yaml"
 DASHBOARD = DEPLOY / "grafana-dashboard.json"
 WEB = {"kind": "certificate", "name": "web"}
-MISMATCH = Finding(Kind.SERVED_MISMATCH, "it serves another")
+MISMATCH = Finding(FindingKind.SERVED_MISMATCH, "it serves another")
 # what is no metric in a query: functions, keywords, and the labels in brackets and braces
 _WORD = re.compile(r"\bcertrotd_[a-z0-9_]+")
 _MATCHERS = re.compile(r"(certrotd_[a-z0-9_]+)\{([^}]*)\}")
@@ -55,7 +55,7 @@ def busy(stand: Stand) -> Stand:
     board.watched(Watched("target", "127.0.0.1:443", NOW, "a", id_of("web"), "nginx", end, PRINT))
     board.watched(Watched("endpoint", 'evil"\\:443', NOW, not_after=end, findings=(MISMATCH,)))
     limits = Limits(orders=Limit(300, timedelta(hours=3)))
-    record = DocumentRecord(FileDocument(stand.state, "budget"), pytest.fail)
+    record = DocumentBudgetStore(FileDocument(stand.state, "budget"), pytest.fail)
     stand.budgets["ca"] = Budget(limits, record, stand.clock)
     stand.audit = Anchor(Head(41, "ef" * 32))
     return stand
@@ -174,7 +174,7 @@ def test_the_daemon_tells_of_itself(busy: Stand) -> None:
     assert value(text, "certrotd_audit_records_total") == 41
     assert value(text, "certrotd_audit_head_readable") == 1
     assert value(text, "certrotd_clock_trust", trust="sound") == 1
-    busy.board.clock(Judgement(Trust.WRONG, "it is 1970"), None)
+    busy.board.clock(Judgement(ClockTrust.WRONG, "it is 1970"), None)
     busy.board.refused(["no"])
     busy.board.trouble("the directories", Failure("gone"))
     busy.audit = Failure("no permission")
@@ -187,7 +187,7 @@ def test_the_daemon_tells_of_itself(busy: Stand) -> None:
     assert series(text, "certrotd_audit_records_total") == {}
     busy.audit = Anchor(state="unreadable")
     assert value(scraped(busy), "certrotd_audit_head_readable") == 0
-    busy.board.configured([id_of("web")], [Problem(Path("c.yaml"), 1, "", "no")])
+    busy.board.configured([id_of("web")], [ConfigProblem(Path("c.yaml"), 1, "", "no")])
     text = scraped(busy)
     assert value(text, "certrotd_config_valid") == 0
     assert value(text, "certrotd_certificates_left_out") == 1
@@ -249,7 +249,7 @@ def test_the_rules_are_rules() -> None:
 def test_every_value_a_rule_compares_a_label_with_exists(busy: Stand) -> None:
     """A misspelt outcome is an alert that never fires."""
     outcomes = {"finished", "parked", "failed", "rolled_back", "stuck", "held", "stopped"}
-    values = {"trust": {each.value for each in Trust}, "outcome": outcomes,
+    values = {"trust": {each.value for each in ClockTrust}, "outcome": outcomes,
               "severity": {"error", "warning"}, "name": {""}}  # fmt: skip
     for rule in rules():
         for _, matchers in _MATCHERS.findall(rule["expr"]):

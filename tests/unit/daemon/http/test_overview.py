@@ -6,15 +6,15 @@ from pathlib import Path
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
-from certrotd.certs.limits.budget import Budget, DocumentRecord
+from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import COPIES, id_of
-from certrotd.certs.watching import Finding, Kind, Watched
+from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.daemon.http.filters import Filters
 from certrotd.daemon.http.overview import PAGE
-from certrotd.errors import Failure, Problem
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.pki.generation import Copy, TargetState
-from certrotd.scheduling.clock_trust import Judgement, Trust
+from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.state.document import FileDocument
 from tests.unit.daemon.http.page import names, page, text
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
@@ -61,10 +61,12 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     board.refused(["config.yaml:3: unknown key"])
     assert "The configuration on disk is not in force" in page(stand).text
     assert "config.yaml:3: unknown key" in page(stand).text
-    board.configured([id_of("web")], [Problem(Path("c.yaml"), 7, "certificates[bad]", "no name")])
+    board.configured(
+        [id_of("web")], [ConfigProblem(Path("c.yaml"), 7, "certificates[bad]", "no name")]
+    )
     assert "c.yaml:7: certificates[bad]: no name" in page(stand).text
     board.watched(
-        Watched("files", "web", NOW, findings=(Finding(Kind.KEY_MISMATCH, "not its key"),))
+        Watched("files", "web", NOW, findings=(Finding(FindingKind.KEY_MISMATCH, "not its key"),))
     )
     assert "Other problems need attention" in page(stand).text
     assert "files of web: not its key" in page(stand).text
@@ -72,7 +74,7 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     assert "the directories: /srv is gone" in page(stand).text
     assert "Nothing can be rotated" in page(stand).text
     board.calmed("the directories")
-    board.clock(Judgement(Trust.WRONG, "it is 1970"), None)
+    board.clock(Judgement(ClockTrust.WRONG, "it is 1970"), None)
     assert "The clock is wrong: nothing is ordered" in page(stand).text
     stand.clock.sleep(31)
     assert "The scheduler does not move" in page(stand).text
@@ -83,7 +85,10 @@ def test_the_headline_says_that_a_watched_endpoint_needs_attention(stand: Stand)
     stand.fine("web")
     stand.fine("www")
     stand.look()
-    for host, findings in (("a:1", ()), ("b:2", (Finding(Kind.UNREACHABLE, "nobody answers"),))):
+    for host, findings in (
+        ("a:1", ()),
+        ("b:2", (Finding(FindingKind.UNREACHABLE, "nobody answers"),)),
+    ):
         stand.board.watched(Watched("endpoint", host, NOW, findings=findings))
     said = page(stand).text
     assert "1 of 2 endpoints needs attention" in said
@@ -145,7 +150,7 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
     stand.look()
     assert "no record yet" in page(stand).text
     stand.audit = Anchor(Head(1234, "ef" * 32))
-    record = DocumentRecord(FileDocument(stand.state, "budget"), print)
+    record = DocumentBudgetStore(FileDocument(stand.state, "budget"), print)
     stand.budgets["ca"] = Budget(Limits(orders=Limit(300, timedelta(hours=3))), record, stand.clock)
     assert "Audit log #1,234 efefefefefef…" in page(stand).text
     assert "Orders left 300 ca" in page(stand).text

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.daemon.http.connection import Connection
-from certrotd.daemon.http.request import Refused, Request
+from certrotd.daemon.http.request import Request, RequestRefused
 from certrotd.daemon.http.response import Response
 
 HOST = b"\r\nHost: localhost"
@@ -20,7 +20,7 @@ def asked(head: bytes, hosts: frozenset[str] | None = frozenset()) -> Request:
 
 def status(head: bytes) -> int:
     """What a request is refused with."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         asked(head)
     return caught.value.status
 
@@ -120,7 +120,7 @@ def test_other_names_are_refused(host: str) -> None:
 def test_on_a_unix_socket_any_name_is_answered() -> None:
     """No browser gets there by itself, and proxies pass on the names they have."""
     assert asked(b"GET / HTTP/1.1\r\nHost: anything.example", None).path == "/"
-    with pytest.raises(Refused):
+    with pytest.raises(RequestRefused):
         asked(b"GET / HTTP/1.1", None)
 
 
@@ -131,7 +131,7 @@ def test_whatever_comes_is_a_request_or_refused_and_can_be_answered(data: bytes)
         connection, status = Connection(frozenset()), 200
         try:
             found = connection.take(head + b"\r\n\r\n")
-        except Refused as refused:
+        except RequestRefused as refused:
             found, status = None, refused.status
         if found is not None:
             assert found.path.startswith("/")

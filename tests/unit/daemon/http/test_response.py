@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from certrotd.daemon.http.connection import Connection
-from certrotd.daemon.http.request import Refused
+from certrotd.daemon.http.request import RequestRefused
 from certrotd.daemon.http.response import HTML, PIECE, TEXT, Response
 
 OLD, NEW = b"GET / HTTP/1.0\r\n\r\n", b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
@@ -77,7 +77,7 @@ def test_head_has_no_body(body: str | list[str]) -> None:
 def test_a_refused_head_has_no_body_either() -> None:
     """A client would take it for the next answer."""
     connection = Connection(frozenset())
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(RequestRefused) as caught:
         connection.take(b"HEAD / HTTP/1.1\r\nHost: evil.example\r\n\r\n")
     answer = b"".join(connection.written(Response("no\n", status=caught.value.status)))
     assert answer.startswith(b"HTTP/1.1 421 Misdirected Request\r\n")

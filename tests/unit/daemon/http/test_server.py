@@ -13,9 +13,9 @@ import pytest
 from certrotd.clock import SystemClock
 from certrotd.daemon.http import server as module
 from certrotd.daemon.http.connection import MAX_HEAD
-from certrotd.daemon.http.request import Refused, Request
+from certrotd.daemon.http.request import Request, RequestRefused
 from certrotd.daemon.http.response import Response
-from certrotd.daemon.http.server import CONNECTIONS, SLOTS, Server, Web
+from certrotd.daemon.http.server import CONNECTIONS, SLOTS, HttpServer, Web
 from certrotd.errors import Failure
 from tests.parts.process import wait_until
 from tests.unit.daemon.http.talk import (
@@ -162,7 +162,7 @@ def test_a_page_that_cannot_be_made_is_said_and_the_next_one_answered() -> None:
             case "/error":
                 raise OSError(5, "Input/output error")
             case "/none":
-                raise Refused(404, "no such page")
+                raise RequestRefused(404, "no such page")
             case "/defect":
                 raise ZeroDivisionError("oops")
             case "/torn":
@@ -203,7 +203,7 @@ def test_a_taken_port_is_said_once_and_taken_when_it_is_free(
         assert words.startswith(f"no status page: http://{entry.listen}/ is taken by another")
         assert len(first.events) == 1
     kept = Kept()
-    blocker, server = Server(entry, echo, SystemClock(), Kept()), Server(
+    blocker, server = HttpServer(entry, echo, SystemClock(), Kept()), HttpServer(
         entry, lambda _request: Response("second"), SystemClock(), kept
     )  # fmt: skip
     blocker.start()
