@@ -20,7 +20,7 @@ DEFAULT_CONFIG = Path("/etc/certrotd/config.yaml")
 
 app = typer.Typer(
     name="certrotd",
-    help="Keeps TLS certificates fresh, and never breaks what it serves.",
+    help="Rotates TLS certificates and proves that services use them, or rolls back.",
     no_args_is_help=True,
     cls=Commands,
     pretty_exceptions_enable=False,
@@ -36,26 +36,26 @@ config_app = typer.Typer(
 app.add_typer(config_app, name="config")
 audit_app = typer.Typer(
     cls=Commands,
-    help="Read the log of everything that was done, and check its chain.",
+    help="Read the audit log, and verify its hash chain.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
 app.add_typer(audit_app, name="audit")
 notify_app = typer.Typer(
-    help="Try the ways that alerts go.", no_args_is_help=True, rich_markup_mode=None
+    help="Test the notifications.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(notify_app, name="notify")
 internal_app = typer.Typer(
-    help="Roots of private authorities.", no_args_is_help=True, rich_markup_mode=None
+    help="Manage the roots of internal issuers.", no_args_is_help=True, rich_markup_mode=None
 )
 app.add_typer(internal_app, name="internal")
 
-CERTIFICATES = "Certificates, or DNS names of theirs"
+CERTIFICATES = "Certificates, by name or by one of their DNS names"
 
 Names = Annotated[
     list[str] | None,
     typer.Argument(
-        metavar="NAME", help=f"{CERTIFICATES}; none means all.", autocompletion=certificates
+        metavar="NAME", help=f"{CERTIFICATES} (default: all).", autocompletion=certificates
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
@@ -81,7 +81,7 @@ def _main(
             "--config",
             "-c",
             envvar="CERTROTD_CONFIG",
-            help="The configuration file; here, or after the command.",
+            help="The configuration file; before or after the command.",
             metavar="FILE",
         ),
     ] = DEFAULT_CONFIG,
@@ -99,7 +99,7 @@ def _main(
 def run_daemon(context: typer.Context, config: ConfigOption = None) -> None:
     """Stay and rotate what is due; SIGHUP reloads the configuration.
 
-    SIGTERM finishes or undoes what is under way, and ends.
+    SIGHUP reloads the configuration. SIGTERM finishes or undoes running rotations, then exits.
 
     Example: certrotd -c /etc/certrotd/config.yaml run
     """
@@ -122,21 +122,21 @@ def rotate(
         bool,
         typer.Option(
             "--force",
-            help="Get a new certificate, even if none is due or it is held; first what is in "
-            "flight is finished, an order that is kept too.",
+            help="Renew even if nothing is due or a rollback holds renewals. A rotation in flight, "
+            "or a kept order, is finished first.",
         ),
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and say what would be done; change nothing.")
+        bool, typer.Option("--dry-run", help="Check, and show what would be done; change nothing.")
     ] = False,
     quiet: Annotated[
         bool,
-        typer.Option("--quiet", "-q", help="Print nothing but what was done, and what failed."),
+        typer.Option("--quiet", "-q", help="Print only what was done and what failed."),
     ] = False,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Finish what a crash left; renew and deploy what is due.
+    """Finish interrupted rotations; renew and deploy what is due.
 
     Examples: certrotd rotate web | certrotd rotate --all | certrotd rotate web --force
     """
@@ -164,7 +164,7 @@ def plan(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Say what is due, why, and by which steps it would be done.
+    """Show what is due, why, and the steps.
 
     Examples: certrotd plan | certrotd plan web --explain | certrotd plan web --json
     """
@@ -184,7 +184,7 @@ def status(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show names, dates, what is next and why, and what targets serve.
+    """Show state, dates, what is next and why, and what targets serve.
 
     Examples: certrotd status | certrotd status web --probe | certrotd status --json
     """
@@ -197,7 +197,7 @@ def status(
 def watch(
     context: typer.Context, names: Names = None, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """Look at files, targets and other endpoints now.
+    """Check files, targets and watched endpoints now.
 
     The exit code is 1 if anything is wrong.
 
@@ -232,11 +232,13 @@ def inspect(
 def history(
     context: typer.Context,
     names: Names = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many each.")] = 10,
+    last: Annotated[
+        int, typer.Option("--last", "-n", min=1, help="Show at most so many of each.")
+    ] = 10,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show what earlier rotations came to, the newest last.
+    """Show earlier rotations and their outcomes, the newest last.
 
     Examples: certrotd history web | certrotd history --json -n 100
     """
@@ -253,9 +255,7 @@ def rollback(
     ],
     to: Annotated[
         int | None,
-        typer.Option(
-            "--to", metavar="GENERATION", help="Default: the latest earlier one that is usable."
-        ),
+        typer.Option("--to", metavar="GENERATION", help="Default: the newest usable earlier one."),
     ] = None,
     as_json: Json = False,
     config: ConfigOption = None,
@@ -276,7 +276,7 @@ def cancel(
         str,
         typer.Argument(
             metavar="ID",
-            help="What is rotated: certificate/web, or web.",
+            help="The certificate: web, or certificate/web.",
             autocompletion=certificates,
         ),
     ],
@@ -296,7 +296,7 @@ def cancel(
 def config_check(
     context: typer.Context, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """List every problem of the configuration and what it refers to.
+    """List every problem of the configuration and what it names.
 
     Example: certrotd -c /etc/certrotd/config.yaml config check
     """
@@ -320,13 +320,13 @@ def config_schema() -> None:
 def audit_show(
     context: typer.Context,
     name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Of this certificate alone.")
+        str | None, typer.Argument(metavar="NAME", help="Show only this certificate.")
     ] = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, help="At most so many.")] = 20,
+    last: Annotated[int, typer.Option("--last", "-n", min=1, help="Show at most this many.")] = 20,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show what was done, the newest last.
+    """Show what certrotd did, the newest last.
 
     Examples: certrotd audit show web | certrotd audit show --json -n 1000
     """
@@ -341,7 +341,7 @@ def audit_verify(
 ) -> None:
     """Check that no record was changed, removed, inserted or moved.
 
-    The exit code is 1 if one was, or if the end was cut off.
+    The exit code is 1 if one was, or if the end is missing.
 
     Example: certrotd audit verify
     """
@@ -366,14 +366,14 @@ def notify_test(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(metavar="NAME", help="Notifications; none means all."),
+        typer.Argument(metavar="NAME", help="Notifications (default: all)."),
     ] = None,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
     """Send a test alert through each notification.
 
-    It says what became of each; the exit code is 1 if one failed.
+    Prints the result of each; the exit code is 1 if one failed.
 
     Examples: certrotd notify test | certrotd notify test ops --json
     """
@@ -388,9 +388,9 @@ def internal_init(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The issuer.")],
     config: ConfigOption = None,
 ) -> None:
-    """Make the root of an internal issuer: the first, or after a loss.
+    """Make the root of an internal issuer, or a new one after a loss.
 
-    Only the first root is made by itself: what trusts a lost one must be given the new one.
+    certrotd makes only the first root by itself: every client must be given the new one.
 
     Example: certrotd internal init lab
     """
@@ -433,5 +433,5 @@ def _path(context: typer.Context, config: Path | None) -> Path:
 
 def _names(names: list[str] | None, everything: bool) -> list[str]:
     if bool(names) == everything:
-        raise typer.BadParameter("name certificates, or give --all")
+        raise typer.BadParameter("name certificates, or use --all")
     return names or []

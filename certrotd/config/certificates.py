@@ -59,14 +59,14 @@ def _mode(value: object) -> Mode:
 def _key_mode(value: object) -> Mode:
     mode = _mode(value)
     if mode & 0o007:
-        raise refuse(f'lets everybody at a private key: "0640" at most, got {shown(value)}')
+        raise refuse(f'lets everybody access a private key: use "0640" at most, got {shown(value)}')
     return mode
 
 
 def _certificate_mode(value: object) -> Mode:
     mode = _mode(value)
     if mode & 0o002:
-        raise refuse(f'lets everybody write: "0644" would be right, got {shown(value)}')
+        raise refuse(f'lets everybody write: use "0644", got {shown(value)}')
     return mode
 
 
@@ -126,26 +126,26 @@ class KeyEntry(Entry):
 
 
 class RenewEntry(Entry):
-    """When a certificate is renewed, where its authority does not say.
+    """When a certificate is renewed, if its CA does not say.
 
     Neither ``at`` nor ``before``: at 2/3 of the lifetime, at 1/2 of one below ten days.
     """
 
     at: Share | None = Field(
         default=None,
-        description="Share of the lifetime after which it is renewed, as 2/3 or 0.66 (null: 2/3, "
-        "and 1/2 where the lifetime is below ten days).",
+        description="Share of the lifetime after which to renew, such as 2/3 or 0.66 (null: 2/3, "
+        "or 1/2 if the lifetime is below ten days).",
     )
     before: Duration | None = Field(
-        default=None, description="How long before its end it is renewed, instead of at."
+        default=None, description="How long before expiry to renew, instead of at."
     )
     jitter: float = Field(
         default=0.05,
         ge=0,
         le=0.5,
         allow_inf_nan=False,
-        description="Share of the lifetime by which renewal may come earlier, by chance, so that "
-        "many certificates do not fall due at once.",
+        description="Share of the lifetime by which renewal comes earlier at random, at most, so "
+        "that many certificates are not due at once.",
     )
 
     @model_validator(mode="after")
@@ -158,7 +158,7 @@ class RenewEntry(Entry):
 
 
 class InstallEntry(Entry):
-    """Copies of the current files at paths of your own."""
+    """Copies of the current files at paths of your choice."""
 
     privkey: AbsolutePath | None = Field(default=None, description="The private key, PEM.")
     cert: AbsolutePath | None = Field(default=None, description="The leaf alone, PEM.")
@@ -166,13 +166,13 @@ class InstallEntry(Entry):
         default=None, description="The certificates above the leaf, PEM."
     )
     fullchain: AbsolutePath | None = Field(
-        default=None, description="The leaf and those above it, PEM."
+        default=None, description="The leaf and the certificates above it, PEM."
     )
     combined: AbsolutePath | None = Field(
-        default=None, description="The private key, the leaf and those above it, PEM."
+        default=None, description="The private key, the leaf and the certificates above it, PEM."
     )
     pkcs12: AbsolutePath | None = Field(
-        default=None, description="All of it as PKCS#12, for Java and Windows."
+        default=None, description="Key and certificates as PKCS#12, for Java and Windows."
     )
     pkcs12_password: SecretRef | None = Field(
         default=None, description="The PKCS#12 file's password (null: an empty one)."
@@ -189,15 +189,16 @@ class InstallEntry(Entry):
         default=None, description="Group of the files: name or number (null: certrotd's own)."
     )
     mode: KeyMode = Field(
-        default=Mode(0o640), description="Mode of the files that hold the key; never for everybody."
+        default=Mode(0o640),
+        description="Mode of the files with the key; not for everybody.",
     )
     cert_mode: CertificateMode = Field(
         default=Mode(0o644), description="Mode of the files that do not hold the key."
     )
     in_place: bool = Field(
         default=False,
-        description="Write into the existing files instead of replacing them: for files that are "
-        "bind-mounted one by one, where a reader may see half a file.",
+        description="Write into the existing files instead of replacing them, for files that are "
+        "bind-mounted one by one; a reader may see half a file.",
     )
 
     @property
@@ -225,13 +226,13 @@ class AdoptEntry(Entry):
 
     privkey: AbsolutePath = Field(description="The private key, PEM.")
     fullchain: AbsolutePath | None = Field(
-        default=None, description="The leaf and those above it, PEM."
+        default=None, description="The leaf and the certificates above it, PEM."
     )
     cert: AbsolutePath | None = Field(
         default=None, description="The leaf alone, PEM, instead of fullchain."
     )
     chain: AbsolutePath | None = Field(
-        default=None, description="The certificates above the leaf, PEM, beside cert."
+        default=None, description="The certificates above the leaf, PEM, with cert."
     )
 
     def examine(self) -> EntryFindings:
@@ -241,7 +242,7 @@ class AdoptEntry(Entry):
         missing = {key: path for key, path in paths.items() if not os.path.lexists(path)}
         for key, path in missing.items():
             if len(missing) < len(paths):
-                why = f"{path} is not there: nothing is adopted, a new certificate is ordered"
+                why = f"{path} does not exist: certrotd adopts nothing and orders a new certificate"
                 yield (key,), EntryFinding(why, fatal=False)
         for key in paths.keys() - missing.keys():
             yield from pem(paths[key], (key,), key=key == "privkey")
@@ -262,7 +263,8 @@ class UseEntry(Entry):
 
     target: SafeName = Field(description="Name of the target.")
     probe: Items[ProbeEntry] | None = Field(
-        default=None, description="Endpoints to prove instead of the target's own (null: those)."
+        default=None,
+        description="Endpoints to prove, instead of the target's (null: those).",
     )
 
     @model_validator(mode="before")
@@ -272,26 +274,24 @@ class UseEntry(Entry):
 
 
 class DefaultsEntry(Entry):
-    """What certificates that are silent about it use."""
+    """Settings of certificates without their own."""
 
-    issuer: SafeName | None = Field(
-        default=None, description="The issuer (null: the only one there is)."
-    )
+    issuer: SafeName | None = Field(default=None, description="The issuer (null: the only one).")
     solver: SafeName | None = Field(
-        default=None, description="The solver (null: chosen by the solvers' zones)."
+        default=None, description="The solver (null: the solvers' zones decide)."
     )
     key: KeyEntry = Field(default_factory=KeyEntry, description="The private key.")
     renew: RenewEntry = Field(default_factory=RenewEntry, description="When to renew.")
-    keep: Keep = Field(default=3, description="How many earlier generations are kept.")
+    keep: Keep = Field(default=3, description="How many earlier generations to keep.")
     targets: Items[UseEntry] = Field(default=(), description="What serves the certificates.")
 
 
 class CertificateEntry(Entry):
-    """A certificate to keep fresh."""
+    """A certificate to rotate."""
 
-    name: SafeName = Field(description="Its name in commands, metrics and folders; unique.")
+    name: SafeName = Field(description="Its name in commands, metrics and directories; unique.")
     names: Annotated[Items[AnyName], Field(min_length=1, max_length=MAX_NAMES)] = Field(
-        description="What it is for: DNS names, wildcards and IP addresses; the first one leads."
+        description="DNS names, wildcards and IP addresses; reports show the first."
     )
     issuer: SafeName | None = Field(
         default=None, description="Who issues it (null: as in defaults)."
@@ -303,22 +303,22 @@ class CertificateEntry(Entry):
         default=None, description="Its private key (null: as in defaults)."
     )
     renew: RenewEntry | None = Field(
-        default=None, description="When it is renewed (null: as in defaults)."
+        default=None, description="When to renew it (null: as in defaults)."
     )
     keep: Keep | None = Field(
-        default=None, description="How many earlier generations are kept (null: as in defaults)."
+        default=None, description="How many earlier generations to keep (null: as in defaults)."
     )
-    enabled: bool = Field(default=True, description="Whether it is kept fresh at all.")
+    enabled: bool = Field(default=True, description="Whether certrotd rotates it.")
     install: Items[InstallEntry] = Field(
-        default=(), description="Copies of the files at paths of your own."
+        default=(), description="Copies of the files at paths of your choice."
     )
     adopt: AdoptEntry | None = Field(
         default=None, description="An existing pair to begin with (null: order one)."
     )
     bootstrap: Literal["self-signed"] | None = Field(
         default=None,
-        description="A placeholder that stands in until there is a certificate, so that what "
-        "names its files can start (null: none).",
+        description="A placeholder until there is a certificate, so that services whose "
+        "configuration names its files can start (null: none).",
     )
     targets: Items[UseEntry] | None = Field(
         default=None, description="What serves it (null: as in defaults)."
@@ -327,5 +327,5 @@ class CertificateEntry(Entry):
     @model_validator(mode="after")
     def _one_beginning(self) -> Self:
         if self.adopt is not None and self.bootstrap is not None:
-            raise refuse("has both adopt and bootstrap: what is adopted needs no placeholder")
+            raise refuse("has both adopt and bootstrap: keep one of them")
         return self

@@ -86,7 +86,7 @@ def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
     if not checked.entries or not checked.sure("issuers"):
         return
     if not issuers:
-        yield ConfigFinding(("issuers",), "is required: certificates need at least one issuer")
+        yield ConfigFinding(("issuers",), "is required: certificates need an issuer")
     elif len(issuers) > 1 and not checked.file.defaults.issuer and checked.sure("defaults"):
         which = f"here or in defaults, because there are several: {', '.join(sorted(issuers))}"
         for index, entry in checked.entries:
@@ -130,7 +130,9 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
     for index, entry in checked.entries:
         other = first.setdefault(entry.name, index)
         if other != index:
-            message = f"{shown(entry.name)} is also the name in {{there}}: give each its own"
+            message = (
+                f"{shown(entry.name)} is also the name in {{there}}: give each its own name name"
+            )
             loc: Loc = ("certificates", index, "name")
             yield ConfigFinding(loc, message, other=("certificates", other, "name"))
         if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
@@ -166,7 +168,7 @@ def _redundant(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
     for position, name in enumerate(names) if wildcards else ():
         over = f"*.{name.partition('.')[2]}"
         if over in wildcards and over != name and not is_ip(name):
-            message = f"{over} covers {name}: leave it out, some CAs refuse an order with both"
+            message = f"{over} covers {name}: remove it, some CAs refuse an order with both"
             yield ConfigFinding(("certificates", index, "names", position), message, warning=True)
 
 
@@ -244,8 +246,8 @@ def _listeners(checked: Checked) -> Iterator[ConfigFinding]:
         first[http.listen] = ("http", "listen")
         if http.remote:
             message = (
-                f"whoever reaches {http.listen} sees every certificate: there is neither TLS nor a "
-                "password, so put a proxy in front that has both"
+                f"anybody who reaches {http.listen} sees every certificate: put a proxy with TLS "
+                "and a password in front"
             )
             yield ConfigFinding(("http", "listen"), message, warning=True)
     for name, solver in checked.file.solvers.items():
@@ -255,7 +257,7 @@ def _listeners(checked: Checked) -> Iterator[ConfigFinding]:
             loc: Loc = ("solvers", name, "listen", position)
             # With port 0 the system chooses a free one for each.
             if address.port and (other := first.setdefault(address, loc)) != loc:
-                message = f"{address} is also listened at by {{there}}: give each its own"
+                message = f"{address} is also used by {{there}}: give each its own address"
                 yield ConfigFinding(loc, message, other=other)
 
 
@@ -272,5 +274,5 @@ def _watches(checked: Checked) -> Iterator[ConfigFinding]:
         loc = ("watch", index)
         other = first.setdefault((watch.address, watch.asked), loc)
         if other != loc:
-            message = f"{watch.address} is also watched under that name in {{there}}: keep one"
+            message = f"{watch.address} is also watched with that name in {{there}}: keep one"
             yield ConfigFinding(loc, message, other=other)

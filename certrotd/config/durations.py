@@ -69,7 +69,7 @@ def _read_or_zero(value: object) -> object:
 def _read(value: object) -> object:
     span = _read_or_zero(value)
     if isinstance(span, timedelta) and span <= timedelta(0):
-        raise refuse(f"must be longer than nothing, such as 30s, got {shown(value)}")
+        raise refuse(f"must be longer than zero, such as 30s, got {shown(value)}")
     return span
 
 

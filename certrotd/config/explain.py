@@ -105,7 +105,7 @@ def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
     match detail["type"]:
         case "string_type":
             if value is None:
-                return "must be text, got nothing: write it, or remove the entry"
+                return "must be text, got nothing: write a value, or remove the entry"
             quotes = "" if isinstance(value, list | dict) else ": put it in quotes"
             return f"must be text, got {got}{quotes}"
         case "bool_type":
@@ -129,7 +129,7 @@ def _aside(detail: ErrorDetails, loc: Loc, places: Places) -> str:
     """What else may be the reason: something at the wrong depth, or meant to be filled in."""
     value, last = detail["input"], loc[-1]
     if isinstance(value, str) and FILLED_IN.search(value) and detail["type"] != SECRET_FORM:
-        return " (variables are not filled in here)"
+        return " (variables are not expanded here)"
     wrong_kind = detail["type"] in ("model_type", "model_attributes_type")
     if len(loc) == 2 and loc[0] in _TYPED and wrong_kind:
         if last in places.known_keys(()):

@@ -21,38 +21,38 @@ from certrotd.config.watch import WatchEntry
 
 
 class PropagationEntry(Entry):
-    """How a published record is waited for before the authority is told to look."""
+    """How to wait for a published record before the CA validates."""
 
     timeout: Duration = Field(
         default=timedelta(minutes=2), description="How long to wait for all of the servers."
     )
     interval: Duration = Field(
-        default=timedelta(seconds=2), description="How long between two looks."
+        default=timedelta(seconds=2), description="How long between two queries."
     )
     servers: Items[ResolverAddress] = Field(
         default=(),
-        description="Servers to look at instead of the zone's own nameservers (hidden primaries, "
+        description="Servers to ask instead of the zone's own name servers (hidden primaries, "
         "split horizons).",
     )
     port: Annotated[int, Field(ge=1, le=65535)] = Field(
-        default=DNS_PORT, description="Port of the zone's own nameservers."
+        default=DNS_PORT, description="Port of the zone's own name servers."
     )
     quorum: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None,
-        description="When time is up, so many servers that show it are enough if the others are "
+        description="How many servers must show the record at the timeout if the others are "
         "silent; none may answer otherwise (null: all but one, at least two or all there are).",
     )
     skip: bool = Field(default=False, description="Do not wait at all.")
 
 
 class DnsEntry(Entry):
-    """How certrotd itself asks the DNS."""
+    """How certrotd itself queries the DNS."""
 
     resolvers: Items[ResolverAddress] = Field(
         default=(), description="Resolvers to ask (empty: those of /etc/resolv.conf)."
     )
     propagation: PropagationEntry = Field(
-        default_factory=PropagationEntry, description="Waiting for published records."
+        default_factory=PropagationEntry, description="How to wait for published records."
     )
 
 
@@ -61,21 +61,21 @@ class ConfigFile(Entry):
 
     state_dir: AbsolutePath = Field(
         default=Path("/var/lib/certrotd"),
-        description="Folder of journals, history, locks, accounts and the internal authority, "
-        "for certrotd alone.",
+        description="Directory of journals, history, locks, accounts and internal CAs; only "
+        "certrotd uses it.",
     )
     store_dir: AbsolutePath | None = Field(
         default=None,
-        description="Folder of the certificates, each in a folder of its name (null: certificates "
+        description="Directory of the certificates, each in its own directory (null: certificates "
         "in state_dir).",
     )
     concurrency: int = Field(
-        default=8, ge=1, le=64, description="How many rotations may be under way at once."
+        default=8, ge=1, le=64, description="How many rotations may run at once."
     )
     include: Text | None = Field(
         default="conf.d/*.yaml",
-        description="Further files, read in the order of their names: a pattern relative to this "
-        "file's folder (null: none). Only in the main file.",
+        description="More files, read in the order of their names: a pattern relative to this "
+        "file's directory (null: none). Only in the main file.",
     )
     log: LogEntry = Field(default_factory=LogEntry, description="The log of certrotd run.")
     http: HttpEntry | None = Field(
@@ -88,26 +88,27 @@ class ConfigFile(Entry):
     solvers: dict[SafeName, SolverEntry] = Field(
         default={}, description="Who proves control of names by DNS, by a name of your choice."
     )
-    dns: DnsEntry = Field(default_factory=DnsEntry, description="How certrotd asks the DNS.")
+    dns: DnsEntry = Field(default_factory=DnsEntry, description="How certrotd queries the DNS.")
     targets: dict[SafeName, TargetEntry] = Field(
         default={}, description="What serves the certificates, by a name of your choice."
     )
     notifications: dict[SafeName, Notification] = Field(
-        default={}, description="Whom certrotd run sends alerts to, by a name of your choice."
+        default={}, description="Who gets alerts of certrotd run, by a name of your choice."
     )
     defaults: DefaultsEntry = Field(
-        default_factory=DefaultsEntry, description="What silent certificates use."
+        default_factory=DefaultsEntry,
+        description="Settings of certificates without their own.",
     )
     certificates: Items[CertificateEntry] = Field(
-        default=(), description="The certificates to keep fresh."
+        default=(), description="The certificates to rotate."
     )
     watch: Items[WatchEntry] = Field(
-        default=(), description="Further endpoints to look at, whoever keeps them fresh."
+        default=(), description="More endpoints to check, whoever renews their certificates."
     )
     watch_every: Duration = Field(
         default=timedelta(hours=1),
-        description="How often everything is looked at that is watched: these endpoints, and the "
-        "files, copies and targets of every certificate.",
+        description="How often to check these endpoints, and the files, copies and targets of "
+        "every certificate.",
     )
 
     def examine(self) -> EntryFindings:

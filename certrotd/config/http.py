@@ -27,7 +27,7 @@ def _listen(value: object) -> Address | Path:
     if value.startswith(UNIX):
         path = absolute(value.removeprefix(UNIX))
         if len(bytes(path)) > MAX_SOCKET_PATH:
-            raise refuse(f"is longer than a socket's path may be, {MAX_SOCKET_PATH} bytes")
+            raise refuse(f"is longer than a socket's path can be: {MAX_SOCKET_PATH} bytes")
         return path
     try:
         address = parse(value)
@@ -45,10 +45,7 @@ def _mode(value: object) -> Mode:
         return value
     # who may connect is who may write
     if not isinstance(value, str) or not _SOCKET_MODE.fullmatch(value):
-        raise refuse(
-            'must say in quotes who may read and write, "0600", "0660" or "0666", got '
-            f"{shown(value)}"
-        )
+        raise refuse(f'must be a mode in quotes, "0600", "0660" or "0666", got {shown(value)}')
     return Mode(value, 8)
 
 
@@ -71,20 +68,20 @@ class HttpEntry(Entry):
 
     listen: Listen = Field(
         default=Address("127.0.0.1", 9641),
-        description="A loopback address with its port, or unix: and the path of a socket.",
+        description="A loopback address and port, or unix: and the path of a socket.",
     )
     mode: SocketMode = Field(
         default=Mode(0o660), description="Who may connect to the socket, as the mode of its file."
     )
     hosts: Items[DomainName] = Field(
         default=(),
-        description="Names by which browsers may call it, besides localhost and IP addresses: "
-        "others are refused (DNS rebinding).",
+        description="Names that browsers may use for it, besides localhost and IP addresses; "
+        "others are refused, to stop DNS rebinding.",
     )
     allow_remote: bool = Field(
         default=False,
-        description="Let listen be an address that other machines reach, where everybody who does "
-        "sees everything.",
+        description="Allow listen to be an address that other machines can reach; anybody who "
+        "reaches it sees everything.",
     )
 
     @property
@@ -96,7 +93,7 @@ class HttpEntry(Entry):
     def _near(self) -> Self:
         if self.remote and not self.allow_remote:
             raise refuse(
-                f"{self.listen} is no loopback address, and there is neither TLS nor a password: "
-                "listen at 127.0.0.1, or say allow_remote: true"
+                f"{self.listen} is not a loopback address, and there is neither TLS nor a "
+                "password: listen at 127.0.0.1, or set allow_remote: true"
             )
         return self

@@ -35,7 +35,7 @@ def _https(url: str) -> str:
     except ValueError:
         raise refuse(f"is not a URL: {shown(url)}") from None
     if parts.scheme != "https":
-        raise refuse(f"must begin with https://, which RFC 8555 §6.1 demands, got {shown(url)}")
+        raise refuse(f"must begin with https:// (RFC 8555 §6.1), got {shown(url)}")
     if not parts.hostname or port == 0 or re.search(r"[\s\\\x00-\x20\x7f]", url):
         raise refuse(f"must be a URL such as https://ca.example.com/directory, got {shown(url)}")
     if "@" in parts.netloc or parts.fragment:
@@ -60,7 +60,7 @@ def _host(value: str) -> str:
 def _permitted(value: str) -> str:
     name = value if "/" in value else canonical(value)
     if is_wildcard(name):
-        raise refuse(f"must be a domain, which covers all below it, got {shown(value)}")
+        raise refuse(f"must be a domain, which includes its subdomains, got {shown(value)}")
     if "/" not in name and not is_ip(name):
         return name
     try:
@@ -80,15 +80,15 @@ def _or_none(schema: dict[str, Any]) -> None:
 
 
 class BudgetEntry(Entry):
-    """How many orders an authority takes; the word none stands for no limit."""
+    """How many orders the CA accepts; the word none means no limit."""
 
     model_config = ConfigDict(json_schema_extra=_or_none)
 
     orders: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
         default=None,
-        description="Orders of the account within any span of that length (null: any).",
+        description="How many orders the account may place in each period (null: any number).",
     )
-    per: Duration = Field(default=timedelta(hours=3), description="The length of the span.")
+    per: Duration = Field(default=timedelta(hours=3), description="The length of the period.")
 
     @model_validator(mode="before")
     @classmethod
@@ -97,50 +97,50 @@ class BudgetEntry(Entry):
             return {}
         if not isinstance(value, str):
             return value
-        raise refuse(f"must be none, or such as {{orders: 300, per: 3h}}, got {shown(value)}")
+        raise refuse(f"must be none or such as {{orders: 300, per: 3h}}, got {shown(value)}")
 
 
 class AcmeEntry(Entry):
-    """A certificate authority that speaks ACME (RFC 8555)."""
+    """A CA that speaks ACME (RFC 8555)."""
 
-    type: Literal["acme"] = Field(description="A certificate authority that speaks ACME.")
+    type: Literal["acme"] = Field(description="A CA that speaks ACME.")
     directory: Annotated[Text, AfterValidator(_https)] = Field(
-        description="The URL of the authority's ACME directory."
+        description="The URL of the CA's ACME directory."
     )
     contact: Items[Annotated[Text, AfterValidator(_contact)]] = Field(
-        default=(), description="E-mail addresses the authority may write to."
+        default=(), description="E-mail addresses that the CA may write to."
     )
     agree_to_terms: bool = Field(
         default=False,
-        description="Whether you agree to the authority's terms of service; orders fail without, "
-        "unless the authority has none.",
+        description="Whether you agree to the CA's terms of service; otherwise orders fail, unless "
+        "the CA has none.",
     )
     ca_bundle: AbsolutePath | None = Field(
         default=None,
-        description="PEM file of the roots the directory's own TLS certificate is checked against "
-        "(null: the system's).",
+        description="PEM file of the roots that verify the CA's own TLS certificate (null: the "
+        "system's).",
     )
     preferred_chain: Text | None = Field(
         default=None,
-        description="Common name of the issuer at the top of the chain to choose where the "
-        "authority offers several (null: its default).",
+        description="Which chain to choose if the CA offers several: the common name of the issuer "
+        "at its top (null: the CA's default).",
     )
     account_key: KeyTypeName = Field(
-        default="ecdsa-p256", description="Type of the account key that is made on first use."
+        default="ecdsa-p256", description="Type of the account key, which is made on first use."
     )
     budget: BudgetEntry | None = Field(
         default=None,
-        description="How many orders certrotd run places before it waits (null: Let's Encrypt's "
-        "documented limits less a tenth at Let's Encrypt, else no limit).",
+        description="How many orders certrotd run places before it waits (null: at Let's Encrypt "
+        "nine tenths of its documented limits, else no limit).",
     )
     also_hosts: Items[Annotated[Text, AfterValidator(_host)]] = Field(
         default=(),
-        description="Hosts beyond the directory's own domain (its last two labels) that the "
-        "authority's answers may lead to.",
+        description="Hosts outside of the directory's own domain (its last two labels) that the "
+        "CA's URLs may name.",
     )
     timeout: Duration = Field(
         default=timedelta(minutes=5),
-        description="How long each of ordering, validating and finalizing may take.",
+        description="How long ordering, validating and finalizing may take, each.",
     )
     request_timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one request may take."
@@ -161,9 +161,9 @@ class AcmeEntry(Entry):
 
 
 class InternalEntry(Entry):
-    """A small private certificate authority inside certrotd."""
+    """A small private CA inside certrotd."""
 
-    type: Literal["internal"] = Field(description="A private authority inside certrotd.")
+    type: Literal["internal"] = Field(description="A private CA inside certrotd.")
     common_name: Annotated[Text, Field(max_length=64)] = Field(
         default="certrotd internal CA", description="Common name of the root certificate."
     )
@@ -176,12 +176,13 @@ class InternalEntry(Entry):
     key: KeyTypeName = Field(default="ecdsa-p256", description="Type of the root's key.")
     permitted_names: Items[Annotated[Text, AfterValidator(_permitted)]] = Field(
         default=(),
-        description="Domains (with all below them) and networks the root may issue for, as its "
-        "name constraints (RFC 5280 §4.2.1.10); empty: any.",
+        description="Domains (with their subdomains) and networks that the root may issue for, as "
+        "its name constraints (RFC 5280 §4.2.1.10); empty: any.",
     )
     backdate: DurationOrZero = Field(
         default=timedelta(minutes=1),
-        description="How far before now a certificate's validity begins, for clocks that lag.",
+        description="How long before its issuance a certificate's validity begins, for clients "
+        "whose clocks are behind.",
     )
 
     @model_validator(mode="after")

@@ -150,7 +150,7 @@ class _Found:
             return None
         self.general += problems
         if source.exposed:
-            why = "everybody may write it, and so decide what certrotd runs: chmod it to 0644"
+            why = "everybody can write it, and so decide what certrotd runs: chmod it to 0644"
             self.warnings.append(ConfigProblem(file, 0, "", why))
         return source
 

@@ -11,8 +11,8 @@ class LogEntry(Entry):
     """The log of the daemon, on standard error."""
 
     format: Literal["console", "json"] = Field(
-        default="console", description="Lines for people, or one JSON object a line."
+        default="console", description="Text lines, or one JSON object per line."
     )
     level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="The least important events that are written."
+        default="info", description="The least level to log."
     )

@@ -75,7 +75,7 @@ class Merged:
         elif key in SECTIONS:
             self._add_section(source, key, value)
         elif key == "include" and source is not self._main:
-            self._complain(source, (key,), "belongs into the main file alone: remove it here")
+            self._complain(source, (key,), "is allowed only in the main file: remove it here")
         elif key in self.data:
             self._complain(source, (key,), self._already((key,)))
         else:

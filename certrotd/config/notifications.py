@@ -65,14 +65,14 @@ class _NotificationEntry(Entry):
     """What every notifier has."""
 
     events: Items[AlertKind] = Field(
-        default=(), description="What is sent: kinds of alerts (empty: all of them)."
+        default=(), description="Kinds of alerts to send (empty: all)."
     )
     severity: Severity = Field(
-        default="warning", description="The least severity that is sent: warning or error."
+        default="warning", description="The least severity to send: warning or error."
     )
     remind: Duration = Field(
         default=timedelta(days=1),
-        description="How long until an alert that has not passed is sent again.",
+        description="How long until an unresolved alert is sent again.",
     )
     timeout: Duration = Field(
         default=timedelta(seconds=30), description="How long one delivery may take."
@@ -80,11 +80,11 @@ class _NotificationEntry(Entry):
 
 
 class AppriseEntry(_NotificationEntry):
-    """Any service Apprise knows: mail, Slack, Matrix, Telegram, PagerDuty, ntfy and others."""
+    """Any service that Apprise supports: mail, Slack, Matrix, Telegram, PagerDuty, ntfy, …"""
 
-    type: Literal["apprise"] = Field(description="Services that Apprise knows.")
+    type: Literal["apprise"] = Field(description="Services that Apprise supports.")
     urls: Annotated[Items[SecretRef], Field(min_length=1, max_length=20)] = Field(
-        description="Where the Apprise URLs are, one secret each, such as a file that holds "
+        description="The Apprise URLs, each a secret, such as a file that holds "
         "slack://TOKEN/TOKEN/TOKEN."
     )
 
@@ -98,15 +98,13 @@ class WebhookEntry(_NotificationEntry):
 
     type: Literal["webhook"] = Field(description="A signed HTTP POST (Standard Webhooks).")
     url: Annotated[Text, AfterValidator(_url)] = Field(
-        description="Where it goes; https, unless it is this machine."
+        description="The receiver's URL; https, unless it is this machine."
     )
-    secret: SecretRef = Field(
-        description="Where the signing key is: whsec_ and 24 to 64 octets in base64."
-    )
+    secret: SecretRef = Field(description="The signing key: whsec_ and 24 to 64 octets in base64.")
     ca_bundle: AbsolutePath | None = Field(
         default=None,
-        description="PEM file of the roots the receiver's TLS certificate is checked against "
-        "(null: the system's).",
+        description="PEM file of the roots that verify the receiver's TLS certificate (null: the "
+        "system's).",
     )
 
     def examine(self) -> EntryFindings:
@@ -128,7 +126,7 @@ def signing_key(secret: bytes, what: str = "") -> bytes:
         raise NeedsOperator(f"{what}the secret is not whsec_ and base64", hint=_MAKE_ONE)
     if not SHORTEST_KEY <= len(key) <= LONGEST_KEY:
         raise NeedsOperator(
-            f"{what}the secret has {len(key)} octets, it takes {SHORTEST_KEY} to {LONGEST_KEY}",
+            f"{what}the secret has {len(key)} octets, not {SHORTEST_KEY} to {LONGEST_KEY}",
             hint=_MAKE_ONE,
         )
     return key

@@ -51,7 +51,7 @@ class Secret:
 
 
 class FileSecret(Entry):
-    """A file that holds nothing but the secret; one newline at its end does not count."""
+    """A file that holds only the secret; a newline at its end is ignored."""
 
     file: AbsolutePath = Field(description="The file, by its absolute path, of at most 64 KiB.")
 
@@ -82,7 +82,7 @@ class EnvironmentSecret(Entry):
         if not value:
             raise NeedsOperator(
                 f"the environment variable {self.env} is not set",
-                hint="set it where certrotd is started",
+                hint="set it in the environment that starts certrotd",
             )
         return _bounded(os.fsencode(value), f"the environment variable {self.env}")
 
@@ -92,7 +92,7 @@ class EnvironmentSecret(Entry):
 
 
 class CredentialSecret(Entry):
-    """A credential systemd passes to the service (LoadCredential=, SetCredential=)."""
+    """A credential that systemd passes to the service (LoadCredential=, SetCredential=)."""
 
     credential: CredentialName = Field(description="Its name below $CREDENTIALS_DIRECTORY.")
 
@@ -109,8 +109,8 @@ class CredentialSecret(Entry):
         if not directory:
             raise NeedsOperator(
                 f"there is no credential {self.credential}: CREDENTIALS_DIRECTORY is not set",
-                hint=f"LoadCredential={self.credential}:PATH gives it to a service of systemd; "
-                "from a shell: systemd-run with -p and the same",
+                hint=f"give it to the systemd service with LoadCredential={self.credential}:PATH; "
+                "from a shell, use systemd-run -p with the same setting",
             )
         return Path(directory) / self.credential
 
@@ -118,7 +118,7 @@ class CredentialSecret(Entry):
 class CommandSecret(Entry):
     """A program that prints the secret to its standard output."""
 
-    command: Argv = Field(description="The program and its arguments; no shell is between.")
+    command: Argv = Field(description="The program and its arguments, run without a shell.")
     timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long the program may take."
     )
@@ -187,12 +187,12 @@ def misformed(value: object) -> str:
     if isinstance(value, dict):
         given = [name for name in _KINDS if name in value]
         if len(given) > 1:
-            return f"has {' and '.join(given)}: keep one of them, a secret is in one place"
+            return f"has {' and '.join(given)}: keep one of them"
         return f"must be a reference to the secret: {_FORMS}"
     if value is None:
         return f"must be a reference to the secret, got nothing: {_FORMS}"
     if isinstance(value, str) and (match := _VARIABLE.fullmatch(value)):
-        return f"variables are not filled in: write {{env: {match[1]}}}"
+        return f"variables are not expanded: write {{env: {match[1]}}}"
     return f"must be a reference to the secret, not the secret itself: {_FORMS}"
 
 
@@ -279,5 +279,5 @@ def _bounded(value: bytes, what: str) -> Secret:
     if not value:
         raise NeedsOperator(f"{what} is empty")
     if len(value) > MAX_SECRET:
-        raise NeedsOperator(f"{what} is longer than 64 KiB", hint="is it the right one?")
+        raise NeedsOperator(f"{what} is longer than 64 KiB", hint="check that it is the right one")
     return Secret(value)

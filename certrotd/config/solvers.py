@@ -15,13 +15,13 @@ from certrotd.errors import NeedsOperator
 
 
 class SolverPropagationEntry(Entry):
-    """How the records of one solver are waited for, instead of as ``dns.propagation`` says."""
+    """How to wait for the records of one solver, instead of as ``dns.propagation`` says."""
 
     timeout: Duration | None = Field(
         default=None, description="How long to wait (null: as under dns)."
     )
     servers: Items[ResolverAddress] = Field(
-        default=(), description="Servers to look at (empty: as under dns)."
+        default=(), description="Servers to ask (empty: as under dns)."
     )
     quorum: Annotated[int, Field(ge=1, le=64)] | None = Field(
         default=None, description="How many servers must show them (null: as under dns)."
@@ -33,29 +33,29 @@ class _SolverEntry(Entry):
 
     zones: Items[DomainName] = Field(
         default=(),
-        description="Domains whose records (and those below) this solver publishes; the longest "
-        "that fits a record decides. Empty: any that no other solver has.",
+        description="Domains whose records this solver publishes, with their subdomains; the "
+        "longest match decides. Empty: any that no other solver has.",
     )
 
     follow_cname: bool = Field(
         default=True,
-        description="Whether a CNAME at the _acme-challenge name is followed, and the record "
-        "published where it leads. One that only a wildcard makes never is.",
+        description="Whether to follow a CNAME at the _acme-challenge name and publish the record "
+        "at its target. A CNAME that comes from a wildcard is never followed.",
     )
     propagation: SolverPropagationEntry = Field(
         default_factory=lambda: SolverPropagationEntry(),
-        description="How its records are waited for, where that is not as under dns.",
+        description="How to wait for its records, if not as under dns.",
     )
 
 
 class TsigEntry(Entry):
     """The key that signs updates (RFC 8945)."""
 
-    name: DomainName = Field(description="Name of the key, as the server knows it.")
+    name: DomainName = Field(description="Name of the key at the server.")
     algorithm: Literal["hmac-sha224", "hmac-sha256", "hmac-sha384", "hmac-sha512"] = Field(
-        default="hmac-sha256", description="The key's algorithm, as the server knows it."
+        default="hmac-sha256", description="The key's algorithm at the server."
     )
-    secret: SecretRef = Field(description="Where the key is: base64, as in the server's key file.")
+    secret: SecretRef = Field(description="The key in base64, as in the server's key file.")
 
     def examine(self) -> EntryFindings:
         """The key is base64."""
@@ -85,14 +85,15 @@ class Rfc2136Entry(_SolverEntry):
         description="The zone's primary server: address or host name, with or without a port."
     )
     zone: DomainName | None = Field(
-        default=None, description="The zone to update (null: found by asking for its SOA)."
+        default=None, description="The zone to update (null: found by its SOA)."
     )
     tsig: TsigEntry | None = Field(
-        default=None, description="The key that signs updates (null: they are not signed)."
+        default=None, description="The key that signs updates (null: unsigned)."
     )
     ttl: int = Field(default=60, ge=0, le=86400, description="TTL of the records, in seconds.")
     protocol: Literal["udp", "tcp"] = Field(
-        default="udp", description="How updates are sent: udp (tcp where an answer is cut) or tcp."
+        default="udp",
+        description="How to send updates: udp (tcp if truncated) or tcp.",
     )
     timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long one update may take."
@@ -100,11 +101,11 @@ class Rfc2136Entry(_SolverEntry):
 
 
 class ExecEntry(_SolverEntry):
-    """Publishes through a program of your own."""
+    """Publishes by running your own program."""
 
-    type: Literal["exec"] = Field(description="A program of your own.")
+    type: Literal["exec"] = Field(description="Your own program.")
     command: Argv = Field(
-        description="The program and its arguments; no shell is between. The variables "
+        description="The program and its arguments, run without a shell. The variables "
         "CERTROTD_ACTION (present or withdraw), CERTROTD_FQDN, CERTROTD_VALUE and CERTROTD_ZONE "
         "tell it what to do."
     )
@@ -115,7 +116,7 @@ class ExecEntry(_SolverEntry):
         default=timedelta(seconds=60), description="How long one run may take."
     )
     concurrency: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=1, description="How many may run at a time, in all processes together."
+        default=1, description="How many may run at a time, across all processes."
     )
 
     def examine(self) -> EntryFindings:
@@ -125,24 +126,24 @@ class ExecEntry(_SolverEntry):
 
 
 class ResponderEntry(_SolverEntry):
-    """Answers for a delegated zone itself, so that no DNS credentials are on the host."""
+    """Answers for a delegated zone itself, so that the host needs no DNS credentials."""
 
     type: Literal["responder"] = Field(description="A DNS server inside certrotd.")
     listen: Annotated[Items[ListenAddress], Field(min_length=1)] = Field(
-        description="Addresses and ports of this machine to answer at, by UDP and TCP."
+        description="Addresses and ports of this machine to listen at, by UDP and TCP."
     )
     zones: Annotated[Items[DomainName], Field(min_length=1)] = Field(
-        description="The delegated zones it answers for, such as _acme-challenge.example.com."
+        description="The delegated zones, such as _acme-challenge.example.com."
     )
-    nameserver: DomainName = Field(description="The name its NS and SOA records give it.")
+    nameserver: DomainName = Field(description="Its name in its NS and SOA records.")
     hostmaster: DomainName | None = Field(
         default=None,
         description="The mailbox in its SOA, with dots (null: hostmaster below the zone).",
     )
     addresses: Items[IpAddress] = Field(
         default=(),
-        description="IP addresses of the nameserver; needed where its name is inside one of the "
-        "zones, since nobody else could say them.",
+        description="IP addresses of the nameserver; required if its name is inside one of the "
+        "zones, since no other server has them.",
     )
 
     @model_validator(mode="after")
@@ -150,8 +151,8 @@ class ResponderEntry(_SolverEntry):
         below = (zone for zone in self.zones if f".{self.nameserver}".endswith(f".{zone}"))
         if not self.addresses and (zone := next(below, None)):
             raise refuse(
-                f"addresses are needed: {self.nameserver} is inside {zone}, so only this solver "
-                "can say where it is"
+                f"addresses are required: {self.nameserver} is inside {zone}, so only this solver "
+                "has its address"
             )
         return self
 

@@ -55,13 +55,13 @@ def _unit(value: str) -> str:
         raise refuse(f"must be a systemd unit with its suffix, such as {right}, got {shown(value)}")
     if value.endswith(f"@.{match[1]}"):
         right = value.replace("@.", "@INSTANCE.")
-        raise refuse(f"is a template, which nothing runs as: write {right}, got {shown(value)}")
+        raise refuse(f"is a template and needs an instance: write {right}, got {shown(value)}")
     return value
 
 
 def _service(value: str) -> str:
     if not _unit(value).endswith(".service"):
-        raise refuse(f"must be a .service, which alone has a main process, got {shown(value)}")
+        raise refuse(f"must be a .service: only it has a main process, got {shown(value)}")
     return value
 
 
@@ -100,7 +100,7 @@ Service = Annotated[_Unit, AfterValidator(_service)]
 
 
 class ProbeEntry(Entry):
-    """One endpoint that must show the new certificate after a reload."""
+    """One endpoint that must serve the new certificate after a reload."""
 
     address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
     sni: DomainName | None = Field(
@@ -109,12 +109,11 @@ class ProbeEntry(Entry):
         'wildcard, else "certrotd" below its first wildcard).',
     )
     starttls: Literal["smtp", "imap", "postgres"] | None = Field(
-        default=None, description="The protocol that is spoken before TLS begins (null: none)."
+        default=None, description="The protocol before TLS begins (null: none)."
     )
     proxy_protocol: Literal["v1", "v2"] | None = Field(
         default=None,
-        description="The version of the PROXY protocol that it expects of whoever connects (null: "
-        "none).",
+        description="The version of the PROXY protocol that the endpoint expects (null: none).",
     )
     consecutive: int = Field(
         default=3,
@@ -124,13 +123,13 @@ class ProbeEntry(Entry):
     )
     deadline: Duration = Field(
         default=timedelta(seconds=30),
-        description="How long to try before the rotation is undone. The handshakes in a row are "
-        "spread over a 60th of it, and at most a second.",
+        description="How long to try before certrotd undoes the rotation. The handshakes in a row "
+        "spread over a 60th of it, at most a second.",
     )
     roots: Roots | None = Field(
         default=None,
-        description='What the served chain is checked against: a PEM file, or "system" (null: '
-        "the leaf is compared, the chain is not checked).",
+        description='The roots that verify the served chain: a PEM file, or "system" (null: only '
+        "the leaf is compared).",
     )
 
     def examine(self) -> EntryFindings:
@@ -148,7 +147,7 @@ class _TargetEntry(Entry):
         description="Targets of a lower wave are reloaded and proven before those of a higher one.",
     )
     probe: Items[ProbeEntry] = Field(
-        default=(), description="Endpoints that prove what is served after the reload."
+        default=(), description="Endpoints that must serve the new certificate after the reload."
     )
 
 
@@ -165,11 +164,12 @@ class NginxEntry(_TargetEntry):
     )
     reload: Reload = Field(
         default="signal",
-        description="How it is told to reload: signal (HUP to the process in pid_file), systemctl "
-        "(reload of unit), or a program with its arguments.",
+        description="How to reload it: signal (HUP to the process in pid_file), systemctl (reload "
+        "of unit), or a program with its arguments.",
     )
     pid_file: AbsolutePath = Field(
-        default=Path("/run/nginx.pid"), description="Where its master process writes its number."
+        default=Path("/run/nginx.pid"),
+        description="The file with its master process's number.",
     )
     unit: Text = Field(default="nginx.service", description="Its systemd unit.")
     timeout: Duration = Field(
@@ -187,15 +187,15 @@ class NginxEntry(_TargetEntry):
 
 
 class CommandEntry(_TargetEntry):
-    """Any service, through a program that makes it load the new files."""
+    """Any service, reloaded by your own program."""
 
-    type: Literal["command"] = Field(description="A program of your own.")
+    type: Literal["command"] = Field(description="Your own program.")
     command: Argv = Field(
-        description="The program that makes the service load the new files; no shell is between."
+        description="The program that makes the service load the new files, run without a shell."
     )
     check: Argv | None = Field(
         default=None,
-        description="A program that must succeed before anything is changed (null: none).",
+        description="A program that must succeed before certrotd changes anything (null: none).",
     )
     timeout: Duration = Field(
         default=timedelta(seconds=60), description="How long each of the programs may take."
@@ -205,8 +205,8 @@ class CommandEntry(_TargetEntry):
     )
     together: bool = Field(
         default=False,
-        description="Whether one run serves all certificates that are renewed together: then each "
-        "CERTROTD_ variable has a line of every one.",
+        description="Whether one run serves all certificates that are renewed together; each "
+        "CERTROTD_ variable then has a line per certificate.",
     )
 
     def examine(self) -> EntryFindings:
@@ -227,8 +227,8 @@ class SystemdEntry(_TargetEntry):
         "reload", "restart", "reload-or-restart", "try-restart", "try-reload-or-restart"
     ] = Field(
         default="reload",
-        description="What systemd is asked to do, as after systemctl; those with try- leave a "
-        "unit alone that does not run.",
+        description="What systemd does, as in systemctl; verbs with try- do nothing if the unit "
+        "does not run.",
     )
     timeout: Duration = Field(
         default=timedelta(minutes=2), description="How long a check, or the whole job, may take."
@@ -244,26 +244,27 @@ class SignalEntry(_TargetEntry):
 
     type: Literal["signal"] = Field(description="A signal to a process.")
     signal: Literal["HUP", "USR1", "USR2"] = Field(
-        default="HUP", description="The signal it takes as the request to read its files again."
+        default="HUP", description="The signal that makes it read its files again."
     )
     pid_file: AbsolutePath | None = Field(
-        default=None, description="Where the process writes its number."
+        default=None, description="The file with the number of the process."
     )
     unit: Service | None = Field(
-        default=None, description="The systemd service whose main process it is, instead."
+        default=None,
+        description="The systemd service of the process, instead of pid_file.",
     )
     process: Annotated[Text, StringConstraints(max_length=200)] | None = Field(
         default=None,
         description="The name the process must have, as in ps -o comm (null: any name).",
     )
     timeout: Duration = Field(
-        default=timedelta(seconds=30), description="How long systemd may take to tell the process."
+        default=timedelta(seconds=30), description="How long systemd may take to name the process."
     )
 
     @model_validator(mode="after")
     def _one_of(self) -> Self:
         if (self.pid_file is None) == (self.unit is None):
-            raise refuse("must have either pid_file or unit, to say which process it is")
+            raise refuse("needs either pid_file or unit, to find the process")
         return self
 
     def examine(self) -> EntryFindings:

@@ -59,49 +59,49 @@ WatchRoots = Annotated[
 
 
 class WatchEntry(Entry):
-    """An endpoint to look at, of a certificate of certrotd's or of anybody's."""
+    """An endpoint to check, whether certrotd manages its certificate or not."""
 
     address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
     sni: DomainName | None = Field(
         default=None, description="The server name to ask for (null: the address's host)."
     )
     starttls: Literal["smtp", "imap", "postgres"] | None = Field(
-        default=None, description="The protocol that is spoken before TLS begins (null: none)."
+        default=None, description="The protocol before TLS begins (null: none)."
     )
     proxy_protocol: Literal["v1", "v2"] | None = Field(
         default=None,
-        description="The version of the PROXY protocol that it expects of whoever connects (null: "
-        "none).",
+        description="The version of the PROXY protocol that the endpoint expects (null: none).",
     )
     certificate: SafeName | None = Field(
         default=None,
-        description="The certificate whose live generation it must serve (null: any will do).",
+        description="The certificate whose live generation it must serve (null: any certificate).",
     )
     names: Annotated[Items[AnyName], Field(max_length=MAX_NAMES)] = Field(
-        default=(), description="What it must be for (empty: the server name asked for)."
+        default=(),
+        description="Names that its certificate must have (empty: the server name).",
     )
     warn_before: Notice | None = Field(
         default=None,
-        description="How long before its end to warn: a duration (of which a third of the lifetime "
-        "counts at most), or a share of the lifetime (null: 1/4, at most 14d).",
+        description="How long before expiry to warn: a duration (at most a third of the lifetime "
+        "counts), or a share of the lifetime (null: 1/4, at most 14d).",
     )
     roots: WatchRoots | None = Field(
         default=None,
-        description='What the chain is checked against: a PEM file, "system", or "none" (the links '
-        'of the chain alone). null: "none" with certificate, else "system".',
+        description='The roots that verify the chain: a PEM file, "system", or "none" (only the '
+        'links of the chain). null: "none" with certificate, else "system".',
     )
     every: Duration | None = Field(
-        default=None, description="How often to look (null: as watch_every)."
+        default=None, description="How often to check (null: as watch_every)."
     )
     timeout: Duration = Field(
-        default=timedelta(seconds=10), description="How long one look may take."
+        default=timedelta(seconds=10), description="How long one check may take."
     )
     after: int = Field(
         default=3,
         ge=1,
         le=1000,
-        description="How often in a row, a minute apart, it must be unreachable or serve another "
-        "certificate before that is reported.",
+        description="After how many checks in a row, a minute apart, to report that it is "
+        "unreachable or serves another certificate.",
     )
 
     def examine(self) -> EntryFindings:

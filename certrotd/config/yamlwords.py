@@ -25,7 +25,7 @@ _HINTS = (
 _GLUED = re.compile(r"\s*(?:- +)?([A-Za-z_][A-Za-z0-9_-]{0,63}):[^\s:/]")
 _SETTING = re.compile(r";|\[\[?[\w .\"'-]+\]\]?\s*$|[\w.\"-]+\s*=")
 _PLACEHOLDER = re.compile(r"\$\{?\w+\}?|\{\{")
-NOT_FILLED_IN = "variables and templates are not filled in: write the value, or {env: NAME}"
+NOT_FILLED_IN = "variables and templates are not expanded: write the value, or {env: NAME}"
 _LINES_BEFORE = 2
 
 

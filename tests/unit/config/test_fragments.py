@@ -109,7 +109,7 @@ def test_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
         "e.yaml:2",
         "f.yaml:0",
     ]
-    assert told[5] == "d.yaml:1: include: belongs into the main file alone: remove it here"
+    assert told[5] == "d.yaml:1: include: is allowed only in the main file: remove it here"
 
 
 def test_what_may_be_in_an_unreadable_file_is_not_called_missing(tmp_path: Path) -> None:

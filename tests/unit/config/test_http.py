@@ -44,13 +44,13 @@ def test_an_address_that_others_reach_is_refused_unless_allowed(tmp_path: Path) 
     """A page open to the network is a decision, and warned about all the same."""
     near = said(refused(tmp_path, "http: {listen: 192.0.2.1:9641}\n" + MINIMAL))
     assert near == [
-        "1: http: 192.0.2.1:9641 is no loopback address, and there is neither TLS nor a password: "
-        "listen at 127.0.0.1, or say allow_remote: true"
+        "1: http: 192.0.2.1:9641 is not a loopback address, and there is neither TLS nor a "
+        "password: listen at 127.0.0.1, or set allow_remote: true"
     ]
     text = 'http: {listen: "[::]:9641", allow_remote: true}\n' + MINIMAL
     [warning] = loaded(tmp_path, text).warnings
     assert warning.path == "http.listen"
-    assert warning.message.startswith("whoever reaches [::]:9641 sees every certificate")
+    assert warning.message.startswith("anybody who reaches [::]:9641 sees every certificate")
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,10 @@ def test_an_address_that_others_reach_is_refused_unless_allowed(tmp_path: Path) 
         ('listen: "127.0.0.1"', 'listen: "127.0.0.1" lacks a port'),
         ("listen: 127.0.0.1:0", 'listen: "127.0.0.1:0" has no port from 1 to 65535'),
         ("listen: 'unix:run/s'", 'listen: must be an absolute path without ".."'),
-        (f"listen: unix:/{'a' * 107}", "listen: is longer than a socket's path may be, 107 bytes"),
+        (f"listen: unix:/{'a' * 107}", "listen: is longer than a socket's path can be: 107 bytes"),
         ("listen: 'fe80::1%eth0:9641'", "listen: "),
-        ("mode: 660", "mode: must say in quotes who may read and write"),
-        ('mode: "0640"', "mode: must say in quotes who may read and write"),
+        ("mode: 660", "mode: must be a mode in quotes"),
+        ('mode: "0640"', "mode: must be a mode in quotes"),
         ("hosts: [127.0.0.1]", "hosts[0]: must be a domain name such as example.com"),
         ("hosts: ['*.example.com']", "hosts[0]: must be a domain name such as example.com"),
         ("port: 9641", "port: unknown key, known: listen, mode, hosts"),
@@ -87,5 +87,5 @@ def test_the_responder_cannot_have_the_same_address(tmp_path: Path) -> None:
     )
     near = "http: {listen: 127.0.0.1:5353}\n"
     [problem] = said(refused(tmp_path, near + solver + MINIMAL))
-    assert "127.0.0.1:5353 is also listened at by" in problem
+    assert "127.0.0.1:5353 is also used by" in problem
     assert config(tmp_path, "http: {listen: 127.0.0.1:5354}\n" + solver + MINIMAL).http

@@ -213,7 +213,7 @@ def test_a_missing_file_a_folder_and_a_pipe_are_refused(tmp_path: Path) -> None:
     for path, said_ in [
         (
             tmp_path / "missing.yaml",
-            r"cannot be read: No such file or directory \(write it, or name another one",
+            r"cannot be read: No such file or directory \(write it, or name another file",
         ),
         (tmp_path, "is a folder: name a file that holds YAML"),
         (tmp_path / "pipe", "is not a regular file"),
@@ -252,7 +252,7 @@ def test_a_file_everybody_may_write_is_warned_of(tmp_path: Path) -> None:
     assert load(file).warnings == ()
     file.chmod(0o666)
     [warning] = load(file).warnings
-    assert "everybody may write it" in warning.message
+    assert "everybody can write it" in warning.message
 
 
 def test_one_bad_certificate_leaves_the_others_running(tmp_path: Path) -> None:

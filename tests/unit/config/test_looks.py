@@ -1,5 +1,4 @@
 """``config check`` reads what a rotation will read, and looks for the programs it will run."""
-# ruff: noqa: E501  # a line as it is written and what is said of it, side by side
 
 import shutil
 import sys
@@ -137,8 +136,8 @@ NO_PEM = "DIR/text holds no certificate in PEM (it is a PEM file of CA certifica
         ),
         (
             MINIMAL + "  adopt: {privkey: DIR/key.pem, fullchain: DIR/gone}\n",
-            "5: certificates[web].adopt.fullchain: DIR/gone is not there: nothing is adopted, a new "
-            "certificate is ordered (warning)",
+            "5: certificates[web].adopt.fullchain: DIR/gone does not exist: certrotd adopts "
+            "nothing and orders a new certificate (warning)",
         ),
         # its own folders
         (MINIMAL + "state_dir: DIR/text\n", "5: state_dir: DIR/text is not a directory: name a"),

@@ -35,12 +35,12 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (NGINX % ("prob: []"), '8: targets.web.prob: unknown key, did you mean "probe"?'),
         (
             LAB + "certificates:\n- name: web\n",
-            "3: certificates[web].names: is required: What it is for: DNS names, wildcards and "
-            "IP addresses; the first one leads",
+            "3: certificates[web].names: is required: DNS names, wildcards and IP addresses; "
+            "reports show the first",
         ),
         (
             LAB + "certificates:\n- names: [a.b]\n",
-            "3: certificates[0].name: is required: Its name in commands, metrics and folders; "
+            "3: certificates[0].name: is required: Its name in commands, metrics and directories; "
             "unique",
         ),
         # types
@@ -74,14 +74,14 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (ACME % ("ca_bundle: ca.pem"), '5: issuers.le.ca_bundle: must be an absolute path without "..", such as /etc/ssl, got "ca.pem"'),
         (ACME % ("ca_bundle: /etc/../x"), '5: issuers.le.ca_bundle: must be an absolute path without "..", such as /etc/ssl, got "/etc/../x"'),
         (ACME % ("budget: 300"), "5: issuers.le.budget: must be a mapping such as {orders: …}, got a number"),
-        (ACME % ("budget: lots"), '5: issuers.le.budget: must be none, or such as {orders: 300, per: 3h}, got "lots"'),
+        (ACME % ("budget: lots"), '5: issuers.le.budget: must be none or such as {orders: 300, per: 3h}, got "lots"'),
         (ACME % ("budget: {orders: 0}"), "5: issuers.le.budget.orders: must be a whole number from 1 to 100000, got 0"),
-        (ACME % ("budget: {per: 0s}"), '5: issuers.le.budget.per: must be longer than nothing, such as 30s, got "0s"'),
+        (ACME % ("budget: {per: 0s}"), '5: issuers.le.budget.per: must be longer than zero, such as 30s, got "0s"'),
         (ACME % ("request_timeout: 6m"), "2: issuers.le: request_timeout (6m) must not be longer than timeout (5m)"),
         (ACME % ("timeout: 5"), "5: issuers.le.timeout: must be a duration with its unit, such as 5s, got 5"),
         (ACME % ("timeout: {}"), "5: issuers.le.timeout: must be a duration with its unit, such as 90d, got a mapping"),
         (ACME % ("timeout: 5x"), '5: issuers.le.timeout: "5x" is not a duration (write weeks, days, hours, minutes and seconds in this order, such as 90d, 12h 30m or 45s)'),
-        (ACME % ("timeout: 0s"), '5: issuers.le.timeout: must be longer than nothing, such as 30s, got "0s"'),
+        (ACME % ("timeout: 0s"), '5: issuers.le.timeout: must be longer than zero, such as 30s, got "0s"'),
         ("issuers: {lab: {type: internal, lifetime: 90d, root_lifetime: 90d}}", "1: issuers.lab: lifetime (90d) must be shorter than root_lifetime (90d)"),
         ("issuers: {lab: {type: internal, backdate: 60d}}", "1: issuers.lab: backdate (60d) must be at most 45d: half of lifetime (90d), and no more than a year, or certificates are due for renewal when they begin"),
         ("issuers: {lab: {type: internal, backdate: 36500d}}", "1: issuers.lab: backdate (36500d) must be at most 45d: half of lifetime (90d), and no more than a year, or certificates are due for renewal when they begin"),
@@ -89,7 +89,7 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         ("issuers: {lab: {type: internal, lifetime: 90s}}", "1: issuers.lab: lifetime (1m 30s) must be at least twice backdate (1m)"),
         ("issuers: {lab: {type: internal, key: dsa}}", '1: issuers.lab.key: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "dsa"'),
         ("issuers: {lab: {type: internal, key: rsa-1024}}", '1: issuers.lab.key: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "rsa-1024"'),
-        ('issuers: {lab: {type: internal, permitted_names: ["*.a.b"]}}', '1: issuers.lab.permitted_names[0]: must be a domain, which covers all below it, got "*.a.b"'),
+        ('issuers: {lab: {type: internal, permitted_names: ["*.a.b"]}}', '1: issuers.lab.permitted_names[0]: must be a domain, which includes its subdomains, got "*.a.b"'),
         ("issuers: {lab: {type: internal, permitted_names: [10.0.0.1/8]}}", '1: issuers.lab.permitted_names[0]: must be a domain or a network such as 10.0.0.0/8, got "10.0.0.1/8"'),
         (f"issuers: {{lab: {{type: internal, common_name: {'x' * 65}}}}}", "1: issuers.lab.common_name: must be at most 64 characters long"),
         # solvers
@@ -108,7 +108,7 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (SOLVER % ("{type: responder, listen: [], zones: [a.b], nameserver: ns.c}"), "7: solvers.ns1.listen: must not be empty"),
         (SOLVER % ('{type: responder, listen: ["localhost:53"], zones: [a.b], nameserver: ns.c}'), '7: solvers.ns1.listen[0]: must be an IP address such as 192.0.2.1:53, got "localhost:53"'),
         (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [], nameserver: ns.c}'), "7: solvers.ns1.zones: must not be empty"),
-        (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.a.b}'), "6: solvers.ns1: addresses are needed: ns.a.b is inside a.b, so only this solver can say where it is"),
+        (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.a.b}'), "6: solvers.ns1: addresses are required: ns.a.b is inside a.b, so only this solver has its address"),
         (SOLVER % ('{type: responder, listen: ["[::]:53"], zones: [a.b], nameserver: ns.c, addresses: [x]}'), '7: solvers.ns1.addresses[0]: must be an IP address such as 192.0.2.1, got "x"'),
         (MINIMAL + 'dns: {resolvers: ["fe80::1%eth0"]}', '5: dns.resolvers[0]: "fe80::1%eth0" has a scope: give an address that works from anywhere'),
         (MINIMAL + "dns: {resolvers: [ns1.example.com]}", '5: dns.resolvers[0]: must be an IP address such as 192.0.2.1:53, got "ns1.example.com"'),
@@ -130,16 +130,16 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (SYSTEMD % ("unit: vpn@home"), '8: targets.web.unit: must be a systemd unit with its suffix, such as vpn@home.service, got "vpn@home"'),
         (SYSTEMD % ("unit: a.servce"), '8: targets.web.unit: must be a systemd unit with its suffix, such as a.servce.service, got "a.servce"'),
         (SYSTEMD % ('unit: "@.service"'), '8: targets.web.unit: must be a systemd unit with its suffix, such as nginx.service, got "@.service"'),
-        (SYSTEMD % ("unit: vpn@.service"), '8: targets.web.unit: is a template, which nothing runs as: write vpn@INSTANCE.service, got "vpn@.service"'),
+        (SYSTEMD % ("unit: vpn@.service"), '8: targets.web.unit: is a template and needs an instance: write vpn@INSTANCE.service, got "vpn@.service"'),
         (SYSTEMD % ('unit: "a b.service"'), '8: targets.web.unit: must be the name of a systemd unit (letters, digits and : - _ . \\ @), such as nginx.service, got "a b.service"'),
         (SYSTEMD % ('unit: ""'), '8: targets.web.unit: must be the name of a systemd unit (letters, digits and : - _ . \\ @), such as nginx.service, got ""'),
         (SYSTEMD % (f"unit: {'a' * 250}.service"), "8: targets.web.unit: must be at most 255 characters long"),
         (SYSTEMD % ("verb: reload"), "6: targets.web.unit: is required: The unit, with its suffix, such as nginx.service"),
         (SYSTEMD % ("unit: a.service\n    verb: stop"), '9: targets.web.verb: must be one of reload, restart, reload-or-restart, try-restart, try-reload-or-restart; got "stop"'),
         (SIGNAL % ("signal: KILL"), '8: targets.web.signal: must be one of HUP, USR1, USR2; got "KILL"'),
-        (SIGNAL % ("signal: HUP"), "6: targets.web: must have either pid_file or unit, to say which process it is"),
-        (SIGNAL % ("pid_file: /run/x.pid\n    unit: x.service"), "6: targets.web: must have either pid_file or unit, to say which process it is"),
-        (SIGNAL % ("unit: x.socket"), '8: targets.web.unit: must be a .service, which alone has a main process, got "x.socket"'),
+        (SIGNAL % ("signal: HUP"), "6: targets.web: needs either pid_file or unit, to find the process"),
+        (SIGNAL % ("pid_file: /run/x.pid\n    unit: x.service"), "6: targets.web: needs either pid_file or unit, to find the process"),
+        (SIGNAL % ("unit: x.socket"), '8: targets.web.unit: must be a .service: only it has a main process, got "x.socket"'),
         # certificates
         (CERTIFICATE % ("key: rsa"), '5: certificates[web].key.type: must be one of ecdsa-p256, ecdsa-p384, rsa-2048, rsa-3072, rsa-4096; got "rsa"'),
         (CERTIFICATE % ("bootstrap: yes"), '5: certificates[web].bootstrap: must be one of self-signed; got "yes"'),
@@ -147,18 +147,18 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (CERTIFICATE % ("renew: {at: 3/2}"), '5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got "3/2"'),
         (CERTIFICATE % ("renew: {at: 1/0}"), '5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got "1/0"'),
         (CERTIFICATE % ("renew: {at: .nan}"), "5: certificates[web].renew.at: must be a share of the lifetime such as 2/3 or 0.66, got nan"),
-        (CERTIFICATE % ("adopt: {privkey: /a, fullchain: /b}\n  bootstrap: self-signed"), "3: certificates[web]: has both adopt and bootstrap: what is adopted needs no placeholder"),
+        (CERTIFICATE % ("adopt: {privkey: /a, fullchain: /b}\n  bootstrap: self-signed"), "3: certificates[web]: has both adopt and bootstrap: keep one of them"),
         (CERTIFICATE % ("renew: {at: 0.5, before: 1d}"), "5: certificates[web].renew: has both at and before: keep one of them"),
         (CERTIFICATE % ("renew: {at: 0.1, jitter: 0.2}"), "5: certificates[web].renew: jitter (0.2) must be smaller than at (0.1)"),
         (CERTIFICATE % ("install: [{}]"), "5: certificates[web].install[0]: needs at least one path: privkey, cert, chain, fullchain, combined, pkcs12"),
         (CERTIFICATE % ("install: [{cert: /a, chain: /a}]"), "5: certificates[web].install[0]: two of its files have the same path: each needs its own"),
         (CERTIFICATE % ("install: [{cert: /a, pkcs12_password: {env: A}}]"), "5: certificates[web].install[0]: pkcs12_password is given, but pkcs12 (the path) is not"),
-        (CERTIFICATE % ('install: [{cert: /a, mode: "0644"}]'), '5: certificates[web].install[0].mode: lets everybody at a private key: "0640" at most, got "0644"'),
+        (CERTIFICATE % ('install: [{cert: /a, mode: "0644"}]'), '5: certificates[web].install[0].mode: lets everybody access a private key: use "0640" at most, got "0644"'),
         (CERTIFICATE % ("install: [{cert: /a, mode: 640}]"), '5: certificates[web].install[0].mode: must be an octal mode in quotes, such as "0640", got 640'),
         (CERTIFICATE % ("install: [{cert: /a, mode: 416}]"), '5: certificates[web].install[0].mode: must be an octal mode in quotes, such as "0640", got 416'),
         (CERTIFICATE % ("install: [{cert: /a, mode: rw}]"), '5: certificates[web].install[0].mode: must be an octal mode in quotes, such as "0640", got "rw"'),
         (CERTIFICATE % ("install: [{cert: /a, mode: 0240}]"), '5: certificates[web].install[0].mode: must let the owner read and nobody execute, got "0240"'),
-        (CERTIFICATE % ("install: [{cert: /a, cert_mode: 0666}]"), '5: certificates[web].install[0].cert_mode: lets everybody write: "0644" would be right, got "0666"'),
+        (CERTIFICATE % ("install: [{cert: /a, cert_mode: 0666}]"), '5: certificates[web].install[0].cert_mode: lets everybody write: use "0644", got "0666"'),
         (CERTIFICATE % ("install: [{cert: /a, owner: -1}]"), "5: certificates[web].install[0].owner: must be the name or the number of a user or group, got -1"),
         (CERTIFICATE % ("install: [{cert: /a, group: a/b}]"), '5: certificates[web].install[0].group: must be the name or the number of a user or group, got "a/b"'),
         (CERTIFICATE % ('install: [{cert: "/a\\0"}]'), "5: certificates[web].install[0].cert: must be a path without NUL and of at most 4,096 characters"),
@@ -229,7 +229,7 @@ def test_a_directory_without_tls_is_refused(tmp_path: Path, url: str) -> None:
     """Whoever is on the path would be the authority (CVE-2025-54799)."""
     [problem] = refused(tmp_path, f"issuers:\n  le:\n    type: acme\n    directory: {url}\n")
     assert (problem.line, problem.path) == (4, "issuers.le.directory")
-    assert "must begin with https://, which RFC 8555 §6.1 demands" in problem.message
+    assert "must begin with https:// (RFC 8555 §6.1)" in problem.message
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,7 @@ TSIG = (
     + "solvers:\n  ns1:\n    type: rfc2136\n    server: 192.0.2.1\n    tsig:\n      name: k\n      secret: %s\n"
 )
 FORMS = "{file: PATH}, {env: NAME}, {credential: NAME} or {command: [PROGRAM, …]}"
-UNFILLED = "variables and templates are not filled in: write the value, or {env: NAME}"
+UNFILLED = "variables and templates are not expanded: write the value, or {env: NAME}"
 INI = '1: : is INI or TOML: the configuration is YAML (write "key: value", and a section as its name with a colon, its keys indented)'
 LENGTHS = "a DNS name has at most 253 characters, and 63 between two dots"
 SOLVER = MINIMAL + "solvers:\n  ns1:\n"
@@ -30,24 +30,24 @@ SOLVER = MINIMAL + "solvers:\n  ns1:\n"
     ("text", "expected"),
     [
         # nothing where something belongs
-        (NAMES % "a.b, null", ["4: certificates[web].names[1]: must be text, got nothing: write it, or remove the entry"]),
-        (LAB + "certificates:\n- name: web\n  names:\n  - a.b\n  -\n", ["6: certificates[web].names[1]: must be text, got nothing: write it, or remove the entry"]),
+        (NAMES % "a.b, null", ["4: certificates[web].names[1]: must be text, got nothing: write a value, or remove the entry"]),
+        (LAB + "certificates:\n- name: web\n  names:\n  - a.b\n  -\n", ["6: certificates[web].names[1]: must be text, got nothing: write a value, or remove the entry"]),
         # numbers
         (MINIMAL + "dns:\n  propagation:\n    quorum: 0\n", ["7: dns.propagation.quorum: must be a whole number from 1 to 64, got 0"]),
         (SOLVER + "    type: exec\n    command: [/x]\n    propagation: {quorum: all}\n", ['9: solvers.ns1.propagation.quorum: must be a whole number from 1 to 64, got "all"']),
         # secrets
-        (TSIG % "{file: /a, env: B}", ["11: solvers.ns1.tsig.secret: has file and env: keep one of them, a secret is in one place"]),
+        (TSIG % "{file: /a, env: B}", ["11: solvers.ns1.tsig.secret: has file and env: keep one of them"]),
         (TSIG % "hunter2", [f"11: solvers.ns1.tsig.secret: must be a reference to the secret, not the secret itself: {FORMS}"]),
         (TSIG % "{path: /a}", [f"11: solvers.ns1.tsig.secret: must be a reference to the secret: {FORMS}"]),
         (TSIG % "", [f"11: solvers.ns1.tsig.secret: must be a reference to the secret, got nothing: {FORMS}"]),
-        (TSIG % "${TSIG}", ["11: solvers.ns1.tsig.secret: variables are not filled in: write {env: TSIG}"]),
+        (TSIG % "${TSIG}", ["11: solvers.ns1.tsig.secret: variables are not expanded: write {env: TSIG}"]),
         (TSIG % "{file: ${TSIG}}", [f"11: : is not YAML: a '{{' within brackets ({UNFILLED})"]),
         (TSIG % "{{ TSIG }}", [f"11: : a key must be text, got a mapping ({UNFILLED})"]),
-        (NAMES % "'${NAME}'", ["4: certificates[web].names[0]: '${NAME}' is not a DNS name (letters, digits and hyphens in labels of at most 63; '*' only as the first label) (variables are not filled in here)"]),
+        (NAMES % "'${NAME}'", ["4: certificates[web].names[0]: '${NAME}' is not a DNS name (letters, digits and hyphens in labels of at most 63; '*' only as the first label) (variables are not expanded here)"]),
         # repetition
         ("include: config.yaml\n" + MINIMAL, ["1: include: is this file itself: name others, such as conf.d/*.yaml, or null"]),
         ("include: ./config.yaml\n" + MINIMAL, ["1: include: is this file itself: name others, such as conf.d/*.yaml, or null"]),
-        (LAB + "certificates:\n- &a\n  name: web\n  names: [a.b]\n- *a\n", ['6: certificates[web].name: "web" is also the name in FILE:4: give each its own']),
+        (LAB + "certificates:\n- &a\n  name: web\n  names: [a.b]\n- *a\n", ['6: certificates[web].name: "web" is also the name in FILE:4: give each its own name']),
         ("issuers:\n  lab: &x {type: internal, lifetime: 5}\n  two: *x\n" + MINIMAL[len(LAB) :] + "  issuer: lab\n", [
             "2: issuers.lab.lifetime: must be a duration with its unit, such as 5s, got 5",
             "3: issuers.two.lifetime: must be a duration with its unit, such as 5s, got 5",
@@ -100,7 +100,7 @@ SOLVER = MINIMAL + "solvers:\n  ns1:\n"
             "3: issuers.type: must be a mapping such as {type: …}, got text (type belongs to an entry: indent it further than the entry's name)",
         ]),
         (LAB + "certificates:\n- name: web\nnames: [a.b]\n", [
-            "3: certificates[web].names: is required: What it is for: DNS names, wildcards and IP addresses; the first one leads",
+            "3: certificates[web].names: is required: DNS names, wildcards and IP addresses; reports show the first",
             "4: names: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, notifications, defaults, … (names belongs to a certificate: indent it like its name)",
         ]),
         (MINIMAL + "other: {type: nginx}\n", ["5: other: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, notifications, defaults, … (indent it if it is an entry of the section before)"]),
@@ -145,7 +145,7 @@ def test_an_unreadable_file_is_said_with_who_may_read_it() -> None:
         with not_root():
             [problem] = check(file)[0]
     assert str(problem) == (
-        f"{file}: cannot be read: Permission denied (run certrotd as its own user, or let this one "
+        f"{file}: cannot be read: Permission denied (run certrotd as its own user, or let this user "
         "read it)"
     )
 

@@ -121,7 +121,7 @@ def test_an_endpoint_that_is_there_twice_is_one_too_many(tmp_path: Path) -> None
     first = "{address: a.test:443}"
     again = MINIMAL + f"watch:\n- {first}\n- {{address: a.test:443, sni: A.test}}\n"
     [problem] = said(refused(tmp_path, again))
-    assert "watch[1]: a.test:443 is also watched under that name in" in problem
+    assert "watch[1]: a.test:443 is also watched with that name in" in problem
     other = MINIMAL + f"watch:\n- {first}\n- {{address: a.test:443, sni: b.test}}\n"
     assert len(config(tmp_path, other).watch) == 2
 
