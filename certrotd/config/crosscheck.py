@@ -130,9 +130,7 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
     for index, entry in checked.entries:
         other = first.setdefault(entry.name, index)
         if other != index:
-            message = (
-                f"{shown(entry.name)} is also the name in {{there}}: give each its own name name"
-            )
+            message = f"{shown(entry.name)} is also the name in {{there}}: give each its own name"
             loc: Loc = ("certificates", index, "name")
             yield ConfigFinding(loc, message, other=("certificates", other, "name"))
         if len(entry.names) > 1 and len(set(entry.names)) < len(entry.names):
