@@ -76,12 +76,12 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Postpone:
-    """``instead`` is due, but not before ``until``; ``by`` is a backoff, retry_after, or a hold."""
+    """``instead`` is due, but not before ``until``; ``by`` is what it waits for."""
 
     why: str
     until: datetime
     instead: Renew | Deploy | Adopt | Bootstrap | Sweep
-    by: Literal["backoff", "retry_after", "hold"] = "backoff"
+    by: Literal["backoff", "retry_after", "hold", "window"] = "backoff"
 
     @property
     def code(self) -> str:

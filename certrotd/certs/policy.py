@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.id import Id
+from certrotd.window import Window
 
 KIND = "certificate"
 """What an Id says of every certificate."""
@@ -36,6 +37,7 @@ class Policy:
     lifetime or ``before`` its end (at most one is set; neither is the default rule) says when
     to renew; ``jitter`` is the share of the lifetime by which it may come earlier. ``waves`` are
     the targets: those of a later wave are told when those of the earlier ones are proven.
+    ``window``: when services may be reloaded.
     ``bootstraps``: a placeholder stands in until there is a certificate.
     """
 
@@ -57,6 +59,7 @@ class Policy:
     bootstraps: bool = False
     terms: str = ""
     preferred_chain: str = ""
+    window: Window | None = None
 
     @property
     def id(self) -> Id:

@@ -35,6 +35,8 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
 D = TypeVar("D", bound=Decision)
+WINDOW_MARGIN = 10
+"""A window that opens in the last tenth of the lifetime is not waited for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -396,7 +398,7 @@ RULES = (
 class Waiting:
     """As Rule, of what keeps ``due`` from being done now."""
 
-    code: Literal["backoff", "retry_after", "hold"]
+    code: Literal["backoff", "retry_after", "hold", "window"]
     match: Callable[[Case, Action], Postpone | None]
     otherwise: Callable[[Case, Action], str]
 
@@ -417,6 +419,21 @@ def _held(case: Case, due: Action) -> Postpone | None:
     if case.forced or not held or now >= held or not _orders(due) or usable(case.live, now=now):
         return None
     return Postpone("held after a rollback by hand", held, due, "hold")
+
+
+def _window_closed(case: Case, due: Action) -> Postpone | None:
+    window, live = case.policy.window, case.live
+    if window is None or case.forced or case.by_hand or not isinstance(due, Renew | Deploy):
+        return None
+    if live is None or live.placeholder or usable(live, now=case.now):
+        return None  # nothing that works is disturbed
+    if isinstance(due, Deploy) and due.mends:
+        return None
+    opens, facts = window.opens_at(case.now), _facts(case)
+    near_expiry = facts.not_after - (facts.not_after - facts.not_before) / WINDOW_MARGIN
+    if opens <= case.now or opens >= near_expiry:
+        return None
+    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, "window")
 
 
 def _too_recent(case: Case, due: Action) -> Postpone | None:
@@ -446,6 +463,12 @@ def _no_wait_asked(_case: Case, due: Action) -> str:
     return "the CA asked for no wait" if _orders(due) else "nothing is asked of the CA"
 
 
+def _open_window(case: Case, _due: Action) -> str:
+    if case.policy.window is None:
+        return "no maintenance window is configured"
+    return "the window is open, or is not waited for: near expiry, damage, or by hand"
+
+
 def _no_backoff(case: Case, _due: Action) -> str:
     if not case.attempts.failures:
         return "the last attempt did not fail"
@@ -455,5 +478,6 @@ def _no_backoff(case: Case, _due: Action) -> str:
 WAITS = (
     Waiting("retry_after", _retry_after, _no_wait_asked),
     Waiting("hold", _held, lambda _case, _due: "renewals are not held after a rollback"),
+    Waiting("window", _window_closed, _open_window),
     Waiting("backoff", _too_recent, _no_backoff),
 )

@@ -29,6 +29,7 @@ from certrotd.config.issuers import KeyTypeName
 from certrotd.config.looks import pem
 from certrotd.config.secrets import SecretRef
 from certrotd.config.targets import ProbeEntry
+from certrotd.config.window import MaintenanceWindow
 
 MAX_NAMES = 1000
 INSTALLED = ("privkey", "cert", "chain", "fullchain", "combined", "pkcs12")
@@ -283,6 +284,11 @@ class DefaultsEntry(Entry):
     key: KeyEntry = Field(default_factory=KeyEntry, description="The private key.")
     renew: RenewEntry = Field(default_factory=RenewEntry, description="When to renew.")
     keep: Keep = Field(default=3, description="How many earlier generations to keep.")
+    window: MaintenanceWindow | None = Field(
+        default=None,
+        description="When services may be reloaded, as in mon-fri 01:00-05:00 Europe/Berlin "
+        "(null: at any time). Overridden near expiry.",
+    )
     targets: Items[UseEntry] = Field(default=(), description="What serves the certificates.")
 
 
@@ -307,6 +313,9 @@ class CertificateEntry(Entry):
     )
     keep: Keep | None = Field(
         default=None, description="How many earlier generations to keep (null: as in defaults)."
+    )
+    window: MaintenanceWindow | None = Field(
+        default=None, description="When it may be rotated (null: as in defaults)."
     )
     enabled: bool = Field(default=True, description="Whether certrotd rotates it.")
     install: Items[InstallEntry] = Field(

@@ -21,6 +21,7 @@ from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
 from certrotd.config.targets import ProbeEntry, TargetEntry
 from certrotd.config.watch import WatchEntry
+from certrotd.window import Window
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +38,7 @@ class Certificate:
     key: KeyEntry
     renew: RenewEntry
     keep: int
+    window: Window | None
     enabled: bool
     install: tuple[InstallEntry, ...]
     adopt: AdoptEntry | None
@@ -117,6 +119,7 @@ def _certificate(file: ConfigFile, entry: CertificateEntry, uses: _Uses) -> Cert
         key=entry.key or defaults.key,
         renew=entry.renew or defaults.renew,
         keep=entry.keep or defaults.keep,
+        window=entry.window or defaults.window,
         enabled=entry.enabled,
         install=entry.install,
         adopt=entry.adopt,

@@ -242,6 +242,7 @@ class Site:
             fraction=entry.renew.at,
             before=entry.renew.before,
             jitter=entry.renew.jitter,
+            window=entry.window,
             keep=entry.keep,
             enabled=entry.enabled,
             installs=bool(entry.install),

@@ -18,6 +18,7 @@ class Gate(StrEnum):
     BACKOFF = "backoff"
     RETRY_AFTER = "retry_after"
     HOLD = "hold"
+    WINDOW = "window"
     CLOCK = "clock"
     BUDGET = "budget"
 

@@ -1,19 +1,23 @@
 """Every decision has a code, and can say of every rule why it matched or did not."""
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 
 import pytest
 
+from certrotd.certs.decision import Postpone
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import RULES, WAITS, decide, explain
 from certrotd.pki.generation import CertificateState, Standing
+from certrotd.window import Window
 from tests.unit.certs.deciding import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
 
 FAILED = Attempts(failures=1, at=NOW - timedelta(seconds=1), why="no answer")
 ASKED = replace(FAILED, retry_after=timedelta(hours=2))
 DUE = standing(generation(age=60 * DAY))
 HELD = replace(DUE, state=replace(DUE.state, held=NOW + DAY))
+
+NIGHT = Window(frozenset(range(7)), time(1), time(5), "UTC")
 
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "disabled": (replace(POLICY, enabled=False), standing(), Attempts()),
@@ -34,6 +38,7 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "retry_after": (POLICY, DUE, ASKED),
     "hold": (POLICY, HELD, Attempts()),
     "backoff": (POLICY, DUE, FAILED),
+    "window": (replace(POLICY, window=NIGHT), DUE, Attempts()),
 }
 
 
@@ -63,7 +68,7 @@ def test_what_is_forced_says_so() -> None:
     """Nothing holds it back then."""
     tried = list(explain(POLICY, HELD, ASKED, now=NOW, forced=True))
     assert [each.code for each in tried if each.matched] == ["forced"]
-    assert [each.code for each in tried[-3:]] == ["retry_after", "hold", "backoff"]
+    assert [each.code for each in tried[-4:]] == ["retry_after", "hold", "window", "backoff"]
 
 
 def test_a_failed_mending_gives_way_to_a_renewal_and_says_why() -> None:
@@ -85,3 +90,51 @@ def test_a_state_without_a_hold_is_not_held() -> None:
         decide(POLICY, replace(HELD, state=CertificateState()), Attempts(), now=NOW).code
         == "renewal_time"
     )
+
+
+class TestWindows:
+    """A maintenance window, in which services may be reloaded; NOW is noon."""
+
+    IN = replace(POLICY, window=NIGHT)
+
+    def code(self, on_disk: Standing, policy: Policy = IN) -> str:
+        return decide(policy, on_disk, Attempts(), now=NOW).code
+
+    def test_what_is_due_waits_for_its_window(self) -> None:
+        """And says which, and what is due."""
+        decision = decide(self.IN, DUE, Attempts(), now=NOW)
+        assert isinstance(decision, Postpone)
+        assert decision.until == NOW + timedelta(hours=13)
+        assert "waits for its window, 01:00-05:00 UTC; due: two thirds" in decision.why
+        behind = replace(self.IN, waves=(("web",),))
+        assert self.code(standing(generation()), behind) == "window"
+
+    def test_what_is_due_in_the_window_is_done(self) -> None:
+        """The control."""
+        noon = replace(POLICY, window=Window(frozenset({0}), time(11), time(13), "UTC"))
+        assert self.code(DUE, noon) == "renewal_time"  # NOW is a Monday
+
+    @pytest.mark.parametrize("how", [{"forced": True}, {"by_hand": True}])
+    def test_a_person_does_not_wait_for_it(self, how: dict[str, bool]) -> None:
+        """Whoever types it knows what they do."""
+        decision = decide(self.IN, DUE, Attempts(), now=NOW, **how)
+        assert decision.code in ("forced", "renewal_time")
+
+    def test_a_window_near_expiry_is_not_waited_for(self) -> None:
+        """A tenth of the lifetime is kept for what may go wrong."""
+        weekly = replace(POLICY, window=Window(frozenset({6}), time(1), time(5), "UTC"))
+        assert self.code(standing(generation(age=60 * DAY)), weekly) == "window"
+        assert self.code(standing(generation(age=79 * DAY)), weekly) == "renewal_time"
+
+    @pytest.mark.parametrize(
+        "on_disk",
+        [
+            standing(),
+            standing(broken()),
+            standing(generation(age=90 * DAY)),
+            standing(replace(generation(), damaged="chain.pem is missing")),
+        ],
+    )
+    def test_what_does_not_work_does_not_wait_for_it(self, on_disk: Standing) -> None:
+        """Nothing is disturbed that works."""
+        assert self.code(on_disk) in ("first", "unusable", "expired", "damaged")
