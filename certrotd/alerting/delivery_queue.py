@@ -80,7 +80,7 @@ class DeliveryQueue:
         if dropped is not None:
             self._lose([dropped], f"more than {self._pace.room} alerts wait for {self._name}")
         if not begun:
-            self._log("error", f"notification {self._name} waits: the system has no thread for it")
+            self._log("error", f"notification {self._name} waits: cannot start its thread")
 
     def _begin(self) -> bool:
         # a daemon thread: a service that hangs must not keep the process
@@ -156,7 +156,7 @@ class DeliveryQueue:
     def _delivered(self, batch: Sequence[Message]) -> None:
         self._settled(batch, True)
         if self._lost:
-            words = f"notification {self._name} delivers again; lost {count(self._lost, 'alert')}"
+            words = f"notification {self._name} works again; {count(self._lost, 'alert')} lost"
             self._lost = 0
             self._log("warning", words)
 
@@ -166,7 +166,7 @@ class DeliveryQueue:
         self._settled(batch, False)
         if first:
             words = (
-                f"alert lost ({one_line(batch[0].title)}): {why}; those after it are only counted"
+                f"alert lost ({one_line(batch[0].title)}): {why}; further losses are only counted"
             )
             self._log("error", words)
 
@@ -175,7 +175,7 @@ def with_lost(message: Message, count: int) -> Message:
     """The message, saying that there were others which people have never seen."""
     if not count:
         return message
-    lost = f"Before this, {count} alert{'s' if count > 1 else ''} could not be delivered."
+    lost = f"certrotd could not deliver {count} earlier alert{'s' if count > 1 else ''}."
     return replace(message, todo=f"{message.todo} {lost} See: certrotd status".strip())
 
 

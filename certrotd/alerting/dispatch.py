@@ -122,7 +122,7 @@ class Alerting(Observer):
                     channel.queue.put(self._message(alert, "raised" if again else state))
 
     def resolve(self, passed: Passed) -> None:
-        """Have those who were told know that it is over; nobody else hears of it."""
+        """Tell those who got the alert that it is over; nobody else."""
         with self._lock:
             for channel in self._channels.values():
                 told = channel.ledger.over(passed.key)
@@ -138,7 +138,7 @@ class Alerting(Observer):
         deadline = Deadline(self._clock, seconds)
         left = sum(queue.join(deadline) for queue in queues)
         if left:
-            self._log("warning", f"before the end, {count(left, 'alert')} could not be delivered")
+            self._log("warning", f"stopped with {count(left, 'alert')} undelivered")
         if queues:
             self._save()
 
@@ -154,7 +154,7 @@ class Alerting(Observer):
             problems = [str(problem) for problem in left_out]
             self.raise_alert(rules.of_problems(problems, reload=False))
         else:
-            self.resolve(Passed(rules.LEFT_OUT, "No certificate is left out any more."))
+            self.resolve(Passed(rules.LEFT_OUT, "No certificate is skipped any more."))
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:  # noqa: ARG002
         self._say([rules.of_clock(judgement)])
@@ -181,7 +181,7 @@ class Alerting(Observer):
         self.raise_alert(rules.of_trouble(what, failure))
 
     def calmed(self, what: Id | str) -> None:
-        self.resolve(Passed(f"trouble/{what}", f"{what}: it is over."))
+        self.resolve(Passed(f"trouble/{what}", f"{what}: the problem is over."))
 
     def audit_damaged(self, why: str) -> None:
         self.raise_alert(rules.of_damaged_audit(why, self._clock.now()))
@@ -195,7 +195,7 @@ class Alerting(Observer):
         self.resolve(Passed(f"watch/{key}", ""))
 
     def reloaded(self, certificates: int) -> None:
-        words = f"The configuration is taken: {count(certificates, 'certificate')}."
+        words = f"The configuration is in force: {count(certificates, 'certificate')}."
         self.resolve(Passed(rules.CONFIG, words))
 
     def refused(self, problems: Sequence[str]) -> None:
@@ -268,7 +268,7 @@ class Alerting(Observer):
         try:
             return self._file.read() or AlertsDocument({})
         except Failure as failure:
-            self._log("error", f"earlier alerts are unknown: {failure}")
+            self._log("error", f"cannot read the alerts sent so far: {failure}")
             return AlertsDocument({})
 
     def _save(self) -> None:
@@ -279,7 +279,7 @@ class Alerting(Observer):
                 self._file.write(kept)
                 said = ""
             except Failure as failure:
-                said = f"alerts will be sent again after a restart: {failure}"
+                said = f"cannot record the alerts sent, a restart will repeat them: {failure}"
             if said and said != self._said_of_file:
                 self._log("error", said)
             self._said_of_file = said

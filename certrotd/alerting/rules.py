@@ -37,10 +37,10 @@ _EXPIRY = frozenset({FindingKind.EXPIRED, FindingKind.EXPIRING})
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One matter somebody should know of; ``key`` is the same as long as it is the same matter.
+    """One problem that somebody should know of; all alerts with one ``key`` form one incident.
 
-    ``cause`` tells whether it has changed; times, counts and ids within it do not count.
-    ``lasting``: it is a state that goes on until it is over, not something that happened once.
+    A changed ``cause`` makes it a change; times, counts and ids within it do not count.
+    ``lasting``: it is a state that ends some time, not an event.
     """
 
     kind: AlertKind
@@ -64,7 +64,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The matter with this key is over; ``words`` say how in a sentence, "" if nobody asks."""
+    """The incident with this key is over; ``words`` say how in a sentence, "" if nobody asks."""
 
     key: str
     words: str
@@ -75,7 +75,7 @@ Said = Alert | Passed
 
 
 def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
-    """What a rotation that came to an end, or to a rest, says.
+    """Alerts about a rotation that ended, or waits.
 
     ``let_go``: one that was found in flight had been left to wait, not cut off.
     """
@@ -91,7 +91,7 @@ def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
         said.append(_failed(subject, f"The rotation failed: {failure}", str(failure), rotation))
         return said
     elif report.outcome or report.recovered:
-        said.append(Passed(AUDIT, "Rotations are recorded in the audit log again."))
+        said.append(Passed(AUDIT, "The audit log records rotations again."))
     outcome = report.outcome or report.recovered
     if outcome is not None:
         said += _of_outcome(subject, outcome, rotation)
@@ -99,12 +99,12 @@ def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
 
 
 def of_look(look: Look) -> list[Said]:
-    """What is found about a certificate before anything is done about it."""
+    """Alerts about a certificate before certrotd acts on it."""
     subject, decision = look.managed.policy.id, look.decision
     due = decision.instead if isinstance(decision, Postpone) else decision
     said: list[Said] = []
     if look.calm:  # as the scheduler says of what it has met itself
-        said.append(Passed(f"trouble/{subject}", f"{subject}: it is over.", subject))
+        said.append(Passed(f"trouble/{subject}", f"{subject}: the problem is over.", subject))
     live = look.standing.live
     if isinstance(due, Renew):
         said += _late(look, due.at)
@@ -124,9 +124,9 @@ def of_look(look: Look) -> list[Said]:
     said.append(_damage(look))
     why = unplanned(look)
     if why is not None:
-        what = f"{subject} is renewed outside of its schedule: {why}."
-        todo = f"If nobody meant this, look at who changed it: {_run('audit show', subject)}"
-        title = f"{subject}: renewed outside of its schedule"
+        what = f"certrotd renews {subject} outside of its schedule: {why}."
+        todo = f"If nobody meant this, find out what changed: {_run('audit show', subject)}"
+        title = f"{subject}: renewal outside of its schedule"
         key = f"unplanned/{subject}"
         said.append(
             Alert(
@@ -153,15 +153,15 @@ def _damage(look: Look) -> Said:
     if live is not None and (live.broken or live.damaged):
         why = f"generation {live.number} {live.broken or live.damaged}"
     if why is None:
-        return Passed(key, f"{subject}: the files of what is live are whole.", subject)
+        return Passed(key, f"{subject}: the files of the live certificate are intact.", subject)
     return Alert(
         kind="damaged",
         severity="error",
         key=key,
         title=f"{subject}: files of the live certificate are damaged"[:200],
         what=f"{subject}: {why}. Now: {look.decision.why}.",
-        todo="What can be put back or replaced is, by itself. Find out who or what changed the "
-        f"files, and whether the disk is sound: {_run('watch', subject)}, "
+        todo="certrotd restores or replaces what it can. Find out what changed the files, and "
+        f"check the disk: {_run('watch', subject)}, "
         f"{_run('history', subject)}, journalctl -k",
         subject=subject,
         cause=why,
@@ -184,9 +184,9 @@ def unplanned(look: Look) -> str | None:
 
 
 def of_clock(judgement: Judgement) -> Said:
-    """What is to be thought of the clock."""
+    """An alert if the clock is wrong."""
     if judgement.trust is not ClockTrust.WRONG:
-        return Passed(CLOCK, "The clock is plausible again; certificates are ordered again.")
+        return Passed(CLOCK, "The clock is plausible again; certrotd orders certificates again.")
     return Alert(
         kind="clock_wrong",
         severity="error",
@@ -194,8 +194,8 @@ def of_clock(judgement: Judgement) -> Said:
         title="the clock cannot be right: nothing is ordered",
         what=f"{judgement.why[:1].upper()}{judgement.why[1:]}. Nothing is ordered until it is "
         "right.",
-        todo="Set the clock: timedatectl status. If it is right, remove clock.json from the state "
-        "directory and restart certrotd.",
+        todo="Set the clock right (timedatectl status). If it is right, remove clock.json from the "
+        "state directory and restart certrotd.",
         cause="wrong",
     )
 
@@ -205,12 +205,12 @@ def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
     shown = "\n".join(one_line(each) for each in problems[:10])
     more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
     if reload:
-        title = "the new configuration is refused, the old one stays in force"
-        todo = "Correct it: certrotd config check. Then: systemctl reload certrotd"
+        title = "certrotd refuses the new configuration; the old one stays in force"
+        todo = "Run certrotd config check, correct what it lists, then systemctl reload certrotd"
     else:
-        title = f"certificates are left out: {count(len(problems), 'problem')} in the configuration"
-        todo = "Nobody renews them. Correct it: certrotd config check. Then: systemctl reload "
-        todo += "certrotd"
+        title = f"certificates are skipped: {count(len(problems), 'problem')} in the configuration"
+        todo = "Nobody renews them. Run certrotd config check, correct what it lists, then "
+        todo += "systemctl reload certrotd"
     return Alert(
         kind="config_refused",
         severity="warning" if reload else "error",
@@ -241,13 +241,13 @@ def of_watched(watched: Watched) -> Said:
     """What a look at an endpoint or at files found."""
     key, subject = f"watch/{watched.key}", watched.certificate
     if not watched.findings:
-        return Passed(key, f"{watched.key}: all is well again.", subject)
+        return Passed(key, f"{watched.key}: the problem is over.", subject)
     findings = sorted(watched.findings, key=lambda each: each.severity is not FindingSeverity.ERROR)
     expiry = all(each.kind in _EXPIRY for each in findings)
     grave = findings[0].severity is FindingSeverity.ERROR
     # not status --probe, nor inspect: they do not ask all endpoints, or not by name and protocol
     see = _run("watch", subject) if subject else "certrotd watch"
-    again = " Have the service read its files again, or get and deploy a new certificate: "
+    again = " Reload the service, or get and deploy a new certificate: "
     again = f"{again}{_run('rotate', subject)} --force" if subject else ""
     return Alert(
         kind="expiring" if expiry else "served_mismatch",
@@ -264,7 +264,7 @@ def of_watched(watched: Watched) -> Said:
 def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[Said]:
     match outcome:
         case Finished():
-            done = f"{subject}: a rotation has succeeded."
+            done = f"{subject}: a rotation succeeded."
             return [
                 Passed(f"rotation/{subject}", done, subject),
                 Passed(f"late/{subject}", done, subject),
@@ -279,7 +279,7 @@ def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[Said]:
             kept = str(facts.get("kept") or "")
             return [_rolled_back(subject, step, because, rotation, kept=kept)]
         case Parked(_, why, failed):
-            what = f"The rotation is half done and cannot go on: {why}"
+            what = f"The rotation is half done and cannot continue: {why}"
             return [_failed(subject, what, why, rotation)] if failed else []
         case Stuck(step, because, undo_failed):
             return [_stuck(subject, step, because, undo_failed, rotation)]
@@ -292,8 +292,8 @@ def _failed(subject: Id, what: str, cause: str, rotation: str) -> Alert:
         key=f"rotation/{subject}",
         title=f"{subject}: the rotation failed",
         what=what,
-        todo=f"It is tried again by itself. See: {_run('history', subject)}. When the cause is "
-        f"mended: {_run('rotate', subject)}",
+        todo=f"certrotd retries by itself. See: {_run('history', subject)}. Once the cause is "
+        f"fixed: {_run('rotate', subject)}",
         subject=subject,
         rotation=rotation,
         cause=cause,
@@ -301,18 +301,18 @@ def _failed(subject: Id, what: str, cause: str, rotation: str) -> Alert:
 
 
 def _rolled_back(subject: Id, step: str, because: str, rotation: str, *, kept: str) -> Alert:
-    title, end = "the deployment failed", f"Not every target may serve what is live: {kept}."
+    title, end = "the deployment failed", f"Some targets may not serve the live generation: {kept}."
     if not kept:
-        title, end = "the new certificate was taken back", "What had been deployed was undone, "
-        end += "and the certificate before it is in use again; the new one is kept."
+        title, end = "the new certificate was rolled back", "certrotd undid the deployment: the "
+        end += "earlier certificate is in use again, the new one waits for another attempt."
     return Alert(
         kind="rolled_back",
         severity="error",
         key=f"rotation/{subject}",
         title=f"{subject}: {title}",
         what=f"The step {step} failed: {because}. {end}",
-        todo="Its deployment is tried again by itself. See what the targets serve: certrotd status "
-        f"{subject} --probe, and: {_run('history', subject)}. When the cause is mended: "
+        todo="certrotd retries the deployment by itself. See what the targets serve: certrotd "
+        f"status {subject} --probe, and: {_run('history', subject)}. Once the cause is fixed: "
         f"{_run('rotate', subject)}",
         subject=subject,
         rotation=rotation,
@@ -325,11 +325,11 @@ def _stuck(subject: Id, step: str, because: str, undo_failed: str, rotation: str
         kind="stuck",
         severity="error",
         key=f"rotation/{subject}",
-        title=f"{subject}: stuck half-way, undoing failed",
-        what=f"Undoing the step {step} failed: {undo_failed}. It was to be undone because: "
+        title=f"{subject}: stuck half-way, the undo failed",
+        what=f"The undo of the step {step} failed: {undo_failed}. The rotation failed because: "
         f"{because}.",
-        todo="Somebody has to look now: what is deployed may be neither the old nor the new state. "
-        f"See: certrotd status {subject} --probe. When the cause is mended: "
+        todo="Act now: the deployed state may be neither the old nor the new one. "
+        f"See: certrotd status {subject} --probe. Once the cause is fixed: "
         f"{_run('rotate', subject)}",
         subject=subject,
         rotation=rotation,
@@ -340,21 +340,20 @@ def _stuck(subject: Id, step: str, because: str, undo_failed: str, rotation: str
 def _recovered(subject: Id, outcome: Outcome, rotation: str) -> Alert:
     match outcome:
         case Finished():
-            end = "it was finished"
+            end = "certrotd finished it"
         case RolledBack(to):
-            end = f"it was undone{f' back to {to}' if to else ''}"
+            end = f"certrotd undid it{f' back to {to}' if to else ''}"
         case Parked():
             end = "it waits"
         case Stuck():
-            end = "undoing it failed"
+            end = "its undo failed"
     return Alert(
         kind="recovered_after_crash",
         severity="warning",
         key=f"recovered/{subject}",
-        title=f"{subject}: a rotation was cut off, and {end}",
-        what=f"A rotation of {subject} was found half done, because certrotd or the machine ended "
-        f"in the middle of it; {end}.",
-        todo="If nobody restarted it, find out why it ended: journalctl -u certrotd, "
+        title=f"{subject}: a rotation was interrupted, {end}",
+        what=f"certrotd or the machine ended during a rotation of {subject}; {end}.",
+        todo="If nobody restarted them, find out why they ended: journalctl -u certrotd, "
         f"journalctl -k. See: {_run('history', subject)}",
         subject=subject,
         rotation=rotation,
@@ -364,27 +363,27 @@ def _recovered(subject: Id, outcome: Outcome, rotation: str) -> Alert:
 
 
 def _audit_broken(subject: Id, failure: Failure) -> Alert:
-    rest = "Rotations do not begin" if isinstance(failure, Unaudited) else "Rotations go on"
+    rest = "No rotation begins" if isinstance(failure, Unaudited) else "Rotations continue"
     return Alert(
         kind="audit_broken",
         severity="error",
         key=AUDIT,
         title="the audit log cannot be written",
-        what=f"{failure}. First met at {subject}. {rest} as long as that lasts.",
-        todo="Mend what it says, then prove the log whole: certrotd audit verify",
+        what=f"{failure}. {subject} met it first. {rest} until this is fixed.",
+        todo="Fix the cause, then verify the log: certrotd audit verify",
         cause=type(failure).__name__,
     )
 
 
 def of_damaged_audit(why: str, now: datetime) -> Alert:
-    """Somebody has been at the audit log. Every time it is a matter of its own."""
+    """Somebody changed the audit log. Each time is an incident of its own."""
     return Alert(
         kind="audit_broken",
         severity="error",
         key=f"{AUDIT}-damaged/{now:%Y%m%dT%H%M%S}",
         title="the audit log is damaged",
-        what=f"{why}. A new piece of the chain begins with a record that says so; rotations go on.",
-        todo="Find out who changed it, and put back a copy if you have one: certrotd audit verify",
+        what=f"{why}. A new part of the chain begins with a record of this; rotations continue.",
+        todo="Find out who changed it, and restore a backup if you have one: certrotd audit verify",
         cause=why,
         lasting=False,
     )
@@ -420,11 +419,11 @@ def _late(look: Look, due: datetime) -> list[Said]:
             severity="error",
             key=f"late/{subject}",
             title=f"{subject}: {words}",
-            what=f"{failures} to renew {subject} failed, the last because of: {why}. "
+            what=f"{failures} to renew {subject} failed, the last one because: {why}. "
             f"It {'expired' if end <= now else 'expires'} at {_stamp(end)}; {_count(left)} left "
-            "until then if all of them fail.",
-            todo=f"See: {_run('plan', subject)}, and: {_run('history', subject)}. When the cause "
-            f"is mended: {_run('rotate', subject)}",
+            "until then if all fail.",
+            todo=f"See: {_run('plan', subject)}, and: {_run('history', subject)}. Once the cause "
+            f"is fixed: {_run('rotate', subject)}",
             subject=subject,
             cause=stage,
         )

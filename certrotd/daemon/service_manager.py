@@ -84,7 +84,7 @@ class ServiceManager(Observer):
             if isinstance(what, Id):
                 self._mark(what, failing=what in self._certificates)
             elif what == DIRECTORIES:
-                self._groundless = f"nothing can be done: {failure.message}; "
+                self._groundless = f"nothing can rotate: {failure.message}; "
 
     def calmed(self, what: Id | str) -> None:
         with self._lock:
@@ -146,13 +146,13 @@ class ServiceManager(Observer):
             self._over = True
             message = {"STOPPING": "1", "STATUS": "stopping"}
             if running:
-                message["STATUS"] = f"stopping: {_some(running)} to be finished or undone"
+                message["STATUS"] = f"stopping: finishing or undoing {_some(running)}"
                 message["EXTEND_TIMEOUT_USEC"] = str(int(self._stop_time * _USEC))
             self._tell(message)
 
     def stopped(self, running: Sequence[Id]) -> None:
         with self._lock:
-            how = f"stopped before {_some(running)} ended: the next start goes on"
+            how = f"stopped before {_some(running)} ended: the next start continues"
             self._tell({"STATUS": how if running else "stopped"})
             self._socket.close()
 
@@ -172,7 +172,7 @@ class ServiceManager(Observer):
         """The line for ``systemctl status``, if it is another one than before."""
         parts = [count(len(self._certificates), "certificate")]
         if self._left_out:
-            parts.append(f"{self._left_out} left out")
+            parts.append(f"{self._left_out} skipped")
         if self._failing:
             parts.append(f"{len(self._failing)} failing ({_some(self._failing)})")
         if self._rotating:

@@ -16,15 +16,15 @@ from certrotd.scheduling.clock_trust import Judgement
 from certrotd.wording import count
 
 _CLOCK = (
-    "nothing is ordered until it is right; if it is, remove clock.json from the state directory "
-    "and restart certrotd"
+    "nothing is ordered until it is right; if it is right, remove clock.json from the state "
+    "directory and restart certrotd"
 )
 _TOLD = frozenset({"done", "waiting", "undone", "reached", "paused"})
 _BAD = frozenset({"failed", "stuck"})
 
 
 class EventLog(Observer):
-    """Tells what people want to know, a line each; the same trouble once until it has passed."""
+    """Logs what people want to know, a line each; a problem once until it is over."""
 
     def __init__(self, log: Log) -> None:
         self._log = log
@@ -35,7 +35,7 @@ class EventLog(Observer):
 
     def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         for problem in left_out:
-            self._log("error", "config.left_out", f"left out: {problem}")
+            self._log("error", "config.left_out", f"skipped: {problem}")
         number = len(subjects)
         if not self._started:
             self._started = True
@@ -44,7 +44,7 @@ class EventLog(Observer):
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         if jump is not None:
             seconds = jump.total_seconds()
-            words = f"the clock jumped by {seconds:+.0f} s: everything is looked at again"
+            words = f"the clock jumped by {seconds:+.0f} s: certrotd looks at everything again"
             self._log("warning", "clock.jumped", words, seconds=round(seconds))
         self._once("", "clock.judged", judgement.why and f"{judgement.why}: {_CLOCK}")
 
@@ -53,7 +53,7 @@ class EventLog(Observer):
         self._log("warning", "order.postponed", words, **_fields(subject))
 
     def began(self, subject: Id, why: str) -> None:
-        words = f"{subject.name}: begun: {why}"
+        words = f"{subject.name}: rotation begins: {why}"
         self._log("info", "rotation.begun", words, **_fields(subject))
 
     def stepped(self, event: Event) -> None:
@@ -90,7 +90,7 @@ class EventLog(Observer):
 
     def calmed(self, what: Id | str) -> None:
         if self._said.pop(what, ""):
-            self._log("info", "trouble.passed", f"{_called(what)}: it is over")
+            self._log("info", "trouble.passed", f"{_called(what)}: the problem is over")
 
     def audit_damaged(self, why: str) -> None:
         self._log("error", "audit.damaged", f"the audit log is damaged: {why}")
@@ -106,7 +106,7 @@ class EventLog(Observer):
                 words = f"{key}: {finding.words}"
                 self._log(finding.severity, f"watch.{finding.kind}", words, **fields)
         for kind in before:
-            words = f"{key}: {kind.replace('_', ' ')} no longer"
+            words = f"{key}: no longer {kind.replace('_', ' ')}"
             self._log("info", "watch.passed", words, finding=kind, **fields)
         if watched.findings:
             self._found[key] = {each.kind: each.severity for each in watched.findings}
@@ -122,13 +122,13 @@ class EventLog(Observer):
             self._log("error", "config.refused", f"not reloaded: {problem}")
 
     def stopping(self, running: Sequence[Id]) -> None:
-        words = f"stopping: {', '.join(each.name for each in running)} to be finished or undone"
+        words = f"stopping: finishing or undoing {', '.join(each.name for each in running)}"
         self._log("info", "daemon.stopping", words if running else "stopping")
 
     def stopped(self, running: Sequence[Id]) -> None:
         if running:
             names = ", ".join(each.name for each in running)
-            words = f"stopped before {names} ended: the next start goes on"
+            words = f"stopped before {names} ended: the next start continues"
             self._log("error", "daemon.stopped", words)
         else:
             self._log("info", "daemon.stopped", "stopped")
@@ -162,10 +162,10 @@ def outcome_words(outcome: Outcome) -> str:
         case Finished():
             return "done"
         case Parked(until, why, failed):
-            how = "failed, and is tried again" if failed else "waits"
-            return f"{how} after {until:%Y-%m-%d %H:%M:%S}Z: {why}"
+            how = "failed, retries after" if failed else "waits until"
+            return f"{how} {until:%Y-%m-%d %H:%M:%S}Z: {why}"
         case RolledBack(_, step, because):
             how = "stopped" if outcome.stopped else "failed"
             return f"{how}: {step}: {because}; {outcome.left}"
         case Stuck(step, because, undo_failed):
-            return f"stuck: undoing {step} failed: {undo_failed}; after: {because}"
+            return f"stuck: the undo of {step} failed: {undo_failed}; after: {because}"

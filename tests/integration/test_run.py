@@ -44,7 +44,7 @@ def test_one_bad_certificate_is_said_and_the_rest_runs(site: Site) -> None:
     with running(site) as daemon:
         daemon.wait_for("web: done")
         ended = stop(daemon)
-    assert f"left out: {site.path}:" in ended.stderr
+    assert f"skipped: {site.path}:" in ended.stderr
     assert "certificates[bad].names[0]: " in ended.stderr
     assert site.generation("web") == 1
 
@@ -127,7 +127,7 @@ def test_told_to_stop_in_a_rotation_it_leaves_a_whole_pair(parts: Parts, site: S
         assert site.generation("web") == 2
         ended = stop(daemon)
     assert ended.code == 0
-    assert "stopping: web to be finished or undone" in ended.stderr
+    assert "stopping: finishing or undoing web" in ended.stderr
     assert "web: stopped: prove" in ended.stderr
     assert nginx.served(HOST) == site.leaf("web") == site.leaf("web", 1)
     assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
@@ -155,7 +155,7 @@ def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None
     _, stderr = process.communicate(timeout=60)
     gate.open()
     assert process.returncode == 1
-    assert "stopped before web ended: the next start goes on" in stderr
+    assert "stopped before web ended: the next start continues" in stderr
     assert site.status("web")["state"] == "in flight"
     with running(site) as daemon:
         daemon.wait_for("web: done")

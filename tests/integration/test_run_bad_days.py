@@ -67,7 +67,7 @@ def test_a_disk_that_becomes_read_only_under_it(site: Site, disk: Disk) -> None:
         assert f"mount -o remount,rw {site.store}" in said
         assert site.leaf("web") == old
         subprocess.run([mount, "-o", "remount,rw", str(place)], check=True)
-        daemon.wait_for("the directories: it is over")
+        daemon.wait_for("the directories: the problem is over")
         wait_until(lambda: site.leaf("web") != old)
         assert not daemon.is_over
     assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
@@ -88,7 +88,7 @@ def test_a_state_directory_that_is_gone_is_no_reason_to_order_everything_anew(si
         assert list(site.state.iterdir()) == []
         shutil.rmtree(site.state)
         away.rename(site.state)
-        daemon.wait_for("the directories: it is over")
+        daemon.wait_for("the directories: the problem is over")
         reload(site, daemon)
         daemon.wait_for("reloaded: 1 certificate")
         wait_until(lambda: site.status("web")["state"] == "ok")
@@ -245,7 +245,7 @@ def test_one_bad_certificate_of_a_thousand(site: Site) -> None:
         daemon.wait_for("reloaded: 1,000 certificates")
         wait_until(lambda: site.generations("web") == [1, 2])
         ended = stop(daemon)
-    assert ended.stderr.count("left out: ") == 1
+    assert ended.stderr.count("skipped: ") == 1
 
 
 def test_configurations_of_the_past_take_no_memory(site: Site) -> None:

@@ -93,7 +93,7 @@ def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: S
         assert "All is well" not in get(port, "/").text
         assert value(get(port, "/metrics").text, NOT_AFTER, **WEB) == _end(site)
         journals.unlink()
-        daemon.wait_for("the journals: it is over")
+        daemon.wait_for("the journals: the problem is over")
         wait_until(lambda: document(port)["failing"] == [])
 
 

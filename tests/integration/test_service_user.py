@@ -38,12 +38,12 @@ def test_a_state_the_service_cannot_use_turns_everything_red_until_it_is_mended(
         assert f"as root: chown -R nobody: {site.state}" in told
         assert get(port, "/status.json").json["failing"] == ["certificate/web", "certificate/www"]
         page = get(port, "/").text
-        assert "Nothing can be rotated" in page
+        assert "Nothing can rotate" in page
         assert f"{spoilt} belongs to root" in page
         status = site.run("status")
         assert status.code == 1
         assert f"error: {spoilt} belongs to root" in status.stderr
         os.chown(spoilt, NOBODY, NOBODY)
-        daemon.wait_for("the directories: it is over")
+        daemon.wait_for("the directories: the problem is over")
         assert get(port, "/status.json").json["failing"] == []
         assert site.run("status").code == 0

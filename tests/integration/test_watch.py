@@ -165,8 +165,8 @@ def test_a_service_restarted_by_hand_with_an_old_certificate_is_noticed_and_so_i
         daemon.wait_for(f"web on nginx at 127.0.0.1:{nginx.port} ({HOST}): it serves certificate")
         nginx.config_path.write_text(sound)
         nginx.reload()
-        daemon.wait_for("served mismatch no longer")
-        daemon.wait_for("served mismatch no longer")  # the entry and the target
+        daemon.wait_for("no longer served mismatch")
+        daemon.wait_for("no longer served mismatch")  # the entry and the target
     assert site.generation("web") == 2
     assert site.leftovers() == []
 

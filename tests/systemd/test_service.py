@@ -54,7 +54,7 @@ def test_root_rotates_by_hand_and_the_service_goes_on(machine: Machine) -> None:
     assert machine.live() == 3
 
     machine.run("chown", "root:", "/var/lib/certrotd/audit/head.json")
-    wrong = "nothing can be done: /var/lib/certrotd/audit/head.json belongs to root"
+    wrong = "nothing can rotate: /var/lib/certrotd/audit/head.json belongs to root"
     machine.until(lambda: machine.show("StatusText").startswith(wrong))
     machine.run("chown", "certrotd:", "/var/lib/certrotd/audit/head.json")
     machine.until(lambda: machine.show("StatusText").startswith("1 certificate"))

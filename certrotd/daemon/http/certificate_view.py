@@ -141,7 +141,7 @@ class CertificateView:
             return ""
         if standing.live is not None and standing.newest.number <= standing.live.number:
             return ""
-        return f"generation {standing.newest.number} waits: it is issued, and not in use yet"
+        return f"generation {standing.newest.number} is issued and not deployed yet"
 
     @property
     def copies(self) -> tuple[str, str] | None:

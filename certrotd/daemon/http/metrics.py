@@ -38,10 +38,10 @@ def exposition(around: Around) -> Iterator[str]:
 def _itself(around: Around) -> Iterator[str]:
     snapshot = around.snapshot
     configured, trust = snapshot.configured, snapshot.judgement.trust
-    yield from _family("build_info", "gauge", "The version that runs.", [
+    yield from _family("build_info", "gauge", "The running version.", [
         (_labels(version=__version__), 1)
     ])  # fmt: skip
-    yield from _one("ready", "gauge", "Whether it can be relied on.", not around.unready)
+    yield from _one("ready", "gauge", "Whether certrotd is ready.", not around.unready)
     if snapshot.last_tick is not None:
         what = "When the scheduler last ticked."
         yield from _one("last_tick_timestamp_seconds", "gauge", what, snapshot.last_tick)
@@ -56,9 +56,9 @@ def _itself(around: Around) -> Iterator[str]:
     yield from _one("config_valid", "gauge", what, configured.valid)
     what = "Since when the configuration is in force."
     yield from _one("config_in_force_timestamp_seconds", "gauge", what, configured.since)
-    what = "Certificates left out because their configuration is wrong."
+    what = "Certificates skipped because their entries are wrong."
     yield from _one("certificates_left_out", "gauge", what, len(configured.left_out))
-    what = "Troubles that last, such as a directory that is gone."
+    what = "Lasting problems, such as a missing directory."
     yield from _one("troubles", "gauge", what, len(snapshot.troubles))
 
 
@@ -76,17 +76,19 @@ def _certificates(snapshot: Snapshot) -> Iterator[str]:
     def dates(name: str, what: str, value: Callable[[LastLook], float | None]) -> Iterator[str]:
         return _family(f"certificate_{name}_timestamp_seconds", "gauge", what, each(value))
 
-    yield from dates("not_before", "When the live one began to be valid.", lambda k: k.not_before)
-    yield from dates("not_after", "When the live one expires.", lambda k: k.not_after)
-    yield from dates("next_check", "When it is looked at again.", lambda k: k.next)
-    what = "Rotations that failed in a row, where there are any."
+    yield from dates(
+        "not_before", "Start of the live generation's validity.", lambda k: k.not_before
+    )
+    yield from dates("not_after", "When the live generation expires.", lambda k: k.not_after)
+    yield from dates("next_check", "When certrotd looks at it again.", lambda k: k.next)
+    what = "Rotations that failed in a row, if any."
     failures = each(lambda k: k.failures or None)
     yield from _family("certificate_failures", "gauge", what, failures)
-    what = "When a rotation began that is in flight and rests, where there is one."
+    what = "When the waiting rotation in flight began, if any."
     flying = each(lambda k: k.flight.since.timestamp() if k.flight and k.flight.since else None)
     name = "certificate_in_flight_since_timestamp_seconds"
     yield from _family(name, "gauge", what, flying)
-    what = "What holds back a rotation that is due: the gate, where there is one."
+    what = "The gate that holds back a due rotation, if any."
     held = ((subject, snapshot.held(subject)) for subject in known)
     gates = (
         (_labels(kind=subject.kind, name=subject.name, by=each.by), 1)
@@ -94,22 +96,22 @@ def _certificates(snapshot: Snapshot) -> Iterator[str]:
         if each
     )
     yield from _family("certificate_held", "gauge", what, gates)
-    what = "Attempts before it expires if all of them fail, where one is due."
+    what = "Attempts left before it expires if all fail, if something is due or failed."
     left = ((subject, snapshot.attempts_left(subject)) for subject in known)
     samples = ((_subject(subject), n) for subject, n in left if n is not None)
     yield from _family("attempts_left", "gauge", what, samples)
 
 
 def _rotations(snapshot: Snapshot) -> Iterator[str]:
-    what = "Rotations since the start that ended or came to a rest."
+    what = "Rotations since the start that ended or wait."
     counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(snapshot.rotations)
     samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))
     yield from _family("rotations_total", "counter", what, samples)
-    yield from _one("rotations_running", "gauge", "Rotations under way.", len(snapshot.running))
+    yield from _one("rotations_running", "gauge", "Running rotations.", len(snapshot.running))
     yield from _family(
-        "step_duration_seconds", "histogram", "How long the steps took.", _buckets(snapshot)
+        "step_duration_seconds", "histogram", "Duration of the steps.", _buckets(snapshot)
     )
-    what = "Steps that failed, or could not be undone."
+    what = "Steps whose run or undo failed."
     failures = dict.fromkeys(snapshot.steps, 0) | dict(snapshot.failed_steps)
     failed = ((_labels(step=step), n) for step, n in sorted(failures.items()))
     yield from _family("step_failures_total", "counter", what, failed)
@@ -127,14 +129,14 @@ def _buckets(snapshot: Snapshot) -> Iterator[Sample]:
 
 def _watched(snapshot: Snapshot) -> Iterator[str]:
     ends = [seen for seen in snapshot.watched if seen.sort != "files"]
-    what = "Whether an endpoint serves something else than the live generation."
+    what = "Whether an endpoint serves another certificate than the live generation."
     ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.certificate is not None)
     yield from _family("served_mismatch", "gauge", what, ours)
-    what = "When what an endpoint serves expires."
+    what = "When the certificate that an endpoint serves expires."
     dated = ((_endpoint(s), s.not_after.timestamp()) for s in ends if s.not_after is not None)
     yield from _family("endpoint_not_after_timestamp_seconds", "gauge", what, dated)
     found = snapshot.found()
-    what = "What the watcher finds wrong at present, by kind."
+    what = "Current findings of the watcher, by kind."
     samples = (
         (_labels(finding=kind, severity=severity), found.get((kind, severity), 0))
         for kind in FindingKind
@@ -144,18 +146,18 @@ def _watched(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _accounts(around: Around) -> Iterator[str]:
-    what = "Orders that an issuer's account may still place, where they are limited."
+    what = "Orders that an issuer's account may still place, if limited."
     left = around.budgets.items()
     samples = ((_labels(issuer=issuer), n) for issuer, n in left if not isinstance(n, Failure))
     yield from _family("budget_left", "gauge", what, samples)
     audit = around.audit
     trusted = not isinstance(audit, Failure) and audit.state != "unreadable"
-    what = "Whether the head of the audit log can be read and understood."
+    what = "Whether the head file of the audit log is readable."
     yield from _one("audit_head_readable", "gauge", what, trusted)
     if not isinstance(audit, Failure) and audit.known is not None:
-        what = "Records in the audit log, by its head."
+        what = "Records in the audit log, by its head file."
         yield from _one("audit_records_total", "counter", what, audit.head.seq)
-    what = "How often the audit log could not be written, or was found damaged."
+    what = "Failed writes and detected damages of the audit log."
     yield from _one("audit_failures_total", "counter", what, around.snapshot.unaudited)
 
 

@@ -56,9 +56,9 @@ def verdict(around: Around) -> Headline:
         any(f.severity is FindingSeverity.ERROR for f in seen.findings) for seen in watched
     )
     if around.dead:
-        tone, words = "bad", "The scheduler does not move"
+        tone, words = "bad", "The scheduler hangs"
     elif snapshot.blocked:
-        tone, words = "bad", "Nothing can be rotated"
+        tone, words = "bad", "Nothing can rotate"
     elif snapshot.judgement.trust is ClockTrust.WRONG:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
     elif failing or broken:
@@ -73,7 +73,7 @@ def verdict(around: Around) -> Headline:
     elif around.unready:
         tone, words = "work", f"Not ready: {around.unready}"
     elif not snapshot.configured.valid:
-        tone, words = "work", "The configuration on disk is not in force as a whole"
+        tone, words = "work", "The configuration on disk is not fully in force"
     elif not snapshot.known:
         tone, words = "calm", "No certificates are configured"
     else:
@@ -88,16 +88,16 @@ def _notices(around: Around) -> Iterator[tuple[str, str]]:
     if snapshot.judgement.why:
         yield "Clock:", snapshot.judgement.why
     yield from (("Configuration refused:", problem) for problem in snapshot.configured.refused)
-    yield from (("Left out:", problem) for problem in snapshot.configured.left_out)
+    yield from (("Skipped:", problem) for problem in snapshot.configured.left_out)
     yield from ((f"{what}:", words) for what, words in snapshot.others().items())
     for seen in snapshot.watched:
         yield from ((f"{seen.key}:", finding.words) for finding in seen.findings)
     if snapshot.audit_damage:
-        yield "Audit log:", f"{snapshot.audit_damage}: certrotd audit verify says more"
+        yield "Audit log:", f"{snapshot.audit_damage}: see certrotd audit verify"
     if isinstance(around.audit, Failure):
         yield "Audit log:", str(around.audit)
     elif around.audit.state == "unreadable":
-        yield "Audit log:", "its head cannot be understood: certrotd audit verify says more"
+        yield "Audit log:", "its head file is damaged: see certrotd audit verify"
     for issuer, left in around.budgets.items():
         if isinstance(left, Failure):
             yield f"Budget of {issuer}:", str(left)

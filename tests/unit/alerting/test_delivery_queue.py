@@ -123,10 +123,10 @@ def test_what_fails_three_times_is_lost_and_said_once(bench: Callable[..., Bench
     assert [arrived for _, arrived in rig.settled] == [False, False, True]
     wait_until(lambda: len(rig.said) == 2)
     assert rig.said == [
-        ("error", "alert lost (alert 1): notification ops: no; those after it are only counted"),
-        ("warning", "notification ops delivers again; lost 2 alerts"),
+        ("error", "alert lost (alert 1): notification ops: no; further losses are only counted"),
+        ("warning", "notification ops works again; 2 alerts lost"),
     ]
-    lost = "Before this, 2 alerts could not be delivered. See: certrotd status"
+    lost = "certrotd could not deliver 2 earlier alerts. See: certrotd status"
     assert notifier.sent[0].todo == lost
     rig.queue.put(message(4))
     wait_until(lambda: len(notifier.sent) == 2)
@@ -241,7 +241,7 @@ def test_the_oldest_gives_way(bench: Callable[..., Bench]) -> None:
     assert "more than 5 alerts wait for ops" in rig.said[0][1]
     notifier.gate.set()
     wait_until(lambda: len(rig.settled) == 5)
-    assert rig.said[1][1] == "notification ops delivers again; lost 3 alerts"
+    assert rig.said[1][1] == "notification ops works again; 3 alerts lost"
 
 
 def test_the_end_is_not_waited_for_longer_than_told(bench: Callable[..., Bench]) -> None:
@@ -293,7 +293,7 @@ def test_without_a_thread_it_waits_for_the_next_occasion(
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", none)
         rig.queue.put(message(1))
-    assert rig.said == [("error", "notification ops waits: the system has no thread for it")]
+    assert rig.said == [("error", "notification ops waits: cannot start its thread")]
     rig.queue.put(message(2))
     wait_until(lambda: titles(notifier) == ["alert 1", "alert 2"])
 

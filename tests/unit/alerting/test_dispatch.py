@@ -152,7 +152,7 @@ def test_the_same_failure_is_told_once_and_its_end_too(bench: Callable[..., Benc
     rig.observer.ended(Report(id_of("web"), outcome=Finished({})))
     assert awaits(rig, 2) == [
         "raised certificate/web: the rotation failed",
-        "resolved certificate/web: a rotation has succeeded",
+        "resolved certificate/web: a rotation succeeded",
     ]
     rig.observer.ended(Report(id_of("web"), outcome=Finished({})))
     rig.observer.ended(Report(id_of("www"), outcome=FAIL))
@@ -215,7 +215,9 @@ def test_each_hears_what_it_wants(bench: Callable[..., Bench]) -> None:
         awaits(rig, 2, "nag")
         rig.clock.advance(HOUR)
     assert len(awaits(rig, 4, "nag")) == 4
-    assert awaits(rig, 1, "grave") == ["raised certificate/www: the new certificate was taken back"]
+    assert awaits(rig, 1, "grave") == [
+        "raised certificate/www: the new certificate was rolled back"
+    ]
     assert rig.arrived("audit") == []
     assert len(rig.arrived()) == 2
 
@@ -230,7 +232,9 @@ def test_a_crash_is_told_from_a_wait(bench: Callable[..., Bench]) -> None:
     rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
     rig.observer.stepped(Event("id-8", "certificate/www", "done", 1, 2))
     rig.observer.ended(Report(id_of("www"), recovered=Finished({})))
-    assert awaits(rig, 1) == ["raised certificate/www: a rotation was cut off, and it was finished"]
+    assert awaits(rig, 1) == [
+        "raised certificate/www: a rotation was interrupted, certrotd finished it"
+    ]
     assert rig.notifiers["ops"].sent[0].rotation == "id-8"
 
 
@@ -241,7 +245,7 @@ def test_what_is_known_to_be_in_flight_was_not_cut_off(bench: Callable[..., Benc
     awaits(rig, 1)
     rig.observer.ended(Report(id_of("web"), failure=LockHeld("web", holder="process 1")))
     rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
-    assert awaits(rig, 2)[1] == "resolved certificate/web: a rotation has succeeded"
+    assert awaits(rig, 2)[1] == "resolved certificate/web: a rotation succeeded"
 
 
 def test_what_happens_again_after_a_day_is_new(bench: Callable[..., Bench]) -> None:
@@ -254,7 +258,7 @@ def test_what_happens_again_after_a_day_is_new(bench: Callable[..., Bench]) -> N
         rig.clock.advance(DAY)
     assert (
         awaits(rig, 2)
-        == ["raised certificate/web: a rotation was cut off, and it was finished"] * 2
+        == ["raised certificate/web: a rotation was interrupted, certrotd finished it"] * 2
     )
 
 
@@ -308,15 +312,15 @@ def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
         awaits(rig, count)
     assert rig.arrived() == [
         "raised the clock cannot be right: nothing is ordered",
-        "resolved The clock is plausible again; certificates are ordered again",
-        "raised the new configuration is refused, the old one stays in force",
-        "resolved The configuration is taken: 2 certificates",
-        "raised certificates are left out: 1 problem in the configuration",
-        "resolved No certificate is left out any more",
+        "resolved The clock is plausible again; certrotd orders certificates again",
+        "raised certrotd refuses the new configuration; the old one stays in force",
+        "resolved The configuration is in force: 2 certificates",
+        "raised certificates are skipped: 1 problem in the configuration",
+        "resolved No certificate is skipped any more",
         "raised certificate/web: cannot be read",
-        "resolved certificate/web: it is over",
+        "resolved certificate/web: the problem is over",
         "raised a.test:443 (): is unreachable",
-        "resolved a.test:443 (): all is well again",
+        "resolved a.test:443 (): the problem is over",
         "raised a.test:443 (): is unreachable",
         "raised a.test:443 (): is unreachable",
     ]
@@ -337,7 +341,7 @@ def test_a_look_that_is_not_certain_resolves_nothing(bench: Callable[..., Bench]
     rig.observer.watched(replace(bad, findings=()))
     assert awaits(rig, 2) == [
         "raised a.test:443 (): is away",
-        "resolved a.test:443 (): all is well again",
+        "resolved a.test:443 (): the problem is over",
     ]
 
 
@@ -353,7 +357,7 @@ def test_only_a_rotation_that_was_recorded_proves_the_audit_log(
     rig.observer.ended(Report(id_of("www"), outcome=Finished({})))
     assert awaits(rig, 2) == [
         "raised the audit log cannot be written",
-        "resolved Rotations are recorded in the audit log again",
+        "resolved The audit log records rotations again",
     ]
 
 
@@ -362,7 +366,9 @@ def test_what_did_not_begin_is_not_known_to_be_in_flight(bench: Callable[..., Be
     rig = bench()
     rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
     rig.observer.ended(Report(id_of("web"), recovered=Finished({})))
-    assert "raised certificate/web: a rotation was cut off, and it was finished" in awaits(rig, 3)
+    assert "raised certificate/web: a rotation was interrupted, certrotd finished it" in awaits(
+        rig, 3
+    )
 
 
 def test_a_trouble_that_a_restart_ended_is_resolved(bench: Callable[..., Bench]) -> None:
@@ -372,7 +378,7 @@ def test_a_trouble_that_a_restart_ended_is_resolved(bench: Callable[..., Bench])
     awaits(rig, 1)
     rig.observer.close()
     rig.start().looked(look(generation(DAY)))
-    assert awaits(rig, 2)[1] == "resolved certificate/web: it is over"
+    assert awaits(rig, 2)[1] == "resolved certificate/web: the problem is over"
 
 
 def test_a_start_resolves_the_reload_that_was_refused(
@@ -388,7 +394,7 @@ def test_a_start_resolves_the_reload_that_was_refused(
     config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
     state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
     module.start(config, state, lambda *_: None)  # type: ignore[arg-type]
-    assert passed == [Passed("config", "The configuration is taken: 2 certificates.")]
+    assert passed == [Passed("config", "The configuration is in force: 2 certificates.")]
 
 
 def test_a_certificate_that_left_the_configuration_is_forgotten(
@@ -462,13 +468,13 @@ def test_a_file_that_cannot_be_read_or_written_is_said_once(
     (tmp_path / "alerts.json").mkdir()
     (tmp_path / "alerts.json.unreadable").touch()
     rig = bench()
-    assert rig.said[0].startswith("earlier alerts are unknown: ")
+    assert rig.said[0].startswith("cannot read the alerts sent so far: ")
     for number in range(3):
         rig.observer.raise_alert(replace(ALERT, key=f"k{number}"))
         awaits(rig, number + 1)
     rig.observer.close()
     assert len(rig.said) == 2
-    assert rig.said[1].startswith("alerts will be sent again after a restart: ")
+    assert rig.said[1].startswith("cannot record the alerts sent, a restart will repeat them: ")
 
 
 def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
@@ -479,7 +485,7 @@ def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
     rig.observer.raise_alert(ALERT)
     rig.observer.close(0.2)
     assert notifier.sent == []
-    assert rig.said == ["before the end, 1 alert could not be delivered"]
+    assert rig.said == ["stopped with 1 alert undelivered"]
     kept = json.loads((rig.state / "alerts.json").read_bytes())
     assert kept["told"] == {"ops": {}}
     notifier.gate.set()

@@ -54,9 +54,14 @@ def report(**about: object) -> list[Said]:
     ("outcome", "kind", "severity", "words"),
     [
         (RolledBack("", "order", "the CA says no"), "rotation_failed", "warning", "order failed"),
-        (RolledBack("issued", "prove", "old leaf"), "rolled_back", "error", "was undone"),
+        (RolledBack("issued", "prove", "old leaf"), "rolled_back", "error", "undid the deployment"),
         (Parked(NOW, "no disk", failed=True), "rotation_failed", "warning", "no disk"),
-        (Stuck("swap", "old leaf", "no disk"), "stuck", "error", "Undoing the step swap failed"),
+        (
+            Stuck("swap", "old leaf", "no disk"),
+            "stuck",
+            "error",
+            "The undo of the step swap failed",
+        ),
     ],
 )
 def test_what_went_wrong_is_an_alert_with_what_to_do(
@@ -79,7 +84,7 @@ def test_what_stays_live_is_not_said_to_be_taken_back() -> None:
     assert alert.title == "certificate/web: the deployment failed"
     assert "before it" not in alert.what
     undone = the_alert(report(outcome=RolledBack("issued", "apply", "no")))
-    assert undone.title == "certificate/web: the new certificate was taken back"
+    assert undone.title == "certificate/web: the new certificate was rolled back"
 
 
 def test_a_failure_before_anything_is_one_too() -> None:
@@ -120,7 +125,7 @@ def test_success_ends_what_was_the_matter() -> None:
 
 @pytest.mark.parametrize(
     ("failure", "words"),
-    [(Unaudited("no disk"), "do not begin"), (Unrecorded("no disk"), "go on")],
+    [(Unaudited("no disk"), "No rotation begins"), (Unrecorded("no disk"), "Rotations continue")],
 )
 def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) -> None:
     """10,000 certificates meet it at once."""
@@ -128,7 +133,7 @@ def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) 
     assert (alert.kind, alert.severity, alert.key, alert.subject) == (
         *("audit_broken", "error", "audit", None),
     )
-    assert f"Rotations {words}" in alert.what
+    assert f"{words}" in alert.what
     assert "certrotd audit verify" in alert.todo
 
 
@@ -151,11 +156,11 @@ def test_an_outcome_that_could_not_be_recorded_is_told_as_well() -> None:
 @pytest.mark.parametrize(
     ("outcome", "end"),
     [
-        (Finished({}), "it was finished"),
-        (RolledBack("issued", "prove", "old"), "it was undone back to issued"),
-        (RolledBack("", "order", "old"), "it was undone"),
+        (Finished({}), "certrotd finished it"),
+        (RolledBack("issued", "prove", "old"), "certrotd undid it back to issued"),
+        (RolledBack("", "order", "old"), "certrotd undid it"),
         (Parked(NOW, "why"), "it waits"),
-        (Stuck("swap", "a", "b"), "undoing it failed"),
+        (Stuck("swap", "a", "b"), "its undo failed"),
     ],
 )
 def test_a_recovery_says_how_it_ended(outcome: Outcome, end: str) -> None:
@@ -164,7 +169,7 @@ def test_a_recovery_says_how_it_ended(outcome: Outcome, end: str) -> None:
     [alert] = [
         each for each in said if each.key == "recovered/certificate/web" and isinstance(each, Alert)
     ]
-    assert alert.title == f"certificate/web: a rotation was cut off, and {end}"
+    assert alert.title == f"certificate/web: a rotation was interrupted, {end}"
     assert not alert.lasting
     let_go = rules.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=True)
     assert not [each for each in let_go if each.key == "recovered/certificate/web"]
@@ -314,7 +319,7 @@ def test_a_renewal_that_keeps_failing_is_an_alert_while_there_is_time(
     for alert in found:
         assert words is not None
         assert words in alert.title
-        why = "7 attempts to renew certificate/web failed, the last because of: the CA says no"
+        why = "7 attempts to renew certificate/web failed, the last one because: the CA says no"
         assert why in alert.what
 
 

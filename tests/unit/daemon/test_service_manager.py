@@ -200,7 +200,7 @@ def test_the_status_says_what_fails_and_what_is_done(
     told.trouble("the time of the last run", Failure("no"))
     told.ticked(NOW, 4)
     assert manager.only()["STATUS"] == (
-        "4 certificates, 1 left out, 4 failing (a, b, c…), rotating a, next due 2026-07-01 04:30Z"
+        "4 certificates, 1 skipped, 4 failing (a, b, c…), rotating a, next due 2026-07-01 04:30Z"
     )
     told.configured([id_of("a"), id_of("b")], [])
     told.looked(look("a", Deploy("due", 1)))
@@ -241,7 +241,7 @@ def test_directories_that_are_gone_are_said_while_they_are(
     started(told, manager, "web")
     told.trouble(DIRECTORIES, Failure("/var/lib/certrotd is read-only"))
     told.ticked(NOW, 0)
-    assert manager.only()["STATUS"].startswith("nothing can be done: /var/lib/certrotd is read-on")
+    assert manager.only()["STATUS"].startswith("nothing can rotate: /var/lib/certrotd is read-on")
     told.calmed(DIRECTORIES)
     told.ticked(NOW, 0)
     assert manager.only()["STATUS"].startswith("1 certificate")
@@ -256,7 +256,7 @@ def test_a_start_without_a_usable_state_is_ready_to_say_so(
     told.ticked(NOW, 0)
     said = manager.only()
     assert said["READY"] == "1"
-    assert said["STATUS"].startswith("nothing can be done: /var/lib/certrotd/audit/head.json bel")
+    assert said["STATUS"].startswith("nothing can rotate: /var/lib/certrotd/audit/head.json bel")
 
 
 def test_signs_of_life_come_from_ticks_and_not_too_often(
@@ -283,14 +283,14 @@ def test_a_stop_that_waits_asks_for_the_time(told: ServiceManager, manager: Mana
     told.stopping([id_of("web")])
     assert manager.only() == {
         "STOPPING": "1",
-        "STATUS": "stopping: web to be finished or undone",
+        "STATUS": "stopping: finishing or undoing web",
         "EXTEND_TIMEOUT_USEC": "100000000",
     }
     told.ticked(NOW, 1)
     assert manager.heard() == []
     told.stopped([id_of("web")])
     assert manager.only() == {
-        "STATUS": "stopped before web ended: the next start goes on",
+        "STATUS": "stopped before web ended: the next start continues",
     }
 
 

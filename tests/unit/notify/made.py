@@ -23,9 +23,7 @@ RAISED = Message(
     rotation="20260601T120000-abcd",
     key="rotation/certificate/web",
 )
-RESOLVED = replace(
-    RAISED, state="resolved", title="certificate/web: a rotation has succeeded", todo=""
-)
+RESOLVED = replace(RAISED, state="resolved", title="certificate/web: a rotation succeeded", todo="")
 
 
 def soon(seconds: float = 60.0) -> Deadline:

@@ -55,7 +55,7 @@ def test_that_it_has_passed_is_good_news(tmp_path: Path, receiver: Receiver) -> 
     """In the colour of such, where there are colours."""
     service(tmp_path, address(receiver)).send(RESOLVED, deadline=soon())
     body = receiver.got[0].json
-    assert body["title"] == "certrotd on web1: resolved: certificate/web: a rotation has succeeded"
+    assert body["title"] == "certrotd on web1: resolved: certificate/web: a rotation succeeded"
     assert body["type"] == "success"
 
 

@@ -35,10 +35,10 @@ class Kept:
     ("outcome", "expected"),
     [
         (Finished({}), "done"),
-        (Parked(NOW, "a grace period"), "waits after 2026-06-01 00:00:00Z: a grace period"),
+        (Parked(NOW, "a grace period"), "waits until 2026-06-01 00:00:00Z: a grace period"),
         (
             Parked(NOW, "the disk is full", failed=True),
-            "failed, and is tried again after 2026-06-01 00:00:00Z: the disk is full",
+            "failed, retries after 2026-06-01 00:00:00Z: the disk is full",
         ),
         (RolledBack("", "order", "no"), "failed: order: no; nothing was changed"),
         (RolledBack("issued", "prove", "old"), "failed: prove: old; rolled back to issued"),
@@ -46,7 +46,7 @@ class Kept:
             RolledBack("", "order", "stop", stopped=True),
             "stopped: order: stop; nothing was changed",
         ),
-        (Stuck("swap", "why", "why not"), "stuck: undoing swap failed: why not; after: why"),
+        (Stuck("swap", "why", "why not"), "stuck: the undo of swap failed: why not; after: why"),
     ],
 )
 def test_every_outcome_has_its_sentence(outcome: Outcome, expected: str) -> None:
@@ -87,7 +87,7 @@ def test_a_trouble_that_passed_is_told_and_one_that_never_was_is_not() -> None:
     for _ in range(2):
         told.trouble(id_of("web"), Failure("the disk is full"))
         told.calmed(id_of("web"))
-    assert kept.said == ["web: the disk is full", "web: it is over"] * 2
+    assert kept.said == ["web: the disk is full", "web: the problem is over"] * 2
 
 
 def test_the_clock_is_told_with_what_follows_and_once() -> None:
@@ -98,7 +98,7 @@ def test_the_clock_is_told_with_what_follows_and_once() -> None:
         lines.clock(Judgement(ClockTrust.WRONG, "the clock shows 1970"), None)
     lines.clock(SOUND, timedelta(days=-1))
     assert said[0].startswith("the clock shows 1970: nothing is ordered until it is right")
-    assert said[1:] == ["the clock jumped by -86400 s: everything is looked at again"]
+    assert said[1:] == ["the clock jumped by -86400 s: certrotd looks at everything again"]
 
 
 def test_an_order_that_waits_says_for_what() -> None:
@@ -109,7 +109,7 @@ def test_an_order_that_waits_says_for_what() -> None:
     lines.began(id_of("web"), "there is none yet")
     assert said == [
         "web: waits until 2026-06-01 00:00:00Z for orders of the account: 2 in 1 hours",
-        "web: begun: there is none yet",
+        "web: rotation begins: there is none yet",
     ]
 
 
@@ -175,13 +175,13 @@ def test_the_start_the_reload_and_the_end_are_told() -> None:
     told.stopped([id_of("web")])
     told.stopped([])
     assert kept.said == [
-        f"left out: {problem}",
+        f"skipped: {problem}",
         "started with 1 certificate",
         "reloaded: 2 certificates",
         "not reloaded: /etc/c.yaml:1: : no",
         "kept aside",
-        "stopping: web to be finished or undone",
-        "stopped before web ended: the next start goes on",
+        "stopping: finishing or undoing web",
+        "stopped before web ended: the next start continues",
         "stopped",
     ]
 
@@ -202,8 +202,8 @@ def test_what_is_found_is_told_once_and_its_passing_once() -> None:
         "files of web: it expires at 2026-06-02 00:00:00Z",
         "files of web: it expires at 2026-06-02 00:00:00Z",
         "files of web: the copies differ",
-        "files of web: expiring no longer",
-        "files of web: copies differ no longer",
+        "files of web: no longer expiring",
+        "files of web: no longer copies differ",
     ]
     fields: dict[str, object] = {"watch": "files of web", "kind": "certificate", "name": "web"}
     assert kept.events[0] == ("warning", "watch.expiring", fields)

@@ -59,7 +59,7 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     stand.look()
     board = stand.board
     board.refused(["config.yaml:3: unknown key"])
-    assert "The configuration on disk is not in force" in page(stand).text
+    assert "The configuration on disk is not fully in force" in page(stand).text
     assert "config.yaml:3: unknown key" in page(stand).text
     board.configured(
         [id_of("web")], [ConfigProblem(Path("c.yaml"), 7, "certificates[bad]", "no name")]
@@ -72,12 +72,12 @@ def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
     assert "files of web: not its key" in page(stand).text
     board.trouble("the directories", Failure("/srv is gone"))
     assert "the directories: /srv is gone" in page(stand).text
-    assert "Nothing can be rotated" in page(stand).text
+    assert "Nothing can rotate" in page(stand).text
     board.calmed("the directories")
     board.clock(Judgement(ClockTrust.WRONG, "it is 1970"), None)
     assert "The clock is wrong: nothing is ordered" in page(stand).text
     stand.clock.sleep(31)
-    assert "The scheduler does not move" in page(stand).text
+    assert "The scheduler hangs" in page(stand).text
 
 
 def test_the_headline_says_that_a_watched_endpoint_needs_attention(stand: Stand) -> None:
@@ -155,7 +155,7 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
     assert "Audit log #1,234 efefefefefef…" in page(stand).text
     assert "Orders left 300 ca" in page(stand).text
     stand.audit = Anchor(state="unreadable")
-    assert "Audit log: its head cannot be understood" in page(stand).text
+    assert "Audit log: its head file is damaged" in page(stand).text
     stand.audit = Failure("no permission")
     (stand.state / "budget.json").symlink_to("elsewhere")
     read = page(stand)
@@ -221,7 +221,7 @@ def test_a_generation_that_waits_is_shown(stand: Stand) -> None:
     names = ("a.example.com",)
     stand.add("web", *names, live=generation(*names), newest=generation(*names, number=4))
     stand.look()
-    words = "generation 4 waits: it is issued, and not in use yet"
+    words = "generation 4 is issued and not deployed yet"
     assert words in page(stand).text
     assert words in page(stand, "/certificate/web").text
 
