@@ -174,9 +174,11 @@ def _reason(row: Row, decision: Decision | None, *, forced: bool) -> str | None:
 
 def _problems(site: Site, row: Row, decision: Decision) -> list[Failure]:
     """Everything that what was decided would fail for; of what is not due, what is seen by now."""
+    from certrotd.certs.wiring.foresight import problems_of
+
     found: list[Failure] = []
     try:
-        for problem in site.problems_of(row, decision):
+        for problem in problems_of(row, decision, awaiting=site.awaiting):
             found.append(problem)  # what is found before an error counts
     except (Failure, OSError) as error:
         found.append(as_failure(error, "look at what it needs"))

@@ -13,7 +13,7 @@ from certrotd.certs.inventory import Row
 from certrotd.certs.watching import missed_chain
 from certrotd.cli.output import keeping_all, print_json, print_table, say, span, stamp
 from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import Site, open_site
+from certrotd.daemon.wiring import open_site
 from certrotd.pki.order import NOT_OFFERED
 from certrotd.reporting.decision_labels import kind_of
 from certrotd.reporting.explanation import explanation_of
@@ -64,7 +64,7 @@ def plan(config: Path, names: Sequence[str], *, explained: bool, as_json: bool) 
             site.inventory.look(site.inventory.chosen(names), now=now, in_flight=site.in_flight)
         )
         rows = list(with_gates(looked, site.config, site.state, now=now))
-        plans = [_plan_json(row, site, now=now) for row in rows]
+        plans = [_plan_json(row, now=now) for row in rows]
         if explained:
             for each, row in zip(plans, rows, strict=True):
                 each["rules"] = [asdict(tried) for tried in explanation_of(row, now=now)]
@@ -115,13 +115,15 @@ def _is_well(shown: Sequence[str]) -> bool:
     return state in ("ok", "disabled") and all(each.endswith((": ok", "no probe")) for each in told)
 
 
-def _plan_json(row: Row, site: Site, *, now: datetime) -> dict[str, Any]:
+def _plan_json(row: Row, *, now: datetime) -> dict[str, Any]:
     decision = row.decision
     steps: list[str] = []
     if row.flight is not None:
         steps = [FINISH]
     elif decision is not None and row.held is None and not isinstance(decision, Wait):
-        steps = site.steps(row, decision)
+        from certrotd.certs.wiring.foresight import steps_of  # loads what rotating needs
+
+        steps = steps_of(row, decision)
     kind = kind_of(decision) if decision else "-"
     return {
         "kind": row.managed.policy.id.kind,

@@ -15,12 +15,11 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Postpone, Renew, Sweep, Wait
-from certrotd.certs.inventory import Inventory, Row
+from certrotd.certs.inventory import Inventory
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, KIND, Policy
+from certrotd.certs.wiring.policies import Policies, authorities
 from certrotd.clock import Clock, Deadline
-from certrotd.config.certificates import UseEntry
 from certrotd.config.context import Surroundings
 from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from certrotd.certs.wiring.adapters import Adapters
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
-    from certrotd.rotation.step import Plan
 
 KINDS = (KIND,)
 """What is managed."""
@@ -52,7 +50,6 @@ DAEMON_LOCK = "_daemon"
 """Held as long as a daemon runs; no certificate's lock lies beside it."""
 AUDIT_LOG = "the audit log"
 LEFTOVERS = "what a kill left"
-Waves = tuple[tuple[str, ...], ...]
 
 
 class Site:
@@ -84,10 +81,10 @@ class Site:
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()
         self._flying: frozenset[str] | None = None
-        self._authorities = {name: _authority(name, e) for name, e in config.issuers.items()}
-        self._waves: dict[tuple[str, ...], Waves] = {}
+        self._authorities = authorities(config)
         self._budgets: dict[str, Budget | None] = {}
-        certificates = [_Managed(self, each, self._policy(each)) for each in config.certificates]
+        policies = Policies(config)
+        certificates = [_Managed(self, each, policies.of(each)) for each in config.certificates]
         self.inventory = Inventory(certificates, config.concurrency)
 
     def close(self) -> None:
@@ -190,37 +187,8 @@ class Site:
             return failure
         return None
 
-    def steps(self, row: Row, decision: Decision) -> list[str]:
-        """The titles of the steps that a decision would be carried out by."""
-        from certrotd.rotation.engine import titles
-
-        return list(titles(_plan(row, decision)))
-
-    def problems_of(self, row: Row, decision: Decision) -> Iterator[Failure]:
-        """Everything that carrying out a decision would fail for, as far as it can be told.
-
-        Of a certificate that is not due: what the next renewal will, as far as a look at files and
-        programs tells, and what its targets refuse while a rotation is in flight. Raises Failure
-        and OSError.
-        """
-        from certrotd.certs import plan
-        from certrotd.certs.preflight import Foresight
-
-        world = row.managed.world()
-        world.awaiting = self._awaiting
-        if isinstance(decision, Wait | Postpone):
-            yield from plan.preflight(row.managed.policy).problems(world, due=False)
-            if row.flight is not None:  # the targets are told of it, forth or back
-                yield from plan.preflight_of_targets(row.managed.policy).problems(world)
-            return
-        if isinstance(decision, Bootstrap):  # and the first order follows at once
-            yield from plan.preflight(row.managed.policy).problems(world)
-        for step in _plan(row, decision):
-            if isinstance(step, Foresight):
-                yield from step.problems(world)
-
     @cached_property
-    def _awaiting(self) -> bool:
+    def awaiting(self) -> bool:
         """Whether any placeholder is to be put in place before anything else."""
         asking = [each for each in self.inventory.certificates if each.policy.bootstraps]
         return any(
@@ -229,41 +197,6 @@ class Site:
                 asking, now=self.clock.now(), in_flight=lambda _subject: False
             )
         )
-
-    def _policy(self, entry: Certificate) -> Policy:
-        return Policy(
-            name=entry.name,
-            names=entry.names,
-            issuer=entry.issuer,
-            authority=self._authorities[entry.issuer],
-            key_type=entry.key.type,
-            reuse_key=entry.key.reuse,
-            solver=entry.solver,
-            fraction=entry.renew.at,
-            before=entry.renew.before,
-            jitter=entry.renew.jitter,
-            window=entry.window,
-            keep=entry.keep,
-            enabled=entry.enabled,
-            installs=bool(entry.install),
-            waves=self._waves_of(entry.targets),
-            adopts=entry.adopt is not None,
-            bootstraps=entry.bootstrap is not None,
-            terms=_terms(self.config.issuers[entry.issuer]),
-            preferred_chain=getattr(self.config.issuers[entry.issuer], "preferred_chain", None)
-            or "",
-        )
-
-    def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:
-        """The targets by wave; most certificates have the same ones, so each answer is kept."""
-        names = tuple(use.target for use in uses)
-        if names not in self._waves:
-            wave = {name: self.config.targets[name].wave for name in names}
-            self._waves[names] = tuple(
-                tuple(name for name in names if wave[name] == each)
-                for each in sorted(set(wave.values()))
-            )
-        return self._waves[names]
 
     def _new_budget(self, issuer: str) -> Budget | None:
         from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
@@ -411,33 +344,3 @@ def open_site(
         yield site
     finally:
         site.close()
-
-
-def _plan(row: Row, decision: Decision) -> Plan[World]:
-    """The plan that a decision would be carried out by."""
-    from certrotd.certs import plan
-
-    policy, standing = row.managed.policy, row.standing
-    match decision:
-        case Renew():
-            return plan.renewal(policy, standing, row.attempts, rotation="", draw=0.0)
-        case Deploy(generation=generation):
-            return plan.deployment(policy, standing, generation, rotation="")
-        case Adopt():
-            return plan.adoption(policy, draw=0.0)
-        case Bootstrap(generation=generation):
-            return plan.bootstrap(policy, generation, rotation="")
-        case Sweep():
-            return plan.sweeping(row.attempts)
-        case _:
-            return ()
-
-
-def _authority(issuer: str, entry: Any) -> str:
-    return str(getattr(entry, "directory", None) or f"{entry.type}:{issuer}")
-
-
-def _terms(entry: Any) -> str:
-    """What an issuer's entry says about how its certificates are to be."""
-    options = ((name, getattr(entry, name, None)) for name in ("lifetime", "profile"))
-    return ", ".join(f"{name}: {value}" for name, value in options if value is not None)

@@ -263,7 +263,7 @@ class Scheduler:
     def _look(self, subject: Id, now: datetime) -> None:
         """Decide about one certificate, from what is there now, and see to it.
 
-        Also while it backoff, and while a rotation is in flight: what is served expires meanwhile.
+        Also while it rests, and while a rotation is in flight: what is served expires meanwhile.
         """
         managed, monotonic = self._work.certificates[subject], self._clock.monotonic()
         rest = self._backoff.held(subject, now, monotonic)

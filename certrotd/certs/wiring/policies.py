@@ -1,0 +1,71 @@
+"""The policies of certificates, as the configuration asks for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from certrotd.certs.policy import Policy
+from certrotd.config.certificates import UseEntry
+from certrotd.config.model import Certificate, Config
+
+Waves = tuple[tuple[str, ...], ...]
+
+
+class Policies:
+    """Makes the policy of each certificate of one configuration."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._authorities = authorities(config)
+        self._waves: dict[tuple[str, ...], Waves] = {}
+
+    def of(self, entry: Certificate) -> Policy:
+        """What its entry and that of its issuer ask for."""
+        issuer = self._config.issuers[entry.issuer]
+        return Policy(
+            name=entry.name,
+            names=entry.names,
+            issuer=entry.issuer,
+            authority=self._authorities[entry.issuer],
+            key_type=entry.key.type,
+            reuse_key=entry.key.reuse,
+            solver=entry.solver,
+            fraction=entry.renew.at,
+            before=entry.renew.before,
+            jitter=entry.renew.jitter,
+            window=entry.window,
+            keep=entry.keep,
+            enabled=entry.enabled,
+            installs=bool(entry.install),
+            waves=self._waves_of(entry.targets),
+            adopts=entry.adopt is not None,
+            bootstraps=entry.bootstrap is not None,
+            terms=_terms(issuer),
+            preferred_chain=getattr(issuer, "preferred_chain", None) or "",
+        )
+
+    def _waves_of(self, uses: tuple[UseEntry, ...]) -> Waves:
+        """The targets by wave; most certificates have the same ones, so each answer is kept."""
+        names = tuple(use.target for use in uses)
+        if names not in self._waves:
+            wave = {name: self._config.targets[name].wave for name in names}
+            self._waves[names] = tuple(
+                tuple(name for name in names if wave[name] == each)
+                for each in sorted(set(wave.values()))
+            )
+        return self._waves[names]
+
+
+def authorities(config: Config) -> dict[str, str]:
+    """The authority of each issuer: the URL of its directory, or its type and name."""
+    return {name: _authority(name, entry) for name, entry in config.issuers.items()}
+
+
+def _authority(issuer: str, entry: Any) -> str:
+    return str(getattr(entry, "directory", None) or f"{entry.type}:{issuer}")
+
+
+def _terms(entry: Any) -> str:
+    """What an issuer's entry says about how its certificates are to be."""
+    options = ((name, getattr(entry, name, None)) for name in ("lifetime", "profile"))
+    return ", ".join(f"{name}: {value}" for name, value in options if value is not None)
