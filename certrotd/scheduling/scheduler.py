@@ -8,15 +8,12 @@ the fair queue whose turn it is, the budget when an order may be placed.
 from __future__ import annotations
 
 import threading
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 
-from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Wait
-from certrotd.certs.limits.sliding_windows import registered_domain, renews
+from certrotd.certs.decision import Adopt, Postpone, Renew, Wait
 from certrotd.certs.managed import Managed
 from certrotd.certs.rotate import Report
 from certrotd.clock import Clock
@@ -29,34 +26,18 @@ from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.budgets import Budgets
 from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Watch, jumped
 from certrotd.scheduling.condition import Condition
+from certrotd.scheduling.due import RESUME, Due, due_of, group_of, mends, within_a_day
 from certrotd.scheduling.due_heap import DueHeap
-from certrotd.scheduling.fair_queue import FairQueue, Group, Pool
-from certrotd.scheduling.gates import DIRECTORIES, elsewhere
+from certrotd.scheduling.fair_queue import FairQueue, Pool
+from certrotd.scheduling.gates import DIRECTORIES
 from certrotd.scheduling.looking import flight_of, look_at
 from certrotd.scheduling.workload import Workload
 
-DAILY = timedelta(days=1)
 HOURLY = timedelta(hours=1)
 REMEMBER = 60.0
 OURS = 5.0
 JOURNALS = "the journals"
 LAST_RUN = "the time of the last run"
-
-
-@dataclass(frozen=True, slots=True)
-class _Due:
-    """Something to be done.
-
-    ``order``: a CA elsewhere will probably be asked; ``renewal``: for the same names as before.
-    """
-
-    why: str
-    kind: str
-    order: bool = False
-    renewal: bool = False
-
-
-_RESUME = _Due("an earlier rotation is in flight", "resume")
 
 
 class Scheduler:
@@ -102,11 +83,11 @@ class Scheduler:
         self._due_heap: DueHeap[Id] = DueHeap()
         self._orders: FairQueue[Id] = FairQueue()
         self._others: FairQueue[Id] = FairQueue()
-        self._due: dict[Id, _Due] = {}
+        self._due: dict[Id, Due] = {}
         now = self._clock.now()
         for subject in workload.certificates:
             self._due_heap.put(subject, now)
-        groups = [_group(managed) for managed in workload.certificates.values()]
+        groups = [group_of(managed) for managed in workload.certificates.values()]
         issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
         self._pool: Pool[Id] = Pool(workload.concurrency, len(issuers), len(domains))
         self._budgets.use(issuers, workload.budget)
@@ -286,7 +267,7 @@ class Scheduler:
             if rest is not None:
                 self._due_heap.put(subject, rest.until or now + HOURLY)
             else:  # to go on with it may be the cure
-                self._queue(subject, _RESUME)
+                self._queue(subject, RESUME)
             return
         self._doubted.discard(subject)
         self._watch = self._watch.seen(look.standing.live)
@@ -302,31 +283,25 @@ class Scheduler:
         """Queue what is due, or say when to look again."""
         subject, decision, held, now = look.managed.policy.id, look.decision, look.held, look.now
         parked = held is not None and held.by is Gate.PARKED
-        if parked and _mends(decision) and self._backoff.hurry(subject, decision.why):
-            self._queue(subject, _RESUME)  # which mends what it can beside what is in flight
+        if parked and mends(decision) and self._backoff.hurry(subject, decision.why):
+            self._queue(subject, RESUME)  # which mends what it can beside what is in flight
         elif held is not None:
             self._release(subject)
-            self._due_heap.put(subject, _within_a_day(subject, held.until or now + HOURLY, now))
+            self._due_heap.put(subject, within_a_day(subject, held.until or now + HOURLY, now))
         elif look.flight is not None:
-            self._queue(subject, _RESUME)
+            self._queue(subject, RESUME)
         elif isinstance(decision, Wait | Postpone):
             self._release(subject)
-            self._due_heap.put(subject, _within_a_day(subject, decision.until, now))
-        elif isinstance(decision, Renew | Adopt):
-            policy = look.managed.policy
-            renewal = renews(look.standing, policy.names, policy.authority)
-            kind = type(decision).__name__
-            # the CA of our own has our own clock, and no limits
-            order = elsewhere(policy)
-            self._queue(subject, _Due(decision.why, kind, order=order, renewal=renewal))
+            self._due_heap.put(subject, within_a_day(subject, decision.until, now))
         else:
-            self._release(subject)
-            self._queue(subject, _Due(decision.why, type(decision).__name__))
+            if not isinstance(decision, Renew | Adopt):
+                self._release(subject)
+            self._queue(subject, due_of(look))
 
-    def _queue(self, subject: Id, due: _Due) -> None:
+    def _queue(self, subject: Id, due: Due) -> None:
         self._due[subject] = due
         queue = self._orders if due.order else self._others
-        queue.put(subject, _group(self._work.certificates[subject]))
+        queue.put(subject, group_of(self._work.certificates[subject]))
 
     def _pump(self) -> None:
         """Begin as much as there is room for."""
@@ -363,7 +338,7 @@ class Scheduler:
             if not self._affords(subject):
                 subject = None
         if subject is not None:
-            self._pool.enter(subject, _group(self._work.certificates[subject]))
+            self._pool.enter(subject, group_of(self._work.certificates[subject]))
         return subject
 
     def _affords(self, subject: Id) -> bool:
@@ -379,7 +354,7 @@ class Scheduler:
                 over = budget.hold(str(subject), policy.names, renewal=due.renewal, now=now)
                 if over is not None:
                     self._observer.postponed(subject, over)
-                    self._due_heap.put(subject, _within_a_day(subject, over.until, now))
+                    self._due_heap.put(subject, within_a_day(subject, over.until, now))
                     return False
         except (Failure, OSError) as error:
             self._rest(subject, as_failure(error, f"read the budget of {policy.issuer}"))
@@ -407,20 +382,3 @@ class Scheduler:
         budget = self._work.budget(self._work.certificates[subject].policy.issuer)
         if budget is not None:
             budget.release(str(subject))
-
-
-def _group(managed: Managed) -> Group:
-    return Group(managed.policy.issuer, registered_domain(managed.policy.names[0]))
-
-
-def _mends(decision: Decision) -> bool:
-    return isinstance(decision, Deploy) and decision.mends
-
-
-def _within_a_day(subject: Id, until: datetime, now: datetime) -> datetime:
-    """Later than now, and within a day: somebody may have touched the files.
-
-    The day is between a half and a whole one by the subject, so that not all come at the same time.
-    """
-    share = 0.5 + zlib.crc32(str(subject).encode()) / 2**33
-    return min(max(until, now + timedelta(seconds=1)), now + DAILY * share)
