@@ -96,7 +96,7 @@ def test_a_rotation_that_fails_in_flight_is_seen_after_a_restart(report: Report,
     bench.pass_time(20 * DAY, HOUR)
     late = [alert for alert in page.alerts if alert.kind == "attempts_running_out"]
     assert late
-    assert report.failure is None or "the last because of: the disk is full" in late[0].what
+    assert report.failure is None or "the last one because: the disk is full" in late[0].what
     bench.pass_time(11 * DAY, HOUR)
     assert page.snapshot.state(id_of("web")) == "expired"
     assert page.alerts[-1].title.startswith("certificate/web: expired at")
