@@ -25,9 +25,8 @@ from certrotd.daemon.service_manager import service_manager
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
-from certrotd.daemon.wiring import AUDIT_LOG, DAEMON_LOCK, KINDS, LEFTOVERS, Site
+from certrotd.daemon.wiring import AUDIT_LOG, KINDS, LEFTOVERS, Site
 from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
-from certrotd.files.writing import make_directory
 from certrotd.id import Id, id_in
 from certrotd.observers import Observers
 from certrotd.process import reap_orphans
@@ -39,8 +38,7 @@ from certrotd.scheduling.scheduler import Scheduler
 from certrotd.scheduling.ticking import Ticking
 from certrotd.scheduling.workload import Workload
 from certrotd.state.check import unwritable
-from certrotd.state.directory import StateDirectory
-from certrotd.state.format import migrate, require_known
+from certrotd.state.directory import DAEMON_LOCK, StateDirectory
 from certrotd.watching.watcher import Watcher
 
 COMMAND = "certrotd run"
@@ -59,17 +57,16 @@ def run(path: Path, write: WriteLine) -> int:
 
     ``write`` takes the lines of the log. Raises ConfigInvalid, or LockHeld when another one runs
     on the same state directory, and as
-    state.format.migrate() does. A certificate that is wrong in the configuration is said and left
+    StateDirectory.prepare() does. A certificate that is wrong in the configuration is said and left
     out.
     """
     with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
         loaded, stopping = load(path, lenient=True), Stopping()
         where = loaded.config.state_dir
-        require_known(where)
-        make_directory(where, mode=0o700)
         state = StateDirectory(where, command=COMMAND, now=stopping.clock.now)
+        state.make()
         with state.lock(DAEMON_LOCK, f"the state directory {where}"):
-            words = migrate(where, state.lock_file, daemon=None)
+            words = state.prepare(held=True)
             stopping.listen()
             daemon = _Daemon(path, loaded, state, stopping, write)
             del loaded  # a reload lets go of it

@@ -25,13 +25,12 @@ from certrotd.config.load import load
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.files.writing import make_directory
 from certrotd.id import Id
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.unexpected import as_failure
-from certrotd.state.check import sweep_state, unwritable
+from certrotd.state.check import unwritable
 from certrotd.state.directory import StateDirectory
-from certrotd.state.format import migrate, require_current, require_known
+from certrotd.state.format import require_current
 from certrotd.state.lock import NoLease
 from certrotd.state.ports import History, Lease
 from certrotd.stores.copies import displaced
@@ -46,8 +45,6 @@ if TYPE_CHECKING:
 
 KINDS = (KIND,)
 """What is managed."""
-DAEMON_LOCK = "_daemon"
-"""Held as long as a daemon runs; no certificate's lock lies beside it."""
 AUDIT_LOG = "the audit log"
 LEFTOVERS = "what a kill left"
 
@@ -103,13 +100,9 @@ class Site:
     def prepare(self) -> None:
         """Make the state directory, and look after it; only what writes there needs it.
 
-        Raises as state.format.migrate() does.
+        Raises as StateDirectory.prepare() does.
         """
-        state = self.state.path
-        require_known(state)
-        make_directory(state, mode=0o700)
-        lock = state / "locks" / f"{DAEMON_LOCK}.lock"
-        if words := migrate(state, self.state.lock_file, daemon=lock):
+        if words := self.state.prepare():
             self._listen(words)
         for what, job in ((AUDIT_LOG, self.check_audit), (LEFTOVERS, self.sweep)):
             try:
@@ -126,7 +119,7 @@ class Site:
 
         Raises DiskTrouble.
         """
-        sweep_state(self.config.state_dir)
+        self.state.sweep()
 
     @cached_property
     def groups(self) -> Groups:

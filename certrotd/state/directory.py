@@ -12,12 +12,17 @@ from certrotd.clock import Deadline
 from certrotd.errors import Failure, failed
 from certrotd.files.reading import is_there
 from certrotd.files.writable import check_directory
+from certrotd.files.writing import make_directory
 from certrotd.state.changes import FileChanges
+from certrotd.state.check import sweep_state
 from certrotd.state.document import FileDocument
+from certrotd.state.format import migrate, require_known
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
 from certrotd.state.lock import FileLease, hold
 
+DAEMON_LOCK = "_daemon"
+"""Held as long as a daemon runs; no subject's lock lies beside it."""
 PAGE = 4096
 
 
@@ -28,6 +33,24 @@ class StateDirectory:
         self.path = path
         self._command = command
         self._now = now
+
+    def prepare(self, *, held: bool = False) -> str:
+        """Make the directory, or migrate one of an older format; what there was to it, in words.
+
+        ``held``: the caller holds DAEMON_LOCK. Raises as format.migrate() does.
+        """
+        self.make()
+        lock = None if held else self.path / "locks" / f"{DAEMON_LOCK}.lock"
+        return migrate(self.path, self.lock_file, daemon=lock)
+
+    def make(self) -> None:
+        """Make the directory; raises NeedsOperator for one of a newer format, and DiskTrouble."""
+        require_known(self.path)
+        make_directory(self.path, mode=0o700)
+
+    def sweep(self) -> None:
+        """Remove the temporary files that a kill left; raises DiskTrouble."""
+        sweep_state(self.path)
 
     def document(self, name: str) -> FileDocument:
         return FileDocument(self.path, name)
