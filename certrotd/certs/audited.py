@@ -111,7 +111,7 @@ class Audited:
             self.audit.record(*happened)
         except Failure as failure:
             raise Unaudited(
-                f"a rotation that cannot be audited {refused}: {failure.message}",
+                f"a rotation that cannot be recorded in the audit log {refused}: {failure.message}",
                 hint=failure.hint,
             ) from failure
 
@@ -137,7 +137,7 @@ class Audited:
                 self._settle(rotation, ())
         except Failure as failure:
             raise Unrecorded(
-                f"what became of an earlier rotation is not in the audit log: {failure.message}",
+                f"the outcome of an earlier rotation is not in the audit log: {failure.message}",
                 hint=failure.hint,
             ) from failure
 
@@ -233,4 +233,4 @@ def _words(outcome: Outcome) -> str:
         case Parked(_, why, _):
             return f"the rotation is parked ({why})"
         case Stuck(step, _, undo_failed):
-            return f"undoing {step} failed: {undo_failed}"
+            return f"the undo of {step} failed: {undo_failed}"

@@ -108,9 +108,9 @@ class SweepRecords(Journaled):
             record = left[0]["record"]
             records = count(len(left), "TXT record")
             raise Transient(
-                f"still there: {records}: {record['name']}: {left[0]['why']}",
-                hint=f"or delete {record['value']} at {record['name']} by hand: what no "
-                "authoritative server shows is forgotten by the next run",
+                f"not withdrawn: {records}: {record['name']}: {left[0]['why']}",
+                hint=f"or delete {record['value']} at {record['name']} by hand: the next run "
+                "forgets records that no authoritative server shows",
             )
         return Done({"left": left})
 

@@ -253,7 +253,7 @@ class Prune(Journaled):
             live = world.store.look(world.name).live
             if now < _untidy_since(now, ledger) + tidying(live.facts if live else None):
                 raise
-            trouble = as_failure(error, "remove what is old")
+            trouble = as_failure(error, "remove old generations")
             world.remark(f"{world.name}: {trouble}; the next rotation tries again")
             return Done({"unpruned": str(trouble)})
         return Done()
@@ -350,7 +350,7 @@ def _stays(world: World, generation: int, previous: int | None, reason: str) -> 
     name, path = world.name, world.store.place(world.name)
     if previous not in (None, generation):
         return f"generation {generation} stays in place at {path}: {reason}"
-    proves = f"once that is mended, `certrotd rotate {name}` proves it"
+    proves = f"once that is fixed, `certrotd rotate {name}` proves it"
     return f"generation {generation} is in place at {path}; {proves}"
 
 

@@ -47,7 +47,7 @@ def renewal_time(facts: CertificateFacts, draw: float, policy: Policy) -> tuple[
         else:
             fraction, rule = 2 / 3, "two thirds of its lifetime"
         if policy.before is not None:
-            rule += f" ({_span(policy.before)} before its end is too near its beginning)"
+            rule += f" ({_span(policy.before)} before its end is too early)"
         wait = lifetime * fraction
     early = min(lifetime * policy.jitter, wait / 2) * draw
     return facts.not_before + wait - early, rule
@@ -100,7 +100,7 @@ def worse(
         return f"it ends at {stamp(new.not_after)}, the live one at {stamp(not_after)}"
     life, last = new.not_after - new.not_before, not_after - not_before
     if life < last / SHORTEST and not_after - now > last / LAST_CALL:
-        return f"it lives for {_rough(life)}, the live one for {_rough(last)}"
+        return f"it is valid for {_rough(life)}, the live one for {_rough(last)}"
     return None
 
 

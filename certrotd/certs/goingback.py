@@ -21,7 +21,7 @@ def way_back(managed: Managed, standing: Standing, to: int | None, *, now: datet
             if usable(managed.generation(number), now=now) is None:
                 return number
         raise NeedsOperator(
-            "there is no earlier generation that could be used",
+            "no earlier generation is usable",
             hint=f"certrotd rotate {name} --force gets a new certificate",
         )
     reason = usable(managed.generation(to), now=now)
@@ -46,5 +46,5 @@ def _ways(managed: Managed, standing: Standing, *, now: datetime) -> str:
         if number != live and usable(managed.generation(number), now=now) is None
     ]
     if not numbers:
-        return "there is no other generation that could be used"
-    return f"generations that could be used: {', '.join(numbers)}"
+        return "no other generation is usable"
+    return f"usable generations: {', '.join(numbers)}"

@@ -69,7 +69,7 @@ class Inventory:
         texts = called.get(name, ())
         if len(texts) > 1:
             raise UsageError(
-                f"several are called {name}: {', '.join(texts)}", hint="say which of them"
+                f"several are called {name}: {', '.join(texts)}", hint="name one of them"
             )
         if texts:
             return texts[0]
@@ -93,7 +93,7 @@ class Inventory:
             listed = ", ".join(each.name for each in found[:MAX_LISTED])
             listed += ", …" if len(found) > MAX_LISTED else ""
             raise UsageError(
-                f"several certificates are for {name}: {listed}", hint="say which of them"
+                f"several certificates are for {name}: {listed}", hint="name one of them"
             )
         hint = suggestion(name, [each.name for each in policies])
         raise UsageError(f"there is no certificate {name!r}", hint=hint)

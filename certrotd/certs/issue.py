@@ -102,7 +102,7 @@ class Obtain(Journaled):
 
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
-            raise Failure(f"the key staged for generation {self.generation} is gone")
+            raise Failure(f"the staged key of generation {self.generation} is missing")
         chain, missed = self._fetch(signing_request(load(pem), self.names), world, ledger)
         leaf = facts_of(parse_certificates(chain, what="the CA's answer")[0])
         end = leaf.not_after.isoformat()
@@ -129,7 +129,7 @@ class Obtain(Journaled):
             order = order_at_hand(self.issuer, self.names, world, ledger)
             if order.challenges():
                 raise OrderGone(
-                    "the order ended before it was finalized, and a new one needs proof"
+                    "the order ended before it was finalized; a new one needs new authorizations"
                 )
             world.fence()
             chain = order.finalize(csr)
@@ -155,16 +155,16 @@ class Obtain(Journaled):
         left = since + patience(since, served) - now
         if not world.wants(self.issuer, self.names):
             return Failure(
-                f"{what}; the configuration asks for another one now, the order is given up",
-                hint="the next run orders that",
+                f"{what}; the configuration changed, so certrotd gives the order up",
+                hint="the next run orders what it asks for now",
             )
         if left <= timedelta(0):
             return Failure(
-                f"{what}; that has been so since {since:%Y-%m-%d %H:%M}Z, the order is given up",
+                f"{what}; since {since:%Y-%m-%d %H:%M}Z, so certrotd gives the order up",
                 hint=trouble.hint,
             )
         end = now + left
-        again = f"the next run asks for it again; until {end:%Y-%m-%d %H:%M}Z the order is kept"
+        again = f"the next run asks for it again; the order is kept until {end:%Y-%m-%d %H:%M}Z"
         wait = trouble.retry_after if isinstance(trouble, Transient) else None
         longest = longest_wait(served - now if served and served > now else None)
         return Later(
@@ -224,7 +224,7 @@ class Seal(Journaled):
             key = world.store.staged_key(world.name, self.generation)
             pem = world.store.staged_chain(world.name, self.generation)
         if key is None or pem is None:
-            raise Failure(f"what was staged for generation {self.generation} is gone")
+            raise Failure(f"the staged files of generation {self.generation} are missing")
         chain = parse_certificates(pem, what="the CA's answer")
         try:
             verify(load(key), chain, self.names, now=now)
@@ -260,8 +260,8 @@ class Seal(Journaled):
         if reason := worse(new, *map(moment, self.outdo), now=world.clock.now()):
             raise WorseThanLive(
                 f"the new certificate is refused: {reason}",
-                hint="the live one stays, and another is asked for later; "
-                f"`certrotd rotate {world.name} --force` takes what the CA gives",
+                hint="the live one stays, and certrotd orders another later; "
+                f"`certrotd rotate {world.name} --force` accepts what the CA issues",
             )
 
     def undo(self, world: World, ledger: Ledger) -> None:

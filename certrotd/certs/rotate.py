@@ -303,9 +303,9 @@ class Rotator:
         if decision.generation == live.number:
             if live.meta is not None and live.meta.origin != "adopted":  # nobody else's pair
                 world.store.rebuild(name, live.number)
-                world.remark(f"{name}: {decision.why}: put back")
+                world.remark(f"{name}: {decision.why}: restored")
             return parked, None
-        why = f"given up, for {decision.why}; it waited: {parked.why}"
+        why = f"given up because {decision.why}; it waited: {parked.why}"
         outcome, unrecorded = self._audited(managed).give_up(
             self._engine(managed, world), Transient(why)
         )
@@ -321,7 +321,7 @@ class Rotator:
                 world.installer.sweep()
         except (Failure, OSError) as error:
             trouble = as_failure(error, "remove it")
-            why = f"all else is done, but a crash's leftovers stay: {trouble.message}"
+            why = f"done, but files of a crash remain: {trouble.message}"
             return Transient(why, hint=trouble.hint)
         return None
 
@@ -331,7 +331,7 @@ class Rotator:
         if standing.damaged is not None:
             world, name = self._world(managed), managed.policy.name
             aside = world.store.mend(name, standing.state, now=self.clock.now())
-            said = f"{standing.damaged}: kept as {aside}, and begun anew"
+            said = f"{standing.damaged}: kept as {aside} and replaced"
             world.remark(f"{name}: {said}")
             standing = replace(standing, damaged=said)  # so the history and the audit log say it
         return standing, attempts_of(managed)
@@ -411,7 +411,7 @@ def _carried(attempts: Attempts) -> dict[str, JSON]:
 def _fenced(name: str, why: Fenced) -> Failure:
     return Transient(
         f"the lock of {name} was lost, and this process has stopped: {why}",
-        hint="the next run goes on from where it stopped; never remove lock files",
+        hint="the next run continues where it stopped; never remove lock files",
     )
 
 

@@ -255,12 +255,12 @@ def _mend_after_failure(case: Case) -> Deploy | None:
 
 def _no_damage(case: Case) -> str:
     if _mending(case.standing, now=case.now) is None:
-        return "the live generation is whole and may be served, or nothing better is there"
-    return "mending failed the last time: a renewal that is due comes first"
+        return "the live generation is intact and usable, or nothing better exists"
+    return "the last repair failed: a due renewal comes first"
 
 
 def _forced(case: Case) -> Renew | None:
-    return Renew("asked for by hand", case.now, forced=True) if case.forced else None
+    return Renew("forced by hand", case.now, forced=True) if case.forced else None
 
 
 def _to_adopt(case: Case) -> Adopt | None:
@@ -270,7 +270,7 @@ def _to_adopt(case: Case) -> Adopt | None:
 
 def _first(case: Case) -> Renew | None:
     nothing = case.live is None and case.standing.newest is None
-    return Renew("there is none yet", case.now) if nothing else None
+    return Renew("there is no certificate yet", case.now) if nothing else None
 
 
 def _unusable(case: Case) -> Renew | None:
@@ -333,14 +333,14 @@ def _copies_changed(case: Case) -> Deploy | None:
     displaced = case.standing.displaced
     if displaced is None:
         return None
-    return Deploy(f"the copies are not as they should be: {displaced}", case.live.number)
+    return Deploy(f"the copies changed: {displaced}", case.live.number)
 
 
 def _state_lost(case: Case) -> Deploy | None:
     assert case.live is not None
     if case.standing.damaged is None:
         return None
-    return Deploy("what was known of it is lost", case.live.number)
+    return Deploy("its state file was lost", case.live.number)
 
 
 def _records_left(case: Case) -> Sweep | None:
@@ -371,7 +371,9 @@ def _from_then(case: Case) -> str:
 RULES = (
     Rule("disabled", _disabled, _says("enabled in the configuration")),
     Rule(
-        "placeholder_wanted", _placeholder_wanted, _says("no placeholder is asked for, or needed")
+        "placeholder_wanted",
+        _placeholder_wanted,
+        _says("no placeholder is configured, or none is needed"),
     ),
     Rule("issued", _issued, _says("no newer generation waits to be deployed")),
     Rule("damaged", _mend, _no_damage),
@@ -383,12 +385,12 @@ RULES = (
     Rule("expired", _expired, lambda case: f"valid until {stamp(_facts(case).not_after)}"),
     Rule("not_yet_valid", _not_valid_now, _says("valid by this machine's clock")),
     Rule("fell_back", _fell_back, _says("no older generation stands in for a newer one")),
-    Rule("differs", _differs, _says("names, key and issuer are as the configuration asks")),
+    Rule("differs", _differs, _says("names, key and issuer match the configuration")),
     Rule("renewal_time", _its_time_has_come, _from_then),
     Rule("damaged_again", _mend_after_failure, _no_damage),
     Rule("behind", _is_behind, _says("every copy and target has the live generation")),
-    Rule("copies_changed", _copies_changed, _says("the copies are as they were installed")),
-    Rule("state_lost", _state_lost, _says("its state is whole")),
+    Rule("copies_changed", _copies_changed, _says("the copies are unchanged")),
+    Rule("state_lost", _state_lost, _says("its state file is intact")),
     Rule("records_left", _records_left, _says("no TXT record is left behind")),
     Rule("not_due", _not_due, _says("")),
 )
@@ -460,7 +462,7 @@ def _failed_at(case: Case) -> datetime | None:
 
 
 def _no_wait_asked(_case: Case, due: Action) -> str:
-    return "the CA asked for no wait" if _orders(due) else "nothing is asked of the CA"
+    return "the CA did not ask to wait" if _orders(due) else "this needs no order"
 
 
 def _open_window(case: Case, _due: Action) -> str:
@@ -472,7 +474,7 @@ def _open_window(case: Case, _due: Action) -> str:
 def _no_backoff(case: Case, _due: Action) -> str:
     if not case.attempts.failures:
         return "the last attempt did not fail"
-    return "a person asks, the configuration was mended, or the last failure is long enough ago"
+    return "a person asks, the configuration changed, or the last failure is long ago"
 
 
 WAITS = (

@@ -207,7 +207,7 @@ def judge_files(kept: OnDisk, policy: Policy, *, now: datetime) -> tuple[Finding
         words = f"the installed copies are not the live files{which}"
         found.append(Finding(FindingKind.COPIES_DIFFER, words))
     elif kept.copies and kept.displaced:
-        words = f"the copies are not as they were installed: {kept.displaced}; {_again(policy)}"
+        words = f"the copies changed: {kept.displaced}; {_again(policy)}"
         found.append(Finding(FindingKind.COPIES_DIFFER, words))
     if live.damaged is not None:
         words = f"generation {live.number} is damaged: {live.damaged}; {_again(policy)}"
@@ -300,7 +300,7 @@ def _may_pass(kind: FindingKind, watched: Watched) -> bool:
 
 def _again(policy: Policy) -> str:
     # never chmod: what has become a link would have it done to what it leads to
-    return f"certrotd rotate {policy.name} puts that right"
+    return f"certrotd rotate {policy.name} repairs that"
 
 
 def _served(presented: Presented, wanted: Expected) -> tuple[Finding, ...]:

@@ -19,20 +19,20 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
         case Finished(facts=facts):
             left, old = facts.get("left"), facts.get("unpruned")
             left = left if isinstance(left, list) else []
-            words = [f"left to sweep: {count(len(left), 'TXT record')}"] if left else []
-            words += [f"what is old stays: {old}"] if old else []
+            words = [f"not withdrawn: {count(len(left), 'TXT record')}"] if left else []
+            words += [f"old generations stay: {old}"] if old else []
             missed = Missed.from_json(facts.get("missed"))
             words += [str(missed)] if missed else []
             words += [str(facts["unheard"])] if "unheard" in facts else []
             return "done", "; ".join(words)
         case Parked(until, why, failed):
-            return ("failed" if failed else "parked"), f"{why}; goes on after {stamp(until)}"
+            return ("failed" if failed else "parked"), f"{why}; continues after {stamp(until)}"
         case RolledBack(because=because) if because == CANCELLED:
             return "cancelled", outcome.left
         case RolledBack(_, step, because):
             return "failed", f"{step}: {because}; {outcome.left}"
         case Stuck(step, because, undo_failed):
-            return "stuck", f"undoing {step} failed: {undo_failed}; after: {because}"
+            return "stuck", f"the undo of {step} failed: {undo_failed}; after: {because}"
 
 
 def report_words(report: Report) -> tuple[str, str]:
@@ -42,7 +42,7 @@ def report_words(report: Report) -> tuple[str, str]:
     if report.outcome is None and report.recovered is not None:
         word, why = outcome_of(report.recovered)
         finished = isinstance(report.recovered, Finished)
-        return ("recovered" if finished else word), why or "an earlier rotation was finished"
+        return ("recovered" if finished else word), why or "an interrupted rotation was finished"
     if report.decision is None:
         return "nothing", ""
     if report.outcome is None:

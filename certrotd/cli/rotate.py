@@ -181,5 +181,5 @@ def _problems(site: Site, row: Row, decision: Decision) -> list[Failure]:
         for problem in problems_of(row, decision, awaiting=site.awaiting):
             found.append(problem)  # what is found before an error counts
     except (Failure, OSError) as error:
-        found.append(as_failure(error, "look at what it needs"))
+        found.append(as_failure(error, "check what it needs"))
     return list({str(each): each for each in found}.values())

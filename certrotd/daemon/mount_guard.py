@@ -41,7 +41,7 @@ class MountGuard:
                 how = "is another directory than at the start" if found else "is gone"
                 return NeedsOperator(
                     f"{path} {how}: nothing is rotated",
-                    hint="bring it back, or restart certrotd to begin anew with what is there",
+                    hint="bring it back, or restart certrotd to use what is there now",
                 )
         return None
 

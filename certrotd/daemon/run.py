@@ -171,7 +171,7 @@ class _Daemon:
         try:
             loaded = load(self._path)
             if loaded.config.state_dir != self._config.state_dir:
-                why = "state_dir is another one, which takes a restart"
+                why = "state_dir changed: restart certrotd"
                 raise ConfigInvalid([ConfigProblem(self._path, 0, "", why)])
             workload = self._workload(loaded)
         except ConfigInvalid as invalid:

@@ -12,7 +12,7 @@ from certrotd.lifecycle.gate import Gate
 from certrotd.reporting.status import IN_FLIGHT, UNREADABLE
 
 OPEN = {
-    Gate.CLOCK: "the clock is not behind the last run or a certificate, as far as files tell",
+    Gate.CLOCK: "the clock is not behind the last run or a certificate (as files show)",
     Gate.BUDGET: "the CA's limits leave room for an order, or none is needed",
 }
 """The gates a listing can look at without the daemon, and what it means that they are open."""

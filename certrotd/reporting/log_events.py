@@ -49,7 +49,8 @@ class EventLog(Observer):
         self._once("", "clock.judged", judgement.why and f"{judgement.why}: {_CLOCK}")
 
     def postponed(self, subject: Id, over: Over) -> None:
-        words = f"{subject.name}: waits until {over.until:%Y-%m-%d %H:%M:%S}Z for {over.why}"
+        until = f"{over.until:%Y-%m-%d %H:%M:%S}Z"
+        words = f"{subject.name}: waits until {until}, the CA's limit is used up: {over.why}"
         self._log("warning", "order.postponed", words, **_fields(subject))
 
     def began(self, subject: Id, why: str) -> None:

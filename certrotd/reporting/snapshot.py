@@ -134,12 +134,12 @@ class Snapshot:
         """The reason behind the state, in words."""
         known = self.known[subject]
         if subject in self.running:
-            return "a rotation is under way"
+            return "a rotation runs"
         if subject in self.troubles:
             return self.troubles[subject]
         if self.blocked:
             return self.blocked
-        return known.why if known else "it has not been looked at yet"
+        return known.why if known else "certrotd has not looked at it yet"
 
     def held(self, subject: Id) -> Held | None:
         """What holds back what is due of it, or in flight."""

@@ -94,7 +94,7 @@ class StatusBoard(Observer):
                 return "it is stopping"
             if self._last_tick is None:
                 waiting = sum(known is None for known in self._known.values())
-                return f"the first check goes on: {count(waiting, 'certificate')} to go"
+                return f"the first check still runs: {count(waiting, 'certificate')} to go"
         return self.dead()
 
     # What it hears.

@@ -41,7 +41,7 @@ class Flight:
             return f"{step}: {progress_words(self.checkpoint)} ({began})"
         if not self.why:
             step = f"{step} is" if self.step else "it is"
-            return f"{began}: {step} under way, or waits to be finished by the next run"
+            return f"{began}: {step} running, or waits for the next run"
         failed = f", failed {self.tries} times" if self.tries > 1 else ""
         return f"{step}: {self.why} ({began}{failed})" if step else f"{self.why} ({began})"
 

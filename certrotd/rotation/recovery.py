@@ -228,7 +228,7 @@ def next_move(
             case Status.TRIED if index not in harmless and (
                 (times := progress.interruptions.get(index, 0)) >= MAX_INTERRUPTIONS
             ):
-                return GiveUp(index, f"the process ended in the middle of it {times} times")
+                return GiveUp(index, f"the process ended {times} times during this step")
             case _ if index in savepoints:
                 return Reach(index)
             case _:

@@ -135,6 +135,6 @@ def _why(report: Report) -> str:
         case Parked(_, why, _):
             return why
         case Stuck(step, _, undo_failed):
-            return f"undoing {step} failed: {undo_failed}"
+            return f"the undo of {step} failed: {undo_failed}"
         case _:
             return ""

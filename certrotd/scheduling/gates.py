@@ -37,7 +37,7 @@ def elsewhere(policy: Policy) -> bool:
 
 def by_budget(over: Over) -> Held:
     """The CA's limit is used up."""
-    return Held(Gate.BUDGET, f"waits for {over.why}", over.until)
+    return Held(Gate.BUDGET, f"the CA's limit is used up: {over.why}", over.until)
 
 
 def by_failure(failure: Failure, until: datetime | None = None, *, by: Gate = Gate.TROUBLE) -> Held:

@@ -71,5 +71,5 @@ def _done_just_now(
     """What was done and is due at once again rests: more of the same does not help."""
     if isinstance(decision, Wait | Postpone) or not backoff.again(subject, type(decision).__name__):
         return None
-    backoff.trouble(subject, "it was done just now, and is due again", now, monotonic)
+    backoff.trouble(subject, "it is due again right after a rotation", now, monotonic)
     return backoff.held(subject, now, monotonic)

@@ -187,7 +187,7 @@ def test_a_record_that_cannot_be_withdrawn_is_swept_later(
     script.chmod(0o755)
     day.config["certificates"][1]["names"] = [f"half.{HOST}"]
     run: Run = day.rotate()
-    assert "left to sweep: 1 TXT record" in run.row("web")["why"]
+    assert "not withdrawn: 1 TXT record" in run.row("web")["why"]
     assert len(bind.txt(f"_acme-challenge.half.{HOST}")) == 1
     generation = day.generation("web")
 

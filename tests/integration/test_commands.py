@@ -120,7 +120,7 @@ class TestListings:
         waiting, due = run.row("web"), run.row("other")
         assert (waiting["decision"], waiting["steps"]) == ("wait", [])
         assert waiting["at"] == kept.status("web")["next_check"]
-        assert (due["decision"], due["why"]) == ("renew", "there is none yet")
+        assert (due["decision"], due["why"]) == ("renew", "there is no certificate yet")
         assert due["steps"][:2] == ["preflight", "key"]
         assert due["steps"].index("issued") < due["steps"].index("swap")
         assert kept.tree() == before
@@ -134,7 +134,7 @@ class TestListings:
         kept.rotate("web", "--force", expect=1)
         first, second, third = kept.run("history", "web", "--json").json
         assert [each["outcome"] for each in (first, second)] == ["finished", "finished"]
-        assert (second["why"], second["failed_step"]) == ("asked for by hand", None)
+        assert (second["why"], second["failed_step"]) == ("forced by hand", None)
         assert third["failed_step"] == "apply"
         assert "exited with 1: no" in third["failure"]
         assert first["began"] <= first["ended"] <= second["began"]

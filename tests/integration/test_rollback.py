@@ -185,7 +185,7 @@ def test_an_undo_that_fails_is_said_and_tried_again(parts: Parts, site: Site) ->
     run = site.rotate("--force", expect=1)
 
     assert run.row("web")["result"] == "stuck"
-    assert "undoing baseline failed" in why_failed(run, "web")
+    assert "the undo of baseline failed" in why_failed(run, "web")
     assert serves(nginx, HOST, site.leaf("web"))
     assert site.leaf("web") == old  # as far as it could be undone, it was
     assert site.status("web")["in_flight"]
@@ -278,7 +278,7 @@ class TestByHand:
         assert [each.code for each in (expired, mismatched, either, unknown)] == [1, 1, 1, 1]
         assert "it expired at" in expired.stdout
         assert "privkey.pem is not what was sealed" in mismatched.stdout
-        assert "no earlier generation that could be used" in either.stdout
+        assert "no earlier generation is usable" in either.stdout
         assert "cannot go back to generation 9: there is none" in unknown.stdout
         assert (site.generation("web"), site.tree()) == (3, before)
 

@@ -64,7 +64,7 @@ def test_a_first_certificate_comes_before_the_nginx_that_needs_its_files(
 
     why = run.row("web")["why"]
     assert "start nginx" in why
-    place = f"in place at {site.store}/web/live; once that is mended, `certrotd rotate web` proves"
+    place = f"in place at {site.store}/web/live; once that is fixed, `certrotd rotate web` proves"
     assert place in why
     assert site.history("web")[0]["outcome"] == "left in place"
     shown = [why, site.run("history", "web").stdout, site.run("status", "web").stdout]

@@ -68,7 +68,7 @@ def test_a_broken_file_at_reload_keeps_the_old_configuration(site: Site) -> None
 
         site.config["state_dir"] = str(site.directory / "elsewhere")
         reload(site, daemon)
-        daemon.wait_for("state_dir is another one, which takes a restart")
+        daemon.wait_for("state_dir changed: restart certrotd")
         site.config["state_dir"] = str(site.state)
     assert (site.generation("web"), site.generation("www")) == (1, 1)
     assert not (site.directory / "elsewhere").exists()

@@ -50,7 +50,7 @@ def test_a_record_nobody_shows_is_forgotten_and_one_that_stays_says_how_to_drop_
 
     bind.add_txt(name, value)
     said = why_failed(site.rotate("web", expect=1), "web")
-    assert f"still there: 1 TXT record: {name}: " in said
+    assert f"not withdrawn: 1 TXT record: {name}: " in said
     assert f"delete {value} at {name} by hand" in said
     bind.delete_txt(name)
     assert site.rotate("web").row("web")["result"] == "done"

@@ -311,7 +311,7 @@ class Shelf(Generic[T]):
         with self._lock:
             asking = self._asking.setdefault(name, threading.Lock())
         if not asking.acquire(timeout=deadline.remaining):
-            raise Transient(f"{name!r} is still being asked whether it could work")
+            raise Transient(f"{name!r} is still being checked by another rotation")
         try:
             if name not in self._ready and isinstance(adapter, Preflight):
                 adapter.preflight(deadline=deadline, dry=self._dry)

@@ -87,7 +87,9 @@ class Groups:
         lock: Callable[[], AbstractContextManager[object]],
         tell: Tell,
     ) -> None:
-        group.failure = Transient(f"telling {target} was interrupted")  # unless told otherwise
+        group.failure = Transient(
+            f"the reload of {target} was interrupted"
+        )  # unless told otherwise
         try:
             self._await_others(target)
             with lock():

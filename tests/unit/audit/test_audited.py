@@ -95,7 +95,10 @@ def test_a_renewal_is_written_down_from_beginning_to_end(stage: Stage) -> None:
     }
     deployed = stage.event("certificate.deployed").details
     assert (deployed["fingerprint"], deployed["generation"]) == (issued["fingerprint"], 1)
-    assert stage.event("rotation.began").details == {"act": "renew", "why": "there is none yet"}
+    assert stage.event("rotation.began").details == {
+        "act": "renew",
+        "why": "there is no certificate yet",
+    }
 
 
 def test_nothing_due_is_nothing_written(stage: Stage) -> None:
@@ -306,7 +309,7 @@ class TestAfterACrash:
         monkeypatch.setattr(deaf.world.store, "switch", forward)
         deaf.audit.refuses = {"rotation.stuck"}
         report = deaf.rotate(forced=True)
-        assert "undoing swap failed: cannot go back; but that is not" in str(report.failure)
+        assert "the undo of swap failed: cannot go back; but that is not" in str(report.failure)
         assert deaf.audit.events == ["rotation.began"]
         deaf.audit.refuses = set()
         deaf.rotate()

@@ -170,7 +170,7 @@ def test_a_rotation_that_cannot_be_audited_does_not_start(tmp_path: Path) -> Non
     os.symlink("/dev/null", host.log)
     result = host.program("rotate", "web")
     assert result.returncode == 1
-    assert "a rotation that cannot be audited does not begin" in result.stdout
+    assert "a rotation that cannot be recorded in the audit log does not begin" in result.stdout
     assert "symbolic link" in result.stdout
     assert not (host.state / "certificates" / "web" / "live").exists()
     host.log.unlink()

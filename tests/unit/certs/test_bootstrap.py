@@ -149,7 +149,7 @@ class TestRotating:
         """It would put an untrusted certificate in front of users."""
         case = Case("bootstrap")
         case.rotate(by_hand=True)
-        assert "no earlier generation that could be used" in str(case.rollback().failure)
+        assert "no earlier generation is usable" in str(case.rollback().failure)
         refused = case.rollback(to=1).failure
         assert isinstance(refused, NeedsOperator)
         assert "it is a placeholder" in refused.message

@@ -244,7 +244,7 @@ class TestCertificate:
             [finding] = bench.looks()["files"].watched.findings
         assert "/etc/web.key belongs to 0:33, not to 0:0" in finding.words
         assert finding.kind is FindingKind.COPIES_DIFFER
-        assert finding.words.endswith("; certrotd rotate web puts that right")
+        assert finding.words.endswith("; certrotd rotate web repairs that")
 
     def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_said(self) -> None:
         """Never chmod, which would follow what has become a link."""
@@ -255,7 +255,7 @@ class TestCertificate:
         [finding] = bench.looks()["files"].watched.findings
         assert finding.kind is FindingKind.DAMAGED
         assert finding.words == (
-            "generation 1 is damaged: a file is damaged; certrotd rotate web puts that right"
+            "generation 1 is damaged: a file is damaged; certrotd rotate web repairs that"
         )
         assert "chmod" not in finding.words
 

@@ -33,7 +33,7 @@ class TestDamagedState:
         report = case.rotate()
         assert isinstance(report.outcome, Finished)
         assert (case.live, len(case.world.issuer.orders)) == (3, 1)
-        said = "the state is damaged: kept as the state of 00:00, and begun anew"
+        said = "the state is damaged: kept as the state of 00:00 and replaced"
         assert case.world.remarks == [f"{scenarios.NAME}: {said}"]
         [line] = case.world.managed().journal.history.lines()
         assert said in line["why"]
@@ -63,7 +63,7 @@ class TestDamagedState:
         self.damage(case)
         report = case.rotate()
         assert isinstance(report.decision, Deploy)
-        assert "what was known of it is lost" in report.decision.why
+        assert "its state file was lost" in report.decision.why
         assert isinstance(report.outcome, Finished)
         assert isinstance(case.rotate().decision, Wait)
 

@@ -28,7 +28,7 @@ from tests.unit.certs.deciding import (
 @pytest.mark.parametrize(
     ("on_disk", "reason"),
     [
-        (standing(), "there is none yet"),
+        (standing(), "there is no certificate yet"),
         (standing(None, broken()), "no generation is live"),
         (standing(broken()), "privkey.pem is missing"),
         (standing(generation(age=90 * DAY)), "it expired at 2026-06-01 12:00:00Z"),
@@ -91,7 +91,7 @@ def test_a_forced_renewal_is_done_whatever_there_is(on_disk: Standing) -> None:
     """A key that leaked is replaced today."""
     attempts = Attempts(failures=3, at=NOW - SECOND, why="x")
     decision = decide(POLICY, on_disk, attempts, now=NOW, forced=True)
-    assert decision == Renew("asked for by hand", NOW, forced=True)
+    assert decision == Renew("forced by hand", NOW, forced=True)
 
 
 def test_what_was_issued_and_not_deployed_is_deployed_without_an_order() -> None:
@@ -240,7 +240,7 @@ def test_a_copy_that_is_not_as_it_should_be_is_deployed(behind: bool) -> None:
     policy = replace(POLICY, installs=True)
     found = standing(generation(), served={} if behind else {COPIES: 5})
     decision = decide(policy, replace(found, displaced="/x is gone"), Attempts(), now=NOW)
-    why = "not yet installed" if behind else "the copies are not as they should be: /x is gone"
+    why = "not yet installed" if behind else "the copies changed: /x is gone"
     assert decision == Deploy(why, 5)
     if not behind:
         assert isinstance(decide(policy, found, Attempts(), now=NOW), Wait)

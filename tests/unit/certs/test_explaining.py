@@ -77,7 +77,7 @@ def test_a_failed_mending_gives_way_to_a_renewal_and_says_why() -> None:
     failed = Attempts(failures=1, at=NOW - 5 * MINUTE, why="the disk is full")
     tried = {each.code: each for each in explain(POLICY, standing(live), failed, now=NOW)}
     assert not tried["damaged"].matched
-    assert "a renewal that is due comes first" in tried["damaged"].why
+    assert "a due renewal comes first" in tried["damaged"].why
     assert tried["renewal_time"].matched
     fresh = standing(replace(generation(), damaged="chain.pem is missing"))
     again = explain(POLICY, fresh, replace(failed, at=NOW - DAY), now=NOW)

@@ -91,7 +91,7 @@ def test_what_a_crash_left_and_cannot_be_removed_is_said_and_no_more(rest: str) 
     assert case.live == 3
     assert report.failed
     assert report.failure is not None
-    assert "all else is done, but a crash's leftovers stay" in report.failure.message
+    assert "done, but files of a crash remain" in report.failure.message
 
 
 def test_something_worse_is_said_instead() -> None:
@@ -112,7 +112,7 @@ def test_a_rollback_by_hand_is_not_kept_away_either() -> None:
     report = case.rollback()
     assert case.live == 1
     assert report.failure is not None
-    assert "leftovers stay" in report.failure.message
+    assert "files of a crash remain" in report.failure.message
 
 
 def test_a_backup_that_was_left_goes_with_the_next_run() -> None:

@@ -103,7 +103,7 @@ class TestChosen:
         with pytest.raises(UsageError) as refused:
             inventory(worlds).chosen(["www.example.com"])
         assert str(refused.value) == (
-            "several certificates are for www.example.com: one, three (say which of them)"
+            "several certificates are for www.example.com: one, three (name one of them)"
         )
 
 

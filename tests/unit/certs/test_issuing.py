@@ -67,7 +67,7 @@ class TestIssuing:
         wanted[0] = False
         given_up = case.rotate().recovered
         assert isinstance(given_up, RolledBack)
-        assert "asks for another one now, the order is given up" in given_up.because
+        assert "changed, so certrotd gives the order up" in given_up.because
         assert isinstance(case.rotate(by_hand=True).outcome, Finished)
         assert len(case.world.issuer.orders) == 2
 
@@ -196,7 +196,7 @@ class TestIssuing:
         case.trouble.refuse = {"issuer: finalize": 1}
         report = case.rotate(after=timedelta(hours=1))
         assert isinstance(report.recovered, RolledBack)
-        assert "since 2026-06-01 00:00Z, the order is given up" in report.recovered.because
+        assert "since 2026-06-01 00:00Z, so certrotd gives the order up" in report.recovered.because
         assert case.world.store.shelf(scenarios.NAME).staging == ()
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
         assert len(case.world.issuer.orders) == 2
@@ -303,7 +303,7 @@ class TestIssuing:
         case.trouble.then = {at: remove}
         report = case.rotate()
         assert isinstance(report.outcome, RolledBack)
-        assert "is gone" in report.outcome.because
+        assert "missing" in report.outcome.because
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
 
 
@@ -327,7 +327,7 @@ class TestRecordsLeftBehind:
         case.rotate()
         failed = case.rotate()
         assert isinstance(failed.outcome, RolledBack)
-        assert "still there" in failed.outcome.because
+        assert "not withdrawn" in failed.outcome.because
         assert isinstance(case.rotate().decision, Postpone)
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
         assert not case.world.solver.records

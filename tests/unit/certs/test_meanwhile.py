@@ -55,14 +55,14 @@ def case(tmp_path: Path) -> Iterator[Fetching]:
 
 
 def test_a_damaged_file_is_put_back_while_an_order_waits(case: Fetching) -> None:
-    """The order is kept, and nothing is asked of the CA for it."""
+    """The order is kept, and this needs no order for it."""
     shelves = case.world.store.shelves
     shelves[scenarios.NAME] = replace(shelves[scenarios.NAME], worn=(2,))
     asked = case.ca.asked("/certificate")
     report = case.rotate(after=HOUR)
     assert isinstance(report.recovered, Parked)
     assert case.world.store.shelf(scenarios.NAME).worn == ()
-    assert any("is damaged" in each and "put back" in each for each in case.world.remarks)
+    assert any("is damaged" in each and "restored" in each for each in case.world.remarks)
     assert case.ca.asked("/certificate") == asked
 
 
@@ -122,7 +122,7 @@ def test_names_that_are_configured_otherwise_do_not_wait_for_a_parked_order(
     case.clock.advance(HOUR)
     report = case.rotator().rotate(mended)
     assert isinstance(report.recovered, RolledBack)
-    assert "asks for another one now" in report.recovered.because
+    assert "changed, so certrotd" in report.recovered.because
     assert NAME in case.world.policy.names
 
 

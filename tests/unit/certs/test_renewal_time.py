@@ -35,9 +35,9 @@ from tests.unit.certs.deciding import (
         (90 * DAY - 90 * MINUTE, 90 * DAY, replace(POLICY, before=90 * MINUTE), "90m before"),
         (90 * DAY - 2 * HOUR, 90 * DAY, replace(POLICY, before=2 * HOUR), "2h before"),
         (90 * DAY - 90 * SECOND, 90 * DAY, replace(POLICY, before=90 * SECOND), "90s before"),
-        (3 * DAY, 6 * DAY, replace(POLICY, before=30 * DAY), "(30d before its end is too near"),
-        (3 * DAY, 6 * DAY, replace(POLICY, before=6 * DAY), "too near its beginning"),
-        (3 * DAY, 6 * DAY, replace(POLICY, before=5.9 * DAY), "too near its beginning"),
+        (3 * DAY, 6 * DAY, replace(POLICY, before=30 * DAY), "(30d before its end is too early"),
+        (3 * DAY, 6 * DAY, replace(POLICY, before=6 * DAY), "before its end is too early"),
+        (3 * DAY, 6 * DAY, replace(POLICY, before=5.9 * DAY), "before its end is too early"),
     ],
 )
 def test_each_rule_gives_its_moment(

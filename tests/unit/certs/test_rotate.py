@@ -176,18 +176,18 @@ class TestRollingBack:
         case = Case("rollback")
         refused = case.rollback(9).failure
         assert refused is not None
-        assert refused.hint == "generations that could be used: 1"
+        assert refused.hint == "usable generations: 1"
         assert isinstance(case.rollback(1).outcome, Finished)
         refused = case.rollback(9).failure
         assert refused is not None
-        assert refused.hint == "generations that could be used: 2"
+        assert refused.hint == "usable generations: 2"
 
     def test_a_refusal_says_that_no_generation_could_be_used(self) -> None:
         """The other one has expired, or is live."""
         case = Case("renewal")
         refused = case.rollback(2).failure
         assert refused is not None
-        assert refused.hint == "there is no other generation that could be used"
+        assert refused.hint == "no other generation is usable"
 
     def test_an_expired_generation_is_refused(self) -> None:
         """Not even by hand."""

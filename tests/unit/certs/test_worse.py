@@ -105,7 +105,7 @@ def test_a_short_life_is_refused_though_it_ends_later() -> None:
     """A tenth of what the last one lived says that something is wrong, while there is time."""
     new = facts(age=timedelta(0), lifetime=8 * DAY)
     live = NOW - 83 * DAY, NOW + 7 * DAY
-    assert worse(new, *live, now=NOW) == "it lives for 8 days, the live one for 90 days"
+    assert worse(new, *live, now=NOW) == "it is valid for 8 days, the live one for 90 days"
     assert worse(facts(age=timedelta(0), lifetime=9 * DAY), *live, now=NOW) is None
 
 

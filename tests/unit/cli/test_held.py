@@ -142,7 +142,7 @@ class TestHeld:
                 assert row["held"]["by"] == "clock"
                 why = row["reason"] if command == "status" else row["why"]
                 assert "which is before the last run" in why
-                assert why.endswith("until the clock is right; due: there is none yet")
+                assert why.endswith("until the clock is right; due: there is no certificate yet")
                 if command == "plan":
                     assert (row["decision"], row["at"], row["steps"]) == ("postponed", None, [])
 
@@ -151,7 +151,7 @@ class TestHeld:
         [
             (None, None),
             ("{}", None),  # the daemon counts anew
-            ("full", "waits for orders of the account: 270 in 3 hours"),
+            ("full", "the CA's limit is used up: orders of the account: 270 in 3 hours"),
         ],
     )
     def test_a_limit_of_the_ca_that_is_used_up_is_the_reason(

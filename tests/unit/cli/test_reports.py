@@ -37,21 +37,21 @@ def test_every_decision_has_its_word(decision: Decision, word: str) -> None:
     [
         (Finished({}), "done", ""),
         (Finished({"left": []}), "done", ""),
-        (Finished({"left": [{}, {}]}), "done", "left to sweep: 2 TXT records"),
-        (Finished({"unpruned": "no right"}), "done", "what is old stays: no right"),
+        (Finished({"left": [{}, {}]}), "done", "not withdrawn: 2 TXT records"),
+        (Finished({"unpruned": "no right"}), "done", "old generations stay: no right"),
         (
             Finished({"left": [{}], "unpruned": "no right"}),
             "done",
-            "left to sweep: 1 TXT record; what is old stays: no right",
+            "not withdrawn: 1 TXT record; old generations stay: no right",
         ),
-        (Parked(NOW, "told to stop"), "parked", "told to stop; goes on after 2027-03-04 05:06Z"),
-        (Parked(NOW, "disk full", True), "failed", "disk full; goes on after 2027-03-04 05:06Z"),
+        (Parked(NOW, "told to stop"), "parked", "told to stop; continues after 2027-03-04 05:06Z"),
+        (Parked(NOW, "disk full", True), "failed", "disk full; continues after 2027-03-04 05:06Z"),
         (UNDONE, "failed", "prove: it serves another; rolled back to issued"),
         (RolledBack("", "order", "refused"), "failed", "order: refused; nothing was changed"),
         (
             Stuck("apply", "it is down", "it is still down"),
             "stuck",
-            "undoing apply failed: it is still down; after: it is down",
+            "the undo of apply failed: it is still down; after: it is down",
         ),
     ],
 )
@@ -83,7 +83,7 @@ def test_every_outcome_has_a_word_and_a_sentence(outcome: Outcome, word: str, wh
         (Report(id_of("web"), Sweep("1 record"), None), ("sweep", "1 record"), False),
         (
             Report(id_of("web"), recovered=Finished({})),
-            ("recovered", "an earlier rotation was finished"),
+            ("recovered", "an interrupted rotation was finished"),
             False,
         ),
         (
@@ -112,7 +112,7 @@ def test_a_report_as_json_keeps_what_was_found_and_what_was_decided() -> None:
         "kind": "certificate",
         "name": "web",
         "result": "recovered",
-        "why": "an earlier rotation was finished",
+        "why": "an interrupted rotation was finished",
         "failed": False,
         "decision": "wait",
         "reason": "renewal later",

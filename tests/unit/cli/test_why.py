@@ -61,7 +61,7 @@ def nothing(_state: Path) -> None:
 @pytest.mark.parametrize(
     ("cause", "code", "words"),
     [
-        (nothing, "first", "there is none yet"),
+        (nothing, "first", "there is no certificate yet"),
         (clock, "clock", "nothing is ordered until the clock is right"),
         (budget, "budget", "orders of the account"),
         (failed, "backoff", "after 1 failure, the last: no answer"),

@@ -106,10 +106,11 @@ def test_an_order_that_waits_says_for_what() -> None:
     kept = Kept()
     said, lines = kept.said, EventLog(kept)
     lines.postponed(id_of("web"), Over("orders", NOW, "orders of the account: 2 in 1 hours"))
-    lines.began(id_of("web"), "there is none yet")
+    lines.began(id_of("web"), "there is no certificate yet")
     assert said == [
-        "web: waits until 2026-06-01 00:00:00Z for orders of the account: 2 in 1 hours",
-        "web: rotation begins: there is none yet",
+        "web: waits until 2026-06-01 00:00:00Z, the CA's limit is used up: orders of the account: "
+        "2 in 1 hours",
+        "web: rotation begins: there is no certificate yet",
     ]
 
 

@@ -85,7 +85,7 @@ def test_a_rotation_in_flight_outranks_what_it_works_on(stand: Stand) -> None:
     found = status_of(row(stand, flying=True), now=NOW)
     assert found["state"] == "in flight"
     assert found["in_flight"] is not None
-    assert found["reason"].startswith("in flight: it is under way")
+    assert found["reason"].startswith("in flight: it is running")
 
 
 def test_a_rotation_that_rests_says_at_which_step_since_when_and_why(stand: Stand) -> None:

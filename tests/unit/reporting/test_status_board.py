@@ -80,8 +80,8 @@ def test_every_state_is_told_apart(stand: Stand) -> None:
     }
     assert {name for name in found if snapshot.failing(id_of(name))} == {"old", "unreadable"}
     assert snapshot.why(id_of("unreadable")) == "the disk is gone"
-    assert snapshot.why(id_of("flying")) == "a rotation is under way"
-    assert snapshot.why(id_of("missing")) == "there is none yet"
+    assert snapshot.why(id_of("flying")) == "a rotation runs"
+    assert snapshot.why(id_of("missing")) == "there is no certificate yet"
     assert snapshot.count() == {s: sum(v == s for v in found.values()) for s in SHOWN}
 
 
@@ -90,7 +90,7 @@ def test_what_was_not_looked_at_yet_is_unseen(stand: Stand) -> None:
     stand.board.configured([id_of("web")], [])
     snapshot = stand.board.snapshot()
     assert (snapshot.state(id_of("web")), snapshot.next_look()) == ("unseen", None)
-    assert snapshot.why(id_of("web")) == "it has not been looked at yet"
+    assert snapshot.why(id_of("web")) == "certrotd has not looked at it yet"
     assert not snapshot.failing(id_of("web"))
     assert snapshot.attempts_left(id_of("web")) is None
 
@@ -135,8 +135,9 @@ def test_what_waits_for_the_budget_says_so(stand: Stand) -> None:
     snapshot = stand.board.snapshot()
     assert snapshot.state(id_of("web")) == "postponed"
     due = "two thirds of its lifetime has passed"
-    assert snapshot.why(id_of("web")) == f"waits for {over.why}; due: {due}"
-    assert snapshot.held(id_of("web")) == Held(Gate.BUDGET, f"waits for {over.why}", over.until)
+    why = f"the CA's limit is used up: {over.why}"
+    assert snapshot.why(id_of("web")) == f"{why}; due: {due}"
+    assert snapshot.held(id_of("web")) == Held(Gate.BUDGET, why, over.until)
     assert snapshot.next_look() == (NOW + DAY).timestamp()
     assert list(snapshot.known) == [id_of("web")]
     stand.look()
@@ -285,7 +286,7 @@ def test_it_is_ready_after_the_first_check(stand: Stand) -> None:
     """Not before everything was looked at, and no more when it stops."""
     stand.fine("web")
     stand.board.configured([id_of("web")], [])
-    assert stand.board.unready() == ("the first check goes on: 1 certificate to go")
+    assert stand.board.unready() == ("the first check still runs: 1 certificate to go")
     stand.look()
     assert stand.board.unready() == ""
     stand.board.stopping([id_of("web")])

@@ -64,7 +64,7 @@ class TestCutOff:
         cut_off(small, "do b", times=MAX_INTERRUPTIONS)
         outcome = small.resume()
         assert isinstance(outcome, RolledBack)
-        assert outcome.because == "the process ended in the middle of it 3 times"
+        assert outcome.because == "the process ended 3 times during this step"
         assert (outcome.step, outcome.retry_after) == ("b", None)
         assert small.world.there == ["a"]
 

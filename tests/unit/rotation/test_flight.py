@@ -62,9 +62,9 @@ def test_an_undo_that_fails_is_told_as_such() -> None:
 @pytest.mark.parametrize(
     ("records", "words"),
     [
-        ([], "in flight: it is under way, or waits"),
-        ([BEGIN], "in flight since 2026-06-01 12:00Z: it is under way, or waits"),
-        ([BEGIN, record("try")], "in flight since 2026-06-01 12:00Z: obtain is under way, or"),
+        ([], "in flight: it is running, or waits"),
+        ([BEGIN], "in flight since 2026-06-01 12:00Z: it is running, or waits"),
+        ([BEGIN, record("try")], "in flight since 2026-06-01 12:00Z: obtain is running, or"),
     ],
 )
 def test_a_rotation_that_says_nothing_is_under_way_or_was_cut_off(

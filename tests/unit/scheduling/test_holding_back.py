@@ -59,7 +59,7 @@ def failing(bench: Bench, report: Report) -> Page:
         (Report(id_of("web"), failure=Failure("the disk is full")), "the disk is full"),
         (
             Report(id_of("web"), outcome=Stuck("apply", "x", "exit code 3")),
-            "undoing apply failed: exit",
+            "the undo of apply failed: exit",
         ),
         (
             Report(id_of("web"), recovered=Parked(START, "the order is kept", failed=True)),
@@ -176,7 +176,7 @@ def test_a_wrong_clock_is_why_nothing_is_renewed_and_the_page_says_so() -> None:
     snapshot = page.snapshot
     why = "before the last run (2026-01-01 00:02Z): nothing is ordered until the clock is right"
     assert why in snapshot.why(id_of("web"))
-    assert "; due: there is none yet" in snapshot.why(id_of("web"))
+    assert "; due: there is no certificate yet" in snapshot.why(id_of("web"))
     known = snapshot.known[id_of("web")]
     assert known is not None
     assert (known.next, known.held and known.held.by) == (None, "clock")
@@ -211,7 +211,10 @@ def test_the_budget_is_why_an_order_waits() -> None:
     [held] = [
         each for each in map(page.snapshot.held, (id_of("a"), id_of("b"))) if each is not None
     ]
-    assert (held.by, held.why) == ("budget", "waits for orders of the account: 1 in 1 hours")
+    assert (held.by, held.why) == (
+        "budget",
+        "the CA's limit is used up: orders of the account: 1 in 1 hours",
+    )
     assert held.until is not None
 
 

@@ -128,7 +128,7 @@ class TestShelf:
             first = pool.submit(shelf.ready, "slow", soon())
             assert asked.wait(10)
             assert pool.submit(shelf.get, "other").result(timeout=5).name == "other"
-            with pytest.raises(Transient, match="'slow' is still being asked"):
+            with pytest.raises(Transient, match="'slow' is still being checked"):
                 shelf.ready("slow", Deadline(SystemClock(), 0.05))
             let_go.set()
             first.result(timeout=10)

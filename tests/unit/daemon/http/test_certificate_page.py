@@ -125,10 +125,10 @@ def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stan
     decision = decide(managed.policy, standing, attempts, now=NOW)
     flight = Flight("obtain", NOW - DAY, "the CA is busy", NOW + DAY, tries=2)
     for rests, words in (
-        (flight, "In flight obtain since 24 hours ago ; 2 attempts failed; goes on in 24 hours"),
+        (flight, "In flight obtain since 24 hours ago ; 2 attempts failed; continues in 24 hours"),
         (
             replace(flight, until=None, undoing=True, tries=1),
-            "undoing obtain since 24 hours ago ; 1 attempt failed; goes on with the next check",
+            "undoing obtain since 24 hours ago ; 1 attempt failed; continues with the next check",
         ),
     ):
         stand.board.looked(Look(managed, standing, attempts, decision, NOW, flight=rests))

@@ -131,7 +131,7 @@ def test_before_the_first_check_it_claims_nothing(stand: Stand) -> None:
     stand.fine("web")
     stand.board.configured([id_of("web")], [])
     read = page(stand)
-    assert "Not ready: the first check goes on: 1 certificate to go" in read.text
+    assert "Not ready: the first check still runs: 1 certificate to go" in read.text
     assert "unseen" in read.text
 
 
