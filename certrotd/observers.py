@@ -9,12 +9,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from certrotd.certs.decision import Decision, Postpone, Wait
+from certrotd.certs.findings import Watched
 from certrotd.certs.inventory import Row
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Watched
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Held

@@ -12,13 +12,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certrotd.alerting import rules
+from certrotd.alerting import look_rules, rotation_rules, rules
+from certrotd.alerting.alert import Alert, Passed, Said
 from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
-from certrotd.alerting.rules import Alert, Passed, Said
 from certrotd.certs.audited import Unaudited
+from certrotd.certs.findings import Watched
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Watched
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.errors import ConfigProblem, Failure, LockHeld
@@ -161,7 +161,7 @@ class Alerting(Observer):
 
     def looked(self, look: Look) -> None:
         if self._channels:
-            self._say(rules.of_look(look))
+            self._say(look_rules.of_look(look))
 
     def stepped(self, event: Event) -> None:
         self._rotations[Id.parse(event.subject)] = event.rotation
@@ -175,7 +175,7 @@ class Alerting(Observer):
                 self._waiting.discard(subject)
             elif not isinstance(report.failure, LockHeld | Stopped):
                 self._waiting.add(subject)  # it may be in flight, and we know why
-        self._say(rules.of_report(report, rotation, let_go=let_go))
+        self._say(rotation_rules.of_report(report, rotation, let_go=let_go))
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         self.raise_alert(rules.of_trouble(what, failure))
@@ -184,7 +184,7 @@ class Alerting(Observer):
         self.resolve(Passed(f"trouble/{what}", f"{what}: the problem is over."))
 
     def audit_damaged(self, why: str) -> None:
-        self.raise_alert(rules.of_damaged_audit(why, self._clock.now()))
+        self.raise_alert(rotation_rules.of_damaged_audit(why, self._clock.now()))
 
     def watched(self, watched: Watched) -> None:
         said = rules.of_watched(watched)

@@ -9,17 +9,14 @@ from datetime import datetime
 from typing import Protocol
 
 from certrotd.address import Address
+from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import (
     EarlierLooks,
     Expected,
-    Finding,
-    FindingKind,
-    FindingSeverity,
     OnDisk,
     Settled,
-    Watched,
     judge_endpoint,
     judge_files,
     judge_target,

@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from enum import StrEnum
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched, name_of
 from certrotd.certs.fitness import CLOCK_SKEW, renewal_time
 from certrotd.certs.policy import Policy
 from certrotd.id import Id
@@ -28,98 +28,6 @@ NOTICE = timedelta(days=14)
 NOTICE_SHARE = 1 / 4
 MOST_NOTICE = 1 / 3
 SHOWN_NAMES = 5
-
-Sort = Literal["endpoint", "target", "files"]
-"""An address of ``watch:``, an endpoint of a target, or what is on disk of a certificate."""
-
-
-class FindingKind(StrEnum):
-    """What can be wrong."""
-
-    EXPIRED = "expired"
-    EXPIRING = "expiring"
-    NOT_YET_VALID = "not_yet_valid"
-    WRONG_NAME = "wrong_name"
-    BROKEN_CHAIN = "broken_chain"
-    SERVED_MISMATCH = "served_mismatch"
-    COPIES_DIFFER = "copies_differ"
-    KEY_MISMATCH = "key_mismatch"
-    KEY_EXPOSED = "key_exposed"
-    CHAIN_NOT_OFFERED = "chain_not_offered"
-    DAMAGED = "damaged"
-    MISSING = "missing"
-    PLACEHOLDER = "placeholder"
-    UNREACHABLE = "unreachable"
-    UNREADABLE = "unreadable"
-
-
-class FindingSeverity(StrEnum):
-    """An error breaks clients, or will soon; a warning leaves time."""
-
-    WARNING = "warning"
-    ERROR = "error"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong; ``words`` are a line for people and stay the same while it lasts."""
-
-    kind: FindingKind
-    words: str
-    severity: FindingSeverity = FindingSeverity.ERROR
-
-
-@dataclass(frozen=True, slots=True)
-class Watched:
-    """What one look at one thing came to; without ``findings`` all is well.
-
-    ``subject`` is an address (host:port) or, for files, the certificate's name. ``sni`` is what
-    was asked for (empty for files), ``certificate`` the one of ours that it should be (None: no
-    matter), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are the
-    leaf's that was found, None if none was. ``unsure``: there may be more that is wrong, which the
-    next look, soon, will tell.
-    """
-
-    sort: Sort
-    subject: str
-    at: datetime
-    sni: str = ""
-    certificate: Id | None = None
-    target: str | None = None
-    not_after: datetime | None = None
-    fingerprint: str | None = None
-    findings: tuple[Finding, ...] = ()
-    unsure: bool = False
-
-    @property
-    def key(self) -> str:
-        """The same for every look at the same thing, and for no other; fit for people too."""
-        match self.sort:
-            case "files":
-                return f"files of {self.subject}"
-            case "target":
-                return f"{_name(self.certificate)} on {self.target} at {self.subject} ({self.sni})"
-            case "endpoint":
-                return f"{self.subject} ({self.sni})"
-
-    def to_json(self) -> dict[str, object]:
-        """As listings show it; moments stay moments."""
-        return {
-            "key": self.key,
-            "sort": self.sort,
-            "subject": self.subject,
-            "sni": self.sni or None,
-            "kind": self.certificate.kind if self.certificate else None,
-            "name": self.certificate.name if self.certificate else None,
-            "target": self.target,
-            "not_after": self.not_after,
-            "fingerprint": self.fingerprint,
-            "at": self.at,
-            "findings": [
-                {"kind": each.kind, "severity": each.severity, "words": each.words}
-                for each in self.findings
-            ],
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,7 +217,7 @@ def _served(presented: Presented, wanted: Expected) -> tuple[Finding, ...]:
     leaf = presented.leaf
     end = f"until {_stamp(leaf.not_after)}" if leaf else "which cannot be read"
     what = f"certificate {presented.fingerprint[:16]} ({end})"
-    live = f"the live generation of {_name(wanted.certificate)}, {wanted.live[:16]}"
+    live = f"the live generation of {name_of(wanted.certificate)}, {wanted.live[:16]}"
     return (Finding(FindingKind.SERVED_MISMATCH, f"it serves {what}, not {live}"),)
 
 
@@ -390,10 +298,6 @@ def _above(chain: Sequence[CertificateFacts], now: datetime) -> tuple[Finding, .
             words = f"{facts.subject} above the leaf: {invalid.words}"
             return (Finding(FindingKind.BROKEN_CHAIN, words),)
     return ()
-
-
-def _name(subject: Id | None) -> str | None:
-    return subject.name if subject else None
 
 
 def _listed(names: Sequence[str]) -> str:

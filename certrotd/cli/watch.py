@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from certrotd.certs.checks import Subject, Watches, surely, watches_of
-from certrotd.certs.watching import Watched
+from certrotd.certs.findings import Watched
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import SystemClock

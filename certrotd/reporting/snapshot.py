@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from certrotd.certs.attempts import attempts_left
-from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.reporting.status import STATES

@@ -11,9 +11,9 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from certrotd.certs.audited import Unaudited, Unrecorded
+from certrotd.certs.findings import Watched
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Watched
 from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from functools import partial
 
 from certrotd.certs.checks import CheckResult, Subject, Watches
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import EarlierLooks, FindingKind, settle
+from certrotd.certs.watching import EarlierLooks, settle
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
 from certrotd import __version__
-from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.daemon.http.sources import Around
 from certrotd.errors import Failure
 from certrotd.id import Id

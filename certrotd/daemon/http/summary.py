@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from certrotd.certs.watching import FindingSeverity
+from certrotd.certs.findings import FindingSeverity
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.http.time_format import brief, stamp
 from certrotd.errors import Failure

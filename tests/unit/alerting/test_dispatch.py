@@ -12,15 +12,15 @@ from types import SimpleNamespace
 import pytest
 
 from certrotd.alerting import dispatch as module
+from certrotd.alerting.alert import Alert, Passed
 from certrotd.alerting.dedup import AlertsDocument, from_json
 from certrotd.alerting.delivery_queue import DeliveryPace
 from certrotd.alerting.dispatch import Alerting
-from certrotd.alerting.rules import Alert, Passed
 from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Wait
+from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.clock import ManualClock
 from certrotd.config.notifications import Notification, WebhookEntry
 from certrotd.config.secrets import EnvironmentSecret

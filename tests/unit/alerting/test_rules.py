@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.alerting import rules
-from certrotd.alerting.rules import Alert, Passed, Said
+from certrotd.alerting import look_rules, rotation_rules, rules
+from certrotd.alerting.alert import Alert, Passed, Said
 from certrotd.certs.audited import Unaudited, Unrecorded
 from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
+from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.certs.policy import Attempts, Policy, id_of
 from certrotd.certs.rotate import Report
 from certrotd.certs.rules import decide
-from certrotd.certs.watching import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
 from certrotd.observers import Look
@@ -47,7 +47,7 @@ def passed(said: list[Said]) -> set[str]:
 
 def report(**about: object) -> list[Said]:
     """What a report of web says."""
-    return rules.of_report(Report(WEB, **about), "id-1", let_go=False)  # type: ignore[arg-type]
+    return rotation_rules.of_report(Report(WEB, **about), "id-1", let_go=False)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -139,8 +139,10 @@ def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) 
 
 def test_a_damaged_audit_log_is_a_matter_each_time() -> None:
     """No success afterwards resolves it, and a second cut is not taken for the first."""
-    one = rules.of_damaged_audit("the log does not end with record 3", NOW)
-    two = rules.of_damaged_audit("the log does not end with record 9", NOW + timedelta(minutes=1))
+    one = rotation_rules.of_damaged_audit("the log does not end with record 3", NOW)
+    two = rotation_rules.of_damaged_audit(
+        "the log does not end with record 9", NOW + timedelta(minutes=1)
+    )
     assert (one.kind, one.severity, one.lasting) == ("audit_broken", "error", False)
     assert "record 3" in one.what
     assert one.key != two.key
@@ -165,13 +167,13 @@ def test_an_outcome_that_could_not_be_recorded_is_told_as_well() -> None:
 )
 def test_a_recovery_says_how_it_ended(outcome: Outcome, end: str) -> None:
     """Somebody has to look why the machine went down; one left to wait was not cut off."""
-    said = rules.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=False)
+    said = rotation_rules.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=False)
     [alert] = [
         each for each in said if each.key == "recovered/certificate/web" and isinstance(each, Alert)
     ]
     assert alert.title == f"certificate/web: a rotation was interrupted, {end}"
     assert not alert.lasting
-    let_go = rules.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=True)
+    let_go = rotation_rules.of_report(Report(id_of("web"), recovered=outcome), "id-1", let_go=True)
     assert not [each for each in let_go if each.key == "recovered/certificate/web"]
 
 
@@ -211,7 +213,7 @@ def look(
 def test_a_renewal_on_schedule_is_no_alert() -> None:
     """Nor is the first certificate, nor a wait."""
     for each in (look(generation(61 * DAY)), look(None), look(generation(10 * DAY))):
-        assert not [found for found in rules.of_look(each) if isinstance(found, Alert)]
+        assert not [found for found in look_rules.of_look(each) if isinstance(found, Alert)]
     assert isinstance(look(generation(61 * DAY)).decision, Renew)
 
 
@@ -227,7 +229,7 @@ def test_a_renewal_for_another_reason_is_one(
     live: Generation | None, newest: Generation | None, words: str
 ) -> None:
     """Somebody touched the files, or the configuration, or the clock."""
-    alert = the_alert(rules.of_look(look(live, newest=newest)))
+    alert = the_alert(look_rules.of_look(look(live, newest=newest)))
     assert (alert.kind, alert.lasting) == ("unplanned_rotation", False)
     assert words in alert.what
     assert "certrotd audit show certificate/web" in alert.todo
@@ -240,7 +242,7 @@ def test_what_replaces_a_placeholder_is_neither_unplanned_nor_late(failures: Att
     placeholder = Generation(1, meta, certificate(DAY))
     for newest in (None, generation(DAY)):
         seen = look(placeholder, failures, newest=newest)
-        assert not [found for found in rules.of_look(seen) if isinstance(found, Alert)]
+        assert not [found for found in look_rules.of_look(seen) if isinstance(found, Alert)]
 
 
 DAMAGED = replace(generation(DAY), damaged="cert.pem is missing")
@@ -260,34 +262,34 @@ def test_damaged_files_are_one_alert_that_lasts_as_long_as_they_do(
     live: Generation, newest: Generation | None, words: str
 ) -> None:
     """Or as long as an older generation stands in; somebody should know why."""
-    alert = the_alert(rules.of_look(look(live, newest=newest)))
+    alert = the_alert(look_rules.of_look(look(live, newest=newest)))
     assert (alert.kind, alert.key, alert.lasting) == ("damaged", "damaged/certificate/web", True)
     assert words in alert.what
-    assert "damaged/certificate/web" in passed(rules.of_look(look(generation(DAY))))
+    assert "damaged/certificate/web" in passed(look_rules.of_look(look(generation(DAY))))
 
 
 def test_only_a_renewal_is_unplanned() -> None:
     """A deployment that is tried again is the one that failed."""
     behind = look(generation(DAY), policy=replace(POLICY, waves=(("nginx",),)))
     assert isinstance(behind.decision, Deploy)
-    assert rules.unplanned(behind) is None
+    assert look_rules.unplanned(behind) is None
 
 
 def test_the_next_calm_look_ends_what_was_unplanned() -> None:
     """So that the next time is told again."""
-    assert "unplanned/certificate/web" in passed(rules.of_look(look(generation(DAY))))
+    assert "unplanned/certificate/web" in passed(look_rules.of_look(look(generation(DAY))))
     postponed = look(generation(91 * DAY), Attempts(1, NOW, "no"))
     assert isinstance(postponed.decision, Postpone)
-    assert "unplanned/certificate/web" not in passed(rules.of_look(postponed))
+    assert "unplanned/certificate/web" not in passed(look_rules.of_look(postponed))
 
 
 def test_a_calm_look_ends_what_had_failed_and_was_done_by_hand() -> None:
     """The daemon was not there when somebody mended it; one that still fails is not over."""
-    assert "rotation/certificate/web" in passed(rules.of_look(look(generation(DAY))))
+    assert "rotation/certificate/web" in passed(look_rules.of_look(look(generation(DAY))))
     failing = look(generation(DAY), Attempts(1, NOW, "no"), policy=replace(POLICY, enabled=False))
     assert isinstance(failing.decision, Wait)
-    assert "rotation/certificate/web" not in passed(rules.of_look(failing))
-    assert "rotation/certificate/web" not in passed(rules.of_look(look(generation(61 * DAY))))
+    assert "rotation/certificate/web" not in passed(look_rules.of_look(failing))
+    assert "rotation/certificate/web" not in passed(look_rules.of_look(look(generation(61 * DAY))))
 
 
 FAILED = Attempts(7, NOW - timedelta(hours=1), "the CA says no")
@@ -312,7 +314,7 @@ def test_a_renewal_that_keeps_failing_is_an_alert_while_there_is_time(
     """A third of the time from being due to the end; or few attempts."""
     found = [
         each
-        for each in rules.of_look(look(generation(age), attempts))
+        for each in look_rules.of_look(look(generation(age), attempts))
         if isinstance(each, Alert) and each.kind == "attempts_running_out"
     ]
     assert len(found) == (words is not None)
@@ -329,7 +331,7 @@ def test_its_stages_are_other_matters_and_its_counts_are_not() -> None:
     late, later, few, expired = (
         next(
             each.likeness
-            for each in rules.of_look(look(generation(age), FAILED))
+            for each in look_rules.of_look(look(generation(age), FAILED))
             if isinstance(each, Alert) and each.kind == "attempts_running_out"
         )
         for age in ages
@@ -344,19 +346,19 @@ def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
     pending = look(old, FAILED, newest=new)
     assert isinstance(pending.decision, Postpone)
     assert isinstance(pending.decision.instead, Deploy)
-    alert = the_alert(rules.of_look(pending))
+    alert = the_alert(look_rules.of_look(pending))
     assert (alert.kind, alert.key) == ("attempts_running_out", "late/certificate/web")
     assert "still not renewed, expires at 2026-06-10 12:00Z" in alert.title
     # the control: what is live already only has to be brought to a target
     brought = replace(pending, decision=Deploy("not yet proven on t", old.number))
-    assert "late/certificate/web" in passed(rules.of_look(brought))
+    assert "late/certificate/web" in passed(look_rules.of_look(brought))
 
 
 def test_it_is_over_when_nothing_is_due() -> None:
     """The certificate is there."""
     waiting = look(generation(10 * DAY))
     assert isinstance(waiting.decision, Wait)
-    assert "late/certificate/web" in passed(rules.of_look(waiting))
+    assert "late/certificate/web" in passed(look_rules.of_look(waiting))
 
 
 def test_the_clock_is_an_alert_when_orders_stop() -> None:
@@ -429,5 +431,5 @@ def test_times_and_counts_make_no_other_matter(words: str, first: int, second: i
 
 def test_every_kind_of_the_configuration_can_come() -> None:
     """Nobody chooses what is never sent."""
-    text = Path(rules.__file__).read_text()
+    text = "".join(each.read_text() for each in Path(rules.__file__).parent.glob("*rules.py"))
     assert [kind for kind in get_args(AlertKind) if f'"{kind}"' not in text] == []

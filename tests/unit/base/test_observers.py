@@ -4,10 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certrotd.certs.findings import Watched
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
 from certrotd.certs.rotate import Report
-from certrotd.certs.watching import Watched
 from certrotd.errors import Failure
 from certrotd.observers import Observer, Observers
 from certrotd.rotation.engine import Event

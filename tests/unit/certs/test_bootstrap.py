@@ -9,11 +9,12 @@ import pytest
 from cryptography import x509
 
 from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Postpone, Renew, Wait
+from certrotd.certs.findings import FindingKind, FindingSeverity
 from certrotd.certs.fitness import usable
 from certrotd.certs.plan import renewal
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
-from certrotd.certs.watching import FindingKind, FindingSeverity, OnDisk, judge_files
+from certrotd.certs.watching import OnDisk, judge_files
 from certrotd.errors import NeedsOperator
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing

@@ -10,8 +10,8 @@ from unittest import mock
 import pytest
 
 from certrotd.certs.checks import CheckResult, Watches, endpoint_of, surely
+from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.certs.policy import COPIES, Policy, id_of
-from certrotd.certs.watching import FindingKind, FindingSeverity, Watched
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator

@@ -8,16 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.watching import (
     EarlierLooks,
     Expected,
-    Finding,
-    FindingKind,
-    FindingSeverity,
     OnDisk,
-    Watched,
     judge_endpoint,
     judge_files,
     judge_target,

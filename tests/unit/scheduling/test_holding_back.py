@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from certrotd.alerting.rules import Alert, of_look
+from certrotd.alerting.alert import Alert
+from certrotd.alerting.look_rules import of_look
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import id_of

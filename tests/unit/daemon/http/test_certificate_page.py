@@ -5,10 +5,10 @@ from datetime import timedelta
 
 import pytest
 
+from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.managed import attempts_of
 from certrotd.certs.policy import id_of
 from certrotd.certs.rules import decide
-from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
 from certrotd.rotation.flight import Flight

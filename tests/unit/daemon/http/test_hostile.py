@@ -6,8 +6,8 @@ import pytest
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.policy import id_of
-from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.errors import Failure
 from certrotd.pki.generation import TargetState
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement

@@ -5,8 +5,8 @@ from typing import Any
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.policy import id_of
-from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.errors import Failure
 from certrotd.reporting.status import status_of
 from tests.unit.daemon.http.page import text

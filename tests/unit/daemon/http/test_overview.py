@@ -6,10 +6,10 @@ from pathlib import Path
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
+from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import COPIES, id_of
-from certrotd.certs.watching import Finding, FindingKind, Watched
 from certrotd.daemon.http.filters import Filters
 from certrotd.daemon.http.overview import PAGE
 from certrotd.errors import ConfigProblem, Failure

@@ -1,0 +1,152 @@
+"""Alert rules of certificates as the scheduler finds them: pure."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from certrotd.alerting.alert import Alert, Passed, Said, command
+from certrotd.certs.attempts import attempts_left
+from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
+from certrotd.certs.fitness import drift, renewal_time
+from certrotd.certs.rules import fallen_back
+from certrotd.observers import Look
+
+FEW = 3
+"""So many attempts left before the end are few."""
+
+LATE = 1 / 3
+"""So little of the time between being due and the end is late."""
+
+
+def of_look(look: Look) -> list[Said]:
+    """Alerts about a certificate before certrotd acts on it."""
+    subject, decision = look.managed.policy.id, look.decision
+    due = decision.instead if isinstance(decision, Postpone) else decision
+    said: list[Said] = []
+    if look.calm:  # as the scheduler says of what it has met itself
+        said.append(Passed(f"trouble/{subject}", f"{subject}: the problem is over.", subject))
+    live = look.standing.live
+    if isinstance(due, Renew):
+        said += _late(look, due.at)
+    elif (
+        isinstance(due, Deploy)
+        and live
+        and live.facts
+        and not live.placeholder
+        and live.number != due.generation
+    ):
+        draw = live.meta.draw if live.meta else 0.0  # the renewal has come half-way
+        said += _late(look, renewal_time(live.facts, draw, look.managed.policy)[0])
+    else:
+        said.append(
+            Passed(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
+        )
+    said.append(_damage(look))
+    why = unplanned(look)
+    if why is not None:
+        what = f"certrotd renews {subject} outside of its schedule: {why}."
+        todo = f"If nobody meant this, find out what changed: {command('audit show', subject)}"
+        title = f"{subject}: renewal outside of its schedule"
+        key = f"unplanned/{subject}"
+        said.append(
+            Alert(
+                *("unplanned_rotation", "warning", key, title, what, todo),
+                subject=subject,
+                cause=why,
+                lasting=False,
+            )
+        )
+    elif isinstance(decision, Wait):
+        said.append(Passed(f"unplanned/{subject}", ""))
+        if look.calm and not look.failures:  # somebody has done by hand what failed before
+            said.append(
+                Passed(f"rotation/{subject}", f"{subject}: nothing is due any more.", subject)
+            )
+    return said
+
+
+def _damage(look: Look) -> Said:
+    """That files of the live generation are lost, or that an older one is live because of it."""
+    subject, standing, key = look.managed.policy.id, look.standing, None
+    live, key = standing.live, f"damaged/{subject}"
+    why = fallen_back(standing)
+    if live is not None and (live.broken or live.damaged):
+        why = f"generation {live.number} {live.broken or live.damaged}"
+    if why is None:
+        return Passed(key, f"{subject}: the files of the live certificate are intact.", subject)
+    return Alert(
+        kind="damaged",
+        severity="error",
+        key=key,
+        title=f"{subject}: files of the live certificate are damaged"[:200],
+        what=f"{subject}: {why}. Now: {look.decision.why}.",
+        todo="certrotd restores or replaces what it can. Find out what changed the files, and "
+        f"check the disk: {command('watch', subject)}, "
+        f"{command('history', subject)}, journalctl -k",
+        subject=subject,
+        cause=why,
+    )
+
+
+def unplanned(look: Look) -> str | None:
+    """Why a renewal that is due is not the one its schedule or the first order brings, or None."""
+    if not isinstance(look.decision, Renew) or look.flight is not None:
+        return None
+    live = look.standing.live
+    if live is None or live.placeholder:
+        newest = look.standing.newest
+        return None if newest is None or newest.placeholder else look.decision.why
+    if live.facts is None:
+        return None  # that is told as what it is
+    if live.facts.not_after <= look.now:
+        return look.decision.why
+    return drift(live.facts, live, look.managed.policy)
+
+
+def _late(look: Look, due: datetime) -> list[Said]:
+    """A renewal that has failed since it was due, when the end of the certificate comes near.
+
+    Or that has failed in flight and is still there: nobody else sees the end coming.
+    """
+    subject, attempts, now, count = look.managed.policy.id, look.attempts, look.now, look.failures
+    live, flight = look.standing.live, look.flight
+    if live is None or live.placeholder or live.facts is None or not count:
+        return []
+    at, why = attempts.at, attempts.why
+    if flight is not None and flight.tries:
+        at, why = flight.at, flight.why
+    end = live.facts.not_after
+    begin = max(due, look.decision.until) if isinstance(look.decision, Postpone) else due
+    left = attempts_left(count, at, due=begin, not_after=end, now=now)
+    if end <= now:
+        stage, words = "expired", f"expired at {_stamp(end)}"
+    elif left <= FEW:
+        stage, words = "few", f"{_count(left)} left before it expires at {_stamp(end)}"
+    elif end - now < (end - due) * LATE:
+        stage, words = "late", f"still not renewed, expires at {_stamp(end)}"
+    else:
+        return []
+    failures = f"{count} attempt{'s' if count > 1 else ''}"
+    return [
+        Alert(
+            kind="attempts_running_out",
+            severity="error",
+            key=f"late/{subject}",
+            title=f"{subject}: {words}",
+            what=f"{failures} to renew {subject} failed, the last one because: {why}. "
+            f"It {'expired' if end <= now else 'expires'} at {_stamp(end)}; {_count(left)} left "
+            "until then if all fail.",
+            todo=f"See: {command('plan', subject)}, and: {command('history', subject)}. Once the "
+            f"cause is fixed: {command('rotate', subject)}",
+            subject=subject,
+            cause=stage,
+        )
+    ]
+
+
+def _count(left: int) -> str:
+    return f"{left} attempt{'' if left == 1 else 's'}"
+
+
+def _stamp(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M}Z"
