@@ -63,7 +63,10 @@ class Checkpoint:
         """The time to the end at this rate; None if nobody knows."""
         if self.total is None or not self.rate or self.rate < 0:
             return None
-        return timedelta(seconds=max(0, self.total - self.done) / self.rate)
+        try:
+            return timedelta(seconds=max(0, self.total - self.done) / self.rate)
+        except OverflowError:
+            return None
 
 
 class Observed(Enum):

@@ -60,7 +60,7 @@ class Watch:
     def judge(self, now: datetime, monotonic: float) -> Judgement:
         """What to think of a clock that shows ``now``."""
         known = max((m for m in (self.trusted, self.earliest) if m), default=None)
-        if known is not None and now < known - SKEW:
+        if known is not None and now + SKEW < known:
             what = "a certificate that a CA has issued"
             if known == self.trusted:
                 what = "the CA's time" if self.corrected else "the last run"

@@ -146,6 +146,17 @@ class TestHeld:
                 if command == "plan":
                     assert (row["decision"], row["at"], row["steps"]) == ("postponed", None, [])
 
+    def test_a_last_run_at_the_beginning_of_all_time_holds_nothing(
+        self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whoever wrote that there, the listing is complete and says what is due."""
+        state = tmp_path / "state"
+        state.mkdir()
+        (state / "clock.json").write_bytes(to_json(datetime.min.replace(tzinfo=UTC)))
+        for command in ("status", "plan"):
+            assert certrotd(command, "--json") == 0
+            assert {row["held"] for row in listed(capsys).values()} == {None}
+
     @pytest.mark.parametrize(
         ("content", "held"),
         [

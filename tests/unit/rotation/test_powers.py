@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 import pytest
@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.rotation import engine as engine_module
 from certrotd.rotation.engine import Finished, Parked, RolledBack
-from certrotd.rotation.flight import flight_of
+from certrotd.rotation.flight import flight_of, progress_words
 from certrotd.rotation.recovery import compacted, read_progress
-from certrotd.rotation.step import Done, Wait
+from certrotd.rotation.step import Checkpoint, Done, Wait
 from certrotd.state.records import Unrecordable
 from tests.unit.rotation.small import (
     AFTER,
@@ -74,6 +74,13 @@ class TestCheckpoints:
         assert checkpoint.left == timedelta(seconds=8)
         shown = str(flight_of(small.records()))
         assert "6 of 10 (60 %), 0.5/s, 8 s left" in shown
+
+    def test_a_time_longer_than_the_calendar_is_left_out(self) -> None:
+        """A step that has hardly begun must not end the listing of all others."""
+        now = datetime(2026, 6, 1, tzinfo=UTC)
+        slow = Checkpoint({}, 1, 10**15, now + timedelta(hours=1), 0, now)
+        assert slow.left is None
+        assert progress_words(slow).endswith(", 0.0/s")
 
     def test_a_checkpoint_that_is_too_large_is_refused(self) -> None:
         """It is read at every look at the journal."""

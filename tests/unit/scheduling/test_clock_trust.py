@@ -40,6 +40,15 @@ def test_a_clock_behind_the_last_run_is_wrong(back: timedelta, trust: ClockTrust
     assert bool(judged.why) is (trust is ClockTrust.WRONG)
 
 
+@pytest.mark.parametrize("last_run", ["0001-01-01T00:00+00:00", "0001-01-01T00:00+23:59"])
+def test_a_last_run_at_the_beginning_of_all_time_says_nothing(last_run: str) -> None:
+    """Somebody wrote it there; nothing can be reckoned back from it."""
+    read = from_json(b'{"version": 1, "last_run": "%s"}' % last_run.encode())
+    assert read is not None
+    assert Watch(read, 0.0).judge(NOW, 0.0) == SOUND
+    assert Watch(read, 0.0).told(NOW, NOW, 0.0).trusted == NOW
+
+
 @pytest.mark.parametrize("ahead", [timedelta(hours=23), 2 * DAY, 365 * DAY])
 def test_a_clock_ahead_of_the_last_run_is_sound_until_a_ca_says_otherwise(ahead: timedelta) -> None:
     """The machine may have rested: nobody here can tell, and the CA does before an order."""

@@ -20,6 +20,7 @@ from certrotd.state.lock import hold, hold_any
 from tests.parts.process import descriptors
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
+NO_NUMBERS = '{"pid": Infinity, "command": "x", "since": "x", "token": -Infinity}'
 
 HOLDER = """
 import sys
@@ -192,7 +193,7 @@ def test_a_symbolic_link_in_its_place_is_refused(path: Path, tmp_path: Path) -> 
     assert not (tmp_path / "elsewhere").exists()
 
 
-@pytest.mark.parametrize("note", ["[1, 2]", "[" * 100_000])
+@pytest.mark.parametrize("note", ["[1, 2]", "[" * 100_000, NO_NUMBERS])
 def test_a_note_that_is_none_of_ours_names_nobody(path: Path, note: str) -> None:
     """What another program wrote there is not shown as if it were a process of ours."""
     path.parent.mkdir()
@@ -201,6 +202,15 @@ def test_a_note_that_is_none_of_ours_names_nobody(path: Path, note: str) -> None
         fcntl.flock(file, fcntl.LOCK_EX)
         with pytest.raises(LockHeld, match="another process"):
             take(path)
+
+
+@pytest.mark.parametrize("note", [NO_NUMBERS, '{"token": 1e400}'])
+def test_a_note_without_a_number_is_written_over(path: Path, note: str) -> None:
+    """Whatever stands in the file, the lock is free: rotations do not stop for a note."""
+    path.parent.mkdir()
+    path.write_text(note)
+    with hold(path, what="certificate web", command="certrotd run", now=NOW) as lease:
+        assert lease.token == 1
 
 
 def test_a_note_that_cannot_be_written_does_not_unlock(
