@@ -7,7 +7,7 @@ from datetime import UTC, datetime, time, timedelta, tzinfo
 from zoneinfo import ZoneInfo
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_DAYS_AHEAD = 9
+_DAYS_AHEAD = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +30,11 @@ class Window:
                 continue
             begin = datetime.combine(day, self.start, zone).astimezone(UTC)
             last = day if self.end > self.start else day + timedelta(days=1)
-            if begin > now:
-                return begin
-            if now < datetime.combine(last, self.end, zone).astimezone(UTC):
-                return now
-        raise AssertionError("every window opens within a week")
+            end = datetime.combine(last, self.end, zone).astimezone(UTC)
+            # when clocks go forward, one of that hour may end before it begins: it does not open
+            if now < end and begin < end:
+                return max(now, begin)
+        raise AssertionError("every window opens within two weeks")
 
     def __str__(self) -> str:
         days = ",".join(name for number, name in enumerate(DAYS) if number in self.days)

@@ -55,6 +55,21 @@ def test_a_window_in_the_hour_that_does_not_exist_opens_once(day: int) -> None:
     assert night.opens_at(opens) == opens
 
 
+@pytest.mark.parametrize(
+    ("days", "opens"),
+    [("", "2026-03-30T00:30"), ("sun ", "2026-04-05T00:30"), ("sat,sun ", "2026-04-04T00:30")],
+)
+def test_a_window_of_which_the_clocks_leave_nothing_does_not_open(days: str, opens: str) -> None:
+    """It would be promised for a moment at which it is closed; the next one is named instead."""
+    night = window(f"{days}02:30-03:00 Europe/Berlin")
+    expected = datetime.fromisoformat(opens).replace(tzinfo=UTC)
+    for minutes in (0, 60, 89, 90, 91, 24 * 60 - 1):
+        assert night.opens_at(datetime(2026, 3, 29, tzinfo=UTC) + timedelta(minutes=minutes)) == (
+            expected
+        )
+    assert night.opens_at(expected) == expected
+
+
 @given(
     st.integers(0, 366 * 24 * 60),
     st.sampled_from(["22:00-04:00", "mon 01:00-01:01", "tue,sat 00:00-23:59 America/New_York"]),
