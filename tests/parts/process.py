@@ -17,8 +17,6 @@ Transport = Literal["tcp", "udp", "both"]
 
 # Below the range the kernel draws outgoing ports from, so that no client takes one in between.
 _PORTS = range(10_000, 32_768)
-# Held until this process ends, and gone with it: two test workers never draw the same port.
-_reservations: list[socket.socket] = []
 
 
 class ServerFailed(Exception):
@@ -41,7 +39,8 @@ def _reserve(port: int) -> bool:
     except OSError:
         reservation.close()
         return False
-    _reservations.append(reservation)
+    # held until this process ends, and gone with it: two test workers never draw the same port
+    reservation.detach()
     return True
 
 
