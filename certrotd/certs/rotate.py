@@ -159,7 +159,10 @@ class Rotator:
 
     def _cancel(self, managed: Managed) -> Report:
         subject, engine = managed.policy.id, self._engine(managed, self._world(managed))
-        begun = engine.in_flight()
+        open_, begun = managed.journal.peek() is not None, engine.in_flight()
+        if begun is None and open_:  # its first record was torn: nothing was done
+            self._forget(managed)
+            return Report(subject, recovered=RolledBack("", "", CANCELLED))
         if begun is None:
             raise NeedsOperator(
                 f"no rotation of {subject} is in flight",
@@ -282,10 +285,14 @@ class Rotator:
                 engine.patient = False  # what it waits for may be what was changed
             outcome, unrecorded = self._audited(managed).resume(engine, begun)
             return outcome, unrecorded
+        self._forget(managed)
+        return None, None
+
+    def _forget(self, managed: Managed) -> None:
+        """A rotation of which a crash left no whole record had not begun: close its journal."""
         self._lease.check()
         managed.journal.clear()
         self._audited(managed).settle()
-        return None, None
 
     def _mend_meanwhile(
         self, managed: Managed, parked: Parked
