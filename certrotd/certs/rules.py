@@ -9,8 +9,9 @@ matched or why not.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from certrotd.certs.decision import (
@@ -39,7 +40,7 @@ WINDOW_MARGIN = 10
 """A window that opens in the last tenth of the lifetime is not waited for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Case:
     """Everything a decision goes by."""
 
@@ -49,11 +50,20 @@ class Case:
     now: datetime
     forced: bool = False
     by_hand: bool = False
+    live: Generation | None = field(init=False)
+    facts: CertificateFacts | None = field(init=False)
 
-    @property
-    def live(self) -> Generation | None:
-        """The live generation."""
-        return self.standing.live
+    def __post_init__(self) -> None:
+        # once: 10,000 certificates are asked of in one listing
+        live = self.standing.live
+        object.__setattr__(self, "live", live)
+        object.__setattr__(self, "facts", live.facts if live else None)
+
+    @cached_property
+    def its_time(self) -> tuple[datetime, str]:
+        """When the live certificate is to be renewed, and by which rule."""
+        meta = self.live.meta if self.live else None
+        return renewal_time(_facts(self), meta.draw if meta else 0.0, self.policy)
 
     @property
     def mend_later(self) -> bool:
@@ -132,7 +142,9 @@ def explain(
 def _due(case: Case) -> Wait | Action:
     for rule in RULES:
         if (found := rule.match(case)) is not None:
-            return _aloud(replace(found, code=rule.code), case.standing)
+            if found.code != rule.code:
+                found = replace(found, code=rule.code)
+            return _aloud(found, case.standing)
     raise AssertionError("the last rule matches whatever there is")
 
 
@@ -274,7 +286,7 @@ def _first(case: Case) -> Renew | None:
 
 
 def _unusable(case: Case) -> Renew | None:
-    if case.live is not None and case.live.facts is not None:
+    if case.facts is not None:
         return None
     broken = case.live.broken if case.live else "no generation is live"
     return Renew(f"the live certificate cannot be used: {broken}", case.now)
@@ -312,13 +324,8 @@ def _differs(case: Case) -> Renew | None:
     return Renew(difference, case.now) if difference else None
 
 
-def _its_time(case: Case) -> tuple[datetime, str]:
-    meta = case.live.meta if case.live else None
-    return renewal_time(_facts(case), meta.draw if meta else 0.0, case.policy)
-
-
 def _its_time_has_come(case: Case) -> Renew | None:
-    at, rule = _its_time(case)
+    at, rule = case.its_time
     return Renew(f"{rule} has passed", at) if at <= case.now else None
 
 
@@ -349,14 +356,13 @@ def _records_left(case: Case) -> Sweep | None:
 
 
 def _not_due(case: Case) -> Wait:
-    at, rule = _its_time(case)
-    return Wait(f"renewal at {rule}", at)
+    at, rule = case.its_time
+    return Wait(f"renewal at {rule}", at, "not_due")
 
 
 def _facts(case: Case) -> CertificateFacts:
-    assert case.live is not None
-    assert case.live.facts is not None  # an earlier rule has it otherwise
-    return case.live.facts
+    assert case.facts is not None  # an earlier rule has it otherwise
+    return case.facts
 
 
 def _says(words: str) -> Callable[[Case], str]:
@@ -364,7 +370,7 @@ def _says(words: str) -> Callable[[Case], str]:
 
 
 def _from_then(case: Case) -> str:
-    at, rule = _its_time(case)
+    at, rule = case.its_time
     return f"renewal at {rule}, which is {stamp(at)}"
 
 
