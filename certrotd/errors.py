@@ -61,7 +61,7 @@ class LockHeld(Failure):
     """Another process works on the same thing; ``holder`` says which."""
 
     def __init__(self, what: str, *, holder: str) -> None:
-        super().__init__(f"{what} is being worked on by {holder}", hint="wait for it, or stop it")
+        super().__init__(f"{what} is in use by {holder}", hint="wait for it, or stop it")
         self.holder = holder
 
 
@@ -108,7 +108,7 @@ _MACHINE = {
     errno.ENFILE: "raise the limit of open files",
     errno.ENOMEM: "the machine is out of memory",
     errno.EIO: "the disk reports an error; look at the kernel log",
-    errno.ESTALE: "the file server lost it: mount it anew",
+    errno.ESTALE: "the file server lost it: mount it again",
 }
 
 

@@ -26,7 +26,7 @@ _INHERITED = ("LANG", "HOME")
 _SHOWN_LINES = 5
 _PASSES = (errno.EAGAIN, errno.ETXTBSY)
 _UNSTARTED = {
-    errno.ENOENT: "neither it nor the program in its #! line may be missing",
+    errno.ENOENT: "it or the program in its #! line is missing",
     errno.EACCES: "chmod +x it and what its #! line names, and open the directories above them",
     errno.ENOEXEC: "it begins with a #! line, or is a program for this machine",
     errno.E2BIG: "its arguments and environment are too long",
@@ -119,7 +119,7 @@ def run(
     neither ended nor killed; Transient when there is no time or no process left to start it.
     """
     if deadline.passed:
-        raise Transient(f"{what} was not started: no time left")
+        raise Transient(f"{what} was not started: no time was left")
     process, stdout = _start(argv, what, variables, errors_too)
     with stdout:
         try:
@@ -220,8 +220,8 @@ def _end_group(process: subprocess.Popen[bytes], what: str) -> None:
         os.killpg(process.pid, signal.SIGKILL)
     except PermissionError as error:
         raise NeedsOperator(
-            f"{what} did not finish in time and runs as another user, so it was left running",
-            hint="give it a deadline of its own, inside whatever changes the user",
+            f"{what} did not finish in time and still runs as another user",
+            hint="give it its own timeout, inside the command that changes the user",
         ) from error
     process.wait()
 

@@ -32,7 +32,7 @@ from certrotd.pki.roots import trust
 from certrotd.wording import count
 
 MAX_CLIENTS = 16
-_SIGNER = "it is the root the CA's own web server is signed by"
+_SIGNER = "it is the root of the CA's own web server"
 DIRECTORY_SECONDS = 3600.0
 CLOCK_OFF = timedelta(days=1)
 _OF_THE_ACCOUNT = ("accountDoesNotExist", "unauthorized", "malformed")
@@ -82,8 +82,8 @@ class Client(ClientV2):
                 fetch_directory(self._home, self.net)
             except Failure as failure:
                 raise Transient(
-                    f"{refused.message}, and its directory cannot be had either: {failure.message}",
-                    hint="something before the CA seems to answer in its place",
+                    f"{refused.message}, and its directory is unreadable too: {failure.message}",
+                    hint="something in front of the CA seems to answer instead",
                 ) from failure
         return True
 
@@ -244,7 +244,7 @@ class Clients:
     @contextlib.contextmanager
     def _alone(self, deadline: Deadline) -> Iterator[None]:
         if not self._lock.acquire(timeout=deadline.remaining):
-            raise Transient(f"another order is still asking {self._name} for its account")
+            raise Transient(f"another order still waits for {self._name} to find its account")
         try:
             yield
         finally:
@@ -288,7 +288,7 @@ def agreed_terms(client: Client, entry: AcmeEntry, name: str) -> str | None:
     terms: str | None = client.directory.meta.terms_of_service
     if terms and not entry.agree_to_terms:
         raise NeedsOperator(
-            f"the CA {name} issues only to who agrees to its terms of service: {terms}",
+            f"the CA {name} requires agreement to its terms of service: {terms}",
             hint="read them, then set agree_to_terms: true",
         )
     return terms
@@ -321,7 +321,7 @@ def location_of(response: requests.Response, what: str) -> str:
     said: str = response.headers.get("Location", "")
     if not said:
         host = check_url(response.url)
-        raise NeedsOperator(f"the CA at {host} made an {what} and does not say where it is")
+        raise NeedsOperator(f"the CA at {host} made an {what} and gave no URL for it")
     url = joined(response.url, said)
     check_url(url)
     return url

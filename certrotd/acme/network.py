@@ -141,7 +141,7 @@ class Network(ClientNetwork):
             if not (problem and problem.kind == "badNonce"):
                 return self._checked(response, problem)
         raise Transient(
-            f"the CA at {check_url(url)} took none of {MAX_NONCE_TRIES} nonces it gave itself"
+            f"the CA at {check_url(url)} refused {MAX_NONCE_TRIES} of its own nonces in a row"
         )
 
     def _send_request(self, method: str, url: str, *_args: Any, **kwargs: Any) -> requests.Response:

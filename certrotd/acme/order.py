@@ -129,8 +129,8 @@ class AcmeOrder:
     def refusal(self) -> str:
         """Why the CA made the order invalid, in its words."""
         names = listed(sorted(self._state.names))
-        said = self._state.problem.words() if self._state.problem else "it does not say why"
-        return f"the CA gave up the order for {names}: {said}"
+        said = self._state.problem.words() if self._state.problem else "it gave no reason"
+        return f"the CA rejected the order for {names}: {said}"
 
     def _limit(self) -> Deadline:
         return Deadline(self._clock, self._entry.timeout.total_seconds())
@@ -186,13 +186,13 @@ class AcmeOrder:
 
     def _download(self, deadline: Deadline) -> bytes:
         if not self._state.certificate:
-            raise NeedsOperator(f"the CA calls {self.url} valid and names no certificate")
+            raise NeedsOperator(f"the CA calls {self.url} valid but names no certificate")
         try:
             response = self._ask(self._state.certificate, deadline)
         except OrderGone as gone:
             self._ask(self.url, deadline)  # is it? then so is what was issued on it
             raise Transient(
-                f"the CA has issued, and it does not have the certificate yet: {gone.message}"
+                f"the CA has issued the certificate but does not have it yet: {gone.message}"
             ) from gone
         chain = parse_certificates(response.content, what="the CA's certificate chain")
         wanted = self._entry.preferred_chain
@@ -238,7 +238,7 @@ class AcmeOrder:
             return client.ask(url, message)
 
     def _unfinished(self) -> Failure:
-        return Transient(f"the CA has not issued in time, its order is {self._state.status}")
+        return Transient(f"the CA did not issue in time, its order is {self._state.status}")
 
 
 def _pending_of(found: Sequence[AuthorizationState]) -> list[AuthorizationState]:
@@ -267,4 +267,4 @@ def _late(waiting: Sequence[AuthorizationState]) -> Failure:
     looked = [each for each in waiting if each.problem]
     if looked:
         return _failed(looked)
-    return Transient(f"the CA has not decided in time on {listed(each.name for each in waiting)}")
+    return Transient(f"the CA did not decide in time on {listed(each.name for each in waiting)}")

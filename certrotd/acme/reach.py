@@ -33,7 +33,7 @@ class AllowedUrls:
         if _registered(host) is not None and _registered(host) == _registered(self._home):
             return
         raise NeedsOperator(
-            f"the CA at {self._home} names {url}, which is on another host: it is not asked",
+            f"the CA at {self._home} names {url}, on another host: not contacted",
             hint=f"if that is right, list {host} in also_hosts of the issuer",
         )
 
@@ -48,8 +48,8 @@ class AllowedUrls:
             private = [each for each in found if _is(kind, each)]
             if private and not any(_is(kind, each) for each in look_up(self._home)):
                 raise NeedsOperator(
-                    f"the CA at {self._home} names {host}, which is {private[0]}: it is not asked",
-                    hint="such an address is used only where the directory has one, too",
+                    f"the CA at {self._home} names {host}, which is {private[0]}: not contacted",
+                    hint="certrotd contacts such an address only if the directory has one too",
                 )
 
 

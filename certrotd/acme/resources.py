@@ -82,7 +82,7 @@ def read_authorization(content: bytes, url: str, wanted: frozenset[str]) -> Auth
     """
     found = _reading("an authorization", content, lambda data: _authorization(data, url))
     if found.name not in {base(name) for name in wanted}:
-        raise NeedsOperator(f"the CA wants proof for {found.name}, which was not ordered")
+        raise NeedsOperator(f"the CA asks to authorize {found.name}, which was not ordered")
     return found
 
 
@@ -106,11 +106,11 @@ def _reading(what: str, content: bytes, parse: Callable[[dict[str, Any]], T]) ->
     except (ValueError, DeserializationError) as error:
         reason = str(error)[:200]
     except (TypeError, KeyError, AttributeError):
-        reason = "something in it is not what it should be"
+        reason = "something in it is malformed"
     except InvalidInput as error:
         reason = error.message
     raise NeedsOperator(
-        f"the CA sent something else than {what}: {reason}",
+        f"the CA did not send {what}: {reason}",
         hint="is the directory URL one of an ACME server (RFC 8555)?",
     )
 

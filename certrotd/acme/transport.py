@@ -79,7 +79,7 @@ def check_url(url: str) -> str:
     if flaw := _flaw(url):
         raise NeedsOperator(
             f"{url[:200]!r} is refused: {flaw}",
-            hint="write the https URL; where the CA itself names this one, do not trust it",
+            hint="write the https URL; if the CA itself names this one, do not trust it",
         )
     return urlsplit(url).netloc.lower()
 
@@ -87,7 +87,7 @@ def check_url(url: str) -> str:
 def _flaw(url: str) -> str:
     """What is wrong with a URL to send requests to; "" if nothing is."""
     if not (url.isascii() and url.isprintable() and " " not in url):
-        return "it holds a character that no URL may have"
+        return "it has a character that no URL may have"
     if len(url) >= MAX_URL:
         return f"it is longer than {MAX_URL:,} characters"
     try:
@@ -96,7 +96,7 @@ def _flaw(url: str) -> str:
     except ValueError:
         return "it is not a URL"
     if parts.scheme != "https":
-        return "ACME is spoken over https only"
+        return "ACME needs https"
     if "@" in parts.netloc:
         return "it has a user name or a password in it"
     return "" if whole else "it has no host, or no usable port"
@@ -108,6 +108,6 @@ def _response(url: str, answer: Answer, host: str) -> RequestsResponse:
         target = response.headers.get("Location", "nowhere")
         raise NeedsOperator(
             f"the CA at {host} redirects {url} to {target}, which is not followed",
-            hint="configure the address the directory itself names",
+            hint="configure the URL of the directory itself",
         )
     return response

@@ -34,13 +34,13 @@ class MountGuard:
             try:
                 found = _identity(path)
             except DiskTrouble as trouble:
-                return NeedsOperator(f"{trouble.message}: nothing is rotated", hint=trouble.hint)
+                return NeedsOperator(f"{trouble.message}: nothing rotates", hint=trouble.hint)
             if known is None:
                 self._known[path] = found
             elif found != known:
                 how = "is another directory than at the start" if found else "is gone"
                 return NeedsOperator(
-                    f"{path} {how}: nothing is rotated",
+                    f"{path} {how}: nothing rotates",
                     hint="bring it back, or restart certrotd to use what is there now",
                 )
         return None

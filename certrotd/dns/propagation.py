@@ -279,6 +279,6 @@ def _not_seen(verdict: Lacking, allowed: float) -> Transient:
 def _silent(lacking: Sequence[Lack], allowed: float) -> str:
     said = dict.fromkeys(f"{lack.ask[0]}: {lack.instead}" for lack in lacking[:_MAX_SAID])
     return (
-        f"went on without servers that stayed silent for {seconds(allowed)}, as all others show "
+        f"continued without servers that stayed silent for {seconds(allowed)}, as all others show "
         f"the TXT records: {'; '.join(said)}"
     )

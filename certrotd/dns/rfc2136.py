@@ -195,7 +195,7 @@ class Rfc2136:
                 break
         raise Transient(
             f"DNS server {self._server}: {what}: {'; '.join(dict.fromkeys(silences))}",
-            hint="check that the server is reachable and that no firewall drops DNS on the way",
+            hint="check that the server is reachable and that no firewall drops DNS packets",
         )
 
     def _update(self, zone: str) -> dns.update.UpdateMessage:
@@ -222,7 +222,9 @@ def _refusal(answer: Message, what: str, zone: str, tsig: TsigKey | None) -> Fai
         return None
     said = f"{what}: {code(answer)}"
     if rcode == dns.rcode.SERVFAIL:
-        return Transient(said, hint="the server's log says why, often a read-only journal file")
+        return Transient(
+            said, hint="see the server's log; the cause is often a read-only journal file"
+        )
     hints = {
         dns.rcode.REFUSED: (
             f"let {f'key {tsig.name}' if tsig else 'this address'} update TXT records there"
@@ -255,7 +257,7 @@ def _key_refused(
         )
     said: dict[type[dns.exception.DNSException], tuple[str, str]] = {
         dns.tsig.PeerBadKey: ("BADKEY", "the server has no key of that name and algorithm"),
-        dns.tsig.PeerBadSignature: ("BADSIG", "the server has another secret under that name"),
+        dns.tsig.PeerBadSignature: ("BADSIG", "the server has another secret for that name"),
         dns.tsig.PeerBadTruncation: ("BADTRUNC", "the server wants a longer MAC"),
     }
     what, hint = said.get(

@@ -39,7 +39,7 @@ def read_status(path: Path, *, limit: int, follow: bool = True) -> tuple[bytes, 
         os.close(handle)
     if len(data) > limit:
         raise InvalidInput(
-            f"{path} is larger than {limit} bytes", hint="it cannot be what it is for"
+            f"{path} is larger than {limit} bytes", hint="it cannot be the right file"
         )
     return data, status
 

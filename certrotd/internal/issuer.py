@@ -84,7 +84,7 @@ class InternalIssuer:
 
     def resume(self, url: str, *, deadline: Deadline) -> InternalOrder:  # noqa: ARG002  # the port's
         """Always OrderGone: an order here is over as soon as it is made."""
-        raise OrderGone(f"the CA {self._name} keeps no orders, there is none at {url!r}")
+        raise OrderGone(f"the CA {self._name} has no orders, so none at {url!r}")
 
     def init(self, *, deadline: Deadline) -> Path:
         """Make a root where there is none, also where one is lost; where its certificate is.
@@ -95,7 +95,7 @@ class InternalIssuer:
             if load(self._folder) is not None:
                 raise NeedsOperator(
                     f"the CA {self._name} has a root in {self._folder}",
-                    hint="nothing was changed; move it away if another one is to be made",
+                    hint="nothing was changed; to make another root, move it away first",
                 )
             self._root = self._make()
         return self._folder / CERTIFICATE_FILE

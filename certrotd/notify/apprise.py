@@ -74,7 +74,7 @@ class Apprise:
             errors_too=False,
         )
         outcomes = [_outcome(line) for line in ran.output.splitlines()[: len(urls)]]
-        missing = f"Apprise {ran.how} without saying what became of the message"
+        missing = f"Apprise {ran.how} without reporting the result"
         return [*outcomes, *([missing] * (len(urls) - len(outcomes)))]
 
     def _url(self, index: int) -> str:
@@ -85,7 +85,7 @@ class Apprise:
             text = ""
         if not text.isprintable() or "://" not in text or " " in text or len(text) > MAX_URL:
             raise NeedsOperator(
-                f"{self._what}: what is at URL {index + 1} is not one URL of Apprise",
+                f"{self._what}: URL {index + 1} is not a single Apprise URL",
                 hint="such as mailto://user:password@example.com",
             )
         return text
@@ -95,7 +95,7 @@ def _outcome(line: bytes) -> str | None:
     try:
         why = json.loads(line)
     except ValueError:
-        why = "Apprise printed something else than what became of the message"
+        why = "Apprise printed an unknown result"
     return None if why is None else str(why)
 
 

@@ -81,7 +81,7 @@ class Webhook:
         if 300 <= status < 400:
             raise NeedsOperator(
                 f"{self._what}: {host} redirects (HTTP {status}), which is not followed",
-                hint="configure the URL it leads to",
+                hint="configure the target URL",
             )
         said = one_line(answer.content.decode("utf-8", "replace")).strip()
         words = f"{self._what}: {host} answered {status}{said and f': {said}'}"

@@ -120,7 +120,7 @@ class TlsProber:
                 raise ProofFailed(
                     f"{endpoint} does not serve certificate {fingerprint[:16]} "
                     f"after {endpoint.deadline:g}s, but {seen}",
-                    hint="the service did not take the new files, or another one answers there",
+                    hint="the service did not load the new files, or another service answers there",
                 )
 
 
@@ -208,7 +208,7 @@ def _shown(endpoint: Endpoint, context: ssl.SSLContext, deadline: Deadline) -> l
         raise failed(f"{where}: no TLS handshake: {error.strerror or error}") from None
     except ValueError:
         raise InvalidInput(
-            f"{where}: not a name that can be asked for",
+            f"{where}: not a valid server name",
             hint="a DNS name has at most 253 characters, and 63 between two dots",
         ) from None
     if not chain:

@@ -34,7 +34,7 @@ def parse_certificates(data: bytes, *, what: str = "certificate") -> list[x509.C
     # what stands inside of DER is its author's to choose, and may be the PEM of another one
     blocks = [] if _is_der(data) else _blocks(data, what)
     if not blocks and not _is_der(data):
-        hint = "is it the private key?" if b"-----BEGIN " in data else "PEM or DER is needed"
+        hint = "perhaps it is the private key" if b"-----BEGIN " in data else "PEM or DER is needed"
         raise InvalidInput(f"{what} has no certificate in it", hint=hint)
     with foreign(f"{what} is not an X.509 certificate"):
         if blocks:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from certrotd.errors import NeedsOperator, of_the_machine
 
-HINT = "it is a PEM file of CA certificates"
+HINT = "name a PEM file of CA certificates"
 
 
 def trust(ca_bundle: Path | None, *, what: str = "ca_bundle", hint: str = HINT) -> ssl.SSLContext:

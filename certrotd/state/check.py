@@ -107,11 +107,11 @@ def _hindrance(path: str, owner: int) -> OSError | None:
 def _said(path: str, why: OSError, state: Path, owner: int) -> NeedsOperator:
     if why.errno == errno.EROFS:
         return NeedsOperator(
-            f"{path} is on a file system that is mounted read-only: nothing is rotated",
+            f"{path} is on a file system that is mounted read-only: nothing rotates",
             hint=f"mount it writable: mount -o remount,rw {shlex.quote(path)}",
         )
     if why.errno != errno.EACCES:
-        return NeedsOperator(f"{path} cannot be looked at: {why.strerror}: nothing is rotated")
+        return NeedsOperator(f"{path} cannot be looked at: {why.strerror}: nothing rotates")
     user = user_name(owner if os.geteuid() == 0 else os.geteuid())
     whose = os.stat(path, follow_symlinks=False).st_uid
     trouble = f"{path} belongs to {user_name(whose)} and cannot be used by {user}"
@@ -121,7 +121,7 @@ def _said(path: str, why: OSError, state: Path, owner: int) -> NeedsOperator:
     cure = f"chown -R {shlex.quote(user)}: {shlex.quote(str(state))}"
     if user == user_name(whose):
         cure = f"chmod u+rwX {shlex.quote(path)}"
-    return NeedsOperator(f"{trouble}: nothing is rotated", hint=f"as root: {cure}")
+    return NeedsOperator(f"{trouble}: nothing rotates", hint=f"as root: {cure}")
 
 
 def _as_owner(owner: str) -> str:

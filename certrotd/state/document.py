@@ -70,7 +70,9 @@ class FileDocument:
             try:
                 fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise Conflict(f"{self._path} is just being written by another process") from None
+                raise Conflict(
+                    f"{self._path} is being written by another process right now"
+                ) from None
             try:
                 if self.revision() != expected:
                     raise Conflict(f"{self._path} was changed by another process")

@@ -111,7 +111,7 @@ def migrate(state: Path, lock: PathLock, *, daemon: Path | None) -> str:
     if known is None or not names:
         return ""
     shown = ", ".join(names[:_SHOWN]) + (", …" if len(names) > _SHOWN else "")
-    return f"an older certrotd ran on {state} after this one: took over what it wrote of {shown}"
+    return f"an older certrotd ran on {state} after this one: took over what it wrote for {shown}"
 
 
 def _listed(state: Path) -> list[str]:
@@ -205,5 +205,5 @@ def _paths(state: Path, subject: Id, folder: str, end: str) -> tuple[Path, Path]
 def _twice(old: Path, new: Path) -> Failure:
     return NeedsOperator(
         f"{old} and {new} are both there: an older certrotd ran after this one",
-        hint="stop it, and move the one away that is out of date",
+        hint="stop it, and move away the one that is out of date",
     )

@@ -186,7 +186,7 @@ class FileInstaller:
         if len(manifest) > MAX_KEPT:
             raise NeedsOperator(
                 f"the files to replace have more than {MAX_KEPT} bytes together",
-                hint="they are no certificates; correct the paths under install",
+                hint="they are not certificates; correct the paths under install",
             )
         make_directory(folder, mode=0o700)
         # one file holds all of it, old keys too: whole or absent, and readable by nobody else
@@ -203,7 +203,8 @@ class FileInstaller:
             return []
         except (ValueError, TypeError, KeyError, AttributeError):
             raise NeedsOperator(
-                f"{path} is not what certrotd wrote", hint="put the installed copies back by hand"
+                f"{path} is not what certrotd wrote",
+                hint="restore the installed copies by hand",
             ) from None
 
     def _content(
@@ -252,7 +253,7 @@ def _check(path: Path, entry: Copies, mode: int, *, dry: bool) -> None:
         raise NeedsOperator(f"{path} is a directory", hint="name a file in it")
     if in_place and linked:
         raise NeedsOperator(
-            f"{path} is a symbolic link", hint="name the file it leads to, or leave in_place out"
+            f"{path} is a symbolic link", hint="name its target, or remove in_place"
         )
     # a file that is written in place may stand, bind-mounted, in a directory that is not ours
     overwritten = in_place and os.path.exists(path)
@@ -269,7 +270,7 @@ def _check(path: Path, entry: Copies, mode: int, *, dry: bool) -> None:
         if why := _not_to_give(*given):
             whose = f"{path} belongs to {user_name(there.st_uid)}, group {there.st_gid}"
             raise NeedsOperator(
-                f"{whose}, and could not be put back as it is after a failure: {why}",
+                f"{whose}, and certrotd could not restore it after a failure: {why}",
                 hint=f"chown {_user()}: {path}, or remove it",
             )
     if not (dry or overwritten):

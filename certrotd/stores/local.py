@@ -100,7 +100,7 @@ class LocalStore:
             if error.errno != errno.EINVAL:
                 raise DiskTrouble(f"read {link}", error) from error
             raise NeedsOperator(
-                f"{link} is not a symbolic link", hint="move it away; certrotd makes its own"
+                f"{link} is not a symbolic link", hint="move it away; certrotd creates its own"
             ) from None
         folder, _, number = target.rpartition("/")
         if folder != "generations" or not NUMBER.fullmatch(number):

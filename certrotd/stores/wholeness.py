@@ -21,7 +21,7 @@ from certrotd.pki.generation import PLACEHOLDER, Generation, Meta
 from certrotd.stores.reading import FILES, NOT_THE_FILES, Recorded, content
 
 _FIRST = b"-----BEGIN CERTIFICATE-----"
-_CHANGED = "is not what was sealed"
+_CHANGED = "differs from what was sealed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,7 +170,7 @@ def _what(path: Path) -> str:
     mode = os.lstat(path).st_mode
     if stat.S_ISDIR(mode):
         return "is a directory"
-    return "is much too large" if stat.S_ISREG(mode) else "is not a regular file"
+    return "is far too large" if stat.S_ISREG(mode) else "is not a regular file"
 
 
 def _digest(data: bytes) -> str:

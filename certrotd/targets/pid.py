@@ -90,15 +90,15 @@ class PidFile:
         timed = self.written >= process.booted - _SLACK or not wanted.names
         if timed and process.started > self.written + _SLACK:
             return (
-                "started after that was written: it is another one by now",
+                "started after that was written: it is another process",
                 f"the pid file is stale; start {wanted.service}",
             )
         if self.mode & _OTHERS_WRITE:
-            return "may be anybody's choice: every user may write there", "chmod o-w the file"
+            return "could be any process: every user may write the file", "chmod o-w the file"
         if self.uid not in (0, os.geteuid(), process.uid):
             return (
                 f"runs as user {process.uid}, but the file is user {self.uid}'s",
-                "whoever owns the file could have any process signalled: chown it to root",
+                "the owner of the file could have any process signalled: chown it to root",
             )
         return None
 
@@ -176,7 +176,7 @@ def _held(pid: int, handle: int, wanted: WantedProcess, known_by: str, clock: Cl
         raise _gone(pid, wanted, known_by)
     raise NeedsOperator(
         f"{wanted.kind} {pid} of {known_by} cannot be looked at in /proc",
-        hint="certrotd has to see it there: ProtectProc=default, no hidepid",
+        hint="certrotd must see it there: ProtectProc=default, no hidepid",
     )
 
 

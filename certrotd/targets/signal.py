@@ -62,7 +62,7 @@ class SignalTarget:
         def refusal(process: Process) -> tuple[str, str] | None:
             # asked again while the process is held: the number was not given away meanwhile
             if look(unit, deadline).main_pid != state.main_pid:
-                return "is its main process no more", "it is being restarted; try again"
+                return "is no longer its main process", "it restarts right now; try again"
             if not wanted.accepts(process):
                 return f"is {process.comm}, not {wanted.kind}", "correct unit or process"
             return None

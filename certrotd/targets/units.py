@@ -58,7 +58,7 @@ def look(unit: str, deadline: Deadline) -> UnitState:
     Raises NeedsOperator where there is no systemd, Transient at the deadline.
     """
     argv = ("systemctl", "show", f"--property={','.join(_SHOWN)}", "--", unit)
-    output = _answer(argv, deadline, f"tell the state of {unit}")
+    output = _answer(argv, deadline, f"show the state of {unit}")
     shown = dict(line.partition("=")[::2] for line in output.splitlines())
     try:
         return UnitState(
@@ -69,9 +69,7 @@ def look(unit: str, deadline: Deadline) -> UnitState:
             can=frozenset(name for name in _CAN if shown.get(name) == "yes"),
         )
     except (LookupError, ValueError):
-        raise InvalidInput(
-            f"systemctl shows {unit} in a way certrotd does not know: {output}"
-        ) from None
+        raise InvalidInput(f"systemctl shows {unit} in an unknown format: {output}") from None
 
 
 def program(unit: str, deadline: Deadline) -> tuple[str, ...]:
@@ -81,7 +79,7 @@ def program(unit: str, deadline: Deadline) -> tuple[str, ...]:
     path = f"/org/freedesktop/systemd1/unit/{escaped}"
     asked = (_SERVICE, path, f"{_SERVICE}.Service", "ExecStart")
     argv = ("busctl", "--json=short", "get-property", *asked)
-    output = _answer(argv, deadline, f"tell what starts {unit}")
+    output = _answer(argv, deadline, f"show what starts {unit}")
     try:
         match json.loads(output)["data"]:
             case []:
@@ -90,7 +88,7 @@ def program(unit: str, deadline: Deadline) -> tuple[str, ...]:
                 return tuple(words)
     except (ValueError, LookupError, TypeError):
         pass
-    raise InvalidInput(f"systemd describes what starts {unit} in a way certrotd does not know")
+    raise InvalidInput(f"systemd describes what starts {unit} in an unknown format")
 
 
 def permits(verb: str, unit: str, deadline: Deadline) -> None:

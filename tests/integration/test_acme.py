@@ -266,7 +266,9 @@ def test_a_ca_that_wants_a_bound_account_is_said(
 
 def test_terms_not_agreed_to_are_shown(shared_pebble: Pebble, tmp_path: Path) -> None:
     """With their address."""
-    with pytest.raises(NeedsOperator, match="agrees to its terms of service: data:text/plain"):
+    with pytest.raises(
+        NeedsOperator, match="requires agreement to its terms of service: data:text/plain"
+    ):
         issuer_of(shared_pebble, tmp_path, agree_to_terms=False).preflight(deadline=soon())
 
 

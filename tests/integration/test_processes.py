@@ -35,7 +35,7 @@ def test_the_second_of_two_says_who_is_at_work(site: Site, gate: Gate) -> None:
     second = site.run("rotate", "--all")
     other = site.run("rollback", "web")
     assert (second.code, other.code) == (1, 1)
-    assert f"is being worked on by process {first.pid} (certrotd rotate, since " in second.stdout
+    assert f"is in use by process {first.pid} (certrotd rotate, since " in second.stdout
     assert f"by process {first.pid}" in other.stdout
     assert len(second.stdout.splitlines()) == 2  # the heading, and one line
     assert site.status("web")["state"] == "in flight"

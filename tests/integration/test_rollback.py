@@ -277,7 +277,7 @@ class TestByHand:
 
         assert [each.code for each in (expired, mismatched, either, unknown)] == [1, 1, 1, 1]
         assert "it expired at" in expired.stdout
-        assert "privkey.pem is not what was sealed" in mismatched.stdout
+        assert "privkey.pem differs from what was sealed" in mismatched.stdout
         assert "no earlier generation is usable" in either.stdout
         assert "cannot go back to generation 9: there is none" in unknown.stdout
         assert (site.generation("web"), site.tree()) == (3, before)

@@ -101,7 +101,7 @@ def test_a_second_one_says_who_is_there(site: Site) -> None:
         daemon.wait_for("daemon: done")
         second = site.run("run")
         assert second.code == 1
-        assert f"is being worked on by process {daemon.pid} (certrotd run, since" in second.stderr
+        assert f"is in use by process {daemon.pid} (certrotd run, since" in second.stderr
         assert len(second.lines) == 1
     with running(site):
         pass  # the control: when the first is gone there is room

@@ -63,7 +63,7 @@ def test_a_disk_that_becomes_read_only_under_it(site: Site, disk: Disk) -> None:
         subprocess.run([mount, "-o", "remount,ro", str(place)], check=True)
         entry["key"] = "ecdsa-p384"
         reload(site, daemon)
-        said = daemon.wait_for("on a file system that is mounted read-only: nothing is rotated")
+        said = daemon.wait_for("on a file system that is mounted read-only: nothing rotates")
         assert f"mount -o remount,rw {site.store}" in said
         assert site.leaf("web") == old
         subprocess.run([mount, "-o", "remount,rw", str(place)], check=True)
@@ -81,7 +81,7 @@ def test_a_state_directory_that_is_gone_is_no_reason_to_order_everything_anew(si
     with running(site) as daemon:
         daemon.wait_for("web: done")
         site.state.rename(away)
-        daemon.wait_for(f"{site.state} is gone: nothing is rotated")
+        daemon.wait_for(f"{site.state} is gone: nothing rotates")
         site.state.mkdir()
         reload(site, daemon)  # which looks at everything
         daemon.wait_for("reloaded: 1 certificate")

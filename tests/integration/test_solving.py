@@ -142,7 +142,7 @@ def test_a_server_that_stayed_silent_is_said_in_the_report(
         site.certificate("web", "example.test")
         run = site.rotate()
         assert run.row("web")["result"] == "done"
-        assert "went on without servers that stayed silent for 2 s" in run.row("web")["why"]
+        assert "continued without servers that stayed silent for 2 s" in run.row("web")["why"]
         assert str(mute.address) in run.row("web")["why"]
         del propagation["quorum"]  # the control: of two, both have to show it
         assert "no answer within" in why_failed(site.rotate("--force", expect=1), "web")

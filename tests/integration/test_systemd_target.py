@@ -212,7 +212,7 @@ def test_a_state_of_a_unit_is_not_guessed_at(systemctl: Systemctl, unit: Unit, s
     """Nothing is told to a unit of which systemctl says something else."""
     systemctl.output["systemctl"] = said
     for act in (SystemdTarget(UNIT).check, SystemdTarget(UNIT).apply, SignalTarget(UNIT).check):
-        with pytest.raises(InvalidInput, match=f"shows {UNIT} in a way certrotd does not know"):
+        with pytest.raises(InvalidInput, match=f"shows {UNIT} in an unknown format"):
             act()
     assert unit.told == []
 

@@ -382,5 +382,5 @@ def test_a_refusal_that_has_nothing_to_do_with_the_account_is_said(
 def test_a_registration_that_says_no_url_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
     """Nothing could be signed with it."""
     ca.on("/account", Reply(201, {"status": "valid"}))
-    with pytest.raises(NeedsOperator, match="does not say where it is"):
+    with pytest.raises(NeedsOperator, match="gave no URL for it"):
         ca.issuer(tmp_path).preflight(deadline=soon())

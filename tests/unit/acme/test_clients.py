@@ -58,7 +58,7 @@ def test_a_start_that_hangs_in_one_thread_does_not_hold_the_others(
     first = threading.Thread(target=lambda: issuer.preflight(deadline=soon()))
     first.start()
     wait_until(lambda: bool(ca.seen))
-    with pytest.raises(Transient, match="still asking scripted"):
+    with pytest.raises(Transient, match="still waits for scripted"):
         issuer.preflight(deadline=soon(0.2))
     given_up.set()
     first.join()

@@ -30,7 +30,7 @@ def test_an_unexplained_404_is_not_believed_while_the_directory_is_away_too(
     issuer.preflight(deadline=deadline)
     ca.on("/order", reply)
     ca.on("/directory", *[Reply(status, b"")] * 9)
-    with pytest.raises(Transient, match="and its directory cannot be had either") as raised:
+    with pytest.raises(Transient, match="and its directory is unreadable too") as raised:
         issuer.resume(f"{ca.base}/order", deadline=deadline)
     assert not isinstance(raised.value, OrderGone)
 
@@ -99,7 +99,7 @@ def test_a_certificate_that_is_not_there_yet_does_not_end_its_order(
     issuer = ca.issuer(tmp_path)
     order = issuer.order([NAME], deadline=soon())
     ca.on("/certificate", reply)
-    with pytest.raises(Transient, match="issued, and it does not have the certificate yet"):
+    with pytest.raises(Transient, match="has issued the certificate but does not have it yet"):
         order.finalize(CSR)
     assert issuer.resume(f"{ca.base}/order", deadline=soon()).finalize(CSR) == ca.chain
 

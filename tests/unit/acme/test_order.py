@@ -82,7 +82,7 @@ def test_an_order_that_stays_processing_is_given_up_for_now(ca: ScriptedCA, tmp_
     ca.order["status"] = "processing"
     clock = Skipping()
     order = ca.issuer(tmp_path, clock, timeout=60.0).order([NAME], deadline=Deadline(clock, 60))
-    with pytest.raises(Transient, match="not issued in time, its order is processing"):
+    with pytest.raises(Transient, match="did not issue in time, its order is processing"):
         order.finalize(CSR)
     # 0.05 s growing by half to 3 s: a minute is about 27 looks, not a thousand
     assert 20 < ca.asked("/order") < 40
@@ -101,7 +101,7 @@ def test_a_retry_after_beyond_the_deadline_leaves_a_last_look(
     assert 58.0 < clock.skipped < 60.0
 
 
-@pytest.mark.parametrize("word", ["caa: CAA forbids", "it does not say why"])
+@pytest.mark.parametrize("word", ["caa: CAA forbids", "it gave no reason"])
 def test_an_order_that_becomes_invalid_says_the_cas_words(
     ca: ScriptedCA, tmp_path: Path, word: str
 ) -> None:
@@ -110,7 +110,7 @@ def test_an_order_that_becomes_invalid_says_the_cas_words(
     order = ca.issuer(tmp_path).order([NAME], deadline=soon())
     error = {"error": problem("caa", "CAA forbids")} if word.startswith("caa") else {}
     ca.on("/finalize", Reply(body=ca.order_body(status="invalid", **error)))
-    with pytest.raises(ValidationFailed, match=f"gave up the order for {NAME}: {word}"):
+    with pytest.raises(ValidationFailed, match=f"rejected the order for {NAME}: {word}"):
         order.finalize(CSR)
 
 

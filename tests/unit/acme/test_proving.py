@@ -90,7 +90,7 @@ def test_a_ca_that_never_decides_is_given_up_for_now(ca: ScriptedCA, tmp_path: P
     clock = Skipping()
     order = ca.issuer(tmp_path, clock, timeout=30.0).order([NAME], deadline=Deadline(clock, 60))
     ca.on("/challenge", Reply(body=ca.challenge_body(status="processing")))
-    with pytest.raises(Transient, match=f"not decided in time on {NAME}"):
+    with pytest.raises(Transient, match=f"did not decide in time on {NAME}"):
         order.validate()
     assert clock.skipped <= 31.0
 

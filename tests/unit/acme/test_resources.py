@@ -133,7 +133,7 @@ def test_the_cas_words_about_a_failed_challenge_are_kept() -> None:
 )
 def test_something_else_than_an_order_is_said(content: bytes) -> None:
     """A wrong directory URL, a proxy's page, a hostile server: one line, no traceback."""
-    with pytest.raises(NeedsOperator, match="something else than an order"):
+    with pytest.raises(NeedsOperator, match="did not send an order"):
         read_order(content)
 
 
@@ -141,7 +141,7 @@ def test_something_else_than_an_order_is_said(content: bytes) -> None:
 def test_a_challenge_without_a_url_is_said(url: object) -> None:
     """There would be nowhere to answer."""
     challenges = [{**AUTHORIZATION["challenges"][1], "url": url}]
-    with pytest.raises(NeedsOperator, match="something else than an authorization"):
+    with pytest.raises(NeedsOperator, match="did not send an authorization"):
         read_authorization(dump({**AUTHORIZATION, "challenges": challenges}), URL, WANTED)
 
 

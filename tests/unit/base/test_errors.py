@@ -71,7 +71,7 @@ def test_a_transient_failure_keeps_the_time_it_was_given() -> None:
 def test_a_held_lock_says_who_holds_it() -> None:
     """The holder's note is read from a file, and so escaped."""
     held = LockHeld("certificate web", holder="process 7 (certrotd\nrotate)")
-    assert held.message == "certificate web is being worked on by process 7 (certrotd rotate)"
+    assert held.message == "certificate web is in use by process 7 (certrotd rotate)"
     assert held.holder == "process 7 (certrotd\nrotate)"
 
 

@@ -65,7 +65,7 @@ def test_without_trouble_it_is_fetched_at_once(case: Fetching) -> None:
         ("/certificate", Reply(302, b"", {"Location": "https://login.example/"}), "redirects"),
         ("/certificate", Reply(body=b"x" * 2**21), "more than 1048576 bytes"),
         ("/certificate", Reply(403, b"<html>blocked</html>"), "status 403"),
-        ("/finalize", Reply(200, b"<html>log in first</html>"), "something else than an order"),
+        ("/finalize", Reply(200, b"<html>log in first</html>"), "did not send an order"),
         ("/finalize", Reply(407, b"<html>who are you?</html>"), "status 407"),
     ],
     ids=range(5),

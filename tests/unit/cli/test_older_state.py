@@ -64,7 +64,7 @@ def test_files_of_an_older_version_after_a_downgrade_are_taken_over_and_said(
     assert certrotd("status") == 1
     assert "files in the format 1 of an older certrotd" in capsys.readouterr().err
     assert certrotd("rotate", "--all") == 0
-    assert "took over what it wrote of mail" in capsys.readouterr().err
+    assert "took over what it wrote for mail" in capsys.readouterr().err
     assert certrotd("history", "mail") == 0
 
 

@@ -56,7 +56,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-NO_PEM = "DIR/text holds no certificate in PEM (it is a PEM file of CA certificates)"
+NO_PEM = "DIR/text holds no certificate in PEM (name a PEM file of CA certificates)"
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ NO_PEM = "DIR/text holds no certificate in PEM (it is a PEM file of CA certifica
         (
             ACME % "ca_bundle: DIR/gone",
             "5: issuers.ca.ca_bundle: the file DIR/gone cannot be read: No such file or directory "
-            "(it is a PEM file of CA certificates)",
+            "(name a PEM file of CA certificates)",
         ),
         (
             ACME % "ca_bundle: DIR/folder",
-            "5: issuers.ca.ca_bundle: the file DIR/folder is not a regular file (it is a PEM file "
+            "5: issuers.ca.ca_bundle: the file DIR/folder is not a regular file (name a PEM file "
             "of CA certificates)",
         ),
         (ACME % "ca_bundle: DIR/key.pem", "5: issuers.ca.ca_bundle: the file DIR/key.pem holds no"),

@@ -35,7 +35,7 @@ def test_a_directory_that_is_gone_is_said_until_it_is_back(tmp_path: Path) -> No
     state.mkdir()
     mount_guard = MountGuard([state])
     state.rename(away)
-    assert f"{state} is gone: nothing is rotated" in str(mount_guard.trouble())
+    assert f"{state} is gone: nothing rotates" in str(mount_guard.trouble())
     state.mkdir()
     assert f"{state} is another directory than at the start" in str(mount_guard.trouble())
     state.rmdir()

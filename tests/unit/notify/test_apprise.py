@@ -131,7 +131,7 @@ def test_what_is_no_service_elsewhere_is_refused(tmp_path: Path, url: str, words
 )
 def test_a_secret_that_is_no_url_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
     """A file of the wrong name, say."""
-    with pytest.raises(NeedsOperator, match="not one URL") as caught:
+    with pytest.raises(NeedsOperator, match="not a single Apprise URL") as caught:
         service(tmp_path, text).send(RAISED, deadline=soon())
     assert text not in str(caught.value)
 
@@ -140,7 +140,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     """A key in a binary format, say."""
     reference = secret(tmp_path / "0.url", "")
     (tmp_path / "0.url").write_bytes(b"\xff\xfe://")
-    with pytest.raises(NeedsOperator, match="not one URL"):
+    with pytest.raises(NeedsOperator, match="not a single Apprise URL"):
         Apprise("ops", [reference]).send(RAISED, deadline=soon())
 
 
@@ -159,10 +159,10 @@ def test_a_child_that_says_nothing_is_a_failure(
     silent = tmp_path / "silent.py"
     silent.write_text("import os; os.abort()")
     monkeypatch.setattr("certrotd.notify.apprise.CHILD", silent)
-    with pytest.raises(Transient, match="killed by signal 6 without saying what became"):
+    with pytest.raises(Transient, match="killed by signal 6 without reporting the result"):
         service(tmp_path, "json://127.0.0.1:1").send(RAISED, deadline=soon())
     silent.write_text("print('not JSON')")
-    with pytest.raises(Transient, match="printed something else"):
+    with pytest.raises(Transient, match="printed an unknown result"):
         service(tmp_path, "json://127.0.0.1:1").send(RAISED, deadline=soon())
     said = tmp_path / "said"
     silent.write_text(
@@ -174,7 +174,7 @@ def test_a_child_that_says_nothing_is_a_failure(
     two = service(tmp_path, "json://127.0.0.1:1", "json://127.0.0.1:2")
     with pytest.raises(Transient) as caught:
         two.send(RAISED, deadline=Deadline(Until(said.exists), 60))
-    words = "URL 2: Apprise did not end in time and was killed without saying what became of"
+    words = "URL 2: Apprise did not end in time and was killed without reporting the result"
     assert f"notification ops: {words}" in str(caught.value)
 
 

@@ -158,7 +158,7 @@ def test_a_rotation_that_another_process_has_is_said_to_be_there() -> None:
     bench.process.tick()
     bench.process.scheduler.tick()
     assert page.snapshot.state(id_of("web")) == "in flight"
-    assert "certificate web is being worked on by process 12" in page.snapshot.why(id_of("web"))
+    assert "certificate web is in use by process 12" in page.snapshot.why(id_of("web"))
     assert not page.snapshot.failing(id_of("web"))
 
 

@@ -63,7 +63,7 @@ def test_a_directory_that_may_not_be_written_is_named(state: Path, path: str) ->
     said = found(state)
     assert f"{state / path} belongs to " in said
     assert "cannot be used by " in said
-    assert "nothing is rotated" in said
+    assert "nothing rotates" in said
     assert f"chmod u+rwX {state / path}" in said
     (state / path).chmod(0o700)
     assert found(state) == ""

@@ -288,7 +288,7 @@ def test_what_an_older_version_wrote_after_a_downgrade_is_taken_over(downgraded:
         require_current(downgraded)
     said = migrate(downgraded, lock, daemon=downgraded / "locks/_daemon.lock")
     assert "ran on" in said
-    assert said.endswith("took over what it wrote of web")
+    assert said.endswith("took over what it wrote for web")
     require_taken_over(downgraded)
     assert migrate(downgraded, lock, daemon=None) == ""
 

@@ -214,7 +214,7 @@ def test_a_backup_that_followed_the_link_is_refused_and_not_guessed_at(
     restored = LocalStore(tmp_path / "backup")
     with pytest.raises(NeedsOperator, match="live is not a symbolic link") as refused:
         restored.look("web")
-    assert refused.value.hint == "move it away; certrotd makes its own"
+    assert refused.value.hint == "move it away; certrotd creates its own"
     with pytest.raises(NeedsOperator):
         restored.live("web")
 

@@ -97,11 +97,11 @@ def plant(what: str) -> Callable[[Path], None]:
 
 HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
     "gone": (Path.unlink, "is missing"),
-    "a flipped bit": (flip, "is not what was sealed"),
-    "emptied": (plant("empty"), "is not what was sealed"),
+    "a flipped bit": (flip, "differs from what was sealed"),
+    "emptied": (plant("empty"), "differs from what was sealed"),
     "a link": (plant("link"), "is a symbolic link"),
     "a pipe": (plant("pipe"), "is not a regular file"),
-    "huge": (plant("huge"), "is much too large"),
+    "huge": (plant("huge"), "is far too large"),
 }
 
 
@@ -137,8 +137,8 @@ def test_a_bit_that_the_disk_lost_is_found_by_a_thorough_look(
     told = json.loads((folder / "meta.json").read_text())
     monkeypatch.setattr("certrotd.stores.reading._stamps", lambda _: told["files"])
     assert live(store).damaged is None
-    assert live(store, thorough=True).damaged == f"{name} is not what was sealed"
-    assert store.generation("web", 1).damaged == f"{name} is not what was sealed"
+    assert live(store, thorough=True).damaged == f"{name} differs from what was sealed"
+    assert store.generation("web", 1).damaged == f"{name} differs from what was sealed"
 
 
 ENOUGH = (
@@ -177,12 +177,12 @@ def test_a_part_of_another_pair_is_not_believed(store: LocalStore, folder: Path,
     """A key beside somebody else's certificate is no pair; the sealed one is put back."""
     other = OTHER.key_pem if name == "privkey.pem" else OTHER.fullchain_pem
     (folder / name).write_bytes(other)
-    assert live(store).damaged == f"{name} is not what was sealed"
+    assert live(store).damaged == f"{name} differs from what was sealed"
     for each in ("combined.pem", "cert.pem"):
         (folder / each).unlink()
     broken = live(store).broken
     assert broken is not None
-    assert f"{name} is not what was sealed" in broken
+    assert f"{name} differs from what was sealed" in broken
 
 
 def test_two_parts_that_do_not_belong_together_are_no_pair(store: LocalStore, folder: Path) -> None:

@@ -128,7 +128,7 @@ def test_a_number_that_another_nginx_has_by_now_is_refused(
     assert process is not None
     earlier = process.started - 10
     os.utime(target.pid_file, (earlier, earlier))
-    with pytest.raises(NeedsOperator, match=f"process {pid} of .* is another one by now"):
+    with pytest.raises(NeedsOperator, match=f"process {pid} of .* is another process"):
         target.check()
 
 

@@ -66,7 +66,7 @@ class TestRefusal:
         """The number was given away again, be it to a process of the same name."""
         later = replace(RUNNING, started=1_002.1)
         assert FILE.refusal(later, PROXY) == (
-            "started after that was written: it is another one by now",
+            "started after that was written: it is another process",
             "the pid file is stale; start haproxy",
         )
 
@@ -93,13 +93,13 @@ class TestRefusal:
         theirs = replace(FILE, uid=33)
         assert theirs.refusal(RUNNING, PROXY) == (
             "runs as user 0, but the file is user 33's",
-            "whoever owns the file could have any process signalled: chown it to root",
+            "the owner of the file could have any process signalled: chown it to root",
         )
         assert theirs.refusal(replace(RUNNING, uid=33), PROXY) is None
         assert replace(FILE, uid=os.geteuid()).refusal(RUNNING, PROXY) is None
         everybodys = replace(FILE, mode=0o100666)
         assert everybodys.refusal(RUNNING, PROXY) == (
-            "may be anybody's choice: every user may write there",
+            "could be any process: every user may write the file",
             "chmod o-w the file",
         )
 
