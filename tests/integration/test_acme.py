@@ -196,7 +196,7 @@ def test_a_ready_order_is_resumed_by_another_process(
     verify(key, chain, NAMES, now=CLOCK.now())
 
 
-def test_another_account_s_order_is_gone(ca: Pebble | StepCA, tmp_path: Path) -> None:
+def test_an_order_of_another_account_is_gone(ca: Pebble | StepCA, tmp_path: Path) -> None:
     """The state directory was replaced, the journal was not."""
     order = issuer_of(ca, tmp_path / "one").order(NAMES, deadline=soon())
     with pytest.raises(OrderGone):
@@ -272,7 +272,7 @@ def test_terms_not_agreed_to_are_shown(shared_pebble: Pebble, tmp_path: Path) ->
         issuer_of(shared_pebble, tmp_path, agree_to_terms=False).preflight(deadline=soon())
 
 
-def test_another_ca_s_bundle_is_not_trusted(ca: Pebble | StepCA, tmp_path: Path) -> None:
+def test_the_bundle_of_another_ca_is_not_trusted(ca: Pebble | StepCA, tmp_path: Path) -> None:
     """The wrong file in ca_bundle."""
     other = tmp_path / "other.pem"
     other.write_bytes(pki.make_root("other").fullchain_pem)

@@ -52,7 +52,9 @@ def test_a_log_that_is_emptied_under_the_daemon_is_noticed_at_the_next_append(si
     assert "damaged" not in site.rotate("web", "--force").stderr  # the control
 
 
-def test_what_a_kill_left_is_swept_in_every_directory_of_the_state(site: Site) -> None:
+def test_temporary_files_of_a_kill_are_removed_from_every_directory_of_the_state(
+    site: Site,
+) -> None:
     """By the daemon and by the next rotation by hand, whether or not anything is due."""
     site.internal()
     site.certificate("web", HOST)

@@ -24,13 +24,13 @@ def kept(site: Site) -> Site:
 class TestExitCodes:
     """0 done or nothing due, 1 something failed, 2 usage or configuration."""
 
-    def test_nothing_due_is_success(self, kept: Site) -> None:
+    def test_a_run_with_nothing_due_succeeds(self, kept: Site) -> None:
         """A timer must not page anybody for a quiet day."""
         assert kept.run("rotate", "web").code == 0
         assert kept.run("rotate", "--all").code == 0
         assert kept.run("rotate", "--all").code == 0
 
-    def test_one_failure_among_successes_is_told(self, kept: Site) -> None:
+    def test_a_failure_among_successes_sets_the_exit_code(self, kept: Site) -> None:
         """certbot's timer that ends well while a hook failed is how outages begin."""
         kept.command("bad", "exit 1")
         kept.config["certificates"][0]["targets"] = ["bad"]
@@ -167,14 +167,14 @@ class TestInspect:
             ("127.0.0.1:http", "port"),
         ],
     )
-    def test_what_is_not_there_is_said_in_a_line(self, site: Site, what: str, said: str) -> None:
+    def test_a_missing_file_is_reported_in_one_line(self, site: Site, what: str, said: str) -> None:
         """The usual reason is a typing mistake."""
         run = site.run("inspect", what)
         assert (run.code, run.stdout) == (1, "")
         [line] = run.lines
         assert said in line
 
-    def test_what_is_no_certificate_is_said(self, site: Site) -> None:
+    def test_a_file_without_a_certificate_is_reported(self, site: Site) -> None:
         """A key is not shown, whatever it was asked for as."""
         key = site.directory / "some.key"
         key.write_text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n")

@@ -247,7 +247,7 @@ def _mute(query: Message, udp: bool) -> Message | None:
     return None
 
 
-def test_one_silent_server_of_three_does_not_stop_an_issuance(primary: Bind, bind: Start) -> None:
+def test_a_silent_server_of_three_does_not_stop_an_issuance(primary: Bind, bind: Start) -> None:
     """When time is up; who was not heard is said. The CA asks another one, too."""
     secondary = bind(primary=primary, address="127.0.0.2", port=primary.port)
     _solver(primary).present(RECORD, deadline=soon())
@@ -263,9 +263,7 @@ def test_one_silent_server_of_three_does_not_stop_an_issuance(primary: Bind, bin
 
 
 @pytest.mark.parametrize("quorum", [1, None])
-def test_one_that_answers_of_two_is_enough_if_the_operator_says_so(
-    primary: Bind, quorum: int | None
-) -> None:
+def test_a_quorum_of_one_accepts_one_of_two_servers(primary: Bind, quorum: int | None) -> None:
     """Not by default: with one server of two, nobody else vouches for what it shows."""
     _solver(primary).present(RECORD, deadline=soon())
     with ScriptedDns(_mute) as mute:
@@ -293,7 +291,7 @@ def test_a_server_that_answers_wrong_is_never_passed_over(
         propagation.wait([RECORD], deadline=paused())
 
 
-def test_what_no_server_shows_is_known_to_be_absent(primary: Bind, bind: Start) -> None:
+def test_a_record_that_no_server_shows_is_known_to_be_absent(primary: Bind, bind: Start) -> None:
     """Only if each of them says so: one that is silent may have it."""
     secondary = bind(primary=primary, address="127.0.0.2", port=primary.port)
     propagation = _propagation(primary, patience=1)

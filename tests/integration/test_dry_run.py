@@ -48,7 +48,7 @@ def problems(site: Site, name: str = "web") -> list[str]:
     return [why for which, _, why in rows if which == name]
 
 
-def test_it_changes_nothing(
+def test_a_dry_run_changes_nothing(
     acme_site: Site, zones: tuple[Bind, Resolver], ca: Pebble, parts: Parts
 ) -> None:
     """Neither on disk, nor at the CA, nor in the DNS."""
@@ -194,7 +194,7 @@ def test_a_placeholder_is_no_reason_to_look_at_less(afar: Site) -> None:
     assert said in solver
 
 
-def test_what_is_not_due_is_looked_at_without_running_anything(lab: Site) -> None:
+def test_a_certificate_that_is_not_due_is_checked_without_running_programs(lab: Site) -> None:
     """A program that is gone shows before the renewal in two months; nothing is asked meanwhile."""
     ran = lab.directory / "ran"
     script = lab.command("it", f"touch {ran}", check=["/bin/sh", "-c", f"touch {ran}"])

@@ -62,7 +62,7 @@ class TestAdopting:
         assert adopted.read_bytes() == existing.fullchain_pem
 
     @pytest.mark.parametrize("trouble", ["mismatched", "expired", "absent"])
-    def test_what_cannot_be_adopted_is_replaced(self, site: Site, trouble: str) -> None:
+    def test_a_pair_that_cannot_be_adopted_is_replaced(self, site: Site, trouble: str) -> None:
         """A pair that nobody could use is no reason to stay without one."""
         lifetime = timedelta(minutes=1 if trouble == "expired" else 600)
         existing = pki.make_leaf(pki.make_root(), HOST, lifetime=lifetime)
@@ -82,7 +82,7 @@ class TestAdopting:
 class TestCopies:
     """``install:`` puts copies at paths of the operator's own."""
 
-    def test_they_are_one_pair_in_every_shape(self, site: Site) -> None:
+    def test_copies_are_the_same_pair_in_every_format(self, site: Site) -> None:
         """HAProxy reads one file, Postfix two, Java a key store."""
         folder = site.directory / "etc"
         folder.mkdir()
@@ -190,7 +190,7 @@ class TestCopies:
             assert mounted.stat().st_ino == inodes[0]
             assert renamed.stat().st_ino != inodes[1]
 
-    def test_what_was_there_before_comes_back_when_the_deployment_fails(self, site: Site) -> None:
+    def test_the_files_of_before_return_when_the_deployment_fails(self, site: Site) -> None:
         """Undoing restores: content, mode and links of somebody else's files too."""
         folder = site.directory / "etc"
         folder.mkdir()
@@ -248,14 +248,14 @@ class TestDisplaced:
         site.rotate()
         assert (site.directory / "told.log").read_text() == f"{before}told\n"
 
-    def test_one_that_was_removed(self, site: Site, installed: dict[str, Any]) -> None:
+    def test_a_removed_copy_is_installed_again(self, site: Site, installed: dict[str, Any]) -> None:
         """A tmpfs after a reboot."""
         key, chain = (Path(installed["install"][0][what]) for what in ("privkey", "fullchain"))
         chain.unlink()
         self.mended(site, f"{chain} is gone")
         assert matching(key, chain) == site.leaf("web")
 
-    def test_one_that_was_changed(self, site: Site, installed: dict[str, Any]) -> None:
+    def test_a_changed_copy_is_installed_again(self, site: Site, installed: dict[str, Any]) -> None:
         """By somebody's configuration management."""
         key, chain = (Path(installed["install"][0][what]) for what in ("privkey", "fullchain"))
         chain.write_text("an old certificate")
@@ -265,7 +265,9 @@ class TestDisplaced:
         assert key.stat().st_mode & 0o777 == 0o640
         assert matching(key, chain) == site.leaf("web")
 
-    def test_one_that_is_asked_for_elsewhere(self, site: Site, installed: dict[str, Any]) -> None:
+    def test_a_copy_with_another_path_is_installed_there(
+        self, site: Site, installed: dict[str, Any]
+    ) -> None:
         """The old one stays where it was: nobody knows who still reads it."""
         old, new = Path(installed["install"][0]["fullchain"]), site.directory / "etc" / "new.pem"
         installed["install"][0]["fullchain"] = str(new)
@@ -273,7 +275,9 @@ class TestDisplaced:
         self.mended(site, f"{new} is not yet installed")
         assert new.read_bytes() == old.read_bytes()
 
-    def test_one_that_is_asked_for_otherwise(self, site: Site, installed: dict[str, Any]) -> None:
+    def test_a_copy_with_other_options_is_installed_again(
+        self, site: Site, installed: dict[str, Any]
+    ) -> None:
         """Now, not in two months."""
         installed["install"][0]["mode"] = "0400"
         site.write()

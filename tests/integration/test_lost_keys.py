@@ -86,7 +86,9 @@ class TestAPrivateCA:
         assert "there is no issuer 'lap' of type internal" in run.stderr
         assert 'did you mean "lab"?' in run.stderr
 
-    def test_another_ca_of_the_same_name_is_not_in_its_way(self, lab: Site) -> None:
+    def test_certificates_of_another_ca_of_that_name_do_not_block_a_new_root(
+        self, lab: Site
+    ) -> None:
         """The negative control: a certificate of somebody else needs no root of ours."""
         shutil.rmtree(lab.state / "internal/lab")
         shutil.rmtree(lab.store / "web")

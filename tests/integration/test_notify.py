@@ -221,7 +221,7 @@ def test_apprise_delivers_too(site: Site, receiver: Receiver) -> None:
     assert "hunter2" not in ended.stderr
 
 
-def test_each_can_be_tried(site: Site, receiver: Receiver) -> None:
+def test_notify_test_tries_each_notification(site: Site, receiver: Receiver) -> None:
     """Before the night in which it is needed."""
     told(site, receiver)
     site.internal()

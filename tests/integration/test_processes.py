@@ -144,7 +144,7 @@ def test_a_second_signal_ends_it_at_once_and_the_next_run_recovers(
     assert site.rotate().row("web")["decision"] == "wait"
 
 
-def test_what_was_not_begun_is_not_begun_after_a_signal(site: Site, gate: Gate) -> None:
+def test_a_signal_stops_rotations_that_have_not_begun(site: Site, gate: Gate) -> None:
     """Stopping ends at the next safe point, not at the end of the list."""
     site.config["concurrency"] = 1
     site.certificate("later", "later.example.test")
@@ -160,7 +160,7 @@ def test_what_was_not_begun_is_not_begun_after_a_signal(site: Site, gate: Gate) 
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root makes PID namespaces")
-def test_what_a_reload_leaves_behind_is_reaped_in_a_container(site: Site) -> None:
+def test_processes_that_reloads_leave_behind_are_reaped_in_a_container(site: Site) -> None:
     """certrotd is the first process there; else each reload would leave two in the table."""
     site.internal()
     site.certificate("web", HOST)

@@ -218,7 +218,7 @@ def test_an_expired_certificate_never_comes_back(parts: Parts, site: Site) -> No
 class TestByHand:
     """``certrotd rollback``."""
 
-    def test_it_goes_back_stays_there_and_force_leads_on(self, parts: Parts, site: Site) -> None:
+    def test_a_rollback_by_hand_stays_until_force_renews(self, parts: Parts, site: Site) -> None:
         """After an operator went back, no timer may undo that within the day."""
         site.internal()
         entry = site.certificate("web", HOST)
@@ -245,7 +245,7 @@ class TestByHand:
         assert site.leaf("web", 4) == site.leaf("web")
         assert site.rotate().row("web")["decision"] == "wait"
 
-    def test_it_goes_where_it_is_told(self, parts: Parts, site: Site) -> None:
+    def test_a_rollback_goes_to_the_named_generation(self, parts: Parts, site: Site) -> None:
         """The generation before may be the one that brought the trouble."""
         site.internal()
         site.certificate("web", HOST)

@@ -115,7 +115,7 @@ def test_status_tells_what_is_there_and_what_is_served(parts: Parts, acme_site: 
     assert probed["endpoints"][0]["problem"]
 
 
-def test_another_ca_is_a_change_of_its_address_alone(
+def test_a_change_of_the_directory_url_changes_the_ca(
     parts: Parts, acme_site: Site, zones: tuple[Bind, Resolver]
 ) -> None:
     """Leaving a CA in a hurry is two lines of configuration, and they are acted upon at once."""

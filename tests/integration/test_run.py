@@ -12,7 +12,7 @@ from tests.parts.process import free_port, wait_until
 from tests.parts.site import Site, exposed_keys, orders
 
 
-def test_it_obtains_what_is_missing_and_serves_it(
+def test_the_daemon_obtains_a_missing_certificate_and_nginx_serves_it(
     parts: Parts, acme_site: Site, ca: Pebble, zones: tuple[Bind, Resolver]
 ) -> None:
     """From a configuration to nginx serving a certificate, without anybody asking for it."""
@@ -36,7 +36,7 @@ def test_it_obtains_what_is_missing_and_serves_it(
     assert kept["version"] == 1
 
 
-def test_one_bad_certificate_is_said_and_the_rest_runs(site: Site) -> None:
+def test_a_bad_certificate_is_reported_and_the_rest_runs(site: Site) -> None:
     """A typo in one entry at start must not take the others down with it."""
     site.internal()
     site.certificate("web", HOST)
@@ -135,7 +135,7 @@ def test_told_to_stop_in_a_rotation_it_leaves_a_whole_pair(parts: Parts, site: S
     assert site.status("web")["decision"] == "deploy"  # at once: there is nothing to wait for
 
 
-def test_what_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None:
+def test_a_rotation_that_does_not_end_in_time_is_left_to_the_next_start(site: Site) -> None:
     """A supervisor kills who does not go; better to say what was left, and go."""
     site.internal()
     entry = site.certificate("web", HOST)

@@ -187,7 +187,7 @@ def test_a_damaged_state_of_a_certificate_does_not_keep_it_from_being_renewed(si
     assert [each.read_bytes() for each in state.parent.glob("*.unreadable-*")] == [b"{half"]
 
 
-def test_what_was_rolled_back_by_hand_stays_so_when_the_state_is_damaged(site: Site) -> None:
+def test_a_rollback_by_hand_survives_a_damaged_state_file(site: Site) -> None:
     """The history remembers: nobody's decision is undone by a broken file."""
     site.internal()
     site.certificate("web", HOST)
@@ -227,7 +227,7 @@ def test_a_journal_of_a_newer_version_is_refused_and_left_as_it_is(site: Site) -
     assert site.leaf("web") is not None
 
 
-def test_one_bad_certificate_of_a_thousand(site: Site) -> None:
+def test_a_bad_certificate_of_a_thousand_does_not_stop_the_others(site: Site) -> None:
     """At the start it is left out and said, and the rest runs; at a reload the old ones stay."""
     site.internal()
     for number in range(998):

@@ -79,6 +79,6 @@ def test_every_sample_is_a_program_of_the_shell(sample: str) -> None:
     assert (parsed.returncode, parsed.stderr) == (0, "")
 
 
-def test_there_are_samples() -> None:
+def test_the_page_has_samples() -> None:
     """A page that is written otherwise would leave nothing to try."""
     assert set(SAMPLES) == {"nsupdate", "lexicon", "cloudflare", "certbot"}

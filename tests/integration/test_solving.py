@@ -101,7 +101,7 @@ def test_a_program_of_the_operator_s_proves_names(
     assert site.generation("web") == 1
 
 
-def test_each_name_goes_to_the_solver_of_its_zone(
+def test_every_name_goes_to_the_solver_of_its_zone(
     site: Site, acme_site: Site, zones: tuple[Bind, Resolver]
 ) -> None:
     """One certificate over zones of two providers: the longest zone decides."""

@@ -265,7 +265,7 @@ def test_a_machine_without_systemd_is_reported(systemctl: Systemctl) -> None:
         SystemdTarget(UNIT).check()
 
 
-def test_it_is_a_target_of_the_configuration(site: Site, unit: Unit) -> None:
+def test_a_configured_systemd_target_reloads_its_unit(site: Site, unit: Unit) -> None:
     """From the file to the manager; what fails there undoes the rotation."""
     site.internal()
     site.config["targets"]["web"] = {"type": "systemd", "unit": UNIT}

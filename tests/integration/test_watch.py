@@ -50,7 +50,7 @@ def pairs(directory: Path, **leaves: pki.Pair) -> dict[str, tuple[Path, Path]]:
     return {name.replace("_", "."): pair.write(directory, name) for name, pair in leaves.items()}
 
 
-def test_each_fault_of_a_real_server_is_found_and_a_sound_one_is_not(
+def test_every_fault_of_a_real_server_is_found_and_a_sound_server_is_not(
     parts: Parts, site: Site
 ) -> None:
     """One nginx with a certificate of each kind, none of them certrotd's."""
@@ -97,7 +97,7 @@ def test_without_roots_the_links_are_followed(parts: Parts, site: Site) -> None:
     assert list(found(site).values()) == [[], ["broken_chain"]]
 
 
-def test_nobody_there_is_found(site: Site, parts: Parts) -> None:
+def test_a_port_without_a_listener_is_found(site: Site, parts: Parts) -> None:
     """A port that nobody listens on, beside one that somebody does."""
     nginx = parts.start(Nginx, pairs(site.directory / "served", good_test=GOOD))
     root = str(ROOT.write(site.directory / "root", "root")[0])
@@ -106,9 +106,7 @@ def test_nobody_there_is_found(site: Site, parts: Parts) -> None:
     assert list(found(site).values()) == [[], ["unreachable"]]
 
 
-def test_what_certrotd_keeps_is_watched_without_a_word_of_configuration(
-    parts: Parts, site: Site
-) -> None:
+def test_managed_certificates_are_watched_without_configuration(parts: Parts, site: Site) -> None:
     """Files, copies and targets of a certificate, sound first, then each broken in turn."""
     site.internal()
     copies = site.directory / "copies"

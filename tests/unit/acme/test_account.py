@@ -175,7 +175,7 @@ def test_a_lost_record_is_asked_for_again_with_the_same_key(
     assert all(jwk == jwks[0] for jwk in jwks)
 
 
-def test_another_directory_gets_the_same_key_and_its_own_url(
+def test_a_new_directory_gets_the_same_key_and_its_own_url(
     ca: ScriptedCA, tmp_path: Path, folder: Path
 ) -> None:
     """From staging to production under one name."""

@@ -47,7 +47,7 @@ class Off(SystemClock):
         (-4 * DAY - timedelta(hours=1), "the clock is 4 days behind the CA's"),
     ],
 )
-def test_nothing_is_ordered_by_a_clock_that_is_days_off(
+def test_a_clock_that_is_days_off_orders_nothing(
     ca: ScriptedCA, tmp_path: Path, off: timedelta, words: str
 ) -> None:
     """The certificate would be useless, and count against the CA's limits."""

@@ -77,7 +77,7 @@ def test_the_same_holds_in_the_middle_of_an_order(
 @pytest.mark.parametrize("path", ["/directory", "/nonce"])
 @pytest.mark.parametrize("reply", [Reply(404, b""), Reply(404, problem("malformed", "gone"))])
 @pytest.mark.parametrize("registered", [False, True])
-def test_what_is_missing_besides_the_order_says_nothing_of_it(
+def test_a_404_for_another_resource_does_not_mean_the_order_is_gone(
     ca: ScriptedCA, tmp_path: Path, path: str, reply: Reply, registered: bool
 ) -> None:
     """A CA that is being restored answers 404 to the pages before it, too."""

@@ -41,7 +41,7 @@ class Hurried(SystemClock):
         self.slept.append(seconds)
 
 
-def test_each_account_key_signs_with_its_algorithm() -> None:
+def test_every_account_key_signs_with_its_algorithm() -> None:
     """The library's default is RS256 whatever the key."""
     kinds = {
         keys.KeyType.ECDSA_P256: "ES256",
@@ -191,7 +191,7 @@ def test_a_ca_without_nonces_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
     ],
     ids=range(5),
 )
-def test_something_else_than_a_directory_is_said(
+def test_a_url_without_an_acme_directory_is_reported(
     ca: ScriptedCA, tmp_path: Path, reply: Reply
 ) -> None:
     """The commonest mistake is the CA's home page."""
@@ -242,7 +242,7 @@ def test_a_directory_whose_pages_moved_is_fetched_again(ca: ScriptedCA, tmp_path
     assert ca.asked("/new/orders") == 1
 
 
-def test_nothing_is_signed_without_a_key(ca: ScriptedCA) -> None:
+def test_a_request_without_an_account_key_is_refused(ca: ScriptedCA) -> None:
     """An empty signature would be an anonymous request."""
     network = Network(
         trust(ca.ca_file), SystemClock(), request_timeout=5.0, reach=AllowedUrls(ca.url)
@@ -264,7 +264,7 @@ def test_requests_are_signed_as_rfc_8555_wants(ca: ScriptedCA, tmp_path: Path) -
     assert order.payload == {"identifiers": [{"type": "dns", "value": NAME}]}
 
 
-def test_nothing_secret_is_logged(
+def test_the_debug_log_has_no_secrets(
     ca: ScriptedCA, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The library's debug log has whole requests in it; a key in a debug log was acme.sh #6267."""

@@ -90,7 +90,7 @@ def test_a_document_with_something_odd_in_it_is_used_or_refused_in_words(
 @pytest.mark.parametrize(
     "content", [b"", b"null", b"[]", b"7", b'"x"', b"{}", b"{", b"\xff", b"[" * 50_000, b"<html>"]
 )
-def test_another_document_altogether_is_refused_in_words(
+def test_a_foreign_document_is_refused_with_a_reason(
     ca: ScriptedCA, tmp_path: Path, path: str, content: bytes
 ) -> None:
     """A gateway's page, or a server of another protocol."""

@@ -145,7 +145,7 @@ def test_a_csr_refused_after_a_lost_answer_is_not_the_last_word(
     ],
     ids=range(6),
 )
-def test_what_stands_between_us_and_the_ca_is_not_its_word(
+def test_a_failure_between_us_and_the_ca_does_not_end_the_order(
     ca: ScriptedCA, tmp_path: Path, path: str, reply: Reply
 ) -> None:
     """After such a failure the CA may have issued: none of those that end an order is raised."""

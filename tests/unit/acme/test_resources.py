@@ -131,7 +131,7 @@ def test_the_cas_words_about_a_failed_challenge_are_kept() -> None:
     ],
     ids=range(11),
 )
-def test_something_else_than_an_order_is_said(content: bytes) -> None:
+def test_a_document_that_is_not_an_order_is_reported(content: bytes) -> None:
     """A wrong directory URL, a proxy's page, a hostile server: one line, no traceback."""
     with pytest.raises(NeedsOperator, match="did not send an order"):
         read_order(content)

@@ -210,7 +210,7 @@ def test_an_answer_up_to_the_end_is_whole_only_if_tls_says_so(
             assert lost.value.sent
 
 
-def test_what_connecting_leaves_no_time_for_is_not_sent(
+def test_a_request_is_not_sent_when_connecting_used_up_the_time(
     ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A new order whose answer nobody waits for would be spent in vain."""
@@ -234,7 +234,7 @@ def test_what_connecting_leaves_no_time_for_is_not_sent(
     assert ca.asked("/directory") == 1
 
 
-def test_another_ca_bundle_is_not_trusted_and_the_environment_cannot_change_that(
+def test_a_foreign_ca_bundle_is_not_trusted_whatever_the_environment_says(
     ca: ScriptedCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """requests lets REQUESTS_CA_BUNDLE override an explicit bundle; that must not happen here."""

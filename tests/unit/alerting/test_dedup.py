@@ -74,7 +74,7 @@ def test_within_the_reminder_only_what_is_new_is_told(steps: list[tuple[str, int
                 coming = likeness
 
 
-def test_what_was_lost_is_told_at_the_next_occasion() -> None:
+def test_a_lost_alert_is_sent_at_the_next_occasion() -> None:
     """A service that was down for an hour does not cost a day."""
     ledger = Deduplicator()
     assert ledger.met("k", "a", now=NOW, remind=DAY) == "raised"
@@ -99,7 +99,7 @@ def test_an_older_copy_that_arrives_is_not_the_newer_one() -> None:
     assert ledger.met("k", "b", now=NOW, remind=DAY) == "changed"
 
 
-def test_what_is_over_when_it_arrives_stays_over() -> None:
+def test_an_alert_that_arrives_after_its_end_stays_over() -> None:
     """Else the next time it would not be told."""
     ledger = Deduplicator()
     ledger.met("k", "kind a", now=NOW, remind=DAY)
@@ -110,7 +110,7 @@ def test_what_is_over_when_it_arrives_stays_over() -> None:
     assert len(ledger) == 0
 
 
-def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_ledger_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest go first."""
     monkeypatch.setattr(dedup, "MOST", 3)
     ledger = Deduplicator()
@@ -121,7 +121,7 @@ def test_it_does_not_grow_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ledger.over("k0") is None
 
 
-def test_what_is_wanted_no_more_is_forgotten() -> None:
+def test_alerts_of_removed_certificates_are_forgotten() -> None:
     """A certificate that left the configuration."""
     ledger = Deduplicator({"rotation/a": AlertState("x", NOW), "rotation/b": AlertState("x", NOW)})
     ledger.keep(lambda key: key.endswith("a"))
@@ -143,7 +143,7 @@ KNOWN = st.builds(
         st.builds(Id, st.just("certificate"), st.from_regex(r"[a-z]{1,5}", fullmatch=True))
     ),
 )
-def test_what_was_told_is_read_back(
+def test_delivered_alerts_are_read_back_by_the_next_process(
     ledgers: dict[str, dict[str, AlertState]], waiting: frozenset[Id]
 ) -> None:
     """By the next process; what had not arrived is told again."""
@@ -174,7 +174,7 @@ def test_what_was_told_is_read_back(
         b"[" * 100_000,
     ],
 )
-def test_something_else_is_not_read(data: bytes) -> None:
+def test_a_foreign_file_is_not_read(data: bytes) -> None:
     """A file of a newer version, or of nobody."""
     assert from_json(data) is None
 

@@ -113,7 +113,9 @@ def test_a_failure_that_may_pass_is_tried_again(bench: Callable[..., Bench]) -> 
     assert (len(notifier.tried), rig.settled, rig.said) == (3, [(["alert 1"], True)], [])
 
 
-def test_what_fails_three_times_is_lost_and_said_once(bench: Callable[..., Bench]) -> None:
+def test_a_message_that_fails_three_times_is_lost_and_logged_once(
+    bench: Callable[..., Bench],
+) -> None:
     """Until it delivers again, which is said too, with how many were lost."""
     notifier = MemoryNotifier(*[NO] * 6)
     rig = bench(notifier)
@@ -133,7 +135,7 @@ def test_what_fails_three_times_is_lost_and_said_once(bench: Callable[..., Bench
     assert notifier.sent[1].todo == ""
 
 
-def test_what_somebody_has_to_change_is_not_tried_again(bench: Callable[..., Bench]) -> None:
+def test_a_failure_that_needs_a_person_is_not_retried(bench: Callable[..., Bench]) -> None:
     """A wrong secret stays wrong for the next two minutes."""
     notifier = MemoryNotifier(NeedsOperator("the secret is missing"))
     rig = bench(notifier)
@@ -212,7 +214,7 @@ def test_messages_without_end_wait_and_become_one(bench: Callable[..., Bench]) -
     assert notifier.sent[3].title == "7 alerts, the first: alert 3"
 
 
-def test_what_waits_goes_out_when_the_span_is_over(
+def test_waiting_messages_go_out_after_ten_minutes(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Late, and not never."""
@@ -267,7 +269,7 @@ def test_the_end_wakes_who_waits_to_try_again(bench: Callable[..., Bench]) -> No
     assert titles(notifier) == ["alert 1"]
 
 
-def test_what_waits_at_the_end_gets_one_try_each(bench: Callable[..., Bench]) -> None:
+def test_waiting_messages_get_one_attempt_each_at_the_end(bench: Callable[..., Bench]) -> None:
     """Also if the service is away."""
     notifier = MemoryNotifier(*[NO] * 9)
     notifier.gate.clear()

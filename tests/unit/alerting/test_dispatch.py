@@ -163,7 +163,9 @@ def test_the_same_failure_is_told_once_and_its_end_too(bench: Callable[..., Benc
     assert (resolved.kind, resolved.subject) == ("rotation_failed", "certificate/web")
 
 
-def test_another_failure_is_told_and_the_same_after_a_day(bench: Callable[..., Bench]) -> None:
+def test_a_new_failure_is_sent_at_once_and_the_same_after_a_day(
+    bench: Callable[..., Bench],
+) -> None:
     """As long as it has not passed."""
     rig = bench()
     rig.observer.ended(Report(id_of("web"), outcome=FAIL))
@@ -187,7 +189,9 @@ def test_a_restart_does_not_tell_it_again(bench: Callable[..., Bench]) -> None:
     assert (rig.state / "alerts.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_what_did_not_arrive_is_told_at_the_next_occasion(bench: Callable[..., Bench]) -> None:
+def test_an_alert_that_did_not_arrive_is_sent_at_the_next_occasion(
+    bench: Callable[..., Bench],
+) -> None:
     """A service that was away for an hour."""
     rig = bench()
     notifier = rig.notifiers["ops"] = MemoryNotifier()
@@ -200,7 +204,7 @@ def test_what_did_not_arrive_is_told_at_the_next_occasion(bench: Callable[..., B
     assert rig.said[0].startswith("alert lost (certificate/web: the rotation failed): away")
 
 
-def test_each_hears_what_it_wants(bench: Callable[..., Bench]) -> None:
+def test_every_notifier_gets_the_alerts_that_it_selects(bench: Callable[..., Bench]) -> None:
     """By kind and by severity; and reminders at its own pace."""
     rig = bench(
         ops=entry(),
@@ -238,7 +242,9 @@ def test_a_crash_is_told_from_a_wait(bench: Callable[..., Bench]) -> None:
     assert rig.notifiers["ops"].sent[0].rotation == "id-8"
 
 
-def test_what_is_known_to_be_in_flight_was_not_cut_off(bench: Callable[..., Bench]) -> None:
+def test_a_rotation_known_to_be_in_flight_is_not_reported_as_a_crash(
+    bench: Callable[..., Bench],
+) -> None:
     """A journal that broke is told as that; a colleague at work changes nothing."""
     rig = bench()
     rig.observer.ended(Report(id_of("web"), failure=Failure("the journal is broken")))
@@ -248,7 +254,7 @@ def test_what_is_known_to_be_in_flight_was_not_cut_off(bench: Callable[..., Benc
     assert awaits(rig, 2)[1] == "resolved certificate/web: a rotation succeeded"
 
 
-def test_what_happens_again_after_a_day_is_new(bench: Callable[..., Bench]) -> None:
+def test_an_event_that_repeats_after_a_day_is_a_new_alert(bench: Callable[..., Bench]) -> None:
     """A crash is not still going on."""
     rig = bench()
     for _ in range(2):
@@ -361,7 +367,9 @@ def test_only_a_rotation_that_was_recorded_proves_the_audit_log(
     ]
 
 
-def test_what_did_not_begin_is_not_known_to_be_in_flight(bench: Callable[..., Bench]) -> None:
+def test_a_rotation_that_did_not_begin_is_not_remembered_as_in_flight(
+    bench: Callable[..., Bench],
+) -> None:
     """A crash of the rotation after it is told like any other."""
     rig = bench()
     rig.observer.ended(Report(id_of("web"), failure=Unaudited("the disk is full")))
@@ -438,7 +446,7 @@ def test_without_notifications_nothing_happens(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_in_its_place_is_kept_aside_and_said(
+def test_a_directory_in_place_of_the_alerts_file_is_kept_aside_and_reported(
     bench: Callable[..., Bench], tmp_path: Path, put: Callable[[Path], None]
 ) -> None:
     """Alerts go on, whatever somebody has put there."""
@@ -477,7 +485,7 @@ def test_a_file_that_cannot_be_read_or_written_is_said_once(
     assert rig.said[1].startswith("cannot record the alerts sent, a restart will repeat them: ")
 
 
-def test_what_is_left_at_the_end_is_said(bench: Callable[..., Bench]) -> None:
+def test_undelivered_alerts_are_logged_at_the_end(bench: Callable[..., Bench]) -> None:
     """And told after the next start, since it is not remembered as told."""
     rig = bench()
     notifier = rig.notifiers["ops"] = MemoryNotifier()

@@ -64,7 +64,7 @@ def report(**about: object) -> list[Said]:
         ),
     ],
 )
-def test_what_went_wrong_is_an_alert_with_what_to_do(
+def test_a_failed_rotation_is_an_alert_with_what_to_do(
     outcome: Outcome, kind: str, severity: str, words: str
 ) -> None:
     """Of the rotation that has just ended, with its id and the commands to run."""
@@ -77,7 +77,7 @@ def test_what_went_wrong_is_an_alert_with_what_to_do(
     assert alert.key == "rotation/certificate/web"  # one matter, whatever became of it
 
 
-def test_what_stays_live_is_not_said_to_be_taken_back() -> None:
+def test_a_certificate_that_stays_live_is_not_reported_as_rolled_back() -> None:
     """Without a generation before it, or when it was live already, there is no way back."""
     facts = {"kept": "generation 1 stays live: there is no earlier generation"}
     alert = the_alert(report(outcome=RolledBack("issued", "apply", "no", facts=facts)))
@@ -105,7 +105,7 @@ def test_a_failure_before_anything_is_one_too() -> None:
         {},
     ],
 )
-def test_what_is_as_it_should_be_is_none(about: dict[str, object]) -> None:
+def test_a_normal_end_raises_no_alert(about: dict[str, object]) -> None:
     """A colleague at work, a stop and a wait are no failures."""
     assert not [each for each in report(**about) if isinstance(each, Alert)]
 
@@ -236,7 +236,9 @@ def test_a_renewal_for_another_reason_is_one(
 
 
 @pytest.mark.parametrize("failures", [NONE, Attempts(9, NOW - 3 * DAY, "no")])
-def test_what_replaces_a_placeholder_is_neither_unplanned_nor_late(failures: Attempts) -> None:
+def test_a_renewal_that_replaces_a_placeholder_is_neither_unplanned_nor_late(
+    failures: Attempts,
+) -> None:
     """It is the first certificate; that it fails is said of the rotation."""
     meta = Meta(NOW - DAY, PLACEHOLDER, "", "", 0.0)
     placeholder = Generation(1, meta, certificate(DAY))
@@ -325,7 +327,7 @@ def test_a_renewal_that_keeps_failing_is_an_alert_while_there_is_time(
         assert why in alert.what
 
 
-def test_its_stages_are_other_matters_and_its_counts_are_not() -> None:
+def test_a_new_stage_of_lateness_is_a_change_and_a_new_count_is_not() -> None:
     """Late, few and expired are told each, 61 and 60 attempts once."""
     ages = (81 * DAY, 82 * DAY, 90 * DAY - timedelta(minutes=2), 91 * DAY)
     late, later, few, expired = (
@@ -354,7 +356,7 @@ def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
     assert "late/certificate/web" in passed(look_rules.of_look(brought))
 
 
-def test_it_is_over_when_nothing_is_due() -> None:
+def test_a_late_alert_is_over_when_nothing_is_due() -> None:
     """The certificate is there."""
     waiting = look(generation(10 * DAY))
     assert isinstance(waiting.decision, Wait)
@@ -390,7 +392,7 @@ def test_trouble_with_a_certificate_names_it() -> None:
     assert other.what == "the budget of le: cannot read the store (mend it)"
 
 
-def test_what_is_watched_is_an_alert_as_long_as_something_is_found() -> None:
+def test_a_watched_endpoint_is_an_alert_as_long_as_it_has_findings() -> None:
     """One for each thing that is looked at, the gravest first."""
     findings = (
         Finding(FindingKind.EXPIRING, "expires in 9 days", FindingSeverity.WARNING),
@@ -408,7 +410,7 @@ def test_what_is_watched_is_an_alert_as_long_as_something_is_found() -> None:
     assert over.key == alert.key
 
 
-def test_what_only_expires_is_of_its_own_kind() -> None:
+def test_an_endpoint_that_only_expires_raises_the_expiring_alert() -> None:
     """Also of an endpoint that is not ours, for which there is nothing to rotate."""
     findings = (Finding(FindingKind.EXPIRING, "expires in 9 days", FindingSeverity.WARNING),)
     alert = rules.of_watched(Watched("endpoint", "[::1]:443", NOW, "a.test", findings=findings))

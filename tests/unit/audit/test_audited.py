@@ -101,7 +101,7 @@ def test_a_renewal_is_written_down_from_beginning_to_end(stage: Stage) -> None:
     }
 
 
-def test_nothing_due_is_nothing_written(stage: Stage) -> None:
+def test_a_look_with_nothing_due_writes_no_record(stage: Stage) -> None:
     """A log of every look would hide what matters."""
     stage.rotate()
     before = list(stage.audit.happened)
@@ -109,7 +109,7 @@ def test_nothing_due_is_nothing_written(stage: Stage) -> None:
     assert stage.audit.happened == before
 
 
-def test_what_cannot_be_audited_does_not_begin(stage: Stage) -> None:
+def test_a_rotation_that_cannot_be_audited_does_not_begin(stage: Stage) -> None:
     """No order is placed, no key made, no journal opened."""
     stage.audit.full = True
     report = stage.rotate()
@@ -189,7 +189,7 @@ def test_an_undone_rotation_that_cannot_be_recorded_says_both(deaf: Stage) -> No
     assert "it does not answer; rolled back to issued; but that is not" in str(report.failure)
 
 
-def test_what_stays_because_there_is_no_way_back_is_written_down() -> None:
+def test_a_generation_that_stays_without_a_way_back_is_recorded() -> None:
     """The first certificate stays live though nobody could be told of it."""
     stage = Stage(replace(POLICY, waves=(("nginx",),)))
     stage.world.targets["nginx"].apply = _refuse  # type: ignore[method-assign]
@@ -256,7 +256,7 @@ class TestAfterACrash:
         assert not crashed.rotate().failed
         assert crashed.audit.events == DONE
 
-    def test_what_could_not_be_written_first_is_written_with_the_outcome(
+    def test_a_record_that_failed_at_first_is_written_with_the_outcome(
         self, crashed: Stage, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A lock held for a while does not leave a gap."""

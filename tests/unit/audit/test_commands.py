@@ -77,7 +77,7 @@ def test_a_rotation_is_shown_from_beginning_to_end(host: Host) -> None:
     assert "names: example.test" in rows[2]
 
 
-def test_it_can_be_asked_for_one_certificate_and_for_the_last_records(host: Host) -> None:
+def test_audit_show_lists_one_certificate_or_the_last_records(host: Host) -> None:
     """The newest last, as in history."""
     assert host.program("rotate", "mail").returncode == 0
     assert {record["subject"] for record in host.json("show", "mail")} == {"certificate/mail"}
@@ -125,7 +125,7 @@ def test_an_end_cut_off_is_said(host: Host) -> None:
     assert "record 3: truncated: the log ends with record 2" in result.stderr
 
 
-def test_what_a_crash_left_is_a_note(host: Host) -> None:
+def test_a_torn_record_of_a_crash_is_a_note(host: Host) -> None:
     """No alarm, and no silence either."""
     with host.log.open("ab") as file:
         file.write(b'{"at":')
@@ -134,7 +134,7 @@ def test_what_a_crash_left_is_a_note(host: Host) -> None:
     assert "note: a torn record after record 5" in result.stderr
 
 
-def test_all_of_it_is_handed_out_oldest_first(host: Host) -> None:
+def test_audit_export_prints_all_records_oldest_first(host: Host) -> None:
     """From every file, byte for byte, so that it can be verified elsewhere."""
     before = host.log.read_bytes()
     host.log.rename(host.log.with_name("audit-000001.jsonl"))

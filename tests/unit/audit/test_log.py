@@ -100,7 +100,7 @@ class TestAppending:
         with pytest.raises(DiskTrouble, match="not a regular file"):
             opened(folder).record(began("r1"))
 
-    def test_whoever_holds_the_log_for_too_long_is_named(self, folder: Path) -> None:
+    def test_a_process_that_holds_the_log_for_too_long_is_named(self, folder: Path) -> None:
         """A stopped process must not stop every other one for ever."""
         log = opened(folder)
         log.record(began("r1"))

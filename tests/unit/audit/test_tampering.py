@@ -188,7 +188,7 @@ class TestNoticing:
         opened(folder, damaged=again.append).check()
         assert (len(told), again) == (1, [])
 
-    def test_what_a_crash_left_is_no_damage(
+    def test_a_torn_append_of_a_crash_is_no_damage(
         self, log: AuditLog, folder: Path, told: list[str]
     ) -> None:
         """A torn append is for the next append; the head's temporary file is swept."""

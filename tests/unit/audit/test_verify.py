@@ -141,7 +141,7 @@ def test_a_record_forged_into_the_chain_is_found(index: int) -> None:
     assert found == ("changed" if index == COUNT - 1 else "inserted", index + 1)
 
 
-def test_another_chain_from_the_beginning_is_found() -> None:
+def test_a_log_rewritten_from_the_beginning_is_found() -> None:
     """A log rewritten as a whole meets the head of the one that was."""
     assert what([r.line() for r in chain(COUNT, start=NOW + timedelta(days=1))]) == (
         "changed",
@@ -156,7 +156,7 @@ def test_a_chain_that_begins_elsewhere_is_found() -> None:
     assert what(forged, None) == ("changed", 1)
 
 
-def test_one_append_past_the_head_is_a_crash() -> None:
+def test_a_single_append_past_the_head_counts_as_a_crash() -> None:
     """The head is written after the log; a crash between must not raise an alarm."""
     more = chain(3, head=HEAD, start=NOW + timedelta(days=1), step=0)
     verdict = verify([*LINES, *(r.line() for r in more)], HEAD)
@@ -207,7 +207,7 @@ def test_damage_found_earlier_stays_found() -> None:
         LINES[0].replace(b'{"at"', b'{ "at"'),
     ],
 )
-def test_what_is_no_record_is_not_read_as_one(line: bytes) -> None:
+def test_a_line_that_is_no_record_is_not_read_as_one(line: bytes) -> None:
     """Hostile lines end in None, never in a traceback."""
     assert parse(line) is None
 

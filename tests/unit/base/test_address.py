@@ -58,7 +58,7 @@ def test_a_port_may_be_left_out_only_where_there_is_a_usual_one(text: str) -> No
         ("a:١", "no port from 1 to 65535"),
     ],
 )
-def test_what_is_no_address_is_refused_with_what_would_be(text: str, said: str) -> None:
+def test_a_text_that_is_no_address_is_refused_with_an_example(text: str, said: str) -> None:
     """A resolver would read 127.1 as another address than a person."""
     with pytest.raises(InvalidInput, match=said) as caught:
         parse(text)

@@ -15,7 +15,7 @@ SECONDS = st.floats(0, 1e6)
 class TestSystemClock:
     """The machine's own."""
 
-    def test_it_knows_its_zone_and_goes_on(self) -> None:
+    def test_the_system_clock_has_a_time_zone_and_advances(self) -> None:
         """A naive time compared with a certificate's dates is a TypeError in production."""
         clock = SystemClock()
         assert clock.now().utcoffset() == timedelta(0)
@@ -32,7 +32,7 @@ class TestSystemClock:
 class TestManualClock:
     """The tests' own."""
 
-    def test_it_stands_still_until_somebody_sleeps(self) -> None:
+    def test_the_manual_clock_stands_still_until_somebody_sleeps(self) -> None:
         """A test of days takes milliseconds."""
         clock = ManualClock(NOW)
         assert (clock.now(), clock.monotonic()) == (NOW, 0.0)
@@ -66,7 +66,7 @@ class TestManualClock:
 class TestDeadline:
     """A point that a chain of waits must not pass."""
 
-    def test_it_has_passed_exactly_at_its_end(self) -> None:
+    def test_a_deadline_has_passed_exactly_at_its_end(self) -> None:
         """The edge on both sides."""
         clock = ManualClock(NOW)
         deadline = Deadline(clock, 10)
@@ -89,7 +89,7 @@ class TestDeadline:
         assert clock.monotonic() == 10.0
 
     @given(SECONDS, SECONDS, SECONDS)
-    def test_one_within_another_never_outlives_it(
+    def test_a_deadline_within_another_never_outlives_it(
         self, outer: float, spent: float, inner: float
     ) -> None:
         """However the time was divided, the whole takes no longer than was promised."""

@@ -36,7 +36,7 @@ def test_ordinary_text_is_left_as_it_is(text: str) -> None:
     assert one_line(text) == text
 
 
-def test_what_would_move_a_terminal_is_shown_as_an_escape() -> None:
+def test_control_characters_are_shown_as_escapes() -> None:
     """Also the direction marks that make a name look like another."""
     assert one_line(HOSTILE) == "a b c\\x1b[31md\\x00e\\u202ef g"
 

@@ -96,18 +96,18 @@ class TestEnding:
         assert len(found) == 2
         wait_until(lambda: not any(map(alive, found)))  # init reaps the grandchild when it likes
 
-    def test_one_that_closes_its_output_is_still_waited_for(self) -> None:
+    def test_a_program_that_closes_its_output_is_still_waited_for(self) -> None:
         """A daemonising script closes its streams first."""
         code = "import os, time\nos.close(1); os.close(2); time.sleep(0.2); os._exit(4)"
         assert python(code).status == 4
 
-    def test_one_that_closes_its_output_and_hangs_is_killed_all_the_same(self) -> None:
+    def test_a_program_that_closes_its_output_and_hangs_is_killed(self) -> None:
         """The control of the test above."""
         code = "import os, time\nos.close(1); os.close(2); time.sleep(600)"
         standing = Until(lambda: False)  # it is waited for, once its output has ended
         assert python(code, seconds=0.3, clock=standing).status is None
 
-    def test_what_it_leaves_in_the_background_is_neither_waited_for_nor_killed(self) -> None:
+    def test_a_background_process_is_neither_waited_for_nor_killed(self) -> None:
         """It is the service that was restarted, and holds our pipe for as long as it runs."""
         code = (
             "import os, time\n"
@@ -121,7 +121,7 @@ class TestEnding:
         assert alive(service)
         os.kill(service, signal.SIGKILL)
 
-    def test_one_of_another_user_that_cannot_be_killed_is_said(
+    def test_a_program_of_another_user_that_cannot_be_killed_is_reported(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """sudo in a hook: certrotd may start it and not end it."""
@@ -149,7 +149,7 @@ class TestEnding:
 class TestOutput:
     """What a program printed."""
 
-    def test_both_streams_are_kept_in_their_order(self) -> None:
+    def test_stdout_and_stderr_are_kept_in_their_order(self) -> None:
         """What went wrong is often on standard error."""
         code = "import os; os.write(1, b'one '); os.write(2, b'two '); os.write(1, b'three')"
         assert python(code).output == b"one two three"
@@ -176,7 +176,7 @@ class TestOutput:
             tracemalloc.stop()
         assert peak < 1_000_000
 
-    def test_one_that_prints_for_ever_is_killed_at_the_deadline(self, tmp_path: Path) -> None:
+    def test_a_program_that_prints_for_ever_is_killed_at_the_deadline(self, tmp_path: Path) -> None:
         """Being busy is no excuse."""
         mark = tmp_path / "mark"
         code = (
@@ -190,7 +190,7 @@ class TestOutput:
         assert ran.status is None
         assert len(ran.output) <= OUTPUT_LIMIT
 
-    def test_one_that_prints_more_than_it_may_is_killed(self) -> None:
+    def test_a_program_that_prints_too_much_is_killed(self) -> None:
         """The beginning says as much as a gigabyte of it would."""
         ran = python("while True: print('x' * 99)", most=500)
         assert ran.status is None
@@ -199,7 +199,7 @@ class TestOutput:
         ran = python("print('x' * 99)", most=500)  # the control
         assert (ran.status, len(ran.output)) == (0, 100)
 
-    def test_what_was_printed_right_before_the_exit_is_not_lost(self) -> None:
+    def test_output_right_before_the_exit_is_not_lost(self) -> None:
         """The last line is the one that says why."""
         code = "import os; os.write(1, b'y' * 60000); os._exit(1)"
         assert python(code).output == b"y" * 60000
@@ -223,7 +223,9 @@ class TestOutput:
 class TestSurroundings:
     """What a program finds when it starts."""
 
-    def test_it_sees_only_the_variables_it_is_given(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_program_sees_only_the_variables_it_is_given(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """This process holds tokens in its environment."""
         monkeypatch.setenv("TOKEN", "secret")
         inherited = {"PATH": DEFAULT_PATH, "TOKEN": "secret"}
@@ -251,7 +253,7 @@ class TestSurroundings:
         assert environment({}, inherited=cron)["PATH"].split(":")[-2:] == ["/usr/sbin", "/sbin"]
         assert environment({"PATH": "/mine"}, inherited=cron)["PATH"] == "/mine"
 
-    def test_it_runs_in_the_root_with_nothing_to_read_and_a_session_of_its_own(self) -> None:
+    def test_a_program_runs_in_the_root_with_empty_input_and_its_own_session(self) -> None:
         """A prompt must fail and not hang, and Ctrl-C is certrotd's to handle."""
         code = (
             "import os, sys\n"
@@ -340,7 +342,7 @@ class TestRequire:
             with pytest.raises(NeedsOperator, match=r"the hook .* is not an executable file"):
                 require(program, what="the hook", path=str(tmp_path))
 
-    def test_one_that_cannot_be_executed_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_that_cannot_be_executed_is_refused(self, tmp_path: Path) -> None:
         """chmod +x is what everybody forgets."""
         program = script(tmp_path / "hook", "#!/bin/sh\n", mode=0o644)
         with pytest.raises(NeedsOperator) as refused:

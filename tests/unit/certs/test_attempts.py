@@ -32,7 +32,7 @@ def test_every_failure_leaves_fewer() -> None:
     assert counts[0] > counts[-1] > 10
 
 
-def test_what_is_not_due_yet_has_all_of_them_later() -> None:
+def test_a_certificate_that_is_not_due_yet_has_all_attempts_left() -> None:
     """The count is of attempts, not of days."""
     assert left(0, None, 30 * DAY, due=29 * DAY) < left(0, None, 30 * DAY)
     assert left(0, None, 30 * DAY, due=31 * DAY) == 0
@@ -43,6 +43,6 @@ def test_a_failure_in_the_future_says_nothing() -> None:
     assert left(3, NOW + 300 * DAY, DAY) > 0
 
 
-def test_it_ends() -> None:
+def test_the_count_of_attempts_ends() -> None:
     """A root of thirty years does not take a minute to count."""
     assert left(0, None, 20_000 * DAY) == MOST

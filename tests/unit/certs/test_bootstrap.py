@@ -76,7 +76,7 @@ class TestDeciding:
         assert isinstance(decide(BOOTSTRAPS, found, Attempts(), now=NOW), Deploy)
 
     @pytest.mark.parametrize("newest", [generation(5), broken(5)])
-    def test_whoever_had_a_certificate_gets_no_placeholder(self, newest: Generation) -> None:
+    def test_a_site_that_had_a_certificate_gets_no_placeholder(self, newest: Generation) -> None:
         """Somebody removed the link: the certificate that is there goes back, or one is ordered."""
         decision = decide(BOOTSTRAPS, Standing(None, newest), Attempts(), now=NOW)
         assert isinstance(decision, Deploy | Renew)
@@ -103,7 +103,7 @@ class TestDeciding:
         """Nobody goes back to it by hand."""
         assert usable(placeholder(), now=NOW) == "it is a placeholder, not a certificate"
 
-    def test_its_key_and_its_end_mean_nothing_to_the_order_after_it(self) -> None:
+    def test_the_placeholders_key_and_expiry_do_not_affect_the_first_order(self) -> None:
         """A key that clients pin is the first certificate's, and nobody is served meanwhile."""
         policy = replace(BOOTSTRAPS, reuse_key=True)
         found = Standing(placeholder(1), placeholder(1), CertificateState())
@@ -114,7 +114,7 @@ class TestDeciding:
 
 
 class TestRotating:
-    def test_one_run_by_hand_brings_placeholder_and_certificate(self) -> None:
+    def test_a_single_run_by_hand_brings_placeholder_and_certificate(self) -> None:
         """Whoever asks for a certificate wants it, not a placeholder."""
         case = Case("bootstrap")
         report = case.rotate(by_hand=True)
@@ -146,7 +146,7 @@ class TestRotating:
         assert isinstance(again.decision, Deploy)
         assert (case.live, len(case.world.issuer.orders)) == (2, 1)
 
-    def test_nobody_goes_back_to_it_by_hand(self) -> None:
+    def test_a_rollback_by_hand_to_a_placeholder_is_refused(self) -> None:
         """It would put an untrusted certificate in front of users."""
         case = Case("bootstrap")
         case.rotate(by_hand=True)
@@ -188,7 +188,7 @@ class TestBefore:
         assert other.rotator().bootstrap(other.world.managed()) is None
         assert other.live is None
 
-    def test_one_that_a_crash_cut_off_is_finished(self) -> None:
+    def test_an_interrupted_placeholder_rotation_is_finished(self) -> None:
         """A journal is there, and it is a placeholder's."""
         case = Case("bootstrap")
 

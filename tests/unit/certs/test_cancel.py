@@ -46,7 +46,7 @@ def test_without_a_rotation_in_flight_there_is_nothing_to_cancel(case: Fetching)
     assert "no rotation of certificate/" in str(report.failure)
 
 
-def test_what_cannot_be_audited_is_not_cancelled(case: Fetching) -> None:
+def test_a_rotation_that_cannot_be_audited_is_not_cancelled(case: Fetching) -> None:
     """As nothing begins that nobody could look up later."""
     case.world.audit.full = True
     report = case.rotator().cancel(case.world.managed())

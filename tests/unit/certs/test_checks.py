@@ -259,7 +259,7 @@ class TestCertificate:
         )
         assert "chmod" not in finding.words
 
-    def test_one_that_is_damaged_beyond_that_is_found_too(self) -> None:
+    def test_an_unreadable_generation_is_found_too(self) -> None:
         """Nothing of it can be read."""
         bench = Bench()
         shelves = bench.world.store.shelves
@@ -373,7 +373,7 @@ class TestCertificate:
         bench.serve()
         assert {look.moving for look in bench.looks().values()} == {False}
 
-    def test_its_keys_are_known_beforehand(self) -> None:
+    def test_the_watch_keys_of_a_certificate_are_known_beforehand(self) -> None:
         """So that what is gone can be told."""
         bench = Bench()
         keys = set(bench.watches.keys(id_of("web")))
@@ -383,7 +383,7 @@ class TestCertificate:
 class TestEndpoint:
     """What ``watch:`` lists."""
 
-    def test_somebody_else_s_needs_no_certificate_of_ours(self) -> None:
+    def test_a_foreign_endpoint_needs_no_certificate_of_ours(self) -> None:
         """Sound, and then not."""
         watched = entry()
         bench = Bench(watched)
@@ -420,7 +420,7 @@ class TestEndpoint:
         bench.examiner.during = lambda _endpoint: bench.rotate()
         assert bench.at(watched).moving
 
-    def test_one_that_was_left_out_of_the_configuration_is_expected_of_nobody(self) -> None:
+    def test_a_skipped_certificate_is_expected_at_no_endpoint(self) -> None:
         """A lenient start goes on without it."""
         watched = entry(certificate="bad")
         bench = Bench(watched)
@@ -434,7 +434,7 @@ class TestEndpoint:
         bench.examiner.shown["192.0.2.1"] = other()
         assert kinds(bench.at(watched).watched) == [FindingKind.EXPIRING, FindingKind.WRONG_NAME]
 
-    def test_what_is_no_certificate_is_unreadable(self) -> None:
+    def test_a_served_leaf_that_cannot_be_parsed_is_unreadable(self) -> None:
         """Somebody answers, in a way nobody understands."""
         watched = entry()
         bench = Bench(watched)
@@ -451,7 +451,7 @@ class TestEndpoint:
             ({"roots": "/etc/roots.pem"}, "/etc/roots.pem"),
         ],
     )
-    def test_where_to_look_and_whom_to_trust(
+    def test_a_watch_entry_sets_address_and_roots(
         self, options: dict[str, Any], roots: str | None
     ) -> None:
         """Ours may come from a CA that no system knows."""
@@ -503,7 +503,7 @@ class TestSurely:
             ((False,), 3, [], 0),
         ],
     )
-    def test_what_may_pass_is_looked_at_again(
+    def test_a_finding_that_may_pass_is_checked_again(
         self, found: tuple[bool, ...], after: int, expected: list[FindingKind], pauses: int
     ) -> None:
         """Nobody is called because of a packet."""

@@ -27,7 +27,7 @@ class TestDamagedState:
         shelves = case.world.store.shelves
         shelves[scenarios.NAME] = replace(shelves[scenarios.NAME], damaged=True)
 
-    def test_it_does_not_stand_in_the_way_of_a_renewal(self) -> None:
+    def test_a_damaged_state_file_does_not_block_a_renewal(self) -> None:
         """And costs no more than one order; that it was so is said once, and remembered."""
         case = self.damaged("renewal")
         report = case.rotate()
@@ -67,14 +67,14 @@ class TestDamagedState:
         assert isinstance(report.outcome, Finished)
         assert isinstance(case.rotate().decision, Wait)
 
-    def test_what_was_issued_and_not_deployed_still_is_deployed(self) -> None:
+    def test_an_undeployed_generation_is_deployed_despite_a_damaged_state(self) -> None:
         """That is told by the generations."""
         case = self.damaged("deployment")
         report = case.rotate()
         assert isinstance(report.outcome, Finished)
         assert (case.live, len(case.world.issuer.orders)) == (3, 0)
 
-    def test_what_was_rolled_back_by_hand_is_not_deployed_again(self) -> None:
+    def test_a_generation_rolled_back_by_hand_is_not_deployed_again(self) -> None:
         """The history knows that a person decided so, and since when it is held."""
         case = Case("rollback")
         case.rollback()

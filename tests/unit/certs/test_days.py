@@ -191,7 +191,7 @@ def days(draw: st.DrawFn) -> Days:
 
 
 @given(days())
-def test_nothing_is_done_over_and_over(case: Days) -> None:
+def test_a_lasting_failure_does_not_repeat_orders_and_deployments(case: Days) -> None:
     """Whatever fails for three days: orders and deployments in turn come to a few a day."""
     case.last(NOW + 3 * DAY)
     assert case.done.count("Renew") <= 50
@@ -199,7 +199,7 @@ def test_nothing_is_done_over_and_over(case: Days) -> None:
 
 
 @given(days())
-def test_all_is_well_soon_after_nothing_fails_any_more(case: Days) -> None:
+def test_a_certificate_recovers_soon_after_the_last_failure(case: Days) -> None:
     """A worse certificate, a hold, a withdrawal or a fallback never keep it from being renewed."""
     asked = case.attempts.retry_after
     case.last(NOW + 3 * DAY)
@@ -215,7 +215,7 @@ def test_all_is_well_soon_after_nothing_fails_any_more(case: Days) -> None:
 
 
 @given(days())
-def test_what_may_be_served_is_served_while_the_ca_is_away(case: Days) -> None:
+def test_a_usable_generation_is_served_while_the_ca_is_down(case: Days) -> None:
     """The newest, or where what is live cannot be read any older one: within two minutes."""
     case.attempts, case.issues, case.deploys = Attempts(), None, True
     found = case.standing

@@ -94,7 +94,7 @@ def test_a_forced_renewal_is_done_whatever_there_is(on_disk: Standing) -> None:
     assert decision == Renew("forced by hand", NOW, forced=True)
 
 
-def test_what_was_issued_and_not_deployed_is_deployed_without_an_order() -> None:
+def test_an_undeployed_generation_is_deployed_without_an_order() -> None:
     """An issued certificate is never ordered twice."""
     expected = Deploy("generation 6 was issued and not deployed", 6)
     for live in (generation(), generation(age=91 * DAY), broken(), None):

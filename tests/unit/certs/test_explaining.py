@@ -64,7 +64,7 @@ def test_every_rule_has_a_code_of_its_own() -> None:
     assert set(codes) == set(CASES) | rest
 
 
-def test_what_is_forced_says_so() -> None:
+def test_a_forced_renewal_says_so() -> None:
     """Nothing holds it back then."""
     tried = list(explain(POLICY, HELD, ASKED, now=NOW, forced=True))
     assert [each.code for each in tried if each.matched] == ["forced"]
@@ -100,7 +100,7 @@ class TestWindows:
     def code(self, on_disk: Standing, policy: Policy = IN) -> str:
         return decide(policy, on_disk, Attempts(), now=NOW).code
 
-    def test_what_is_due_waits_for_its_window(self) -> None:
+    def test_a_due_renewal_waits_for_its_window(self) -> None:
         """And says which, and what is due."""
         decision = decide(self.IN, DUE, Attempts(), now=NOW)
         assert isinstance(decision, Postpone)
@@ -109,7 +109,7 @@ class TestWindows:
         behind = replace(self.IN, waves=(("web",),))
         assert self.code(standing(generation()), behind) == "window"
 
-    def test_what_is_due_in_the_window_is_done(self) -> None:
+    def test_a_renewal_due_in_the_window_is_done(self) -> None:
         """The control."""
         noon = replace(POLICY, window=Window(frozenset({0}), time(11), time(13), "UTC"))
         assert self.code(DUE, noon) == "renewal_time"  # NOW is a Monday
@@ -135,6 +135,6 @@ class TestWindows:
             standing(replace(generation(), damaged="chain.pem is missing")),
         ],
     )
-    def test_what_does_not_work_does_not_wait_for_it(self, on_disk: Standing) -> None:
+    def test_a_broken_certificate_does_not_wait_for_the_window(self, on_disk: Standing) -> None:
         """Nothing is disturbed that works."""
         assert self.code(on_disk) in ("first", "unusable", "expired", "damaged")

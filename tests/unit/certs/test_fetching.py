@@ -70,7 +70,7 @@ def test_without_trouble_it_is_fetched_at_once(case: Fetching) -> None:
     ],
     ids=range(5),
 )
-def test_what_stands_in_between_does_not_cost_the_certificate(
+def test_a_gateway_in_between_does_not_cost_the_certificate(
     case: Fetching, path: str, reply: Reply, said: str
 ) -> None:
     """Neither the order nor the key is given up, however often it is tried."""

@@ -28,7 +28,9 @@ def _finished(report: Report) -> Finished:
 
 
 @pytest.mark.parametrize("what", PRUNING)
-def test_what_cannot_be_removed_does_not_keep_the_next_renewal_away(what: str) -> None:
+def test_an_old_generation_that_cannot_be_removed_does_not_block_the_next_renewal(
+    what: str,
+) -> None:
     """A file somebody made immutable in an old generation must not end in an expired one."""
     case = Case("renewal")
     case.policy(keep=0)
@@ -46,7 +48,7 @@ def test_what_cannot_be_removed_does_not_keep_the_next_renewal_away(what: str) -
 
 
 @pytest.mark.parametrize("what", PRUNING)
-def test_what_can_be_removed_a_little_later_is(what: str) -> None:
+def test_an_old_generation_that_can_be_removed_later_is_removed(what: str) -> None:
     """The negative control."""
     case = Case("renewal")
     case.policy(keep=0)
@@ -81,7 +83,7 @@ def test_short_lived_certificates_wait_less(lifetime: timedelta, wait: timedelta
 
 
 @pytest.mark.parametrize("rest", ["sweep trash", "sweep staging"])
-def test_what_a_crash_left_and_cannot_be_removed_is_said_and_no_more(rest: str) -> None:
+def test_files_of_a_crash_that_cannot_be_removed_are_only_reported(rest: str) -> None:
     """The certificate is renewed all the same."""
     case = Case("renewal")
     _leave_rests(case)
@@ -94,7 +96,7 @@ def test_what_a_crash_left_and_cannot_be_removed_is_said_and_no_more(rest: str) 
     assert "done, but files of a crash remain" in report.failure.message
 
 
-def test_something_worse_is_said_instead() -> None:
+def test_a_failed_rotation_is_reported_instead_of_a_failed_sweep() -> None:
     """Why the rotation failed matters more than what it could not sweep before."""
     case = Case("renewal")
     _leave_rests(case)

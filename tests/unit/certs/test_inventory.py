@@ -110,7 +110,9 @@ class TestChosen:
 class TestLook:
     """Where every certificate stands."""
 
-    def test_what_cannot_be_looked_at_is_a_row(self, worlds: dict[str, MemoryWorld]) -> None:
+    def test_an_unreadable_certificate_is_a_row_of_the_listing(
+        self, worlds: dict[str, MemoryWorld]
+    ) -> None:
         """A listing that ends at the first spoiled folder hides the rest."""
 
         def spoiled() -> None:
@@ -201,7 +203,7 @@ class TestRotate:
 class TestPlaceholders:
     """Before anything else, every certificate that asks for a placeholder has one."""
 
-    def test_they_come_before_the_rotation_of_any_certificate(
+    def test_placeholders_come_before_the_rotation_of_any_certificate(
         self, worlds: dict[str, MemoryWorld], rotator: Rotator
     ) -> None:
         """nginx -t reads the files of all virtual hosts, whoever's certificate is due."""
@@ -220,7 +222,7 @@ class TestPlaceholders:
         assert seen == [[1, 1]]
         assert all_of_it.placeholders(rotator) == []
 
-    def test_one_that_fails_is_said_by_its_own_rotation_alone(
+    def test_a_failed_placeholder_is_reported_by_its_own_rotation_alone(
         self, worlds: dict[str, MemoryWorld], rotator: Rotator
     ) -> None:
         """The others go on."""

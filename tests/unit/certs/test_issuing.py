@@ -153,7 +153,9 @@ class TestIssuing:
         ],
         ids=lambda trouble: type(trouble).__name__,
     )
-    def test_what_somebody_must_mend_does_not_cost_the_order(self, trouble: Exception) -> None:
+    def test_a_failure_that_needs_a_person_does_not_cost_the_order(
+        self, trouble: Exception
+    ) -> None:
         """The CA has issued: it is fetched when that is mended, and said until then."""
         case = Case("renewal")
         for _ in range(2):
@@ -308,7 +310,7 @@ class TestIssuing:
 
 
 class TestRecordsLeftBehind:
-    def test_they_do_not_spoil_a_certificate_and_are_swept_by_the_next_run(self) -> None:
+    def test_records_left_behind_do_not_fail_the_rotation_and_are_swept_by_the_next(self) -> None:
         """A validated certificate is worth more than a tidy zone."""
         case = Case("renewal")
         case.trouble.refuse = {"solver: withdraw": 1}

@@ -126,7 +126,7 @@ def test_names_that_are_configured_otherwise_do_not_wait_for_a_parked_order(
     assert NAME in case.world.policy.names
 
 
-def test_what_is_old_and_cannot_be_removed_is_left_where_the_live_one_is_broken() -> None:
+def test_old_generations_are_left_alone_while_the_live_one_is_broken() -> None:
     """Tidying up is tried again for a day, but not while nothing can be served."""
     case = Case("renewal")
     case.policy(keep=0)

@@ -59,7 +59,9 @@ class TestDeciding:
         assert isinstance(decide(POLICY, on_disk, ORDERED, now=NOW), Deploy)
 
     @pytest.mark.parametrize("on_disk", [standing(damaged(age=61 * DAY)), fallen(generation(4))])
-    def test_what_cannot_be_mended_is_renewed_in_turn(self, on_disk: Standing) -> None:
+    def test_a_generation_that_cannot_be_restored_is_renewed_in_turn(
+        self, on_disk: Standing
+    ) -> None:
         """Neither keeps the other away."""
         decision = decide(POLICY, on_disk, DEPLOYED, now=NOW)
         assert isinstance(decision, Postpone)
@@ -72,7 +74,7 @@ class TestDeciding:
         instead = replace(generation(4), meta=meta(origin=PLACEHOLDER))
         assert isinstance(decide(POLICY, fallen(instead), Attempts(), now=NOW), Renew)
 
-    def test_what_could_not_be_mended_is_tried_again_where_nothing_else_is_due(self) -> None:
+    def test_a_failed_repair_is_retried_when_nothing_else_is_due(self) -> None:
         """A full disk, a target that was stopped."""
         decision = decide(POLICY, standing(damaged()), DEPLOYED, now=NOW + DAY)
         assert isinstance(decision, Deploy)
@@ -92,7 +94,7 @@ class TestDeciding:
         [generation(6, age=61 * DAY), generation(6, names=("b.test",))],
         ids=["due", "other-names"],
     )
-    def test_one_that_may_be_served_takes_the_place_of_one_that_must_not(
+    def test_a_usable_generation_replaces_an_unusable_one(
         self, live: Generation, newest: Generation
     ) -> None:
         """It could not be deployed when it came; the CA may be away now."""
@@ -141,11 +143,11 @@ class TestDeciding:
         ],
         ids=["expired", "not-yet-valid", "mismatched", "withdrawn", "none"],
     )
-    def test_nothing_that_must_not_be_served_takes_its_place(self, on_disk: Standing) -> None:
+    def test_an_unusable_generation_never_replaces_another(self, on_disk: Standing) -> None:
         """Then another one is ordered."""
         assert isinstance(decide(POLICY, on_disk, Attempts(), now=NOW), Renew)
 
-    def test_another_one_is_ordered_while_an_older_one_is_live(self) -> None:
+    def test_a_new_certificate_is_ordered_while_an_older_one_is_live(self) -> None:
         """As soon as the CA is back, whatever the older one's dates say."""
         decision = decide(POLICY, standing(generation(5), broken(6)), Attempts(), now=NOW)
         assert decision == Renew(
@@ -156,7 +158,7 @@ class TestDeciding:
         withdrawn = standing(generation(5), broken(6), withdrawn=(6,))
         assert isinstance(decide(POLICY, withdrawn, Attempts(), now=NOW), Wait)
 
-    def test_one_of_other_names_is_better_than_none(self) -> None:
+    def test_a_generation_with_other_names_is_better_than_none(self) -> None:
         """It is replaced as soon as it can be."""
         other = Generation(4, meta(), facts(names=("b.test",)))
         assert isinstance(decide(POLICY, fallen(other), Attempts(), now=NOW), Deploy)
@@ -221,7 +223,7 @@ class TestRunning:
         assert isinstance(case.rotate().decision, Wait)
 
     @pytest.mark.parametrize("away", [False, True])
-    def test_whoever_asks_by_hand_gets_both_in_one_run(self, away: bool) -> None:
+    def test_a_run_by_hand_restores_and_renews_in_one_go(self, away: bool) -> None:
         """And is told of both."""
         case = self.broken()
         if away:

@@ -45,7 +45,7 @@ def test_after_failures_the_same_is_due_but_later(on_disk: Standing, instead: ty
     assert isinstance(again, instead)
 
 
-def test_what_is_in_place_and_not_proven_is_said_beside_the_failure() -> None:
+def test_an_unproven_deployment_is_reported_beside_the_failure() -> None:
     """The files are there: a service that is started now serves them."""
     policy = replace(POLICY, waves=(("web",),))
     decision = decide(policy, standing(generation()), FAILED, now=NOW)
@@ -53,7 +53,7 @@ def test_what_is_in_place_and_not_proven_is_said_beside_the_failure() -> None:
     assert decision.why == said
 
 
-def test_what_one_ca_asked_for_does_not_hold_another_one_up() -> None:
+def test_a_retry_after_of_one_ca_does_not_delay_another() -> None:
     """Whoever configures another CA because of a rate limit does so to have a certificate now."""
     asked = Attempts(1, NOW - 5 * MINUTE, "x", retry_after=7 * DAY, authority=POLICY.authority)
     due = standing(generation(age=61 * DAY))
@@ -65,7 +65,7 @@ def test_what_one_ca_asked_for_does_not_hold_another_one_up() -> None:
     assert isinstance(decide(elsewhere, due, replace(asked, authority=""), now=NOW), Postpone)
 
 
-def test_one_failure_is_told_as_one() -> None:
+def test_a_single_failure_is_reported_in_the_singular() -> None:
     """Said of the first failure and to people."""
     once = decide(POLICY, standing(), Attempts(1, NOW, "no route"), now=NOW)
     assert isinstance(once, Postpone)
@@ -82,7 +82,7 @@ def test_a_person_at_the_prompt_does_not_wait_for_the_backoff() -> None:
 
 @pytest.mark.parametrize("flags", [{}, {"by_hand": True}])
 @pytest.mark.parametrize("adopts", [False, True])
-def test_what_the_ca_asked_for_is_kept_by_hand_too(flags: dict[str, bool], adopts: bool) -> None:
+def test_a_retry_after_holds_for_runs_by_hand_too(flags: dict[str, bool], adopts: bool) -> None:
     """Asking again sooner would only be refused, and prolong it."""
     attempts = replace(FAILED, failures=1, retry_after=HOUR)
     policy = replace(POLICY, adopts=adopts)

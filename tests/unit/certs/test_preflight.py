@@ -125,7 +125,7 @@ def test_every_problem_is_found_in_one_look() -> None:
     assert problems[1:] == ["there is no program reload-it"] * 2 + ["the CA is away"]
 
 
-def test_what_is_not_due_is_looked_at_and_not_asked() -> None:
+def test_a_certificate_that_is_not_due_is_checked_without_contacting_anybody() -> None:
     """Neither the service nor the CA hears of it; that a program is gone shows all the same."""
     target = Asked()
     case = first_with(target)

@@ -99,7 +99,7 @@ def test_every_decision_holds_what_decisions_promise(
 
 
 @given(ANY_POLICIES, STANDINGS, ATTEMPTS, st.integers(0, 3600), st.booleans())
-def test_what_is_postponed_is_still_due_when_its_time_has_come(
+def test_a_postponed_rotation_is_still_due_when_its_time_has_come(
     policy: Policy, on_disk: Standing, attempts: Attempts, ago: int, forced: bool
 ) -> None:
     """It is not forgotten."""

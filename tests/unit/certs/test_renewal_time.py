@@ -40,7 +40,7 @@ from tests.unit.certs.deciding import (
         (3 * DAY, 6 * DAY, replace(POLICY, before=5.9 * DAY), "before its end is too early"),
     ],
 )
-def test_each_rule_gives_its_moment(
+def test_every_renewal_rule_gives_its_moment(
     age: timedelta, lifetime: timedelta, policy: Policy, rule: str
 ) -> None:
     """Fixed days fail with 6-day certificates (certbot #9261)."""

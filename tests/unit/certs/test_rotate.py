@@ -164,7 +164,9 @@ class TestRollingBack:
         ("to", "said"),
         [(2, "it is live already"), (9, "there is none"), (None, "no earlier generation")],
     )
-    def test_where_there_is_no_way_back_it_is_said(self, to: int | None, said: str) -> None:
+    def test_a_rollback_without_a_usable_generation_is_refused(
+        self, to: int | None, said: str
+    ) -> None:
         """And nothing is touched."""
         case = Case("rollback" if to else "first_issuance")
         report = case.rollback(to)

@@ -83,7 +83,7 @@ class TestEndpoint:
         assert endpoint(seen(leaf(), CA, trusted=True)) == []
         assert endpoint(seen(leaf(), CA)) == []
 
-    def test_one_that_cannot_be_read_is_a_mismatch_too(self) -> None:
+    def test_an_unreadable_leaf_is_a_mismatch_too(self) -> None:
         """Whoever serves it is not who should be there."""
         odd = Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64)
         unreadable, mismatch = FindingKind.UNREADABLE, FindingKind.SERVED_MISMATCH
@@ -150,7 +150,7 @@ class TestEndpoint:
         [none] = endpoint(seen(leaf(names=())))
         assert none.words == f"it is for no name at all, not for {NAME}"
 
-    def test_another_than_the_live_generation_is_told_with_both(self) -> None:
+    def test_a_mismatch_names_the_served_and_the_live_certificate(self) -> None:
         """Whoever reads it can tell which one is where."""
         wanted = Expected((NAME,), id_of("web"), live="2" * 64)
         [finding] = endpoint(seen(leaf()), wanted)
@@ -166,7 +166,7 @@ class TestEndpoint:
         [finding] = endpoint(seen(leaf(), broken="the chain is not trusted: no issuer"))
         assert finding == Finding(FindingKind.BROKEN_CHAIN, "the chain is not trusted: no issuer")
 
-    def test_what_only_some_clients_refuse_is_a_warning(self) -> None:
+    def test_a_chain_that_only_some_clients_refuse_is_a_warning(self) -> None:
         """It works for most; whoever it fails for should find out here."""
         doubtful = replace(seen(leaf(), CA), doubtful="some clients refuse it")
         for presented in (doubtful, replace(doubtful, trusted=True)):
@@ -191,7 +191,7 @@ class TestEndpoint:
         assert endpoint(seen(leaf()), replace(wanted, chained=False)) == []
         assert endpoint(seen(leaf(), trusted=True), wanted) == []
 
-    def test_everything_wrong_is_told(self) -> None:
+    def test_all_findings_of_an_endpoint_are_reported(self) -> None:
         """Mending one and then learning of the next takes a day."""
         presented = seen(leaf(-DAY, names=("b.test",)), broken="torn")
         wanted = Expected((NAME,), id_of("web"), live="2" * 64)
@@ -206,7 +206,7 @@ class TestEndpoint:
 class TestTarget:
     """What a target serves of ours."""
 
-    def test_what_the_files_tell_too_is_not_told_of_the_live_leaf(self) -> None:
+    def test_a_targets_live_leaf_does_not_repeat_the_findings_of_the_files(self) -> None:
         """One certificate at its end on ten endpoints is one finding."""
         wanted = Expected((NAME,), id_of("web"), live="1" * 64)
         ending = leaf(DAY, names=("b.test",))
@@ -259,7 +259,7 @@ class TestFiles:
         found = self.judged(self.kept(leaf(left)))
         assert [(each.kind, each.severity) for each in found] == ([expected] if expected else [])
 
-    def test_it_says_since_when_the_renewal_is_due(self) -> None:
+    def test_an_expiry_warning_says_since_when_the_renewal_is_due(self) -> None:
         """So nobody takes it for a certificate that is renewed by hand."""
         [finding] = self.judged(self.kept(leaf(15 * DAY)))
         assert finding.words == (
@@ -267,7 +267,7 @@ class TestFiles:
         )
 
     @given(LIFETIMES, st.floats(0, 0.999999), st.floats(0, 0.5))
-    def test_nothing_is_told_before_its_renewal_is_due(
+    def test_a_certificate_is_not_reported_before_its_renewal_is_due(
         self, lifetime: timedelta, draw: float, jitter: float
     ) -> None:
         """Of six days as of a year: else every short-lived one were always warned of."""
@@ -314,7 +314,7 @@ class TestFiles:
         )
         assert finding.words == "a (chmod 600 a); b (chmod 600 b)"
 
-    def test_what_could_not_be_read_is_told_and_the_rest_too(self) -> None:
+    def test_an_unreadable_generation_is_reported_with_the_other_findings(self) -> None:
         """A generation without facts has no dates."""
         wrong = (Finding(FindingKind.KEY_MISMATCH, "another's key"),)
         assert self.judged(OnDisk(generation(None, "broken"), (leaf(),), wrong)) == list(wrong)
@@ -343,7 +343,7 @@ class TestNotice:
             (365, 0.1, 36.5),
         ],
     )
-    def test_it_fits_the_lifetime(
+    def test_the_notice_fits_the_lifetime(
         self, days: int, notice: timedelta | float | None, expected: float
     ) -> None:
         """Fourteen days are more than all of six."""
@@ -358,7 +358,7 @@ class TestNotice:
         assert endpoint(seen(facts), Expected((NAME,), notice=notice)) == []
 
     @given(LIFETIMES, st.one_of(st.none(), LIFETIMES, SHARES))
-    def test_whoever_is_about_to_expire_is_warned_of(
+    def test_a_certificate_about_to_expire_always_has_some_notice(
         self, lifetime: timedelta, notice: timedelta | float | None
     ) -> None:
         """There is always some notice, and the last of it is an error."""
@@ -398,12 +398,12 @@ class TestSettle:
             came.append(kinds(settled.watched.findings))
         return came
 
-    def test_what_cannot_pass_by_itself_is_told_at_once(self) -> None:
+    def test_a_lasting_finding_is_reported_at_once(self) -> None:
         """An expired certificate will not be younger in a minute."""
         assert self.told([EXPIRED]) == [["expired"]]
 
     @pytest.mark.parametrize("finding", [MISMATCH, AWAY, NAMES])
-    def test_what_may_pass_is_told_when_it_stays(self, finding: Finding) -> None:
+    def test_a_passing_finding_is_reported_when_it_stays(self, finding: Finding) -> None:
         """A reload takes a moment, and a network hiccups."""
         kind = finding.kind
         assert self.told([finding], [finding], [finding], [finding]) == [[], [], [kind], [kind]]
@@ -415,7 +415,7 @@ class TestSettle:
         settled = settle(of(NAMES, certificate=None), EarlierLooks(), after=3, moving=False)
         assert settled.watched.findings == (NAMES,)
 
-    def test_its_passing_is_told_at_once(self) -> None:
+    def test_the_end_of_a_finding_is_reported_at_once(self) -> None:
         """One good look is enough."""
         assert self.told([AWAY], [], after=1) == [["unreachable"], []]
 
@@ -424,13 +424,13 @@ class TestSettle:
         looks = [[MISMATCH, EXPIRED]] * 5
         assert self.told(*looks, after=1, moving=range(5)) == [["expired"]] * 5
 
-    def test_what_was_told_before_a_rotation_stays_told_until_it_is_over(self) -> None:
+    def test_a_reported_finding_stays_reported_during_a_rotation(self) -> None:
         """Else every retry of a failing deployment would say that all is well."""
         looks = [[MISMATCH], [MISMATCH], [], [MISMATCH], []]
         came = self.told(*looks, after=2, moving=[2])
         assert came == [[], ["served_mismatch"], ["served_mismatch"], ["served_mismatch"], []]
 
-    def test_whoever_is_unsure_looks_again_soon(self) -> None:
+    def test_an_unsure_check_is_repeated_soon(self) -> None:
         """Three times an hour apart would be three hours."""
         for findings, moving, unsure in [
             ((), False, False),

@@ -49,7 +49,7 @@ class TestARenewal:
         assert "rotate site --force" in report.outcome.because
         assert case.live == 2
 
-    def test_it_is_asked_for_again_later(self, case: Case) -> None:
+    def test_a_refused_certificate_is_ordered_again_later(self, case: Case) -> None:
         """By the backoff; a CA that is well again gives what was wanted."""
         case.world.issuer.lifetime = SECONDS
         case.rotate()
@@ -76,7 +76,7 @@ class TestARenewal:
     @pytest.mark.parametrize(
         "change", [{"authority": "memory://another"}, {"issuer": "other"}, {"terms": "profile: s"}]
     )
-    def test_another_issuer_profile_or_lifetime_is_the_users_wish(
+    def test_a_changed_issuer_or_lifetime_is_the_users_wish(
         self, case: Case, change: dict[str, str]
     ) -> None:
         """From 90 days to six, by a change of the configuration."""
@@ -84,9 +84,7 @@ class TestARenewal:
         case.world.issuer.lifetime = 6 * DAY
         assert isinstance(case.rotate().outcome, Finished)
 
-    def test_what_was_taken_by_a_changed_lifetime_is_compared_with_from_then_on(
-        self, case: Case
-    ) -> None:
+    def test_a_shorter_certificate_by_configuration_is_the_new_standard(self, case: Case) -> None:
         """The wish holds once."""
         case.policy(terms="lifetime: 6d")
         case.world.issuer.lifetime = 6 * DAY
@@ -116,7 +114,7 @@ def test_in_the_last_days_a_short_life_is_better_than_none() -> None:
 
 
 @given(LIFETIMES, LIFETIMES, st.floats(0.01, 1))
-def test_what_is_refused_always_leaves_something_to_serve(
+def test_a_refusal_always_leaves_something_to_serve(
     old: timedelta, new: timedelta, share: float
 ) -> None:
     """The live one has not ended, and in its last days only what ends before it is refused."""
@@ -130,7 +128,7 @@ def test_what_is_refused_always_leaves_something_to_serve(
         assert found is not None
 
 
-def test_there_is_nothing_to_outdo_where_the_wish_is_another() -> None:
+def test_a_changed_configuration_has_nothing_to_outdo() -> None:
     """Or nothing is served that could be kept."""
     live = generation()
     assert to_outdo(POLICY, standing(live), now=NOW) == live.facts

@@ -60,7 +60,7 @@ def test_a_restart_forgets_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "b" / "ca.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_another_process_counts_at_once(tmp_path: Path) -> None:
+def test_an_order_of_another_process_counts_at_once(tmp_path: Path) -> None:
     """`certrotd rotate` beside the daemon spends from the same account."""
     mine, other = budget(tmp_path), budget(tmp_path)
     assert mine.left(NOW) == 2
@@ -107,7 +107,7 @@ def test_a_file_that_is_not_understood_is_kept_aside_and_said(
 
 
 @pytest.mark.parametrize("put", [Path.mkdir, os.mkfifo])
-def test_what_is_no_file_at_all_is_kept_aside_and_said(
+def test_a_budget_that_is_no_file_is_kept_aside_and_reported(
     tmp_path: Path, said: list[str], put: Callable[[Path], None]
 ) -> None:
     """Nor is a FIFO waited for."""
@@ -119,7 +119,7 @@ def test_what_is_no_file_at_all_is_kept_aside_and_said(
     assert "kept as" in said[0]
 
 
-def test_nothing_is_said_of_a_good_file(tmp_path: Path, said: list[str]) -> None:
+def test_a_good_budget_file_is_not_reported(tmp_path: Path, said: list[str]) -> None:
     """The control of the test above."""
     budget(tmp_path).order(now=NOW)
     assert (budget(tmp_path).left(NOW), said) == (1, [])
@@ -183,7 +183,7 @@ def test_those_that_wait_come_before_those_that_come_later(tmp_path: Path) -> No
     assert mine.hold("third", WEB, renewal=False, now=first.until) is not None
 
 
-def test_what_is_held_is_not_given_twice_until_it_is_released(tmp_path: Path) -> None:
+def test_a_reserved_order_is_not_given_twice_until_it_is_released(tmp_path: Path) -> None:
     """Between the look and the order there are preflights, and other rotations."""
     mine = budget(tmp_path)
     assert mine.hold("a", WEB, renewal=False, now=NOW) is None

@@ -53,7 +53,7 @@ def test_an_order_over_the_limit_is_told_when_there_is_room() -> None:
     assert over(spent, limits, WEB, renewal=False, now=told.until) is None
 
 
-def test_each_of_several_waiting_gets_a_time_of_its_own() -> None:
+def test_several_waiting_orders_each_get_their_own_time() -> None:
     """A thousand that come back at the same moment are a storm."""
     limits, spent = Limits(orders=Limit(2, HOUR)), Spent()
     for minutes in (0, 10):
@@ -116,7 +116,7 @@ def test_a_name_that_failed_too_often_waits_and_others_do_not() -> None:
     assert over(spent, limits, WEB, renewal=False, now=told.until) is None
 
 
-def test_what_a_wrong_clock_stamped_counts_from_now_on() -> None:
+def test_orders_with_a_future_time_count_from_now_on() -> None:
     """A clock that was a year ahead must not stop renewals for a year."""
     limits, spent = Limits(orders=Limit(1, HOUR)), Spent()
     charge(spent, limits, WEB, renewal=False, now=NOW + timedelta(days=365))
@@ -139,7 +139,7 @@ def test_a_clock_set_forward_does_not_empty_a_window_of_hours() -> None:
     assert over(moved, limits, WEB, renewal=False, now=NOW + 2 * DAY + HOUR) is None
 
 
-def test_what_no_limit_asks_for_is_forgotten() -> None:
+def test_orders_that_no_limit_counts_are_forgotten() -> None:
     """A configuration that changed leaves nothing behind."""
     spent = Spent({"orders": (NOW.timestamp(),), "set:x": (NOW.timestamp(),)})
     assert settle(spent, Limits(orders=Limit(1, HOUR)), now=NOW).stamps.keys() == {"orders"}

@@ -54,7 +54,7 @@ def soon() -> Deadline:
 class TestShelf:
     """Adapters of one kind by name."""
 
-    def test_nothing_is_built_before_it_is_used(self) -> None:
+    def test_an_adapter_is_not_built_before_it_is_used(self) -> None:
         """Start-up does not pay for a vendor's SDK that today's work has no need of."""
         workshop = Workshop()
         shelf = workshop.shelf("a", "b")
@@ -62,7 +62,7 @@ class TestShelf:
         assert shelf.get("b").name == "b"
         assert [adapter.name for adapter in workshop.built] == ["b"]
 
-    def test_each_is_built_once_however_many_ask(self) -> None:
+    def test_an_adapter_is_built_once_however_many_ask(self) -> None:
         """One connection pool, one account, one responder: also for eight threads at once."""
         workshop, start = Workshop(), threading.Barrier(8)
         shelf = workshop.shelf("a")
@@ -75,7 +75,7 @@ class TestShelf:
             found = set(pool.map(ask, range(8)))
         assert (len(found), len(workshop.built)) == (1, 1)
 
-    def test_what_the_configuration_no_longer_has_is_none_or_said(self) -> None:
+    def test_a_removed_adapter_is_none_or_reported(self) -> None:
         """A journal may name what has been removed since."""
         shelf = Workshop().shelf("a")
         assert shelf.find("gone") is None
@@ -83,7 +83,7 @@ class TestShelf:
         with pytest.raises(NeedsOperator, match="no longer has 'gone'"):
             shelf.get("gone")
 
-    def test_who_is_content_is_not_asked_again(self) -> None:
+    def test_an_adapter_that_passed_its_preflight_is_not_asked_again(self) -> None:
         """A thousand certificates of one CA cost it one question."""
         workshop = Workshop()
         shelf = workshop.shelf("a")
@@ -91,7 +91,7 @@ class TestShelf:
             shelf.ready("a", soon())
         assert workshop.built[0].asked == 1
 
-    def test_who_was_not_content_is_asked_again(self) -> None:
+    def test_an_adapter_that_failed_its_preflight_is_asked_again(self) -> None:
         """A name server that was away for a minute must not fail the whole run."""
         workshop = Workshop()
         shelf = Shelf({"a": "away"}, workshop.build)
@@ -114,7 +114,7 @@ class TestShelf:
         shelf.ready("a", soon(), ask=False)
         assert workshop.built[1].asked == 0
 
-    def test_one_that_hangs_does_not_hold_the_others(self) -> None:
+    def test_an_adapter_that_hangs_does_not_hold_the_others(self) -> None:
         """A CA that is down must not keep certificates of another one waiting."""
         let_go, asked = threading.Event(), threading.Event()
 
@@ -148,7 +148,7 @@ class TestShelf:
         shelf.ready("a", soon())
         shelf.close()
 
-    def test_all_are_every_entry(self) -> None:
+    def test_all_adapters_are_those_of_every_entry(self) -> None:
         """Solvers that are servers are started before anybody is asked."""
         assert [adapter.name for adapter in Workshop().shelf("a", "b").all()] == ["a", "b"]
 

@@ -62,14 +62,14 @@ class TestSharedTarget:
         target.apply()
         assert done == ["check", "locked", "apply", "unlocked"]
 
-    def test_what_a_check_finds_wrong_is_looked_at_again_under_the_lock(self) -> None:
+    def test_a_failed_check_is_repeated_under_the_lock(self) -> None:
         """Another certificate's files may have been replaced while it read them."""
         done: list[str] = []
         told = Told(done, wrong=["key values mismatch"])
         shared(told, noting(done)).check()
         assert done == ["check", "locked", "check", "unlocked"]
 
-    def test_what_is_wrong_under_the_lock_too_is_raised(self) -> None:
+    def test_a_check_that_also_fails_under_the_lock_is_raised(self) -> None:
         """The control of the test above."""
         told = Told([], wrong=["it is down", "it is down"])
         with pytest.raises(NeedsOperator, match="it is down"):
@@ -184,7 +184,7 @@ NAMES = [f"c{number}" for number in range(20)]
 class TestGroups:
     """Twenty certificates of one nginx, renewed together."""
 
-    def test_all_that_are_under_way_share_one_telling(self) -> None:
+    def test_running_rotations_share_one_reload(self) -> None:
         """Reloads are not for nothing: each leaves old workers behind."""
         told = Told([])
         bench = Bench(told)
@@ -193,7 +193,7 @@ class TestGroups:
                 each.result(60)
         assert told.done == ["apply"]
 
-    def test_one_alone_waits_for_nobody(self) -> None:
+    def test_a_single_rotation_waits_for_nobody(self) -> None:
         """Nor for those that have another target, or were told already."""
         told = Told([])
         bench = Bench(told)
@@ -202,7 +202,7 @@ class TestGroups:
                 bench.tell("web").result(60)
         assert told.done == ["apply", "apply"]
 
-    def test_one_that_gives_up_is_not_waited_for(self) -> None:
+    def test_a_rotation_that_gives_up_is_not_waited_for(self) -> None:
         """Its order failed."""
         told = Told([])
         bench = Bench(told)
@@ -213,13 +213,13 @@ class TestGroups:
                 assert not waiting.done()
             waiting.result(60)
 
-    def test_one_that_takes_long_is_not_waited_for_either(self) -> None:
+    def test_a_slow_rotation_is_not_waited_for_either(self) -> None:
         """Its CA may take minutes."""
         bench = Bench(Told([]), gather=0.01)
         with bench.running("web", "slow"):
             bench.tell("web").result(60)
 
-    def test_who_comes_while_it_is_told_is_told_for_anew(self) -> None:
+    def test_a_rotation_that_comes_during_a_reload_gets_another_reload(self) -> None:
         """It may have swapped after the files were read; all who wait meanwhile share the next."""
         slow = Slow([])
         bench = Bench(slow, gather=0)
@@ -246,7 +246,7 @@ class TestGroups:
             bench.tell(NAMES[0]).result(60)
         assert told.done == ["apply", "apply"]
 
-    def test_who_is_cut_off_leaves_nobody_waiting(self) -> None:
+    def test_an_interrupted_rotation_leaves_nobody_waiting(self) -> None:
         """Control-C reaches one thread alone."""
 
         class Interrupted(Told):
