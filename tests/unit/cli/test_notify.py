@@ -39,7 +39,7 @@ def configured(folder: Path, **urls: str) -> Path:
     return config
 
 
-def test_each_gets_a_message_that_says_what_it_is(
+def test_every_notifier_gets_a_message_that_says_it_is_a_test(
     tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Whatever it wants to hear otherwise; nothing is written."""
@@ -50,7 +50,7 @@ def test_each_gets_a_message_that_says_what_it_is(
     assert not (tmp_path / "state").exists()
 
 
-def test_one_that_fails_is_said_and_the_others_are_tried(
+def test_a_notifier_that_fails_is_reported_and_the_others_are_tried(
     tmp_path: Path, receiver: Receiver, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code says so too."""

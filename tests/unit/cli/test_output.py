@@ -71,7 +71,9 @@ def test_json_is_read_back(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out) == {"one": {"two": 2}}
 
 
-def test_what_is_no_json_is_a_defect_and_not_a_string(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_value_that_is_no_json_is_a_defect_and_not_a_string(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """A secret or an adapter must not end up in a listing by its repr."""
     with pytest.raises(TypeError, match="object is not JSON"):
         print_json([{"secret": object()}])
@@ -101,7 +103,7 @@ def test_a_table_on_a_terminal_shows_markup_as_it_is(monkeypatch: pytest.MonkeyP
     assert "NAME" in shown
 
 
-def test_what_is_said_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+def test_messages_go_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     """Standard output is for the result alone."""
     say("working")
     assert capsys.readouterr() == ("", "working\n")

@@ -36,7 +36,7 @@ def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
 class TestExitCode:
     """0 done or nothing due, 1 something failed, 2 usage or configuration."""
 
-    def test_what_is_done_or_not_due_is_success(self, certrotd: Certrotd) -> None:
+    def test_a_run_that_rotates_or_has_nothing_due_succeeds(self, certrotd: Certrotd) -> None:
         """The first run has work, the second none."""
         assert certrotd("rotate", "--all") == 0
         assert certrotd("rotate", "--all") == 0
@@ -104,7 +104,7 @@ class TestExitCode:
         [line] = capsys.readouterr().err.splitlines()
         assert line == "certrotd: there is no certificate 'mial' (did you mean \"mail\"?)"
 
-    def test_one_failure_is_told_and_stops_nobody(
+    def test_a_failure_is_reported_and_stops_nobody(
         self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
         """The bad one first, so that the good one comes after it."""
@@ -161,7 +161,7 @@ class TestStatus:
         journal.write_text("")
         assert self.state(certrotd, capsys)["web"] == "in flight"
 
-    def test_what_cannot_be_read_is_a_row_and_a_failure(
+    def test_an_unreadable_certificate_is_a_row_and_a_failure(
         self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """One spoiled folder does not hide the others from monitoring."""

@@ -59,7 +59,7 @@ def test_the_service_user_goes_on_after_root_has_rotated_by_hand(
         assert os.readlink(state / "certificates" / "web" / "live") == "generations/000004"
 
 
-def test_what_root_left_before_is_mended_by_its_next_run() -> None:
+def test_files_that_root_left_are_given_back_by_its_next_run() -> None:
     """A lock and a log of an earlier release, or restored from a backup by root."""
     locate.require_root()
     with plain_user() as directory:

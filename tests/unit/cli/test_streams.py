@@ -25,7 +25,7 @@ def run(program: str, shell: str = "") -> "subprocess.CompletedProcess[bytes]":
     )
 
 
-def test_what_is_written_arrives_whole_and_in_order() -> None:
+def test_written_output_arrives_whole_and_in_order() -> None:
     """The control: streams that work are as they were."""
     ran = run("print('ü' * 100_000); print('err', file=sys.stderr); sys.exit(end_of(0, *s))")
     assert (ran.returncode, ran.stderr) == (0, b"err\n")
@@ -49,7 +49,7 @@ def test_a_line_of_standard_error_is_shown_at_once() -> None:
         ("<&- >&- 2>&-", b""),
     ],
 )
-def test_what_could_not_be_written_is_an_exit_code(shell: str, said: bytes) -> None:
+def test_output_that_cannot_be_written_sets_the_exit_code(shell: str, said: bytes) -> None:
     """1 instead of 0; what failed already keeps its own."""
     both = "print('out'); print('err', file=sys.stderr); sys.exit(end_of({}, *s))"
     ran = run(both.format(0), shell)

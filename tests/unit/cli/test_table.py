@@ -90,7 +90,9 @@ def test_without_prose_there_is_no_column_for_it() -> None:
     st.lists(st.tuples(*[st.text("ab -:1", max_size=30) for _ in COLUMNS]), max_size=4),
     st.integers(1, 200),
 )
-def test_nothing_of_what_is_not_well_is_left_out(rows: list[tuple[str, ...]], width: int) -> None:
+def test_a_narrow_table_keeps_every_word_of_a_problem(
+    rows: list[tuple[str, ...]], width: int
+) -> None:
     """Whatever the width: every word of every cell is somewhere."""
     lines = list(lay_out(COLUMNS, rows, width=width, well=lambda _row: False))
     text = " ".join(" ".join(lines).split())

@@ -38,7 +38,7 @@ def entry(server: Listener, directory: Path, **options: object) -> str:
     return ", ".join(f"{key}: {json.dumps(value)}" for key, value in known.items())
 
 
-def test_all_that_is_well_is_listed_and_nothing_else_is_said(
+def test_sound_endpoints_are_listed_without_further_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Exit code 0: cron is silent."""
@@ -52,7 +52,7 @@ def test_all_that_is_well_is_listed_and_nothing_else_is_said(
     assert files.split() == ["files", "of", "web", "files", "-", "-", "ok"]
 
 
-def test_what_is_wrong_is_said_in_words_and_by_the_exit_code(
+def test_a_finding_is_reported_in_words_and_by_the_exit_code(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A monitoring system needs no more than that."""
@@ -122,7 +122,7 @@ def test_programs_get_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture
     assert (files["findings"], files["not_after"]) == ([], None)
 
 
-def test_one_certificate_is_looked_at_with_what_must_serve_it(
+def test_a_named_certificate_is_checked_with_the_endpoints_that_serve_it(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And a name that is not there is said."""
@@ -136,7 +136,7 @@ def test_one_certificate_is_looked_at_with_what_must_serve_it(
         watch(path, ["www"], as_json=True)
 
 
-def test_whoever_does_not_answer_is_asked_again_first(
+def test_an_endpoint_that_does_not_answer_is_asked_again_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """At once where the entry says so."""
@@ -145,7 +145,7 @@ def test_whoever_does_not_answer_is_asked_again_first(
     assert "error: no TLS handshake: Connection refused" in capsys.readouterr().out
 
 
-def test_nothing_to_watch_is_nothing_wrong(
+def test_an_empty_configuration_has_no_findings(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A configuration that is still empty."""

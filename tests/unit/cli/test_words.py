@@ -54,7 +54,7 @@ def test_a_word_that_nobody_knows_is_an_error_still(
         ["rotate", "\x1b[2J\u202e"],
     ],
 )
-def test_what_was_typed_never_controls_the_terminal(
+def test_typed_words_never_control_the_terminal(
     certrotd: Certrotd, capsys: pytest.CaptureFixture[str], words: list[str]
 ) -> None:
     """A line that was pasted cannot clear the screen, nor turn the message around."""
@@ -100,7 +100,7 @@ def test_the_version_is_said_beside_other_options(
 class TestQuiet:
     """``rotate --all -q``, for cron: what it prints is mailed."""
 
-    def test_nothing_due_prints_nothing(
+    def test_a_quiet_run_with_nothing_due_prints_nothing(
         self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert certrotd("rotate", "--all", "-q") == 0
@@ -109,7 +109,7 @@ class TestQuiet:
         assert certrotd("rotate", "--all", "-q") == 0
         assert capsys.readouterr() == ("", "")
 
-    def test_what_fails_is_said(
+    def test_a_quiet_run_reports_failures(
         self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str], config: dict[str, object]
     ) -> None:
         """And nothing of what does not."""

@@ -130,7 +130,7 @@ def test_an_internal_issuer_refuses_what_it_is_not_permitted_to(tmp_path: Path, 
 @pytest.mark.parametrize(
     ("permitted", "name"), [("example.test", "192.0.2.1"), ("10.0.0.0/8", "example.com")]
 )
-def test_each_kind_of_name_is_bound_only_by_its_own_kind(
+def test_a_name_constraint_binds_only_names_of_its_kind(
     tmp_path: Path, permitted: str, name: str
 ) -> None:
     """A constraint on domains says nothing about addresses (RFC 5280 §4.2.1.10)."""
@@ -154,7 +154,7 @@ def test_no_two_files_are_installed_at_one_path(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/srv/state/journal/x", "/srv/store/web/live/cert.pem"])
-def test_nothing_is_installed_into_our_own_folders(tmp_path: Path, path: str) -> None:
+def test_copies_are_not_installed_into_our_own_directories(tmp_path: Path, path: str) -> None:
     """It would overwrite a generation, or a journal."""
     folders = "state_dir: /srv/state\nstore_dir: /srv/store\n"
     text = folders + MINIMAL + f"  install: [{{cert: {path}}}]\n"

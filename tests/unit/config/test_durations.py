@@ -49,7 +49,7 @@ def test_spans_are_read(text: str, span: timedelta) -> None:
         ("1h\0", "not a duration"),
     ],
 )
-def test_what_is_not_a_span_is_refused_with_what_would_be(text: str, said: str) -> None:
+def test_a_text_that_is_no_duration_is_refused_with_an_example(text: str, said: str) -> None:
     """A number without a unit has been read as seconds by one tool and days by another."""
     with pytest.raises(InvalidInput) as caught:
         parse(text)

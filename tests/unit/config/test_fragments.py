@@ -112,7 +112,7 @@ def test_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
     assert told[5] == "d.yaml:1: include: is allowed only in the main file: remove it here"
 
 
-def test_what_may_be_in_an_unreadable_file_is_not_called_missing(tmp_path: Path) -> None:
+def test_an_entry_that_may_be_in_an_unreadable_file_is_not_called_missing(tmp_path: Path) -> None:
     """The issuer is there, in the file with the tab; that is the one thing to mend."""
     main = write(tmp_path, WEB + "  issuer: lab\n")
     fragment(tmp_path, "a.yaml", "issuers:\n\tlab: {type: internal}\n")
@@ -132,7 +132,7 @@ def test_no_fragments_are_fine(tmp_path: Path) -> None:
     assert load(write(tmp_path, MINIMAL)).files == (tmp_path / "config.yaml",)
 
 
-def test_another_pattern_or_none_may_be_given(tmp_path: Path) -> None:
+def test_include_takes_another_pattern_or_none(tmp_path: Path) -> None:
     """Relative to the main file, wherever certrotd is started."""
     fragment(tmp_path, "a.yaml", "concurrency: 5\n")
     write(tmp_path, "concurrency: 6\n", "certs/a.yml")

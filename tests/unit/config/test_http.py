@@ -10,7 +10,7 @@ from certrotd.config.http import HttpEntry
 from tests.unit.config.written import MINIMAL, config, loaded, refused, said
 
 
-def test_it_is_off_unless_asked_for(tmp_path: Path) -> None:
+def test_the_server_is_off_by_default(tmp_path: Path) -> None:
     """Nothing listens that nobody wanted."""
     assert config(tmp_path, MINIMAL).http is None
 
@@ -70,7 +70,7 @@ def test_an_address_that_others_reach_is_refused_unless_allowed(tmp_path: Path) 
         ("port: 9641", "port: unknown key, known: listen, mode, hosts"),
     ],
 )
-def test_what_makes_no_sense_is_refused_with_what_would(
+def test_an_invalid_option_is_refused_with_an_example(
     tmp_path: Path, line: str, expected: str
 ) -> None:
     """Before the daemon starts, at its line."""

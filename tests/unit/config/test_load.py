@@ -255,7 +255,7 @@ def test_a_file_everybody_may_write_is_warned_of(tmp_path: Path) -> None:
     assert "everybody can write it" in warning.message
 
 
-def test_one_bad_certificate_leaves_the_others_running(tmp_path: Path) -> None:
+def test_a_bad_certificate_leaves_the_others_running(tmp_path: Path) -> None:
     """At start, 999 good certificates must not wait for the operator of one (lego)."""
     entries = [f"- name: c{i}\n  names: [c{i}.example.com]\n" for i in range(1000)]
     entries[500] = "- name: c500\n  names: [c500.example.com]\n  keep: three\n"

@@ -145,7 +145,9 @@ NO_PEM = "DIR/text holds no certificate in PEM (name a PEM file of CA certificat
         (MINIMAL + "store_dir: DIR/text\n", "5: store_dir: DIR/text is not a directory"),
     ],
 )
-def test_what_a_rotation_would_stumble_over_is_said(files: Path, text: str, expected: str) -> None:
+def test_a_file_or_program_that_would_fail_a_rotation_is_reported(
+    files: Path, text: str, expected: str
+) -> None:
     """Before an order is spent, and before a service is told of a pair that nothing proves."""
     [said] = found(files, text)
     assert said.startswith(expected)
@@ -175,7 +177,7 @@ def test_the_roots_of_a_certificates_own_endpoints_are_read(files: Path) -> None
         TSIG.replace("{file: %s/key}", "{command: [/bin/false]}"),
     ],
 )
-def test_what_a_rotation_can_use_is_not_remarked(files: Path, text: str) -> None:
+def test_files_and_programs_that_work_are_not_reported(files: Path, text: str) -> None:
     """The negative control: each of the same options with what is right for it."""
     assert found(files, text) == []
 

@@ -279,7 +279,7 @@ def test_a_directory_with_tls_is_accepted(tmp_path: Path, url: str) -> None:
         ("tsig: hunter2", "tsig"),
     ],
 )
-def test_what_may_be_a_secret_is_refused_without_being_shown(
+def test_a_value_that_may_be_a_secret_is_refused_without_being_shown(
     tmp_path: Path, line: str, place: str
 ) -> None:
     """The first try of many is the secret itself; the message goes into logs and tickets."""
@@ -301,7 +301,7 @@ def test_a_variable_is_text_or_a_reference(tmp_path: Path, value: str) -> None:
     )
 
 
-def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
+def test_problems_are_reported_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
     """Twenty errors are one edit, not twenty runs."""
     text = """\
 concurency: 4

@@ -163,14 +163,14 @@ def test_an_unreadable_file_is_said_with_who_may_read_it() -> None:
         "{}",
     ],
 )
-def test_nothing_is_echoed_at_length(tmp_path: Path, text: str) -> None:
+def test_a_long_value_is_not_echoed_in_full(tmp_path: Path, text: str) -> None:
     """Somebody pasted a file of 50 MB into a value; the message goes into a log."""
     text = text.replace("{}", "9" * 3_000_000)
     for problem in refused(tmp_path, text):
         assert len(problem.message) + len(problem.path) < 500
 
 
-def test_what_a_certificate_with_another_problem_refers_to_is_looked_at_too(tmp_path: Path) -> None:
+def test_a_certificate_with_one_problem_has_its_references_checked_too(tmp_path: Path) -> None:
     """All problems in one run, not the next one after each that is mended."""
     install = "  install: [{pkcs12: /x.p12, pkcs12_password: {file: /no/such/file}}]\n"
     hook = "solvers: {x: {type: exec, command: [/bin/true], zones: [a.b]}}\n"

@@ -80,7 +80,7 @@ def test_a_url_of_apprise_is_a_secret(tmp_path: Path) -> None:
     assert problem.path == "notifications.ops.urls"
 
 
-def test_what_is_this_machine() -> None:
+def test_loopback_addresses_and_names_are_this_machine() -> None:
     """By address or by name."""
     assert is_loopback("127.1.2.3")
     assert is_loopback("::1")

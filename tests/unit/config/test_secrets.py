@@ -93,7 +93,7 @@ def test_a_file_is_read_when_it_is_used(tmp_path: Path) -> None:
     assert reference.resolve().reveal() == b"new"
 
 
-def test_what_is_not_a_readable_file_is_no_secret(tmp_path: Path) -> None:
+def test_a_path_that_is_no_readable_file_is_no_secret(tmp_path: Path) -> None:
     """A folder, a FIFO that would wait for ever, nothing, and something of somebody else."""
     os.mkfifo(tmp_path / "pipe")
     for path, said in [

@@ -126,7 +126,7 @@ def test_an_endpoint_that_is_there_twice_is_one_too_many(tmp_path: Path) -> None
     assert len(config(tmp_path, other).watch) == 2
 
 
-def test_how_often_is_for_all_unless_one_says_otherwise(tmp_path: Path) -> None:
+def test_watch_every_holds_unless_an_entry_sets_its_own(tmp_path: Path) -> None:
     """An hour, where nobody says anything."""
     assert config(tmp_path, MINIMAL).watch_every == timedelta(hours=1)
     assert config(tmp_path, MINIMAL + "watch_every: 5m\n").watch_every == timedelta(minutes=5)

@@ -100,7 +100,7 @@ def test_every_window_opens_within_eight_days_and_is_open_then(minutes: int, tex
         ["01:00-05:00"],
     ],
 )
-def test_anything_else_is_refused_with_what_would_be_right(text: object) -> None:
+def test_an_invalid_window_is_refused_with_an_example(text: object) -> None:
     """In one line."""
     with pytest.raises(ValidationError) as met:
         ADAPTER.validate_python(text)

@@ -75,7 +75,7 @@ def test_an_alias_repeats_what_it_stands_for() -> None:
         ("%YAML 9.9\n--- a", 1, "incompatible YAML document"),
     ],
 )
-def test_what_cannot_be_read_is_refused_at_its_line(text: str, line: int, said: str) -> None:
+def test_invalid_yaml_is_refused_at_its_line(text: str, line: int, said: str) -> None:
     """Nobody finds the missing bracket in 3,000 lines without the line."""
     with pytest.raises(BadYaml) as caught:
         YamlDocument(text)

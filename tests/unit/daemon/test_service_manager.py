@@ -105,7 +105,7 @@ def started(told: ServiceManager, manager: Manager, *names: str) -> dict[str, st
     return manager.only()
 
 
-def test_it_is_ready_when_everything_has_been_looked_at(
+def test_the_service_is_ready_after_the_first_look_at_everything(
     told: ServiceManager, manager: Manager
 ) -> None:
     """What is ordered after certrotd starts on certificates that somebody has looked at."""
@@ -152,7 +152,7 @@ def test_a_reload_before_it_is_ready_does_not_make_it_so(
     assert manager.heard() == []
 
 
-def test_what_was_refused_stays_visible_until_a_reload_succeeds(
+def test_a_refused_configuration_stays_visible_until_a_reload_succeeds(
     told: ServiceManager, manager: Manager
 ) -> None:
     """The operator who comes a day later finds the line that is wrong."""
@@ -300,7 +300,7 @@ def test_a_stop_with_nothing_running_asks_for_none(told: ServiceManager, manager
     assert manager.only() == {"STOPPING": "1", "STATUS": "stopping"}
 
 
-def test_nothing_of_a_name_makes_a_line_of_its_own(told: ServiceManager, manager: Manager) -> None:
+def test_a_name_cannot_add_a_line_to_the_status(told: ServiceManager, manager: Manager) -> None:
     """A status comes from files and servers; a newline in it would be a message of theirs."""
     started(told, manager, "web")
     told.refused(["config.yaml:1: got 'a\nMAINPID=1\x1b'"])

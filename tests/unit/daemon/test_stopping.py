@@ -15,7 +15,7 @@ from certrotd.daemon.stopping import Stopping
 from certrotd.rotation.outcome import Stopped
 
 
-def test_nobody_is_told_before_somebody_says_so() -> None:
+def test_the_clock_does_not_stop_without_a_request() -> None:
     """The control: a clock that nobody stops is a clock."""
     stopping = Stopping()
     began = time.monotonic()
@@ -35,7 +35,7 @@ def test_a_sleeper_is_woken_at_once() -> None:
     assert stopping()
 
 
-def test_who_was_woken_sleeps_in_peace_afterwards() -> None:
+def test_a_woken_sleeper_can_sleep_again() -> None:
     """Undoing needs its waits: for a reload to show, for a proof."""
     stopping = Stopping()
     stopping.stop()

@@ -23,13 +23,13 @@ def terms(directory: Path, **options: Any) -> str:
 
 
 @pytest.mark.parametrize(("options", "same"), [({"lifetime": "6d"}, False), ({}, True)])
-def test_another_lifetime_of_a_private_ca_is_another_wish(
+def test_a_changed_lifetime_of_a_private_ca_changes_the_terms(
     tmp_path: Path, options: dict[str, str], same: bool
 ) -> None:
     """A shorter certificate is then taken without --force."""
     assert (terms(tmp_path) == terms(tmp_path, **options)) is same
 
 
-def test_another_common_name_is_not(tmp_path: Path) -> None:
+def test_a_changed_common_name_does_not_change_the_terms(tmp_path: Path) -> None:
     """It says nothing of the leaf."""
     assert terms(tmp_path) == terms(tmp_path, common_name="another")

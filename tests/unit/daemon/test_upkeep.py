@@ -67,7 +67,7 @@ def bench() -> Bench:
     return Bench()
 
 
-def test_it_is_done_at_the_start_and_every_hour(bench: Bench) -> None:
+def test_upkeep_runs_at_the_start_and_every_hour(bench: Bench) -> None:
     """A tick in between, or while it still goes on, does nothing."""
     bench.upkeep.tick()
     assert len(bench.threads) == 1

@@ -74,7 +74,9 @@ def _negative(answer: Message) -> tuple[str, str, int]:
         (APEX, "ANY", {"HINFO": ['"RFC8482" ""']}),
     ],
 )
-def test_what_is_there_is_answered(name: str, rdtype: str, expected: dict[str, list[str]]) -> None:
+def test_an_existing_record_is_answered(
+    name: str, rdtype: str, expected: dict[str, list[str]]
+) -> None:
     """With authority, and ANY with one made-up record (RFC 8482)."""
     answer = _ask(_query(name, rdtype))
     assert answer.rcode() == dns.rcode.NOERROR
@@ -95,7 +97,7 @@ def test_what_is_there_is_answered(name: str, rdtype: str, expected: dict[str, l
         ("_acme-challenge.example.com", "AAAA", "NOERROR", "_acme-challenge.example.com"),
     ],
 )
-def test_what_is_not_there_is_denied_with_the_soa(
+def test_a_missing_record_is_denied_with_the_soa(
     name: str, rdtype: str, rcode: str, zone: str
 ) -> None:
     """RFC 2308: without the SOA a denial is not cached right; an empty non-terminal exists."""
@@ -116,7 +118,7 @@ def test_what_is_not_there_is_denied_with_the_soa(
     ],
     ids=["outside", "parent", "suffix", "root", "AXFR", "IXFR", "chaos", "version"],
 )
-def test_everything_else_is_refused(query: Message) -> None:
+def test_queries_for_other_zones_and_types_are_refused(query: Message) -> None:
     """No open resolver, no zone transfer, no version."""
     answer = _ask(query)
     assert answer.rcode() == dns.rcode.REFUSED
@@ -203,7 +205,9 @@ BIG = {f"a.{APEX}": tuple(f"{n:0>200}" for n in range(5))}
         (None, False, True),
     ],
 )
-def test_what_does_not_fit_is_truncated(payload: int | None, udp: bool, fits: bool) -> None:
+def test_an_answer_that_does_not_fit_is_truncated(
+    payload: int | None, udp: bool, fits: bool
+) -> None:
     """Over UDP the asker says how much it takes, at least 512 octets; TCP takes all."""
     query = _query(f"a.{APEX}", use_edns=None if payload is None else 0, payload=payload)
     wire = respond(query.to_wire(), AUTHORITY, BIG, udp=udp, serial=7)

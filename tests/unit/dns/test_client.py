@@ -50,14 +50,14 @@ def test_a_solver_has_its_own_servers_time_and_quorum() -> None:
         assert not dns.absent(RECORD, solver="own", deadline=soon())
 
 
-def test_where_the_wait_is_skipped_nothing_is_known_to_be_absent() -> None:
+def test_a_skipped_wait_knows_no_record_to_be_absent() -> None:
     """A record is then never forgotten for what the DNS says."""
     dns = DnsClient(DnsEntry.model_validate({"propagation": {"skip": True}}), NoSolvers(), {})
     assert dns.wait([RECORD], solver="any", deadline=soon()) == ""
     assert not dns.absent(RECORD, solver="any", deadline=soon())
 
 
-def test_where_a_name_leads_is_asked_once_for_preflight_and_order() -> None:
+def test_a_cname_is_looked_up_once_for_preflight_and_order() -> None:
     """And again later: somebody may have changed it."""
     clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
     with ScriptedDns(lambda query, udp: answer(query)) as server:
@@ -139,7 +139,7 @@ def test_a_zone_that_was_sought_ahead_is_not_asked_for_again() -> None:
     assert [kind for _, kind, _ in server.questions] == ["SOA", "NS"]
 
 
-def test_where_the_wait_is_skipped_no_zone_is_sought() -> None:
+def test_a_skipped_wait_looks_up_no_zone() -> None:
     """Whoever publishes where the resolvers cannot see says so."""
     dns = DnsClient(DnsEntry.model_validate({"propagation": {"skip": True}}), NoSolvers(), {})
     dns.seek(NAME, solver="any", deadline=soon())

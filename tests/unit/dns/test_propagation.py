@@ -37,7 +37,7 @@ def _judge(replies: dict[Seat, Reply], *seats: Seat) -> dict[str, str]:
     return {str(lack.ask[0]): lack.instead for lack in verdict.lacking}
 
 
-def test_all_showing_everything_is_done() -> None:
+def test_propagation_is_done_when_all_servers_show_all_values() -> None:
     """Values of other orders beside ours do not matter."""
     shown = {ONE: Shown(frozenset({"wanted", "old"})), TWO: Shown(WANTED)}
     assert _judge({**shown}, ONE, TWO) == {}
@@ -54,7 +54,7 @@ def test_all_showing_everything_is_done() -> None:
         (None, "not asked yet"),
     ],
 )
-def test_one_that_lags_or_fails_holds_everything_up(reply: Reply | None, said: str) -> None:
+def test_a_server_that_lags_or_fails_delays_the_validation(reply: Reply | None, said: str) -> None:
     """A challenge that fails at one server in four fails one renewal in four."""
     replies: dict[Seat, Reply] = {ONE: Shown(WANTED)}
     if reply is not None:
@@ -62,7 +62,7 @@ def test_one_that_lags_or_fails_holds_everything_up(reply: Reply | None, said: s
     assert _judge(replies, ONE, TWO) == {"ns2 (192.0.2.2:53)": said}
 
 
-def test_each_of_several_values_is_needed() -> None:
+def test_all_values_of_a_name_are_needed() -> None:
     """Wildcard and apex share the name, and each authorization checks its own value."""
     wanted: dict[Ask, frozenset[str]] = {(ONE, NAME): frozenset({"apex", "wildcard"})}
     verdict = judge(wanted, {(ONE, NAME): Shown(frozenset({"apex"}))})
@@ -132,7 +132,7 @@ def _seats(count: int) -> list[Seat]:
         (2, 1, 5, False),
     ],
 )
-def test_so_many_of_so_many_servers_are_enough_where_the_rest_is_silent(
+def test_a_quorum_of_servers_is_enough_if_the_rest_is_silent(
     servers: int, showing: int, quorum: int | None, enough: bool
 ) -> None:
     """By default all but one, at least two or all there are."""
@@ -148,7 +148,7 @@ def test_so_many_of_so_many_servers_are_enough_where_the_rest_is_silent(
         assert unheard(wanted, wrong, quorum) is None
 
 
-def test_each_name_needs_its_own_quorum() -> None:
+def test_every_name_needs_its_own_quorum() -> None:
     """Two zones in one certificate: the servers of one do not vouch for the other."""
     one, two, three = _seats(3)
     wanted = {(one, NAME): WANTED, (two, "other"): WANTED, (three, "other"): WANTED}
@@ -217,7 +217,7 @@ def _late(after: int) -> Iterator[ScriptedDns]:
         yield server
 
 
-def test_what_is_there_costs_one_packet_and_no_pause() -> None:
+def test_a_visible_record_costs_one_packet_and_no_pause() -> None:
     """Two hundred certificates in four seconds leave no room for more."""
     with ScriptedDns(_shows("wanted", "other")) as server:
         resolver = _Known()
@@ -285,7 +285,7 @@ def test_the_pause_grows_up_to_the_interval() -> None:
     assert len(pauses) == 9
 
 
-def test_what_never_appears_names_each_server_and_its_answer() -> None:
+def test_a_record_that_never_appears_names_every_server_and_its_answer() -> None:
     """The message is what an operator has at three in the morning."""
     with (
         ScriptedDns(_shows("wanted")) as well,
@@ -374,7 +374,7 @@ def test_the_caller_s_deadline_bounds_the_wait() -> None:
         assert deadline.passed
 
 
-def test_nothing_to_wait_for_is_done() -> None:
+def test_an_order_without_records_waits_for_nothing() -> None:
     """An order whose authorizations are all valid already has no records."""
     Propagation(_Known(), servers=()).wait([], deadline=soon())
 

@@ -29,7 +29,7 @@ def _paths(tmp_path: Path) -> list[Path]:
     return list((tmp_path / "state" / "dns").iterdir())
 
 
-def test_another_process_sees_the_same_records(files: RecordFiles, tmp_path: Path) -> None:
+def test_a_second_process_sees_the_same_records(files: RecordFiles, tmp_path: Path) -> None:
     """A second instance stands for the other process: nothing but files is shared."""
     other = RecordFiles(tmp_path / "state" / "dns")
     assert other.read() == {}

@@ -57,7 +57,7 @@ def test_a_name_that_is_not_normal_is_refused(name: str) -> None:
         {"name": "a.example", "value": "a", "ttl": 1},
     ],
 )
-def test_what_is_no_record_is_refused(data: object) -> None:
+def test_a_malformed_record_is_refused(data: object) -> None:
     """A torn or foreign journal entry must not become a record."""
     with pytest.raises(InvalidInput):
         TxtRecord.from_json(data)

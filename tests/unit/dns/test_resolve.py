@@ -204,7 +204,7 @@ def test_the_zone_of_a_name_that_was_followed_is_known_once() -> None:
             assert len(server.questions) == questions
 
 
-def test_what_is_known_of_a_zone_is_asked_anew_after_a_minute() -> None:
+def test_a_zone_is_looked_up_again_after_a_minute() -> None:
     """A zone may be cut in between."""
     with ScriptedDns(
         lambda query, udp: answer(query, authority=[f"example.com {SOA}"], rcode=dns.rcode.NXDOMAIN)
@@ -217,7 +217,7 @@ def test_what_is_known_of_a_zone_is_asked_anew_after_a_minute() -> None:
             assert len(server.questions) == questions
 
 
-def test_what_is_known_of_zones_is_bounded() -> None:
+def test_the_zone_cache_is_bounded() -> None:
     """Whoever follows names and never asks for their zone must not fill the memory."""
     with ScriptedDns(
         lambda query, udp: answer(query, authority=[f"example.com {SOA}"], rcode=dns.rcode.NXDOMAIN)

@@ -104,7 +104,7 @@ def test_several_addresses_are_answered_at_once(make: Make) -> None:
     assert [_values(address) for address in addresses] == [{"value"}, {"value"}]
 
 
-def test_nothing_listens_before_it_is_needed(make: Make, address: Address) -> None:
+def test_the_responder_does_not_listen_before_it_is_needed(make: Make, address: Address) -> None:
     """`certrotd status` must not open port 53."""
     responder = make()
     responder.withdraw(RECORD, deadline=soon())
@@ -375,7 +375,7 @@ def _connect(address: Address) -> socket.socket:
 
 
 @pytest.mark.usefixtures("echo")
-def test_one_connection_carries_many_questions(address: Address) -> None:
+def test_a_tcp_connection_carries_many_queries(address: Address) -> None:
     """RFC 7766 §6.2.1: pipelined, in pieces, however the network cuts them."""
     with _connect(address) as sock:
         sock.sendall(_framed(b"one") + _framed(b"two") + _framed(b"three")[:4])
@@ -386,7 +386,7 @@ def test_one_connection_carries_many_questions(address: Address) -> None:
 
 @pytest.mark.usefixtures("echo")
 @pytest.mark.parametrize("sent", [struct.pack("!H", 4097), _framed(b"silence")])
-def test_what_no_resolver_sends_ends_the_connection(address: Address, sent: bytes) -> None:
+def test_a_length_that_no_resolver_sends_ends_the_connection(address: Address, sent: bytes) -> None:
     """A length prefix of 64 KiB is a reservation of memory; silence is no answer over TCP."""
     with _connect(address) as sock:
         sock.sendall(sent)

@@ -64,7 +64,7 @@ def test_an_accepted_update_is_done() -> None:
     ],
 )
 @pytest.mark.parametrize("tsig", [None, KEY], ids=["unsigned", "signed"])
-def test_each_refusal_says_who_acts_next(
+def test_every_refusal_says_who_acts_next(
     rcode: dns.rcode.Rcode, failure: type[Failure], hint: str, tsig: TsigKey | None
 ) -> None:
     """Each has another cause; a server without TSIG answers a signed update unsigned."""

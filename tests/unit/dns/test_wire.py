@@ -95,7 +95,7 @@ def test_packets_that_are_not_the_answer_are_waited_out() -> None:
         assert _values(_ask(server)) == {"right"}
 
 
-def test_nothing_but_foreign_packets_is_silence() -> None:
+def test_foreign_packets_alone_count_as_silence() -> None:
     """The control of the above: without the answer there is none."""
     with ScriptedDns(lambda query, udp: [_other_id(query), _other_question(query)]) as server:
         assert _ask(server, 0.2) == Silence("no answer within 0.2 s")

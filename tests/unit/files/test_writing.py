@@ -247,9 +247,7 @@ class TestProbeFile:
         assert os.listdir(tmp_path) == []
 
     @pytest.mark.parametrize("call", ["open", "write"])
-    def test_what_could_not_be_written_is_said(
-        self, tmp_path: Path, refuse: Refuse, call: str
-    ) -> None:
+    def test_a_failed_probe_is_reported(self, tmp_path: Path, refuse: Refuse, call: str) -> None:
         """And nothing is left then either."""
         before = descriptors()
         refuse(call)
@@ -317,7 +315,7 @@ class TestRemoving:
             remove_tree(tmp_path / "staging")
         assert (tmp_path / "etc" / "passwd").read_bytes() == b"precious"
 
-    def test_somebody_quicker_is_no_failure(
+    def test_a_file_removed_by_somebody_else_is_no_failure(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What is to be removed may go while it is looked at."""
@@ -365,7 +363,7 @@ class TestMakeDirectory:
         with pytest.raises(DiskTrouble, match="Not a directory"):
             make_directory(tmp_path / "a", mode=0o700)
 
-    def test_another_process_may_be_quicker(
+    def test_a_directory_made_by_another_process_is_no_failure(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Two daemons start at once on a fresh host."""
@@ -386,7 +384,7 @@ class TestReadFile:
         (tmp_path / "a").write_bytes(b"12345")
         assert read_file(tmp_path / "a", limit=5) == b"12345"
 
-    def test_anything_larger_is_refused(self, tmp_path: Path) -> None:
+    def test_a_file_above_the_limit_is_refused(self, tmp_path: Path) -> None:
         """A huge file must not fill the memory (CVE-2024-12401)."""
         (tmp_path / "a").write_bytes(b"123456")
         with pytest.raises(InvalidInput, match="larger than 5 bytes"):
@@ -406,7 +404,7 @@ class TestReadFile:
             read_file(tmp_path / "b", limit=5, follow=False)
 
     @pytest.mark.parametrize("make", [os.mkdir, os.mkfifo])
-    def test_what_is_no_file_is_refused_and_let_go(
+    def test_a_path_that_is_no_file_is_refused_and_closed(
         self, tmp_path: Path, make: Callable[[Path], None]
     ) -> None:
         """A pipe would be waited for, a directory would leak its handle."""

@@ -88,7 +88,9 @@ def test_a_connection_is_kept_only_where_the_next_answer_will_be_the_next(
         (b"HTTP/1.1 304 Not Modified\r\n\r\n", "GET"),
     ],
 )
-def test_some_answers_have_no_content_whatever_they_say(data: bytes, method: str) -> None:
+def test_answers_to_head_and_204_have_no_content_whatever_they_say(
+    data: bytes, method: str
+) -> None:
     """RFC 9112 §6.3; waiting for it would last until the deadline."""
     assert read(data, method).content == b""
 
@@ -127,7 +129,7 @@ def test_interim_answers_are_passed_over() -> None:
         (b"HTTP/1.1 200 OK" + b"x" * MAX_HEAD, "too long"),
     ],
 )
-def test_what_is_no_whole_answer_is_none(data: bytes, why: str) -> None:
+def test_an_incomplete_answer_is_refused(data: bytes, why: str) -> None:
     """Half a certificate chain parses as a shorter chain."""
     with pytest.raises(Malformed, match=why):
         read(data)

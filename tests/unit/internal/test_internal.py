@@ -99,7 +99,7 @@ def shake(
 
 @pytest.mark.parametrize("key_type", [keys.KeyType.ECDSA_P256, keys.KeyType.ECDSA_P384])
 @pytest.mark.parametrize("name", ["www.example.test", "any.example.test", "192.0.2.7"])
-def test_what_is_issued_is_accepted_by_openssl(
+def test_an_issued_certificate_is_accepted_by_openssl(
     tmp_path: Path, key_type: keys.KeyType, name: str
 ) -> None:
     """Strictly checked, for each kind of name."""
@@ -388,7 +388,7 @@ def test_orders_are_not_kept(tmp_path: Path) -> None:
         source.resume("", deadline=soon())
 
 
-def test_what_is_issued_passes_the_checks_at_any_time(tmp_path: Path) -> None:
+def test_an_issued_certificate_passes_the_checks_at_any_time(tmp_path: Path) -> None:
     """The dates are the injected clock's, not the machine's."""
     clock = ManualClock(NOW)
     key, chain = obtain(issuer(tmp_path, clock))

@@ -51,7 +51,7 @@ def test_people_get_what_happened_and_what_to_do(tmp_path: Path, receiver: Recei
     assert body["type"] == "warning"
 
 
-def test_that_it_has_passed_is_good_news(tmp_path: Path, receiver: Receiver) -> None:
+def test_a_resolved_alert_is_a_success_message(tmp_path: Path, receiver: Receiver) -> None:
     """In the colour of such, where there are colours."""
     service(tmp_path, address(receiver)).send(RESOLVED, deadline=soon())
     body = receiver.got[0].json
@@ -104,7 +104,7 @@ def test_a_service_that_hangs_does_not_keep_those_after_it(tmp_path: Path) -> No
         assert len(good.got) == 19
 
 
-def test_nobody_there_is_a_reason_to_try_again(tmp_path: Path) -> None:
+def test_an_unreachable_service_is_retried(tmp_path: Path) -> None:
     """It may be restarting."""
     with pytest.raises(Transient, match="URL 1: json: not sent"):
         service(tmp_path, f"json://127.0.0.1:{free_port()}").send(RAISED, deadline=soon())
@@ -119,7 +119,7 @@ def test_nobody_there_is_a_reason_to_try_again(tmp_path: Path) -> None:
         ("windows://", "stays on this machine"),
     ],
 )
-def test_what_is_no_service_elsewhere_is_refused(tmp_path: Path, url: str, words: str) -> None:
+def test_a_service_on_this_machine_is_refused(tmp_path: Path, url: str, words: str) -> None:
     """A desktop the daemon does not have, or programs it would start."""
     with pytest.raises(Transient, match=words) as caught:
         service(tmp_path, url).send(RAISED, deadline=soon())

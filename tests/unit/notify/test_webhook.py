@@ -100,7 +100,7 @@ def test_a_repetition_has_the_same_id_and_another_message_has_not() -> None:
         (302, NeedsOperator, "redirects (HTTP 302), which is not followed"),
     ],
 )
-def test_what_is_no_success_is_said_and_tried_again_where_that_may_help(
+def test_a_failed_delivery_is_reported_and_retried_if_that_may_help(
     tmp_path: Path, receiver: Receiver, status: int, kind: type[Failure], words: str
 ) -> None:
     """A wrong secret does not get better by repetition, a full server may."""
@@ -163,13 +163,13 @@ def test_a_resolver_that_hangs_costs_no_more_either(
     assert "/etc/resolv.conf" in said.value.hint
 
 
-def test_nobody_there_is_a_reason_to_try_again(tmp_path: Path) -> None:
+def test_an_unreachable_receiver_is_retried(tmp_path: Path) -> None:
     """It may be restarting."""
     with pytest.raises(Transient, match=r"127\.0\.0\.1:\d+ did not answer: Connection refused"):
         hook(tmp_path, f"http://127.0.0.1:{free_port()}/").send(RAISED, deadline=soon())
 
 
-def test_something_that_is_no_web_server_is_said(tmp_path: Path) -> None:
+def test_a_receiver_that_is_no_web_server_is_reported(tmp_path: Path) -> None:
     """A mail server at that port, say."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -297,6 +297,6 @@ def test_every_key_of_the_right_length_is_read(key: bytes, prefixed: bool) -> No
     assert signing_key(b"whsec_" + text if prefixed else text) == key
 
 
-def test_what_a_ca_says_stays_within_its_string() -> None:
+def test_a_cas_words_stay_within_their_json_string() -> None:
     """Hostile words must not become another field."""
     assert payload(RAISED).count(b'"kind"') == 1

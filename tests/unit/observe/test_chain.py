@@ -103,7 +103,7 @@ def test_a_leaf_is_read_whatever_stands_above_it(tmp_path: Path) -> None:
     assert seen.unreadable.startswith("certificate 2 of 2 has an unreadable part")
 
 
-def test_what_clients_refuse_or_some_do_is_said_of_a_real_server(tmp_path: Path) -> None:
+def test_a_served_chain_that_clients_refuse_is_reported(tmp_path: Path) -> None:
     """Links that hold are not all: the first is a client's certificate, the other a CA's."""
     purpose = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
     now = datetime.now(UTC)
@@ -164,7 +164,7 @@ def test_an_expired_intermediate_is_a_broken_chain(
     assert seen.broken == "the chain is not trusted: certificate has expired"
 
 
-def test_nobody_there_is_a_failure_in_time(tmp_path: Path) -> None:
+def test_a_silent_server_is_a_failure_in_time(tmp_path: Path) -> None:
     """A silent server holds a look for as long as was allowed, whatever it is checked against."""
     root = str(ROOT.write(tmp_path, "root")[0])
     with Listener(silent) as server:
@@ -247,7 +247,7 @@ def test_roots_are_read_once_in_a_while(tmp_path: Path, monkeypatch: pytest.Monk
             assert read == [root] * count
 
 
-def test_what_fails_leaves_nothing_for_the_garbage_collector() -> None:
+def test_a_failed_handshake_leaves_nothing_for_the_garbage_collector() -> None:
     """It seldom runs over what is old; failures every minute would fill the memory meanwhile."""
 
     def fail() -> None:

@@ -128,7 +128,7 @@ def test_a_server_that_does_not_is_a_failure_in_its_own_words(
     assert failed.value.message.isprintable()
 
 
-def test_what_is_sent_before_tls_does_not_count_as_tls(context: ssl.SSLContext) -> None:
+def test_plain_text_before_tls_does_not_count_as_tls(context: ssl.SSLContext) -> None:
     """Plain text slipped in behind the answer must not be taken for the server's (RFC 3207 §6)."""
     protocol, script = GOOD["smtp"]
     injecting = scripted([*script[:-1], b"220 go\r\n250 injected\r\n"], context)
@@ -157,7 +157,7 @@ def test_a_silent_server_is_left_at_the_deadline(
         upgrade(pair[0], protocol, deadline=Deadline(SystemClock(), 0.0))
 
 
-def test_nothing_behind_the_last_line_is_read(pair: tuple[socket.socket, socket.socket]) -> None:
+def test_bytes_behind_the_last_line_are_not_read(pair: tuple[socket.socket, socket.socket]) -> None:
     """It belongs to TLS."""
     ours, theirs = pair
     theirs.sendall(b"* OK\r\na1 OK\r\n\x16\x03")

@@ -174,7 +174,7 @@ def test_a_deadline_too_short_for_as_many_says_so(new: ssl.SSLContext) -> None:
         after(3).prove(at(server, consecutive=1000), NEW_PRINT)
 
 
-def test_nothing_that_listens_is_a_failure_and_waited_for() -> None:
+def test_a_port_without_a_listener_is_retried_until_the_deadline() -> None:
     """A service that restarts is away for a moment, and one that crashed for good."""
     gone = Endpoint("127.0.0.1", free_port(), NAME, deadline=0.7)
     with pytest.raises(Transient, match="no TLS handshake: Connection refused"):

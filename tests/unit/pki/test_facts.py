@@ -121,7 +121,7 @@ def damaged(data: bytes) -> bytes:
         (bytes(MAX_BYTES + 1), "1048577 bytes"),
     ],
 )
-def test_what_is_no_chain_is_refused_with_the_reason(data: bytes, why: str) -> None:
+def test_a_malformed_chain_is_refused_with_the_reason(data: bytes, why: str) -> None:
     """A certificate that cannot be read whole is not taken in part."""
     with pytest.raises(InvalidInput, match=why) as refused:
         parse_certificates(data, what="web.pem")

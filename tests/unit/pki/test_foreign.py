@@ -31,7 +31,7 @@ def test_whatever_the_library_raises_says_what_could_not_be_read(error: BaseExce
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), MemoryError(), Transient("no answer")])
-def test_what_the_library_does_not_raise_passes(error: BaseException) -> None:
+def test_exceptions_from_elsewhere_pass_unchanged(error: BaseException) -> None:
     """A stop, a machine without memory and certrotd's own words are nothing of the bytes."""
     with pytest.raises(type(error)), foreign("the leaf is unreadable"):
         raise error

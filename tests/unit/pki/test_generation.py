@@ -27,7 +27,7 @@ def test_a_state_survives_its_json(state: CertificateState) -> None:
     assert CertificateState.from_json(state.to_json()) == state
 
 
-def test_nothing_remembered_is_the_empty_state() -> None:
+def test_an_absent_state_is_the_empty_state() -> None:
     """The first look at a certificate."""
     assert CertificateState.from_json(CertificateState().to_json()) == CertificateState()
 
@@ -49,7 +49,7 @@ def test_nothing_remembered_is_the_empty_state() -> None:
         {"targets": {"web": None}, "withdrawn": [], "held": None},
     ],
 )
-def test_what_is_no_state_is_refused(data: Any) -> None:
+def test_a_malformed_state_is_refused(data: Any) -> None:
     """Taken for an empty one, it would redeploy what somebody withdrew."""
     with pytest.raises((KeyError, TypeError, ValueError, AttributeError)):
         CertificateState.from_json(data)

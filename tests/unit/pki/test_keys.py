@@ -88,7 +88,7 @@ def test_the_parameters_openssl_writes_before_a_key_are_passed_over() -> None:
         (PEM + bytes(MAX_KEY_BYTES), "more than any private key"),
     ],
 )
-def test_what_is_no_key_is_refused_with_the_reason(data: bytes, why: str) -> None:
+def test_a_malformed_key_is_refused_with_the_reason(data: bytes, why: str) -> None:
     """A half-written key must not reach a service."""
     with pytest.raises(InvalidInput, match=why):
         load(data, what="web.key")

@@ -103,7 +103,7 @@ def test_every_way_to_write_a_name_has_one_spelling(written: str, meant: str) ->
         "::1%..",
     ],
 )
-def test_what_is_no_name_is_refused_in_one_line(text: str) -> None:
+def test_a_malformed_name_is_refused_in_one_line(text: str) -> None:
     """Names become file names, DNS queries and certificate requests."""
     with pytest.raises(InvalidInput) as refused:
         canonical(text)

@@ -356,7 +356,7 @@ def test_a_chain_that_openssl_accepts_is_accepted(chain: Chain, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("fault", ["name not permitted", "leaf's purpose", "path length"])
-def test_what_clients_refuse_is_not_put_in_front_of_users(fault: str) -> None:
+def test_a_chain_that_clients_refuse_is_refused(fault: str) -> None:
     """An issued bundle passes it before the swap."""
     chain, why = REFUSED[fault]
     with pytest.raises(ChainBroken, match=why):
@@ -395,7 +395,7 @@ DOUBTFUL: dict[str, tuple[Chain, str]] = {
 
 
 @pytest.mark.parametrize(("chain", "why"), DOUBTFUL.values(), ids=DOUBTFUL)
-def test_what_only_some_clients_refuse_is_a_doubt_in_words(chain: Chain, why: str) -> None:
+def test_a_chain_that_some_clients_refuse_is_a_warning(chain: Chain, why: str) -> None:
     """It is deployed, and said."""
     verify_path(chain, now=NOW)
     assert re.match(f"some clients refuse .*{why}", doubts(chain, now=NOW))

@@ -57,7 +57,7 @@ WRONG: dict[str, tuple[type[InvalidInput], Callable[[], None]]] = {
 
 
 @pytest.mark.parametrize(("kind", "check"), WRONG.values(), ids=WRONG)
-def test_each_thing_wrong_with_a_bundle_has_its_own_failure(
+def test_every_fault_of_a_bundle_has_its_own_failure(
     kind: type[InvalidInput], check: Callable[[], None]
 ) -> None:
     """Whoever reads it must know what to put right, and code which it was."""

@@ -44,7 +44,7 @@ def test_lines_for_people_have_the_words_and_the_rotation() -> None:
 @pytest.mark.parametrize(
     ("level", "count"), [("debug", 4), ("info", 3), ("warning", 2), ("error", 1)]
 )
-def test_what_is_less_important_than_asked_for_is_not_written(level: Level, count: int) -> None:
+def test_events_below_the_level_are_not_logged(level: Level, count: int) -> None:
     """A log is turned down by one word."""
     assert len(lines_of(LogEntry(level=level))) == count
 
@@ -81,7 +81,7 @@ def test_the_form_can_be_changed_while_running() -> None:
     assert lines == ["certrotd: after"]
 
 
-def test_what_libraries_warn_of_is_in_the_log_and_their_chatter_is_not() -> None:
+def test_warnings_of_libraries_are_logged_and_their_chatter_is_not() -> None:
     """A line in another form, on a stream of its own, is a line nobody collects."""
     lines: list[str] = []
     log = LineLog(lines.append, ManualClock(NOW), LogEntry(), priorities=True)

@@ -114,7 +114,7 @@ def test_an_order_that_waits_says_for_what() -> None:
     ]
 
 
-def test_what_happens_every_second_is_not_told() -> None:
+def test_an_event_of_every_second_is_not_logged() -> None:
     """A log that nobody can read is none."""
     kept = Kept()
     EventLog(kept).ticked(NOW, 1)
@@ -187,7 +187,7 @@ def test_the_start_the_reload_and_the_end_are_told() -> None:
     ]
 
 
-def test_what_is_found_is_told_once_and_its_passing_once() -> None:
+def test_a_finding_is_logged_once_and_its_end_once() -> None:
     """A certificate that expired on Friday evening is one line, not a weekend of them."""
     kept = Kept()
     told = EventLog(kept)
@@ -212,7 +212,7 @@ def test_what_is_found_is_told_once_and_its_passing_once() -> None:
     assert kept.events[3] == ("info", "watch.passed", {**fields, "finding": FindingKind.EXPIRING})
 
 
-def test_what_is_no_longer_watched_is_told_anew_when_it_comes_back() -> None:
+def test_a_finding_of_an_entry_that_comes_back_is_logged_again() -> None:
     """An entry taken out and put in again starts afresh."""
     kept = Kept()
     told = EventLog(kept)

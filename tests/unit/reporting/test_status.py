@@ -62,7 +62,7 @@ def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
     assert (targets[0]["proven"], targets[1]["proven"]) == (NOW, None)
 
 
-def test_what_is_not_there_is_null(stand: Stand) -> None:
+def test_a_missing_value_is_null(stand: Stand) -> None:
     """A script must not mistake an empty text for a date."""
     stand.add("web", HOST)
     found = status_of(row(stand), now=NOW)
@@ -148,7 +148,7 @@ def test_every_other_state_has_its_word(stand: Stand) -> None:
     assert set(states) < set(STATES)
 
 
-def test_another_generation_at_a_target_is_told_as_such() -> None:
+def test_a_target_with_another_generation_says_which() -> None:
     """Behind by one, or serving what nobody knows: the words differ."""
     target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
     assert target_words(target) == "generation 2"

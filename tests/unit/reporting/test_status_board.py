@@ -85,7 +85,7 @@ def test_every_state_is_told_apart(stand: Stand) -> None:
     assert snapshot.count() == {s: sum(v == s for v in found.values()) for s in SHOWN}
 
 
-def test_what_was_not_looked_at_yet_is_unseen(stand: Stand) -> None:
+def test_a_certificate_is_unseen_before_the_first_look(stand: Stand) -> None:
     """Between the start and the first look nothing is claimed."""
     stand.board.configured([id_of("web")], [])
     snapshot = stand.board.snapshot()
@@ -124,7 +124,7 @@ def test_failures_and_the_attempts_left_are_known(stand: Stand) -> None:
     assert 0 < few < many
 
 
-def test_what_waits_for_the_budget_says_so(stand: Stand) -> None:
+def test_a_renewal_that_waits_for_the_budget_says_so(stand: Stand) -> None:
     """Due for days and nothing happens would look like a defect."""
     stand.fine("web", age=70 * DAY)
     stand.look()
@@ -163,7 +163,7 @@ def test_a_trouble_lasts_until_it_is_over(stand: Stand) -> None:
     assert (snapshot.troubles, snapshot.blocked, snapshot.failing(id_of("web"))) == ({}, "", False)
 
 
-def test_what_is_gone_from_the_configuration_is_forgotten(stand: Stand) -> None:
+def test_a_removed_certificate_is_forgotten(stand: Stand) -> None:
     """A removed certificate must not alert for ever; what stays need not be looked at first."""
     stand.fine("web")
     stand.fine("www")
@@ -261,7 +261,7 @@ def test_failed_and_stuck_steps_are_counted(stand: Stand) -> None:
     assert list(snapshot.steps) == ["prove"]
 
 
-def test_it_is_dead_when_nothing_moves_and_only_then(stand: Stand) -> None:
+def test_the_daemon_is_dead_only_when_nothing_moves(stand: Stand) -> None:
     """The answer to it is a restart, which must not come while 10,000 are looked at."""
     stand.fine("web")
     stand.clock.sleep(SILENCE - 1)
@@ -282,7 +282,7 @@ def test_a_clock_set_back_does_not_make_it_dead(stand: Stand) -> None:
     assert stand.board.dead() == ""
 
 
-def test_it_is_ready_after_the_first_check(stand: Stand) -> None:
+def test_the_daemon_is_ready_after_the_first_check(stand: Stand) -> None:
     """Not before everything was looked at, and no more when it stops."""
     stand.fine("web")
     stand.board.configured([id_of("web")], [])

@@ -20,7 +20,7 @@ from tests.unit.daemon.http.stand import Stand
         "/certificate/web/",
     ],
 )
-def test_what_is_not_there_is_not_found(stand: Stand, path: str) -> None:
+def test_an_unknown_path_is_not_found(stand: Stand, path: str) -> None:
     """Names are looked up, never used as paths."""
     stand.fine("web")
     stand.look()

@@ -22,7 +22,7 @@ def test_a_request_may_come_byte_by_byte() -> None:
     assert connection.take(REQUEST[-1:]) == Request("/a")
 
 
-def test_what_comes_after_the_request_is_not_looked_at() -> None:
+def test_bytes_after_the_request_are_ignored() -> None:
     """One request a connection."""
     assert Connection(frozenset()).take(REQUEST + b"\n\x00 more") == Request("/a")
 
@@ -44,7 +44,7 @@ def test_many_headers_are_no_trouble_within_the_length() -> None:
 
 
 @pytest.mark.parametrize("first", [b"\x16\x03\x01\x02\x00\x01", b"\r\n", b" "])
-def test_what_cannot_become_a_request_is_refused_at_once(first: bytes) -> None:
+def test_bytes_that_cannot_become_a_request_are_refused_at_once(first: bytes) -> None:
     """Somebody who speaks TLS here need not wait to hear that it is wrong."""
     with pytest.raises(RequestRefused) as caught:
         Connection(frozenset()).take(first)
@@ -74,7 +74,7 @@ def fed(connection: Connection, data: bytes, step: int) -> Request | None:
 
 
 @pytest.mark.parametrize("line", [b"GET /\xff?<script> HTTP/1.1", b"GET / HTTP/1.1\r\n<script>"])
-def test_what_is_no_request_is_not_repeated(line: bytes) -> None:
+def test_a_malformed_request_is_not_echoed(line: bytes) -> None:
     """A browser never reads what somebody made it send."""
     with pytest.raises(RequestRefused, match=r"^not a request of HTTP/1\.1$"):
         Connection(None).take(line + b"\r\nHost: localhost\r\n\r\n")

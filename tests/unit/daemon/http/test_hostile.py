@@ -38,7 +38,7 @@ def hostile(stand: Stand) -> Stand:
 
 
 @pytest.mark.parametrize("path", ["/", "/certificate/web", "/certificate/bad"])
-def test_nobody_else_writes_into_a_page(hostile: Stand, path: str) -> None:
+def test_hostile_text_is_escaped_in_every_page(hostile: Stand, path: str) -> None:
     """A CA's error text or a certificate's issuer is not the operator's script."""
     read = page(hostile, path, name='"><script>')
     assert "<script" not in text(hostile, path, name='"><script>')

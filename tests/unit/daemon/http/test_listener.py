@@ -66,7 +66,7 @@ def test_a_socket_has_its_mode(tmp_path: Path, mode: int) -> None:
         connect(entry).close()
 
 
-def test_what_a_crash_left_is_replaced(tmp_path: Path) -> None:
+def test_a_socket_that_a_crash_left_is_replaced(tmp_path: Path) -> None:
     """Otherwise a kill -9 costs the status page until somebody removes a file."""
     entry = at_path(tmp_path / "s")
     listen(entry).close()  # the path stays
@@ -86,7 +86,7 @@ def test_a_living_socket_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["file", "folder", "link"])
-def test_what_is_no_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
+def test_a_file_in_place_of_the_socket_is_left_alone(tmp_path: Path, kind: str) -> None:
     """A slip in the configuration must not delete somebody's file."""
     path = tmp_path / "s"
     if kind == "file":

@@ -107,7 +107,7 @@ def test_failures_and_attempts_are_there_where_there_are_any(busy: Stand) -> Non
     assert value(text, "certrotd_certificates", state="expired") == 0
 
 
-def test_what_happens_is_counted(busy: Stand) -> None:
+def test_rotations_and_steps_are_counted(busy: Stand) -> None:
     """Rotations by outcome, steps by how long they took and how often they failed."""
     text = scraped(busy)
     assert value(text, "certrotd_rotations_total", outcome="finished", act="renew") == 1
@@ -134,7 +134,7 @@ def test_counters_begin_at_zero_before_anything_is_counted(stand: Stand, busy: S
     assert value(scraped(busy), "certrotd_rotations_total", outcome="stuck", act="renew") == 1
 
 
-def test_what_is_served_is_told_of_every_endpoint_of_ours(busy: Stand) -> None:
+def test_every_endpoint_of_a_target_has_its_served_mismatch(busy: Stand) -> None:
     """An address that is nobody's certificate cannot mismatch; strange names stay one label."""
     text = scraped(busy)
     ours = {

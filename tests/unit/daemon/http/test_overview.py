@@ -20,7 +20,7 @@ from tests.unit.daemon.http.page import names, page, text
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
 
 
-def test_all_is_well_when_all_is_well(stand: Stand) -> None:
+def test_a_healthy_site_says_that_all_is_well(stand: Stand) -> None:
     """One glance is enough."""
     stand.fine("web", number=7)
     stand.look()
@@ -35,7 +35,7 @@ def test_all_is_well_when_all_is_well(stand: Stand) -> None:
     assert "good" in (bar["class"] or "")
 
 
-def test_what_fails_comes_first_and_is_said_on_top(stand: Stand) -> None:
+def test_failing_certificates_come_first_and_in_the_headline(stand: Stand) -> None:
     """Of 10,000 certificates the three that matter are what is seen."""
     stand.fine("aaa")
     stand.fine("zzz", age=70 * DAY)
@@ -163,7 +163,7 @@ def test_the_audit_log_and_the_budget_are_shown(stand: Stand) -> None:
     assert "Budget of ca: " in read.text
 
 
-def test_what_expires_first_and_what_needs_somebody_come_before_all_other_figures(
+def test_the_next_expiry_and_open_problems_come_before_other_figures(
     stand: Stand,
 ) -> None:
     """They are what the page is opened for."""

@@ -71,13 +71,13 @@ def test_a_path_is_decoded_once_only() -> None:
         b"GET / HTTP/1.1" + HOST + b"\r\nContent-Length: 0\r\nContent-Length: 3",
     ],
 )
-def test_what_is_no_request_is_refused(head: bytes) -> None:
+def test_a_malformed_request_is_refused(head: bytes) -> None:
     """Leniency here is what request smuggling is made of."""
     assert status(head) == 400
 
 
 @pytest.mark.parametrize("method", [b"POST", b"PUT", b"DELETE", b"TRACE", b"CONNECT", b"get"])
-def test_nothing_can_be_changed(method: bytes) -> None:
+def test_a_request_that_could_change_anything_is_refused(method: bytes) -> None:
     """Read-only is a promise of the page."""
     assert status(method + b" / HTTP/1.1" + HOST) == 405
 
@@ -86,7 +86,7 @@ def test_nothing_can_be_changed(method: bytes) -> None:
     "header",
     [b"Content-Length: 0", b"Expect: 100-continue", b"Upgrade: h2c", b"X: \x80\xff", b"X:\t a\t"],
 )
-def test_what_changes_nothing_is_passed_over(header: bytes) -> None:
+def test_harmless_headers_are_accepted(header: bytes) -> None:
     """The control: strict is not fussy."""
     assert asked(b"GET / HTTP/1.1" + HOST + b"\r\n" + header).path == "/"
 

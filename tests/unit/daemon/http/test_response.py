@@ -28,7 +28,7 @@ def test_a_text_has_its_length() -> None:
 
 
 @pytest.mark.parametrize("body", ["a\ud800é", ["a\ud800", "é"]], ids=["whole", "in pieces"])
-def test_what_is_no_character_does_not_cost_the_page(body: str | list[str]) -> None:
+def test_a_lone_surrogate_does_not_cost_the_page(body: str | list[str]) -> None:
     """A line of history may hold half a surrogate pair, as JSON can write it."""
     assert parts(Response(body), OLD)[1] == "a\\ud800é".encode()
 
@@ -103,6 +103,6 @@ def test_every_answer_is_locked_down() -> None:
     assert "Allow: GET, HEAD" in parts(Response("no", status=405))[0]
 
 
-def test_what_never_changes_may_be_kept() -> None:
+def test_the_style_sheet_may_be_cached() -> None:
     """Only the style sheet, under the address that tells its content."""
     assert "Cache-Control: public, max-age=31536000, immutable" in parts(Response("", keep=True))[0]

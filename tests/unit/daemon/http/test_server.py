@@ -33,7 +33,7 @@ from tests.unit.daemon.http.talk import (
 
 
 @pytest.mark.parametrize("kind", ["address", "path"])
-def test_it_answers_until_it_is_closed(tmp_path: Path, kind: str) -> None:
+def test_the_server_answers_until_it_is_closed(tmp_path: Path, kind: str) -> None:
     """On both sorts of sockets, one request a connection, and nothing stays behind."""
     entry = at_address() if kind == "address" else at_path(tmp_path / "s")
     with serving(entry) as kept:
@@ -59,7 +59,7 @@ def test_only_known_names_are_answered_on_an_address(tmp_path: Path) -> None:
         assert ask(entry, raw=request).startswith(b"HTTP/1.1 200 ")
 
 
-def test_what_is_refused_is_answered_with_its_reason() -> None:
+def test_a_refused_request_is_answered_with_the_reason() -> None:
     """Nothing is only cut off, where it can be said."""
     entry = at_address()
     with serving(entry) as kept:
@@ -71,7 +71,7 @@ def test_what_is_refused_is_answered_with_its_reason() -> None:
     assert len(kept.events) == 1  # strangers do not fill the log
 
 
-def test_who_sends_slowly_is_cut_off_however_busy_he_seems(
+def test_a_client_that_sends_slowly_is_cut_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Slowloris: a byte now and then must not hold a connection for ever."""
@@ -89,7 +89,7 @@ def test_who_sends_slowly_is_cut_off_however_busy_he_seems(
         assert answer.startswith(b"HTTP/1.1 408 ")
 
 
-def test_who_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_does_not_read_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """A client that stops in the middle of 6 MB gets its slot taken away."""
     monkeypatch.setattr(module, "WRITE", 0.5)
     entry, ended = at_address(), threading.Event()
@@ -137,7 +137,7 @@ def test_no_more_than_so_many_are_answered_at_once_and_the_others_wait(
     assert most[0] == SLOTS
 
 
-def test_who_hangs_up_is_no_trouble() -> None:
+def test_a_client_that_hangs_up_is_not_logged() -> None:
     """Port scanners and impatient browsers."""
     entry = at_address()
     with serving(entry) as kept:
@@ -253,7 +253,7 @@ def test_without_threads_a_connection_is_dropped_and_the_next_one_answered(
         assert ask(entry).startswith(b"HTTP/1.1 200 ")
 
 
-def test_another_address_is_taken_and_the_same_goes_on_undisturbed(tmp_path: Path) -> None:
+def test_a_reload_moves_to_a_new_address_and_keeps_the_same_one(tmp_path: Path) -> None:
     """A reload of the configuration."""
     kept, web = Kept(), None
     first, second = at_address(), at_path(tmp_path / "s")
