@@ -8,7 +8,7 @@ LIB = Path(__file__).parents[2] / "scripts" / "parts" / "lib.sh"
 PLAIN = 'id() { echo 1000; }; command() { [ "$2" != sudo ] && builtin command "$@"; };'
 
 
-def test_who_may_not_install_a_package_is_told_which_one_needs_root() -> None:
+def test_a_user_without_root_learns_which_package_needs_it() -> None:
     """Not that root is needed for the program by which that was found out."""
     script = f". {LIB}; {PLAIN} apt_install no-such-package another"
     ran = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=False)

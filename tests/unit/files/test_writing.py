@@ -146,7 +146,7 @@ class TestWriteFile:
             write_file(tmp_path / "key.pem", b"new", mode=0o600)
         assert os.listdir(tmp_path) == []
 
-    def test_what_a_crash_left_is_written_over(self, tmp_path: Path) -> None:
+    def test_a_temporary_file_of_a_crash_is_overwritten(self, tmp_path: Path) -> None:
         """The temporary name is always the same, so there is never more than one."""
         left = temporary_of(tmp_path / "key.pem")
         left.write_bytes(b"half a k")
@@ -224,7 +224,7 @@ class TestCreateFiles:
         create_files(tmp_path, [("privkey.pem", b"key", 0o600)], sync=True)
         assert (mode(tmp_path / "privkey.pem"), os.listdir(tmp_path)) == (0o600, ["privkey.pem"])
 
-    def test_what_a_crash_left_is_replaced(self, tmp_path: Path) -> None:
+    def test_files_that_a_crash_left_are_replaced(self, tmp_path: Path) -> None:
         """A step is done again after a crash."""
         create_files(tmp_path, [("privkey.pem", b"a longer key", 0o644)], sync=True)
         create_files(tmp_path, [("privkey.pem", b"key", 0o600)], sync=True)
@@ -265,7 +265,7 @@ class TestReplaceSymlink:
         assert os.readlink(tmp_path / "live") == "generations/000002"
         assert os.listdir(tmp_path) == ["live"]
 
-    def test_what_a_crash_left_is_replaced(self, tmp_path: Path) -> None:
+    def test_a_link_that_a_crash_left_is_replaced(self, tmp_path: Path) -> None:
         """The crash came between the two calls."""
         temporary_of(tmp_path / "live").symlink_to("generations/000009")
         replace_symlink(tmp_path / "live", "generations/000001")

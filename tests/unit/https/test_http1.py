@@ -88,7 +88,7 @@ def test_a_connection_is_kept_only_where_the_next_answer_will_be_the_next(
         (b"HTTP/1.1 304 Not Modified\r\n\r\n", "GET"),
     ],
 )
-def test_answers_to_head_and_204_have_no_content_whatever_they_say(
+def test_bodiless_answers_have_no_content_whatever_their_headers_say(
     data: bytes, method: str
 ) -> None:
     """RFC 9112 §6.3; waiting for it would last until the deadline."""

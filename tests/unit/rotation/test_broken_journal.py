@@ -19,7 +19,7 @@ from tests.unit.rotation.small import BELIED, REFUSED, SAVED, TEAR, A, B, C, Put
 class TestBrokenJournal:
     """The journal cannot be written."""
 
-    def test_what_was_done_since_the_savepoint_is_put_back(self) -> None:
+    def test_steps_since_the_savepoint_are_undone_when_the_journal_breaks(self) -> None:
         """Nothing may be in use that nobody remembers."""
         small = Small((A, SAVED, B, C))
         small.world.on["do b"] = [lambda world: world.fate.faults.update({"journal: try": TEAR})]
@@ -42,7 +42,7 @@ class TestBrokenJournal:
         small.world.fate.faults.clear()
         assert isinstance(small.resume(), Finished)
 
-    def test_what_cannot_be_put_back_is_told_and_left_to_the_next_start(self) -> None:
+    def test_a_failed_undo_is_reported_and_left_to_the_next_start(self) -> None:
         """Two faults at once: the second is said, the first is raised."""
         small = Small((SAVED, A, B, C))
         small.world.on["do b"] = [lambda world: world.fate.faults.update({"journal: try": REFUSED})]

@@ -81,7 +81,7 @@ class TestCutOff:
         assert isinstance(small.resume(), Finished)
         assert small.world.there == ["a", "b", "c"]
 
-    def test_its_tries_do_not_count_for_the_step_after_it(self) -> None:
+    def test_interruptions_of_a_step_do_not_count_for_the_next_step(self) -> None:
         """And that one is given up as any other."""
         small = Small((Put("a", can_kill=False), SAVED, B))
         cut_off(small, "do a", times=2 * MAX_INTERRUPTIONS)
@@ -90,7 +90,7 @@ class TestCutOff:
         assert isinstance(outcome, RolledBack)
         assert outcome.step == "b"
 
-    def test_what_cannot_go_back_is_parked_instead_of_given_up(self) -> None:
+    def test_a_forward_only_step_is_parked_instead_of_given_up(self) -> None:
         """And then has three tries again."""
         small = Small((FORWARD, A))
         cut_off(small, "do a", times=MAX_INTERRUPTIONS)
@@ -157,19 +157,19 @@ class TestBehindTheBack:
         assert small.world.log == ["look a", "do a", "do b", "do c"]
         assert small.world.there == ["a", "b", "c"]
 
-    def test_what_is_as_the_journal_says_is_left_alone(self) -> None:
+    def test_a_step_in_effect_is_left_alone(self) -> None:
         """The control of the test above."""
         small = self.parked((A, SAVED, B, C, D), "d")
         assert isinstance(small.resume(), Finished)
         assert small.world.log == ["look b", "look c", "do d"]  # what was saved is not looked at
 
-    def test_what_cannot_be_seen_is_believed(self) -> None:
+    def test_a_step_without_a_visible_effect_is_believed(self) -> None:
         """A reload leaves nothing to look at."""
         small = self.parked((A, TELL, C), "c")
         assert isinstance(small.resume(), Finished)
         assert small.world.log == ["look a", "do c"]
 
-    def test_what_was_built_on_it_is_undone_with_it_when_it_cannot_be_done_again(self) -> None:
+    def test_later_steps_are_undone_with_a_lost_step_that_cannot_be_repeated(self) -> None:
         """Somebody took the one away; the other must not stay as the only part of a rotation."""
         small = self.parked((SAVED, A, B, C), "c")
         small.world.there.remove("a")

@@ -123,7 +123,7 @@ class TestForward:
         with pytest.raises(AssertionError, match="in flight"):
             small.begin()
 
-    def test_what_a_plan_is_called_is_listed(self) -> None:
+    def test_a_plan_lists_the_titles_of_its_steps(self) -> None:
         """For --dry-run."""
         assert list(titles((A, SAVED, B))) == ["a", "saved", "b"]
 
@@ -131,7 +131,7 @@ class TestForward:
 class TestBackward:
     """A step fails."""
 
-    def test_everything_since_the_beginning_is_undone_in_reverse(self) -> None:
+    def test_all_steps_since_the_beginning_are_undone_in_reverse(self) -> None:
         """The failed step too, for it may have done half."""
         small = Small((A, B, C))
         small.world.on["do c"] = [Transient("the CA is down", retry_after=HOUR)]
@@ -144,7 +144,7 @@ class TestBackward:
         assert (line["failed_step"], line["failure"]) == ("c", "the CA is down")
         assert (line["retry_after"], line["failures"]) == (3600.0, 1)
 
-    def test_nothing_before_the_savepoint_is_undone(self) -> None:
+    def test_steps_before_the_savepoint_are_not_undone(self) -> None:
         """What was issued stays issued."""
         small = Small((A, SAVED, B, C))
         small.world.on["do c"] = [NeedsOperator("no", hint="say yes")]
@@ -274,7 +274,7 @@ class TestKept:
         small.clock.jump(-timedelta(days=900))
         assert isinstance(small.resume(), Finished)
 
-    def test_so_is_that_of_a_step_that_failed(self) -> None:
+    def test_the_wait_of_a_failed_step_is_kept_too(self) -> None:
         """Its Retry-After was counted from a moment that has not come yet."""
         small = Small((A,))
         small.world.on["do a"] = [Later("busy", retry_after=HOUR)]
@@ -328,7 +328,7 @@ class TestStopping:
         assert isinstance(small.resume(), Parked)
         assert small.world.there == ["a"]
 
-    def test_what_is_committed_is_not_undone(self) -> None:
+    def test_a_committed_step_is_not_undone(self) -> None:
         """A stop after forward_only only waits."""
         small = Small((A, FORWARD, B, C))
         small.world.on["do b"] = [lambda _world: setattr(small, "told_to_stop", True)]

@@ -183,7 +183,7 @@ def test_a_record_that_is_no_json_leaves_the_journal_as_it_is(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(json_values, max_size=4))
-def test_what_is_written_is_what_is_read(values: list[Any]) -> None:
+def test_written_records_are_read_back_unchanged(values: list[Any]) -> None:
     """Numbers, texts with lone surrogates, and all else that JSON has."""
     data = b"".join(encode({"t": "note", "value": value}) for value in values)
     records, good = decode(data, what="it")

@@ -165,7 +165,7 @@ class TestWaits:
         assert engine.waits() is None
         assert isinstance(engine.resume(), Finished)
 
-    def test_another_reason_is_written_down(self, small: Small) -> None:
+    def test_a_changed_reason_to_wait_is_recorded(self, small: Small) -> None:
         """A listing of another process shows it."""
         small.clock.advance(HOUR)
         other = Wait(small.clock.now() + HOUR, "waits for the second of two")

@@ -83,7 +83,7 @@ class TestForwards:
         """The crash may have come after the act."""
         assert move(tried(0)) == Act(0, look_first=True)
 
-    def test_what_is_done_is_not_done_again(self) -> None:
+    def test_a_done_step_is_not_done_again(self) -> None:
         """The journal is believed for what it says is done."""
         assert move(*done(0)) == Act(1, look_first=False)
 
@@ -167,7 +167,7 @@ class TestInterruptions:
 
 
 class TestBackwards:
-    def test_everything_tried_since_the_savepoint_is_undone_latest_first(self) -> None:
+    def test_steps_tried_since_the_savepoint_are_undone_latest_first(self) -> None:
         """What was built on something goes before it."""
         records = [*HELD, *done(3), tried(4), failed(4)]
         assert move(*records) == Undo(4)
@@ -192,23 +192,23 @@ class TestBackwards:
 
 
 class TestLost:
-    def test_what_was_built_on_a_lost_step_is_lost_with_it(self) -> None:
+    def test_steps_after_a_lost_step_are_lost_with_it(self) -> None:
         """A target told of files that somebody took back has to be told again."""
         records = [*HELD, *done(3), *done(4), {"t": "lost", "i": 3}]
         assert after(*records).items[3:5] == (Status.LOST, Status.LOST)
         assert move(*records) == Act(3, look_first=False)
         assert move(*records, *done(3)) == Act(4, look_first=False)
 
-    def test_what_is_lost_is_undone_too(self) -> None:
+    def test_a_lost_step_is_undone_too(self) -> None:
         """Only a part of it may be gone."""
         records = [*HELD, *done(3), *done(4), {"t": "lost", "i": 3}, tried(3), failed(3)]
         assert move(*records) == Undo(4)
 
-    def test_what_was_never_tried_is_not_lost(self) -> None:
+    def test_a_step_that_was_never_tried_is_not_lost(self) -> None:
         """The negative control: there is nothing of it to undo."""
         assert after(*HELD, *done(3), {"t": "lost", "i": 3}).items[4] is Status.UNTRIED
 
-    def test_what_came_before_it_stays(self) -> None:
+    def test_steps_before_a_lost_step_stay(self) -> None:
         """The negative control: only what follows depends on it."""
         assert after(*HELD, *done(3), {"t": "lost", "i": 3}).items[1] is Status.DONE
 
@@ -276,7 +276,7 @@ def _answer(index: int, answer: str) -> list[dict[str, Any]]:
 
 class TestWhateverTheEngineWrote:
     @given(journals())
-    def test_there_is_always_a_next_move(self, records: list[dict[str, Any]]) -> None:
+    def test_every_journal_has_a_next_move(self, records: list[dict[str, Any]]) -> None:
         """Recovery has no path that ends in an exception."""
         assert move(*records)
 
@@ -338,9 +338,7 @@ class TestWhateverTheEngineWrote:
         pytest.fail("it goes on for ever")
 
     @given(journals())
-    def test_nothing_is_acted_on_before_what_comes_before_it(
-        self, records: list[dict[str, Any]]
-    ) -> None:
+    def test_steps_are_done_in_order(self, records: list[dict[str, Any]]) -> None:
         """Steps are done in order, whatever was lost in between."""
         progress = after(*records)
         acted = next_move(progress, SAVEPOINTS, now=LATER)

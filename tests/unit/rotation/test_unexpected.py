@@ -25,7 +25,7 @@ def test_a_file_in_the_place_of_a_directory_is_named(tmp_path: Path) -> None:
     assert failure.hint == "a file stands where a directory belongs; move it away"
 
 
-def test_both_paths_of_a_rename_are_named(tmp_path: Path) -> None:
+def test_a_failed_rename_names_both_paths(tmp_path: Path) -> None:
     """Either may be to blame."""
     with pytest.raises(OSError) as caught:  # noqa: PT011
         os.rename(tmp_path / "a", tmp_path / "none" / "b")

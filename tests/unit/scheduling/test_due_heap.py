@@ -31,7 +31,7 @@ def test_a_later_word_on_a_name_replaces_the_earlier() -> None:
     assert (due_heap.due(NOW + SECOND), len(due_heap)) == (["web"], 0)
 
 
-def test_what_is_removed_never_comes_up() -> None:
+def test_a_removed_entry_never_comes_up() -> None:
     """A certificate that the configuration no longer has is left alone."""
     due_heap = DueHeap[str]()
     due_heap.put("web", NOW)
@@ -62,7 +62,7 @@ def test_a_name_put_often_does_not_fill_the_memory() -> None:
 
 
 @given(changes)
-def test_it_behaves_as_a_sorted_dictionary_does(steps: list[tuple[str, str, int]]) -> None:
+def test_the_heap_behaves_as_a_sorted_dictionary(steps: list[tuple[str, str, int]]) -> None:
     """The heap is only a faster way to the same answers."""
     due_heap, model, order = DueHeap[str](), dict[str, tuple[datetime, int]](), 0
     for count, (what, name, after) in enumerate(steps):

@@ -35,7 +35,7 @@ def test_issuers_take_turns_before_domains_do() -> None:
     assert taken(queue) == ["a", "d", "b", "c"]
 
 
-def test_what_hangs_never_has_the_last_slot() -> None:
+def test_a_group_that_hangs_never_has_the_last_slot() -> None:
     """All of one domain hang in its DNS; the others' certificates go on."""
     queue = fair_queue(*((f"a{n}", "ca", "a") for n in range(5)), ("b", "ca", "b"))
     pool = Pool[str](3, issuers=1, domains=2)
@@ -67,7 +67,7 @@ def test_cleared_names_may_come_again() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abcd"))), st.integers(1, 4))
-def test_everything_gets_its_turn_once(groups: list[tuple[str, str]], slots: int) -> None:
+def test_every_entry_gets_its_turn_once(groups: list[tuple[str, str]], slots: int) -> None:
     """Whatever the groups and however few the slots."""
     queue, pool = FairQueue[str](), Pool[str](slots, issuers=3, domains=4)
     for number, (issuer, domain) in enumerate(groups):
@@ -84,7 +84,7 @@ def test_everything_gets_its_turn_once(groups: list[tuple[str, str]], slots: int
     assert sorted(begun, key=int) == [f"{number}" for number in range(len(groups))]
 
 
-def test_what_is_taken_out_does_not_get_its_turn() -> None:
+def test_a_removed_entry_does_not_get_its_turn() -> None:
     """Somebody else has done it; the others keep their places."""
     fair_queue = FairQueue[str]()
     for name, domain in (("a", "x"), ("b", "x"), ("c", "y")):

@@ -381,7 +381,7 @@ def test_a_rotation_by_hand_ends_the_rest_after_a_trouble_and_ours_does_not() ->
 
 
 @pytest.mark.parametrize("how", ["doubted", "changed"])
-def test_what_waits_for_its_turn_can_be_looked_at_once_more(how: str) -> None:
+def test_a_queued_certificate_can_be_looked_at_again(how: str) -> None:
     """It keeps its place in no second queue, and is no trouble."""
     bench = Bench("a.example.com", "b.example.org", concurrency=1)
     changed = by_hand(bench)

@@ -24,7 +24,7 @@ from tests.fakes.cheap import CheapDisk, Crash
 from tests.unit.scheduling.bench import DAY, HOUR, MINUTE, SECOND, START, Bench
 
 
-def test_what_is_missing_is_obtained_at_the_first_tick_and_then_nothing_is_done() -> None:
+def test_a_missing_certificate_is_obtained_at_the_first_tick_and_only_then() -> None:
     """And an idle tick looks at nothing."""
     bench = Bench()
     bench.process.tick()
@@ -34,7 +34,7 @@ def test_what_is_missing_is_obtained_at_the_first_tick_and_then_nothing_is_done(
     assert bench.orders == 1
 
 
-def test_everything_is_looked_at_every_day() -> None:
+def test_every_certificate_is_looked_at_every_day() -> None:
     """Somebody may have removed the files."""
     bench = Bench("a.example.com", "b.example.com")
     bench.process.tick()
@@ -48,7 +48,7 @@ def test_everything_is_looked_at_every_day() -> None:
     assert bench.orders == 3
 
 
-def test_it_renews_when_the_time_has_come() -> None:
+def test_a_certificate_is_renewed_when_its_time_has_come() -> None:
     """Two thirds of ninety days, and not before."""
     bench = Bench()
     bench.process.tick()
@@ -97,7 +97,7 @@ def test_a_restart_in_mid_rotation_goes_on_at_once_with_the_same_order() -> None
     assert isinstance(bench.process.heard.reports[0].recovered, Finished)
 
 
-def test_what_hangs_does_not_stop_the_others() -> None:
+def test_a_rotation_that_hangs_does_not_stop_the_others() -> None:
     """A DNS server that never answers holds its own domain, not the host."""
     hosts = [f"a{n}.hangs.example" for n in range(20)] + [f"b{n}.good.example" for n in range(20)]
     bench = Bench(*hosts, concurrency=4)
@@ -189,7 +189,7 @@ def test_a_certificate_in_doubt_is_looked_at_thoroughly_at_the_next_tick() -> No
     assert set(looks[1:]) == {False}
 
 
-def test_what_cannot_be_read_is_said_and_tried_again_and_the_rest_goes_on() -> None:
+def test_an_unreadable_certificate_is_reported_and_retried_and_the_rest_continues() -> None:
     """One broken directory among a thousand."""
     bench = Bench("a.example.com", "b.example.com")
     disk, good = bench.disks["a"], bench.disks["a"].managed
@@ -297,7 +297,7 @@ def test_without_the_directories_nothing_is_looked_at_and_nothing_begun() -> Non
         Report(id_of("web"), outcome=Parked(START, "the disk is full", failed=True)),
     ],
 )
-def test_what_leaves_no_trace_in_the_history_is_tried_ever_less(report: Report) -> None:
+def test_a_failure_without_history_is_retried_with_backoff(report: Report) -> None:
     """1, 10, 100 minutes here too: a full disk does not get emptier by being asked."""
     bench = Bench()
     tries: list[datetime] = []
@@ -343,7 +343,7 @@ def test_told_to_stop_it_begins_nothing_more() -> None:
     assert bench.orders == 1
 
 
-def test_another_configuration_begins_when_the_last_rotation_has_ended() -> None:
+def test_a_new_configuration_begins_when_the_last_rotation_has_ended() -> None:
     """Two sets of adapters at once would be in each other's way."""
     bench = Bench("a.example.com", "b.example.org", concurrency=1)
     closed: list[str] = []

@@ -47,7 +47,7 @@ def test_on_time_the_interval_is_kept() -> None:
     assert trigger.get_next_fire_time(None, NOW) == NOW + SECOND
 
 
-def test_it_ticks_at_once_and_again() -> None:
+def test_the_ticker_ticks_at_once_and_again() -> None:
     """A start that waits is a late one; and each tick counts as one that was on time."""
     clock = _Stopped()
     with ticking(clock, 0.05) as (made, count):

@@ -56,7 +56,7 @@ def test_a_rotation_that_begins_and_ends_between_two_looks_is_noticed(
     assert "certificate/web" in changes.subjects()
 
 
-def test_what_was_rotated_before_the_start_is_not_looked_at_twice(tmp_path: Path) -> None:
+def test_a_certificate_rotated_before_the_start_is_not_looked_at_twice(tmp_path: Path) -> None:
     """The daemon looks at all certificates at its start; those made a moment ago are no news."""
     close(tmp_path, "web")
     changes = FileChanges(tmp_path, "certificate")

@@ -43,7 +43,7 @@ def test_a_state_of_its_owner_is_in_order(state: Path) -> None:
     assert unwritable(state / "new", state / "new" / "certificates") is None
 
 
-def test_what_is_not_certrotds_is_none_of_its_business(root: None, state: Path) -> None:
+def test_foreign_files_in_the_state_directory_are_ignored(root: None, state: Path) -> None:
     """The lost+found of a file system of its own, and what root keeps beside the log."""
     with as_root():
         for each in ("lost+found", "audit.old"):

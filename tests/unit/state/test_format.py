@@ -188,7 +188,7 @@ def test_a_format_file_of_something_else_is_refused(tmp_path: Path, content: byt
         upgrade(tmp_path)
 
 
-def test_who_only_reads_refuses_an_older_state(state: Path) -> None:
+def test_a_listing_refuses_an_older_state(state: Path) -> None:
     """What is in flight would not be seen; the words say who migrates it."""
     with pytest.raises(NeedsOperator, match="format 1 of an older certrotd") as refused:
         require_current(state)
@@ -282,7 +282,7 @@ def require_taken_over(state: Path) -> None:
     assert not (state / "history/web.jsonl").exists()
 
 
-def test_what_an_older_version_wrote_after_a_downgrade_is_taken_over(downgraded: Path) -> None:
+def test_files_of_an_older_version_after_a_downgrade_are_taken_over(downgraded: Path) -> None:
     """Else its order and its TXT records stayed behind, and its failures did not count."""
     with pytest.raises(NeedsOperator, match="files in the format 1 of an older certrotd"):
         require_current(downgraded)
@@ -317,7 +317,7 @@ def test_two_rotations_in_flight_of_one_certificate_are_refused(state: Path) -> 
     assert (state / "journal/web.jsonl").exists()
 
 
-def test_nothing_is_taken_over_while_a_rotation_of_this_version_runs(downgraded: Path) -> None:
+def test_a_running_rotation_of_this_version_blocks_the_takeover(downgraded: Path) -> None:
     """It writes the history that would be added to."""
     with (
         lock(downgraded / "locks/certificate/web.lock", "certificate web"),

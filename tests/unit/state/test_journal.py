@@ -92,7 +92,7 @@ class TestOneContract:
             journal.append(record, sync=False)
         assert journal.records() == make().records() == RECORDS
 
-    def test_another_process_appends_behind_the_last_record(self, make: Callable[[], Any]) -> None:
+    def test_a_second_process_appends_behind_the_last_record(self, make: Callable[[], Any]) -> None:
         """A journal outlives many processes."""
         for record in RECORDS:
             make().append(record, sync=True)
@@ -121,7 +121,9 @@ class TestOneContract:
             make().close(summary(f"r{number}", failure))
         assert [line["failures"] for line in make().history.lines()] == [1, 2, 0, 1]
 
-    def test_one_that_was_stopped_counts_neither_way(self, make: Callable[[], Any]) -> None:
+    def test_a_stopped_rotation_counts_neither_as_failure_nor_success(
+        self, make: Callable[[], Any]
+    ) -> None:
         """A restart is nobody's failure, and forgives none."""
         for number, (failure, stopped) in enumerate(
             [("stop", True), ("429", False), ("stop", True), ("429", False)]
@@ -220,7 +222,7 @@ class TestTornRecords:
             assert (len(read), whole) == (len(records), cut)
 
     @given(st.binary(max_size=200))
-    def test_anything_else_is_no_record(self, data: bytes) -> None:
+    def test_a_line_of_any_other_form_is_no_record(self, data: bytes) -> None:
         """Not a crash of the reader, and no record either."""
         try:
             read = decode(data, what="it")
@@ -287,7 +289,7 @@ class TestTroubles:
         journal.append({"t": "try", "i": 2}, sync=True)
         assert len(synced) == 1
 
-    def test_what_need_not_be_durable_is_written_with_what_must_be(
+    def test_records_that_need_no_sync_are_written_with_the_next_synced_one(
         self, journal: FileJournal, tmp_path: Path
     ) -> None:
         """One write for both, and before an act is begun both are there."""
@@ -297,7 +299,7 @@ class TestTroubles:
         journal.append({"t": "try", "i": 2}, sync=True)
         assert [each["t"] for each in again(journal, tmp_path).records()[3:]] == ["done", "try"]
 
-    def test_what_is_released_is_written_and_closed(
+    def test_a_released_journal_is_written_and_closed(
         self, journal: FileJournal, tmp_path: Path
     ) -> None:
         """A rotation that waits for days holds no file open, and has said all it knows."""
@@ -332,7 +334,7 @@ class TestTroubles:
         with pytest.raises(DiskTrouble):
             flight_in(FileJournal(tmp_path, "web"))
 
-    def test_what_could_not_be_written_is_not_written_later(
+    def test_a_record_that_could_not_be_written_is_not_written_later(
         self, journal: FileJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The rotation has gone back by then: it would be a lie."""
@@ -414,7 +416,7 @@ class TestHistory:
         """The history of a name without one."""
         return FileHistory(tmp_path, "web")
 
-    def test_there_is_none_at_first(self, history: FileHistory) -> None:
+    def test_a_new_certificate_has_no_history(self, history: FileHistory) -> None:
         """A certificate that was never rotated has no failures either."""
         assert (history.last(), history.lines()) == (None, [])
 
@@ -472,7 +474,7 @@ class TestHistory:
         with pytest.raises(DiskTrouble, match="symbolic link"):
             history.last()
 
-    def test_something_huge_is_refused(
+    def test_a_huge_history_is_refused(
         self, history: FileHistory, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It was not written by us."""

@@ -95,7 +95,7 @@ def test_a_program_that_is_being_started_does_not_keep_it(path: Path) -> None:
     os.close(inherited)
 
 
-def test_another_thread_is_kept_out_too(path: Path) -> None:
+def test_a_second_thread_is_kept_out_too(path: Path) -> None:
     """A daemon rotates in several threads."""
     met: list[BaseException] = []
 

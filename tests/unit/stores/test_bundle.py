@@ -24,7 +24,7 @@ def pem(*pairs: pki.Pair) -> bytes:
     return b"".join(pair.certificate.public_bytes(Encoding.PEM) for pair in pairs)
 
 
-def test_each_shape_is_what_its_name_says() -> None:
+def test_every_file_of_a_bundle_holds_what_its_name_says() -> None:
     """HAProxy wants the key first; most others key and chain apart."""
     assert files_of(KEY, CHAIN) == {
         "privkey": KEY,
@@ -60,7 +60,7 @@ def test_a_key_comes_out_alone_and_with_its_line_end(key: bytes) -> None:
     assert shapes["combined"] == KEY + CHAIN
 
 
-def test_what_is_beside_the_certificates_is_left_out() -> None:
+def test_text_beside_the_certificates_is_left_out() -> None:
     """Old servers choke on it."""
     words = b"subject=a\r\n" + CHAIN.replace(b"\n", b"\r\n") + b"the end"
     assert files_of(KEY, words)["fullchain"] == CHAIN

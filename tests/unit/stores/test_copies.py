@@ -33,7 +33,7 @@ def install(entry: Copies, folder: Path) -> None:
     FileInstaller("web", (entry,), folder / "kept").install(PAIR.key_pem, PAIR.fullchain_pem, "r1")
 
 
-def test_what_was_installed_is_in_order_and_stays_so(entry: Copies) -> None:
+def test_an_installed_copy_is_in_order_and_stays_so(entry: Copies) -> None:
     """Whatever is asked of it: reading it, and keeping what is known of it in a file."""
     known = copies_of([entry])
     entry.paths["privkey"].read_bytes()
@@ -156,7 +156,7 @@ def test_a_copy_that_is_asked_for_otherwise_is_said(
     assert found.endswith(f"{path} is to be installed otherwise")
 
 
-def test_another_shape_at_the_same_path_is_said(entry: Copies) -> None:
+def test_a_changed_format_at_the_same_path_is_reported(entry: Copies) -> None:
     """A chain without its leaf, where there was one with it."""
     known = copies_of([entry])
     changed = replace(entry, paths={"chain": entry.paths["fullchain"]})

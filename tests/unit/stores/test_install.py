@@ -177,7 +177,7 @@ def test_a_copy_that_cannot_be_read_is_not_called_different() -> None:
         assert not target.installed(NEW.key_pem, NEW.fullchain_pem)
 
 
-def test_what_a_crash_left_beside_a_copy_goes_with_the_backup(etc: Path) -> None:
+def test_temporary_files_of_a_crash_go_with_the_backup(etc: Path) -> None:
     """The copy itself may be right already, so that nothing is written again; this holds a key."""
     target = installer(etc, pair_at(etc))
     install(target)
@@ -250,7 +250,7 @@ def test_a_crash_at_any_moment_of_restoring_is_made_good_by_the_next(
     raise AssertionError("it never came to an end")
 
 
-def test_what_cannot_be_installed_is_found_before_the_first_copy(etc: Path) -> None:
+def test_a_copy_that_cannot_be_installed_is_found_before_the_first_copy(etc: Path) -> None:
     """A key that is replaced and a certificate that is not would be a mixed pair."""
     OLD.write(etc, "web")
 
@@ -270,7 +270,7 @@ def test_what_cannot_be_installed_is_found_before_the_first_copy(etc: Path) -> N
 
 
 @pytest.mark.parametrize("there", ["directory", "pipe", "huge"])
-def test_something_else_at_a_path_is_neither_kept_nor_replaced(etc: Path, there: str) -> None:
+def test_a_foreign_file_at_a_path_is_neither_backed_up_nor_replaced(etc: Path, there: str) -> None:
     """It is not a copy of a certificate, and could not be put back."""
     path = etc / "web.crt"
     match there:
@@ -378,7 +378,7 @@ def test_pkcs12_is_installed_restored_and_known_again(etc: Path, password: bytes
     assert run.returncode == 0, run.stderr
 
 
-def test_nothing_to_install_is_always_installed(etc: Path) -> None:
+def test_a_certificate_without_copies_is_always_installed(etc: Path) -> None:
     """A certificate without copies."""
     target = installer(etc)
     raise_first(target.problems())

@@ -70,7 +70,7 @@ def etc(tmp_path: Path) -> Path:
 
 class TestAccessControlLists:
     @pytest.mark.parametrize("in_place", [False, True])
-    def test_whoever_was_let_in_is_let_in_to_the_new_copy_and_after_an_undo(
+    def test_an_access_control_list_survives_a_new_copy_and_an_undo(
         self, etc: Path, in_place: bool
     ) -> None:
         """setfacl on a copy would else last until the next renewal."""
@@ -90,7 +90,7 @@ class TestAccessControlLists:
         install(installer(etc, mode=0o440))
         assert read_acl(etc / "web.key") == acl(owner=4, group=4)
 
-    def test_what_a_link_leads_to_gives_nothing(self, etc: Path) -> None:
+    def test_the_target_of_a_link_gives_no_access_rights(self, etc: Path) -> None:
         """The link is replaced, and whoever may read what it led to is no matter."""
         (etc / "web.key").rename(etc / "elsewhere")
         (etc / "web.key").symlink_to("elsewhere")
@@ -113,7 +113,7 @@ class TestAccessControlLists:
 
 
 class TestTogether:
-    def test_nothing_comes_between_the_renames_of_a_pair(
+    def test_the_renames_of_a_pair_come_right_after_one_another(
         self, etc: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A service that starts just then reads the new key and the old certificate."""
@@ -263,7 +263,7 @@ class TestOwners:
             target.restore("r1")
             assert (key.read_bytes(), key.stat().st_mode & 0o777) == (OLD.key_pem, mode)
 
-    def test_who_may_give_files_away_is_told_by_capability(
+    def test_the_right_to_give_files_away_is_a_capability(
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """A service with CAP_CHOWN may, a container's root without it may not."""
@@ -338,7 +338,7 @@ class TestFileSystems:
             LocalStore(tmp_path / "store").check("web")
 
 
-def test_what_a_look_ahead_left_beside_a_copy_is_swept(tmp_path: Path) -> None:
+def test_temporary_files_of_a_preflight_are_removed(tmp_path: Path) -> None:
     """A disk that failed then may work by the next run, which need not have anything due."""
     (etc := tmp_path / "etc").mkdir()
     (etc / ".web.key.certrotd-tmp").write_bytes(b"")

@@ -76,7 +76,7 @@ def test_a_generation_has_the_shapes_servers_read(store: LocalStore) -> None:
     assert (live / "combined.pem").read_bytes() == PAIR.key_pem + PAIR.fullchain_pem
 
 
-def test_what_is_remembered_of_a_generation_can_be_read_by_people(store: LocalStore) -> None:
+def test_the_metadata_of_a_generation_is_readable_by_everybody(store: LocalStore) -> None:
     """And holds no secret: everybody may read it."""
     seal(store, 1)
     text = (store.root / "web" / "generations" / "000001" / "meta.json").read_text()
@@ -201,7 +201,7 @@ def test_a_crash_at_any_moment_of_pruning_leaves_no_half_generation(
     raise AssertionError("it never came to an end")
 
 
-def test_everything_is_synced_before_it_counts(
+def test_every_file_is_synced_before_it_counts(
     store: LocalStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A power failure keeps only what was synced: each file, then its directory, then the name."""
@@ -347,7 +347,7 @@ class TestExposed:
 
     @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
     @pytest.mark.parametrize("file", ["privkey.pem", "combined.pem", "."])
-    def test_another_owner_is_told_with_the_command_that_mends_it(
+    def test_a_changed_owner_is_reported_with_the_command_that_corrects_it(
         self, store: LocalStore, file: str
     ) -> None:
         """Somebody's chown -R: whoever owns a file may give himself every right to it."""
@@ -360,7 +360,7 @@ class TestExposed:
         os.chown(path, 0, 12345)
         assert store.exposed("web", 1) == []
 
-    def test_what_cannot_be_looked_at_is_said(
+    def test_a_file_that_cannot_be_checked_is_reported(
         self, store: LocalStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is not taken for safe."""

@@ -116,7 +116,9 @@ def test_a_link_in_the_place_of_a_staged_file_is_replaced(
     assert (elsewhere / "precious").read_text() == "do not touch"
 
 
-def test_one_that_cannot_be_removed_does_not_keep_the_others(store: LocalStore) -> None:
+def test_an_old_generation_that_cannot_be_removed_does_not_keep_the_others(
+    store: LocalStore,
+) -> None:
     """Somebody put a directory of their own into an old generation; the keys go all the same."""
     for number in range(1, 5):
         seal(store, number)

@@ -127,7 +127,7 @@ def test_files_replaced_behind_its_back_are_the_pair_that_is_served(
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_one_touched_file_is_enough(store: LocalStore, folder: Path, name: str) -> None:
+def test_a_single_touched_file_is_noticed(store: LocalStore, folder: Path, name: str) -> None:
     """The same bytes under another inode, at another time or of another size are looked into."""
     rewrite(folder / "meta.json", lambda meta: {**meta, "sha256": {}})
     assert live(store) == good()
@@ -280,7 +280,7 @@ def test_only_numbered_directories_are_generations(store: LocalStore, folder: Pa
 
 
 @pytest.mark.parametrize("kind", ["file", "link"])
-def test_what_stands_in_the_place_of_a_generation_is_a_broken_one(
+def test_a_file_or_link_in_place_of_a_generation_is_a_broken_one(
     store: LocalStore, folder: Path, kind: str
 ) -> None:
     """Its number is taken, so the next one is used; a link is not followed."""

@@ -37,7 +37,7 @@ class TestMending:
         path.write_bytes(content)
         return path
 
-    def test_what_was_damaged_is_kept_beside_the_new_state(self, store: LocalStore) -> None:
+    def test_a_damaged_state_is_kept_beside_the_new_one(self, store: LocalStore) -> None:
         """Somebody may want to know how it came to that."""
         seal(store, 1)
         path = self.damage(store, b"{half")
@@ -55,7 +55,7 @@ class TestMending:
         kept = sorted((store.root / "web").glob("state.json.*"))
         assert [each.read_bytes() for each in kept] == [b"2", b"3", b"4"]
 
-    def test_nothing_is_put_in_the_place_of_another(self, store: LocalStore) -> None:
+    def test_a_damaged_state_never_replaces_an_earlier_one(self, store: LocalStore) -> None:
         """The clock may stand still; then the damaged state stays where it is."""
         seal(store, 1)
         self.damage(store, b"first")

@@ -107,7 +107,7 @@ HARMS: dict[str, tuple[Callable[[Path], None], str]] = {
 
 @pytest.mark.parametrize(("harm", "what"), HARMS.values(), ids=HARMS)
 @pytest.mark.parametrize("name", FILES)
-def test_each_damaged_file_is_told_and_put_back(
+def test_every_damaged_file_is_reported_and_restored(
     store: LocalStore, folder: Path, name: str, harm: Callable[[Path], None], what: str
 ) -> None:
     """The look of every listing sees it, and no order is needed; what a link leads to stays."""
@@ -149,7 +149,7 @@ ENOUGH = (
 
 
 @pytest.mark.parametrize("count", range(1, len(FILES) + 1))
-def test_what_is_left_is_enough_if_it_holds_the_key_and_the_chain(
+def test_the_remaining_files_suffice_if_they_hold_the_key_and_the_chain(
     store: LocalStore, folder: Path, count: int
 ) -> None:
     """Whichever files are lost; with too few of them it is broken, and says what is missing."""

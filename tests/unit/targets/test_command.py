@@ -73,7 +73,7 @@ def test_a_command_that_fails_shows_its_words() -> None:
         CommandTarget(FAILS).apply()
 
 
-def test_each_program_has_the_timeout_for_itself(tmp_path: Path) -> None:
+def test_every_program_has_the_timeout_for_itself(tmp_path: Path) -> None:
     """A reload that hangs must not hold the rotation."""
     mark = tmp_path / "mark"
     code = f"import time; open({str(mark)!r}, 'w'); time.sleep(600)"

@@ -133,7 +133,7 @@ def test_a_number_that_another_nginx_has_by_now_is_refused(
 
 
 @pytest.mark.parametrize("verb", ["systemctl", "argv"])
-def test_what_tells_nginx_is_a_program_that_must_be_there(
+def test_a_missing_reload_program_is_found_before_an_order(
     binary: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str
 ) -> None:
     """Found missing before an order, not after the swap; no pid file is looked for."""

@@ -88,7 +88,7 @@ class TestRefusal:
         long = WantedProcess(("other", "a-name-of-twenty-one"))
         assert FILE.refusal(replace(RUNNING, comm="a-name-of-twent"), long) is None
 
-    def test_whoever_may_write_the_file_chooses_only_among_processes_of_their_own(self) -> None:
+    def test_a_pid_file_of_a_user_names_only_processes_of_that_user(self) -> None:
         """Else a web application could have root signal whatever it likes."""
         theirs = replace(FILE, uid=33)
         assert theirs.refusal(RUNNING, PROXY) == (
@@ -107,7 +107,7 @@ class TestRefusal:
 class TestLook:
     """What /proc says of a process."""
 
-    def test_it_is_what_the_kernel_says(self, tmp_path: Path) -> None:
+    def test_the_looked_up_process_is_the_one_of_the_kernel(self, tmp_path: Path) -> None:
         """Started now, by this user, under its own name."""
         before = time.time()
         with noting(tmp_path / "notes") as number:
@@ -140,7 +140,7 @@ class TestLook:
         assert process is not None
         assert process.state in "RSD"
 
-    def test_one_that_is_not_there_is_none(self) -> None:
+    def test_a_process_that_does_not_exist_is_none(self) -> None:
         """Nor one whose number cannot be."""
         with subprocess.Popen(["true"]) as gone:
             pass
@@ -193,7 +193,7 @@ def test_a_stale_file_is_known_by_its_age(tmp_path: Path) -> None:
         (b"9" * 65, "is larger than 64 bytes"),
     ],
 )
-def test_what_names_no_process_is_refused(
+def test_a_pid_file_that_names_no_process_is_refused(
     tmp_path: Path, content: bytes | None, words: str
 ) -> None:
     """A signal to process 1, to a group or to a guess would be an outage of its own."""
@@ -244,7 +244,7 @@ def test_a_file_that_is_swapped_while_it_is_read_vouches_for_nothing(
     assert (found.pid, found.written) == (1234, 1000)
 
 
-def test_one_that_has_ended_is_not_running(tmp_path: Path) -> None:
+def test_a_zombie_process_is_not_running(tmp_path: Path) -> None:
     """Also while nobody has asked how it ended: a zombie takes every signal, and does nothing."""
     file = tmp_path / "pid"
     with subprocess.Popen(["true"]) as child:
@@ -260,7 +260,7 @@ def test_one_that_has_ended_is_not_running(tmp_path: Path) -> None:
     assert said.value.hint == "start the service"
 
 
-def test_one_that_ends_while_it_is_looked_at_is_not_running(tmp_path: Path) -> None:
+def test_a_process_that_ends_during_the_check_is_not_running(tmp_path: Path) -> None:
     """Whoever has its number next is not signalled: the process is held, not the number."""
     child = subprocess.Popen(["sleep", "60"])
 
@@ -274,7 +274,7 @@ def test_one_that_ends_while_it_is_looked_at_is_not_running(tmp_path: Path) -> N
         )
 
 
-def test_one_that_proc_hides_is_told_from_one_that_is_not_there(
+def test_a_process_that_proc_hides_differs_from_a_missing_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """ProtectProc= of a hardened service must not look like an outage of another."""
@@ -290,7 +290,7 @@ def test_one_that_proc_hides_is_told_from_one_that_is_not_there(
             signal_pid_file(file, ASK, ANY, clock=CLOCK)
 
 
-def test_another_users_process_is_refused_in_words() -> None:
+def test_a_process_of_another_user_is_refused_with_a_reason() -> None:
     """Already when it is asked, before an order is spent."""
     with plain_user(), pytest.raises(NeedsOperator) as said:
         pid.signal_process(1, ASK, ANY, known_by="here", refusal=lambda _: None, clock=CLOCK)

@@ -32,7 +32,7 @@ def test_in_the_beginning_everything_comes_up_quickly_and_one_by_one() -> None:
     assert list(made.due(10)) == []
 
 
-def test_then_everything_comes_up_once_in_every_span() -> None:
+def test_every_entry_comes_up_once_in_every_span() -> None:
     """And always at the same moment of it."""
     made = greeted()
     list(made.due(HOUR))
@@ -42,7 +42,7 @@ def test_then_everything_comes_up_once_in_every_span() -> None:
     assert first == second
 
 
-def test_they_are_spread_over_the_span() -> None:
+def test_entries_are_spread_over_the_span() -> None:
     """Ten thousand looks an hour are three a second."""
     made = greeted()
     list(made.due(HOUR))
@@ -51,7 +51,7 @@ def test_they_are_spread_over_the_span() -> None:
     assert max(minutes.values()) < 40
 
 
-def test_who_asks_late_gets_each_and_who_asks_again_gets_none() -> None:
+def test_a_late_query_gets_every_entry_once() -> None:
     """A machine that slept for a week owes no week of looks."""
     made = greeted()
     week = 7 * 24 * HOUR
@@ -59,7 +59,7 @@ def test_who_asks_late_gets_each_and_who_asks_again_gets_none() -> None:
     assert list(made.due(week)) == []
 
 
-def test_nothing_comes_of_nothing() -> None:
+def test_an_empty_schedule_has_no_entries() -> None:
     """A configuration without an entry."""
     assert list(schedule().due(1e9)) == []
 

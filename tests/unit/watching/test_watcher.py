@@ -119,7 +119,7 @@ def test_damaged_files_are_mended_before_anybody_is_told_of_them() -> None:
     assert set(bench.doubted) == {id_of("web")}
 
 
-def test_everything_is_looked_at_at_once_and_then_once_in_its_span() -> None:
+def test_every_watch_is_checked_at_once_and_then_once_in_its_span() -> None:
     """Ten minutes for the entry that says so, an hour for the others."""
     bench = Bench(entry(f"{A}:443", every="10m"), entry(f"{B}:443"), certificate=True)
     bench.tick()
@@ -138,7 +138,7 @@ def test_a_jump_of_the_clock_neither_stops_nor_hurries_it() -> None:
         assert len(bench.pass_time(HOUR)) == 6
 
 
-def test_whoever_is_unreachable_is_asked_again_soon_and_told_when_it_stays() -> None:
+def test_an_unreachable_endpoint_is_checked_again_soon_and_reported_if_it_stays() -> None:
     """Two minutes, not three hours; and its coming back is told at the next look."""
     bench = Bench(entry(f"{A}:443"))
     del bench.examiner.shown[A]
@@ -151,7 +151,7 @@ def test_whoever_is_unreachable_is_asked_again_soon_and_told_when_it_stays() -> 
     assert kinds(bench.pass_time(HOUR)[-1]) == []
 
 
-def test_what_is_not_certain_yet_is_no_all_clear() -> None:
+def test_an_unsure_check_is_no_all_clear() -> None:
     """After a restart nothing is certain of what was told before it."""
     bench = Bench(entry(f"{A}:443"))
     del bench.examiner.shown[A]
@@ -171,7 +171,7 @@ def test_a_hiccup_is_told_to_nobody() -> None:
     assert [kinds(look) for look in bench.pass_time(HOUR)] == [[]] * 2
 
 
-def test_what_is_certain_is_told_at_once_and_looked_at_no_more_often() -> None:
+def test_a_certain_finding_is_reported_at_once_and_checked_no_more_often() -> None:
     """An expired certificate stays expired."""
     bench = Bench(entry(f"{A}:443", names=["other.test"]))
     bench.tick()
@@ -179,7 +179,7 @@ def test_what_is_certain_is_told_at_once_and_looked_at_no_more_often() -> None:
     assert bench.pass_time(timedelta(minutes=1.5)) == []
 
 
-def test_one_that_hangs_holds_one_thread_and_nothing_else() -> None:
+def test_a_check_that_hangs_holds_only_one_thread() -> None:
     """A host whose name resolves never, say."""
     bench = Bench(entry(f"{A}:443", every="10m"), entry(f"{B}:443", every="10m"), threads=2)
     for _ in range(3000):
@@ -269,7 +269,7 @@ def test_a_defect_in_a_look_is_told_and_the_others_go_on() -> None:
     assert bench.heard.calm == [f"watch {KEY_A}"]
 
 
-def test_another_configuration_takes_over_and_what_is_gone_is_void() -> None:
+def test_a_new_configuration_takes_over_and_ends_removed_watches() -> None:
     """Whoever keeps findings by their keys must learn of it; what stays is not told anew."""
     bench = Bench(entry(f"{A}:443", after=1), entry(f"{B}:443"), certificate=True)
     del bench.examiner.shown[A]
@@ -297,7 +297,7 @@ def _defect(_endpoint: object) -> Any:
     raise AssertionError("a defect")
 
 
-def test_what_was_counted_is_kept_over_a_reload() -> None:
+def test_counted_failures_are_kept_over_a_reload() -> None:
     """A reload every minute must not keep anybody from being told."""
     bench = Bench(entry(f"{A}:443"))
     del bench.examiner.shown[A]
