@@ -203,7 +203,7 @@ def test_an_order_of_another_account_is_gone(ca: Pebble | StepCA, tmp_path: Path
         issuer_of(ca, tmp_path / "two").resume(order.url, deadline=soon())
 
 
-def test_a_proof_the_ca_does_not_find_is_said_in_its_words(
+def test_a_proof_the_ca_does_not_find_is_reported_in_its_words(
     ca: Pebble | StepCA, tmp_path: Path
 ) -> None:
     """Name and reason, not just "failed"; and of the kind that is not retried at once."""
@@ -225,7 +225,7 @@ def test_an_order_whose_authorization_failed_is_gone(shared_pebble: Pebble, tmp_
         issuer.resume(order.url, deadline=soon())
 
 
-def test_a_wrong_record_is_said_in_the_ca_s_words(
+def test_a_wrong_record_is_reported_in_the_ca_s_words(
     ca: Pebble | StepCA, dns: Bind, tmp_path: Path
 ) -> None:
     """A record left by something else."""
@@ -235,7 +235,7 @@ def test_a_wrong_record_is_said_in_the_ca_s_words(
         order.validate()
 
 
-def test_a_blocked_name_is_said_in_the_ca_s_words(
+def test_a_blocked_name_is_reported_in_the_ca_s_words(
     pebble: StartPebble, dns: Bind, tmp_path: Path
 ) -> None:
     """Waiting would not help."""
@@ -252,7 +252,7 @@ def test_an_ip_address_has_no_dns_proof(shared_pebble: Pebble, tmp_path: Path) -
         order.challenges()
 
 
-def test_a_ca_that_wants_a_bound_account_is_said(
+def test_a_ca_that_wants_a_bound_account_is_reported(
     pebble: StartPebble, dns: Bind, tmp_path: Path
 ) -> None:
     """ZeroSSL and others."""

@@ -50,7 +50,7 @@ class TestExitCodes:
             ["nonsense"],
         ],
     )
-    def test_wrong_usage_is_said(self, kept: Site, arguments: list[str]) -> None:
+    def test_wrong_usage_is_reported(self, kept: Site, arguments: list[str]) -> None:
         """A mistyped option never means something else."""
         before = kept.tree()
         run = kept.run(*arguments)
@@ -58,7 +58,7 @@ class TestExitCodes:
         assert "Usage: certrotd" in run.stderr
         assert kept.tree() == before
 
-    def test_an_unknown_certificate_is_said_with_the_nearest(self, kept: Site) -> None:
+    def test_an_unknown_certificate_is_reported_with_the_nearest(self, kept: Site) -> None:
         """One line, not a traceback."""
         for command in ("rotate", "status", "plan", "history", "rollback"):
             run = kept.run(command, "wbe")
@@ -66,7 +66,7 @@ class TestExitCodes:
             assert run.lines == ["certrotd: there is no certificate 'wbe' (did you mean \"web\"?)"]
 
     @pytest.mark.parametrize("command", ["rotate --all", "status", "plan", "history"])
-    def test_an_unknown_key_is_said_with_its_line(self, kept: Site, command: str) -> None:
+    def test_an_unknown_key_is_reported_with_its_line(self, kept: Site, command: str) -> None:
         """A setting that is silently ignored is worse than none."""
         kept.config["certificates"][1]["tagets"] = ["nginx"]
         before = kept.tree()
@@ -79,7 +79,7 @@ class TestExitCodes:
         assert 'did you mean "targets"?' in said
         assert kept.tree() == before
 
-    def test_a_missing_configuration_is_said(self, site: Site) -> None:
+    def test_a_missing_configuration_is_reported(self, site: Site) -> None:
         """The first thing that happens to everybody."""
         run = site.run("status")
         site.path.unlink()

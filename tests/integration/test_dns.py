@@ -113,7 +113,7 @@ def test_a_wrong_tsig_key_is_refused_and_said(
     assert server.txt(RECORD.name) == set()
 
 
-def test_a_clock_that_is_wrong_is_said(server: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_clock_that_is_wrong_is_reported(server: Bind, monkeypatch: pytest.MonkeyPatch) -> None:
     """BADTIME: TSIG allows five minutes (RFC 8945 §5.2.3); the key is right, the clock is not."""
     yesterday = SimpleNamespace(time=lambda: time.time() - 86_400)
     monkeypatch.setattr(dns.message, "time", yesterday)
@@ -146,7 +146,7 @@ def test_an_unsigned_update_is_refused_and_said(server: Bind) -> None:
 
 
 @pytest.mark.parametrize("zone", ["elsewhere.test", "www.example.test"])
-def test_a_zone_the_server_does_not_have_is_said(server: Bind, zone: str) -> None:
+def test_a_zone_the_server_does_not_have_is_reported(server: Bind, zone: str) -> None:
     """A host name in place of the zone is the usual slip."""
     solver = _solver(server, zone=zone)
     with pytest.raises(NeedsOperator, match="NOTAUTH"):
@@ -155,14 +155,14 @@ def test_a_zone_the_server_does_not_have_is_said(server: Bind, zone: str) -> Non
         solver.preflight(deadline=soon())
 
 
-def test_the_zone_of_a_name_nobody_has_is_said(server: Bind) -> None:
+def test_the_zone_of_a_name_nobody_has_is_reported(server: Bind) -> None:
     """Without a configured zone the server is asked, and has none either."""
     solver = Rfc2136(parse(server.server), tsig=_key(server))
     with pytest.raises(NeedsOperator, match=r"has no zone for _acme-challenge\.elsewhere\.test"):
         solver.present(TxtRecord("_acme-challenge.elsewhere.test", "v"), deadline=soon())
 
 
-def test_a_paused_server_is_a_timeout_and_a_stopped_one_is_said_at_once(bind: Start) -> None:
+def test_a_paused_server_is_a_timeout_and_a_stopped_one_is_reported_at_once(bind: Start) -> None:
     """A hung server and a dead one: both pass by themselves, one of them says so faster."""
     own = bind(zones=ZONES[:1])
     hasty = Rfc2136(parse(own.server), zone="example.test", tsig=_key(own), timeout=0.9)
@@ -318,7 +318,7 @@ def test_configured_servers_are_asked_instead(primary: Bind) -> None:
     Propagation(nobody, servers=(parse(primary.server),)).wait([RECORD], deadline=soon())
 
 
-def test_a_record_that_never_appears_is_said(primary: Bind, bind: Start) -> None:
+def test_a_record_that_never_appears_is_reported(primary: Bind, bind: Start) -> None:
     """Other values are counted, so that a leftover is not mistaken for the record."""
     bind(primary=primary, address="127.0.0.2", port=primary.port)
     primary.add_txt(RECORD.name, "leftover")
@@ -393,7 +393,7 @@ def test_an_alias_that_a_wildcard_makes_is_not_followed(
     assert own.query(record.name, "TXT").answer[0].to_text().endswith("CNAME cdn.elsewhere.test.")
 
 
-def test_loops_and_servfail_of_a_real_resolver_are_said(
+def test_loops_and_servfail_of_a_real_resolver_are_reported(
     bind: Start, resolver: Callable[..., RecursiveBind]
 ) -> None:
     """A recursive server may give up on a loop by itself; either way it ends, and is named."""

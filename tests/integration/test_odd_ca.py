@@ -51,7 +51,7 @@ def test_a_stop_ends_in_seconds_though_the_ca_drips(its: Site, odd: ScriptedCA) 
 
 
 @pytest.mark.parametrize("wait", ["0", "-1", "0.5", "Mon, 01 Jan 2001 00:00:00 GMT"])
-def test_a_ca_that_asks_for_no_wait_at_all_is_said_to_be_busy(
+def test_a_ca_that_asks_for_no_wait_at_all_is_called_busy(
     its: Site, odd: ScriptedCA, wait: str
 ) -> None:
     """It ended in "Object of type timedelta is not JSON serializable", with nothing in history."""
@@ -63,7 +63,7 @@ def test_a_ca_that_asks_for_no_wait_at_all_is_said_to_be_busy(
     assert not its.status("web")["in_flight"]
 
 
-def test_a_url_elsewhere_is_said_with_what_would_allow_it(its: Site, odd: ScriptedCA) -> None:
+def test_a_url_elsewhere_is_reported_with_what_would_allow_it(its: Site, odd: ScriptedCA) -> None:
     """Where it is right, a person says so."""
     named = {**odd._directory(), "newOrder": "https://169.254.169.254/latest/meta-data/"}
     odd.on("/directory", Reply(body=named))
@@ -72,7 +72,7 @@ def test_a_url_elsewhere_is_said_with_what_would_allow_it(its: Site, odd: Script
     assert "list 169.254.169.254 in also_hosts of the issuer" in why
 
 
-def test_a_preferred_chain_that_is_not_offered_is_said_with_those_that_are(
+def test_a_preferred_chain_that_is_not_offered_is_reported_with_those_that_are(
     acme_site: Site, zones: tuple[Bind, Resolver], parts: Parts
 ) -> None:
     """In the report, in status and in watch; before, it was said nowhere."""

@@ -141,7 +141,7 @@ class TestRotations:
 
 
 class TestListings:
-    def test_a_full_disk_is_said_in_a_line(self, proven: Site) -> None:
+    def test_a_full_disk_is_reported_in_a_line(self, proven: Site) -> None:
         """Neither a traceback nor success: a script that keeps the output has not got it."""
         for command in COMMANDS:
             with open("/dev/full", "wb") as full:
@@ -160,7 +160,7 @@ class TestListings:
             assert (process.returncode, b"Traceback" in said) == (1, False), said
             assert b"cannot write" not in said
 
-    def test_a_failure_that_cannot_be_said_is_one_still(self, proven: Site) -> None:
+    def test_a_failure_that_cannot_be_reported_is_one_still(self, proven: Site) -> None:
         """Its exit code is all that is left of it."""
         with open("/dev/full", "wb") as full:
             assert start(proven, "status", "wbe", stdout=full, stderr=full).wait(60) == 2
@@ -195,7 +195,7 @@ class TestCharacters:
         check = proven.run("config", "check", "--json")
         assert (check.code, check.stdout.isascii()) == (2, True)
 
-    def test_names_that_are_no_text_are_said(self, proven: Site) -> None:
+    def test_names_that_are_no_text_are_reported(self, proven: Site) -> None:
         """A file's name is octets."""
         odd = os.fsdecode(b"/no/such/gel\xf6scht")
         for arguments in (["inspect", odd], ["status", odd], ["-c", odd, "status"]):

@@ -172,7 +172,7 @@ def test_a_second_wave_waits_for_the_first_to_be_proven(parts: Parts, site: Site
     assert told.read_text() == "told\n"
 
 
-def test_an_undo_that_fails_is_said_and_tried_again(parts: Parts, site: Site) -> None:
+def test_an_undo_that_fails_is_reported_and_tried_again(parts: Parts, site: Site) -> None:
     """A service that cannot be told of the old files either may still have loaded the new ones."""
     site.internal()
     entry = site.certificate("web", HOST)

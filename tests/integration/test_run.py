@@ -162,7 +162,7 @@ def test_a_rotation_that_does_not_end_in_time_is_left_to_the_next_start(site: Si
     assert site.leftovers() == []
 
 
-def test_a_restart_goes_on_with_the_same_order(
+def test_a_restart_continues_with_the_same_order(
     acme_site: Site, ca: Pebble, zones: tuple[Bind, Resolver]
 ) -> None:
     """A restart of the machine in the middle of an order costs no order."""
@@ -219,7 +219,7 @@ def test_a_budget_holds_orders_back_across_a_restart(acme_site: Site, ca: Pebble
     assert len(kept["stamps"]["orders"]) == 1  # of so many no more need to be remembered
 
 
-def test_a_clock_behind_the_last_run_stops_orders_and_is_said(site: Site) -> None:
+def test_a_clock_behind_the_last_run_stops_orders_and_is_reported(site: Site) -> None:
     """A machine that starts in 1970 asks no CA for anything."""
     site.internal()
     site.state.mkdir()

@@ -28,7 +28,9 @@ def entry_on(site: Site, place: Path) -> None:
     site.config["state_dir"] = str(site.state)
 
 
-def test_a_disk_that_fills_up_under_it_is_said_and_costs_nothing(site: Site, disk: Disk) -> None:
+def test_a_disk_that_fills_up_under_it_is_reported_and_costs_nothing(
+    site: Site, disk: Disk
+) -> None:
     """Rotations fail one by one with a line; with room again they go on, without a restart."""
     place = disk(400)
     entry_on(site, place)
@@ -100,7 +102,7 @@ def limit_files(daemon: Started, count: int) -> None:
     resource.prlimit(daemon.pid, resource.RLIMIT_NOFILE, (count, 4096))
 
 
-def test_without_file_descriptors_it_says_so_and_goes_on_when_there_are_some(site: Site) -> None:
+def test_without_file_descriptors_it_says_so_and_continues_when_there_are_some(site: Site) -> None:
     """A leak elsewhere in the process must not end in a daemon that is silent for ever."""
     site.internal()
     entry = site.certificate("web", HOST)

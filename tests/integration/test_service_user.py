@@ -15,7 +15,7 @@ SHARED = ["audit/head.json", "audit/audit.jsonl", "audit", "journal", "history",
 
 
 @pytest.mark.parametrize("path", SHARED)
-def test_a_state_the_service_cannot_use_turns_everything_red_until_it_is_mended(
+def test_a_state_the_service_cannot_use_turns_everything_red_until_it_is_repaired(
     site: Site, path: str
 ) -> None:
     """Page, status and log name the file and the cure; no restart is needed, before or after."""

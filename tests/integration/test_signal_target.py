@@ -93,7 +93,7 @@ def test_a_main_process_gets_the_signal_and_a_check_sends_none(
         ),
     ],
 )
-def test_a_unit_without_a_main_process_is_said(
+def test_a_unit_without_a_main_process_is_reported(
     systemctl: Systemctl, target: SignalTarget, unit: Unit | None, words: str
 ) -> None:
     """It does not exist, does not run, or is of another kind."""
@@ -104,7 +104,7 @@ def test_a_unit_without_a_main_process_is_said(
             act()
 
 
-def test_a_main_process_that_has_just_ended_is_said(
+def test_a_main_process_that_has_just_ended_is_reported(
     systemctl: Systemctl, target: SignalTarget
 ) -> None:
     """systemd has not noticed yet."""

@@ -62,7 +62,7 @@ def stage(store: LocalStore, number: int, pair: pki.Pair) -> None:
     store.stage_chain("web", number, pair.fullchain_pem)
 
 
-def test_a_disk_that_is_all_but_full_is_said_by_the_check(disk: Disk) -> None:
+def test_a_disk_that_is_all_but_full_is_reported_by_the_check(disk: Disk) -> None:
     """Before an order is spent; with room for a generation it is content."""
     store = LocalStore(disk(48) / "store")
     with pytest.raises(DiskTrouble, match="No space left on device") as refused:
@@ -117,7 +117,7 @@ def test_a_disk_that_fills_up_at_any_moment_loses_nothing(disk: Disk) -> None:
     ]
 
 
-def test_copies_on_a_disk_that_fills_up_are_put_back(disk: Disk, tmp_path: Path) -> None:
+def test_copies_on_a_disk_that_fills_up_are_restored(disk: Disk, tmp_path: Path) -> None:
     """The old pair is whole again, though there is no more room than before."""
     place = disk(256)
     paths = {shape: place / shape for shape in ("privkey", "fullchain", "combined")}
@@ -140,7 +140,7 @@ def test_copies_on_a_disk_that_fills_up_are_put_back(disk: Disk, tmp_path: Path)
     assert sorted(path.name for path in place.iterdir()) == sorted(paths)
 
 
-def test_a_read_only_disk_is_said_by_the_checks(disk: Disk, tmp_path: Path) -> None:
+def test_a_read_only_disk_is_reported_by_the_checks(disk: Disk, tmp_path: Path) -> None:
     """Root's rights do not help there."""
     place = disk(512)
     store = LocalStore(place / "store")

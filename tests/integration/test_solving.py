@@ -130,7 +130,7 @@ def test_every_name_goes_to_the_solver_of_its_zone(
     assert run.row("web")["decision"] == "wait"
 
 
-def test_a_server_that_stayed_silent_is_said_in_the_report(
+def test_a_server_that_stayed_silent_is_reported_in_the_report(
     acme_site: Site, zones: tuple[Bind, Resolver]
 ) -> None:
     """The certificate is there all the same, by the solver's own servers, time and quorum."""

@@ -44,7 +44,7 @@ def _configured(tmp_path: Path) -> Path:
     return config
 
 
-def test_the_version_is_said_without_loading_anything() -> None:
+def test_the_version_is_reported_without_loading_anything() -> None:
     """Scripts ask it at every turn; not even the command line is needed to answer."""
     loaded = _loaded("--version")
     assert not loaded & {*HEAVY, "pydantic", "pydantic_core", "typer", "typing", "yaml"}

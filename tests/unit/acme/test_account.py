@@ -109,7 +109,7 @@ def test_the_contact_of_an_account_found_again_is_told(
     assert ca.seen[-1].payload == {"contact": ["mailto:new@example.test"]}
 
 
-def test_a_contact_that_the_ca_refuses_is_said_and_stops_nothing(
+def test_a_contact_that_the_ca_refuses_is_reported_and_stops_nothing(
     ca: ScriptedCA, tmp_path: Path
 ) -> None:
     """A certificate does not expire for an address; the next start tries again."""
@@ -306,7 +306,9 @@ def test_processes_make_one_account(ca: ScriptedCA, tmp_path: Path, folder: Path
     assert keys.load((folder / "account.key").read_bytes())
 
 
-def test_an_account_that_stays_locked_is_said(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
+def test_an_account_that_stays_locked_is_reported(
+    ca: ScriptedCA, tmp_path: Path, folder: Path
+) -> None:
     """By whom, so that somebody can look."""
     clock = Pauses(3)
     with (
@@ -367,7 +369,7 @@ def test_a_wrong_account_url_costs_no_order(ca: ScriptedCA, tmp_path: Path, fold
     assert ca.issuer(tmp_path).resume(url, deadline=soon()).url == url
 
 
-def test_a_refusal_that_has_nothing_to_do_with_the_account_is_said(
+def test_a_refusal_that_has_nothing_to_do_with_the_account_is_reported(
     ca: ScriptedCA, tmp_path: Path
 ) -> None:
     """The negative control: the account is the key's, and nothing is asked twice."""
@@ -379,7 +381,7 @@ def test_a_refusal_that_has_nothing_to_do_with_the_account_is_said(
     assert ca.asked("/orders") == 1
 
 
-def test_a_registration_that_says_no_url_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_a_registration_that_says_no_url_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
     """Nothing could be signed with it."""
     ca.on("/account", Reply(201, {"status": "valid"}))
     with pytest.raises(NeedsOperator, match="gave no URL for it"):

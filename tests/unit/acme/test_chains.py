@@ -22,7 +22,7 @@ def test_text_around_the_certificates_reaches_no_file(ca: ScriptedCA, tmp_path: 
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>", b"-----BEGIN CERTIFICATE-----\nAAAA"])
-def test_a_download_that_is_no_chain_is_said(
+def test_a_download_that_is_no_chain_is_reported(
     ca: ScriptedCA, tmp_path: Path, content: bytes
 ) -> None:
     """And nothing of it is staged."""

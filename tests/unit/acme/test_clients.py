@@ -36,7 +36,7 @@ def test_more_threads_than_connections_take_turns(ca: ScriptedCA, tmp_path: Path
     assert ca.connections <= 16
 
 
-def test_no_connection_left_in_time_is_said(
+def test_no_connection_left_in_time_is_reported(
     ca: ScriptedCA, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A thread that waits for another one has a deadline too."""

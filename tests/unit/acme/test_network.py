@@ -173,7 +173,7 @@ def test_an_unreadable_nonce_is_ignored(ca: ScriptedCA, tmp_path: Path, nonce: s
     assert ca.asked("/nonce") == 2
 
 
-def test_a_ca_without_nonces_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_a_ca_without_nonces_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
     """Nothing can be signed then."""
     ca.on("/nonce", *[Reply(headers={"Replay-Nonce": "***"})] * 9)
     with pytest.raises(Transient, match="gives no nonces"):

@@ -72,7 +72,7 @@ def changed(document: dict[str, Any], name: str, value: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize(("path", "name"), [(p, n) for p, names in FIELDS.items() for n in names])
 @pytest.mark.parametrize("value", ODD.values(), ids=ODD)
-def test_a_document_with_something_odd_in_it_is_used_or_refused_in_words(
+def test_a_document_with_something_odd_in_it_is_used_or_refused_with_a_reason(
     ca: ScriptedCA, tmp_path: Path, path: str, name: str, value: Any
 ) -> None:
     """ "'NoneType' object has no attribute 'name'" helps nobody."""

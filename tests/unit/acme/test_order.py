@@ -114,7 +114,7 @@ def test_an_order_that_becomes_invalid_says_the_cas_words(
         order.finalize(CSR)
 
 
-def test_a_refused_csr_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_a_refused_csr_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
     """Some CAs take no P-384, some no RSA 2048."""
     ca.order["status"] = "ready"
     ca.on("/finalize", Reply(400, problem("badCSR", "key too small")))
@@ -159,7 +159,7 @@ def test_a_failure_between_us_and_the_ca_does_not_end_the_order(
     assert again.finalize(CSR) == ca.chain
 
 
-def test_a_valid_order_without_a_certificate_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_a_valid_order_without_a_certificate_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
     """Rather than asked for ever."""
     ca.on("/order", Reply(body={**ca.order_body(), "status": "valid"}))
     order = ca.issuer(tmp_path).resume(f"{ca.base}/order", deadline=soon())
@@ -249,7 +249,7 @@ def test_urls_may_be_relative(ca: ScriptedCA, tmp_path: Path) -> None:
     assert order.finalize(CSR) == chain
 
 
-def test_a_location_that_makes_no_sense_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_a_location_that_makes_no_sense_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
     """Rather than met as a defect."""
     ca.on("/orders", Reply(201, ca.order_body(), {"Location": "//[/order"}))
     with pytest.raises(NeedsOperator, match="is refused"):

@@ -77,7 +77,7 @@ def test_a_challenge_answered_before_is_looked_at_not_refused(
     order.validate()
 
 
-def test_a_challenge_refused_for_good_is_said(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_a_challenge_refused_for_good_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
     """The negative control."""
     order = ca.issuer(tmp_path).order([NAME], deadline=soon())
     ca.on("/challenge", Reply(400, problem("malformed", "no such challenge type")))

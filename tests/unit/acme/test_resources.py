@@ -138,7 +138,7 @@ def test_a_document_that_is_not_an_order_is_reported(content: bytes) -> None:
 
 
 @pytest.mark.parametrize("url", [None, 7, {}])
-def test_a_challenge_without_a_url_is_said(url: object) -> None:
+def test_a_challenge_without_a_url_is_reported(url: object) -> None:
     """There would be nowhere to answer."""
     challenges = [{**AUTHORIZATION["challenges"][1], "url": url}]
     with pytest.raises(NeedsOperator, match="did not send an authorization"):

@@ -143,7 +143,9 @@ def test_a_refused_connection_was_not_sent() -> None:
 
 
 @pytest.mark.parametrize("number", [socket.EAI_NONAME, socket.EAI_AGAIN])
-def test_a_name_that_does_not_resolve_is_said(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_that_does_not_resolve_is_reported(
+    number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A typing error in the directory, or no network."""
 
     def fail(*_: object, **__: object) -> object:
@@ -156,7 +158,7 @@ def test_a_name_that_does_not_resolve_is_said(number: int, monkeypatch: pytest.M
     assert not lost.value.sent
 
 
-def test_a_host_that_is_none_is_said() -> None:
+def test_a_host_that_is_none_is_reported() -> None:
     """It cannot be resolved, and trying again cannot help."""
     url = f"https://{'x' * 70}.example/"
     sender = plain(url)
@@ -274,7 +276,7 @@ def test_the_machines_roots_are_the_default(
 
 
 @pytest.mark.parametrize("content", [b"", b"not a certificate"])
-def test_a_bundle_without_certificates_is_said(tmp_path: Path, content: bytes) -> None:
+def test_a_bundle_without_certificates_is_reported(tmp_path: Path, content: bytes) -> None:
     """Before an order is spent, and by its path."""
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes(content)
@@ -282,7 +284,7 @@ def test_a_bundle_without_certificates_is_said(tmp_path: Path, content: bytes) -
         trust(bundle)
 
 
-def test_a_missing_bundle_is_said(tmp_path: Path) -> None:
+def test_a_missing_bundle_is_reported(tmp_path: Path) -> None:
     """The path may be misspelt."""
     with pytest.raises(NeedsOperator, match="cannot be read: No such file"):
         trust(tmp_path / "missing.pem")
@@ -395,7 +397,7 @@ def test_a_proxy_that_does_not_help_is_named(
     assert f"(through the proxy {where}) did not answer: Connection refused" in str(failure.value)
 
 
-def test_a_proxy_of_an_unknown_kind_is_said(
+def test_a_proxy_of_an_unknown_kind_is_reported(
     ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Going around it would not be what was asked for."""
@@ -413,7 +415,7 @@ def test_a_proxy_of_an_unknown_kind_is_said(
     ["http://me:hush@[::1", "http://me:hush@127.0.0.1:99999", "http://me:hush\u20ac@127.0.0.1:1"],
     ids=["address", "port", "password"],
 )
-def test_a_proxy_that_cannot_be_read_is_said_without_its_password(
+def test_a_proxy_that_cannot_be_read_is_reported_without_its_password(
     ca: ScriptedCA, monkeypatch: pytest.MonkeyPatch, proxy: str
 ) -> None:
     """What is said goes into logs and notifications; the address of a proxy may hold a secret."""

@@ -165,7 +165,7 @@ def test_a_defect_ends_neither_the_lane_nor_the_daemon(bench: Callable[..., Benc
     wait_until(lambda: titles(notifier) == ["alert 2"])
 
 
-def test_a_notifier_that_cannot_be_made_is_said(bench: Callable[..., Bench]) -> None:
+def test_a_notifier_that_cannot_be_made_is_reported(bench: Callable[..., Bench]) -> None:
     """A library that is not installed, say."""
     rig = bench(NeedsOperator("no such library"))
     rig.queue.put(message(1))

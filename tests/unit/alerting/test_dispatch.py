@@ -469,7 +469,7 @@ def test_a_file_of_somebody_else_is_kept_aside_and_said(
     assert awaits(rig, 1) == ["raised certificate/web: stuck"]
 
 
-def test_a_file_that_cannot_be_read_or_written_is_said_once(
+def test_a_file_that_cannot_be_read_or_written_is_reported_once(
     bench: Callable[..., Bench], tmp_path: Path
 ) -> None:
     """The alerts are what matters; here, what is in the way cannot be moved aside either."""

@@ -103,7 +103,7 @@ def test_a_whole_log_is_proven_so(host: Host) -> None:
     }
 
 
-def test_a_broken_log_is_said_with_its_first_broken_record(host: Host) -> None:
+def test_a_broken_log_is_reported_with_its_first_broken_record(host: Host) -> None:
     """Exit code 1, for a timer to notice."""
     host.log.write_bytes(host.log.read_bytes().replace(b"example.test", b"examqle.test"))
     result = host.audit("verify")
@@ -117,7 +117,7 @@ def test_a_broken_log_is_said_with_its_first_broken_record(host: Host) -> None:
     assert "not a record: 1 line;" in shown.stderr
 
 
-def test_an_end_cut_off_is_said(host: Host) -> None:
+def test_an_end_cut_off_is_reported(host: Host) -> None:
     """The last records are the ones somebody would like to be gone."""
     host.log.write_bytes(b"".join(host.log.read_bytes().splitlines(keepends=True)[:2]))
     result = host.audit("verify")

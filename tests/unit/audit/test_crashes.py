@@ -104,7 +104,7 @@ class TestCrashes:
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("limit", [1, 10_000])
     @pytest.mark.parametrize("at", range(1, CALLS))
-    def test_a_refusal_anywhere_is_said_and_leaves_the_log_as_it_was(
+    def test_a_refusal_anywhere_is_reported_and_leaves_the_log_as_it_was(
         self,
         folder: Path,
         strike: Callable[..., Os],

@@ -227,7 +227,7 @@ class TestTogether:
         assert failures == []
         self.ordered(folder, tuple(logs), 20)
 
-    def test_reading_goes_on_while_others_append(self, folder: Path) -> None:
+    def test_reading_continues_while_others_append(self, folder: Path) -> None:
         """A verification sees the log of one moment."""
         log = AuditLog(folder, clock=SystemClock(), command="test")
         log.record(began("r1"))

@@ -125,7 +125,7 @@ class TestNoticing:
 
     @pytest.mark.parametrize("kept", [0, 1, 2])
     @pytest.mark.parametrize("by", ["check", "append"])
-    def test_a_log_that_was_emptied_or_cut_is_told_once_and_goes_on(
+    def test_a_log_that_was_emptied_or_cut_is_told_once_and_continues(
         self, log: AuditLog, folder: Path, told: list[str], kept: int, by: str
     ) -> None:
         """A new piece of the chain says so, and the gap shows at every verification."""

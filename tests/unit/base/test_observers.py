@@ -71,7 +71,7 @@ def test_everybody_hears_everything(what: str) -> None:
     assert complaints == []
 
 
-def test_a_defect_of_one_is_said_and_the_others_hear_all_the_same() -> None:
+def test_a_defect_of_one_is_reported_and_the_others_hear_all_the_same() -> None:
     """What only watches must not stop what it watches."""
     last, complaints = Everything(), list[str]()
     Observers([Broken(), last], complaints.append).ended(Report(id_of("web")))

@@ -246,7 +246,7 @@ class TestCertificate:
         assert finding.kind is FindingKind.COPIES_DIFFER
         assert finding.words.endswith("; certrotd rotate web repairs that")
 
-    def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_said(self) -> None:
+    def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_reported(self) -> None:
         """Never chmod, which would follow what has become a link."""
         bench = Bench()
         shelves = bench.world.store.shelves

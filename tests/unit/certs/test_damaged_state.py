@@ -56,7 +56,7 @@ class TestDamagedState:
         assert not case.world.issuer.orders
         assert isinstance(case.rotate().decision, Wait)
 
-    def test_without_any_place_it_is_begun_anew_all_the_same(self) -> None:
+    def test_without_any_place_it_is_begun_again_all_the_same(self) -> None:
         """Else it would be said for ever, and nobody could be held to a rollback."""
         case = Case("new_target")
         case.policy(waves=(), installs=False)

@@ -75,7 +75,7 @@ class TestDeploying:
         assert (case.live, report.failed) == (3, True)
         assert isinstance(case.rotate(after=DAY).outcome, Finished)
 
-    def test_copies_that_are_half_there_are_put_back_whole_even_then(self) -> None:
+    def test_copies_that_are_half_there_are_restored_whole_even_then(self) -> None:
         """A whole expired pair can be read, half a pair cannot."""
         case = Case("renewal_after_expiry")
         before = case.world.installer.files

@@ -225,7 +225,7 @@ def test_a_certificate_that_is_not_valid_yet_is_waited_for(
 
 
 @pytest.mark.parametrize("wanted", ["elsewhere", "issuing root", ""])
-def test_a_preferred_chain_that_is_not_offered_is_said_everywhere(
+def test_a_preferred_chain_that_is_not_offered_is_reported_everywhere(
     case: Fetching, wanted: str
 ) -> None:
     """Nobody was told, and old devices went on refusing what they do not know."""

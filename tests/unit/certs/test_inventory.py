@@ -68,7 +68,7 @@ class TestChosen:
     @pytest.mark.parametrize(
         ("name", "hint"), [("tow", 'did you mean "two"?'), ("xyz", "known: one, two, three")]
     )
-    def test_an_unknown_name_is_said_with_the_nearest(
+    def test_an_unknown_name_is_reported_with_the_nearest(
         self, worlds: dict[str, MemoryWorld], name: str, hint: str
     ) -> None:
         """Nothing at all is done where one of the names is wrong."""

@@ -290,7 +290,7 @@ class TestIssuing:
         assert old[0] != new[0]
 
     @pytest.mark.parametrize("lost", ["key", "chain"])
-    def test_staging_that_somebody_removed_fails_and_is_begun_anew(self, lost: str) -> None:
+    def test_staging_that_somebody_removed_fails_and_is_begun_again(self, lost: str) -> None:
         """It says what is gone, and the next rotation makes a new one."""
         case = Case("renewal")
 
@@ -322,7 +322,7 @@ class TestRecordsLeftBehind:
         assert not case.world.solver.records
         assert isinstance(case.rotate().decision, Wait)
 
-    def test_a_sweep_that_fails_is_said_and_backs_off(self) -> None:
+    def test_a_sweep_that_fails_is_reported_and_backs_off(self) -> None:
         """A dead name server is not asked at every tick."""
         case = Case("renewal")
         case.trouble.refuse = {"solver: withdraw": 4}
@@ -364,7 +364,7 @@ class TestRecordsLeftBehind:
         assert isinstance(case.rotate().outcome, Finished)
         assert isinstance(case.rotate().decision, Wait)
 
-    def test_a_solver_that_the_configuration_lost_is_said(self) -> None:
+    def test_a_solver_that_the_configuration_lost_is_reported(self) -> None:
         """The order fails before anything is published."""
         case = Case("renewal")
         case.world.otherwise["solver"] = lambda _name: None

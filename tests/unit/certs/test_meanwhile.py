@@ -54,7 +54,7 @@ def case(tmp_path: Path) -> Iterator[Fetching]:
         yield case
 
 
-def test_a_damaged_file_is_put_back_while_an_order_waits(case: Fetching) -> None:
+def test_a_damaged_file_is_restored_while_an_order_waits(case: Fetching) -> None:
     """The order is kept, and this needs no order for it."""
     shelves = case.world.store.shelves
     shelves[scenarios.NAME] = replace(shelves[scenarios.NAME], worn=(2,))

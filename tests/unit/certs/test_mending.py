@@ -46,7 +46,7 @@ def fallen(*earlier: Generation, **about: object) -> Standing:
 class TestDeciding:
     @pytest.mark.parametrize("age", [10 * DAY, 61 * DAY])
     @pytest.mark.parametrize("forced", [False, True])
-    def test_damaged_files_are_put_back_before_anything_else(
+    def test_damaged_files_are_restored_before_anything_else(
         self, age: timedelta, forced: bool
     ) -> None:
         """A service that is restarted meanwhile would not come up, whatever else is due."""
@@ -67,7 +67,7 @@ class TestDeciding:
         assert isinstance(decision, Postpone)
         assert isinstance(decision.instead, Renew)
 
-    def test_a_damaged_placeholder_is_put_back_too(self) -> None:
+    def test_a_damaged_placeholder_is_restored_too(self) -> None:
         """So that the service starts."""
         placeholder = replace(damaged(), meta=meta(origin=PLACEHOLDER))
         assert isinstance(decide(POLICY, standing(placeholder), Attempts(), now=NOW), Deploy)
@@ -181,7 +181,7 @@ class TestRunning:
         shelves[scenarios.NAME] = replace(shelf, generations=(first, lost))
         return case
 
-    def test_damaged_files_are_put_back_without_an_order_and_proven(self) -> None:
+    def test_damaged_files_are_restored_without_an_order_and_proven(self) -> None:
         """Services are told to read them again."""
         case = self.worn()
         case.trouble.log.clear()

@@ -173,7 +173,7 @@ class TestStatus:
             assert certrotd(command) == 1
             assert "Is a directory" in capsys.readouterr().out
 
-    def test_a_damaged_state_is_said_and_left_to_the_next_rotation(
+    def test_a_damaged_state_is_reported_and_left_to_the_next_rotation(
         self, certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Whoever only looks changes nothing; a rotation puts it aside and goes on."""

@@ -37,7 +37,7 @@ def rotate(config: Path) -> int:
     return command.rotate(config, ["web"], force=True, dry_run=False, as_json=True)
 
 
-def test_the_service_user_goes_on_after_root_has_rotated_by_hand(
+def test_the_service_user_continues_after_root_has_rotated_by_hand(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """One ``sudo certrotd rotate`` must not be the last renewal there ever was."""

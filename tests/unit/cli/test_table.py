@@ -62,7 +62,7 @@ def test_a_certificate_that_is_well_takes_a_line(width: int) -> None:
 
 
 @pytest.mark.parametrize("width", [60, 80, 300])
-def test_why_is_said_where_something_is_not_ok_and_only_there(width: int) -> None:
+def test_why_is_reported_where_something_is_not_ok_and_only_there(width: int) -> None:
     """It is what one looks for."""
     text = " ".join(" ".join(shown(width, WEB, MAIL)).split())
     assert "the CA ca.example.test did not answer" in text

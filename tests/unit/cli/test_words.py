@@ -89,7 +89,7 @@ def test_a_configuration_after_the_command_is_the_one_that_is_read(
     assert certrotd("status", f"--config={other}", "elsewhere") == 0
 
 
-def test_the_version_is_said_beside_other_options(
+def test_the_version_is_reported_beside_other_options(
     certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """``certrotd -c FILE --version``."""

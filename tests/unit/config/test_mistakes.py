@@ -135,7 +135,7 @@ def test_a_file_that_is_no_text_is_named_as_what_it_is(
     assert problem.message == expected
 
 
-def test_an_unreadable_file_is_said_with_who_may_read_it() -> None:
+def test_an_unreadable_file_is_reported_with_who_may_read_it() -> None:
     """A secret-minded operator made it 0600 of root."""
     # not below tmp_path, whose parents are for their owner alone
     with tempfile.TemporaryDirectory() as folder:

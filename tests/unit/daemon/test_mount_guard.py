@@ -29,7 +29,7 @@ def test_a_reload_is_no_way_to_make_a_wrong_directory_the_right_one(tmp_path: Pa
     assert MountGuard([store], first).trouble() is None
 
 
-def test_a_directory_that_is_gone_is_said_until_it_is_back(tmp_path: Path) -> None:
+def test_a_directory_that_is_gone_is_reported_until_it_is_back(tmp_path: Path) -> None:
     """A file system may be unmounted, and mounted again."""
     state, away = tmp_path / "state", tmp_path / "away"
     state.mkdir()

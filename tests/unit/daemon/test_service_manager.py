@@ -234,7 +234,7 @@ def test_a_rotation_that_fails_counts(
     assert len(manager.heard()) == failing
 
 
-def test_directories_that_are_gone_are_said_while_they_are(
+def test_directories_that_are_gone_are_reported_while_they_are(
     told: ServiceManager, manager: Manager
 ) -> None:
     """Nothing is looked at then, so the status is all there is."""
@@ -307,7 +307,7 @@ def test_a_name_cannot_add_a_line_to_the_status(told: ServiceManager, manager: M
     assert set(manager.only()) == {"READY", "STATUS"}
 
 
-def test_a_manager_that_is_not_there_is_said_once_and_told_later(
+def test_a_manager_that_is_not_there_is_reported_once_and_told_later(
     tmp_path: Path,
     told: ServiceManager,
     manager: Manager,

@@ -44,7 +44,7 @@ def test_a_failed_look_up_says_who_acts_next(
         resolved(Address("ns1.example.net", 53), deadline=soon())
 
 
-def test_a_resolver_that_does_not_answer_is_said_and_waited_for_no_longer(
+def test_a_resolver_that_does_not_answer_is_reported_and_waited_for_no_longer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The deadline of a publication holds for the name of its server too."""

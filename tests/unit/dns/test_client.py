@@ -112,7 +112,7 @@ certificates: [{{name: web, names: [example.com], solver: hook}}]
 @pytest.mark.parametrize(
     ("solver", "complains"), [("hook", True), ("alone", True), ("told", False)]
 )
-def test_a_zone_that_the_resolvers_do_not_know_is_said_before_an_order(
+def test_a_zone_that_the_resolvers_do_not_know_is_reported_before_an_order(
     tmp_path: Path, solver: str, complains: bool
 ) -> None:
     """The wait for the records would find it out when the order is spent; told who, it need not."""

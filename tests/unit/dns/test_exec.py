@@ -214,7 +214,7 @@ def test_a_child_that_prints_in_the_background_is_not_waited_for(
 
 # The process is left running, and Python says so when it forgets about it.
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-def test_a_hang_as_another_user_is_said(
+def test_a_hang_as_another_user_is_reported(
     script: Script, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What runs through sudo cannot be killed; waiting for it would hang the rotation."""
@@ -250,7 +250,7 @@ def test_no_time_left_starts_nothing(script: Script, tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_program_that_cannot_run_is_said(script: Script, tmp_path: Path) -> None:
+def test_a_program_that_cannot_run_is_reported(script: Script, tmp_path: Path) -> None:
     """Each is a slip of the configuration, found by preflight and said by present."""
     plain = tmp_path / "plain"
     plain.write_text("#!/bin/sh\n")

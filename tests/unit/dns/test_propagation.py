@@ -312,7 +312,7 @@ def test_a_record_that_never_appears_names_every_server_and_its_answer() -> None
     assert caught.value.hint
 
 
-def test_a_server_that_does_not_serve_the_zone_is_said() -> None:
+def test_a_server_that_does_not_serve_the_zone_is_reported() -> None:
     """A lame delegation answers, only not for us."""
 
     def lame(query: Message, udp: bool) -> Message:
@@ -326,7 +326,7 @@ def test_a_server_that_does_not_serve_the_zone_is_said() -> None:
         )
 
 
-def test_many_servers_are_said_in_few_words() -> None:
+def test_many_servers_are_reported_in_few_words() -> None:
     """Sixty-four nameservers must not fill the page that says so."""
     with ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.NXDOMAIN)) as server:
         propagation = Propagation(_Known(*[server] * 12))

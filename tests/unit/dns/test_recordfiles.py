@@ -155,7 +155,7 @@ def test_the_number_of_records_is_bounded(
     assert sum(map(len, files.read().values())) == 2
 
 
-def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+def test_a_directory_that_cannot_be_written_is_reported(tmp_path: Path) -> None:
     """Here it is a file: that stops root as well."""
     (tmp_path / "state").write_text("")
     with pytest.raises(NeedsOperator, match="cannot write DNS records in"):
@@ -164,7 +164,7 @@ def test_a_directory_that_cannot_be_written_is_said(tmp_path: Path) -> None:
         RecordFiles(tmp_path / "state").remove(ONE)
 
 
-def test_a_full_disk_is_said_and_leaves_nothing(
+def test_a_full_disk_is_reported_and_leaves_nothing(
     files: RecordFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """acme.sh #7247: what a full disk leaves must not be half a record."""

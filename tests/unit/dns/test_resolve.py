@@ -167,7 +167,7 @@ def test_resolvers_that_say_nothing_are_each_named_and_left_in_time() -> None:
         assert f"{mute.address}: no answer within 0.1 s" in str(caught.value)
 
 
-def test_no_time_left_is_said() -> None:
+def test_no_time_left_is_reported() -> None:
     """An empty list of failures would be a riddle."""
     with (
         ScriptedDns(_aliases({})) as server,
@@ -312,7 +312,7 @@ def test_the_number_of_addresses_is_bounded(v4: int, v6: int, accepted: bool) ->
     ("zone", "said"),
     [({}, "example.com has no NS records"), ({"ns1.x": []}, "ns1.x of example.com has no address")],
 )
-def test_a_zone_that_nobody_serves_is_said(zone: dict[str, list[str]], said: str) -> None:
+def test_a_zone_that_nobody_serves_is_reported(zone: dict[str, list[str]], said: str) -> None:
     """No servers to ask must never count as all servers agree."""
     with (
         ScriptedDns(_zone(zone)) as server,
@@ -347,7 +347,7 @@ def test_at_most_eight_resolvers_are_used(tmp_path: Path) -> None:
     assert len(system_resolvers(file)) == 8
 
 
-def test_an_unreadable_resolv_conf_is_said(tmp_path: Path) -> None:
+def test_an_unreadable_resolv_conf_is_reported(tmp_path: Path) -> None:
     """A directory in its place cannot be read by root either."""
     with pytest.raises(NeedsOperator, match="cannot read"):
         system_resolvers(tmp_path)

@@ -184,7 +184,7 @@ def test_a_real_second_process_shares_the_records(
 
 
 @pytest.mark.parametrize("act", ["present", "preflight"])
-def test_a_stranger_at_the_address_is_said(make: Make, tmp_path: Path, act: str) -> None:
+def test_a_stranger_at_the_address_is_reported(make: Make, tmp_path: Path, act: str) -> None:
     """systemd-resolved, dnsmasq, or a certrotd with another state directory."""
     with ScriptedDns(lambda query, udp: answer(query, rcode=dns.rcode.REFUSED)) as stranger:
         responder = make(listen=(stranger.address,))
@@ -225,7 +225,7 @@ def test_a_certrotd_with_other_records_is_a_stranger(
         other.present(RECORD, deadline=soon(0.4))
 
 
-def test_a_silent_stranger_is_said(make: Make) -> None:
+def test_a_silent_stranger_is_reported(make: Make) -> None:
     """Something holds the port and does not speak DNS."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as mute:
         address = Address("127.0.0.1", free_port("both"))
@@ -271,7 +271,7 @@ def test_a_half_taken_address_is_in_use(make: Make, address: Address) -> None:
         (5, "kernel log"),
     ],
 )
-def test_an_address_that_cannot_be_ours_is_said(
+def test_an_address_that_cannot_be_ours_is_reported(
     make: Make, number: int, hint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Port 53 without the capability is the first thing everybody meets."""

@@ -106,7 +106,7 @@ def test_a_malformed_answer_to_a_signed_update_is_not_believed(
         _present(server, tsig=KEY, timeout=0.45)
 
 
-def test_an_answer_signed_with_another_key_is_said() -> None:
+def test_an_answer_signed_with_another_key_is_reported() -> None:
     """A man in the middle, or a server whose key was changed while it ran."""
     stranger = dns.tsig.Key("key.example.", b"another secret", "hmac-sha256.")
 
@@ -208,7 +208,7 @@ def test_without_a_zone_the_server_is_asked_for_it() -> None:
         ("", dns.rcode.SERVFAIL, Transient, "SERVFAIL"),
     ],
 )
-def test_a_zone_that_is_not_found_is_said(
+def test_a_zone_that_is_not_found_is_reported(
     soa: str, rcode: dns.rcode.Rcode, failure: type[Failure], said: str
 ) -> None:
     """An update into a zone of somebody else's choice must not be sent."""

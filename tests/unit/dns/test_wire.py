@@ -160,7 +160,7 @@ def test_a_server_that_accepts_and_says_nothing_costs_the_time_it_is_given() -> 
 
 
 @pytest.mark.parametrize("tcp", [False, True])
-def test_a_closed_port_is_said_at_once(tcp: bool) -> None:
+def test_a_closed_port_is_reported_at_once(tcp: bool) -> None:
     """ "connection refused" points at the server, a timeout at the network."""
     query = question(NAME, "TXT", recursion=False)
     address = Address("127.0.0.1", free_port("both"))
@@ -202,7 +202,7 @@ def test_a_family_the_kernel_lacks_has_no_route(monkeypatch: pytest.MonkeyPatch)
     assert said == Silence("no route (Address family not supported by protocol)", routable=False)
 
 
-def test_a_connection_that_is_never_accepted_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_connection_that_is_never_accepted_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     """A firewall that drops SYNs: TCP is what is closed there."""
 
     class Dropped(socket.socket):
@@ -215,7 +215,7 @@ def test_a_connection_that_is_never_accepted_is_said(monkeypatch: pytest.MonkeyP
     assert said == Silence("no TCP connection in time")
 
 
-def test_a_connection_that_is_reset_is_said() -> None:
+def test_a_connection_that_is_reset_is_reported() -> None:
     """What an overloaded server does to those it cannot serve."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
 

@@ -32,7 +32,7 @@ def test_a_file_is_no_directory(tmp_path: Path) -> None:
     assert refusal(file / "a") == f"cannot create {file}/a in {file}: Not a directory"
 
 
-def test_a_directory_of_somebody_else_is_said() -> None:
+def test_a_directory_of_somebody_else_is_reported() -> None:
     """The service's user meets it, not the root that wrote the configuration."""
     # not below tmp_path, whose parents are for their owner alone
     with tempfile.TemporaryDirectory() as folder:
@@ -41,13 +41,13 @@ def test_a_directory_of_somebody_else_is_said() -> None:
             assert refusal(Path(folder)) == f"cannot write in {folder}: Permission denied"
 
 
-def test_a_full_disk_is_said(tmp_path: Path) -> None:
+def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     """The negative control of what fits."""
     check_directory(tmp_path, room=4096)
     assert refusal(tmp_path, room=2**62) == f"cannot write in {tmp_path}: No space left on device"
 
 
-def test_a_file_system_that_is_mounted_read_only_is_said() -> None:
+def test_a_file_system_that_is_mounted_read_only_is_reported() -> None:
     """Root may write anywhere, and not there."""
     mounts = [line.split()[:4] for line in Path("/proc/mounts").read_text().splitlines()]
     read_only = [at for _, at, _, how in mounts if "ro" in how.split(",") and Path(at).is_dir()]

@@ -164,7 +164,7 @@ class TestWriteFile:
         write_file(tmp_path / "key.pem", b"0123456789", mode=0o600)
         assert (tmp_path / "key.pem").read_bytes() == b"0123456789"
 
-    def test_a_missing_directory_is_said(self, tmp_path: Path) -> None:
+    def test_a_missing_directory_is_reported(self, tmp_path: Path) -> None:
         """The path of an install: entry may be wrong."""
         with pytest.raises(DiskTrouble, match="create the directory"):
             write_file(tmp_path / "nowhere" / "key.pem", b"", mode=0o600)
@@ -290,7 +290,7 @@ class TestRemoving:
             remove_file(tmp_path / name)
         assert os.listdir(tmp_path) == []
 
-    def test_a_file_that_cannot_be_removed_is_said(self, tmp_path: Path) -> None:
+    def test_a_file_that_cannot_be_removed_is_reported(self, tmp_path: Path) -> None:
         """A directory, for example."""
         with pytest.raises(DiskTrouble, match="cannot remove"):
             remove_file(tmp_path)
@@ -333,7 +333,7 @@ class TestRemoving:
         assert os.listdir(tmp_path) == ["key.pem"]
 
 
-def test_a_rename_that_fails_is_said(tmp_path: Path) -> None:
+def test_a_rename_that_fails_is_reported(tmp_path: Path) -> None:
     """Both names are in it."""
     (tmp_path / "a").write_bytes(b"")
     rename(tmp_path / "a", tmp_path / "b")
@@ -357,7 +357,7 @@ class TestMakeDirectory:
         make_directory(tmp_path / "a", mode=0o700)
         assert mode(tmp_path / "a") == 0o750
 
-    def test_a_file_in_its_place_is_said(self, tmp_path: Path) -> None:
+    def test_a_file_in_its_place_is_reported(self, tmp_path: Path) -> None:
         """It is not removed for us."""
         (tmp_path / "a").write_bytes(b"")
         with pytest.raises(DiskTrouble, match="Not a directory"):
@@ -421,7 +421,7 @@ class TestReadFile:
             with pytest.raises(DiskTrouble):
                 read_file(tmp_path / "a", limit=5)
 
-    def test_a_disk_error_while_reading_is_said(
+    def test_a_disk_error_while_reading_is_reported(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Opening worked, reading did not."""
@@ -435,7 +435,7 @@ class TestReadFile:
             read_file(tmp_path / "a", limit=5)
 
 
-def test_an_error_without_a_number_is_said_too() -> None:
+def test_an_error_without_a_number_is_reported_too() -> None:
     """Some libraries raise OSError with nothing but words."""
     trouble = DiskTrouble("do it", OSError("words"))
     assert (trouble.message, trouble.hint) == ("cannot do it: words", "")

@@ -170,7 +170,7 @@ def test_a_dry_run_makes_no_root_and_finds_one_that_ends(tmp_path: Path) -> None
         source.preflight(deadline=Deadline(clock, 60), dry=True)
 
 
-def test_a_root_about_to_end_is_said_a_day_before(tmp_path: Path) -> None:
+def test_a_root_about_to_end_is_reported_a_day_before(tmp_path: Path) -> None:
     """Certificates of hours would be rotated again and again, and then be nobody's."""
     clock = ManualClock(NOW)
     source = issuer(tmp_path, clock, root_lifetime=timedelta(days=10))
@@ -276,7 +276,7 @@ def test_a_crash_while_the_root_is_made_leaves_none(
     assert sorted(path.name for path in folder.parent.iterdir()) == ["inside"]
 
 
-def test_a_root_that_is_lost_while_certrotd_runs_is_said_before_it_ends(tmp_path: Path) -> None:
+def test_a_root_that_is_lost_while_certrotd_runs_is_reported_before_it_ends(tmp_path: Path) -> None:
     """In memory it would live on until the next restart, and nobody would know."""
     site = Surroundings(lambda: ("web",))
     issuer(tmp_path).preflight(deadline=soon())

@@ -10,6 +10,6 @@ from certrotd.internal.root import refuse_another
 @pytest.mark.parametrize(
     ("issued", "said"), [(["a"], "and a is live of it"), (["a", "b"], "and a, b are live of it")]
 )
-def test_a_lost_root_is_said_with_what_is_live_of_it(issued: list[str], said: str) -> None:
+def test_a_lost_root_is_reported_with_what_is_live_of_it(issued: list[str], said: str) -> None:
     """One or several."""
     assert said in refuse_another(Path("/s/internal/lab"), "lab", issued).message

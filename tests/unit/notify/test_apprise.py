@@ -144,7 +144,7 @@ def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
         Apprise("ops", [reference]).send(RAISED, deadline=soon())
 
 
-def test_a_secret_that_is_missing_is_said(tmp_path: Path) -> None:
+def test_a_secret_that_is_missing_is_reported(tmp_path: Path) -> None:
     """By the name it should have."""
     with pytest.raises(NeedsOperator, match="CERTROTD_NO_SUCH_URL is not set"):
         Apprise("ops", [EnvironmentSecret(env="CERTROTD_NO_SUCH_URL")]).send(

@@ -213,7 +213,7 @@ def test_tls_is_checked_against_the_bundle(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [None, "no certificate"])
-def test_a_bundle_that_is_none_is_said(tmp_path: Path, content: str | None) -> None:
+def test_a_bundle_that_is_none_is_reported(tmp_path: Path, content: str | None) -> None:
     """With its path."""
     bundle = tmp_path / "roots.pem"
     if content is not None:

@@ -71,7 +71,7 @@ def test_a_leaf_alone_is_broken_only_for_who_has_roots(look: Look) -> None:
     assert alone.chain == (facts_of(LEAF.certificate),)
 
 
-def test_links_that_do_not_hold_are_said(look: Look) -> None:
+def test_links_that_do_not_hold_are_reported(look: Look) -> None:
     """The wrong intermediate, or the right ones in the wrong order."""
     torn = look(with_chain(FOREIGN))
     assert torn.broken.startswith(f"{NAME} was not issued by another CA")

@@ -339,7 +339,7 @@ def openssl(chain: Chain, directory: Path) -> bool:
 
 
 @pytest.mark.parametrize(("chain", "why"), REFUSED.values(), ids=REFUSED)
-def test_a_chain_that_openssl_refuses_is_refused_in_words(
+def test_a_chain_that_openssl_refuses_is_refused_with_a_reason(
     chain: Chain, why: str, tmp_path: Path
 ) -> None:
     """A public client is the measure; whoever reads it learns what to tell the CA."""
@@ -412,7 +412,9 @@ def test_a_chain_as_public_cas_issue_it_is_not_doubted(which: str) -> None:
 
 @settings(max_examples=500, deadline=None)
 @given(st.data(), st.booleans())
-def test_a_damaged_chain_is_judged_or_refused_in_words(data: st.DataObject, above: bool) -> None:
+def test_a_damaged_chain_is_judged_or_refused_with_a_reason(
+    data: st.DataObject, above: bool
+) -> None:
     """Whoever is watched chooses what it says, and signs it: nothing else may come of that."""
     rich = leaf(general_names=[address("192.0.2.1")], critical=(POLICIES,))
     strict = middle(critical=(SIGNS, only("test"), POLICIES), path_length=0, extensions=(SERVER,))

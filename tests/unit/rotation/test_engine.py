@@ -199,7 +199,7 @@ class TestBackward:
         assert isinstance(outcome, Stuck)
         assert "unexpected KeyError" in outcome.undo_failed
 
-    def test_an_undo_that_is_woken_by_the_stop_goes_on(self) -> None:
+    def test_an_undo_that_is_woken_by_the_stop_continues(self) -> None:
         """What has begun to go back goes back before the process ends."""
         small = Small((SAVED, A))
         small.world.on = {"do a": [Failure("no")], "undo a": [Stopped("told to stop")]}
@@ -266,7 +266,7 @@ class TestKept:
         assert isinstance(small.resume(), Finished)
         assert small.world.log == ["do a", "do a", "do b"]  # without a look: it was not cut off
 
-    def test_a_wait_is_over_when_the_clock_is_put_back(self) -> None:
+    def test_a_wait_is_over_when_the_clock_is_set_back(self) -> None:
         """It was reckoned by a clock that was wrong: years may lie between then and now."""
         small = Small((A, B))
         small.world.on["do a"] = [Wait(NOW + HOUR, "validating")]

@@ -119,7 +119,7 @@ class TestWaiting:
         """Grace periods last for days; no process waits for them."""
         assert move(*self.WAIT) == Park(LATER, "grace")
 
-    def test_a_wait_that_is_over_goes_on_without_a_look(self) -> None:
+    def test_a_wait_that_is_over_continues_without_a_look(self) -> None:
         """It was not cut off, so there is nothing unknown about it."""
         assert move(*self.WAIT, now=LATER) == Act(0, look_first=False)
 

@@ -33,7 +33,7 @@ def test_a_failed_rename_names_both_paths(tmp_path: Path) -> None:
     assert f"{tmp_path}/a: {tmp_path}/none/b: No such file" in said
 
 
-def test_a_path_is_said_once(tmp_path: Path) -> None:
+def test_a_path_is_reported_once(tmp_path: Path) -> None:
     """What says it already does not say it twice; a name within a directory is no path."""
     gone = tmp_path / "gone"
     assert str(DiskTrouble(f"read {gone}", raised(gone))).count(str(gone)) == 1

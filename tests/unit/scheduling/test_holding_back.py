@@ -148,7 +148,7 @@ def test_a_damaged_live_certificate_is_seen_to_while_an_order_is_parked() -> Non
     assert page.snapshot.state(id_of("web")) == "in flight"
 
 
-def test_a_rotation_that_another_process_has_is_said_to_be_there() -> None:
+def test_a_rotation_that_another_process_runs_is_reported() -> None:
     """`certrotd rotate` is at work."""
     bench = Bench()
     bench.disks["web"].flight = "order/1"

@@ -214,7 +214,7 @@ def test_an_unreadable_certificate_is_reported_and_retried_and_the_rest_continue
     assert disk.live is not None
 
 
-def test_a_trouble_that_a_reload_ended_is_said_to_be_over() -> None:
+def test_a_trouble_that_a_reload_ended_is_reported_as_over() -> None:
     """Whoever was woken for it must hear so, also when a new configuration was the cure."""
     bench = Bench("a.example.com", "b.example.com")
 

@@ -157,7 +157,7 @@ def test_a_certificate_that_is_due_again_as_soon_as_it_is_there_is_left_alone() 
     assert 4 < bench.orders < 14
 
 
-def test_a_last_run_that_cannot_be_kept_is_said_and_stops_nothing() -> None:
+def test_a_last_run_that_cannot_be_kept_is_reported_and_stops_nothing() -> None:
     """A full state directory."""
     bench = Bench()
 

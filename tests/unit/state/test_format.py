@@ -168,7 +168,7 @@ def test_a_new_state_says_its_format(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FILE).read_bytes()) == {"format": 2}
 
 
-def test_a_newer_state_is_refused_in_words(tmp_path: Path) -> None:
+def test_a_newer_state_is_refused_with_a_reason(tmp_path: Path) -> None:
     """Nothing is read that may mean something else by now, and nothing written."""
     (tmp_path / FILE).write_text('{"format": 3}')
     for look in (upgrade, require_known, require_current):

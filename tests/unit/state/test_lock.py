@@ -229,7 +229,9 @@ def test_a_note_that_cannot_be_written_does_not_unlock(
         take(path)
 
 
-def test_a_file_system_without_locks_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_reported(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Some network file systems know no flock(2): a failure, and no handle left open."""
 
     def unsupported(*_: object) -> None:

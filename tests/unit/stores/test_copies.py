@@ -94,7 +94,7 @@ def _pipe(path: Path) -> None:
         "mode",
     ],
 )
-def test_a_copy_that_somebody_changed_is_said(
+def test_a_copy_that_somebody_changed_is_reported(
     entry: Copies, change: Callable[[Path], object], said: str
 ) -> None:
     """Configuration management, a reboot of a tmpfs, a mistyped rm."""
@@ -107,7 +107,7 @@ def test_a_copy_that_somebody_changed_is_said(
     assert said.startswith("web") or str(path) in found
 
 
-def test_an_owner_that_somebody_changed_is_said(
+def test_an_owner_that_somebody_changed_is_reported(
     entry: Copies, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The service that reads it could not any more."""
@@ -145,7 +145,7 @@ def test_a_path_that_was_followed_by_a_file_is_gone_below_it(entry: Copies, tmp_
     ],
     ids=lambda value: str(value),
 )
-def test_a_copy_that_is_asked_for_otherwise_is_said(
+def test_a_copy_that_is_asked_for_otherwise_is_reported(
     entry: Copies, changes: dict[str, object], path: str
 ) -> None:
     """A changed configuration takes effect now, not at the next renewal."""
@@ -163,7 +163,7 @@ def test_a_changed_format_at_the_same_path_is_reported(entry: Copies) -> None:
     assert "to be installed otherwise" in str(displaced([changed], known))
 
 
-def test_a_new_path_is_said(entry: Copies, tmp_path: Path) -> None:
+def test_a_new_path_is_reported(entry: Copies, tmp_path: Path) -> None:
     """In an entry there was, or in a new one beside it."""
     known = copies_of([entry])
     moved = replace(entry, paths={**entry.paths, "fullchain": tmp_path / "new.crt"})

@@ -288,7 +288,7 @@ def test_a_foreign_file_at_a_path_is_neither_backed_up_nor_replaced(etc: Path, t
     assert path.lstat()
 
 
-def test_more_than_can_be_put_back_is_not_replaced(etc: Path) -> None:
+def test_more_than_can_be_restored_is_not_replaced(etc: Path) -> None:
     """A backup that is too large to be read again would be none."""
     paths = {shape: etc / shape for shape in ("privkey", "cert", "chain", "fullchain")}
     for path in paths.values():

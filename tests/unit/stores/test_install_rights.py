@@ -98,7 +98,7 @@ class TestAccessControlLists:
         assert read_acl(etc / "web.key") is None
         assert stat.S_IMODE((etc / "web.key").lstat().st_mode) == 0o600
 
-    def test_a_list_that_cannot_be_read_is_said(
+    def test_a_list_that_cannot_be_read_is_reported(
         self, etc: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """It is not taken for none."""

@@ -254,7 +254,7 @@ def test_a_check_refuses_what_stands_where_the_link_belongs(store: LocalStore) -
         store.check("web")
 
 
-def test_a_directory_that_cannot_be_written_is_said_by_the_check() -> None:
+def test_a_directory_that_cannot_be_written_is_reported_by_the_check() -> None:
     """Before an order is spent, with what would be right."""
     with plain_user() as directory:
         store = LocalStore(directory / "store")
@@ -270,7 +270,7 @@ def test_a_directory_that_cannot_be_written_is_said_by_the_check() -> None:
             LocalStore(directory / "other").check("web")
 
 
-def test_a_file_in_the_place_of_a_directory_is_said(store: LocalStore) -> None:
+def test_a_file_in_the_place_of_a_directory_is_reported(store: LocalStore) -> None:
     """Whatever made it."""
     store.root.mkdir()
     (store.root / "web").write_text("")
@@ -285,7 +285,7 @@ def test_a_file_in_the_place_of_a_directory_is_said(store: LocalStore) -> None:
             act()
 
 
-def test_files_that_are_gone_are_said(store: LocalStore) -> None:
+def test_files_that_are_gone_are_reported(store: LocalStore) -> None:
     """A generation somebody cleaned up by hand is nothing to deploy."""
     seal(store, 1)
     for name in ("fullchain.pem", "combined.pem", "chain.pem"):

@@ -318,7 +318,7 @@ DAMAGED = [
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
-def test_a_state_that_certrotd_did_not_write_is_said_and_taken_for_none(
+def test_a_state_that_certrotd_did_not_write_is_reported_and_taken_for_none(
     store: LocalStore, content: bytes
 ) -> None:
     """It must not stand in the way of a renewal; a look leaves it as it is, and makes nothing."""

@@ -164,7 +164,7 @@ def test_a_missing_reload_program_is_found_before_an_order(
     assert told == ("reload web.service\n" if verb == "systemctl" else "now\n")
 
 
-def test_an_nginx_that_is_not_installed_is_said_at_once(tmp_path: Path) -> None:
+def test_an_nginx_that_is_not_installed_is_reported_at_once(tmp_path: Path) -> None:
     """Before anything is ordered."""
     with pytest.raises(NeedsOperator, match="/no/nginx is not an executable file"):
         NginxTarget(binary="/no/nginx", pid_file=tmp_path / "none").check()

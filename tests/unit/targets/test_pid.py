@@ -298,7 +298,7 @@ def test_a_process_of_another_user_is_refused_with_a_reason() -> None:
     assert "reload by systemd" in said.value.hint
 
 
-def test_a_kernel_without_what_it_takes_is_said(
+def test_a_kernel_without_what_it_takes_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Some sandboxes have no pidfd_open; permission is not what is missing then."""

@@ -106,7 +106,7 @@ class Bench:
         return self.heard.looks[began:]
 
 
-def test_damaged_files_are_mended_before_anybody_is_told_of_them() -> None:
+def test_damaged_files_are_repaired_before_anybody_is_told_of_them() -> None:
     """Not while a rotation is at them."""
     bench = Bench(certificate=True)
     shelves = bench.certificate.world.store.shelves
@@ -250,7 +250,7 @@ def test_while_a_rotation_is_in_flight_it_looks_again_and_again() -> None:
     assert [kinds(look) for look in looks] == [[], [], ["served_mismatch"]]
 
 
-def test_a_defect_in_a_look_is_told_and_the_others_go_on() -> None:
+def test_a_defect_in_a_look_is_told_and_the_others_continue() -> None:
     """And so is its passing."""
     bench = Bench(entry(f"{A}:443"), entry(f"{B}:443"))
 

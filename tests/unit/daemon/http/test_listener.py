@@ -41,7 +41,7 @@ def has_ipv6() -> bool:
     return True
 
 
-def test_a_taken_port_is_said_to_be_taken() -> None:
+def test_a_taken_port_is_reported_as_taken() -> None:
     """Something that may pass."""
     entry = at_address()
     with listen(entry), pytest.raises(Transient, match="is taken by another process"):
@@ -100,7 +100,7 @@ def test_a_file_in_place_of_the_socket_is_left_alone(tmp_path: Path, kind: str) 
     assert path.is_symlink() or path.exists()
 
 
-def test_a_folder_that_is_not_there_is_said(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_reported(tmp_path: Path) -> None:
     """/run/certrotd is made by systemd, and by nobody else."""
     with pytest.raises(NeedsOperator, match="No such file or directory"):
         listen(at_path(tmp_path / "no" / "s"))

@@ -53,7 +53,7 @@ def test_failing_certificates_come_first_and_in_the_headline(stand: Stand) -> No
     assert "(2) certrotd" in read.text
 
 
-def test_trouble_beyond_certificates_is_said(stand: Stand) -> None:
+def test_trouble_beyond_certificates_is_reported(stand: Stand) -> None:
     """The page is where an alert leads, so it must have what the alert is about."""
     stand.fine("web")
     stand.look()
@@ -100,7 +100,7 @@ def test_the_headline_says_that_a_watched_endpoint_needs_attention(stand: Stand)
     assert re.search(r"In order\s*1\s*of 2", said)
 
 
-def test_a_failure_is_said_once_and_with_what_is_left(stand: Stand) -> None:
+def test_a_failure_is_reported_once_and_with_what_is_left(stand: Stand) -> None:
     """The reason of a postponed one tells it already; one never issued has nothing to expire."""
     stand.fine("web", age=70 * DAY)
     stand.past("web", "nobody answers", ended=NOW.isoformat())

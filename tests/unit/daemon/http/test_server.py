@@ -151,7 +151,7 @@ def test_a_client_that_hangs_up_is_not_logged() -> None:
     assert len(kept.events) == 1
 
 
-def test_a_page_that_cannot_be_made_is_said_and_the_next_one_answered() -> None:
+def test_a_page_that_cannot_be_made_is_reported_and_the_next_one_answered() -> None:
     """A disk that does not answer is not the end of the server."""
     entry = at_address()
 
@@ -190,7 +190,7 @@ def test_a_page_that_cannot_be_made_is_said_and_the_next_one_answered() -> None:
     assert len(said) == 4
 
 
-def test_a_taken_port_is_said_once_and_taken_when_it_is_free(
+def test_a_taken_port_is_reported_once_and_taken_when_it_is_free(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Bad day: the daemon runs without its page, and has it when the other process goes."""
@@ -215,7 +215,7 @@ def test_a_taken_port_is_said_once_and_taken_when_it_is_free(
     server.close()
 
 
-def test_without_file_descriptors_it_waits_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_file_descriptors_it_waits_and_continues(monkeypatch: pytest.MonkeyPatch) -> None:
     """Bad day: accept() fails for a while, and then does not; said once."""
     entry, left = at_address(), [3]
     accept = socket.socket.accept
