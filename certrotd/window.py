@@ -12,16 +12,19 @@ _DAYS_AHEAD = 16
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """The days (0 is Monday) on which it opens, and from when to when; it may pass midnight."""
+    """The days (0 is Monday) on which it opens, and from when to when; it may pass midnight.
+
+    ``zone`` is read once: the tz database may be replaced, or be gone, while the daemon runs.
+    """
 
     days: frozenset[int]
     start: time
     end: time
-    zone: str
+    zone: tzinfo
 
     def opens_at(self, now: datetime) -> datetime:
         """``now`` while it is open, else when it opens next, in UTC."""
-        zone = zone_of(self.zone)
+        zone = self.zone
         today = now.astimezone(zone).date()
         # from yesterday on: one that passes midnight may be open still
         for ahead in range(-1, _DAYS_AHEAD):

@@ -30,7 +30,7 @@ def _window(value: object) -> Window:
     days, start, end, zone = match.groups()
     zone = zone or "UTC"
     try:
-        zone_of(zone)
+        tz = zone_of(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise refuse(
             f"this machine knows no time zone {zone!r} (is tzdata installed?): {_RIGHT}"
@@ -38,7 +38,7 @@ def _window(value: object) -> Window:
     if start == end:
         raise refuse(f"begins and ends at {start}: {_RIGHT}")
     begin, last = time.fromisoformat(start), time.fromisoformat(end)
-    return Window(frozenset(_days(days or "mon-sun")), begin, last, zone)
+    return Window(frozenset(_days(days or "mon-sun")), begin, last, tz)
 
 
 def _days(text: str) -> set[int]:

@@ -1,7 +1,7 @@
 """Every decision has a code, and can say of every rule why it matched or did not."""
 
 from dataclasses import replace
-from datetime import time, timedelta
+from datetime import UTC, time, timedelta
 
 import pytest
 
@@ -17,7 +17,7 @@ ASKED = replace(FAILED, retry_after=timedelta(hours=2))
 DUE = standing(generation(age=60 * DAY))
 HELD = replace(DUE, state=replace(DUE.state, held=NOW + DAY))
 
-NIGHT = Window(frozenset(range(7)), time(1), time(5), "UTC")
+NIGHT = Window(frozenset(range(7)), time(1), time(5), UTC)
 
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "disabled": (replace(POLICY, enabled=False), standing(), Attempts()),
@@ -111,7 +111,7 @@ class TestWindows:
 
     def test_a_renewal_due_in_the_window_is_done(self) -> None:
         """The control."""
-        noon = replace(POLICY, window=Window(frozenset({0}), time(11), time(13), "UTC"))
+        noon = replace(POLICY, window=Window(frozenset({0}), time(11), time(13), UTC))
         assert self.code(DUE, noon) == "renewal_time"  # NOW is a Monday
 
     @pytest.mark.parametrize("how", [{"forced": True}, {"by_hand": True}])
@@ -122,7 +122,7 @@ class TestWindows:
 
     def test_a_window_near_expiry_is_not_waited_for(self) -> None:
         """A tenth of the lifetime is kept for what may go wrong."""
-        weekly = replace(POLICY, window=Window(frozenset({6}), time(1), time(5), "UTC"))
+        weekly = replace(POLICY, window=Window(frozenset({6}), time(1), time(5), UTC))
         assert self.code(standing(generation(age=60 * DAY)), weekly) == "window"
         assert self.code(standing(generation(age=79 * DAY)), weekly) == "renewal_time"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zoneinfo
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -68,6 +70,31 @@ def test_a_window_of_which_the_clocks_leave_nothing_does_not_open(days: str, ope
             expected
         )
     assert night.opens_at(expected) == expected
+
+
+@pytest.fixture
+def no_zones() -> Iterator[Callable[[], None]]:
+    """Takes the tz database away, and what was read of it."""
+
+    def remove() -> None:
+        zoneinfo.reset_tzpath(to=[])
+        zoneinfo.ZoneInfo.clear_cache()
+        assert not zoneinfo.TZPATH
+
+    yield remove
+    zoneinfo.reset_tzpath()
+
+
+def test_a_window_opens_without_the_database_that_it_was_read_from(
+    no_zones: Callable[[], None],
+) -> None:
+    """An upgrade replaces it under a daemon that runs; no renewal fails because of that."""
+    night = window("01:00-05:00 Europe/Berlin")
+    no_zones()
+    assert night.opens_at(NOON) == datetime(2026, 6, 1, 23, tzinfo=UTC)
+    assert str(night) == "01:00-05:00 Europe/Berlin"
+    with pytest.raises(ValidationError, match="this machine knows no time zone"):
+        window("01:00-05:00 Europe/Paris")
 
 
 @given(
