@@ -125,7 +125,7 @@ class TestListings:
         assert due["steps"].index("issued") < due["steps"].index("swap")
         assert kept.tree() == before
 
-    def test_history_tells_what_became_of_each_rotation(self, kept: Site) -> None:
+    def test_history_shows_the_outcome_of_each_rotation(self, kept: Site) -> None:
         """The newest last, as in a log, and as many as asked for."""
         kept.rotate("web", "--force")
         once = kept.directory / "failed-once"

@@ -131,7 +131,7 @@ def test_a_failure_is_in_all_of_them(site: Site) -> None:
         assert ready(port)
 
 
-def test_a_refused_reload_is_told_and_a_taken_one_moves_the_server(site: Site) -> None:
+def test_a_refused_reload_is_reported_and_an_accepted_one_moves_the_server(site: Site) -> None:
     """The old configuration works on, so it stays ready; the next good one may move it."""
     site.internal()
     port = listen(site)
@@ -167,7 +167,7 @@ def test_a_refused_reload_is_told_and_a_taken_one_moves_the_server(site: Site) -
     assert not path.exists()
 
 
-def test_a_certificate_left_out_at_the_start_is_told(site: Site) -> None:
+def test_a_certificate_skipped_at_the_start_is_reported(site: Site) -> None:
     """The rest runs and is ready; the one that is not kept fresh must not be forgotten."""
     site.internal()
     port = listen(site)

@@ -61,7 +61,7 @@ def failing(site: Site, name: str = "web") -> Path:
     return script
 
 
-def test_a_failing_target_is_told_once_also_in_a_crash_loop_and_then_its_end(
+def test_a_failing_target_is_alerted_once_even_in_a_crash_loop_and_then_resolved(
     site: Site, receiver: Receiver
 ) -> None:
     """Somebody is woken once, and may go to bed again."""
@@ -129,7 +129,7 @@ def test_a_reload_that_comes_too_late_does_not_kill_it(site: Site, receiver: Rec
     assert ended.code == 0
 
 
-def test_a_crash_in_a_rotation_is_told(site: Site, receiver: Receiver) -> None:
+def test_a_crash_in_a_rotation_is_alerted(site: Site, receiver: Receiver) -> None:
     """Somebody has to find out why."""
     told(site, receiver)
     gate = slow(site)
@@ -142,7 +142,7 @@ def test_a_crash_in_a_rotation_is_told(site: Site, receiver: Receiver) -> None:
         wait_until(lambda: ("recovered_after_crash", "raised") in heard(receiver))
 
 
-def test_a_stop_in_a_rotation_is_not_told(site: Site, receiver: Receiver) -> None:
+def test_a_stop_in_a_rotation_is_not_alerted(site: Site, receiver: Receiver) -> None:
     """The control: whoever stopped it knows."""
     told(site, receiver)
     gate = slow(site)
@@ -156,7 +156,9 @@ def test_a_stop_in_a_rotation_is_not_told(site: Site, receiver: Receiver) -> Non
     assert receiver.got == []  # what is to be told is told before the end
 
 
-def test_a_refused_configuration_is_told_and_its_correction(site: Site, receiver: Receiver) -> None:
+def test_a_refused_configuration_and_its_correction_are_alerted(
+    site: Site, receiver: Receiver
+) -> None:
     """The file is wrong, and the daemon seems to be well."""
     told(site, receiver)
     site.internal()
@@ -179,7 +181,7 @@ def test_a_refused_configuration_is_told_and_its_correction(site: Site, receiver
     assert heard(receiver)[1] == ("config_refused", "resolved")
 
 
-def test_an_audit_log_that_cannot_be_written_is_told(site: Site, receiver: Receiver) -> None:
+def test_an_audit_log_that_cannot_be_written_is_alerted(site: Site, receiver: Receiver) -> None:
     """Nothing is rotated any more, which nobody would see before it is late."""
     told(site, receiver)
     site.internal()
@@ -191,7 +193,7 @@ def test_an_audit_log_that_cannot_be_written_is_told(site: Site, receiver: Recei
     assert not (site.store / "web" / "live").exists()
 
 
-def test_a_certificate_changed_behind_its_back_is_told(site: Site, receiver: Receiver) -> None:
+def test_a_certificate_changed_by_somebody_else_is_alerted(site: Site, receiver: Receiver) -> None:
     """One of its files is gone: it is put back, and somebody should find out why."""
     told(site, receiver)
     site.internal()
@@ -239,7 +241,7 @@ def test_notify_test_tries_each_notification(site: Site, receiver: Receiver) -> 
     assert not (site.state / "alerts.json").exists()
 
 
-def test_an_endpoint_that_serves_something_else_is_told(
+def test_an_endpoint_that_serves_another_certificate_is_alerted(
     parts: Parts, site: Site, receiver: Receiver
 ) -> None:
     """Whatever the renewer believes; and that it serves the right one again."""

@@ -88,7 +88,7 @@ def test_a_reload_that_changes_nothing_is_undone_and_tried_again_without_an_orde
 
 
 @pytest.mark.parametrize("trouble", ["stopped", "broken"])
-def test_an_nginx_that_cannot_be_told_costs_no_order(
+def test_an_nginx_that_cannot_reload_costs_no_order(
     parts: Parts, acme_site: Site, ca: Pebble, trouble: str
 ) -> None:
     """Rate limits are not spent on what is bound to fail."""

@@ -79,7 +79,7 @@ def test_a_first_certificate_comes_before_the_nginx_that_needs_its_files(
     assert (orders(ca), site.generations("web")) == (before + 1, [1])
 
 
-def test_status_tells_what_is_there_and_what_is_served(parts: Parts, acme_site: Site) -> None:
+def test_status_shows_what_is_live_and_what_is_served(parts: Parts, acme_site: Site) -> None:
     """An operator and a monitoring system decide by this listing alone."""
     site = acme_site
     site.certificate("web", APEX, WILDCARD)

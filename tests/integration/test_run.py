@@ -115,7 +115,7 @@ def test_a_wrong_configuration_at_start_ends_it(site: Site) -> None:
     assert f"{site.path}:" in ended.stderr
 
 
-def test_told_to_stop_in_a_rotation_it_leaves_a_whole_pair(parts: Parts, site: Site) -> None:
+def test_a_stop_during_a_rotation_leaves_a_complete_pair(parts: Parts, site: Site) -> None:
     """systemctl stop at the worst moment: the old pair is back, and proven."""
     site.internal()
     entry = site.certificate("web", HOST)

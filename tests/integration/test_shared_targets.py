@@ -15,7 +15,7 @@ key=$(openssl pkey -in $live/privkey.pem -pubout)
 
 
 @pytest.mark.parametrize("installs", [False, True])
-def test_a_service_told_for_one_certificate_reads_whole_pairs_of_the_others(
+def test_a_reload_for_one_certificate_finds_complete_pairs_of_the_others(
     site: Site, installs: bool
 ) -> None:
     """It reads all of them at every reload, a chain and a key one after the other."""
@@ -81,7 +81,7 @@ def test_twenty_certificates_renewed_together_make_few_reloads_and_each_is_prove
         assert told <= 5
 
 
-def test_a_program_is_told_of_the_certificate_that_it_runs_for(site: Site) -> None:
+def test_a_program_gets_the_certificate_in_its_environment(site: Site) -> None:
     """One script for all of them finds each one's files, and on the way back the old ones."""
     locate.require("openssl")
     site.internal()

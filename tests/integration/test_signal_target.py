@@ -32,7 +32,7 @@ def told_by_signal(site: Site, nginx: Nginx, **options: object) -> None:
     site.config["certificates"][0]["targets"] = ["web"]
 
 
-def test_an_nginx_is_told_by_its_pid_file(parts: Parts, site: Site) -> None:
+def test_an_nginx_is_reloaded_by_its_pid_file(parts: Parts, site: Site) -> None:
     """From the configuration to what clients see."""
     site.internal()
     site.certificate("web", HOST)
@@ -43,7 +43,7 @@ def test_an_nginx_is_told_by_its_pid_file(parts: Parts, site: Site) -> None:
     assert serves(nginx, HOST, site.leaf("web"))
 
 
-def test_an_nginx_is_told_as_the_main_process_of_its_unit(
+def test_an_nginx_is_reloaded_as_the_main_process_of_its_unit(
     parts: Parts, site: Site, systemctl: Systemctl
 ) -> None:
     """No pid file is looked at."""

@@ -129,7 +129,7 @@ def test_try_leaves_a_stopped_unit_alone(unit: Unit) -> None:
         ({"can": {"CanStop"}}, "restart", "cannot be restarted"),
     ],
 )
-def test_a_unit_that_could_not_be_told_is_found_by_the_check(
+def test_a_unit_that_cannot_reload_is_found_by_the_check(
     systemctl: Systemctl, change: dict[str, Any], verb: str, words: str
 ) -> None:
     """Before an order is spent."""
@@ -176,7 +176,7 @@ def test_a_right_that_polkit_does_not_give_is_found_by_the_check(
         ('[emerg] cannot load certificate "/x": fopen failed (13: Permission denied)', False),
     ],
 )
-def test_an_invalid_configuration_of_nginx_is_found_where_its_unit_is_told(
+def test_an_invalid_nginx_configuration_is_found_for_a_systemd_target(
     unit: Unit, tmp_path: Path, says: str, found: bool
 ) -> None:
     """As far as this user may read it; a unit of another program is not tested like that."""

@@ -81,7 +81,7 @@ def test_waves_follow_their_numbers_and_wait_for_each_other(fleet: Fleet) -> Non
     assert fleet.spied() == [new.serial_number, old.serial_number]
 
 
-def test_a_wave_that_cannot_be_told_undoes_the_ones_before(fleet: Fleet) -> None:
+def test_a_wave_that_cannot_reload_undoes_the_ones_before(fleet: Fleet) -> None:
     """The core's configuration breaks after the checks: the edge is told again, and proven."""
     site = fleet.site
     old = site.leaf("web")
@@ -152,7 +152,7 @@ def test_a_last_wave_that_fails_undoes_every_one_before(fleet: Fleet) -> None:
     assert site.leftovers() == []
 
 
-def test_a_target_that_cannot_be_told_on_the_way_back_does_not_keep_others_from_it(
+def test_a_target_that_cannot_reload_does_not_stop_the_undo_of_others(
     fleet: Fleet,
 ) -> None:
     """It is said, and tried again; the others serve the old pair meanwhile."""

@@ -161,7 +161,7 @@ def test_a_service_that_dies_after_its_start_is_told(own: Machine) -> None:
         unit(own, OWN).apply()
 
 
-def test_a_unit_that_could_not_be_told_is_found_by_the_check(own: Machine) -> None:
+def test_a_unit_that_cannot_reload_is_found_by_the_check(own: Machine) -> None:
     """It does not exist, does not run, is masked, or cannot do what is asked."""
     with pytest.raises(NeedsOperator, match=r"^no-such\.service does not exist"):
         unit(own, "no-such.service").check()

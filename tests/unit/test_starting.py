@@ -55,7 +55,7 @@ def test_a_reload_while_it_is_loaded_does_not_end_it(tmp_path: Path, after: floa
         assert daemon.returncode == 0
 
 
-def test_being_told_to_stop_while_it_is_loaded_ends_it(tmp_path: Path) -> None:
+def test_a_stop_while_certrotd_loads_ends_it(tmp_path: Path) -> None:
     """There is nothing yet to be finished or undone; whoever stops it does not wait for 90 s."""
     with loading(tmp_path) as daemon:
         daemon.send_signal(signal.SIGTERM)

@@ -91,14 +91,14 @@ def test_a_changed_contact_reaches_the_ca_once(ca: ScriptedCA, tmp_path: Path) -
     assert ca.asked("/account") == 1
 
 
-def test_an_unchanged_contact_is_not_told_again(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_an_unchanged_contact_is_not_sent_again(ca: ScriptedCA, tmp_path: Path) -> None:
     """The negative control: one request less at every start."""
     for _ in range(3):
         ca.issuer(tmp_path, contact=("a@example.test",)).order([NAME], deadline=soon())
     assert ca.asked("/accounts/1") == 0
 
 
-def test_the_contact_of_an_account_found_again_is_told(
+def test_the_contact_of_an_account_found_again_is_sent(
     ca: ScriptedCA, tmp_path: Path, folder: Path
 ) -> None:
     """Of one that exists the CA passes over what a registration says (RFC 8555 §7.3.1)."""

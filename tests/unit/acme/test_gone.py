@@ -48,7 +48,9 @@ def test_an_unexplained_404_is_believed_where_the_directory_is_there(
     assert ca.asked("/directory") == 2, "asked for at that moment"
 
 
-def test_the_cas_own_word_needs_no_directory(ca: ScriptedCA, tmp_path: Path) -> None:
+def test_an_acme_error_of_the_ca_is_believed_without_the_directory(
+    ca: ScriptedCA, tmp_path: Path
+) -> None:
     """Whoever speaks ACME is the CA."""
     issuer = ca.issuer(tmp_path)
     issuer.preflight(deadline=soon())

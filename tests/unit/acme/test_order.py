@@ -122,7 +122,7 @@ def test_a_refused_csr_is_reported(ca: ScriptedCA, tmp_path: Path) -> None:
         ca.issuer(tmp_path).order([NAME], deadline=soon()).finalize(CSR)
 
 
-def test_a_csr_refused_after_a_lost_answer_is_not_the_last_word(
+def test_a_csr_refused_after_a_lost_answer_does_not_end_the_order(
     ca: ScriptedCA, tmp_path: Path
 ) -> None:
     """The first one was heard and acted on: the order tells, and its certificate is fetched."""

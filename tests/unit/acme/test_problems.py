@@ -106,7 +106,7 @@ def test_the_page_to_visit_is_named() -> None:
         (None, False),
     ],
 )
-def test_a_gateways_word_is_told_from_the_cas(document: object, own: bool) -> None:
+def test_an_error_of_a_gateway_differs_from_one_of_the_ca(document: object, own: bool) -> None:
     """Gateways explain themselves in the same format (RFC 9457), though not in ACME's words."""
     found = failure_of(
         read_problem(document), status=404, host="ca.example", retry_after=None, url="u"

@@ -174,7 +174,7 @@ def test_a_cut_connection_may_have_been_sent(ca: ScriptedCA) -> None:
     assert lost.value.sent
 
 
-def test_a_truncated_answer_is_not_taken_for_whole(ca: ScriptedCA) -> None:
+def test_a_truncated_answer_is_not_taken_for_complete(ca: ScriptedCA) -> None:
     """Half a certificate chain parses as a shorter chain."""
     ca.on("/directory", Reply(body=b"{}", headers={"Content-Length": "100", "Connection": "close"}))
     with pytest.raises(Lost):
@@ -182,7 +182,7 @@ def test_a_truncated_answer_is_not_taken_for_whole(ca: ScriptedCA) -> None:
 
 
 @pytest.mark.parametrize("said", [True, False], ids=["with an end", "without"])
-def test_an_answer_up_to_the_end_is_whole_only_if_tls_says_so(
+def test_an_answer_up_to_the_end_is_complete_only_if_tls_says_so(
     ca: ScriptedCA, tmp_path: Path, said: bool
 ) -> None:
     """Anybody on the way can cut a connection, but not say so in TLS (RFC 9112 §9.8)."""

@@ -33,7 +33,7 @@ HOUR = timedelta(hours=1)
         (AlertState("", None), HOUR, "changed"),
     ],
 )
-def test_when_a_matter_is_told(
+def test_an_incident_is_sent_when_it_begins_changes_or_lasts(
     known: AlertState | None, age: timedelta, expected: str | None
 ) -> None:
     """New, changed, or after a while; also by a clock that was set back."""
@@ -49,7 +49,7 @@ def test_when_a_matter_is_told(
         max_size=60,
     )
 )
-def test_within_the_reminder_only_what_is_new_is_told(steps: list[tuple[str, int]]) -> None:
+def test_only_changes_are_sent_before_the_reminder(steps: list[tuple[str, int]]) -> None:
     """By any course of events: never twice the same, and never silent about something unknown."""
     ledger, now = Deduplicator(), NOW
     told: tuple[str, datetime] | None = None  # what people know, and since when

@@ -229,7 +229,7 @@ def test_waiting_messages_go_out_after_ten_minutes(
     assert titles(notifier) == ["alert 0", "alert 1"]
 
 
-def test_the_oldest_gives_way(bench: Callable[..., Bench]) -> None:
+def test_the_oldest_message_is_dropped_for_a_new_one(bench: Callable[..., Bench]) -> None:
     """Memory is bounded; what was dropped counts as lost."""
     notifier = MemoryNotifier()
     notifier.gate.clear()
@@ -246,7 +246,7 @@ def test_the_oldest_gives_way(bench: Callable[..., Bench]) -> None:
     assert rig.said[1][1] == "notification ops works again; 3 alerts lost"
 
 
-def test_the_end_is_not_waited_for_longer_than_told(bench: Callable[..., Bench]) -> None:
+def test_closing_waits_no_longer_than_its_limit(bench: Callable[..., Bench]) -> None:
     """systemd kills who does not go; how many were left is known."""
     notifier = MemoryNotifier()
     notifier.gate.clear()

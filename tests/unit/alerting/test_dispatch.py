@@ -142,7 +142,7 @@ def awaits(rig: Bench, count: int, name: str = "ops") -> list[str]:
     return rig.arrived(name)
 
 
-def test_the_same_failure_is_told_once_and_its_end_too(bench: Callable[..., Bench]) -> None:
+def test_the_same_failure_is_sent_once_and_so_is_its_end(bench: Callable[..., Bench]) -> None:
     """Three attempts are one matter."""
     rig = bench()
     for minute in (0, 1, 11):
@@ -226,7 +226,7 @@ def test_every_notifier_gets_the_alerts_that_it_selects(bench: Callable[..., Ben
     assert len(rig.arrived()) == 2
 
 
-def test_a_crash_is_told_from_a_wait(bench: Callable[..., Bench]) -> None:
+def test_a_crash_is_alerted_and_a_wait_is_not(bench: Callable[..., Bench]) -> None:
     """What certrotd itself let go of was not cut off, also before a restart."""
     rig = bench()
     rig.observer.ended(Report(id_of("web"), outcome=Parked(NOW, "the process was told to stop")))
@@ -268,7 +268,7 @@ def test_an_event_that_repeats_after_a_day_is_a_new_alert(bench: Callable[..., B
     )
 
 
-def test_a_look_tells_that_time_runs_out_and_that_it_does_not(
+def test_a_look_raises_and_ends_the_alert_of_a_late_renewal(
     bench: Callable[..., Bench],
 ) -> None:
     """Once, however often it is looked at."""
@@ -285,7 +285,7 @@ def test_a_look_tells_that_time_runs_out_and_that_it_does_not(
     ]
 
 
-def test_the_clock_the_configuration_and_the_rest_are_told_and_resolved(
+def test_alerts_of_clock_configuration_and_troubles_are_raised_and_resolved(
     bench: Callable[..., Bench],
 ) -> None:
     """Everything else the daemon says."""

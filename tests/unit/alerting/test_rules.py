@@ -110,7 +110,7 @@ def test_a_normal_end_raises_no_alert(about: dict[str, object]) -> None:
     assert not [each for each in report(**about) if isinstance(each, Alert)]
 
 
-def test_success_ends_what_was_the_matter() -> None:
+def test_a_success_resolves_the_incidents_of_its_certificate() -> None:
     """And nothing else does."""
     over = passed(report(outcome=Finished({})))
     assert over == {
@@ -127,7 +127,9 @@ def test_success_ends_what_was_the_matter() -> None:
     ("failure", "words"),
     [(Unaudited("no disk"), "No rotation begins"), (Unrecorded("no disk"), "Rotations continue")],
 )
-def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) -> None:
+def test_a_broken_audit_log_is_one_incident_for_all_certificates(
+    failure: Failure, words: str
+) -> None:
     """10,000 certificates meet it at once."""
     alert = the_alert(report(failure=failure))
     assert (alert.kind, alert.severity, alert.key, alert.subject) == (
@@ -137,7 +139,7 @@ def test_a_broken_audit_log_is_one_matter_for_all(failure: Failure, words: str) 
     assert "certrotd audit verify" in alert.todo
 
 
-def test_a_damaged_audit_log_is_a_matter_each_time() -> None:
+def test_every_damage_of_the_audit_log_is_an_incident() -> None:
     """No success afterwards resolves it, and a second cut is not taken for the first."""
     one = rotation_rules.of_damaged_audit("the log does not end with record 3", NOW)
     two = rotation_rules.of_damaged_audit(
@@ -149,7 +151,7 @@ def test_a_damaged_audit_log_is_a_matter_each_time() -> None:
     assert one.key not in passed(report(outcome=Finished({})))
 
 
-def test_an_outcome_that_could_not_be_recorded_is_told_as_well() -> None:
+def test_an_outcome_that_could_not_be_recorded_is_alerted_too() -> None:
     """Both are the matter."""
     said = report(outcome=Stuck("swap", "a", "b"), failure=Unrecorded("no disk"))
     assert {each.kind for each in said if isinstance(each, Alert)} == {"audit_broken", "stuck"}
@@ -420,7 +422,9 @@ def test_an_endpoint_that_only_expires_raises_the_expiring_alert() -> None:
 
 
 @given(st.text(max_size=50), st.integers(), st.integers())
-def test_times_and_counts_make_no_other_matter(words: str, first: int, second: int) -> None:
+def test_changed_times_and_counts_do_not_change_an_alert(
+    words: str, first: int, second: int
+) -> None:
     """The same failure a minute later is the same failure."""
     plain = rules.of_trouble(WEB, Failure("no"))
     likenesses = {

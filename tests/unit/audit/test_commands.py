@@ -88,7 +88,7 @@ def test_audit_show_lists_one_certificate_or_the_last_records(host: Host) -> Non
     assert "no record is about 'other'" in host.audit("show", "other").stderr
 
 
-def test_a_whole_log_is_proven_so(host: Host) -> None:
+def test_an_intact_log_verifies(host: Host) -> None:
     """Exit code 0, and what to compare with a head kept elsewhere."""
     result = host.audit("verify")
     last = host.json("show", "-n", "1")[0]
@@ -145,7 +145,7 @@ def test_audit_export_prints_all_records_oldest_first(host: Host) -> None:
     assert host.audit("verify").exit_code == 0
 
 
-def test_a_host_without_a_log_is_whole(tmp_path: Path) -> None:
+def test_a_host_without_a_log_verifies(tmp_path: Path) -> None:
     """Before the first rotation there is nothing to show, and nothing broken."""
     host = Host(tmp_path)
     assert host.json("show") == []

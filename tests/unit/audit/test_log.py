@@ -36,7 +36,7 @@ class TestAppending:
         assert log.head() == records(log)[-1].head
         whole(log)
 
-    def test_an_empty_log_is_whole_and_reading_it_leaves_nothing(self, folder: Path) -> None:
+    def test_an_empty_log_verifies_and_reading_it_leaves_no_files(self, folder: Path) -> None:
         """A listing on a fresh host creates no files."""
         log = opened(folder)
         assert records(log) == []
@@ -110,7 +110,7 @@ class TestAppending:
         log.record(FINISHED)
         assert events(log) == ["rotation.began", "rotation.finished"]
 
-    def test_being_told_to_stop_does_not_keep_an_outcome_out(self, folder: Path) -> None:
+    def test_a_stop_does_not_prevent_the_record_of_an_outcome(self, folder: Path) -> None:
         """SIGTERM wakes whoever waits for the log, once; what was done is recorded all the same."""
 
         class Woken(ManualClock):
@@ -167,7 +167,9 @@ class TestFullFiles:
 class TestFullDisk:
     """No room for a record."""
 
-    def test_a_file_that_may_not_grow_refuses_and_stays_whole(self, folder: Path) -> None:
+    def test_a_file_that_cannot_grow_refuses_the_append_and_stays_intact(
+        self, folder: Path
+    ) -> None:
         """The kernel writes what fits; that must not stay behind as half a record."""
         log = opened(folder)
         log.record(began("r1"))

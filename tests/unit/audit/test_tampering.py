@@ -125,7 +125,7 @@ class TestNoticing:
 
     @pytest.mark.parametrize("kept", [0, 1, 2])
     @pytest.mark.parametrize("by", ["check", "append"])
-    def test_a_log_that_was_emptied_or_cut_is_told_once_and_continues(
+    def test_a_log_that_was_emptied_or_cut_is_reported_once_and_continues(
         self, log: AuditLog, folder: Path, told: list[str], kept: int, by: str
     ) -> None:
         """A new piece of the chain says so, and the gap shows at every verification."""
@@ -140,7 +140,7 @@ class TestNoticing:
         assert len(told) == 1
         assert log.verify().broken is not None
 
-    def test_a_log_put_back_together_with_its_head_is_told(
+    def test_a_log_restored_together_with_its_head_is_reported(
         self, log: AuditLog, folder: Path, told: list[str]
     ) -> None:
         """Both agree, and this process knows better; so it is with both removed."""
@@ -159,7 +159,7 @@ class TestNoticing:
         assert log.verify().broken is not None
 
     @pytest.mark.parametrize("by", ["check", "append"])
-    def test_damage_that_another_process_met_first_is_told_too(
+    def test_damage_that_another_process_met_first_is_reported_too(
         self, folder: Path, told: list[str], by: str
     ) -> None:
         """A rotation by hand goes on from there; the daemon has the alerts."""
@@ -178,7 +178,7 @@ class TestNoticing:
             log.check() if by == "check" else log.record(began("r6"))
         assert told == ["the log does not end with record 4, which the head file knows"]
 
-    def test_damage_that_was_told_before_the_start_is_not_told_again(
+    def test_damage_that_was_reported_before_the_start_is_not_reported_again(
         self, log: AuditLog, folder: Path, told: list[str]
     ) -> None:
         """It stays in the log, and every verification says so."""

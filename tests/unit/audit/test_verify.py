@@ -51,7 +51,7 @@ def what(lines: Sequence[bytes], anchor: Head | None = HEAD) -> tuple[str, int] 
     return (broken.what, broken.seq) if broken else None
 
 
-def test_an_untouched_log_is_whole() -> None:
+def test_an_untouched_log_verifies() -> None:
     """The control for everything below."""
     verdict = verify(LINES, HEAD)
     assert (verdict.head, verdict.broken, verdict.notes) == (HEAD, None, ())

@@ -88,7 +88,7 @@ def test_a_problem_says_where_it_is(line: int, path: str, shown: str) -> None:
     assert str(ConfigProblem(Path("c.yaml"), line, path, "is empty")) == shown
 
 
-def test_every_problem_of_a_configuration_is_told() -> None:
+def test_every_problem_of_a_configuration_is_reported() -> None:
     """One at a time would take as many attempts as there are typing errors."""
     problems = [ConfigProblem(Path("c.yaml"), at, "", f"problem {at}\n") for at in (1, 2)]
     failure = ConfigInvalid(problems)

@@ -162,7 +162,7 @@ class TestCertificate:
         assert finding.words.startswith("some clients refuse the chain")
         assert looks["target"].watched.findings == ()
 
-    def test_a_target_that_was_never_told_is_not_expected_to_serve_it(self) -> None:
+    def test_a_target_that_never_reloaded_is_not_expected_to_serve_it(self) -> None:
         """The renewer has it to do; what it serves is looked at all the same."""
         bench = Bench(waves=())
         bench.managed = replace(

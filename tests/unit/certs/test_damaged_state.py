@@ -41,7 +41,7 @@ class TestDamagedState:
         assert isinstance(again.decision, Wait)
         assert len(case.world.remarks) == 1
 
-    def test_every_target_is_told_and_proven_once_more(self) -> None:
+    def test_every_target_is_reloaded_and_proven_once_more(self) -> None:
         """Of the same generation, and only once: one reload each."""
         case = Case("new_target")
         case.rotate()

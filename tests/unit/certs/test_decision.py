@@ -47,7 +47,7 @@ def test_a_certificate_is_renewed_for_a_reason_it_can_tell(on_disk: Standing, re
     assert reason in decision.why
 
 
-def test_a_renewal_tells_since_when_it_has_been_due() -> None:
+def test_a_renewal_shows_since_when_it_has_been_due() -> None:
     """Alerts are about how long nobody managed to do it."""
     late = decide(POLICY, standing(generation(age=61 * DAY)), Attempts(), now=NOW)
     gone = decide(POLICY, standing(generation(age=91 * DAY)), Attempts(), now=NOW)
@@ -163,9 +163,7 @@ def test_a_certificate_a_moment_early_is_used() -> None:
         ({"web": 5, "mail": 5, COPIES: 4}, "not yet installed"),
     ],
 )
-def test_a_place_the_live_generation_has_not_reached_is_told_of_it(
-    served: dict[str, int], reason: str
-) -> None:
+def test_a_target_without_the_live_generation_gets_it(served: dict[str, int], reason: str) -> None:
     """A hook that failed is tried again (dehydrated #375), and a new target is told."""
     policy = replace(POLICY, waves=(("web",), ("mail",)), installs=True)
     behind = standing(generation(), served=served)
@@ -273,7 +271,7 @@ def test_a_name_that_the_ca_adds_by_itself_is_no_drift() -> None:
         (generation(names=("b.test",)), None),
     ],
 )
-def test_only_a_whole_pair_in_date_may_be_put_in_front_of_users(
+def test_only_an_intact_pair_in_date_may_be_served(
     generation: Generation | None, reason: str | None
 ) -> None:
     """A rollback never goes to an expired or mismatched pair (certbot #10655)."""

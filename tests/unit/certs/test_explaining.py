@@ -71,7 +71,7 @@ def test_a_forced_renewal_says_so() -> None:
     assert [each.code for each in tried[-4:]] == ["retry_after", "hold", "window", "backoff"]
 
 
-def test_a_failed_mending_gives_way_to_a_renewal_and_says_why() -> None:
+def test_a_failed_repair_makes_room_for_a_renewal_and_says_why() -> None:
     """Neither keeps the other away for ever."""
     live = replace(generation(age=60 * DAY), damaged="chain.pem is missing")
     failed = Attempts(failures=1, at=NOW - 5 * MINUTE, why="the disk is full")

@@ -112,7 +112,7 @@ def test_a_server_that_is_not_trusted_does_not_cost_the_certificate(
     ],
     ids=["refused", "invalid", "unknown"],
 )
-def test_the_word_of_the_ca_itself_ends_the_order(case: Fetching, reply: Reply) -> None:
+def test_an_acme_error_of_the_ca_ends_the_order(case: Fetching, reply: Reply) -> None:
     """The negative control: nothing will come of it, and another one may be placed."""
     if reply.body == {"status": "invalid"}:
         reply = replace(reply, body=case.ca.order_body(status="invalid"))

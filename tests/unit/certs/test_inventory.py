@@ -161,7 +161,7 @@ class TestRotate:
         assert isinstance(reports["three"].outcome, Finished)
 
     @pytest.mark.parametrize("concurrency", [1, 2])
-    def test_no_more_than_asked_for_are_under_way(
+    def test_no_more_rotations_run_than_the_concurrency(
         self, worlds: dict[str, MemoryWorld], rotator: Rotator, concurrency: int
     ) -> None:
         """A CA's and a machine's patience are both limited; but what may be done at once is."""

@@ -178,7 +178,7 @@ class TestIssuing:
         ],
         ids=lambda word: type(word).__name__,
     )
-    def test_a_definite_word_of_the_ca_ends_the_order(self, word: Exception) -> None:
+    def test_a_definite_answer_of_the_ca_ends_the_order(self, word: Exception) -> None:
         """The negative control: there is nothing to fetch, ever."""
         case = Case("renewal")
         case.world.issuer.faults["finalize"] = word

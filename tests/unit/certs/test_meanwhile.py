@@ -91,7 +91,7 @@ def test_an_order_is_kept_where_nothing_can_take_the_place_of_a_broken_one(case:
     assert case.live == 3
 
 
-def test_a_whole_one_lets_an_order_wait(case: Fetching) -> None:
+def test_an_intact_live_generation_lets_an_order_wait(case: Fetching) -> None:
     """The control."""
     assert isinstance(case.rotate(after=HOUR).recovered, Parked)
     assert (case.live, case.world.remarks) == (2, [])

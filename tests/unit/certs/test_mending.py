@@ -248,7 +248,7 @@ class TestRunning:
         report = case.rotate(by_hand=True, forced=True)
         assert isinstance(report.decision, Deploy)
 
-    def test_a_rollback_by_hand_to_a_damaged_one_makes_it_whole(self) -> None:
+    def test_a_rollback_by_hand_to_a_damaged_generation_restores_it(self) -> None:
         """What becomes live is whole, whichever way."""
         case = Case("rollback")
         shelves = case.world.store.shelves

@@ -43,13 +43,13 @@ def told(items: object) -> list[str]:
     ]
 
 
-def test_a_wave_is_told_when_the_one_before_is_proven() -> None:
+def test_a_wave_reloads_when_the_one_before_is_proven() -> None:
     """And nothing is told before the files are in their places."""
     plan = deployment(POLICY, EMPTY, 2, rotation="r")
     assert told(plan) == ["preflight", "issued", *WAVES]
 
 
-def test_the_way_back_by_hand_goes_in_waves_too() -> None:
+def test_a_rollback_by_hand_goes_in_waves_too() -> None:
     """It is a rotation like any other, and its targets are asked first."""
     plan = rollback(POLICY, EMPTY, 1, rotation="r", held=datetime(2026, 6, 1, tzinfo=UTC))
     assert told(plan) == ["preflight", "issued", *WAVES]

@@ -41,7 +41,7 @@ class TestStopping:
 
 class TestListeners:
     @pytest.mark.parametrize("scenario", ["renewal", "adoption"])
-    def test_a_listener_that_fails_is_told_of_when_the_rotation_is_over(
+    def test_a_listener_that_fails_is_reported_when_the_rotation_is_over(
         self, scenario: str
     ) -> None:
         """A view that cannot be drawn is no step: all of them are done, and then it is said."""

@@ -78,7 +78,7 @@ def endpoint(presented: Presented, wanted: Expected | None = None) -> list[Findi
 class TestEndpoint:
     """What an address serves."""
 
-    def test_a_sound_one_is_told_nothing_of(self) -> None:
+    def test_a_sound_endpoint_has_no_finding(self) -> None:
         """Silence is what makes a finding heard."""
         assert endpoint(seen(leaf(), CA, trusted=True)) == []
         assert endpoint(seen(leaf(), CA)) == []
@@ -161,7 +161,7 @@ class TestEndpoint:
         )
         assert endpoint(seen(leaf()), replace(wanted, live="1" * 64)) == []
 
-    def test_a_chain_that_is_not_trusted_is_told_as_it_was_found(self) -> None:
+    def test_an_untrusted_chain_is_reported_as_found(self) -> None:
         """OpenSSL's words are what people search for."""
         [finding] = endpoint(seen(leaf(), broken="the chain is not trusted: no issuer"))
         assert finding == Finding(FindingKind.BROKEN_CHAIN, "the chain is not trusted: no issuer")
@@ -215,7 +215,7 @@ class TestTarget:
             FindingKind.BROKEN_CHAIN
         ]
 
-    def test_of_any_other_leaf_everything_is_told(self) -> None:
+    def test_another_leaf_is_reported_with_all_its_findings(self) -> None:
         """Nobody else looks at it."""
         other = leaf(DAY, fingerprint="3" * 64)
         wanted = Expected((NAME,), id_of("web"), live="1" * 64)
@@ -236,7 +236,7 @@ class TestFiles:
         """A certificate that could be read."""
         return OnDisk(generation(facts), (facts, *above), copies=more.get("copies"))
 
-    def test_sound_ones_are_told_nothing_of(self) -> None:
+    def test_sound_files_have_no_finding(self) -> None:
         """With copies that are right, and where there are none."""
         for copies in (True, None):
             assert self.judged(OnDisk(generation(leaf()), (leaf(), CA), copies=copies)) == []
@@ -252,7 +252,7 @@ class TestFiles:
             (91 * DAY, ("not_yet_valid", "error")),
         ],
     )
-    def test_a_renewal_that_did_not_come_is_told_when_half_of_its_time_is_gone(
+    def test_a_missing_renewal_is_reported_when_half_of_its_time_is_gone(
         self, left: timedelta, expected: tuple[str, str] | None
     ) -> None:
         """The renewer may be what is broken; at 2/3 of 90 days it has thirty."""
@@ -300,7 +300,7 @@ class TestFiles:
         old = leaf(-DAY, lifetime=1800 * DAY, subject="intermediate")
         assert kinds(self.judged(self.kept(leaf(), old))) == [FindingKind.BROKEN_CHAIN]
 
-    def test_copies_that_differ_are_told(self) -> None:
+    def test_copies_that_differ_are_reported(self) -> None:
         """They are what applications read."""
         assert kinds(self.judged(self.kept(leaf(), copies=False))) == [FindingKind.COPIES_DIFFER]
 
@@ -410,7 +410,7 @@ class TestSettle:
         assert self.told([finding], [finding], [], [finding], [finding]) == [[]] * 5
         assert self.told([finding], after=1) == [[kind]]
 
-    def test_the_name_of_a_foreign_certificate_is_told_at_once(self) -> None:
+    def test_a_wrong_name_of_a_foreign_certificate_is_reported_at_once(self) -> None:
         """No rotation of ours explains it."""
         settled = settle(of(NAMES, certificate=None), EarlierLooks(), after=3, moving=False)
         assert settled.watched.findings == (NAMES,)
@@ -446,7 +446,7 @@ class TestSettle:
         assert not settle(of(AWAY), sure, after=3, moving=False).watched.unsure
 
     @given(st.lists(st.lists(st.sampled_from([EXPIRED, MISMATCH, AWAY, NAMES]), unique=True)))
-    def test_after_enough_looks_alike_everything_is_told_and_nothing_else(
+    def test_a_finding_is_reported_after_enough_equal_checks(
         self, before: list[list[Finding]]
     ) -> None:
         """Whatever was seen earlier."""

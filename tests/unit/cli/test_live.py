@@ -32,7 +32,9 @@ def test_lines_tell_what_happened_and_not_what_is_about_to(
     assert capsys.readouterr().err.splitlines() == ["web: swap done", "web: swap failed: disk full"]
 
 
-def test_of_many_certificates_only_failures_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_over_many_certificates_prints_only_failures(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     """Ten thousand lines of good news hide the one that matters."""
     for count, told in ((MANY, 3), (MANY + 1, 2)):
         lines = Lines(count)

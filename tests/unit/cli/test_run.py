@@ -52,7 +52,7 @@ class TestExitCode:
             ["status", "-x"],
         ],
     )
-    def test_wrong_usage_is_told_from_failure(
+    def test_wrong_usage_and_failure_have_different_exit_codes(
         self, certrotd: Certrotd, arguments: list[str], capsys: pytest.CaptureFixture[str]
     ) -> None:
         """A mistyped option must not look like a CA that is down."""
@@ -203,7 +203,7 @@ class TestDryRun:
         assert certrotd("rotate", "web", "--dry-run", "--json", *options) == 0
         return str(listed(capsys)["web"]["decision"])
 
-    def test_a_forced_renewal_is_told_where_nothing_is_due(
+    def test_a_forced_dry_run_shows_a_renewal_where_nothing_is_due(
         self, certrotd: Certrotd, capsys: pytest.CaptureFixture[str]
     ) -> None:
         """Who asks before the change window must not hear that nothing will happen."""

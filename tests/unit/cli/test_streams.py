@@ -62,7 +62,7 @@ def test_a_closed_stream_that_nobody_writes_to_is_no_failure() -> None:
     assert run("sys.exit(end_of(0, *s))", "<&- >&- 2>&-").returncode == 0
 
 
-def test_a_reader_that_left_is_not_told_of() -> None:
+def test_a_reader_that_left_is_not_reported() -> None:
     """It has seen enough."""
     read, write = os.pipe()
     os.close(read)

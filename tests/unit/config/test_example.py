@@ -88,7 +88,7 @@ def test_the_example_has_every_option(kind: type[Entry]) -> None:
     assert shown == set(kind.model_fields)
 
 
-def test_the_example_tells_the_defaults_as_they_are() -> None:
+def test_the_example_shows_the_actual_defaults() -> None:
     """A comment that lies is worse than none."""
     schema = json_schema()
     wrong = []
@@ -101,7 +101,7 @@ def test_the_example_tells_the_defaults_as_they_are() -> None:
     assert wrong == []
 
 
-def test_the_example_tells_the_default_of_every_option_that_has_one() -> None:
+def test_the_example_shows_the_default_of_every_option_that_has_one() -> None:
     """Otherwise the test above would be content with an example that tells none."""
     told = {(kind, name) for kind, name, _ in documented()}
     silent = {

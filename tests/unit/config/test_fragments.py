@@ -88,7 +88,7 @@ def test_two_certificates_of_one_name_in_two_files_name_both(tmp_path: Path) -> 
     assert f'"web" is also the name in {main}:3' in problem.message
 
 
-def test_problems_of_all_files_are_told_at_once(tmp_path: Path) -> None:
+def test_problems_of_all_files_are_reported_at_once(tmp_path: Path) -> None:
     """Syntax in one, schema in another, an unreadable third."""
     main = write(tmp_path, MINIMAL + "  keep: 0\n")
     fragment(tmp_path, "a.yaml", "a: [1\n")

@@ -170,7 +170,7 @@ SIGNAL = MINIMAL + "targets:\n  web:\n    type: signal\n    %s\n"
         (LAB + f"certificates:\n- name: web\n  names: [{', '.join(f'{i}.a.b' for i in range(1001))}]\n", "4: certificates[web].names: must have at most 1,000 entries"),
     ],
 )  # fmt: skip
-def test_a_wrong_line_is_told_where_it_is_and_what_would_be_right(
+def test_a_wrong_line_is_reported_with_its_place_and_what_would_be_right(
     tmp_path: Path, text: str, expected: str
 ) -> None:
     """The operator mends the file from the message alone."""
@@ -351,7 +351,7 @@ def test_a_broken_entry_is_not_also_called_missing(tmp_path: Path) -> None:
     assert [problem.path for problem in told] == ["issuers.le.keyy", "targets.web.x"]
 
 
-def test_broken_defaults_are_told_once(tmp_path: Path) -> None:
+def test_broken_defaults_are_reported_once(tmp_path: Path) -> None:
     """Not once more for each certificate that would have used them."""
     text = "issuers: {a: {type: internal}, b: {type: internal}}\ndefaults: {issuer: a, x: 1}\n"
     assert [problem.path for problem in refused(tmp_path, text + WEB)] == ["defaults.x"]

@@ -106,7 +106,7 @@ SOLVER = MINIMAL + "solvers:\n  ns1:\n"
         (MINIMAL + "other: {type: nginx}\n", ["5: other: unknown key, known: state_dir, store_dir, concurrency, include, log, http, issuers, solvers, dns, targets, notifications, defaults, … (indent it if it is an entry of the section before)"]),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_in_a_line_with_its_cure(
+def test_a_mistake_is_reported_in_one_line_with_its_cure(
     tmp_path: Path, text: str, expected: list[str]
 ) -> None:
     """The first hour with a program is spent on these."""

@@ -88,7 +88,7 @@ def test_a_quoted_merge_sign_is_an_ordinary_key() -> None:
     assert YamlDocument('"<<": 1').data == {"<<": 1}
 
 
-def test_keys_written_twice_are_all_told_with_both_lines() -> None:
+def test_keys_written_twice_are_all_reported_with_both_lines() -> None:
     """Most readers silently take the last one: half of what the operator wrote is gone."""
     document = YamlDocument("a: 1\nb: {c: 1, c: 2}\nd:\n- {e: 1}\n- e: 1\n  'e': 2\na: 3\n")
     assert document.data == {"a": 1, "b": {"c": 1}, "d": [{"e": 1}, {"e": 1}]}

@@ -307,7 +307,7 @@ def test_a_name_cannot_add_a_line_to_the_status(told: ServiceManager, manager: M
     assert set(manager.only()) == {"READY", "STATUS"}
 
 
-def test_a_manager_that_is_not_there_is_reported_once_and_told_later(
+def test_a_missing_service_manager_is_reported_once_and_notified_later(
     tmp_path: Path,
     told: ServiceManager,
     manager: Manager,
@@ -362,7 +362,9 @@ def test_an_abstract_address_is_reached_too(clock: ManualClock) -> None:
     manager.socket.close()
 
 
-def test_without_systemd_nothing_is_told(clock: ManualClock, complaints: list[str]) -> None:
+def test_no_service_manager_is_notified_without_systemd(
+    clock: ManualClock, complaints: list[str]
+) -> None:
     """A shell, a container: no socket, and nothing to say about it; another kind is said."""
     options: Any = {"clock": clock, "stop_time": 1.0, "complain": complaints.append}
     assert service_manager({}, **options) is None

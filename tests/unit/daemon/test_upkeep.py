@@ -84,9 +84,7 @@ def test_upkeep_runs_at_the_start_and_every_hour(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("wrong", [Transient("no"), OSError(5, "no")])
-def test_trouble_is_told_until_it_ends_and_keeps_nothing_else(
-    bench: Bench, wrong: Exception
-) -> None:
+def test_trouble_is_shown_until_it_ends(bench: Bench, wrong: Exception) -> None:
     """An earlier process may have told of trouble that is over by now."""
     assert bench.hour() == ["the log: over", "the rest: over"]
     assert bench.hour() == []

@@ -171,7 +171,7 @@ def test_a_closed_port_is_reported_at_once(tcp: bool) -> None:
     ("number", "routable"),
     [(errno.ENETUNREACH, False), (errno.EAFNOSUPPORT, False), (errno.EACCES, True)],
 )
-def test_no_route_is_told_from_no_answer(
+def test_no_route_and_no_answer_are_reported_differently(
     number: int, routable: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A machine without IPv6 must not wait for IPv6 addresses; a firewall is another matter."""

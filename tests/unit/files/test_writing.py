@@ -125,7 +125,7 @@ class TestWriteFile:
         assert not (tmp_path / "key.pem").is_symlink()
 
     @pytest.mark.parametrize("call", ["write", "fsync", "rename", "open"])
-    def test_a_full_disk_leaves_the_old_file_whole(
+    def test_a_full_disk_leaves_the_old_file_intact(
         self, tmp_path: Path, refuse: Refuse, call: str
     ) -> None:
         """Nothing is emptied before there is something to take its place (acme.sh #7247)."""

@@ -290,7 +290,7 @@ def test_a_root_that_is_lost_while_certrotd_runs_is_reported_before_it_ends(tmp_
 
 
 @pytest.mark.parametrize("missing", ["root.key", "root.pem"])
-def test_half_a_root_is_never_made_whole_again(tmp_path: Path, missing: str) -> None:
+def test_half_a_root_is_never_completed(tmp_path: Path, missing: str) -> None:
     """Somebody removed it: a new one beside the old half would be trusted by nobody."""
     issuer(tmp_path).preflight(deadline=soon())
     folder = tmp_path / "internal/inside"

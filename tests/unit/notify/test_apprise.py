@@ -59,7 +59,7 @@ def test_a_resolved_alert_is_a_success_message(tmp_path: Path, receiver: Receive
     assert body["type"] == "success"
 
 
-def test_the_url_that_failed_is_told_and_alone_tried_again(tmp_path: Path) -> None:
+def test_the_url_that_failed_is_reported_and_alone_retried(tmp_path: Path) -> None:
     """Those who have got the message are not sent it twice."""
     with receiving() as good, receiving() as bad:
         bad.status = 500

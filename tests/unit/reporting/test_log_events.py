@@ -56,7 +56,7 @@ def test_every_outcome_has_its_sentence(outcome: Outcome, expected: str) -> None
     assert kept.said == [f"web: {expected}"]
 
 
-def test_a_failure_is_told_as_one_and_a_lock_is_not() -> None:
+def test_a_failure_is_logged_as_an_error_and_a_lock_is_not() -> None:
     """Who greps for failures must not find a colleague at work."""
     kept = Kept()
     said, lines = kept.said, EventLog(kept)
@@ -66,7 +66,7 @@ def test_a_failure_is_told_as_one_and_a_lock_is_not() -> None:
     assert "failed" not in said[1]
 
 
-def test_the_same_trouble_is_told_once_until_it_has_passed() -> None:
+def test_the_same_trouble_is_logged_once_until_it_is_over() -> None:
     """A disk that is full all night is one line."""
     kept = Kept()
     said, lines = kept.said, EventLog(kept)
@@ -79,7 +79,7 @@ def test_the_same_trouble_is_told_once_until_it_has_passed() -> None:
     assert len(said) == 3
 
 
-def test_a_trouble_that_passed_is_told_and_one_that_never_was_is_not() -> None:
+def test_a_trouble_that_ended_is_logged_and_one_that_never_was_is_not() -> None:
     """Whoever was called must learn that it is over."""
     kept = Kept()
     told = EventLog(kept)
@@ -90,7 +90,7 @@ def test_a_trouble_that_passed_is_told_and_one_that_never_was_is_not() -> None:
     assert kept.said == ["web: the disk is full", "web: the problem is over"] * 2
 
 
-def test_the_clock_is_told_with_what_follows_and_once() -> None:
+def test_a_wrong_clock_is_logged_once_with_its_consequence() -> None:
     """An operator has to know why nothing is renewed, and what to do."""
     kept = Kept()
     said, lines = kept.said, EventLog(kept)
@@ -121,7 +121,7 @@ def test_an_event_of_every_second_is_not_logged() -> None:
     assert kept.events == []
 
 
-def test_steps_are_told_when_they_came_to_something() -> None:
+def test_steps_are_logged_when_they_end() -> None:
     """That one is being tried is for those who debug."""
     kept = Kept()
     told = EventLog(kept)
@@ -162,7 +162,7 @@ def test_a_failure_is_of_its_own_level(outcome: Outcome, expected: tuple[str, st
     assert kept.events[0][:2] == expected
 
 
-def test_the_start_the_reload_and_the_end_are_told() -> None:
+def test_start_reload_and_stop_are_logged() -> None:
     """The life of the process, in the words that operators look for."""
     kept = Kept()
     told = EventLog(kept)

@@ -26,7 +26,7 @@ def row(stand: Stand, *, flying: bool = False) -> Row:
     return next(inventory.look(inventory.certificates, now=NOW, in_flight=lambda _name: flying))
 
 
-def test_a_certificate_is_told_with_all_its_keys(stand: Stand) -> None:
+def test_a_certificate_is_listed_with_all_its_keys(stand: Stand) -> None:
     """Scripts read these keys from the command line and from the daemon alike."""
     proven = {"nginx": TargetState(3, PRINT, NOW), "mail": TargetState(2, "", NOW), "ldap": None}
     stand.add("web", HOST, live=generation(HOST), targets=proven)

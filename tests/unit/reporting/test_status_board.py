@@ -56,7 +56,7 @@ def test_a_certificate_that_was_looked_at_is_known(stand: Stand) -> None:
     assert snapshot.attempts_left(id_of("web")) is None
 
 
-def test_every_state_is_told_apart(stand: Stand) -> None:
+def test_every_state_has_a_word_of_its_own(stand: Stand) -> None:
     """The page colours by it; a certificate nobody has looked at is not taken for a good one."""
     stand.fine("ok")
     stand.fine("due", age=70 * DAY)
@@ -198,9 +198,7 @@ def test_words_that_many_certificates_share_are_kept_once(stand: Stand) -> None:
         (Stuck("swap", "why", "why not"), "stuck"),
     ],
 )
-def test_rotations_are_counted_by_what_they_came_to(
-    stand: Stand, outcome: Outcome, word: str
-) -> None:
+def test_rotations_are_counted_by_outcome(stand: Stand, outcome: Outcome, word: str) -> None:
     """Alerts ask for the bad ones by name."""
     stand.fine("web")
     stand.look()
@@ -293,7 +291,7 @@ def test_the_daemon_is_ready_after_the_first_check(stand: Stand) -> None:
     assert stand.board.unready() == "it is stopping"
 
 
-def test_a_refused_configuration_is_told_and_leaves_it_ready(stand: Stand) -> None:
+def test_a_refused_configuration_is_shown_and_leaves_the_daemon_ready(stand: Stand) -> None:
     """The old one is in force and works: taking the daemon out of service would help nobody."""
     stand.look()
     stand.board.refused(["config.yaml:3: no"])
@@ -304,7 +302,7 @@ def test_a_refused_configuration_is_told_and_leaves_it_ready(stand: Stand) -> No
     assert stand.board.snapshot().configured.valid
 
 
-def test_certificates_left_out_are_told_until_a_configuration_without_them(stand: Stand) -> None:
+def test_skipped_certificates_are_shown_until_a_reload_without_them(stand: Stand) -> None:
     """They expire quietly otherwise; a reload that is refused does not mend them."""
     problem = ConfigProblem(Path("config.yaml"), 7, "certificates[web]", "no")
     stand.board.configured([], [problem])

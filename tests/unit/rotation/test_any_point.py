@@ -86,7 +86,7 @@ def consistent(small: Small, plan: str) -> None:
 
 @pytest.mark.parametrize("cut", [False, True], ids=["killed", "power cut"])
 @pytest.mark.parametrize("plan", PLANS)
-def test_wherever_its_process_ends_a_rotation_is_whole_in_the_end(plan: str, cut: bool) -> None:
+def test_a_rotation_completes_wherever_its_process_ends(plan: str, cut: bool) -> None:
     """The promise: before, after and in the middle of every record and every act, twice over."""
     size = len(points(plan))
     crashes = [BEFORE, TORN, AFTER]
@@ -97,7 +97,7 @@ def test_wherever_its_process_ends_a_rotation_is_whole_in_the_end(plan: str, cut
 
 
 @pytest.mark.parametrize("plan", PLANS)
-def test_wherever_its_journal_breaks_a_rotation_is_whole_in_the_end(plan: str) -> None:
+def test_a_rotation_completes_wherever_its_journal_breaks(plan: str) -> None:
     """Full, torn, or written and said not to be; and then the process may end as well."""
     writes = [at for at, what in enumerate(points(plan)) if what.startswith("journal: ")]
     for at, fault in itertools.product(writes, [REFUSED, TEAR, BELIED]):

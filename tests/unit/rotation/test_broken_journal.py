@@ -63,7 +63,7 @@ class TestBrokenJournal:
             small.begin()
         assert small.told[-1] == "stuck a"
 
-    def test_a_journal_that_cannot_be_read_either_is_told(self) -> None:
+    def test_an_unreadable_journal_is_reported(self) -> None:
         """Without it nobody knows what to put back."""
         small = Small((SAVED, A, B))
         engine = small.engine()

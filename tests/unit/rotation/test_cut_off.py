@@ -189,7 +189,7 @@ class TestBehindTheBack:
         assert "3 times" in outcome.because
 
     @pytest.mark.parametrize("error", [Failure("no"), OSError(5, "I/O error"), KeyError("x")])
-    def test_without_a_look_it_goes_back_where_it_must_not_stay_half_way(
+    def test_a_step_without_a_look_is_undone_if_it_must_not_stay_half_done(
         self, error: Exception
     ) -> None:
         """Going on would build on what nobody has seen."""
@@ -209,7 +209,7 @@ class TestBehindTheBack:
         assert small.world.there == ["a"]
         assert isinstance(small.resume(), Finished)
 
-    def test_on_the_way_back_nobody_looks(self) -> None:
+    def test_an_undo_looks_at_nothing(self) -> None:
         """An undo restores whatever it meets."""
         small = Small((SAVED, A, B))
         small.world.on = {"do b": [Failure("no")], "undo a": [Failure("stuck")]}

@@ -61,7 +61,7 @@ class TestForward:
         assert [event.index for event in small.events] == [-1, 0, 0, 1, 2, 2, -1]
         assert {event.size for event in small.events} == {3}
 
-    def test_the_listener_hears_of_the_way_back_too(self) -> None:
+    def test_the_listener_hears_of_undos_too(self) -> None:
         """An operator who watches a failure sees what is restored."""
         small = Small((SAVED, A, B))
         small.world.on["do b"] = [Failure("no")]
@@ -348,7 +348,7 @@ class TestStopping:
             assert small.kinds().endswith("try1 paused1")
             assert isinstance(small.resume(), Finished)
 
-    def test_a_way_back_is_gone_to_its_end(self) -> None:
+    def test_an_undo_continues_to_its_end(self) -> None:
         """Being told to stop is no reason to stay half-way."""
         small = Small((SAVED, A, B))
         small.world.on["do b"] = [Failure("no")]

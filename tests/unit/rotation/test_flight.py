@@ -21,7 +21,7 @@ def record(kind: str, index: int = 0, minute: int = 1, **more: Any) -> dict[str,
     return {"t": kind, "i": index, "at": at, **more}
 
 
-def test_every_try_that_failed_is_counted_and_the_last_one_told() -> None:
+def test_failed_attempts_are_counted_and_the_last_one_is_shown() -> None:
     """46 retries are another thing than one."""
     tries = [
         each
@@ -39,7 +39,7 @@ def test_every_try_that_failed_is_counted_and_the_last_one_told() -> None:
     assert gone_on == Flight("prove", NOW)
 
 
-def test_a_wait_is_told_with_its_end_and_is_no_failure_unless_it_says_so() -> None:
+def test_a_wait_is_shown_with_its_end_and_is_no_failure_by_itself() -> None:
     """A CA that takes its time is not a fault of anybody."""
     until = (NOW + timedelta(hours=1)).isoformat()
     planned = flight_of([BEGIN, record("try"), record("wait", why="a day", until=until)])
@@ -48,7 +48,7 @@ def test_a_wait_is_told_with_its_end_and_is_no_failure_unless_it_says_so() -> No
     assert flight_of([BEGIN, record("try"), failed]).tries == 1
 
 
-def test_an_undo_that_fails_is_told_as_such() -> None:
+def test_a_failed_undo_is_shown_as_such() -> None:
     """Neither the old nor the new state may be in use."""
     records = [BEGIN, record("failed", 3, why="it serves the old one"), record("undone", 3)]
     going_back = flight_of(records)

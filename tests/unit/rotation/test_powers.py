@@ -175,7 +175,7 @@ class TestWaits:
         assert small.kinds().endswith("wait2 wait2")
         assert flight_of(small.records()).why == other.why
 
-    def test_a_look_that_fails_is_told_and_leaves_no_records(self, small: Small) -> None:
+    def test_a_failed_look_is_reported_and_leaves_no_records(self, small: Small) -> None:
         """It is tried again in a minute."""
         before = small.kinds()
         small.world.on["poll"] = [Failure("no answer")]
@@ -216,7 +216,7 @@ class TestCancelling:
         assert small.world.there == ["a"]
         assert small.records() == []
 
-    def test_a_rotation_past_the_way_back_is_not_cancelled(self) -> None:
+    def test_a_committed_rotation_is_not_cancelled(self) -> None:
         """It says why, and goes on as before."""
         small = Small((A, FORWARD, AWAIT))
         small.begin()

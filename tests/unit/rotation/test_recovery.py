@@ -220,7 +220,7 @@ class TestLost:
         """What is committed is not begun anew."""
         assert to_look_at(after(*OVER), list(SAVEPOINTS)) == []
 
-    def test_on_the_way_back_nothing_is_looked_at(self) -> None:
+    def test_a_rotation_being_undone_looks_at_nothing(self) -> None:
         """It will be undone anyway."""
         assert to_look_at(after(*HELD, *done(3), tried(4), failed(4)), list(SAVEPOINTS)) == []
 
@@ -317,7 +317,7 @@ class TestWhateverTheEngineWrote:
         assert not step.finished
 
     @given(journals())
-    def test_without_faults_it_comes_to_its_end(self, records: list[dict[str, Any]]) -> None:
+    def test_a_rotation_without_faults_finishes(self, records: list[dict[str, Any]]) -> None:
         """From anywhere, a bounded number of moves closes the rotation."""
         progress = after(*records)
         for _ in range(4 * SIZE):

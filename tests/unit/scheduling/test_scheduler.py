@@ -255,7 +255,7 @@ def test_a_look_that_finds_it_failing_has_the_last_word() -> None:
     assert said[said.index("calmed certificate/a") + 1] == "looked"
 
 
-def test_a_new_process_says_what_stands_in_the_way_no_longer() -> None:
+def test_a_new_process_no_longer_reports_an_ended_obstacle() -> None:
     """An earlier one may have alerted of it, and its operator restarted certrotd as told."""
     heard = Bench("a.example.com").process
     heard.tick()
@@ -332,7 +332,7 @@ def test_a_rotation_that_waits_as_planned_goes_on_at_that_time() -> None:
     assert tries[1] == until
 
 
-def test_told_to_stop_it_begins_nothing_more() -> None:
+def test_a_stopped_scheduler_begins_nothing_more() -> None:
     """What runs ends by itself; what waits stays due."""
     bench = Bench("a.example.com", "b.example.org", concurrency=1)
     bench.process.scheduler.tick()

@@ -120,7 +120,7 @@ def test_a_clock_behind_does_not_stop_deployments_and_recovery() -> None:
     assert (bench.live("a"), bench.live("b"), bench.orders) == (1, 1, 2)
 
 
-def test_a_clock_put_back_while_a_rotation_is_under_way_does_it_no_harm() -> None:
+def test_a_clock_set_back_during_a_rotation_does_no_harm() -> None:
     """Its failure is stamped with a time that is not yet; the next attempt does not wait for it."""
     bench = Bench()
     bench.ca.hang = _once(lambda: setattr(bench.clock, "off", -20 * HOUR))
@@ -135,7 +135,7 @@ def test_a_clock_put_back_while_a_rotation_is_under_way_does_it_no_harm() -> Non
     assert (bench.live(), bench.orders) == (1, 2)
 
 
-def test_a_certificate_tells_that_the_clock_is_behind_when_nothing_else_does() -> None:
+def test_a_certificate_shows_that_the_clock_is_behind_when_nothing_else_does() -> None:
     """The state directory was lost, and the battery of the clock with it."""
     bench = Bench("a.example.com", "b.example.com")
     bench.process.tick()
@@ -216,7 +216,7 @@ def test_a_clock_set_forward_does_not_spend_the_budget_again() -> None:
     assert bench.orders == 8
 
 
-def test_a_budget_that_cannot_be_told_of_a_jump_is_in_trouble_until_it_can() -> None:
+def test_a_budget_that_cannot_handle_a_clock_jump_is_in_trouble_until_it_can() -> None:
     """Whoever was woken for it hears when it is over; and the jump is not forgotten meanwhile."""
     hosts = [f"h{number}.d{number}.example" for number in range(9)]
     bench = Bench(*hosts, limits=Limits(orders=Limit(4, 3 * HOUR)))

@@ -98,7 +98,7 @@ def test_a_log_that_may_only_be_read_is_named(state: Path) -> None:
     assert "audit.jsonl belongs to " in found(state)
 
 
-def test_a_guest_is_told_to_run_it_as_the_owner_and_never_to_take_the_state_away(
+def test_another_user_is_advised_to_run_as_the_owner_and_never_to_change_the_owner(
     root: None, state: Path
 ) -> None:
     """``su joe -c 'certrotd status'``: what he is told to do as root must not end the service."""

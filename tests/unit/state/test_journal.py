@@ -70,7 +70,7 @@ class TestOneContract:
             return lambda: FileJournal(tmp_path, "web")
         return lambda: (LateJournal if request.param == "late" else MemoryJournal)(disk)
 
-    def test_a_rotation_in_flight_is_told_without_a_hand_on_it(
+    def test_a_rotation_in_flight_is_shown_without_locking_it(
         self, make: Callable[[], Any]
     ) -> None:
         """Whoever looks at a listing learns what to mend, while the rotation may be going on."""
@@ -241,7 +241,7 @@ class TestTornRecords:
 
 
 class TestTroubles:
-    def test_a_full_disk_breaks_the_journal_and_the_next_record_follows_the_last_whole_one(
+    def test_a_full_disk_breaks_the_journal_and_the_next_record_follows_the_last_complete_one(
         self, journal: FileJournal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Nothing may be begun that it would have to remember."""

@@ -60,7 +60,7 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "locks" / "web.lock"
 
 
-def test_a_second_process_is_told_who_holds_it(path: Path) -> None:
+def test_a_second_process_learns_who_holds_the_lock(path: Path) -> None:
     """An operator has to know which process to wait for."""
     with another_process(path) as process, pytest.raises(LockHeld) as held:
         take(path)

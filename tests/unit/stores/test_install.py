@@ -107,7 +107,7 @@ def test_restoring_gives_back_content_mode_and_owner(etc: Path, in_place: bool) 
         assert not (etc / "web.crt").exists()
 
 
-def test_in_place_keeps_the_inode_and_the_usual_way_does_not(etc: Path) -> None:
+def test_an_in_place_copy_keeps_the_inode_and_others_do_not(etc: Path) -> None:
     """A rename is invisible through a single-file bind mount (moby #22627)."""
     for in_place in (True, False):
         (etc / "web.key").write_bytes(b"x" * 10_000)
@@ -153,7 +153,7 @@ def test_a_link_to_the_right_content_is_not_an_installed_copy(etc: Path, tmp_pat
     assert not target.installed(NEW.key_pem, NEW.fullchain_pem)
 
 
-def test_a_copy_that_is_another_one_is_told_with_what_it_is(etc: Path) -> None:
+def test_a_different_copy_is_reported_with_what_it_is(etc: Path) -> None:
     """Gone, a link, or another pair's: three different things to do about it."""
     target = installer(etc, pair_at(etc))
     install(target)

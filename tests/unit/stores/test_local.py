@@ -301,7 +301,7 @@ class TestExposed:
 
     @pytest.mark.parametrize("mode", [0o640, 0o604, 0o620, 0o601])
     @pytest.mark.parametrize("file", ["privkey.pem", "combined.pem"])
-    def test_any_right_of_others_is_told(self, store: LocalStore, file: str, mode: int) -> None:
+    def test_any_right_of_others_is_reported(self, store: LocalStore, file: str, mode: int) -> None:
         """Each of both files holds the key."""
         seal(store, 1)
         path = store.root / "web" / "generations" / "000001" / file
@@ -335,7 +335,7 @@ class TestExposed:
         assert damaged is not None
         assert damaged.startswith("privkey.pem is a ")
 
-    def test_a_directory_that_others_may_write_is_told(self, store: LocalStore) -> None:
+    def test_a_directory_that_others_may_write_is_reported(self, store: LocalStore) -> None:
         """They could put another key there."""
         seal(store, 1)
         folder = store.root / "web" / "generations" / "000001"

@@ -331,7 +331,7 @@ def test_a_state_that_certrotd_did_not_write_is_reported_and_taken_for_none(
     assert (sorted(os.listdir(folder)), (folder / "state.json").read_bytes()) == (before, content)
 
 
-def test_a_whole_state_is_not_called_damaged(store: LocalStore) -> None:
+def test_an_intact_state_is_not_called_damaged(store: LocalStore) -> None:
     """The negative control."""
     store.record("web", CertificateState({"web": TargetState(1, "ab", THEN)}, (3,), THEN))
     assert store.look("web").damaged is None

@@ -16,7 +16,7 @@ from tests.unit.stores.unprivileged import plain_user
 pytestmark = pytest.mark.usefixtures("unsynced")
 
 
-def test_a_state_that_cannot_be_written_leaves_the_old_one_whole() -> None:
+def test_a_state_that_cannot_be_written_leaves_the_old_one_intact() -> None:
     """An empty state would redeploy what was withdrawn (acme.sh #7247)."""
     with plain_user() as directory:
         store = LocalStore(directory / "store")

@@ -197,7 +197,7 @@ def test_two_parts_that_do_not_belong_together_are_no_pair(store: LocalStore, fo
     assert found.broken is not None
 
 
-def test_a_pair_that_somebody_put_there_is_made_whole(store: LocalStore, folder: Path) -> None:
+def test_a_pair_that_somebody_put_there_is_completed(store: LocalStore, folder: Path) -> None:
     """Readers of the other files get the same one; who issued it is not pretended to be known."""
     (folder / "privkey.pem").write_bytes(OTHER.key_pem)
     (folder / "fullchain.pem").write_bytes(OTHER.fullchain_pem)
@@ -254,7 +254,7 @@ def test_a_placeholder_stays_one_without_what_is_remembered(store: LocalStore) -
     assert live(store).placeholder
 
 
-def test_a_generation_that_becomes_live_is_whole(store: LocalStore, folder: Path) -> None:
+def test_a_generation_that_becomes_live_is_intact(store: LocalStore, folder: Path) -> None:
     """Also one that is gone back to, by hand or by an undo."""
     seal(store, 2)
     store.switch("web", 2)
@@ -288,7 +288,7 @@ def test_files_of_a_restored_backup_are_read_until_they_are_known_again(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_crash_at_any_moment_of_rebuilding_leaves_each_file_damaged_or_whole(
+def test_a_crash_during_a_repair_leaves_each_file_damaged_or_restored(
     store: LocalStore, folder: Path, after: bool
 ) -> None:
     """A reader never meets something new, and the next run goes on."""

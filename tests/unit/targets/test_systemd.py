@@ -22,7 +22,7 @@ VERBS = get_args(SystemdEntry.model_fields["verb"].annotation)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_a_unit_that_runs_can_be_told(verb: str) -> None:
+def test_a_running_unit_passes_the_check(verb: str) -> None:
     """Also while it is reloading for somebody else."""
     for active in ("active", "reloading", "refreshing"):
         assert unfit(UnitState("loaded", active, "running"), verb) is None

@@ -106,7 +106,7 @@ class Bench:
         return self.heard.looks[began:]
 
 
-def test_damaged_files_are_repaired_before_anybody_is_told_of_them() -> None:
+def test_damaged_files_are_repaired_before_any_target_reloads() -> None:
     """Not while a rotation is at them."""
     bench = Bench(certificate=True)
     shelves = bench.certificate.world.store.shelves
@@ -162,7 +162,7 @@ def test_an_unsure_check_is_no_all_clear() -> None:
     assert not bench.pass_time(HOUR)[-1].unsure
 
 
-def test_a_hiccup_is_told_to_nobody() -> None:
+def test_a_passing_failure_is_not_reported() -> None:
     """The control: down for a minute."""
     bench = Bench(entry(f"{A}:443"))
     del bench.examiner.shown[A]
@@ -250,7 +250,7 @@ def test_while_a_rotation_is_in_flight_it_looks_again_and_again() -> None:
     assert [kinds(look) for look in looks] == [[], [], ["served_mismatch"]]
 
 
-def test_a_defect_in_a_look_is_told_and_the_others_continue() -> None:
+def test_a_defect_in_a_check_is_reported_and_the_others_continue() -> None:
     """And so is its passing."""
     bench = Bench(entry(f"{A}:443"), entry(f"{B}:443"))
 
@@ -308,7 +308,7 @@ def test_counted_failures_are_kept_over_a_reload() -> None:
     assert kinds(bench.heard.looks[-1]) == ["unreachable"]
 
 
-def test_a_look_under_way_at_a_reload_is_told_to_nobody() -> None:
+def test_a_check_that_runs_at_a_reload_is_not_reported() -> None:
     """It is of a configuration that is no more."""
     bench = Bench(entry(f"{A}:443"))
     bench.watcher.tick()
@@ -319,7 +319,7 @@ def test_a_look_under_way_at_a_reload_is_told_to_nobody() -> None:
 
 
 @pytest.mark.parametrize("begun", [True, False])
-def test_told_to_stop_it_begins_and_tells_nothing_more(begun: bool) -> None:
+def test_a_stopped_watcher_begins_and_reports_nothing_more(begun: bool) -> None:
     """And waits for nobody."""
     bench = Bench(entry(f"{A}:443"), entry(f"{B}:443"), threads=1)
     if begun:

@@ -39,7 +39,7 @@ def charge(
     charge_certificate(spent, limits, names, f"{next(COUNT)}", renewal=renewal, now=now)
 
 
-def test_an_order_over_the_limit_is_told_when_there_is_room() -> None:
+def test_an_order_over_the_limit_learns_when_there_is_room() -> None:
     """Whoever asks the CA anyway is refused, and for longer."""
     limits, spent = Limits(orders=Limit(2, HOUR)), Spent()
     for minutes in (0, 10):

@@ -35,7 +35,7 @@ def _iso(value: Any) -> str:
     return str(value.isoformat())
 
 
-def test_status_json_tells_the_rest(stand: Stand) -> None:
+def test_status_json_holds_the_rest(stand: Stand) -> None:
     """What has no certificate."""
     stand.look()
     stand.board.refused(["no"])

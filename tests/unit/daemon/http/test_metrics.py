@@ -164,7 +164,7 @@ def test_the_budget_is_what_is_left(busy: Stand) -> None:
     assert series(scraped(busy), "certrotd_budget_left") == {}
 
 
-def test_the_daemon_tells_of_itself(busy: Stand) -> None:
+def test_the_daemon_has_metrics_of_itself(busy: Stand) -> None:
     """Each with its opposite."""
     text = scraped(busy)
     assert value(text, "certrotd_build_info", version=__version__) == 1

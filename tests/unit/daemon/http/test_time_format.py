@@ -21,12 +21,12 @@ from tests.unit.daemon.http.stand import NOW
         (-864000, "10 days", "10 d"),
     ],
 )
-def test_a_span_is_told_in_its_largest_unit(seconds: float, words: str, short: str) -> None:
+def test_a_span_is_shown_in_its_largest_unit(seconds: float, words: str, short: str) -> None:
     """Rounded down: a certificate never has less time left than the page says."""
     assert (span(seconds), brief(seconds)) == (words, short)
 
 
-def test_moments_are_told_from_now() -> None:
+def test_moments_are_shown_relative_to_now() -> None:
     """With the exact one for who needs it."""
     assert relative(0.5) == "now"
     assert relative(-7200) == "2 hours ago"
