@@ -115,7 +115,8 @@ class Inventory:
                     flight = flight_in(managed.journal) or Flight()
             except Failure as failure:
                 unknown = failure
-            held = by_decision(decision)
+            # what is in flight goes on, whatever would keep another rotation from beginning
+            held = by_decision(decision) if flight is None else None
             yield Row(managed, standing, attempts, decision, flight, unknown, held)
 
     def placeholders(self, rotator: Rotator) -> list[Report]:

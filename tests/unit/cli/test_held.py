@@ -125,6 +125,29 @@ class TestInFlight:
             assert {row["state"] for row in rows} == {"unreadable"}
             assert all(row["not_after"] for row in rows)
 
+    def test_a_rotation_in_flight_is_not_held_by_a_window(
+        self,
+        certrotd: Certrotd,
+        config: dict[str, Any],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """It goes on now: who waits for the window to look at it looks too late."""
+        certrotd("rotate", "--all")
+        now = datetime.now(UTC)
+        hours = [now + timedelta(hours=ahead) for ahead in (2, 3)]
+        window = "-".join(f"{hour:%H:%M}" for hour in hours)
+        for entry in config["certificates"]:
+            entry |= {"key": "ecdsa-p384", "window": window}
+        fly(tmp_path / "state", "web")
+        capsys.readouterr()
+        for command, at in (("status", "next_check"), ("plan", "at")):
+            assert certrotd(command, "--json") == 0
+            rows = listed(capsys)
+            assert rows["mail"]["held"]["by"] == "window", "the control"
+            assert rows["web"]["held"] is None
+            assert datetime.fromisoformat(rows["web"][at]) < hours[0]
+
 
 class TestHeld:
     """What would keep the daemon from doing what is due."""
