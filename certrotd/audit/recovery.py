@@ -157,7 +157,7 @@ def _without_anchor(
     for record in records:
         if record is not None:
             tip, waiting = record.head, unsettled(waiting, record)
-    why = f"the head file was {anchor.state}; whether records were cut off is not known"
+    why = f"the head file was {anchor.state}; it is unknown whether records are missing"
     data = b"".join(lines)
     if anchor.state == "empty":
         details: dict[str, JSON] = {"why": f"{why}: a power cut", "log": tip.seq}

@@ -88,8 +88,8 @@ class _Ahead:
                 return Broken(
                     seq,
                     "truncated",
-                    "the head file is missing or cannot be read: records cut off at the end "
-                    "would not be seen",
+                    "the head file is missing or cannot be read: nobody can tell whether records "
+                    "are missing at the end",
                 )
             return Broken(
                 seq,
@@ -115,7 +115,7 @@ class _Ahead:
         """What the next append puts right."""
         if tip.seq <= self._anchor.seq:
             return ()
-        return (f"the head file is behind, at record {self._anchor.seq}: a crash came between",)
+        return (f"the head file is behind, at record {self._anchor.seq}: after a crash",)
 
 
 def _misplaced(

@@ -32,7 +32,7 @@ def show(config: Path, name: str | None, *, last: int, as_json: bool) -> int:
             elif subjects is None or record.subject in subjects:
                 shown.append(record)
     if unreadable:
-        say(f"not a record: {count(unreadable, 'line')}; certrotd audit verify says more")
+        say(f"not a record: {count(unreadable, 'line')}; see certrotd audit verify")
     if name is not None and not shown:
         say(f"no record is about {name!r}")
     if as_json:
@@ -76,7 +76,7 @@ def verify(config: Path, *, as_json: bool) -> int:
     if broken:
         say(f"the audit log is broken: {one_line(str(broken))}")
         return 1
-    say(f"the audit log is whole: {count(head.seq, 'record')}, head {head.hash}", sys.stdout)
+    say(f"the audit log is intact: {count(head.seq, 'record')}, head {head.hash}", sys.stdout)
     return 0
 
 

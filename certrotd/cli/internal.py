@@ -34,11 +34,11 @@ def init(config: Path, name: str) -> int:
         path = issuer.init(deadline=Deadline(clock, LOCK_WAIT))
         configured = {each.name for each in site.config.certificates if each.issuer == name}
         issued = [each for each in site.issued(name) if each in configured]
-    say(f"the root of the CA {name} is {path}: give it to everything that is to trust", sys.stdout)
+    say(f"the root of the CA {name} is {path}: clients must trust it", sys.stdout)
     if issued:
         which = " ".join(issued) if len(issued) <= MOST_NAMED else "NAME…"
         say(
-            f"certrotd rotate {which} --force has its certificates issued anew, "
-            "else each at its renewal"
+            f"certrotd rotate {which} --force issues its certificates again now, "
+            "else each one at its renewal"
         )
     return 0

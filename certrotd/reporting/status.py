@@ -195,9 +195,9 @@ def target_words(target: dict[str, Any]) -> str:
         return "ok"
     if endpoints := target.get("endpoints"):
         silent = next((each["problem"] for each in endpoints if each["problem"]), None)
-        return f"NOT SEEN: {silent}" if silent else "SERVES SOMETHING ELSE"
+        return f"NOT SEEN: {silent}" if silent else "SERVES ANOTHER CERTIFICATE"
     if target["generation"] is None:
-        return "not told yet"
+        return "not deployed yet"
     if target["serves"] is None:
         return f"generation {target['generation']}, no probe"
     return f"generation {target['generation']}"

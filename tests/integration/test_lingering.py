@@ -47,7 +47,7 @@ def test_status_probe_says_so_where_something_else_is_served(parts: Parts, site:
         site.rotate("--force")
     [target] = site.status("web", "--probe")["targets"]
     assert not target["current"]
-    assert "SERVES SOMETHING ELSE" in site.run("status", "web", "--probe").stdout
+    assert "SERVES ANOTHER CERTIFICATE" in site.run("status", "web", "--probe").stdout
 
 
 def test_the_demo_sees_what_is_served_though_an_old_worker_answers_once(

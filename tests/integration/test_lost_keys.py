@@ -49,7 +49,7 @@ class TestAPrivateCA:
         path = lab.state / "internal/lab/root.pem"
         assert f"the root of the CA lab is {path}" in run.stdout
         assert path.read_bytes() != old
-        assert "certrotd rotate web --force has its certificates issued anew" in run.stderr
+        assert "certrotd rotate web --force issues its certificates again now" in run.stderr
         assert exposed_keys(lab.directory) == []
         lab.rotate("--force")
         assert lab.live("web").joinpath("chain.pem").read_bytes() == path.read_bytes()

@@ -93,7 +93,7 @@ def test_an_intact_log_verifies(host: Host) -> None:
     result = host.audit("verify")
     last = host.json("show", "-n", "1")[0]
     assert result.exit_code == 0
-    assert result.stdout == f"the audit log is whole: 5 records, head {last['hash']}\n"
+    assert result.stdout == f"the audit log is intact: 5 records, head {last['hash']}\n"
     assert host.json("verify") == {
         "whole": True,
         "records": 5,

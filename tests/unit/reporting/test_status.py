@@ -57,7 +57,7 @@ def test_a_certificate_is_listed_with_all_its_keys(stand: Stand) -> None:
     assert [(each["name"], each["current"], target_words(each)) for each in targets] == [
         ("nginx", True, "ok"),
         ("mail", False, "generation 2, no probe"),
-        ("ldap", False, "not told yet"),
+        ("ldap", False, "not deployed yet"),
     ]
     assert (targets[0]["proven"], targets[1]["proven"]) == (NOW, None)
 
@@ -153,7 +153,7 @@ def test_a_target_with_another_generation_says_which() -> None:
     target = {"name": "nginx", "current": False, "generation": 2, "serves": PRINT}
     assert target_words(target) == "generation 2"
     seen = {"endpoint": "127.0.0.1:443", "serves": "ab" * 32, "problem": None}
-    assert target_words({**target, "endpoints": [seen]}) == "SERVES SOMETHING ELSE"
+    assert target_words({**target, "endpoints": [seen]}) == "SERVES ANOTHER CERTIFICATE"
 
 
 def test_an_endpoint_that_does_not_answer_serves_nothing_else() -> None:

@@ -58,7 +58,7 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
         "Renewal 2026-07-21 12:00Z two thirds of its lifetime",
         "nginx serves it 3",
         "mail generation 2 2",
-        "ldap not told yet – – –",
+        "ldap not deployed yet – – –",
         "cdcdcdcdcdcdcdcd…",
         "60 minutes ago finished 2 minutes its time has come",
         "rolled back to issued 2 minutes its time has come prove: nobody answers",

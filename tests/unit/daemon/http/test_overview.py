@@ -249,7 +249,7 @@ def test_targets_are_shown_with_what_they_serve(stand: Stand) -> None:
     read = page(stand)
     assert "nginx serves it" in read.text
     assert "mail generation 3, no probe" in read.text
-    assert "x not told yet" in read.text
+    assert "x not deployed yet" in read.text
 
 
 def test_ten_thousand_are_shown_in_pages(stand: Stand) -> None:
