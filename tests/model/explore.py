@@ -147,8 +147,9 @@ class Explorer:
 
     def _settle(self, injected: int) -> None:
         """Without more faults everything is in order after a few runs, and stays so."""
-        self._once(("settle", injected))
         for _ in range(PATIENCE):
+            self._once(("settle", injected))
+            before = self.monitor.effects
             report = self._run(self._script({}), first=False)
             if _quiet(report):
                 break
@@ -156,6 +157,8 @@ class Explorer:
         else:
             raise Violation("I4", f"after {PATIENCE} runs without faults: {report}")
         self.monitor.settled(1 + injected)
+        if self.monitor.effects == before:
+            return  # another run would find the same world, and do the same: nothing
         before = self.monitor.effects
         again = self._run(self._script({}), first=False)
         if self.monitor.effects != before or not isinstance(again.decision, Wait):

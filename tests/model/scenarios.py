@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from unittest import mock
@@ -12,9 +12,11 @@ from unittest import mock
 from certrotd.certs.policy import COPIES, Policy
 from certrotd.certs.rotate import Report, Rotator
 from certrotd.clock import Deadline, ManualClock
-from certrotd.pki.facts import facts_of
+from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Meta, TargetState
 from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem
+from certrotd.pki.verify import verify_key
+from certrotd.rotation.recovery import Progress, read_progress
 from certrotd.state import records
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
@@ -51,7 +53,7 @@ def _pool() -> tuple[PrivateKey, ...]:
 def deterministic() -> Iterator[None]:
     """The CA in memory gives the same certificate for the same request at the same time.
 
-    And certificates are taken apart once, since histories meet the same ones over and over.
+    Certificates and journals are read once: histories meet the same ones over and over.
     """
     real, signed = fake_issuer._sign, {}
 
@@ -62,18 +64,37 @@ def deterministic() -> Iterator[None]:
             signed[asked] = real(csr, names, now, lifetime, extensions)
         return signed[asked]
 
-    decode_line = functools.lru_cache(maxsize=None)(records.decode_line)
-    facts = functools.lru_cache(maxsize=None)(facts_of)
-    with (
-        mock.patch.object(fake_issuer, "_sign", sign),
-        mock.patch("certrotd.state.records.decode_line", decode_line),
-        mock.patch("certrotd.certs.deploy.load", functools.lru_cache(maxsize=None)(load)),
-        mock.patch("certrotd.pki.facts.facts_of", facts),
-        mock.patch("certrotd.pki.verify.facts_of", facts),
-        mock.patch("certrotd.pki.path.facts_of", facts),
-        mock.patch("certrotd.certs.deploy.facts_of", facts),
-    ):
+    cached = functools.lru_cache(maxsize=None)
+    facts, certificates = cached(facts_of), cached(parse_certificates)
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(fake_issuer, "_sign", sign))
+        for place, instead in {
+            "certrotd.state.records.decode_line": cached(records.decode_line),
+            "certrotd.rotation.engine.read_progress": _remembered(read_progress),
+            "certrotd.certs.deploy.load": cached(load),
+            "certrotd.certs.deploy.verify_key": cached(verify_key),
+            "certrotd.certs.deploy.parse_certificates": certificates,
+            "certrotd.certs.deploy.facts_of": facts,
+            "certrotd.pki.facts.parse_certificates": certificates,
+            "certrotd.pki.facts.facts_of": facts,
+            "certrotd.pki.verify.facts_of": facts,
+            "certrotd.pki.path.facts_of": facts,
+        }.items():
+            stack.enter_context(mock.patch(place, instead))
         yield
+
+
+def _remembered(read: Callable[..., Progress]) -> Callable[..., Progress]:
+    """As ``read_progress``, but once for the same records: those of a line are the same object."""
+    known: dict[tuple[int, ...], tuple[object, Progress]] = {}
+
+    def remembered(records: list[object], size: int, facts: object) -> Progress:
+        key = (*map(id, records), id(facts), size)
+        if key not in known:  # what is kept along with it keeps its id
+            known[key] = (records, facts), read(records, size, facts)
+        return known[key][1]
+
+    return remembered
 
 
 def renewal(**changes: object) -> Scenario:
