@@ -41,6 +41,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
     """Gives a module to one worker, which shares its servers, and some tiers as a whole to one.
 
+    Tests of the model share nothing, and some take minutes: each goes to whoever is free.
     Crash tests run one at a time: they count system calls and fill disks. Those of systemd share
     one machine. xdist's own `loadgroup` would do, but spreads groups without a word from pytest
     9.2 on (pytest-xdist issue 1386).
@@ -49,6 +50,8 @@ class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.split("::")[0]
         tier = module.split("/")[1]
+        if tier == "model":
+            return str(nodeid)
         return tier if tier in _UNDIVIDED else module
 
 
