@@ -51,6 +51,11 @@ class Passed:
 Said = Alert | Passed
 
 
+def rotation_key(subject: Id) -> str:
+    """The key of everything that a rotation of ``subject`` comes to."""
+    return f"rotation/{subject}"
+
+
 def command(what: str, subject: Id) -> str:
     """The command that an alert tells to run."""
     return f"certrotd {what} {subject}"

@@ -7,8 +7,8 @@ counts as told when it was delivered: what was lost on the way is told at the ne
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -111,10 +111,14 @@ class Deduplicator:
 
 @dataclass(frozen=True)
 class AlertsDocument:
-    """What outlives the process: ledgers by notifier, and the rotations that were left to wait."""
+    """What outlives the process: ledgers by notifier, and the rotations that were left to wait.
+
+    ``failing`` are those that fail because of their CA, by issuer.
+    """
 
     ledgers: Mapping[str, Deduplicator]
     waiting: frozenset[Id] = frozenset()
+    failing: Mapping[str, Sequence[Id]] = field(default_factory=dict)
 
     def to_json(self) -> bytes:
         """What the document ``alerts`` holds."""
@@ -123,6 +127,7 @@ class AlertsDocument:
             "version": VERSION,
             "told": told,
             "waiting": [str(subject) for subject in sorted(self.waiting)],
+            "failing": {name: [str(each) for each in ids] for name, ids in self.failing.items()},
         }
         return json.dumps(document, separators=(",", ":")).encode()
 
@@ -154,7 +159,12 @@ def from_json(data: bytes) -> AlertsDocument | None:
             )
             for name, each in document["told"].items()
         }
-        return AlertsDocument(ledgers, frozenset(subject(each) for each in document["waiting"]))
+        waiting = frozenset(subject(each) for each in document["waiting"])
+        failing = {
+            str(name): tuple(Id.parse(each) for each in ids)
+            for name, ids in document.get("failing", {}).items()
+        }
+        return AlertsDocument(ledgers, waiting, failing)
     except (ValueError, KeyError, TypeError, AttributeError, InvalidInput):
         return None
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from certrotd.alerting import look_rules, rotation_rules, rules
 from certrotd.alerting.alert import Alert, Passed, Said
+from certrotd.alerting.ca_rules import Outages
 from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
 from certrotd.certs.audited import Unaudited
@@ -92,6 +93,8 @@ class Alerting(Observer):
         self._rotations: dict[Id, str] = {}
         kept = self._read()
         self._ledgers, self._waiting = dict(kept.ledgers), set(kept.waiting)
+        self._outages = Outages(kept.failing)
+        self._failed_by: dict[Id, str] = {}
 
     def use(self, entries: Mapping[str, Notification]) -> None:
         """Tell these from now on; what waits for one that is the same as before still goes out."""
@@ -150,6 +153,7 @@ class Alerting(Observer):
             for channel in self._channels.values():
                 channel.ledger.keep(self._is_there)
             self._waiting.intersection_update(subjects)
+            self._say(self._outages.keep(frozenset(subjects)))
         if left_out:
             problems = [str(problem) for problem in left_out]
             self.raise_alert(rules.of_problems(problems, reload=False))
@@ -161,7 +165,9 @@ class Alerting(Observer):
 
     def looked(self, look: Look) -> None:
         if self._channels:
-            self._say(look_rules.of_look(look))
+            said, subject = look_rules.of_look(look), look.managed.policy.id
+            with self._lock:
+                self._say(self._outages.fold(subject, None, said))
 
     def stepped(self, event: Event) -> None:
         self._rotations[Id.parse(event.subject)] = event.rotation
@@ -175,7 +181,16 @@ class Alerting(Observer):
                 self._waiting.discard(subject)
             elif not isinstance(report.failure, LockHeld | Stopped):
                 self._waiting.add(subject)  # it may be in flight, and we know why
-        self._say(rotation_rules.of_report(report, rotation, let_go=let_go))
+            issuer = self._failed_by.pop(subject, None)
+            said = rotation_rules.of_report(report, rotation, let_go=let_go)
+            self._say(self._outages.fold(subject, issuer, said))
+
+    def asked_ca(self, subject: Id, issuer: str, failure: Failure | None) -> None:
+        with self._lock:
+            if failure is not None:
+                self._failed_by[subject] = issuer  # ``ended`` follows
+            else:
+                self._say(self._outages.issued(issuer))
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         self.raise_alert(rules.of_trouble(what, failure))
@@ -274,7 +289,9 @@ class Alerting(Observer):
     def _save(self) -> None:
         with self._saving:
             with self._lock:
-                kept = AlertsDocument(self._ledgers, frozenset(self._waiting))
+                kept = AlertsDocument(
+                    self._ledgers, frozenset(self._waiting), self._outages.failing
+                )
             try:
                 self._file.write(kept)
                 said = ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certrotd.alerting.alert import Alert, Passed, Said, command
+from certrotd.alerting.alert import Alert, Passed, Said, command, rotation_key
 from certrotd.certs.attempts import attempts_left
 from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.fitness import drift, renewal_time
@@ -60,7 +60,7 @@ def of_look(look: Look) -> list[Said]:
         said.append(Passed(f"unplanned/{subject}", ""))
         if look.calm and not look.failures:  # somebody has done by hand what failed before
             said.append(
-                Passed(f"rotation/{subject}", f"{subject}: nothing is due any more.", subject)
+                Passed(rotation_key(subject), f"{subject}: nothing is due any more.", subject)
             )
     return said
 

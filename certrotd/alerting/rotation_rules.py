@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certrotd.alerting.alert import Alert, Passed, Said, command
+from certrotd.alerting.alert import Alert, Passed, Said, command, rotation_key
 from certrotd.certs.audited import Unaudited, Unrecorded
 from certrotd.certs.rotate import Report
 from certrotd.errors import Failure, LockHeld
@@ -43,7 +43,7 @@ def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[Said]:
         case Finished():
             done = f"{subject}: a rotation succeeded."
             return [
-                Passed(f"rotation/{subject}", done, subject),
+                Passed(rotation_key(subject), done, subject),
                 Passed(f"late/{subject}", done, subject),
                 Passed(f"unplanned/{subject}", ""),
             ]
@@ -66,7 +66,7 @@ def _failed(subject: Id, what: str, cause: str, rotation: str) -> Alert:
     return Alert(
         kind="rotation_failed",
         severity="warning",
-        key=f"rotation/{subject}",
+        key=rotation_key(subject),
         title=f"{subject}: the rotation failed",
         what=what,
         todo=f"certrotd retries by itself. See: {command('history', subject)}. Once the cause is "
@@ -85,7 +85,7 @@ def _rolled_back(subject: Id, step: str, because: str, rotation: str, *, kept: s
     return Alert(
         kind="rolled_back",
         severity="error",
-        key=f"rotation/{subject}",
+        key=rotation_key(subject),
         title=f"{subject}: {title}",
         what=f"The step {step} failed: {because}. {end}",
         todo="certrotd retries the deployment by itself. See what the targets serve: certrotd "
@@ -101,7 +101,7 @@ def _stuck(subject: Id, step: str, because: str, undo_failed: str, rotation: str
     return Alert(
         kind="stuck",
         severity="error",
-        key=f"rotation/{subject}",
+        key=rotation_key(subject),
         title=f"{subject}: stuck half-way, the undo failed",
         what=f"The undo of the step {step} failed: {undo_failed}. The rotation failed because: "
         f"{because}.",

@@ -39,7 +39,7 @@ from certrotd.stores.local import LocalStore
 if TYPE_CHECKING:
     from certrotd.audit.log import AuditLog
     from certrotd.certs.limits.budget import Budget
-    from certrotd.certs.wiring.adapters import Adapters
+    from certrotd.certs.wiring.adapters import Adapters, AskedCa
     from certrotd.certs.wiring.shared_targets import Groups
     from certrotd.certs.world import World
 
@@ -65,6 +65,7 @@ class Site:
         dry: bool = False,
         audit_damaged: Callable[[str], None] = lambda _why: None,
         ca_time: Callable[[datetime], None] = lambda _moment: None,
+        asked_ca: AskedCa = lambda _subject, _issuer, _failure: None,
     ) -> None:
         self._dry = dry
         self.config = config
@@ -72,6 +73,7 @@ class Site:
         self._listen = listen
         self._audit_damaged = audit_damaged
         self._ca_time = ca_time
+        self._asked_ca = asked_ca
         self._command = command
         self.state = StateDirectory(config.state_dir, command=command, now=clock.now)
         self.store = LocalStore(config.store_dir)
@@ -220,6 +222,7 @@ class Site:
                     self._listen,
                     self._surroundings,
                     groups=self.groups,
+                    asked_ca=self._asked_ca,
                     dry=self._dry,
                 )
             return self._adapters

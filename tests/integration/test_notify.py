@@ -273,3 +273,26 @@ def test_an_endpoint_that_serves_another_certificate_is_alerted(
     assert alert["id"] == "certificate/web"
     assert "certrotd rotate certificate/web" in alert["todo"]
     assert heard(receiver)[1] == ("served_mismatch", "resolved")
+
+
+def test_a_ca_that_is_away_is_one_alert_for_all_its_certificates(
+    site: Site, receiver: Receiver
+) -> None:
+    """Two hundred messages about one CA are read by nobody."""
+    told(site, receiver)
+    away = {"type": "acme", "directory": "https://127.0.0.1:1/dir", "agree_to_terms": True}
+    site.config["issuers"] = {"away": away}
+    site.config["solvers"] = {"dns": {"type": "exec", "command": ["/bin/true"]}}
+    for name in ("a", "b", "c"):
+        site.certificate(name, f"{name}.example.test", issuer="away")
+    with running(site):
+        wait_until(lambda: len(receiver.got) >= 3)
+        time.sleep(1.5)
+    alerts = [got.json["data"] for got in receiver.got]
+    raised = [each["key"] for each in alerts if each["state"] == "raised"]
+    ended = [each["key"] for each in alerts if each["state"] == "resolved"]
+    assert raised[1:] == ["ca/away"]
+    assert ended == raised[:1]
+    [outage] = [each for each in alerts if each["key"] == "ca/away"]
+    assert outage["title"] == "away: the CA fails the orders of 2 certificates"
+    assert "127.0.0.1" in outage["what"]

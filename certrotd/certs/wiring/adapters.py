@@ -16,7 +16,9 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
+from certrotd.certs.policy import id_of
 from certrotd.certs.ports import Coverage, Issuer, Preflight, Solver, Target
+from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
@@ -27,6 +29,7 @@ from certrotd.config.targets import ProbeEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.files.reading import read_file
+from certrotd.id import Id
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
@@ -37,6 +40,7 @@ from certrotd.stores.local import LocalStore
 LOCK_WAIT = 120.0
 MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
+AskedCa = Callable[[Id, str, Failure | None], None]
 
 
 class NamedLock(Protocol):
@@ -54,7 +58,8 @@ class Adapters:
 
     ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
     ``budget`` is that of an issuer, None without one; ``remark`` and ``dry`` are those of every
-    World; ``surroundings`` are those of an issuer.
+    World; ``surroundings`` are those of an issuer. ``asked_ca`` hears which certificate's rotation
+    the CA of which issuer failed for the time being, or (None) issued for.
     """
 
     def __init__(
@@ -68,9 +73,11 @@ class Adapters:
         surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
         *,
         groups: Groups | None = None,
+        asked_ca: AskedCa = lambda _subject, _issuer, _failure: None,
         dry: bool = False,
     ) -> None:
         self._groups = groups or Groups()
+        self._asked_ca = asked_ca
         self._surroundings = surroundings
         self._dry = dry
         self._budget = budget
@@ -114,7 +121,7 @@ class Adapters:
             dns=self._dns_client,
             target=partial(self._bound, entry),
             prober=self._prober,
-            unready=self._unready,
+            unready=partial(self._unready, entry),
             adoptable=partial(_adoptable, entry.adopt),
             still=partial(self._still, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
@@ -126,7 +133,8 @@ class Adapters:
         )
 
     def _issuer(self, entry: Certificate, name: str) -> Issuer:
-        issuer, budget = self._issuers.get(name), self._budget(name)
+        issuer: Issuer = ReportingIssuer(self._issuers.get(name), self._listener(entry, name))
+        budget = self._budget(name)
         if budget is None:
             return issuer
         return RateLimitedIssuer(
@@ -137,6 +145,9 @@ class Adapters:
             look=partial(self._store.look, entry.name),
             clock=self._clock,
         )
+
+    def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
+        return partial(self._asked_ca, id_of(entry.name), issuer)
 
     def issuer(self, name: str) -> Issuer:
         """One by its name; NeedsOperator if the configuration has none."""
@@ -216,13 +227,20 @@ class Adapters:
         return choose(name, self._zones, explicit)
 
     def _unready(
-        self, issuer: str, names: Sequence[str], solver: str | None, /, *, ask: bool
+        self,
+        entry: Certificate,
+        issuer: str,
+        names: Sequence[str],
+        solver: str | None,
+        /,
+        *,
+        ask: bool,
     ) -> Iterator[Failure]:
         """As World.unready; each issuer and solver is asked once per process, of each name's zone
         whenever it is to be ordered.
         """
         deadline = Deadline(self._clock, LOCK_WAIT)
-        yield from failed(partial(self._issuers.ready, issuer, deadline, ask=ask))
+        yield from failed(partial(self._issuer_ready, entry, issuer, deadline, ask=ask))
         if self._config.issuers[issuer].type == "internal":
             return  # it takes our word for the names
         challenges = dict.fromkeys(f"_acme-challenge.{base(name)}" for name in names)
@@ -247,6 +265,12 @@ class Adapters:
             adapter: object = self._solvers.get(chosen)
             if isinstance(adapter, Coverage) and not unknown:
                 yield from failed(partial(adapter.covers, place, deadline=deadline))
+
+    def _issuer_ready(
+        self, entry: Certificate, issuer: str, deadline: Deadline, *, ask: bool
+    ) -> None:
+        with reported(self._listener(entry, issuer)):
+            self._issuers.ready(issuer, deadline, ask=ask)
 
     def _place(self, challenge: str, solver: str | None, deadline: Deadline) -> str:
         """Where a challenge's record is to be published; raises what the look-ups raise."""

@@ -530,3 +530,52 @@ def test_the_notifier_of_an_entry_is_found_by_its_type(tmp_path: Path) -> None:
     )
     assert isinstance(hook, Webhook)
     assert isinstance(other, Apprise)
+
+
+def ca_fails(rig: Bench, name: str) -> None:
+    """A rotation that ends because its CA does not answer."""
+    rig.observer.asked_ca(id_of(name), "le", Transient("cannot connect"))
+    rig.observer.ended(Report(id_of(name), outcome=FAIL))
+
+
+def test_an_outage_of_a_ca_is_one_alert_until_it_issues(bench: Callable[..., Bench]) -> None:
+    """Across a restart too; the control is a failure that is not the CA's."""
+    rig = bench()
+    ca_fails(rig, "web")
+    awaits(rig, 1)
+    ca_fails(rig, "www")
+    outage = "raised le: the CA fails the orders of 2 certificates"
+    assert awaits(rig, 3)[1:] == [
+        outage,
+        "resolved certificate/web: the CA of le fails several certificates, which is one alert now",
+    ]
+    for name in ("web", "www"):
+        ca_fails(rig, name)
+    rig.start()
+    for name in ("web", "www"):
+        ca_fails(rig, name)
+    rig.observer.ended(Report(id_of("www"), outcome=FAIL))
+    assert awaits(rig, 4)[3:] == ["raised certificate/www: the rotation failed"]
+    rig.observer.asked_ca(id_of("web"), "le", None)
+    assert awaits(rig, 5)[4:] == ["resolved le issues certificates again"]
+
+
+def test_a_certificate_near_its_end_has_its_own_alert_during_an_outage(
+    bench: Callable[..., Bench],
+) -> None:
+    """Somebody has to get it from elsewhere."""
+    rig = bench()
+    ca_fails(rig, "web")
+    awaits(rig, 1)
+    ca_fails(rig, "www")
+    awaits(rig, 3)
+    rig.observer.looked(look(generation(85 * DAY), FAILED))
+    assert "expires at" in awaits(rig, 4)[3]
+
+
+def test_what_fails_because_of_a_ca_is_read_back_or_refused() -> None:
+    """By whoever starts next; a damaged document is refused as a whole, and kept aside."""
+    document = AlertsDocument({}, failing={"le": (id_of("web"), id_of("www"))})
+    assert from_json(document.to_json()) == document
+    damaged = document.to_json().replace(b"certificate/www", b"nonsense")
+    assert from_json(damaged) is None

@@ -1,0 +1,70 @@
+"""An issuer that reports when its CA fails for the time being, and when it issues."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+from certrotd.certs.ports import Choosing, Issuer, Order
+from certrotd.clock import Deadline
+from certrotd.errors import Transient
+from certrotd.pki.order import Challenge, Missed
+
+ContactListener = Callable[[Transient | None], None]
+"""Hears of a failure that may pass by itself, and by None of a certificate that was issued."""
+
+
+@contextmanager
+def reported(report: ContactListener) -> Iterator[None]:
+    """The block asks a CA."""
+    try:
+        yield
+    except Transient as failure:
+        report(failure)
+        raise
+
+
+class ReportingIssuer:
+    """The Issuer port."""
+
+    def __init__(self, issuer: Issuer, report: ContactListener) -> None:
+        self._issuer = issuer
+        self._report = report
+
+    def order(self, names: Sequence[str], *, deadline: Deadline) -> Order:
+        with reported(self._report):
+            return ReportingOrder(self._issuer.order(names, deadline=deadline), self._report)
+
+    def resume(self, url: str, *, deadline: Deadline) -> Order:
+        with reported(self._report):
+            return ReportingOrder(self._issuer.resume(url, deadline=deadline), self._report)
+
+
+class ReportingOrder:
+    """The Order port."""
+
+    def __init__(self, order: Order, report: ContactListener) -> None:
+        self._order = order
+        self._report = report
+
+    @property
+    def url(self) -> str:
+        return self._order.url
+
+    @property
+    def missed(self) -> Missed | None:
+        """As Choosing.missed."""
+        return self._order.missed if isinstance(self._order, Choosing) else None
+
+    def challenges(self) -> tuple[Challenge, ...]:
+        return self._order.challenges()
+
+    def validate(self) -> None:
+        with reported(self._report):
+            self._order.validate()
+
+    def finalize(self, csr_der: bytes) -> bytes:
+        with reported(self._report):
+            chain = self._order.finalize(csr_der)
+        self._report(None)
+        return chain
