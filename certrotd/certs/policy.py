@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -37,7 +37,8 @@ class Policy:
     lifetime or ``before`` its end (at most one is set; neither is the default rule) says when
     to renew; ``jitter`` is the share of the lifetime by which it may come earlier. ``waves`` are
     the targets: those of a later wave are told when those of the earlier ones are proven.
-    ``window``: when services may be reloaded.
+    ``window``: when services may be reloaded. ``id``: what it is called beside things of other
+    kinds.
     ``bootstraps``: a placeholder stands in until there is a certificate.
     """
 
@@ -60,11 +61,10 @@ class Policy:
     terms: str = ""
     preferred_chain: str = ""
     window: Window | None = None
+    id: Id = field(init=False, compare=False, repr=False)
 
-    @property
-    def id(self) -> Id:
-        """What it is called beside things of other kinds."""
-        return id_of(self.name)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", id_of(self.name))
 
     @property
     def targets(self) -> tuple[str, ...]:
