@@ -187,7 +187,7 @@ def test_an_invalid_nginx_configuration_is_found_for_a_systemd_target(
     nginx.chmod(0o755)
     unit.argv = [str(nginx), "-g", "daemon on;"]
     if found:
-        with pytest.raises(NeedsOperator, match=r"-t -q failed .*unknown directive"):
+        with pytest.raises(NeedsOperator, match=r"-t -q exited with 1: .*unknown directive"):
             SystemdTarget(UNIT).check()
     else:
         SystemdTarget(UNIT).check()
