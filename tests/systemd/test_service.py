@@ -149,7 +149,8 @@ def test_a_stop_in_the_middle_of_a_rotation_leaves_a_whole_pair(machine: Machine
     machine.until(lambda: machine.exists("/srv/seen/begun"))
     machine.systemctl("stop", "--no-block", UNIT)
     machine.wait("ActiveState", "deactivating")
-    machine.until(lambda: machine.show("StatusText").startswith("stopping: web to be"))
+    words = "stopping: finishing or undoing web"
+    machine.until(lambda: machine.show("StatusText").startswith(words))
     time.sleep(1)
     assert machine.show("ActiveState") == "deactivating"
     machine.run("touch", "/srv/seen/go")

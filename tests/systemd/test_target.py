@@ -22,12 +22,12 @@ import importlib, json, pathlib, sys
 import pydantic
 from certrotd.clock import SystemClock
 from certrotd.config.context import Context
-from certrotd.config.targets import Target
+from certrotd.config.targets import TargetEntry
 from certrotd.errors import Failure
 
 entry, act = json.loads(sys.argv[1]), sys.argv[2]
 built = importlib.import_module(f"certrotd.targets.{entry['type']}").build(
-    pydantic.TypeAdapter(Target).validate_python(entry),
+    pydantic.TypeAdapter(TargetEntry).validate_python(entry),
     Context("it", pathlib.Path("/nowhere"), SystemClock()),
 )
 try:
