@@ -11,6 +11,7 @@ from certrotd.clock import Deadline
 from certrotd.rotation import engine, recovery
 from certrotd.rotation.recovery import Status
 from certrotd.rotation.step import Done, Observed
+from certrotd.state.ports import Lease
 from tests.fakes.journal import LateJournal, MemoryJournal
 from tests.fakes.world import MemoryWorld
 from tests.model.explore import Explorer
@@ -160,10 +161,10 @@ def lets_two_in(patch: pytest.MonkeyPatch) -> None:
     real = MemoryWorld._lock
 
     @contextmanager
-    def lock(self: Any) -> Iterator[None]:
+    def lock(self: Any) -> Iterator[Lease]:
         self.locked = False
-        with real(self):
-            yield
+        with real(self) as lease:
+            yield lease
 
     patch.setattr(MemoryWorld, "_lock", lock)
 
@@ -178,18 +179,19 @@ def reads_copies_before_they_are_whole(patch: pytest.MonkeyPatch) -> None:
     real = deploy.Install.do
 
     def do(self: Any, world: Any, ledger: Any) -> Done:
-        act = world.installer._act
+        installer = world.installer._inner  # behind the fence
+        act = installer._act
 
         def tell_in_between(what: str, **changes: Any) -> None:
             act(what, **changes)
             if what == "install the key":
                 world.target("mail-copies").target.apply()
 
-        world.installer._act = tell_in_between
+        installer._act = tell_in_between
         try:
             return real(self, world, ledger)
         finally:
-            del world.installer._act
+            del installer._act
 
     patch.setattr(deploy.Install, "do", do)
 
