@@ -97,7 +97,7 @@ def _main(
 
 @app.command("run")
 def run_daemon(context: typer.Context, config: ConfigOption = None) -> None:
-    """Stay and rotate what is due; SIGHUP reloads the configuration.
+    """Run as a daemon and rotate whatever becomes due.
 
     SIGHUP reloads the configuration. SIGTERM finishes or undoes running rotations, then exits.
 

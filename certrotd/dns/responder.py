@@ -179,7 +179,7 @@ class Responder:
         while address in self._waiting():
             if deadline.passed:
                 raise NeedsOperator(
-                    f"DNS address {address} is in use by something that does not answer from"
+                    f"DNS address {address} is in use by a program that does not answer from"
                     f" {self._directory}: {said or 'not asked: no time left'}",
                     hint="stop it, listen on another address, or run both certrotd as one user"
                     " with one state directory",
