@@ -142,7 +142,7 @@ def test_a_port_that_somebody_else_has_is_a_failure_to_come(afar: Site) -> None:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
         _responder(afar, f"127.0.0.1:{port}")
-        assert f"DNS address 127.0.0.1:{port} is in use by something that" in problems(afar)[-1]
+        assert f"DNS address 127.0.0.1:{port} is in use by a program that" in problems(afar)[-1]
 
 
 def test_a_ca_that_is_not_trusted_is_a_failure_to_come(

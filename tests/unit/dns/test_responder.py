@@ -221,7 +221,7 @@ def test_a_certrotd_with_other_records_is_a_stranger(
     """Two state directories at one address: the second one's records are never seen."""
     make().start()
     other = make(directory=tmp_path / "other")
-    with pytest.raises(NeedsOperator, match="in use by something that does not answer from"):
+    with pytest.raises(NeedsOperator, match="in use by a program that does not answer from"):
         other.present(RECORD, deadline=soon(0.4))
 
 
