@@ -14,7 +14,7 @@ from certrotd.certs.inventory import Row
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Attempts
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Held

@@ -19,7 +19,7 @@ from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, a
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
 from certrotd.certs.audited import Unaudited
 from certrotd.certs.findings import Watched
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.errors import ConfigProblem, Failure, LockHeld

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certrotd.alerting.alert import Alert, Passed, Said, command, rotation_key
 from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import Failure, LockHeld
 from certrotd.id import Id
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck

@@ -7,6 +7,8 @@ from dataclasses import replace
 from typing import Any, TypeVar, cast
 
 from certrotd.certs.world import World
+from certrotd.errors import Failure, Transient
+from certrotd.state.ports import Fenced
 
 T = TypeVar("T")
 
@@ -45,3 +47,11 @@ def _after(check: Callable[[], None], call: Callable[..., T]) -> Callable[..., T
         return call(*given, **named)
 
     return checked
+
+
+def lost_lock(name: str, why: Fenced) -> Failure:
+    """What a rotation of ``name`` comes to that has lost its lock."""
+    return Transient(
+        f"the lock of {name} was lost, and this process has stopped: {why}",
+        hint="the next run continues where it stopped; never remove lock files",
+    )

@@ -21,7 +21,8 @@ from certrotd.pki.names import canonical, covers
 from certrotd.rotation.flight import Flight, flight_in
 
 if TYPE_CHECKING:
-    from certrotd.certs.rotate import Report, Rotator
+    from certrotd.certs.report import Report
+    from certrotd.certs.rotate import Rotator
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from certrotd.certs.decision import (
     Sweep,
     Wait,
 )
-from certrotd.certs.fencing import fenced, guarded
+from certrotd.certs.fencing import fenced, guarded, lost_lock
 from certrotd.certs.fitness import to_outdo
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
@@ -31,12 +31,11 @@ from certrotd.certs.policy import (
     Policy,
 )
 from certrotd.certs.ports import Audit
+from certrotd.certs.report import Report, beside, with_live
 from certrotd.certs.rules import decide
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
-from certrotd.files.disktrouble import DiskTrouble
-from certrotd.id import Id
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.engine import (
     Engine,
@@ -55,31 +54,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.state.lock import NoLease
 from certrotd.state.ports import Fenced, Lease
 
-__all__ = ["Managed", "Report", "Rotator"]
-
 Found = tuple[Standing, Attempts]
-
-
-@dataclass(frozen=True)
-class Report:
-    """What came of one certificate, the ``subject``.
-
-    ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
-    by ``decision``; ``failure`` what kept both from happening, or from being recorded, or else
-    what is wrong beside them. ``mended`` is what came before: the live generation was damaged.
-    """
-
-    subject: Id
-    decision: Decision | None = None
-    outcome: Outcome | None = None
-    recovered: Outcome | None = None
-    failure: Failure | None = None
-    mended: str = ""
-
-    @property
-    def failed(self) -> bool:
-        """Whether somebody should be told: a step failed, now or in what was recovered."""
-        return self.failure is not None or not (_good(self.outcome) and _good(self.recovered))
 
 
 @dataclass(frozen=True)
@@ -120,7 +95,7 @@ class Rotator:
             with managed.lock() as lease:
                 return replace(self, _lease=lease)._bootstrap(managed)
         except Fenced as fenced_off:
-            return Report(managed.policy.id, failure=_fenced(name, fenced_off))
+            return Report(managed.policy.id, failure=lost_lock(name, fenced_off))
         except Exception as error:  # noqa: BLE001  # as above
             return Report(
                 managed.policy.id,
@@ -178,11 +153,11 @@ class Rotator:
             with managed.lock() as lease:
                 report = act(replace(self, listen=heard, _lease=lease))
         except Fenced as fenced_off:
-            report = Report(managed.policy.id, failure=_fenced(name, fenced_off))
+            report = Report(managed.policy.id, failure=lost_lock(name, fenced_off))
         except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
             failure = as_failure(error, f"{doing} certificate {name}")
-            report = Report(managed.policy.id, failure=_told_what_is_live(failure, managed))
-        return _with(report, heard.trouble)
+            report = Report(managed.policy.id, failure=with_live(failure, managed))
+        return beside(report, heard.trouble)
 
     def _rollback(self, managed: Managed, to: int | None) -> Report:
         recovered, unrecorded = self._recover(managed)
@@ -207,7 +182,7 @@ class Rotator:
             engine, rotation, why, steps, act="rollback", facts=facts, to=generation, by_hand=True
         )
         report = Report(managed.policy.id, Deploy(why, generation), outcome, recovered, unrecorded)
-        return _with(report, unswept)
+        return beside(report, unswept)
 
     def _rotate(self, managed: Managed, *, forced: bool, by_hand: bool) -> Report:
         if self.stopping():
@@ -221,7 +196,7 @@ class Rotator:
             return Report(managed.policy.id, recovered=recovered, failure=unrecorded)
         unswept = self._sweep(managed)
         report = self._renew(managed, recovered, forced=forced, by_hand=by_hand)
-        return _with(report, unswept)
+        return beside(report, unswept)
 
     def _renew(
         self, managed: Managed, recovered: Outcome | None, *, forced: bool, by_hand: bool
@@ -413,39 +388,3 @@ class Rotator:
 def _carried(attempts: Attempts) -> dict[str, JSON]:
     """What a new rotation must not forget of those before: the TXT records they left behind."""
     return {"left": [dict(each) for each in attempts.left]} if attempts.left else {}
-
-
-def _fenced(name: str, why: Fenced) -> Failure:
-    return Transient(
-        f"the lock of {name} was lost, and this process has stopped: {why}",
-        hint="the next run continues where it stopped; never remove lock files",
-    )
-
-
-def _told_what_is_live(failure: Failure, managed: Managed) -> Failure:
-    """A trouble with the disk, which may have come before the swap or long after it."""
-    if not isinstance(failure, DiskTrouble):
-        return failure
-    try:
-        live = managed.look().live
-    except Failure:
-        return failure  # the disk says no more
-    what = f"generation {live.number} is live" if live else "no generation is live"
-    return Transient(f"{failure.message}; {what}", hint=failure.hint)
-
-
-def _with(report: Report, trouble: Failure | None) -> Report:
-    """The report with a trouble beside it, unless there is something worse to say."""
-    return replace(report, failure=trouble) if trouble and not report.failed else report
-
-
-def _good(outcome: Outcome | None) -> bool:
-    match outcome:
-        case None | Finished():
-            return True
-        case Parked(failed=failed):
-            return not failed
-        case RolledBack(because=because):
-            return because == CANCELLED  # as somebody asked for
-        case _:
-            return False

@@ -1,19 +1,19 @@
 """What to do about a certificate and why: a pure function of its standing, its policy and now.
 
 RULES are tried in order, and the first that matches decides; each has a code beside its words.
-Then WAITS are tried: what is due is postponed while the CA asked to wait, while renewals are held
-after a rollback, and while the last failure is too recent. explain() says of each rule why it
-matched or why not.
+Then those of wait_rules are tried, which postpone what is due: while the CA asked to wait, while
+renewals are held after a rollback, outside of a window, and while the last failure is too recent.
+explain() says of each rule why it matched or why not.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
-from functools import cached_property
-from typing import Literal, TypeVar
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
 
+from certrotd.certs.case import Case
 from certrotd.certs.decision import (
     RECHECK,
     Action,
@@ -21,54 +21,17 @@ from certrotd.certs.decision import (
     Bootstrap,
     Decision,
     Deploy,
-    Postpone,
     Renew,
     Sweep,
     Wait,
-    after_failures,
-    backoff,
-    longest_wait,
 )
 from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
-from certrotd.pki.certificate import CertificateFacts
+from certrotd.certs.wait_rules import WAITS
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
 D = TypeVar("D", bound=Decision)
-WINDOW_MARGIN = 10
-"""A window that opens in the last tenth of the lifetime is not waited for."""
-
-
-@dataclass(frozen=True)
-class Case:
-    """Everything a decision goes by."""
-
-    policy: Policy
-    standing: Standing
-    attempts: Attempts
-    now: datetime
-    forced: bool = False
-    by_hand: bool = False
-    live: Generation | None = field(init=False)
-    facts: CertificateFacts | None = field(init=False)
-
-    def __post_init__(self) -> None:
-        # once: 10,000 certificates are asked of in one listing
-        live = self.standing.live
-        object.__setattr__(self, "live", live)
-        object.__setattr__(self, "facts", live.facts if live else None)
-
-    @cached_property
-    def its_time(self) -> tuple[datetime, str]:
-        """When the live certificate is to be renewed, and by which rule."""
-        meta = self.live.meta if self.live else None
-        return renewal_time(_facts(self), meta.draw if meta else 0.0, self.policy)
-
-    @property
-    def mend_later(self) -> bool:
-        """Whether mending was tried last and failed: then a renewal that is due comes first."""
-        return bool(self.attempts.failures) and not self.attempts.authority
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,17 +191,6 @@ def _not_yet_on(behind: Sequence[str]) -> str:
     return f"not yet installed and {proofs}" if targets else "not yet installed"
 
 
-def _left(standing: Standing, *, now: datetime) -> timedelta | None:
-    """How much there is left of what is served, None if nothing is."""
-    live = standing.live
-    facts = live.facts if live and not live.placeholder else None
-    return facts.not_after - now if facts and facts.not_after > now else None
-
-
-def _orders(action: Action) -> bool:
-    return isinstance(action, Renew | Adopt)  # without a pair to adopt, an order comes next
-
-
 def _disabled(case: Case) -> Wait | None:
     if case.policy.enabled:
         return None
@@ -299,7 +251,7 @@ def _placeholder_in_place(case: Case) -> Renew | None:
 
 
 def _expired(case: Case) -> Renew | None:
-    facts = _facts(case)
+    facts = case.known_facts
     if facts.not_after > case.now:
         return None
     return Renew(f"it expired at {stamp(facts.not_after)}", facts.not_after)
@@ -309,7 +261,7 @@ def _not_valid_now(case: Case) -> Wait | None:
     reason = usable(case.live, now=case.now)
     if reason is None:
         return None
-    until = min(_facts(case).not_before, case.now + RECHECK)
+    until = min(case.known_facts.not_before, case.now + RECHECK)
     return Wait(f"{reason}; is the clock right?", until)
 
 
@@ -320,7 +272,7 @@ def _fell_back(case: Case) -> Renew | None:
 
 def _differs(case: Case) -> Renew | None:
     assert case.live is not None
-    difference = drift(_facts(case), case.live, case.policy)
+    difference = drift(case.known_facts, case.live, case.policy)
     return Renew(difference, case.now) if difference else None
 
 
@@ -360,11 +312,6 @@ def _not_due(case: Case) -> Wait:
     return Wait(f"renewal at {rule}", at, "not_due")
 
 
-def _facts(case: Case) -> CertificateFacts:
-    assert case.facts is not None  # an earlier rule has it otherwise
-    return case.facts
-
-
 def _says(words: str) -> Callable[[Case], str]:
     return lambda _case: words
 
@@ -388,7 +335,7 @@ RULES = (
     Rule("first", _first, _says("there is a generation")),
     Rule("unusable", _unusable, _says("the live certificate can be read and fits its key")),
     Rule("placeholder", _placeholder_in_place, _says("the live certificate is no placeholder")),
-    Rule("expired", _expired, lambda case: f"valid until {stamp(_facts(case).not_after)}"),
+    Rule("expired", _expired, lambda case: f"valid until {stamp(case.known_facts.not_after)}"),
     Rule("not_yet_valid", _not_valid_now, _says("valid by this machine's clock")),
     Rule("fell_back", _fell_back, _says("no older generation stands in for a newer one")),
     Rule("differs", _differs, _says("names, key and issuer match the configuration")),
@@ -399,93 +346,4 @@ RULES = (
     Rule("state_lost", _state_lost, _says("its state file is intact")),
     Rule("records_left", _records_left, _says("no TXT record is left behind")),
     Rule("not_due", _not_due, _says("")),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """As Rule, of what keeps ``due`` from being done now."""
-
-    code: Literal["backoff", "retry_after", "hold", "window"]
-    match: Callable[[Case, Action], Postpone | None]
-    otherwise: Callable[[Case, Action], str]
-
-
-def _retry_after(case: Case, due: Action) -> Postpone | None:
-    failed_at, attempts = _failed_at(case), case.attempts
-    # what one CA asked for says nothing of another, which may have been configured because of it
-    same_ca = attempts.authority in ("", case.policy.authority)
-    if case.forced or not (failed_at and attempts.retry_after and same_ca and _orders(due)):
-        return None
-    left = _left(case.standing, now=failed_at)
-    until = failed_at + min(attempts.retry_after, longest_wait(left))
-    return Postpone("the CA asked to wait", until, due, "retry_after") if case.now < until else None
-
-
-def _held(case: Case, due: Action) -> Postpone | None:
-    held, now = case.standing.state.held, case.now
-    if case.forced or not held or now >= held or not _orders(due) or usable(case.live, now=now):
-        return None
-    return Postpone("held after a rollback by hand", held, due, "hold")
-
-
-def _window_closed(case: Case, due: Action) -> Postpone | None:
-    window, live = case.policy.window, case.live
-    if window is None or case.forced or case.by_hand or not isinstance(due, Renew | Deploy):
-        return None
-    if live is None or live.placeholder or usable(live, now=case.now):
-        return None  # nothing that works is disturbed
-    if isinstance(due, Deploy) and due.mends:
-        return None
-    opens, facts = window.opens_at(case.now), _facts(case)
-    near_expiry = facts.not_after - (facts.not_after - facts.not_before) / WINDOW_MARGIN
-    if opens <= case.now or opens >= near_expiry:
-        return None
-    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, "window")
-
-
-def _too_recent(case: Case, due: Action) -> Postpone | None:
-    attempts, now = case.attempts, case.now
-    asked_for = case.forced or case.by_hand or attempts.mended
-    if asked_for or isinstance(due, Bootstrap):  # which is what ends many a failure
-        return None
-    if isinstance(due, Deploy) and due.mends and attempts.authority:
-        return None  # what failed was to get another one
-    counted, since = attempts.failures - attempts.by_hand, attempts.unasked_at or _failed_at(case)
-    if counted <= 0 or not since or since > now:
-        return None
-    until = since + backoff(counted, _left(case.standing, now=now))
-    if now >= until:
-        return None
-    what = f"{due.why}; " if isinstance(due, Deploy) else ""
-    return Postpone(what + after_failures(attempts), until, due)
-
-
-def _failed_at(case: Case) -> datetime | None:
-    """Not in the future: that was before the clock was put right, and says nothing of now."""
-    at = case.attempts.at
-    return at if at and at <= case.now else None
-
-
-def _no_wait_asked(_case: Case, due: Action) -> str:
-    return "the CA did not ask to wait" if _orders(due) else "this needs no order"
-
-
-def _open_window(case: Case, _due: Action) -> str:
-    if case.policy.window is None:
-        return "no maintenance window is configured"
-    return "the window is open, or is not waited for: near expiry, damage, or by hand"
-
-
-def _no_backoff(case: Case, _due: Action) -> str:
-    if not case.attempts.failures:
-        return "the last attempt did not fail"
-    return "a person asks, the configuration changed, or the last failure is long ago"
-
-
-WAITS = (
-    Waiting("retry_after", _retry_after, _no_wait_asked),
-    Waiting("hold", _held, lambda _case, _due: "renewals are not held after a rollback"),
-    Waiting("window", _window_closed, _open_window),
-    Waiting("backoff", _too_recent, _no_backoff),
 )

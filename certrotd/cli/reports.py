@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from certrotd.certs.decision import Decision, Postpone, Wait
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.cli.output import stamp
 from certrotd.pki.order import Missed
 from certrotd.reporting.decision_labels import kind_of

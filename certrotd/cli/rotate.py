@@ -9,7 +9,9 @@ from typing import Any
 
 from certrotd.certs.decision import Decision
 from certrotd.certs.inventory import Inventory, Row
-from certrotd.certs.rotate import Managed, Report, Rotator
+from certrotd.certs.managed import Managed
+from certrotd.certs.report import Report
+from certrotd.certs.rotate import Rotator
 from certrotd.certs.rules import decide
 from certrotd.cli.live import view
 from certrotd.cli.output import print_json, print_table, say

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure, LockHeld, one_line
 from certrotd.id import Id

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.certs.limits.sliding_windows import Over
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
 from certrotd.observers import Log, Observer

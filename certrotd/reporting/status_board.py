@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from certrotd.certs.audited import Unaudited, Unrecorded
 from certrotd.certs.findings import Watched
 from certrotd.certs.limits.sliding_windows import Over
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id

@@ -40,13 +40,13 @@ from certrotd.rotation.step import (
     JSON,
     Done,
     Later,
+    NotYet,
     Observed,
     Plan,
     Polled,
     Rebuild,
     Savepoint,
     Step,
-    Wait,
     plan_from_json,
     plan_to_json,
 )
@@ -290,7 +290,7 @@ class Engine(Generic[W]):
         self._tell("waiting", index, detail=answer.why)
         return Parked(answer.until, answer.why)
 
-    def _answered(self, index: int, answer: Done | Wait) -> None:
+    def _answered(self, index: int, answer: Done | NotYet) -> None:
         """Write down what a step answered; one whose answer cannot be kept has failed."""
         if isinstance(answer, Done):
             # not synced: if it is lost, the next start looks and finds the act done

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self, TypeVar, runtime_checkable
 from certrotd.errors import Transient
 
 JSON = None | bool | int | float | str | list[Any] | dict[str, Any]
-World = TypeVar("World", contravariant=True)
+WorldT = TypeVar("WorldT", contravariant=True)
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Done:
 
 
 @dataclass(frozen=True)
-class Wait:
+class NotYet:
     """The act cannot be complete before ``until``; the rotation is parked and goes on later."""
 
     until: datetime
@@ -103,7 +103,7 @@ class Ledger(Protocol):
         ...
 
 
-class Step(Protocol[World]):
+class Step(Protocol[WorldT]):
     """One journaled act, rebuilt after a crash from its ``kind`` and ``intent``.
 
     ``intent`` holds everything needed to do, undo or observe the act again, and never a secret.
@@ -123,24 +123,24 @@ class Step(Protocol[World]):
         """
         ...
 
-    def do(self, world: World, ledger: Ledger) -> Done | Wait:
+    def do(self, world: WorldT, ledger: Ledger) -> Done | NotYet:
         """Act; idempotent, for it may run again after a crash. Raises Failure."""
         ...
 
-    def undo(self, world: World, ledger: Ledger) -> None:
+    def undo(self, world: WorldT, ledger: Ledger) -> None:
         """Restore what was there before; idempotent, and right after half an act too."""
         ...
 
-    def observe(self, world: World, ledger: Ledger) -> Observed:
+    def observe(self, world: WorldT, ledger: Ledger) -> Observed:
         """Whether the act is in effect, by looking and changing nothing."""
         ...
 
 
 @runtime_checkable
-class Polled(Protocol[World]):
+class Polled(Protocol[WorldT]):
     """A step that waits for others, for days perhaps, and can look whether they are done."""
 
-    def poll(self, world: World, ledger: Ledger) -> Wait | None:
+    def poll(self, world: WorldT, ledger: Ledger) -> NotYet | None:
         """What it waits for still, changing nothing; None once do() can go on. Raises Failure."""
         ...
 
@@ -181,19 +181,19 @@ class Savepoint:
     stop_undoes: bool = False
 
 
-PlanItem = Step[World] | Savepoint
-Plan = tuple[PlanItem[World], ...]
-Rebuild = Callable[[str, Mapping[str, JSON]], Step[World]]
+PlanItem = Step[WorldT] | Savepoint
+Plan = tuple[PlanItem[WorldT], ...]
+Rebuild = Callable[[str, Mapping[str, JSON]], Step[WorldT]]
 
 
-def plan_to_json(plan: Plan[World]) -> list[JSON]:
+def plan_to_json(plan: Plan[WorldT]) -> list[JSON]:
     """The plan as its begin record keeps it."""
     return [_item_to_json(item) for item in plan]
 
 
-def plan_from_json(data: list[JSON], rebuild: Rebuild[World]) -> Plan[World]:
+def plan_from_json(data: list[JSON], rebuild: Rebuild[WorldT]) -> Plan[WorldT]:
     """The plan of a begin record, each step rebuilt from its kind and intent."""
-    items: list[PlanItem[World]] = []
+    items: list[PlanItem[WorldT]] = []
     for item in data:
         if not isinstance(item, dict):
             raise TypeError(f"{item!r} is neither a step nor a savepoint")
@@ -204,7 +204,7 @@ def plan_from_json(data: list[JSON], rebuild: Rebuild[World]) -> Plan[World]:
     return tuple(items)
 
 
-def _item_to_json(item: PlanItem[World]) -> JSON:
+def _item_to_json(item: PlanItem[WorldT]) -> JSON:
     if isinstance(item, Savepoint):
         return {
             "savepoint": item.name,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrotd.certs.decision import backoff
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import LockHeld
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Gate, Held

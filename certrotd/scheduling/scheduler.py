@@ -15,7 +15,7 @@ from queue import SimpleQueue
 
 from certrotd.certs.decision import Adopt, Postpone, Renew, Wait
 from certrotd.certs.managed import Managed
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id

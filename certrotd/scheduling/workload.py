@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 

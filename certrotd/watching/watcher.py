@@ -13,7 +13,7 @@ from functools import partial
 
 from certrotd.certs.checks import CheckResult, Subject, Watches
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.certs.watching import EarlierLooks, settle
 from certrotd.clock import Clock
 from certrotd.errors import Failure

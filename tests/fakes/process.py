@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.sliding_windows import Limits, Over, Spent
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id

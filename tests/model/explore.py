@@ -15,7 +15,8 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from certrotd.certs.decision import Wait
-from certrotd.certs.rotate import Report, Rotator
+from certrotd.certs.report import Report
+from certrotd.certs.rotate import Rotator
 from certrotd.errors import LockHeld
 from certrotd.pki.keys import KeyType, PrivateKey
 from certrotd.rotation.recovery import read_progress

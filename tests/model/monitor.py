@@ -25,7 +25,7 @@ from typing import Any
 
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.policy import COPIES
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import InvalidInput
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck

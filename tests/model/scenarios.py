@@ -10,7 +10,8 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 from certrotd.certs.policy import COPIES, Policy
-from certrotd.certs.rotate import Report, Rotator
+from certrotd.certs.report import Report
+from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, ManualClock
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Meta, TargetState

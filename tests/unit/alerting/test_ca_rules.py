@@ -11,7 +11,7 @@ from certrotd.alerting.alert import Alert, Passed, Said, rotation_key
 from certrotd.alerting.ca_rules import SHOWN, Outages, of_outage
 from certrotd.alerting.rotation_rules import of_report
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.id import Id
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
 

@@ -20,7 +20,7 @@ from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Wait
 from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import ManualClock
 from certrotd.config.notifications import Notification, WebhookEntry
 from certrotd.config.secrets import EnvironmentSecret

@@ -15,7 +15,7 @@ from certrotd.certs.audited import Unaudited, Unrecorded
 from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
 from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.certs.policy import Attempts, Policy, id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.certs.rules import decide
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld

@@ -11,7 +11,8 @@ from certrotd.audit.record import START, Happened, chained, unsettled
 from certrotd.certs.audited import Unaudited, Unrecorded, closed
 from certrotd.certs.decision import Renew
 from certrotd.certs.policy import Policy
-from certrotd.certs.rotate import Report, Rotator
+from certrotd.certs.report import Report
+from certrotd.certs.rotate import Rotator
 from certrotd.clock import ManualClock
 from certrotd.errors import Transient
 from certrotd.pki.generation import Standing

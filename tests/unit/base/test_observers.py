@@ -7,7 +7,7 @@ import pytest
 from certrotd.certs.findings import Watched
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import Failure
 from certrotd.observers import Observer, Observers
 from certrotd.rotation.engine import Event

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import TypeVar, cast
 
 from certrotd.certs.policy import Policy
-from certrotd.certs.rotate import Report, Rotator
+from certrotd.certs.report import Report
+from certrotd.certs.rotate import Rotator
 from certrotd.clock import ManualClock
 from tests.fakes.chance import Refused
 from tests.fakes.world import MemoryWorld

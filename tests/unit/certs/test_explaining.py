@@ -7,7 +7,8 @@ import pytest
 
 from certrotd.certs.decision import Postpone
 from certrotd.certs.policy import Attempts, Policy
-from certrotd.certs.rules import RULES, WAITS, decide, explain
+from certrotd.certs.rules import RULES, decide, explain
+from certrotd.certs.wait_rules import WAITS
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.window import Window
 from tests.unit.certs.deciding import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing

@@ -6,7 +6,7 @@ import pytest
 
 from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Sweep, Wait
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.cli.reports import outcome_of, report_json, report_words
 from certrotd.errors import NeedsOperator
 from certrotd.reporting.decision_labels import kind_of

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from certrotd.certs.decision import Decision, Deploy, Postpone, Wait, by_decision
 from certrotd.certs.policy import Attempts, id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import ManualClock
 from certrotd.daemon.service_manager import ServiceManager, service_manager, signs_of_life
 from certrotd.errors import ConfigProblem, Failure, LockHeld

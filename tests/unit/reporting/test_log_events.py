@@ -9,7 +9,7 @@ import pytest
 from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.reporting.log_events import EventLog
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck

@@ -10,7 +10,7 @@ from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
 from certrotd.lifecycle.gate import Gate, Held

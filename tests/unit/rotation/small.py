@@ -12,7 +12,7 @@ import pytest
 
 from certrotd.clock import ManualClock
 from certrotd.rotation.engine import Engine, Event, Outcome
-from certrotd.rotation.step import JSON, Done, Journaled, Ledger, Observed, Plan, Savepoint, Wait
+from certrotd.rotation.step import JSON, Done, Journaled, Ledger, NotYet, Observed, Plan, Savepoint
 from tests.fakes.chance import Refused
 from tests.fakes.journal import MemoryDisk, MemoryJournal
 
@@ -114,10 +114,10 @@ class Put:
     def intent(self) -> Mapping[str, JSON]:
         return {"name": self.name, "can_kill": self.can_kill}
 
-    def do(self, world: World, ledger: Ledger) -> Done | Wait:
+    def do(self, world: World, ledger: Ledger) -> Done | NotYet:
         world.fate.look(f"do {self.name}")
         answer = world.meet(f"do {self.name}")
-        if isinstance(answer, Wait):
+        if isinstance(answer, NotYet):
             return answer
         if self.name not in world.there:
             world.fate.act(f"put {self.name}", lambda: world.there.append(self.name))
@@ -182,14 +182,14 @@ class Await(Journaled):
     kind = "await"
     can_kill = False
 
-    def do(self, world: World, ledger: Ledger) -> Done | Wait:
+    def do(self, world: World, ledger: Ledger) -> Done | NotYet:
         return self.poll(world, ledger) or Done()
 
-    def poll(self, world: World, ledger: Ledger) -> Wait | None:
+    def poll(self, world: World, ledger: Ledger) -> NotYet | None:
         world.meet("poll")
         if world.acknowledged:
             return None
-        return Wait(world.now() + timedelta(hours=1), "waits for an acknowledgement")
+        return NotYet(world.now() + timedelta(hours=1), "waits for an acknowledgement")
 
     def undo(self, world: World, ledger: Ledger) -> None:
         """Nothing was done."""

@@ -7,7 +7,7 @@ import pytest
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.rotation.engine import RETRY, Finished, Parked, RolledBack, Stuck
 from certrotd.rotation.recovery import MAX_INTERRUPTIONS
-from certrotd.rotation.step import Plan, Wait
+from certrotd.rotation.step import NotYet, Plan
 from tests.unit.rotation.small import (
     AFTER,
     BEFORE,
@@ -118,7 +118,7 @@ class TestCutOff:
             {"t": "done", "i": 0},
         ):
             small = Small((A,))
-            small.world.on["do a"] = [Wait(NOW, "wait")]
+            small.world.on["do a"] = [NotYet(NOW, "wait")]
             small.begin()
             small.engine().journal.append(record, sync=True)
             with pytest.raises(NeedsOperator, match="cannot be understood") as refused:
@@ -143,7 +143,7 @@ class TestBehindTheBack:
     def parked(self, plan: Plan[World], at: str) -> Small:
         """A rotation that waits in one step."""
         small = Small(plan)
-        small.world.on[f"do {at}"] = [Wait(NOW, "wait")]
+        small.world.on[f"do {at}"] = [NotYet(NOW, "wait")]
         assert isinstance(small.begin(), Parked)
         small.world.log.clear()
         return small

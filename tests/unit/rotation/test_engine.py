@@ -9,7 +9,7 @@ import pytest
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.rotation.engine import RETRY, Finished, Parked, RolledBack, Stopped, Stuck, titles
 from certrotd.rotation.recovery import MAX_INTERRUPTIONS
-from certrotd.rotation.step import Done, Later, Ledger, Plan, Wait
+from certrotd.rotation.step import Done, Later, Ledger, NotYet, Plan
 from tests.unit.rotation.small import (
     BEFORE,
     FORWARD,
@@ -116,7 +116,7 @@ class TestForward:
     def test_a_second_rotation_cannot_begin_beside_one_in_flight(self) -> None:
         """Two plans in one journal would undo each other."""
         small = Small((A,))
-        small.world.on["do a"] = [Wait(NOW + HOUR, "not yet")]
+        small.world.on["do a"] = [NotYet(NOW + HOUR, "not yet")]
         assert small.engine().in_flight() is None
         small.begin()
         assert (small.engine().in_flight() or {})["id"] == "r1"
@@ -255,7 +255,7 @@ class TestKept:
     def test_a_wait_parks_and_goes_on_at_its_time(self) -> None:
         """A CA that validates for hours occupies no process."""
         small = Small((A, B))
-        small.world.on["do a"] = [Wait(NOW + HOUR, "validating")]
+        small.world.on["do a"] = [NotYet(NOW + HOUR, "validating")]
         parked = Parked(NOW + HOUR, "validating")
         assert small.begin() == parked
         assert small.told[-1] == "waiting a"
@@ -269,7 +269,7 @@ class TestKept:
     def test_a_wait_is_over_when_the_clock_is_set_back(self) -> None:
         """It was reckoned by a clock that was wrong: years may lie between then and now."""
         small = Small((A, B))
-        small.world.on["do a"] = [Wait(NOW + HOUR, "validating")]
+        small.world.on["do a"] = [NotYet(NOW + HOUR, "validating")]
         small.begin()
         small.clock.jump(-timedelta(days=900))
         assert isinstance(small.resume(), Finished)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from certrotd.errors import Failure, Transient
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack
-from certrotd.rotation.step import Done, Later, Wait
+from certrotd.rotation.step import Done, Later, NotYet
 from certrotd.state.journal import FileJournal
 from certrotd.state.records import Unrecordable, decode, encode
 from tests.unit.rotation.small import FORWARD, NOW, A, B, Small
@@ -118,7 +118,7 @@ def test_a_failure_that_asks_for_an_odd_wait_is_closed_or_waits_with_its_reason(
 def test_a_step_may_wait_until_any_moment(until: datetime, words: str) -> None:
     """What is written is read back."""
     small = Small((A, B))
-    small.world.on["do b"] = [Wait(until, words)]
+    small.world.on["do b"] = [NotYet(until, words)]
     outcome = small.begin()
     assert isinstance(outcome, Parked)
     assert outcome.until == until
@@ -129,7 +129,7 @@ def test_a_step_may_wait_until_any_moment(until: datetime, words: str) -> None:
 def test_a_wait_without_a_time_zone_fails_its_step() -> None:
     """Compared with the clock it would end every later start in an exception."""
     small = Small((A, B))
-    small.world.on["do b"] = [Wait(NOW.replace(tzinfo=None), "soon")]
+    small.world.on["do b"] = [NotYet(NOW.replace(tzinfo=None), "soon")]
     outcome = small.begin()
     assert isinstance(outcome, RolledBack)
     assert "no time zone" in outcome.because

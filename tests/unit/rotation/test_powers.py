@@ -14,7 +14,7 @@ from certrotd.rotation import engine as engine_module
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from certrotd.rotation.flight import flight_of, progress_words
 from certrotd.rotation.recovery import compacted, read_progress
-from certrotd.rotation.step import Checkpoint, Done, Wait
+from certrotd.rotation.step import Checkpoint, Done, NotYet
 from certrotd.state.records import Unrecordable
 from tests.unit.rotation.small import (
     AFTER,
@@ -96,7 +96,7 @@ class TestCheckpoints:
         """The latest takes the place of those before."""
         monkeypatch.setattr(engine_module, "COMPACT_AFTER", 5)
         small = Small((A, Count(23), B))
-        small.world.on["do b"] = [Wait(NOW + HOUR, "waits")]
+        small.world.on["do b"] = [NotYet(NOW + HOUR, "waits")]
         small.begin()
         assert small.kinds() == (
             "begin try0 done0 try1 checkpoint1 checkpoint1 checkpoint1 checkpoint1 done1 try2 wait2"
@@ -168,7 +168,7 @@ class TestWaits:
     def test_a_changed_reason_to_wait_is_recorded(self, small: Small) -> None:
         """A listing of another process shows it."""
         small.clock.advance(HOUR)
-        other = Wait(small.clock.now() + HOUR, "waits for the second of two")
+        other = NotYet(small.clock.now() + HOUR, "waits for the second of two")
         with mock.patch.object(type(AWAIT), "poll", return_value=other):
             assert small.engine().waits() == Parked(other.until, other.why)
             assert small.engine().waits() == Parked(other.until, other.why)
@@ -198,7 +198,7 @@ class TestWaits:
     def test_a_step_that_cannot_look_is_asked_at_its_time(self) -> None:
         """The control: only who can look without a trace is looked at."""
         small = Small((A,))
-        small.world.on["do a"] = [Wait(NOW + HOUR, "waits"), Done()]
+        small.world.on["do a"] = [NotYet(NOW + HOUR, "waits"), Done()]
         small.begin()
         assert small.engine().waits() is None
         small.clock.advance(HOUR)

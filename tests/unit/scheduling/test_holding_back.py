@@ -12,7 +12,7 @@ from certrotd.alerting.look_rules import of_look
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id

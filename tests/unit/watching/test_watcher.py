@@ -10,7 +10,7 @@ import pytest
 from certrotd.certs.checks import Watches
 from certrotd.certs.findings import Watched
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure

@@ -18,7 +18,7 @@ from certrotd.certs.findings import Finding, FindingKind, Watched
 from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import id_of
-from certrotd.certs.rotate import Report
+from certrotd.certs.report import Report
 from certrotd.daemon.http.metrics import exposition
 from certrotd.daemon.http.sources import look_around
 from certrotd.errors import ConfigProblem, Failure

@@ -1,0 +1,113 @@
+"""What keeps that which is due from being done now, in the order it is tried: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from certrotd.certs.case import Case, left, orders
+from certrotd.certs.decision import (
+    Action,
+    Bootstrap,
+    Deploy,
+    Postpone,
+    Renew,
+    after_failures,
+    backoff,
+    longest_wait,
+)
+from certrotd.certs.fitness import usable
+
+WINDOW_MARGIN = 10
+"""A window that opens in the last tenth of the lifetime is not waited for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """As Rule, of what keeps ``due`` from being done now."""
+
+    code: Literal["backoff", "retry_after", "hold", "window"]
+    match: Callable[[Case, Action], Postpone | None]
+    otherwise: Callable[[Case, Action], str]
+
+
+def _retry_after(case: Case, due: Action) -> Postpone | None:
+    failed_at, attempts = _failed_at(case), case.attempts
+    # what one CA asked for says nothing of another, which may have been configured because of it
+    same_ca = attempts.authority in ("", case.policy.authority)
+    if case.forced or not (failed_at and attempts.retry_after and same_ca and orders(due)):
+        return None
+    longest = longest_wait(left(case.standing, now=failed_at))
+    until = failed_at + min(attempts.retry_after, longest)
+    return Postpone("the CA asked to wait", until, due, "retry_after") if case.now < until else None
+
+
+def _held(case: Case, due: Action) -> Postpone | None:
+    held, now = case.standing.state.held, case.now
+    if case.forced or not held or now >= held or not orders(due) or usable(case.live, now=now):
+        return None
+    return Postpone("held after a rollback by hand", held, due, "hold")
+
+
+def _window_closed(case: Case, due: Action) -> Postpone | None:
+    window, live = case.policy.window, case.live
+    if window is None or case.forced or case.by_hand or not isinstance(due, Renew | Deploy):
+        return None
+    if live is None or live.placeholder or usable(live, now=case.now):
+        return None  # nothing that works is disturbed
+    if isinstance(due, Deploy) and due.mends:
+        return None
+    opens, facts = window.opens_at(case.now), case.known_facts
+    near_expiry = facts.not_after - (facts.not_after - facts.not_before) / WINDOW_MARGIN
+    if opens <= case.now or opens >= near_expiry:
+        return None
+    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, "window")
+
+
+def _too_recent(case: Case, due: Action) -> Postpone | None:
+    attempts, now = case.attempts, case.now
+    asked_for = case.forced or case.by_hand or attempts.mended
+    if asked_for or isinstance(due, Bootstrap):  # which is what ends many a failure
+        return None
+    if isinstance(due, Deploy) and due.mends and attempts.authority:
+        return None  # what failed was to get another one
+    counted, since = attempts.failures - attempts.by_hand, attempts.unasked_at or _failed_at(case)
+    if counted <= 0 or not since or since > now:
+        return None
+    until = since + backoff(counted, left(case.standing, now=now))
+    if now >= until:
+        return None
+    what = f"{due.why}; " if isinstance(due, Deploy) else ""
+    return Postpone(what + after_failures(attempts), until, due)
+
+
+def _failed_at(case: Case) -> datetime | None:
+    """Not in the future: that was before the clock was put right, and says nothing of now."""
+    at = case.attempts.at
+    return at if at and at <= case.now else None
+
+
+def _no_wait_asked(_case: Case, due: Action) -> str:
+    return "the CA did not ask to wait" if orders(due) else "this needs no order"
+
+
+def _open_window(case: Case, _due: Action) -> str:
+    if case.policy.window is None:
+        return "no maintenance window is configured"
+    return "the window is open, or is not waited for: near expiry, damage, or by hand"
+
+
+def _no_backoff(case: Case, _due: Action) -> str:
+    if not case.attempts.failures:
+        return "the last attempt did not fail"
+    return "a person asks, the configuration changed, or the last failure is long ago"
+
+
+WAITS = (
+    Waiting("retry_after", _retry_after, _no_wait_asked),
+    Waiting("hold", _held, lambda _case, _due: "renewals are not held after a rollback"),
+    Waiting("window", _window_closed, _open_window),
+    Waiting("backoff", _too_recent, _no_backoff),
+)
