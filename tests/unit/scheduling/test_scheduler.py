@@ -381,9 +381,8 @@ def test_a_system_without_threads_is_a_failure_like_another() -> None:
 class _OtherKind(Policy):
     """Of another wing, as data keys will be."""
 
-    @property
-    def id(self) -> Id:
-        return Id("key", self.name)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "id", Id("key", self.name))
 
 
 def test_two_kinds_of_one_name_are_two_subjects() -> None:
