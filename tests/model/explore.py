@@ -148,8 +148,8 @@ class Explorer:
 
     def _settle(self, injected: int) -> None:
         """Without more faults everything is in order after a few runs, and stays so."""
-        for _ in range(PATIENCE):
-            self._once(("settle", injected))
+        for number in range(PATIENCE):
+            self._once(("settle", injected, number))
             before = self.monitor.effects
             report = self._run(self._script({}), first=False)
             if _quiet(report):
