@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs import audited, authorize, deploy, issue, plan, rotate
+from certrotd.certs import audited, authorize, deploy, issue, plan, report, rotate
 from certrotd.clock import Deadline
 from certrotd.rotation import engine, recovery
 from certrotd.rotation.recovery import Status
@@ -123,7 +123,7 @@ def forgets_records_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 def is_content_with_being_stuck(patch: pytest.MonkeyPatch) -> None:
     """What is not finished is not reported as failed."""
-    patch.setattr(rotate, "_good", lambda _outcome: True)
+    patch.setattr(report, "_good", lambda _outcome: True)
 
 
 def journals_the_key(patch: pytest.MonkeyPatch) -> None:
