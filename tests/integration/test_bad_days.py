@@ -1,5 +1,6 @@
 """CAs and name servers that fail: one line says so, nothing is left, and the others are done."""
 
+import re
 import sys
 from collections.abc import Iterator
 
@@ -113,7 +114,8 @@ def test_records_that_never_appear(day: Site, parts: Parts, ca: Pebble) -> None:
         "propagation": {"port": first.port, "timeout": "2s", "interval": "1s"},
     }
     why = fail(day)
-    assert "are not on every authoritative server after 2 s" in why
+    # the deadline is that of the whole wait, of which a busy machine takes a part before it begins
+    assert re.search(r"are not on every authoritative server after (2|1\.\d) s", why)
     assert "ns2.example.test" in why
     assert "ns1.example.test" not in why
     assert first.txt(CHALLENGE) == lagging.txt(CHALLENGE) == set()
