@@ -46,7 +46,7 @@ def test_a_lost_or_damaged_file_is_shown_and_put_back_without_an_order(
     harm(kept.live("web") / f"{file}.pem")
     shown = kept.status("web")
     assert (shown["state"], shown["decision"]) == ("broken", "deploy")
-    assert f"{file}.pem is" in shown["reason"]
+    assert f"damaged: {file}.pem " in shown["reason"]
     watch = kept.run("watch", "--json")
     assert watch.code == 1
     assert [each["kind"] for each in watch.json[0]["findings"]] == ["damaged"]

@@ -144,7 +144,8 @@ def test_a_number_given_away_meanwhile_is_not_signalled(
                 pass
 
         systemctl.units[UNIT] = Restarting()
-        with pytest.raises(NeedsOperator, match=f"process {pid} of {UNIT} is its main process no"):
+        words = f"process {pid} of {UNIT} is no longer its main process"
+        with pytest.raises(NeedsOperator, match=words):
             target.apply()
     assert notes.read_text() == ""
 

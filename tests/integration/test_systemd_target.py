@@ -203,7 +203,7 @@ def test_a_description_of_what_starts_a_unit_is_not_guessed_at(
     """Of a busctl of another age."""
     for said in ("", "[]", '{"data": 7}', '{"data": [["/usr/sbin/nginx", "-c /x"]]}'):
         systemctl.output["busctl"] = said
-        with pytest.raises(InvalidInput, match=f"what starts {UNIT} in a way certrotd does not"):
+        with pytest.raises(InvalidInput, match=f"what starts {UNIT} in an unknown format"):
             SystemdTarget(UNIT).check()
 
 
@@ -260,7 +260,7 @@ def test_a_machine_without_systemd_is_reported(systemctl: Systemctl) -> None:
     why = "System has not been booted with systemd as init system (PID 1). Can't operate."
     (systemctl.directory / "systemctl").write_text(f'#!/bin/sh\necho "{why}" >&2\nexit 1\n')
     with pytest.raises(
-        NeedsOperator, match=f"systemctl cannot tell the state of {UNIT}: System has"
+        NeedsOperator, match=f"systemctl cannot show the state of {UNIT}: System has"
     ):
         SystemdTarget(UNIT).check()
 
