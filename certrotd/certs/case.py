@@ -27,6 +27,7 @@ class Case:
     now: datetime
     forced: bool = False
     by_hand: bool = False
+    named: bool = False
     live: Generation | None = field(init=False)
     facts: CertificateFacts | None = field(init=False)
 

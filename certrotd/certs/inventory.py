@@ -154,6 +154,7 @@ class Inventory:
         *,
         forced: bool = False,
         by_hand: bool = False,
+        named: bool = False,
     ) -> Iterator[Report]:
         """Bring each up to date, several at once; one's failure never stops the others.
 
@@ -165,7 +166,7 @@ class Inventory:
         workers = max(1, min(self.concurrency, len(chosen)))
         with ThreadPoolExecutor(workers, thread_name_prefix="rotation") as pool:
             futures = [
-                pool.submit(rotator.rotate, managed, forced=forced, by_hand=by_hand)
+                pool.submit(rotator.rotate, managed, forced=forced, by_hand=by_hand, named=named)
                 for managed in chosen
                 if not rotator.stopping()
             ]

@@ -73,11 +73,19 @@ class Rotator:
     audit: Audit = field(kw_only=True)
     _lease: Lease = field(default_factory=NoLease, kw_only=True)
     _by_hand: bool = field(default=False, kw_only=True)
+    _named: bool = field(default=False, kw_only=True)
     _forced: bool = field(default=False, kw_only=True)
 
-    def rotate(self, managed: Managed, *, forced: bool = False, by_hand: bool = False) -> Report:
+    def rotate(
+        self,
+        managed: Managed,
+        *,
+        forced: bool = False,
+        by_hand: bool = False,
+        named: bool = False,
+    ) -> Report:
         """Bring one certificate up to date; what goes wrong ends in the report, never beyond."""
-        return replace(self, _forced=forced, _by_hand=by_hand)._alone(
+        return replace(self, _forced=forced, _by_hand=by_hand, _named=named)._alone(
             managed,
             "rotate",
             lambda rotator: rotator._rotate(managed, forced=forced, by_hand=by_hand),
@@ -320,7 +328,9 @@ class Rotator:
 
     def _decide(self, policy: Policy, found: Found, *, forced: bool, by_hand: bool) -> Decision:
         now = self.clock.now()
-        return decide(policy, *found, now=now, forced=forced, by_hand=by_hand)
+        standing, attempts = found
+        how = {"forced": forced, "by_hand": by_hand, "named": self._named}
+        return decide(policy, standing, attempts, now=now, **how)
 
     def _begin(
         self, managed: Managed, action: Action, found: Found

@@ -60,14 +60,16 @@ def decide(
     now: datetime,
     forced: bool = False,
     by_hand: bool = False,
+    named: bool = False,
 ) -> Decision:
     """The decision about one certificate.
 
+    ``named``: a person asks for this one, which overrides its window; a timer asks for all.
     ``by_hand`` overrides the backoff, as does a configuration that was mended; ``forced`` renews
     whatever the dates say, and overrides a hold and a Retry-After too. A CA that is no longer the
     configured one has no say.
     """
-    case = Case(policy, standing, attempts, now, forced, by_hand)
+    case = Case(policy, standing, attempts, now, forced, by_hand, named)
     due = _due(case)
     if isinstance(due, Wait):
         return due
@@ -83,9 +85,10 @@ def explain(
     now: datetime,
     forced: bool = False,
     by_hand: bool = False,
+    named: bool = False,
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
-    case = Case(policy, standing, attempts, now, forced, by_hand)
+    case = Case(policy, standing, attempts, now, forced, by_hand, named)
     for rule in RULES:
         found = rule.match(case)
         yield Tried(rule.code, found is not None, found.why if found else rule.otherwise(case))

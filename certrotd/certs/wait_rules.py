@@ -53,7 +53,7 @@ def _held(case: Case, due: Action) -> Postpone | None:
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
     window, live = case.policy.window, case.live
-    if window is None or case.forced or case.by_hand or not isinstance(due, Renew | Deploy):
+    if window is None or case.forced or case.named or not isinstance(due, Renew | Deploy):
         return None
     if live is None or live.placeholder or usable(live, now=case.now):
         return None  # nothing that works is disturbed
@@ -96,7 +96,7 @@ def _no_wait_asked(_case: Case, due: Action) -> str:
 def _open_window(case: Case, _due: Action) -> str:
     if case.policy.window is None:
         return "no maintenance window is configured"
-    return "the window is open, or is not waited for: near expiry, damage, or by hand"
+    return "the window is open, or is not waited for: near expiry, damage, or asked for by name"
 
 
 def _no_backoff(case: Case, _due: Action) -> str:

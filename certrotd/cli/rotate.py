@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,19 @@ def rotate(
     """
     stopping = Stopping()
     command = "certrotd rotate"
+    how = {"forced": force, "by_hand": True, "named": bool(names)}
     with open_site(
         config, clock=stopping.clock, command=command, listen=say, dry=dry_run, writes=True
     ) as site:
         chosen = site.inventory.chosen(names)
         if dry_run:
-            return _dry_run(site, chosen, force=force, as_json=as_json)
+            return _dry_run(site, chosen, how, as_json=as_json)
         site.prepare()
         _outlive_terminal()
         stopping.listen()
         with logging_in_lines(), view(len(chosen), quiet=quiet) as live:
             rotator = _rotator(site, stopping, live.hear)
-            reports = list(site.inventory.rotate(chosen, rotator, forced=force, by_hand=True))
+            reports = list(site.inventory.rotate(chosen, rotator, **how))
         if quiet:
             reports = [report for report in reports if _is_news(report)]
         return _show(reports, chosen, as_json=as_json)
@@ -65,31 +67,32 @@ def _is_news(report: Report) -> bool:
 
 def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
     """Carry out ``certrotd rollback``; the exit code."""
-    stopping = Stopping()
-    with open_site(
-        config, clock=stopping.clock, command="certrotd rollback", listen=say, writes=True
-    ) as site:
-        [managed] = site.inventory.chosen([name])
-        site.prepare()
-        _outlive_terminal()
-        stopping.listen()
-        with logging_in_lines(), view(1) as live:
-            report = _rotator(site, stopping, live.hear).rollback(managed, to=to)
-        return _show([report], [managed], as_json=as_json)
+    return _of_one(config, name, "rollback", partial(Rotator.rollback, to=to), as_json=as_json)
 
 
 def cancel(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd cancel``; the exit code."""
+    return _of_one(config, name, "cancel", Rotator.cancel, as_json=as_json)
+
+
+def _of_one(
+    config: Path,
+    name: str,
+    command: str,
+    act: Callable[[Rotator, Managed], Report],
+    *,
+    as_json: bool,
+) -> int:
     stopping = Stopping()
     with open_site(
-        config, clock=stopping.clock, command="certrotd cancel", listen=say, writes=True
+        config, clock=stopping.clock, command=f"certrotd {command}", listen=say, writes=True
     ) as site:
         [managed] = site.inventory.chosen([name])
         site.prepare()
         _outlive_terminal()
         stopping.listen()
         with logging_in_lines(), view(1) as live:
-            report = _rotator(site, stopping, live.hear).cancel(managed)
+            report = act(_rotator(site, stopping, live.hear), managed)
         return _show([report], [managed], as_json=as_json)
 
 
@@ -129,22 +132,22 @@ def _show(reports: Iterable[Report], chosen: Sequence[Managed], *, as_json: bool
     return 1 if any(report.failed for report in ordered) else 0
 
 
-def _dry_run(site: Site, chosen: Sequence[Managed], *, force: bool, as_json: bool) -> int:
+def _dry_run(
+    site: Site, chosen: Sequence[Managed], how: Mapping[str, bool], *, as_json: bool
+) -> int:
     """What rotate would decide, and everything that it would fail for; changes nothing."""
     now, everywhere, results = site.clock.now(), list(site.problems()), []
     for row in Inventory(chosen, 1).look(chosen, now=now, in_flight=site.in_flight):
         decision, found = row.decision, [*everywhere, *([row.failure] if row.failure else [])]
         if decision is not None:
-            decision = decide(
-                row.managed.policy, row.standing, row.attempts, now=now, forced=force, by_hand=True
-            )
+            decision = decide(row.managed.policy, row.standing, row.attempts, now=now, **how)
             found += _problems(site, row, decision)
         results.append(
             {
                 "kind": row.managed.policy.id.kind,
                 "name": row.managed.policy.name,
                 "decision": kind_of(decision) if decision else None,
-                "reason": _reason(row, decision, forced=force),
+                "reason": _reason(row, decision, forced=how["forced"]),
                 "in_flight": flight_of(row.flight),
                 "problems": [str(problem) for problem in found],
             }

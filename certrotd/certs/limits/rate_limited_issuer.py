@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.sliding_windows import renews
-from certrotd.certs.ports import Choosing, Issuer, Order
+from certrotd.certs.passed_order import PassedOrder
+from certrotd.certs.ports import Issuer, Order
 from certrotd.clock import Clock, Deadline
 from certrotd.pki.generation import Standing
-from certrotd.pki.order import Challenge, Missed, ValidationFailed
+from certrotd.pki.order import ValidationFailed
 
 
 class RateLimitedIssuer:
@@ -56,7 +57,7 @@ class RateLimitedIssuer:
         self._budget.failed(names, now=self._clock.now())
 
 
-class RateLimitedOrder:
+class RateLimitedOrder(PassedOrder):
     """The Order port; a validation that fails counts for every name that was to be proven."""
 
     def __init__(
@@ -65,26 +66,14 @@ class RateLimitedOrder:
         issued: Callable[[str], None],
         failed: Callable[[Sequence[str]], None],
     ) -> None:
-        self._order = order
+        super().__init__(order)
         self._issued = issued
         self._failed = failed
-
-    @property
-    def url(self) -> str:
-        return self._order.url
-
-    @property
-    def missed(self) -> Missed | None:
-        """As Choosing.missed."""
-        return self._order.missed if isinstance(self._order, Choosing) else None
-
-    def challenges(self) -> tuple[Challenge, ...]:
-        return self._order.challenges()
 
     def validate(self) -> None:
         asked = sorted({each.name.removeprefix("_acme-challenge.") for each in self.challenges()})
         try:
-            self._order.validate()
+            super().validate()
         except ValidationFailed:
             self._failed(asked)
             raise
@@ -92,4 +81,4 @@ class RateLimitedOrder:
     def finalize(self, csr_der: bytes) -> bytes:
         """As Order.finalize; also raises DiskTrouble."""
         self._issued(self.url)
-        return self._order.finalize(csr_der)
+        return super().finalize(csr_der)

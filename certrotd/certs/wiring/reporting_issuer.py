@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from certrotd.certs.ports import Choosing, Issuer, Order
+from certrotd.certs.passed_order import PassedOrder
+from certrotd.certs.ports import Issuer, Order
 from certrotd.clock import Deadline
 from certrotd.errors import Transient
-from certrotd.pki.order import Challenge, Missed
 
 ContactListener = Callable[[Transient | None], None]
 """Hears of a failure that may pass by itself, and by None of a certificate that was issued."""
@@ -40,31 +40,19 @@ class ReportingIssuer:
             return ReportingOrder(self._issuer.resume(url, deadline=deadline), self._report)
 
 
-class ReportingOrder:
+class ReportingOrder(PassedOrder):
     """The Order port."""
 
     def __init__(self, order: Order, report: ContactListener) -> None:
-        self._order = order
+        super().__init__(order)
         self._report = report
-
-    @property
-    def url(self) -> str:
-        return self._order.url
-
-    @property
-    def missed(self) -> Missed | None:
-        """As Choosing.missed."""
-        return self._order.missed if isinstance(self._order, Choosing) else None
-
-    def challenges(self) -> tuple[Challenge, ...]:
-        return self._order.challenges()
 
     def validate(self) -> None:
         with reported(self._report):
-            self._order.validate()
+            super().validate()
 
     def finalize(self, csr_der: bytes) -> bytes:
         with reported(self._report):
-            chain = self._order.finalize(csr_der)
+            chain = super().finalize(csr_der)
         self._report(None)
         return chain

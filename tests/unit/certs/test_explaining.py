@@ -115,11 +115,15 @@ class TestWindows:
         noon = replace(POLICY, window=Window(frozenset({0}), time(11), time(13), UTC))
         assert self.code(DUE, noon) == "renewal_time"  # NOW is a Monday
 
-    @pytest.mark.parametrize("how", [{"forced": True}, {"by_hand": True}])
+    @pytest.mark.parametrize("how", [{"forced": True}, {"named": True}])
     def test_a_person_does_not_wait_for_it(self, how: dict[str, bool]) -> None:
         """Whoever types it knows what they do."""
         decision = decide(self.IN, DUE, Attempts(), now=NOW, **how)
         assert decision.code in ("forced", "renewal_time")
+
+    def test_a_timer_that_asks_for_all_waits_for_it(self) -> None:
+        """`rotate --all` overrides a backoff, as a person does, and disturbs nobody at noon."""
+        assert decide(self.IN, DUE, Attempts(), now=NOW, by_hand=True).code == "window"
 
     def test_a_window_near_expiry_is_not_waited_for(self) -> None:
         """A tenth of the lifetime is kept for what may go wrong."""

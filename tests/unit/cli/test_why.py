@@ -106,3 +106,19 @@ def test_plan_explains_itself_when_it_is_asked_only(
     """The control: nobody reads forty rules of a hundred certificates unasked."""
     assert certrotd("plan", "web", "--json") == 0
     assert "rules" not in listed(capsys)["web"]
+
+
+def test_a_timer_waits_for_the_window_and_a_person_who_names_it_does_not(
+    certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`rotate --all` is what the timer runs: it reloads nothing at noon."""
+    assert certrotd("rotate", "--all") == 0
+    begin = datetime.now(UTC) + timedelta(hours=6)
+    config["defaults"] = {"window": f"{begin:%H:%M}-{begin + timedelta(hours=1):%H:%M}"}
+    config["targets"] = {"service": {"type": "command", "command": ["/bin/true"]}}
+    config["certificates"][0]["targets"] = ["service"]
+    for asked, code in (("--all", "window"), ("web", "not_due")):
+        certrotd("rotate", asked)
+        capsys.readouterr()
+        assert certrotd("status", "--json") == 0
+        assert listed(capsys)["web"]["reason_code"] == code
