@@ -34,9 +34,10 @@ from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 from certrotd.state.directory import StateDirectory
 from certrotd.state.document import FileDocument
 from certrotd.state.typed import TypedDocument
+from tests.builders import DAY, generation
 from tests.fakes.notifier import MemoryNotifier
 from tests.parts.process import wait_until
-from tests.unit.alerting.test_rules import DAY, FAILED, generation, look
+from tests.unit.alerting.test_rules import FAILED, look
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 HOUR, SECOND = timedelta(hours=1), timedelta(seconds=1)
@@ -274,9 +275,9 @@ def test_a_look_raises_and_ends_the_alert_of_a_late_renewal(
     """Once, however often it is looked at."""
     rig = bench()
     for _ in range(3):
-        rig.observer.looked(look(generation(81 * DAY), FAILED))
+        rig.observer.looked(look(generation(age=81 * DAY), FAILED))
     awaits(rig, 1)
-    calm = look(generation(DAY))
+    calm = look(generation(age=DAY))
     assert isinstance(calm.decision, Wait)
     rig.observer.looked(calm)
     assert awaits(rig, 2) == [
@@ -385,7 +386,7 @@ def test_a_trouble_that_a_restart_ended_is_resolved(bench: Callable[..., Bench])
     rig.observer.trouble(id_of("web"), Failure("cannot be read"))
     awaits(rig, 1)
     rig.observer.close()
-    rig.start().looked(look(generation(DAY)))
+    rig.start().looked(look(generation(age=DAY)))
     assert awaits(rig, 2)[1] == "resolved certificate/web: the problem is over"
 
 
@@ -440,7 +441,7 @@ def test_without_notifications_nothing_happens(tmp_path: Path) -> None:
     """Nor is a file written."""
     rig = Bench(tmp_path)
     rig.observer.ended(Report(id_of("web"), outcome=FAIL))
-    rig.observer.looked(look(generation(81 * DAY), FAILED))
+    rig.observer.looked(look(generation(age=81 * DAY), FAILED))
     rig.observer.close()
     assert (list(tmp_path.iterdir()), rig.said) == ([], [])
 
@@ -569,7 +570,7 @@ def test_a_certificate_near_its_end_has_its_own_alert_during_an_outage(
     awaits(rig, 1)
     ca_fails(rig, "www")
     awaits(rig, 3)
-    rig.observer.looked(look(generation(85 * DAY), FAILED))
+    rig.observer.looked(look(generation(age=85 * DAY), FAILED))
     assert "expires at" in awaits(rig, 4)[3]
 
 

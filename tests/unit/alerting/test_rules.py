@@ -1,7 +1,7 @@
 """What is worth an alert, and what it says."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -20,18 +20,15 @@ from certrotd.certs.rules import decide
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
 from certrotd.observers import Look
-from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 from certrotd.state.journal import FileJournal
+from tests.builders import DAY, NOW, POLICY, facts, generation
 from tests.fakes.managed import FakeManaged
 
-NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-DAY = timedelta(days=1)
 NONE = Attempts()
 WEB = id_of("web")
-POLICY = Policy("web", ("a.test",), "le", "https://ca.test/dir", jitter=0.0)
 
 
 def the_alert(said: list[Said]) -> Alert:
@@ -179,20 +176,6 @@ def test_a_recovery_says_how_it_ended(outcome: Outcome, end: str) -> None:
     assert not [each for each in let_go if each.key == "recovered/certificate/web"]
 
 
-def certificate(age: timedelta, *, names: tuple[str, ...] = ("a.test",)) -> CertificateFacts:
-    """One of 90 days that became valid so long ago."""
-    begins = NOW - age
-    return CertificateFacts(
-        names, "ecdsa-p256", "a.test", "CA", "1", begins, begins + 90 * DAY, "ab", is_ca=False
-    )
-
-
-def generation(age: timedelta, **about: tuple[str, ...]) -> Generation:
-    """A good generation."""
-    meta = Meta(NOW - age, "issued", "le", "https://ca.test/dir", 0.0, "", ("a.test",))
-    return Generation(5, meta, certificate(age, **about))
-
-
 def look(
     live: Generation | None,
     attempts: Attempts = NONE,
@@ -214,16 +197,16 @@ def look(
 
 def test_a_renewal_on_schedule_is_no_alert() -> None:
     """Nor is the first certificate, nor a wait."""
-    for each in (look(generation(61 * DAY)), look(None), look(generation(10 * DAY))):
+    for each in (look(generation(age=61 * DAY)), look(None), look(generation(age=10 * DAY))):
         assert not [found for found in look_rules.of_look(each) if isinstance(found, Alert)]
-    assert isinstance(look(generation(61 * DAY)).decision, Renew)
+    assert isinstance(look(generation(age=61 * DAY)).decision, Renew)
 
 
 @pytest.mark.parametrize(
     ("live", "newest", "words"),
     [
-        (generation(91 * DAY), None, "it expired at"),
-        (generation(DAY, names=("b.test",)), None, "the configured names changed"),
+        (generation(age=91 * DAY), None, "it expired at"),
+        (generation(age=DAY, names=("b.test",)), None, "the configured names changed"),
         (None, Generation(5, None, None, "broken"), "no generation is live"),
     ],
 )
@@ -243,13 +226,13 @@ def test_a_renewal_that_replaces_a_placeholder_is_neither_unplanned_nor_late(
 ) -> None:
     """It is the first certificate; that it fails is said of the rotation."""
     meta = Meta(NOW - DAY, PLACEHOLDER, "", "", 0.0)
-    placeholder = Generation(1, meta, certificate(DAY))
-    for newest in (None, generation(DAY)):
+    placeholder = Generation(1, meta, facts(age=DAY))
+    for newest in (None, generation(age=DAY)):
         seen = look(placeholder, failures, newest=newest)
         assert not [found for found in look_rules.of_look(seen) if isinstance(found, Alert)]
 
 
-DAMAGED = replace(generation(DAY), damaged="cert.pem is missing")
+DAMAGED = replace(generation(age=DAY), damaged="cert.pem is missing")
 BROKEN = Generation(5, None, None, "privkey.pem is missing")
 
 
@@ -258,8 +241,8 @@ BROKEN = Generation(5, None, None, "privkey.pem is missing")
     [
         (DAMAGED, None, "generation 5 cert.pem is missing. Now: generation 5 is damaged"),
         (BROKEN, None, "generation 5 privkey.pem is missing. Now: the live certificate cannot"),
-        (BROKEN, generation(DAY), "generation 5 privkey.pem is missing. Now: "),
-        (replace(generation(DAY), number=4), BROKEN, "generation 4 is live in its place"),
+        (BROKEN, generation(age=DAY), "generation 5 privkey.pem is missing. Now: "),
+        (replace(generation(age=DAY), number=4), BROKEN, "generation 4 is live in its place"),
     ],
 )
 def test_damaged_files_are_one_alert_that_lasts_as_long_as_they_do(
@@ -269,31 +252,35 @@ def test_damaged_files_are_one_alert_that_lasts_as_long_as_they_do(
     alert = the_alert(look_rules.of_look(look(live, newest=newest)))
     assert (alert.kind, alert.key, alert.lasting) == ("damaged", "damaged/certificate/web", True)
     assert words in alert.what
-    assert "damaged/certificate/web" in passed(look_rules.of_look(look(generation(DAY))))
+    assert "damaged/certificate/web" in passed(look_rules.of_look(look(generation(age=DAY))))
 
 
 def test_only_a_renewal_is_unplanned() -> None:
     """A deployment that is tried again is the one that failed."""
-    behind = look(generation(DAY), policy=replace(POLICY, waves=(("nginx",),)))
+    behind = look(generation(age=DAY), policy=replace(POLICY, waves=(("nginx",),)))
     assert isinstance(behind.decision, Deploy)
     assert look_rules.unplanned(behind) is None
 
 
 def test_the_next_calm_look_ends_what_was_unplanned() -> None:
     """So that the next time is told again."""
-    assert "unplanned/certificate/web" in passed(look_rules.of_look(look(generation(DAY))))
-    postponed = look(generation(91 * DAY), Attempts(1, NOW, "no"))
+    assert "unplanned/certificate/web" in passed(look_rules.of_look(look(generation(age=DAY))))
+    postponed = look(generation(age=91 * DAY), Attempts(1, NOW, "no"))
     assert isinstance(postponed.decision, Postpone)
     assert "unplanned/certificate/web" not in passed(look_rules.of_look(postponed))
 
 
 def test_a_calm_look_ends_what_had_failed_and_was_done_by_hand() -> None:
     """The daemon was not there when somebody mended it; one that still fails is not over."""
-    assert "rotation/certificate/web" in passed(look_rules.of_look(look(generation(DAY))))
-    failing = look(generation(DAY), Attempts(1, NOW, "no"), policy=replace(POLICY, enabled=False))
+    assert "rotation/certificate/web" in passed(look_rules.of_look(look(generation(age=DAY))))
+    failing = look(
+        generation(age=DAY), Attempts(1, NOW, "no"), policy=replace(POLICY, enabled=False)
+    )
     assert isinstance(failing.decision, Wait)
     assert "rotation/certificate/web" not in passed(look_rules.of_look(failing))
-    assert "rotation/certificate/web" not in passed(look_rules.of_look(look(generation(61 * DAY))))
+    assert "rotation/certificate/web" not in passed(
+        look_rules.of_look(look(generation(age=61 * DAY)))
+    )
 
 
 FAILED = Attempts(7, NOW - timedelta(hours=1), "the CA says no")
@@ -318,7 +305,7 @@ def test_a_renewal_that_keeps_failing_is_an_alert_while_there_is_time(
     """A third of the time from being due to the end; or few attempts."""
     found = [
         each
-        for each in look_rules.of_look(look(generation(age), attempts))
+        for each in look_rules.of_look(look(generation(age=age), attempts))
         if isinstance(each, Alert) and each.kind == "attempts_running_out"
     ]
     assert len(found) == (words is not None)
@@ -335,7 +322,7 @@ def test_a_new_stage_of_lateness_is_a_change_and_a_new_count_is_not() -> None:
     late, later, few, expired = (
         next(
             each.likeness
-            for each in look_rules.of_look(look(generation(age), FAILED))
+            for each in look_rules.of_look(look(generation(age=age), FAILED))
             if isinstance(each, Alert) and each.kind == "attempts_running_out"
         )
         for age in ages
@@ -346,7 +333,7 @@ def test_a_new_stage_of_lateness_is_a_change_and_a_new_count_is_not() -> None:
 
 def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
     """What is served runs out, whether it is the order that fails or the deployment."""
-    old, new = generation(81 * DAY), replace(generation(DAY), number=6)
+    old, new = generation(age=81 * DAY), replace(generation(age=DAY), number=6)
     pending = look(old, FAILED, newest=new)
     assert isinstance(pending.decision, Postpone)
     assert isinstance(pending.decision.instead, Deploy)
@@ -360,7 +347,7 @@ def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
 
 def test_a_late_alert_is_over_when_nothing_is_due() -> None:
     """The certificate is there."""
-    waiting = look(generation(10 * DAY))
+    waiting = look(generation(age=10 * DAY))
     assert isinstance(waiting.decision, Wait)
     assert "late/certificate/web" in passed(look_rules.of_look(waiting))
 

@@ -22,7 +22,7 @@ from certrotd.pki.keys import KeyType, generate
 from certrotd.pki.placeholder import SUBJECT, self_signed
 from certrotd.rotation.engine import Finished, RolledBack
 from certrotd.rotation.step import Savepoint
-from tests.unit.certs.deciding import DAY, MINUTE, NOW, POLICY, broken, facts, generation, meta
+from tests.builders import DAY, MINUTE, NOW, POLICY, broken, facts, generation, meta
 from tests.unit.certs.rotating import Case
 
 BOOTSTRAPS = replace(POLICY, bootstraps=True)

@@ -18,7 +18,7 @@ from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import decide, fallen_back
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing, TargetState
-from tests.unit.certs.deciding import (
+from tests.builders import (
     DAY,
     HOUR,
     MINUTE,

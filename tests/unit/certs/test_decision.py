@@ -9,7 +9,7 @@ from certrotd.certs.fitness import drift, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
 from certrotd.pki.generation import Generation, Standing
-from tests.unit.certs.deciding import (
+from tests.builders import (
     DAY,
     HOUR,
     LEFT,

@@ -11,7 +11,7 @@ from certrotd.certs.rules import RULES, decide, explain
 from certrotd.certs.wait_rules import WAITS
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.window import Window
-from tests.unit.certs.deciding import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
+from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
 
 FAILED = Attempts(failures=1, at=NOW - timedelta(seconds=1), why="no answer")
 ASKED = replace(FAILED, retry_after=timedelta(hours=2))

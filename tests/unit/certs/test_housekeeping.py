@@ -11,9 +11,9 @@ from certrotd.certs.deploy import tidying
 from certrotd.certs.report import Report
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.rotation.engine import Finished, Parked, RolledBack
+from tests.builders import facts
 from tests.fakes.store import Pair
 from tests.model.scenarios import NAME
-from tests.unit.certs.deciding import facts
 from tests.unit.certs.rotating import Case
 
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)

@@ -14,9 +14,7 @@ from certrotd.cli.reports import report_words
 from certrotd.errors import Transient
 from certrotd.pki.generation import PLACEHOLDER, Generation, Standing
 from certrotd.rotation.engine import Finished, RolledBack
-from tests.fakes.store import Pair
-from tests.model import scenarios
-from tests.unit.certs.deciding import (
+from tests.builders import (
     DAY,
     MINUTE,
     NOW,
@@ -27,6 +25,8 @@ from tests.unit.certs.deciding import (
     meta,
     standing,
 )
+from tests.fakes.store import Pair
+from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 
 ORDERED = Attempts(failures=3, at=NOW - MINUTE, why="no answer", authority=POLICY.authority)

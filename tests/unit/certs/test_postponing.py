@@ -11,7 +11,7 @@ from certrotd.certs.decision import BACKOFF, Adopt, Deploy, Postpone, Renew, bac
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.pki.generation import Generation, Standing
-from tests.unit.certs.deciding import (
+from tests.builders import (
     DAY,
     HOUR,
     MINUTE,

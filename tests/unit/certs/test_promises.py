@@ -11,7 +11,7 @@ from certrotd.certs.fitness import usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
-from tests.unit.certs.deciding import DAY, DRAWS, LEFT, LIFETIMES, NOW, POLICIES, SPANS, facts, meta
+from tests.builders import DAY, DRAWS, LEFT, LIFETIMES, NOW, POLICIES, SPANS, facts, meta
 
 MOMENTS = st.integers(-200 * 86400, 200 * 86400).map(lambda s: NOW + timedelta(seconds=s))
 FACTS = st.builds(

@@ -8,7 +8,7 @@ from hypothesis import given
 
 from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy
-from tests.unit.certs.deciding import (
+from tests.builders import (
     DAY,
     DRAWS,
     HOUR,

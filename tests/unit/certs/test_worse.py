@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from certrotd.certs.decision import Postpone
 from certrotd.certs.fitness import LAST_CALL, to_outdo, worse
 from certrotd.rotation.engine import Finished, RolledBack
-from tests.unit.certs.deciding import (
+from tests.builders import (
     DAY,
     HOUR,
     LIFETIMES,

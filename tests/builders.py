@@ -1,4 +1,4 @@
-"""What the tests of the decision are made of: certificates, generations, standings, policies."""
+"""What tests of decisions are made of: certificates, generations, standings, policies."""
 
 from collections.abc import Mapping
 from dataclasses import replace
