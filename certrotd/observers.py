@@ -8,16 +8,16 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from certrotd.certs.decision import Decision, Postpone, Wait
-from certrotd.certs.findings import Watched
 from certrotd.certs.inventory import Row
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Attempts
-from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Decision, Postpone, Wait
+from certrotd.lifecycle.finding import Watched
 from certrotd.lifecycle.gate import Held
+from certrotd.lifecycle.report import Report
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import Event
 from certrotd.rotation.flight import Flight

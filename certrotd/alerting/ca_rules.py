@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
-from certrotd.alerting.alert import Alert, Passed, Said, rotation_key
 from certrotd.id import Id
+from certrotd.lifecycle.alert import Alert, Passed, Said, rotation_key
 from certrotd.wording import count
 
 TOGETHER = 2

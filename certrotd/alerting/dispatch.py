@@ -13,20 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.alerting import look_rules, rotation_rules, rules
-from certrotd.alerting.alert import Alert, Passed, Said
 from certrotd.alerting.ca_rules import Outages
 from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
-from certrotd.certs.audited import Unaudited
-from certrotd.certs.findings import Watched
-from certrotd.certs.report import Report
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
-from certrotd.errors import ConfigProblem, Failure, LockHeld
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
+from certrotd.lifecycle.alert import Alert, Passed, Said
+from certrotd.lifecycle.audited import Unaudited
+from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.report import Report
 from certrotd.notify.message import Message, Notifier, Occasion
 from certrotd.observers import Log, Look, Observer
-from certrotd.rotation.engine import Event, Finished, RolledBack, Stopped
+from certrotd.rotation.engine import Event, Finished, RolledBack
 from certrotd.scheduling.clock_trust import Judgement
 from certrotd.state import ports
 from certrotd.state.typed import TypedDocument
@@ -175,11 +175,11 @@ class Alerting(Observer):
     def ended(self, report: Report) -> None:
         subject = report.subject
         rotation, let_go = self._rotations.pop(subject, ""), subject in self._waiting
-        last = report.outcome or report.recovered
+        last = report.last
         with self._lock:
             if isinstance(last, Finished | RolledBack) or isinstance(report.failure, Unaudited):
                 self._waiting.discard(subject)
-            elif not isinstance(report.failure, LockHeld | Stopped):
+            elif not report.refused:
                 self._waiting.add(subject)  # it may be in flight, and we know why
             issuer = self._failed_by.pop(subject, None)
             said = rotation_rules.of_report(report, rotation, let_go=let_go)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certrotd.alerting.alert import Alert, Passed, Said, command, rotation_key
-from certrotd.certs.attempts import attempts_left
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
+from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.fitness import drift, renewal_time
 from certrotd.certs.rules import fallen_back
+from certrotd.lifecycle.alert import Alert, Passed, Said, command, rotation_key
+from certrotd.lifecycle.attempts import attempts_left
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.observers import Look
 
 FEW = 3

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from certrotd.alerting.alert import Alert, Passed, Said, command, rotation_key
-from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.report import Report
-from certrotd.errors import Failure, LockHeld
+from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+from certrotd.lifecycle.alert import Alert, Passed, Said, command, rotation_key
+from certrotd.lifecycle.audited import Unaudited, Unrecorded
+from certrotd.lifecycle.report import Report
+from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 
 AUDIT = "audit"
 
@@ -25,14 +25,14 @@ def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
         said.append(_recovered(subject, report.recovered, rotation))
     if isinstance(failure, Unaudited | Unrecorded):
         said.append(_audit_broken(subject, failure))
-    elif isinstance(failure, LockHeld | Stopped):
+    elif report.refused:
         return said
     elif failure is not None:
         said.append(_failed(subject, f"The rotation failed: {failure}", str(failure), rotation))
         return said
-    elif report.outcome or report.recovered:
+    elif report.last:
         said.append(Passed(AUDIT, "The audit log records rotations again."))
-    outcome = report.outcome or report.recovered
+    outcome = report.last
     if outcome is not None:
         said += _of_outcome(subject, outcome, rotation)
     return said

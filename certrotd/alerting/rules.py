@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from certrotd.alerting.alert import Alert, Passed, Said, command
-from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.errors import Failure, one_line
 from certrotd.id import Id
+from certrotd.lifecycle.alert import Alert, Passed, Said, command
+from certrotd.lifecycle.finding import EXPIRED, EXPIRING, FindingSeverity, Watched
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.wording import count
 
 CLOCK, CONFIG, LEFT_OUT = "clock", "config", "left-out"
 _ALL = "certrotd status"
-_EXPIRY = frozenset({FindingKind.EXPIRED, FindingKind.EXPIRING})
+_EXPIRY = frozenset({EXPIRED, EXPIRING})
 
 
 def of_clock(judgement: Judgement) -> Said:
@@ -72,7 +72,7 @@ def of_trouble(what: Id | str, failure: Failure) -> Alert:
 
 def of_watched(watched: Watched) -> Said:
     """What a look at an endpoint or at files found."""
-    key, subject = f"watch/{watched.key}", watched.certificate
+    key, subject = f"watch/{watched.key}", watched.about
     if not watched.findings:
         return Passed(key, f"{watched.key}: the problem is over.", subject)
     findings = sorted(watched.findings, key=lambda each: each.severity is not FindingSeverity.ERROR)

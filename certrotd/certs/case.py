@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from certrotd.certs.decision import (
-    Action,
-    Adopt,
-    Renew,
-)
+from certrotd.certs.decision import Adopt, Renew
 from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Attempts, Policy
+from certrotd.lifecycle.decision import Action
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 

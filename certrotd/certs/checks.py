@@ -9,14 +9,12 @@ from datetime import datetime
 from typing import Protocol
 
 from certrotd.address import Address
-from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import COPIES, id_of
 from certrotd.certs.watching import (
-    EarlierLooks,
     Expected,
     OnDisk,
-    Settled,
     judge_endpoint,
     judge_files,
     judge_target,
@@ -28,6 +26,7 @@ from certrotd.config.model import Config
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, Transient
 from certrotd.id import Id
+from certrotd.lifecycle.finding import EarlierLooks, Finding, FindingSeverity, Settled, Watched
 from certrotd.observe.chain import Examiner, Presented
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -352,13 +351,11 @@ def _certificate(entry: WatchEntry) -> Id | None:
 
 def _of_files(managed: Managed, now: datetime) -> Watched:
     policy = managed.policy
-    return Watched("files", policy.name, now, certificate=policy.id)
+    return Watched("files", policy.name, now, about=policy.id)
 
 
 def _of_entry(entry: WatchEntry, now: datetime) -> Watched:
-    return Watched(
-        "endpoint", str(entry.address), now, sni=entry.asked, certificate=_certificate(entry)
-    )
+    return Watched("endpoint", str(entry.address), now, sni=entry.asked, about=_certificate(entry))
 
 
 def _of_target(managed: Managed, target: str, endpoint: Endpoint, now: datetime) -> Watched:
@@ -367,6 +364,6 @@ def _of_target(managed: Managed, target: str, endpoint: Endpoint, now: datetime)
         str(Address(endpoint.host, endpoint.port)),
         now,
         sni=endpoint.sni,
-        certificate=managed.policy.id,
+        about=managed.policy.id,
         target=target,
     )

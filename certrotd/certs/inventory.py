@@ -8,21 +8,21 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from certrotd.certs.decision import Decision, by_decision
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.errors import Failure, InvalidInput, UsageError
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Decision, by_decision
 from certrotd.lifecycle.gate import Held
 from certrotd.pki.generation import Standing
 from certrotd.pki.names import canonical, covers
 from certrotd.rotation.flight import Flight, flight_in
 
 if TYPE_CHECKING:
-    from certrotd.certs.report import Report
     from certrotd.certs.rotate import Rotator
+    from certrotd.lifecycle.report import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,6 @@ from certrotd.window import Window
 
 KIND = "certificate"
 """What an Id says of every certificate."""
-ACT = "act"
-"""The fact that says what a rotation is for: renew, deploy, adopt, sweep or rollback."""
 AUTHORITY = "authority"
 """The fact that says which CA a rotation asks, as Policy.authority."""
 CONFIGURATION = "configuration"

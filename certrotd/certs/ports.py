@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
-from certrotd.audit.record import Happened
 from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
@@ -238,20 +237,7 @@ class Installer(Protocol):
         ...
 
 
-class Audit(Protocol):
-    """Where it is written down for good what was done; no secrets go there."""
-
-    def record(self, *happened: Happened) -> None:
-        """Add these events, in this order and together; durable on return, else raises Failure."""
-        ...
-
-    def unsettled(self, subject: str) -> str | None:
-        """The id of the rotation of ``subject`` that began and whose outcome is not recorded."""
-        ...
-
-
 __all__ = [
-    "Audit",
     "Choosing",
     "Coverage",
     "Dns",

@@ -6,36 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from certrotd.certs import plan
-from certrotd.certs.audited import Audited, act_of
-from certrotd.certs.decision import (
-    Action,
-    Adopt,
-    Bootstrap,
-    Decision,
-    Deploy,
-    Postpone,
-    Renew,
-    Sweep,
-    Wait,
-)
+from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
 from certrotd.certs.fencing import fenced, guarded, lost_lock
 from certrotd.certs.fitness import to_outdo
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import (
-    ACT,
-    AUTHORITY,
-    CONFIGURATION,
-    HOLD_AFTER_ROLLBACK,
-    Attempts,
-    Policy,
-)
-from certrotd.certs.ports import Audit
-from certrotd.certs.report import Report, beside, with_live
+from certrotd.certs.policy import AUTHORITY, CONFIGURATION, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.recorded import recorded_of
 from certrotd.certs.rules import decide
 from certrotd.certs.world import World
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.audited import ACT, Audit, Audited
+from certrotd.lifecycle.decision import Action, Decision, Postpone, Wait
+from certrotd.lifecycle.report import Report, beside
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.engine import (
     Engine,
@@ -345,13 +330,18 @@ class Rotator:
             facts[AUTHORITY] = managed.policy.authority
         return self._audited(managed).begin(
             *(engine, rotation, action.why, steps),
-            act=act_of(action),
+            act=action.act,
             facts=facts,
             by_hand=self._by_hand,
         )
 
     def _audited(self, managed: Managed) -> Audited:
-        return Audited(guarded(self.audit, self._lease.check), managed)
+        return Audited(
+            guarded(self.audit, self._lease.check),
+            managed.policy.id,
+            managed.history,
+            lambda line: recorded_of(managed.policy, line, managed.look()),
+        )
 
     def _plan(
         self,
@@ -393,6 +383,18 @@ class Rotator:
 
     def _world(self, managed: Managed) -> World:
         return fenced(managed.world(), self._lease.check)
+
+
+def with_live(failure: Failure, managed: Managed) -> Failure:
+    """A trouble with the disk, which may have come before the swap or long after it."""
+    if not isinstance(failure, DiskTrouble):
+        return failure
+    try:
+        live = managed.look().live
+    except Failure:
+        return failure  # the disk says no more
+    what = f"generation {live.number} is live" if live else "no generation is live"
+    return Transient(f"{failure.message}; {what}", hint=failure.hint)
 
 
 def _carried(attempts: Attempts) -> dict[str, JSON]:

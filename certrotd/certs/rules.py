@@ -14,20 +14,11 @@ from datetime import datetime
 from typing import TypeVar
 
 from certrotd.certs.case import Case
-from certrotd.certs.decision import (
-    RECHECK,
-    Action,
-    Adopt,
-    Bootstrap,
-    Decision,
-    Deploy,
-    Renew,
-    Sweep,
-    Wait,
-)
+from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, Deploy, Renew, Sweep
 from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
+from certrotd.lifecycle.decision import Action, Decision, Wait
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
@@ -100,7 +91,7 @@ def explain(
     for wait in WAITS:
         postponed = wait.match(case, due)
         why = postponed.why if postponed else wait.otherwise(case, due)
-        yield Tried(wait.code, postponed is not None, why)
+        yield Tried(wait.code.value, postponed is not None, why)
         if postponed is not None:
             break
 

@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
 
 from certrotd.certs.case import Case, left, orders
-from certrotd.certs.decision import (
-    Action,
-    Bootstrap,
-    Deploy,
-    Postpone,
-    Renew,
-    after_failures,
-    backoff,
-    longest_wait,
-)
+from certrotd.certs.decision import Bootstrap, Deploy, Renew, after_failures, longest_wait
 from certrotd.certs.fitness import usable
+from certrotd.lifecycle.attempts import backoff
+from certrotd.lifecycle.decision import Action, Postpone
+from certrotd.lifecycle.gate import Gate
 
 WINDOW_MARGIN = 10
 """A window that opens in the last tenth of the lifetime is not waited for."""
@@ -28,7 +21,7 @@ WINDOW_MARGIN = 10
 class Waiting:
     """As Rule, of what keeps ``due`` from being done now."""
 
-    code: Literal["backoff", "retry_after", "hold", "window"]
+    code: Gate
     match: Callable[[Case, Action], Postpone | None]
     otherwise: Callable[[Case, Action], str]
 
@@ -41,14 +34,16 @@ def _retry_after(case: Case, due: Action) -> Postpone | None:
         return None
     longest = longest_wait(left(case.standing, now=failed_at))
     until = failed_at + min(attempts.retry_after, longest)
-    return Postpone("the CA asked to wait", until, due, "retry_after") if case.now < until else None
+    return (
+        Postpone("the CA asked to wait", until, due, Gate.RETRY_AFTER) if case.now < until else None
+    )
 
 
 def _held(case: Case, due: Action) -> Postpone | None:
     held, now = case.standing.state.held, case.now
     if case.forced or not held or now >= held or not orders(due) or usable(case.live, now=now):
         return None
-    return Postpone("held after a rollback by hand", held, due, "hold")
+    return Postpone("held after a rollback by hand", held, due, Gate.HOLD)
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
@@ -63,7 +58,7 @@ def _window_closed(case: Case, due: Action) -> Postpone | None:
     near_expiry = facts.not_after - (facts.not_after - facts.not_before) / WINDOW_MARGIN
     if opens <= case.now or opens >= near_expiry:
         return None
-    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, "window")
+    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, Gate.WINDOW)
 
 
 def _too_recent(case: Case, due: Action) -> Postpone | None:
@@ -106,8 +101,8 @@ def _no_backoff(case: Case, _due: Action) -> str:
 
 
 WAITS = (
-    Waiting("retry_after", _retry_after, _no_wait_asked),
-    Waiting("hold", _held, lambda _case, _due: "renewals are not held after a rollback"),
-    Waiting("window", _window_closed, _open_window),
-    Waiting("backoff", _too_recent, _no_backoff),
+    Waiting(Gate.RETRY_AFTER, _retry_after, _no_wait_asked),
+    Waiting(Gate.HOLD, _held, lambda _case, _due: "renewals are not held after a rollback"),
+    Waiting(Gate.WINDOW, _window_closed, _open_window),
+    Waiting(Gate.BACKOFF, _too_recent, _no_backoff),
 )

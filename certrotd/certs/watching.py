@@ -8,15 +8,23 @@ than all of six days.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched, name_of
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.fitness import CLOCK_SKEW, renewal_time
 from certrotd.certs.policy import Policy
 from certrotd.id import Id
+from certrotd.lifecycle.finding import (
+    EarlierLooks,
+    Finding,
+    FindingSeverity,
+    Settled,
+    Watched,
+    name_of,
+)
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation
 from certrotd.pki.names import covers
@@ -64,26 +72,6 @@ class OnDisk:
     copies: bool | None = None
     displaced: str | None = None
     exposed: Sequence[str] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class EarlierLooks:
-    """What earlier looks at the same thing came to.
-
-    ``counts`` says how often in a row each kind has been found, ``told`` are the findings that
-    were told of the last time.
-    """
-
-    counts: Mapping[FindingKind, int] = field(default_factory=dict)
-    told: tuple[Finding, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Settled:
-    """What to tell of a look, and what to keep of it."""
-
-    watched: Watched
-    held: EarlierLooks
 
 
 def judge_endpoint(presented: Presented, wanted: Expected, *, now: datetime) -> tuple[Finding, ...]:
@@ -189,7 +177,7 @@ def notice_of(leaf: CertificateFacts, notice: timedelta | float | None) -> timed
     return min(NOTICE, lifetime * NOTICE_SHARE)
 
 
-def _moves(kind: FindingKind, watched: Watched) -> bool:
+def _moves(kind: str, watched: Watched) -> bool:
     """Whether a rotation in flight explains it."""
     moved = (
         FindingKind.SERVED_MISMATCH,
@@ -197,10 +185,10 @@ def _moves(kind: FindingKind, watched: Watched) -> bool:
         FindingKind.MISSING,
         FindingKind.PLACEHOLDER,
     )
-    return kind in moved or (kind is FindingKind.WRONG_NAME and watched.certificate is not None)
+    return kind in moved or (kind is FindingKind.WRONG_NAME and watched.about is not None)
 
 
-def _may_pass(kind: FindingKind, watched: Watched) -> bool:
+def _may_pass(kind: str, watched: Watched) -> bool:
     """Whether the next look may find it gone without anybody's help."""
     passing = (FindingKind.UNREACHABLE, FindingKind.UNREADABLE, FindingKind.DAMAGED)
     return kind in passing or _moves(kind, watched)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from certrotd.certs.decision import Decision, Postpone, Wait
-from certrotd.certs.report import Report
 from certrotd.cli.output import stamp
+from certrotd.lifecycle.decision import Decision, Postpone, Wait
+from certrotd.lifecycle.report import Report
 from certrotd.pki.order import Missed
-from certrotd.reporting.decision_labels import kind_of
 from certrotd.rotation.outcome import CANCELLED, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.wording import count
 
@@ -46,7 +45,7 @@ def report_words(report: Report) -> tuple[str, str]:
     if report.decision is None:
         return "nothing", ""
     if report.outcome is None:
-        return kind_of(report.decision), _next(report.decision)
+        return report.decision.act, _next(report.decision)
     word, why = outcome_of(report.outcome)
     why = f"{why} ({report.decision.why})" if why else report.decision.why
     return word, f"{why}; before that: {report.mended}" if report.mended else why
@@ -62,7 +61,7 @@ def report_json(report: Report) -> dict[str, Any]:
         "result": word,
         "why": why,
         "failed": report.failed,
-        "decision": kind_of(decision) if decision else None,
+        "decision": decision.act if decision else None,
         "reason": decision.why if decision else None,
         "recovered": outcome_of(report.recovered)[0] if report.recovered else None,
     }

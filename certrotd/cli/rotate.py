@@ -8,10 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from certrotd.certs.decision import Decision
 from certrotd.certs.inventory import Inventory, Row
 from certrotd.certs.managed import Managed
-from certrotd.certs.report import Report
 from certrotd.certs.rotate import Rotator
 from certrotd.certs.rules import decide
 from certrotd.cli.live import view
@@ -22,7 +20,8 @@ from certrotd.cli.warned import logging_in_lines
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.errors import Failure
-from certrotd.reporting.decision_labels import kind_of
+from certrotd.lifecycle.decision import Decision
+from certrotd.lifecycle.report import Report
 from certrotd.reporting.status import flight_of
 from certrotd.rotation.engine import Event
 from certrotd.rotation.unexpected import as_failure
@@ -146,7 +145,7 @@ def _dry_run(
             {
                 "kind": row.managed.policy.id.kind,
                 "name": row.managed.policy.name,
-                "decision": kind_of(decision) if decision else None,
+                "decision": decision.act if decision else None,
                 "reason": _reason(row, decision, forced=how["forced"]),
                 "in_flight": flight_of(row.flight),
                 "problems": [str(problem) for problem in found],
@@ -173,7 +172,7 @@ def _reason(row: Row, decision: Decision | None, *, forced: bool) -> str | None:
     """Why what would be done would be; what is in flight comes first."""
     if row.flight is None or decision is None:
         return decision.why if decision else None
-    then = f"; then {kind_of(decision)}: {decision.why}" if forced else ""
+    then = f"; then {decision.act}: {decision.why}" if forced else ""
     return f"{FINISH}: {row.flight}{then}"
 
 

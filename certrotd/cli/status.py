@@ -8,14 +8,13 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from certrotd.certs.decision import Wait
 from certrotd.certs.inventory import Row
 from certrotd.certs.watching import missed_chain
 from certrotd.cli.output import keeping_all, print_json, print_table, say, span, stamp
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.lifecycle.decision import Wait
 from certrotd.pki.order import NOT_OFFERED
-from certrotd.reporting.decision_labels import kind_of
 from certrotd.reporting.explanation import explanation_of
 from certrotd.reporting.status import (
     code_of,
@@ -124,7 +123,7 @@ def _plan_json(row: Row, *, now: datetime) -> dict[str, Any]:
         from certrotd.certs.wiring.foresight import steps_of  # loads what rotating needs
 
         steps = steps_of(row, decision)
-    kind = kind_of(decision) if decision else "-"
+    kind = decision.act if decision else "-"
     return {
         "kind": row.managed.policy.id.kind,
         "name": row.managed.policy.name,

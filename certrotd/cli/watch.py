@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from certrotd.certs.checks import Subject, Watches, surely, watches_of
-from certrotd.certs.findings import Watched
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
+from certrotd.lifecycle.finding import Watched
 from certrotd.rotation.unexpected import as_failure
 from certrotd.watching.watcher import label_of
 

@@ -10,13 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 
-from certrotd.certs.report import Report
 from certrotd.clock import Clock
-from certrotd.errors import ConfigProblem, Failure, LockHeld, one_line
+from certrotd.errors import ConfigProblem, Failure, one_line
 from certrotd.id import Id
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Look, Observer
 from certrotd.reporting.status import next_of
-from certrotd.rotation.engine import Stopped
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES
 from certrotd.wording import count
@@ -100,7 +99,7 @@ class ServiceManager(Observer):
     def ended(self, report: Report) -> None:
         with self._lock:
             self._rotating.pop(report.subject, None)
-            if not isinstance(report.failure, LockHeld | Stopped):
+            if not report.refused:
                 self._mark(report.subject, failing=report.failed)
 
     def ticked(self, now: datetime, looked: int) -> None:  # noqa: ARG002

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import datetime
 
-from certrotd.certs.decision import Postpone, Wait
 from certrotd.certs.inventory import Row
 from certrotd.certs.rules import Tried, explain
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.lifecycle.gate import Gate
 from certrotd.reporting.status import IN_FLIGHT, UNREADABLE
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.certs.limits.sliding_windows import Over
-from certrotd.certs.report import Report
-from certrotd.errors import ConfigProblem, Failure, LockHeld
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
+from certrotd.lifecycle.finding import FindingSeverity, Watched
+from certrotd.lifecycle.report import Report, Verdict, verdict_of
 from certrotd.observers import Log, Observer
-from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.scheduling.clock_trust import Judgement
 from certrotd.wording import count
 
@@ -30,7 +30,7 @@ class EventLog(Observer):
         self._log = log
         self._said: dict[Id | str, str] = {}
         self._rotations: dict[Id, str] = {}
-        self._found: dict[str, dict[FindingKind, FindingSeverity]] = {}
+        self._found: dict[str, dict[str, FindingSeverity]] = {}
         self._started = False
 
     def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
@@ -73,18 +73,16 @@ class EventLog(Observer):
         fields = _fields(subject)
         if rotation := self._rotations.pop(subject, None):
             fields["rotation"] = rotation
-        if report.failure is not None and not isinstance(report.failure, LockHeld | Stopped):
-            self._log("error", "rotation.failed", f"{name}: failed: {report.failure}", **fields)
-        elif report.failure is not None:
+        if report.refused:
             self._log("info", "rotation.held", f"{name}: {report.failure}", **fields)
+        elif report.failure is not None:
+            self._log("error", "rotation.failed", f"{name}: failed: {report.failure}", **fields)
         for outcome in (report.recovered, report.outcome):
             if outcome is not None:
-                level, event = _EVENTS[type(outcome)]
-                if isinstance(outcome, Parked) and outcome.failed:
-                    level, event = "error", "rotation.failed"
-                elif isinstance(outcome, RolledBack) and outcome.stopped:
-                    level, event = "info", "rotation.stopped"
-                self._log(level, event, f"{name}: {outcome_words(outcome)}", **fields)
+                verdict = verdict_of(outcome)
+                level = "error" if verdict in _FAILED else "info"
+                words = f"{name}: {outcome_words(outcome)}"
+                self._log(level, f"rotation.{verdict}", words, **fields)
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         self._once(what, "trouble.met", f"{_called(what)}: {failure}")
@@ -101,7 +99,7 @@ class EventLog(Observer):
 
     def watched(self, watched: Watched) -> None:
         key, before = watched.key, self._found.pop(watched.key, {})
-        fields = {"watch": key, **(_fields(watched.certificate) if watched.certificate else {})}
+        fields = {"watch": key, **(_fields(watched.about) if watched.about else {})}
         for finding in watched.findings:
             if before.pop(finding.kind, None) != finding.severity:
                 words = f"{key}: {finding.words}"
@@ -141,12 +139,7 @@ class EventLog(Observer):
                 self._log("error", event, words)
 
 
-_EVENTS: dict[type[Outcome], tuple[str, str]] = {
-    Finished: ("info", "rotation.finished"),
-    Parked: ("info", "rotation.parked"),
-    RolledBack: ("error", "rotation.rolled_back"),
-    Stuck: ("error", "rotation.stuck"),
-}
+_FAILED = frozenset({Verdict.FAILED, Verdict.ROLLED_BACK, Verdict.STUCK})
 
 
 def _fields(subject: Id) -> dict[str, str]:

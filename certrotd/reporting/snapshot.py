@@ -10,9 +10,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from certrotd.certs.attempts import attempts_left
-from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
 from certrotd.id import Id
+from certrotd.lifecycle.attempts import attempts_left
+from certrotd.lifecycle.finding import FindingSeverity, Watched
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.reporting.status import STATES
 from certrotd.rotation.flight import Flight
@@ -29,7 +29,6 @@ SHOWN = (*STATES, UNSEEN)
 BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
 """The upper bounds of step durations, in seconds; one more is without a bound."""
 
-OUTCOMES = ("finished", "parked", "failed", "rolled_back", "stuck", "held", "stopped")
 KINDS = ("renew", "deploy", "adopt", "placeholder", "sweep", "resume")
 """What rotations are counted by; counters have to be seen at zero before they grow."""
 
@@ -187,7 +186,7 @@ class Snapshot:
         """The troubles that are not about one certificate."""
         return {what: why for what, why in self.troubles.items() if isinstance(what, str)}
 
-    def found(self) -> dict[tuple[FindingKind, FindingSeverity], int]:
+    def found(self) -> dict[tuple[str, FindingSeverity], int]:
         """How often the watcher found what, by kind and severity."""
         return Counter(
             (each.kind, each.severity) for seen in self.watched for each in seen.findings

@@ -9,14 +9,14 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from certrotd.certs.decision import Postpone, Wait, after_failures
+from certrotd.certs.decision import after_failures
 from certrotd.certs.fitness import CLOCK_SKEW
 from certrotd.certs.inventory import Row
 from certrotd.certs.watching import missed_chain
 from certrotd.errors import Failure
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.lifecycle.gate import Held
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.reporting.decision_labels import kind_of
 from certrotd.scheduling.gates import reason
 
 if TYPE_CHECKING:  # both open sockets, which a listing does not
@@ -55,7 +55,7 @@ def status_of(row: Row, *, now: datetime, probe: bool = False) -> dict[str, Any]
         "name": policy.name,
         "names": list(facts.names if facts else policy.names),
         "state": state_of(row, now=now),
-        "decision": kind_of(row.decision) if row.decision else None,
+        "decision": row.decision.act if row.decision else None,
         "reason": why_of(row),
         "reason_code": code_of(row),
         "next_check": next_of(row, now=now),

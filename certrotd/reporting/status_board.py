@@ -10,18 +10,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.findings import Watched
 from certrotd.certs.limits.sliding_windows import Over
-from certrotd.certs.report import Report
 from certrotd.clock import Clock
-from certrotd.errors import ConfigProblem, Failure, LockHeld
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
+from certrotd.lifecycle.audited import Unaudited, Unrecorded
+from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.report import Report, verdict_of
 from certrotd.observers import Look, Observer
-from certrotd.reporting.decision_labels import kind_of
 from certrotd.reporting.snapshot import BUCKETS, Configured, Durations, LastLook, Snapshot
 from certrotd.reporting.status import next_of, state_of, why_of
-from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stopped, Stuck
+from certrotd.rotation.engine import Event
 from certrotd.scheduling.clock_trust import SOUND, Judgement
 from certrotd.scheduling.gates import by_budget
 from certrotd.wording import count
@@ -154,15 +153,15 @@ class StatusBoard(Observer):
             self._begun.pop(report.subject, None)
             known = self._known.get(report.subject)
             last = known.kind if known else "resume"
-            kind = kind_of(report.decision) if report.decision else last
+            kind = report.decision.act if report.decision else last
             if isinstance(report.failure, Unaudited | Unrecorded):
                 self._unaudited += 1
             if report.failure is not None:
-                self._rotations[_failed(report.failure), kind] += 1
+                self._rotations[verdict_of(report.failure), kind] += 1
             if report.recovered is not None:
-                self._rotations[_came_to(report.recovered), "resume"] += 1
+                self._rotations[verdict_of(report.recovered), "resume"] += 1
             if report.outcome is not None:
-                self._rotations[_came_to(report.outcome), kind] += 1
+                self._rotations[verdict_of(report.outcome), kind] += 1
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         with self._lock:
@@ -230,7 +229,7 @@ def _known(look: Look) -> LastLook:
     return LastLook(
         state=state_of(row, now=look.now),
         why=sys.intern(why_of(row)),
-        kind=kind_of(look.decision),
+        kind=look.decision.act,
         next=following.timestamp() if following else None,
         generation=live.number if live else None,
         not_before=facts.not_before.timestamp() if facts else None,
@@ -241,25 +240,3 @@ def _known(look: Look) -> LastLook:
         flight=flight,
         held=look.held,
     )
-
-
-def _came_to(outcome: Outcome) -> str:
-    match outcome:
-        case Finished():
-            return "finished"
-        case Parked(failed=failed):
-            return "failed" if failed else "parked"
-        case RolledBack(stopped=stopped):
-            return "stopped" if stopped else "rolled_back"
-        case Stuck():
-            return "stuck"
-
-
-def _failed(failure: Failure) -> str:
-    match failure:
-        case LockHeld():
-            return "held"
-        case Stopped():
-            return "stopped"
-        case _:
-            return "failed"

@@ -6,11 +6,11 @@ from collections.abc import Container
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certrotd.certs.decision import backoff
-from certrotd.certs.report import Report
 from certrotd.errors import LockHeld
 from certrotd.id import Id
+from certrotd.lifecycle.attempts import backoff
 from certrotd.lifecycle.gate import Gate, Held
+from certrotd.lifecycle.report import Report
 from certrotd.rotation.outcome import Finished, Parked, Stuck
 
 SOON = timedelta(minutes=1)
@@ -75,7 +75,7 @@ class Backoff:
 
     def came_to(self, report: Report, kind: str, now: datetime, monotonic: float) -> None:
         """A rotation of that ``kind`` has ended, or come to a rest."""
-        subject, outcome = report.subject, report.outcome or report.recovered
+        subject, outcome = report.subject, report.last
         if isinstance(report.failure, LockHeld):
             self.busy(subject, report.failure, monotonic)
         elif isinstance(outcome, Parked) and not outcome.failed and report.failure is None:
@@ -131,7 +131,7 @@ def _why(report: Report) -> str:
     """Why a rotation could not go on, or could not begin."""
     if report.failure is not None:
         return str(report.failure)
-    match report.outcome or report.recovered:
+    match report.last:
         case Parked(_, why, _):
             return why
         case Stuck(step, _, undo_failed):

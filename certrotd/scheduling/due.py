@@ -6,10 +6,11 @@ import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certrotd.certs.decision import Adopt, Decision, Deploy, Renew
+from certrotd.certs.decision import Adopt, Deploy, Renew
 from certrotd.certs.limits.sliding_windows import registered_domain, renews
 from certrotd.certs.managed import Managed
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Decision
 from certrotd.observers import Look
 from certrotd.scheduling.fair_queue import Group
 from certrotd.scheduling.gates import elsewhere

@@ -9,9 +9,10 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from certrotd.certs.decision import Adopt, Decision, Postpone, Renew, Wait
+from certrotd.certs.decision import Adopt, Renew
 from certrotd.certs.policy import Policy
 from certrotd.errors import Failure, LockHeld
+from certrotd.lifecycle.decision import Decision, Postpone, Wait
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from certrotd.certs.decision import Decision, Postpone, Wait, by_decision
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.rules import decide
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Decision, Postpone, Wait, by_decision
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.observers import Look
 from certrotd.rotation.flight import Flight, flight_in

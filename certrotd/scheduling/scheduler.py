@@ -13,13 +13,14 @@ from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 
-from certrotd.certs.decision import Adopt, Postpone, Renew, Wait
+from certrotd.certs.decision import Adopt, Renew
 from certrotd.certs.managed import Managed
-from certrotd.certs.report import Report
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.lifecycle.gate import Gate
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Look, Observer
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff

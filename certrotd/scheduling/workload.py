@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed
-from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
+from certrotd.lifecycle.report import Report
 
 
 @dataclass(frozen=True)

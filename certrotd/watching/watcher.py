@@ -12,12 +12,12 @@ from collections.abc import Callable
 from functools import partial
 
 from certrotd.certs.checks import CheckResult, Subject, Watches
-from certrotd.certs.findings import FindingKind
-from certrotd.certs.report import Report
-from certrotd.certs.watching import EarlierLooks, settle
+from certrotd.certs.watching import settle
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.finding import DAMAGED, EarlierLooks
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
 from certrotd.watching.staggered_schedule import StaggeredSchedule
@@ -181,9 +181,9 @@ class Watcher(Observer):
             self._troubled.discard(what)
             self._observer.calmed(what)
         for look in looks:
-            damaged = any(each.kind is FindingKind.DAMAGED for each in look.watched.findings)
-            if damaged and not look.moving and look.watched.certificate is not None:
-                self._doubt(look.watched.certificate)
+            damaged = any(each.kind == DAMAGED for each in look.watched.findings)
+            if damaged and not look.moving and look.watched.about is not None:
+                self._doubt(look.watched.about)
         unsure = [self._tell(look) for look in looks]
         if any(unsure):
             self._look_soon(subject, min(AGAIN, self._watches.every(subject)))

@@ -21,10 +21,10 @@ from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.limits.sliding_windows import registered_domain
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import Policy
-from certrotd.certs.report import Report
 from certrotd.certs.rules import decide
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, LockHeld, Transient
+from certrotd.lifecycle.report import Report
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed

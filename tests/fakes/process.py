@@ -8,10 +8,10 @@ from datetime import datetime, timedelta
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.sliding_windows import Limits, Over, Spent
-from certrotd.certs.report import Report
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Look, Observer
 from certrotd.scheduling.clock_trust import Judgement
 from certrotd.scheduling.scheduler import Scheduler

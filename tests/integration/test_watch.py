@@ -116,27 +116,27 @@ def test_managed_certificates_are_watched_without_configuration(parts: Parts, si
     nginx = site.serve(parts, {HOST: "web"})
     site.rotate()
     target = f"web on nginx at 127.0.0.1:{nginx.port} ({HOST})"
-    assert found(site) == {"files of web": [], target: []}
+    assert found(site) == {"files of certificate/web": [], target: []}
 
     good = (copies / "web.pem").read_bytes()
     (copies / "web.pem").write_bytes(GOOD.fullchain_pem)
-    assert found(site)["files of web"] == ["copies_differ"]
+    assert found(site)["files of certificate/web"] == ["copies_differ"]
     (copies / "web.pem").write_bytes(good)
 
     (copies / "web.key").chmod(0o600)
-    assert found(site)["files of web"] == ["copies_differ"]
+    assert found(site)["files of certificate/web"] == ["copies_differ"]
     (copies / "web.key").chmod(0o640)
 
     key = site.live("web") / "privkey.pem"
     kept = key.read_bytes()
     key.chmod(0o600)
     key.write_bytes(GOOD.key_pem)
-    assert found(site)["files of web"] == ["damaged"]
+    assert found(site)["files of certificate/web"] == ["damaged"]
     key.write_bytes(kept)
     key.chmod(0o640)
-    assert found(site)["files of web"] == ["key_exposed"]
+    assert found(site)["files of certificate/web"] == ["key_exposed"]
     key.chmod(0o600)
-    assert found(site, "web") == {"files of web": [], target: []}
+    assert found(site, "web") == {"files of certificate/web": [], target: []}
 
 
 def test_a_service_restarted_by_hand_with_an_old_certificate_is_noticed_and_so_is_its_mending(

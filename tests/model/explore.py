@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from certrotd.certs.decision import Wait
-from certrotd.certs.report import Report
 from certrotd.certs.rotate import Rotator
 from certrotd.errors import LockHeld
+from certrotd.lifecycle.decision import Wait
+from certrotd.lifecycle.report import Report
 from certrotd.pki.keys import KeyType, PrivateKey
 from certrotd.rotation.recovery import read_progress
 from certrotd.state.records import decode

@@ -25,8 +25,8 @@ from typing import Any
 
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.policy import COPIES
-from certrotd.certs.report import Report
 from certrotd.errors import InvalidInput
+from certrotd.lifecycle.report import Report
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stuck
 from certrotd.state.records import decode

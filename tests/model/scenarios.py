@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 from certrotd.certs.policy import COPIES, Policy
-from certrotd.certs.report import Report
 from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, ManualClock
+from certrotd.lifecycle.report import Report
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import CertificateState, Meta, TargetState
 from certrotd.pki.keys import KeyType, PrivateKey, generate, load, signing_request, spki, to_pem

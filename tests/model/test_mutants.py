@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs import audited, authorize, deploy, issue, plan, report, rotate
+from certrotd.certs import authorize, deploy, issue, plan, rotate
 from certrotd.clock import Deadline
+from certrotd.lifecycle import audited, report
 from certrotd.rotation import engine, recovery
 from certrotd.rotation.recovery import Status
 from certrotd.rotation.step import Done, Observed
@@ -123,7 +124,7 @@ def forgets_records_left_behind(patch: pytest.MonkeyPatch) -> None:
 
 def is_content_with_being_stuck(patch: pytest.MonkeyPatch) -> None:
     """What is not finished is not reported as failed."""
-    patch.setattr(report, "_good", lambda _outcome: True)
+    patch.setattr(report, "GOOD", frozenset(report.Verdict))
 
 
 def journals_the_key(patch: pytest.MonkeyPatch) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from certrotd.certs import plan
-from certrotd.certs.decision import Adopt, Bootstrap, Decision, Deploy, Postpone, Renew, Sweep, Wait
+from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
 from certrotd.certs.inventory import Row
 from certrotd.certs.preflight import Foresight
 from certrotd.certs.world import World
 from certrotd.errors import Failure
+from certrotd.lifecycle.decision import Decision, Postpone, Wait
 from certrotd.rotation.engine import titles
 from certrotd.rotation.step import Plan
 

@@ -43,7 +43,7 @@ def certificate_page(sources: Sources, subject: Id) -> str:
         policy=row.managed.policy,
         standing=row.standing,
         flight=known.flight if known else None,
-        watched=[seen for seen in snapshot.watched if seen.certificate == subject],
+        watched=[seen for seen in snapshot.watched if seen.about == subject],
         history=[_past(line) for line in reversed(row.managed.history.lines()[-HISTORY:])],
     )
 

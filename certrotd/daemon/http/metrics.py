@@ -10,11 +10,13 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
 from certrotd import __version__
-from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.daemon.http.sources import Around
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.reporting.snapshot import KINDS, OUTCOMES, LastLook, Snapshot
+from certrotd.lifecycle.finding import FindingSeverity, Watched
+from certrotd.lifecycle.report import Verdict
+from certrotd.reporting.snapshot import KINDS, LastLook, Snapshot
 from certrotd.scheduling.clock_trust import ClockTrust
 
 CONTENT = "text/plain; version=0.0.4; charset=utf-8"
@@ -104,7 +106,7 @@ def _certificates(snapshot: Snapshot) -> Iterator[str]:
 
 def _rotations(snapshot: Snapshot) -> Iterator[str]:
     what = "Rotations since the start that ended or wait."
-    counts = dict.fromkeys(product(OUTCOMES, KINDS), 0) | dict(snapshot.rotations)
+    counts = dict.fromkeys(product(Verdict, KINDS), 0) | dict(snapshot.rotations)
     samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))
     yield from _family("rotations_total", "counter", what, samples)
     yield from _one("rotations_running", "gauge", "Running rotations.", len(snapshot.running))
@@ -130,7 +132,7 @@ def _buckets(snapshot: Snapshot) -> Iterator[Sample]:
 def _watched(snapshot: Snapshot) -> Iterator[str]:
     ends = [seen for seen in snapshot.watched if seen.sort != "files"]
     what = "Whether an endpoint serves another certificate than the live generation."
-    ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.certificate is not None)
+    ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.about is not None)
     yield from _family("served_mismatch", "gauge", what, ours)
     what = "When the certificate that an endpoint serves expires."
     dated = ((_endpoint(s), s.not_after.timestamp()) for s in ends if s.not_after is not None)
@@ -167,10 +169,10 @@ def _subject(subject: Id) -> str:
 
 def _endpoint(seen: Watched) -> str:
     return _labels(
-        kind=seen.certificate.kind if seen.certificate else "",
-        name=seen.certificate.name if seen.certificate else "",
+        kind=seen.about.kind if seen.about else "",
+        name=seen.about.name if seen.about else "",
         target=seen.target or "",
-        endpoint=seen.subject,
+        endpoint=seen.what,
         sni=seen.sni,
     )
 

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from certrotd.audit.head import Anchor
-from certrotd.certs.decision import Wait
 from certrotd.certs.inventory import Inventory, Row
 from certrotd.certs.managed import Managed
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.decision import Wait
 from certrotd.reporting.snapshot import Snapshot
 from certrotd.reporting.status_board import StatusBoard
 from certrotd.rotation.unexpected import as_failure

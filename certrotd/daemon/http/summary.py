@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
-from certrotd.certs.findings import FindingSeverity
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.http.time_format import brief, stamp
 from certrotd.errors import Failure
+from certrotd.lifecycle.finding import FindingSeverity
 from certrotd.reporting.snapshot import FAILING, Snapshot, moment
 from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.wording import count

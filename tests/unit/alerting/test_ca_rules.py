@@ -7,12 +7,12 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.alerting.alert import Alert, Passed, Said, rotation_key
 from certrotd.alerting.ca_rules import SHOWN, Outages, of_outage
 from certrotd.alerting.rotation_rules import of_report
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.id import Id
+from certrotd.lifecycle.alert import Alert, Passed, Said, rotation_key
+from certrotd.lifecycle.report import Report
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
 
 A, B, C = map(id_of, "abc")

@@ -183,7 +183,7 @@ def test_a_file_of_version_1_is_read_as_one_of_certificates() -> None:
     """An older certrotd called them by their names; what it sent is not sent again."""
     when = NOW.isoformat()
     keys = ["rotation/web", "late/a.b", "trouble/web", "trouble/watch web", "trouble/the journals"]
-    keys += ["watch/files of web", "clock", "left-out", "audit-damaged/20260601T120000"]
+    keys += ["watch/files of certificate/web", "clock", "left-out", "audit-damaged/20260601T120000"]
     told = {"ops": {key: ["stuck 12ab", when] for key in keys}}
     read = from_json(json.dumps({"version": 1, "told": told, "waiting": ["web"]}).encode())
     assert read is not None

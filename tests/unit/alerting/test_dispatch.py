@@ -12,19 +12,20 @@ from types import SimpleNamespace
 import pytest
 
 from certrotd.alerting import dispatch as module
-from certrotd.alerting.alert import Alert, Passed
 from certrotd.alerting.dedup import AlertsDocument, from_json
 from certrotd.alerting.delivery_queue import DeliveryPace
 from certrotd.alerting.dispatch import Alerting
-from certrotd.certs.audited import Unaudited
-from certrotd.certs.decision import Wait
-from certrotd.certs.findings import Finding, FindingKind, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.clock import ManualClock
 from certrotd.config.notifications import Notification, WebhookEntry
 from certrotd.config.secrets import EnvironmentSecret
 from certrotd.errors import ConfigProblem, Failure, LockHeld, Transient
+from certrotd.lifecycle.alert import Alert, Passed
+from certrotd.lifecycle.audited import Unaudited
+from certrotd.lifecycle.decision import Wait
+from certrotd.lifecycle.finding import Finding, Watched
+from certrotd.lifecycle.report import Report
 from certrotd.notify.apprise import Apprise
 from certrotd.notify.message import Notifier
 from certrotd.notify.webhook import Webhook

@@ -10,15 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.alerting import look_rules, rotation_rules, rules
-from certrotd.alerting.alert import Alert, Passed, Said
-from certrotd.certs.audited import Unaudited, Unrecorded
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
-from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.certs.decision import Deploy, Renew
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import Attempts, Policy, id_of
-from certrotd.certs.report import Report
 from certrotd.certs.rules import decide
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
+from certrotd.lifecycle.alert import Alert, Passed, Said
+from certrotd.lifecycle.audited import Unaudited, Unrecorded
+from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.lifecycle.finding import Finding, FindingSeverity, Watched
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck

@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certrotd.certs.findings import Watched
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.errors import Failure
+from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Observer, Observers
 from certrotd.rotation.engine import Event
 from certrotd.scheduling.clock_trust import SOUND
@@ -30,7 +30,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "audit_damaged": ("cut",),
     "remarked": ("kept aside",),
     "watched": (Watched("files", "web", NOW),),
-    "unwatched": ("files of web",),
+    "unwatched": ("files of certificate/web",),
     "reloading": (),
     "reloaded": (1,),
     "refused": (["no"],),

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from certrotd.certs.attempts import MOST, attempts_left
+from certrotd.lifecycle.attempts import MOST, attempts_left
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)

@@ -8,14 +8,16 @@ from datetime import timedelta
 import pytest
 from cryptography import x509
 
-from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Postpone, Renew, Wait
-from certrotd.certs.findings import FindingKind, FindingSeverity
+from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.fitness import usable
 from certrotd.certs.plan import renewal
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.certs.watching import OnDisk, judge_files
 from certrotd.errors import NeedsOperator
+from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.lifecycle.finding import FindingSeverity
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing
 from certrotd.pki.keys import KeyType, generate

@@ -5,9 +5,9 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.decision import Postpone
 from certrotd.certs.managed import attempts_of
 from certrotd.errors import Transient
+from certrotd.lifecycle.decision import Postpone
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case

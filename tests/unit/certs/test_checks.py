@@ -10,12 +10,13 @@ from unittest import mock
 import pytest
 
 from certrotd.certs.checks import CheckResult, Watches, endpoint_of, surely
-from certrotd.certs.findings import FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import COPIES, Policy, id_of
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.finding import FindingSeverity, Watched
 from certrotd.observe.chain import Presented
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Copy
@@ -82,7 +83,7 @@ class Bench:
         """Everything that a look at the certificate comes to."""
         return {look.watched.sort: look for look in self.watches.look(id_of("web"))}
 
-    def found(self) -> dict[str, list[FindingKind]]:
+    def found(self) -> dict[str, list[str]]:
         """The kinds of findings by sort."""
         return {sort: kinds(look.watched) for sort, look in self.looks().items()}
 
@@ -104,7 +105,7 @@ def watches_every(seconds: float) -> Watches:
     )
 
 
-def kinds(watched: Watched) -> list[FindingKind]:
+def kinds(watched: Watched) -> list[str]:
     """What its findings are about."""
     return [each.kind for each in watched.findings]
 
@@ -126,10 +127,10 @@ class TestCertificate:
         leaf = bench.live.chain[0]
         for watched in (files, target):
             assert watched.findings == ()
-            assert (watched.certificate, watched.at) == (id_of("web"), bench.clock.now())
+            assert (watched.about, watched.at) == (id_of("web"), bench.clock.now())
             assert (watched.not_after, watched.fingerprint) == (leaf.not_after, leaf.fingerprint)
-        assert (files.subject, files.key) == ("web", "files of web")
-        assert (target.subject, target.target, target.sni) == ("nginx:443", "nginx", NAME)
+        assert (files.what, files.key) == ("web", "files of certificate/web")
+        assert (target.what, target.target, target.sni) == ("nginx:443", "nginx", NAME)
         assert [look.moving for look in looks.values()] == [False, False]
         assert bench.examiner.asked[0].deadline == 10
 
@@ -200,7 +201,7 @@ class TestCertificate:
             FindingKind.UNREADABLE,
             "target nginx: no such library",
         )
-        assert list(bench.watches.keys(id_of("web"))) == ["files of web"]
+        assert list(bench.watches.keys(id_of("web"))) == ["files of certificate/web"]
 
     def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:
         """Between two configurations."""
@@ -390,8 +391,8 @@ class TestEndpoint:
         bench.examiner.shown["192.0.2.1"] = other()
         look = bench.at(watched)
         assert look.watched.findings == ()
-        assert (look.watched.subject, look.watched.sni) == ("192.0.2.1:443", NAME)
-        assert (look.after, look.moving, look.watched.certificate) == (3, False, None)
+        assert (look.watched.what, look.watched.sni) == ("192.0.2.1:443", NAME)
+        assert (look.after, look.moving, look.watched.about) == (3, False, None)
         assert list(bench.watches.keys(watched)) == [look.watched.key]
         bench.examiner.shown["192.0.2.1"] = other("b.test")
         assert kinds(bench.at(watched).watched) == [FindingKind.WRONG_NAME]
@@ -504,7 +505,7 @@ class TestSurely:
         ],
     )
     def test_a_finding_that_may_pass_is_checked_again(
-        self, found: tuple[bool, ...], after: int, expected: list[FindingKind], pauses: int
+        self, found: tuple[bool, ...], after: int, expected: list[str], pauses: int
     ) -> None:
         """Nobody is called because of a packet."""
         waited: list[float] = []

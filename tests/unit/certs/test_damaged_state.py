@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from certrotd.certs.decision import Deploy, Postpone, Wait
+from certrotd.certs.decision import Deploy
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case

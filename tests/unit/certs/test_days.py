@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import Bootstrap, Deploy, Postpone, Renew, Sweep, Wait
+from certrotd.certs.decision import Bootstrap, Deploy, Renew, Sweep
 from certrotd.certs.fitness import drift, to_outdo, usable, worse
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import decide, fallen_back
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing, TargetState
 from tests.builders import (

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from certrotd.certs.decision import RECHECK, Adopt, Deploy, Renew, Sweep, Wait
+from certrotd.certs.decision import RECHECK, Adopt, Deploy, Renew, Sweep
 from certrotd.certs.fitness import drift, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
+from certrotd.lifecycle.decision import Wait
 from certrotd.pki.generation import Generation, Standing
 from tests.builders import (
     DAY,

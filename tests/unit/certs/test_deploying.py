@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
-from certrotd.certs.decision import Deploy, Wait
+from certrotd.certs.decision import Deploy
 from certrotd.certs.policy import COPIES
+from certrotd.lifecycle.decision import Wait
 from certrotd.rotation.engine import Finished, RolledBack, Stuck
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case

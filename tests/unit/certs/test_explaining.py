@@ -5,10 +5,10 @@ from datetime import UTC, time, timedelta
 
 import pytest
 
-from certrotd.certs.decision import Postpone
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import RULES, decide, explain
 from certrotd.certs.wait_rules import WAITS
+from certrotd.lifecycle.decision import Postpone
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.window import Window
 from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing

@@ -11,9 +11,10 @@ import pytest
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID as Purpose
 
-from certrotd.certs.decision import Deploy, Postpone, Sweep, Wait
+from certrotd.certs.decision import Deploy, Sweep
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, LockHeld, NeedsOperator, Transient
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.order import IssuanceRefused, OrderGone, ValidationFailed
 from certrotd.rotation.engine import Finished, Parked, RolledBack, Stopped
 from tests.fakes.issuer import MemoryOrder

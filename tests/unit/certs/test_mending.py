@@ -7,11 +7,12 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
+from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.cli.reports import report_words
 from certrotd.errors import Transient
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.generation import PLACEHOLDER, Generation, Standing
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.builders import (

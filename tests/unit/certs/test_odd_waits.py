@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.certs.decision import Postpone
+from certrotd.lifecycle.decision import Postpone
 from certrotd.rotation.engine import RolledBack
 from tests.unit.acme.scripted import Reply, ScriptedCA
 from tests.unit.certs.test_fetching import Fetching

@@ -7,9 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import BACKOFF, Adopt, Deploy, Postpone, Renew, backoff
+from certrotd.certs.decision import Adopt, Deploy, Renew
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
+from certrotd.lifecycle.attempts import BACKOFF, backoff
+from certrotd.lifecycle.decision import Postpone
 from certrotd.pki.generation import Generation, Standing
 from tests.builders import (
     DAY,

@@ -6,10 +6,11 @@ from datetime import timedelta
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import Deploy, Postpone, Renew, Wait
+from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.fitness import usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
 from tests.builders import DAY, DRAWS, LEFT, LIFETIMES, NOW, POLICIES, SPANS, facts, meta
 

@@ -7,9 +7,10 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.decision import Postpone, Renew, Wait
+from certrotd.certs.decision import Renew
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.rotation.engine import Event, Finished, Parked, RolledBack
 from tests.model import scenarios

@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy, id_of
 from certrotd.certs.watching import (
-    EarlierLooks,
     Expected,
     OnDisk,
     judge_endpoint,
@@ -22,6 +21,7 @@ from certrotd.certs.watching import (
     settle,
 )
 from certrotd.id import Id
+from certrotd.lifecycle.finding import EarlierLooks, Finding, FindingSeverity, Watched
 from certrotd.observe.chain import Presented
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Meta
@@ -60,7 +60,7 @@ def generation(
     return Generation(1, meta, facts, broken)
 
 
-def kinds(findings: Sequence[Finding]) -> list[FindingKind]:
+def kinds(findings: Sequence[Finding]) -> list[str]:
     """What they are about."""
     return [each.kind for each in findings]
 
@@ -113,7 +113,7 @@ class TestEndpoint:
             (90 * DAY + timedelta(minutes=6), [FindingKind.NOT_YET_VALID]),
         ],
     )
-    def test_dates(self, left: timedelta, expected: list[FindingKind]) -> None:
+    def test_dates(self, left: timedelta, expected: list[str]) -> None:
         """At the very second, and with some skew where a certificate is brand-new."""
         assert kinds(endpoint(seen(leaf(left)))) == expected
 
@@ -136,7 +136,7 @@ class TestEndpoint:
         ],
     )
     def test_names(
-        self, names: tuple[str, ...], wanted: tuple[str, ...], expected: list[FindingKind]
+        self, names: tuple[str, ...], wanted: tuple[str, ...], expected: list[str]
     ) -> None:
         """As clients match them."""
         assert kinds(endpoint(seen(leaf(names=names)), Expected(wanted))) == expected
@@ -389,7 +389,7 @@ class TestSettle:
 
     def told(
         self, *looks: Sequence[Finding], after: int = 3, moving: Sequence[int] = ()
-    ) -> list[list[FindingKind]]:
+    ) -> list[list[str]]:
         """What is told after each of the looks, of which those numbered are in a rotation."""
         held, came = EarlierLooks(), []
         for number, findings in enumerate(looks):
@@ -458,7 +458,7 @@ class TestSettle:
 @pytest.mark.parametrize(
     ("watched", "key"),
     [
-        (Watched("files", "web", NOW, certificate=id_of("web")), "files of web"),
+        (Watched("files", "web", NOW, about=id_of("web")), "files of certificate/web"),
         (of(), f"192.0.2.1:443 ({NAME})"),
         (
             Watched("target", "192.0.2.1:443", NOW, NAME, id_of("web"), "nginx"),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import Postpone
 from certrotd.certs.fitness import LAST_CALL, to_outdo, worse
+from certrotd.lifecycle.decision import Postpone
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.builders import (
     DAY,

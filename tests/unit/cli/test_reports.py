@@ -4,12 +4,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from certrotd.certs.decision import Adopt, Decision, Deploy, Postpone, Renew, Sweep, Wait
+from certrotd.certs.decision import Adopt, Deploy, Renew, Sweep
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.cli.reports import outcome_of, report_json, report_words
 from certrotd.errors import NeedsOperator
-from certrotd.reporting.decision_labels import kind_of
+from certrotd.lifecycle.decision import Decision, Postpone, Wait
+from certrotd.lifecycle.report import Report
 from certrotd.rotation.outcome import Finished, Outcome, Parked, RolledBack, Stuck
 
 NOW = datetime(2027, 3, 4, 5, 6, tzinfo=UTC)
@@ -29,7 +29,7 @@ DECISIONS = [
 @pytest.mark.parametrize(("decision", "word"), DECISIONS)
 def test_every_decision_has_its_word(decision: Decision, word: str) -> None:
     """Scripts compare with these."""
-    assert kind_of(decision) == word
+    assert decision.act == word
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_sound_endpoints_are_listed_without_further_words(
     assert head.split() == ["WATCHED", "SORT", "EXPIRES", "LEFT", "FOUND"]
     assert endpoint.split()[:3] == [f"{server.host}:{server.port}", f"({NAME})", "endpoint"]
     assert endpoint.endswith("  ok")
-    assert files.split() == ["files", "of", "web", "files", "-", "-", "ok"]
+    assert files.split() == ["files", "of", "certificate/web", "files", "-", "-", "ok"]
 
 
 def test_a_finding_is_reported_in_words_and_by_the_exit_code(
@@ -97,7 +97,7 @@ def test_a_defect_of_one_look_hides_no_other_finding(
     assert watch(path, [], as_json=False) == 1
     _, first, files = capsys.readouterr().out.splitlines()
     assert "error: unexpected AttributeError: no 443 at " in first
-    assert files.split() == ["files", "of", "web", "files", "-", "-", "ok"]
+    assert files.split() == ["files", "of", "certificate/web", "files", "-", "-", "ok"]
 
 
 def test_programs_get_all_there_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,12 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.certs.decision import Decision, Deploy, Postpone, Wait, by_decision
+from certrotd.certs.decision import Deploy
 from certrotd.certs.policy import Attempts, id_of
-from certrotd.certs.report import Report
 from certrotd.clock import ManualClock
 from certrotd.daemon.service_manager import ServiceManager, service_manager, signs_of_life
 from certrotd.errors import ConfigProblem, Failure, LockHeld
+from certrotd.lifecycle.decision import Decision, Postpone, Wait, by_decision
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Look
 from certrotd.pki.generation import Standing
 from certrotd.process import environment

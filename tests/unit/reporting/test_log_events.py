@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure, LockHeld
+from certrotd.lifecycle.finding import Finding, FindingSeverity, Watched
+from certrotd.lifecycle.report import Report
 from certrotd.reporting.log_events import EventLog
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
@@ -191,7 +192,7 @@ def test_a_finding_is_logged_once_and_its_end_once() -> None:
     """A certificate that expired on Friday evening is one line, not a weekend of them."""
     kept = Kept()
     told = EventLog(kept)
-    old = Watched("files", "web", NOW, certificate=id_of("web"))
+    old = Watched("files", "web", NOW, about=id_of("web"))
     soon = Finding(
         FindingKind.EXPIRING, "it expires at 2026-06-02 00:00:00Z", FindingSeverity.WARNING
     )
@@ -200,13 +201,17 @@ def test_a_finding_is_logged_once_and_its_end_once() -> None:
     for findings in ((), (soon,), (soon,), (sooner, other), (other,), (), ()):
         told.watched(replace(old, findings=findings))
     assert kept.said == [
-        "files of web: it expires at 2026-06-02 00:00:00Z",
-        "files of web: it expires at 2026-06-02 00:00:00Z",
-        "files of web: the copies differ",
-        "files of web: no longer expiring",
-        "files of web: no longer copies differ",
+        "files of certificate/web: it expires at 2026-06-02 00:00:00Z",
+        "files of certificate/web: it expires at 2026-06-02 00:00:00Z",
+        "files of certificate/web: the copies differ",
+        "files of certificate/web: no longer expiring",
+        "files of certificate/web: no longer copies differ",
     ]
-    fields: dict[str, object] = {"watch": "files of web", "kind": "certificate", "name": "web"}
+    fields: dict[str, object] = {
+        "watch": "files of certificate/web",
+        "kind": "certificate",
+        "name": "web",
+    }
     assert kept.events[0] == ("warning", "watch.expiring", fields)
     assert kept.events[1] == ("error", "watch.expiring", fields)
     assert kept.events[3] == ("info", "watch.passed", {**fields, "finding": FindingKind.EXPIRING})

@@ -5,15 +5,16 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.certs.audited import Unaudited
 from certrotd.certs.decision import Deploy, Renew
-from certrotd.certs.findings import Finding, FindingKind, FindingSeverity, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
+from certrotd.lifecycle.audited import Unaudited
+from certrotd.lifecycle.finding import Finding, FindingSeverity, Watched
 from certrotd.lifecycle.gate import Gate, Held
+from certrotd.lifecycle.report import Report
 from certrotd.reporting.snapshot import BUCKETS, SHOWN
 from certrotd.reporting.status_board import SILENCE
 from certrotd.rotation.engine import (

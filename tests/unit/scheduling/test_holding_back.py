@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from certrotd.alerting.alert import Alert
 from certrotd.alerting.look_rules import of_look
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
+from certrotd.lifecycle.alert import Alert
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Look
 from certrotd.reporting.snapshot import Snapshot
 from certrotd.reporting.status_board import StatusBoard

@@ -13,10 +13,10 @@ import pytest
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy, id_of
-from certrotd.certs.report import Report
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
+from certrotd.lifecycle.report import Report
 from certrotd.rotation.engine import Finished, Parked, Stuck
 from certrotd.scheduling.clock_trust import SOUND
 from certrotd.scheduling.workload import Workload

@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from certrotd.certs.checks import Watches
-from certrotd.certs.findings import Watched
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.report import Report
 from certrotd.observers import Observer
 from certrotd.watching.watcher import Watcher
 from tests.unit.certs.test_checks import Bench as Certificate
@@ -123,10 +123,10 @@ def test_every_watch_is_checked_at_once_and_then_once_in_its_span() -> None:
     """Ten minutes for the entry that says so, an hour for the others."""
     bench = Bench(entry(f"{A}:443", every="10m"), entry(f"{B}:443"), certificate=True)
     bench.tick()
-    assert {look.key for look in bench.heard.looks} > {KEY_A, KEY_B, "files of web"}
+    assert {look.key for look in bench.heard.looks} > {KEY_A, KEY_B, "files of certificate/web"}
     bench.pass_time(HOUR)
     looks = [look.key for look in bench.pass_time(HOUR)]
-    assert [looks.count(key) for key in (KEY_A, KEY_B, "files of web")] == [6, 1, 1]
+    assert [looks.count(key) for key in (KEY_A, KEY_B, "files of certificate/web")] == [6, 1, 1]
 
 
 def test_a_jump_of_the_clock_neither_stops_nor_hurries_it() -> None:
@@ -231,7 +231,7 @@ def test_after_a_rotation_it_sees_for_itself() -> None:
     bench.tick()
     looks = {look.key for look in bench.pass_time(10 * SECOND)}
     assert KEY_A in looks
-    assert "files of web" in looks
+    assert "files of certificate/web" in looks
     assert KEY_B not in looks
 
 
@@ -276,7 +276,7 @@ def test_a_new_configuration_takes_over_and_ends_removed_watches() -> None:
     bench.pass_time(SECOND)
     bench.watcher.replace(bench.watches(entry(f"{B}:443")))
     target = next(look.key for look in bench.heard.looks if look.sort == "target")
-    assert bench.heard.gone == sorted([KEY_A, "files of web", target])
+    assert bench.heard.gone == sorted([KEY_A, "files of certificate/web", target])
     assert {look.key for look in bench.pass_time(2 * HOUR, MINUTE)} == {KEY_B}
     bench.watcher.replace(bench.watches(entry(f"{B}:443")))
     assert len(bench.heard.gone) == 3

@@ -5,10 +5,11 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.certs.findings import Finding, FindingKind, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.managed import attempts_of
 from certrotd.certs.policy import id_of
 from certrotd.certs.rules import decide
+from certrotd.lifecycle.finding import Finding, Watched
 from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
 from certrotd.rotation.flight import Flight
@@ -43,7 +44,7 @@ def test_a_certificate_has_its_page(stand: Stand) -> None:
             "files",
             "web",
             NOW,
-            certificate=id_of("web"),
+            about=id_of("web"),
             findings=(Finding(FindingKind.COPIES_DIFFER, "copies differ"),),
         )
     )

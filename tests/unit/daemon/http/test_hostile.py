@@ -6,9 +6,10 @@ import pytest
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
-from certrotd.certs.findings import Finding, FindingKind, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import id_of
 from certrotd.errors import Failure
+from certrotd.lifecycle.finding import Finding, Watched
 from certrotd.pki.generation import TargetState
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from tests.unit.daemon.http.page import page, text

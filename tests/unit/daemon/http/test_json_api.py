@@ -5,9 +5,10 @@ from typing import Any
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
-from certrotd.certs.findings import Finding, FindingKind, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import id_of
 from certrotd.errors import Failure
+from certrotd.lifecycle.finding import Finding, Watched
 from certrotd.reporting.status import status_of
 from tests.unit.daemon.http.page import text
 from tests.unit.daemon.http.stand import DAY, NOW, Stand

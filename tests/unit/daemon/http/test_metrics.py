@@ -14,14 +14,15 @@ from certrotd import __version__
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
 from certrotd.certs.decision import Renew
-from certrotd.certs.findings import Finding, FindingKind, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import id_of
-from certrotd.certs.report import Report
 from certrotd.daemon.http.metrics import exposition
 from certrotd.daemon.http.sources import look_around
 from certrotd.errors import ConfigProblem, Failure
+from certrotd.lifecycle.finding import Finding, Watched
+from certrotd.lifecycle.report import Report
 from certrotd.rotation.engine import Event, Finished, Stuck
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.state.document import FileDocument

@@ -6,13 +6,14 @@ from pathlib import Path
 
 from certrotd.audit.head import Anchor
 from certrotd.audit.record import Head
-from certrotd.certs.findings import Finding, FindingKind, Watched
+from certrotd.certs.findings import FindingKind
 from certrotd.certs.limits.budget import Budget, DocumentBudgetStore
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.policy import COPIES, id_of
 from certrotd.daemon.http.filters import Filters
 from certrotd.daemon.http.overview import PAGE
 from certrotd.errors import ConfigProblem, Failure
+from certrotd.lifecycle.finding import Finding, Watched
 from certrotd.pki.generation import Copy, TargetState
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.state.document import FileDocument
@@ -69,7 +70,7 @@ def test_trouble_beyond_certificates_is_reported(stand: Stand) -> None:
         Watched("files", "web", NOW, findings=(Finding(FindingKind.KEY_MISMATCH, "not its key"),))
     )
     assert "Other problems need attention" in page(stand).text
-    assert "files of web: not its key" in page(stand).text
+    assert "files of certificate/web: not its key" in page(stand).text
     board.trouble("the directories", Failure("/srv is gone"))
     assert "the directories: /srv is gone" in page(stand).text
     assert "Nothing can rotate" in page(stand).text

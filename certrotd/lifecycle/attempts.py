@@ -1,12 +1,23 @@
-"""How many attempts there will be before a certificate expires, if all of them fail."""
+"""How long to wait after failures, and how many attempts that leaves before an end."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from certrotd.certs.decision import backoff
-
+BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 MOST = 1000
+
+
+def backoff(failures: int, left: timedelta | None) -> timedelta:
+    """How long to wait after one or more failures in a row: 1, 10, 100 minutes, then a day.
+
+    Compressed when only ``left`` of the lifetime remains, so that several attempts fit before
+    the end.
+    """
+    delay = BACKOFF[min(failures, len(BACKOFF)) - 1]
+    if left is None:
+        return min(delay, BACKOFF[2])
+    return max(BACKOFF[0], min(delay, left / 10))
 
 
 def attempts_left(

@@ -1,4 +1,4 @@
-"""What the rotation of a certificate writes into the audit log, and what if it cannot.
+"""What a rotation writes into the audit log, and what if it cannot.
 
 Outcomes of closed rotations are taken from the history, so that one that could not be recorded is
 recorded by the next run in the same words.
@@ -6,29 +6,19 @@ recorded by the next run in the same words.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from certrotd.audit.record import Happened
-from certrotd.certs.decision import Action, Adopt, Bootstrap, Deploy, Renew, Sweep
-from certrotd.certs.managed import Managed
-from certrotd.certs.policy import ACT, Policy
-from certrotd.certs.ports import Audit
-from certrotd.certs.world import World
 from certrotd.errors import Failure, Transient
-from certrotd.pki.generation import PLACEHOLDER, Generation, Standing
+from certrotd.id import Id
 from certrotd.rotation.engine import Engine, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.step import JSON, Plan
+from certrotd.state.ports import History
 
-_ACTS = {
-    Renew: "renew",
-    Deploy: "deploy",
-    Adopt: "adopt",
-    Bootstrap: PLACEHOLDER,
-    Sweep: "sweep",
-}
-_DEPLOYS = ("renew", "deploy", "rollback")
+ACT = "act"
+"""The fact that says what a rotation is for, as Action.act or "rollback"."""
 
 
 class Unaudited(Transient):
@@ -39,19 +29,36 @@ class Unrecorded(Transient):
     """Something was done and is not in the audit log; the next run records it."""
 
 
+class Audit(Protocol):
+    """Where it is written down for good what was done; no secrets go there."""
+
+    def record(self, *happened: Happened) -> None:
+        """Add these events, in this order and together; durable on return, else raises Failure."""
+        ...
+
+    def unsettled(self, subject: str) -> str | None:
+        """The id of the rotation of ``subject`` that began and whose outcome is not recorded."""
+        ...
+
+
 @dataclass(frozen=True)
 class Audited:
-    """Runs rotations of one certificate with an entry in the log before and after."""
+    """Runs rotations of one subject with an entry in the log before and after.
+
+    ``detail`` gives what else is recorded of a closed rotation, by its line of history.
+    """
 
     audit: Audit
-    managed: Managed
+    subject: Id
+    history: History
+    detail: Callable[[Mapping[str, Any]], Sequence[Happened]]
 
     def begin(
         self,
-        engine: Engine[World],
+        engine: Engine[Any],
         rotation: str,
         why: str,
-        steps: Plan[World],
+        steps: Plan[Any],
         *,
         act: str,
         facts: Mapping[str, JSON],
@@ -63,7 +70,7 @@ class Audited:
         ``to`` is the generation of a rollback by hand; ``by_hand`` that a person asked. Raises
         Unaudited before anything is done.
         """
-        name = str(self.managed.policy.id)
+        name = str(self.subject)
         details: dict[str, JSON] = {"act": act, "why": why}
         happened = [Happened("rotation.began", name, rotation, details)]
         if to is not None:
@@ -74,7 +81,7 @@ class Audited:
         return outcome, self._came_to(rotation, outcome, ())
 
     def resume(
-        self, engine: Engine[World], begun: Mapping[str, Any]
+        self, engine: Engine[Any], begun: Mapping[str, Any]
     ) -> tuple[Outcome, Failure | None]:
         """Go on with the rotation in flight, whose begin record is given; else as begin().
 
@@ -85,7 +92,7 @@ class Audited:
             return parked, None
         rotation = str(begun["id"])
         resumed = Happened(
-            "rotation.resumed", str(self.managed.policy.id), rotation, {"why": str(begun["why"])}
+            "rotation.resumed", str(self.subject), rotation, {"why": str(begun["why"])}
         )
         late: tuple[Happened, ...] = ()
         try:
@@ -96,11 +103,11 @@ class Audited:
         return outcome, self._came_to(rotation, outcome, late)
 
     def cancel(
-        self, engine: Engine[World], begun: Mapping[str, Any]
+        self, engine: Engine[Any], begun: Mapping[str, Any]
     ) -> tuple[Outcome, Failure | None]:
         """As Engine.cancel; its outcome, and why that could not be recorded. Raises Unaudited."""
         engine.check_cancel()
-        rotation, subject = str(begun["id"]), str(self.managed.policy.id)
+        rotation, subject = str(begun["id"]), str(self.subject)
         cancelled = Happened("rotation.cancelled", subject, rotation, {"why": str(begun["why"])})
         self._record("is not cancelled", cancelled)
         outcome = engine.cancel()
@@ -116,7 +123,7 @@ class Audited:
             ) from failure
 
     def give_up(
-        self, engine: Engine[World], failure: Failure
+        self, engine: Engine[Any], failure: Failure
     ) -> tuple[Outcome | None, Failure | None]:
         """As Engine.give_up; its outcome, and why that could not be recorded."""
         begun, outcome = engine.in_flight(), engine.give_up(failure)
@@ -130,9 +137,9 @@ class Audited:
         Raises Unrecorded.
         """
         try:
-            policy = self.managed.policy
             # what an older certrotd began it recorded by the name alone
-            rotation = self.audit.unsettled(str(policy.id)) or self.audit.unsettled(policy.name)
+            rotation = self.audit.unsettled(str(self.subject))
+            rotation = rotation or self.audit.unsettled(self.subject.name)
             if rotation is not None:
                 self._settle(rotation, ())
         except Failure as failure:
@@ -142,21 +149,20 @@ class Audited:
             ) from failure
 
     def _settle(self, rotation: str, late: tuple[Happened, ...]) -> None:
-        policy = self.managed.policy
-        line = self.managed.history.last()
+        line = self.history.last()
         if line is not None and line["id"] == rotation:
-            self.audit.record(*late, *closed(policy, line, self.managed.look()))
+            self.audit.record(*late, *self.detail(line), _closed(str(self.subject), line))
             return
         why = "it ended before its first step, or its journal was removed"
         details: dict[str, JSON] = {"why": why}
         self.audit.record(
-            *late, Happened("rotation.interrupted", str(policy.id), rotation, details)
+            *late, Happened("rotation.interrupted", str(self.subject), rotation, details)
         )
 
     def _came_to(
         self, rotation: str, outcome: Outcome, late: tuple[Happened, ...]
     ) -> Unrecorded | None:
-        name = str(self.managed.policy.id)
+        name = str(self.subject)
         try:
             match outcome:
                 case Finished() | RolledBack():
@@ -176,52 +182,15 @@ class Audited:
         return None
 
 
-def act_of(decision: Action) -> str:
-    """The word for what a rotation is for."""
-    return _ACTS[type(decision)]
-
-
-def closed(policy: Policy, line: Mapping[str, Any], standing: Standing) -> tuple[Happened, ...]:
-    """What is recorded of a closed rotation, by its line of history and what is on disk."""
-    name, rotation, facts = str(policy.id), str(line["id"]), line["facts"]
-    finished = line["outcome"] == "finished"
-    happened = []
-    if "fingerprint" in facts and (finished or line["to"]):
-        details = {
-            "fingerprint": facts["fingerprint"],
-            "not_after": facts["not_after"],
-            "names": _names(policy, standing, str(facts["fingerprint"])),
-        }
-        happened.append(Happened("certificate.issued", name, rotation, details))
-    if finished and facts.get(ACT) in _DEPLOYS and standing.live is not None:
-        happened.append(
-            Happened("certificate.deployed", name, rotation, _deployed(standing.live, facts))
-        )
-    if finished:
-        happened.append(Happened("rotation.finished", name, rotation, {"act": facts.get(ACT)}))
-    else:
-        details = {key: line[key] for key in ("to", "failed_step", "failure")}
-        if "kept" in facts:
-            details["kept"] = facts["kept"]
-        happened.append(Happened("rotation.rolled_back", name, rotation, details))
-    return tuple(happened)
-
-
-def _deployed(live: Generation, facts: Mapping[str, Any]) -> dict[str, JSON]:
-    told = facts.get("told")
-    details: dict[str, JSON] = {"generation": live.number}
-    if live.facts is not None:
-        details["fingerprint"] = live.facts.fingerprint
-        details["not_after"] = live.facts.not_after.isoformat()
-    details["targets"] = list(told) if isinstance(told, list) else []
-    return details
-
-
-def _names(policy: Policy, standing: Standing, fingerprint: str) -> list[JSON]:
-    for generation in (standing.newest, standing.live):
-        if generation and generation.facts and generation.facts.fingerprint == fingerprint:
-            return list(generation.facts.names)
-    return list(policy.names)  # it has been removed since
+def _closed(subject: str, line: Mapping[str, Any]) -> Happened:
+    """What is recorded of every closed rotation, by its line of history."""
+    rotation, facts = str(line["id"]), line["facts"]
+    if line["outcome"] == "finished":
+        return Happened("rotation.finished", subject, rotation, {"act": facts.get(ACT)})
+    details = {key: line[key] for key in ("to", "failed_step", "failure")}
+    if "kept" in facts:
+        details["kept"] = facts["kept"]
+    return Happened("rotation.rolled_back", subject, rotation, details)
 
 
 def _words(outcome: Outcome) -> str:

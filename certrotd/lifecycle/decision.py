@@ -1,0 +1,64 @@
+"""What can be decided about a managed thing, whichever kind it is: to wait, to postpone, to act."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import ClassVar
+
+from certrotd.lifecycle.gate import Gate, Held
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """Something to be done now; each wing has its own.
+
+    ``act`` is one word for it, ``code`` the rule that asks for it. A wrong clock holds back what
+    ``needs_clock``.
+    """
+
+    act: ClassVar[str]
+    needs_clock: ClassVar[bool] = False
+    why: str
+    code: str = field(default="", compare=False, kw_only=True)
+
+    @property
+    def mends(self) -> bool:
+        """Whether something that is in use is damaged."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing is due before ``until``."""
+
+    act: ClassVar[str] = "wait"
+    why: str
+    until: datetime
+    code: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Postpone:
+    """``instead`` is due, but not before ``until``; ``by`` is what it waits for."""
+
+    act: ClassVar[str] = "postponed"
+    why: str
+    until: datetime
+    instead: Action
+    by: Gate = Gate.BACKOFF
+
+    @property
+    def code(self) -> str:
+        """The rule by which it is not done now."""
+        return self.by.value
+
+
+Decision = Wait | Postpone | Action
+
+
+def by_decision(decision: Decision | None) -> Held | None:
+    """A backoff, a Retry-After, a window, or a hold after a rollback."""
+    if not isinstance(decision, Postpone):
+        return None
+    return Held(decision.by, decision.why, decision.until)

@@ -1,0 +1,109 @@
+"""What a look at something served or kept found: values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from certrotd.id import Id
+
+EXPIRED, EXPIRING = "expired", "expiring"
+DAMAGED, MISMATCH = "damaged", "served_mismatch"
+"""The kinds of findings that are more than words; each wing has others besides."""
+
+FILES = "files"
+"""The sort of what is on disk of a subject."""
+
+
+class FindingSeverity(StrEnum):
+    """An error breaks clients, or will soon; a warning leaves time."""
+
+    WARNING = "warning"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong; ``words`` are a line for people and stay the same while it lasts."""
+
+    kind: str
+    words: str
+    severity: FindingSeverity = FindingSeverity.ERROR
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """What one look at one thing came to; without ``findings`` all is well.
+
+    ``sort`` is "endpoint" for an address of ``watch:``, "target" for an endpoint of a target, or
+    FILES. ``what`` is an address (host:port) or, for files, the subject's name. ``sni`` is what
+    was asked for (empty for files), ``about`` the subject of ours that it should be (None: no
+    matter), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are of
+    what was found, None if nothing was. ``unsure``: there may be more that is wrong, which the
+    next look, soon, will tell.
+    """
+
+    sort: str
+    what: str
+    at: datetime
+    sni: str = ""
+    about: Id | None = None
+    target: str | None = None
+    not_after: datetime | None = None
+    fingerprint: str | None = None
+    findings: tuple[Finding, ...] = ()
+    unsure: bool = False
+
+    @property
+    def key(self) -> str:
+        """The same for every look at the same thing, and for no other; fit for people too."""
+        if self.sort == FILES:
+            return f"files of {self.about or self.what}"
+        where = f"{self.what} ({self.sni})"
+        return f"{name_of(self.about)} on {self.target} at {where}" if self.target else where
+
+    def to_json(self) -> dict[str, object]:
+        """As listings show it; moments stay moments."""
+        return {
+            "key": self.key,
+            "sort": self.sort,
+            "what": self.what,
+            "sni": self.sni or None,
+            "kind": self.about.kind if self.about else None,
+            "name": name_of(self.about),
+            "target": self.target,
+            "not_after": self.not_after,
+            "fingerprint": self.fingerprint,
+            "at": self.at,
+            "findings": [
+                {"kind": each.kind, "severity": each.severity, "words": each.words}
+                for each in self.findings
+            ],
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierLooks:
+    """What earlier looks at the same thing came to.
+
+    ``counts`` says how often in a row each kind has been found, ``told`` are the findings that
+    were told of the last time.
+    """
+
+    counts: Mapping[str, int] = field(default_factory=dict)
+    told: tuple[Finding, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """What to tell of a look, and what to keep of it."""
+
+    watched: Watched
+    held: EarlierLooks
+
+
+def name_of(subject: Id | None) -> str | None:
+    """The name of what has one."""
+    return subject.name if subject else None
