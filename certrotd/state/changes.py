@@ -1,7 +1,8 @@
-"""What somebody else has rotated: seen in the directories that every rotation writes.
+"""What somebody else has rotated, or wants to be looked at: seen in the state directory.
 
 A rotation by hand adds a line of history and makes and removes a journal, whoever runs it. So it
-need not tell the daemon, nor know that there is one, and nor need one that was killed.
+need not tell the daemon, nor know that there is one, and nor need one that was killed. Who knows
+that what a rotation waits for has come leaves a note.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ import os
 from pathlib import Path
 
 from certrotd.state.journal import in_flight
+from certrotd.state.wake_notes import WakeNotes
 
 _SLACK = 1_000_000_000
 _END = ".jsonl"
 
 
 class FileChanges:
-    """Of one ``kind``; asked every second, two calls of stat(2) while nothing happens."""
+    """Of one ``kind``; a system call for each of three folders while nothing happens."""
 
     def __init__(self, state_dir: Path, kind: str) -> None:
         self._state_dir = state_dir
@@ -26,6 +28,7 @@ class FileChanges:
         self._open: frozenset[str] = frozenset()
         self._seen: tuple[int | None, int | None] | None = None
         self._again = False
+        self._notes = WakeNotes(state_dir, kind)
 
     def subjects(self) -> frozenset[str]:
         """Those that were rotated since the last time, or a little before; none the first time.
@@ -42,6 +45,10 @@ class FileChanges:
         # once more: what happens in the same tick of the system's clock leaves the same time
         self._again = found != before
         return (opened ^ self._open) | self._written(min(before[0] or 0, found[0] or 0))
+
+    def woken(self) -> frozenset[str]:
+        """As Changes.woken(); raises OSError."""
+        return self._notes.take()
 
     def _in_flight(self) -> frozenset[str]:
         kind = f"{self._kind}/"

@@ -18,7 +18,7 @@ from certrotd.files.ownership import user_name
 from certrotd.files.writing import sweep_temporaries
 
 _SHARED = ("accounts", "audit", "budget", "internal")
-_BY_CERTIFICATE = ("history", "journal", "locks", "responder")
+_BY_CERTIFICATE = ("history", "journal", "locks", "responder", "wake")
 FOLDERS = frozenset({*_SHARED, *_BY_CERTIFICATE})
 """What certrotd makes in its state directory, beside the store; lost+found is none of it."""
 
@@ -100,7 +100,10 @@ def _hindrance(path: str, owner: int) -> OSError | None:
         return None if bits & wanted == wanted else OSError(errno.EACCES, "")
     if os.access(path, wanted, effective_ids=True):
         return None
-    read_only = wanted & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
+    try:
+        read_only = wanted & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY
+    except FileNotFoundError:
+        return None  # as above: a folder of wake goes with its last note
     return OSError(errno.EROFS if read_only else errno.EACCES, "")
 
 

@@ -20,6 +20,7 @@ from certrotd.state.format import migrate, require_known
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
 from certrotd.state.lock import FileLease, hold
+from certrotd.state.wake_notes import leave_note
 
 DAEMON_LOCK = "_daemon"
 """Held as long as a daemon runs; no subject's lock lies beside it."""
@@ -69,6 +70,9 @@ class StateDirectory:
 
     def changes(self, kind: str) -> FileChanges:
         return FileChanges(self.path, kind)
+
+    def wake(self, subject: str) -> None:
+        leave_note(self.path, subject)
 
     def lock(
         self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False

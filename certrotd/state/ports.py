@@ -156,10 +156,21 @@ class Lease(Protocol):
 
 
 class Changes(Protocol):
-    """Which subjects of one kind were rotated, by whatever process, since it was asked last."""
+    """Which subjects of one kind to look at, because of another process; asked every second."""
 
     def subjects(self) -> frozenset[str]:
-        """Their ids, or what looks like one; none the first time. Raises OSError, DiskTrouble."""
+        """Those that were rotated since it was asked last; none the first time.
+
+        Their ids, or what looks like one. Raises OSError, DiskTrouble.
+        """
+        ...
+
+    def woken(self) -> frozenset[str]:
+        """Those that State.wake() was called for since it was asked last, by whomever.
+
+        A call while this is answered may count twice, and never not at all. Raises OSError,
+        DiskTrouble; then the next answer has them.
+        """
         ...
 
 
@@ -181,6 +192,13 @@ class State(Protocol):
         ...
 
     def changes(self, kind: str) -> Changes: ...
+
+    def wake(self, subject: str) -> None:
+        """Ask that this one is looked at now; raises DiskTrouble.
+
+        By any process, at any time: it is kept until somebody asks Changes.woken(). Repeatable.
+        """
+        ...
 
     def lock(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -159,6 +160,35 @@ class TestJournals:
         state.journal("key/web2").append(BEGIN, sync=True)
         assert SUBJECT in changes.subjects()
         assert "key/web2" not in changes.subjects()
+
+    def test_a_wake_is_heard_once_and_by_its_kind_alone(self, state: State) -> None:
+        """Whoever acknowledges tells it twice, to be sure; a key's is none of a certificate."""
+        changes = state.changes("certificate")
+        assert changes.woken() == frozenset()
+        for subject in (SUBJECT, "certificate/www", SUBJECT, "key/web"):
+            state.wake(subject)
+        assert changes.woken() == {SUBJECT, "certificate/www"}
+        assert changes.woken() == frozenset()
+        assert state.changes("key").woken() == {"key/web"}
+        state.wake(SUBJECT)
+        assert changes.woken() == {SUBJECT}, "it is heard as often as it is told"
+
+    def test_a_wake_is_kept_while_nobody_listens(self, state: State) -> None:
+        """The daemon is being restarted when the acknowledgement comes."""
+        state.wake(SUBJECT)
+        assert state.changes("certificate").woken() == {SUBJECT}
+        assert state.changes("certificate").woken() == frozenset()
+
+    def test_no_wake_is_lost_while_others_are_heard(self, state: State) -> None:
+        """Several processes tell it, and the daemon listens meanwhile."""
+        changes, told = state.changes("certificate"), [f"certificate/c{n}" for n in range(40)]
+        heard: set[str] = set()
+        with ThreadPoolExecutor(4) as pool:
+            telling = pool.map(state.wake, told)
+            while not heard.issuperset(told[:30]):
+                heard |= changes.woken()
+            list(telling)
+        assert heard | changes.woken() == set(told)
 
 
 class TestLocks:

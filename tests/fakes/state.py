@@ -34,6 +34,7 @@ class MemoryState:
     journals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     touched: list[str] = field(default_factory=list)
+    wakes: set[str] = field(default_factory=set)
     tokens: Counter[str] = field(default_factory=Counter)
     holders: dict[str, int] = field(default_factory=dict)
     sharers: Counter[str] = field(default_factory=Counter)
@@ -61,6 +62,10 @@ class MemoryState:
 
     def changes(self, kind: str) -> MemoryChanges:
         return MemoryChanges(self, f"{kind}/")
+
+    def wake(self, subject: str) -> None:
+        self.slow()
+        self.wakes.add(subject)
 
     def problems(self, kinds: Iterable[str]) -> Iterable[Failure]:
         del kinds
@@ -224,7 +229,7 @@ class MemoryLines:
 
 
 class MemoryChanges:
-    """What was touched since it was asked last."""
+    """What was touched, or somebody asked for, since it was asked last."""
 
     def __init__(self, state: MemoryState, prefix: str) -> None:
         self._state = state
@@ -235,3 +240,8 @@ class MemoryChanges:
         seen, self._seen = self._seen, len(self._state.touched)
         touched = () if seen is None else self._state.touched[seen:]
         return frozenset(each for each in touched if each.startswith(self._prefix))
+
+    def woken(self) -> frozenset[str]:
+        woken = frozenset(e for e in self._state.wakes.copy() if e.startswith(self._prefix))
+        self._state.wakes -= woken
+        return woken
