@@ -9,6 +9,8 @@ from typing import Annotated, Any
 
 import typer
 
+from certrotd.cli.options import CERTIFICATES, ConfigOption, Json, Names, end, path_of
+from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
 from certrotd.cli.warned import warnings_in_lines
 from certrotd.cli.words import Commands, certificates
 from certrotd.errors import ConfigInvalid, Failure, UsageError, one_line
@@ -27,41 +29,10 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-config_app = typer.Typer(
-    cls=Commands,
-    help="Check the configuration, or print its schema.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(config_app, name="config")
-audit_app = typer.Typer(
-    cls=Commands,
-    help="Read the audit log, and verify its hash chain.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
 app.add_typer(audit_app, name="audit")
-notify_app = typer.Typer(
-    help="Test the notifications.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(notify_app, name="notify")
-internal_app = typer.Typer(
-    help="Manage the roots of internal issuers.", no_args_is_help=True, rich_markup_mode=None
-)
 app.add_typer(internal_app, name="internal")
-
-CERTIFICATES = "Certificates, by name or by one of their DNS names"
-
-Names = Annotated[
-    list[str] | None,
-    typer.Argument(
-        metavar="NAME", help=f"{CERTIFICATES} (default: all).", autocompletion=certificates
-    ),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
-ConfigOption = Annotated[
-    Path | None, typer.Option("--config", "-c", help="The configuration file.", metavar="FILE")
-]
 
 
 def _version(wanted: bool) -> None:
@@ -105,7 +76,7 @@ def run_daemon(context: typer.Context, config: ConfigOption = None) -> None:
     """
     from certrotd.cli.run import run as carry_out
 
-    _end(carry_out(_path(context, config)))
+    end(carry_out(path_of(context, config)))
 
 
 @app.command()
@@ -142,9 +113,9 @@ def rotate(
     """
     from certrotd.cli.rotate import rotate as carry_out
 
-    _end(
+    end(
         carry_out(
-            _path(context, config),
+            path_of(context, config),
             _names(names, everything),
             force=force,
             dry_run=dry_run,
@@ -171,7 +142,7 @@ def plan(
     from certrotd.cli.status import plan as carry_out
 
     names = names or []
-    _end(carry_out(_path(context, config), names, explained=explain, as_json=as_json))
+    end(carry_out(path_of(context, config), names, explained=explain, as_json=as_json))
 
 
 @app.command()
@@ -190,7 +161,7 @@ def status(
     """
     from certrotd.cli.status import status as carry_out
 
-    _end(carry_out(_path(context, config), names or [], probe=probe, as_json=as_json))
+    end(carry_out(path_of(context, config), names or [], probe=probe, as_json=as_json))
 
 
 @app.command()
@@ -205,7 +176,7 @@ def watch(
     """
     from certrotd.cli.watch import watch as carry_out
 
-    _end(carry_out(_path(context, config), names or [], as_json=as_json))
+    end(carry_out(path_of(context, config), names or [], as_json=as_json))
 
 
 @app.command()
@@ -225,7 +196,7 @@ def inspect(
     """
     from certrotd.cli.inspect import inspect as carry_out
 
-    _end(carry_out(what, sni=sni, starttls=starttls, as_json=as_json))
+    end(carry_out(what, sni=sni, starttls=starttls, as_json=as_json))
 
 
 @app.command()
@@ -244,7 +215,7 @@ def history(
     """
     from certrotd.cli.history import history as carry_out
 
-    _end(carry_out(_path(context, config), names or [], last=last, as_json=as_json))
+    end(carry_out(path_of(context, config), names or [], last=last, as_json=as_json))
 
 
 @app.command()
@@ -266,7 +237,7 @@ def rollback(
     """
     from certrotd.cli.rotate import rollback as carry_out
 
-    _end(carry_out(_path(context, config), name, to=to, as_json=as_json))
+    end(carry_out(path_of(context, config), name, to=to, as_json=as_json))
 
 
 @app.command()
@@ -289,114 +260,7 @@ def cancel(
     """
     from certrotd.cli.rotate import cancel as carry_out
 
-    _end(carry_out(_path(context, config), name, as_json=as_json))
-
-
-@config_app.command("check")
-def config_check(
-    context: typer.Context, as_json: Json = False, config: ConfigOption = None
-) -> None:
-    """List every problem of the configuration and what it names.
-
-    Example: certrotd -c /etc/certrotd/config.yaml config check
-    """
-    from certrotd.cli.configure import check as carry_out
-
-    _end(carry_out(_path(context, config), as_json=as_json))
-
-
-@config_app.command("schema")
-def config_schema() -> None:
-    """Print the JSON Schema of the configuration, for editors.
-
-    Example: certrotd config schema > certrotd.schema.json
-    """
-    from certrotd.cli.configure import schema as carry_out
-
-    _end(carry_out())
-
-
-@audit_app.command("show")
-def audit_show(
-    context: typer.Context,
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show only this certificate.")
-    ] = None,
-    last: Annotated[int, typer.Option("--last", "-n", min=1, help="Show at most this many.")] = 20,
-    as_json: Json = False,
-    config: ConfigOption = None,
-) -> None:
-    """Show what certrotd did, the newest last.
-
-    Examples: certrotd audit show web | certrotd audit show --json -n 1000
-    """
-    from certrotd.cli.audit import show as carry_out
-
-    _end(carry_out(_path(context, config), name, last=last, as_json=as_json))
-
-
-@audit_app.command("verify")
-def audit_verify(
-    context: typer.Context, as_json: Json = False, config: ConfigOption = None
-) -> None:
-    """Check that no record was changed, removed, inserted or moved.
-
-    The exit code is 1 if one was, or if the end is missing.
-
-    Example: certrotd audit verify
-    """
-    from certrotd.cli.audit import verify as carry_out
-
-    _end(carry_out(_path(context, config), as_json=as_json))
-
-
-@audit_app.command("export")
-def audit_export(context: typer.Context, config: ConfigOption = None) -> None:
-    """Print every record as JSON lines, the oldest first.
-
-    Example: certrotd audit export | gzip > audit.jsonl.gz
-    """
-    from certrotd.cli.audit import export as carry_out
-
-    _end(carry_out(_path(context, config)))
-
-
-@notify_app.command("test")
-def notify_test(
-    context: typer.Context,
-    names: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="NAME", help="Notifications (default: all)."),
-    ] = None,
-    as_json: Json = False,
-    config: ConfigOption = None,
-) -> None:
-    """Send a test alert through each notification.
-
-    Prints the result of each; the exit code is 1 if one failed.
-
-    Examples: certrotd notify test | certrotd notify test ops --json
-    """
-    from certrotd.cli.notify import test as carry_out
-
-    _end(carry_out(_path(context, config), names or [], as_json=as_json))
-
-
-@internal_app.command("init")
-def internal_init(
-    context: typer.Context,
-    name: Annotated[str, typer.Argument(metavar="NAME", help="The issuer.")],
-    config: ConfigOption = None,
-) -> None:
-    """Make the root of an internal issuer, or a new one after a loss.
-
-    certrotd makes only the first root by itself: every client must be given the new one.
-
-    Example: certrotd internal init lab
-    """
-    from certrotd.cli.internal import init as carry_out
-
-    _end(carry_out(_path(context, config), name))
+    end(carry_out(path_of(context, config), name, as_json=as_json))
 
 
 def run() -> int:
@@ -419,16 +283,6 @@ def run() -> int:
     except Failure as failure:
         print(f"certrotd: {failure}", file=sys.stderr)  # noqa: T201
         return 2 if isinstance(failure, UsageError) else 1
-
-
-def _end(code: int) -> None:
-    raise typer.Exit(code)
-
-
-def _path(context: typer.Context, config: Path | None) -> Path:
-    path = config or context.obj
-    assert isinstance(path, Path)
-    return path
 
 
 def _names(names: list[str] | None, everything: bool) -> list[str]:
