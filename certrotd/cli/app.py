@@ -263,6 +263,27 @@ def cancel(
     end(carry_out(path_of(context, config), name, as_json=as_json))
 
 
+@app.command()
+def wake(
+    context: typer.Context,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME", help=f"{CERTIFICATES}.", autocompletion=certificates),
+    ],
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Look at a waiting rotation now: what it waits for has come.
+
+    The daemon looks within a second; it may be rotating meanwhile.
+
+    Examples: certrotd wake web | certrotd wake web mail --json
+    """
+    from certrotd.cli.wake import wake as carry_out
+
+    end(carry_out(path_of(context, config), names, as_json=as_json))
+
+
 def run() -> int:
     """Parse and carry out; 0 done or nothing due, 1 something failed, 2 usage or configuration."""
     try:

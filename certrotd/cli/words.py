@@ -18,6 +18,8 @@ _MEANT = {
     "certs": "status",
     "check": "config check",
     "abort": "cancel",
+    "ack": "wake",
+    "acknowledge": "wake",
     "daemon": "run",
     "deploy": "rotate",
     "help": "--help",

@@ -19,7 +19,7 @@ from certrotd.state.document import FileDocument
 from certrotd.state.format import migrate, require_known
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
-from certrotd.state.lock import FileLease, hold
+from certrotd.state.lock import FileLease, hold, is_held
 from certrotd.state.wake_notes import leave_note
 
 DAEMON_LOCK = "_daemon"
@@ -41,8 +41,12 @@ class StateDirectory:
         ``held``: the caller holds DAEMON_LOCK. Raises as format.migrate() does.
         """
         self.make()
-        lock = None if held else self.path / "locks" / f"{DAEMON_LOCK}.lock"
+        lock = None if held else self._lock_path(DAEMON_LOCK)
         return migrate(self.path, self.lock_file, daemon=lock)
+
+    def daemon_runs(self) -> bool:
+        """Whether a daemon runs on the directory; raises DiskTrouble."""
+        return is_held(self._lock_path(DAEMON_LOCK))
 
     def make(self) -> None:
         """Make the directory; raises NeedsOperator for one of a newer format, and DiskTrouble."""
@@ -77,7 +81,10 @@ class StateDirectory:
     def lock(
         self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
     ) -> AbstractContextManager[FileLease]:
-        return self.lock_file(self.path / "locks" / f"{name}.lock", what, wait=wait, shared=shared)
+        return self.lock_file(self._lock_path(name), what, wait=wait, shared=shared)
+
+    def _lock_path(self, name: str) -> Path:
+        return self.path / "locks" / f"{name}.lock"
 
     def lock_file(
         self, path: Path, what: str, *, wait: Deadline | None = None, shared: bool = False

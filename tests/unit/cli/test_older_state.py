@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.cli.conftest import Certrotd
 
-READING = ["status", "plan", "history", "watch", "rotate --all --dry-run", "audit show"]
+READING = ["status", "plan", "history", "watch", "rotate --all --dry-run", "audit show", "wake web"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from tests.unit.pki.crafted import bits_for_a_name, mask_missing
 GROUPS = ("config", "audit", "notify", "internal")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
+    "wake",
     *(
         "config check",
         "config schema",

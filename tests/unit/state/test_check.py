@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -55,9 +56,10 @@ def test_foreign_files_in_the_state_directory_are_ignored(root: None, state: Pat
         assert found(state) == ""
 
 
-@pytest.mark.parametrize("path", [".", "audit", "journal", "certificates"])
+@pytest.mark.parametrize("path", [".", "audit", "journal", "wake", "certificates"])
 def test_a_directory_that_may_not_be_written_is_named(state: Path, path: str) -> None:
     (state / "journal").mkdir()
+    (state / "wake").mkdir()
     assert found(state) == ""
     (state / path).chmod(0o500)
     said = found(state)
@@ -118,3 +120,21 @@ def test_another_user_is_advised_to_run_as_the_owner_and_never_to_change_the_own
     with as_root():
         os.chown(state, 65534, 65534)
     assert f"chown -R nobody: {state}" in found(state)  # the control: it is his
+
+
+def test_a_folder_that_is_removed_while_it_is_looked_at_is_no_trouble(
+    state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That of the requests for a look goes with the last of them."""
+    folder = state / "wake/certificate"
+    folder.mkdir(parents=True)
+    real = os.access
+
+    def access(path: str, *arguments: Any, **more: Any) -> bool:
+        if path == str(folder):
+            folder.rmdir()
+        return real(path, *arguments, **more)
+
+    monkeypatch.setattr("certrotd.state.check.os.access", access)
+    assert found(state) == ""
+    assert not folder.exists()

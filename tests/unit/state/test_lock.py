@@ -16,7 +16,7 @@ import pytest
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import LockHeld
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.state.lock import hold, hold_any
+from certrotd.state.lock import hold, hold_any, is_held
 from tests.parts.process import descriptors
 
 NOW = datetime(2026, 6, 1, 12, 0, 0, tzinfo=UTC)
@@ -242,3 +242,24 @@ def test_a_file_system_without_locks_is_reported(
     with pytest.raises(DiskTrouble, match="cannot lock"):
         take(path)
     assert not descriptors() - before
+
+
+def test_whether_a_lock_is_held_is_found_out_without_a_trace(path: Path) -> None:
+    """Who only asks is no holder: neither a file nor a note is written, nor is the lock kept."""
+    assert not is_held(path)
+    assert not path.parent.exists()
+    with another_process(path):
+        assert is_held(path)
+        note = path.read_bytes()
+        assert is_held(path)
+    assert not is_held(path)
+    assert path.read_bytes() == note
+    take(path)
+
+
+def test_a_link_in_place_of_a_lock_is_not_looked_at(path: Path, tmp_path: Path) -> None:
+    """Whoever would hold it is refused as well."""
+    path.parent.mkdir()
+    path.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DiskTrouble, match=f"cannot look at the lock {path}"):
+        is_held(path)
