@@ -3,63 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
-from certrotd.certs.inventory import Row
-from certrotd.certs.limits.sliding_windows import Over
-from certrotd.certs.managed import Managed
-from certrotd.certs.policy import Attempts
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Decision, Postpone, Wait
 from certrotd.lifecycle.finding import Watched
 from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.report import Report
-from certrotd.pki.generation import Standing
+from certrotd.lifecycle.view import View
 from certrotd.rotation.engine import Event
-from certrotd.rotation.flight import Flight
 from certrotd.rotation.unexpected import as_failure
 
 if TYPE_CHECKING:
     from certrotd.scheduling.clock_trust import Judgement
-
-
-@dataclass(frozen=True, slots=True)
-class Look:
-    """One certificate as it was found at ``now``, and what is decided about it.
-
-    ``flight`` is the rotation in flight, ``failure`` why it is not known whether there is one.
-    ``held`` is what holds back what is due, or what is in flight.
-    """
-
-    managed: Managed
-    standing: Standing
-    attempts: Attempts
-    decision: Decision
-    now: datetime
-    flight: Flight | None = None
-    held: Held | None = None
-    failure: Failure | None = None
-
-    @property
-    def calm(self) -> bool:
-        """Whether nothing is to be done now, and nothing half done."""
-        settled = self.flight is None and self.failure is None
-        return settled and isinstance(self.decision, Wait | Postpone)
-
-    @property
-    def row(self) -> Row:
-        """The same as a line of a listing."""
-        found = (self.managed, self.standing, self.attempts, self.decision)
-        return Row(*found, self.flight, self.failure, self.held)
-
-    @property
-    def failures(self) -> int:
-        """How often in a row a rotation failed, closed or still in flight."""
-        return self.attempts.failures + (self.flight.tries if self.flight else 0)
 
 
 class Log(Protocol):
@@ -81,16 +39,16 @@ class Observer:
         """These are in force from now on; entries that are wrong are left out."""
 
     def ticked(self, now: datetime, looked: int) -> None:
-        """A tick is over, in which so many certificates were looked at; the first looks at all."""
+        """A tick is over, in which so many subjects were looked at; the first looks at all."""
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         """The clock is to be thought of otherwise than before, or jumped."""
 
-    def looked(self, look: Look) -> None:
-        """A certificate was looked at and decided about."""
+    def looked(self, view: View) -> None:
+        """A subject was looked at and decided about."""
 
-    def postponed(self, subject: Id, over: Over) -> None:
-        """An order waits for the budget; ``looked`` came before."""
+    def postponed(self, subject: Id, held: Held) -> None:
+        """What is due waits for an account elsewhere; ``looked`` came before."""
 
     def began(self, subject: Id, why: str) -> None:
         """A rotation is about to begin, or to go on."""
@@ -128,7 +86,7 @@ class Observer:
     def reloading(self) -> None:
         """The configuration is about to be read anew."""
 
-    def reloaded(self, certificates: int) -> None:
+    def reloaded(self, subjects: Sequence[Id]) -> None:
         """The configuration was read and is taken; ``configured`` follows when it is in force."""
 
     def refused(self, problems: Sequence[str]) -> None:

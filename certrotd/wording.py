@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from datetime import timedelta
+
+from certrotd.id import Id
 
 
 def count(number: int, noun: str) -> str:
     """``1 certificate``, ``1,500 certificates``: ``noun`` is one that takes an s."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def tally(subjects: Iterable[Id]) -> str:
+    """``2 certificates and 1 token``: how many there are of each kind."""
+    kinds = Counter(each.kind for each in subjects)
+    counted = (count(number, kind) for kind, number in sorted(kinds.items()))
+    return " and ".join(counted) or "0 subjects"
 
 
 def span(length: timedelta) -> str:

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from certrotd.alerting import look_rules, rotation_rules, rules
+from certrotd.alerting import rotation_rules, rules
 from certrotd.alerting.ca_rules import Outages
 from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
@@ -24,13 +24,14 @@ from certrotd.lifecycle.alert import Alert, Passed, Said
 from certrotd.lifecycle.audited import Unaudited
 from certrotd.lifecycle.finding import Watched
 from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.view import View
 from certrotd.notify.message import Message, Notifier, Occasion
-from certrotd.observers import Log, Look, Observer
+from certrotd.observers import Log, Observer
 from certrotd.rotation.engine import Event, Finished, RolledBack
 from certrotd.scheduling.clock_trust import Judgement
 from certrotd.state import ports
 from certrotd.state.typed import TypedDocument
-from certrotd.wording import count
+from certrotd.wording import count, tally
 
 if TYPE_CHECKING:
     from certrotd.config.model import Config
@@ -158,16 +159,16 @@ class Alerting(Observer):
             problems = [str(problem) for problem in left_out]
             self.raise_alert(rules.of_problems(problems, reload=False))
         else:
-            self.resolve(Passed(rules.LEFT_OUT, "No certificate is skipped any more."))
+            self.resolve(Passed(rules.LEFT_OUT, "Nothing is skipped any more."))
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:  # noqa: ARG002
         self._say([rules.of_clock(judgement)])
 
-    def looked(self, look: Look) -> None:
+    def looked(self, view: View) -> None:
         if self._channels:
-            said, subject = look_rules.of_look(look), look.managed.policy.id
+            said = [*rules.of_look(view), *view.found.alerts(view)]
             with self._lock:
-                self._say(self._outages.fold(subject, None, said))
+                self._say(self._outages.fold(view.id, None, said))
 
     def stepped(self, event: Event) -> None:
         self._rotations[Id.parse(event.subject)] = event.rotation
@@ -209,8 +210,8 @@ class Alerting(Observer):
     def unwatched(self, key: str) -> None:
         self.resolve(Passed(f"watch/{key}", ""))
 
-    def reloaded(self, certificates: int) -> None:
-        words = f"The configuration is in force: {count(certificates, 'certificate')}."
+    def reloaded(self, subjects: Sequence[Id]) -> None:
+        words = f"The configuration is in force: {tally(subjects)}."
         self.resolve(Passed(rules.CONFIG, words))
 
     def refused(self, problems: Sequence[str]) -> None:
@@ -313,5 +314,7 @@ def start(config: Config, state: ports.State, log: Log) -> Alerting:
     making = partial(make, state_dir=state_dir, clock=clock)
     alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
     alerting.use(config.notifications)
-    alerting.reloaded(len(config.certificates))  # an earlier process may have refused it
+    alerting.resolve(
+        Passed(rules.CONFIG, "The configuration is in force.")
+    )  # an earlier process may have refused it
     return alerting

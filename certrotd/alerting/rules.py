@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 from certrotd.errors import Failure, one_line
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said, command
+from certrotd.lifecycle.alert import Alert, Passed, Said, command, rotation_key
+from certrotd.lifecycle.decision import Wait
 from certrotd.lifecycle.finding import EXPIRED, EXPIRING, FindingSeverity, Watched
+from certrotd.lifecycle.view import View
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 from certrotd.wording import count
 
@@ -53,6 +55,20 @@ def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
         todo=todo,
         cause=" ".join(sorted(problems)),
     )
+
+
+def of_look(view: View) -> list[Said]:
+    """What a look at any subject tells before certrotd acts on it."""
+    subject = view.id
+    if not view.calm:
+        return []
+    # as the scheduler says of what it has met itself
+    said: list[Said] = [Passed(f"trouble/{subject}", f"{subject}: the problem is over.", subject)]
+    if isinstance(view.decision, Wait) and not view.failures:
+        # somebody has done by hand what failed before
+        over = f"{subject}: nothing is due any more."
+        said.append(Passed(rotation_key(subject), over, subject))
+    return said
 
 
 def of_trouble(what: Id | str, failure: Failure) -> Alert:

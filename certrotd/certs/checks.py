@@ -39,7 +39,6 @@ from certrotd.stores.copies import altered
 LOOK_TIME = 10.0
 DAILY = 86400.0
 TIMES = 3
-PAUSE = 1.0
 
 Subject = WatchEntry | Id
 """An endpoint of ``watch:``, or the id of a certificate with all that belongs to it."""
@@ -52,15 +51,55 @@ class Examines(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class CheckResult:
+class Looked:
     """What one look came to, before it is weighed against earlier ones.
 
-    ``moving``: a rotation of the certificate in question was in flight.
+    ``moving``: a rotation of the certificate in question was in flight. What may pass is told when
+    it was found ``after`` times in a row.
     """
 
     watched: Watched
     moving: bool
     after: int
+
+    def settle(self, earlier: EarlierLooks, *, most: int | None = None) -> Settled:
+        """As CheckResult.settle; told after ``most`` times at the latest."""
+        after = self.after if most is None else min(self.after, most)
+        return settle(self.watched, earlier, after=after, moving=self.moving)
+
+
+@dataclass(frozen=True, slots=True)
+class WatchCheck:
+    """Check, of one of what is watched."""
+
+    watches: Watches
+    member: Subject
+
+    @property
+    def label(self) -> str:
+        member = self.member
+        return str(member) if isinstance(member, Id) else f"{member.address} ({member.asked})"
+
+    @property
+    def every(self) -> float:
+        return self.watches.every(self.member)
+
+    @property
+    def about(self) -> Id | None:
+        return self.member if isinstance(self.member, Id) else _certificate(self.member)
+
+    @property
+    def routine(self) -> bool:
+        return isinstance(self.member, Id)
+
+    def watched_keys(self) -> Iterator[str]:
+        return self.watches.keys(self.member)
+
+    def look(self) -> list[Looked]:
+        return self.watches.look(self.member)
+
+    def failed(self, failure: Failure) -> Watched:
+        return self.watches.failed(self.member, failure)
 
 
 class Watches:
@@ -95,11 +134,10 @@ class Watches:
             return self._every
         return subject.every.total_seconds()
 
-    def concerned(self, certificate: Id) -> Iterator[Subject]:
-        """What may look different after a rotation of that certificate."""
-        if certificate in self.certificates:
-            yield certificate
-            yield from (entry for entry in self.entries if _certificate(entry) == certificate)
+    def checks(self) -> list[WatchCheck]:
+        """All of it, each by itself."""
+        members: list[Subject] = [*self.entries, *self.certificates]
+        return [WatchCheck(self, member) for member in members]
 
     def keys(self, subject: Subject) -> Iterator[str]:
         """The keys of what ``look`` gives, but for targets that cannot be built."""
@@ -114,7 +152,7 @@ class Watches:
                 for endpoint in _endpoints(managed, target):
                     yield _of_target(managed, target, endpoint, now).key
 
-    def look(self, subject: Subject) -> list[CheckResult]:
+    def look(self, subject: Subject) -> list[Looked]:
         """Look at it and everything that belongs to it, one after the other."""
         if isinstance(subject, Id):
             return list(self._certificate(self.certificates[subject]))
@@ -133,7 +171,7 @@ class Watches:
         certificate = _certificate(entry)
         return self.certificates.get(certificate) if certificate else None
 
-    def _endpoint(self, entry: WatchEntry) -> CheckResult:
+    def _endpoint(self, entry: WatchEntry) -> Looked:
         managed = self._managed(entry)
         moving = managed is not None and self._moving(managed)[0]
         kept = _read(managed, self._clock.now())[0] if managed is not None else OnDisk()
@@ -147,9 +185,9 @@ class Watches:
         endpoint = replace(endpoint_of(entry), key=_key(kept))
         watched = self._examined(_of_entry(entry, self._clock.now()), endpoint, wanted)
         moving = moving or (managed is not None and self._moved(managed, kept))
-        return CheckResult(watched, moving, entry.after)
+        return Looked(watched, moving, entry.after)
 
-    def _certificate(self, managed: Managed) -> Iterator[CheckResult]:
+    def _certificate(self, managed: Managed) -> Iterator[Looked]:
         policy, now = managed.policy, self._clock.now()
         moving, unknown = self._moving(managed)
         kept, standing = _read(managed, now)
@@ -184,7 +222,7 @@ class Watches:
         )
         moving = moving or self._moved(managed, kept)
         for watched in (files, *found):
-            yield CheckResult(watched, moving, TIMES)
+            yield Looked(watched, moving, TIMES)
 
     def _examined(self, watched: Watched, endpoint: Endpoint, wanted: Expected) -> Watched:
         """``watched`` with what a look at the endpoint shows."""
@@ -254,29 +292,6 @@ def endpoint_of(entry: WatchEntry) -> Endpoint:
         deadline=entry.timeout.total_seconds(),
         roots=None if roots == "none" else str(roots),
     )
-
-
-def surely(
-    look: Callable[[], Sequence[CheckResult]], *, pause: Callable[[float], None]
-) -> list[Settled]:
-    """What there is to tell after one look, or several where the first might mislead."""
-    held: dict[str, EarlierLooks] = {}
-    for turn in range(TIMES):
-        if turn:
-            pause(PAUSE)
-        settled = [
-            settle(
-                each.watched,
-                held.get(each.watched.key, EarlierLooks()),
-                after=min(each.after, TIMES),
-                moving=each.moving,
-            )
-            for each in look()
-        ]
-        held = {each.watched.key: each.held for each in settled}
-        if not any(each.watched.unsure for each in settled):
-            break
-    return settled
 
 
 def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:

@@ -8,8 +8,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
-from certrotd.certs.policy import AUTHORITY, CONFIGURATION, HOLD_AFTER_ROLLBACK, Attempts, Policy
-from certrotd.lifecycle.audited import ACT
+from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.lifecycle.audited import ACT, CONFIGURATION
 from certrotd.pki.generation import CertificateState, Generation, Standing
 from certrotd.state.ports import History, Journal, Lease
 

@@ -14,8 +14,6 @@ KIND = "certificate"
 """What an Id says of every certificate."""
 AUTHORITY = "authority"
 """The fact that says which CA a rotation asks, as Policy.authority."""
-CONFIGURATION = "configuration"
-"""The fact that says by which configuration a rotation went, as Managed.configuration."""
 HOLD_AFTER_ROLLBACK = timedelta(days=1)
 COPIES = "install:"
 """What CertificateState.targets calls the copies of ``install:``; no target can have this name."""

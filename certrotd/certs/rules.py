@@ -18,7 +18,7 @@ from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, Deploy, Renew, Sw
 from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
-from certrotd.lifecycle.decision import Action, Decision, Wait
+from certrotd.lifecycle.decision import Action, Decision, Tried, Wait
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
@@ -32,15 +32,6 @@ class Rule:
     code: str
     match: Callable[[Case], Wait | Action | None]
     otherwise: Callable[[Case], str]
-
-
-@dataclass(frozen=True, slots=True)
-class Tried:
-    """One rule that was tried: its code, whether it matched, and why."""
-
-    code: str
-    matched: bool
-    why: str
 
 
 def decide(

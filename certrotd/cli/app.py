@@ -12,7 +12,7 @@ import typer
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Json, Names, end, path_of
 from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
 from certrotd.cli.warned import warnings_in_lines
-from certrotd.cli.words import Commands, certificates
+from certrotd.cli.words import Commands, subjects
 from certrotd.errors import ConfigInvalid, Failure, UsageError, one_line
 
 _Misused: Any = typer.BadParameter.__base__
@@ -84,9 +84,7 @@ def rotate(
     context: typer.Context,
     names: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="NAME", help=f"{CERTIFICATES}, or --all.", autocompletion=certificates
-        ),
+        typer.Argument(metavar="NAME", help=f"{CERTIFICATES}, or --all.", autocompletion=subjects),
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every certificate.")] = False,
     force: Annotated[
@@ -222,7 +220,7 @@ def history(
 def rollback(
     context: typer.Context,
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="The certificate.", autocompletion=certificates)
+        str, typer.Argument(metavar="NAME", help="The certificate.", autocompletion=subjects)
     ],
     to: Annotated[
         int | None,
@@ -248,7 +246,7 @@ def cancel(
         typer.Argument(
             metavar="ID",
             help="The certificate: web, or certificate/web.",
-            autocompletion=certificates,
+            autocompletion=subjects,
         ),
     ],
     as_json: Json = False,
@@ -268,7 +266,7 @@ def wake(
     context: typer.Context,
     names: Annotated[
         list[str],
-        typer.Argument(metavar="NAME", help=f"{CERTIFICATES}.", autocompletion=certificates),
+        typer.Argument(metavar="NAME", help=f"{CERTIFICATES}.", autocompletion=subjects),
     ],
     as_json: Json = False,
     config: ConfigOption = None,

@@ -11,7 +11,7 @@ from typing import Any
 from certrotd.audit.record import AuditRecord, parse
 from certrotd.cli.output import print_json, print_table, say
 from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import KINDS, Site, open_site
+from certrotd.daemon.wiring import Site, open_site
 from certrotd.errors import UsageError, one_line
 from certrotd.wording import count
 
@@ -98,11 +98,11 @@ def _subjects(site: Site, name: str) -> frozenset[str]:
     A certificate that is not configured any more has records too, and so has what is none.
     """
     try:
-        [managed] = site.inventory.chosen([name])
+        [subject] = site.inventory.chosen([name])
     except UsageError:
         plain = name.rpartition("/")[2]
-        return frozenset({name, plain, *(f"{kind}/{plain}" for kind in KINDS)})
-    return frozenset({managed.policy.name, str(managed.policy.id)})
+        return frozenset({name, plain, *(f"{kind}/{plain}" for kind in site.kinds)})
+    return frozenset({subject.id.name, str(subject.id)})
 
 
 def _words(details: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from certrotd.cli.output import print_json, print_table
+from certrotd.cli.output import names_of, print_json, print_table
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.id import Id
@@ -16,24 +16,25 @@ def history(config: Path, names: Sequence[str], *, last: int, as_json: bool) -> 
     """Carry out ``certrotd history``; the exit code."""
     with open_site(config, clock=SystemClock(), command="certrotd history") as site:
         lines = [
-            _named(line, managed.policy.id)
-            for managed in site.inventory.chosen(names)
-            for line in managed.history.lines()[-last:]
+            _named(line, subject.id)
+            for subject in site.inventory.chosen(names)
+            for line in subject.history.lines()[-last:]
         ]
     lines.sort(key=lambda line: str(line["ended"]))
     if as_json:
         print_json(lines)
         return 0
+    called = names_of([Id(line["kind"], line["name"]) for line in lines])
     rows = [
         (
-            str(line["name"]),
+            name,
             str(line["began"])[:19] + "Z",
             str(line["ended"])[:19] + "Z",
             str(line["outcome"]),
             str(line["why"]),
             _failure(line),
         )
-        for line in lines
+        for name, line in zip(called, lines, strict=True)
     ]
     print_table(("NAME", "BEGAN", "ENDED", "OUTCOME", "WHY", "FAILURE"), rows)
     return 0

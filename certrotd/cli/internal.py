@@ -13,6 +13,7 @@ from certrotd.daemon.wiring import open_site
 from certrotd.errors import UsageError
 
 if TYPE_CHECKING:
+    from certrotd.certs.wing import Certificates
     from certrotd.internal.issuer import InternalIssuer
 
 LOCK_WAIT = 30.0
@@ -30,10 +31,11 @@ def init(config: Path, name: str) -> int:
             hint = suggestion(name, ours)
             raise UsageError(f"there is no issuer {name!r} of type internal", hint=hint)
         site.prepare()
-        issuer = cast("InternalIssuer", site.adapters().issuer(name))
+        certificates = cast("Certificates", site.wing("certificate"))
+        issuer = cast("InternalIssuer", certificates.adapters().issuer(name))
         path = issuer.init(deadline=Deadline(clock, LOCK_WAIT))
         configured = {each.name for each in site.config.certificates if each.issuer == name}
-        issued = [each for each in site.issued(name) if each in configured]
+        issued = [each for each in certificates.issued(name) if each in configured]
     say(f"the root of the CA {name} is {path}: clients must trust it", sys.stdout)
     if issued:
         which = " ".join(issued) if len(issued) <= MOST_NAMED else "NAME…"

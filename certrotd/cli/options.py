@@ -7,15 +7,13 @@ from typing import Annotated
 
 import typer
 
-from certrotd.cli.words import certificates
+from certrotd.cli.words import subjects
 
 CERTIFICATES = "Certificates, by name or by one of their DNS names"
 
 Names = Annotated[
     list[str] | None,
-    typer.Argument(
-        metavar="NAME", help=f"{CERTIFICATES} (default: all).", autocompletion=certificates
-    ),
+    typer.Argument(metavar="NAME", help=f"{CERTIFICATES} (default: all).", autocompletion=subjects),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on standard output.")]
 ConfigOption = Annotated[

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 from certrotd.errors import printable
+from certrotd.id import Id
 
 
 @contextmanager
@@ -39,6 +40,12 @@ def print_json(value: Any) -> None:
 def say(text: str, stream: TextIO | None = None) -> None:
     """One line, on standard error unless told otherwise."""
     print(printable(text), file=stream or sys.stderr)
+
+
+def names_of(subjects: Sequence[Id]) -> list[str]:
+    """What each is called in a listing: its name, and its kind where there are several."""
+    several = len({each.kind for each in subjects}) > 1
+    return [str(each) if several else each.name for each in subjects]
 
 
 def print_table(

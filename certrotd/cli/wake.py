@@ -6,27 +6,31 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from certrotd.certs.managed import Managed
-from certrotd.cli.output import print_json, print_table, say
+from certrotd.cli.output import names_of, print_json, print_table, say
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.lifecycle.subject import Subject
 from certrotd.rotation.flight import flight_in
 
 
 def wake(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """Carry out ``certrotd wake``; the exit code. Raises DiskTrouble.
 
-    It takes no lock of a certificate, for the daemon may be rotating it.
+    It takes no lock of a subject, for the daemon may be rotating it.
     """
     with open_site(config, clock=SystemClock(), command="certrotd wake") as site:
         chosen = site.inventory.chosen(names)
-        found, runs = [_found(managed) for managed in chosen], site.state.daemon_runs()
-        for managed in chosen:
-            site.state.wake(str(managed.policy.id))
+        found, runs = [_found(subject) for subject in chosen], site.state.daemon_runs()
+        for subject in chosen:
+            site.state.wake(str(subject.id))
     if as_json:
         print_json(found)
     else:
-        rows = [(each["name"], "yes" if each["woken"] else "no", each["why"]) for each in found]
+        called = names_of([subject.id for subject in chosen])
+        rows = [
+            (name, "yes" if each["woken"] else "no", each["why"])
+            for name, each in zip(called, found, strict=True)
+        ]
         print_table(("NAME", "WOKEN", "WHY"), rows)
     if not runs:
         waiting = [each["name"] for each in found if each["woken"]]
@@ -38,12 +42,12 @@ def wake(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     return 0
 
 
-def _found(managed: Managed) -> dict[str, Any]:
+def _found(subject: Subject) -> dict[str, Any]:
     """Whether there is a rotation to be woken, and what it waits for."""
-    subject, flight = managed.policy.id, flight_in(managed.journal)
+    flight = flight_in(subject.journal)
     return {
-        "kind": subject.kind,
-        "name": subject.name,
+        "kind": subject.id.kind,
+        "name": subject.id.name,
         "woken": flight is not None,
         "why": str(flight or "no rotation is in flight; the daemon looks all the same"),
     }

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from certrotd.certs.checks import Subject, Watches, surely, watches_of
 from certrotd.cli.output import print_json, print_table, span, stamp
 from certrotd.cli.warned import logging_in_lines
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
-from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.finding import EarlierLooks, Watched
+from certrotd.lifecycle.wing import Check
 from certrotd.rotation.unexpected import as_failure
-from certrotd.watching.watcher import label_of
 
 THREADS = 16
+TIMES = 3
+PAUSE = 1.0
 
 
 def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
@@ -37,23 +38,35 @@ def watch(config: Path, names: Sequence[str], *, as_json: bool) -> int:
 
 
 def _looked_at(site: Site, names: Sequence[str]) -> Iterator[Watched]:
-    """Everything, or what is about certificates of these names, in the configuration's order."""
-    chosen = {managed.policy.id: managed for managed in site.inventory.chosen(names)}
-    called = {subject.name for subject in chosen}
-    watches = watches_of(site.config, chosen, in_flight=site.in_flight, clock=site.clock)
-    entries = [each for each in watches.entries if not names or each.certificate in called]
-    subjects: list[Subject] = [*entries, *chosen]
-    look = partial(_settled, watches, site)
-    with ThreadPoolExecutor(max(1, min(THREADS, len(subjects)))) as pool:
-        for settled in pool.map(look, subjects):
+    """Everything, or what is about subjects of these names, in the configuration's order."""
+    chosen = {subject.id for subject in site.inventory.chosen(names)}
+    checks = [check for wing in site.wings for check in wing.checks()]
+    wanted = [check for check in checks if not names or check.about in chosen]
+    with ThreadPoolExecutor(max(1, min(THREADS, len(wanted)))) as pool:
+        for settled in pool.map(partial(_settled, pause=site.clock.sleep), wanted):
             yield from settled
 
 
-def _settled(watches: Watches, site: Site, subject: Subject) -> list[Watched]:
+def _settled(check: Check, *, pause: Callable[[float], None]) -> list[Watched]:
     try:
-        settled = surely(partial(watches.look, subject), pause=site.clock.sleep)
+        return surely(check, pause=pause)
     except Exception as error:  # noqa: BLE001  # a defect in one look hides no other finding
-        return [watches.failed(subject, as_failure(error, f"watch {label_of(subject)}"))]
+        return [check.failed(as_failure(error, f"watch {check.label}"))]
+
+
+def surely(check: Check, *, pause: Callable[[float], None]) -> list[Watched]:
+    """What there is to tell after one look, or several where the first might mislead."""
+    held: dict[str, EarlierLooks] = {}
+    for turn in range(TIMES):
+        if turn:
+            pause(PAUSE)
+        settled = [
+            each.settle(held.get(each.watched.key, EarlierLooks()), most=TIMES)
+            for each in check.look()
+        ]
+        held = {each.watched.key: each.held for each in settled}
+        if not any(each.watched.unsure for each in settled):
+            break
     return [each.watched for each in settled]
 
 

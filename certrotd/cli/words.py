@@ -68,8 +68,8 @@ class Commands(TyperGroup):
         return super().resolve_command(ctx, args)
 
 
-def certificates(context: typer.Context, incomplete: str) -> list[str]:
-    """The certificates that a word may become, by id once it has a slash, else by name.
+def subjects(context: typer.Context, incomplete: str) -> list[str]:
+    """The subjects that a word may become, by id once it has a slash, else by name.
 
     None if the configuration cannot be read.
     """
@@ -79,12 +79,15 @@ def certificates(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _configured(context: typer.Context) -> list[Id]:
-    from certrotd.certs.policy import id_of
+    from certrotd.clock import SystemClock
     from certrotd.config.load import load
+    from certrotd.daemon.wiring import Site
     from certrotd.errors import Failure
 
     path = context.params.get("config") or context.find_root().params["config"]
     try:
-        return [id_of(each.name) for each in load(Path(path), lenient=True).config.certificates]
+        config = load(Path(path), lenient=True).config
+        site = Site(config, clock=SystemClock(), command="certrotd", dry=True)
+        return [subject.id for subject in site.inventory.subjects]
     except (Failure, OSError):
         return []  # nobody wants to read why while typing; the command itself says it

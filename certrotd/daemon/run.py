@@ -8,13 +8,10 @@ import signal
 import sys
 import threading
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from certrotd.alerting import dispatch
 from certrotd.audit.head import read_head
-from certrotd.certs.checks import Watches, watches_of
-from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
 from certrotd.daemon.http.app import App
@@ -25,9 +22,11 @@ from certrotd.daemon.service_manager import service_manager
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
-from certrotd.daemon.wiring import AUDIT_LOG, KINDS, LEFTOVERS, Site
+from certrotd.daemon.wiring import AUDIT_LOG, LEFTOVERS, Site
+from certrotd.daemon.work import workload_of
 from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
-from certrotd.id import Id, id_in
+from certrotd.lifecycle.runner import Runner
+from certrotd.lifecycle.wing import Check
 from certrotd.observers import Observers
 from certrotd.process import reap_orphans
 from certrotd.reporting.log import LineLog, libraries, to_journal
@@ -37,8 +36,8 @@ from certrotd.scheduling.clock_trust import clock_document
 from certrotd.scheduling.scheduler import Scheduler
 from certrotd.scheduling.ticking import Ticking
 from certrotd.scheduling.workload import Workload
-from certrotd.state.check import unwritable
 from certrotd.state.directory import DAEMON_LOCK, StateDirectory
+from certrotd.state.ports import Changes
 from certrotd.watching.watcher import Watcher
 
 COMMAND = "certrotd run"
@@ -65,7 +64,8 @@ def run(path: Path, write: WriteLine) -> int:
         where = loaded.config.state_dir
         state = StateDirectory(where, command=COMMAND, now=stopping.clock.now)
         state.make()
-        with state.lock(DAEMON_LOCK, f"the state directory {where}"):
+        wait = Deadline(stopping.clock, 1.0)  # whoever asks whether a daemon runs holds it a moment
+        with state.lock(DAEMON_LOCK, f"the state directory {where}", wait=wait):
             words = state.prepare(held=True)
             stopping.listen()
             daemon = _Daemon(path, loaded, state, stopping, write)
@@ -100,15 +100,16 @@ class _Daemon:
         watching = [each for each in observers if each is not None]
         self._observer = Observers(watching, self._complain)
         self._mount_guard: MountGuard | None = None
-        self._changes = [state.changes(kind) for kind in KINDS]
+        self._state = state
+        self._changes: dict[str, Changes] = {}
         last_run = clock_document(state, self._observer.remarked)
         self._work = work = self._workload(loaded)
         self._watcher = Watcher(
-            self._watches(loaded, work),
+            self._checks(),
             clock,
             observer=self._observer,
             spawn=_in_a_thread,
-            doubt=lambda certificate: self._scheduler.doubt(certificate),
+            doubt=lambda subject: self._scheduler.doubt(subject),
         )
         self._scheduler = Scheduler(
             work,
@@ -184,9 +185,9 @@ class _Daemon:
         self._log.use(loaded.config.log)
         self._web.use(loaded.config.http)
         self._alerting.use(loaded.config.notifications)
-        self._observer.reloaded(len(loaded.config.certificates))
+        self._observer.reloaded(tuple(workload.subjects))
         self._scheduler.replace(workload)
-        self._watcher.replace(self._watches(loaded, workload))
+        self._watcher.replace(self._checks())
         # its parts know each other; Python itself would look for such after some dozen reloads
         gc.collect()
 
@@ -201,7 +202,7 @@ class _Daemon:
             ca_time=lambda moment: self._scheduler.heard_time(moment),
             asked_ca=self._observer.asked_ca,
         )
-        rotator = Rotator(
+        runner = Runner(
             clock=clock,
             draw=site.draw,
             new_id=site.new_id,
@@ -209,31 +210,13 @@ class _Daemon:
             stopping=self._stopping,
             audit=site.audit,
         )
-        self._mount_guard = mount_guard = MountGuard(
-            [config.state_dir, config.store_dir], self._mount_guard
-        )
-        return Workload(
-            certificates={each.policy.id: each for each in site.inventory.certificates},
-            concurrency=config.concurrency,
-            rotate=partial(site.inventory.rotate_one, rotator=rotator),
-            in_flight=site.flying,
-            budget=site.budget,
-            close=site.close,
-            left_out=loaded.problems,
-            directories=lambda: (
-                mount_guard.trouble() or unwritable(config.state_dir, config.store_dir)
-            ),
-            journals=site.unlisted,
-            changed=self._changed,
-        )
+        self._mount_guard = MountGuard(site.directories, self._mount_guard)
+        for kind in site.kinds:
+            self._changes.setdefault(kind, self._state.changes(kind))
+        return workload_of(site, runner, self._changes, self._mount_guard, left_out=loaded.problems)
 
-    def _changed(self) -> frozenset[Id]:
-        changed = (text for changes in self._changes for text in changes.subjects())
-        return frozenset(subject for text in changed if (subject := id_in(text)))
-
-    def _watches(self, loaded: Loaded, work: Workload) -> Watches:
-        clock = self._stopping.clock
-        return watches_of(loaded.config, work.certificates, in_flight=work.in_flight, clock=clock)
+    def _checks(self) -> list[Check]:
+        return [check for wing in self._site.wings for check in wing.checks()]
 
     def _sources(self) -> Sources:
         head = self._config.state_dir / "audit" / "head.json"

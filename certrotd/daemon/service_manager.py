@@ -14,11 +14,11 @@ from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure, one_line
 from certrotd.id import Id
 from certrotd.lifecycle.report import Report
-from certrotd.observers import Look, Observer
-from certrotd.reporting.status import next_of
+from certrotd.lifecycle.view import View
+from certrotd.observers import Observer
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES
-from certrotd.wording import count
+from certrotd.wording import tally
 
 _USEC = 1_000_000
 _SHARE = 3
@@ -56,7 +56,7 @@ class ServiceManager(Observer):
         self._mute = self._ready = self._over = False
         self._signed: float | None = None
         self._said = self._refused = self._groundless = ""
-        self._certificates: frozenset[Id] = frozenset()
+        self._subjects: frozenset[Id] = frozenset()
         self._left_out = 0
         self._next: DueHeap[Id] = DueHeap()
         self._rotating: dict[Id, None] = {}
@@ -64,16 +64,16 @@ class ServiceManager(Observer):
 
     def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         with self._lock:
-            self._certificates, self._left_out = frozenset(subjects), len(left_out)
+            self._subjects, self._left_out = frozenset(subjects), len(left_out)
             self._next = DueHeap()
-            self._failing = {each: None for each in self._failing if each in self._certificates}
+            self._failing = {each: None for each in self._failing if each in self._subjects}
 
-    def looked(self, look: Look) -> None:
-        subject = look.managed.policy.id
+    def looked(self, view: View) -> None:
+        subject = view.id
         with self._lock:
-            self._mark(subject, failing=look.failures > 0 or look.failure is not None)
-            following = next_of(look.row, now=look.now)
-            if following is not None and following > look.now:
+            self._mark(subject, failing=view.failures > 0 or view.failure is not None)
+            following = view.next
+            if following is not None and following > view.now:
                 self._next.put(subject, following)
             else:
                 self._next.remove(subject)
@@ -81,7 +81,7 @@ class ServiceManager(Observer):
     def trouble(self, what: Id | str, failure: Failure) -> None:
         with self._lock:
             if isinstance(what, Id):
-                self._mark(what, failing=what in self._certificates)
+                self._mark(what, failing=what in self._subjects)
             elif what == DIRECTORIES:
                 self._groundless = f"nothing can rotate: {failure.message}; "
 
@@ -111,7 +111,7 @@ class ServiceManager(Observer):
             if self._over:
                 return
             message = self._status()
-            if not self._ready and (looked or self._groundless or not self._certificates):
+            if not self._ready and (looked or self._groundless or not self._subjects):
                 self._ready = True
                 message["READY"] = "1"
             monotonic = self._clock.monotonic()
@@ -128,7 +128,7 @@ class ServiceManager(Observer):
                 since = int(self._clock.monotonic() * _USEC)
                 self._tell({"RELOADING": "1", "MONOTONIC_USEC": str(since)})
 
-    def reloaded(self, certificates: int) -> None:  # noqa: ARG002
+    def reloaded(self, subjects: Sequence[Id]) -> None:  # noqa: ARG002
         with self._lock:
             self._refused = ""
             self._reload_is_over()
@@ -169,7 +169,7 @@ class ServiceManager(Observer):
 
     def _status(self) -> dict[str, str]:
         """The line for ``systemctl status``, if it is another one than before."""
-        parts = [count(len(self._certificates), "certificate")]
+        parts = [tally(self._subjects)]
         if self._left_out:
             parts.append(f"{self._left_out} skipped")
         if self._failing:

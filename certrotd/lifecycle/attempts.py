@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from certrotd.wording import count
+
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 MOST = 1000
 
@@ -18,6 +20,11 @@ def backoff(failures: int, left: timedelta | None) -> timedelta:
     if left is None:
         return min(delay, BACKOFF[2])
     return max(BACKOFF[0], min(delay, left / 10))
+
+
+def after_failures(failures: int, why: str) -> str:
+    """How often it has failed in a row, and the last reason."""
+    return f"after {count(failures, 'failure')}, the last: {why}"
 
 
 def attempts_left(

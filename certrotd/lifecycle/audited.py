@@ -19,6 +19,8 @@ from certrotd.state.ports import History
 
 ACT = "act"
 """The fact that says what a rotation is for, as Action.act or "rollback"."""
+CONFIGURATION = "configuration"
+"""The fact that says by which configuration a rotation went, as Rotatable.configuration."""
 
 
 class Unaudited(Transient):

@@ -33,6 +33,7 @@ class Wait:
     """Nothing is due before ``until``."""
 
     act: ClassVar[str] = "wait"
+    needs_clock: ClassVar[bool] = False
     why: str
     until: datetime
     code: str = field(default="", compare=False)
@@ -43,6 +44,7 @@ class Postpone:
     """``instead`` is due, but not before ``until``; ``by`` is what it waits for."""
 
     act: ClassVar[str] = "postponed"
+    needs_clock: ClassVar[bool] = False
     why: str
     until: datetime
     instead: Action
@@ -55,6 +57,33 @@ class Postpone:
 
 
 Decision = Wait | Postpone | Action
+
+
+@dataclass(frozen=True, slots=True)
+class Tried:
+    """One rule that was tried: its code, whether it matched, and why."""
+
+    code: str
+    matched: bool
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """How a rotation is asked for.
+
+    ``by_hand``: by a person or a timer, not by the daemon. ``named``: for this subject, not for
+    all. ``forced``: whatever the dates say.
+    """
+
+    forced: bool = False
+    by_hand: bool = False
+    named: bool = False
+
+    @property
+    def how(self) -> dict[str, bool]:
+        """As arguments by name."""
+        return {"forced": self.forced, "by_hand": self.by_hand, "named": self.named}
 
 
 def by_decision(decision: Decision | None) -> Held | None:

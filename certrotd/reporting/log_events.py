@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from certrotd.certs.limits.sliding_windows import Over
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.finding import FindingSeverity, Watched
+from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.report import Report, Verdict, verdict_of
 from certrotd.observers import Log, Observer
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.scheduling.clock_trust import Judgement
-from certrotd.wording import count
+from certrotd.wording import tally
 
 _CLOCK = (
     "nothing is ordered until it is right; if it is right, remove clock.json from the state "
@@ -36,10 +36,9 @@ class EventLog(Observer):
     def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
         for problem in left_out:
             self._log("error", "config.left_out", f"skipped: {problem}")
-        number = len(subjects)
         if not self._started:
             self._started = True
-            self._log("info", "daemon.started", f"started with {count(number, 'certificate')}")
+            self._log("info", "daemon.started", f"started with {tally(subjects)}")
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         if jump is not None:
@@ -48,9 +47,9 @@ class EventLog(Observer):
             self._log("warning", "clock.jumped", words, seconds=round(seconds))
         self._once("", "clock.judged", judgement.why and f"{judgement.why}: {_CLOCK}")
 
-    def postponed(self, subject: Id, over: Over) -> None:
-        until = f"{over.until:%Y-%m-%d %H:%M:%S}Z"
-        words = f"{subject.name}: waits until {until}, the CA's limit is used up: {over.why}"
+    def postponed(self, subject: Id, held: Held) -> None:
+        until = f" until {held.until:%Y-%m-%d %H:%M:%S}Z" if held.until else ""
+        words = f"{subject.name}: waits{until}, {held.why}"
         self._log("warning", "order.postponed", words, **_fields(subject))
 
     def began(self, subject: Id, why: str) -> None:
@@ -113,8 +112,8 @@ class EventLog(Observer):
     def unwatched(self, key: str) -> None:
         self._found.pop(key, None)
 
-    def reloaded(self, certificates: int) -> None:
-        self._log("info", "config.reloaded", f"reloaded: {count(certificates, 'certificate')}")
+    def reloaded(self, subjects: Sequence[Id]) -> None:
+        self._log("info", "config.reloaded", f"reloaded: {tally(subjects)}")
 
     def refused(self, problems: Sequence[str]) -> None:
         for problem in problems:

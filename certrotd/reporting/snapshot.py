@@ -14,13 +14,13 @@ from certrotd.id import Id
 from certrotd.lifecycle.attempts import attempts_left
 from certrotd.lifecycle.finding import FindingSeverity, Watched
 from certrotd.lifecycle.gate import Gate, Held
-from certrotd.reporting.status import STATES
+from certrotd.lifecycle.view import STATES
 from certrotd.rotation.flight import Flight
 from certrotd.scheduling.clock_trust import SOUND, Judgement
 from certrotd.scheduling.gates import DIRECTORIES
 
 UNSEEN = "unseen"
-"""The state of a certificate that has not been looked at yet."""
+"""The state of a subject that has not been looked at yet."""
 
 FAILING = "failing"
 """What asks for somebody's attention, whatever its state."""
@@ -29,19 +29,16 @@ SHOWN = (*STATES, UNSEEN)
 BUCKETS = (0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0)
 """The upper bounds of step durations, in seconds; one more is without a bound."""
 
-KINDS = ("renew", "deploy", "adopt", "placeholder", "sweep", "resume")
-"""What rotations are counted by; counters have to be seen at zero before they grow."""
-
 _BAD = frozenset({"unreadable", "expired", "not yet valid", "broken"})
 _DATED = frozenset({"ok", "not yet valid", "due", "postponed", "in flight"})
 
 
 @dataclass(frozen=True, slots=True)
 class LastLook:
-    """What the last look at one certificate showed; ``next`` is when the next one is due.
+    """What the last look at one subject showed; ``next`` is when the next one is due.
 
     ``kind`` is the decision's; ``failures`` in a row, the last at ``failed_at`` for ``failure``.
-    Dates are None while there is no certificate, ``next`` if nobody knows. ``flight`` is a
+    Dates are None while there is nothing to use, ``next`` if nobody knows. ``flight`` is a
     rotation that was in flight then and rested, ``held`` what held back what was due.
     """
 
@@ -79,7 +76,7 @@ class Configured:
     """The configuration in force since ``since``, and what is wrong with the one on disk.
 
     ``refused`` are the problems for which a reload kept the old one; ``left_out`` those of
-    certificates that are not kept fresh therefore.
+    subjects that are not kept fresh therefore.
     """
 
     since: float
@@ -96,7 +93,7 @@ class Configured:
 class Snapshot:
     """What is known at ``now``.
 
-    ``known`` has every certificate in force (None: not looked at yet); ``running`` are rotated
+    ``known`` has every subject in force (None: not looked at yet); ``running`` are rotated
     right now; ``troubles`` are words by what they are about, an id or something else in words.
     ``audit_damage`` is what was done to the audit log since the start, if anything was.
     ``rotations`` are counted by outcome and kind, ``failed_steps`` and ``steps`` by kind.
@@ -151,7 +148,7 @@ class Snapshot:
 
     @property
     def blocked(self) -> str:
-        """Why no certificate at all can be rotated; empty if that is not so."""
+        """Why nothing at all can be rotated; empty if that is not so."""
         return self.troubles.get(DIRECTORIES, "")
 
     def failing(self, subject: Id) -> bool:
@@ -172,10 +169,11 @@ class Snapshot:
         end = moment(known.not_after)
         return attempts_left(known.failures, failed_at, due=now, not_after=end, now=now)
 
-    def count(self) -> dict[str, int]:
-        """How many certificates are in each state; every state is there."""
-        counted = Counter(map(self.state, self.known))
-        return {state: counted[state] for state in SHOWN}
+    def count(self) -> dict[str, dict[str, int]]:
+        """How many subjects of each kind are in each state; every state is there."""
+        counted = Counter((each.kind, self.state(each)) for each in self.known)
+        kinds = sorted({kind for kind, _ in counted})
+        return {kind: {state: counted[kind, state] for state in SHOWN} for kind in kinds}
 
     def next_look(self) -> float | None:
         """When something is due next; None while nothing is known."""
@@ -183,7 +181,7 @@ class Snapshot:
         return min((each for each in times if each is not None), default=None)
 
     def others(self) -> dict[str, str]:
-        """The troubles that are not about one certificate."""
+        """The troubles that are not about one subject."""
         return {what: why for what, why in self.troubles.items() if isinstance(what, str)}
 
     def found(self) -> dict[tuple[str, FindingSeverity], int]:

@@ -1,4 +1,4 @@
-"""The status board: an observer that remembers what is known of every certificate."""
+"""The status board: an observer that remembers what is known of every subject."""
 
 from __future__ import annotations
 
@@ -10,20 +10,19 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from certrotd.certs.limits.sliding_windows import Over
 from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
 from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.report import Report, verdict_of
-from certrotd.observers import Look, Observer
+from certrotd.lifecycle.view import View
+from certrotd.observers import Observer
 from certrotd.reporting.snapshot import BUCKETS, Configured, Durations, LastLook, Snapshot
-from certrotd.reporting.status import next_of, state_of, why_of
 from certrotd.rotation.engine import Event
 from certrotd.scheduling.clock_trust import SOUND, Judgement
-from certrotd.scheduling.gates import by_budget
-from certrotd.wording import count
+from certrotd.wording import tally
 
 SILENCE = 30.0
 """So many seconds without a tick or a look, and the scheduler is taken for dead."""
@@ -33,7 +32,7 @@ _FAILED = frozenset({"failed", "stuck"})
 
 
 class StatusBoard(Observer):
-    """Keeps a few hundred bytes of each certificate, counts what happens, and gives Pictures."""
+    """Keeps a few hundred bytes of each subject, counts what happens, and gives snapshots."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -92,8 +91,8 @@ class StatusBoard(Observer):
             if self._stopping:
                 return "it is stopping"
             if self._last_tick is None:
-                waiting = sum(known is None for known in self._known.values())
-                return f"the first check still runs: {count(waiting, 'certificate')} to go"
+                waiting = tally(each for each, known in self._known.items() if known is None)
+                return f"the first check still runs: {waiting} to go"
         return self.dead()
 
     # What it hears.
@@ -115,18 +114,17 @@ class StatusBoard(Observer):
         with self._lock:
             self._judgement = judgement
 
-    def looked(self, look: Look) -> None:
-        subject, known = look.managed.policy.id, _known(look)
+    def looked(self, view: View) -> None:
+        subject, known = view.id, _known(view)
         with self._lock:
             self._sign = self._clock.monotonic()
             self._known[subject] = known
             self._troubles.pop(subject, None)
 
-    def postponed(self, subject: Id, over: Over) -> None:
+    def postponed(self, subject: Id, held: Held) -> None:
         with self._lock:
             if known := self._known.get(subject):
-                held = by_budget(over)
-                why, until = f"{held.why}; due: {known.why}", over.until.timestamp()
+                why, until = f"{held.why}; due: {known.why}", _seconds(held.until)
                 self._known[subject] = replace(
                     known, state="postponed", why=why, next=until, held=held
                 )
@@ -188,7 +186,7 @@ class StatusBoard(Observer):
         with self._lock:
             self._watched.pop(key, None)
 
-    def reloaded(self, certificates: int) -> None:  # noqa: ARG002
+    def reloaded(self, subjects: Sequence[Id]) -> None:  # noqa: ARG002
         with self._lock:
             self._configured = Configured(self._configured.since, (), self._configured.left_out)
 
@@ -217,26 +215,24 @@ class _Measured:
         return Durations(tuple(self._counts), self._total)
 
 
-def _known(look: Look) -> LastLook:
+def _known(view: View) -> LastLook:
     """What is kept of a look: small values, of which the words are shared."""
-    row = look.row
-    live, attempts, flight = look.standing.live, look.attempts, look.flight
-    facts, following = (
-        live.facts if live and not live.placeholder else None,
-        next_of(row, now=look.now),
-    )
-    failed_at = (flight.at if flight else None) or attempts.at
+    found, validity = view.found, view.found.validity
     return LastLook(
-        state=state_of(row, now=look.now),
-        why=sys.intern(why_of(row)),
-        kind=look.decision.act,
-        next=following.timestamp() if following else None,
-        generation=live.number if live else None,
-        not_before=facts.not_before.timestamp() if facts else None,
-        not_after=facts.not_after.timestamp() if facts else None,
-        failures=look.failures,
-        failed_at=failed_at.timestamp() if failed_at else None,
-        failure=sys.intern((flight.why if flight else "") or attempts.why),
-        flight=flight,
-        held=look.held,
+        state=view.state,
+        why=sys.intern(view.why),
+        kind=view.decision.act if view.decision else "",
+        next=_seconds(view.next),
+        generation=found.version,
+        not_before=_seconds(validity.not_before) if validity else None,
+        not_after=_seconds(validity.not_after) if validity else None,
+        failures=view.failures,
+        failed_at=_seconds(view.failed_at),
+        failure=sys.intern(view.last_failure),
+        flight=view.flight,
+        held=view.held,
     )
+
+
+def _seconds(moment: datetime | None) -> float | None:
+    return moment.timestamp() if moment else None

@@ -14,15 +14,12 @@ from enum import Enum
 
 from certrotd.jsontext import parsed
 from certrotd.pki.certificate import moment
-from certrotd.pki.generation import Generation
 from certrotd.state.ports import State
 from certrotd.state.typed import TypedDocument
 
 SKEW = timedelta(minutes=5)
 LEAP = timedelta(days=1)
 JUMP = timedelta(seconds=30)
-# how far a CA may date a certificate back: public ones do by an hour or a day
-BACKDATED = timedelta(hours=25)
 
 
 class ClockTrust(Enum):
@@ -96,27 +93,11 @@ class Watch:
             return Watch(max(now, self.trusted or now), monotonic, self.earliest)
         return Watch(time, monotonic, self.earliest, corrected=True)
 
-    def seen(self, generation: Generation | None) -> Watch:
-        """What a certificate says of the time; only one by a CA of its own mind says anything."""
-        moment = evidence(generation)
+    def seen(self, moment: datetime | None) -> Watch:
+        """A moment that has passed by somebody else's word, as Found.passed."""
         if moment is None or (self.earliest is not None and moment <= self.earliest):
             return self
         return replace(self, earliest=moment)
-
-
-def evidence(generation: Generation | None) -> datetime | None:
-    """A moment that has passed, by the word of a CA elsewhere; None if nothing is known.
-
-    An adopted certificate may have been made by anybody, and our own CA has our own clock.
-    """
-    if generation is None or generation.facts is None or generation.meta is None:
-        return None
-    meta = generation.meta
-    if meta.origin != "issued" or not meta.authority.startswith("https://"):
-        return None
-    begin = generation.facts.not_before
-    # written down by our own clock, which may have been wrong then
-    return meta.created if begin <= meta.created <= begin + BACKDATED else begin
 
 
 def jumped(before: tuple[datetime, float], after: tuple[datetime, float]) -> timedelta | None:

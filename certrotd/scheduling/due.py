@@ -1,58 +1,34 @@
-"""What is due of one certificate, and when to look at it again; pure."""
+"""What is due of one subject, and when to look at it again; pure."""
 
 from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
-from certrotd.certs.decision import Adopt, Deploy, Renew
-from certrotd.certs.limits.sliding_windows import registered_domain, renews
-from certrotd.certs.managed import Managed
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Decision
-from certrotd.observers import Look
-from certrotd.scheduling.fair_queue import Group
-from certrotd.scheduling.gates import elsewhere
+from certrotd.lifecycle.decision import Action
+from certrotd.lifecycle.view import View
 
 DAILY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something to be done.
-
-    ``order``: a CA elsewhere will probably be asked; ``renewal``: for the same names as before.
-    """
+    """Something to be done: ``kind`` is one word for it, ``claim`` as Found.claim."""
 
     why: str
     kind: str
-    order: bool = False
-    renewal: bool = False
+    claim: Any = None
 
 
 RESUME = Due("an earlier rotation is in flight", "resume")
 
 
-def due_of(look: Look) -> Due:
+def due_of(view: View, action: Action) -> Due:
     """What the decision of a look comes to."""
-    decision, policy = look.decision, look.managed.policy
-    kind = type(decision).__name__
-    if not isinstance(decision, Renew | Adopt):
-        return Due(decision.why, kind)
-    renewal = renews(look.standing, policy.names, policy.authority)
-    # the CA of our own has our own clock, and no limits
-    return Due(decision.why, kind, order=elsewhere(policy), renewal=renewal)
-
-
-def mends(decision: Decision) -> bool:
-    """Whether a decision puts back what was damaged."""
-    return isinstance(decision, Deploy) and decision.mends
-
-
-def group_of(managed: Managed) -> Group:
-    """What it shares a fate with: its CA and its registered domain."""
-    return Group(managed.policy.issuer, registered_domain(managed.policy.names[0]))
+    return Due(action.why, action.act, view.found.claim)
 
 
 def within_a_day(subject: Id, until: datetime, now: datetime) -> datetime:

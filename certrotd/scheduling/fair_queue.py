@@ -1,4 +1,4 @@
-"""A fair queue: round robin between issuers, and at each between registered domains."""
+"""A fair queue: round robin between services, and at each between its parts (see Fate)."""
 
 from __future__ import annotations
 
@@ -7,111 +7,105 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from certrotd.lifecycle.subject import Fate
+
 T = TypeVar("T", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """What shares a fate: a CA that hangs, a zone whose servers do."""
-
-    issuer: str
-    domain: str
 
 
 @dataclass
 class Pool(Generic[T]):
     """Who is at work, of at most ``slots`` at once.
 
-    While there are others, one issuer or one domain never has the last slot: what hangs with it
+    While there are others, one service or one part never has the last slot: what hangs with it
     does not stop the rest.
     """
 
     slots: int
-    issuers: int = 1
-    domains: int = 1
-    running: dict[T, Group] = field(default_factory=dict)
+    services: int = 1
+    parts: int = 1
+    running: dict[T, Fate] = field(default_factory=dict)
     _busy: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @property
     def full(self) -> bool:
         return len(self.running) >= self.slots
 
-    def admits(self, issuer: str, domain: str | None = None) -> bool:
-        """Whether one more of this issuer, and of this domain at it, may begin."""
-        if self._busy["issuer", issuer] >= self._share(self.issuers):
+    def admits(self, service: str, part: str | None = None) -> bool:
+        """Whether one more of this service, and of this part at it, may begin."""
+        if self._busy["service", service] >= self._share(self.services):
             return False
-        return domain is None or self._busy["domain", domain] < self._share(self.domains)
+        return part is None or self._busy["part", part] < self._share(self.parts)
 
-    def enter(self, member: T, group: Group) -> None:
-        self.running[member] = group
-        self._busy.update([("issuer", group.issuer), ("domain", group.domain)])
+    def enter(self, member: T, fate: Fate) -> None:
+        self.running[member] = fate
+        self._busy.update([("service", fate.service), ("part", fate.part)])
 
     def leave(self, member: T) -> None:
-        group = self.running.pop(member)
-        self._busy.subtract([("issuer", group.issuer), ("domain", group.domain)])
+        fate = self.running.pop(member)
+        self._busy.subtract([("service", fate.service), ("part", fate.part)])
 
-    def _share(self, groups: int) -> int:
-        return self.slots if groups < 2 else max(1, self.slots - 1)
+    def _share(self, fates: int) -> int:
+        return self.slots if fates < 2 else max(1, self.slots - 1)
 
 
 class FairQueue(Generic[T]):
-    """Members that are due, first come first served within each group."""
+    """Members that are due, first come first served within each fate."""
 
     def __init__(self) -> None:
-        self._issuers: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
-        self._groups: dict[T, Group] = {}
+        self._services: OrderedDict[str, OrderedDict[str, deque[T]]] = OrderedDict()
+        self._fates: dict[T, Fate] = {}
 
     def __len__(self) -> int:
-        return len(self._groups)
+        return len(self._fates)
 
     def __contains__(self, member: T) -> bool:
-        return member in self._groups
+        return member in self._fates
 
-    def put(self, member: T, group: Group) -> None:
+    def put(self, member: T, fate: Fate) -> None:
         """Add a member that is not there yet."""
-        assert member not in self._groups
-        self._groups[member] = group
-        domains = self._issuers.setdefault(group.issuer, OrderedDict())
-        domains.setdefault(group.domain, deque()).append(member)
+        assert member not in self._fates
+        self._fates[member] = fate
+        parts = self._services.setdefault(fate.service, OrderedDict())
+        parts.setdefault(fate.part, deque()).append(member)
 
     def take(self, pool: Pool[T]) -> T | None:
-        """The next one for which there is room; None if there is none. O(groups)."""
+        """The next one for which there is room; None if there is none. O(fates)."""
         if pool.full:
             return None
-        for issuer, domains in self._issuers.items():
-            if not pool.admits(issuer):
+        for service, parts in self._services.items():
+            if not pool.admits(service):
                 continue
-            for domain in domains:
-                if pool.admits(issuer, domain):
-                    return self._take(issuer, domain)
+            for part in parts:
+                if pool.admits(service, part):
+                    return self._take(service, part)
         return None
 
     def remove(self, member: T) -> None:
-        """Take out a member; one that is not there is fine. O(members of its group)."""
-        group = self._groups.pop(member, None)
-        if group is not None:
-            self._issuers[group.issuer][group.domain].remove(member)
-            self._tidy(group.issuer, group.domain)
+        """Take out a member; one that is not there is fine. O(members of its fate)."""
+        fate = self._fates.pop(member, None)
+        if fate is not None:
+            self._services[fate.service][fate.part].remove(member)
+            self._tidy(fate.service, fate.part)
 
     def clear(self) -> list[T]:
         """Take out every member."""
-        members = list(self._groups)
-        self._issuers.clear()
-        self._groups.clear()
+        members = list(self._fates)
+        self._services.clear()
+        self._fates.clear()
         return members
 
-    def _take(self, issuer: str, domain: str) -> T:
-        domains = self._issuers[issuer]
-        member = domains[domain].popleft()
-        del self._groups[member]
-        domains.move_to_end(domain)
-        self._issuers.move_to_end(issuer)
-        self._tidy(issuer, domain)
+    def _take(self, service: str, part: str) -> T:
+        parts = self._services[service]
+        member = parts[part].popleft()
+        del self._fates[member]
+        parts.move_to_end(part)
+        self._services.move_to_end(service)
+        self._tidy(service, part)
         return member
 
-    def _tidy(self, issuer: str, domain: str) -> None:
-        domains = self._issuers[issuer]
-        if not domains[domain]:
-            del domains[domain]
-        if not domains:
-            del self._issuers[issuer]
+    def _tidy(self, service: str, part: str) -> None:
+        parts = self._services[service]
+        if not parts[part]:
+            del parts[part]
+        if not parts:
+            del self._services[service]

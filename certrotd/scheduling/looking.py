@@ -1,17 +1,16 @@
-"""One certificate looked at: what is there, what is due, and what holds it back."""
+"""One subject looked at: what is there, what is due, and what holds it back."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
 
-from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.rules import decide
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Decision, Postpone, Wait, by_decision
+from certrotd.lifecycle.decision import Action, Decision, by_decision
 from certrotd.lifecycle.gate import Gate, Held
-from certrotd.observers import Look
+from certrotd.lifecycle.subject import Subject
+from certrotd.lifecycle.view import View
 from certrotd.rotation.flight import Flight, flight_in
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
@@ -21,17 +20,16 @@ from certrotd.scheduling.workload import Workload
 
 
 def flight_of(
-    managed: Managed, work: Workload, rest: Held | None, tries: int
+    subject: Subject, work: Workload, rest: Held | None, tries: int
 ) -> tuple[Flight | None, Failure | None]:
     """The rotation in flight, or why it is not known whether there is one.
 
     With what this process knows of why it does not go on: why it rests, after so many ``tries``.
     """
-    subject = managed.policy.id
     try:
-        flight = (flight_in(managed.journal) or Flight()) if work.in_flight(subject) else None
+        flight = (flight_in(subject.journal) or Flight()) if work.in_flight(subject.id) else None
     except (Failure, OSError) as error:
-        return None, as_failure(error, f"look for a rotation of {subject.name} in flight")
+        return None, as_failure(error, f"look for a rotation of {subject.id.name} in flight")
     if flight is not None and rest is not None:
         why, tries = rest.why or flight.why, max(flight.tries, tries)
         flight = replace(flight, why=why, until=rest.until, tries=tries)
@@ -39,7 +37,7 @@ def flight_of(
 
 
 def look_at(
-    managed: Managed,
+    subject: Subject,
     flight: Flight | None,
     unknown: Failure | None,
     backoff: Backoff,
@@ -48,28 +46,27 @@ def look_at(
     thorough: bool,
     now: datetime,
     monotonic: float,
-) -> Look:
-    """All of it; raises what a look at the store or the history raises.
+) -> View:
+    """All of it; raises what a look at the subject raises.
 
-    ``unknown`` is why it is not known what is in flight. A certificate at which a rest is over,
+    ``unknown`` is why it is not known what is in flight. A subject at which a rest is over,
     and which has come to no rest by itself, is held by its decision or the clock, if by anything.
     """
-    standing, attempts = managed.look(thorough=thorough), attempts_of(managed)
-    decision = decide(managed.policy, standing, attempts, now=now)
-    held = backoff.held(managed.policy.id, now, monotonic)
+    found = subject.look(now=now, thorough=thorough)
+    held = backoff.held(subject.id, now, monotonic)
     if held is None and unknown is not None:
         held = by_failure(unknown, by=Gate.JOURNALS)
     if held is None and flight is None:
-        held = _done_just_now(managed.policy.id, decision, backoff, now, monotonic)
-        held = held or by_decision(decision) or by_clock(judgement, decision)
-    return Look(managed, standing, attempts, decision, now, flight, held, unknown)
+        held = _done_just_now(subject.id, found.decision, backoff, now, monotonic)
+        held = held or by_decision(found.decision) or by_clock(judgement, found.decision)
+    return View(subject, found, now, flight, held, unknown)
 
 
 def _done_just_now(
-    subject: Id, decision: Decision, backoff: Backoff, now: datetime, monotonic: float
+    subject: Id, decision: Decision | None, backoff: Backoff, now: datetime, monotonic: float
 ) -> Held | None:
     """What was done and is due at once again rests: more of the same does not help."""
-    if isinstance(decision, Wait | Postpone) or not backoff.again(subject, type(decision).__name__):
+    if not isinstance(decision, Action) or not backoff.again(subject, decision.act):
         return None
     backoff.trouble(subject, "it is due again right after a rotation", now, monotonic)
     return backoff.held(subject, now, monotonic)

@@ -13,25 +13,25 @@ from datetime import datetime, timedelta
 from functools import partial
 from queue import SimpleQueue
 
-from certrotd.certs.decision import Adopt, Renew
-from certrotd.certs.managed import Managed
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.lifecycle.decision import Action
 from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.report import Report
-from certrotd.observers import Look, Observer
+from certrotd.lifecycle.subject import Fate, Subject
+from certrotd.lifecycle.view import View
+from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
-from certrotd.scheduling.budgets import Budgets
 from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Watch, jumped
 from certrotd.scheduling.condition import Condition
-from certrotd.scheduling.due import RESUME, Due, due_of, group_of, mends, within_a_day
+from certrotd.scheduling.due import RESUME, Due, due_of, within_a_day
 from certrotd.scheduling.due_heap import DueHeap
-from certrotd.scheduling.fair_queue import FairQueue, Pool
 from certrotd.scheduling.gates import DIRECTORIES
 from certrotd.scheduling.looking import flight_of, look_at
+from certrotd.scheduling.rations import Rations
+from certrotd.scheduling.work_pool import WorkPool
 from certrotd.scheduling.workload import Workload
 
 HOURLY = timedelta(hours=1)
@@ -39,6 +39,7 @@ REMEMBER = 60.0
 OURS = 5.0
 JOURNALS = "the journals"
 LAST_RUN = "the time of the last run"
+REQUESTS = "requests to look at once"
 
 
 class Scheduler:
@@ -72,36 +73,36 @@ class Scheduler:
         self._directories = Condition(DIRECTORIES, observer)
         self._journals = Condition(JOURNALS, observer)
         self._last_run = Condition(LAST_RUN, observer)
+        self._requests = Condition(REQUESTS, observer)
         self._ours: dict[Id, float] = {}
-        self._budgets = Budgets(observer)
+        self._rations = Rations(observer)
         self._backoff = Backoff()
         self._doubts: SimpleQueue[Id] = SimpleQueue()
         self._doubted: set[Id] = set()
+        self._woken: set[Id] = set()
         self._begin(workload)
 
     def _begin(self, workload: Workload) -> None:
         self._work = workload
         self._due_heap: DueHeap[Id] = DueHeap()
-        self._orders: FairQueue[Id] = FairQueue()
-        self._others: FairQueue[Id] = FairQueue()
         self._due: dict[Id, Due] = {}
         now = self._clock.now()
-        for subject in workload.certificates:
-            self._due_heap.put(subject, now)
-        groups = [group_of(managed) for managed in workload.certificates.values()]
-        issuers, domains = {g.issuer for g in groups}, {g.domain for g in groups}
-        self._pool: Pool[Id] = Pool(workload.concurrency, len(issuers), len(domains))
-        self._budgets.use(issuers, workload.budget)
+        fates: dict[str, set[Fate]] = {kind: set() for kind in workload.slots}
+        for subject in workload.subjects.values():
+            self._due_heap.put(subject.id, now)
+            fates[subject.id.kind].add(subject.fate)
+        self._pools = {kind: WorkPool(workload.slots[kind], of) for kind, of in fates.items()}
+        self._rations.use(workload.rations)
         # what stood in the way may be what was changed
-        for subject in self._backoff.forget(workload.certificates):
-            self._observer.calmed(subject)
-        self._observer.configured(tuple(workload.certificates), workload.left_out)
+        for gone in self._backoff.forget(workload.subjects):
+            self._observer.calmed(gone)
+        self._observer.configured(tuple(workload.subjects), workload.left_out)
 
     @property
     def running(self) -> tuple[Id, ...]:
-        """The certificates that are being rotated."""
+        """The subjects that are being rotated."""
         with self._lock:
-            return tuple(self._pool.running)
+            return tuple(each for pool in self._pools.values() for each in pool.running)
 
     @property
     def next_look(self) -> datetime | None:
@@ -130,7 +131,7 @@ class Scheduler:
         self._pump()
 
     def doubt(self, subject: Id) -> None:
-        """Read the files of that certificate at the next tick; called by whoever must not wait."""
+        """Read all of that subject at the next tick; called by whoever must not wait."""
         self._doubts.put(subject)
 
     def heard_time(self, time: datetime) -> None:
@@ -157,8 +158,9 @@ class Scheduler:
                 self._look_at_all(now)
             if self._journals.failure is None:
                 self._notice(now, monotonic)
-            self._budgets.look()
+            self._rations.look()
             self._hear_doubts(now)
+            self._hear_requests(now)
             due = self._due_heap.due(now)
             for subject in due:
                 try:
@@ -175,8 +177,25 @@ class Scheduler:
     def _hear_doubts(self, now: datetime) -> None:
         while not self._doubts.empty():
             subject = self._doubts.get()
-            if subject in self._work.certificates and subject not in self._pool.running:
+            if subject in self._work.subjects and not self._runs(subject):
                 self._doubted.add(subject)
+                self._look_again(subject, now)
+
+    def _hear_requests(self, now: datetime) -> None:
+        """Look at what somebody asks to be looked at: what it waits for may have come."""
+        try:
+            woken = self._work.woken()
+        except (Failure, OSError) as error:
+            self._requests.set(as_failure(error, "read who is to be looked at"))
+            return
+        self._requests.set(None)
+        for subject in woken:
+            if subject not in self._work.subjects:
+                continue
+            if self._runs(subject):
+                self._woken.add(subject)  # it may have looked before that came
+            else:
+                self._backoff.wake(subject)
                 self._look_again(subject, now)
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
@@ -185,7 +204,7 @@ class Scheduler:
         changed = judgement.trust is not self._judgement.trust
         self._judgement = judgement
         if jump is not None and jump > timedelta(0):
-            self._budgets.leapt(jump)
+            self._rations.leapt(jump)
         if jump is not None or changed:
             self._look_at_all(now)
             self._observer.clock(judgement, jump)
@@ -201,22 +220,25 @@ class Scheduler:
         except (Failure, OSError):
             return  # whoever looks at a certificate meets it too, and says it
         for subject in changed:
-            if subject not in self._work.certificates or subject in self._pool.running:
+            if subject not in self._work.subjects or self._runs(subject):
                 continue
             if subject not in self._ours:
                 self._backoff.wake(subject)
                 self._observer.changed(subject)
             self._look_again(subject, now)
 
+    def _runs(self, subject: Id) -> bool:
+        return subject in self._pools[subject.kind].running
+
     def _look_again(self, subject: Id, now: datetime) -> None:
         """At the next tick, also at what waits for its turn."""
-        self._orders.remove(subject)
-        self._others.remove(subject)
+        self._pools[subject.kind].remove(subject)
         self._due_heap.put(subject, now)
 
     def _look_at_all(self, now: datetime) -> None:
-        for subject in (*self._orders.clear(), *self._others.clear()):
-            self._due_heap.put(subject, now)
+        for pool in self._pools.values():
+            for subject in pool.clear():
+                self._due_heap.put(subject, now)
         self._due_heap.hasten(now)
 
     def _keep_time(self, monotonic: float) -> None:
@@ -235,7 +257,7 @@ class Scheduler:
                 self._last_run.set(None)
 
     def _rest(self, subject: Id, failure: Failure) -> None:
-        """Leave a certificate alone for a while that cannot be dealt with."""
+        """Leave a subject alone for a while that cannot be dealt with."""
         self._observer.trouble(subject, failure)
         rested = self._backoff.trouble(
             subject, str(failure), self._clock.now(), self._clock.monotonic()
@@ -243,18 +265,19 @@ class Scheduler:
         self._due_heap.put(subject, rested)
 
     def _look(self, subject: Id, now: datetime) -> None:
-        """Decide about one certificate, from what is there now, and see to it.
+        """Decide about one subject, from what is there now, and see to it.
 
         Also while it rests, and while a rotation is in flight: what is served expires meanwhile.
         """
-        managed, monotonic = self._work.certificates[subject], self._clock.monotonic()
+        monotonic = self._clock.monotonic()
         rest = self._backoff.held(subject, now, monotonic)
         flight, unknown = None, self._journals.failure
         if unknown is None:
-            flight, unknown = flight_of(managed, self._work, rest, self._backoff.troubles(subject))
+            tries = self._backoff.troubles(subject)
+            flight, unknown = flight_of(self._work.subjects[subject], self._work, rest, tries)
         try:
-            look = look_at(
-                *(managed, flight, unknown, self._backoff, self._judgement),
+            view = look_at(
+                *(self._work.subjects[subject], flight, unknown, self._backoff, self._judgement),
                 thorough=subject in self._doubted,
                 now=now,
                 monotonic=monotonic,
@@ -271,38 +294,40 @@ class Scheduler:
                 self._queue(subject, RESUME)
             return
         self._doubted.discard(subject)
-        self._watch = self._watch.seen(look.standing.live)
-        if look.calm and rest is None and self._backoff.calm(subject):
+        self._watch = self._watch.seen(view.found.passed)
+        if view.calm and rest is None and self._backoff.calm(subject):
             self._observer.calmed(subject)  # first: what is looked at may be failing all the same
-        self._observer.looked(look)
+        self._observer.looked(view)
         if unknown is None or unknown is self._journals.failure:
-            self._see_to(look)
+            self._see_to(view)
         else:
             self._rest(subject, unknown)
 
-    def _see_to(self, look: Look) -> None:
+    def _see_to(self, view: View) -> None:
         """Queue what is due, or say when to look again."""
-        subject, decision, held, now = look.managed.policy.id, look.decision, look.held, look.now
+        subject, decision, held, now = view.id, view.decision, view.held, view.now
         parked = held is not None and held.by is Gate.PARKED
-        if parked and mends(decision) and self._backoff.hurry(subject, decision.why):
+        mends = decision.why if isinstance(decision, Action) and decision.mends else None
+        if parked and mends is not None and self._backoff.hurry(subject, mends):
             self._queue(subject, RESUME)  # which mends what it can beside what is in flight
         elif held is not None:
             self._release(subject)
             self._due_heap.put(subject, within_a_day(subject, held.until or now + HOURLY, now))
-        elif look.flight is not None:
+        elif view.flight is not None:
             self._queue(subject, RESUME)
-        elif isinstance(decision, Wait | Postpone):
-            self._release(subject)
-            self._due_heap.put(subject, within_a_day(subject, decision.until, now))
-        else:
-            if not isinstance(decision, Renew | Adopt):
+        elif isinstance(decision, Action):
+            due = due_of(view, decision)
+            if due.claim is None:
                 self._release(subject)
-            self._queue(subject, due_of(look))
+            self._queue(subject, due)
+        else:
+            self._release(subject)
+            self._due_heap.put(subject, within_a_day(subject, view.next or now + HOURLY, now))
 
     def _queue(self, subject: Id, due: Due) -> None:
         self._due[subject] = due
-        queue = self._orders if due.order else self._others
-        queue.put(subject, group_of(self._work.certificates[subject]))
+        fate = self._work.subjects[subject].fate
+        self._pools[subject.kind].put(subject, fate, spends=due.claim is not None)
 
     def _pump(self) -> None:
         """Begin as much as there is room for."""
@@ -311,10 +336,10 @@ class Scheduler:
                 subject = self._next()
                 if subject is None:
                     return
-                managed, work = self._work.certificates[subject], self._work
+                job = partial(self._run, self._work.subjects[subject], self._work)
                 self._observer.began(subject, self._due[subject].why)
             try:
-                self._spawn(str(subject), partial(self._run, managed, work))
+                self._spawn(str(subject), job)
             except RuntimeError as error:  # the system has no thread to give
                 with self._lock:
                     failure = as_failure(error, f"begin the rotation of {subject.name}")
@@ -322,8 +347,8 @@ class Scheduler:
                 return
 
     def _next(self) -> Id | None:
-        """The next certificate to rotate, which from now on is running."""
-        if self._incoming is not None and not self._pool.running:
+        """The next subject to rotate, which from now on is running."""
+        if self._incoming is not None and not self.running:
             self._work.close()
             self._begin(self._incoming)
             self._incoming = None
@@ -331,55 +356,46 @@ class Scheduler:
             return None
         if self._directories.failure is not None or self._journals.failure is not None:
             return None
-        subject = self._others.take(self._pool)
-        while subject is None:
-            subject = self._orders.take(self._pool)
-            if subject is None:
-                return None
-            if not self._affords(subject):
-                subject = None
-        if subject is not None:
-            self._pool.enter(subject, group_of(self._work.certificates[subject]))
-        return subject
+        for pool in self._pools.values():
+            subject = pool.next(self._affords)
+            if subject is not None:
+                pool.enter(subject, self._work.subjects[subject].fate)
+                return subject
+        return None
 
     def _affords(self, subject: Id) -> bool:
-        """Whether the budget has room for the order, which is then set aside for it."""
-        policy, due, now = (
-            self._work.certificates[subject].policy,
-            self._due[subject],
-            self._clock.now(),
-        )
+        """Whether there is room for what it claims elsewhere, which then is set aside for it."""
+        managed, now = self._work.subjects[subject], self._clock.now()
         try:
-            budget = self._work.budget(policy.issuer)
-            if budget is not None:
-                over = budget.hold(str(subject), policy.names, renewal=due.renewal, now=now)
-                if over is not None:
-                    self._observer.postponed(subject, over)
-                    self._due_heap.put(subject, within_a_day(subject, over.until, now))
-                    return False
+            held = managed.reserve(self._due[subject].claim, now=now)
         except (Failure, OSError) as error:
-            self._rest(subject, as_failure(error, f"read the budget of {policy.issuer}"))
+            self._rest(subject, as_failure(error, f"read the budget of {managed.fate.service}"))
             return False
-        return True
+        if held is not None:
+            self._observer.postponed(subject, held)
+            until = held.until or now + HOURLY
+            self._due_heap.put(subject, within_a_day(subject, until, now))
+        return held is None
 
-    def _run(self, managed: Managed, work: Workload) -> None:
+    def _run(self, subject: Subject, work: Workload) -> None:
         """One rotation, in a thread of its own."""
-        report = work.rotate(managed)
+        report = work.rotate(subject)
         with self._lock:
             self._ended(report)
         self._pump()
 
     def _ended(self, report: Report) -> None:
         subject, now, monotonic = report.subject, self._clock.now(), self._clock.monotonic()
-        self._pool.leave(subject)
+        self._pools[subject.kind].leave(subject)
         self._ours[subject] = monotonic
         self._release(subject)
         due = self._due.pop(subject)
         self._observer.ended(report)
         self._backoff.came_to(report, due.kind, now, monotonic)
+        if subject in self._woken:
+            self._woken.discard(subject)
+            self._backoff.wake(subject)
         self._due_heap.put(subject, now)  # what it came to is seen at once
 
     def _release(self, subject: Id) -> None:
-        budget = self._work.budget(self._work.certificates[subject].policy.issuer)
-        if budget is not None:
-            budget.release(str(subject))
+        self._work.subjects[subject].release()

@@ -3,33 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from certrotd.certs.limits.budget import Budget
-from certrotd.certs.managed import Managed
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.subject import Subject
+from certrotd.lifecycle.wing import Ration, Terms
 
 
 @dataclass(frozen=True)
 class Workload:
     """What one configuration gives to do.
 
-    ``in_flight`` says whether a certificate's journal is open, ``budget`` gives that of an issuer
-    (None: no limit), ``close`` lets go of it all when its last rotation has ended. ``left_out`` is
-    what was wrong about certificates that are not there therefore. ``directories`` says what is
-    wrong with those that everything is kept in, ``journals`` why nobody knows what is in flight.
-    ``changed`` are the certificates that were rotated since it was asked last.
+    ``slots`` says how many subjects of a kind are rotated at once. ``in_flight`` says whether a
+    subject's journal is open. ``rations`` gives the accounts that may be limited, each with what it
+    has left (None: no limit). ``close`` lets go of it all when its last rotation has ended.
+    ``left_out`` is what was wrong about subjects that are not there therefore. ``directories``
+    says what is wrong with those that everything is kept in, ``journals`` why nobody knows what is
+    in flight. ``changed`` are the subjects that were rotated since it was asked last, ``woken``
+    those that somebody asked to look at.
     """
 
-    certificates: Mapping[Id, Managed]
-    concurrency: int
-    rotate: Callable[[Managed], Report]
+    subjects: Mapping[Id, Subject]
+    slots: Mapping[str, int]
+    rotate: Callable[[Subject], Report]
     in_flight: Callable[[Id], bool]
-    budget: Callable[[str], Budget | None]
+    terms: Terms = field(default_factory=Terms)
+    rations: Mapping[str, Callable[[], Ration | None]] = field(default_factory=dict)
     close: Callable[[], None] = lambda: None
     left_out: Sequence[ConfigProblem] = ()
     directories: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
     changed: Callable[[], Collection[Id]] = tuple
+    woken: Callable[[], Collection[Id]] = tuple

@@ -26,7 +26,7 @@ _FILES = (".json", ".jsonl", ".key", ".crt", ".pem", "lock")
 _WRITTEN = ("audit.jsonl", "lock")
 
 
-def unwritable(state: Path, store: Path) -> NeedsOperator | None:
+def unwritable(state: Path, *stores: Path) -> NeedsOperator | None:
     """The first thing that stands in the way, with the cure; None if all is well.
 
     Root is asked for whoever owns ``state``, as the daemon may be somebody else.
@@ -35,7 +35,7 @@ def unwritable(state: Path, store: Path) -> NeedsOperator | None:
         owner = os.stat(state).st_uid
     except OSError:
         return None  # a directory that is gone is another trouble
-    for path in (str(state), *_parts(str(state)), str(store)):
+    for path in (str(state), *_parts(str(state)), *map(str, stores)):
         why = _hindrance(path, owner)
         if why is not None:
             return _said(path, why, state, owner)

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import heapq
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
-from certrotd.certs.checks import CheckResult, Subject, Watches
-from certrotd.certs.watching import settle
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.finding import DAMAGED, EarlierLooks
 from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.wing import Check, CheckResult
 from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
 from certrotd.watching.staggered_schedule import StaggeredSchedule
@@ -33,17 +32,17 @@ class Watcher(Observer):
     ``tick`` is to be called every second or so and never waits; ``spawn`` runs a look elsewhere (a
     thread). It hears when a rotation has ended, to see for itself. It tells with its lock held, so
     that nothing is told of what ``replace`` has taken away. ``doubt`` hears at once of a
-    certificate whose files are damaged; it must not wait.
+    subject whose files are damaged; it must not wait.
     """
 
     def __init__(
         self,
-        watches: Watches,
+        checks: Sequence[Check],
         clock: Clock,
         *,
         observer: Observer,
         spawn: Callable[[str, Callable[[], None]], None],
-        doubt: Callable[[Id], None] = lambda _certificate: None,
+        doubt: Callable[[Id], None] = lambda _subject: None,
         threads: int = THREADS,
     ) -> None:
         self._clock = clock
@@ -54,27 +53,28 @@ class Watcher(Observer):
         self._lock = threading.RLock()
         self._held: dict[str, EarlierLooks] = {}
         self._troubled: set[str] = set()
-        self._running: set[Subject] = set()
+        self._running: set[str] = set()
         self._stopped = False
-        self._begin(watches)
+        self._begin(checks)
 
-    def _begin(self, watches: Watches) -> None:
-        self._watches = watches
-        self._soon: list[tuple[float, int, Subject]] = []
-        self._planned: dict[Subject, float] = {}
-        self._count = 0
+    def _begin(self, checks: Sequence[Check]) -> None:
+        self._checks = {check.label: check for check in checks}
+        self._about: dict[Id, list[str]] = {}
+        self._soon: list[tuple[float, str]] = []
+        self._planned: dict[str, float] = {}
         # what was asked for by name, and what failed, does not wait behind ten thousand others
-        self._urgent: dict[Subject, None] = {}
-        self._routine: dict[Subject, None] = {}
-        spans: dict[float, list[Subject]] = {}
-        for entry in watches.entries:
-            spans.setdefault(watches.every(entry), []).append(entry)
+        self._urgent: dict[str, None] = {}
+        self._routine: dict[str, None] = {}
+        spans: dict[tuple[bool, float], list[str]] = {}
+        for label, check in self._checks.items():
+            spans.setdefault((check.routine, check.every), []).append(label)
+            if check.about is not None:
+                self._about.setdefault(check.about, []).append(label)
         start = self._clock.monotonic()
-        schedule = partial(StaggeredSchedule[Subject], label=label_of, start=start)
-        self._entries = [schedule(members, every=every) for every, members in spans.items()]
-        certificates: list[Subject] = list(watches.certificates)
-        every = watches.every(certificates[0]) if certificates else AGAIN
-        self._files = schedule(certificates, every=every)
+        self._schedules = [
+            (routine, StaggeredSchedule(labels, str, every=every, start=start))
+            for (routine, every), labels in spans.items()
+        ]
 
     @property
     def running(self) -> int:
@@ -87,13 +87,13 @@ class Watcher(Observer):
         with self._lock:
             now = self._clock.monotonic()
             while self._soon and self._soon[0][0] <= now:
-                when, _, subject = heapq.heappop(self._soon)
-                if self._planned.get(subject) == when:
-                    del self._planned[subject]
-                    self._urgent[subject] = None
-            for schedule in self._entries:
-                self._urgent.update(dict.fromkeys(schedule.due(now)))
-            self._routine.update(dict.fromkeys(self._files.due(now)))
+                when, label = heapq.heappop(self._soon)
+                if self._planned.get(label) == when:
+                    del self._planned[label]
+                    self._urgent[label] = None
+            for routine, schedule in self._schedules:
+                queue = self._routine if routine else self._urgent
+                queue.update(dict.fromkeys(schedule.due(now)))
         self._pump()
 
     def ended(self, report: Report) -> None:
@@ -103,18 +103,18 @@ class Watcher(Observer):
     def changed(self, subject: Id) -> None:
         """See what somebody else's rotation came to."""
         with self._lock:
-            for concerned in self._watches.concerned(subject):
-                self._look_soon(concerned, SETTLE)
+            for label in self._about.get(subject, ()):
+                self._look_soon(label, SETTLE)
 
-    def replace(self, watches: Watches) -> None:
+    def replace(self, checks: Sequence[Check]) -> None:
         """Go on with another configuration; what it has no more is told to be void."""
-        gone = _keys(self._watches) - _keys(watches)
+        gone = _keys(self._checks.values()) - _keys(checks)
         with self._lock:
-            self._begin(watches)
+            self._begin(checks)
             for key in sorted(gone):
                 self._held.pop(key, None)
                 self._observer.unwatched(key)
-            there = {f"watch {label_of(each)}" for each in _subjects(watches)}
+            there = {f"watch {label}" for label in self._checks}
             for what in sorted(self._troubled - there):
                 self._troubled.discard(what)
                 self._observer.calmed(what)
@@ -124,56 +124,55 @@ class Watcher(Observer):
         with self._lock:
             self._stopped = True
 
-    def _look_soon(self, subject: Subject, seconds: float) -> None:
+    def _look_soon(self, label: str, seconds: float) -> None:
         """Once, at the earliest moment that anybody asked for."""
         when = self._clock.monotonic() + seconds
-        if self._planned.get(subject, when + 1) > when:
-            self._planned[subject] = when
-            self._count += 1  # two subjects are never compared
-            heapq.heappush(self._soon, (when, self._count, subject))
+        if self._planned.get(label, when + 1) > when:
+            self._planned[label] = when
+            heapq.heappush(self._soon, (when, label))
 
     def _pump(self) -> None:
         while True:
             with self._lock:
-                subject = self._next()
-                if subject is None:
+                label = self._next()
+                if label is None:
                     return
-                self._running.add(subject)
-                job = partial(self._run, subject, self._watches)
+                self._running.add(label)
+                job = partial(self._run, self._checks[label])
             try:
-                self._spawn(label_of(subject), job)
+                self._spawn(label, job)
             except RuntimeError:  # the system has no thread to give: at the next tick, perhaps
                 with self._lock:
-                    self._running.discard(subject)
-                    self._urgent[subject] = None
+                    self._running.discard(label)
+                    self._urgent[label] = None
                 return
 
-    def _next(self) -> Subject | None:
+    def _next(self) -> str | None:
         if self._stopped or len(self._running) >= self._threads:
             return None
         for queue in (self._urgent, self._routine):
-            for subject in queue:
-                if subject not in self._running:
-                    del queue[subject]
-                    return subject
+            for label in queue:
+                if label not in self._running:
+                    del queue[label]
+                    return label
         return None
 
-    def _run(self, subject: Subject, watches: Watches) -> None:
+    def _run(self, check: Check) -> None:
         """One look, in a thread of its own."""
-        looks: list[CheckResult] = []
+        looks: Sequence[CheckResult] = []
         trouble: Failure | None = None
         try:
-            looks = watches.look(subject)
+            looks = check.look()
         except Exception as error:  # noqa: BLE001  # a defect in one look is not the others' end
-            trouble = as_failure(error, f"watch {label_of(subject)}")
+            trouble = as_failure(error, f"watch {check.label}")
         with self._lock:
-            self._running.discard(subject)
-            if watches is self._watches and not self._stopped:
-                self._say(subject, looks, trouble)
+            self._running.discard(check.label)
+            if check is self._checks.get(check.label) and not self._stopped:
+                self._say(check, looks, trouble)
         self._pump()
 
-    def _say(self, subject: Subject, looks: list[CheckResult], trouble: Failure | None) -> None:
-        what = f"watch {label_of(subject)}"
+    def _say(self, check: Check, looks: Sequence[CheckResult], trouble: Failure | None) -> None:
+        what = f"watch {check.label}"
         if trouble is not None:
             self._troubled.add(what)
             self._observer.trouble(what, trouble)
@@ -186,14 +185,12 @@ class Watcher(Observer):
                 self._doubt(look.watched.about)
         unsure = [self._tell(look) for look in looks]
         if any(unsure):
-            self._look_soon(subject, min(AGAIN, self._watches.every(subject)))
+            self._look_soon(check.label, min(AGAIN, check.every))
 
     def _tell(self, look: CheckResult) -> bool:
         """Tell of one look what is certain; whether another one is needed soon."""
         key = look.watched.key
-        settled = settle(
-            look.watched, self._held.get(key, EarlierLooks()), after=look.after, moving=look.moving
-        )
+        settled = look.settle(self._held.get(key, EarlierLooks()))
         if settled.held.counts:
             self._held[key] = settled.held
         else:
@@ -202,14 +199,5 @@ class Watcher(Observer):
         return settled.watched.unsure
 
 
-def label_of(subject: Subject) -> str:
-    """A subject in a few words, the same in every process."""
-    return str(subject) if isinstance(subject, Id) else f"{subject.address} ({subject.asked})"
-
-
-def _subjects(watches: Watches) -> tuple[Subject, ...]:
-    return (*watches.entries, *watches.certificates)
-
-
-def _keys(watches: Watches) -> set[str]:
-    return {key for subject in _subjects(watches) for key in watches.keys(subject)}
+def _keys(checks: Iterable[Check]) -> set[str]:
+    return {key for check in checks for key in check.watched_keys()}

@@ -7,16 +7,23 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrotd.certs.limits.budget import Budget
-from certrotd.certs.limits.sliding_windows import Limits, Over, Spent
+from certrotd.certs.limits.sliding_windows import Limits, Spent
+from certrotd.certs.managed import Managed
+from certrotd.certs.policy import KIND
+from certrotd.certs.subject import CertificateSubject
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
+from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.report import Report
-from certrotd.observers import Look, Observer
+from certrotd.lifecycle.subject import Subject
+from certrotd.lifecycle.view import View
+from certrotd.observers import Observer
 from certrotd.scheduling.clock_trust import Judgement
 from certrotd.scheduling.scheduler import Scheduler
 from certrotd.scheduling.workload import Workload
 from tests.fakes.cheap import CheapDisk, CheapRotator
+from tests.fakes.subjects import subjects_of
 
 
 @dataclass
@@ -55,7 +62,7 @@ class Heard(Observer):
     begun: list[str] = field(default_factory=list)
     reports: list[Report] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
-    over: list[tuple[str, Over]] = field(default_factory=list)
+    over: list[tuple[str, Held]] = field(default_factory=list)
     troubles: list[tuple[str, Failure]] = field(default_factory=list)
     ticks: list[int] = field(default_factory=list)
     calm: list[str] = field(default_factory=list)
@@ -66,11 +73,11 @@ class Heard(Observer):
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
         self.judgements.append((judgement, jump))
 
-    def looked(self, look: Look) -> None:
-        self.seen.append(look.managed.policy.name)
+    def looked(self, view: View) -> None:
+        self.seen.append(view.id.name)
 
-    def postponed(self, subject: Id, over: Over) -> None:
-        self.over.append((subject.name, over))
+    def postponed(self, subject: Id, held: Held) -> None:
+        self.over.append((subject.name, held))
 
     def began(self, subject: Id, why: str) -> None:
         self.begun.append(subject.name)
@@ -83,6 +90,16 @@ class Heard(Observer):
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         self.troubles.append((_called(what), failure))
+
+
+def managed_of(subject: Subject) -> Managed:
+    """The certificate behind a subject."""
+    assert isinstance(subject, CertificateSubject)
+    return subject.managed
+
+
+def _issuers(disks: Mapping[str, CheapDisk]) -> set[str]:
+    return {disk.policy.issuer for disk in disks.values()}
 
 
 def _called(what: Id | str) -> str:
@@ -120,12 +137,13 @@ class Process:
 
     def workload(self, disks: Mapping[str, CheapDisk]) -> Workload:
         """A configuration of these certificates."""
+        certificates = [disk.managed() for disk in disks.values()]
         return Workload(
-            certificates={disk.policy.id: disk.managed() for disk in disks.values()},
-            concurrency=self.concurrency,
-            rotate=self.rotator.rotate,
+            subjects=subjects_of(certificates, lambda _issuer: self.rotator.budget),
+            slots={KIND: self.concurrency},
+            rotate=lambda subject: self.rotator.rotate(managed_of(subject)),
             in_flight=lambda subject: disks[subject.name].flight is not None,
-            budget=lambda _issuer: self.rotator.budget,
+            rations={issuer: lambda: self.rotator.budget for issuer in _issuers(disks)},
         )
 
     def tick(self) -> None:

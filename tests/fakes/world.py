@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 from certrotd.audit.record import Happened
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.policy import COPIES, Policy
-from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Clock, Deadline
 from certrotd.dns.records import TxtRecord
@@ -31,6 +30,7 @@ from tests.fakes.issuer import MemoryIssuer, MemoryOrder
 from tests.fakes.journal import MemoryDisk, MemoryJournal
 from tests.fakes.managed import FakeManaged
 from tests.fakes.prober import MemoryProber
+from tests.fakes.rotator import Rotator
 from tests.fakes.store import MemoryStore
 from tests.fakes.target import MemoryTarget
 

@@ -94,7 +94,7 @@ def test_monitoring_finds_what_it_asks_for(site: Site) -> None:
         wait_until(lambda: get(port, "/status.json").json["states"]["ok"] == 1)
         assert get(port, "/livez") == Reply(200, "ok\n")
         document = get(port, "/status.json").json
-        told = {each["name"]: each for each in document["certificates"]}
+        told = {each["name"]: each for each in document["subjects"]}
         assert told["web"] == site.status("web")
         assert told["off"] == site.status("off") | {"next_check": told["off"]["next_check"]}
         head = json.loads((site.state / "audit" / "head.json").read_bytes())
@@ -103,7 +103,7 @@ def test_monitoring_finds_what_it_asks_for(site: Site) -> None:
         text = get(port, "/metrics").text
         assert parsed(text)
         end = site.leaf("web").not_valid_after_utc.timestamp()
-        not_after = "certrotd_certificate_not_after_timestamp_seconds"
+        not_after = "certrotd_subject_not_after_timestamp_seconds"
         assert value(text, not_after, **WEB) == end
         assert value(text, "certrotd_rotations_total", outcome="finished", act="renew") == 1
         assert value(text, "certrotd_step_duration_seconds_count", step="prune") == 1
@@ -123,7 +123,7 @@ def test_a_failure_is_in_all_of_them(site: Site) -> None:
         daemon.wait_for("web: failed: ")
         wait_until(lambda: get(port, "/status.json").json["failing"] == ["certificate/web"])
         text = get(port, "/metrics").text
-        assert value(text, "certrotd_certificate_failures", **WEB) == 1
+        assert value(text, "certrotd_subject_failures", **WEB) == 1
         assert value(text, "certrotd_step_failures_total", step="apply") == 1
         assert value(text, "certrotd_attempts_left", **WEB) > 3
         assert "no such service" in get(port, "/").text
@@ -176,7 +176,7 @@ def test_a_certificate_skipped_at_the_start_is_reported(site: Site) -> None:
     with running(site):
         wait_until(lambda: ready(port))
         text = get(port, "/metrics").text
-        assert value(text, "certrotd_certificates_left_out") == 1
+        assert value(text, "certrotd_entries_left_out") == 1
         assert "certificates[bad]" in get(port, "/status.json").json["config"]["left_out"][0]
 
 

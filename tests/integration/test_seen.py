@@ -11,7 +11,7 @@ from tests.parts.process import wait_until
 from tests.parts.site import Site
 from tests.unit.daemon.http.scrape import value
 
-NOT_AFTER = "certrotd_certificate_not_after_timestamp_seconds"
+NOT_AFTER = "certrotd_subject_not_after_timestamp_seconds"
 SOON = 2.0
 WEB = {"kind": "certificate", "name": "web"}
 
@@ -69,7 +69,7 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
         assert row["not_after"] == site.leaf("web").not_valid_after_utc.isoformat()
         text = get(port, "/metrics").text
         assert value(text, NOT_AFTER, **WEB) == _end(site)
-        since = value(text, "certrotd_certificate_in_flight_since_timestamp_seconds", **WEB)
+        since = value(text, "certrotd_subject_in_flight_since_timestamp_seconds", **WEB)
         assert since == datetime.fromisoformat(flight["since"]).timestamp()
         assert "undoing baseline" in get(port, "/").text
         mended.touch()

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from certrotd.certs.rotate import Rotator
 from certrotd.errors import LockHeld
 from certrotd.lifecycle.decision import Wait
 from certrotd.lifecycle.report import Report
@@ -22,6 +21,7 @@ from certrotd.pki.keys import KeyType, PrivateKey
 from certrotd.rotation.recovery import read_progress
 from certrotd.state.records import decode
 from tests.fakes.issuer import MemoryOrder
+from tests.fakes.rotator import Rotator
 from tests.fakes.world import MemoryWorld
 from tests.model.monitor import Monitor, Violation
 from tests.model.script import LOSE, SECOND, Crash, ProcessClock, Script

@@ -10,7 +10,6 @@ from datetime import UTC, datetime, timedelta
 from unittest import mock
 
 from certrotd.certs.policy import COPIES, Policy
-from certrotd.certs.rotate import Rotator
 from certrotd.clock import Deadline, ManualClock
 from certrotd.lifecycle.report import Report
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -21,6 +20,7 @@ from certrotd.rotation.recovery import Progress, read_progress
 from certrotd.state import records
 from tests.fakes import issuer as fake_issuer
 from tests.fakes.issuer import MemoryIssuer
+from tests.fakes.rotator import Rotator
 from tests.fakes.store import Pair, Shelf, matching
 from tests.fakes.world import MemoryWorld
 from tests.model.explore import NEXT_RUN, Scenario

@@ -6,47 +6,49 @@ from collections.abc import Iterator
 
 from certrotd.certs import plan
 from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
-from certrotd.certs.inventory import Row
 from certrotd.certs.preflight import Foresight
+from certrotd.certs.subject import CertificateFound
 from certrotd.certs.world import World
 from certrotd.errors import Failure
 from certrotd.lifecycle.decision import Decision, Postpone, Wait
 from certrotd.rotation.engine import titles
+from certrotd.rotation.flight import Flight
 from certrotd.rotation.step import Plan
 
 
-def steps_of(row: Row, decision: Decision) -> list[str]:
+def steps_of(found: CertificateFound, decision: Decision | None) -> list[str]:
     """The titles of the steps that a decision would be carried out by."""
-    return list(titles(plan_of(row, decision)))
+    return list(titles(plan_of(found, decision)))
 
 
-def problems_of(row: Row, decision: Decision, *, awaiting: bool) -> Iterator[Failure]:
+def problems_of(
+    found: CertificateFound, decision: Decision, flight: Flight | None
+) -> Iterator[Failure]:
     """Everything that carrying out a decision would fail for, as far as it can be told.
 
     Of a certificate that is not due: what the next renewal will, as far as a look at files and
-    programs tells, and what its targets refuse while a rotation is in flight. Raises Failure
-    and OSError. ``awaiting``: a placeholder is to be put in place before anything else.
+    programs tells, and what its targets refuse while a rotation is in ``flight``. Raises Failure
+    and OSError.
     """
-    world = row.managed.world()
-    world.awaiting = awaiting
+    policy, world = found.managed.policy, found.managed.world()
     if isinstance(decision, Wait | Postpone):
-        yield from plan.preflight(row.managed.policy).problems(world, due=False)
-        if row.flight is not None:  # the targets are told of it, forth or back
-            yield from plan.preflight_of_targets(row.managed.policy).problems(world)
+        yield from plan.preflight(policy).problems(world, due=False)
+        if flight is not None:  # the targets are told of it, forth or back
+            yield from plan.preflight_of_targets(policy).problems(world)
         return
     if isinstance(decision, Bootstrap):  # and the first order follows at once
-        yield from plan.preflight(row.managed.policy).problems(world)
-    for step in plan_of(row, decision):
+        yield from plan.preflight(policy).problems(world)
+    for step in plan_of(found, decision):
         if isinstance(step, Foresight):
             yield from step.problems(world)
 
 
-def plan_of(row: Row, decision: Decision) -> Plan[World]:
+def plan_of(found: CertificateFound, decision: Decision | None) -> Plan[World]:
     """The plan that a decision would be carried out by."""
-    policy, standing = row.managed.policy, row.standing
+    policy, standing = found.managed.policy, found.standing
     match decision:
         case Renew():
-            return plan.renewal(policy, standing, row.attempts, rotation="", draw=0.0)
+            return plan.renewal(policy, standing, found.attempts, rotation="", draw=0.0)
         case Deploy(generation=generation):
             return plan.deployment(policy, standing, generation, rotation="")
         case Adopt():
@@ -54,6 +56,6 @@ def plan_of(row: Row, decision: Decision) -> Plan[World]:
         case Bootstrap(generation=generation):
             return plan.bootstrap(policy, generation, rotation="")
         case Sweep():
-            return plan.sweeping(row.attempts)
+            return plan.sweeping(found.attempts)
         case _:
             return ()

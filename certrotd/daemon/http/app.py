@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from certrotd.daemon.http.assets import icon, style
-from certrotd.daemon.http.certificate_page import certificate_page
 from certrotd.daemon.http.json_api import status_json
 from certrotd.daemon.http.metrics import CONTENT, exposition
 from certrotd.daemon.http.overview import overview
 from certrotd.daemon.http.request import Request, RequestRefused
 from certrotd.daemon.http.response import HTML, JSON, TEXT, Response
 from certrotd.daemon.http.sources import Sources, look_around
+from certrotd.daemon.http.subject_page import subject_page
 from certrotd.errors import InvalidInput
 from certrotd.id import Id
 
@@ -35,7 +35,7 @@ class App:
         if page := self._pages.get(request.path):
             return page(request)
         if subject := _subject(request.path):
-            return Response(certificate_page(self._sources, subject), HTML)
+            return Response(subject_page(self._sources, subject), HTML)
         raise RequestRefused(
             404, "there is no such page: see /, /status.json, /metrics, /readyz, /livez"
         )

@@ -1,4 +1,4 @@
-"""Which certificates are asked to be seen, and in which order."""
+"""Which subjects are asked to be seen, and in which order."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from certrotd.certs.managed import Managed
 from certrotd.daemon.http.sources import Sources
 from certrotd.id import Id
+from certrotd.lifecycle.subject import Subject
 from certrotd.reporting.snapshot import FAILING, SHOWN, Snapshot
 
 _SERIOUS = {state: number for number, state in enumerate(SHOWN)}
@@ -41,15 +41,15 @@ def filters_of(query: dict[str, str]) -> Filters:
 
 
 def matching(sources: Sources, snapshot: Snapshot, filters: Filters) -> list[Id]:
-    """The certificates that match, in the order of the configuration."""
-    certificates = sources.certificates
+    """The subjects that match, in the order of the configuration."""
+    there = sources.work().subjects
 
     def wanted(subject: Id) -> bool:
         if filters.state == FAILING and not snapshot.failing(subject):
             return False
         if filters.state not in ("", FAILING) and snapshot.state(subject) != filters.state:
             return False
-        return not filters.name or _called(subject, certificates.get(subject), filters.name)
+        return not filters.name or _called(subject, there.get(subject), filters.name)
 
     return list(filter(wanted, snapshot.known))
 
@@ -65,7 +65,6 @@ def first(snapshot: Snapshot, subjects: Sequence[Id], count: int) -> list[Id]:
     return heapq.nsmallest(count, subjects, key=order)
 
 
-def _called(subject: Id, managed: Managed | None, part: str) -> bool:
-    return part in subject.name or (
-        managed is not None and any(part in n for n in managed.policy.names)
-    )
+def _called(subject: Id, found: Subject | None, part: str) -> bool:
+    names = found.names if found is not None else ()
+    return part in subject.name or any(part in name for name in names)

@@ -1,4 +1,4 @@
-"""``/status.json``: the same for programs, certificates as ``certrotd status --json`` has them."""
+"""``/status.json``: the same for programs, subjects as ``certrotd status --json`` has them."""
 
 from __future__ import annotations
 
@@ -12,18 +12,17 @@ from certrotd.daemon.http.filters import filters_of, matching
 from certrotd.daemon.http.sources import Around, Sources, look_around
 from certrotd.errors import Failure
 from certrotd.reporting.snapshot import Snapshot, moment
-from certrotd.reporting.status import status_of
 
 
 def status_json(sources: Sources, query: dict[str, str]) -> Iterator[str]:
     """The document in pieces; ``state`` and ``name`` choose as on the page, all at once."""
     around = look_around(sources)
-    now, names = sources.clock.now(), matching(sources, around.snapshot, filters_of(query))
-    beginning = _dumped(_daemon(around, now=now))
-    yield f'{beginning.removesuffix("}")}, "certificates": ['
+    names = matching(sources, around.snapshot, filters_of(query))
+    beginning = _dumped(_daemon(around, now=sources.clock.now()))
+    yield f'{beginning.removesuffix("}")}, "subjects": ['
     separator = "\n"
-    for row in sources.rows(names):
-        yield f"{separator}{_dumped(status_of(row, now=now))}"
+    for view in sources.views(names):
+        yield f"{separator}{_dumped(view.to_json())}"
         separator = ",\n"
     yield "\n]}\n"
 
@@ -49,8 +48,8 @@ def _daemon(around: Around, *, now: datetime) -> dict[str, Any]:
         },
         "audit": _audit(around),
         "budget_left": {
-            issuer: None if isinstance(left, Failure) else left
-            for issuer, left in around.budgets.items()
+            account: None if isinstance(left, Failure) else left
+            for account, left in around.budgets.items()
         },
         "troubles": {str(what): why for what, why in snapshot.troubles.items()},
         "states": snapshot.count(),

@@ -1,6 +1,6 @@
 """The metrics, in Prometheus' text format 0.0.4, written out family by family.
 
-By hand, because of the memory: 10,000 certificates are at least 30,000 samples, and the library
+By hand, because of the memory: 10,000 subjects are at least 30,000 samples, and the library
 makes an object of each before the first is sent.
 """
 
@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import chain, product
 
 from certrotd import __version__
-from certrotd.certs.findings import FindingKind
 from certrotd.daemon.http.sources import Around
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.finding import FindingSeverity, Watched
+from certrotd.lifecycle.finding import FILES, MISMATCH, FindingSeverity, Watched
 from certrotd.lifecycle.report import Verdict
-from certrotd.reporting.snapshot import KINDS, LastLook, Snapshot
+from certrotd.reporting.snapshot import LastLook, Snapshot
 from certrotd.scheduling.clock_trust import ClockTrust
+from certrotd.scheduling.due import RESUME
 
 CONTENT = "text/plain; version=0.0.4; charset=utf-8"
 PREFIX = "certrotd_"
@@ -30,9 +30,9 @@ def exposition(around: Around) -> Iterator[str]:
     snapshot = around.snapshot
     return chain(
         _itself(around),
-        _certificates(snapshot),
-        _rotations(snapshot),
-        _watched(snapshot),
+        _subjects(snapshot),
+        _rotations(around),
+        _watched(around),
         _accounts(around),
     )
 
@@ -58,17 +58,21 @@ def _itself(around: Around) -> Iterator[str]:
     yield from _one("config_valid", "gauge", what, configured.valid)
     what = "Since when the configuration is in force."
     yield from _one("config_in_force_timestamp_seconds", "gauge", what, configured.since)
-    what = "Certificates skipped because their entries are wrong."
-    yield from _one("certificates_left_out", "gauge", what, len(configured.left_out))
+    what = "Entries skipped because they are wrong."
+    yield from _one("entries_left_out", "gauge", what, len(configured.left_out))
     what = "Lasting problems, such as a missing directory."
     yield from _one("troubles", "gauge", what, len(snapshot.troubles))
 
 
-def _certificates(snapshot: Snapshot) -> Iterator[str]:
+def _subjects(snapshot: Snapshot) -> Iterator[str]:
     known = {subject: each for subject, each in snapshot.known.items() if each is not None}
-    what = "How many certificates are in each state."
-    states = ((_labels(state=state), count) for state, count in snapshot.count().items())
-    yield from _family("certificates", "gauge", what, states)
+    what = "How many subjects of each kind are in each state."
+    states = (
+        (_labels(kind=kind, state=state), count)
+        for kind, counts in snapshot.count().items()
+        for state, count in counts.items()
+    )
+    yield from _family("subjects", "gauge", what, states)
 
     def each(value: Callable[[LastLook], float | None]) -> Iterator[Sample]:
         for subject, one in known.items():
@@ -76,19 +80,19 @@ def _certificates(snapshot: Snapshot) -> Iterator[str]:
                 yield _subject(subject), found
 
     def dates(name: str, what: str, value: Callable[[LastLook], float | None]) -> Iterator[str]:
-        return _family(f"certificate_{name}_timestamp_seconds", "gauge", what, each(value))
+        return _family(f"subject_{name}_timestamp_seconds", "gauge", what, each(value))
 
     yield from dates(
-        "not_before", "Start of the live generation's validity.", lambda k: k.not_before
+        "not_before", "Start of the validity of what is in use.", lambda k: k.not_before
     )
-    yield from dates("not_after", "When the live generation expires.", lambda k: k.not_after)
+    yield from dates("not_after", "When what is in use expires.", lambda k: k.not_after)
     yield from dates("next_check", "When certrotd looks at it again.", lambda k: k.next)
     what = "Rotations that failed in a row, if any."
     failures = each(lambda k: k.failures or None)
-    yield from _family("certificate_failures", "gauge", what, failures)
+    yield from _family("subject_failures", "gauge", what, failures)
     what = "When the waiting rotation in flight began, if any."
     flying = each(lambda k: k.flight.since.timestamp() if k.flight and k.flight.since else None)
-    name = "certificate_in_flight_since_timestamp_seconds"
+    name = "subject_in_flight_since_timestamp_seconds"
     yield from _family(name, "gauge", what, flying)
     what = "The gate that holds back a due rotation, if any."
     held = ((subject, snapshot.held(subject)) for subject in known)
@@ -97,16 +101,18 @@ def _certificates(snapshot: Snapshot) -> Iterator[str]:
         for subject, each in held
         if each
     )
-    yield from _family("certificate_held", "gauge", what, gates)
+    yield from _family("subject_held", "gauge", what, gates)
     what = "Attempts left before it expires if all fail, if something is due or failed."
     left = ((subject, snapshot.attempts_left(subject)) for subject in known)
     samples = ((_subject(subject), n) for subject, n in left if n is not None)
     yield from _family("attempts_left", "gauge", what, samples)
 
 
-def _rotations(snapshot: Snapshot) -> Iterator[str]:
+def _rotations(around: Around) -> Iterator[str]:
+    snapshot = around.snapshot
+    acts = (*around.terms.acts, RESUME.kind)
     what = "Rotations since the start that ended or wait."
-    counts = dict.fromkeys(product(Verdict, KINDS), 0) | dict(snapshot.rotations)
+    counts = dict.fromkeys(product(Verdict, acts), 0) | dict(snapshot.rotations)
     samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))
     yield from _family("rotations_total", "counter", what, samples)
     yield from _one("rotations_running", "gauge", "Running rotations.", len(snapshot.running))
@@ -129,8 +135,9 @@ def _buckets(snapshot: Snapshot) -> Iterator[Sample]:
         yield f"_count{_labels(step=step)}", count
 
 
-def _watched(snapshot: Snapshot) -> Iterator[str]:
-    ends = [seen for seen in snapshot.watched if seen.sort != "files"]
+def _watched(around: Around) -> Iterator[str]:
+    snapshot = around.snapshot
+    ends = [seen for seen in snapshot.watched if seen.sort != FILES]
     what = "Whether an endpoint serves another certificate than the live generation."
     ours = ((_endpoint(seen), _mismatch(seen)) for seen in ends if seen.about is not None)
     yield from _family("served_mismatch", "gauge", what, ours)
@@ -141,14 +148,14 @@ def _watched(snapshot: Snapshot) -> Iterator[str]:
     what = "Current findings of the watcher, by kind."
     samples = (
         (_labels(finding=kind, severity=severity), found.get((kind, severity), 0))
-        for kind in FindingKind
+        for kind in around.terms.findings
         for severity in FindingSeverity
     )
     yield from _family("findings", "gauge", what, samples)
 
 
 def _accounts(around: Around) -> Iterator[str]:
-    what = "Orders that an issuer's account may still place, if limited."
+    what = "Orders that an account may still place, if limited."
     left = around.budgets.items()
     samples = ((_labels(issuer=issuer), n) for issuer, n in left if not isinstance(n, Failure))
     yield from _family("budget_left", "gauge", what, samples)
@@ -178,7 +185,7 @@ def _endpoint(seen: Watched) -> str:
 
 
 def _mismatch(seen: Watched) -> bool:
-    return any(finding.kind is FindingKind.SERVED_MISMATCH for finding in seen.findings)
+    return any(finding.kind == MISMATCH for finding in seen.findings)
 
 
 def _one(name: str, kind: str, what: str, value: float) -> Iterator[str]:

@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from certrotd.audit.head import Anchor
-from certrotd.certs.inventory import Inventory, Row
-from certrotd.certs.managed import Managed
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Wait
+from certrotd.lifecycle.inventory import look_at_all
+from certrotd.lifecycle.view import View
+from certrotd.lifecycle.wing import Terms
 from certrotd.reporting.snapshot import Snapshot
 from certrotd.reporting.status_board import StatusBoard
 from certrotd.rotation.unexpected import as_failure
@@ -27,45 +28,40 @@ class Sources:
     work: Callable[[], Workload]
     audit: Callable[[], Anchor]
 
-    @property
-    def certificates(self) -> Mapping[Id, Managed]:
-        """The certificates in force, by id."""
-        return self.work().certificates
-
-    def rows(self, subjects: Iterable[Id]) -> Iterator[Row]:
-        """These certificates as they are on disk right now; what is not there is left out.
+    def views(self, subjects: Iterable[Id]) -> Iterator[View]:
+        """These subjects as they are on disk right now; what is not there is left out.
 
         With what this process knows of why nothing happens.
         """
         work, snapshot = self.work(), self.board.snapshot()
-        chosen = [work.certificates[each] for each in subjects if each in work.certificates]
-        inventory = Inventory(chosen, work.concurrency)
-        for row in inventory.look(chosen, now=self.clock.now(), in_flight=work.in_flight):
-            yield _with(row, snapshot)
+        chosen = [work.subjects[each] for each in subjects if each in work.subjects]
+        for view in look_at_all(chosen, now=self.clock.now(), in_flight=work.in_flight):
+            yield _with(view, snapshot)
 
 
 @dataclass(frozen=True)
 class Around:
-    """What is shown beside the certificates.
+    """What is shown beside the subjects.
 
-    ``budgets`` are the orders each limited account has left, or why that is not known; ``audit``
-    is the head of the audit log, or why it cannot be read.
+    ``budgets`` are what each limited account has left, or why that is not known; ``audit``
+    is the head of the audit log, or why it cannot be read. ``terms`` are what things are counted
+    by.
     """
 
     snapshot: Snapshot
+    terms: Terms
     budgets: Mapping[str, int | Failure]
     audit: Anchor | Failure
     unready: str
     dead: str
 
 
-def _with(row: Row, snapshot: Snapshot) -> Row:
-    subject = row.managed.policy.id
-    known = snapshot.known.get(subject)
-    if known is None or (isinstance(row.decision, Wait) and row.flight is None):
-        return row
-    flight = row.flight and (known.flight or row.flight)
-    return replace(row, flight=flight, held=snapshot.held(subject) or row.held)
+def _with(view: View, snapshot: Snapshot) -> View:
+    known = snapshot.known.get(view.id)
+    if known is None or (isinstance(view.decision, Wait) and view.flight is None):
+        return view
+    flight = view.flight and (known.flight or view.flight)
+    return replace(view, flight=flight, held=snapshot.held(view.id) or view.held)
 
 
 def look_around(sources: Sources) -> Around:
@@ -73,6 +69,7 @@ def look_around(sources: Sources) -> Around:
     snapshot = sources.board.snapshot()
     return Around(
         snapshot=snapshot,
+        terms=sources.work().terms,
         budgets=_budgets(sources),
         audit=_audit(sources),
         unready=sources.board.unready(),
@@ -81,17 +78,16 @@ def look_around(sources: Sources) -> Around:
 
 
 def _budgets(sources: Sources) -> dict[str, int | Failure]:
-    work, now = sources.work(), sources.clock.now()
-    found: dict[str, int | Failure] = {}
-    for issuer in sorted({managed.policy.issuer for managed in work.certificates.values()}):
+    now, found = sources.clock.now(), dict[str, int | Failure]()
+    for account, ration_of in sorted(sources.work().rations.items()):
         try:
-            budget = work.budget(issuer)
-            left = budget.left(now) if budget is not None else None
+            ration = ration_of()
+            left = ration.left(now) if ration is not None else None
         except (Failure, OSError) as error:
-            found[issuer] = as_failure(error, f"read the budget of {issuer}")
+            found[account] = as_failure(error, f"read the budget of {account}")
         else:
             if left is not None:
-                found[issuer] = left
+                found[account] = left
     return found
 
 

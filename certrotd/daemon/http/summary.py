@@ -9,10 +9,10 @@ from datetime import datetime
 from certrotd.daemon.http.sources import Around
 from certrotd.daemon.http.time_format import brief, stamp
 from certrotd.errors import Failure
-from certrotd.lifecycle.finding import FindingSeverity
+from certrotd.lifecycle.finding import FILES, FindingSeverity
 from certrotd.reporting.snapshot import FAILING, Snapshot, moment
 from certrotd.scheduling.clock_trust import ClockTrust
-from certrotd.wording import count
+from certrotd.wording import count, tally
 
 _MOST_NOTICES = 20
 _BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "unseen"})
@@ -50,8 +50,8 @@ def verdict(around: Around) -> Headline:
     """The worst that is so."""
     snapshot = around.snapshot
     failing = sum(map(snapshot.failing, snapshot.known))
-    certificates = count(len(snapshot.known), "certificate")
-    watched = [seen for seen in snapshot.watched if seen.sort != "files"]
+    subjects = tally(snapshot.known)
+    watched = [seen for seen in snapshot.watched if seen.sort != FILES]
     broken = sum(
         any(f.severity is FindingSeverity.ERROR for f in seen.findings) for seen in watched
     )
@@ -62,7 +62,7 @@ def verdict(around: Around) -> Headline:
     elif snapshot.judgement.trust is ClockTrust.WRONG:
         tone, words = "bad", "The clock is wrong: nothing is ordered"
     elif failing or broken:
-        parts = [f"{failing:,} of {certificates}"] * bool(failing)
+        parts = [f"{failing:,} of {subjects}"] * bool(failing)
         parts += [f"{broken:,} of {count(len(watched), 'endpoint')}"] * bool(broken)
         need = f"need{'s' * (failing + broken == 1)} attention"
         tone, words = "bad", f"{' and '.join(parts)} {need}"
@@ -75,9 +75,9 @@ def verdict(around: Around) -> Headline:
     elif not snapshot.configured.valid:
         tone, words = "work", "The configuration on disk is not fully in force"
     elif not snapshot.known:
-        tone, words = "calm", "No certificates are configured"
+        tone, words = "calm", "Nothing is configured"
     else:
-        tone, words = "good", f"All is well with {certificates}"
+        tone, words = "good", f"All is well with {subjects}"
     return Headline(tone, words)
 
 
@@ -98,9 +98,9 @@ def _notices(around: Around) -> Iterator[tuple[str, str]]:
         yield "Audit log:", str(around.audit)
     elif around.audit.state == "unreadable":
         yield "Audit log:", "its head file is damaged: see certrotd audit verify"
-    for issuer, left in around.budgets.items():
+    for account, left in around.budgets.items():
         if isinstance(left, Failure):
-            yield f"Budget of {issuer}:", str(left)
+            yield f"Budget of {account}:", str(left)
 
 
 def tiles(around: Around, *, now: datetime) -> list[Tile]:
@@ -130,14 +130,14 @@ def tiles(around: Around, *, now: datetime) -> list[Tile]:
         Tile("Clock", trust.value, stamp(now), "" if trust is ClockTrust.SOUND else "bad"),
         _audit_tile(around),
     ]
-    for issuer, left in around.budgets.items():
+    for account, left in around.budgets.items():
         if not isinstance(left, Failure):
-            shown.append(Tile("Orders left", f"{left:,}", issuer, "work" if left < 5 else ""))
+            shown.append(Tile("Orders left", f"{left:,}", account, "work" if left < 5 else ""))
     return shown
 
 
 def _first_end(snapshot: Snapshot) -> Tile:
-    """Which certificate expires first, and when."""
+    """What expires first, and when."""
     ends = (
         (known.not_after, subject)
         for subject, known in snapshot.known.items()

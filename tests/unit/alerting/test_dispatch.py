@@ -302,7 +302,7 @@ def test_alerts_of_clock_configuration_and_troubles_are_raised_and_resolved(
         lambda each: each.clock(Judgement(ClockTrust.WRONG, "the clock shows 1970"), None),
         lambda each: each.clock(SOUND, None),
         lambda each: each.refused(["/etc/c.yaml:1: no"]),
-        lambda each: each.reloaded(2),
+        lambda each: each.reloaded([id_of("a"), id_of("b")]),
         lambda each: each.configured([id_of("web"), id_of("www")], [problem]),
         lambda each: each.configured([id_of("web"), id_of("www")], []),
         lambda each: each.trouble(id_of("web"), Failure("cannot be read")),
@@ -324,7 +324,7 @@ def test_alerts_of_clock_configuration_and_troubles_are_raised_and_resolved(
         "raised certrotd refuses the new configuration; the old one stays in force",
         "resolved The configuration is in force: 2 certificates",
         "raised certificates are skipped: 1 problem in the configuration",
-        "resolved No certificate is skipped any more",
+        "resolved Nothing is skipped any more",
         "raised certificate/web: cannot be read",
         "resolved certificate/web: the problem is over",
         "raised a.test:443 (): is unreachable",
@@ -404,7 +404,7 @@ def test_a_start_resolves_the_reload_that_was_refused(
     config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
     state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
     module.start(config, state, lambda *_: None)  # type: ignore[arg-type]
-    assert passed == [Passed("config", "The configuration is in force: 2 certificates.")]
+    assert passed == [Passed("config", "The configuration is in force.")]
 
 
 def test_a_certificate_that_left_the_configuration_is_forgotten(

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.alerting import look_rules, rotation_rules, rules
+from certrotd.alerting import rotation_rules, rules
+from certrotd.certs import alerts
+from certrotd.certs.alerts import unplanned
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import Attempts, Policy, id_of
-from certrotd.certs.rules import decide
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
 from certrotd.lifecycle.alert import Alert, Passed, Said
@@ -21,13 +22,14 @@ from certrotd.lifecycle.audited import Unaudited, Unrecorded
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.lifecycle.finding import Finding, FindingSeverity, Watched
 from certrotd.lifecycle.report import Report
-from certrotd.observers import Look
+from certrotd.lifecycle.view import View
 from certrotd.pki.generation import PLACEHOLDER, Generation, Meta, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stopped, Stuck
 from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Judgement
 from certrotd.state.journal import FileJournal
 from tests.builders import DAY, NOW, POLICY, facts, generation
 from tests.fakes.managed import FakeManaged
+from tests.fakes.subjects import view_of
 
 NONE = Attempts()
 WEB = id_of("web")
@@ -184,7 +186,7 @@ def look(
     *,
     newest: Generation | None = None,
     policy: Policy = POLICY,
-) -> Look:
+) -> View:
     """A look that decides as the daemon does."""
 
     def nowhere(*_: object) -> None:
@@ -193,14 +195,18 @@ def look(
     journal = FileJournal(Path("/nonexistent"), policy.name)
     managed = FakeManaged(policy, journal, nowhere, nowhere, nowhere, nowhere)  # type: ignore[arg-type]
     standing = Standing(live, newest or live)
-    decision = decide(policy, standing, attempts, now=NOW)
-    return Look(managed, standing, attempts, decision, NOW)
+    return view_of(managed, standing, attempts, now=NOW)
+
+
+def alerts_of(view: View) -> list[Said]:
+    """What is told of a look, by the rules of every kind and by those of certificates."""
+    return [*rules.of_look(view), *view.found.alerts(view)]
 
 
 def test_a_renewal_on_schedule_is_no_alert() -> None:
     """Nor is the first certificate, nor a wait."""
     for each in (look(generation(age=61 * DAY)), look(None), look(generation(age=10 * DAY))):
-        assert not [found for found in look_rules.of_look(each) if isinstance(found, Alert)]
+        assert not [found for found in alerts_of(each) if isinstance(found, Alert)]
     assert isinstance(look(generation(age=61 * DAY)).decision, Renew)
 
 
@@ -216,7 +222,7 @@ def test_a_renewal_for_another_reason_is_one(
     live: Generation | None, newest: Generation | None, words: str
 ) -> None:
     """Somebody touched the files, or the configuration, or the clock."""
-    alert = the_alert(look_rules.of_look(look(live, newest=newest)))
+    alert = the_alert(alerts_of(look(live, newest=newest)))
     assert (alert.kind, alert.lasting) == ("unplanned_rotation", False)
     assert words in alert.what
     assert "certrotd audit show certificate/web" in alert.todo
@@ -231,7 +237,7 @@ def test_a_renewal_that_replaces_a_placeholder_is_neither_unplanned_nor_late(
     placeholder = Generation(1, meta, facts(age=DAY))
     for newest in (None, generation(age=DAY)):
         seen = look(placeholder, failures, newest=newest)
-        assert not [found for found in look_rules.of_look(seen) if isinstance(found, Alert)]
+        assert not [found for found in alerts_of(seen) if isinstance(found, Alert)]
 
 
 DAMAGED = replace(generation(age=DAY), damaged="cert.pem is missing")
@@ -251,38 +257,36 @@ def test_damaged_files_are_one_alert_that_lasts_as_long_as_they_do(
     live: Generation, newest: Generation | None, words: str
 ) -> None:
     """Or as long as an older generation stands in; somebody should know why."""
-    alert = the_alert(look_rules.of_look(look(live, newest=newest)))
+    alert = the_alert(alerts_of(look(live, newest=newest)))
     assert (alert.kind, alert.key, alert.lasting) == ("damaged", "damaged/certificate/web", True)
     assert words in alert.what
-    assert "damaged/certificate/web" in passed(look_rules.of_look(look(generation(age=DAY))))
+    assert "damaged/certificate/web" in passed(alerts_of(look(generation(age=DAY))))
 
 
 def test_only_a_renewal_is_unplanned() -> None:
     """A deployment that is tried again is the one that failed."""
     behind = look(generation(age=DAY), policy=replace(POLICY, waves=(("nginx",),)))
     assert isinstance(behind.decision, Deploy)
-    assert look_rules.unplanned(behind) is None
+    assert unplanned(behind, behind.found) is None  # type: ignore[arg-type]
 
 
 def test_the_next_calm_look_ends_what_was_unplanned() -> None:
     """So that the next time is told again."""
-    assert "unplanned/certificate/web" in passed(look_rules.of_look(look(generation(age=DAY))))
+    assert "unplanned/certificate/web" in passed(alerts_of(look(generation(age=DAY))))
     postponed = look(generation(age=91 * DAY), Attempts(1, NOW, "no"))
     assert isinstance(postponed.decision, Postpone)
-    assert "unplanned/certificate/web" not in passed(look_rules.of_look(postponed))
+    assert "unplanned/certificate/web" not in passed(alerts_of(postponed))
 
 
 def test_a_calm_look_ends_what_had_failed_and_was_done_by_hand() -> None:
     """The daemon was not there when somebody mended it; one that still fails is not over."""
-    assert "rotation/certificate/web" in passed(look_rules.of_look(look(generation(age=DAY))))
+    assert "rotation/certificate/web" in passed(alerts_of(look(generation(age=DAY))))
     failing = look(
         generation(age=DAY), Attempts(1, NOW, "no"), policy=replace(POLICY, enabled=False)
     )
     assert isinstance(failing.decision, Wait)
-    assert "rotation/certificate/web" not in passed(look_rules.of_look(failing))
-    assert "rotation/certificate/web" not in passed(
-        look_rules.of_look(look(generation(age=61 * DAY)))
-    )
+    assert "rotation/certificate/web" not in passed(alerts_of(failing))
+    assert "rotation/certificate/web" not in passed(alerts_of(look(generation(age=61 * DAY))))
 
 
 FAILED = Attempts(7, NOW - timedelta(hours=1), "the CA says no")
@@ -307,7 +311,7 @@ def test_a_renewal_that_keeps_failing_is_an_alert_while_there_is_time(
     """A third of the time from being due to the end; or few attempts."""
     found = [
         each
-        for each in look_rules.of_look(look(generation(age=age), attempts))
+        for each in alerts_of(look(generation(age=age), attempts))
         if isinstance(each, Alert) and each.kind == "attempts_running_out"
     ]
     assert len(found) == (words is not None)
@@ -324,7 +328,7 @@ def test_a_new_stage_of_lateness_is_a_change_and_a_new_count_is_not() -> None:
     late, later, few, expired = (
         next(
             each.likeness
-            for each in look_rules.of_look(look(generation(age=age), FAILED))
+            for each in alerts_of(look(generation(age=age), FAILED))
             if isinstance(each, Alert) and each.kind == "attempts_running_out"
         )
         for age in ages
@@ -339,19 +343,20 @@ def test_a_new_certificate_that_cannot_be_deployed_is_late_too() -> None:
     pending = look(old, FAILED, newest=new)
     assert isinstance(pending.decision, Postpone)
     assert isinstance(pending.decision.instead, Deploy)
-    alert = the_alert(look_rules.of_look(pending))
+    alert = the_alert(alerts_of(pending))
     assert (alert.kind, alert.key) == ("attempts_running_out", "late/certificate/web")
     assert "still not renewed, expires at 2026-06-10 12:00Z" in alert.title
     # the control: what is live already only has to be brought to a target
-    brought = replace(pending, decision=Deploy("not yet proven on t", old.number))
-    assert "late/certificate/web" in passed(look_rules.of_look(brought))
+    seen = replace(pending.found, decision=Deploy("not yet proven on t", old.number))  # type: ignore[type-var]
+    brought = replace(pending, found=seen)
+    assert "late/certificate/web" in passed(alerts_of(brought))
 
 
 def test_a_late_alert_is_over_when_nothing_is_due() -> None:
     """The certificate is there."""
     waiting = look(generation(age=10 * DAY))
     assert isinstance(waiting.decision, Wait)
-    assert "late/certificate/web" in passed(look_rules.of_look(waiting))
+    assert "late/certificate/web" in passed(alerts_of(waiting))
 
 
 def test_the_clock_is_an_alert_when_orders_stop() -> None:
@@ -426,5 +431,6 @@ def test_changed_times_and_counts_do_not_change_an_alert(
 
 def test_every_kind_of_the_configuration_can_come() -> None:
     """Nobody chooses what is never sent."""
-    text = "".join(each.read_text() for each in Path(rules.__file__).parent.glob("*rules.py"))
+    folders = Path(rules.__file__).parent.glob("*rules.py"), [Path(alerts.__file__)]
+    text = "".join(each.read_text() for folder in folders for each in folder)
     assert [kind for kind in get_args(AlertKind) if f'"{kind}"' not in text] == []

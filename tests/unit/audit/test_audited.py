@@ -11,7 +11,6 @@ from certrotd.audit.record import START, Happened, chained, unsettled
 from certrotd.certs.decision import Renew
 from certrotd.certs.policy import Policy
 from certrotd.certs.recorded import recorded_of
-from certrotd.certs.rotate import Rotator
 from certrotd.clock import ManualClock
 from certrotd.errors import Transient
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
@@ -19,6 +18,7 @@ from certrotd.lifecycle.report import Report
 from certrotd.pki.generation import Standing
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.fakes.audit import MemoryAudit
+from tests.fakes.rotator import Rotator
 from tests.fakes.world import MemoryWorld
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import TypeVar, cast
 
 from certrotd.certs.policy import Policy
-from certrotd.certs.rotate import Rotator
 from certrotd.clock import ManualClock
 from certrotd.lifecycle.report import Report
 from tests.fakes.chance import Refused
+from tests.fakes.rotator import Rotator
 from tests.fakes.world import MemoryWorld
 from tests.model import scenarios
 

@@ -1,6 +1,5 @@
 """One look at one thing: what is read, what is asked of whom, and what becomes of failures."""
 
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -9,9 +8,10 @@ from unittest import mock
 
 import pytest
 
-from certrotd.certs.checks import CheckResult, Watches, endpoint_of, surely
+from certrotd.certs.checks import Looked, WatchCheck, Watches, endpoint_of
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import COPIES, Policy, id_of
+from certrotd.cli.watch import surely
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
@@ -79,7 +79,7 @@ class Bench:
         """The target shows this, or the live generation."""
         self.examiner.shown["nginx"] = presented or self.live
 
-    def looks(self) -> dict[str, CheckResult]:
+    def looks(self) -> dict[str, Looked]:
         """Everything that a look at the certificate comes to."""
         return {look.watched.sort: look for look in self.watches.look(id_of("web"))}
 
@@ -87,7 +87,7 @@ class Bench:
         """The kinds of findings by sort."""
         return {sort: kinds(look.watched) for sort, look in self.looks().items()}
 
-    def at(self, which: WatchEntry) -> CheckResult:
+    def at(self, which: WatchEntry) -> Looked:
         """A look at an entry."""
         [look] = self.watches.look(which)
         return look
@@ -472,27 +472,36 @@ def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> N
     """And nothing else."""
     ours, foreign = entry(certificate="web"), entry("192.0.2.2:443")
     watches = Bench(ours, foreign).watches
-    assert list(watches.concerned(id_of("web"))) == [id_of("web"), ours]
-    assert list(watches.concerned(id_of("www"))) == []
+    about = {check.label: check.about for check in watches.checks()}
+    assert about == {
+        "192.0.2.1:443 (a.example.test)": id_of("web"),
+        "192.0.2.2:443 (a.example.test)": None,
+        "certificate/web": id_of("web"),
+    }
 
 
 class TestSurely:
     """The one-shot command."""
 
-    def looks(
-        self, *found: bool, moving: bool = False, after: int = 3
-    ) -> Callable[[], list[CheckResult]]:
-        """A look that finds nobody there, or somebody, in turn."""
+    def check(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        *found: bool,
+        moving: bool = False,
+        after: int = 3,
+    ) -> WatchCheck:
+        """A check that finds nobody there, or somebody, in turn."""
         watched, turns = entry(), iter(found)
         bench = Bench(watched)
 
-        def look() -> list[CheckResult]:
+        def look(_self: WatchCheck) -> list[Looked]:
             bench.examiner.shown["192.0.2.1"] = other()
             if next(turns):
                 del bench.examiner.shown["192.0.2.1"]
             return [replace(bench.at(watched), moving=moving, after=after)]
 
-        return look
+        monkeypatch.setattr(WatchCheck, "look", look)
+        return WatchCheck(bench.watches, watched)
 
     @pytest.mark.parametrize(
         ("found", "after", "expected", "pauses"),
@@ -505,19 +514,26 @@ class TestSurely:
         ],
     )
     def test_a_finding_that_may_pass_is_checked_again(
-        self, found: tuple[bool, ...], after: int, expected: list[str], pauses: int
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        found: tuple[bool, ...],
+        after: int,
+        expected: list[str],
+        pauses: int,
     ) -> None:
         """Nobody is called because of a packet."""
         waited: list[float] = []
-        [settled] = surely(self.looks(*found, after=after), pause=waited.append)
-        assert kinds(settled.watched) == expected
+        [watched] = surely(self.check(monkeypatch, *found, after=after), pause=waited.append)
+        assert kinds(watched) == expected
         assert waited == [1.0] * pauses
 
-    def test_a_rotation_that_does_not_end_is_not_waited_for(self) -> None:
+    def test_a_rotation_that_does_not_end_is_not_waited_for(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         """What it explains is left open."""
         waited: list[float] = []
-        looks = self.looks(True, True, True, moving=True)
-        [settled] = surely(looks, pause=waited.append)
-        assert settled.watched.unsure
-        assert kinds(settled.watched) == [FindingKind.UNREACHABLE]
+        check = self.check(monkeypatch, True, True, True, moving=True)
+        [watched] = surely(check, pause=waited.append)
+        assert watched.unsure
+        assert kinds(watched) == [FindingKind.UNREACHABLE]
         assert len(waited) == 2

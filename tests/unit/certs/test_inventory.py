@@ -1,7 +1,7 @@
 """All certificates of a configuration: one's trouble is never another's."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -10,16 +10,21 @@ from itertools import count
 import pytest
 
 from certrotd.certs.decision import Renew
-from certrotd.certs.inventory import Inventory
+from certrotd.certs.placeholders import Placeholders
 from certrotd.certs.policy import Policy, id_of
-from certrotd.certs.rotate import Rotator
 from certrotd.certs.world import World
 from certrotd.clock import ManualClock
 from certrotd.errors import InvalidInput, NeedsOperator, UsageError
+from certrotd.lifecycle.decision import Asked
+from certrotd.lifecycle.inventory import Inventory, look_at_all
+from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.subject import Subject
 from certrotd.pki.generation import Standing
 from certrotd.rotation.outcome import Finished, RolledBack
 from certrotd.state.ports import Lease
 from tests.fakes.managed import FakeManaged
+from tests.fakes.rotator import Rotator
+from tests.fakes.subjects import FakeWing, subject_of
 from tests.fakes.world import MemoryWorld
 
 NOW = datetime(2027, 3, 4, tzinfo=UTC)
@@ -47,9 +52,27 @@ def rotator(worlds: dict[str, MemoryWorld]) -> Rotator:
     return worlds["one"].rotator(new_id=lambda: f"rotation-{next(numbers)}")
 
 
-def inventory(worlds: dict[str, MemoryWorld], concurrency: int = 2) -> Inventory:
+def inventory(worlds: dict[str, MemoryWorld]) -> Inventory:
     """All of them."""
-    return Inventory([world.managed() for world in worlds.values()], concurrency)
+    return Inventory([FakeWing([subject_of(world.managed()) for world in worlds.values()])])
+
+
+def names(chosen: Sequence[Subject]) -> list[str]:
+    """What they are called."""
+    return [each.id.name for each in chosen]
+
+
+def rotated(
+    certificates: Sequence[FakeManaged],
+    rotator: Rotator,
+    asked: Asked = Asked(),  # noqa: B008
+    *,
+    workers: int = 2,
+) -> list[Report]:
+    """What came of each."""
+    subjects = [subject_of(each) for each in certificates]
+    all_of_it = Inventory([FakeWing(subjects)])
+    return list(all_of_it.rotate(subjects, rotator.runner, asked, workers=workers))
 
 
 class TestChosen:
@@ -58,12 +81,12 @@ class TestChosen:
     def test_none_named_means_all_in_the_file_s_order(self, worlds: dict[str, MemoryWorld]) -> None:
         """Listings look like the configuration."""
         chosen = inventory(worlds).chosen([])
-        assert [managed.policy.name for managed in chosen] == ["one", "two", "three"]
+        assert names(chosen) == ["one", "two", "three"]
 
     def test_named_ones_come_once_each(self, worlds: dict[str, MemoryWorld]) -> None:
         """Said twice is meant once: two rotations of one certificate would meet in its lock."""
         chosen = inventory(worlds).chosen(["two", "one", "two"])
-        assert [managed.policy.name for managed in chosen] == ["two", "one"]
+        assert names(chosen) == ["two", "one"]
 
     @pytest.mark.parametrize(
         ("name", "hint"), [("tow", 'did you mean "two"?'), ("xyz", "known: one, two, three")]
@@ -88,8 +111,7 @@ class TestChosen:
             ("*.example.com", "one"),
             ("one", "one"),  # a certificate's name is what it is
         ):
-            [managed] = inventory(worlds).chosen([said])
-            assert managed.policy.name == meant, said
+            assert names(inventory(worlds).chosen([said])) == [meant], said
         for nobody in ("example.com", "a.b.example.com", "*.test", "not a name"):
             with pytest.raises(UsageError, match="there is no certificate"):
                 inventory(worlds).chosen([nobody])
@@ -115,15 +137,13 @@ class TestLook:
     ) -> None:
         """A listing that ends at the first spoiled folder hides the rest."""
 
-        def spoiled() -> None:
+        def spoiled(*, thorough: bool) -> None:
             raise NeedsOperator("the folder is spoiled")
 
         all_of_it = inventory(worlds)
         bad = replace(worlds["one"].managed(), look=spoiled)  # type: ignore[arg-type]
-        chosen = [bad, *all_of_it.certificates[1:]]
-        first, *others = all_of_it.look(
-            chosen, now=NOW, in_flight=lambda name: name == id_of("two")
-        )
+        chosen = [subject_of(bad), *list(all_of_it.subjects)[1:]]
+        first, *others = look_at_all(chosen, now=NOW, in_flight=lambda name: name == id_of("two"))
         assert (str(first.failure), first.decision) == ("the folder is spoiled", None)
         assert all(isinstance(row.decision, Renew) for row in others)
         assert [row.flight is not None for row in others] == [True, False]
@@ -151,7 +171,7 @@ class TestRotate:
         )
         reports = {
             report.subject.name: report
-            for report in Inventory([], 1).rotate([broken, *certificates], rotator)
+            for report in rotated([broken, *certificates], rotator, workers=1)
         }
         assert set(reports) == {"one", "two", "three", "four"}
         assert [name for name, report in reports.items() if not report.failed] == ["three"]
@@ -187,7 +207,7 @@ class TestRotate:
             return replace(managed, lock=lock)
 
         chosen = [counted(world.managed()) for world in worlds.values()]
-        reports = list(Inventory([], concurrency).rotate(chosen, rotator))
+        reports = rotated(chosen, rotator, workers=concurrency)
         assert [report.failed for report in reports] == [False] * 3
         assert most[0] == concurrency
 
@@ -196,7 +216,7 @@ class TestRotate:
     ) -> None:
         """What waits for its turn is not begun after the process was told to stop."""
         told = replace(rotator, stopping=lambda: True)
-        assert list(inventory(worlds).rotate(inventory(worlds).chosen([]), told)) == []
+        assert rotated([world.managed() for world in worlds.values()], told) == []
         assert all(world.store.look(name).live is None for name, world in worlds.items())
 
 
@@ -217,10 +237,11 @@ class TestPlaceholders:
 
         worlds["one"].otherwise = {"unready": unready}
         all_of_it = inventory(worlds)
-        report = all_of_it.rotate_one(all_of_it.certificates[0], rotator)
+        report = all_of_it.rotate_one(next(all_of_it.subjects), rotator.runner)
         assert not report.failed
         assert seen == [[1, 1]]
-        assert all_of_it.placeholders(rotator) == []
+        managed = [world.managed() for world in worlds.values()]
+        assert Placeholders(managed).put(rotator.runner) == []
 
     def test_a_failed_placeholder_is_reported_by_its_own_rotation_alone(
         self, worlds: dict[str, MemoryWorld], rotator: Rotator
@@ -228,8 +249,8 @@ class TestPlaceholders:
         """The others go on."""
         worlds["two"].policy = replace(worlds["two"].policy, bootstraps=True)
         worlds["two"].locked = True
-        all_of_it = inventory(worlds)
-        reports = all_of_it.rotate(all_of_it.certificates, rotator, by_hand=True)
+        managed = [world.managed() for world in worlds.values()]
+        reports = rotated(managed, rotator, Asked(by_hand=True))
         assert {report.subject.name for report in reports if report.failed} == {"two"}
 
     def test_looking_for_them_again_costs_nothing(
@@ -245,13 +266,13 @@ class TestPlaceholders:
             return worlds["two"].managed().look(thorough=thorough)
 
         managed = replace(managed, look=look)
-        all_of_it = Inventory([worlds["one"].managed(), managed], 2)
+        placeholders = Placeholders([worlds["one"].managed(), managed])
         worlds["two"].locked = True
-        assert [report.failed for report in all_of_it.placeholders(rotator)] == [True]
+        assert [report.failed for report in placeholders.put(rotator.runner)] == [True]
         worlds["two"].locked = False
-        assert len(all_of_it.placeholders(rotator)) == 1, "one that failed is tried again"
-        assert all_of_it.placeholders(rotator) == []
+        assert len(placeholders.put(rotator.runner)) == 1, "one that failed is tried again"
+        assert placeholders.put(rotator.runner) == []
         before = len(looks)
         for _ in range(5):
-            assert all_of_it.placeholders(rotator) == []
+            assert placeholders.put(rotator.runner) == []
         assert len(looks) == before

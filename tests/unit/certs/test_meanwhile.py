@@ -10,9 +10,13 @@ from pathlib import Path
 import pytest
 
 from certrotd.certs.decision import Deploy
+from certrotd.certs.rotate import CertificateRotation
 from certrotd.cli.reports import report_words
 from certrotd.errors import Transient
+from certrotd.lifecycle.decision import Asked
+from certrotd.lifecycle.runner import Run
 from certrotd.rotation.engine import Finished, Parked, RolledBack
+from certrotd.state.lock import NoLease
 from tests.fakes.store import Pair
 from tests.model import scenarios
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA
@@ -147,7 +151,9 @@ def test_only_what_waits_before_anything_is_issued_can_be_given_up() -> None:
     case.trouble.refuse["store: move to the trash"] = 10**6
     case.rotate()
     managed = case.world.managed()
-    engine = case.rotator()._engine(managed, managed.world())
+    rotation = CertificateRotation(managed)
+    run = Run(case.rotator().runner, rotation, Asked(), NoLease(), lambda _event: None)
+    engine = run.engine()
     assert engine.in_flight() is not None
     assert engine.give_up(Transient("why")) is None
     assert engine.in_flight() is not None

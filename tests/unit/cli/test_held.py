@@ -12,7 +12,6 @@ from certrotd.clock import ManualClock
 from certrotd.config.load import load
 from certrotd.daemon.wiring import Site
 from certrotd.scheduling.clock_trust import to_json
-from certrotd.scheduling.offline_gates import with_gates
 from certrotd.state.records import encode
 from tests.unit.cli.conftest import NAMES, Certrotd
 from tests.unit.cli.test_run import listed
@@ -119,7 +118,8 @@ class TestInFlight:
         assert len(rows) == len(NAMES)
         for row in rows:
             words = json.dumps(row)
-            assert f"cannot list {journals}: Not a directory" in words
+            assert str(journals) in words
+            assert "Not a directory" in words
             assert "a file stands where a directory belongs; move it away" in words
         if command == "status":
             assert {row["state"] for row in rows} == {"unreadable"}
@@ -211,8 +211,7 @@ class TestHeld:
         site = Site(
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
-        looked = site.inventory.look(site.inventory.certificates, now=NOW, in_flight=site.in_flight)
-        for row in with_gates(list(looked), site.config, site.state, now=NOW):
+        for row in site.look(list(site.inventory.subjects)):
             assert (row.held.why if row.held else None) == held
             assert row.held is None or row.held.until == NOW + timedelta(hours=3, seconds=1)
         assert content is None or budget.exists()
@@ -233,6 +232,5 @@ class TestHeld:
         site = Site(
             load(tmp_path / "config.yaml").config, clock=ManualClock(NOW), command="certrotd status"
         )
-        looked = site.inventory.look(site.inventory.certificates, now=NOW, in_flight=site.in_flight)
-        rows = list(with_gates(list(looked), site.config, site.state, now=NOW))
+        rows = list(site.look(list(site.inventory.subjects)))
         assert all(row.held and "lab.json" in row.held.why for row in rows)

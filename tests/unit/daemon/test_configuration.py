@@ -11,6 +11,7 @@ import pytest
 from certrotd.clock import SystemClock
 from certrotd.config.load import load
 from certrotd.daemon.wiring import Site
+from tests.fakes.subjects import certificates_of
 
 Tree = dict[str, Any]
 CONFIG: Tree = {
@@ -33,7 +34,7 @@ def digest(tmp_path: Path) -> Callable[[Tree], str]:
         path = tmp_path / "config.yaml"
         path.write_text(json.dumps(config))
         site = Site(load(path).config, clock=SystemClock(), command="certrotd run")
-        return site.inventory.certificates[0].configuration()
+        return certificates_of(site)[0].managed.configuration()
 
     return of
 

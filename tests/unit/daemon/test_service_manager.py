@@ -14,16 +14,18 @@ from hypothesis import strategies as st
 
 from certrotd.certs.decision import Deploy
 from certrotd.certs.policy import Attempts, id_of
+from certrotd.certs.subject import CertificateFound
 from certrotd.clock import ManualClock
 from certrotd.daemon.service_manager import ServiceManager, service_manager, signs_of_life
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.lifecycle.decision import Decision, Postpone, Wait, by_decision
 from certrotd.lifecycle.report import Report
-from certrotd.observers import Look
+from certrotd.lifecycle.view import View
 from certrotd.pki.generation import Standing
 from certrotd.process import environment
 from certrotd.rotation.engine import Finished, RolledBack, Stopped
 from certrotd.scheduling.gates import DIRECTORIES
+from tests.fakes.subjects import subject_of
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 LATER = datetime(2026, 7, 1, 4, 30, tzinfo=UTC)
@@ -93,8 +95,8 @@ def told(
 def look(name: str, decision: Decision, *, failures: int = 0) -> Any:
     """As much of a Look as is looked at."""
     managed: Any = SimpleNamespace(policy=SimpleNamespace(id=id_of(name)))
-    attempts, held = Attempts(failures=failures), by_decision(decision)
-    return Look(managed, Standing(), attempts, decision, NOW, held=held)
+    found = CertificateFound(managed, Standing(), Attempts(failures=failures), decision)
+    return View(subject_of(managed), found, NOW, held=by_decision(decision))
 
 
 def started(told: ServiceManager, manager: Manager, *names: str) -> dict[str, str]:
@@ -137,7 +139,7 @@ def test_a_reload_begins_at_a_time_and_ends(
     clock.advance(timedelta(seconds=1.5))
     told.reloading()
     assert manager.only() == {"RELOADING": "1", "MONOTONIC_USEC": "1500000"}
-    told.reloaded(1)
+    told.reloaded([])
     assert manager.only() == {"READY": "1"}
 
 
@@ -149,7 +151,7 @@ def test_a_reload_before_it_is_ready_does_not_make_it_so(
     told.reloading()
     told.refused(["config.yaml:1: no"])
     told.reloading()
-    told.reloaded(1)
+    told.reloaded([])
     assert manager.heard() == []
 
 
@@ -170,7 +172,7 @@ def test_a_refused_configuration_stays_visible_until_a_reload_succeeds(
     assert manager.only()["STATUS"].startswith(f"{refused}1 certificate, 1 failing (web)")
     told.refused(["/etc/c.yaml:9: and this"])
     assert manager.only()["STATUS"].startswith("configuration not reloaded: /etc/c.yaml:9: and")
-    told.reloaded(1)
+    told.reloaded([])
     assert manager.only()["STATUS"].startswith("1 certificate, 1 failing")
 
 
@@ -272,7 +274,7 @@ def test_signs_of_life_come_from_ticks_and_not_too_often(
     told.began(id_of("web"), "due")
     told.ended(Report(id_of("web"), outcome=Finished({})))
     told.looked(look("web", Wait("fresh", LATER)))
-    told.reloaded(1)
+    told.reloaded([])
     assert all("WATCHDOG" not in message for message in manager.heard())
     told.ticked(NOW, 0)
     assert manager.only() == {"WATCHDOG": "1"}
@@ -325,7 +327,7 @@ def test_a_missing_service_manager_is_reported_once_and_notified_later(
     told.reloading()
     assert complaints == ["cannot notify the service manager: No such file or directory"]
     (tmp_path / "elsewhere").rename(tmp_path / "notify")
-    told.reloaded(1)
+    told.reloaded([])
     message = manager.only()
     assert (message["READY"], message["WATCHDOG"]) == ("1", "1")
     assert message["STATUS"] == "1 certificate, next due 2026-07-01 04:30Z"

@@ -8,6 +8,7 @@ import yaml
 
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import open_site
+from tests.fakes.subjects import certificates_of
 
 
 def terms(directory: Path, **options: Any) -> str:
@@ -18,8 +19,8 @@ def terms(directory: Path, **options: Any) -> str:
     config = {"state_dir": str(directory), "issuers": {"lab": entry}, "certificates": certificates}
     path.write_text(yaml.safe_dump(config))
     with open_site(path, clock=SystemClock(), command="test") as site:
-        [managed] = site.inventory.certificates
-        return managed.policy.terms
+        [subject] = certificates_of(site)
+        return subject.managed.policy.terms
 
 
 @pytest.mark.parametrize(("options", "same"), [({"lifetime": "6d"}, False), ({}, True)])

@@ -13,6 +13,7 @@ from certrotd.daemon.wiring import open_site
 from certrotd.dns.client import DnsClient
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import Transient
+from tests.fakes.subjects import certificates_of
 from tests.unit.dns.scripted import ScriptedDns, answer, soon
 
 NAME = "_acme-challenge.example.com"
@@ -88,7 +89,7 @@ def test_a_solver_may_follow_no_cname(tmp_path: Path) -> None:
     path.write_text(CONFIG.format(state=tmp_path / "state"))
     clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
     with open_site(path, clock=clock, command="test") as site:
-        world = site.inventory.certificates[0].world()
+        world = certificates_of(site)[0].managed.world()
     assert world.follows(NAME, None) is False
     assert world.follows("_acme-challenge.example.net", None) is True
     assert world.follows(NAME, "rest") is True
@@ -121,7 +122,7 @@ def test_a_zone_that_the_resolvers_do_not_know_is_reported_before_an_order(
     with nothing as server:
         path.write_text(UNKNOWN.format(state=tmp_path / "state", resolver=server.address))
         with open_site(path, clock=SystemClock(), command="test", dry=True) as site:
-            world = site.inventory.certificates[0].world()
+            world = certificates_of(site)[0].managed.world()
             found = [str(each) for each in world.unready("ca", ["example.com"], solver, ask=True)]
     assert (f"no DNS zone holds {NAME}" in " ".join(found)) is complains
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.lifecycle.finding import Finding, FindingSeverity, Watched
+from certrotd.lifecycle.gate import Gate, Held
 from certrotd.lifecycle.report import Report
 from certrotd.reporting.log_events import EventLog
 from certrotd.rotation.engine import Event, Finished, Outcome, Parked, RolledBack, Stuck
@@ -106,7 +106,10 @@ def test_an_order_that_waits_says_for_what() -> None:
     """A name that is missing for a week needs an explanation."""
     kept = Kept()
     said, lines = kept.said, EventLog(kept)
-    lines.postponed(id_of("web"), Over("orders", NOW, "orders of the account: 2 in 1 hours"))
+    lines.postponed(
+        id_of("web"),
+        Held(Gate.BUDGET, "the CA's limit is used up: orders of the account: 2 in 1 hours", NOW),
+    )
     lines.began(id_of("web"), "there is no certificate yet")
     assert said == [
         "web: waits until 2026-06-01 00:00:00Z, the CA's limit is used up: orders of the account: "
@@ -169,7 +172,7 @@ def test_start_reload_and_stop_are_logged() -> None:
     told = EventLog(kept)
     problem = ConfigProblem(Path("/etc/c.yaml"), 3, "certificates[0].name", "is required")
     told.configured([id_of("web")], [problem])
-    told.reloaded(2)
+    told.reloaded([id_of("a"), id_of("b")])
     told.configured([id_of("web"), id_of("www")], [])
     told.refused(["/etc/c.yaml:1: : no"])
     told.remarked("kept aside")

@@ -2,13 +2,16 @@
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from certrotd.certs.inventory import Inventory, Row
+from certrotd.certs.details import target_words
 from certrotd.errors import Failure
+from certrotd.lifecycle.inventory import look_at_all
+from certrotd.lifecycle.view import STATES, View
 from certrotd.pki.generation import Generation, TargetState
-from certrotd.reporting.status import STATES, state_of, status_of, target_words
+from tests.fakes.subjects import subject_of
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
 
 HOST = "web.example.com"
@@ -20,17 +23,23 @@ def stand(tmp_path: Path) -> Stand:
     return Stand(tmp_path)
 
 
-def row(stand: Stand, *, flying: bool = False) -> Row:
-    """The only certificate as a listing looks at it."""
-    inventory = Inventory(list(stand.certificates.values()), 1)
-    return next(inventory.look(inventory.certificates, now=NOW, in_flight=lambda _name: flying))
+def status_of(stand: Stand, *, flying: bool = False) -> dict[str, Any]:
+    """The only certificate as a listing shows it."""
+    [view] = views(stand, flying=flying)
+    return view.to_json()
+
+
+def views(stand: Stand, *, flying: bool = False) -> list[View]:
+    """All certificates as a listing looks at them."""
+    subjects = [subject_of(each) for each in stand.certificates.values()]
+    return list(look_at_all(subjects, now=NOW, in_flight=lambda _name: flying))
 
 
 def test_a_certificate_is_listed_with_all_its_keys(stand: Stand) -> None:
     """Scripts read these keys from the command line and from the daemon alike."""
     proven = {"nginx": TargetState(3, PRINT, NOW), "mail": TargetState(2, "", NOW), "ldap": None}
     stand.add("web", HOST, live=generation(HOST), targets=proven)
-    found = status_of(row(stand), now=NOW)
+    found = status_of(stand)
     targets = found.pop("targets")
     assert found == {
         "kind": "certificate",
@@ -65,7 +74,7 @@ def test_a_certificate_is_listed_with_all_its_keys(stand: Stand) -> None:
 def test_a_missing_value_is_null(stand: Stand) -> None:
     """A script must not mistake an empty text for a date."""
     stand.add("web", HOST)
-    found = status_of(row(stand), now=NOW)
+    found = status_of(stand)
     for key in ("generation", "not_before", "not_after", "issuer", "key_type", "fingerprint"):
         assert found[key] is None, key
     assert (found["state"], found["names"]) == ("missing", [HOST])
@@ -74,7 +83,7 @@ def test_a_missing_value_is_null(stand: Stand) -> None:
 def test_a_failure_to_look_is_a_state(stand: Stand) -> None:
     """One unreadable certificate must not end the listing."""
     stand.add("web", HOST, live=Failure("the disk is gone"))
-    found = status_of(row(stand), now=NOW)
+    found = status_of(stand)
     assert (found["state"], found["reason"]) == ("unreadable", "the disk is gone")
     assert (found["decision"], found["next_check"]) == (None, None)
 
@@ -82,7 +91,7 @@ def test_a_failure_to_look_is_a_state(stand: Stand) -> None:
 def test_a_rotation_in_flight_outranks_what_it_works_on(stand: Stand) -> None:
     """What is being mended is not called broken."""
     stand.add("web", HOST)
-    found = status_of(row(stand, flying=True), now=NOW)
+    found = status_of(stand, flying=True)
     assert found["state"] == "in flight"
     assert found["in_flight"] is not None
     assert found["reason"].startswith("in flight: it is running")
@@ -92,7 +101,7 @@ def test_a_rotation_that_rests_says_at_which_step_since_when_and_why(stand: Stan
     """Intercepted TLS, say: somebody is to mend it, and looks here first."""
     stand.add("web", HOST, live=generation(HOST, age=70 * DAY))
     fly(stand)
-    found = status_of(row(stand, flying=True), now=NOW)
+    found = status_of(stand, flying=True)
     assert found["in_flight"] == {
         "step": "obtain",
         "undoing": False,
@@ -113,7 +122,7 @@ def test_a_rotation_in_flight_does_not_hide_that_what_is_served_has_expired(stan
     """While it is tried for the 46th time, visitors are turned away."""
     stand.add("web", HOST, live=generation(HOST, age=91 * DAY))
     fly(stand)
-    found = status_of(row(stand, flying=True), now=NOW)
+    found = status_of(stand, flying=True)
     assert (found["state"], found["in_flight"]["step"]) == ("expired", "obtain")
     assert found["reason"].startswith("obtain: it is not trusted (in flight")
 
@@ -140,9 +149,7 @@ def test_every_other_state_has_its_word(stand: Stand) -> None:
     stand.past("e", "no", ended=(NOW - timedelta(seconds=1)).isoformat())
     stand.add("f", HOST, live=generation(HOST, age=-DAY))
     stand.add("g", HOST, live=generation(HOST, age=timedelta(minutes=-4)))
-    inventory = Inventory(list(stand.certificates.values()), 1)
-    rows = inventory.look(inventory.certificates, now=NOW, in_flight=lambda _name: False)
-    states = [state_of(each, now=NOW) for each in rows]
+    states = [view.state for view in views(stand)]
     assert states[:5] == ["broken", "expired", "disabled", "ok", "postponed"]
     assert states[5:] == ["not yet valid", "ok"], "after a clock that was ahead for a while"
     assert set(states) < set(STATES)

@@ -7,7 +7,6 @@ import pytest
 
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.limits.sliding_windows import Over
 from certrotd.certs.policy import id_of
 from certrotd.errors import ConfigProblem, Failure, LockHeld
 from certrotd.id import Id
@@ -83,7 +82,8 @@ def test_every_state_has_a_word_of_its_own(stand: Stand) -> None:
     assert snapshot.why(id_of("unreadable")) == "the disk is gone"
     assert snapshot.why(id_of("flying")) == "a rotation runs"
     assert snapshot.why(id_of("missing")) == "there is no certificate yet"
-    assert snapshot.count() == {s: sum(v == s for v in found.values()) for s in SHOWN}
+    counted = {s: sum(v == s for v in found.values()) for s in SHOWN}
+    assert snapshot.count() == {"certificate": counted}
 
 
 def test_a_certificate_is_unseen_before_the_first_look(stand: Stand) -> None:
@@ -130,15 +130,15 @@ def test_a_renewal_that_waits_for_the_budget_says_so(stand: Stand) -> None:
     stand.fine("web", age=70 * DAY)
     stand.look()
     assert stand.board.snapshot().state(id_of("web")) == "due"
-    over = Over("orders", NOW + DAY, "orders of the account: 300 in 3 hours")
+    why = "the CA's limit is used up: orders of the account: 300 in 3 hours"
+    over = Held(Gate.BUDGET, why, NOW + DAY)
     stand.board.postponed(id_of("web"), over)
     stand.board.postponed(id_of("unknown"), over)
     snapshot = stand.board.snapshot()
     assert snapshot.state(id_of("web")) == "postponed"
     due = "two thirds of its lifetime has passed"
-    why = f"the CA's limit is used up: {over.why}"
     assert snapshot.why(id_of("web")) == f"{why}; due: {due}"
-    assert snapshot.held(id_of("web")) == Held(Gate.BUDGET, why, over.until)
+    assert snapshot.held(id_of("web")) == over
     assert snapshot.next_look() == (NOW + DAY).timestamp()
     assert list(snapshot.known) == [id_of("web")]
     stand.look()
@@ -299,7 +299,7 @@ def test_a_refused_configuration_is_shown_and_leaves_the_daemon_ready(stand: Sta
     configured = stand.board.snapshot().configured
     assert (configured.valid, configured.refused) == (False, ("config.yaml:3: no",))
     assert stand.board.unready() == ""
-    stand.board.reloaded(0)
+    stand.board.reloaded([])
     assert stand.board.snapshot().configured.valid
 
 

@@ -4,17 +4,19 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from certrotd.certs.policy import Attempts, Policy
+from certrotd.certs.subject import CertificateFound
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta
+from certrotd.pki.generation import Generation, Meta, Standing
 from certrotd.scheduling.clock_trust import (
     SOUND,
     ClockTrust,
     Watch,
-    evidence,
     from_json,
     jumped,
     to_json,
 )
+from tests.fakes.managed import FakeManaged
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 MINUTE, DAY = timedelta(minutes=1), timedelta(days=1)
@@ -76,7 +78,7 @@ def test_the_first_run_believes_the_clock() -> None:
 
 def test_a_clock_behind_a_certificate_is_wrong() -> None:
     """The state directory may be lost; what a CA issued is still there."""
-    watch = Watch(None, 0.0).seen(issued(NOW, NOW))
+    watch = Watch(None, 0.0).seen(NOW)
     judged = watch.judge(NOW - DAY, 0.0)
     assert judged.trust is ClockTrust.WRONG
     assert "before a certificate that a CA has issued (2026-06-01 00:00Z)" in judged.why
@@ -135,9 +137,10 @@ def test_only_a_ca_elsewhere_knows_the_time(
     generation: Generation | None, expected: datetime | None
 ) -> None:
     """What our own clock made is no evidence for it."""
-    assert evidence(generation) == expected
-    watch = Watch(None, 0.0)
-    assert watch.seen(generation).earliest == expected
+    managed = FakeManaged(Policy("web", ("a.test",), "ca", ""), *[None] * 5)  # type: ignore[arg-type]
+    passed = CertificateFound(managed, Standing(generation), Attempts(), None).passed
+    assert passed == expected
+    assert Watch(None, 0.0).seen(passed).earliest == expected
 
 
 def test_a_jump_is_what_monotonic_time_does_not_know_of() -> None:

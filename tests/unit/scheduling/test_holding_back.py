@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from certrotd.alerting.look_rules import of_look
 from certrotd.certs.limits.sliding_windows import Limit, Limits
 from certrotd.certs.managed import Managed
 from certrotd.certs.policy import id_of
@@ -16,11 +15,12 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.lifecycle.alert import Alert
 from certrotd.lifecycle.report import Report
-from certrotd.observers import Look
+from certrotd.lifecycle.view import View
 from certrotd.reporting.snapshot import Snapshot
 from certrotd.reporting.status_board import StatusBoard
 from certrotd.rotation.engine import Parked, Stuck
 from certrotd.scheduling.clock_trust import ClockTrust
+from tests.fakes.subjects import subjects_of
 from tests.unit.scheduling.bench import DAY, HOUR, MINUTE, START, Bench
 
 
@@ -37,9 +37,9 @@ class Page:
             setattr(heard, name, getattr(self.board, name))
         heard.looked = self._looked
 
-    def _looked(self, look: Look) -> None:
-        self.board.looked(look)
-        self.alerts += [said for said in of_look(look) if isinstance(said, Alert)]
+    def _looked(self, view: View) -> None:
+        self.board.looked(view)
+        self.alerts += [said for said in view.found.alerts(view) if isinstance(said, Alert)]
 
     @property
     def snapshot(self) -> Snapshot:
@@ -306,7 +306,7 @@ def test_a_store_that_cannot_be_looked_at_does_not_keep_a_rotation_in_flight() -
         return bench.disks["web"].managed().look()
 
     object.__setattr__(managed, "look", look)
-    work = replace(bench.process.workload(bench.disks), certificates={id_of("web"): managed})
+    work = replace(bench.process.workload(bench.disks), subjects=subjects_of([managed]))
     bench.process.scheduler.replace(work)
     bench.process.tick()
     bench.process.tick()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
@@ -11,16 +11,18 @@ from typing import Any
 import pytest
 
 from certrotd.certs.limits.sliding_windows import Limit, Limits
-from certrotd.certs.managed import Managed
 from certrotd.certs.policy import Policy, id_of
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.subject import Subject
 from certrotd.rotation.engine import Finished, Parked, Stuck
 from certrotd.scheduling.clock_trust import SOUND
 from certrotd.scheduling.workload import Workload
 from tests.fakes.cheap import CheapDisk, Crash
+from tests.fakes.managed import FakeManaged
+from tests.fakes.subjects import subjects_of
 from tests.unit.scheduling.bench import DAY, HOUR, MINUTE, SECOND, START, Bench
 
 
@@ -218,7 +220,7 @@ def test_a_trouble_that_a_reload_ended_is_reported_as_over() -> None:
     """Whoever was woken for it must hear so, also when a new configuration was the cure."""
     bench = Bench("a.example.com", "b.example.com")
 
-    def broken() -> object:
+    def broken(**_: bool) -> object:
         raise DiskTrouble("read it", OSError(5, "Input/output error"))
 
     managed = {each.policy.id: each.managed() for each in bench.disks.values()}
@@ -390,16 +392,17 @@ def test_two_kinds_of_one_name_are_two_subjects() -> None:
     bench = Bench()
     policy = bench.disks["web"].policy
     key = CheapDisk(_OtherKind("web", ("web.example.net",), "ca", policy.authority)).managed()
-    both = {each.policy.id: each for each in (bench.disks["web"].managed(), key)}
+    both = subjects_of((bench.disks["web"].managed(), key))
     ran: list[Id] = []
 
-    def rotate(managed: Managed) -> Report:
-        ran.append(managed.policy.id)
-        return Report(managed.policy.id, failure=Failure("no") if managed is key else None)
+    def rotate(subject: Subject) -> Report:
+        ran.append(subject.id)
+        return Report(subject.id, failure=Failure("no") if subject.id.kind == "key" else None)
 
     work = replace(
         bench.process.workload(bench.disks),
-        certificates=both,
+        subjects=both,
+        slots={"certificate": 8, "key": 8},
         rotate=rotate,
         in_flight=lambda _subject: False,
     )
@@ -414,8 +417,8 @@ def test_two_kinds_of_one_name_are_two_subjects() -> None:
     assert ran == [Id("certificate", "web")]  # the key rests after its failure, alone
 
 
-def _with(work: Workload, certificates: object) -> Workload:
-    return _replaced(work, certificates=certificates)
+def _with(work: Workload, certificates: Mapping[Id, FakeManaged]) -> Workload:
+    return _replaced(work, subjects=subjects_of(certificates.values()))
 
 
 def _rotating(work: Workload, rotate: object) -> Workload:

@@ -1,6 +1,6 @@
 """The watcher looks in time, at what is due, whatever hangs, and tells what is certain."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -15,6 +15,7 @@ from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.finding import Watched
 from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.wing import Check
 from certrotd.observers import Observer
 from certrotd.watching.watcher import Watcher
 from tests.unit.certs.test_checks import Bench as Certificate
@@ -61,7 +62,7 @@ class Bench:
         self.exhausted = False
         self.doubted: list[Id] = []
         self.watcher = Watcher(
-            self.watches(*entries, certificate=certificate),
+            self.checks(*entries, certificate=certificate),
             self.clock,
             observer=self.heard,
             spawn=self.spawn,
@@ -69,9 +70,9 @@ class Bench:
             doubt=self.doubted.append,
         )
 
-    def watches(self, *entries: WatchEntry, certificate: bool = False) -> Watches:
+    def checks(self, *entries: WatchEntry, certificate: bool = False) -> Sequence[Check]:
         """A configuration with these."""
-        return Watches(
+        watches = Watches(
             entries,
             {id_of("web"): self.certificate.managed} if certificate else {},
             every=3600,
@@ -79,6 +80,7 @@ class Bench:
             examiner=self.examiner,
             clock=self.clock,
         )
+        return watches.checks()
 
     def spawn(self, name: str, job: Callable[[], None]) -> None:
         """A thread that begins when the test says so."""
@@ -274,11 +276,11 @@ def test_a_new_configuration_takes_over_and_ends_removed_watches() -> None:
     bench = Bench(entry(f"{A}:443", after=1), entry(f"{B}:443"), certificate=True)
     del bench.examiner.shown[A]
     bench.pass_time(SECOND)
-    bench.watcher.replace(bench.watches(entry(f"{B}:443")))
+    bench.watcher.replace(bench.checks(entry(f"{B}:443")))
     target = next(look.key for look in bench.heard.looks if look.sort == "target")
     assert bench.heard.gone == sorted([KEY_A, "files of certificate/web", target])
     assert {look.key for look in bench.pass_time(2 * HOUR, MINUTE)} == {KEY_B}
-    bench.watcher.replace(bench.watches(entry(f"{B}:443")))
+    bench.watcher.replace(bench.checks(entry(f"{B}:443")))
     assert len(bench.heard.gone) == 3
 
 
@@ -289,7 +291,7 @@ def test_a_trouble_with_what_is_gone_is_over() -> None:
     examiner.examine = _defect
     bench.pass_time(2 * SECOND)
     assert len(bench.heard.troubles) == 2
-    bench.watcher.replace(bench.watches(entry(f"{B}:443")))
+    bench.watcher.replace(bench.checks(entry(f"{B}:443")))
     assert bench.heard.calm == [f"watch {KEY_A}"]
 
 
@@ -303,7 +305,7 @@ def test_counted_failures_are_kept_over_a_reload() -> None:
     del bench.examiner.shown[A]
     bench.tick()
     for _ in range(2):
-        bench.watcher.replace(bench.watches(entry(f"{A}:443")))
+        bench.watcher.replace(bench.checks(entry(f"{A}:443")))
         bench.tick()
     assert kinds(bench.heard.looks[-1]) == ["unreachable"]
 
@@ -312,7 +314,7 @@ def test_a_check_that_runs_at_a_reload_is_not_reported() -> None:
     """It is of a configuration that is no more."""
     bench = Bench(entry(f"{A}:443"))
     bench.watcher.tick()
-    bench.watcher.replace(bench.watches())
+    bench.watcher.replace(bench.checks())
     bench.run()
     assert bench.heard.looks == []
     assert bench.watcher.running == 0

@@ -11,6 +11,7 @@ from certrotd.certs.wiring.adapters import Shelf
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
+from tests.fakes.subjects import wing_of
 
 
 @dataclass
@@ -164,7 +165,7 @@ dns: {{propagation: {{timeout: 15m}}}}
 certificates: [{{name: web, names: [www.example.org], solver: hook}}]
 """)
     with open_site(path, clock=SystemClock(), command="test") as site:
-        world = site.world(site.config.certificates[0])
+        world = wing_of(site).world(site.config.certificates[0])
     assert (world.order_time, world.wait_time) == (60.0, 900.0)
 
 
@@ -177,7 +178,7 @@ issuers: {{ca: {{type: internal}}}}
 certificates: [{{name: web, names: [www.example.org, example.org]}}]
 """)
     with open_site(path, clock=SystemClock(), command="test") as site:
-        world = site.world(site.config.certificates[0])
+        world = wing_of(site).world(site.config.certificates[0])
     assert world.wants("ca", ("example.org", "www.example.org"))
     assert not world.wants("other", ("example.org", "www.example.org"))
     assert not world.wants("ca", ("example.org",))

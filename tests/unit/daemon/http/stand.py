@@ -6,19 +6,18 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from certrotd.audit.head import Anchor
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.managed import Managed, attempts_of
-from certrotd.certs.policy import COPIES, Policy
-from certrotd.certs.rules import decide
+from certrotd.certs.policy import COPIES, KIND, Policy
+from certrotd.certs.wing import Certificates
 from certrotd.clock import ManualClock
 from certrotd.daemon.http.sources import Sources
 from certrotd.errors import Failure
-from certrotd.id import Id
-from certrotd.observers import Look
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Copy, Generation, Meta, Standing, TargetState
 from certrotd.reporting.status_board import StatusBoard
@@ -27,6 +26,7 @@ from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal
 from certrotd.state.lock import NoLease
 from tests.fakes.managed import FakeManaged
+from tests.fakes.subjects import subjects_of, view_of
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -66,12 +66,14 @@ class Stand:
     @property
     def sources(self) -> Sources:
         """What pages are made from."""
+        issuers = {each.policy.issuer for each in self.certificates.values()}
         work = Workload(
-            certificates=self._by_id,
-            concurrency=1,
+            subjects=subjects_of(self.certificates.values()),
+            slots={KIND: 1},
             rotate=_nothing,
             in_flight=lambda subject: subject.name in self.flying,
-            budget=lambda issuer: self.budgets.get(issuer),
+            terms=Certificates.terms,
+            rations={issuer: partial(self.budgets.get, issuer) for issuer in issuers},
         )
         return Sources(self.board, self.clock, lambda: work, self._anchor)
 
@@ -144,7 +146,7 @@ class Stand:
 
     def look(self) -> None:
         """What a tick does, as far as a board hears of it."""
-        self.board.configured(tuple(self._by_id), [])
+        self.board.configured([each.policy.id for each in self.certificates.values()], [])
         now = self.clock.now()
         for managed in self.certificates.values():
             try:
@@ -152,13 +154,8 @@ class Stand:
             except Failure as failure:
                 self.board.trouble(managed.policy.id, failure)
                 continue
-            decision = decide(managed.policy, standing, attempts, now=now)
-            self.board.looked(Look(managed, standing, attempts, decision, now))
+            self.board.looked(view_of(managed, standing, attempts, now=now))
         self.board.ticked(now, len(self.certificates))
-
-    @property
-    def _by_id(self) -> dict[Id, Managed]:
-        return {each.policy.id: each for each in self.certificates.values()}
 
     def _anchor(self) -> Anchor:
         if isinstance(self.audit, Failure):

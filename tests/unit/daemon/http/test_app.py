@@ -37,7 +37,7 @@ def test_a_certificate_that_has_just_gone_is_not_found(stand: Stand) -> None:
     with pytest.raises(RequestRefused):
         ask(stand, "/certificate/web")
     assert names(page(stand)) == ["web"]
-    assert json.loads(text(stand, "/status.json"))["certificates"] == []
+    assert json.loads(text(stand, "/status.json"))["subjects"] == []
 
 
 def test_health_is_a_status_and_a_reason(stand: Stand) -> None:

@@ -8,11 +8,10 @@ import pytest
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.managed import attempts_of
 from certrotd.certs.policy import id_of
-from certrotd.certs.rules import decide
 from certrotd.lifecycle.finding import Finding, Watched
-from certrotd.observers import Look
 from certrotd.pki.generation import PLACEHOLDER, Generation, TargetState
 from certrotd.rotation.flight import Flight
+from tests.fakes.subjects import view_of
 from tests.unit.daemon.http.page import page
 from tests.unit.daemon.http.stand import DAY, NOW, PRINT, Stand, generation
 
@@ -123,7 +122,6 @@ def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stan
     managed = stand.fine("web")
     stand.look()
     standing, attempts = managed.look(), attempts_of(managed)
-    decision = decide(managed.policy, standing, attempts, now=NOW)
     flight = Flight("obtain", NOW - DAY, "the CA is busy", NOW + DAY, tries=2)
     for rests, words in (
         (flight, "In flight obtain since 24 hours ago ; 2 attempts failed; continues in 24 hours"),
@@ -132,7 +130,7 @@ def test_a_rotation_that_rests_is_shown_with_its_step_and_until_when(stand: Stan
             "undoing obtain since 24 hours ago ; 1 attempt failed; continues with the next check",
         ),
     ):
-        stand.board.looked(Look(managed, standing, attempts, decision, NOW, flight=rests))
+        stand.board.looked(view_of(managed, standing, attempts, now=NOW, flight=rests))
         read = page(stand, "/certificate/web").text
         assert words in read
         assert "the CA is busy" in read

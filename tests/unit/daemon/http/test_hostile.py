@@ -49,7 +49,7 @@ def test_hostile_text_is_escaped_in_every_page(hostile: Stand, path: str) -> Non
 def test_hostile_words_stay_words_in_json(hostile: Stand) -> None:
     """And it stays JSON."""
     document = json.loads(text(hostile, "/status.json"))
-    assert document["certificates"][0]["names"] == [HOSTILE]
+    assert document["subjects"][0]["names"] == [HOSTILE]
 
 
 @pytest.mark.parametrize("path", ["/", "/certificate/web", "/status.json"])

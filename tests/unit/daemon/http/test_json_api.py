@@ -9,7 +9,6 @@ from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import id_of
 from certrotd.errors import Failure
 from certrotd.lifecycle.finding import Finding, Watched
-from certrotd.reporting.status import status_of
 from tests.unit.daemon.http.page import text
 from tests.unit.daemon.http.stand import DAY, NOW, Stand
 
@@ -21,14 +20,14 @@ def test_status_json_has_the_keys_of_the_command(stand: Stand) -> None:
     stand.past("www", "no")
     stand.look()
     document = json.loads(text(stand, "/status.json"))
-    rows = list(stand.sources.rows([id_of("web"), id_of("www")]))
-    expected = [json.loads(json.dumps(status_of(r, now=NOW), default=_iso)) for r in rows]
-    assert document["certificates"] == expected
+    views = stand.sources.views([id_of("web"), id_of("www")])
+    expected = [json.loads(json.dumps(view.to_json(), default=_iso)) for view in views]
+    assert document["subjects"] == expected
     assert document["failing"] == ["certificate/www"]
     assert document["attempts_left"].keys() == {"certificate/www"}
     assert document["ready"] is True
-    assert document["states"]["ok"] == 1
-    chosen = json.loads(text(stand, "/status.json", name="web"))["certificates"]
+    assert document["states"]["certificate"]["ok"] == 1
+    chosen = json.loads(text(stand, "/status.json", name="web"))["subjects"]
     assert [each["name"] for each in chosen] == ["web"]
 
 

@@ -88,24 +88,24 @@ def test_dates_are_those_of_the_certificates(busy: Stand) -> None:
     text = scraped(busy)
 
     def dated(name: str) -> float:
-        return value(text, f"certrotd_certificate_{name}_timestamp_seconds", **WEB)
+        return value(text, f"certrotd_subject_{name}_timestamp_seconds", **WEB)
 
     assert dated("not_before") == (NOW - 10 * DAY).timestamp()
     assert dated("not_after") == (NOW + 80 * DAY).timestamp()
     assert dated("next_check") == (NOW + 50 * DAY).timestamp()
     missing = frozenset({("kind", "certificate"), ("name", "new")})
-    assert missing not in series(text, "certrotd_certificate_not_after_timestamp_seconds")
+    assert missing not in series(text, "certrotd_subject_not_after_timestamp_seconds")
 
 
 def test_failures_and_attempts_are_there_where_there_are_any(busy: Stand) -> None:
     """So that a healthy fleet of 10,000 does not cost 20,000 series of zeros."""
     text = scraped(busy)
     www = frozenset({("kind", "certificate"), ("name", "www")})
-    assert series(text, "certrotd_certificate_failures") == {www: 1}
+    assert series(text, "certrotd_subject_failures") == {www: 1}
     assert series(text, "certrotd_attempts_left").keys() == {www}
-    assert value(text, "certrotd_certificates", state="ok") == 1
-    assert value(text, "certrotd_certificates", state="missing") == 1
-    assert value(text, "certrotd_certificates", state="expired") == 0
+    assert value(text, "certrotd_subjects", kind="certificate", state="ok") == 1
+    assert value(text, "certrotd_subjects", kind="certificate", state="missing") == 1
+    assert value(text, "certrotd_subjects", kind="certificate", state="expired") == 0
 
 
 def test_rotations_and_steps_are_counted(busy: Stand) -> None:
@@ -191,7 +191,7 @@ def test_the_daemon_has_metrics_of_itself(busy: Stand) -> None:
     busy.board.configured([id_of("web")], [ConfigProblem(Path("c.yaml"), 1, "", "no")])
     text = scraped(busy)
     assert value(text, "certrotd_config_valid") == 0
-    assert value(text, "certrotd_certificates_left_out") == 1
+    assert value(text, "certrotd_entries_left_out") == 1
 
 
 def rules() -> Iterator[dict[str, Any]]:

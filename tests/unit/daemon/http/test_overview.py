@@ -67,7 +67,12 @@ def test_trouble_beyond_certificates_is_reported(stand: Stand) -> None:
     )
     assert "c.yaml:7: certificates[bad]: no name" in page(stand).text
     board.watched(
-        Watched("files", "web", NOW, findings=(Finding(FindingKind.KEY_MISMATCH, "not its key"),))
+        Watched(
+            "files",
+            "certificate/web",
+            NOW,
+            findings=(Finding(FindingKind.KEY_MISMATCH, "not its key"),),
+        )
     )
     assert "Other problems need attention" in page(stand).text
     assert "files of certificate/web: not its key" in page(stand).text
@@ -140,7 +145,7 @@ def test_without_certificates_there_is_a_page(stand: Stand) -> None:
     """The first thing somebody sees who tries it."""
     stand.look()
     read = page(stand)
-    assert "No certificates are configured" in read.text
+    assert "Nothing is configured" in read.text
     assert "There is nothing to show yet." in read.text
     assert not read.all("table")
 
@@ -248,7 +253,7 @@ def test_targets_are_shown_with_what_they_serve(stand: Stand) -> None:
     stand.add("web", "a.example.com", live=generation("a.example.com"), targets=targets)
     stand.look()
     read = page(stand)
-    assert "nginx serves it" in read.text
+    assert "nginx ok" in read.text
     assert "mail generation 3, no probe" in read.text
     assert "x not deployed yet" in read.text
 
@@ -271,7 +276,7 @@ def test_ten_thousand_are_shown_in_pages(stand: Stand) -> None:
         assert names(found) == ["needle"]
         assert "Page" not in found.text
     assert names(page(stand, state="due")) == []
-    assert "No certificate is like that." in page(stand, state="due").text
+    assert "Nothing is like that." in page(stand, state="due").text
     assert len(names(page(stand, state="nonsense", page="-1"))) == PAGE
     assert 'value="needle"' in text(stand, name="needle")
     assert '<option value="ok" selected>' in text(stand, state="ok")

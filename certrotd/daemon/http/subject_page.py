@@ -1,4 +1,4 @@
-"""The page of one certificate: what it is, who serves it, and what became of its rotations."""
+"""The page of one subject: what it is, who uses it, and what became of its rotations."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from certrotd.daemon.http.certificate_view import CertificateView
 from certrotd.daemon.http.request import RequestRefused
 from certrotd.daemon.http.sources import Sources
+from certrotd.daemon.http.subject_view import SubjectView
 from certrotd.daemon.http.templates import render
 from certrotd.daemon.http.time_format import span
 from certrotd.id import Id
@@ -28,23 +28,23 @@ class Past:
     failure: str
 
 
-def certificate_page(sources: Sources, subject: Id) -> str:
+def subject_page(sources: Sources, subject: Id) -> str:
     """The page of ``subject``; raises RequestRefused if there is none."""
     snapshot, now = sources.board.snapshot(), sources.clock.now()
-    row = next(sources.rows([subject]), None) if subject in snapshot.known else None
-    if row is None:
+    view = next(sources.views([subject]), None) if subject in snapshot.known else None
+    if view is None:
         raise RequestRefused(404, f"there is no {subject.kind} {subject.name!r}")
     known = snapshot.known[subject]
     return render(
-        "certificate.html.j2",
+        "subject.html.j2",
         title=f"{subject.name} · certrotd",
         now=now,
-        one=CertificateView(snapshot, subject, row, now),
-        policy=row.managed.policy,
-        standing=row.standing,
+        one=SubjectView(snapshot, subject, view, now),
+        generation=view.found.version,
+        details=view.found.details(),
         flight=known.flight if known else None,
         watched=[seen for seen in snapshot.watched if seen.about == subject],
-        history=[_past(line) for line in reversed(row.managed.history.lines()[-HISTORY:])],
+        history=[_past(line) for line in reversed(view.subject.history.lines()[-HISTORY:])],
     )
 
 

@@ -3,32 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, TypeVar, cast
 
-from certrotd.certs.world import World
 from certrotd.errors import Failure, Transient
 from certrotd.state.ports import Fenced
 
 T = TypeVar("T")
 
 
-def fenced(world: World, check: Callable[[], None]) -> World:
-    """``world`` with ``check``, which raises Fenced, before every use of its store and copies.
-
-    For other adapters it is ``World.fence``. What one call of an adapter has begun it ends: no
-    lock can keep a process from that.
-    """
-    return replace(
-        world,
-        store=guarded(world.store, check),
-        installer=guarded(world.installer, check),
-        fence=check,
-    )
-
-
 def guarded(adapter: T, check: Callable[[], None]) -> T:
-    """``adapter`` with ``check`` before every call of its methods."""
+    """``adapter`` with ``check``, which raises Fenced, before every call of its methods."""
     return cast("T", _Guarded(adapter, check))
 
 

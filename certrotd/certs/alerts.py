@@ -7,10 +7,11 @@ from datetime import datetime
 from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.fitness import drift, renewal_time
 from certrotd.certs.rules import fallen_back
-from certrotd.lifecycle.alert import Alert, Passed, Said, command, rotation_key
+from certrotd.certs.subject import CertificateFound
+from certrotd.lifecycle.alert import Alert, Passed, Said, command
 from certrotd.lifecycle.attempts import attempts_left
 from certrotd.lifecycle.decision import Postpone, Wait
-from certrotd.observers import Look
+from certrotd.lifecycle.view import View
 
 FEW = 3
 """So many attempts left before the end are few."""
@@ -19,16 +20,14 @@ LATE = 1 / 3
 """So little of the time between being due and the end is late."""
 
 
-def of_look(look: Look) -> list[Said]:
+def of_look(view: View, found: CertificateFound) -> list[Said]:
     """Alerts about a certificate before certrotd acts on it."""
-    subject, decision = look.managed.policy.id, look.decision
+    subject, decision = view.id, found.decision
     due = decision.instead if isinstance(decision, Postpone) else decision
     said: list[Said] = []
-    if look.calm:  # as the scheduler says of what it has met itself
-        said.append(Passed(f"trouble/{subject}", f"{subject}: the problem is over.", subject))
-    live = look.standing.live
+    live = found.standing.live
     if isinstance(due, Renew):
-        said += _late(look, due.at)
+        said += _late(view, found, due.at)
     elif (
         isinstance(due, Deploy)
         and live
@@ -37,13 +36,13 @@ def of_look(look: Look) -> list[Said]:
         and live.number != due.generation
     ):
         draw = live.meta.draw if live.meta else 0.0  # the renewal has come half-way
-        said += _late(look, renewal_time(live.facts, draw, look.managed.policy)[0])
+        said += _late(view, found, renewal_time(live.facts, draw, found.managed.policy)[0])
     else:
         said.append(
             Passed(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
         )
-    said.append(_damage(look))
-    why = unplanned(look)
+    said.append(_damage(found))
+    why = unplanned(view, found)
     if why is not None:
         what = f"certrotd renews {subject} outside of its schedule: {why}."
         todo = f"If nobody meant this, find out what changed: {command('audit show', subject)}"
@@ -59,28 +58,25 @@ def of_look(look: Look) -> list[Said]:
         )
     elif isinstance(decision, Wait):
         said.append(Passed(f"unplanned/{subject}", ""))
-        if look.calm and not look.failures:  # somebody has done by hand what failed before
-            said.append(
-                Passed(rotation_key(subject), f"{subject}: nothing is due any more.", subject)
-            )
     return said
 
 
-def _damage(look: Look) -> Said:
+def _damage(found: CertificateFound) -> Said:
     """That files of the live generation are lost, or that an older one is live because of it."""
-    subject, standing, key = look.managed.policy.id, look.standing, None
+    subject, standing = found.managed.policy.id, found.standing
     live, key = standing.live, f"damaged/{subject}"
     why = fallen_back(standing)
     if live is not None and (live.broken or live.damaged):
         why = f"generation {live.number} {live.broken or live.damaged}"
     if why is None:
         return Passed(key, f"{subject}: the files of the live certificate are intact.", subject)
+    now = found.decision.why if found.decision else "nothing is decided yet"
     return Alert(
         kind="damaged",
         severity="error",
         key=key,
         title=f"{subject}: files of the live certificate are damaged"[:200],
-        what=f"{subject}: {why}. Now: {look.decision.why}.",
+        what=f"{subject}: {why}. Now: {now}.",
         todo="certrotd restores or replaces what it can. Find out what changed the files, and "
         f"check the disk: {command('watch', subject)}, "
         f"{command('history', subject)}, journalctl -k",
@@ -89,35 +85,34 @@ def _damage(look: Look) -> Said:
     )
 
 
-def unplanned(look: Look) -> str | None:
+def unplanned(view: View, found: CertificateFound) -> str | None:
     """Why a renewal that is due is not the one its schedule or the first order brings, or None."""
-    if not isinstance(look.decision, Renew) or look.flight is not None:
+    if not isinstance(found.decision, Renew) or view.flight is not None:
         return None
-    live = look.standing.live
+    live, newest = found.standing.live, found.standing.newest
     if live is None or live.placeholder:
-        newest = look.standing.newest
-        return None if newest is None or newest.placeholder else look.decision.why
+        return None if newest is None or newest.placeholder else found.decision.why
     if live.facts is None:
         return None  # that is told as what it is
-    if live.facts.not_after <= look.now:
-        return look.decision.why
-    return drift(live.facts, live, look.managed.policy)
+    if live.facts.not_after <= view.now:
+        return found.decision.why
+    return drift(live.facts, live, found.managed.policy)
 
 
-def _late(look: Look, due: datetime) -> list[Said]:
+def _late(view: View, found: CertificateFound, due: datetime) -> list[Said]:
     """A renewal that has failed since it was due, when the end of the certificate comes near.
 
     Or that has failed in flight and is still there: nobody else sees the end coming.
     """
-    subject, attempts, now, count = look.managed.policy.id, look.attempts, look.now, look.failures
-    live, flight = look.standing.live, look.flight
+    subject, attempts, now, count = view.id, found.attempts, view.now, view.failures
+    live, flight, decision = found.standing.live, view.flight, found.decision
     if live is None or live.placeholder or live.facts is None or not count:
         return []
     at, why = attempts.at, attempts.why
     if flight is not None and flight.tries:
         at, why = flight.at, flight.why
     end = live.facts.not_after
-    begin = max(due, look.decision.until) if isinstance(look.decision, Postpone) else due
+    begin = max(due, decision.until) if isinstance(decision, Postpone) else due
     left = attempts_left(count, at, due=begin, not_after=end, now=now)
     if end <= now:
         stage, words = "expired", f"expired at {_stamp(end)}"

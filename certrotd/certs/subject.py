@@ -1,0 +1,283 @@
+"""A certificate as the rooms above see it: a Subject of the lifecycle, and what a look finds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Protocol
+
+from certrotd.certs.fitness import renewal_time
+from certrotd.certs.limits.sliding_windows import registered_domain, renews
+from certrotd.certs.managed import Managed, attempts_of
+from certrotd.certs.policy import Attempts
+from certrotd.certs.rules import decide, explain
+from certrotd.certs.watching import missed_chain
+from certrotd.errors import Failure
+from certrotd.id import Id
+from certrotd.lifecycle.decision import Asked, Decision, Tried
+from certrotd.lifecycle.gate import Gate, Held
+from certrotd.lifecycle.subject import Fate, Validity
+from certrotd.lifecycle.view import DISABLED, View
+from certrotd.pki.certificate import CertificateFacts
+from certrotd.pki.generation import Standing
+from certrotd.state.ports import History, Journal
+
+if TYPE_CHECKING:  # what a listing does not need
+    from certrotd.certs.limits.budget import Budget
+    from certrotd.certs.limits.sliding_windows import Over
+    from certrotd.lifecycle.alert import Said
+    from certrotd.lifecycle.details import Consumer, Details
+    from certrotd.lifecycle.report import Report
+    from certrotd.lifecycle.runner import Runner
+    from certrotd.rotation.flight import Flight
+
+BACKDATED = timedelta(hours=25)
+"""How far a CA may date a certificate back: public ones do by an hour or a day."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """An order at a CA that counts them; ``renewal``: for the same names as before."""
+
+    renewal: bool
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateFound:
+    """Found, of a certificate."""
+
+    managed: Managed
+    standing: Standing
+    attempts: Attempts
+    decision: Decision | None
+
+    @property
+    def failures(self) -> int:
+        return self.attempts.failures
+
+    @property
+    def failed_at(self) -> datetime | None:
+        return self.attempts.at
+
+    @property
+    def failure(self) -> str:
+        return self.attempts.why
+
+    @property
+    def facts(self) -> CertificateFacts | None:
+        """What is in the live certificate; None without one that an issuer has signed."""
+        live = self.standing.live
+        return live.facts if live and not live.placeholder else None
+
+    @property
+    def condition(self) -> str:
+        live = self.standing.live
+        if not self.managed.policy.enabled:
+            return DISABLED
+        if live is None:
+            return "missing"
+        if live.facts is None:
+            return "broken"
+        if live.placeholder:
+            return "placeholder"
+        return "" if live.damaged is None else "broken"
+
+    @property
+    def validity(self) -> Validity | None:
+        facts = self.facts
+        return Validity(facts.not_before, facts.not_after) if facts else None
+
+    @property
+    def version(self) -> int | None:
+        live = self.standing.live
+        return live.number if live else None
+
+    @property
+    def passed(self) -> datetime | None:
+        """The beginning of a certificate of a CA elsewhere: its own clock has shown that.
+
+        An adopted certificate may have been made by anybody, and our own CA has our own clock.
+        """
+        live = self.standing.live
+        if live is None or live.facts is None or live.meta is None:
+            return None
+        meta = live.meta
+        if meta.origin != "issued" or not elsewhere(meta.authority):
+            return None
+        begin = live.facts.not_before
+        # written down by our own clock, which may have been wrong then
+        return meta.created if begin <= meta.created <= begin + BACKDATED else begin
+
+    @property
+    def claim(self) -> Claim | None:
+        policy, decision = self.managed.policy, self.decision
+        # the CA of our own has no limits
+        if decision is None or not decision.needs_clock or not elsewhere(policy.authority):
+            return None
+        return Claim(renews(self.standing, policy.names, policy.authority))
+
+    @property
+    def names(self) -> Sequence[str]:
+        facts = self.facts
+        return facts.names if facts else self.managed.policy.names
+
+    @property
+    def renewal(self) -> tuple[datetime, str] | None:
+        live, facts = self.standing.live, self.facts
+        if live is None or facts is None:
+            return None
+        return renewal_time(facts, live.meta.draw if live.meta else 0.0, self.managed.policy)
+
+    @property
+    def next_version(self) -> str:
+        live, newest = self.standing.live, self.standing.newest
+        if newest is None or (live is not None and newest.number <= live.number):
+            return ""
+        return f"generation {newest.number} is issued and not deployed yet"
+
+    @property
+    def remark(self) -> str:
+        return missed_chain(self.standing.live, self.managed.policy)
+
+    def consumers(self, *, ask: bool = False) -> Sequence[Consumer]:
+        from certrotd.certs.details import consumers_of
+
+        return consumers_of(self, ask=ask)
+
+    def to_json(self, *, ask: bool = False) -> dict[str, Any]:
+        from certrotd.certs.details import targets_of
+
+        facts, newest = self.facts, self.standing.newest
+        return {
+            "names": list(self.names),
+            "newest_generation": newest.number if newest else None,
+            "issuer": facts.issuer if facts else None,
+            "key_type": facts.key_type if facts else None,
+            "fingerprint": facts.fingerprint if facts else None,
+            "targets": targets_of(self, ask=ask),
+        }
+
+    def details(self) -> Details:
+        from certrotd.certs.details import details_of
+
+        return details_of(self)
+
+    def alerts(self, view: View) -> Sequence[Said]:
+        from certrotd.certs.alerts import of_look
+
+        return of_look(view, self)
+
+    def decide(self, asked: Asked, *, now: datetime) -> Decision:
+        return decide(self.managed.policy, self.standing, self.attempts, now=now, **asked.how)
+
+    def explain(self, *, now: datetime) -> Sequence[Tried]:
+        return list(explain(self.managed.policy, self.standing, self.attempts, now=now))
+
+    def steps(self) -> Sequence[str]:
+        from certrotd.certs.wiring.foresight import steps_of
+
+        return steps_of(self, self.decision)
+
+    def problems(self, decision: Decision, flight: Flight | None) -> Iterable[Failure]:
+        from certrotd.certs.wiring.foresight import problems_of
+
+        return problems_of(self, decision, flight)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateSubject:
+    """Subject, of a certificate."""
+
+    managed: Managed
+    accounts: Accounts
+
+    @property
+    def id(self) -> Id:
+        return self.managed.policy.id
+
+    @property
+    def fate(self) -> Fate:
+        policy = self.managed.policy
+        return Fate(policy.issuer, registered_domain(policy.names[0]))
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.managed.policy.names
+
+    @property
+    def journal(self) -> Journal:
+        return self.managed.journal
+
+    @property
+    def history(self) -> History:
+        return self.managed.history
+
+    def look(self, *, now: datetime, thorough: bool = False) -> CertificateFound:
+        managed = self.managed
+        standing, attempts = managed.look(thorough=thorough), attempts_of(managed)
+        decision = decide(managed.policy, standing, attempts, now=now)
+        return CertificateFound(managed, standing, attempts, decision)
+
+    def unseen(self) -> CertificateFound:
+        return CertificateFound(self.managed, Standing(), Attempts(), None)
+
+    def reserve(self, claim: Claim, *, now: datetime) -> Held | None:
+        policy = self.managed.policy
+        budget = self.accounts.budget(policy.issuer)
+        if budget is None:
+            return None
+        over = budget.hold(str(policy.id), policy.names, renewal=claim.renewal, now=now)
+        return by_budget(over) if over else None
+
+    def release(self) -> None:
+        budget = self.accounts.budget(self.managed.policy.issuer)
+        if budget is not None:
+            budget.release(str(self.id))
+
+    def foresee(self, claim: Claim, *, now: datetime) -> Held | None:
+        policy = self.managed.policy
+        try:
+            over = self.accounts.foresee(policy.issuer, policy.names, claim.renewal, now)
+        except Failure as failure:
+            return Held(Gate.BUDGET, str(failure))
+        return by_budget(over) if over else None
+
+    def rotate(self, runner: Runner, asked: Asked) -> Report:
+        from certrotd.certs.rotate import CertificateRotation
+
+        return runner.rotate(CertificateRotation(self.managed), asked)
+
+    def cancel(self, runner: Runner) -> Report:
+        from certrotd.certs.rotate import CertificateRotation
+
+        return runner.cancel(CertificateRotation(self.managed))
+
+    def rollback(self, runner: Runner, to: int | None) -> Report:
+        from certrotd.certs.rotate import CertificateRotation
+
+        return CertificateRotation(self.managed).rollback(runner, to)
+
+
+class Accounts(Protocol):
+    """What the accounts at the issuers' CAs may still order."""
+
+    def budget(self, issuer: str) -> Budget | None:
+        """That of an issuer; None where nothing is limited."""
+        ...
+
+    def foresee(
+        self, issuer: str, names: Sequence[str], renewal: bool, now: datetime
+    ) -> Over | None:
+        """What an order would exceed, as files tell; raises Failure where they do not."""
+        ...
+
+
+def elsewhere(authority: str) -> bool:
+    """Whether a CA has limits, and a clock of its own."""
+    return authority.startswith("https://")
+
+
+def by_budget(over: Over) -> Held:
+    """The CA's limit is used up."""
+    return Held(Gate.BUDGET, f"the CA's limit is used up: {over.why}", over.until)

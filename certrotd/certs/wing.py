@@ -1,0 +1,220 @@
+"""The certificates of one configuration, as a wing."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property, partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from certrotd.certs.decision import Adopt, Bootstrap, Deploy, Renew, Sweep
+from certrotd.certs.findings import FindingKind
+from certrotd.certs.limits.accounts import ConfiguredAccounts
+from certrotd.certs.managed import as_remembered
+from certrotd.certs.placeholders import Placeholders
+from certrotd.certs.policy import COPIES, KIND, Policy
+from certrotd.certs.subject import CertificateSubject
+from certrotd.certs.wiring.policies import Policies, authorities
+from certrotd.config.context import Surroundings
+from certrotd.config.model import Certificate, Config
+from certrotd.errors import Failure, InvalidInput
+from certrotd.id import Id
+from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
+from certrotd.pki.generation import Generation, Standing
+from certrotd.pki.names import canonical, covers
+from certrotd.state.ports import History, Lease
+from certrotd.stores.copies import displaced
+from certrotd.stores.local import LocalStore
+
+if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
+    from certrotd.certs.wiring.adapters import Adapters
+    from certrotd.certs.wiring.shared_targets import Groups
+    from certrotd.certs.world import World
+    from certrotd.lifecycle.runner import Runner
+
+ACTS = (Renew, Deploy, Adopt, Bootstrap, Sweep)
+
+
+def build(config: Config, premises: Premises) -> Certificates:
+    """As Build."""
+    return Certificates(config, premises)
+
+
+class Certificates:
+    """Wing, of certificates; adapters are shared by all rotations."""
+
+    kind = KIND
+    terms = Terms(tuple(each.act for each in ACTS), tuple(FindingKind))
+
+    def __init__(self, config: Config, premises: Premises) -> None:
+        self.config = config
+        self.premises = premises
+        self.slots = config.concurrency
+        self.store = LocalStore(config.store_dir)
+        self.accounts = ConfiguredAccounts(config, premises)
+        self._adapters: Adapters | None = None
+        self._adapters_lock = threading.Lock()
+        self._authorities = authorities(config)
+        policies = Policies(config)
+        entries = ((entry, policies.of(entry)) for entry in config.certificates)
+        managed = [ConfiguredCertificate(self, entry, policy) for entry, policy in entries]
+        self._placeholders = Placeholders(managed)
+        self.subjects = [CertificateSubject(each, self.accounts) for each in managed]
+
+    @property
+    def rations(self) -> Mapping[str, Callable[[], Ration | None]]:
+        issuers = {each.managed.policy.issuer for each in self.subjects}
+        return {issuer: partial(self.accounts.budget, issuer) for issuer in sorted(issuers)}
+
+    @property
+    def directories(self) -> Sequence[Path]:
+        return [self.config.store_dir]
+
+    def covering(self, name: str) -> Sequence[Id]:
+        """The certificates for a DNS name; a wildcard's come last."""
+        policies = [each.managed.policy for each in self.subjects]
+        try:
+            host = canonical(name)
+        except InvalidInput:
+            host = ""
+        return [each.id for each in policies if host in each.names] or [
+            each.id for each in policies if covers(each.names, host)
+        ]
+
+    def prepare(self, runner: Runner) -> None:
+        self._placeholders.put(runner)
+
+    def checks(self) -> Sequence[Check]:
+        from certrotd.certs.checks import watches_of
+
+        managed = {each.id: each.managed for each in self.subjects}
+        premises = self.premises
+        in_flight, clock = premises.in_flight, premises.clock
+        return watches_of(self.config, managed, in_flight=in_flight, clock=clock).checks()
+
+    def close(self) -> None:
+        if self._adapters is not None:
+            self._adapters.close()
+
+    @cached_property
+    def groups(self) -> Groups:
+        """Which certificates are being rotated, and are told of together."""
+        from certrotd.certs.wiring.shared_targets import Groups
+
+        return Groups()
+
+    @cached_property
+    def awaiting(self) -> bool:
+        """Whether any placeholder is to be put in place before anything else."""
+        return any(_missing(each) for each in self.subjects if each.managed.policy.bootstraps)
+
+    def world(self, entry: Certificate) -> World:
+        """What one rotation of the certificate acts on."""
+        world = self.adapters().world(entry)
+        world.awaiting = self.premises.dry and self.awaiting
+        return world
+
+    def adapters(self) -> Adapters:
+        """The adapters of this configuration."""
+        with self._adapters_lock:
+            if self._adapters is None:
+                from certrotd.certs.wiring.adapters import Adapters
+
+                premises = self.premises
+                self._adapters = Adapters(
+                    self.config,
+                    self.store,
+                    premises.clock,
+                    premises.lock,
+                    self.accounts.budget,
+                    premises.remark,
+                    self._surroundings,
+                    groups=self.groups,
+                    asked_ca=premises.asked_ca,
+                    dry=premises.dry,
+                )
+            return self._adapters
+
+    def _surroundings(self, issuer: str) -> Surroundings:
+        def record(event: str, **details: Any) -> None:
+            from certrotd.audit.record import Happened
+
+            self.premises.audit().record(Happened(event, f"issuer:{issuer}", details=details))
+
+        issued = partial(self.issued, issuer)
+        return Surroundings(issued, record, self.premises.remark, self.premises.heard_time)
+
+    def issued(self, issuer: str) -> list[str]:
+        """The certificates, configured or not, of which a generation of that CA is live."""
+        ours = issuer, self._authorities[issuer]
+        metas = ((name, self.store.look(name).live) for name in self.store.names())
+        return [
+            name
+            for name, live in metas
+            if live and live.meta and (live.meta.issuer, live.meta.authority) == ours
+        ]
+
+    def configuration(self, entry: Certificate) -> str:
+        """As Managed.configuration: the entry, and what it refers to."""
+        import hashlib
+
+        from pydantic_core import to_json
+
+        config = self.config
+        solvers = config.solvers if entry.solver is None else {"": config.solvers[entry.solver]}
+        parts = (
+            *(entry, config.issuers[entry.issuer], dict(solvers), config.dns),
+            [config.targets[use.target] for use in entry.targets],
+        )
+        return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
+
+
+class ConfiguredCertificate:
+    """Managed, of which there may be many: nothing that can be made anew."""
+
+    __slots__ = ("_entry", "_wing", "journal", "policy")
+
+    def __init__(self, wing: Certificates, entry: Certificate, policy: Policy) -> None:
+        self._wing = wing
+        self._entry = entry
+        self.policy = policy
+        self.journal = wing.premises.state.journal(str(policy.id))
+
+    def world(self) -> World:
+        return self._wing.world(self._entry)
+
+    @property
+    def history(self) -> History:
+        return self._wing.premises.state.history(str(self.policy.id))
+
+    @contextmanager
+    def lock(self) -> Iterator[Lease]:
+        name, targets, wing = self.policy.name, self.policy.targets, self._wing
+        with (
+            wing.premises.lock(str(self.policy.id), f"certificate {name}", None) as lease,
+            wing.groups.rotating(name, targets),
+        ):
+            yield lease
+
+    def look(self, *, thorough: bool = False) -> Standing:
+        found = self._wing.store.look(self.policy.name, thorough=thorough)
+        found = as_remembered(found, self.history)
+        if COPIES in found.state.targets and self._entry.install:
+            return replace(found, displaced=displaced(self._entry.install, found.state.copies))
+        return found
+
+    def configuration(self) -> str:
+        return self._wing.configuration(self._entry)
+
+    def generation(self, number: int, /) -> Generation:
+        return self._wing.store.generation(self.policy.name, number)
+
+
+def _missing(subject: CertificateSubject) -> bool:
+    try:
+        return subject.managed.look().live is None
+    except Failure:
+        return True  # whoever looks at it meets that too, and says it

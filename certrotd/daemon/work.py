@@ -1,0 +1,49 @@
+"""What one configuration gives the scheduler to do, from all its wings."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from functools import partial
+
+from certrotd.daemon.mount_guard import MountGuard
+from certrotd.daemon.wiring import Site
+from certrotd.errors import ConfigProblem
+from certrotd.id import Id, id_in
+from certrotd.lifecycle.runner import Runner
+from certrotd.lifecycle.wing import Terms
+from certrotd.scheduling.workload import Workload
+from certrotd.state.ports import Changes
+
+
+def workload_of(
+    site: Site,
+    runner: Runner,
+    changes: Mapping[str, Changes],
+    mount_guard: MountGuard,
+    *,
+    left_out: Sequence[ConfigProblem] = (),
+) -> Workload:
+    """The workload of a site; ``changes`` are those of the state by kind."""
+    wings = site.wings
+    return Workload(
+        subjects={each.id: each for each in site.inventory.subjects},
+        slots={wing.kind: wing.slots for wing in wings},
+        rotate=partial(site.inventory.rotate_one, runner=runner),
+        in_flight=site.flying,
+        terms=Terms(
+            tuple(dict.fromkeys(act for wing in wings for act in wing.terms.acts)),
+            tuple(dict.fromkeys(kind for wing in wings for kind in wing.terms.findings)),
+        ),
+        rations={account: of for wing in wings for account, of in wing.rations.items()},
+        close=site.close,
+        left_out=left_out,
+        directories=lambda: mount_guard.trouble() or site.unwritable(),
+        journals=site.unlisted,
+        changed=lambda: _ids(each.subjects() for each in changes.values()),
+        woken=lambda: _ids(each.woken() for each in changes.values()),
+    )
+
+
+def _ids(texts: Iterable[Collection[str]]) -> frozenset[Id]:
+    """The subjects that these texts spell; what is none was put there by somebody else."""
+    return frozenset(subject for each in texts for text in each if (subject := id_in(text)))

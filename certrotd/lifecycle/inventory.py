@@ -1,0 +1,116 @@
+"""The inventory: every subject of a configuration, looked at and rotated several at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from certrotd.config.nearest import MAX_LISTED, suggestion
+from certrotd.errors import Failure, UsageError
+from certrotd.id import Id
+from certrotd.lifecycle.decision import Asked, by_decision
+from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.runner import Runner
+from certrotd.lifecycle.subject import Subject
+from certrotd.lifecycle.view import View
+from certrotd.lifecycle.wing import Wing
+from certrotd.rotation.flight import Flight, flight_in
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """The subjects of all ``wings``, in the order of the configuration."""
+
+    wings: Sequence[Wing]
+
+    @property
+    def subjects(self) -> Iterator[Subject]:
+        """All of them."""
+        return (subject for wing in self.wings for subject in wing.subjects)
+
+    def chosen(self, names: Sequence[str]) -> list[Subject]:
+        """The subjects called that (by name, id, or what they are for), or all.
+
+        UsageError says which is not there, or not alone.
+        """
+        if not names:
+            return list(self.subjects)
+        ids = {str(subject.id): subject for subject in self.subjects}
+        called: dict[str, list[str]] = {}
+        for text, subject in ids.items():
+            called.setdefault(subject.id.name, []).append(text)
+        found = (name if name in ids else self._only(name, called) for name in names)
+        return [ids[text] for text in dict.fromkeys(found)]
+
+    def _only(self, name: str, called: Mapping[str, Sequence[str]]) -> str:
+        """The only id with that name; else that of the subject that is for it."""
+        texts = called.get(name, ())
+        if len(texts) > 1:
+            raise UsageError(
+                f"several are called {name}: {', '.join(texts)}", hint="name one of them"
+            )
+        if texts:
+            return texts[0]
+        kind, _, plain = name.rpartition("/")
+        wings = [wing for wing in self.wings if wing.kind == kind] or self.wings
+        wanted = plain if wings is not self.wings else name
+        found = [each for wing in wings for each in wing.covering(wanted)]
+        if len(found) == 1:
+            return str(found[0])
+        kinds = " or ".join(wing.kind for wing in wings)
+        if found:
+            listed = ", ".join(each.name for each in found[:MAX_LISTED])
+            listed += ", …" if len(found) > MAX_LISTED else ""
+            raise UsageError(
+                f"several {found[0].kind}s are for {wanted}: {listed}", hint="name one of them"
+            )
+        raise UsageError(f"there is no {kinds} {wanted!r}", hint=suggestion(wanted, list(called)))
+
+    def rotate_one(self, subject: Subject, runner: Runner) -> Report:
+        """Bring one up to date, after what comes before any rotation."""
+        for wing in self.wings:
+            wing.prepare(runner)
+        return subject.rotate(runner, Asked())
+
+    def rotate(
+        self, chosen: Sequence[Subject], runner: Runner, asked: Asked, *, workers: int
+    ) -> Iterator[Report]:
+        """Bring each up to date, several at once; one's failure never stops the others.
+
+        What comes before any rotation fails again, and is said, by the subject's own rotation.
+        """
+        from concurrent.futures import ThreadPoolExecutor, as_completed
+
+        for wing in self.wings:
+            wing.prepare(runner)
+        workers = max(1, min(workers, len(chosen)))
+        with ThreadPoolExecutor(workers, thread_name_prefix="rotation") as pool:
+            futures = [
+                pool.submit(subject.rotate, runner, asked)
+                for subject in chosen
+                if not runner.stopping()
+            ]
+            for future in as_completed(futures):
+                yield future.result()
+
+
+def look_at_all(
+    subjects: Sequence[Subject], *, now: datetime, in_flight: Callable[[Id], bool]
+) -> Iterator[View]:
+    """Where each subject stands; a failure is a view, never the end of the listing."""
+    for subject in subjects:
+        try:
+            found = subject.look(now=now)
+        except Failure as failure:
+            yield View(subject, subject.unseen(), now, failure=failure)
+            continue
+        flight, unknown = None, None
+        try:
+            if in_flight(subject.id):
+                flight = flight_in(subject.journal) or Flight()
+        except Failure as failure:
+            unknown = failure
+        # what is in flight goes on, whatever would keep another rotation from beginning
+        held = by_decision(found.decision) if flight is None else None
+        yield View(subject, found, now, flight, held, unknown)

@@ -1,0 +1,1 @@
+"""An example wing, which shows that a new kind of subject is one module."""
