@@ -22,7 +22,7 @@ from certrotd.lifecycle.view import View
 from certrotd.lifecycle.wing import AskedCa, Premises, Wing
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.offline_gates import with_gates
-from certrotd.state.check import unwritable
+from certrotd.state.check import full, unwritable
 from certrotd.state.directory import StateDirectory
 from certrotd.state.format import require_current
 from certrotd.state.lock import NoLease
@@ -94,7 +94,7 @@ class Site:
         """Where each stands, with what holds back what is due, as far as files tell."""
         now = self.clock.now()
         views = list(look_at_all(subjects, now=now, in_flight=self.in_flight))
-        return with_gates(views, self.state, now=now)
+        return with_gates(views, self.state, self.full(), now=now)
 
     @property
     def directories(self) -> Sequence[Path]:
@@ -104,6 +104,10 @@ class Site:
     def unwritable(self) -> Failure | None:
         """What is wrong with the directories."""
         return unwritable(*self.directories)
+
+    def full(self) -> Failure | None:
+        """Why there is no room for a rotation; None if there is."""
+        return full(self.directories)
 
     def problems(self) -> Iterator[Failure]:
         """What would keep any rotation from keeping its books; nothing is changed."""

@@ -38,6 +38,7 @@ def workload_of(
         close=site.close,
         left_out=left_out,
         directories=lambda: mount_guard.trouble() or site.unwritable(),
+        full=site.full,
         journals=site.unlisted,
         changed=lambda: _ids(each.subjects() for each in changes.values()),
         woken=lambda: _ids(each.woken() for each in changes.values()),

@@ -36,7 +36,8 @@ def _hindrance(directory: Path, room: int) -> int:
         return errno.EROFS
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         return errno.EACCES
-    return errno.ENOSPC if system.f_bavail * system.f_frsize < room else 0
+    free = system.f_bfree if os.geteuid() == 0 else system.f_bavail
+    return errno.ENOSPC if free * system.f_frsize < room else 0
 
 
 def probe_file(path: Path, size: int) -> None:

@@ -11,6 +11,7 @@ class Gate(StrEnum):
     """What can hold a rotation back."""
 
     DIRECTORIES = "directories"
+    DISK = "disk"
     JOURNALS = "journals"
     TROUBLE = "trouble"
     LOCK = "lock"

@@ -35,6 +35,8 @@ STATES = (
 """Every state a subject can be in, the worst first."""
 
 OPEN = {
+    Gate.DISK: "there is room on the disk",
+    Gate.LOCK: "no other process holds its lock",
     Gate.CLOCK: "the clock is not behind the last run or a certificate (as files show)",
     Gate.BUDGET: "the CA's limits leave room for an order, or none is needed",
 }

@@ -9,12 +9,14 @@ from __future__ import annotations
 from datetime import datetime
 
 from certrotd.errors import Failure, LockHeld
-from certrotd.lifecycle.decision import Decision
+from certrotd.lifecycle.decision import Action, Decision
 from certrotd.lifecycle.gate import Gate, Held
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 
 DIRECTORIES = "the directories"
 """What observers are told it is about when the directories are gone."""
+DISK = "the disk"
+"""What they are told it is about when there is no room."""
 
 
 def by_clock(judgement: Judgement, decision: Decision | None) -> Held | None:
@@ -22,6 +24,13 @@ def by_clock(judgement: Judgement, decision: Decision | None) -> Held | None:
     if decision is None or not decision.needs_clock or judgement.trust is ClockTrust.SOUND:
         return None
     return Held(Gate.CLOCK, f"{judgement.why}: nothing is ordered until the clock is right")
+
+
+def by_disk(full: Failure | None, decision: Decision | None) -> Held | None:
+    """A disk without room holds back whatever would begin."""
+    if full is None or not isinstance(decision, Action):
+        return None
+    return Held(Gate.DISK, str(full))
 
 
 def by_failure(failure: Failure, until: datetime | None = None, *, by: Gate = Gate.TROUBLE) -> Held:

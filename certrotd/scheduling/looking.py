@@ -15,7 +15,7 @@ from certrotd.rotation.flight import Flight, flight_in
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.clock_trust import Judgement
-from certrotd.scheduling.gates import by_clock, by_failure
+from certrotd.scheduling.gates import by_clock, by_disk, by_failure
 from certrotd.scheduling.workload import Workload
 
 
@@ -42,6 +42,7 @@ def look_at(
     unknown: Failure | None,
     backoff: Backoff,
     judgement: Judgement,
+    full: Failure | None,
     *,
     thorough: bool,
     now: datetime,
@@ -49,8 +50,9 @@ def look_at(
 ) -> View:
     """All of it; raises what a look at the subject raises.
 
-    ``unknown`` is why it is not known what is in flight. A subject at which a rest is over,
-    and which has come to no rest by itself, is held by its decision or the clock, if by anything.
+    ``unknown`` is why it is not known what is in flight, ``full`` why there is no room. A subject
+    at which a rest is over, and which has come to no rest by itself, is held by its decision, the
+    disk or the clock, if by anything.
     """
     found = subject.look(now=now, thorough=thorough)
     held = backoff.held(subject.id, now, monotonic)
@@ -58,7 +60,8 @@ def look_at(
         held = by_failure(unknown, by=Gate.JOURNALS)
     if held is None and flight is None:
         held = _done_just_now(subject.id, found.decision, backoff, now, monotonic)
-        held = held or by_decision(found.decision) or by_clock(judgement, found.decision)
+        held = held or by_decision(found.decision) or by_disk(full, found.decision)
+        held = held or by_clock(judgement, found.decision)
     return View(subject, found, now, flight, held, unknown)
 
 

@@ -28,7 +28,7 @@ from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Watch, jumped
 from certrotd.scheduling.condition import Condition
 from certrotd.scheduling.due import RESUME, Due, due_of, within_a_day
 from certrotd.scheduling.due_heap import DueHeap
-from certrotd.scheduling.gates import DIRECTORIES
+from certrotd.scheduling.gates import DIRECTORIES, DISK
 from certrotd.scheduling.looking import flight_of, look_at
 from certrotd.scheduling.rations import Rations
 from certrotd.scheduling.work_pool import WorkPool
@@ -71,6 +71,7 @@ class Scheduler:
         self._incoming: Workload | None = None
         self._stopped = False
         self._directories = Condition(DIRECTORIES, observer)
+        self._disk = Condition(DISK, observer)
         self._journals = Condition(JOURNALS, observer)
         self._last_run = Condition(LAST_RUN, observer)
         self._requests = Condition(REQUESTS, observer)
@@ -154,7 +155,8 @@ class Scheduler:
             self._reading = reading
             self._watch = self._watch.passed(now, monotonic)
             self._judge(now, monotonic, jump)
-            if self._journals.set(self._work.journals()):
+            full = self._disk.set(self._work.full())
+            if self._journals.set(self._work.journals()) or full:
                 self._look_at_all(now)
             if self._journals.failure is None:
                 self._notice(now, monotonic)
@@ -277,7 +279,9 @@ class Scheduler:
             flight, unknown = flight_of(self._work.subjects[subject], self._work, rest, tries)
         try:
             view = look_at(
-                *(self._work.subjects[subject], flight, unknown, self._backoff, self._judgement),
+                *(self._work.subjects[subject], flight, unknown, self._backoff),
+                self._judgement,
+                self._disk.failure,
                 thorough=subject in self._doubted,
                 now=now,
                 monotonic=monotonic,

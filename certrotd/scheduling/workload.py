@@ -20,9 +20,9 @@ class Workload:
     subject's journal is open. ``rations`` gives the accounts that may be limited, each with what it
     has left (None: no limit). ``close`` lets go of it all when its last rotation has ended.
     ``left_out`` is what was wrong about subjects that are not there therefore. ``directories``
-    says what is wrong with those that everything is kept in, ``journals`` why nobody knows what is
-    in flight. ``changed`` are the subjects that were rotated since it was asked last, ``woken``
-    those that somebody asked to look at.
+    says what is wrong with those that everything is kept in, ``full`` why there is no room in
+    them, ``journals`` why nobody knows what is in flight. ``changed`` are the subjects that were
+    rotated since it was asked last, ``woken`` those that somebody asked to look at.
     """
 
     subjects: Mapping[Id, Subject]
@@ -34,6 +34,7 @@ class Workload:
     close: Callable[[], None] = lambda: None
     left_out: Sequence[ConfigProblem] = ()
     directories: Callable[[], Failure | None] = lambda: None
+    full: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
     changed: Callable[[], Collection[Id]] = tuple
     woken: Callable[[], Collection[Id]] = tuple

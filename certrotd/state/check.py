@@ -10,17 +10,22 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
-from certrotd.errors import NeedsOperator
+from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.files.ownership import user_name
+from certrotd.files.writable import check_directory
 from certrotd.files.writing import sweep_temporaries
 
 _SHARED = ("accounts", "audit", "budget", "internal")
 _BY_CERTIFICATE = ("history", "journal", "locks", "responder", "wake")
 FOLDERS = frozenset({*_SHARED, *_BY_CERTIFICATE})
 """What certrotd makes in its state directory, beside the store; lost+found is none of it."""
+
+ROOM = 64 * 1024
+"""So many bytes a rotation takes at least: its journal, its history, a generation."""
 
 _FILES = (".json", ".jsonl", ".key", ".crt", ".pem", "lock")
 _WRITTEN = ("audit.jsonl", "lock")
@@ -39,6 +44,17 @@ def unwritable(state: Path, *stores: Path) -> NeedsOperator | None:
         why = _hindrance(path, owner)
         if why is not None:
             return _said(path, why, state, owner)
+    return None
+
+
+def full(paths: Iterable[Path]) -> Failure | None:
+    """Why nothing can be written in one of the directories, of whatever kind it is; None if it can.
+
+    Before anything is tried: a rotation that cannot be recorded would only fail.
+    """
+    for path in paths:
+        for trouble in failed(partial(check_directory, path, room=ROOM)):
+            return trouble
     return None
 
 

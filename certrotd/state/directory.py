@@ -19,7 +19,7 @@ from certrotd.state.document import FileDocument
 from certrotd.state.format import migrate, require_known
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
-from certrotd.state.lock import FileLease, hold, is_held
+from certrotd.state.lock import FileLease, hold, holder_of, is_held
 from certrotd.state.wake_notes import leave_note
 
 DAEMON_LOCK = "_daemon"
@@ -92,6 +92,9 @@ class StateDirectory:
         """As lock(), at a path: for who knows where an older certrotd had its locks."""
         now = self._now()
         return hold(path, what=what, command=self._command, now=now, wait=wait, shared=shared)
+
+    def holder(self, name: str) -> str | None:
+        return holder_of(self._lock_path(name))
 
     def problems(self, kinds: Iterable[str]) -> Iterator[Failure]:
         """The first of the folders that cannot be written; it would be said of the rest again."""

@@ -215,6 +215,10 @@ class State(Protocol):
         """
         ...
 
+    def holder(self, name: str) -> str | None:
+        """Who holds the lock of that name alone, in words; None if nobody, or nobody can tell."""
+        ...
+
     def problems(self, kinds: Iterable[str]) -> Iterable[Failure]:
         """What would keep rotations of these kinds from being recorded; nothing is changed."""
         ...

@@ -214,6 +214,15 @@ class TestLocks:
                 tokens.append(lease.token)
         assert tokens == sorted(set(tokens))
 
+    def test_who_holds_a_lock_is_seen_without_taking_it(self, state: State) -> None:
+        """A listing says why nothing happens, and keeps nobody out meanwhile."""
+        assert state.holder("certificate/web") is None
+        with state.lock("certificate/web", "certificate web") as lease:
+            assert state.holder("certificate/web")
+            assert state.holder("certificate/other") is None
+            lease.check()
+        assert state.holder("certificate/web") is None
+
     def test_a_lost_lock_is_noticed(self, state: State, lose: Callable[[str], None]) -> None:
         """Whoever lost it is fenced, and another one is at work."""
         with state.lock(SUBJECT, "certificate web") as lease:

@@ -67,6 +67,10 @@ class MemoryState:
         self.slow()
         self.wakes.add(subject)
 
+    def holder(self, name: str) -> str | None:
+        self.slow()
+        return "another process" if name in self.holders else None
+
     def problems(self, kinds: Iterable[str]) -> Iterable[Failure]:
         del kinds
         return ()

@@ -26,7 +26,7 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 @pytest.fixture
 def parked(host: Host) -> Daemon:
     """The daemon, with a token whose consumer has not acknowledged the next one."""
-    daemon = Daemon(host)
+    daemon = host.start()
     daemon.tick()
     daemon.pass_time(DAY + MINUTE, HOUR)
     assert host.journal(), "the rotation is in flight"
@@ -35,7 +35,7 @@ def parked(host: Host) -> Daemon:
 
 def test_both_wings_are_rotated_by_one_daemon(host: Host) -> None:
     """The first certificate and the first token, each by its own steps."""
-    daemon = Daemon(host)
+    daemon = host.start()
     daemon.pass_time(2 * SECOND, SECOND)
     assert (host.place / "api").read_text()
     assert (host.place / "state/certificates/web/live").is_symlink()
@@ -138,7 +138,7 @@ def test_an_hour_of_checkpoints_survives_five_kills(
             kills += 1
             [shown] = [each for each in _views(daemon) if each["name"] == "api"]
             assert shown["in_flight"]["step"] == "re-encrypt"
-            daemon = Daemon(host)
+            daemon = host.start()
     assert kills == 5
     assert host.clock.now() - began == HOUR
     [finished] = [
@@ -152,7 +152,7 @@ def test_an_hour_of_checkpoints_survives_five_kills(
 
 def test_what_one_kind_waits_for_does_not_keep_the_other_waiting(host: Host) -> None:
     """Hours of re-encryption have slots of their own."""
-    daemon = Daemon(host)
+    daemon = host.start()
     daemon.scheduler.tick()
     assert set(daemon.scheduler.running) == {API, WEB}
 

@@ -14,7 +14,7 @@ from certrotd.alerting.dedup import alerts_document
 from certrotd.alerting.dispatch import Alerting
 from certrotd.audit.head import read_head
 from certrotd.audit.record import AuditRecord, parse
-from certrotd.clock import ManualClock
+from certrotd.clock import Clock, ManualClock
 from certrotd.config.load import load
 from certrotd.config.notifications import WebhookEntry
 from certrotd.daemon import wings
@@ -65,6 +65,10 @@ class Host:
         (place / "config.yaml").write_text(yaml.safe_dump(config))
         (place / "tokens.json").write_text(json.dumps(tokens))
 
+    def start(self) -> Daemon:
+        """A new process."""
+        return Daemon(self.place, self.clock)
+
     def acknowledge(self, name: str = "api") -> None:
         """The consumer has the next token, and says so."""
         text = token_files.digest(self.place / f"{name}.next")
@@ -85,12 +89,11 @@ class Host:
 class Daemon:
     """One process, as daemon/run.py wires it: rotations run when they are begun."""
 
-    def __init__(self, host: Host) -> None:
-        self.host = host
+    def __init__(self, place: Path, clock: Clock) -> None:
+        self.clock = clock
         self.log: list[str] = []
         self.sent = MemoryNotifier()
-        clock = host.clock
-        config = load(host.place / "config.yaml").config
+        config = load(place / "config.yaml").config
         self.site = site = Site(config, clock=clock, command="certrotd run")
         site.prepare()
         self.board = StatusBoard(clock)
@@ -118,7 +121,7 @@ class Daemon:
             spawn=lambda _name, job: self.jobs.append(job),
             remember=last_run.write,
         )
-        head = host.place / "state/audit/head.json"
+        head = config.state_dir / "audit/head.json"
         self.app = App(Sources(self.board, clock, lambda: self.work, lambda: read_head(head)))
 
     def _log(self, _level: str, _event: str, words: str, /, **_fields: object) -> None:
@@ -132,9 +135,10 @@ class Daemon:
 
     def pass_time(self, span: timedelta, step: timedelta) -> None:
         """Ticks for so long."""
-        end = self.host.clock.now() + span
-        while self.host.clock.now() < end:
-            self.host.clock.advance(step)
+        assert isinstance(self.clock, ManualClock)
+        end = self.clock.now() + span
+        while self.clock.now() < end:
+            self.clock.advance(step)
             self.tick()
 
     def get(self, path: str) -> str:

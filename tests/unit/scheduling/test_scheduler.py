@@ -263,13 +263,15 @@ def test_a_new_process_no_longer_reports_an_ended_obstacle() -> None:
     heard.tick()
     assert heard.heard.calm == [
         "the directories",
+        "the disk",
         "the journals",
         "the budget of ca",
+        "requests to look at once",
         "the time of the last run",
     ]
     assert [judgement for judgement, _ in heard.heard.judgements] == [SOUND]
     heard.tick()
-    assert len(heard.heard.calm) == 4
+    assert len(heard.heard.calm) == 6
     assert len(heard.heard.judgements) == 1
 
 
