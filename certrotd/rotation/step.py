@@ -186,6 +186,11 @@ Plan = tuple[PlanItem[WorldT], ...]
 Rebuild = Callable[[str, Mapping[str, JSON]], Step[WorldT]]
 
 
+def title(item: PlanItem[WorldT]) -> str:
+    """What an item of a plan is called, for people."""
+    return item.name if isinstance(item, Savepoint) else item.kind
+
+
 def plan_to_json(plan: Plan[WorldT]) -> list[JSON]:
     """The plan as its begin record keeps it."""
     return [_item_to_json(item) for item in plan]

@@ -71,7 +71,7 @@ def deterministic() -> Iterator[None]:
         stack.enter_context(mock.patch.object(fake_issuer, "_sign", sign))
         for place, instead in {
             "certrotd.state.records.decode_line": cached(records.decode_line),
-            "certrotd.rotation.engine.read_progress": _remembered(read_progress),
+            "certrotd.rotation.journaled_rotation.read_progress": _remembered(read_progress),
             "certrotd.certs.deploy.load": cached(load),
             "certrotd.certs.deploy.verify_key": cached(verify_key),
             "certrotd.certs.deploy.parse_certificates": certificates,

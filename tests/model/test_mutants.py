@@ -9,7 +9,8 @@ import pytest
 from certrotd.certs import authorize, deploy, issue, plan, rotate
 from certrotd.clock import Deadline
 from certrotd.lifecycle import audited, report
-from certrotd.rotation import engine, recovery
+from certrotd.rotation import engine, journaled_rotation, recovery, rollback
+from certrotd.rotation.journaled_rotation import JournaledRotation
 from certrotd.rotation.recovery import Status
 from certrotd.rotation.step import Done, Observed
 from certrotd.state.ports import Lease
@@ -27,7 +28,8 @@ def acts_before_it_writes(patch: pytest.MonkeyPatch) -> None:
     real = engine.Engine._act
 
     def act(self: Any, index: int, look_first: bool) -> Any:
-        write, late = self._write, []
+        rotation = self._rotation
+        write, late = rotation.write, []
 
         def later(record: dict[str, Any], *, sync: bool) -> None:
             if record["t"] == "try":
@@ -37,11 +39,11 @@ def acts_before_it_writes(patch: pytest.MonkeyPatch) -> None:
                 write(*late[0][:1], sync=late[0][1])
             write(record, sync=sync)
 
-        self._write = later
+        rotation.write = later
         try:
             return real(self, index, look_first)
         finally:
-            del self._write
+            del rotation.write
 
     patch.setattr(engine.Engine, "_act", act)
 
@@ -102,19 +104,19 @@ def believes_what_was_built_on_sand(patch: pytest.MonkeyPatch) -> None:
             return progress.at(record["i"], Status.UNTRIED)
         return real(progress, record)
 
-    patch.setattr(engine, "apply", apply)
+    patch.setattr(journaled_rotation, "apply", apply)
     patch.setattr(recovery, "apply", apply)
 
 
 def puts_back_without_looking(patch: pytest.MonkeyPatch) -> None:
     """A record whose sync failed is taken to be absent."""
-    real = engine.Engine._put_back_unrecorded
+    real = rollback.undo_unrecorded
 
-    def put_back(self: Any) -> None:
-        self._read = lambda: True
-        real(self)
+    def put_back(rotation: Any, world: Any) -> None:
+        rotation.read = lambda: True
+        real(rotation, world)
 
-    patch.setattr(engine.Engine, "_put_back_unrecorded", put_back)
+    patch.setattr(engine, "undo_unrecorded", put_back)
 
 
 def forgets_records_left_behind(patch: pytest.MonkeyPatch) -> None:
@@ -273,13 +275,13 @@ def test_an_intent_that_waits_in_memory_is_found(
     monkeypatch: pytest.MonkeyPatch, journal: type[MemoryJournal]
 ) -> None:
     """TXT records that are created before it is durable where they will be."""
-    real = engine.Engine._write
+    real = JournaledRotation.write
 
     def write(self: Any, record: dict[str, Any], *, sync: bool) -> None:
-        intent = record["t"] in ("try", "note") and self._title(record["i"]) == "authorize"
+        intent = record["t"] in ("try", "note") and self.title(record["i"]) == "authorize"
         real(self, record, sync=sync and not intent)
 
-    monkeypatch.setattr(engine.Engine, "_write", write)
+    monkeypatch.setattr(JournaledRotation, "write", write)
     with deterministic():
         scenario = ALL["renewal"]()
         scenario.world.journals = journal

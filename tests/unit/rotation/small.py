@@ -12,7 +12,18 @@ import pytest
 
 from certrotd.clock import ManualClock
 from certrotd.rotation.engine import Engine, Event, Outcome
-from certrotd.rotation.step import JSON, Done, Journaled, Ledger, NotYet, Observed, Plan, Savepoint
+from certrotd.rotation.step import (
+    JSON,
+    Done,
+    Journaled,
+    Ledger,
+    NotYet,
+    Observed,
+    Plan,
+    Rebuild,
+    Savepoint,
+)
+from certrotd.state.ports import Journal
 from tests.fakes.chance import Refused
 from tests.fakes.journal import MemoryDisk, MemoryJournal
 
@@ -228,13 +239,18 @@ class Small:
     events: list[Event] = field(default_factory=list)
     told_to_stop: bool = False
     facts: Mapping[str, JSON] | None = None
+    rebuild: Rebuild[World] = rebuild
 
-    def engine(self) -> Engine[World]:
+    def journal(self) -> MemoryJournal:
+        """The journal as a new process finds it."""
+        return MemoryJournal(self.disk, self.world.fate)
+
+    def engine(self, journal: Journal | None = None) -> Engine[World]:
         """The engine of a new process."""
         return Engine(
-            journal=MemoryJournal(self.disk, self.world.fate),
+            journal=journal or self.journal(),
             world=self.world,
-            rebuild=rebuild,
+            rebuild=self.rebuild,
             now=self.clock.now,
             listen=self.events.append,
             stopping=lambda: self.told_to_stop,

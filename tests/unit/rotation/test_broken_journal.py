@@ -66,18 +66,18 @@ class TestBrokenJournal:
     def test_an_unreadable_journal_is_reported(self) -> None:
         """Without it nobody knows what to put back."""
         small = Small((SAVED, A, B))
-        engine = small.engine()
+        journal = small.journal()
 
         def broken() -> None:
             def records() -> list[dict[str, object]]:
                 raise DiskTrouble("read the journal", OSError(5, "I/O error"))
 
-            engine.journal.records = records  # type: ignore[method-assign]
+            journal.records = records  # type: ignore[method-assign]
             small.world.fate.faults["journal: try"] = REFUSED
 
         small.world.on["do a"] = [lambda _world: broken()]
         with pytest.raises(JournalBroken):
-            engine.begin("r1", "web", "why", small.plan)
+            small.engine(journal).begin("r1", "web", "why", small.plan)
         assert (small.told[-1], small.world.there) == ("stuck", ["a"])
         small.world.fate.faults.clear()
         assert isinstance(small.resume(), Finished)
@@ -93,10 +93,9 @@ class TestBrokenJournal:
 
         small = Small((SAVED, Noting("a")))
         small.world.fate.faults["journal: note"] = REFUSED
-        engine = small.engine()
-        engine.rebuild = lambda _kind, intent: Noting(str(intent["name"]))
+        small.rebuild = lambda _kind, intent: Noting(str(intent["name"]))
         with pytest.raises(JournalBroken):
-            engine.begin("r1", "web", "why", small.plan)
+            small.begin()
         assert small.world.log == ["undo a"]
         assert small.kinds() == "begin reached0 try1"
 
@@ -112,10 +111,9 @@ class TestBrokenJournal:
         small = Small((SAVED, A))
         small.world.on["do a"] = [Failure("no")]
         small.world.fate.faults["journal: note"] = REFUSED
-        engine = small.engine()
-        engine.rebuild = lambda _kind, intent: Noting(str(intent["name"]))
+        small.rebuild = lambda _kind, intent: Noting(str(intent["name"]))
         with pytest.raises(JournalBroken):
-            engine.begin("r1", "web", "why", small.plan)
+            small.begin()
         assert "stuck" not in small.kinds()
         small.world.fate.faults.clear()
         assert isinstance(small.resume(), RolledBack)
@@ -155,8 +153,7 @@ class TestBrokenJournal:
     ) -> None:
         """In a file it is written together with the first intent, and there is nothing without."""
         small = Small((A, SAVED, B))
-        engine = small.engine()
-        engine.journal = FileJournal(tmp_path, "web")
+        engine = small.engine(FileJournal(tmp_path, "web"))
 
         def full(*_: object) -> int:
             return 0

@@ -120,7 +120,7 @@ class TestCutOff:
             small = Small((A,))
             small.world.on["do a"] = [NotYet(NOW, "wait")]
             small.begin()
-            small.engine().journal.append(record, sync=True)
+            small.journal().append(record, sync=True)
             with pytest.raises(NeedsOperator, match="cannot be understood") as refused:
                 small.resume()
             assert "version" in refused.value.hint
@@ -132,7 +132,7 @@ class TestCutOff:
         """As its records are."""
         small = Small((A,))
         begin = {"t": "begin", "id": "r", "name": "web", "why": "", "facts": {}, "at": ""}
-        small.engine().journal.append({**begin, "plan": plan}, sync=True)
+        small.journal().append({**begin, "plan": plan}, sync=True)
         with pytest.raises(NeedsOperator, match="cannot be understood"):
             small.resume()
 

@@ -98,9 +98,8 @@ class TestForward:
                 return Done({self.name: 1})
 
         small = Small((Noting("a"), Noting("b")), facts={"earlier": True})
-        engine = small.engine()
-        engine.rebuild = lambda _kind, intent: Noting(str(intent["name"]))
-        outcome = engine.begin("r1", "web", "why", small.plan, facts=small.facts)
+        small.rebuild = lambda _kind, intent: Noting(str(intent["name"]))
+        outcome = small.begin()
         assert small.world.log == [
             "a knows {'earlier': True}",
             "a now knows a",
