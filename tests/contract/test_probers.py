@@ -15,8 +15,9 @@ from certrotd.pki.facts import fingerprint
 from tests.fakes.prober import MemoryProber
 from tests.fakes.target import MemoryTarget
 from tests.parts import pki
+from tests.parts.listener import Listener
 from tests.parts.process import free_port
-from tests.unit.observe.servers import Listener, context_of, tls
+from tests.unit.observe.servers import context_of, tls
 
 NAME = "a.example.test"
 CA = pki.make_intermediate(pki.make_root())

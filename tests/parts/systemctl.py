@@ -3,12 +3,11 @@
 import json
 import socket
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+
+from tests.parts.listener import Listener, silent
 
 _PROGRAM = """#!{python} -IS
 import json, os, socket, sys
@@ -36,7 +35,7 @@ class Unit:
     told: list[str] = field(default_factory=list)
 
 
-class Systemctl:
+class Systemctl(Listener):
     """Programs in ``directory`` that answer as systemd 252 does for ``units``.
 
     ``refusals`` are what systemd says to a verb; ``output`` replaces what the programs print, and
@@ -44,50 +43,25 @@ class Systemctl:
     """
 
     def __init__(self, directory: Path) -> None:
+        address = directory / "socket"
+        super().__init__(self._reply, path=address)
         self.directory = directory
         self.units: dict[str, Unit] = {}
         self.refusals: dict[str, str] = {}
         self.output: dict[str, str] = {}
         self.hangs = False
-        self._held: list[socket.socket] = []
-        address = directory / "socket"
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(address))
-        self._listener.listen()
         for name in ("systemctl", "busctl"):
             (directory / name).write_text(_PROGRAM.format(python=sys.executable, address=address))
             (directory / name).chmod(0o755)
-        self._thread = threading.Thread(target=self._serve)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
-        for each in [self._listener, *self._held]:
-            each.close()
-
-    def _serve(self) -> None:
-        while True:
-            try:
-                asked, _ = self._listener.accept()
-            except OSError:
-                return
-            with asked.makefile() as lines:
-                argv = json.loads(lines.readline())
-            answer = self._answer(argv)
-            if answer is None:
-                self._held.append(asked)
-                continue
-            with asked:
-                asked.sendall(json.dumps(answer).encode())
+    def _reply(self, connection: socket.socket) -> None:
+        with connection.makefile() as lines:
+            argv = json.loads(lines.readline())
+        answer = self._answer(argv)
+        if answer is None:
+            silent(connection)
+        else:
+            connection.sendall(json.dumps(answer).encode())
 
     def _answer(self, argv: list[str]) -> tuple[int, str, str] | None:
         if self.hangs:

@@ -4,7 +4,6 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Self
 
 import dns.flags
@@ -15,6 +14,7 @@ import dns.rrset
 
 from certrotd.address import Address
 from certrotd.clock import Deadline, SystemClock
+from tests.parts.listener import Listener
 from tests.parts.process import free_port
 
 Reply = dns.message.Message | bytes | None
@@ -65,40 +65,28 @@ def _packed(reply: dns.message.Message, query: dns.message.Message, udp: bool) -
     return wire
 
 
-class ScriptedDns:
-    """UDP and TCP on one address, in threads, while used as a context manager."""
+class ScriptedDns(Listener):
+    """UDP and TCP on one address, while used as a context manager."""
 
     def __init__(self, script: Script, host: str = "127.0.0.1", port: int = 0) -> None:
+        super().__init__(self._on_tcp, host=host, port=port or free_port("both", host))
+        self.address = Address(host, self.port)
         self._script = script
         self.questions: list[tuple[str, str, bool]] = []
         self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._tcp = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        self.address = Address(host, port or free_port("both", host))
-        self._udp.bind((host, self.address.port))
-        self._tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self._tcp.bind((host, self.address.port))
-        self._tcp.listen()
-        self._threads = [threading.Thread(target=loop) for loop in (self._on_udp, self._on_tcp)]
+        self._udp.bind((host, self.port))
+        self._udp_thread = threading.Thread(target=self._on_udp)
 
     def __enter__(self) -> Self:
-        for thread in self._threads:
-            thread.start()
-        return self
+        self._udp_thread.start()
+        return super().__enter__()
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
+        super().__exit__(*error)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
-            last.sendto(b"", (self.address.host, self.address.port))
-        with socket.create_connection((self.address.host, self.address.port)):
-            pass
-        for thread in self._threads:
-            thread.join()
+            last.sendto(b"", (self.host, self.port))
+        self._udp_thread.join()
         self._udp.close()
-        self._tcp.close()
 
     def _replies(self, packet: bytes, udp: bool) -> list[bytes]:
         query = dns.message.from_wire(packet, keyring=False)
@@ -120,13 +108,10 @@ class ScriptedDns:
             for reply in self._replies(packet, True):
                 self._udp.sendto(reply, sender)
 
-    def _on_tcp(self) -> None:
-        while True:
-            sock, _ = self._tcp.accept()
-            with sock:
-                head = sock.recv(2)
-                if not head:
-                    return
-                packet = sock.recv(struct.unpack("!H", head)[0])
-                for reply in self._replies(packet, False):
-                    sock.sendall(struct.pack("!H", len(reply)) + reply)
+    def _on_tcp(self, connection: socket.socket) -> None:
+        head = connection.recv(2)
+        if not head:
+            return
+        packet = connection.recv(struct.unpack("!H", head)[0])
+        for reply in self._replies(packet, False):
+            connection.sendall(struct.pack("!H", len(reply)) + reply)

@@ -1,4 +1,4 @@
-"""Servers in threads of the test, which serve, misbehave or say nothing as they are told."""
+"""Ways in which a listener serves TLS, or misbehaves."""
 
 from __future__ import annotations
 
@@ -6,64 +6,15 @@ import contextlib
 import itertools
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from certrotd.pki.keys import to_pem
 from tests.parts import pki
+from tests.parts.listener import Listener, Serve
 from tests.unit.pki.crafted import ec_key
 
-Serve = Callable[[socket.socket], object]
-
-
-class Listener:
-    """A listener on loopback that gives its connections to ``serve``, one after the other.
-
-    ``count`` is how many there have been.
-    """
-
-    def __init__(self, serve: Serve, *, host: str = "127.0.0.1") -> None:
-        self._family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        self._socket = socket.socket(self._family, socket.SOCK_STREAM)
-        self._socket.bind((host, 0))
-        self._socket.listen(64)
-        self._serve = serve
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run)
-        self.host = host
-        self.port: int = self._socket.getsockname()[1]
-        self.count = 0
-
-    def _run(self) -> None:
-        while True:
-            connection, _ = self._socket.accept()
-            with connection:
-                if self._stopping.is_set():
-                    return
-                self.count += 1
-                connection.settimeout(60)
-                # the other side may leave at any moment, which is what some tests are about
-                with contextlib.suppress(OSError):
-                    self._serve(connection)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._stopping.set()
-        with socket.socket(self._family, socket.SOCK_STREAM) as last:
-            last.connect((self.host, self.port))
-        self._thread.join()
-        self._socket.close()
+__all__ = ["Listener", "context_of", "context_of_der", "dripping", "tls"]
 
 
 def context_of(pair: pki.Pair, directory: Path) -> ssl.SSLContext:
@@ -92,12 +43,6 @@ def tls(*contexts: ssl.SSLContext, forever: Iterable[ssl.SSLContext] = ()) -> Se
             secure.recv(1)
 
     return serve
-
-
-def silent(connection: socket.socket) -> None:
-    """Accepts, and says nothing until the other side has left."""
-    while connection.recv(4096):
-        pass
 
 
 def dripping(connection: socket.socket) -> None:

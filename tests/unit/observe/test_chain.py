@@ -25,7 +25,8 @@ from certrotd.observe.starttls import Protocol
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of
 from tests.parts import pki
-from tests.unit.observe.servers import Listener, Serve, context_of, context_of_der, silent, tls
+from tests.parts.listener import Listener, Serve, silent
+from tests.unit.observe.servers import context_of, context_of_der, tls
 from tests.unit.pki.crafted import bits_for_a_name, certificate, mask_missing
 
 NAME = "a.example.test"

@@ -13,7 +13,8 @@ from certrotd.observe.starttls import MAX_LINE, MAX_LINES, Protocol, upgrade
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from tests.parts import pki
-from tests.unit.observe.servers import Listener, context_of
+from tests.parts.listener import Listener
+from tests.unit.observe.servers import context_of
 
 NAME = "mail.example.test"
 PAIR = pki.make_leaf(pki.make_root(), NAME)

@@ -22,8 +22,9 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from tests.fakes.clock import Pauses, Until
 from tests.parts import pki
+from tests.parts.listener import Listener, Serve, silent
 from tests.parts.process import free_port
-from tests.unit.observe.servers import Listener, Serve, context_of, dripping, silent, tls
+from tests.unit.observe.servers import context_of, dripping, tls
 from tests.unit.pki.crafted import rsa_key
 
 NAME = "a.example.test"
