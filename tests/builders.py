@@ -1,4 +1,4 @@
-"""What tests of decisions are made of: certificates, generations, standings, policies."""
+"""What many tests are made of: certificates, generations, stores, policies, deadlines."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -8,8 +8,11 @@ from typing import Any
 from hypothesis import strategies as st
 
 from certrotd.certs.policy import Policy
+from certrotd.certs.ports import Store
+from certrotd.clock import Deadline, SystemClock
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
+from tests.parts import pki
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -20,6 +23,14 @@ POLICY = Policy(
     name="web", names=("a.test",), issuer="le", authority="https://ca.test/dir", jitter=0.0
 )
 LEFT = ({"solver": "dns", "record": {}},)
+CA = pki.make_intermediate(pki.make_root())
+PAIR = pki.make_leaf(CA, "a.example.test")
+OTHER_PAIR = pki.make_leaf(CA, "b.example.test")
+
+
+def soon(seconds: float = 60.0) -> Deadline:
+    """A deadline on the machine's clock."""
+    return Deadline(SystemClock(), seconds)
 
 
 def facts(
@@ -40,6 +51,21 @@ def meta(**changes: Any) -> Meta:
     """What a generation of POLICY's remembers."""
     known = Meta(NOW - 10 * DAY, "issued", "le", "https://ca.test/dir", 0.0, "", ("a.test",))
     return replace(known, **changes)
+
+
+META = meta(draw=0.25, order="https://ca.test/1")
+
+
+def stage(store: Store, number: int, pair: pki.Pair = PAIR, name: str = "web") -> None:
+    """A generation that is all there and not sealed."""
+    store.stage_key(name, number, pair.key_pem)
+    store.stage_chain(name, number, pair.fullchain_pem)
+
+
+def seal(store: Store, number: int, pair: pki.Pair = PAIR, name: str = "web") -> None:
+    """A sealed generation that remembers META."""
+    stage(store, number, pair, name)
+    store.seal(name, number, META)
 
 
 def generation(number: int = 5, **about: Any) -> Generation:

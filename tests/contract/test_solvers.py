@@ -8,12 +8,13 @@ import pytest
 from dns.message import Message
 
 from certrotd.address import Address
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import SystemClock
 from certrotd.dns.exec import Exec
 from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.dns.responder import Responder
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import exchange, question
+from tests.builders import soon
 from tests.fakes.dns import MemorySolver
 from tests.parts.process import free_port
 
@@ -26,11 +27,6 @@ class Rig:
 
     solver: Solver
     visible: Callable[[str], set[str]]
-
-
-def soon(seconds: float = 60.0) -> Deadline:
-    """A deadline on the real clock."""
-    return Deadline(SystemClock(), seconds)
 
 
 class SolverClaims:

@@ -1,7 +1,6 @@
 """What every store of generations promises, the one in memory and the one on disk alike."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -9,34 +8,16 @@ import pytest
 from certrotd.certs.ports import Store
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.pki.facts import facts_of
-from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
+from certrotd.pki.generation import CertificateState, Generation, Standing, TargetState
 from certrotd.stores.local import LocalStore
+from tests.builders import META, NOW, OTHER_PAIR, PAIR, seal, stage
 from tests.fakes.store import MemoryStore
-from tests.parts import pki
-
-CA = pki.make_intermediate(pki.make_root())
-PAIR = pki.make_leaf(CA, "a.example.test")
-OTHER = pki.make_leaf(CA, "b.example.test")
-THEN = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-META = Meta(THEN, "issued", "le", "https://ca.test/dir", 0.25, "https://ca.test/1", ("a.test",))
 
 
 @pytest.fixture(params=["memory", "local"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
     """Each store, empty."""
     return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "store")
-
-
-def stage(store: Store, number: int, pair: pki.Pair = PAIR, name: str = "web") -> None:
-    """A generation that is all there and not sealed."""
-    store.stage_key(name, number, pair.key_pem)
-    store.stage_chain(name, number, pair.fullchain_pem)
-
-
-def seal(store: Store, number: int, pair: pki.Pair = PAIR, name: str = "web") -> None:
-    """A sealed generation."""
-    stage(store, number, pair, name)
-    store.seal(name, number, META)
 
 
 def test_a_store_knows_nothing_of_what_it_was_never_given(store: Store) -> None:
@@ -80,7 +61,7 @@ def test_what_is_staged_is_there_again_and_deployed_by_nobody(store: Store) -> N
 
 def test_staging_again_replaces_what_was_staged(store: Store) -> None:
     """An attempt that was cut off is made once more."""
-    stage(store, 1, OTHER)
+    stage(store, 1, OTHER_PAIR)
     stage(store, 1)
     assert store.staged_key("web", 1) == PAIR.key_pem
     assert store.staged_chain("web", 1) == PAIR.fullchain_pem
@@ -113,7 +94,7 @@ def test_half_a_pair_is_never_sealed(store: Store, part: str) -> None:
 
 def test_a_pair_that_does_not_belong_together_is_never_shown_as_good(store: Store) -> None:
     """What a look remembers of a generation is believed without parsing it again."""
-    store.stage_key("web", 1, OTHER.key_pem)
+    store.stage_key("web", 1, OTHER_PAIR.key_pem)
     store.stage_chain("web", 1, PAIR.fullchain_pem)
     try:
         store.seal("web", 1, META)
@@ -130,14 +111,14 @@ def test_a_pair_that_does_not_belong_together_is_never_shown_as_good(store: Stor
 def test_switching_makes_a_generation_live(store: Store) -> None:
     """The one point where the new pair replaces the old."""
     seal(store, 1)
-    seal(store, 2, OTHER)
+    seal(store, 2, OTHER_PAIR)
     store.switch("web", 1)
     assert store.live("web") == 1
     standing = store.look("web")
     assert standing.live is not None
     assert standing.newest is not None
     assert (standing.live.number, standing.newest.number) == (1, 2)
-    assert standing.newest.facts == facts_of(OTHER.certificate)
+    assert standing.newest.facts == facts_of(OTHER_PAIR.certificate)
     store.switch("web", 2)
     assert store.live("web") == 2
     store.switch("web", 1)
@@ -158,7 +139,7 @@ def test_only_a_sealed_generation_becomes_live(store: Store) -> None:
 def test_state_is_what_was_recorded_last(store: Store) -> None:
     """What each target serves is state of its own."""
     seal(store, 1)
-    state = CertificateState({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
+    state = CertificateState({"web": TargetState(1, "ab", NOW)}, (3, 4), NOW)
     store.record("web", state)
     assert store.look("web").state == state
     store.record("web", replace(state, targets={}, held=None))
@@ -169,8 +150,8 @@ def test_mending_records_a_state_in_the_place_of_another(store: Store) -> None:
     """And says where the other one is."""
     seal(store, 1)
     store.record("web", CertificateState(withdrawn=(9,)))
-    state = CertificateState({"web": TargetState(1, "ab", THEN)}, (3, 4), THEN)
-    assert store.mend("web", state, now=THEN)
+    state = CertificateState({"web": TargetState(1, "ab", NOW)}, (3, 4), NOW)
+    assert store.mend("web", state, now=NOW)
     assert store.look("web").state == state
     assert store.look("web").damaged is None
 
@@ -238,7 +219,7 @@ def test_pruning_keeps_the_live_the_spared_and_the_newest_before_the_live(
 def test_certificates_know_nothing_of_each_other(store: Store) -> None:
     """One bad certificate must not touch the rest."""
     seal(store, 1)
-    seal(store, 1, OTHER, name="mail")
+    seal(store, 1, OTHER_PAIR, name="mail")
     store.switch("mail", 1)
     store.record("mail", CertificateState(withdrawn=(7,)))
     stage(store, 2, name="mail")
@@ -246,4 +227,4 @@ def test_certificates_know_nothing_of_each_other(store: Store) -> None:
     assert store.live("web") is None
     assert store.look("web").state == CertificateState()
     assert store.staged_key("mail", 2) == PAIR.key_pem
-    assert store.read("mail", 1) == (OTHER.key_pem, OTHER.fullchain_pem)
+    assert store.read("mail", 1) == (OTHER_PAIR.key_pem, OTHER_PAIR.fullchain_pem)

@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.clock import Deadline, SystemClock
+from certrotd.clock import SystemClock
 from certrotd.config.context import Context
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.pki.verify import verify
+from tests.builders import soon
 from tests.contract.test_issuers import IssuerContract, Subject
 from tests.parts import Bind, Parts, Pebble, StepCA, locate, pki
 from tests.unit.acme.scripted import acme_entry
@@ -63,10 +64,6 @@ def issuer_of(ca: Pebble | StepCA, state_dir: Path, **changes: Any) -> AcmeIssue
     usual = {"directory": ca.directory_url, "ca_bundle": ca.ca_file, "agree_to_terms": True}
     entry = acme_entry(**{**usual, "contact": ("admin@example.test",), **changes})
     return AcmeIssuer(entry, Context("test", state_dir, CLOCK))
-
-
-def soon(seconds: float = 60.0) -> Deadline:
-    return Deadline(CLOCK, seconds)
 
 
 def publish(dns: Bind, challenges: Sequence[Challenge]) -> None:

@@ -22,7 +22,8 @@ from certrotd.dns.resolve import Resolver
 from certrotd.dns.responder import Responder
 from certrotd.dns.rfc2136 import Rfc2136, TsigKey
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
-from tests.contract.test_solvers import Rig, SolverClaims, soon
+from tests.builders import soon
+from tests.contract.test_solvers import Rig, SolverClaims
 from tests.parts import Bind, Parts
 from tests.parts import Resolver as RecursiveBind
 from tests.parts.bind import ZONES, Zone

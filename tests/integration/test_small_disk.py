@@ -6,16 +6,16 @@ import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from certrotd.errors import NeedsOperator, raise_first
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.pki.generation import CertificateState, Meta
+from certrotd.pki.generation import CertificateState
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
+from tests.builders import META, stage
 from tests.parts import locate, pki
 from tests.parts.site import Site
 
@@ -23,7 +23,6 @@ PAGE = 4096
 CA = pki.make_intermediate(pki.make_root())
 OLD = pki.make_leaf(CA, "a.example.test")
 NEW = pki.make_leaf(CA, "a.example.test")
-META = Meta(datetime(2026, 6, 1, tzinfo=UTC), "issued", "le", "https://ca.test", 0.5)
 Disk = Callable[[int], Path]
 
 
@@ -54,12 +53,6 @@ def fill(place: Path, *, leave: int) -> Path:
         free = os.statvfs(place).f_bavail - leave
         file.write(bytes(free * PAGE))
     return filler
-
-
-def stage(store: LocalStore, number: int, pair: pki.Pair) -> None:
-    """A pair, all there and not sealed."""
-    store.stage_key("web", number, pair.key_pem)
-    store.stage_chain("web", number, pair.fullchain_pem)
 
 
 def test_a_disk_that_is_all_but_full_is_reported_by_the_check(disk: Disk) -> None:

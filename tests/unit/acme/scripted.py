@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Self
 from josepy.b64 import b64decode
 
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.clock import Clock, Deadline, SystemClock
+from certrotd.clock import Clock, SystemClock
 from certrotd.config.context import Context, Surroundings
 from certrotd.config.issuers import AcmeEntry
 from certrotd.pki import keys
@@ -293,8 +293,3 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *args: object) -> None:
         """Quiet."""
-
-
-def soon(seconds: float = 60.0) -> Deadline:
-    """A deadline on the machine's clock."""
-    return Deadline(SystemClock(), seconds)

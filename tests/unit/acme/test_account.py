@@ -18,8 +18,9 @@ from certrotd.config.context import Surroundings
 from certrotd.errors import LockHeld, NeedsOperator
 from certrotd.pki import keys
 from certrotd.state.lock import hold
+from tests.builders import soon
 from tests.fakes.clock import Pauses
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, context, problem, soon
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, context, problem
 
 PROCESS = """
 import sys

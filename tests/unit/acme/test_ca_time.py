@@ -11,7 +11,8 @@ from certrotd.acme.problems import http_date
 from certrotd.clock import SystemClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import Transient
-from tests.unit.acme.scripted import NAME, ScriptedCA, context, soon
+from tests.builders import soon
+from tests.unit.acme.scripted import NAME, ScriptedCA, context
 
 DAY = timedelta(days=1)
 

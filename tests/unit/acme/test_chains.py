@@ -10,8 +10,9 @@ from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, Transient
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.order import Missed
+from tests.builders import soon
 from tests.parts import pki
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem, soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem
 
 
 def test_text_around_the_certificates_reaches_no_file(ca: ScriptedCA, tmp_path: Path) -> None:

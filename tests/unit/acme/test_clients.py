@@ -11,9 +11,10 @@ import pytest
 from certrotd.acme.client import Clients
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki import roots
+from tests.builders import soon
 from tests.parts import pki
 from tests.parts.process import wait_until
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, context, problem, soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, context, problem
 
 
 def test_more_threads_than_connections_take_turns(ca: ScriptedCA, tmp_path: Path) -> None:

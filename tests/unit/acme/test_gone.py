@@ -9,7 +9,8 @@ import pytest
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, Transient
 from certrotd.pki.order import OrderGone
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem, soon
+from tests.builders import soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem
 
 GATEWAY = [
     Reply(404, b"default backend - 404"),

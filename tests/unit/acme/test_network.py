@@ -18,7 +18,8 @@ from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import Lost
 from certrotd.pki import keys
 from certrotd.pki.roots import trust
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem, soon
+from tests.builders import soon
+from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, problem
 
 BAD_NONCE = Reply(400, problem("badNonce", "try another"))
 RATE_LIMITED = problem("rateLimited", "too many new orders")

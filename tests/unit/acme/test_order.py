@@ -11,8 +11,9 @@ from certrotd.acme.order import AcmeOrder
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.pki.order import IssuanceRefused, ValidationFailed
+from tests.builders import soon
 from tests.parts import pki
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem, soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, Skipping, problem
 
 
 def test_an_order_takes_the_fewest_requests(ca: ScriptedCA, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from certrotd.acme.order import MAX_ANSWERS
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.order import OrderGone, ValidationFailed
-from tests.unit.acme.scripted import NAME, NXDOMAIN, Reply, ScriptedCA, Skipping, problem, soon
+from tests.builders import soon
+from tests.unit.acme.scripted import NAME, NXDOMAIN, Reply, ScriptedCA, Skipping, problem
 
 
 def test_an_authorization_that_becomes_invalid_says_the_cas_words(

@@ -10,7 +10,8 @@ import pytest
 
 from certrotd.acme.reach import AllowedUrls
 from certrotd.errors import NeedsOperator
-from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA, soon
+from tests.builders import soon
+from tests.unit.acme.scripted import CSR, NAME, Reply, ScriptedCA
 
 DIRECTORY = "https://acme-v02.api.ca.example/directory"
 

@@ -9,7 +9,8 @@ import pytest
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.order import OrderGone
-from tests.unit.acme.scripted import CSR, NXDOMAIN, Reply, ScriptedCA, Skipping, problem, soon
+from tests.builders import soon
+from tests.unit.acme.scripted import CSR, NXDOMAIN, Reply, ScriptedCA, Skipping, problem
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,9 @@ from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator
 from certrotd.https.client import MAX_KEPT, MAX_RESPONSE, Lost
 from certrotd.pki.roots import trust
+from tests.builders import soon
 from tests.parts import pki
-from tests.unit.acme.scripted import Reply, ScriptedCA, soon
+from tests.unit.acme.scripted import Reply, ScriptedCA
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 

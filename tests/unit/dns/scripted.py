@@ -13,18 +13,12 @@ import dns.rdatatype
 import dns.rrset
 
 from certrotd.address import Address
-from certrotd.clock import Deadline, SystemClock
 from tests.parts.listener import Listener
 from tests.parts.process import free_port
 
 Reply = dns.message.Message | bytes | None
 Script = Callable[[dns.message.Message, bool], Reply | Sequence[Reply]]
 """From a query (and whether it came over UDP) to what is sent back, in order; None: nothing."""
-
-
-def soon(seconds: float = 60.0) -> Deadline:
-    """A deadline on the real clock."""
-    return Deadline(SystemClock(), seconds)
 
 
 def answer(

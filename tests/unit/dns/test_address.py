@@ -9,11 +9,7 @@ from certrotd.address import Address
 from certrotd.clock import Deadline, SystemClock
 from certrotd.dns.address import resolved
 from certrotd.errors import NeedsOperator, Transient
-
-
-def soon() -> Deadline:
-    """In a minute from now."""
-    return Deadline(SystemClock(), 60.0)
+from tests.builders import soon
 
 
 def test_an_ip_address_resolves_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:

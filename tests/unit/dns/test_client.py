@@ -13,8 +13,9 @@ from certrotd.daemon.wiring import open_site
 from certrotd.dns.client import DnsClient
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import Transient
+from tests.builders import soon
 from tests.fakes.subjects import certificates_of
-from tests.unit.dns.scripted import ScriptedDns, answer, soon
+from tests.unit.dns.scripted import ScriptedDns, answer
 
 NAME = "_acme-challenge.example.com"
 RECORD = TxtRecord(NAME, "value")

@@ -18,9 +18,9 @@ from certrotd.dns.exec import Exec, build
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.process import OUTPUT_LIMIT
+from tests.builders import soon
 from tests.fakes.clock import Until
 from tests.parts.process import wait_until
-from tests.unit.dns.scripted import soon
 
 RECORD = TxtRecord("_acme-challenge.www.example.com", "dGVzdA-_")
 Script = Callable[[str], tuple[str, ...]]

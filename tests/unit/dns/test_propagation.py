@@ -17,9 +17,9 @@ from certrotd.dns.resolve import Nameserver, Resolver
 from certrotd.dns.txt import Shown
 from certrotd.dns.wire import Silence
 from certrotd.errors import Transient
+from tests.builders import soon
 from tests.fakes.clock import Pauses
-from tests.unit.dns import scripted
-from tests.unit.dns.scripted import ScriptedDns, answer, asked, soon
+from tests.unit.dns.scripted import ScriptedDns, answer, asked
 
 NAME = "_acme-challenge.example.com"
 RECORD = TxtRecord(NAME, "wanted")
@@ -382,4 +382,4 @@ def test_an_order_without_records_waits_for_nothing() -> None:
 def test_values_are_compared_whole() -> None:
     """A value split into two character-strings is one value: CAs join them."""
     with ScriptedDns(lambda query, udp: answer(query, f'{NAME} TXT "wan" "ted"')) as server:
-        Propagation(_Known(), servers=(server.address,)).wait([RECORD], deadline=scripted.soon())
+        Propagation(_Known(), servers=(server.address,)).wait([RECORD], deadline=soon())

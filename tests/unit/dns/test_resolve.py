@@ -13,7 +13,8 @@ from certrotd.address import Address
 from certrotd.clock import Deadline, ManualClock
 from certrotd.dns.resolve import Nameserver, Resolver, system_resolvers
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
-from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer, asked, soon
+from tests.builders import soon
+from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer, asked
 
 START = "_acme-challenge.example.com"
 SOA = "SOA ns1.example.com. hostmaster.example.com. 1 2 3 4 5"

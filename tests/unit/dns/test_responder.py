@@ -25,9 +25,10 @@ from certrotd.dns.serve import DnsServer
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import exchange, question
 from certrotd.errors import InvalidInput, NeedsOperator
+from tests.builders import soon
 from tests.fakes.clock import Pauses, Until
 from tests.parts.process import free_port, wait_until
-from tests.unit.dns.scripted import ScriptedDns, answer, soon
+from tests.unit.dns.scripted import ScriptedDns, answer
 
 ZONE = "acme.example.net"
 RECORD = TxtRecord(f"a.{ZONE}", "value")

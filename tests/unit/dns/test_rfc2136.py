@@ -15,7 +15,8 @@ from certrotd.clock import Deadline, ManualClock
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.rfc2136 import Rfc2136, TsigKey
 from certrotd.errors import Failure, NeedsOperator, Transient
-from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer, soon
+from tests.builders import soon
+from tests.unit.dns.scripted import Reply, Script, ScriptedDns, answer
 from tests.unit.dns.test_tsig import KEY, TEXT
 
 ZONE = "example.com"

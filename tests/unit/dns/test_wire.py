@@ -19,8 +19,9 @@ from certrotd.dns import wire
 from certrotd.dns.resolve import soa_owner
 from certrotd.dns.txt import shown_values
 from certrotd.dns.wire import Silence, exchange, question
+from tests.builders import soon
 from tests.parts.process import free_port
-from tests.unit.dns.scripted import Reply, ScriptedDns, answer, soon
+from tests.unit.dns.scripted import Reply, ScriptedDns, answer
 
 NAME = "_acme-challenge.example.com"
 

@@ -17,8 +17,9 @@ from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import CertificateState
 from certrotd.stores.local import LocalStore
+from tests.builders import META, PAIR, seal, stage
+from tests.unit.stores.conftest import generations
 from tests.unit.stores.crashing import crash
-from tests.unit.stores.sealing import META, PAIR, generations, seal, stage
 from tests.unit.stores.unprivileged import plain_user
 
 FILES = {

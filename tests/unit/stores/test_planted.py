@@ -9,7 +9,8 @@ import pytest
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.stores.local import LocalStore
-from tests.unit.stores.sealing import META, PAIR, generations, seal, stage
+from tests.builders import META, PAIR, seal, stage
+from tests.unit.stores.conftest import generations
 
 pytestmark = pytest.mark.usefixtures("unsynced")
 

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,37 +22,11 @@ from certrotd.stores import wholeness
 from certrotd.stores.digest import digested
 from certrotd.stores.local import LocalStore
 from certrotd.stores.reading import FILES, LIMIT
+from tests.builders import META, NOW, OTHER_PAIR, PAIR, seal
 from tests.parts import pki
 from tests.unit.stores.unprivileged import plain_user
 
-CA = pki.make_intermediate(pki.make_root())
-PAIR = pki.make_leaf(CA, "a.example.test")
-OTHER = pki.make_leaf(CA, "b.example.test")
-THEN = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-META = Meta(THEN, "issued", "le", "https://ca.test", 0.5, "https://ca.test/1", ("a.example.test",))
-
-
-def seal(store: LocalStore, number: int, pair: pki.Pair = PAIR) -> None:
-    """A sealed generation."""
-    store.stage_key("web", number, pair.key_pem)
-    store.stage_chain("web", number, pair.fullchain_pem)
-    store.seal("web", number, META)
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
-    """A store with one generation, which is live."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    store = LocalStore(tmp_path / "store")
-    seal(store, 1)
-    store.switch("web", 1)
-    return store
-
-
-@pytest.fixture
-def folder(store: LocalStore) -> Path:
-    """Its directory."""
-    return store.root / "web" / "generations" / "000001"
+pytestmark = pytest.mark.usefixtures("unsynced", "one_live")
 
 
 def good(pair: pki.Pair = PAIR, *, number: int = 1, meta: Meta | None = META) -> Generation:
@@ -69,7 +42,7 @@ def live(store: LocalStore) -> Generation:
 
 
 @pytest.fixture
-def unparsed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def unparsed(one_live: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fails the test when a file of a generation is read."""
 
     def refuse(*_: object) -> None:
@@ -82,8 +55,8 @@ def unparsed(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_files_nobody_touched_are_not_parsed_again(store: LocalStore) -> None:
     """Ten thousand certificates are looked at in a second."""
     assert store.look("web") == Standing(good(), good(), CertificateState())
-    seal(store, 2, OTHER)
-    assert store.look("web").newest == good(OTHER, number=2)
+    seal(store, 2, OTHER_PAIR)
+    assert store.look("web").newest == good(OTHER_PAIR, number=2)
     assert store.look("web").live == good()
 
 
@@ -116,10 +89,10 @@ def test_files_replaced_behind_its_back_are_the_pair_that_is_served(
     store: LocalStore, folder: Path
 ) -> None:
     """Somebody put another pair there, in an emergency; the rest of its files is put beside it."""
-    (folder / "privkey.pem").write_bytes(OTHER.key_pem)
-    (folder / "fullchain.pem").write_bytes(OTHER.fullchain_pem)
+    (folder / "privkey.pem").write_bytes(OTHER_PAIR.key_pem)
+    (folder / "fullchain.pem").write_bytes(OTHER_PAIR.fullchain_pem)
     found = live(store)
-    assert found.facts == facts_of(OTHER.certificate)
+    assert found.facts == facts_of(OTHER_PAIR.certificate)
     assert found.meta is not None
     assert found.meta.origin == "adopted"
     assert found.damaged is not None
@@ -200,7 +173,7 @@ def test_a_memory_that_cannot_be_is_none(
 
 def test_a_restored_backup_is_as_good_as_it_was(store: LocalStore, tmp_path: Path) -> None:
     """Other inodes and times, the same certificate (certmate #410)."""
-    store.record("web", CertificateState({"web": TargetState(1, "ab", THEN)}))
+    store.record("web", CertificateState({"web": TargetState(1, "ab", NOW)}))
     shutil.copytree(store.root, tmp_path / "backup", symlinks=True)
     restored = LocalStore(tmp_path / "backup")
     assert restored.look("web") == store.look("web")
@@ -333,7 +306,7 @@ def test_a_state_that_certrotd_did_not_write_is_reported_and_taken_for_none(
 
 def test_an_intact_state_is_not_called_damaged(store: LocalStore) -> None:
     """The negative control."""
-    store.record("web", CertificateState({"web": TargetState(1, "ab", THEN)}, (3,), THEN))
+    store.record("web", CertificateState({"web": TargetState(1, "ab", NOW)}, (3,), NOW))
     assert store.look("web").damaged is None
 
 
@@ -391,7 +364,7 @@ def test_a_state_in_the_place_of_a_link_is_not_followed(store: LocalStore, tmp_p
 def test_a_state_larger_than_one_read_is_read_whole(store: LocalStore) -> None:
     """A certificate may have very many targets."""
     state = CertificateState(
-        {f"target-{n:05d}": TargetState(n + 1, "ab" * 32, THEN) for n in range(2000)}
+        {f"target-{n:05d}": TargetState(n + 1, "ab" * 32, NOW) for n in range(2000)}
     )
     store.record("web", state)
     assert (store.root / "web" / "state.json").stat().st_size > 4 * 64 * 1024

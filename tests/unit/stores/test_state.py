@@ -10,7 +10,7 @@ import pytest
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import CertificateState
 from certrotd.stores.local import LocalStore
-from tests.unit.stores.sealing import THEN, seal
+from tests.builders import NOW, seal
 from tests.unit.stores.unprivileged import plain_user
 
 pytestmark = pytest.mark.usefixtures("unsynced")
@@ -41,7 +41,7 @@ class TestMending:
         """Somebody may want to know how it came to that."""
         seal(store, 1)
         path = self.damage(store, b"{half")
-        aside = store.mend("web", CertificateState(withdrawn=(3,)), now=THEN)
+        aside = store.mend("web", CertificateState(withdrawn=(3,)), now=NOW)
         assert aside == f"{path}.unreadable-20260601T120000.000000Z"
         assert Path(aside).read_bytes() == b"{half"
         assert store.look("web").state == CertificateState(withdrawn=(3,))
@@ -51,7 +51,7 @@ class TestMending:
         seal(store, 1)
         for day in range(5):
             self.damage(store, b"%d" % day)
-            store.mend("web", CertificateState(), now=THEN + timedelta(days=day))
+            store.mend("web", CertificateState(), now=NOW + timedelta(days=day))
         kept = sorted((store.root / "web").glob("state.json.*"))
         assert [each.read_bytes() for each in kept] == [b"2", b"3", b"4"]
 
@@ -59,10 +59,10 @@ class TestMending:
         """The clock may stand still; then the damaged state stays where it is."""
         seal(store, 1)
         self.damage(store, b"first")
-        aside = Path(store.mend("web", CertificateState(), now=THEN))
+        aside = Path(store.mend("web", CertificateState(), now=NOW))
         path = self.damage(store, b"second")
         with pytest.raises(DiskTrouble, match="File exists"):
-            store.mend("web", CertificateState(), now=THEN)
+            store.mend("web", CertificateState(), now=NOW)
         assert (aside.read_bytes(), path.read_bytes()) == (b"first", b"second")
 
     def test_a_file_of_somebody_else_is_moved(
@@ -76,7 +76,7 @@ class TestMending:
             raise PermissionError(errno.EPERM, "Operation not permitted")
 
         monkeypatch.setattr(os, "link", refuse)
-        aside = Path(store.mend("web", CertificateState(withdrawn=(3,)), now=THEN))
+        aside = Path(store.mend("web", CertificateState(withdrawn=(3,)), now=NOW))
         assert aside.read_bytes() == b"{half"
         assert store.look("web").state == CertificateState(withdrawn=(3,))
         assert path.exists()
@@ -94,6 +94,6 @@ class TestMending:
 
         monkeypatch.setattr("certrotd.stores.local.write_file", refuse)
         with pytest.raises(DiskTrouble):
-            store.mend("web", CertificateState(), now=THEN)
+            store.mend("web", CertificateState(), now=NOW)
         assert path.read_bytes() == b"{half"
         assert store.look("web").damaged

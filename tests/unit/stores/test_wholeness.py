@@ -6,7 +6,6 @@ import shutil
 import stat
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from itertools import combinations
 from pathlib import Path
@@ -15,42 +14,15 @@ import pytest
 
 from certrotd.errors import NeedsOperator
 from certrotd.pki.facts import facts_of
-from certrotd.pki.generation import PLACEHOLDER, Generation, Meta
+from certrotd.pki.generation import PLACEHOLDER, Generation
 from certrotd.pki.keys import KeyType, generate, to_pem
 from certrotd.pki.placeholder import self_signed
 from certrotd.stores.local import LocalStore
 from certrotd.stores.reading import FILES
-from tests.parts import pki
+from tests.builders import META, NOW, OTHER_PAIR, PAIR, seal
 from tests.unit.stores.crashing import crash
 
-CA = pki.make_intermediate(pki.make_root())
-PAIR = pki.make_leaf(CA, "a.example.test")
-OTHER = pki.make_leaf(CA, "b.example.test")
-THEN = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
-META = Meta(THEN, "issued", "le", "https://ca.test", 0.5, "https://ca.test/1", ("a.example.test",))
-
-
-@pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> LocalStore:
-    """A store with one generation, which is live."""
-    monkeypatch.setattr(os, "fsync", lambda _: None)
-    store = LocalStore(tmp_path / "store")
-    seal(store, 1)
-    store.switch("web", 1)
-    return store
-
-
-@pytest.fixture
-def folder(store: LocalStore) -> Path:
-    """Its directory."""
-    return store.root / "web" / "generations" / "000001"
-
-
-def seal(store: LocalStore, number: int) -> None:
-    """A sealed generation."""
-    store.stage_key("web", number, PAIR.key_pem)
-    store.stage_chain("web", number, PAIR.fullchain_pem)
-    store.seal("web", number, META)
+pytestmark = pytest.mark.usefixtures("unsynced", "one_live")
 
 
 def live(store: LocalStore, *, thorough: bool = False) -> Generation:
@@ -175,7 +147,7 @@ def test_the_remaining_files_suffice_if_they_hold_the_key_and_the_chain(
 @pytest.mark.parametrize("name", ["privkey.pem", "fullchain.pem"])
 def test_a_part_of_another_pair_is_not_believed(store: LocalStore, folder: Path, name: str) -> None:
     """A key beside somebody else's certificate is no pair; the sealed one is put back."""
-    other = OTHER.key_pem if name == "privkey.pem" else OTHER.fullchain_pem
+    other = OTHER_PAIR.key_pem if name == "privkey.pem" else OTHER_PAIR.fullchain_pem
     (folder / name).write_bytes(other)
     assert live(store).damaged == f"{name} differs from what was sealed"
     for each in ("combined.pem", "cert.pem"):
@@ -189,7 +161,7 @@ def test_two_parts_that_do_not_belong_together_are_no_pair(store: LocalStore, fo
     """Whoever put them there."""
     for name in ("combined.pem", "cert.pem"):
         (folder / name).unlink()
-    (folder / "privkey.pem").write_bytes(OTHER.key_pem)
+    (folder / "privkey.pem").write_bytes(OTHER_PAIR.key_pem)
     (folder / "fullchain.pem").write_bytes(PAIR.fullchain_pem + b"\n")
     found = live(store)
     assert found.facts is None
@@ -199,12 +171,12 @@ def test_two_parts_that_do_not_belong_together_are_no_pair(store: LocalStore, fo
 
 def test_a_pair_that_somebody_put_there_is_completed(store: LocalStore, folder: Path) -> None:
     """Readers of the other files get the same one; who issued it is not pretended to be known."""
-    (folder / "privkey.pem").write_bytes(OTHER.key_pem)
-    (folder / "fullchain.pem").write_bytes(OTHER.fullchain_pem)
+    (folder / "privkey.pem").write_bytes(OTHER_PAIR.key_pem)
+    (folder / "fullchain.pem").write_bytes(OTHER_PAIR.fullchain_pem)
     store.rebuild("web", 1)
-    assert (folder / "combined.pem").read_bytes() == OTHER.key_pem + OTHER.fullchain_pem
+    assert (folder / "combined.pem").read_bytes() == OTHER_PAIR.key_pem + OTHER_PAIR.fullchain_pem
     found = live(store)
-    assert (found.facts, found.damaged) == (facts_of(OTHER.certificate), None)
+    assert (found.facts, found.damaged) == (facts_of(OTHER_PAIR.certificate), None)
     assert found.meta is not None
     assert (found.meta.origin, found.meta.authority) == ("adopted", "")
 
@@ -245,7 +217,7 @@ def test_a_placeholder_stays_one_without_what_is_remembered(store: LocalStore) -
     """Ten years of a certificate that nobody trusts are not to be waited for."""
     key = generate(KeyType.ECDSA_P256)
     store.stage_key("web", 2, to_pem(key))
-    store.stage_chain("web", 2, self_signed(key, ["a.example.test"], now=THEN))
+    store.stage_chain("web", 2, self_signed(key, ["a.example.test"], now=NOW))
     store.seal("web", 2, replace(META, origin=PLACEHOLDER))
     store.switch("web", 2)
     (store.root / "web" / "live" / "meta.json").unlink()
