@@ -24,7 +24,8 @@ POLICY = Policy(
 )
 LEFT = ({"solver": "dns", "record": {}},)
 CA = pki.make_intermediate(pki.make_root())
-PAIR = pki.make_leaf(CA, "a.example.test")
+NAME = "a.example.test"
+PAIR, OLD, NEW = (pki.make_leaf(CA, NAME) for _ in range(3))
 OTHER_PAIR = pki.make_leaf(CA, "b.example.test")
 
 

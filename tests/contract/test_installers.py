@@ -9,12 +9,10 @@ import pytest
 from certrotd.certs.ports import Installer
 from certrotd.errors import raise_first
 from certrotd.stores.install import Copies, FileInstaller
+from tests.builders import NEW, OLD
 from tests.fakes.installer import MemoryInstaller
 from tests.parts import pki
 
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, "a.example.test")
-NEW = pki.make_leaf(CA, "a.example.test")
 Content = Mapping[str, bytes]
 
 

@@ -12,17 +12,13 @@ from certrotd.clock import SystemClock
 from certrotd.errors import Failure, ProofFailed
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
+from tests.builders import NAME, NEW, OLD
 from tests.fakes.prober import MemoryProber
 from tests.fakes.target import MemoryTarget
 from tests.parts import pki
 from tests.parts.listener import Listener
 from tests.parts.process import free_port
 from tests.unit.observe.servers import context_of, tls
-
-NAME = "a.example.test"
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, NAME)
-NEW = pki.make_leaf(CA, NAME)
 
 
 @dataclass(frozen=True)

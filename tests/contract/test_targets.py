@@ -17,15 +17,11 @@ from certrotd.targets.command import CommandTarget
 from certrotd.targets.nginx import NginxTarget
 from certrotd.targets.signal import SignalTarget
 from certrotd.targets.systemd import SystemdTarget
+from tests.builders import NAME, NEW, OLD
 from tests.fakes.target import MemoryTarget
 from tests.parts import Nginx, locate, pki
 from tests.parts.process import wait_until
 from tests.parts.systemctl import Systemctl, Unit
-
-NAME = "a.example.test"
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, NAME)
-NEW = pki.make_leaf(CA, NAME)
 
 
 @dataclass(frozen=True)

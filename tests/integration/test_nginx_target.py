@@ -13,14 +13,11 @@ from certrotd.errors import NeedsOperator, ProofFailed
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from certrotd.targets.nginx import NginxTarget
-from tests.parts import Nginx, pki
+from tests.builders import NAME, NEW, OLD
+from tests.parts import Nginx
 from tests.parts.process import wait_until
 
 StartNginx = Callable[..., Nginx]
-NAME = "a.example.test"
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, NAME)
-NEW = pki.make_leaf(CA, NAME)
 OLD_PRINT, NEW_PRINT = fingerprint(OLD.certificate), fingerprint(NEW.certificate)
 PROBER = TlsProber(SystemClock())
 

@@ -15,14 +15,11 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.pki.generation import CertificateState
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
-from tests.builders import META, stage
-from tests.parts import locate, pki
+from tests.builders import META, NEW, OLD, stage
+from tests.parts import locate
 from tests.parts.site import Site
 
 PAGE = 4096
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, "a.example.test")
-NEW = pki.make_leaf(CA, "a.example.test")
 Disk = Callable[[int], Path]
 
 

@@ -10,7 +10,8 @@ import pytest
 from certrotd import errors
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki.facts import fingerprint
-from tests.contract.test_targets import OLD, Bench, TargetClaims
+from tests.builders import OLD
+from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts import pki
 from tests.systemd.machine import NGINX_TLS, Machine
 

@@ -14,13 +14,11 @@ from certrotd.errors import Failure, InvalidInput, NeedsOperator, raise_first
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.writing import temporary_of
 from certrotd.stores.install import Copies, FileInstaller
+from tests.builders import NEW, OLD
 from tests.parts import pki
 from tests.unit.stores.crashing import crash
 from tests.unit.stores.unprivileged import plain_user
 
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, "a.example.test")
-NEW = pki.make_leaf(CA, "a.example.test")
 ROOT_ONLY = pytest.mark.usefixtures("as_root")
 pytestmark = pytest.mark.usefixtures("unsynced")
 

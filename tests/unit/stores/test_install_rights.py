@@ -18,13 +18,11 @@ from certrotd.files.writing import temporary_of
 from certrotd.stores import install as module
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
+from tests.builders import NEW, OLD
 from tests.parts import pki
 from tests.unit.stores.crashing import kill_at
 from tests.unit.stores.unprivileged import plain_user
 
-CA = pki.make_intermediate(pki.make_root())
-OLD = pki.make_leaf(CA, "a.example.test")
-NEW = pki.make_leaf(CA, "a.example.test")
 ALL = 0xFFFFFFFF
 DAEMON = 1
 
