@@ -91,7 +91,7 @@ def test_monitoring_finds_what_it_asks_for(site: Site) -> None:
     with running(site) as daemon:
         daemon.wait_for("web: done")
         wait_until(lambda: ready(port))
-        wait_until(lambda: get(port, "/status.json").json["states"]["ok"] == 1)
+        wait_until(lambda: get(port, "/status.json").json["states"]["certificate"]["ok"] == 1)
         assert get(port, "/livez") == Reply(200, "ok\n")
         document = get(port, "/status.json").json
         told = {each["name"]: each for each in document["subjects"]}

@@ -35,7 +35,7 @@ def test_a_rotation_by_hand_is_on_the_page_within_two_seconds(site: Site) -> Non
         mended.touch()
         site.rotate("web")
         wait_until(lambda: document(port)["failing"] == [], within=SOON)
-        assert document(port)["states"]["ok"] == 1
+        assert document(port)["states"]["certificate"]["ok"] == 1
         text = get(port, "/metrics").text
         assert value(text, NOT_AFTER, **WEB) == _end(site)
         assert "All is well" in get(port, "/").text
@@ -59,8 +59,8 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
     assert site.rotate("web", "--force", expect=1).row("web")["result"] == "stuck"
     with running(site):
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["certificates"][0]["in_flight"]["tries"] == 2)
-        [row] = document(port)["certificates"]
+        wait_until(lambda: document(port)["subjects"][0]["in_flight"]["tries"] == 2)
+        [row] = document(port)["subjects"]
         flight = row["in_flight"]
         assert document(port)["failing"] == ["certificate/web"]
         assert (flight["step"], flight["undoing"]) == ("baseline", True)
@@ -74,7 +74,7 @@ def test_a_rotation_that_is_stuck_is_seen_after_a_restart(site: Site) -> None:
         assert "undoing baseline" in get(port, "/").text
         mended.touch()
         site.rotate("web", expect=1)  # undone at last, as it failed
-        wait_until(lambda: document(port)["certificates"][0]["in_flight"] is None, within=SOON)
+        wait_until(lambda: document(port)["subjects"][0]["in_flight"] is None, within=SOON)
 
 
 def test_journals_that_cannot_be_listed_are_no_reason_to_say_all_is_well(site: Site) -> None:
@@ -107,7 +107,7 @@ def test_a_wrong_clock_is_why_nothing_is_ordered(site: Site) -> None:
     with running(site):
         wait_until(lambda: not is_closed(port))
         wait_until(lambda: document(port)["states"]["missing"] == 1)
-        [row] = document(port)["certificates"]
+        [row] = document(port)["subjects"]
         assert row["held"]["by"] == "clock"
         assert "which is before the last run (2100-01-01 00:00Z)" in row["reason"]
         assert "is before the last run" in get(port, "/").text
@@ -139,14 +139,14 @@ def test_a_mended_configuration_is_tried_at_once(site: Site) -> None:
         wait_until(lambda: document(port)["failing"] == ["certificate/web"])
         site.command("service", "exit 0")
         reload(site, daemon)
-        wait_until(lambda: document(port)["states"]["ok"] == 1, within=30.0)
+        wait_until(lambda: document(port)["states"]["certificate"]["ok"] == 1, within=30.0)
     site.command("service", "exit 3")
     site.rotate("web", "--force", expect=1)
     with running(site):
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["certificates"][0]["failures"] == 2)
+        wait_until(lambda: document(port)["subjects"][0]["failures"] == 2)
     site.command("service", "exit 0")
     site.write()
     with running(site):
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["states"]["ok"] == 1, within=30.0)
+        wait_until(lambda: document(port)["states"]["certificate"]["ok"] == 1, within=30.0)

@@ -61,7 +61,9 @@ def page(parts: Parts, site: Site) -> Iterator[str]:
     daemon = site.start("run")
     wait_until(lambda: ready(port))
     wait_until(lambda: get(port, "/status.json").json["failing"] == ["certificate/mail"])
-    wait_until(lambda: get(port, "/status.json").json["states"]["ok"] == 2 + len(HOSTS))
+    wait_until(
+        lambda: get(port, "/status.json").json["states"]["certificate"]["ok"] == 2 + len(HOSTS)
+    )
     yield f"http://127.0.0.1:{port}"
     daemon.signal(signal.SIGTERM)
     ended = daemon.end(within=20)
