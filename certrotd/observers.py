@@ -56,8 +56,8 @@ class Observer:
     def stepped(self, event: Event) -> None:
         """A step of a rotation began, ended, or was undone."""
 
-    def asked_ca(self, subject: Id, issuer: str, failure: Failure | None) -> None:
-        """The CA of ``issuer`` failed a rotation for the time being, or issued (None)."""
+    def asked_service(self, subject: Id, service: str, failure: Failure | None) -> None:
+        """A service (a CA) failed a rotation for the time being, or did what it should (None)."""
 
     def ended(self, report: Report) -> None:
         """A rotation came to its end, or to a rest."""

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.alerting import rotation_rules, rules
-from certrotd.alerting.ca_rules import Outages
 from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
+from certrotd.alerting.outage_rules import Outages
 from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.errors import ConfigProblem, Failure
@@ -182,16 +182,16 @@ class Alerting(Observer):
                 self._waiting.discard(subject)
             elif not report.refused:
                 self._waiting.add(subject)  # it may be in flight, and we know why
-            issuer = self._failed_by.pop(subject, None)
+            service = self._failed_by.pop(subject, None)
             said = rotation_rules.of_report(report, rotation, let_go=let_go)
-            self._say(self._outages.fold(subject, issuer, said))
+            self._say(self._outages.fold(subject, service, said))
 
-    def asked_ca(self, subject: Id, issuer: str, failure: Failure | None) -> None:
+    def asked_service(self, subject: Id, service: str, failure: Failure | None) -> None:
         with self._lock:
             if failure is not None:
-                self._failed_by[subject] = issuer  # ``ended`` follows
+                self._failed_by[subject] = service  # ``ended`` follows
             else:
-                self._say(self._outages.issued(issuer))
+                self._say(self._outages.answered(service))
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         self.raise_alert(rules.of_trouble(what, failure))

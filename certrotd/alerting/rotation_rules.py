@@ -80,8 +80,10 @@ def _failed(subject: Id, what: str, cause: str, rotation: str) -> Alert:
 def _rolled_back(subject: Id, step: str, because: str, rotation: str, *, kept: str) -> Alert:
     title, end = "the deployment failed", f"Some targets may not serve the live generation: {kept}."
     if not kept:
-        title, end = "the new certificate was rolled back", "certrotd undid the deployment: the "
-        end += "earlier certificate is in use again, the new one waits for another attempt."
+        kind = subject.kind
+        title = f"the new {kind} was rolled back"
+        end = f"certrotd undid the deployment: the earlier {kind} is in use again, the new one "
+        end += "waits for another attempt."
     return Alert(
         kind="rolled_back",
         severity="error",

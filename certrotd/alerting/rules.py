@@ -36,14 +36,14 @@ def of_clock(judgement: Judgement) -> Said:
 
 
 def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
-    """A configuration that was refused, or of which certificates were left out at the start."""
+    """A configuration that was refused, or of which entries were left out at the start."""
     shown = "\n".join(one_line(each) for each in problems[:10])
     more = f"\nand {len(problems) - 10} more" if len(problems) > 10 else ""
     if reload:
         title = "certrotd refuses the new configuration; the old one stays in force"
         todo = "Run certrotd config check, correct what it lists, then systemctl reload certrotd"
     else:
-        title = f"certificates are skipped: {count(len(problems), 'problem')} in the configuration"
+        title = f"entries are skipped: {count(len(problems), 'problem')} in the configuration"
         todo = "Nobody renews them. Run certrotd config check, correct what it lists, then "
         todo += "systemctl reload certrotd"
     return Alert(

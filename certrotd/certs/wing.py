@@ -133,7 +133,7 @@ class Certificates:
                     premises.remark,
                     self._surroundings,
                     groups=self.groups,
-                    asked_ca=premises.asked_ca,
+                    asked_service=premises.asked_service,
                     dry=premises.dry,
                 )
             return self._adapters

@@ -200,7 +200,7 @@ class _Daemon:
             listen=self._observer.remarked,
             audit_damaged=self._observer.audit_damaged,
             ca_time=lambda moment: self._scheduler.heard_time(moment),
-            asked_ca=self._observer.asked_ca,
+            asked_service=self._observer.asked_service,
         )
         runner = Runner(
             clock=clock,

@@ -19,7 +19,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.inventory import Inventory, look_at_all
 from certrotd.lifecycle.subject import Subject
 from certrotd.lifecycle.view import View
-from certrotd.lifecycle.wing import AskedCa, Premises, Wing
+from certrotd.lifecycle.wing import AskedService, Premises, Wing
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.offline_gates import with_gates
 from certrotd.state.check import full, unwritable
@@ -51,7 +51,7 @@ class Site:
         dry: bool = False,
         audit_damaged: Callable[[str], None] = lambda _why: None,
         ca_time: Callable[[datetime], None] = lambda _moment: None,
-        asked_ca: AskedCa = lambda _subject, _issuer, _failure: None,
+        asked_service: AskedService = lambda _subject, _issuer, _failure: None,
     ) -> None:
         self._dry = dry
         self.config = config
@@ -70,7 +70,7 @@ class Site:
             audit=lambda: self.audit,
             remark=listen,
             heard_time=ca_time,
-            asked_ca=asked_ca,
+            asked_service=asked_service,
             dry=dry,
         )
         self.wings = wings_of(config, premises)

@@ -152,10 +152,10 @@ class NamedLock(Protocol):
         ...
 
 
-class AskedCa(Protocol):
-    """Hears which rotation a CA failed for the time being, or (None) issued for."""
+class AskedService(Protocol):
+    """Hears which rotation a service failed for the time being, or (None) did its part of."""
 
-    def __call__(self, subject: Id, issuer: str, failure: Failure | None, /) -> None: ...
+    def __call__(self, subject: Id, service: str, failure: Failure | None, /) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class Premises:
     audit: Callable[[], Audit]
     remark: Callable[[str], None] = lambda _line: None
     heard_time: Callable[[datetime], None] = lambda _time: None
-    asked_ca: AskedCa = lambda _subject, _issuer, _failure: None
+    asked_service: AskedService = lambda _subject, _service, _failure: None
     dry: bool = False
 
 

@@ -291,8 +291,8 @@ def test_a_ca_that_is_away_is_one_alert_for_all_its_certificates(
     alerts = [got.json["data"] for got in receiver.got]
     raised = [each["key"] for each in alerts if each["state"] == "raised"]
     ended = [each["key"] for each in alerts if each["state"] == "resolved"]
-    assert raised[1:] == ["ca/away"]
+    assert raised[1:] == ["service/away"]
     assert ended == raised[:1]
-    [outage] = [each for each in alerts if each["key"] == "ca/away"]
-    assert outage["title"] == "away: the CA fails the orders of 2 certificates"
+    [outage] = [each for each in alerts if each["key"] == "service/away"]
+    assert outage["title"] == "away fails the rotations of 2 certificates"
     assert "127.0.0.1" in outage["what"]

@@ -40,7 +40,7 @@ from certrotd.stores.local import LocalStore
 LOCK_WAIT = 120.0
 MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
-AskedCa = Callable[[Id, str, Failure | None], None]
+AskedService = Callable[[Id, str, Failure | None], None]
 
 
 class NamedLock(Protocol):
@@ -58,8 +58,8 @@ class Adapters:
 
     ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
     ``budget`` is that of an issuer, None without one; ``remark`` and ``dry`` are those of every
-    World; ``surroundings`` are those of an issuer. ``asked_ca`` hears which certificate's rotation
-    the CA of which issuer failed for the time being, or (None) issued for.
+    World; ``surroundings`` are those of an issuer. ``asked_service`` hears which
+    certificate's rotation the CA of which issuer failed for the time being, or (None) issued for.
     """
 
     def __init__(
@@ -73,11 +73,11 @@ class Adapters:
         surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
         *,
         groups: Groups | None = None,
-        asked_ca: AskedCa = lambda _subject, _issuer, _failure: None,
+        asked_service: AskedService = lambda _subject, _issuer, _failure: None,
         dry: bool = False,
     ) -> None:
         self._groups = groups or Groups()
-        self._asked_ca = asked_ca
+        self._asked_service = asked_service
         self._surroundings = surroundings
         self._dry = dry
         self._budget = budget
@@ -147,7 +147,7 @@ class Adapters:
         )
 
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
-        return partial(self._asked_ca, id_of(entry.name), issuer)
+        return partial(self._asked_service, id_of(entry.name), issuer)
 
     def issuer(self, name: str) -> Issuer:
         """One by its name; NeedsOperator if the configuration has none."""

@@ -323,7 +323,7 @@ def test_alerts_of_clock_configuration_and_troubles_are_raised_and_resolved(
         "resolved The clock is plausible again; certrotd orders certificates again",
         "raised certrotd refuses the new configuration; the old one stays in force",
         "resolved The configuration is in force: 2 certificates",
-        "raised certificates are skipped: 1 problem in the configuration",
+        "raised entries are skipped: 1 problem in the configuration",
         "resolved Nothing is skipped any more",
         "raised certificate/web: cannot be read",
         "resolved certificate/web: the problem is over",
@@ -536,7 +536,7 @@ def test_the_notifier_of_an_entry_is_found_by_its_type(tmp_path: Path) -> None:
 
 def ca_fails(rig: Bench, name: str) -> None:
     """A rotation that ends because its CA does not answer."""
-    rig.observer.asked_ca(id_of(name), "le", Transient("cannot connect"))
+    rig.observer.asked_service(id_of(name), "le", Transient("cannot connect"))
     rig.observer.ended(Report(id_of(name), outcome=FAIL))
 
 
@@ -546,10 +546,10 @@ def test_an_outage_of_a_ca_is_one_alert_until_it_issues(bench: Callable[..., Ben
     ca_fails(rig, "web")
     awaits(rig, 1)
     ca_fails(rig, "www")
-    outage = "raised le: the CA fails the orders of 2 certificates"
+    outage = "raised le fails the rotations of 2 certificates"
     assert awaits(rig, 3)[1:] == [
         outage,
-        "resolved certificate/web: the CA of le fails several certificates, which is one alert now",
+        "resolved certificate/web: le fails several rotations, which is one alert now",
     ]
     for name in ("web", "www"):
         ca_fails(rig, name)
@@ -558,8 +558,8 @@ def test_an_outage_of_a_ca_is_one_alert_until_it_issues(bench: Callable[..., Ben
         ca_fails(rig, name)
     rig.observer.ended(Report(id_of("www"), outcome=FAIL))
     assert awaits(rig, 4)[3:] == ["raised certificate/www: the rotation failed"]
-    rig.observer.asked_ca(id_of("web"), "le", None)
-    assert awaits(rig, 5)[4:] == ["resolved le issues certificates again"]
+    rig.observer.asked_service(id_of("web"), "le", None)
+    assert awaits(rig, 5)[4:] == ["resolved le answers again"]
 
 
 def test_a_certificate_near_its_end_has_its_own_alert_during_an_outage(

@@ -22,7 +22,7 @@ CALLS: dict[str, tuple[object, ...]] = {
     "postponed": ("web", Over("orders", NOW, "orders")),
     "began": ("web", "due"),
     "stepped": (Event("id", "certificate/web", "done", 0, 1),),
-    "asked_ca": ("web", "le", Failure("away")),
+    "asked_service": ("web", "le", Failure("away")),
     "ended": (Report(id_of("web")),),
     "trouble": ("web", Failure("no")),
     "changed": ("web",),

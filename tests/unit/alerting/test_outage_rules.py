@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.alerting.ca_rules import SHOWN, Outages, of_outage
+from certrotd.alerting.outage_rules import SHOWN, Outages, of_outage
 from certrotd.alerting.rotation_rules import of_report
 from certrotd.certs.policy import id_of
 from certrotd.id import Id
@@ -46,10 +46,10 @@ def test_the_second_certificate_turns_both_into_one_alert_and_later_ones_join_it
     """Nobody reads two hundred messages about one CA."""
     outages = Outages()
     fails(outages, A)
-    one = ["ca/le", "(rotation/certificate/a)", "(rotation/certificate/b)"]
+    one = ["service/le", "(rotation/certificate/a)", "(rotation/certificate/b)"]
     assert fails(outages, B) == one
-    assert fails(outages, C) == ["ca/le", "(rotation/certificate/c)"]
-    assert fails(outages, A) == ["ca/le", "(rotation/certificate/a)"]
+    assert fails(outages, C) == ["service/le", "(rotation/certificate/c)"]
+    assert fails(outages, A) == ["service/le", "(rotation/certificate/a)"]
     assert outages.failing == {"le": (A, B, C)}
 
 
@@ -78,7 +78,7 @@ def test_a_deployment_that_fails_is_never_put_down_to_the_ca() -> None:
 def test_the_outage_is_over_when_the_ca_issues_one_certificate() -> None:
     """The others come when it is their turn."""
     outages = Outages({"le": [A, B]})
-    assert keys(outages.issued("le")) == ["(ca/le)"]
+    assert keys(outages.answered("le")) == ["(service/le)"]
     assert outages.failing == {}
     assert fails(outages, A) == ["rotation/certificate/a"]
 
@@ -87,14 +87,17 @@ def test_the_outage_is_over_when_no_certificate_fails_any_more() -> None:
     """Somebody rotated them by hand, or took them out of the configuration."""
     outages = Outages({"le": [A, B]})
     assert keys(outages.fold(A, None, said(A, Finished({}))))[0] == "(rotation/certificate/a)"
-    assert fails(outages, B) == ["ca/le", "(rotation/certificate/b)"]  # the last one is in it still
-    assert keys(outages.keep({A})) == ["(ca/le)"]
+    assert fails(outages, B) == [
+        "service/le",
+        "(rotation/certificate/b)",
+    ]  # the last one is in it still
+    assert keys(outages.keep({A})) == ["(service/le)"]
 
 
 def test_a_certificate_of_another_issuer_leaves_the_outage_of_the_one_before() -> None:
     """The configuration was changed because of it."""
     outages = Outages({"le": [A]})
-    assert fails(outages, A, "other") == ["(ca/le)", "rotation/certificate/a"]
+    assert fails(outages, A, "other") == ["(service/le)", "rotation/certificate/a"]
     assert outages.failing == {"other": (A,)}
 
 
@@ -102,7 +105,7 @@ def test_the_alert_lists_the_first_certificates_and_counts_the_rest() -> None:
     """A message is read on a phone."""
     many = [id_of(f"n{number}") for number in range(SHOWN + 7)]
     alert = of_outage("le", many, "cannot connect")
-    assert alert.title == "le: the CA fails the orders of 12 certificates"
+    assert alert.title == "le fails the rotations of 12 certificates"
     assert "certificate/n0, certificate/n1" in alert.what
     assert alert.what.endswith("certificate/n4 and 7 more. The last reason: cannot connect.")
     assert "more" not in of_outage("le", many[:SHOWN], "no").what
@@ -133,7 +136,7 @@ def test_every_failing_certificate_is_told_of_exactly_once(
     outages, open_, alone = Outages(), set[str](), set[Id]()
     for what, subject, issuer in events:
         if what == "issued":
-            found = outages.issued(issuer)
+            found = outages.answered(issuer)
         elif what == "restart":
             outages, found = Outages(outages.failing), []
         else:
@@ -150,10 +153,12 @@ def test_every_failing_certificate_is_told_of_exactly_once(
         assert sum(map(len, members.values())) == len({s for ids in members.values() for s in ids})
         for name, ids in members.items():
             own = [each for each in ids if rotation_key(each) in open_]
-            if f"ca/{name}" in open_:
+            if f"service/{name}" in open_:
                 assert len(own) <= (1 if len(ids) == 1 else 0)
             else:
                 assert own == list(ids)
                 assert len(ids) == 1
-        assert {f"ca/{name}" for name in members} >= {key for key in open_ if key.startswith("ca/")}
+        assert {f"service/{name}" for name in members} >= {
+            key for key in open_ if key.startswith("service/")
+        }
         assert all(rotation_key(each) in open_ for each in alone)
