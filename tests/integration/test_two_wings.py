@@ -54,7 +54,7 @@ def test_two_wings_run_in_one_daemon_and_an_acknowledgement_wakes_within_a_secon
         assert both.run("wake", "token/api").code == 0  # what changed without certrotd
         wait_until(lambda: WAITS in subjects(port)["api"]["reason"])
         assert subjects(port)["api"]["state"] == "in flight"
-        assert WAITS in get(port, "/token/api").text
+        wait_until(lambda: WAITS in get(port, "/token/api").text)
         assert both.rotate("web", "--force").row("web")["result"] == "done"
         shown = both.run("status", "--json").json
         assert {each["kind"] for each in shown} == {"certificate", "token"}
