@@ -11,6 +11,8 @@ from benchmarks import daemon, issue, listing
 COUNT = 200
 SAMPLE = 20
 MANY = 10_000
+RELOADED_BUDGET = 110
+"""MiB that the daemon may hold after its reloads."""
 
 
 def main(arguments: list[str]) -> None:
@@ -63,6 +65,10 @@ def _print_service(service: daemon.Service) -> None:
     print(f"\ncertrotd run with {service.certificates:,} certificates, none of them due:\n")
     print(f"  from start to ready              {service.ready:7.1f} s")
     print(f"  memory when ready, and at most   {service.resident:7.0f} MiB {service.peak:.0f} MiB")
+    print(
+        f"  memory after {daemon.RELOADS} reloads          {service.reloaded:7.0f} MiB"
+        f"  (budget {RELOADED_BUDGET} MiB)"
+    )
     print(f"  CPU of an idle second (a tick)   {service.idle:7.1f} ms")
     print(f"  a scrape of {service.scraped:.1f} MB of metrics    {service.scrape:7.0f} ms")
 

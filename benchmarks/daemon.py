@@ -1,6 +1,6 @@
 """What ``certrotd run`` costs with 10,000 certificates that are not due.
 
-Start, memory, idling, and what a scrape of its metrics takes.
+Start, memory, idling, what a scrape of its metrics takes, and memory after reloads.
 """
 
 import os
@@ -19,6 +19,7 @@ READY = 120.0
 SETTLE = 5.0
 IDLE = 20
 SCRAPES = 10
+RELOADS = 20
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
@@ -28,7 +29,7 @@ class Service:
     the milliseconds of processor, all threads together.
 
     ``scrape`` is the milliseconds until all of /metrics is there (the median of ten), and
-    ``scraped`` how many MB that are.
+    ``scraped`` how many MB that are. ``reloaded`` is the MiB resident after twenty reloads.
     """
 
     certificates: int
@@ -38,6 +39,7 @@ class Service:
     idle: float
     scrape: float
     scraped: float
+    reloaded: float
 
 
 def measure(config: Path, *, certificates: int) -> Service:
@@ -68,13 +70,28 @@ def measure(config: Path, *, certificates: int) -> Service:
             time.sleep(IDLE)
             idle = (_processor(process.pid) - spent) / IDLE * 1000
             scrapes = [_scrape(page) for _ in range(SCRAPES)]
+            for number in range(RELOADS):
+                process.send_signal(signal.SIGHUP)
+                _await_reload(config, number + 1)
+            time.sleep(SETTLE)
+            reloaded, _ = _memory(process.pid)
         finally:
             process.send_signal(signal.SIGTERM)
             code = process.wait(READY)
     if code != 0:
         raise ProgramFailed(f"certrotd run ended with {code}:\n{_tail(config)}")
     scrape = statistics.median(took for took, _ in scrapes) * 1000
-    return Service(certificates, ready, resident, peak, idle, scrape, scrapes[-1][1] / 1e6)
+    scraped = scrapes[-1][1] / 1e6
+    return Service(certificates, ready, resident, peak, idle, scrape, scraped, reloaded)
+
+
+def _await_reload(config: Path, times: int) -> None:
+    """Wait until the log says that so many reloads are in force."""
+    deadline = time.monotonic() + READY
+    while (config.parent / "run.log").read_bytes().count(b" reloaded: ") < times:
+        if time.monotonic() > deadline:
+            raise ProgramFailed(f"reload {times} is not in force:\n{_tail(config)}")
+        time.sleep(0.05)
 
 
 def _scrape(page: Path) -> tuple[float, int]:
