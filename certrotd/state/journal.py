@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +55,22 @@ class FileJournal:
     be durable is written with the next one that must be: until release() it may be in memory only.
     """
 
+    # a daemon has one for each of 10,000 subjects
+    __slots__ = ("_directory", "_handle", "_late", "_size", "_subject")
+
     def __init__(self, directory: Path, subject: str) -> None:
         self._directory = directory
         self._subject = subject
-        self.history = FileHistory(directory, subject)
         self._size: int | None = None  # of what is whole in the file; None if that is not known
-        self._late: list[bytes] = []
+        self._late = b""
         self._handle: int | None = None
 
-    @cached_property
+    @property
+    def history(self) -> FileHistory:
+        """Where close() adds its line."""
+        return FileHistory(self._directory, self._subject)
+
+    @property
     def path(self) -> Path:
         """The journal's file; there only while a rotation is in flight."""
         return self._directory / "journal" / f"{self._subject}.jsonl"
@@ -97,7 +103,7 @@ class FileJournal:
             self.records()
         if not self._size and not self._late:
             make_directory(self.path.parent, mode=0o700)
-        self._late.append(line)
+        self._late += line
         if sync:
             self._write(sync=True)
 
@@ -116,7 +122,7 @@ class FileJournal:
             self._close_file()
 
     def drop(self) -> None:
-        self._late.clear()
+        self._late = b""
         self._size = None
         self._close_file()
 
@@ -126,16 +132,15 @@ class FileJournal:
 
     def clear(self) -> None:
         """Remove the file: of a closed rotation, or of one whose first record was torn."""
-        self._late.clear()
+        self._late = b""
         self._close_file()
         remove_file(self.path)
         self._size = 0
 
     def _write(self, *, sync: bool) -> None:
         """Write what is late; should that fail, it is forgotten, as if it had been torn."""
-        data, size = b"".join(self._late), self._size or 0
-        self._late.clear()
-        self._size = None
+        data, size = self._late, self._size or 0
+        self._late, self._size = b"", None
         try:
             handle = self._open(size)
             if os.pwrite(handle, data, size) != len(data):
