@@ -4,10 +4,12 @@ import os
 import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
+from weakref import WeakValueDictionary
 
 from pydantic import (
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PlainValidator,
     WithJsonSchema,
     model_validator,
@@ -268,10 +270,19 @@ class UseEntry(Entry):
         description="Endpoints to prove, instead of the target's (null: those).",
     )
 
-    @model_validator(mode="before")
+    @model_validator(mode="wrap")
     @classmethod
-    def _short(cls, value: Any) -> Any:
-        return {"target": value} if isinstance(value, str) else value
+    def _short(cls, value: Any, check: ModelWrapValidatorHandler["UseEntry"]) -> "UseEntry":
+        if not isinstance(value, str):
+            return check(value)
+        use = _named.get(value)
+        if use is None:
+            _named[value] = use = check({"target": value})
+        return use
+
+
+_named = WeakValueDictionary[str, UseEntry]()
+"""One entry for all certificates that only name a target: thousands name the same one."""
 
 
 class DefaultsEntry(Entry):

@@ -85,7 +85,6 @@ def issuer_of(file: ConfigFile, entry: CertificateEntry) -> str | None:
 
 def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
     """``file`` with ``entries`` as its certificates, which must have been cross-checked."""
-    uses: _Uses = {}
     return Config(
         state_dir=file.state_dir,
         store_dir=store_dir(file),
@@ -99,14 +98,11 @@ def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
         notifications=file.notifications,
         watch=file.watch,
         watch_every=file.watch_every,
-        certificates=tuple(_certificate(file, entry, uses) for entry in entries),
+        certificates=tuple(_certificate(file, entry) for entry in entries),
     )
 
 
-_Uses = dict[tuple[str, ...], tuple[UseEntry, ...]]
-
-
-def _certificate(file: ConfigFile, entry: CertificateEntry, uses: _Uses) -> Certificate:
+def _certificate(file: ConfigFile, entry: CertificateEntry) -> Certificate:
     defaults = file.defaults
     names = entry.names
     issuer = issuer_of(file, entry)
@@ -124,12 +120,5 @@ def _certificate(file: ConfigFile, entry: CertificateEntry, uses: _Uses) -> Cert
         install=entry.install,
         adopt=entry.adopt,
         bootstrap=entry.bootstrap,
-        targets=defaults.targets if entry.targets is None else _shared(entry.targets, uses),
+        targets=defaults.targets if entry.targets is None else entry.targets,
     )
-
-
-def _shared(targets: tuple[UseEntry, ...], uses: _Uses) -> tuple[UseEntry, ...]:
-    """Equal lists of plain targets as one: thousands of certificates have the same."""
-    if any(use.probe is not None for use in targets):
-        return targets
-    return uses.setdefault(tuple(use.target for use in targets), targets)

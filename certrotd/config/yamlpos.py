@@ -9,6 +9,7 @@ YAML 1.1 and 1.2 read differently: ``0640`` is what it looks like.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -174,7 +175,8 @@ class _Reader:
                 self.doubled = True
                 value(following(), depth)
             else:
-                entries[key] = value(following(), depth)
+                # the same few keys in each of 10,000 mappings
+                entries[sys.intern(key)] = value(following(), depth)
         return entries
 
     def _alias(self, event: _Event) -> object:
