@@ -1,0 +1,123 @@
+"""What must be shown before a key is destroyed, and what of it is lacking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from certrotd.errors import listed
+
+
+class Lacking(StrEnum):
+    """The codes of what keeps a key from being destroyed."""
+
+    NOTHING_NAMED = "nothing-named"
+    NOT_COUNTED = "not-counted"
+    REMAINING = "ciphertext-remains"
+    CENSUS_EARLY = "census-early"
+    CENSUS_STALE = "census-stale"
+    DRAINING = "draining"
+    UNREACHED = "consumer-unreached"
+    NO_DRILL = "no-drill"
+    DRILL_STALE = "drill-stale"
+    CLOCK = "clock"
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """One thing that is not shown: its code, and words for people."""
+
+    code: Lacking
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many ciphertexts under the key a dataset held at ``at``."""
+
+    left: int
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Freshness:
+    """How old a census and a restore drill may be at the moment of destruction."""
+
+    census: timedelta = timedelta(days=1)
+    drill: timedelta = timedelta(days=92)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of one key version.
+
+    ``datasets``: every dataset of the keyring; ``census``: the last count of each, by name;
+    ``drains``: what holds ciphertext that cannot be re-encrypted (cookies, queues, backups), and
+    when the last of it has expired; ``unreached``: consumers that have not acknowledged a keyring
+    without the key; ``drilled``: the last successful restore drill.
+    """
+
+    datasets: frozenset[str]
+    census: Mapping[str, Count]
+    drains: Mapping[str, datetime]
+    unreached: frozenset[str]
+    drilled: datetime | None
+
+    def __str__(self) -> str:
+        counted = ", ".join(f"{name} at {self.census[name].at}" for name in sorted(self.census))
+        drained = ", ".join(f"{name} since {self.drains[name]}" for name in sorted(self.drains))
+        return (
+            f"census 0 of {counted or 'no dataset'}; drained: {drained or 'nothing'}; "
+            f"every consumer reached; restore drill at {self.drilled}"
+        )
+
+
+def missing(
+    evidence: Evidence, fresh: Freshness, *, encrypted_until: datetime | None, now: datetime
+) -> Iterator[Missing]:
+    """Everything that ``evidence`` does not show; nothing if the key may be destroyed.
+
+    ``encrypted_until`` is when the key stopped encrypting, None if it never began: a count from
+    before that shows nothing.
+    """
+    if encrypted_until is not None and not evidence.datasets and not evidence.drains:
+        words = "the key has encrypted, and no dataset or drain is named that it protected"
+        yield Missing(Lacking.NOTHING_NAMED, words)
+    for name in sorted(evidence.datasets | evidence.census.keys()):
+        yield from _of_census(name, evidence.census.get(name), fresh, encrypted_until, now)
+    for what, over in sorted(evidence.drains.items()):
+        if over > now:
+            yield Missing(Lacking.DRAINING, f"{what} may hold ciphertext until {over}")
+    if evidence.unreached:
+        names = listed(sorted(evidence.unreached))
+        yield Missing(Lacking.UNREACHED, f"{names} may still use the key")
+    yield from _of_drill(evidence.drilled, fresh, now)
+
+
+def _of_census(
+    name: str, count: Count | None, fresh: Freshness, since: datetime | None, now: datetime
+) -> Iterator[Missing]:
+    if count is None:
+        yield Missing(Lacking.NOT_COUNTED, f"the dataset {name} was not counted")
+        return
+    if count.left:
+        words = f"{count.left} ciphertexts under the key remain in {name}"
+        yield Missing(Lacking.REMAINING, words)
+    if count.at > now:
+        yield Missing(Lacking.CLOCK, f"the census of {name} is dated in the future: {count.at}")
+    elif now - count.at > fresh.census:
+        yield Missing(Lacking.CENSUS_STALE, f"the census of {name} is of {count.at}: take it again")
+    if since is not None and count.at < since:
+        words = f"the census of {name} is of {count.at}, and the key encrypted until {since}"
+        yield Missing(Lacking.CENSUS_EARLY, words)
+
+
+def _of_drill(drilled: datetime | None, fresh: Freshness, now: datetime) -> Iterator[Missing]:
+    if drilled is None:
+        yield Missing(Lacking.NO_DRILL, "no restore drill has succeeded")
+    elif drilled > now:
+        yield Missing(Lacking.CLOCK, f"the restore drill is dated in the future: {drilled}")
+    elif now - drilled > fresh.drill:
+        yield Missing(Lacking.DRILL_STALE, f"the last restore drill is of {drilled}")
