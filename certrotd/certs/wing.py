@@ -123,18 +123,13 @@ class Certificates:
             if self._adapters is None:
                 from certrotd.certs.wiring.adapters import Adapters
 
-                premises = self.premises
                 self._adapters = Adapters(
                     self.config,
                     self.store,
-                    premises.clock,
-                    premises.lock,
+                    self.premises,
+                    self.groups,
                     self.accounts.budget,
-                    premises.remark,
                     self._surroundings,
-                    groups=self.groups,
-                    asked_service=premises.asked_service,
-                    dry=premises.dry,
                 )
             return self._adapters
 

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from functools import partial
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
@@ -21,7 +21,7 @@ from certrotd.certs.ports import Coverage, Issuer, Preflight, Solver, Target
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.world import Bound, World
-from certrotd.clock import Clock, Deadline
+from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
 from certrotd.config.context import Context, Surroundings
 from certrotd.config.model import Certificate, Config
@@ -29,7 +29,7 @@ from certrotd.config.targets import ProbeEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.files.reading import read_file
-from certrotd.id import Id
+from certrotd.lifecycle.wing import Premises
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
@@ -40,56 +40,34 @@ from certrotd.stores.local import LocalStore
 LOCK_WAIT = 120.0
 MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
-AskedService = Callable[[Id, str, Failure | None], None]
-
-
-class NamedLock(Protocol):
-    """The lock of a name: what it protects, in words, and how many seconds to wait for it."""
-
-    def __call__(
-        self, name: str, what: str, wait: float, *, shared: bool = False
-    ) -> AbstractContextManager[object]:
-        """Held for the block; ``shared`` keeps out only who wants it alone."""
-        ...
 
 
 class Adapters:
     """Built each when first used, shared by all rotations.
 
-    ``lock`` takes a lock by its name; what it protects, in words; and how long to wait for it.
-    ``budget`` is that of an issuer, None without one; ``remark`` and ``dry`` are those of every
-    World; ``surroundings`` are those of an issuer. ``asked_service`` hears which
-    certificate's rotation the CA of which issuer failed for the time being, or (None) issued for.
+    ``budget`` is that of an issuer, None without one; ``surroundings`` are those of an issuer.
     """
 
     def __init__(
         self,
         config: Config,
         store: LocalStore,
-        clock: Clock,
-        lock: NamedLock,
-        budget: Callable[[str], Budget | None] = lambda _issuer: None,
-        remark: Callable[[str], None] = lambda _line: None,
-        surroundings: Callable[[str], Surroundings] = lambda _issuer: Surroundings(),
-        *,
-        groups: Groups | None = None,
-        asked_service: AskedService = lambda _subject, _issuer, _failure: None,
-        dry: bool = False,
+        premises: Premises,
+        groups: Groups,
+        budget: Callable[[str], Budget | None],
+        surroundings: Callable[[str], Surroundings],
     ) -> None:
-        self._groups = groups or Groups()
-        self._asked_service = asked_service
+        self._premises = premises
+        self._groups = groups
         self._surroundings = surroundings
-        self._dry = dry
         self._budget = budget
-        self._remark = remark
         self._config = config
         self._store = store
-        self._clock = clock
-        self._lock = lock
-        self._prober = TlsProber(clock)
-        self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=dry)
+        self._clock = premises.clock
+        self._prober = TlsProber(premises.clock)
+        self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=premises.dry)
         self._solvers: Shelf[Solver] = Shelf(
-            config.solvers, partial(self._build, "certrotd.dns.{}"), dry=dry
+            config.solvers, partial(self._build, "certrotd.dns.{}"), dry=premises.dry
         )
         self._targets: Shelf[Target] = Shelf(
             config.targets, partial(self._build, "certrotd.targets.{}")
@@ -125,8 +103,8 @@ class Adapters:
             adoptable=partial(_adoptable, entry.adopt),
             still=partial(self._still, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
-            remark=self._remark,
-            dry=self._dry,
+            remark=self._premises.remark,
+            dry=self._premises.dry,
             order_time=issuer.timeout.total_seconds() if hasattr(issuer, "timeout") else LOCK_WAIT,
             wait_time=self._wait_time(),
             follows=self._follows,
@@ -147,7 +125,7 @@ class Adapters:
         )
 
     def _listener(self, entry: Certificate, issuer: str) -> ContactListener:
-        return partial(self._asked_service, id_of(entry.name), issuer)
+        return partial(self._premises.asked_service, id_of(entry.name), issuer)
 
     def issuer(self, name: str) -> Issuer:
         """One by its name; NeedsOperator if the configuration has none."""
@@ -208,7 +186,7 @@ class Adapters:
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[object]:
-        return self._lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
+        return self._premises.lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
 
     @contextmanager
     def _still(self, entry: Certificate) -> Iterator[None]:
