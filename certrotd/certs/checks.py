@@ -26,7 +26,14 @@ from certrotd.config.model import Config
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, Transient
 from certrotd.id import Id
-from certrotd.lifecycle.finding import EarlierLooks, Finding, FindingSeverity, Settled, Watched
+from certrotd.lifecycle.finding import (
+    FILES,
+    EarlierLooks,
+    Finding,
+    FindingSeverity,
+    Settled,
+    Watched,
+)
 from certrotd.observe.chain import Examiner, Presented
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of, parse_certificates
@@ -366,7 +373,7 @@ def _certificate(entry: WatchEntry) -> Id | None:
 
 def _of_files(managed: Managed, now: datetime) -> Watched:
     policy = managed.policy
-    return Watched("files", policy.name, now, about=policy.id)
+    return Watched(FILES, policy.name, now, about=policy.id)
 
 
 def _of_entry(entry: WatchEntry, now: datetime) -> Watched:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from certrotd.certs.policy import Attempts
 from certrotd.lifecycle.attempts import BACKOFF
 from certrotd.lifecycle.decision import Action
 from certrotd.pki.generation import PLACEHOLDER
-from certrotd.wording import count
 
 RECHECK = timedelta(days=1)
 
@@ -61,11 +59,6 @@ class Sweep(Action):
     """Withdraw TXT records that an earlier attempt left behind."""
 
     act: ClassVar[str] = "sweep"
-
-
-def after_failures(attempts: Attempts) -> str:
-    """How often it has failed in a row, and the last reason."""
-    return f"after {count(attempts.failures, 'failure')}, the last: {attempts.why}"
 
 
 def longest_wait(left: timedelta | None) -> timedelta:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from certrotd.lifecycle.finding import EXPIRED, EXPIRING, MISMATCH
+from certrotd.lifecycle.finding import DAMAGED, EXPIRED, EXPIRING, MISMATCH
 
 
 class FindingKind(StrEnum):
@@ -20,7 +20,7 @@ class FindingKind(StrEnum):
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"
     CHAIN_NOT_OFFERED = "chain_not_offered"
-    DAMAGED = "damaged"
+    DAMAGED = DAMAGED
     MISSING = "missing"
     PLACEHOLDER = "placeholder"
     UNREACHABLE = "unreachable"

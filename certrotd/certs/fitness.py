@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from certrotd.certs.policy import Policy
+from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 
 SHORT_LIFETIME = timedelta(days=10)
-CLOCK_SKEW = timedelta(minutes=5)
 MOST_BEFORE = 9 / 10
 SHORTEST, LAST_CALL = 10, 20
 

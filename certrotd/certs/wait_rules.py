@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.certs.case import Case, left, orders
-from certrotd.certs.decision import Bootstrap, Deploy, Renew, after_failures, longest_wait
+from certrotd.certs.decision import Bootstrap, Deploy, Renew, longest_wait
 from certrotd.certs.fitness import usable
-from certrotd.lifecycle.attempts import backoff
+from certrotd.lifecycle.attempts import after_failures, backoff
 from certrotd.lifecycle.decision import Action, Postpone
 from certrotd.lifecycle.gate import Gate
 
@@ -75,7 +75,7 @@ def _too_recent(case: Case, due: Action) -> Postpone | None:
     if now >= until:
         return None
     what = f"{due.why}; " if isinstance(due, Deploy) else ""
-    return Postpone(what + after_failures(attempts), until, due)
+    return Postpone(what + after_failures(attempts.failures, attempts.why), until, due)
 
 
 def _failed_at(case: Case) -> datetime | None:

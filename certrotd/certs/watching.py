@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.fitness import CLOCK_SKEW, renewal_time
+from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Policy
 from certrotd.id import Id
 from certrotd.lifecycle.finding import (
@@ -25,6 +25,7 @@ from certrotd.lifecycle.finding import (
     Watched,
     name_of,
 )
+from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation
 from certrotd.pki.names import covers

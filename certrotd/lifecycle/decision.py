@@ -53,7 +53,7 @@ class Postpone:
     @property
     def code(self) -> str:
         """The rule by which it is not done now."""
-        return self.by.value
+        return self.by
 
 
 Decision = Wait | Postpone | Action

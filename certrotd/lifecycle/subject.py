@@ -15,7 +15,6 @@ from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.decision import Asked, Decision, Tried
 from certrotd.lifecycle.gate import Held
-from certrotd.state.ports import History, Journal
 
 if TYPE_CHECKING:
     from certrotd.lifecycle.alert import Said
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from certrotd.lifecycle.runner import Runner
     from certrotd.lifecycle.view import View
     from certrotd.rotation.flight import Flight
+    from certrotd.state.ports import History, Journal
 
 
 CLOCK_SKEW = timedelta(minutes=5)

@@ -137,7 +137,7 @@ class View:
         if self.flight is not None:
             return IN_FLIGHT
         if self.held is not None and not isinstance(self.decision, Wait):
-            return self.held.by.value
+            return self.held.by
         return self.decision.code if self.decision else None
 
     @property
@@ -168,7 +168,7 @@ class View:
             return
         for gate, otherwise in OPEN.items():
             held = self.held if self.held is not None and self.held.by is gate else None
-            yield Tried(gate.value, held is not None, held.why if held else otherwise)
+            yield Tried(gate, held is not None, held.why if held else otherwise)
             if held is not None:
                 return
 
@@ -214,7 +214,7 @@ def flight_json(flight: Flight | None) -> dict[str, Any] | None:
 
 def held_json(held: Held | None) -> dict[str, Any] | None:
     """What holds back what is due: by which gate, why, and until when."""
-    return None if held is None else {"by": held.by.value, "why": held.why, "until": held.until}
+    return None if held is None else {"by": held.by, "why": held.why, "until": held.until}
 
 
 def reason(decision: Decision, held: Held | None) -> str:

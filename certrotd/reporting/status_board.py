@@ -14,7 +14,7 @@ from certrotd.clock import Clock
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
-from certrotd.lifecycle.finding import Watched
+from certrotd.lifecycle.finding import FILES, Watched
 from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.report import Report, verdict_of
 from certrotd.lifecycle.view import View
@@ -22,6 +22,7 @@ from certrotd.observers import Observer
 from certrotd.reporting.snapshot import BUCKETS, Configured, Durations, LastLook, Snapshot
 from certrotd.rotation.engine import Event
 from certrotd.scheduling.clock_trust import SOUND, Judgement
+from certrotd.scheduling.due import RESUME
 from certrotd.wording import tally
 
 SILENCE = 30.0
@@ -150,14 +151,14 @@ class StatusBoard(Observer):
             self._running.discard(report.subject)
             self._begun.pop(report.subject, None)
             known = self._known.get(report.subject)
-            last = known.kind if known else "resume"
+            last = known.kind if known else RESUME.kind
             kind = report.decision.act if report.decision else last
             if isinstance(report.failure, Unaudited | Unrecorded):
                 self._unaudited += 1
             if report.failure is not None:
                 self._rotations[verdict_of(report.failure), kind] += 1
             if report.recovered is not None:
-                self._rotations[verdict_of(report.recovered), "resume"] += 1
+                self._rotations[verdict_of(report.recovered), RESUME.kind] += 1
             if report.outcome is not None:
                 self._rotations[verdict_of(report.outcome), kind] += 1
 
@@ -177,7 +178,7 @@ class StatusBoard(Observer):
     def watched(self, watched: Watched) -> None:
         """Of files only what is wrong is kept: what is right is known from the looks."""
         with self._lock:
-            if watched.sort == "files" and not watched.findings:
+            if watched.sort == FILES and not watched.findings:
                 self._watched.pop(watched.key, None)
             else:
                 self._watched[watched.key] = watched
