@@ -17,7 +17,7 @@ _SHOWN = frozenset({"done", "waiting", "failed", "undone", "stuck", "reached", "
 _FAILURES = frozenset({"failed", "stuck"})
 
 
-class View(Protocol):
+class Progress(Protocol):
     """Something that hears of every event of every rotation, from several threads."""
 
     def hear(self, event: Event) -> None: ...
@@ -41,17 +41,17 @@ class Steps(AbstractContextManager["Steps"]):
     """A bar for every certificate that moves from step to step."""
 
     def __init__(self) -> None:
+        from rich import progress
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[step]}", markup=False),
-            TimeElapsedColumn(),
+        self._progress = progress.Progress(
+            progress.TextColumn("{task.description}", markup=False),
+            progress.BarColumn(bar_width=20),
+            progress.TextColumn("{task.fields[step]}", markup=False),
+            progress.TimeElapsedColumn(),
             console=Console(stderr=True),
         )
-        self._tasks: dict[str, TaskID] = {}
+        self._tasks: dict[str, progress.TaskID] = {}
         self._lock = threading.Lock()
 
     def __enter__(self) -> Steps:
@@ -85,8 +85,8 @@ class Steps(AbstractContextManager["Steps"]):
                 self._progress.update(task, completed=event.size, step="done")
 
 
-def view(count: int, *, quiet: bool = False) -> AbstractContextManager[View]:
-    """The view that fits where standard error goes; a quiet one tells of failures alone."""
+def progress_of(count: int, *, quiet: bool = False) -> AbstractContextManager[Progress]:
+    """What fits where standard error goes; ``quiet`` shows failures alone."""
     if not quiet and sys.stderr.isatty() and count <= MANY:
         return Steps()
     return nullcontext(Lines(count, quiet=quiet))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from certrotd.cli.live import view
+from certrotd.cli.live import progress_of
 from certrotd.cli.output import names_of, print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
 from certrotd.cli.status import FINISH
@@ -21,7 +21,6 @@ from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.subject import Reversible, Subject
 from certrotd.lifecycle.view import View, flight_json
-from certrotd.rotation.engine import Event
 from certrotd.rotation.unexpected import as_failure
 
 
@@ -50,9 +49,8 @@ def rotate(
         site.prepare()
         _outlive_terminal()
         stopping.listen()
-        with logging_in_lines(), view(len(chosen), quiet=quiet) as live:
-            runner = _runner(site, stopping, live.hear)
-            workers = site.config.concurrency
+        with logging_in_lines(), progress_of(len(chosen), quiet=quiet) as live:
+            runner, workers = site.runner(live.hear, stopping), site.config.concurrency
             reports = list(site.inventory.rotate(chosen, runner, asked, workers=workers))
         if quiet:
             reports = [report for report in reports if _is_news(report)]
@@ -100,8 +98,8 @@ def _of_one(
         site.prepare()
         _outlive_terminal()
         stopping.listen()
-        with logging_in_lines(), view(1) as live:
-            report = act(subject, _runner(site, stopping, live.hear))
+        with logging_in_lines(), progress_of(1) as live:
+            report = act(subject, site.runner(live.hear, stopping))
         return _show([report], [subject], as_json=as_json)
 
 
@@ -112,20 +110,6 @@ def _outlive_terminal() -> None:
     """
     if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
         signal.signal(signal.SIGHUP, lambda _number, _frame: None)
-
-
-def _runner(site: Site, stopping: Stopping, hear: object) -> Runner:
-    def listen(event: Event) -> None:
-        hear(event)  # type: ignore[operator]  # narrowed by View.hear
-
-    return Runner(
-        clock=stopping.clock,
-        draw=site.draw,
-        new_id=site.new_id,
-        listen=listen,
-        stopping=stopping,
-        audit=site.audit,
-    )
 
 
 def _show(reports: Iterable[Report], chosen: Sequence[Subject], *, as_json: bool) -> int:

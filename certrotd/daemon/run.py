@@ -22,10 +22,9 @@ from certrotd.daemon.service_manager import service_manager
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
-from certrotd.daemon.wiring import AUDIT_LOG, LEFTOVERS, Site
+from certrotd.daemon.wiring import Site
 from certrotd.daemon.work import workload_of
 from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
-from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.wing import Check
 from certrotd.observers import Observers
 from certrotd.process import reap_orphans
@@ -54,10 +53,9 @@ WriteLine = Callable[[str], None]
 def run(path: Path, write: WriteLine) -> int:
     """Run until SIGTERM or SIGINT; the exit code: 1 if a rotation did not end in time.
 
-    ``write`` takes the lines of the log. Raises ConfigInvalid, or LockHeld when another one runs
-    on the same state directory, and as
-    StateDirectory.prepare() does. A certificate that is wrong in the configuration is said and left
-    out.
+    ``write`` takes the lines of the log. An entry that is wrong in the configuration is reported
+    and skipped. Raises ConfigInvalid, LockHeld when another one runs on the same state directory,
+    and as StateDirectory.prepare() does.
     """
     with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
         loaded, stopping = load(path, lenient=True), Stopping()
@@ -97,13 +95,12 @@ class _Daemon:
         self._board = StatusBoard(clock)
         # the page first: whoever reads the log or an alert finds the same there
         observers = (self._board, EventLog(self._log), self._alerting, manager)
-        watching = [each for each in observers if each is not None]
-        self._observer = Observers(watching, self._complain)
+        self._observer = Observers([each for each in observers if each], self._complain)
         self._mount_guard: MountGuard | None = None
         self._state = state
         self._changes: dict[str, Changes] = {}
         last_run = clock_document(state, self._observer.remarked)
-        self._work = work = self._workload(loaded)
+        self._work = self._workload(loaded)
         self._watcher = Watcher(
             self._checks(),
             clock,
@@ -112,7 +109,7 @@ class _Daemon:
             doubt=lambda subject: self._scheduler.doubt(subject),
         )
         self._scheduler = Scheduler(
-            work,
+            self._work,
             clock,
             last_run=last_run.read(),
             observer=Observers([self._observer, self._watcher], self._complain),
@@ -120,7 +117,7 @@ class _Daemon:
             remember=last_run.write,
         )
         self._upkeep = Upkeep(
-            {AUDIT_LOG: self._check_audit, LEFTOVERS: self._sweep},
+            lambda: self._site.upkeep,
             clock,
             observer=self._observer,
             spawn=_in_a_thread,
@@ -192,24 +189,16 @@ class _Daemon:
         gc.collect()
 
     def _workload(self, loaded: Loaded) -> Workload:
-        config, clock = loaded.config, self._stopping.clock
         self._site = site = Site(
-            config,
-            clock=clock,
+            loaded.config,
+            clock=self._stopping.clock,
             command=COMMAND,
             listen=self._observer.remarked,
             audit_damaged=self._observer.audit_damaged,
             ca_time=lambda moment: self._scheduler.heard_time(moment),
             asked_service=self._observer.asked_service,
         )
-        runner = Runner(
-            clock=clock,
-            draw=site.draw,
-            new_id=site.new_id,
-            listen=self._observer.stepped,
-            stopping=self._stopping,
-            audit=site.audit,
-        )
+        runner = site.runner(self._observer.stepped, self._stopping)
         self._mount_guard = MountGuard(site.directories, self._mount_guard)
         for kind in site.kinds:
             self._changes.setdefault(kind, self._state.changes(kind))
@@ -223,12 +212,6 @@ class _Daemon:
         return Sources(
             self._board, self._stopping.clock, lambda: self._work, lambda: read_head(head)
         )
-
-    def _check_audit(self) -> None:
-        self._site.check_audit()
-
-    def _sweep(self) -> None:
-        self._site.sweep()
 
     def _complain(self, words: str) -> None:
         self._log("error", "observer.failed", words)

@@ -14,15 +14,15 @@ EVERY = 3600.0
 
 
 class Upkeep:
-    """Does each of ``jobs``, by what it is about, one run at a time; trouble is told until it ends.
+    """Does each of ``jobs()``, by what it is about, and reports its trouble until it is over.
 
     ``tick`` is to be called every second or so and never waits; ``spawn`` runs them elsewhere (a
-    thread). While they ``may`` not, what is due waits.
+    thread), one run at a time. While they ``may`` not, what is due waits.
     """
 
     def __init__(
         self,
-        jobs: Mapping[str, Callable[[], None]],
+        jobs: Callable[[], Mapping[str, Callable[[], object]]],
         clock: Clock,
         *,
         observer: Observer,
@@ -36,8 +36,7 @@ class Upkeep:
         self._may = may
         self._busy = threading.Lock()
         self._due = clock.monotonic()
-        # None: not known yet, and an earlier process may have said that it is in trouble
-        self._troubled: dict[str, bool | None] = dict.fromkeys(jobs)
+        self._troubled: dict[str, bool] = {}
 
     def tick(self) -> None:
         """Begin a run if one is due and none is under way."""
@@ -53,18 +52,18 @@ class Upkeep:
 
     def _run(self) -> None:
         try:
-            for what, job in self._jobs.items():
+            for what, job in self._jobs().items():
                 self._do(what, job)
         finally:
             self._busy.release()
 
-    def _do(self, what: str, job: Callable[[], None]) -> None:
+    def _do(self, what: str, job: Callable[[], object]) -> None:
         try:
             job()
         except (Failure, OSError) as error:
             self._observer.trouble(what, as_failure(error, f"look after {what}"))
             self._troubled[what] = True
         else:
-            if self._troubled[what] is not False:
+            if self._troubled.get(what, True):  # an earlier process may have reported one
                 self._observer.calmed(what)
             self._troubled[what] = False

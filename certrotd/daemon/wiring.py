@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from functools import cached_property
@@ -28,11 +28,10 @@ from certrotd.state.format import require_current
 from certrotd.state.lock import NoLease
 from certrotd.state.ports import Lease
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # what only rotating needs
     from certrotd.audit.log import AuditLog
-
-AUDIT_LOG = "the audit log"
-LEFTOVERS = "what a kill left"
+    from certrotd.lifecycle.runner import Runner
+    from certrotd.rotation.engine import Event
 
 
 class Site:
@@ -124,22 +123,16 @@ class Site:
         """
         if words := self.state.prepare():
             self._listen(words)
-        for what, job in ((AUDIT_LOG, self.check_audit), (LEFTOVERS, self.sweep)):
+        for what, job in self.upkeep.items():
             try:
                 job()
             except (Failure, OSError) as error:
                 self._listen(f"{what}: {as_failure(error, f'look after {what}')}")
 
-    def check_audit(self) -> None:
-        """Record it now if somebody has been at the audit log; raises DiskTrouble or LockHeld."""
-        self.audit.check()
-
-    def sweep(self) -> None:
-        """Remove the temporary files that a kill left in the state; the store sweeps itself.
-
-        Raises DiskTrouble.
-        """
-        self.state.sweep()
+    @property
+    def upkeep(self) -> Mapping[str, Callable[[], object]]:
+        """Jobs to do at the start and now and then, by what each is about."""
+        return {"the audit log": lambda: self.audit.check(), "what a kill left": self.state.sweep}
 
     @cached_property
     def audit(self) -> AuditLog:
@@ -153,13 +146,22 @@ class Site:
             damaged=self._audit_damaged,
         )
 
-    def draw(self) -> float:
-        """A random number in [0, 1)."""
+    def runner(self, listen: Callable[[Event], None], stopping: Callable[[], bool]) -> Runner:
+        """What rotates the subjects."""
         import random
 
-        return random.random()  # noqa: S311  # spreads load; nothing secret depends on it
+        from certrotd.lifecycle.runner import Runner
 
-    def new_id(self) -> str:
+        return Runner(
+            clock=self.clock,
+            draw=random.random,  # spreads load; nothing secret depends on it
+            new_id=self._new_id,
+            listen=listen,
+            stopping=stopping,
+            audit=self.audit,
+        )
+
+    def _new_id(self) -> str:
         """A rotation's id: sortable by time, unique."""
         import secrets
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from certrotd.cli.live import MANY, Lines, Steps, view
+from certrotd.cli.live import MANY, Lines, Steps, progress_of
 from certrotd.rotation.outcome import Event
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -47,14 +47,14 @@ def test_without_a_terminal_there_are_lines(monkeypatch: pytest.MonkeyPatch) -> 
     """Logs have no use for a moving bar."""
     with open(os.devnull, "w") as nothing:
         monkeypatch.setattr(sys, "stderr", nothing)
-        with view(1) as shown:
+        with progress_of(1) as shown:
             assert isinstance(shown, Lines)
 
 
 def test_a_terminal_shows_a_bar_that_ends_with_done(monkeypatch: pytest.MonkeyPatch) -> None:
     """A person at a shell sees that it goes on, and that it has ended well."""
     with terminal(monkeypatch) as screen:
-        with view(1) as shown:
+        with progress_of(1) as shown:
             assert isinstance(shown, Steps)
             shown.hear(event("began", -1, item="", detail="its time has come"))
             for index, item in enumerate(("preflight", "swap", "prune")):
@@ -67,7 +67,7 @@ def test_a_terminal_shows_a_bar_that_ends_with_done(monkeypatch: pytest.MonkeyPa
 def test_a_terminal_keeps_failures_as_they_were_said(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bar moves on; what failed stays to be read, brackets and all."""
     with terminal(monkeypatch) as screen:
-        with view(1) as shown:
+        with progress_of(1) as shown:
             shown.hear(event("failed", 1, detail="[red]refused[/]"))
             shown.hear(event("undone", 1))
         seen = screen()
@@ -76,7 +76,7 @@ def test_a_terminal_keeps_failures_as_they_were_said(monkeypatch: pytest.MonkeyP
 
 def test_many_certificates_get_lines_on_a_terminal_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """More bars than rows would only flicker."""
-    with terminal(monkeypatch), view(MANY + 1) as shown:
+    with terminal(monkeypatch), progress_of(MANY + 1) as shown:
         assert isinstance(shown, Lines)
 
 

@@ -37,7 +37,7 @@ class Bench:
         self.refuses = False
         self.stands = True
         self.upkeep = Upkeep(
-            {"the log": self.look, "the rest": lambda: None},
+            lambda: {"the log": self.look, "the rest": lambda: None},
             self.clock,
             observer=self.heard,
             may=lambda: self.stands,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,6 @@ from certrotd.daemon.mount_guard import MountGuard
 from certrotd.daemon.wiring import Site
 from certrotd.daemon.work import workload_of
 from certrotd.id import Id
-from certrotd.lifecycle.runner import Runner
 from certrotd.observers import Observers
 from certrotd.reporting.log_events import EventLog
 from certrotd.reporting.status_board import StatusBoard
@@ -108,7 +108,7 @@ class Daemon:
         )
         self.alerting.use({"ops": WebhookEntry.model_validate(OPS)})
         observer = Observers([self.board, lines, self.alerting], self.log.append)
-        runner = Runner(clock, lambda: 0.5, site.new_id, listen=observer.stepped, audit=site.audit)
+        runner = replace(site.runner(observer.stepped, clock.stopping), draw=lambda: 0.5)
         changes = {kind: site.state.changes(kind) for kind in site.kinds}
         self.work = workload_of(site, runner, changes, MountGuard(site.directories))
         last_run = clock_document(site.state)
