@@ -322,7 +322,7 @@ def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:
         return OnDisk(live, wrong=(_unreadable(failure),)), standing
     try:
         verify_key(load(key, what="privkey.pem"), chain[0])
-        verify_path(chain, now=now)
+        verify_path(chain)
         if doubt := doubts(chain, now=now):
             finding = Finding(FindingKind.BROKEN_CHAIN, doubt, FindingSeverity.WARNING)
             kept = replace(kept, wrong=(finding,))

@@ -101,12 +101,11 @@ class Examiner:
 
     def _judged(self, presented: Presented, chain: Sequence[x509.Certificate]) -> Presented:
         """What clients would say who trust the last certificate of the chain."""
-        now = self._clock.now()
         try:
-            verify_path(chain, now=now)
+            verify_path(chain)
         except InvalidInput as broken:
             return replace(presented, broken=str(broken))
-        return replace(presented, doubtful=doubts(chain, now=now))
+        return replace(presented, doubtful=doubts(chain, now=self._clock.now()))
 
     def _trusting(self, roots: str) -> TlsContexts:
         """A client that checks the chain alone; several threads may use it at once."""

@@ -13,13 +13,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-from cryptography.x509.verification import (
-    Criticality,
-    ExtensionPolicy,
-    PolicyBuilder,
-    Store,
-    VerificationError,
-)
+from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
 from certrotd.errors import InvalidInput, one_line
 from certrotd.pki.constraints import permits
@@ -35,18 +29,15 @@ _WEB_CURVES = ("secp256r1", "secp384r1", "secp521r1")
 _WEB_HASHES = (hashes.SHA256, hashes.SHA384, hashes.SHA512)
 _LIKE_A_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_-]*\.)+[A-Za-z0-9_-]*[A-Za-z0-9_]")
 _BROKEN_HASHES = {"md5": "MD5", "sha1": "SHA-1"}
-_OF_POLICIES = (
-    x509.CRLDistributionPoints,
-    x509.CertificatePolicies,
-    x509.InhibitAnyPolicy,
-    x509.PolicyConstraints,
-)
 _UNDERSTOOD = (
-    *_OF_POLICIES,
     x509.BasicConstraints,
+    x509.CertificatePolicies,
+    x509.CRLDistributionPoints,
     x509.ExtendedKeyUsage,
+    x509.InhibitAnyPolicy,
     x509.KeyUsage,
     x509.NameConstraints,
+    x509.PolicyConstraints,
     x509.SubjectAlternativeName,
 )
 """What OpenSSL understands where it is critical: all other critical extensions it refuses."""
@@ -72,12 +63,12 @@ def verify_links(chain: Sequence[x509.Certificate]) -> None:
             raise ChainBroken(f"{_name(parent)} signed a certificate but is not a CA")
 
 
-def verify_path(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
+def verify_path(chain: Sequence[x509.Certificate]) -> None:
     """Public clients follow a chain, leaf first, as far as it can be said without their roots.
 
-    The last certificate is taken for the one they trust. Dates are not judged here: the moment is
-    one at which all of it is valid, as near to ``now`` as can be. Raises ChainBroken, or
-    InvalidInput for what the library cannot judge.
+    The last certificate is taken for the one they trust. Dates are not judged here. What OpenSSL
+    refuses is the measure; the library's own verifier is stricter, and has its say in doubts().
+    Raises ChainBroken, or InvalidInput for what the library cannot read.
     """
     with foreign("the chain cannot be judged"):
         verify_links(chain)
@@ -89,9 +80,6 @@ def verify_path(chain: Sequence[x509.Certificate], *, now: datetime) -> None:
         _verify_leaf(chain[0])
         _verify_depth(chain)
         _verify_names(chain)
-        sound = all(_well_formed(each) for each in chain)
-        if sound and (why := _refused(chain, now, _TOLERANT)):
-            raise ChainBroken(f"clients refuse the chain of {_name(chain[0])}: {why}")
 
 
 def doubts(chain: Sequence[x509.Certificate], *, now: datetime) -> str:
@@ -260,11 +248,6 @@ def _beyond(chain: Sequence[x509.Certificate]) -> str:
     return ""
 
 
-def _well_formed(certificate: x509.Certificate) -> bool:
-    """Whether its number and its issuer are as they must be, which OpenSSL does not insist on."""
-    return 0 <= certificate.serial_number < 2**160 and bool(certificate.issuer.rdns)
-
-
 def _unjudged(chain: Sequence[x509.Certificate]) -> bool:
     """Whether there is something that the library's verifier does not implement.
 
@@ -287,16 +270,12 @@ def _unjudged(chain: Sequence[x509.Certificate]) -> bool:
     )
 
 
-def _refused(
-    chain: Sequence[x509.Certificate],
-    now: datetime,
-    policies: tuple[ExtensionPolicy, ExtensionPolicy] | None = None,
-) -> str:
-    """Why the library's verifier refuses a chain, or empty; by the web's rules without policies.
+def _refused(chain: Sequence[x509.Certificate], now: datetime) -> str:
+    """Why the library's verifier refuses a chain by the web's rules, or empty.
 
-    The policies are those for CAs and for the leaf.
+    The moment is one at which all of the chain is valid, as near to ``now`` as can be.
     """
-    if _beyond(chain) or _unjudged(chain):
+    if _unjudged(chain):
         return ""
     begins = max(each.not_valid_before_utc for each in chain)
     ends = min(each.not_valid_after_utc for each in chain)
@@ -304,8 +283,6 @@ def _refused(
         return ""  # never all valid: the dates tell
     builder = PolicyBuilder().store(Store([chain[-1]])).time(min(max(now, begins), ends))
     builder = builder.max_chain_depth(MAX_CERTIFICATES)
-    if policies is not None:
-        builder = builder.extension_policies(ca_policy=policies[0], ee_policy=policies[1])
     subject = _subject(chain[0])
     if subject is None:
         return ""  # no client asks for it at all: the names tell
@@ -357,14 +334,3 @@ def _self_issued(certificate: x509.Certificate) -> bool:
 
 def _name(certificate: x509.Certificate) -> str:
     return facts_of(certificate).subject or "the leaf"
-
-
-def _tolerant(needed: type[x509.ExtensionType]) -> ExtensionPolicy:
-    """Every extension that is understood may be there, critical or not; ``needed`` must be."""
-    policy = ExtensionPolicy.permit_all().require_present(needed, Criticality.AGNOSTIC, None)
-    for kind in _OF_POLICIES:
-        policy = policy.may_be_present(kind, Criticality.AGNOSTIC, None)
-    return policy
-
-
-_TOLERANT = (_tolerant(x509.BasicConstraints), _tolerant(x509.SubjectAlternativeName))

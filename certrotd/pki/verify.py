@@ -54,7 +54,7 @@ def verify(
     verify_strength(chain[0])
     verify_names(chain[0], names)
     verify_dates(chain, now=now)
-    verify_path(chain, now=now)
+    verify_path(chain)
 
 
 def verify_key(key: PrivateKey, leaf: x509.Certificate) -> None:
