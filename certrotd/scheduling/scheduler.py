@@ -24,21 +24,20 @@ from certrotd.lifecycle.view import View
 from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
-from certrotd.scheduling.clock_trust import SOUND, ClockTrust, Watch, jumped
+from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.scheduling.condition import Condition
 from certrotd.scheduling.due import RESUME, Due, due_of, within_a_day
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES, DISK
 from certrotd.scheduling.looking import flight_of, look_at
 from certrotd.scheduling.rations import Rations
+from certrotd.scheduling.timekeeper import Timekeeper
 from certrotd.scheduling.work_pool import WorkPool
 from certrotd.scheduling.workload import Workload
 
 HOURLY = timedelta(hours=1)
-REMEMBER = 60.0
 OURS = 5.0
 JOURNALS = "the journals"
-LAST_RUN = "the time of the last run"
 REQUESTS = "requests to look at once"
 
 
@@ -62,18 +61,13 @@ class Scheduler:
         self._clock = clock
         self._observer = observer
         self._spawn = spawn
-        self._remember = remember
         self._lock = threading.RLock()
-        self._watch = Watch(last_run, clock.monotonic())
-        self._judgement = SOUND
-        self._reading: tuple[datetime, float] | None = None
-        self._remembered: float | None = None
+        self._time = Timekeeper(last_run, clock.monotonic(), observer=observer, remember=remember)
         self._incoming: Workload | None = None
         self._stopped = False
         self._directories = Condition(DIRECTORIES, observer)
         self._disk = Condition(DISK, observer)
         self._journals = Condition(JOURNALS, observer)
-        self._last_run = Condition(LAST_RUN, observer)
         self._requests = Condition(REQUESTS, observer)
         self._ours: dict[Id, float] = {}
         self._rations = Rations(observer)
@@ -139,22 +133,19 @@ class Scheduler:
         """A CA says what ``time`` it is; called by the rotation that asked it."""
         with self._lock:
             now, monotonic = self._clock.now(), self._clock.monotonic()
-            self._watch = self._watch.told(time, now, monotonic)
+            self._time.told(time, now, monotonic)
             self._judge(now, monotonic, None)
 
     def tick(self) -> None:
         """Look at everything that is due, and begin what there is room for."""
         with self._lock:
-            now, monotonic = reading = self._clock.now(), self._clock.monotonic()
+            now, monotonic = self._clock.now(), self._clock.monotonic()
             self._directories.set(self._work.directories())
             if self._directories.failure is not None:
                 self._observer.ticked(now, 0)
                 return
-            first = self._reading is None
-            jump = jumped(self._reading, reading) if self._reading else None
-            self._reading = reading
-            self._watch = self._watch.passed(now, monotonic)
-            self._judge(now, monotonic, jump)
+            first = not self._time.ticked
+            self._judge(now, monotonic, self._time.tick(now, monotonic))
             full = self._disk.set(self._work.full())
             if self._journals.set(self._work.journals()) or full:
                 self._look_at_all(now)
@@ -169,10 +160,11 @@ class Scheduler:
                     self._look(subject, now)
                 except Exception as error:  # noqa: BLE001  # one must not stop the others
                     self._rest(subject, as_failure(error, f"look at {subject.kind} {subject.name}"))
-            self._judge(now, monotonic, None)  # by what the certificates said
-            if first and self._judgement.trust is ClockTrust.SOUND:
-                self._observer.clock(self._judgement, None)  # as an earlier process may not have
-            self._keep_time(monotonic)
+            self._judge(now, monotonic, None)  # by what the looks have seen
+            judgement = self._time.judgement
+            if first and judgement.trust is ClockTrust.SOUND:
+                self._observer.clock(judgement, None)  # as an earlier process may not have
+            self._time.keep(monotonic)
             self._observer.ticked(now, len(due))
         self._pump()
 
@@ -202,14 +194,12 @@ class Scheduler:
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
-        judgement = self._watch.judge(now, monotonic)
-        changed = judgement.trust is not self._judgement.trust
-        self._judgement = judgement
+        changed = self._time.judge(now, monotonic)
         if jump is not None and jump > timedelta(0):
             self._rations.leapt(jump)
         if jump is not None or changed:
             self._look_at_all(now)
-            self._observer.clock(judgement, jump)
+            self._observer.clock(self._time.judgement, jump)
 
     def _notice(self, now: datetime, monotonic: float) -> None:
         """Look at what another process has rotated; whatever it rested for may be over.
@@ -220,7 +210,7 @@ class Scheduler:
         try:
             changed = self._work.changed()
         except (Failure, OSError):
-            return  # whoever looks at a certificate meets it too, and says it
+            return  # whoever looks at a subject meets it too, and reports it
         for subject in changed:
             if subject not in self._work.subjects or self._runs(subject):
                 continue
@@ -242,21 +232,6 @@ class Scheduler:
             for subject in pool.clear():
                 self._due_heap.put(subject, now)
         self._due_heap.hasten(now)
-
-    def _keep_time(self, monotonic: float) -> None:
-        overdue = self._remembered is None or monotonic - self._remembered >= REMEMBER
-        if (
-            overdue
-            and self._judgement.trust is ClockTrust.SOUND
-            and self._watch.trusted is not None
-        ):
-            self._remembered = monotonic
-            try:
-                self._remember(self._watch.trusted)
-            except Failure as failure:
-                self._last_run.set(failure)
-            else:
-                self._last_run.set(None)
 
     def _rest(self, subject: Id, failure: Failure) -> None:
         """Leave a subject alone for a while that cannot be dealt with."""
@@ -280,7 +255,7 @@ class Scheduler:
         try:
             view = look_at(
                 *(self._work.subjects[subject], flight, unknown, self._backoff),
-                self._judgement,
+                self._time.judgement,
                 self._disk.failure,
                 thorough=subject in self._doubted,
                 now=now,
@@ -298,7 +273,7 @@ class Scheduler:
                 self._queue(subject, RESUME)
             return
         self._doubted.discard(subject)
-        self._watch = self._watch.seen(view.found.passed)
+        self._time.seen(view.found.passed)
         if view.calm and rest is None and self._backoff.calm(subject):
             self._observer.calmed(subject)  # first: what is looked at may be failing all the same
         self._observer.looked(view)
@@ -369,11 +344,11 @@ class Scheduler:
 
     def _affords(self, subject: Id) -> bool:
         """Whether there is room for what it claims elsewhere, which then is set aside for it."""
-        managed, now = self._work.subjects[subject], self._clock.now()
+        one, now = self._work.subjects[subject], self._clock.now()
         try:
-            held = managed.reserve(self._due[subject].claim, now=now)
+            held = one.reserve(self._due[subject].claim, now=now)
         except (Failure, OSError) as error:
-            self._rest(subject, as_failure(error, f"read the budget of {managed.fate.service}"))
+            self._rest(subject, as_failure(error, f"read the budget of {one.fate.service}"))
             return False
         if held is not None:
             self._observer.postponed(subject, held)

@@ -164,12 +164,12 @@ def test_a_last_run_that_cannot_be_kept_is_reported_and_stops_nothing() -> None:
     def full(_moment: datetime) -> None:
         raise DiskTrouble("write clock.json", OSError(28, "No space left on device"))
 
-    bench.process.scheduler._remember = full
+    bench.process.scheduler._time._remember = full
     bench.process.tick()
     assert [what for what, _ in bench.process.heard.troubles] == ["the time of the last run"]
     assert bench.live() == 1
     assert "the time of the last run" not in bench.process.heard.calm
-    bench.process.scheduler._remember = bench.kept.remember
+    bench.process.scheduler._time._remember = bench.kept.remember
     bench.pass_time(3 * MINUTE)
     assert bench.process.heard.calm.count("the time of the last run") == 1
 
@@ -178,7 +178,7 @@ def test_the_time_of_the_last_run_is_kept_once_a_minute() -> None:
     """A disk is not written to every second for that."""
     bench = Bench()
     kept: list[datetime] = []
-    bench.process.scheduler._remember = kept.append
+    bench.process.scheduler._time._remember = kept.append
     bench.process.tick()
     bench.pass_time(10 * MINUTE, SECOND)
     assert len(kept) == 11
