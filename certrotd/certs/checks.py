@@ -22,7 +22,6 @@ from certrotd.certs.watching import (
     settle,
 )
 from certrotd.clock import Clock
-from certrotd.config.model import Config
 from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, Transient
 from certrotd.id import Id
@@ -34,7 +33,8 @@ from certrotd.lifecycle.finding import (
     Settled,
     Watched,
 )
-from certrotd.observe.chain import Examiner, Presented
+from certrotd.lifecycle.wing import Check
+from certrotd.observe.chain import Presented
 from certrotd.observe.tls import Endpoint
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Standing
@@ -47,8 +47,8 @@ LOOK_TIME = 10.0
 DAILY = 86400.0
 TIMES = 3
 
-Subject = WatchEntry | Id
-"""An endpoint of ``watch:``, or the id of a certificate with all that belongs to it."""
+TARGET = "target"
+"""The sort of an endpoint of a target."""
 
 
 class Examines(Protocol):
@@ -76,128 +76,144 @@ class Looked:
 
 
 @dataclass(frozen=True, slots=True)
-class WatchCheck:
-    """Check, of one of what is watched."""
+class Means:
+    """What checks look with; ``every`` so many seconds, where an entry says nothing else.
 
-    watches: Watches
-    member: Subject
+    ``in_flight`` says whether a certificate's journal is open.
+    """
+
+    every: float
+    in_flight: Callable[[Id], bool]
+    examiner: Examines
+    clock: Clock
+
+    def examined(self, watched: Watched, endpoint: Endpoint, wanted: Expected) -> Watched:
+        """``watched`` with what a look at the endpoint shows."""
+        try:
+            presented = self.examiner.examine(endpoint)
+        except Failure as failure:
+            kind = (
+                FindingKind.UNREACHABLE
+                if isinstance(failure, Transient)
+                else FindingKind.UNREADABLE
+            )
+            words = str(failure).removeprefix(f"{endpoint}: ")
+            return replace(watched, findings=(Finding(kind, words),))
+        judge = judge_target if watched.sort == TARGET else judge_endpoint
+        return replace(
+            watched,
+            not_after=presented.leaf.not_after if presented.leaf else None,
+            fingerprint=presented.fingerprint,
+            findings=judge(presented, wanted, now=watched.at),
+        )
+
+    def moving(self, managed: Managed) -> tuple[bool, list[Finding]]:
+        """Whether a rotation of it is in flight, or the finding that this is not known."""
+        try:
+            return self.in_flight(managed.policy.id), []
+        except Failure as failure:
+            return False, [_unreadable(failure)]
+
+    def moved(self, managed: Managed, kept: OnDisk) -> bool:
+        """Whether what was looked at is no longer what there is."""
+        if self.moving(managed)[0]:
+            return True
+        try:
+            live = managed.look().live
+        except Failure:
+            return False  # it was as unreadable before, or will be the next time: a finding
+        return (live and live.number) != (kept.live and kept.live.number)
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointCheck:
+    """Check, of an entry of ``watch:``; ``managed`` is the certificate of ours that it names."""
+
+    entry: WatchEntry
+    managed: Managed | None
+    means: Means
 
     @property
     def label(self) -> str:
-        member = self.member
-        return str(member) if isinstance(member, Id) else f"{member.address} ({member.asked})"
+        return f"{self.entry.address} ({self.entry.asked})"
 
     @property
     def every(self) -> float:
-        return self.watches.every(self.member)
+        every = self.entry.every
+        return self.means.every if every is None else every.total_seconds()
 
     @property
     def about(self) -> Id | None:
-        return self.member if isinstance(self.member, Id) else _certificate(self.member)
+        certificate = self.entry.certificate
+        return id_of(certificate) if certificate is not None else None
 
     @property
     def routine(self) -> bool:
-        return isinstance(self.member, Id)
+        return False
 
-    def watched_keys(self) -> Iterator[str]:
-        return self.watches.keys(self.member)
+    def watched_keys(self) -> list[str]:
+        return [self._watched().key]
 
     def look(self) -> list[Looked]:
-        return self.watches.look(self.member)
-
-    def failed(self, failure: Failure) -> Watched:
-        return self.watches.failed(self.member, failure)
-
-
-class Watches:
-    """Everything that one configuration has watched.
-
-    ``in_flight`` says whether a certificate's journal is open, ``every`` is how often to look, in
-    seconds.
-    """
-
-    def __init__(
-        self,
-        entries: Sequence[WatchEntry],
-        certificates: Mapping[Id, Managed],
-        *,
-        every: float,
-        in_flight: Callable[[Id], bool],
-        examiner: Examines,
-        clock: Clock,
-    ) -> None:
-        self.entries = tuple(entries)
-        self.certificates = certificates
-        self._every = every
-        self._in_flight = in_flight
-        self._examiner = examiner
-        self._clock = clock
-
-    def every(self, subject: Subject) -> float:
-        """How often to look at it, in seconds."""
-        if isinstance(subject, Id):
-            return min(self._every, DAILY)  # a disk loses bits whatever is configured
-        if subject.every is None:
-            return self._every
-        return subject.every.total_seconds()
-
-    def checks(self) -> list[WatchCheck]:
-        """All of it, each by itself."""
-        members: list[Subject] = [*self.entries, *self.certificates]
-        return [WatchCheck(self, member) for member in members]
-
-    def keys(self, subject: Subject) -> Iterator[str]:
-        """The keys of what ``look`` gives, but for targets that cannot be built."""
-        now = self._clock.now()
-        if not isinstance(subject, Id):
-            yield _of_entry(subject, now).key
-            return
-        managed = self.certificates[subject]
-        yield _of_files(managed, now).key
-        for target in managed.policy.targets:
-            with contextlib.suppress(Failure):  # then it has no endpoints either
-                for endpoint in _endpoints(managed, target):
-                    yield _of_target(managed, target, endpoint, now).key
-
-    def look(self, subject: Subject) -> list[Looked]:
-        """Look at it and everything that belongs to it, one after the other."""
-        if isinstance(subject, Id):
-            return list(self._certificate(self.certificates[subject]))
-        return [self._endpoint(subject)]
-
-    def failed(self, subject: Subject, failure: Failure) -> Watched:
-        """What there is to tell of a look that could not be ended."""
-        now = self._clock.now()
-        if isinstance(subject, Id):
-            watched = _of_files(self.certificates[subject], now)
-        else:
-            watched = _of_entry(subject, now)
-        return replace(watched, findings=(_unreadable(failure),))
-
-    def _managed(self, entry: WatchEntry) -> Managed | None:
-        certificate = _certificate(entry)
-        return self.certificates.get(certificate) if certificate else None
-
-    def _endpoint(self, entry: WatchEntry) -> Looked:
-        managed = self._managed(entry)
-        moving = managed is not None and self._moving(managed)[0]
-        kept = _read(managed, self._clock.now())[0] if managed is not None else OnDisk()
+        entry, managed, means = self.entry, self.managed, self.means
+        moving = managed is not None and means.moving(managed)[0]
+        kept = _read(managed, means.clock.now())[0] if managed is not None else OnDisk()
         wanted = Expected(
             names=entry.names or (entry.asked,),
-            certificate=_certificate(entry),
+            certificate=self.about,
             live=_live(kept),
             chained=len(kept.chain) > 1,
             notice=entry.warn_before,
         )
         endpoint = replace(endpoint_of(entry), key=_key(kept))
-        watched = self._examined(_of_entry(entry, self._clock.now()), endpoint, wanted)
-        moving = moving or (managed is not None and self._moved(managed, kept))
-        return Looked(watched, moving, entry.after)
+        watched = means.examined(self._watched(), endpoint, wanted)
+        moving = moving or (managed is not None and means.moved(managed, kept))
+        return [Looked(watched, moving, entry.after)]
 
-    def _certificate(self, managed: Managed) -> Iterator[Looked]:
-        policy, now = managed.policy, self._clock.now()
-        moving, unknown = self._moving(managed)
-        kept, standing = _read(managed, now)
+    def failed(self, failure: Failure) -> Watched:
+        return replace(self._watched(), findings=(_unreadable(failure),))
+
+    def _watched(self) -> Watched:
+        entry, now = self.entry, self.means.clock.now()
+        return Watched("endpoint", str(entry.address), now, sni=entry.asked, about=self.about)
+
+
+@dataclass(frozen=True, slots=True)
+class CertificateCheck:
+    """Check, of a certificate: its files, its copies, and the endpoints of its targets."""
+
+    managed: Managed
+    means: Means
+
+    @property
+    def label(self) -> str:
+        return str(self.about)
+
+    @property
+    def every(self) -> float:
+        return min(self.means.every, DAILY)  # a disk loses bits whatever is configured
+
+    @property
+    def about(self) -> Id:
+        return self.managed.policy.id
+
+    @property
+    def routine(self) -> bool:
+        return True
+
+    def watched_keys(self) -> Iterator[str]:
+        """But for targets that cannot be built."""
+        yield self._files().key
+        for target in self.managed.policy.targets:
+            with contextlib.suppress(Failure):  # then it has no endpoints either
+                for endpoint in self._endpoints(target):
+                    yield self._served(target, endpoint).key
+
+    def look(self) -> list[Looked]:
+        managed, means, policy = self.managed, self.means, self.managed.policy
+        files = self._files()
+        moving, unknown = means.moving(managed)
+        kept, standing = _read(managed, files.at)
         wrong, found = [*unknown, *kept.wrong], []
         for target in policy.targets:
             reached = _reached(standing, target)
@@ -211,80 +227,55 @@ class Watches:
             )
             try:
                 found += [
-                    self._examined(
-                        _of_target(managed, target, endpoint, self._clock.now()),
+                    means.examined(
+                        self._served(target, endpoint),
                         replace(endpoint, key=_key(kept)),
                         replace(wanted, names=(endpoint.sni,)),
                     )
-                    for endpoint in _endpoints(managed, target)
+                    for endpoint in self._endpoints(target)
                 ]
             except Failure as failure:
                 wrong.append(Finding(FindingKind.UNREADABLE, f"target {target}: {failure}"))
         facts = kept.live.facts if kept.live else None
         files = replace(
-            _of_files(managed, now),
+            files,
             not_after=facts.not_after if facts else None,
             fingerprint=facts.fingerprint if facts else None,
-            findings=judge_files(replace(kept, wrong=tuple(wrong)), policy, now=now),
+            findings=judge_files(replace(kept, wrong=tuple(wrong)), policy, now=files.at),
         )
-        moving = moving or self._moved(managed, kept)
-        for watched in (files, *found):
-            yield Looked(watched, moving, TIMES)
+        moving = moving or means.moved(managed, kept)
+        return [Looked(watched, moving, TIMES) for watched in (files, *found)]
 
-    def _examined(self, watched: Watched, endpoint: Endpoint, wanted: Expected) -> Watched:
-        """``watched`` with what a look at the endpoint shows."""
-        try:
-            presented = self._examiner.examine(endpoint)
-        except Failure as failure:
-            kind = (
-                FindingKind.UNREACHABLE
-                if isinstance(failure, Transient)
-                else FindingKind.UNREADABLE
-            )
-            words = str(failure).removeprefix(f"{endpoint}: ")
-            return replace(watched, findings=(Finding(kind, words),))
-        judge = judge_target if watched.sort == "target" else judge_endpoint
-        return replace(
-            watched,
-            not_after=presented.leaf.not_after if presented.leaf else None,
-            fingerprint=presented.fingerprint,
-            findings=judge(presented, wanted, now=watched.at),
-        )
+    def failed(self, failure: Failure) -> Watched:
+        return replace(self._files(), findings=(_unreadable(failure),))
 
-    def _moving(self, managed: Managed) -> tuple[bool, list[Finding]]:
-        """Whether a rotation of it is in flight, or the finding that this is not known."""
-        try:
-            return self._in_flight(managed.policy.id), []
-        except Failure as failure:
-            return False, [_unreadable(failure)]
+    def _files(self) -> Watched:
+        return Watched(FILES, self.about.name, self.means.clock.now(), about=self.about)
 
-    def _moved(self, managed: Managed, kept: OnDisk) -> bool:
-        """Whether what was looked at is no longer what there is."""
-        if self._moving(managed)[0]:
-            return True
-        try:
-            live = managed.look().live
-        except Failure:
-            return False  # it was as unreadable before, or will be the next time: a finding
-        return (live and live.number) != (kept.live and kept.live.number)
+    def _served(self, target: str, endpoint: Endpoint) -> Watched:
+        address, now = str(Address(endpoint.host, endpoint.port)), self.means.clock.now()
+        return Watched(TARGET, address, now, sni=endpoint.sni, about=self.about, target=target)
+
+    def _endpoints(self, target: str) -> list[Endpoint]:
+        bound = self.managed.world().target(target)
+        if bound is None:
+            return []
+        return [replace(each, deadline=LOOK_TIME) for each in bound.endpoints]
 
 
-def watches_of(
-    config: Config,
-    certificates: Mapping[Id, Managed],
-    *,
-    in_flight: Callable[[Id], bool],
-    clock: Clock,
-) -> Watches:
-    """What a configuration has watched, over real sockets."""
-    return Watches(
-        config.watch,
-        certificates,
-        every=config.watch_every.total_seconds(),
-        in_flight=in_flight,
-        examiner=Examiner(clock),
-        clock=clock,
-    )
+def checks_of(
+    entries: Sequence[WatchEntry], certificates: Mapping[Id, Managed], means: Means
+) -> list[Check]:
+    """What is watched: the entries, then the certificates."""
+    return [
+        *(EndpointCheck(each, _named(each, certificates), means) for each in entries),
+        *(CertificateCheck(each, means) for each in certificates.values()),
+    ]
+
+
+def _named(entry: WatchEntry, certificates: Mapping[Id, Managed]) -> Managed | None:
+    """The certificate that the entry names, if the configuration has it."""
+    return certificates.get(id_of(entry.certificate)) if entry.certificate is not None else None
 
 
 def endpoint_of(entry: WatchEntry) -> Endpoint:
@@ -357,35 +348,4 @@ def _reached(standing: Standing, place: str) -> bool:
     state = standing.state.targets.get(place)
     return (
         state is not None and standing.live is not None and state.generation == standing.live.number
-    )
-
-
-def _endpoints(managed: Managed, target: str) -> list[Endpoint]:
-    bound = managed.world().target(target)
-    if bound is None:
-        return []
-    return [replace(each, deadline=LOOK_TIME) for each in bound.endpoints]
-
-
-def _certificate(entry: WatchEntry) -> Id | None:
-    return id_of(entry.certificate) if entry.certificate is not None else None
-
-
-def _of_files(managed: Managed, now: datetime) -> Watched:
-    policy = managed.policy
-    return Watched(FILES, policy.name, now, about=policy.id)
-
-
-def _of_entry(entry: WatchEntry, now: datetime) -> Watched:
-    return Watched("endpoint", str(entry.address), now, sni=entry.asked, about=_certificate(entry))
-
-
-def _of_target(managed: Managed, target: str, endpoint: Endpoint, now: datetime) -> Watched:
-    return Watched(
-        "target",
-        str(Address(endpoint.host, endpoint.port)),
-        now,
-        sni=endpoint.sni,
-        about=managed.policy.id,
-        target=target,
     )

@@ -88,12 +88,13 @@ class Certificates:
         self._placeholders.put(runner)
 
     def checks(self) -> Sequence[Check]:
-        from certrotd.certs.checks import watches_of
+        from certrotd.certs.checks import Means, checks_of
+        from certrotd.observe.chain import Examiner
 
-        managed = {each.id: each.managed for each in self.subjects}
-        premises = self.premises
-        in_flight, clock = premises.in_flight, premises.clock
-        return watches_of(self.config, managed, in_flight=in_flight, clock=clock).checks()
+        config, premises = self.config, self.premises
+        every, examiner = config.watch_every.total_seconds(), Examiner(premises.clock)
+        means = Means(every, premises.in_flight, examiner, premises.clock)
+        return checks_of(config.watch, {each.id: each.managed for each in self.subjects}, means)
 
     def close(self) -> None:
         if self._adapters is not None:

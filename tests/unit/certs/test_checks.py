@@ -8,7 +8,14 @@ from unittest import mock
 
 import pytest
 
-from certrotd.certs.checks import Looked, WatchCheck, Watches, endpoint_of
+from certrotd.certs.checks import (
+    CertificateCheck,
+    EndpointCheck,
+    Looked,
+    Means,
+    checks_of,
+    endpoint_of,
+)
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import COPIES, Policy, id_of
 from certrotd.cli.watch import surely
@@ -17,6 +24,7 @@ from certrotd.config.watch import WatchEntry
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.finding import FindingSeverity, Watched
+from certrotd.lifecycle.wing import Check
 from certrotd.observe.chain import Presented
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Copy
@@ -43,7 +51,7 @@ def entry(address: str = "192.0.2.1:443", **options: Any) -> WatchEntry:
 class Bench:
     """A certificate that was rotated onto its target and its copies, and looks at it."""
 
-    def __init__(self, *entries: WatchEntry, **policy: Any) -> None:
+    def __init__(self, **policy: Any) -> None:
         self.clock = ManualClock(NOW)
         options = {"installs": True, "waves": (("nginx",),), **policy}
         self.world = MemoryWorld(Policy("web", (NAME,), "ca", "memory", **options), self.clock)
@@ -53,13 +61,8 @@ class Bench:
         self._numbers = count(1)
         self.rotate()
         self.serve()
-        self.watches = Watches(
-            entries,
-            {id_of("web"): self.managed},
-            every=3600,
-            in_flight=lambda name: self.flying and name == id_of("web"),
-            examiner=self.examiner,
-            clock=self.clock,
+        self.means = Means(
+            3600, lambda name: self.flying and name == id_of("web"), self.examiner, self.clock
         )
 
     def rotate(self) -> None:
@@ -79,9 +82,14 @@ class Bench:
         """The target shows this, or the live generation."""
         self.examiner.shown["nginx"] = presented or self.live
 
+    @property
+    def check(self) -> CertificateCheck:
+        """Of the certificate."""
+        return CertificateCheck(self.managed, self.means)
+
     def looks(self) -> dict[str, Looked]:
-        """Everything that a look at the certificate comes to."""
-        return {look.watched.sort: look for look in self.watches.look(id_of("web"))}
+        """Everything that a look at the certificate finds."""
+        return {look.watched.sort: look for look in self.check.look()}
 
     def found(self) -> dict[str, list[str]]:
         """The kinds of findings by sort."""
@@ -89,20 +97,14 @@ class Bench:
 
     def at(self, which: WatchEntry) -> Looked:
         """A look at an entry."""
-        [look] = self.watches.look(which)
+        [check] = self.checks(which)[:-1]
+        [look] = check.look()
+        assert isinstance(look, Looked)
         return look
 
-
-def watches_every(seconds: float) -> Watches:
-    """Nothing yet, looked at so often."""
-    return Watches(
-        (),
-        {},
-        every=seconds,
-        in_flight=lambda _: False,
-        examiner=MemoryExaminer(),
-        clock=ManualClock(NOW),
-    )
+    def checks(self, *entries: WatchEntry) -> list[Check]:
+        """Of these entries, and of the certificate."""
+        return checks_of(entries, {id_of("web"): self.managed}, self.means)
 
 
 def kinds(watched: Watched) -> list[str]:
@@ -170,7 +172,6 @@ class TestCertificate:
             bench.managed, policy=replace(bench.managed.policy, waves=(("nginx",),))
         )
         bench.world.targets = {"nginx": Bench().world.targets["nginx"]}
-        bench.watches.certificates = {id_of("web"): bench.managed}
         bench.serve(other())
         assert bench.found()["target"] == []
         bench.serve(other("b.test"))
@@ -193,7 +194,7 @@ class TestCertificate:
             raise NeedsOperator("no such library")
 
         broken = replace(world, target=fail)
-        bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: broken)}
+        bench.managed = replace(bench.managed, world=lambda: broken)
         looks = bench.looks()
         assert list(looks) == ["files"]
         [finding] = looks["files"].watched.findings
@@ -201,7 +202,7 @@ class TestCertificate:
             FindingKind.UNREADABLE,
             "target nginx: no such library",
         )
-        assert list(bench.watches.keys(id_of("web"))) == ["files of certificate/web"]
+        assert list(bench.check.watched_keys()) == ["files of certificate/web"]
 
     def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:
         """Between two configurations."""
@@ -212,8 +213,8 @@ class TestCertificate:
     def test_a_disabled_one_is_looked_at_where_it_was_brought(self) -> None:
         """Nobody renews it, which is when its end comes as a surprise."""
         bench = Bench()
-        off = replace(bench.managed, policy=replace(bench.managed.policy, enabled=False))
-        bench.watches.certificates = {id_of("web"): off}
+        off = replace(bench.managed.policy, enabled=False)
+        bench.managed = replace(bench.managed, policy=off)
         assert bench.found() == {"files": [], "target": []}
         state = bench.world.store.look("web").state
         bench.world.store.record("web", replace(state, targets={}))
@@ -269,9 +270,9 @@ class TestCertificate:
 
     def test_files_are_read_at_least_daily_however_rarely_one_looks(self) -> None:
         """A disk loses bits whatever is configured; endpoints are looked at as configured."""
-        watches = watches_every(7 * 86400)
-        assert watches.every(id_of("web")) == 86400
-        assert watches.every(entry()) == 7 * 86400
+        bench = Bench()
+        bench.means = replace(bench.means, every=7 * 86400)
+        assert [each.every for each in bench.checks(entry())] == [7 * 86400, 86400]
 
     def test_a_key_that_others_may_use_is_found(self) -> None:
         """Somebody's chmod -R."""
@@ -289,7 +290,7 @@ class TestCertificate:
                 raise NeedsOperator("no password")
 
         locked: Any = replace(world, installer=Locked())  # type: ignore[arg-type]
-        bench.watches.certificates = {id_of("web"): replace(bench.managed, world=lambda: locked)}
+        bench.managed = replace(bench.managed, world=lambda: locked)
         assert bench.found()["files"] == [FindingKind.UNREADABLE]
 
     @pytest.mark.parametrize(
@@ -322,9 +323,7 @@ class TestCertificate:
                 return ()
 
         touched: Any = replace(world, store=Touched())  # type: ignore[arg-type]
-        bench.watches.certificates = {
-            id_of("web"): replace(bench.managed, world=lambda: touched, look=lambda **_: standing)
-        }
+        bench.managed = replace(bench.managed, world=lambda: touched, look=lambda **_: standing)
         assert expected in bench.found()["files"]
 
     def test_a_store_that_cannot_be_read_is_found_and_nothing_is_expected(self) -> None:
@@ -334,7 +333,7 @@ class TestCertificate:
         def fail(**_: bool) -> Any:
             raise DiskTrouble("read it", PermissionError(13, "Permission denied"))
 
-        bench.watches.certificates = {id_of("web"): replace(bench.managed, look=fail)}
+        bench.managed = replace(bench.managed, look=fail)
         looks = bench.looks()
         assert kinds(looks["files"].watched) == [FindingKind.UNREADABLE]
         assert looks["files"].watched.not_after is None
@@ -345,9 +344,7 @@ class TestCertificate:
         bench = Bench()
         standing = bench.managed.look()
         bench.world.store.shelves.clear()
-        bench.watches.certificates = {
-            id_of("web"): replace(bench.managed, look=lambda **_: standing)
-        }
+        bench.managed = replace(bench.managed, look=lambda **_: standing)
         assert bench.found()["files"] == [FindingKind.UNREADABLE]
 
     def test_none_at_all_is_found(self) -> None:
@@ -377,7 +374,7 @@ class TestCertificate:
     def test_the_watch_keys_of_a_certificate_are_known_beforehand(self) -> None:
         """So that what is gone can be told."""
         bench = Bench()
-        keys = set(bench.watches.keys(id_of("web")))
+        keys = set(bench.check.watched_keys())
         assert keys == {look.watched.key for look in bench.looks().values()}
 
 
@@ -387,20 +384,20 @@ class TestEndpoint:
     def test_a_foreign_endpoint_needs_no_certificate_of_ours(self) -> None:
         """Sound, and then not."""
         watched = entry()
-        bench = Bench(watched)
+        bench = Bench()
         bench.examiner.shown["192.0.2.1"] = other()
         look = bench.at(watched)
         assert look.watched.findings == ()
         assert (look.watched.what, look.watched.sni) == ("192.0.2.1:443", NAME)
         assert (look.after, look.moving, look.watched.about) == (3, False, None)
-        assert list(bench.watches.keys(watched)) == [look.watched.key]
+        assert list(bench.checks(watched)[0].watched_keys()) == [look.watched.key]
         bench.examiner.shown["192.0.2.1"] = other("b.test")
         assert kinds(bench.at(watched).watched) == [FindingKind.WRONG_NAME]
 
     def test_ours_must_be_the_live_generation_and_all_of_its_chain(self) -> None:
         """On a machine the renewer does not reach."""
         watched = entry(certificate="web")
-        bench = Bench(watched)
+        bench = Bench()
         bench.examiner.shown["192.0.2.1"] = bench.live
         assert bench.at(watched).watched.findings == ()
         bench.examiner.shown["192.0.2.1"] = replace(bench.live, chain=bench.live.chain[:1])
@@ -413,7 +410,7 @@ class TestEndpoint:
     def test_ours_moves_with_its_rotation(self) -> None:
         """As a target does."""
         watched = entry(certificate="web")
-        bench = Bench(watched)
+        bench = Bench()
         bench.examiner.shown["192.0.2.1"] = bench.live
         bench.flying = True
         assert bench.at(watched).moving
@@ -424,21 +421,21 @@ class TestEndpoint:
     def test_a_skipped_certificate_is_expected_at_no_endpoint(self) -> None:
         """A lenient start goes on without it."""
         watched = entry(certificate="bad")
-        bench = Bench(watched)
+        bench = Bench()
         bench.examiner.shown["192.0.2.1"] = other()
         assert bench.at(watched).watched.findings == ()
 
     def test_names_and_notice_are_as_configured(self) -> None:
         """Instead of the server name, and of two weeks."""
         watched = entry(names=[NAME, "b.test"], warn_before=0.999)
-        bench = Bench(watched)
+        bench = Bench()
         bench.examiner.shown["192.0.2.1"] = other()
         assert kinds(bench.at(watched).watched) == [FindingKind.EXPIRING, FindingKind.WRONG_NAME]
 
     def test_a_served_leaf_that_cannot_be_parsed_is_unreadable(self) -> None:
         """Somebody answers, in a way nobody understands."""
         watched = entry()
-        bench = Bench(watched)
+        bench = Bench()
         bench.examiner.shown["192.0.2.1"] = InvalidInput("it has an unreadable part")
         assert kinds(bench.at(watched).watched) == [FindingKind.UNREADABLE]
 
@@ -464,15 +461,13 @@ class TestEndpoint:
 def test_every_subject_has_its_span() -> None:
     """An entry's own, else that of all."""
     often, plain = entry(every="10m"), entry("192.0.2.2:443")
-    watches = Bench(often, plain).watches
-    assert [watches.every(each) for each in (often, plain, id_of("web"))] == [600, 3600, 3600]
+    assert [each.every for each in Bench().checks(often, plain)] == [600, 3600, 3600]
 
 
 def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> None:
     """And nothing else."""
     ours, foreign = entry(certificate="web"), entry("192.0.2.2:443")
-    watches = Bench(ours, foreign).watches
-    about = {check.label: check.about for check in watches.checks()}
+    about = {check.label: check.about for check in Bench().checks(ours, foreign)}
     assert about == {
         "192.0.2.1:443 (a.example.test)": id_of("web"),
         "192.0.2.2:443 (a.example.test)": None,
@@ -483,25 +478,18 @@ def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> N
 class TestSurely:
     """The one-shot command."""
 
-    def check(
-        self,
-        monkeypatch: pytest.MonkeyPatch,
-        *found: bool,
-        moving: bool = False,
-        after: int = 3,
-    ) -> WatchCheck:
+    def check(self, *found: bool, moving: bool = False, after: int = 3) -> EndpointCheck:
         """A check that finds nobody there, or somebody, in turn."""
-        watched, turns = entry(), iter(found)
-        bench = Bench(watched)
+        bench, turns = Bench(), iter(found)
 
-        def look(_self: WatchCheck) -> list[Looked]:
-            bench.examiner.shown["192.0.2.1"] = other()
-            if next(turns):
-                del bench.examiner.shown["192.0.2.1"]
-            return [replace(bench.at(watched), moving=moving, after=after)]
+        class Turns(EndpointCheck):
+            def look(self) -> list[Looked]:
+                bench.examiner.shown["192.0.2.1"] = other()
+                if next(turns):
+                    del bench.examiner.shown["192.0.2.1"]
+                return [replace(each, moving=moving, after=after) for each in super().look()]
 
-        monkeypatch.setattr(WatchCheck, "look", look)
-        return WatchCheck(bench.watches, watched)
+        return Turns(entry(), None, bench.means)
 
     @pytest.mark.parametrize(
         ("found", "after", "expected", "pauses"),
@@ -515,7 +503,6 @@ class TestSurely:
     )
     def test_a_finding_that_may_pass_is_checked_again(
         self,
-        monkeypatch: pytest.MonkeyPatch,
         found: tuple[bool, ...],
         after: int,
         expected: list[str],
@@ -523,16 +510,14 @@ class TestSurely:
     ) -> None:
         """Nobody is called because of a packet."""
         waited: list[float] = []
-        [watched] = surely(self.check(monkeypatch, *found, after=after), pause=waited.append)
+        [watched] = surely(self.check(*found, after=after), pause=waited.append)
         assert kinds(watched) == expected
         assert waited == [1.0] * pauses
 
-    def test_a_rotation_that_does_not_end_is_not_waited_for(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_rotation_that_does_not_end_is_not_waited_for(self) -> None:
         """What it explains is left open."""
         waited: list[float] = []
-        check = self.check(monkeypatch, True, True, True, moving=True)
+        check = self.check(True, True, True, moving=True)
         [watched] = surely(check, pause=waited.append)
         assert watched.unsure
         assert kinds(watched) == [FindingKind.UNREACHABLE]

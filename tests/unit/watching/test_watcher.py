@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.certs.checks import Watches
+from certrotd.certs.checks import Means, checks_of
 from certrotd.certs.policy import id_of
 from certrotd.clock import ManualClock
 from certrotd.config.watch import WatchEntry
@@ -72,15 +72,9 @@ class Bench:
 
     def checks(self, *entries: WatchEntry, certificate: bool = False) -> Sequence[Check]:
         """A configuration with these."""
-        watches = Watches(
-            entries,
-            {id_of("web"): self.certificate.managed} if certificate else {},
-            every=3600,
-            in_flight=lambda _name: self.certificate.flying,
-            examiner=self.examiner,
-            clock=self.clock,
-        )
-        return watches.checks()
+        means = Means(3600, lambda _name: self.certificate.flying, self.examiner, self.clock)
+        certificates = {id_of("web"): self.certificate.managed} if certificate else {}
+        return checks_of(entries, certificates, means)
 
     def spawn(self, name: str, job: Callable[[], None]) -> None:
         """A thread that begins when the test says so."""
