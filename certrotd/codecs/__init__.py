@@ -1,0 +1,1 @@
+"""Codecs: the ciphertext that applications store, one module for each form."""

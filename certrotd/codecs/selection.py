@@ -1,0 +1,61 @@
+"""Which key opens a ciphertext: the one it names, or the one a MAC proves; never a guess."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from certrotd.codecs.errors import UnknownKey, Unsupported, WrongKey
+from certrotd.codecs.port import Codec
+from certrotd.keyring.material import DataKey, KeySet
+
+
+class Opened(NamedTuple):
+    """A plaintext, and the key that opened it."""
+
+    plaintext: bytes
+    key: DataKey
+
+    def __repr__(self) -> str:
+        return f"<plaintext under key version {self.key.version}>"
+
+
+def candidates(codec: Codec, ciphertext: bytes, keys: KeySet) -> tuple[DataKey, ...]:
+    """The keys that may be tried on ``ciphertext``, the likeliest first.
+
+    Raises UnknownKey where it names none of ``keys``, and Unsupported where it names no key and the
+    form proves nothing: the caller then says which key it is, as a set of one.
+    """
+    key_id = codec.key_id_of(ciphertext)
+    if key_id is not None:
+        named = tuple(key for key in keys if codec.key_id_for(key) == key_id)
+        if not named:
+            raise UnknownKey(key_id)
+    else:
+        named = tuple(keys)
+    if len(named) > 1 and not codec.traits.authenticated:
+        raise Unsupported(
+            "the ciphertext does not tell which of several keys it needs",
+            hint="a wrong key can seem to open it: say which key it is under",
+        )
+    return named
+
+
+def decrypt(codec: Codec, ciphertext: bytes, keys: KeySet, associated_data: bytes = b"") -> Opened:
+    """The plaintext, by the key of ``keys`` that opens it; raises CodecError."""
+    for key in candidates(codec, ciphertext, keys):
+        try:
+            return Opened(codec.decrypt(ciphertext, key, associated_data), key)
+        except WrongKey:
+            continue
+    raise WrongKey
+
+
+def reencrypt(codec: Codec, ciphertext: bytes, keys: KeySet, associated_data: bytes = b"") -> bytes:
+    """``ciphertext`` under the key that encrypts; as it is where that key wrote it.
+
+    Its associated data, time and form stay. Raises CodecError.
+    """
+    plaintext, key = decrypt(codec, ciphertext, keys, associated_data)
+    if key.version == keys.active:
+        return ciphertext
+    return codec.encrypt(plaintext, keys.encrypting, associated_data, replacing=ciphertext)

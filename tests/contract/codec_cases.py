@@ -1,0 +1,77 @@
+"""Every codec with keys of its kind: what the contract suite runs over."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from hashlib import sha256
+
+import pytest
+
+from certrotd.codecs.errors import CodecError
+from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.port import Codec
+from certrotd.codecs.tink import Tink
+from certrotd.keyring.material import Algorithm, DataKey, Material
+
+NOW = 1_790_000_000
+PLAINTEXT = b'{"card": "4111 1111 1111 1111", "owner": "canary-plaintext"}'
+
+
+@dataclass(frozen=True)
+class Case:
+    """A codec, a key of version 1, one of version 2, and one that claims to be version 1."""
+
+    codec: Codec
+    old: DataKey
+    new: DataKey
+    impostor: DataKey
+
+    @property
+    def bound(self) -> bytes:
+        """Associated data, where the format has it."""
+        return b"table/column/7" if self.codec.traits.associated_data else b""
+
+    def sample(self, key: DataKey | None = None) -> bytes:
+        """PLAINTEXT under ``key``, else the old one."""
+        return self.codec.encrypt(PLAINTEXT, key or self.old, self.bound)
+
+
+def key_of(algorithm: Algorithm, version: int, *, seed: str = "", key_id: str = "") -> DataKey:
+    """The same key every time."""
+    name = f"{algorithm}/{seed}/{version}".encode()
+    secret = sha256(name).digest()[: algorithm.key_bytes]
+    return DataKey(version, algorithm, Material(secret), key_id)
+
+
+def case(codec: Codec, algorithm: Algorithm) -> Case:
+    """``codec`` with keys of ``algorithm``."""
+    old, new = key_of(algorithm, 1), key_of(algorithm, 2)
+    impostor = replace(old, material=key_of(algorithm, 1, seed="other").material)
+    return Case(codec, old, new, impostor)
+
+
+CASES: dict[str, Callable[[], Case]] = {
+    **{
+        f"tink-{algorithm}": lambda algorithm=algorithm: case(Tink(), algorithm)  # type: ignore[misc]
+        for algorithm in sorted(Tink().traits.algorithms)
+    },
+    "fernet": lambda: case(FernetTokens(now=lambda: NOW), Algorithm.FERNET),
+    "node_json": lambda: case(NodeJson(), Algorithm.AES_256_GCM),
+}
+
+
+@contextmanager
+def _refused(kind: type[CodecError], *keys: DataKey) -> Iterator[None]:
+    with pytest.raises(kind) as caught:
+        yield
+    shown = f"{caught.value} {caught.value!r} {caught.value.args}"
+    assert len(shown) < 1000
+    assert "canary" not in shown
+    for key in keys:
+        assert key.material.reveal().hex() not in shown
+
+
+def refused(case: Case, kind: type[CodecError] = CodecError) -> AbstractContextManager[None]:
+    """The block raises ``kind``, and what it says shows neither a key nor a plaintext."""
+    return _refused(kind, case.old, case.new, case.impostor)
