@@ -52,7 +52,7 @@ class Codec(Protocol):
         ...
 
     def key_id_for(self, key: DataKey) -> str | None:
-        """The id by which ciphertext names ``key``, None where it names none."""
+        """The id by which ciphertext names ``key``, None where no ciphertext names one."""
         ...
 
     def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:

@@ -8,10 +8,13 @@ from hashlib import sha256
 import pytest
 
 from certrotd.codecs.errors import CodecError
+from certrotd.codecs.expectation import Json
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
+from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
+from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, Material
 
 NOW = 1_790_000_000
@@ -58,6 +61,10 @@ CASES: dict[str, Callable[[], Case]] = {
     },
     "fernet": lambda: case(FernetTokens(now=lambda: NOW), Algorithm.FERNET),
     "node_json": lambda: case(NodeJson(), Algorithm.AES_256_GCM),
+    "secretbox": lambda: case(PrefixedSecretbox(), Algorithm.XSALSA20_POLY1305),
+    "wso2": lambda: case(Wso2(), Algorithm.AES_256_GCM),
+    "wso2-without-key-id": lambda: case(Wso2(key_ids=False), Algorithm.AES_128_GCM),
+    "wso2-plaintext-json": lambda: case(Wso2(Json()), Algorithm.AES_192_GCM),
 }
 
 

@@ -7,11 +7,14 @@ from typing import Any
 
 import pytest
 
-from certrotd.codecs.errors import WrongKey
+from certrotd.codecs.errors import Unsupported, WrongKey
+from certrotd.codecs.expectation import Utf8
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.selection import decrypt, reencrypt
 from certrotd.codecs.tink import Tink
+from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 
 VECTORS = Path(__file__).parent.parent / "vectors"
@@ -87,3 +90,62 @@ def test_what_the_node_application_wrote_opens_with_the_key_it_names() -> None:
             opened = decrypt(NodeJson(), text.encode(), keys)
             assert opened.plaintext == value["plaintext"].encode()
             assert opened.key.version == stored["keyVersion"]
+
+
+def test_what_libsodium_wrote_for_a_slot_opens_with_its_key() -> None:
+    """By PHP's extension; the slot names are the ids."""
+    known = vectors("secretbox.json")
+    keys = [
+        DataKey(version, Algorithm.XSALSA20_POLY1305, Material(bytes.fromhex(secret)), slot)
+        for version, (slot, secret) in enumerate(known["keys"].items(), start=1)
+    ]
+    for value in known["values"]:
+        sealed = value["ciphertext"].encode()
+        opened = decrypt(PrefixedSecretbox(), sealed, KeySet.of(keys, active=1))
+        assert opened.plaintext == value["plaintext"].encode()
+        assert opened.key.id == value["version"]
+
+
+WSO2_VALUES = [v for v in vectors("wso2.json") if v["db_value"]]
+
+
+def wso2_key(text: str) -> DataKey:
+    """As the server reads its configuration: 48 and 64 characters are hexadecimal."""
+    secret = bytes.fromhex(text) if len(text) in (48, 64) else text.encode()
+    return DataKey(1, Algorithm(f"aes-{len(secret) * 8}-gcm"), Material(secret))
+
+
+def no_mac(value: dict[str, Any]) -> bool:
+    """Of ECB mode, or empty."""
+    return value["algorithm"] == "AES" or not value["plaintext"]
+
+
+@pytest.mark.parametrize("value", WSO2_VALUES, ids=lambda v: str(WSO2_VALUES.index(v)))
+def test_what_wso2_wrote_opens_with_its_key(value: dict[str, Any]) -> None:
+    """With and without keyId; what has no MAC, only where its plaintext is told."""
+    stored, key = value["db_value"].encode(), wso2_key(value["key"])
+    plaintext = value["plaintext"].encode()
+    assert Wso2(Utf8()).decrypt(stored, key) == plaintext
+    if no_mac(value):
+        with pytest.raises(Unsupported, match="no MAC"):
+            Wso2().decrypt(stored, key)
+    else:
+        assert Wso2().decrypt(stored, key) == plaintext
+    named = value["enableKeyId"] and value["algorithm"] != "AES"
+    assert Wso2().key_id_of(stored) == (Wso2().key_id_for(key) if named else None)
+
+
+def test_the_codec_writes_what_wso2_writes_but_for_the_random_parts() -> None:
+    """Names, order, lengths, and the empty value."""
+    for value in WSO2_VALUES:
+        if value["algorithm"] == "AES":
+            continue
+        codec = Wso2(Utf8(), key_ids=value["enableKeyId"])
+        key, stored = wso2_key(value["key"]), value["db_value"].encode()
+        ours = codec.encrypt(value["plaintext"].encode(), key, replacing=stored)
+        assert len(ours) == len(stored)
+        outer, theirs = json.loads(base64.b64decode(ours)), json.loads(value["outer_json"])
+        assert list(outer) == list(theirs)
+        inner = json.loads(base64.b64decode(outer["c"]))
+        assert list(inner) == list(json.loads(value["inner_json"]))
+        assert inner.get("keyId") == json.loads(value["inner_json"]).get("keyId")

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet, MultiFernet
 from certrotd.codecs.errors import Unsupported
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
+from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.selection import reencrypt
 from certrotd.codecs.tink import Tink
 from certrotd.keyring.material import Algorithm, DataKey, KeySet
@@ -132,3 +133,17 @@ def test_node_reads_what_the_codec_writes_and_the_codec_what_node_writes() -> No
     assert [NodeJson().decrypt(t.encode(), key).decode() for t in theirs] == TEXTS
     (prefix,) = NodeJson().sql_prefixes("7")
     assert all(t.encode().startswith(prefix) for t in (*ours, *theirs))
+
+
+def test_libsodium_reads_what_the_codec_writes_and_the_codec_what_libsodium_writes() -> None:
+    """By its plain functions, as PHP's extension has them."""
+    from nacl.bindings import crypto_secretbox, crypto_secretbox_open
+
+    key = key_of(Algorithm.XSALSA20_POLY1305, 2)
+    secret, nonce = key.material.reveal(), bytes(range(24))
+    for text in TEXTS:
+        plaintext = text.encode()
+        ours = base64.b64decode(PrefixedSecretbox().encrypt(plaintext, key).removeprefix(b"v2:"))
+        assert crypto_secretbox_open(ours[24:], ours[:24], secret) == plaintext
+        theirs = b"v2:" + base64.b64encode(nonce + crypto_secretbox(plaintext, nonce, secret))
+        assert PrefixedSecretbox().decrypt(theirs, key) == plaintext

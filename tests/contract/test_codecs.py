@@ -146,13 +146,12 @@ def test_a_key_of_another_algorithm_is_refused(case: Case) -> None:
 
 def test_a_ciphertext_names_its_key_before_it_is_decrypted(case: Case) -> None:
     """As a census asks it; where the form names none, it says so."""
-    for key in (case.old, case.new):
-        assert case.codec.key_id_of(case.sample(key)) == case.codec.key_id_for(key)
-    named = case.codec.key_id_for(case.old), case.codec.key_id_for(case.new)
+    named = [case.codec.key_id_of(case.sample(key)) for key in (case.old, case.new)]
     if case.codec.traits.key_id is KeyIds.NONE:
-        assert named == (None, None)
+        assert named == [None, None]
     else:
         assert None not in named
+        assert named == [case.codec.key_id_for(key) for key in (case.old, case.new)]
         assert len(set(named)) == 2
 
 
@@ -164,15 +163,18 @@ def test_a_database_counts_the_values_of_a_key_by_their_beginning(case: Case) ->
         sealed = case.codec.encrypt(PLAINTEXT, key, case.bound)
         database.execute("insert into t values (?, ?)", (key.version, sealed))
     counted: Counter[int] = Counter()
-    for key in (case.old, case.new):
-        for prefix in case.codec.sql_prefixes(case.codec.key_id_for(key) or ""):
+    prefixes = {
+        key: case.codec.sql_prefixes(case.codec.key_id_for(key) or "")
+        for key in (case.old, case.new)
+    }
+    for key, beginnings in prefixes.items():
+        for prefix in beginnings:
             query = "select key, count(*) from t where substr(v, 1, ?) = ? group by key"
             for version, number in database.execute(query, (len(prefix), prefix)):
                 assert version == key.version
                 counted[version] += number
     database.close()
-    assert counted in ({1: 3, 2: 5}, {})
-    assert (counted == {}) == (case.codec.sql_prefixes("1") == ())
+    assert counted == ({1: 3, 2: 5} if any(prefixes.values()) else {})
 
 
 def test_re_encryption_moves_a_value_to_the_new_key_and_then_leaves_it(case: Case) -> None:
