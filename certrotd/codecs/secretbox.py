@@ -52,9 +52,10 @@ class PrefixedSecretbox:
         if key_id != self.key_id_for(key):
             raise WrongKey
         try:
-            return box.decrypt(sealed)
+            found: bytes = box.decrypt(sealed)
         except CryptoError:
             raise WrongKey from None
+        return found
 
     def encrypt(
         self,
