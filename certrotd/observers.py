@@ -30,19 +30,19 @@ class Log(Protocol):
 
 
 class Observer:
-    """Hears everything, from several threads, partly with the scheduler's lock held.
+    """Hears all events, from several threads, some with the scheduler's lock held.
 
-    So it must be quick, and never ask the scheduler back. Each observer overrides what it wants.
+    So it must be quick and never call the scheduler. Each observer overrides what it wants.
     """
 
     def configured(self, subjects: Sequence[Id], left_out: Sequence[ConfigProblem]) -> None:
-        """These are in force from now on; entries that are wrong are left out."""
+        """These are in force from now on; entries that are wrong are skipped."""
 
     def ticked(self, now: datetime, looked: int) -> None:
         """A tick is over, in which so many subjects were looked at; the first looks at all."""
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:
-        """The clock is to be thought of otherwise than before, or jumped."""
+        """The clock is trusted otherwise than before, or jumped."""
 
     def looked(self, view: View) -> None:
         """A subject was looked at and decided about."""
@@ -51,7 +51,7 @@ class Observer:
         """What is due waits for an account elsewhere; ``looked`` came before."""
 
     def began(self, subject: Id, why: str) -> None:
-        """A rotation is about to begin, or to go on."""
+        """A rotation is about to begin, or to resume."""
 
     def stepped(self, event: Event) -> None:
         """A step of a rotation began, ended, or was undone."""
@@ -60,7 +60,7 @@ class Observer:
         """A service (a CA) failed a rotation for the time being, or did what it should (None)."""
 
     def ended(self, report: Report) -> None:
-        """A rotation came to its end, or to a rest."""
+        """A rotation has ended, or waits."""
 
     def changed(self, subject: Id) -> None:
         """Another process has rotated it, or is about to; ``looked`` follows."""
@@ -72,22 +72,22 @@ class Observer:
         """The trouble with ``what`` is over."""
 
     def audit_damaged(self, why: str) -> None:
-        """Somebody has been at the audit log; that is recorded there by now."""
+        """Somebody changed the audit log; that is recorded there by now."""
 
     def remarked(self, words: str) -> None:
-        """Something is worth knowing that asks for nothing, such as a file kept aside."""
+        """Something is worth knowing and needs no action, such as a file kept aside."""
 
     def watched(self, watched: Watched) -> None:
         """Something was looked at by the watcher; its findings replace those of the last look."""
 
     def unwatched(self, key: str) -> None:
-        """What ``Watched.key`` stood for is looked at no more: its findings are void."""
+        """The thing with this ``Watched.key`` is no longer watched: its findings are void."""
 
     def reloading(self) -> None:
         """The configuration is about to be read anew."""
 
     def reloaded(self, subjects: Sequence[Id]) -> None:
-        """The configuration was read and is taken; ``configured`` follows when it is in force."""
+        """The configuration was read and is valid; ``configured`` follows when it is in force."""
 
     def refused(self, problems: Sequence[str]) -> None:
         """The configuration was read and is wrong: the old one stays in force."""
@@ -100,7 +100,7 @@ class Observer:
 
 
 class Observers(Observer):
-    """Passes everything on to several; what one of them raises is a defect, said to ``complain``.
+    """Passes everything on to several; ``complain`` hears what one of them raises, a defect.
 
     A defect in what only watches must not stop what it watches.
     """

@@ -1,4 +1,4 @@
-"""``certrotd history``: what earlier rotations came to."""
+"""``certrotd history``: the results of earlier rotations."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def print_table(
 ) -> None:
     """A table on standard output: fitted into a terminal, else plain columns.
 
-    The last column is prose. On a terminal no more is said of a row that is ``well`` than fits.
+    The last column is prose. On a terminal a row that is ``well`` is cut to one line.
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():

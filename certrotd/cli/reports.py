@@ -35,7 +35,7 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
 
 
 def report_words(report: Report) -> tuple[str, str]:
-    """One word for what came of a certificate, and the sentence behind it."""
+    """One word for the result of a rotation, and the sentence behind it."""
     if report.failure is not None:
         return "failed", str(report.failure)
     if report.outcome is None and report.recovered is not None:

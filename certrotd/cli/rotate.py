@@ -35,7 +35,7 @@ def rotate(
 ) -> int:
     """Carry out ``certrotd rotate``; the exit code.
 
-    ``quiet``: what is not due is not listed, and of the steps only failures are told.
+    ``quiet``: lists only what was due, and only the steps that failed.
     """
     stopping = Stopping()
     command = "certrotd rotate"

@@ -55,7 +55,7 @@ def _settled(check: Check, *, pause: Callable[[float], None]) -> list[Watched]:
 
 
 def surely(check: Check, *, pause: Callable[[float], None]) -> list[Watched]:
-    """What there is to tell after one look, or several where the first might mislead."""
+    """What to report after one look, or several where the first might mislead."""
     held: dict[str, EarlierLooks] = {}
     for turn in range(TIMES):
         if turn:

@@ -50,7 +50,7 @@ def _at_first(path: Path) -> _Identity | None:
     try:
         return _identity(path)
     except DiskTrouble:
-        return None  # it is said as soon as somebody asks
+        return None  # the next call reports it
 
 
 def _identity(path: Path) -> _Identity | None:

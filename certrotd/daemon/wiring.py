@@ -62,7 +62,6 @@ class Site:
         self._flying: frozenset[str] | None = None
         premises = Premises(
             state=self.state,
-            state_dir=config.state_dir,
             clock=clock,
             lock=self.lock,
             in_flight=self.flying,

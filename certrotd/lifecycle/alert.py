@@ -14,9 +14,9 @@ _VARYING = re.compile(r"\S*[0-9]\S*")
 
 @dataclass(frozen=True, slots=True)
 class Alert:
-    """One problem that somebody should know of; all alerts with one ``key`` form one incident.
+    """One problem that an operator should know of; all alerts with one ``key`` form one incident.
 
-    A changed ``cause`` makes it a change; times, counts and ids within it do not count.
+    Another ``cause`` makes it a change; times, counts and ids within it do not count.
     ``lasting``: it is a state that ends some time, not an event.
     """
 
@@ -33,7 +33,7 @@ class Alert:
 
     @property
     def likeness(self) -> str:
-        """What two alerts have in common that tell the same: the kind and a few letters."""
+        """The same for alerts that report the same: the kind and a few letters."""
         text = f"{self.severity} {_VARYING.sub('#', self.cause)}"
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         return f"{self.kind} {digest[:16]}"
@@ -41,7 +41,7 @@ class Alert:
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """The incident with this key is over; ``words`` say how in a sentence, "" if nobody asks."""
+    """The incident with this key is over; ``words`` say how in a sentence, "" to say nothing."""
 
     key: str
     words: str
@@ -52,10 +52,10 @@ Said = Alert | Passed
 
 
 def rotation_key(subject: Id) -> str:
-    """The key of everything that a rotation of ``subject`` comes to."""
+    """The key of all rotation alerts of ``subject``."""
     return f"rotation/{subject}"
 
 
 def command(what: str, subject: Id) -> str:
-    """The command that an alert tells to run."""
+    """The command that an alert asks for."""
     return f"certrotd {what} {subject}"

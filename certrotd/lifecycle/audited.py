@@ -134,7 +134,7 @@ class Audited:
         return outcome, self._came_to(str(begun["id"]), outcome, ())
 
     def settle(self) -> None:
-        """Record what became of the rotation the log waits for, if any; none may be in flight.
+        """Record the outcome of the rotation that the log waits for, if any; none may be in flight.
 
         Raises Unrecorded.
         """

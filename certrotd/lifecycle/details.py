@@ -1,4 +1,4 @@
-"""What the page of one subject shows beside what all have: facts and tables, as values."""
+"""What the page of one subject shows besides what all have: facts and tables, as values."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def _after(check: Callable[[], None], call: Callable[..., T]) -> Callable[..., T
 
 
 def lost_lock(name: str, why: Fenced) -> Failure:
-    """What a rotation of ``name`` comes to that has lost its lock."""
+    """The failure of a rotation of ``name`` that has lost its lock."""
     return Transient(
         f"the lock of {name} was lost, and this process has stopped: {why}",
         hint="the next run continues where it stopped; never remove lock files",

@@ -35,14 +35,14 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """What one look at one thing came to; without ``findings`` all is well.
+    """What one look at one thing found; without ``findings`` all is well.
 
     ``sort`` is "endpoint" for an address of ``watch:``, "target" for an endpoint of a target, or
     FILES. ``what`` is an address (host:port) or, for files, the subject's name. ``sni`` is what
     was asked for (empty for files), ``about`` the subject of ours that it should be (None: no
     matter), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are of
-    what was found, None if nothing was. ``unsure``: there may be more that is wrong, which the
-    next look, soon, will tell.
+    what was found, None if nothing was. ``unsure``: more may be wrong, which a look soon after
+    this one shows.
     """
 
     sort: str
@@ -86,10 +86,9 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class EarlierLooks:
-    """What earlier looks at the same thing came to.
+    """What earlier looks at the same thing found.
 
-    ``counts`` says how often in a row each kind has been found, ``told`` are the findings that
-    were told of the last time.
+    ``counts`` says how often in a row each kind was found, ``told`` are the findings reported last.
     """
 
     counts: Mapping[str, int] = field(default_factory=dict)
@@ -98,12 +97,12 @@ class EarlierLooks:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What to tell of a look, and what to keep of it."""
+    """What to report of a look, and what to remember of it."""
 
     watched: Watched
     held: EarlierLooks
 
 
 def name_of(subject: Id | None) -> str | None:
-    """The name of what has one."""
+    """The name of a subject, if there is one."""
     return subject.name if subject else None

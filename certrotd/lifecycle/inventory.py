@@ -78,7 +78,7 @@ class Inventory:
     ) -> Iterator[Report]:
         """Bring each up to date, several at once; one's failure never stops the others.
 
-        What comes before any rotation fails again, and is said, by the subject's own rotation.
+        What fails before any rotation fails again in the subject's own, which reports it.
         """
         from concurrent.futures import ThreadPoolExecutor, as_completed
 

@@ -1,4 +1,4 @@
-"""What came of the rotation of one subject."""
+"""The result of the rotation of one subject, with one verdict."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from certrotd.rotation.outcome import (
 
 
 class Verdict(StrEnum):
-    """What became of a rotation, in one word; nobody interprets outcomes anew."""
+    """The result of a rotation in one word; nobody interprets outcomes anew."""
 
     FINISHED = "finished"
     PARKED = "parked"
@@ -37,11 +37,11 @@ GOOD = frozenset({Verdict.FINISHED, Verdict.PARKED, Verdict.CANCELLED})
 
 @dataclass(frozen=True)
 class Report:
-    """What came of one ``subject``.
+    """The result for one ``subject``.
 
     ``recovered`` is the outcome of a rotation found in flight; ``outcome`` that of the one begun
-    by ``decision``; ``failure`` what kept both from happening, or from being recorded, or else
-    what is wrong beside them. ``mended`` is what came before: what is in use was damaged.
+    by ``decision``; ``failure`` what kept both from happening, or from being recorded, or
+    else what is wrong besides. ``mended`` is why something was repaired first, if it was.
     """
 
     subject: Id
@@ -58,7 +58,7 @@ class Report:
 
     @property
     def failed(self) -> bool:
-        """Whether somebody should be told: a step failed, now or in what was recovered."""
+        """Whether an operator should know: something failed, now or in what was recovered."""
         outcomes = (each for each in (self.outcome, self.recovered) if each is not None)
         return self.failure is not None or any(verdict_of(each) not in GOOD for each in outcomes)
 
@@ -90,5 +90,5 @@ def verdict_of(outcome: Outcome | Failure) -> Verdict:
 
 
 def beside(report: Report, trouble: Failure | None) -> Report:
-    """The report with a trouble beside it, unless there is something worse to say."""
+    """The report with that trouble, unless it reports something worse."""
     return replace(report, failure=trouble) if trouble and not report.failed else report

@@ -73,7 +73,7 @@ class Rotatable(Protocol[W]):
         ...
 
     def meanwhile(self, run: Run[W], parked: Parked) -> tuple[Outcome, Failure | None]:
-        """See to what cannot wait until a parked rotation goes on; how that stands then."""
+        """Do what cannot wait until a parked rotation resumes; the outcome, as begin()."""
         ...
 
     def act(self, run: Run[W], recovered: Outcome | None) -> Report:
@@ -111,7 +111,7 @@ class Runner:
         asked: Asked,
         act: Callable[[Run[W]], Report],
     ) -> Report:
-        """Under the subject's lock, with a listener whose trouble is told when all is done."""
+        """Under the subject's lock; the trouble of the listener is reported at the end."""
         heard = Heard(self.listen)
         try:
             with subject.lock() as lease:

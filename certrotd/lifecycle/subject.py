@@ -131,7 +131,7 @@ class Decided(Protocol):
 
 
 class Shown(Protocol):
-    """What people and programs are shown of it, beside what every View has."""
+    """What people and programs are shown of it, besides what every View has."""
 
     def consumers(self, *, ask: bool = False) -> Sequence[Consumer]:
         """Who uses it, and what they have; ``ask`` them now."""
@@ -146,7 +146,7 @@ class Shown(Protocol):
         ...
 
     def alerts(self, view: View) -> Sequence[Said]:
-        """What to tell people of it, and what is over."""
+        """The alerts that it raises, and those that are over."""
         ...
 
 

@@ -37,10 +37,10 @@ STATES = (
 OPEN = {
     Gate.DISK: "there is room on the disk",
     Gate.LOCK: "no other process holds its lock",
-    Gate.CLOCK: "the clock is not behind the last run or a certificate (as files show)",
-    Gate.BUDGET: "the CA's limits leave room for an order, or none is needed",
+    Gate.CLOCK: "the clock can be right, as far as files show",
+    Gate.BUDGET: "the limits of the account leave room, or it is not needed",
 }
-"""The gates a listing can look at without the daemon, and what it means that they are open."""
+"""The gates that a listing can check without the daemon, and what it means if one is open."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class View:
 
     @property
     def last_failure(self) -> str:
-        """Why it failed the last time, or rests; empty if it did not."""
+        """Why it failed the last time, or waits; empty if it did not."""
         return (self.flight.why if self.flight else "") or self.found.failure
 
     @property
@@ -142,10 +142,7 @@ class View:
 
     @property
     def next(self) -> datetime | None:
-        """When it is looked at again; what is due is due now.
-
-        None if that is not known: it hangs on somebody, or on the clock.
-        """
+        """When it is looked at again, now if it is due; None if nobody knows."""
         if self.decision is None or self.failure is not None:
             return None
         if isinstance(self.decision, Wait) and self.flight is None:
@@ -199,7 +196,7 @@ class View:
 
 
 def flight_json(flight: Flight | None) -> dict[str, Any] | None:
-    """A rotation in flight: its step, since when, why it rests, until when, and how many tries."""
+    """A rotation in flight: its step, since when, why it waits, until when, and how many tries."""
     if flight is None:
         return None
     return {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What things are counted by, for counters must be seen at zero before they grow.
+    """The labels of counters, which must be seen at zero before they grow.
 
     ``acts`` are those of actions, ``findings`` the kinds of findings.
     """
@@ -49,7 +49,7 @@ class Ration(Protocol):
 
 
 class CheckResult(Protocol):
-    """What one look of a check came to; ``moving``: a rotation of it was in flight."""
+    """What one look of a check found; ``moving``: a rotation of it was in flight."""
 
     @property
     def watched(self) -> Watched: ...
@@ -60,8 +60,8 @@ class CheckResult(Protocol):
     def settle(self, earlier: EarlierLooks, *, most: int | None = None) -> Settled:
         """Weigh it against earlier looks at the same thing.
 
-        What may pass by itself is told when it was found several times in a row, ``most`` at the
-        latest.
+        What may pass by itself is reported when it was found several times in a row, ``most`` of
+        them at the latest.
         """
         ...
 
@@ -95,7 +95,7 @@ class Check(Protocol):
         ...
 
     def failed(self, failure: Failure) -> Watched:
-        """What there is to tell of a look that could not be ended."""
+        """What to report of a look that broke off."""
         ...
 
 
@@ -130,7 +130,7 @@ class Wing(Protocol):
         ...
 
     def prepare(self, runner: Runner) -> None:
-        """What comes before any rotation; its failures are told by the subjects' own."""
+        """What comes before any rotation; the subjects' own rotations report its failures."""
         ...
 
     def checks(self) -> Sequence[Check]:
@@ -153,7 +153,7 @@ class NamedLock(Protocol):
 
 
 class AskedService(Protocol):
-    """Hears which rotation a service failed for the time being, or (None) did its part of."""
+    """Hears that a service failed a rotation for the time being, or (None) did its part."""
 
     def __call__(self, subject: Id, service: str, failure: Failure | None, /) -> None: ...
 
@@ -168,7 +168,6 @@ class Premises:
     """
 
     state: State
-    state_dir: Path
     clock: Clock
     lock: NamedLock
     in_flight: Callable[[Id], bool]

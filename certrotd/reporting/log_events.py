@@ -150,7 +150,7 @@ def _called(what: Id | str) -> str:
 
 
 def outcome_words(outcome: Outcome) -> str:
-    """What came of a rotation, in a sentence."""
+    """The outcome of a rotation in a sentence."""
     match outcome:
         case Finished():
             return "done"

@@ -1,6 +1,6 @@
 """A snapshot of everything the daemon knows, as values: what health, metrics and pages show.
 
-Moments are seconds since 1970 (floats): there are 10,000 certificates, and a datetime is larger.
+Moments are seconds since 1970 (floats): there are 10,000 subjects, and a datetime is larger.
 """
 
 from __future__ import annotations
@@ -37,14 +37,14 @@ _DATED = frozenset({"ok", "not yet valid", "due", "postponed", "in flight"})
 class LastLook:
     """What the last look at one subject showed; ``next`` is when the next one is due.
 
-    ``kind`` is the decision's; ``failures`` in a row, the last at ``failed_at`` for ``failure``.
+    ``act`` is the decision's; ``failures`` in a row, the last at ``failed_at`` for ``failure``.
     Dates are None while there is nothing to use, ``next`` if nobody knows. ``flight`` is a
     rotation that was in flight then and rested, ``held`` what held back what was due.
     """
 
     state: str
     why: str
-    kind: str
+    act: str
     next: float | None
     generation: int | None = None
     not_before: float | None = None
@@ -58,7 +58,7 @@ class LastLook:
 
 @dataclass(frozen=True, slots=True)
 class Durations:
-    """How long the steps of one kind took: how many within each of BUCKETS, and all together."""
+    """How long a step took: how many within each of BUCKETS, and all together."""
 
     counts: tuple[int, ...]
     total: float
@@ -76,7 +76,7 @@ class Configured:
     """The configuration in force since ``since``, and what is wrong with the one on disk.
 
     ``refused`` are the problems for which a reload kept the old one; ``left_out`` those of
-    subjects that are not kept fresh therefore.
+    entries that are skipped.
     """
 
     since: float
@@ -96,7 +96,7 @@ class Snapshot:
     ``known`` has every subject in force (None: not looked at yet); ``running`` are rotated
     right now; ``troubles`` are words by what they are about, an id or something else in words.
     ``audit_damage`` is what was done to the audit log since the start, if anything was.
-    ``rotations`` are counted by outcome and kind, ``failed_steps`` and ``steps`` by kind.
+    ``rotations`` are counted by verdict and act, ``failed_steps`` and ``steps`` by step.
     """
 
     now: float
@@ -142,7 +142,7 @@ class Snapshot:
         known = self.known[subject]
         if known is None or subject in self.running:
             return None
-        if self.blocked and (known.flight is not None or known.kind != "wait"):
+        if self.blocked and (known.flight is not None or known.act != "wait"):
             return Held(Gate.DIRECTORIES, self.blocked)
         return known.held
 

@@ -151,16 +151,16 @@ class StatusBoard(Observer):
             self._running.discard(report.subject)
             self._begun.pop(report.subject, None)
             known = self._known.get(report.subject)
-            last = known.kind if known else RESUME.kind
-            kind = report.decision.act if report.decision else last
+            last = known.act if known else RESUME.act
+            act = report.decision.act if report.decision else last
             if isinstance(report.failure, Unaudited | Unrecorded):
                 self._unaudited += 1
             if report.failure is not None:
-                self._rotations[verdict_of(report.failure), kind] += 1
+                self._rotations[verdict_of(report.failure), act] += 1
             if report.recovered is not None:
-                self._rotations[verdict_of(report.recovered), RESUME.kind] += 1
+                self._rotations[verdict_of(report.recovered), RESUME.act] += 1
             if report.outcome is not None:
-                self._rotations[verdict_of(report.outcome), kind] += 1
+                self._rotations[verdict_of(report.outcome), act] += 1
 
     def trouble(self, what: Id | str, failure: Failure) -> None:
         with self._lock:
@@ -222,7 +222,7 @@ def _known(view: View) -> LastLook:
     return LastLook(
         state=view.state,
         why=sys.intern(view.why),
-        kind=view.decision.act if view.decision else "",
+        act=view.decision.act if view.decision else "",
         next=_seconds(view.next),
         generation=found.version,
         not_before=_seconds(validity.not_before) if validity else None,

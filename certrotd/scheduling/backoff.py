@@ -18,7 +18,7 @@ SOON = timedelta(minutes=1)
 
 @dataclass(slots=True)
 class _Pause:
-    """What is remembered of one of them; ``until`` is monotonic.
+    """What is remembered of one subject; ``until`` is monotonic.
 
     ``troubles`` are counted from the last reload, and None if there were none before it either.
     """
@@ -33,7 +33,7 @@ class _Pause:
 
 
 class Backoff:
-    """What this process remembers of each thing: troubles in a row, and until when it rests.
+    """What this process remembers of each subject: troubles in a row, and until when it rests.
 
     Kept by monotonic time, which does not jump. Losing it with the process costs one attempt.
     """
@@ -73,8 +73,8 @@ class Backoff:
         rest = self._of(subject)
         rest.until, rest.why, rest.by = monotonic + SOON.total_seconds(), str(failure), Gate.LOCK
 
-    def came_to(self, report: Report, kind: str, now: datetime, monotonic: float) -> None:
-        """A rotation of that ``kind`` has ended, or come to a rest."""
+    def ended(self, report: Report, act: str, now: datetime, monotonic: float) -> None:
+        """A rotation that was to ``act`` has ended, or waits."""
         subject, outcome = report.subject, report.last
         if isinstance(report.failure, LockHeld):
             self.busy(subject, report.failure, monotonic)
@@ -86,10 +86,10 @@ class Backoff:
             self.trouble(subject, _why(report), now, monotonic)
         elif isinstance(outcome, Finished):
             rest = self._of(subject)
-            rest.until, rest.done = None, kind  # the same at once again: that is asked for, once
+            rest.until, rest.done = None, act  # the same at once again: that is asked for, once
 
     def calm(self, subject: Id) -> bool:
-        """Nothing is the matter with ``subject``; whether something was."""
+        """Any trouble with ``subject`` is over; whether there was one."""
         rest = self._pauses.pop(subject, None)
         if rest is not None and rest.parked is not None:
             self._pauses[subject] = _Pause(parked=rest.parked, hurried=rest.hurried)
@@ -101,13 +101,13 @@ class Backoff:
         hurried, rest.hurried = rest.hurried, why
         return hurried != why
 
-    def again(self, subject: Id, kind: str) -> bool:
-        """Whether ``kind`` was done just now."""
+    def again(self, subject: Id, act: str) -> bool:
+        """Whether that was done just now."""
         rest = self._pauses.get(subject)
         if rest is None:
             return False
         done, rest.done = rest.done, ""
-        return done == kind
+        return done == act
 
     def wake(self, subject: Id) -> None:
         """Let ``subject`` go on; that it had trouble is still remembered."""
@@ -115,9 +115,9 @@ class Backoff:
             self._pauses[subject] = _Pause(troubles=rest.troubles)
 
     def forget(self, there: Container[Id]) -> list[Id]:
-        """Let everything go on; those that had trouble and are not ``there``, which are let go of.
+        """Let everything go on; those that had trouble and are not ``there``, which are forgotten.
 
-        Of the others it is still to be said when their trouble is over.
+        The others are remembered, so that the end of their trouble is reported.
         """
         had = [n for n, rest in self._pauses.items() if rest.troubles is not None]
         self._pauses = {n: _Pause(troubles=0) for n in had if n in there}

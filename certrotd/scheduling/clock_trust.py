@@ -1,4 +1,4 @@
-"""Whether the clock can be believed: against the last run, the certificates, and what CAs say.
+"""Whether the clock can be believed: against the last run, and the word of CAs.
 
 A clock behind the last run, or behind a certificate that a CA has issued, is wrong. One far ahead
 of the last run may be right after a long rest: the CA's date tells before anything is ordered.

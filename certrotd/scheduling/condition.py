@@ -1,4 +1,4 @@
-"""A condition that all certificates depend on, reported when it changes."""
+"""A condition that all subjects depend on, reported when it changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from certrotd.observers import Observer
 class Condition:
     """Tells ``observer`` when ``what`` goes wrong, and when it is right again.
 
-    The first time also that it is right: an earlier process may have said otherwise.
+    At first also that it is right: an earlier process may have reported otherwise.
     """
 
     def __init__(self, what: str, observer: Observer) -> None:
@@ -19,7 +19,7 @@ class Condition:
         self.failure: Failure | None = None
 
     def set(self, failure: Failure | None) -> bool:
-        """It is so now; whether it was otherwise before."""
+        """Its state now; whether that is a change."""
         known, before = self._known, self.failure
         self._known, self.failure = True, failure
         if failure is not None and before is None:

@@ -8,27 +8,20 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Action
-from certrotd.lifecycle.view import View
 
 DAILY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """Something to be done: ``kind`` is one word for it, ``claim`` as Found.claim."""
+    """Something to be done: ``act`` as Action.act, ``claim`` as Found.claim."""
 
     why: str
-    kind: str
+    act: str
     claim: Any = None
 
 
 RESUME = Due("an earlier rotation is in flight", "resume")
-
-
-def due_of(view: View, action: Action) -> Due:
-    """What the decision of a look comes to."""
-    return Due(action.why, action.act, view.found.claim)
 
 
 def within_a_day(subject: Id, until: datetime, now: datetime) -> datetime:

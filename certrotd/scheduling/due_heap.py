@@ -33,7 +33,7 @@ class DueHeap(Generic[T]):
         return iter(self._current)
 
     def put(self, member: T, when: datetime) -> None:
-        """Look at ``member`` at ``when``, and not when it was said before."""
+        """Look at ``member`` at ``when``, which replaces an earlier choice."""
         entry = (when, self._count, member)
         self._count += 1
         self._current[member] = entry

@@ -14,9 +14,9 @@ from certrotd.lifecycle.gate import Gate, Held
 from certrotd.scheduling.clock_trust import ClockTrust, Judgement
 
 DIRECTORIES = "the directories"
-"""What observers are told it is about when the directories are gone."""
+"""What the trouble is about, for observers, when the directories are gone."""
 DISK = "the disk"
-"""What they are told it is about when there is no room."""
+"""And when there is no room."""
 
 
 def by_clock(judgement: Judgement, decision: Decision | None) -> Held | None:
@@ -34,5 +34,5 @@ def by_disk(full: Failure | None, decision: Decision | None) -> Held | None:
 
 
 def by_failure(failure: Failure, until: datetime | None = None, *, by: Gate = Gate.TROUBLE) -> Held:
-    """Something went wrong that the history does not tell of, or another process is at it."""
+    """Something failed that the history does not show, or another process holds the lock."""
     return Held(Gate.LOCK if isinstance(failure, LockHeld) else by, str(failure), until)

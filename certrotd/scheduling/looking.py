@@ -24,7 +24,7 @@ def flight_of(
 ) -> tuple[Flight | None, Failure | None]:
     """The rotation in flight, or why it is not known whether there is one.
 
-    With what this process knows of why it does not go on: why it rests, after so many ``tries``.
+    With what this process knows of why it waits: ``rest``, after so many ``tries``.
     """
     try:
         flight = (flight_in(subject.journal) or Flight()) if work.in_flight(subject.id) else None
@@ -50,9 +50,8 @@ def look_at(
 ) -> View:
     """All of it; raises what a look at the subject raises.
 
-    ``unknown`` is why it is not known what is in flight, ``full`` why there is no room. A subject
-    at which a rest is over, and which has come to no rest by itself, is held by its decision, the
-    disk or the clock, if by anything.
+    ``unknown`` is why it is not known what is in flight, ``full`` why there is no room. What
+    ``backoff`` does not hold, the decision, the disk or the clock may hold.
     """
     found = subject.look(now=now, thorough=thorough)
     held = backoff.held(subject.id, now, monotonic)
@@ -68,7 +67,7 @@ def look_at(
 def _done_just_now(
     subject: Id, decision: Decision | None, backoff: Backoff, now: datetime, monotonic: float
 ) -> Held | None:
-    """What was done and is due at once again rests: more of the same does not help."""
+    """What was just done and is due again has to wait: more of the same does not help."""
     if not isinstance(decision, Action) or not backoff.again(subject, decision.act):
         return None
     backoff.trouble(subject, "it is due again right after a rotation", now, monotonic)

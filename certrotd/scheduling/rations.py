@@ -12,7 +12,7 @@ from certrotd.rotation.unexpected import as_failure
 
 
 class Rations:
-    """Tells the rations of the jumps, and ``observer`` which of them cannot be read, until it can.
+    """Adjusts rations after a jump; ``observer`` hears which of them cannot be read, until it can.
 
     Not safe to use from several threads at once.
     """
@@ -23,20 +23,20 @@ class Rations:
         self._unsure: frozenset[str] = frozenset()
 
     def use(self, rations: Mapping[str, Callable[[], Ration | None]]) -> None:
-        """Those of another configuration; of the ones that are gone nothing is the matter."""
+        """Take over those of another configuration; the trouble of those that are gone is over."""
         before, self._of = self._of, rations
         for account in sorted(self._unsure - rations.keys()):
             self._observer.calmed(_words(account))
-        # of a new one an earlier process may have said that it cannot be read
+        # an earlier process may have reported that a new one cannot be read
         self._unsure = (self._unsure & rations.keys()) | (rations.keys() - before.keys())
 
     def leapt(self, by: timedelta) -> None:
-        """What was ordered a moment ago must not seem long ago."""
+        """The clock jumped: what was ordered a moment ago must not seem long ago."""
         for account in sorted(self._of):
             self._tell(account, by)
 
     def look(self) -> None:
-        """See to those of which it is not known that they can be read."""
+        """Try those that could not be read, or were not yet."""
         for account in sorted(self._unsure):
             self._tell(account, timedelta())
 

@@ -1,8 +1,7 @@
 """When to look and when to act: at every tick what is due is decided anew, from facts and history.
 
-Nothing of what a tick goes by lasts but what is on disk, so a restart, a jump of the clock or a
-missed run loses nothing. What is in memory only spreads the work: the due heap says when to look,
-the fair queue whose turn it is, the budget when an order may be placed.
+What a tick decides by is on disk, so a restart, a jump of the clock or a missed run loses nothing.
+Memory only spreads the work: the due heap says when to look, the fair queue whose turn it is.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.scheduling.condition import Condition
-from certrotd.scheduling.due import RESUME, Due, due_of, within_a_day
+from certrotd.scheduling.due import RESUME, Due, within_a_day
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES, DISK
 from certrotd.scheduling.looking import flight_of, look_at
@@ -126,7 +125,7 @@ class Scheduler:
         self._pump()
 
     def doubt(self, subject: Id) -> None:
-        """Read all of that subject at the next tick; called by whoever must not wait."""
+        """Read all of that subject at the next tick; never waits."""
         self._doubts.put(subject)
 
     def heard_time(self, time: datetime) -> None:
@@ -295,7 +294,7 @@ class Scheduler:
         elif view.flight is not None:
             self._queue(subject, RESUME)
         elif isinstance(decision, Action):
-            due = due_of(view, decision)
+            due = Due(decision.why, decision.act, view.found.claim)
             if due.claim is None:
                 self._release(subject)
             self._queue(subject, due)
@@ -370,11 +369,11 @@ class Scheduler:
         self._release(subject)
         due = self._due.pop(subject)
         self._observer.ended(report)
-        self._backoff.came_to(report, due.kind, now, monotonic)
+        self._backoff.ended(report, due.act, now, monotonic)
         if subject in self._woken:
             self._woken.discard(subject)
             self._backoff.wake(subject)
-        self._due_heap.put(subject, now)  # what it came to is seen at once
+        self._due_heap.put(subject, now)  # the result is seen at once
 
     def _release(self, subject: Id) -> None:
         self._work.subjects[subject].release()

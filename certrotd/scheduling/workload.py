@@ -19,10 +19,10 @@ class Workload:
     ``slots`` says how many subjects of a kind are rotated at once. ``in_flight`` says whether a
     subject's journal is open. ``rations`` gives the accounts that may be limited, each with what it
     has left (None: no limit). ``close`` lets go of it all when its last rotation has ended.
-    ``left_out`` is what was wrong about subjects that are not there therefore. ``directories``
-    says what is wrong with those that everything is kept in, ``full`` why there is no room in
-    them, ``journals`` why nobody knows what is in flight. ``changed`` are the subjects that were
-    rotated since it was asked last, ``woken`` those that somebody asked to look at.
+    ``left_out`` are the problems of entries that are skipped. ``directories`` says what is wrong
+    with those that everything is kept in, ``full`` why there is no room in them, ``journals`` why
+    nobody knows what is in flight. ``changed`` gives the subjects that were rotated since the last
+    call, ``woken`` those that somebody asked to look at.
     """
 
     subjects: Mapping[Id, Subject]

@@ -27,12 +27,12 @@ SETTLE = 5.0
 
 
 class Watcher(Observer):
-    """Looks at everything in turn, a few at a time, and tells the observer what it finds.
+    """Looks at everything in turn, a few at a time, and reports to ``observer`` what it finds.
 
     ``tick`` is to be called every second or so and never waits; ``spawn`` runs a look elsewhere (a
-    thread). It hears when a rotation has ended, to see for itself. It tells with its lock held, so
-    that nothing is told of what ``replace`` has taken away. ``doubt`` hears at once of a
-    subject whose files are damaged; it must not wait.
+    thread). It hears when a rotation has ended, to see for itself. It reports with its lock held,
+    so nothing is reported of what ``replace`` has removed. ``doubt`` hears at once of a subject
+    whose files are damaged; it must not wait.
     """
 
     def __init__(
@@ -83,7 +83,7 @@ class Watcher(Observer):
             return len(self._running)
 
     def tick(self) -> None:
-        """Take up what is due, as far as there are threads for it."""
+        """Begin what is due, as far as there are threads for it."""
         with self._lock:
             now = self._clock.monotonic()
             while self._soon and self._soon[0][0] <= now:
@@ -97,17 +97,17 @@ class Watcher(Observer):
         self._pump()
 
     def ended(self, report: Report) -> None:
-        """See what a rotation came to, when the old workers are gone."""
+        """Look at the result of a rotation, when the old workers are gone."""
         self.changed(report.subject)
 
     def changed(self, subject: Id) -> None:
-        """See what somebody else's rotation came to."""
+        """Look at the result of another process's rotation."""
         with self._lock:
             for label in self._about.get(subject, ()):
                 self._look_soon(label, SETTLE)
 
     def replace(self, checks: Sequence[Check]) -> None:
-        """Go on with another configuration; what it has no more is told to be void."""
+        """Take another configuration; what it no longer has is reported as unwatched."""
         gone = _keys(self._checks.values()) - _keys(checks)
         with self._lock:
             self._begin(checks)
@@ -120,12 +120,12 @@ class Watcher(Observer):
                 self._observer.calmed(what)
 
     def stop(self) -> None:
-        """Begin no look any more, and tell of none; those under way are not waited for."""
+        """Begin and report no more looks; those under way are not waited for."""
         with self._lock:
             self._stopped = True
 
     def _look_soon(self, label: str, seconds: float) -> None:
-        """Once, at the earliest moment that anybody asked for."""
+        """Look once more, at the earliest moment that anybody asked for."""
         when = self._clock.monotonic() + seconds
         if self._planned.get(label, when + 1) > when:
             self._planned[label] = when
@@ -168,10 +168,10 @@ class Watcher(Observer):
         with self._lock:
             self._running.discard(check.label)
             if check is self._checks.get(check.label) and not self._stopped:
-                self._say(check, looks, trouble)
+                self._report(check, looks, trouble)
         self._pump()
 
-    def _say(self, check: Check, looks: Sequence[CheckResult], trouble: Failure | None) -> None:
+    def _report(self, check: Check, looks: Sequence[CheckResult], trouble: Failure | None) -> None:
         what = f"watch {check.label}"
         if trouble is not None:
             self._troubled.add(what)
@@ -188,7 +188,7 @@ class Watcher(Observer):
             self._look_soon(check.label, min(AGAIN, check.every))
 
     def _tell(self, look: CheckResult) -> bool:
-        """Tell of one look what is certain; whether another one is needed soon."""
+        """Report what is certain of one look; whether another one is needed soon."""
         key = look.watched.key
         settled = look.settle(self._held.get(key, EarlierLooks()))
         if settled.held.counts:

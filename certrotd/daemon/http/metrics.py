@@ -110,7 +110,7 @@ def _subjects(snapshot: Snapshot) -> Iterator[str]:
 
 def _rotations(around: Around) -> Iterator[str]:
     snapshot = around.snapshot
-    acts = (*around.terms.acts, RESUME.kind)
+    acts = (*around.terms.acts, RESUME.act)
     what = "Rotations since the start that ended or wait."
     counts = dict.fromkeys(product(Verdict, acts), 0) | dict(snapshot.rotations)
     samples = ((_labels(outcome=o, act=k), n) for (o, k), n in sorted(counts.items()))

@@ -47,7 +47,7 @@ def notices(around: Around) -> list[tuple[str, str]]:
 
 
 def verdict(around: Around) -> Headline:
-    """The worst that is so."""
+    """The worst problem there is, or that there is none."""
     snapshot = around.snapshot
     failing = sum(map(snapshot.failing, snapshot.known))
     subjects = tally(snapshot.known)

@@ -51,7 +51,7 @@ def test_a_certificate_that_was_looked_at_is_known(stand: Stand) -> None:
     assert known.not_after == (NOW + 80 * DAY).timestamp()
     assert known.not_before == (NOW - 10 * DAY).timestamp()
     assert known.next == (NOW + 50 * DAY).timestamp() == snapshot.next_look()
-    assert (known.generation, known.kind, known.failures) == (3, "wait", 0)
+    assert (known.generation, known.act, known.failures) == (3, "wait", 0)
     assert not snapshot.failing(id_of("web"))
     assert snapshot.attempts_left(id_of("web")) is None
 
