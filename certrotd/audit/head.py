@@ -6,7 +6,6 @@ rotation: the log is, and so a power cut leaves the head behind the log, never a
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,13 +56,6 @@ def write_head(path: Path, head: Head, waiting: Mapping[str, str]) -> None:
     """Replace the head file; raises DiskTrouble and leaves the old one."""
     data = canonical({"seq": head.seq, "hash": head.hash, "waiting": dict(waiting)}) + b"\n"
     write_file(path, data, mode=0o600, sync=False)
-
-
-def write_all(handle: int, data: bytes) -> None:
-    """Write all of ``data``; raises OSError, after which a part of it may be there."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(handle, view) :]
 
 
 def _head_of(value: Mapping[str, Any]) -> Head:

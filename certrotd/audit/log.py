@@ -18,7 +18,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from certrotd.audit.head import Anchor, read_head, write_all, write_head
+from certrotd.audit.head import Anchor, read_head, write_head
 from certrotd.audit.record import (
     DAMAGED,
     MAX_LINE,
@@ -35,7 +35,12 @@ from certrotd.audit.verify import Verification, verify
 from certrotd.clock import Clock, Deadline
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.reading import is_there, read_file
-from certrotd.files.writing import open_or_create, sweep_temporaries, sync_directory
+from certrotd.files.writing import (
+    open_or_create,
+    sweep_temporaries,
+    sync_directory,
+    write_all,
+)
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.lock import hold
 

@@ -27,24 +27,17 @@ def temporary_of(path: Path) -> Path:
     return path.with_name(f".{path.name}{TEMPORARY}")
 
 
-def write_file(
-    path: Path,
-    data: bytes,
-    *,
-    mode: int,
-    owner: tuple[int, int] | None = None,
-    sync: bool = True,
-) -> None:
+def write_file(path: Path, data: bytes, *, mode: int, sync: bool = True) -> None:
     """Replace ``path`` atomically and durably; raises DiskTrouble and leaves the old file whole.
 
-    The temporary file has its final ``mode`` and ``owner`` (uid, gid; -1 keeps one; None is that
-    of the directory where root writes) before its content. A symbolic link at ``path`` is
-    replaced, never followed. Without ``sync`` a power cut may leave the old file, or an empty one.
+    The temporary file has its final mode and, where root writes, the owner of the directory before
+    its content. A symbolic link at ``path`` is replaced, never followed. Without ``sync`` a power
+    cut may leave the old file, or an empty one.
     """
     with explained(f"write {path}"), open_directory(path.parent) as folder:
         temporary = temporary_of(path).name
         _until_not_swept(
-            partial(_fill, temporary, data, mode, owner, folder, sync=sync),
+            partial(_fill, temporary, data, mode, None, folder, sync=sync),
             partial(_into_place, temporary, path.name, folder),
         )
         if sync:
@@ -53,7 +46,10 @@ def write_file(
 
 @dataclass(frozen=True)
 class NewFile:
-    """What a file is to be; ``owner`` as in write_file, ``acl`` is its access control list."""
+    """What a file is to be: ``owner`` is uid and gid, where -1 keeps one; ``acl`` as acl(5).
+
+    No owner is that of the directory where root writes.
+    """
 
     path: Path
     data: bytes
@@ -200,11 +196,11 @@ def rename(source: Path, target: Path) -> None:
         sync_directory(target.parent)
 
 
-def remove_tree(directory: Path, *, sync: bool = True) -> None:
+def remove_tree(directory: Path) -> None:
     """Remove a directory of plain files and its one level of content; absent is fine.
 
     Links inside are removed, never followed; a link in its place is refused. What cannot be removed
-    does not keep the rest. Without ``sync`` it may be back after a power cut. Raises DiskTrouble.
+    does not keep the rest. Raises DiskTrouble.
     """
     with explained(f"remove {directory}"):
         try:
@@ -213,8 +209,7 @@ def remove_tree(directory: Path, *, sync: bool = True) -> None:
         except FileNotFoundError:
             return
         os.rmdir(directory)
-        if sync:
-            sync_directory(directory.parent)
+        sync_directory(directory.parent)
 
 
 def _unlink_any(name: str, folder: int) -> None:
@@ -343,7 +338,7 @@ def create_new(name: str, folder: int) -> int:
 
 
 def write_all(handle: int, data: bytes) -> None:
-    """Write all of ``data``; raises OSError."""
+    """Write all of ``data``; raises OSError, after which a part of it may be there."""
     view = memoryview(data)
     while view:
         view = view[os.write(handle, view) :]

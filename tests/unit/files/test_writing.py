@@ -16,11 +16,13 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_file
 from certrotd.files.writable import probe_file
 from certrotd.files.writing import (
+    NewFile,
     create_files,
     make_directory,
     remove_file,
     remove_tree,
     rename,
+    replace_files,
     replace_symlink,
     sweep_temporaries,
     temporary_of,
@@ -82,7 +84,7 @@ class TestWriteFile:
                 return _real(*args, **kwargs) if _name != "fchown" else None
 
             monkeypatch.setattr(os, name, spy)
-        write_file(tmp_path / "key.pem", b"secret", mode=0o640, owner=(4711, 4712))
+        replace_files([NewFile(tmp_path / "key.pem", b"secret", 0o640, (4711, 4712))])
         assert calls == ["fchown", "fchmod", "write at 640", "rename"]
 
     def test_an_owner_that_is_right_already_is_not_set(
@@ -90,8 +92,8 @@ class TestWriteFile:
     ) -> None:
         """Without the right to change owners, keeping them must work."""
         refuse("fchown", errno.EPERM)
-        write_file(tmp_path / "a", b"", mode=0o600, owner=(os.getuid(), -1))
-        write_file(tmp_path / "b", b"", mode=0o600, owner=(-1, -1))
+        ours = NewFile(tmp_path / "a", b"", 0o600, (os.getuid(), -1))
+        replace_files([ours, NewFile(tmp_path / "b", b"", 0o600, (-1, -1))])
 
     def test_an_owner_that_cannot_be_set_leaves_the_old_file(
         self, tmp_path: Path, refuse: Refuse
@@ -101,7 +103,7 @@ class TestWriteFile:
         path.write_bytes(b"old")
         refuse("fchown", errno.EPERM)
         with pytest.raises(DiskTrouble, match="the right to do so"):
-            write_file(path, b"new", mode=0o600, owner=(4711, -1))
+            replace_files([NewFile(path, b"new", 0o600, (4711, -1))])
         assert path.read_bytes() == b"old"
 
     @pytest.mark.parametrize("umask", [0o000, 0o077])
