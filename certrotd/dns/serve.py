@@ -28,11 +28,7 @@ IDLE_SECONDS = 5.0
 MAX_QUERY = 4096
 """Octets of one query over TCP; what a resolver asks is a tenth of that."""
 
-_BACKLOG_OCTETS = 64 * 1024
 _PACKETS_PER_TURN = 64
-QUERIES_PER_TURN = 2
-"""Of one TCP client, before the others and UDP have their turn."""
-
 MAX_QUERIES = 1000
 """Of one connection: whoever has more to ask connects again, behind the others."""
 
@@ -52,8 +48,6 @@ class DnsServer:
         self._selector = selectors.DefaultSelector()
         self._waiting = list(addresses)
         self._connections: dict[socket.socket, _Connection] = {}
-        # connections that have more to ask than their turn allowed; nothing is read of them
-        self._queue: dict[socket.socket, None] = {}
         self._wake, self._woken = socket.socketpair()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="dns-responder", daemon=True)
@@ -78,8 +72,8 @@ class DnsServer:
         if self._thread.ident is not None:
             self._wake.send(b"\0")
             self._thread.join()
-        for sock in [*self._queue, *(key.fileobj for key in self._selector.get_map().values())]:
-            self._drop(sock)
+        for key in tuple(self._selector.get_map().values()):
+            self._drop(key.fileobj)
         self._selector.close()
         self._wake.close()
         self._woken.close()
@@ -99,26 +93,20 @@ class DnsServer:
     def _run(self) -> None:
         while not self._closing.is_set():
             patience = _RETRY_BIND if self._waiting else IDLE_SECONDS
-            queue = tuple(self._queue)
-            found = self._selector.select(0 if queue else patience)
+            found = self._selector.select(patience)
             # UDP first: most resolvers ask that way, and it must not wait for who pipelines by TCP
-            for key, events in sorted(found, key=lambda each: each[0].data != self._on_udp):
+            for key, _events in sorted(found, key=lambda each: each[0].data != self._on_udp):
                 sock = key.fileobj
                 # A connection that was evicted earlier in this turn has no number any more.
                 if key.data is not None and isinstance(sock, socket.socket) and sock.fileno() >= 0:
-                    key.data(sock, events)
-            for each in queue:
-                if each in self._queue:  # or it was evicted
-                    del self._queue[each]
-                    self._selector.register(each, selectors.EVENT_READ, self._on_connection)
-                    self._on_connection(each, 0)
+                    key.data(sock)
             self._drop_idle()
             if self._waiting:
                 # Not ours for another reason now, a removed interface say: the next turn tries.
                 with suppress(OSError):
                     self._bind_waiting()
 
-    def _on_udp(self, sock: socket.socket, _events: int) -> None:
+    def _on_udp(self, sock: socket.socket) -> None:
         for packet, control, sender in islice(_packets(sock), _PACKETS_PER_TURN):
             reply = self._answer(packet, True)
             if reply is not None:
@@ -126,7 +114,7 @@ class DnsServer:
                 with suppress(OSError):
                     sock.sendmsg([reply], control, 0, sender)
 
-    def _on_tcp(self, listener: socket.socket, _events: int) -> None:
+    def _on_tcp(self, listener: socket.socket) -> None:
         try:
             sock, _sender = listener.accept()
         except OSError as error:
@@ -140,41 +128,39 @@ class DnsServer:
         self._connections[sock] = _Connection(self._clock.monotonic())
         self._selector.register(sock, selectors.EVENT_READ, self._on_connection)
 
-    def _on_connection(self, sock: socket.socket, events: int) -> None:
+    def _on_connection(self, sock: socket.socket) -> None:
+        """Answer one query: what else the client asks waits in the kernel for its next turn."""
         connection = self._connections[sock]
         try:
-            if events & selectors.EVENT_READ:
-                octets = sock.recv(MAX_QUERY)
-                if not octets:
-                    return self._drop(sock)
-                connection.received += octets
-            self._serve(sock, connection)
+            if not connection.unsent:
+                self._read(sock, connection)
+            while connection.unsent:
+                del connection.unsent[: sock.send(connection.unsent)]
         except BlockingIOError:
             pass
         except (OSError, _Unwelcome):
             return self._drop(sock)
         if connection.asked >= MAX_QUERIES and not connection.unsent:
             return self._drop(sock)
-        if connection.more and not connection.unsent:
-            self._selector.unregister(sock)
-            self._queue[sock] = None
-            return None
-        # While replies wait, nothing more is read: a client that never reads costs 64 KiB.
+        # While a reply waits, nothing more is read: a client that never reads costs 64 KiB.
         wanted = selectors.EVENT_WRITE if connection.unsent else selectors.EVENT_READ
         self._selector.modify(sock, wanted, self._on_connection)
         return None
 
-    def _serve(self, sock: socket.socket, connection: _Connection) -> None:
-        """Answer what its turn allows; BlockingIOError where the client does not read."""
-        for query in islice(connection.queries(), QUERIES_PER_TURN):
-            reply = self._answer(query, False)
-            if reply is None:
+    def _read(self, sock: socket.socket, connection: _Connection) -> None:
+        """Read one query and put its reply in ``unsent``; BlockingIOError before it is whole."""
+        while missing := connection.missing:
+            octets = sock.recv(missing)
+            if not octets:
                 raise _Unwelcome
-            connection.unsent += _LENGTH.pack(len(reply)) + reply
-            connection.seen = self._clock.monotonic()
-            connection.asked += 1
-        while connection.unsent:
-            del connection.unsent[: sock.send(connection.unsent)]
+            connection.received += octets
+        reply = self._answer(bytes(connection.received[_LENGTH.size :]), False)
+        if reply is None:
+            raise _Unwelcome
+        connection.received.clear()
+        connection.unsent += _LENGTH.pack(len(reply)) + reply
+        connection.seen = self._clock.monotonic()
+        connection.asked += 1
 
     def _evict(self) -> None:
         """Make room: the connection that has been quiet the longest goes (RFC 7766 §6.2.3)."""
@@ -190,15 +176,12 @@ class DnsServer:
     def _drop(self, sock: object) -> None:
         if isinstance(sock, socket.socket):
             self._connections.pop(sock, None)
-            if sock in self._queue:
-                del self._queue[sock]
-            else:
-                self._selector.unregister(sock)
+            self._selector.unregister(sock)
             sock.close()
 
 
 class _Unwelcome(Exception):
-    """A TCP client sent what no resolver would: the connection ends without an answer."""
+    """A TCP client is done, or sent what no resolver would: the connection ends."""
 
 
 @dataclass
@@ -214,25 +197,14 @@ class _Connection:
     unsent: bytearray = field(default_factory=bytearray)
 
     @property
-    def more(self) -> bool:
-        """Whether there is a whole query left, or what cannot become one."""
+    def missing(self) -> int:
+        """How many octets a query and its length still lack (RFC 1035 §4.2.2)."""
         if len(self.received) < _LENGTH.size:
-            return False
-        (length,) = _LENGTH.unpack_from(self.received)
-        return bool(length > MAX_QUERY or len(self.received) >= _LENGTH.size + length)
-
-    def queries(self) -> Iterator[bytes]:
-        """The whole queries received (RFC 1035 §4.2.2), until the replies pile up."""
-        while len(self.received) >= _LENGTH.size and len(self.unsent) < _BACKLOG_OCTETS:
-            (length,) = _LENGTH.unpack_from(self.received)
-            if length > MAX_QUERY:
-                raise _Unwelcome
-            end = _LENGTH.size + length
-            if len(self.received) < end:
-                return
-            query = bytes(self.received[_LENGTH.size : end])
-            del self.received[:end]
-            yield query
+            return _LENGTH.size - len(self.received)
+        length: int = _LENGTH.unpack_from(self.received)[0]
+        if length > MAX_QUERY:
+            raise _Unwelcome
+        return _LENGTH.size + length - len(self.received)
 
 
 def _bound(address: Address) -> tuple[socket.socket, socket.socket]:
