@@ -29,6 +29,7 @@ CHALLENGE_TTL = 1
 """Seconds; also how long the absence of a name is remembered (SOA MINIMUM, RFC 2308 §5)."""
 
 _HEADER = struct.Struct("!HHHHHH")
+_OPCODE = 0x7800
 _PLAIN_UDP = 512
 _TRANSFERS = (RdataType.AXFR, RdataType.IXFR)
 
@@ -54,17 +55,17 @@ def respond(
 
     ``serial`` is the SOA's. Questions outside the zones are REFUSED, and recursion is not offered.
     """
-    head = _head(wire)
-    if head is None:
+    bare = _bare(wire)
+    if bare is None:
         return None
-    if head.opcode != dns.opcode.QUERY:
-        return head.bare(dns.rcode.NOTIMP)
+    if bare.opcode() != dns.opcode.QUERY:
+        return _with_code(bare, dns.rcode.NOTIMP)
     try:
         query = dns.message.from_wire(wire)
     except dns.exception.DNSException:
-        return head.bare(dns.rcode.FORMERR)
+        return _with_code(bare, dns.rcode.FORMERR)
     if len(query.question) != 1:
-        return head.bare(dns.rcode.FORMERR)
+        return _with_code(bare, dns.rcode.FORMERR)
     response = dns.message.make_response(query, our_payload=EDNS_PAYLOAD)
     if query.edns > 0:
         response.set_rcode(dns.rcode.BADVERS)
@@ -75,33 +76,25 @@ def respond(
 
 def failed(wire: bytes) -> bytes | None:
     """SERVFAIL for the packet ``wire``, where the records cannot be read."""
-    head = _head(wire)
-    return None if head is None else head.bare(dns.rcode.SERVFAIL)
+    bare = _bare(wire)
+    return None if bare is None else _with_code(bare, dns.rcode.SERVFAIL)
 
 
-@dataclass(frozen=True)
-class _Head:
-    """The part of a packet that can be answered even if nothing else can be read."""
-
-    id: int
-    flags: int
-
-    @property
-    def opcode(self) -> dns.opcode.Opcode:
-        return dns.opcode.from_flags(self.flags)
-
-    def bare(self, rcode: dns.rcode.Rcode) -> bytes:
-        """An answer of nothing but a header: id, opcode and RD come back, QR is set."""
-        kept = self.flags & (0x7800 | dns.flags.RD)
-        return _HEADER.pack(self.id, dns.flags.QR | kept | rcode, 0, 0, 0, 0)
-
-
-def _head(wire: bytes) -> _Head | None:
+def _bare(wire: bytes) -> Message | None:
+    """An answer of nothing but a header, which any query has: its id, opcode and RD come back."""
     if len(wire) < _HEADER.size:
         return None
-    head = _Head(*_HEADER.unpack_from(wire)[:2])
-    # Answering an answer is how two servers talk to each other for ever.
-    return None if head.flags & dns.flags.QR else head
+    number, flags, *_ = _HEADER.unpack_from(wire)
+    if flags & dns.flags.QR:
+        return None  # answering an answer is how two servers talk to each other for ever
+    bare = Message(number)
+    bare.flags = dns.flags.QR | flags & (_OPCODE | dns.flags.RD)
+    return bare
+
+
+def _with_code(bare: Message, rcode: dns.rcode.Rcode) -> bytes:
+    bare.set_rcode(rcode)
+    return bare.to_wire()
 
 
 def _fill(response: Message, authority: Authority, values: Values, serial: int) -> None:
@@ -165,13 +158,8 @@ def _packed(query: Message, response: Message, *, udp: bool) -> bytes:
         asked = query.payload if query.edns >= 0 else 0
         limit = max(_PLAIN_UDP, min(asked, EDNS_PAYLOAD))
     try:
-        return response.to_wire(max_size=limit)
-    except dns.exception.TooBig:
-        # Over UDP the asker comes back by TCP; beyond 64 KiB there is no way to say it all.
+        return response.to_wire(max_size=limit, prefer_truncation=udp)
+    except dns.exception.TooBig:  # beyond 64 KiB there is no way to say it all
         response.answer.clear()
-        response.authority.clear()
-        if udp:
-            response.flags |= dns.flags.TC
-        else:
-            response.set_rcode(dns.rcode.SERVFAIL)
+        response.set_rcode(dns.rcode.SERVFAIL)
         return response.to_wire(max_size=limit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 
+from certrotd.config.nearest import suggestion
 from certrotd.dns.names import longest_zone
 from certrotd.dns.words import shown
 from certrotd.errors import NeedsOperator
@@ -20,7 +20,8 @@ def choose(name: str, solvers: Mapping[str, tuple[str, ...]], explicit: str | No
     if explicit is not None:
         if explicit not in solvers:
             raise NeedsOperator(
-                f"DNS solver {shown(explicit)} is not configured", hint=_known(explicit, solvers)
+                f"DNS solver {shown(explicit)} is not configured",
+                hint=suggestion(explicit, sorted(solvers)),
             )
         return explicit
     matches = {solver: longest_zone(name, zones) for solver, zones in solvers.items()}
@@ -44,10 +45,3 @@ def _only(candidates: list[str], why: str, name: str) -> str:
             hint="give each its own zones, or name the solver to use",
         )
     return candidates[0]
-
-
-def _known(wanted: str, solvers: Mapping[str, tuple[str, ...]]) -> str:
-    near = get_close_matches(wanted, solvers, n=1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"configured are {', '.join(sorted(solvers))}" if solvers else "none is configured"

@@ -53,19 +53,8 @@ class Lack:
     instead: str
 
 
-@dataclass(frozen=True)
-class Lacking:
-    """Who still lacks what; ``done`` when nobody does."""
-
-    lacking: tuple[Lack, ...]
-
-    @property
-    def done(self) -> bool:
-        return not self.lacking
-
-
-def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> Lacking:
-    """Whether every server shows all the values wanted of it, given its last replies.
+def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> list[Lack]:
+    """The servers that do not show all the values wanted of them, given their last replies.
 
     An address this machine has no route to (no IPv6, mostly) is left out, as long as another
     address of the same nameserver was reachable.
@@ -82,19 +71,19 @@ def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) ->
                 lacking.append(Lack(ask, _instead(reply, values)))
         elif reply.routable or (seat.nameserver, name) not in reachable:
             lacking.append(Lack(ask, reply.why))
-    return Lacking(tuple(lacking))
+    return lacking
 
 
 def unheard(
     wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply], quorum: int | None
-) -> tuple[Lack, ...] | None:
+) -> list[Lack] | None:
     """Who is silent, where enough others show everything; None where that is not enough.
 
     A server that answers anything else is never passed over: the CA may believe it. ``quorum`` is
     how many servers are enough for each name; None: all but one, at least two or all there are.
     """
-    verdict = judge(wanted, replies)
-    if any(isinstance(replies.get(lack.ask), Shown) for lack in verdict.lacking):
+    lacking = judge(wanted, replies)
+    if any(isinstance(replies.get(lack.ask), Shown) for lack in lacking):
         return None
     showing = {ask for ask in wanted if isinstance(replies.get(ask), Shown)}
     for name in {name for _, name in wanted}:
@@ -104,7 +93,7 @@ def unheard(
         enough = max(count - 1, min(2, count)) if quorum is None else min(quorum, count)
         if len(heard) < enough:
             return None
-    return verdict.lacking
+    return lacking
 
 
 def absent(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> bool:
@@ -158,22 +147,22 @@ class Propagation:
         allowed = limit.remaining
         wanted = self._wanted(records, limit)
         replies: dict[Ask, Reply] = {}
-        verdict = judge(wanted, replies)
+        lacking = judge(wanted, replies)
         for pause in _pauses(self._interval):
-            fresh = self._poll([lack.ask for lack in verdict.lacking], limit)
+            fresh = self._poll([lack.ask for lack in lacking], limit)
             for ask, reply in fresh.items():
                 # A question that the end of time cut short says less than the answer before it.
                 if isinstance(reply, Shown) or not (limit.passed and ask in replies):
                     replies[ask] = reply
-            verdict = judge(wanted, replies)
-            if verdict.done:
+            lacking = judge(wanted, replies)
+            if not lacking:
                 return ""
             limit.pause(pause)
             if limit.passed:
                 self._remembered.clear()  # who does not show it may not serve the zone any more
                 silent = unheard(wanted, replies, self._quorum)
                 if silent is None:
-                    raise _not_seen(verdict, allowed)
+                    raise _not_seen(lacking, allowed)
                 return _silent(silent, allowed)
         raise AssertionError("the pauses never end")  # pragma: no cover
 
@@ -262,11 +251,11 @@ def _instead(reply: Shown, values: frozenset[str]) -> str:
     return reply.otherwise or f"{len(reply.values)} of {len(values)} values"
 
 
-def _not_seen(verdict: Lacking, allowed: float) -> Transient:
-    said = [f"{lack.ask[0]}: {lack.instead}" for lack in verdict.lacking[:_MAX_SAID]]
-    if len(verdict.lacking) > _MAX_SAID:
-        said.append(f"and {len(verdict.lacking) - _MAX_SAID} more")
-    names = sorted({lack.ask[1] for lack in verdict.lacking})
+def _not_seen(lacking: Sequence[Lack], allowed: float) -> Transient:
+    said = [f"{lack.ask[0]}: {lack.instead}" for lack in lacking[:_MAX_SAID]]
+    if len(lacking) > _MAX_SAID:
+        said.append(f"and {len(lacking) - _MAX_SAID} more")
+    names = sorted({lack.ask[1] for lack in lacking})
     which = names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more names"
     return Transient(
         f"TXT records of {which} are not on every authoritative server after {seconds(allowed)}: "

@@ -9,7 +9,6 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-import dns.name
 import dns.rcode
 import dns.rdataclass
 import dns.rdatatype
@@ -20,7 +19,7 @@ from certrotd.address import Address, parse
 from certrotd.clock import Deadline
 from certrotd.dns.address import DNS_PORT
 from certrotd.dns.names import fqdn, upward, within
-from certrotd.dns.wire import Silence, code, exchange, question
+from certrotd.dns.wire import Silence, code, exchange, question, records
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 
 MAX_HOPS = 8
@@ -227,10 +226,7 @@ def _extend(chain: list[str], target: str) -> None:
 
 def _texts(answer: Message, name: str, rdtype: RdataType, *, limit: int) -> list[str]:
     """The records of one type that the answer holds for exactly ``name``."""
-    owner = dns.name.from_text(f"{name}.")
-    for rrset in answer.answer:
-        if rrset.rdtype == rdtype and rrset.name == owner and rrset.rdclass == dns.rdataclass.IN:
-            if len(rrset) > limit:
-                raise InvalidInput(f"{name} has more than {limit} {rdtype.name} records")
-            return sorted(rdata.to_text() for rdata in rrset)
-    return []
+    found = records(answer, name, rdtype) or ()
+    if len(found) > limit:
+        raise InvalidInput(f"{name} has more than {limit} {rdtype.name} records")
+    return sorted(rdata.to_text() for rdata in found)

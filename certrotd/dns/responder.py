@@ -15,8 +15,6 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import dns.flags
 import dns.rcode
@@ -73,18 +71,6 @@ class Responder:
         self._clock = clock
         self._lock = threading.Lock()
         self._server: DnsServer | None = None
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Begin to answer, unless that has happened.

@@ -5,13 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import dns.flags
-import dns.name
 import dns.rcode
-import dns.rdataclass
 from dns.message import Message
 from dns.rdatatype import RdataType
 
-from certrotd.dns.wire import code
+from certrotd.dns.wire import code, records
 
 _NONE = "no TXT records"
 NOTHING = frozenset({"", "NXDOMAIN", _NONE})
@@ -30,16 +28,10 @@ def shown_values(answer: Message, name: str) -> Shown:
     """The values in ``answer`` at exactly ``name``; records of other names do not count."""
     if answer.rcode() != dns.rcode.NOERROR:
         return Shown(frozenset(), code(answer))
-    owner = dns.name.from_text(f"{name}.")
-    aliased = False
-    for rrset in answer.answer:
-        if rrset.name != owner or rrset.rdclass != dns.rdataclass.IN:
-            continue
-        if rrset.rdtype == RdataType.TXT:
-            values = (b"".join(rdata.strings) for rdata in rrset)
-            return Shown(frozenset(value.decode("ascii", "replace") for value in values))
-        aliased = aliased or rrset.rdtype == RdataType.CNAME
-    if aliased:
+    if texts := records(answer, name, RdataType.TXT):
+        values = (b"".join(rdata.strings) for rdata in texts)
+        return Shown(frozenset(value.decode("ascii", "replace") for value in values))
+    if records(answer, name, RdataType.CNAME):
         return Shown(frozenset(), "a CNAME instead of TXT records")
     authoritative = answer.flags & dns.flags.AA
     return Shown(frozenset(), _NONE if authoritative else "not authoritative for it")

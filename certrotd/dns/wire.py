@@ -14,9 +14,13 @@ from dataclasses import dataclass
 import dns.exception
 import dns.flags
 import dns.message
+import dns.name
 import dns.rcode
 import dns.tsig
 from dns.message import Message
+from dns.rdataclass import RdataClass
+from dns.rdatatype import RdataType
+from dns.rrset import RRset
 
 from certrotd.address import Address
 from certrotd.clock import Deadline
@@ -82,6 +86,11 @@ def exchange(
 def code(answer: Message) -> str:
     """The RCODE in the words of RFC 1035 and its successors: ``SERVFAIL``, ``NXDOMAIN``, …"""
     return dns.rcode.to_text(answer.rcode())
+
+
+def records(answer: Message, name: str, rdtype: RdataType) -> RRset | None:
+    """The records of one type that the answer holds for exactly ``name``, if any."""
+    return answer.get_rrset(answer.answer, dns.name.from_text(f"{name}."), RdataClass.IN, rdtype)
 
 
 def _over_udp(

@@ -1,6 +1,7 @@
 """What every DNS solver promises; a new one is one more rig here, or one where its server is."""
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -116,7 +117,8 @@ class TestResponder(SolverClaims):
             directory=tmp_path / "dns",
             clock=SystemClock(),
         )
-        with responder:
+        responder.start()
+        with closing(responder):
             yield Rig(responder, lambda name: published(address, name))
 
 

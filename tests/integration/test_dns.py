@@ -4,6 +4,7 @@ import base64
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
@@ -438,7 +439,8 @@ def test_a_real_resolver_accepts_the_responder(
     delegated = SimpleNamespace(own_port=address.port, zones=[Zone("acme.test")])
     recursive = resolver(authoritative=[delegated])
     record = TxtRecord("deep.below.acme.test", "value")
-    with responder:
+    responder.start()
+    with closing(responder):
         asked = Resolver((parse(recursive.server),))
         assert asked.follow("x.acme.test", deadline=soon()) == "x.acme.test"
         assert asked.zone_of("x.acme.test", deadline=soon()) == "acme.test"

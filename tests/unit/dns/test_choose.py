@@ -40,8 +40,8 @@ def test_the_solver_is_chosen(name: str, explicit: str | None, expected: str) ->
         ({"x": ("other.example",)}, None, "no DNS solver serves a.example"),
         ({"x": (), "y": ()}, None, "x, y all have no zones"),
         ({"x": ("example",), "y": ("example",)}, None, "x, y all serve the zone example"),
-        ({"cloud": ()}, "clod", "did you mean cloud?"),
-        ({"cloud": (), "bind": ()}, "zzz", "configured are bind, cloud"),
+        ({"cloud": ()}, "clod", 'did you mean "cloud"?'),
+        ({"cloud": (), "bind": ()}, "zzz", "known: bind, cloud"),
         ({}, "cloud", "none is configured"),
     ],
 )
