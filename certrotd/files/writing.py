@@ -104,6 +104,22 @@ def create_files(directory: Path, files: Iterable[tuple[str, bytes, int]], *, sy
             os.fsync(folder)
 
 
+def create_file(path: Path, data: bytes, *, mode: int) -> None:
+    """Write a file where there is nothing yet, whole and durably; never over anything.
+
+    Raises DiskTrouble, of errno EEXIST where there is something, be it a link.
+    """
+    with explained(f"create {path}"), open_directory(path.parent) as folder:
+        temporary = temporary_of(path).name
+        _fill(temporary, data, mode, None, folder)
+        try:
+            # a rename would replace what another process has put there meanwhile
+            os.link(temporary, path.name, src_dir_fd=folder, dst_dir_fd=folder)
+        finally:
+            _unlink(temporary, folder)
+        os.fsync(folder)
+
+
 def write_in_place(
     path: Path,
     data: bytes,

@@ -1,0 +1,95 @@
+"""A KEK in a file of its own, mode 0600, which certrotd makes: the embedded default."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from certrotd.errors import InvalidInput
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.reading import read_status
+from certrotd.files.writing import create_file, make_directory
+from certrotd.kek import sealing
+from certrotd.kek.port import Context, Description, KekUnavailable, Unfit
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+@dataclass(frozen=True)
+class FileKek:
+    """32 random bytes at ``path``; they are read for each use, and kept nowhere else."""
+
+    path: Path
+
+    def wrap(self, key: bytes, context: Context) -> bytes:
+        """As Kek.wrap."""
+        return sealing.wrap(self._read(), key, context)
+
+    def unwrap(self, wrapped: bytes, context: Context) -> bytes:
+        """As Kek.unwrap."""
+        return sealing.unwrap(self._read(), wrapped, context, str(self.path))
+
+    def rewrap(self, wrapped: bytes, context: Context) -> bytes:
+        """As Kek.rewrap: with a fresh nonce, for a file has one version."""
+        return self.wrap(self.unwrap(wrapped, context), context)
+
+    def describe(self) -> Description:
+        """As Kek.describe."""
+        return Description("file", str(self.path), sealing.identified(self._read()).hex())
+
+    def _read(self) -> bytes:
+        kek, status = read(self.path)
+        if status.st_mode & _OTHERS:
+            raise Unfit(
+                f"the KEK {self.path} can be read or written by others than its owner",
+                hint=f"chmod 0600 {self.path}, and rotate it if anybody may have read it",
+            )
+        if status.st_uid not in (0, os.geteuid()):
+            raise Unfit(
+                f"the KEK {self.path} belongs to user {status.st_uid}",
+                hint="it must be root's, or of the user certrotd runs as",
+            )
+        return kek
+
+
+def make(path: Path) -> FileKek:
+    """A new KEK at ``path``, durable when this returns; raises Unfit over anything there.
+
+    DiskTrouble if it cannot be written.
+    """
+    make_directory(path.parent, mode=0o700)
+    try:
+        create_file(path, os.urandom(sealing.SIZE), mode=0o600)
+    except DiskTrouble as error:
+        if error.errno != errno.EEXIST:
+            raise
+        raise Unfit(
+            f"there is something at {path} already", hint="a KEK is never made over another"
+        ) from None
+    return FileKek(path)
+
+
+def read(path: Path) -> tuple[bytes, os.stat_result]:
+    """The bytes of a KEK, and the status of its file; raises KekUnavailable or Unfit."""
+    try:
+        kek, status = read_status(path, limit=sealing.SIZE, follow=False)
+    except FileNotFoundError:
+        raise KekUnavailable(
+            f"the KEK {path} is not there",
+            hint="mount or restore it: a new one could not unwrap what this one has wrapped",
+        ) from None
+    except InvalidInput as error:
+        raise Unfit(error.message, hint=f"a KEK is a file of {sealing.SIZE} bytes") from None
+    except DiskTrouble as error:
+        if error.errno == errno.ELOOP:
+            raise Unfit(f"the KEK {path} is a symbolic link", hint="name the file itself") from None
+        raise KekUnavailable(error.message, hint=error.hint) from None
+    if len(kek) != sealing.SIZE:
+        raise Unfit(
+            f"the KEK {path} has {len(kek)} bytes instead of {sealing.SIZE}",
+            hint="restore it from a backup",
+        )
+    return kek, status
