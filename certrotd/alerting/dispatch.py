@@ -20,7 +20,7 @@ from certrotd.clock import Clock, Deadline, SystemClock
 from certrotd.config.context import Context
 from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved
 from certrotd.lifecycle.audited import Unaudited
 from certrotd.lifecycle.finding import Watched
 from certrotd.lifecycle.report import Report
@@ -125,7 +125,7 @@ class Alerting(Observer):
                     again = state == "reminder" and not alert.lasting
                     channel.queue.put(self._message(alert, "raised" if again else state))
 
-    def resolve(self, passed: Passed) -> None:
+    def resolve(self, passed: Resolved) -> None:
         """Tell those who got the alert that it is over; nobody else."""
         with self._lock:
             for channel in self._channels.values():
@@ -159,7 +159,7 @@ class Alerting(Observer):
             problems = [str(problem) for problem in left_out]
             self.raise_alert(rules.of_problems(problems, reload=False))
         else:
-            self.resolve(Passed(rules.LEFT_OUT, "Nothing is skipped any more."))
+            self.resolve(Resolved(rules.LEFT_OUT, "Nothing is skipped any more."))
 
     def clock(self, judgement: Judgement, jump: timedelta | None) -> None:  # noqa: ARG002
         self._say([rules.of_clock(judgement)])
@@ -197,27 +197,27 @@ class Alerting(Observer):
         self.raise_alert(rules.of_trouble(what, failure))
 
     def calmed(self, what: Id | str) -> None:
-        self.resolve(Passed(f"trouble/{what}", f"{what}: the problem is over."))
+        self.resolve(Resolved(f"trouble/{what}", f"{what}: the problem is over."))
 
     def audit_damaged(self, why: str) -> None:
         self.raise_alert(rotation_rules.of_damaged_audit(why, self._clock.now()))
 
     def watched(self, watched: Watched) -> None:
         said = rules.of_watched(watched)
-        if not (isinstance(said, Passed) and watched.unsure):  # after a restart nothing is, yet
+        if not (isinstance(said, Resolved) and watched.unsure):  # after a restart nothing is, yet
             self._say([said])
 
     def unwatched(self, key: str) -> None:
-        self.resolve(Passed(f"watch/{key}", ""))
+        self.resolve(Resolved(f"watch/{key}", ""))
 
     def reloaded(self, subjects: Sequence[Id]) -> None:
         words = f"The configuration is in force: {tally(subjects)}."
-        self.resolve(Passed(rules.CONFIG, words))
+        self.resolve(Resolved(rules.CONFIG, words))
 
     def refused(self, problems: Sequence[str]) -> None:
         self.raise_alert(rules.of_problems(problems, reload=True))
 
-    def _say(self, said: Sequence[Said]) -> None:
+    def _say(self, said: Sequence[AlertEvent]) -> None:
         for each in said:
             if isinstance(each, Alert):
                 self.raise_alert(each)
@@ -244,7 +244,7 @@ class Alerting(Observer):
             mark=alert.likeness,
         )
 
-    def _all_clear(self, passed: Passed, kind: str) -> Message:
+    def _all_clear(self, passed: Resolved, kind: str) -> Message:
         return Message(
             host=self._host,
             at=self._clock.now(),
@@ -315,6 +315,6 @@ def start(config: Config, state: ports.State, log: Log) -> Alerting:
     alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
     alerting.use(config.notifications)
     alerting.resolve(
-        Passed(rules.CONFIG, "The configuration is in force.")
+        Resolved(rules.CONFIG, "The configuration is in force.")
     )  # an earlier process may have refused it
     return alerting

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said, rotation_key
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, rotation_key
 from certrotd.wording import tally
 
 TOGETHER = 2
@@ -30,12 +30,14 @@ class Outages:
         self._services = {each: name for name, ids in self._failing.items() for each in ids}
         self._open = {name for name, ids in self._failing.items() if len(ids) >= TOGETHER}
 
-    def fold(self, subject: Id, service: str | None, said: Sequence[Said]) -> list[Said]:
+    def fold(
+        self, subject: Id, service: str | None, said: Sequence[AlertEvent]
+    ) -> list[AlertEvent]:
         """What to say in place of what a rotation, or a look, of ``subject`` ``said`` by itself.
 
         ``service`` is the one that failed the rotation, None if it was not that.
         """
-        folded: list[Said] = []
+        folded: list[AlertEvent] = []
         for each in said:
             if each.key != rotation_key(subject):
                 folded.append(each)
@@ -45,14 +47,14 @@ class Outages:
                 folded += [each, *self._well(subject)]
         return folded
 
-    def answered(self, service: str) -> list[Said]:
+    def answered(self, service: str) -> list[AlertEvent]:
         """The service did what was asked of it: its incident is over."""
         for subject in self._failing.pop(service, ()):
             del self._services[subject]
         self._open.discard(service)
-        return [Passed(_key(service), f"{service} answers again.")]
+        return [Resolved(_key(service), f"{service} answers again.")]
 
-    def keep(self, subjects: Collection[Id]) -> list[Said]:
+    def keep(self, subjects: Collection[Id]) -> list[AlertEvent]:
         """Forget the subjects that are not among these."""
         gone = [each for each in self._services if each not in subjects]
         return [said for each in gone for said in self._well(each)]
@@ -62,7 +64,7 @@ class Outages:
         """The subjects by service, in the order of their first failure."""
         return {name: tuple(ids) for name, ids in self._failing.items()}
 
-    def _failed(self, service: str, subject: Id, alert: Alert) -> list[Said]:
+    def _failed(self, service: str, subject: Id, alert: Alert) -> list[AlertEvent]:
         """The first subject has an alert of its own; when others join it, all have one."""
         said = self._well(subject) if self._services.get(subject, service) != service else []
         failing = self._failing.setdefault(service, {})
@@ -74,7 +76,7 @@ class Outages:
         said.append(of_outage(service, failing, alert.cause))
         return [*said, *(_folded(service, each) for each in folded)]
 
-    def _well(self, subject: Id) -> list[Said]:
+    def _well(self, subject: Id) -> list[AlertEvent]:
         """A subject does not fail because of a service any more."""
         service = self._services.pop(subject, None)
         if service is None:
@@ -85,7 +87,7 @@ class Outages:
             return []
         del self._failing[service]
         self._open.discard(service)
-        return [Passed(_key(service), f"Nothing fails because of {service} any more.")]
+        return [Resolved(_key(service), f"Nothing fails because of {service} any more.")]
 
 
 def of_outage(service: str, failing: Collection[Id], why: str) -> Alert:
@@ -111,6 +113,6 @@ def _key(service: str) -> str:
     return f"service/{service}"
 
 
-def _folded(service: str, subject: Id) -> Passed:
+def _folded(service: str, subject: Id) -> Resolved:
     words = f"{subject}: {service} fails several rotations, which is one alert now."
-    return Passed(rotation_key(subject), words, subject)
+    return Resolved(rotation_key(subject), words, subject)

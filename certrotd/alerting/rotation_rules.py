@@ -6,7 +6,7 @@ from datetime import datetime
 
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said, command, rotation_key
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command, rotation_key
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
 from certrotd.lifecycle.report import Report
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
@@ -14,12 +14,12 @@ from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuc
 AUDIT = "audit"
 
 
-def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
+def of_report(report: Report, rotation: str, *, let_go: bool) -> list[AlertEvent]:
     """Alerts about a rotation that ended, or waits.
 
     ``let_go``: one that was found in flight had been left to wait, not cut off.
     """
-    said: list[Said] = []
+    said: list[AlertEvent] = []
     subject, failure = report.subject, report.failure
     if report.recovered is not None and not let_go:
         said.append(_recovered(subject, report.recovered, rotation))
@@ -31,21 +31,21 @@ def of_report(report: Report, rotation: str, *, let_go: bool) -> list[Said]:
         said.append(_failed(subject, f"The rotation failed: {failure}", str(failure), rotation))
         return said
     elif report.last:
-        said.append(Passed(AUDIT, "The audit log records rotations again."))
+        said.append(Resolved(AUDIT, "The audit log records rotations again."))
     outcome = report.last
     if outcome is not None:
         said += _of_outcome(subject, outcome, rotation)
     return said
 
 
-def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[Said]:
+def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[AlertEvent]:
     match outcome:
         case Finished():
             done = f"{subject}: a rotation succeeded."
             return [
-                Passed(rotation_key(subject), done, subject),
-                Passed(f"late/{subject}", done, subject),
-                Passed(f"unplanned/{subject}", ""),
+                Resolved(rotation_key(subject), done, subject),
+                Resolved(f"late/{subject}", done, subject),
+                Resolved(f"unplanned/{subject}", ""),
             ]
         case RolledBack(stopped=True):
             return []

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from certrotd.errors import Failure, one_line
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said, command, rotation_key
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command, rotation_key
 from certrotd.lifecycle.decision import Wait
 from certrotd.lifecycle.finding import EXPIRED, EXPIRING, FindingSeverity, Watched
 from certrotd.lifecycle.view import View
@@ -18,10 +18,10 @@ _ALL = "certrotd status"
 _EXPIRY = frozenset({EXPIRED, EXPIRING})
 
 
-def of_clock(judgement: Judgement) -> Said:
+def of_clock(judgement: Judgement) -> AlertEvent:
     """An alert if the clock is wrong."""
     if judgement.trust is not ClockTrust.WRONG:
-        return Passed(CLOCK, "The clock is plausible again; certrotd orders certificates again.")
+        return Resolved(CLOCK, "The clock is plausible again; certrotd orders certificates again.")
     return Alert(
         kind="clock_wrong",
         severity="error",
@@ -57,17 +57,19 @@ def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
     )
 
 
-def of_look(view: View) -> list[Said]:
+def of_look(view: View) -> list[AlertEvent]:
     """What a look at any subject tells before certrotd acts on it."""
     subject = view.id
     if not view.calm:
         return []
     # as the scheduler says of what it has met itself
-    said: list[Said] = [Passed(f"trouble/{subject}", f"{subject}: the problem is over.", subject)]
+    said: list[AlertEvent] = [
+        Resolved(f"trouble/{subject}", f"{subject}: the problem is over.", subject)
+    ]
     if isinstance(view.decision, Wait) and not view.failures:
         # somebody has done by hand what failed before
         over = f"{subject}: nothing is due any more."
-        said.append(Passed(rotation_key(subject), over, subject))
+        said.append(Resolved(rotation_key(subject), over, subject))
     return said
 
 
@@ -86,11 +88,11 @@ def of_trouble(what: Id | str, failure: Failure) -> Alert:
     )
 
 
-def of_watched(watched: Watched) -> Said:
+def of_watched(watched: Watched) -> AlertEvent:
     """What a look at an endpoint or at files found."""
     key, subject = f"watch/{watched.key}", watched.about
     if not watched.findings:
-        return Passed(key, f"{watched.key}: the problem is over.", subject)
+        return Resolved(key, f"{watched.key}: the problem is over.", subject)
     findings = sorted(watched.findings, key=lambda each: each.severity is not FindingSeverity.ERROR)
     expiry = all(each.kind in _EXPIRY for each in findings)
     grave = findings[0].severity is FindingSeverity.ERROR

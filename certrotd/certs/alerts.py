@@ -8,7 +8,7 @@ from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.fitness import drift, renewal_time
 from certrotd.certs.rules import fallen_back
 from certrotd.certs.subject import CertificateFound
-from certrotd.lifecycle.alert import Alert, Passed, Said, command
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command
 from certrotd.lifecycle.attempts import attempts_left
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.lifecycle.view import View
@@ -20,11 +20,11 @@ LATE = 1 / 3
 """So little of the time between being due and the end is late."""
 
 
-def of_look(view: View, found: CertificateFound) -> list[Said]:
+def of_look(view: View, found: CertificateFound) -> list[AlertEvent]:
     """Alerts about a certificate before certrotd acts on it."""
     subject, decision = view.id, found.decision
     due = decision.instead if isinstance(decision, Postpone) else decision
-    said: list[Said] = []
+    said: list[AlertEvent] = []
     live = found.standing.live
     if isinstance(due, Renew):
         said += _late(view, found, due.at)
@@ -39,7 +39,7 @@ def of_look(view: View, found: CertificateFound) -> list[Said]:
         said += _late(view, found, renewal_time(live.facts, draw, found.managed.policy)[0])
     else:
         said.append(
-            Passed(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
+            Resolved(f"late/{subject}", f"{subject}: the renewal is no longer late.", subject)
         )
     said.append(_damage(found))
     why = unplanned(view, found)
@@ -57,11 +57,11 @@ def of_look(view: View, found: CertificateFound) -> list[Said]:
             )
         )
     elif isinstance(decision, Wait):
-        said.append(Passed(f"unplanned/{subject}", ""))
+        said.append(Resolved(f"unplanned/{subject}", ""))
     return said
 
 
-def _damage(found: CertificateFound) -> Said:
+def _damage(found: CertificateFound) -> AlertEvent:
     """That files of the live generation are lost, or that an older one is live because of it."""
     subject, standing = found.managed.policy.id, found.standing
     live, key = standing.live, f"damaged/{subject}"
@@ -69,7 +69,7 @@ def _damage(found: CertificateFound) -> Said:
     if live is not None and (live.broken or live.damaged):
         why = f"generation {live.number} {live.broken or live.damaged}"
     if why is None:
-        return Passed(key, f"{subject}: the files of the live certificate are intact.", subject)
+        return Resolved(key, f"{subject}: the files of the live certificate are intact.", subject)
     now = found.decision.why if found.decision else "nothing is decided yet"
     return Alert(
         kind="damaged",
@@ -99,7 +99,7 @@ def unplanned(view: View, found: CertificateFound) -> str | None:
     return drift(live.facts, live, found.managed.policy)
 
 
-def _late(view: View, found: CertificateFound, due: datetime) -> list[Said]:
+def _late(view: View, found: CertificateFound, due: datetime) -> list[AlertEvent]:
     """A renewal that has failed since it was due, when the end of the certificate comes near.
 
     Or that has failed in flight and is still there: nobody else sees the end coming.

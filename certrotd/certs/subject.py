@@ -26,7 +26,7 @@ from certrotd.state.ports import History, Journal
 if TYPE_CHECKING:  # what a listing does not need
     from certrotd.certs.limits.budget import Budget
     from certrotd.certs.limits.sliding_windows import Over
-    from certrotd.lifecycle.alert import Said
+    from certrotd.lifecycle.alert import AlertEvent
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
@@ -163,7 +163,7 @@ class CertificateFound:
 
         return details_of(self)
 
-    def alerts(self, view: View) -> Sequence[Said]:
+    def alerts(self, view: View) -> Sequence[AlertEvent]:
         from certrotd.certs.alerts import of_look
 
         return of_look(view, self)

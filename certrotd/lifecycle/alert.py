@@ -40,7 +40,7 @@ class Alert:
 
 
 @dataclass(frozen=True, slots=True)
-class Passed:
+class Resolved:
     """The incident with this key is over; ``words`` say how in a sentence, "" to say nothing."""
 
     key: str
@@ -48,7 +48,7 @@ class Passed:
     subject: Id | None = None
 
 
-Said = Alert | Passed
+AlertEvent = Alert | Resolved
 
 
 def rotation_key(subject: Id) -> str:

@@ -17,7 +17,7 @@ from certrotd.lifecycle.decision import Asked, Decision, Tried
 from certrotd.lifecycle.gate import Held
 
 if TYPE_CHECKING:
-    from certrotd.lifecycle.alert import Said
+    from certrotd.lifecycle.alert import AlertEvent
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
@@ -145,7 +145,7 @@ class Shown(Protocol):
         """For its page."""
         ...
 
-    def alerts(self, view: View) -> Sequence[Said]:
+    def alerts(self, view: View) -> Sequence[AlertEvent]:
         """The alerts that it raises, and those that are over."""
         ...
 

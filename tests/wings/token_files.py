@@ -24,7 +24,7 @@ from certrotd.clock import Clock
 from certrotd.config.model import Config
 from certrotd.errors import Failure
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved
 from certrotd.lifecycle.attempts import backoff
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.details import Cell, Consumer, Details
@@ -244,10 +244,10 @@ class TokenFound:
     def details(self) -> Details:
         return Details([("Path", Cell(str(self.subject.place.path), code=True))])
 
-    def alerts(self, view: View) -> Sequence[Said]:
+    def alerts(self, view: View) -> Sequence[AlertEvent]:
         key, subject = f"late/{view.id}", view.id
         if view.flight is None or view.flight.since is None:
-            return [Passed(key, f"{subject}: nothing waits any more.", subject)]
+            return [Resolved(key, f"{subject}: nothing waits any more.", subject)]
         days = (view.now - view.flight.since).days
         if days < 3:
             return []

@@ -21,7 +21,7 @@ from certrotd.clock import ManualClock
 from certrotd.config.notifications import Notification, WebhookEntry
 from certrotd.config.secrets import EnvironmentSecret
 from certrotd.errors import ConfigProblem, Failure, LockHeld, Transient
-from certrotd.lifecycle.alert import Alert, Passed
+from certrotd.lifecycle.alert import Alert, Resolved
 from certrotd.lifecycle.audited import Unaudited
 from certrotd.lifecycle.decision import Wait
 from certrotd.lifecycle.finding import Finding, Watched
@@ -399,12 +399,12 @@ def test_a_start_resolves_the_reload_that_was_refused(
     rig.observer.refused(["/etc/c.yaml:1: no"])
     awaits(rig, 1)
     rig.observer.close()
-    passed: list[Passed] = []
+    passed: list[Resolved] = []
     monkeypatch.setattr(Alerting, "resolve", lambda _self, each: passed.append(each))
     config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
     state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
     module.start(config, state, lambda *_: None)  # type: ignore[arg-type]
-    assert passed == [Passed("config", "The configuration is in force.")]
+    assert passed == [Resolved("config", "The configuration is in force.")]
 
 
 def test_a_certificate_that_left_the_configuration_is_forgotten(
@@ -433,7 +433,7 @@ def test_a_reload_keeps_the_ways_that_are_the_same(bench: Callable[..., Bench]) 
     assert awaits(rig, 1, "new") == ["raised certificate/web: stuck"]
     assert len(rig.arrived()) == len(rig.arrived("other")) == 1  # they know
     rig.observer.use({"new": entry()})
-    rig.observer.resolve(Passed(ALERT.key, "certificate/web: over."))
+    rig.observer.resolve(Resolved(ALERT.key, "certificate/web: over."))
     assert awaits(rig, 2, "new")[1] == "resolved certificate/web: over"
     assert len(rig.arrived()) == 1
 

@@ -11,7 +11,7 @@ from certrotd.alerting.outage_rules import SHOWN, Outages, of_outage
 from certrotd.alerting.rotation_rules import of_report
 from certrotd.certs.policy import id_of
 from certrotd.id import Id
-from certrotd.lifecycle.alert import Alert, Passed, Said, rotation_key
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, rotation_key
 from certrotd.lifecycle.report import Report
 from certrotd.rotation.engine import Finished, Outcome, RolledBack
 
@@ -19,7 +19,7 @@ A, B, C = map(id_of, "abc")
 AWAY = RolledBack("", "order", "cannot connect to ca.example.test")
 
 
-def said(subject: Id, outcome: Outcome = AWAY) -> list[Said]:
+def said(subject: Id, outcome: Outcome = AWAY) -> list[AlertEvent]:
     """What a rotation says by itself."""
     return of_report(Report(subject, outcome=outcome), "id-1", let_go=False)
 
@@ -29,7 +29,7 @@ def fails(outages: Outages, subject: Id, issuer: str = "le") -> list[str]:
     return keys(outages.fold(subject, issuer, said(subject)))
 
 
-def keys(found: Iterable[Said]) -> list[str]:
+def keys(found: Iterable[AlertEvent]) -> list[str]:
     """The keys of alerts, and of ends in brackets; the audit log is another matter."""
     shown = (each.key if isinstance(each, Alert) else f"({each.key})" for each in found)
     return [key for key in shown if key != "(audit)"]
@@ -145,7 +145,7 @@ def test_every_failing_certificate_is_told_of_exactly_once(
             alone -= {subject}
             alone |= {subject} if what == "own" else set()
         for each in found:
-            if isinstance(each, Passed):
+            if isinstance(each, Resolved):
                 open_.discard(each.key)
             else:
                 open_.add(each.key)

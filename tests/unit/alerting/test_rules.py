@@ -17,7 +17,7 @@ from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import Attempts, Policy, id_of
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
-from certrotd.lifecycle.alert import Alert, Passed, Said
+from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
 from certrotd.lifecycle.decision import Postpone, Wait
 from certrotd.lifecycle.finding import Finding, FindingSeverity, Watched
@@ -35,18 +35,18 @@ NONE = Attempts()
 WEB = id_of("web")
 
 
-def the_alert(said: list[Said]) -> Alert:
+def the_alert(said: list[AlertEvent]) -> Alert:
     """The only alert there is."""
     [found] = [each for each in said if isinstance(each, Alert)]
     return found
 
 
-def passed(said: list[Said]) -> set[str]:
+def passed(said: list[AlertEvent]) -> set[str]:
     """The keys of what is over."""
-    return {each.key for each in said if isinstance(each, Passed)}
+    return {each.key for each in said if isinstance(each, Resolved)}
 
 
-def report(**about: object) -> list[Said]:
+def report(**about: object) -> list[AlertEvent]:
     """What a report of web says."""
     return rotation_rules.of_report(Report(WEB, **about), "id-1", let_go=False)  # type: ignore[arg-type]
 
@@ -198,7 +198,7 @@ def look(
     return view_of(managed, standing, attempts, now=NOW)
 
 
-def alerts_of(view: View) -> list[Said]:
+def alerts_of(view: View) -> list[AlertEvent]:
     """What is told of a look, by the rules of every kind and by those of certificates."""
     return [*rules.of_look(view), *view.found.alerts(view)]
 
@@ -365,7 +365,7 @@ def test_the_clock_is_an_alert_when_orders_stop() -> None:
     assert isinstance(wrong, Alert)
     assert wrong.what == "The clock shows 1970. Nothing is ordered until it is right."
     assert "timedatectl" in wrong.todo
-    assert isinstance(rules.of_clock(SOUND), Passed)
+    assert isinstance(rules.of_clock(SOUND), Resolved)
 
 
 def test_problems_of_the_configuration_are_listed_within_reason() -> None:
@@ -402,7 +402,7 @@ def test_a_watched_endpoint_is_an_alert_as_long_as_it_has_findings() -> None:
     assert "expires in 9 days" in alert.what
     assert "certrotd rotate certificate/web" in alert.todo
     over = rules.of_watched(replace(watched, findings=()))
-    assert isinstance(over, Passed)
+    assert isinstance(over, Resolved)
     assert over.key == alert.key
 
 
