@@ -13,6 +13,7 @@ import base64
 import hashlib
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 from certrotd.codecs.aead import GCM, TAG, aead, opened
@@ -50,7 +51,7 @@ class Wso2:
     plaintext: Expectation | None = None
     key_ids: bool = True
 
-    @property
+    @cached_property
     def traits(self) -> Traits:
         """Authenticated where no plaintext is told."""
         key_id = KeyIds.STRICT if self.key_ids else KeyIds.NONE

@@ -3,16 +3,20 @@
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
+from typing import Any
 
 import pytest
 
+from certrotd.codecs.encoding import Encoding
 from certrotd.codecs.errors import CodecError
 from certrotd.codecs.expectation import Json
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
+from certrotd.codecs.symmetric_encryption import SymmetricEncryption
 from certrotd.codecs.tink import Tink
 from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, Material
@@ -29,6 +33,8 @@ class Case:
     old: DataKey
     new: DataKey
     impostor: DataKey
+    compresses: bool = False
+    holds_nothing: bool = True
 
     @property
     def bound(self) -> bytes:
@@ -44,7 +50,8 @@ def key_of(algorithm: Algorithm, version: int, *, seed: str = "", key_id: str = 
     """The same key every time."""
     name = f"{algorithm}/{seed}/{version}".encode()
     secret = sha256(name).digest()[: algorithm.key_bytes]
-    return DataKey(version, algorithm, Material(secret), key_id)
+    iv = sha256(b"iv" + name).digest()[:16] if algorithm.endswith("-cbc") else b""
+    return DataKey(version, algorithm, Material(secret), key_id, iv)
 
 
 def case(codec: Codec, algorithm: Algorithm) -> Case:
@@ -52,6 +59,37 @@ def case(codec: Codec, algorithm: Algorithm) -> Case:
     old, new = key_of(algorithm, 1), key_of(algorithm, 2)
     impostor = replace(old, material=key_of(algorithm, 1, seed="other").material)
     return Case(codec, old, new, impostor)
+
+
+def symmetric(algorithm: Algorithm, **options: Any) -> Case:
+    """Symmetric-encryption, which leaves empty values as they are."""
+    found = case(SymmetricEncryption(**options), algorithm)
+    return replace(found, compresses=bool(options.get("compress")), holds_nothing=False)
+
+
+SYMMETRIC: dict[str, tuple[Algorithm, dict[str, Any]]] = {
+    "gcm": (Algorithm.AES_256_GCM, {}),
+    "gcm-fixed-iv": (Algorithm.AES_128_GCM, {"random_iv": False}),
+    "gcm-lines": (Algorithm.AES_192_GCM, {"encoding": Encoding.BASE64}),
+    "gcm-file": (Algorithm.AES_256_GCM, {"encoding": Encoding.NONE, "file": True}),
+    "cbc": (Algorithm.AES_256_CBC, {"plaintext": Json()}),
+    "cbc-fixed-iv": (
+        Algorithm.AES_128_CBC,
+        {"plaintext": Json(), "random_iv": False, "encoding": Encoding.BASE64URLSAFE},
+    ),
+    "cbc-compressed": (
+        Algorithm.AES_192_CBC,
+        {"plaintext": Json(), "compress": True, "encoding": Encoding.BASE16},
+    ),
+    "cbc-without-header": (
+        Algorithm.AES_256_CBC,
+        {"plaintext": Json(), "random_iv": False, "header": False},
+    ),
+    "cbc-file": (
+        Algorithm.AES_256_CBC,
+        {"plaintext": Json(), "file": True, "compress": True, "encoding": Encoding.NONE},
+    ),
+}
 
 
 CASES: dict[str, Callable[[], Case]] = {
@@ -64,6 +102,10 @@ CASES: dict[str, Callable[[], Case]] = {
     "secretbox": lambda: case(PrefixedSecretbox(), Algorithm.XSALSA20_POLY1305),
     "wso2": lambda: case(Wso2(), Algorithm.AES_256_GCM),
     "wso2-without-key-id": lambda: case(Wso2(key_ids=False), Algorithm.AES_128_GCM),
+    **{
+        f"symmetric-{name}": partial(symmetric, algorithm, **options)
+        for name, (algorithm, options) in SYMMETRIC.items()
+    },
     "wso2-plaintext-json": lambda: case(Wso2(Json()), Algorithm.AES_192_GCM),
 }
 

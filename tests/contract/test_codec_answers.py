@@ -1,18 +1,23 @@
 """Known answers: what the applications themselves wrote opens, and only as what it was."""
 
 import base64
+import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certrotd.codecs.encoding import Encoding
 from certrotd.codecs.errors import Unsupported, WrongKey
-from certrotd.codecs.expectation import Utf8
+from certrotd.codecs.expectation import Length, Utf8
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.selection import decrypt, reencrypt
+from certrotd.codecs.symmetric_encryption import SymmetricEncryption
+from certrotd.codecs.symmetric_header import read_header
 from certrotd.codecs.tink import Tink
 from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
@@ -149,3 +154,84 @@ def test_the_codec_writes_what_wso2_writes_but_for_the_random_parts() -> None:
         inner = json.loads(base64.b64decode(outer["c"]))
         assert list(inner) == list(json.loads(value["inner_json"]))
         assert inner.get("keyId") == json.loads(value["inner_json"]).get("keyId")
+
+
+GEMS = ["v4.6.0", "v5.0.0-dev"]
+
+
+def gem_keys(gem: str) -> KeySet:
+    """The keys of the gem's configuration, with their fixed initialization vectors."""
+    keys = [
+        DataKey(
+            key["version"],
+            Algorithm(key["cipher_name"]),
+            Material(bytes.fromhex(key["key_hex"])),
+            iv=bytes.fromhex(key["iv_hex"]),
+        )
+        for key in vectors(f"symmetric_encryption/{gem}.json")["keys"]
+    ]
+    return KeySet.of(keys, active=1)
+
+
+def gem_codec(value: dict[str, Any]) -> SymmetricEncryption:
+    """As the application that wrote ``value`` is configured."""
+    return SymmetricEncryption(
+        Utf8(),
+        encoding=Encoding(value["encoding"]),
+        random_iv=value["random_iv"],
+        compress=value["compress"],
+        header=value["header"],
+    )
+
+
+@pytest.mark.parametrize("gem", GEMS)
+def test_what_symmetric_encryption_wrote_opens_with_the_key_it_names(gem: str) -> None:
+    """CBC and GCM, compressed or not, in every encoding; without a header, with the key told."""
+    keys = gem_keys(gem)
+    for value in vectors(f"symmetric_encryption/{gem}.json")["values"]:
+        codec, stored = gem_codec(value), value["ciphertext"].encode()
+        key = keys.keys[value["version"]]
+        assert codec.decrypt(stored, key) == value["plaintext"].encode()
+        if value["header"]:
+            assert decrypt(codec, stored, keys) == (value["plaintext"].encode(), key)
+            assert any(stored.startswith(p) for p in codec.sql_prefixes(str(key.version)))
+        else:
+            assert codec.key_id_of(stored) is None
+
+
+@pytest.mark.parametrize("gem", GEMS)
+def test_the_codec_writes_what_symmetric_encryption_writes_to_the_byte(
+    gem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given the same random bytes; a value that is looked up must be the same in any case."""
+    keys = gem_keys(gem)
+    for value in vectors(f"symmetric_encryption/{gem}.json")["values"]:
+        codec, stored = gem_codec(value), value["ciphertext"].encode()
+        if value["random_iv"]:
+            iv = read_header(codec.encoding.decode(stored)).iv
+            monkeypatch.setattr(os, "urandom", lambda n, iv=iv: iv[:n])
+        key = keys.keys[value["version"]]
+        assert codec.encrypt(value["plaintext"].encode(), key) == stored
+        assert codec.encrypt(value["plaintext"].encode(), key, replacing=stored) == stored
+
+
+@pytest.mark.parametrize("gem", GEMS)
+def test_files_that_symmetric_encryption_wrote_open_and_are_re_encrypted(gem: str) -> None:
+    """With keys of their own, also of another cipher; compressed by gzip."""
+    keys, seen = gem_keys(gem), 0
+    for file in vectors(f"symmetric_encryption/{gem}.json")["files"]:
+        path = VECTORS / "symmetric_encryption" / file["file"]
+        if not path.exists():
+            continue
+        seen += 1
+        stored = path.read_bytes()
+        codec = SymmetricEncryption(Length(1, 200_000), encoding=Encoding.NONE, file=True)
+        found = decrypt(codec, stored, keys)
+        assert hashlib.sha256(found.plaintext).hexdigest() == file["sha256"]
+        assert found.key.version == file["version"]
+        for version in set(keys.keys) - {file["version"]}:
+            moved = reencrypt(codec, stored, KeySet.of(keys, active=version))
+            assert decrypt(codec, moved, keys) == (found.plaintext, keys.keys[version])
+            old, new = read_header(stored), read_header(moved)
+            assert (new.compressed, bool(new.key)) == (old.compressed, bool(old.key))
+    assert seen >= 6

@@ -1,5 +1,6 @@
 """What every codec promises, whatever the form of its ciphertext."""
 
+import json
 import sqlite3
 from collections import Counter
 
@@ -25,7 +26,8 @@ def case(request: pytest.FixtureRequest) -> Case:
 def plaintexts(case: Case) -> list[bytes]:
     """What the codec can hold: bytes of any kind, else JSON of about the same lengths."""
     if case.codec.traits.authenticated:
-        return [bytes(range(256)) * 16 if n == 4096 else b"\0" * n for n in LENGTHS]
+        lengths = LENGTHS if case.holds_nothing else LENGTHS[1:]
+        return [bytes(range(256)) * 16 if n == 4096 else b"\0" * n for n in lengths]
     return [b'"' + b"a" * n + b'"' for n in LENGTHS]
 
 
@@ -41,7 +43,9 @@ def test_a_ciphertext_grows_by_what_is_declared(case: Case) -> None:
     """A column that is too narrow is seen before a value is cut."""
     for plaintext in plaintexts(case):
         grown = len(case.codec.encrypt(plaintext, case.old, case.bound)) - len(plaintext)
-        assert grown <= case.codec.growth(len(plaintext)) <= grown + 48
+        declared = case.codec.growth(len(plaintext))
+        assert grown <= declared
+        assert case.compresses or declared <= grown + 48
 
 
 def test_the_same_plaintext_is_the_same_ciphertext_only_where_that_is_declared(case: Case) -> None:
@@ -105,7 +109,7 @@ def test_a_flipped_bit_anywhere_is_refused(case: Case) -> None:
             found = case.codec.decrypt(bytes(altered), case.old, case.bound)
         except CodecError:
             continue
-        assert found.isascii()
+        json.loads(found)
 
 
 def test_appended_bytes_are_refused(case: Case) -> None:
@@ -178,9 +182,13 @@ def test_a_database_counts_the_values_of_a_key_by_their_beginning(case: Case) ->
 
 
 def test_re_encryption_moves_a_value_to_the_new_key_and_then_leaves_it(case: Case) -> None:
-    """The plaintext and what it is bound to stay; a second pass changes nothing."""
+    """Unless nothing tells which key it is under; a second pass changes nothing."""
     keys = KeySet.of([case.old, case.new], active=2)
     sealed = case.sample()
+    if case.codec.key_id_of(sealed) is None and not case.codec.traits.authenticated:
+        with refused(case, Unsupported):
+            reencrypt(case.codec, sealed, keys, case.bound)
+        return
     moved = reencrypt(case.codec, sealed, keys, case.bound)
     assert moved != sealed
     assert case.codec.decrypt(moved, case.new, case.bound) == PLAINTEXT

@@ -1,0 +1,284 @@
+"""Values and files of symmetric-encryption, a Ruby gem: ``@EnC``, AES-CBC and (5.0) AES-GCM.
+
+A value has the version of its key in a header; columns of old configurations have no header. The
+initialization vector is random and in the header, or the key's own: then values are deterministic.
+A file has a key of its own in its header, encrypted by the version's; with GCM, what exceeds 64 KiB
+is written in chunks, each with a tag. GCM binds the header.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from certrotd.codecs.aead import GCM, TAG, Aead, aead, opened
+from certrotd.codecs.block import BLOCK, decrypt_cbc, encrypt_cbc
+from certrotd.codecs.compression import deflate, inflate
+from certrotd.codecs.encoding import Encoding
+from certrotd.codecs.errors import Damaged, Unsupported, WrongKey
+from certrotd.codecs.expectation import Expectation
+from certrotd.codecs.port import KeyIds, Traits, bounded, key_number, usable
+from certrotd.codecs.symmetric_header import (
+    CBC,
+    MAGIC,
+    Header,
+    has_header,
+    read_header,
+    with_tag,
+    write_header,
+)
+from certrotd.keyring.material import DataKey, Material
+
+_MOST_VERSION = 255
+_NONCE = 12
+_NONCE_PREFIX = 7
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class _Form:
+    """How a value is written."""
+
+    header: bool
+    compress: bool
+    random_key: bool
+    chunks: bool
+
+
+@dataclass(frozen=True)
+class SymmetricEncryption:
+    """Of CBC, which has no MAC, it reads and writes only where ``plaintext`` is told.
+
+    ``random_iv``, ``compress`` and ``header`` (``always_add_header``) are those of the application;
+    ``file`` is for what it writes by ``Writer``. What replaces a value is compressed, has a header
+    and a key of its own as that had. A value of no bytes is never encrypted: it stays as it is.
+    """
+
+    plaintext: Expectation | None = None
+    encoding: Encoding = Encoding.BASE64STRICT
+    random_iv: bool = True
+    compress: bool = False
+    header: bool = True
+    file: bool = False
+
+    @cached_property
+    def traits(self) -> Traits:
+        """Authenticated where no plaintext is told: it is all of GCM then."""
+        return Traits(
+            KeyIds.STRICT if self.header else KeyIds.NONE,
+            GCM if self.plaintext is None else GCM | CBC,
+            authenticated=self.plaintext is None,
+            deterministic=not self.random_iv and not self.file,
+            text=self.encoding is not Encoding.NONE,
+        )
+
+    def key_id_of(self, ciphertext: bytes) -> str | None:
+        """The version in the header, None without a header."""
+        header = self._read(ciphertext)
+        return str(header.version) if isinstance(header, Header) else None
+
+    def key_id_for(self, key: DataKey) -> str:
+        """Its id, or its version: a number up to 255."""
+        return str(_version(key))
+
+    def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
+        """The plaintext, decompressed."""
+        usable(self.traits, key, associated_data)
+        found = self._read(ciphertext)
+        if isinstance(found, bytes):
+            return self._expected(decrypt_cbc(_only_cbc(key), _fixed_iv(key), found))
+        if found.version != _version(key):
+            raise WrongKey
+        by_gcm = bool(found.tag or found.chunk)
+        if not by_gcm and self.plaintext is None:
+            raise Unsupported(
+                "the ciphertext has no MAC: it is of CBC mode",
+                hint="say what its plaintext looks like, and it is read",
+            )
+        data_key = _data_key(found, key)
+        if (data_key.algorithm in GCM) is not by_gcm:
+            raise WrongKey
+        if by_gcm:
+            content = _open_gcm(data_key, found)
+        else:
+            content = decrypt_cbc(data_key, found.iv or _fixed_iv(key), found.body)
+        content = inflate(content) if found.compressed else content
+        return content if by_gcm else self._expected(content)
+
+    def encrypt(
+        self,
+        plaintext: bytes,
+        key: DataKey,
+        associated_data: bytes = b"",
+        *,
+        replacing: bytes | None = None,
+    ) -> bytes:
+        """The value; with ``random_iv`` off, the same for the same plaintext."""
+        usable(self.traits, key, associated_data)
+        if not bounded(plaintext):
+            raise Unsupported("symmetric-encryption stores an empty value as it is, unencrypted")
+        form = self._form(replacing)
+        content = deflate(plaintext, as_gzip=self.file) if form.compress else plaintext
+        if key.algorithm in GCM:
+            stored = self._by_gcm(key, form, content, plaintext)
+        else:
+            stored = self._by_cbc(key, form, content)
+        return bounded(self.encoding.encode(stored))
+
+    def growth(self, length: int) -> int:
+        """A third and some 60 bytes for a new value; one in a thousand more if compressed."""
+        most = length + (length >> 10) + 32 if self.compress else length
+        cbc = 6 + 2 + BLOCK + (most // BLOCK + 1) * BLOCK
+        gcm = 6 + 2 + _NONCE + 2 + TAG + most
+        of_file = 2 + 70 + most // _CHUNK * TAG if self.file else 0
+        return self.encoding.length(max(cbc, gcm) + of_file) - length
+
+    def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
+        """The header up to the version, encoded: base64 has four; none where headers may lack."""
+        if not self.header:
+            return ()
+        return self.encoding.beginnings(MAGIC + bytes([key_number(key_id, most=_MOST_VERSION)]))
+
+    def _read(self, ciphertext: bytes) -> Header | bytes:
+        """The header, or what has none; raises CodecError."""
+        data = self.encoding.decode(bounded(ciphertext))
+        if self.header or has_header(data):
+            header = read_header(data)
+            if not (header.tag or header.chunk) and len(header.body) % BLOCK:
+                raise Damaged("the ciphertext is not of whole blocks")
+            return header
+        if not data or len(data) % BLOCK:
+            raise Damaged("the ciphertext is not of whole blocks")
+        return data
+
+    def _form(self, replacing: bytes | None) -> _Form:
+        if replacing is None:
+            return _Form(self.header, self.compress, random_key=self.file, chunks=self.file)
+        old = self._read(replacing)
+        if isinstance(old, bytes):
+            return _Form(header=False, compress=False, random_key=False, chunks=False)
+        chunks = self.file or bool(old.chunk)
+        return _Form(True, old.compressed, random_key=bool(old.key), chunks=chunks)
+
+    def _expected(self, plaintext: bytes) -> bytes:
+        if self.plaintext is None or not self.plaintext.holds(plaintext):
+            raise WrongKey
+        return plaintext
+
+    def _by_cbc(self, key: DataKey, form: _Form, content: bytes) -> bytes:
+        random_iv = self.random_iv or form.random_key
+        iv = os.urandom(BLOCK) if random_iv else b""
+        if not (form.header or random_iv or form.compress):
+            return encrypt_cbc(key, _fixed_iv(key), content)
+        data_key, wrapped = _new_data_key(key) if form.random_key else (key, b"")
+        header = write_header(
+            _version(key), compressed=form.compress, iv=iv, key=wrapped, tag=False
+        )
+        return header + encrypt_cbc(data_key, iv or _fixed_iv(key), content)
+
+    def _by_gcm(self, key: DataKey, form: _Form, content: bytes, plaintext: bytes) -> bytes:
+        data_key, wrapped = _new_data_key(key) if form.random_key else (key, b"")
+        cipher = data_key.made(aead)
+        if form.chunks and len(content) > _CHUNK:
+            prefix = os.urandom(_NONCE_PREFIX)
+            header = write_header(
+                _version(key),
+                compressed=form.compress,
+                iv=prefix,
+                key=wrapped,
+                chunk=_CHUNK,
+                tag=False,
+            )
+            return header + _sealed_chunks(cipher, prefix, content, header)
+        if self.random_iv or form.random_key:
+            iv = os.urandom(_NONCE)
+        else:
+            iv = hmac.digest(key.material.reveal(), plaintext, hashlib.sha256)[:_NONCE]
+        header = write_header(_version(key), compressed=form.compress, iv=iv, key=wrapped, tag=True)
+        return with_tag(header, cipher.encrypt(iv, content, header))
+
+
+def _version(key: DataKey) -> int:
+    return key_number(key.id or str(key.version), most=_MOST_VERSION)
+
+
+def _only_cbc(key: DataKey) -> DataKey:
+    if key.algorithm not in CBC:
+        raise WrongKey
+    return key
+
+
+def _fixed_iv(key: DataKey) -> bytes:
+    if len(key.iv) != BLOCK:
+        raise Unsupported(f"key version {key.version} has no initialization vector of 16 bytes")
+    return key.iv
+
+
+def _data_key(header: Header, key: DataKey) -> DataKey:
+    """What the body is encrypted with: the header's key, opened by ``key``, or ``key``."""
+    algorithm = header.cipher or key.algorithm
+    if not header.key:
+        if algorithm is not key.algorithm:
+            raise WrongKey
+        return key
+    if (key.algorithm in GCM) is not has_header(header.key):
+        raise WrongKey
+    if key.algorithm in GCM:
+        inner = read_header(header.key)
+        if not inner.tag or inner.key or inner.compressed or inner.version != header.version:
+            raise Unsupported("the key in the ciphertext's header is of a form that no gem writes")
+        secret = _open_gcm(key, inner)
+    else:
+        secret = decrypt_cbc(key, _fixed_iv(key), header.key)
+    if len(secret) != algorithm.key_bytes:
+        raise WrongKey
+    return replace(key, algorithm=algorithm, material=Material(secret))
+
+
+def _new_data_key(key: DataKey) -> tuple[DataKey, bytes]:
+    """A fresh key of the kind of ``key``, and that key encrypted by ``key``."""
+    secret = os.urandom(key.algorithm.key_bytes)
+    if key.algorithm in GCM:
+        iv = os.urandom(_NONCE)
+        header = write_header(_version(key), compressed=False, iv=iv, tag=True)
+        wrapped = with_tag(header, key.made(aead).encrypt(iv, secret, header))
+    else:
+        wrapped = encrypt_cbc(key, _fixed_iv(key), secret)
+    return replace(key, material=Material(secret)), wrapped
+
+
+def _open_gcm(key: DataKey, header: Header) -> bytes:
+    cipher = key.made(aead)
+    if not header.chunk:
+        return opened(cipher, header.iv, header.body + header.tag, header.authenticated)
+    frame = header.chunk + TAG
+    starts = range(0, len(header.body), frame)
+    if len(header.body) - starts[-1] < TAG:
+        raise Damaged("the ciphertext's last chunk is too short for a tag")
+    return b"".join(
+        opened(
+            cipher,
+            _nonce(header.iv, number, last=at == starts[-1]),
+            header.body[at : at + frame],
+            header.authenticated,
+        )
+        for number, at in enumerate(starts)
+    )
+
+
+def _sealed_chunks(cipher: Aead, prefix: bytes, content: bytes, header: bytes) -> bytes:
+    starts = range(0, len(content), _CHUNK)
+    return b"".join(
+        cipher.encrypt(
+            _nonce(prefix, number, last=at == starts[-1]), content[at : at + _CHUNK], header
+        )
+        for number, at in enumerate(starts)
+    )
+
+
+def _nonce(prefix: bytes, number: int, *, last: bool) -> bytes:
+    """Of a chunk: so that none is moved, repeated or cut off."""
+    return prefix + number.to_bytes(4) + bytes([last])
