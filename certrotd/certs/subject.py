@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -51,6 +51,14 @@ class CertificateFound:
     standing: Standing
     attempts: Attempts
     decision: Decision | None
+    facts: CertificateFacts | None = field(init=False, compare=False)
+    """What is in the live certificate; None without one that an issuer has signed."""
+
+    def __post_init__(self) -> None:
+        # once: 10,000 certificates are asked for it in one listing
+        live = self.standing.live
+        facts = live.facts if live and not live.placeholder else None
+        object.__setattr__(self, "facts", facts)
 
     @property
     def failures(self) -> int:
@@ -63,12 +71,6 @@ class CertificateFound:
     @property
     def failure(self) -> str:
         return self.attempts.why
-
-    @property
-    def facts(self) -> CertificateFacts | None:
-        """What is in the live certificate; None without one that an issuer has signed."""
-        live = self.standing.live
-        return live.facts if live and not live.placeholder else None
 
     @property
     def condition(self) -> str:

@@ -184,7 +184,7 @@ class ConfiguredCertificate:
 
     @property
     def history(self) -> History:
-        return self._wing.premises.state.history(str(self.policy.id))
+        return self.journal.history
 
     @contextmanager
     def lock(self) -> Iterator[Lease]:

@@ -53,7 +53,7 @@ def _print_status(views: Sequence[View], *, probe: bool) -> None:
         consumers = view.found.consumers(ask=probe)
         row = _status_row(view, name, consumers)
         shown.append(row)
-        if _is_well(view, consumers):
+        if _is_well(row[1], view, consumers):
             well.add(row)
     print_table(_COLUMNS, shown, well=lambda row: tuple(row) in well)
 
@@ -71,13 +71,13 @@ def _status_row(view: View, name: str, consumers: Sequence[Consumer]) -> tuple[s
         str(found.version or "-"),
         ", ".join(f"{each.name}: {each.words}" for each in consumers) or "-",
         shown,
-        "; ".join(words for words in (view.why, found.remark) if words),
+        f"{view.why}; {found.remark}" if found.remark else view.why,
     )
 
 
-def _is_well(view: View, consumers: Sequence[Consumer]) -> bool:
-    """Whether there is no reason to say more of a subject than where it stands."""
-    calm = view.state in ("ok", "disabled") and not view.found.remark
+def _is_well(state: str, view: View, consumers: Sequence[Consumer]) -> bool:
+    """Whether there is no reason to say more of a subject than its ``state``."""
+    calm = state in ("ok", "disabled") and not view.found.remark
     return calm and all(each.current or each.unproven for each in consumers)
 
 

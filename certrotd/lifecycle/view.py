@@ -15,7 +15,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.attempts import after_failures
 from certrotd.lifecycle.decision import Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate, Held
-from certrotd.lifecycle.subject import CLOCK_SKEW, Found, Subject
+from certrotd.lifecycle.subject import CLOCK_SKEW, Found, Subject, Validity
 from certrotd.rotation.flight import Flight
 
 UNREADABLE, IN_FLIGHT, DISABLED = "unreadable", "in_flight", "disabled"
@@ -94,25 +94,17 @@ class View:
         found = self.found
         if self.failure is not None:
             return UNREADABLE
+        dated = _dated(found.validity, self.now)
         if self.flight is not None:
-            return self._dated or "in flight"
-        if found.condition == DISABLED:
+            return dated or "in flight"
+        condition = found.condition
+        if condition == DISABLED:
             return DISABLED
-        if wrong := self._dated or found.condition:
-            return wrong
+        if dated or condition:
+            return dated or condition
         if isinstance(found.decision, Wait):
             return "ok"
         return "postponed" if self.held or isinstance(found.decision, Postpone) else "due"
-
-    @property
-    def _dated(self) -> str:
-        """What is wrong with the dates of what is in use, by this machine's clock."""
-        validity = self.found.validity
-        if validity is None:
-            return ""
-        if validity.not_after <= self.now:
-            return "expired"
-        return "not yet valid" if validity.not_before > self.now + CLOCK_SKEW else ""
 
     @property
     def why(self) -> str:
@@ -193,6 +185,15 @@ class View:
             **found.to_json(ask=ask),
             "remark": found.remark or None,
         }
+
+
+def _dated(validity: Validity | None, now: datetime) -> str:
+    """What is wrong with the dates of what is in use, by this machine's clock."""
+    if validity is None:
+        return ""
+    if validity.not_after <= now:
+        return "expired"
+    return "not yet valid" if validity.not_before > now + CLOCK_SKEW else ""
 
 
 def flight_json(flight: Flight | None) -> dict[str, Any] | None:

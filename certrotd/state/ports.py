@@ -85,6 +85,11 @@ class Document(Protocol):
 class Journal(Protocol):
     """Where a rotation's records go; the engine is the only writer, under the lock of its id."""
 
+    @property
+    def history(self) -> History:
+        """What close() adds a line to."""
+        ...
+
     def records(self) -> list[dict[str, Any]]:
         """Every whole record, oldest first; a torn last one is one that never happened.
 

@@ -175,6 +175,10 @@ class MemoryRecords:
         self._subject = subject
         self._late: list[dict[str, Any]] = []
 
+    @property
+    def history(self) -> MemoryLines:
+        return self._state.history(self._subject)
+
     def records(self) -> list[dict[str, Any]]:
         self.release()
         return list(self._state.journals.get(self._subject, ()))
