@@ -1,7 +1,7 @@
 """Deduplication: which alerts a notifier has delivered already; pure transitions.
 
-A matter is told when it is new, when it is another than was told, and again after a while. It
-counts as told when it was delivered: what was lost on the way is told at the next occasion.
+An incident is sent when it is new, when it has changed, and again after a while. It counts as sent
+when it was delivered: what was lost on the way is sent at the next occasion.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from certrotd.state import ports
 from certrotd.state.typed import TypedDocument
 
 MOST = 10_000
-"""So many matters are remembered, the latest."""
+"""So many incidents are remembered, the latest."""
 
 VERSION = 2
 OF_SUBJECTS = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"})
-"""The matters of which each subject has its own, as in the key ``rotation/certificate/web``."""
+"""The incidents that each subject has of its own, as in the key ``rotation/certificate/web``."""
 
 
 @dataclass(frozen=True, slots=True)
 class AlertState:
-    """One matter: the ``likeness`` that was told at ``told``, and the one that is on its way."""
+    """One incident: the ``likeness`` that was ``told`` then, and the one that is on its way."""
 
     likeness: str = ""
     told: datetime | None = None
@@ -40,9 +40,9 @@ class AlertState:
 def occasion(
     known: AlertState | None, likeness: str, *, now: datetime, remind: timedelta
 ) -> Occasion | None:
-    """Why to tell a matter that is met now, or None.
+    """Why to send an incident that is met now, or None.
 
-    A clock that was set back since makes a matter wait for ``remind`` from now at most.
+    A clock that was set back since makes it wait for ``remind`` from now at most.
     """
     if known is None:
         return "raised"
@@ -54,13 +54,13 @@ def occasion(
 
 
 class Deduplicator:
-    """Every matter by its key, at most MOST of them."""
+    """Every incident by its key, at most MOST of them."""
 
     def __init__(self, known: Mapping[str, AlertState] | None = None) -> None:
         self._known: dict[str, AlertState] = dict(known or {})
 
     def met(self, key: str, likeness: str, *, now: datetime, remind: timedelta) -> Occasion | None:
-        """Why to tell a matter, which then is on its way; None if it is known."""
+        """Why to send an incident, which then is on its way; None if it is known."""
         known = self._known.get(key)
         why = occasion(known, likeness, now=now, remind=remind)
         if why is not None:
@@ -71,7 +71,7 @@ class Deduplicator:
         return why
 
     def delivered(self, key: str, likeness: str, *, at: datetime) -> None:
-        """What was said ``at`` that time has arrived; what has changed or is over stays so."""
+        """What was sent ``at`` that time has arrived; what has changed or is over stays so."""
         known = self._known.get(key)
         if known is not None:
             rest = None if known.on_its_way == likeness else known.on_its_way
@@ -88,12 +88,12 @@ class Deduplicator:
             self._known[key] = replace(known, on_its_way=None)
 
     def over(self, key: str) -> str | None:
-        """Forget a matter; the likeness that was told, or is on its way."""
+        """Forget an incident; the likeness that was told, or is on its way."""
         known = self._known.pop(key, None)
         return None if known is None else known.on_its_way or known.likeness
 
     def keep(self, wanted: Callable[[str], bool]) -> None:
-        """Forget the matters whose keys are not wanted."""
+        """Forget the incidents whose keys are not wanted."""
         for key in [key for key in self._known if not wanted(key)]:
             del self._known[key]
 
@@ -101,7 +101,7 @@ class Deduplicator:
         return len(self._known)
 
     def to_json(self) -> dict[str, Any]:
-        """What was told."""
+        """What was delivered."""
         return {
             key: [known.likeness, known.told.isoformat()]
             for key, known in self._known.items()
@@ -113,7 +113,7 @@ class Deduplicator:
 class AlertsDocument:
     """What outlives the process: ledgers by notifier, and the rotations that were left to wait.
 
-    ``failing`` are those that fail because of their CA, by issuer.
+    ``failing`` are those that fail because of a service, by its name.
     """
 
     ledgers: Mapping[str, Deduplicator]
@@ -135,7 +135,7 @@ class AlertsDocument:
 def alerts_document(
     state: ports.State, report: Callable[[str], None]
 ) -> TypedDocument[AlertsDocument]:
-    """What was told, kept across restarts."""
+    """The alerts that were sent, kept across restarts."""
     return TypedDocument(state.document("alerts"), from_json, AlertsDocument.to_json, report=report)
 
 

@@ -51,7 +51,7 @@ def make(name: str, entry: Notification, *, state_dir: Path, clock: Clock) -> No
 
 @dataclass(frozen=True)
 class _Channel:
-    """One notifier: what it wants to hear, what it was told, and the way to it."""
+    """One notifier: which alerts it wants, which it was sent, and the queue to it."""
 
     entry: Notification
     ledger: Deduplicator
@@ -64,10 +64,10 @@ class _Channel:
 
 
 class Alerting(Observer):
-    """Hears what the daemon does and has it told; also what others raise and resolve.
+    """Hears what the daemon does and sends alerts of it; also of what others raise and resolve.
 
     ``make`` gives the notifier of an entry, ``host`` is this machine's name, ``log`` takes a level
-    and words. ``pace`` says how patient the ways are, by the timeout of the entry.
+    and words. ``pace`` says how patient a queue is, by the timeout of the entry.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Alerting(Observer):
         self._clock = clock
         self._log = log
         self._pace = pace
-        self._lock = threading.RLock()  # a way that is full settles at once
+        self._lock = threading.RLock()  # a queue that is full settles at once
         self._saving = threading.Lock()
         self._said_of_file = ""
         self._channels: dict[str, _Channel] = {}
@@ -98,7 +98,7 @@ class Alerting(Observer):
         self._failed_by: dict[Id, str] = {}
 
     def use(self, entries: Mapping[str, Notification]) -> None:
-        """Tell these from now on; what waits for one that is the same as before still goes out."""
+        """Alert these from now on; what waits for one that stays the same still goes out."""
         with self._lock:
             before, self._channels = self._channels, {}
             for name, entry in entries.items():
@@ -113,7 +113,7 @@ class Alerting(Observer):
             channel.queue.close()
 
     def raise_alert(self, alert: Alert) -> None:
-        """Have it told to everybody who wants to know and does not yet; quick, from any thread."""
+        """Send it to everybody who wants it and does not have it yet; quick, from any thread."""
         now = self._clock.now()
         with self._lock:
             for channel in self._channels.values():
@@ -125,16 +125,16 @@ class Alerting(Observer):
                     again = state == "reminder" and not alert.lasting
                     channel.queue.put(self._message(alert, "raised" if again else state))
 
-    def resolve(self, passed: Resolved) -> None:
-        """Tell those who got the alert that it is over; nobody else."""
+    def resolve(self, resolved: Resolved) -> None:
+        """Send the end of it to those who got the alert, and nobody else."""
         with self._lock:
             for channel in self._channels.values():
-                told = channel.ledger.over(passed.key)
-                if told is not None and passed.words:
-                    channel.queue.put(self._all_clear(passed, told.partition(" ")[0]))
+                told = channel.ledger.over(resolved.key)
+                if told is not None and resolved.words:
+                    channel.queue.put(self._all_clear(resolved, told.partition(" ")[0]))
 
     def close(self, seconds: float = CLOSE) -> None:
-        """Deliver what waits, for so long at most; what is left is told after the next start."""
+        """Deliver what waits, for so long at most; the next start sends the rest."""
         with self._lock:
             queues = [channel.queue for channel in self._channels.values()]
         for queue in queues:
@@ -244,17 +244,17 @@ class Alerting(Observer):
             mark=alert.likeness,
         )
 
-    def _all_clear(self, passed: Resolved, kind: str) -> Message:
+    def _all_clear(self, resolved: Resolved, kind: str) -> Message:
         return Message(
             host=self._host,
             at=self._clock.now(),
             state="resolved",
             kind=kind,
             severity="warning",
-            subject=str(passed.subject or ""),
-            title=passed.words.removesuffix("."),
-            what=passed.words,
-            key=passed.key,
+            subject=str(resolved.subject or ""),
+            title=resolved.words.removesuffix("."),
+            what=resolved.words,
+            key=resolved.key,
         )
 
     def _queue(self, name: str, entry: Notification, ledger: Deduplicator) -> DeliveryQueue:

@@ -31,14 +31,14 @@ class Outages:
         self._open = {name for name, ids in self._failing.items() if len(ids) >= TOGETHER}
 
     def fold(
-        self, subject: Id, service: str | None, said: Sequence[AlertEvent]
+        self, subject: Id, service: str | None, events: Sequence[AlertEvent]
     ) -> list[AlertEvent]:
-        """What to say in place of what a rotation, or a look, of ``subject`` ``said`` by itself.
+        """What takes the place of the ``events`` of a rotation, or of a look, of ``subject``.
 
         ``service`` is the one that failed the rotation, None if it was not that.
         """
         folded: list[AlertEvent] = []
-        for each in said:
+        for each in events:
             if each.key != rotation_key(subject):
                 folded.append(each)
             elif service and isinstance(each, Alert) and each.kind == "rotation_failed":
@@ -55,7 +55,7 @@ class Outages:
         return [Resolved(_key(service), f"{service} answers again.")]
 
     def keep(self, subjects: Collection[Id]) -> list[AlertEvent]:
-        """Forget the subjects that are not among these."""
+        """Forget all other subjects."""
         gone = [each for each in self._services if each not in subjects]
         return [said for each in gone for said in self._well(each)]
 

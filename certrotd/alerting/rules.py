@@ -58,7 +58,7 @@ def of_problems(problems: Sequence[str], *, reload: bool) -> Alert:
 
 
 def of_look(view: View) -> list[AlertEvent]:
-    """What a look at any subject tells before certrotd acts on it."""
+    """Alerts about any subject before certrotd acts on it."""
     subject = view.id
     if not view.calm:
         return []

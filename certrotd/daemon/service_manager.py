@@ -30,8 +30,8 @@ class ServiceManager(Observer):
     """Turns what the daemon does into READY, RELOADING, STOPPING, STATUS and WATCHDOG.
 
     ``address`` is that of the socket, ``signs`` the seconds between two signs of life (None: none
-    are waited for), ``stop_time`` how many seconds a stop may wait for rotations. A message that
-    cannot be sent is said to ``complain`` once, and sent with the next one; it never blocks.
+    are waited for), ``stop_time`` how many seconds a stop may wait for rotations. ``complain``
+    hears once of a message that cannot be sent; it goes with the next one. Nothing blocks.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class ServiceManager(Observer):
         self._unsent: dict[str, str] = {}
         self._mute = self._ready = self._over = False
         self._signed: float | None = None
-        self._said = self._refused = self._groundless = ""
+        self._said = self._refused = self._blocked = ""
         self._subjects: frozenset[Id] = frozenset()
         self._left_out = 0
         self._next: DueHeap[Id] = DueHeap()
@@ -83,14 +83,14 @@ class ServiceManager(Observer):
             if isinstance(what, Id):
                 self._mark(what, failing=what in self._subjects)
             elif what == DIRECTORIES:
-                self._groundless = f"nothing can rotate: {failure.message}; "
+                self._blocked = f"nothing can rotate: {failure.message}; "
 
     def calmed(self, what: Id | str) -> None:
         with self._lock:
             if isinstance(what, Id):
                 self._mark(what, failing=False)
             elif what == DIRECTORIES:
-                self._groundless = ""
+                self._blocked = ""
 
     def began(self, subject: Id, why: str) -> None:  # noqa: ARG002
         with self._lock:
@@ -111,7 +111,7 @@ class ServiceManager(Observer):
             if self._over:
                 return
             message = self._status()
-            if not self._ready and (looked or self._groundless or not self._subjects):
+            if not self._ready and (looked or self._blocked or not self._subjects):
                 self._ready = True
                 message["READY"] = "1"
             monotonic = self._clock.monotonic()
@@ -178,7 +178,7 @@ class ServiceManager(Observer):
             parts.append(f"rotating {_some(self._rotating)}")
         if (when := self._next.next()) is not None:
             parts.append(f"next due {when:%Y-%m-%d %H:%M}Z")
-        words = self._groundless + self._refused + ", ".join(parts)
+        words = self._blocked + self._refused + ", ".join(parts)
         if words == self._said:
             return {}
         self._said = words
