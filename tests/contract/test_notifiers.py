@@ -12,9 +12,10 @@ from certrotd.errors import Failure, Transient
 from certrotd.notify.apprise import Apprise
 from certrotd.notify.message import Notifier
 from certrotd.notify.webhook import Webhook
+from tests.builders import soon
 from tests.fakes.notifier import MemoryNotifier
 from tests.parts.receiver import Receiver, receiving
-from tests.unit.notify.made import RAISED, secret, soon
+from tests.unit.notify.made import RAISED, secret
 
 MESSAGE = replace(RAISED, what="Undoing the step swap failed: <no> & “why”.")
 HIDDEN = "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"

@@ -282,7 +282,7 @@ def test_waiting_messages_get_one_attempt_each_at_the_end(bench: Callable[..., B
     assert len(notifier.tried) == 3
 
 
-def test_without_a_thread_it_waits_for_the_next_occasion(
+def test_an_alert_without_a_thread_waits_for_the_next_occasion(
     bench: Callable[..., Bench], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The system may have none to give."""

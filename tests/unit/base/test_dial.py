@@ -12,15 +12,11 @@ from typing import Any
 import pytest
 
 from certrotd import dial
-from certrotd.clock import Deadline, ManualClock, SystemClock
+from certrotd.clock import Deadline, ManualClock
 from certrotd.dial import NotLookedUp, Timeout, connect, look_up
+from tests.builders import soon
 
 TCP = socket.SOCK_STREAM
-
-
-def soon(seconds: float = 60.0) -> Deadline:
-    """A deadline of the machine's clock."""
-    return Deadline(SystemClock(), seconds)
 
 
 def standing(seconds: float) -> Deadline:

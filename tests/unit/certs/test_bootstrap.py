@@ -179,7 +179,7 @@ class TestRotating:
 class TestBefore:
     """Placeholders of all certificates come before any rotation: Rotator.bootstrap."""
 
-    def test_only_who_wants_one_and_has_nothing_gets_it(self) -> None:
+    def test_only_a_certificate_that_wants_a_placeholder_and_has_nothing_gets_one(self) -> None:
         """What is there already, or is not asked for, is not touched."""
         case = Case("bootstrap")
         first = case.rotator().bootstrap(case.world.managed())
@@ -227,7 +227,7 @@ class TestBefore:
         assert report is not None
         assert "another process" in str(report.failure)
 
-    def test_after_the_stop_none_is_begun(self) -> None:
+    def test_no_placeholder_is_begun_after_the_stop(self) -> None:
         """Nothing is."""
         case = Case("bootstrap")
         case.told_to_stop = True

@@ -347,7 +347,7 @@ class TestCertificate:
         bench.managed = replace(bench.managed, look=lambda **_: standing)
         assert bench.found()["files"] == [FindingKind.UNREADABLE]
 
-    def test_none_at_all_is_found(self) -> None:
+    def test_a_missing_certificate_is_found(self) -> None:
         """As before the first order."""
         bench = Bench()
         bench.world.store.shelves.clear()

@@ -57,7 +57,7 @@ class TestDamagedState:
         assert not case.world.issuer.orders
         assert isinstance(case.rotate().decision, Wait)
 
-    def test_without_any_place_it_is_begun_again_all_the_same(self) -> None:
+    def test_a_damaged_state_without_any_place_is_begun_anew(self) -> None:
         """Else it would be said for ever, and nobody could be held to a rollback."""
         case = Case("new_target")
         case.policy(waves=(), installs=False)
@@ -114,7 +114,7 @@ class TestDamagedState:
         assert isinstance(case.rollback().outcome, Finished)
         assert (case.live, len(case.world.remarks)) == (1, 1)
 
-    def test_with_failures_behind_it_it_still_waits_its_turn(self) -> None:
+    def test_a_damaged_state_with_failures_behind_it_waits_its_turn(self) -> None:
         """A broken target is not told at every tick because a file is broken too."""
         case = Case("renewal")
         case.trouble.refuse = {"target web: apply": 1}

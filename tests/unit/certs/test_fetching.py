@@ -54,7 +54,7 @@ def case(tmp_path: Path) -> Iterator[Fetching]:
         yield Fetching(ca, tmp_path)
 
 
-def test_without_trouble_it_is_fetched_at_once(case: Fetching) -> None:
+def test_an_order_without_trouble_is_fetched_at_once(case: Fetching) -> None:
     """The negative control."""
     assert isinstance(case.rotate().outcome, Finished)
 

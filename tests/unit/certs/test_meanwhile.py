@@ -144,7 +144,7 @@ def test_old_generations_are_left_alone_while_the_live_one_is_broken() -> None:
     assert case.live == 2
 
 
-def test_only_what_waits_before_anything_is_issued_can_be_given_up() -> None:
+def test_a_rotation_is_only_given_up_before_anything_is_issued() -> None:
     """What is committed stays, and of nothing there is nothing to undo."""
     case = Case("renewal")
     case.policy(keep=0)

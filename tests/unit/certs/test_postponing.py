@@ -203,7 +203,7 @@ def test_backoff_leaves_several_attempts_before_the_end(failures: int, left: tim
     assert backoff(failures, left) <= backoff(failures, left * 2)
 
 
-def test_with_nothing_live_it_is_tried_more_often_than_daily() -> None:
+def test_an_order_with_nothing_live_is_tried_more_often_than_daily() -> None:
     """There is nothing to lose but the CA's patience."""
     assert [backoff(n, None) for n in (1, 2, 3, 4, 9)] == [
         MINUTE,

@@ -96,7 +96,9 @@ def test_before_the_first_certificate_no_target_is_checked(
     assert target.asked == (["precheck", "apply"] if make is Asked else ["apply"])
 
 
-def test_after_it_every_target_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_the_first_certificate_every_target_is_checked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """The negative control: its files are there, and it must be content with them."""
     target = Asked()
     case = first_with(target)

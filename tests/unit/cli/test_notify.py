@@ -83,7 +83,7 @@ def test_an_unknown_name_is_refused_with_the_nearest(tmp_path: Path) -> None:
     assert '"tickets"' in caught.value.hint
 
 
-def test_without_any_there_is_nothing_to_try(
+def test_without_notifications_there_is_nothing_to_try(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Which is said."""

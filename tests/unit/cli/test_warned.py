@@ -34,7 +34,7 @@ def test_a_record_of_a_library_is_a_clean_line_too() -> None:
     ]
 
 
-def test_without_it_they_are_raw() -> None:
+def test_warnings_of_libraries_are_raw_without_it() -> None:
     """The control."""
     lines = said("import warnings\nwarnings.warn('old', FutureWarning)")
     assert "certrotd" not in lines[0]

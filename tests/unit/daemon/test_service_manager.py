@@ -126,7 +126,9 @@ def test_the_service_is_ready_after_the_first_look_at_everything(
     assert manager.heard() == []
 
 
-def test_without_certificates_it_is_ready_at_once(told: ServiceManager, manager: Manager) -> None:
+def test_a_daemon_without_certificates_is_ready_at_once(
+    told: ServiceManager, manager: Manager
+) -> None:
     """An empty configuration is one too; the reload that fills it needs a running daemon."""
     assert started(told, manager)["READY"] == "1"
 

@@ -22,7 +22,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.clock import Clock, Deadline, ManualClock, SystemClock
+from certrotd.clock import Clock, Deadline, ManualClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.internal.issuer import InternalIssuer, check_request, sign_leaf
@@ -39,6 +39,7 @@ from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.order import OrderGone
 from certrotd.pki.path import doubts, verify_path
 from certrotd.pki.verify import KeyTooWeak, verify
+from tests.builders import soon
 from tests.unit.internal.made import ENTRY, context
 
 NOW = datetime(2030, 1, 1, 12, 0, tzinfo=UTC)
@@ -58,10 +59,6 @@ InternalIssuer(InternalEntry(type="internal"), context).preflight(deadline=Deadl
 
 def issuer(state_dir: Path, clock: Clock | None = None, **changes: object) -> InternalIssuer:
     return InternalIssuer(ENTRY.model_copy(update=changes), context(state_dir, clock))
-
-
-def soon() -> Deadline:
-    return Deadline(SystemClock(), 60)
 
 
 def obtain(

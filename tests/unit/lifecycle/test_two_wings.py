@@ -150,7 +150,7 @@ def test_an_hour_of_checkpoints_survives_five_kills(
     assert finished.details == {"act": "replace"}
 
 
-def test_what_one_kind_waits_for_does_not_keep_the_other_waiting(host: Host) -> None:
+def test_a_kind_that_waits_does_not_keep_the_other_waiting(host: Host) -> None:
     """Hours of re-encryption have slots of their own."""
     daemon = host.start()
     daemon.scheduler.tick()

@@ -26,11 +26,6 @@ RAISED = Message(
 RESOLVED = replace(RAISED, state="resolved", title="certificate/web: a rotation succeeded", todo="")
 
 
-def soon(seconds: float = 60.0) -> Deadline:
-    """A deadline by the real clock."""
-    return Deadline(SystemClock(), seconds)
-
-
 class OnceLookedAt(Deadline):
     """A deadline that begins when it is first asked about: it has not passed by then."""
 

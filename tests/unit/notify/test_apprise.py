@@ -19,10 +19,11 @@ from certrotd.config.secrets import EnvironmentSecret
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.notify import apprise_child
 from certrotd.notify.apprise import CHILD, Apprise
+from tests.builders import soon
 from tests.fakes.clock import Until
 from tests.parts.process import free_port, wait_until
 from tests.parts.receiver import Receiver, receiving
-from tests.unit.notify.made import RAISED, RESOLVED, secret, soon
+from tests.unit.notify.made import RAISED, RESOLVED, secret
 
 
 @pytest.fixture

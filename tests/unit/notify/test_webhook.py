@@ -18,10 +18,11 @@ from hypothesis import strategies as st
 from certrotd.config.notifications import signing_key
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.notify.webhook import Webhook, payload, signature
+from tests.builders import soon
 from tests.parts import pki
 from tests.parts.process import free_port
 from tests.parts.receiver import Receiver, receiving
-from tests.unit.notify.made import RAISED, RESOLVED, OnceLookedAt, secret, soon
+from tests.unit.notify.made import RAISED, RESOLVED, OnceLookedAt, secret
 
 KEY = b"k" * 32
 SECRET = f"whsec_{base64.b64encode(KEY).decode()}"

@@ -218,7 +218,7 @@ def test_a_system_without_threads_is_asked_again_at_the_next_tick() -> None:
     assert len(bench.heard.looks) == 1
 
 
-def test_after_a_rotation_it_sees_for_itself() -> None:
+def test_the_watcher_looks_after_a_rotation() -> None:
     """The certificate and the entries that name it, not the others, not at once."""
     bench = Bench(entry(f"{A}:443", certificate="web"), entry(f"{B}:443"), certificate=True)
     bench.examiner.shown[A] = bench.certificate.live
@@ -231,7 +231,7 @@ def test_after_a_rotation_it_sees_for_itself() -> None:
     assert KEY_B not in looks
 
 
-def test_while_a_rotation_is_in_flight_it_looks_again_and_again() -> None:
+def test_the_watcher_looks_again_and_again_during_a_rotation() -> None:
     """So that the end of it is seen soon, and a mismatch is not told meanwhile."""
     bench = Bench(certificate=True)
     bench.certificate.serve(other())

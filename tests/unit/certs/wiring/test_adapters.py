@@ -11,6 +11,7 @@ from certrotd.certs.wiring.adapters import Shelf
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
+from tests.builders import soon
 from tests.fakes.subjects import wing_of
 
 
@@ -45,11 +46,6 @@ class Workshop:
     def build(self, name: str, entry: str) -> Adapter:
         self.built.append(Adapter(name, entry))
         return self.built[-1]
-
-
-def soon() -> Deadline:
-    """Long enough."""
-    return Deadline(SystemClock(), 10)
 
 
 class TestShelf:

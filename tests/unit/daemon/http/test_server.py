@@ -215,7 +215,9 @@ def test_a_taken_port_is_reported_once_and_taken_when_it_is_free(
     server.close()
 
 
-def test_without_file_descriptors_it_waits_and_continues(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_server_without_file_descriptors_waits_and_continues(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Bad day: accept() fails for a while, and then does not; said once."""
     entry, left = at_address(), [3]
     accept = socket.socket.accept
