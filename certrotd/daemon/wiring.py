@@ -95,9 +95,9 @@ class Site:
         return with_gates(views, self.state, self.full(), now=now)
 
     @property
-    def directories(self) -> Sequence[Path]:
+    def directories(self) -> tuple[Path, ...]:
         """Those that everything is kept in, that of the state first."""
-        return [self.state.path, *(path for wing in self.wings for path in wing.directories)]
+        return self.state.path, *(path for wing in self.wings for path in wing.directories)
 
     def unwritable(self) -> Failure | None:
         """What is wrong with the directories."""
@@ -105,7 +105,7 @@ class Site:
 
     def full(self) -> Failure | None:
         """Why there is no room for a rotation; None if there is."""
-        return full(self.directories)
+        return full(*self.directories)
 
     def problems(self) -> Iterator[Failure]:
         """What would keep any rotation from keeping its books; nothing is changed."""

@@ -10,11 +10,12 @@ import errno
 import os
 import shlex
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.ownership import user_name
 from certrotd.files.writable import check_directory
 from certrotd.files.writing import sweep_temporaries
@@ -47,14 +48,16 @@ def unwritable(state: Path, *stores: Path) -> NeedsOperator | None:
     return None
 
 
-def full(paths: Iterable[Path]) -> Failure | None:
+def full(state: Path, *stores: Path) -> Failure | None:
     """Why nothing can be written in one of the directories, of whatever kind it is; None if it can.
 
-    Before anything is tried: a rotation that cannot be recorded would only fail.
+    Before anything is tried: a rotation that cannot be recorded would only fail. Who is a guest in
+    ``state`` is not told what he may not do: its owner's daemon may.
     """
-    for path in paths:
+    for path in (state, *stores):
         for trouble in failed(partial(check_directory, path, room=ROOM)):
-            return trouble
+            if not (_is_denied(trouble) and _is_guest(state)):
+                return trouble
     return None
 
 
@@ -134,13 +137,25 @@ def _said(path: str, why: OSError, state: Path, owner: int) -> NeedsOperator:
     user = user_name(owner if os.geteuid() == 0 else os.geteuid())
     whose = os.stat(path, follow_symlinks=False).st_uid
     trouble = f"{path} belongs to {user_name(whose)} and cannot be used by {user}"
-    if os.geteuid() not in (0, owner):
-        # a guest here: what its owner's daemon does is none of its business, nor is the owner
+    if _is_guest(state):
+        # what its owner's daemon does is none of its business, nor is the owner
         return NeedsOperator(trouble, hint=_as_owner(user_name(owner)))
     cure = f"chown -R {shlex.quote(user)}: {shlex.quote(str(state))}"
     if user == user_name(whose):
         cure = f"chmod u+rwX {shlex.quote(path)}"
     return NeedsOperator(f"{trouble}: nothing rotates", hint=f"as root: {cure}")
+
+
+def _is_guest(state: Path) -> bool:
+    """Whether a daemon on ``state`` runs as another user than this process, which is not root."""
+    try:
+        return os.geteuid() not in (0, os.stat(state).st_uid)
+    except OSError:
+        return False  # nobody's yet
+
+
+def _is_denied(trouble: Failure) -> bool:
+    return isinstance(trouble, DiskTrouble) and trouble.errno == errno.EACCES
 
 
 def _as_owner(owner: str) -> str:

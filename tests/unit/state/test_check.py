@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from certrotd.state.check import sweep_state, unwritable
+from certrotd.state.check import full, sweep_state, unwritable
 from tests.parts import locate
 from tests.unit.cli.test_service_user import as_root
 from tests.unit.stores.unprivileged import plain_user
@@ -138,3 +138,24 @@ def test_a_folder_that_is_removed_while_it_is_looked_at_is_no_trouble(
     monkeypatch.setattr("certrotd.state.check.os.access", access)
     assert found(state) == ""
     assert not folder.exists()
+
+
+def test_a_guest_is_not_told_that_he_may_not_write_as_if_the_disk_were_full(
+    root: None, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its owner's daemon may, and rotates what is due; without room nobody does."""
+    (state / "certificates").chmod(0o500)
+    assert "Permission denied" in str(full(state, state / "certificates"))  # the control: it is his
+    with as_root():
+        os.chown(state, 0, 0)
+        state.chmod(0o755)
+    assert full(state, state / "certificates") is None
+    with as_root():
+        state.chmod(0o777)
+    monkeypatch.setattr("certrotd.state.check.ROOM", 2**62)
+    assert "No space left" in str(full(state))
+
+
+def test_a_state_directory_that_is_not_there_yet_is_nobodys(tmp_path: Path) -> None:
+    """It is looked for where it would be made."""
+    assert full(tmp_path / "state", tmp_path / "state/certificates") is None
