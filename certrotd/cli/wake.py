@@ -33,7 +33,7 @@ def wake(config: Path, names: Sequence[str], *, as_json: bool) -> int:
         ]
         print_table(("NAME", "WOKEN", "WHY"), rows)
     if not runs:
-        waiting = [each["name"] for each in found if each["woken"]]
+        waiting = [f"{each['kind']}/{each['name']}" for each in found if each["woken"]]
         then = f"certrotd rotate {' '.join(waiting)} continues {'them' if waiting[1:] else 'it'}"
         say(
             "no daemon runs on this state directory: "

@@ -69,7 +69,7 @@ def test_a_certificate_that_is_being_rotated_is_woken(
 @pytest.mark.parametrize(
     ("names", "then"),
     [
-        (["web", "mail"], "certrotd rotate web continues it"),
+        (["web", "mail"], "certrotd rotate certificate/web continues it"),
         (["mail"], "the next one looks when it starts"),
     ],
 )
@@ -92,7 +92,8 @@ def test_several_rotations_are_continued_by_one_command(
     """Without a daemon."""
     fly(state.path, "mail")
     assert certrotd("wake", "web", "mail") == 0
-    assert capsys.readouterr().err == f"{ALONE}certrotd rotate web mail continues them\n"
+    then = "certrotd rotate certificate/web certificate/mail continues them"
+    assert capsys.readouterr().err == f"{ALONE}{then}\n"
 
 
 @pytest.mark.parametrize("names", [["web", "mial"], []])
