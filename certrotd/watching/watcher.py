@@ -144,7 +144,8 @@ class Watcher(Observer):
             except RuntimeError:  # the system has no thread to give: at the next tick, perhaps
                 with self._lock:
                     self._running.discard(label)
-                    self._urgent[label] = None
+                    if label in self._checks:  # else another configuration came in between
+                        self._urgent[label] = None
                 return
 
     def _next(self) -> str | None:
