@@ -50,8 +50,8 @@ def rotate(
         _outlive_terminal()
         stopping.listen()
         with logging_in_lines(), progress_of(len(chosen), quiet=quiet) as live:
-            runner, workers = site.runner(live.hear, stopping), site.config.concurrency
-            reports = list(site.inventory.rotate(chosen, runner, asked, workers=workers))
+            runner = site.runner(live.hear, stopping)
+            reports = list(site.inventory.rotate(chosen, runner, asked))
         if quiet:
             reports = [report for report in reports if _is_news(report)]
         return _show(reports, chosen, as_json=as_json)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from certrotd.daemon.mount_guard import MountGuard
 from certrotd.daemon.wiring import Site
-from certrotd.errors import ConfigProblem
+from certrotd.errors import ConfigProblem, Failure
 from certrotd.id import Id, id_in
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.wing import Terms
@@ -40,11 +40,24 @@ def workload_of(
         directories=lambda: mount_guard.trouble() or site.unwritable(),
         full=site.full,
         journals=site.unlisted,
-        changed=lambda: _ids(each.subjects() for each in changes.values()),
-        woken=lambda: _ids(each.woken() for each in changes.values()),
+        changed=lambda: _ids(each.subjects for each in changes.values()),
+        woken=lambda: _ids(each.woken for each in changes.values()),
     )
 
 
-def _ids(texts: Iterable[Collection[str]]) -> frozenset[Id]:
-    """The subjects that these texts spell; what is none was put there by somebody else."""
-    return frozenset(subject for each in texts for text in each if (subject := id_in(text)))
+def _ids(kinds: Iterable[Callable[[], Collection[str]]]) -> Iterator[Id]:
+    """The subjects that the answers of all kinds spell; then raises what one of them raised.
+
+    An answer is given once: what one kind raises must not lose what another has answered. What is
+    no id was put there by somebody else.
+    """
+    trouble: Failure | OSError | None = None
+    for ask in kinds:
+        try:
+            texts = ask()
+        except (Failure, OSError) as error:
+            trouble = error
+        else:
+            yield from (subject for text in texts if (subject := id_in(text)))
+    if trouble is not None:
+        raise trouble

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -16,6 +17,7 @@ from certrotd.lifecycle.subject import Subject
 from certrotd.lifecycle.view import View
 from certrotd.lifecycle.wing import Wing
 from certrotd.rotation.flight import Flight, flight_in
+from certrotd.rotation.unexpected import as_failure
 
 
 @dataclass(frozen=True)
@@ -69,30 +71,53 @@ class Inventory:
 
     def rotate_one(self, subject: Subject, runner: Runner) -> Report:
         """Bring one up to date, after what comes before any rotation."""
-        for wing in self.wings:
-            wing.prepare(runner)
-        return subject.rotate(runner, Asked())
+        unready = self._prepare(runner).get(subject.id.kind)
+        return _rotated(subject, runner, Asked(), unready)
 
-    def rotate(
-        self, chosen: Sequence[Subject], runner: Runner, asked: Asked, *, workers: int
-    ) -> Iterator[Report]:
-        """Bring each up to date, several at once; one's failure never stops the others.
+    def rotate(self, chosen: Sequence[Subject], runner: Runner, asked: Asked) -> Iterator[Report]:
+        """Bring each up to date, so many of a kind at once as it has slots.
 
-        What fails before any rotation fails again in the subject's own, which reports it.
+        One's failure never stops the others. What fails before any rotation fails again in the
+        subject's own, which reports it.
         """
         from concurrent.futures import ThreadPoolExecutor, as_completed
 
-        for wing in self.wings:
-            wing.prepare(runner)
-        workers = max(1, min(workers, len(chosen)))
-        with ThreadPoolExecutor(workers, thread_name_prefix="rotation") as pool:
+        unready = self._prepare(runner)
+        with ExitStack() as stack:
+            pools = {
+                wing.kind: stack.enter_context(
+                    ThreadPoolExecutor(wing.slots, thread_name_prefix=f"{wing.kind} rotation")
+                )
+                for wing in self.wings
+            }
             futures = [
-                pool.submit(subject.rotate, runner, asked)
-                for subject in chosen
+                pools[kind].submit(_rotated, subject, runner, asked, unready.get(kind))
+                for kind, subject in ((each.id.kind, each) for each in chosen)
                 if not runner.stopping()
             ]
             for future in as_completed(futures):
                 yield future.result()
+
+    def _prepare(self, runner: Runner) -> Mapping[str, Failure]:
+        """Do what comes before any rotation; by kind why its wing could not, which is a defect."""
+        unready = {}
+        for wing in self.wings:
+            try:
+                wing.prepare(runner)
+            except Exception as error:  # noqa: BLE001  # one wing must not stop the others
+                unready[wing.kind] = as_failure(error, f"prepare what rotates each {wing.kind}")
+        return unready
+
+
+def _rotated(subject: Subject, runner: Runner, asked: Asked, unready: Failure | None) -> Report:
+    """What comes of one, whatever its wing does."""
+    if unready is not None:
+        return Report(subject.id, failure=unready)
+    try:
+        return subject.rotate(runner, asked)
+    except Exception as error:  # noqa: BLE001  # one subject must not stop the others
+        failure = as_failure(error, f"rotate {subject.id.kind} {subject.id.name}")
+        return Report(subject.id, failure=failure)
 
 
 def look_at_all(
@@ -102,7 +127,8 @@ def look_at_all(
     for subject in subjects:
         try:
             found = subject.look(now=now)
-        except Failure as failure:
+        except Exception as error:  # noqa: BLE001  # one subject must not hide the others
+            failure = as_failure(error, f"look at {subject.id.kind} {subject.id.name}")
             yield View(subject, subject.unseen(), now, failure=failure)
             continue
         flight, unknown = None, None

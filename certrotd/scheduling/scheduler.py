@@ -6,6 +6,7 @@ Memory only spreads the work: the due heap says when to look, the fair queue who
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -177,19 +178,18 @@ class Scheduler:
     def _hear_requests(self, now: datetime) -> None:
         """Look at what somebody asks to be looked at: what it waits for may have come."""
         try:
-            woken = self._work.woken()
+            for subject in self._work.woken():
+                if subject not in self._work.subjects:
+                    continue
+                if self._runs(subject):
+                    self._woken.add(subject)  # it may have looked before that came
+                else:
+                    self._backoff.wake(subject)
+                    self._look_again(subject, now)
         except (Failure, OSError) as error:
             self._requests.set(as_failure(error, "read who is to be looked at"))
-            return
-        self._requests.set(None)
-        for subject in woken:
-            if subject not in self._work.subjects:
-                continue
-            if self._runs(subject):
-                self._woken.add(subject)  # it may have looked before that came
-            else:
-                self._backoff.wake(subject)
-                self._look_again(subject, now)
+        else:
+            self._requests.set(None)
 
     def _judge(self, now: datetime, monotonic: float, jump: timedelta | None) -> None:
         """Think of the clock; after a jump, or if it is to be thought of otherwise, look anew."""
@@ -206,17 +206,15 @@ class Scheduler:
         What one of ours has written is looked at as well, but does not end a rest.
         """
         self._ours = {n: t for n, t in self._ours.items() if monotonic - t < OURS}
-        try:
-            changed = self._work.changed()
-        except (Failure, OSError):
-            return  # whoever looks at a subject meets it too, and reports it
-        for subject in changed:
-            if subject not in self._work.subjects or self._runs(subject):
-                continue
-            if subject not in self._ours:
-                self._backoff.wake(subject)
-                self._observer.changed(subject)
-            self._look_again(subject, now)
+        # whoever looks at a subject meets what is raised here too, and reports it
+        with contextlib.suppress(Failure, OSError):
+            for subject in self._work.changed():
+                if subject not in self._work.subjects or self._runs(subject):
+                    continue
+                if subject not in self._ours:
+                    self._backoff.wake(subject)
+                    self._observer.changed(subject)
+                self._look_again(subject, now)
 
     def _runs(self, subject: Id) -> bool:
         return subject in self._pools[subject.kind].running
@@ -346,7 +344,7 @@ class Scheduler:
         one, now = self._work.subjects[subject], self._clock.now()
         try:
             held = one.reserve(self._due[subject].claim, now=now)
-        except (Failure, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # one must not stop the others
             self._rest(subject, as_failure(error, f"read the budget of {one.fate.service}"))
             return False
         if held is not None:

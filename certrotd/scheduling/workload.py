@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from certrotd.errors import ConfigProblem, Failure
@@ -22,7 +22,8 @@ class Workload:
     ``left_out`` are the problems of entries that are skipped. ``directories`` says what is wrong
     with those that everything is kept in, ``full`` why there is no room in them, ``journals`` why
     nobody knows what is in flight. ``changed`` gives the subjects that were rotated since the last
-    call, ``woken`` those that somebody asked to look at.
+    call, ``woken`` those that somebody asked to look at; either may raise Failure or
+    OSError after some of them.
     """
 
     subjects: Mapping[Id, Subject]
@@ -36,5 +37,5 @@ class Workload:
     directories: Callable[[], Failure | None] = lambda: None
     full: Callable[[], Failure | None] = lambda: None
     journals: Callable[[], Failure | None] = lambda: None
-    changed: Callable[[], Collection[Id]] = tuple
-    woken: Callable[[], Collection[Id]] = tuple
+    changed: Callable[[], Iterable[Id]] = tuple
+    woken: Callable[[], Iterable[Id]] = tuple

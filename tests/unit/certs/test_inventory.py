@@ -67,12 +67,12 @@ def rotated(
     rotator: Rotator,
     asked: Asked = Asked(),  # noqa: B008
     *,
-    workers: int = 2,
+    slots: int = 2,
 ) -> list[Report]:
     """What came of each."""
     subjects = [subject_of(each) for each in certificates]
-    all_of_it = Inventory([FakeWing(subjects)])
-    return list(all_of_it.rotate(subjects, rotator.runner, asked, workers=workers))
+    all_of_it = Inventory([FakeWing(subjects, slots)])
+    return list(all_of_it.rotate(subjects, rotator.runner, asked))
 
 
 class TestChosen:
@@ -148,6 +148,21 @@ class TestLook:
         assert all(isinstance(row.decision, Renew) for row in others)
         assert [row.flight is not None for row in others] == [True, False]
 
+    @pytest.mark.parametrize("error", [PermissionError(13, "no", "/x"), ZeroDivisionError("no")])
+    def test_a_wing_that_cannot_look_hides_no_other(
+        self, worlds: dict[str, MemoryWorld], error: Exception
+    ) -> None:
+        """Not even by a defect: the listing is what somebody opens to find out."""
+
+        def spoiled(*, thorough: bool) -> None:
+            raise error
+
+        bad = replace(worlds["one"].managed(), look=spoiled)  # type: ignore[arg-type]
+        chosen = [subject_of(bad), *list(inventory(worlds).subjects)[1:]]
+        first, *others = look_at_all(chosen, now=NOW, in_flight=lambda _subject: False)
+        assert "no" in str(first.failure)
+        assert [first.state, *(each.state for each in others)] == ["unreadable", *["missing"] * 2]
+
 
 class TestRotate:
     """Bringing them up to date."""
@@ -171,7 +186,7 @@ class TestRotate:
         )
         reports = {
             report.subject.name: report
-            for report in rotated([broken, *certificates], rotator, workers=1)
+            for report in rotated([broken, *certificates], rotator, slots=1)
         }
         assert set(reports) == {"one", "two", "three", "four"}
         assert [name for name, report in reports.items() if not report.failed] == ["three"]
@@ -207,7 +222,7 @@ class TestRotate:
             return replace(managed, lock=lock)
 
         chosen = [counted(world.managed()) for world in worlds.values()]
-        reports = rotated(chosen, rotator, workers=concurrency)
+        reports = rotated(chosen, rotator, slots=concurrency)
         assert [report.failed for report in reports] == [False] * 3
         assert most[0] == concurrency
 
