@@ -21,7 +21,7 @@ _EXPIRY = frozenset({EXPIRED, EXPIRING})
 def of_clock(judgement: Judgement) -> AlertEvent:
     """An alert if the clock is wrong."""
     if judgement.trust is not ClockTrust.WRONG:
-        return Resolved(CLOCK, "The clock is plausible again; certrotd orders certificates again.")
+        return Resolved(CLOCK, "The clock is plausible again; certrotd orders again.")
     return Alert(
         kind="clock_wrong",
         severity="error",
@@ -98,8 +98,10 @@ def of_watched(watched: Watched) -> AlertEvent:
     grave = findings[0].severity is FindingSeverity.ERROR
     # not status --probe, nor inspect: they do not ask all endpoints, or not by name and protocol
     see = command("watch", subject) if subject else "certrotd watch"
-    again = " Reload the service, or get and deploy a new certificate: "
-    again = f"{again}{command('rotate', subject)} --force" if subject else ""
+    again = ""
+    if subject:
+        again = f" Reload the service, or get and deploy a new {subject.kind}: "
+        again += f"{command('rotate', subject)} --force"
     return Alert(
         kind="expiring" if expiry else "served_mismatch",
         severity="error" if grave else "warning",

@@ -93,9 +93,9 @@ def export(config: Path) -> int:
 
 
 def _subjects(site: Site, name: str) -> frozenset[str]:
-    """What the records call the certificate of that name; an older certrotd wrote the name alone.
+    """What the records call the subject of that name; an older certrotd wrote the name alone.
 
-    A certificate that is not configured any more has records too, and so has what is none.
+    What is not configured any more has records too, and so has what is no subject.
     """
     try:
         [subject] = site.inventory.chosen([name])

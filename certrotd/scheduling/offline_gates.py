@@ -49,7 +49,7 @@ def _judgement(views: Sequence[View], state: State, now: datetime) -> Judgement:
     try:
         last_run = clock_document(state).peek()
     except Failure:
-        last_run = None  # the daemon goes by the certificates alone then, and says why
+        last_run = None  # the daemon goes by what it looks at alone then, and says why
     watch = Watch(last_run, 0.0)
     for view in views:
         watch = watch.seen(view.found.passed)

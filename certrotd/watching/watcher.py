@@ -1,4 +1,4 @@
-"""Watching, beside the renewer and independent of it: it has its own threads and its own time.
+"""Watching, beside the scheduler and independent of it: it has its own threads and its own time.
 
 It looks while the clock is wrong, while the scheduler is stuck, and at what certrotd does not
 manage. It goes by monotonic time alone, so that no jump of the clock stops or hurries it.

@@ -320,7 +320,7 @@ def test_alerts_of_clock_configuration_and_troubles_are_raised_and_resolved(
         awaits(rig, count)
     assert rig.arrived() == [
         "raised the clock cannot be right: nothing is ordered",
-        "resolved The clock is plausible again; certrotd orders certificates again",
+        "resolved The clock is plausible again; certrotd orders again",
         "raised certrotd refuses the new configuration; the old one stays in force",
         "resolved The configuration is in force: 2 certificates",
         "raised entries are skipped: 1 problem in the configuration",

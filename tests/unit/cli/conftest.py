@@ -1,5 +1,6 @@
 """The program called from within this process."""
 
+import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,47 @@ import pytest
 import yaml
 
 from certrotd.cli.app import run
+from certrotd.state.records import encode
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
+GROUPS = ("config", "audit", "notify", "internal")
+COMMANDS = (
+    *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
+    "wake",
+    *(
+        "config check",
+        "config schema",
+        "audit show",
+        "audit verify",
+        "audit export",
+        "notify test",
+        "internal init",
+    ),
+)
+BEGUN = "2026-06-01T12:00:00+00:00"
+
+
+def fly(state: Path, name: str) -> None:
+    """A rotation of that name is in flight, and failed twice at its first step."""
+    records: list[dict[str, Any]] = [
+        {
+            "t": "begin",
+            "id": "r1",
+            "subject": f"certificate/{name}",
+            "at": BEGUN,
+            "plan": [{"kind": "obtain", "intent": {}}],
+        },
+        *({"t": "paused", "i": 0, "at": BEGUN, "why": "obtain: no answer"} for _ in range(2)),
+    ]
+    path = state / "journal/certificate" / f"{name}.jsonl"
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.write_bytes(b"".join(map(encode, records)))
+
+
+def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
+    """The last listing, by name."""
+    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
 
 
 @pytest.fixture

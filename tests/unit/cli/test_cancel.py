@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.cli.conftest import Certrotd
-from tests.unit.cli.test_run import listed
+from tests.unit.cli.conftest import Certrotd, listed
 
 
 def test_a_rotation_whose_first_record_was_torn_is_cancelled(

@@ -12,29 +12,9 @@ from certrotd.clock import ManualClock
 from certrotd.config.load import load
 from certrotd.daemon.wiring import Site
 from certrotd.scheduling.clock_trust import to_json
-from certrotd.state.records import encode
-from tests.unit.cli.conftest import NAMES, Certrotd
-from tests.unit.cli.test_run import listed
+from tests.unit.cli.conftest import BEGUN, NAMES, Certrotd, fly, listed
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
-BEGUN = "2026-06-01T12:00:00+00:00"
-
-
-def fly(state: Path, name: str) -> None:
-    """A rotation of that name is in flight, and failed twice at its first step."""
-    records: list[dict[str, Any]] = [
-        {
-            "t": "begin",
-            "id": "r1",
-            "subject": f"certificate/{name}",
-            "at": BEGUN,
-            "plan": [{"kind": "obtain", "intent": {}}],
-        },
-        *({"t": "paused", "i": 0, "at": BEGUN, "why": "obtain: no answer"} for _ in range(2)),
-    ]
-    path = state / "journal/certificate" / f"{name}.jsonl"
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.write_bytes(b"".join(map(encode, records)))
 
 
 class TestInFlight:

@@ -9,29 +9,9 @@ from typing import Any
 import pytest
 
 from tests.parts import pki
-from tests.unit.cli.conftest import NAMES, Certrotd
+from tests.unit.cli.conftest import COMMANDS, GROUPS, NAMES, Certrotd, listed
 from tests.unit.observe.servers import Listener, context_of_der, tls
 from tests.unit.pki.crafted import bits_for_a_name, mask_missing
-
-GROUPS = ("config", "audit", "notify", "internal")
-COMMANDS = (
-    *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
-    "wake",
-    *(
-        "config check",
-        "config schema",
-        "audit show",
-        "audit verify",
-        "audit export",
-        "notify test",
-        "internal init",
-    ),
-)
-
-
-def listed(capsys: pytest.CaptureFixture[str]) -> dict[str, dict[str, Any]]:
-    """The last listing, by name."""
-    return {row["name"]: row for row in json.loads(capsys.readouterr().out)}
 
 
 class TestExitCode:

@@ -10,9 +10,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.state.directory import DAEMON_LOCK, StateDirectory
-from tests.unit.cli.conftest import Certrotd
-from tests.unit.cli.test_held import fly
-from tests.unit.cli.test_run import listed
+from tests.unit.cli.conftest import Certrotd, fly, listed
 
 NOW = datetime(2027, 1, 1, tzinfo=UTC)
 WAITS = "obtain: no answer (in flight since 2026-06-01 12:00Z, failed 2 times)"

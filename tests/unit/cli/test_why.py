@@ -17,9 +17,7 @@ from certrotd.certs.limits.sliding_windows import LETS_ENCRYPT
 from certrotd.clock import SystemClock
 from certrotd.scheduling.clock_trust import to_json
 from certrotd.state.history import FileHistory
-from tests.unit.cli.conftest import Certrotd
-from tests.unit.cli.test_held import fly
-from tests.unit.cli.test_run import listed
+from tests.unit.cli.conftest import Certrotd, fly, listed
 from tests.unit.lifecycle.two_wings import Daemon, use_both_wings
 
 ACME = "https://acme-v02.api.letsencrypt.org/directory"

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.cli.app import run
-from tests.unit.cli.conftest import Certrotd
-from tests.unit.cli.test_run import COMMANDS
+from tests.unit.cli.conftest import COMMANDS, Certrotd
 
 PROGRAM = Path(sysconfig.get_path("scripts")) / "certrotd"
 
