@@ -11,7 +11,7 @@ from certrotd.cli.reports import report_words
 from certrotd.errors import NeedsOperator
 from certrotd.rotation.engine import Parked, RolledBack
 from tests.unit.acme.scripted import Reply, ScriptedCA
-from tests.unit.certs.test_fetching import Fetching
+from tests.unit.certs.fetching import Fetching
 
 AWAY = Reply(503, b"", {"Retry-After": str(7 * 86400)})
 

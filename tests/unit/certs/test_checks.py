@@ -1,121 +1,26 @@
 """One look at one thing: what is read, what is asked of whom, and what becomes of failures."""
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count
 from typing import Any
 from unittest import mock
 
 import pytest
 
 from certrotd.certs.checks import (
-    CertificateCheck,
     EndpointCheck,
     Looked,
-    Means,
-    checks_of,
     endpoint_of,
 )
 from certrotd.certs.findings import FindingKind
-from certrotd.certs.policy import COPIES, Policy, id_of
+from certrotd.certs.policy import COPIES, id_of
 from certrotd.cli.watch import surely
-from certrotd.clock import ManualClock
-from certrotd.config.watch import WatchEntry
-from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.lifecycle.finding import FindingSeverity, Watched
-from certrotd.lifecycle.wing import Check
+from certrotd.lifecycle.finding import FindingSeverity
 from certrotd.observe.chain import Presented
-from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.generation import Copy
-from tests.fakes.examiner import MemoryExaminer
-from tests.fakes.world import MemoryWorld
 from tests.parts import pki
-
-NOW = datetime(2027, 3, 4, tzinfo=UTC)
-NAME = "a.example.test"
-YESTERDAY = NOW - timedelta(days=1)
-OTHER = pki.make_leaf(
-    pki.make_intermediate(pki.make_root(), not_before=YESTERDAY),
-    NAME,
-    not_before=YESTERDAY,
-    lifetime=timedelta(days=90),
-)
-
-
-def entry(address: str = "192.0.2.1:443", **options: Any) -> WatchEntry:
-    """An entry of ``watch:``."""
-    return WatchEntry.model_validate({"address": address, "sni": NAME, **options})
-
-
-class Bench:
-    """A certificate that was rotated onto its target and its copies, and looks at it."""
-
-    def __init__(self, **policy: Any) -> None:
-        self.clock = ManualClock(NOW)
-        options = {"installs": True, "waves": (("nginx",),), **policy}
-        self.world = MemoryWorld(Policy("web", (NAME,), "ca", "memory", **options), self.clock)
-        self.examiner = MemoryExaminer()
-        self.flying = False
-        self.managed = self.world.managed()
-        self._numbers = count(1)
-        self.rotate()
-        self.serve()
-        self.means = Means(
-            3600, lambda name: self.flying and name == id_of("web"), self.examiner, self.clock
-        )
-
-    def rotate(self) -> None:
-        """Bring it up to date."""
-        rotator = self.world.rotator(new_id=lambda: f"id-{next(self._numbers)}")
-        rotator.rotate(self.managed, forced=True)
-
-    @property
-    def live(self) -> Presented:
-        """What the live generation looks like from outside."""
-        number = self.world.store.live("web")
-        assert number is not None
-        _, chain = self.world.store.read("web", number)
-        return Presented(tuple(facts_of(each) for each in parse_certificates(chain)))
-
-    def serve(self, presented: Presented | Failure | None = None) -> None:
-        """The target shows this, or the live generation."""
-        self.examiner.shown["nginx"] = presented or self.live
-
-    @property
-    def check(self) -> CertificateCheck:
-        """Of the certificate."""
-        return CertificateCheck(self.managed, self.means)
-
-    def looks(self) -> dict[str, Looked]:
-        """Everything that a look at the certificate finds."""
-        return {look.watched.sort: look for look in self.check.look()}
-
-    def found(self) -> dict[str, list[str]]:
-        """The kinds of findings by sort."""
-        return {sort: kinds(look.watched) for sort, look in self.looks().items()}
-
-    def at(self, which: WatchEntry) -> Looked:
-        """A look at an entry."""
-        [check] = self.checks(which)[:-1]
-        [look] = check.look()
-        assert isinstance(look, Looked)
-        return look
-
-    def checks(self, *entries: WatchEntry) -> list[Check]:
-        """Of these entries, and of the certificate."""
-        return checks_of(entries, {id_of("web"): self.managed}, self.means)
-
-
-def kinds(watched: Watched) -> list[str]:
-    """What its findings are about."""
-    return [each.kind for each in watched.findings]
-
-
-def other(*names: str) -> Presented:
-    """What somebody else's certificate looks like."""
-    facts = facts_of(OTHER.certificate)
-    return Presented((replace(facts, names=names or facts.names), facts_of(OTHER.intermediates[0])))
+from tests.unit.certs.watched import NAME, OTHER, WatchedCertificate, entry, kinds, other
 
 
 class TestCertificate:
@@ -123,7 +28,7 @@ class TestCertificate:
 
     def test_a_sound_one_has_facts_and_no_findings(self) -> None:
         """The control of all below; the looks tell what they are of."""
-        bench = Bench()
+        bench = WatchedCertificate()
         looks = bench.looks()
         files, target = looks["files"].watched, looks["target"].watched
         leaf = bench.live.chain[0]
@@ -138,13 +43,13 @@ class TestCertificate:
 
     def test_a_target_that_serves_another_is_found(self) -> None:
         """Restarted by hand with old files."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.serve(other())
         assert bench.found() == {"files": [], "target": [FindingKind.SERVED_MISMATCH]}
 
     def test_an_impostor_whose_certificate_cannot_be_read_is_found(self) -> None:
         """No parser stands between it and the comparison."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.serve(Presented((), unreadable="certificate 1 of 1 is garbage", digest="5" * 64))
         assert bench.found()["target"] == [FindingKind.SERVED_MISMATCH, FindingKind.UNREADABLE]
         watched = bench.looks()["target"].watched
@@ -152,7 +57,7 @@ class TestCertificate:
 
     def test_files_that_some_clients_refuse_are_a_warning_and_said_once(self) -> None:
         """What the files tell, the target that serves them does not tell again."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.world.issuer.other_extensions = ()
         bench.rotate()
         bench.serve(replace(bench.live, doubtful="some clients refuse it"))
@@ -167,11 +72,11 @@ class TestCertificate:
 
     def test_a_target_that_never_reloaded_is_not_expected_to_serve_it(self) -> None:
         """The renewer has it to do; what it serves is looked at all the same."""
-        bench = Bench(waves=())
+        bench = WatchedCertificate(waves=())
         bench.managed = replace(
             bench.managed, policy=replace(bench.managed.policy, waves=(("nginx",),))
         )
-        bench.world.targets = {"nginx": Bench().world.targets["nginx"]}
+        bench.world.targets = {"nginx": WatchedCertificate().world.targets["nginx"]}
         bench.serve(other())
         assert bench.found()["target"] == []
         bench.serve(other("b.test"))
@@ -179,7 +84,7 @@ class TestCertificate:
 
     def test_a_target_nobody_answers_at_is_found_without_its_address_twice(self) -> None:
         """The key of the look has it already."""
-        bench = Bench()
+        bench = WatchedCertificate()
         del bench.examiner.shown["nginx"]
         [finding] = bench.looks()["target"].watched.findings
         assert finding.kind is FindingKind.UNREACHABLE
@@ -187,7 +92,7 @@ class TestCertificate:
 
     def test_a_target_that_cannot_be_built_is_found(self) -> None:
         """Such as one whose library is missing; the rest is looked at."""
-        bench = Bench()
+        bench = WatchedCertificate()
         world = bench.managed.world()
 
         def fail(_name: str) -> None:
@@ -206,13 +111,13 @@ class TestCertificate:
 
     def test_a_target_the_configuration_no_longer_has_is_not_looked_at(self) -> None:
         """Between two configurations."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.world.targets.clear()
         assert bench.found() == {"files": []}
 
     def test_a_disabled_one_is_looked_at_where_it_was_brought(self) -> None:
         """Nobody renews it, which is when its end comes as a surprise."""
-        bench = Bench()
+        bench = WatchedCertificate()
         off = replace(bench.managed.policy, enabled=False)
         bench.managed = replace(bench.managed, policy=off)
         assert bench.found() == {"files": [], "target": []}
@@ -222,7 +127,7 @@ class TestCertificate:
 
     def test_copies_that_differ_are_found_where_they_should_be_the_live_ones(self) -> None:
         """Somebody restored a backup; copies that were never installed are the renewer's."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.world.installer.files = (("key", b"old"), ("chain", b"old"))
         [finding] = bench.looks()["files"].watched.findings
         assert (finding.kind, finding.words) == (
@@ -236,7 +141,7 @@ class TestCertificate:
 
     def test_a_copy_that_is_not_as_it_was_installed_is_found(self) -> None:
         """Its content is right, its owner another one; which one is said, and the cure."""
-        bench = Bench()
+        bench = WatchedCertificate()
         installer, state = bench.world.installer, bench.world.store.look("web").state
         was, now = (Copy("key", (9, 9, 0o100640, 0, who)) for who in (0, 33))
         bench.world.store.record("web", replace(state, copies={"/etc/web.key": was}))
@@ -250,7 +155,7 @@ class TestCertificate:
 
     def test_a_damaged_file_is_found_and_the_command_that_puts_it_back_is_reported(self) -> None:
         """Never chmod, which would follow what has become a link."""
-        bench = Bench()
+        bench = WatchedCertificate()
         shelves = bench.world.store.shelves
         whole = shelves["web"]
         shelves["web"] = replace(whole, worn=(1,))
@@ -263,26 +168,26 @@ class TestCertificate:
 
     def test_an_unreadable_generation_is_found_too(self) -> None:
         """Nothing of it can be read."""
-        bench = Bench()
+        bench = WatchedCertificate()
         shelves = bench.world.store.shelves
         shelves["web"] = replace(shelves["web"], generations=())
         assert bench.found()["files"] == [FindingKind.DAMAGED]
 
     def test_files_are_read_at_least_daily_however_rarely_one_looks(self) -> None:
         """A disk loses bits whatever is configured; endpoints are looked at as configured."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.means = replace(bench.means, every=7 * 86400)
         assert [each.every for each in bench.checks(entry())] == [7 * 86400, 86400]
 
     def test_a_key_that_others_may_use_is_found(self) -> None:
         """Somebody's chmod -R."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.world.store.loosened = ("privkey.pem",)
         assert bench.found()["files"] == [FindingKind.KEY_EXPOSED]
 
     def test_copies_that_cannot_be_read_are_found(self) -> None:
         """The password of a PKCS#12 file may be out of reach."""
-        bench = Bench()
+        bench = WatchedCertificate()
         world = bench.managed.world()
 
         class Locked:
@@ -310,7 +215,7 @@ class TestCertificate:
         self, key: bytes, chain: bytes | None, expected: FindingKind
     ) -> None:
         """By what they are, not by what is remembered of them."""
-        bench = Bench(installs=False)
+        bench = WatchedCertificate(installs=False)
         standing = bench.world.store.look("web")
         world = bench.managed.world()
         good_key, good_chain = world.store.read("web", 1)
@@ -328,7 +233,7 @@ class TestCertificate:
 
     def test_a_store_that_cannot_be_read_is_found_and_nothing_is_expected(self) -> None:
         """No right to it, or a disk that is gone: the dates of what is served count still."""
-        bench = Bench()
+        bench = WatchedCertificate()
 
         def fail(**_: bool) -> Any:
             raise DiskTrouble("read it", PermissionError(13, "Permission denied"))
@@ -341,7 +246,7 @@ class TestCertificate:
 
     def test_a_generation_that_vanishes_between_two_reads_is_found(self) -> None:
         """Pruned, or removed by hand."""
-        bench = Bench()
+        bench = WatchedCertificate()
         standing = bench.managed.look()
         bench.world.store.shelves.clear()
         bench.managed = replace(bench.managed, look=lambda **_: standing)
@@ -349,13 +254,13 @@ class TestCertificate:
 
     def test_a_missing_certificate_is_found(self) -> None:
         """As before the first order."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.world.store.shelves.clear()
         assert bench.found() == {"files": [FindingKind.MISSING], "target": []}
 
     def test_a_rotation_in_flight_is_noticed(self) -> None:
         """Before the look, or by the time it is over."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.flying = True
         assert {look.moving for look in bench.looks().values()} == {True}
         bench.flying = False
@@ -364,7 +269,7 @@ class TestCertificate:
 
     def test_a_rotation_that_begins_and_ends_within_a_look_is_noticed(self) -> None:
         """A handshake may take ten seconds, a rotation one."""
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.during = lambda _endpoint: bench.rotate()
         assert {look.moving for look in bench.looks().values()} == {True}
         bench.examiner.during = lambda _endpoint: None
@@ -373,7 +278,7 @@ class TestCertificate:
 
     def test_the_watch_keys_of_a_certificate_are_known_beforehand(self) -> None:
         """So that what is gone can be told."""
-        bench = Bench()
+        bench = WatchedCertificate()
         keys = set(bench.check.watched_keys())
         assert keys == {look.watched.key for look in bench.looks().values()}
 
@@ -384,7 +289,7 @@ class TestEndpoint:
     def test_a_foreign_endpoint_needs_no_certificate_of_ours(self) -> None:
         """Sound, and then not."""
         watched = entry()
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.shown["192.0.2.1"] = other()
         look = bench.at(watched)
         assert look.watched.findings == ()
@@ -397,7 +302,7 @@ class TestEndpoint:
     def test_ours_must_be_the_live_generation_and_all_of_its_chain(self) -> None:
         """On a machine the renewer does not reach."""
         watched = entry(certificate="web")
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.shown["192.0.2.1"] = bench.live
         assert bench.at(watched).watched.findings == ()
         bench.examiner.shown["192.0.2.1"] = replace(bench.live, chain=bench.live.chain[:1])
@@ -410,7 +315,7 @@ class TestEndpoint:
     def test_ours_moves_with_its_rotation(self) -> None:
         """As a target does."""
         watched = entry(certificate="web")
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.shown["192.0.2.1"] = bench.live
         bench.flying = True
         assert bench.at(watched).moving
@@ -421,21 +326,21 @@ class TestEndpoint:
     def test_a_skipped_certificate_is_expected_at_no_endpoint(self) -> None:
         """A lenient start goes on without it."""
         watched = entry(certificate="bad")
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.shown["192.0.2.1"] = other()
         assert bench.at(watched).watched.findings == ()
 
     def test_names_and_notice_are_as_configured(self) -> None:
         """Instead of the server name, and of two weeks."""
         watched = entry(names=[NAME, "b.test"], warn_before=0.999)
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.shown["192.0.2.1"] = other()
         assert kinds(bench.at(watched).watched) == [FindingKind.EXPIRING, FindingKind.WRONG_NAME]
 
     def test_a_served_leaf_that_cannot_be_parsed_is_unreadable(self) -> None:
         """Somebody answers, in a way nobody understands."""
         watched = entry()
-        bench = Bench()
+        bench = WatchedCertificate()
         bench.examiner.shown["192.0.2.1"] = InvalidInput("it has an unreadable part")
         assert kinds(bench.at(watched).watched) == [FindingKind.UNREADABLE]
 
@@ -461,13 +366,13 @@ class TestEndpoint:
 def test_every_subject_has_its_span() -> None:
     """An entry's own, else that of all."""
     often, plain = entry(every="10m"), entry("192.0.2.2:443")
-    assert [each.every for each in Bench().checks(often, plain)] == [600, 3600, 3600]
+    assert [each.every for each in WatchedCertificate().checks(often, plain)] == [600, 3600, 3600]
 
 
 def test_a_rotation_concerns_the_certificate_and_the_entries_that_name_it() -> None:
     """And nothing else."""
     ours, foreign = entry(certificate="web"), entry("192.0.2.2:443")
-    about = {check.label: check.about for check in Bench().checks(ours, foreign)}
+    about = {check.label: check.about for check in WatchedCertificate().checks(ours, foreign)}
     assert about == {
         "192.0.2.1:443 (a.example.test)": id_of("web"),
         "192.0.2.2:443 (a.example.test)": None,
@@ -480,7 +385,7 @@ class TestSurely:
 
     def check(self, *found: bool, moving: bool = False, after: int = 3) -> EndpointCheck:
         """A check that finds nobody there, or somebody, in turn."""
-        bench, turns = Bench(), iter(found)
+        bench, turns = WatchedCertificate(), iter(found)
 
         class Turns(EndpointCheck):
             def look(self) -> list[Looked]:

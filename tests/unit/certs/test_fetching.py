@@ -10,41 +10,16 @@ from typing import Any
 
 import pytest
 
-from certrotd.acme.issuer import AcmeIssuer
 from certrotd.acme.transport import RequestsResponse, Transport
 from certrotd.certs.findings import FindingKind
 from certrotd.certs.issue import patience
 from certrotd.certs.watching import OnDisk, judge_files, missed_chain
 from certrotd.cli.reports import report_words
 from certrotd.rotation.engine import Finished, Parked, RolledBack
-from tests.parts import pki
-from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, Skipping, problem
-from tests.unit.certs.rotating import Case
+from tests.unit.acme.scripted import Reply, ScriptedCA, problem
+from tests.unit.certs.fetching import Fetching
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-
-
-class Fetching(Case):
-    """A first certificate from a scripted CA; every run is a process of its own."""
-
-    def __init__(self, ca: ScriptedCA, directory: Path) -> None:
-        super().__init__("first_issuance")
-        self.policy(names=(NAME,))
-        self.ca = ca
-        self.directory = directory
-        self.ca_file = ca.ca_file
-        self.preferred_chain = ""
-        issuing = pki.make_intermediate(pki.make_root("issuing root"), "issuing intermediate")
-        leaf = pki.make_leaf(issuing, NAME)
-        ca.chain = leaf.fullchain_pem
-        self.world.new_key = lambda _type: leaf.key
-        self.clock.jump(datetime.now(UTC) - self.clock.now())
-        self.world.otherwise["issuer"] = lambda _name: self.issuer()
-
-    def issuer(self) -> AcmeIssuer:
-        """That of a new process."""
-        settings = {"ca_bundle": self.ca_file, "preferred_chain": self.preferred_chain}
-        return self.ca.issuer(self.directory, Skipping(), **settings)
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from certrotd.state.lock import NoLease
 from tests.fakes.store import Pair
 from tests.model import scenarios
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA
+from tests.unit.certs.fetching import Fetching
 from tests.unit.certs.rotating import Case
-from tests.unit.certs.test_fetching import Fetching
 
 HOUR = timedelta(hours=1)
 AWAY = Reply(503, b"", {"Retry-After": str(7 * 86400)})

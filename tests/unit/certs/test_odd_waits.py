@@ -12,7 +12,7 @@ import pytest
 from certrotd.lifecycle.decision import Postpone
 from certrotd.rotation.engine import RolledBack
 from tests.unit.acme.scripted import Reply, ScriptedCA
-from tests.unit.certs.test_fetching import Fetching
+from tests.unit.certs.fetching import Fetching
 
 PAST = format_datetime(datetime.now(UTC) - timedelta(seconds=1), usegmt=True)
 ODD = {

@@ -18,8 +18,7 @@ from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.wing import Check
 from certrotd.observers import Observer
 from certrotd.watching.watcher import Watcher
-from tests.unit.certs.test_checks import Bench as Certificate
-from tests.unit.certs.test_checks import entry, kinds, other
+from tests.unit.certs.watched import WatchedCertificate, entry, kinds, other
 
 SECOND, MINUTE, HOUR = (timedelta(seconds=n) for n in (1, 60, 3600))
 START = datetime(2027, 3, 4, tzinfo=UTC)
@@ -53,7 +52,7 @@ class Bench:
     """A watcher whose threads are in the hands of the test."""
 
     def __init__(self, *entries: WatchEntry, certificate: bool = False, threads: int = 4) -> None:
-        self.certificate = Certificate()
+        self.certificate = WatchedCertificate()
         self.examiner = self.certificate.examiner
         self.examiner.shown |= {A: other(), B: other()}
         self.clock = ManualClock(START)
