@@ -16,6 +16,7 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.selection import reencrypt
 from certrotd.codecs.tink import Tink
+from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, KeySet
 from tests.contract.codec_cases import key_of
 
@@ -147,3 +148,24 @@ def test_libsodium_reads_what_the_codec_writes_and_the_codec_what_libsodium_writ
         assert crypto_secretbox_open(ours[24:], ours[:24], secret) == plaintext
         theirs = b"v2:" + base64.b64encode(nonce + crypto_secretbox(plaintext, nonce, secret))
         assert PrefixedSecretbox().decrypt(theirs, key) == plaintext
+
+
+JAVA = shutil.which("java") if shutil.which("javac") else None
+
+
+@pytest.mark.skipif(JAVA is None, reason="no JDK is installed")
+def test_java_opens_what_the_codec_writes_for_wso2() -> None:
+    """With an initialization vector of 128 bytes, and the tag alone of an empty plaintext."""
+    assert JAVA is not None
+    key = key_of(Algorithm.AES_192_GCM, 1)
+    secret, lines = base64.b64encode(key.material.reveal()).decode(), ""
+    for text in TEXTS:
+        outer = json.loads(base64.b64decode(Wso2().encrypt(text.encode(), key)))
+        inner = json.loads(base64.b64decode(outer["c"]))
+        lines += f"{secret} {inner['initializationVector']} {inner['cipher']}\n"
+    source = Path(__file__).with_name("GcmPeer.java")
+    command = [JAVA, "-XX:TieredStopAtLevel=1", str(source)]
+    done = subprocess.run(
+        command, input=lines, text=True, capture_output=True, timeout=300, check=True
+    )
+    assert [base64.b64decode(line).decode() for line in done.stdout.split("\n")[:-1]] == TEXTS

@@ -5,12 +5,12 @@ import base64
 import pytest
 
 from certrotd.codecs.errors import Damaged, TooLarge, Unsupported
-from certrotd.codecs.port import MAX_BYTES
+from certrotd.codecs.port import MAX_BYTES, Codec
 from certrotd.codecs.vault_transit import VaultTransit
 from certrotd.keyring.material import Algorithm
 from tests.contract.codec_cases import key_of
 
-CODEC = VaultTransit()
+CODEC: Codec = VaultTransit()
 KEY = key_of(Algorithm.AES_256_GCM, 12)
 BODY = base64.b64encode(bytes(12 + 16 + 11))
 
