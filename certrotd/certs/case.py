@@ -9,7 +9,7 @@ from functools import cached_property
 from certrotd.certs.decision import Adopt, Renew
 from certrotd.certs.fitness import renewal_time
 from certrotd.certs.policy import Attempts, Policy
-from certrotd.lifecycle.decision import Action
+from certrotd.lifecycle.decision import Action, Asked
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import Generation, Standing
 
@@ -22,9 +22,7 @@ class Case:
     standing: Standing
     attempts: Attempts
     now: datetime
-    forced: bool = False
-    by_hand: bool = False
-    named: bool = False
+    asked: Asked
     live: Generation | None = field(init=False)
     facts: CertificateFacts | None = field(init=False)
 

@@ -22,7 +22,7 @@ from certrotd.errors import Failure, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.lifecycle.audited import ACT
-from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Wait
+from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Wait
 from certrotd.lifecycle.fencing import guarded
 from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import Run, Runner, Told
@@ -161,7 +161,7 @@ class CertificateRotation:
     ) -> Decision:
         now = run.runner.clock.now()
         standing, attempts = found
-        return decide(policy or self.managed.policy, standing, attempts, now=now, **asked.how)
+        return decide(policy or self.managed.policy, standing, attempts, asked, now=now)
 
     def _begin(self, run: Run[World], action: Action, found: Standings) -> Told:
         facts = _carried(found[1])
@@ -202,7 +202,7 @@ class CertificateRotation:
                 return None
         except Exception as error:  # noqa: BLE001  # one certificate must not stop the others
             return Report(self.id, failure=as_failure(error, f"{doing} {self.id.name}"))
-        return runner.alone(self, doing, Asked(), self._bootstrap)
+        return runner.alone(self, doing, DAEMON, self._bootstrap)
 
     def _bootstrap(self, run: Run[World]) -> Report:
         recovered, unrecorded = run.recover()
@@ -221,7 +221,7 @@ class CertificateRotation:
             return bool(begun[0]["facts"].get(ACT) == PLACEHOLDER)
         standing, attempts = self.managed.look(), attempts_of(self.managed)
         now = runner.clock.now()
-        decision = decide(self.managed.policy, standing, attempts, now=now, **_ONCE.how)
+        decision = decide(self.managed.policy, standing, attempts, _ONCE, now=now)
         return isinstance(decision, Bootstrap)
 
     def rollback(self, runner: Runner, to: int | None) -> Report:

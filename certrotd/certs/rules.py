@@ -18,7 +18,7 @@ from certrotd.certs.decision import RECHECK, Adopt, Bootstrap, Deploy, Renew, Sw
 from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
-from certrotd.lifecycle.decision import Action, Decision, Tried, Wait
+from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Tried, Wait
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
@@ -38,20 +38,17 @@ def decide(
     policy: Policy,
     standing: Standing,
     attempts: Attempts,
+    asked: Asked = DAEMON,
     *,
     now: datetime,
-    forced: bool = False,
-    by_hand: bool = False,
-    named: bool = False,
 ) -> Decision:
     """The decision about one certificate.
 
-    ``named``: a person asks for this one, which overrides its window; a timer asks for all.
-    ``by_hand`` overrides the backoff, as does a configuration that was mended; ``forced`` renews
-    whatever the dates say, and overrides a hold and a Retry-After too. A CA that is no longer the
-    configured one has no say.
+    ``asked.named`` overrides its window, ``by_hand`` the backoff, as does a configuration that was
+    mended; ``forced`` renews whatever the dates say, and overrides a hold and a Retry-After too. A
+    CA that is no longer the configured one has no say.
     """
-    case = Case(policy, standing, attempts, now, forced, by_hand, named)
+    case = Case(policy, standing, attempts, now, asked)
     due = _due(case)
     if isinstance(due, Wait):
         return due
@@ -63,14 +60,12 @@ def explain(
     policy: Policy,
     standing: Standing,
     attempts: Attempts,
+    asked: Asked = DAEMON,
     *,
     now: datetime,
-    forced: bool = False,
-    by_hand: bool = False,
-    named: bool = False,
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
-    case = Case(policy, standing, attempts, now, forced, by_hand, named)
+    case = Case(policy, standing, attempts, now, asked)
     for rule in RULES:
         found = rule.match(case)
         yield Tried(rule.code, found is not None, found.why if found else rule.otherwise(case))
@@ -82,7 +77,7 @@ def explain(
     for wait in WAITS:
         postponed = wait.match(case, due)
         why = postponed.why if postponed else wait.otherwise(case, due)
-        yield Tried(wait.code.value, postponed is not None, why)
+        yield Tried(wait.code, postponed is not None, why)
         if postponed is not None:
             break
 
@@ -188,7 +183,7 @@ def _placeholder_wanted(case: Case) -> Bootstrap | None:
 
 
 def _issued(case: Case) -> Deploy | None:
-    found = None if case.forced else _candidate(case.policy, case.standing, now=case.now)
+    found = None if case.asked.forced else _candidate(case.policy, case.standing, now=case.now)
     if found is None:
         return None
     return Deploy(f"generation {found.number} was issued and not deployed", found.number)
@@ -209,7 +204,7 @@ def _no_damage(case: Case) -> str:
 
 
 def _forced(case: Case) -> Renew | None:
-    return Renew("forced by hand", case.now, forced=True) if case.forced else None
+    return Renew("forced by hand", case.now, forced=True) if case.asked.forced else None
 
 
 def _to_adopt(case: Case) -> Adopt | None:

@@ -171,7 +171,7 @@ class CertificateFound:
         return of_look(view, self)
 
     def decide(self, asked: Asked, *, now: datetime) -> Decision:
-        return decide(self.managed.policy, self.standing, self.attempts, now=now, **asked.how)
+        return decide(self.managed.policy, self.standing, self.attempts, asked, now=now)
 
     def explain(self, *, now: datetime) -> Sequence[Tried]:
         return list(explain(self.managed.policy, self.standing, self.attempts, now=now))

@@ -30,7 +30,7 @@ def _retry_after(case: Case, due: Action) -> Postpone | None:
     failed_at, attempts = _failed_at(case), case.attempts
     # what one CA asked for says nothing of another, which may have been configured because of it
     same_ca = attempts.authority in ("", case.policy.authority)
-    if case.forced or not (failed_at and attempts.retry_after and same_ca and orders(due)):
+    if case.asked.forced or not (failed_at and attempts.retry_after and same_ca and orders(due)):
         return None
     longest = longest_wait(left(case.standing, now=failed_at))
     until = failed_at + min(attempts.retry_after, longest)
@@ -41,14 +41,16 @@ def _retry_after(case: Case, due: Action) -> Postpone | None:
 
 def _held(case: Case, due: Action) -> Postpone | None:
     held, now = case.standing.state.held, case.now
-    if case.forced or not held or now >= held or not orders(due) or usable(case.live, now=now):
+    if case.asked.forced or not held or now >= held or not orders(due):
+        return None
+    if usable(case.live, now=now):
         return None
     return Postpone("held after a rollback by hand", held, due, Gate.HOLD)
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
-    window, live = case.policy.window, case.live
-    if window is None or case.forced or case.named or not isinstance(due, Renew | Deploy):
+    window, live, asked = case.policy.window, case.live, case.asked
+    if window is None or asked.forced or asked.named or not isinstance(due, Renew | Deploy):
         return None
     if live is None or live.placeholder or usable(live, now=case.now):
         return None  # nothing that works is disturbed
@@ -63,7 +65,7 @@ def _window_closed(case: Case, due: Action) -> Postpone | None:
 
 def _too_recent(case: Case, due: Action) -> Postpone | None:
     attempts, now = case.attempts, case.now
-    asked_for = case.forced or case.by_hand or attempts.mended
+    asked_for = case.asked.forced or case.asked.by_hand or attempts.mended
     if asked_for or isinstance(due, Bootstrap):  # which is what ends many a failure
         return None
     if isinstance(due, Deploy) and due.mends and attempts.authority:

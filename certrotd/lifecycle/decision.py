@@ -80,10 +80,9 @@ class Asked:
     by_hand: bool = False
     named: bool = False
 
-    @property
-    def how(self) -> dict[str, bool]:
-        """As arguments by name."""
-        return {"forced": self.forced, "by_hand": self.by_hand, "named": self.named}
+
+DAEMON = Asked()
+"""How the daemon asks."""
 
 
 def by_decision(decision: Decision | None) -> Held | None:

@@ -10,7 +10,7 @@ from datetime import datetime
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.errors import Failure, UsageError
 from certrotd.id import Id
-from certrotd.lifecycle.decision import Asked, by_decision
+from certrotd.lifecycle.decision import DAEMON, Asked, by_decision
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.subject import Subject
@@ -72,7 +72,7 @@ class Inventory:
     def rotate_one(self, subject: Subject, runner: Runner) -> Report:
         """Bring one up to date, after what comes before any rotation."""
         unready = self._prepare(runner).get(subject.id.kind)
-        return _rotated(subject, runner, Asked(), unready)
+        return _rotated(subject, runner, DAEMON, unready)
 
     def rotate(self, chosen: Sequence[Subject], runner: Runner, asked: Asked) -> Iterator[Report]:
         """Bring each up to date, so many of a kind at once as it has slots.

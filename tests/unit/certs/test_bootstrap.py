@@ -16,7 +16,7 @@ from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.certs.watching import OnDisk, judge_files
 from certrotd.errors import NeedsOperator
-from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.lifecycle.decision import Asked, Postpone, Wait
 from certrotd.lifecycle.finding import FindingSeverity
 from certrotd.pki.facts import parse_certificates
 from certrotd.pki.generation import PLACEHOLDER, CertificateState, Generation, Standing
@@ -39,7 +39,7 @@ class TestDeciding:
     def test_a_certificate_that_has_nothing_gets_a_placeholder_first(self) -> None:
         """Even where somebody forces a renewal: that comes after it."""
         for forced in (False, True):
-            decision = decide(BOOTSTRAPS, Standing(), Attempts(), now=NOW, forced=forced)
+            decision = decide(BOOTSTRAPS, Standing(), Attempts(), Asked(forced=forced), now=NOW)
             assert decision == Bootstrap("no certificate yet", 1)
 
     def test_without_the_option_the_first_certificate_is_ordered_at_once(self) -> None:

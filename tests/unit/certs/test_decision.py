@@ -8,7 +8,7 @@ from certrotd.certs.decision import RECHECK, Adopt, Deploy, Renew, Sweep
 from certrotd.certs.fitness import drift, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
-from certrotd.lifecycle.decision import Wait
+from certrotd.lifecycle.decision import Asked, Wait
 from certrotd.pki.generation import Generation, Standing
 from tests.builders import (
     DAY,
@@ -73,7 +73,7 @@ def test_a_disabled_certificate_is_left_alone_whoever_asks() -> None:
     """An operator's word in the configuration is above one on the command line."""
     silent = replace(POLICY, enabled=False)
     for on_disk in (standing(), standing(generation(age=91 * DAY)), standing(broken())):
-        decision = decide(silent, on_disk, Attempts(), now=NOW, forced=True, by_hand=True)
+        decision = decide(silent, on_disk, Attempts(), Asked(forced=True, by_hand=True), now=NOW)
         assert decision == Wait("disabled in the configuration", NOW + RECHECK)
 
 
@@ -91,7 +91,7 @@ def test_a_disabled_certificate_is_left_alone_whoever_asks() -> None:
 def test_a_forced_renewal_is_done_whatever_there_is(on_disk: Standing) -> None:
     """A key that leaked is replaced today."""
     attempts = Attempts(failures=3, at=NOW - SECOND, why="x")
-    decision = decide(POLICY, on_disk, attempts, now=NOW, forced=True)
+    decision = decide(POLICY, on_disk, attempts, Asked(forced=True), now=NOW)
     assert decision == Renew("forced by hand", NOW, forced=True)
 
 

@@ -8,7 +8,7 @@ import pytest
 from certrotd.certs.policy import Attempts, Policy
 from certrotd.certs.rules import RULES, decide, explain
 from certrotd.certs.wait_rules import WAITS
-from certrotd.lifecycle.decision import Postpone
+from certrotd.lifecycle.decision import Asked, Postpone
 from certrotd.pki.generation import CertificateState, Standing
 from certrotd.window import Window
 from tests.builders import DAY, LEFT, MINUTE, NOW, POLICY, broken, generation, standing
@@ -67,7 +67,7 @@ def test_every_rule_has_a_code_of_its_own() -> None:
 
 def test_a_forced_renewal_says_so() -> None:
     """Nothing holds it back then."""
-    tried = list(explain(POLICY, HELD, ASKED, now=NOW, forced=True))
+    tried = list(explain(POLICY, HELD, ASKED, Asked(forced=True), now=NOW))
     assert [each.code for each in tried if each.matched] == ["forced"]
     assert [each.code for each in tried[-4:]] == ["retry_after", "hold", "window", "backoff"]
 
@@ -115,15 +115,15 @@ class TestWindows:
         noon = replace(POLICY, window=Window(frozenset({0}), time(11), time(13), UTC))
         assert self.code(DUE, noon) == "renewal_time"  # NOW is a Monday
 
-    @pytest.mark.parametrize("how", [{"forced": True}, {"named": True}])
-    def test_a_person_does_not_wait_for_it(self, how: dict[str, bool]) -> None:
+    @pytest.mark.parametrize("asked", [Asked(forced=True), Asked(named=True)])
+    def test_a_person_does_not_wait_for_it(self, asked: Asked) -> None:
         """Whoever types it knows what they do."""
-        decision = decide(self.IN, DUE, Attempts(), now=NOW, **how)
+        decision = decide(self.IN, DUE, Attempts(), asked, now=NOW)
         assert decision.code in ("forced", "renewal_time")
 
     def test_a_timer_that_asks_for_all_waits_for_it(self) -> None:
         """`rotate --all` overrides a backoff, as a person does, and disturbs nobody at noon."""
-        assert decide(self.IN, DUE, Attempts(), now=NOW, by_hand=True).code == "window"
+        assert decide(self.IN, DUE, Attempts(), Asked(by_hand=True), now=NOW).code == "window"
 
     def test_a_window_near_expiry_is_not_waited_for(self) -> None:
         """A tenth of the lifetime is kept for what may go wrong."""

@@ -12,7 +12,7 @@ from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.cli.reports import report_words
 from certrotd.errors import Transient
-from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.lifecycle.decision import Asked, Postpone, Wait
 from certrotd.pki.generation import PLACEHOLDER, Generation, Standing
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.builders import (
@@ -51,7 +51,9 @@ class TestDeciding:
         self, age: timedelta, forced: bool
     ) -> None:
         """A service that is restarted meanwhile would not come up, whatever else is due."""
-        decision = decide(POLICY, standing(damaged(age=age)), Attempts(), now=NOW, forced=forced)
+        decision = decide(
+            POLICY, standing(damaged(age=age)), Attempts(), Asked(forced=forced), now=NOW
+        )
         assert decision == Deploy("generation 5 is damaged: cert.pem is missing", 5, mends=True)
 
     @pytest.mark.parametrize("on_disk", [standing(damaged()), fallen(generation(4))])

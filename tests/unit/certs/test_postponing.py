@@ -11,7 +11,7 @@ from certrotd.certs.decision import Adopt, Deploy, Renew
 from certrotd.certs.policy import Attempts
 from certrotd.certs.rules import decide
 from certrotd.lifecycle.attempts import BACKOFF, backoff
-from certrotd.lifecycle.decision import Postpone
+from certrotd.lifecycle.decision import DAEMON, Asked, Postpone
 from certrotd.pki.generation import Generation, Standing
 from tests.builders import (
     DAY,
@@ -78,28 +78,28 @@ def test_a_single_failure_is_reported_in_the_singular() -> None:
 def test_a_person_at_the_prompt_does_not_wait_for_the_backoff() -> None:
     """They have just put right what failed."""
     due = standing(generation(age=61 * DAY))
-    assert isinstance(decide(POLICY, due, FAILED, now=NOW, by_hand=True), Renew)
+    assert isinstance(decide(POLICY, due, FAILED, Asked(by_hand=True), now=NOW), Renew)
     assert isinstance(decide(POLICY, due, FAILED, now=NOW), Postpone)
 
 
-@pytest.mark.parametrize("flags", [{}, {"by_hand": True}])
+@pytest.mark.parametrize("asked", [DAEMON, Asked(by_hand=True)])
 @pytest.mark.parametrize("adopts", [False, True])
-def test_a_retry_after_holds_for_runs_by_hand_too(flags: dict[str, bool], adopts: bool) -> None:
+def test_a_retry_after_holds_for_runs_by_hand_too(asked: Asked, adopts: bool) -> None:
     """Asking again sooner would only be refused, and prolong it."""
     attempts = replace(FAILED, failures=1, retry_after=HOUR)
     policy = replace(POLICY, adopts=adopts)
-    decision = decide(policy, standing(), attempts, now=NOW, **flags)
+    decision = decide(policy, standing(), attempts, asked, now=NOW)
     assert isinstance(decision, Postpone)
     assert decision.until == NOW + 55 * MINUTE
     assert decision.why == "the CA asked to wait"
-    later = decide(policy, standing(), attempts, now=decision.until, **flags)
+    later = decide(policy, standing(), attempts, asked, now=decision.until)
     assert isinstance(later, Renew | Adopt)
 
 
 def test_force_overrides_the_time_the_ca_asked_for() -> None:
     """A person who insists may know more than the CA's answer did."""
     attempts = replace(FAILED, failures=1, retry_after=HOUR)
-    assert isinstance(decide(POLICY, standing(), attempts, now=NOW, forced=True), Renew)
+    assert isinstance(decide(POLICY, standing(), attempts, Asked(forced=True), now=NOW), Renew)
 
 
 @pytest.mark.parametrize("left", [DAY, 29 * DAY])
@@ -172,7 +172,7 @@ def test_a_hold_keeps_renewals_back_and_nothing_else() -> None:
     assert isinstance(decision, Postpone)
     assert (decision.until, decision.why) == (held, "held after a rollback by hand")
     assert isinstance(decide(POLICY, due, Attempts(), now=held), Renew)
-    assert isinstance(decide(POLICY, due, Attempts(), now=NOW, by_hand=True), Postpone)
+    assert isinstance(decide(POLICY, due, Attempts(), Asked(by_hand=True), now=NOW), Postpone)
     behind = replace(POLICY, waves=(("web",),))
     assert isinstance(
         decide(behind, standing(generation(), held=held), Attempts(), now=NOW), Deploy

@@ -10,7 +10,7 @@ from certrotd.certs.decision import Deploy, Renew
 from certrotd.certs.fitness import usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.rules import decide
-from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.lifecycle.decision import Asked, Postpone, Wait
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
 from tests.builders import DAY, DRAWS, LEFT, LIFETIMES, NOW, POLICIES, SPANS, facts, meta
 
@@ -77,7 +77,7 @@ def test_every_decision_holds_what_decisions_promise(
     policy: Policy, on_disk: Standing, attempts: Attempts, forced: bool, by_hand: bool
 ) -> None:
     """Whatever is on disk: no time in the past, no useless deployment, nothing while disabled."""
-    decision = decide(policy, on_disk, attempts, now=NOW, forced=forced, by_hand=by_hand)
+    decision = decide(policy, on_disk, attempts, Asked(forced=forced, by_hand=by_hand), now=NOW)
     action = decision.instead if isinstance(decision, Postpone) else decision
     assert decision.why
     assert (on_disk.damaged or "") in decision.why
@@ -105,9 +105,9 @@ def test_a_postponed_rotation_is_still_due_when_its_time_has_come(
 ) -> None:
     """It is not forgotten."""
     recent = replace(attempts, at=NOW - timedelta(seconds=ago))
-    decision = decide(policy, on_disk, recent, now=NOW, forced=forced)
+    decision = decide(policy, on_disk, recent, Asked(forced=forced), now=NOW)
     if isinstance(decision, Postpone):
-        later = decide(policy, on_disk, recent, now=decision.until, forced=forced)
+        later = decide(policy, on_disk, recent, Asked(forced=forced), now=decision.until)
         assert not isinstance(later, Wait)
 
 
@@ -117,7 +117,7 @@ def test_a_person_at_the_prompt_is_never_told_to_wait_longer(
 ) -> None:
     """``by_hand`` takes waits away and adds none."""
     alone = decide(policy, on_disk, attempts, now=NOW)
-    by_hand = decide(policy, on_disk, attempts, now=NOW, by_hand=True)
+    by_hand = decide(policy, on_disk, attempts, Asked(by_hand=True), now=NOW)
     if isinstance(by_hand, Postpone):
         assert isinstance(alone, Postpone)
         why = by_hand.why.removesuffix(f"; {on_disk.damaged}")
