@@ -17,6 +17,7 @@ class Policies:
     def __init__(self, config: Config) -> None:
         self._config = config
         self._authorities = authorities(config)
+        self._terms = {name: _terms(entry) for name, entry in config.issuers.items()}
         self._waves: dict[tuple[str, ...], Waves] = {}
 
     def of(self, entry: Certificate) -> Policy:
@@ -40,7 +41,7 @@ class Policies:
             waves=self._waves_of(entry.targets),
             adopts=entry.adopt is not None,
             bootstraps=entry.bootstrap is not None,
-            terms=_terms(issuer),
+            terms=self._terms[entry.issuer],
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",
         )
 
