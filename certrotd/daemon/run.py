@@ -24,13 +24,14 @@ from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
 from certrotd.daemon.wiring import Site
 from certrotd.daemon.work import workload_of
-from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
+from certrotd.errors import ConfigInvalid, ConfigProblem
 from certrotd.lifecycle.wing import Check
 from certrotd.observers import Observers
 from certrotd.process import reap_orphans
 from certrotd.reporting.log import LineLog, libraries, to_journal
 from certrotd.reporting.log_events import EventLog
 from certrotd.reporting.status_board import StatusBoard
+from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.clock_trust import clock_document
 from certrotd.scheduling.scheduler import Scheduler
 from certrotd.scheduling.ticking import Ticking
@@ -171,12 +172,12 @@ class _Daemon:
             if loaded.config.state_dir != self._config.state_dir:
                 why = "state_dir changed: restart certrotd"
                 raise ConfigInvalid([ConfigProblem(self._path, 0, "", why)])
-            workload = self._workload(loaded)
+            workload, checks = self._workload(loaded), self._checks()
         except ConfigInvalid as invalid:
             self._observer.refused([str(problem) for problem in invalid.problems])
             return
-        except (Failure, OSError) as trouble:
-            self._observer.refused([str(trouble)])
+        except Exception as error:  # noqa: BLE001  # a defect of a wing does not end what runs
+            self._observer.refused([str(as_failure(error, f"take {self._path} into use"))])
             return
         self._config, self._work = loaded.config, workload
         self._log.use(loaded.config.log)
@@ -184,7 +185,7 @@ class _Daemon:
         self._alerting.use(loaded.config.notifications)
         self._observer.reloaded(tuple(workload.subjects))
         self._scheduler.replace(workload)
-        self._watcher.replace(self._checks())
+        self._watcher.replace(checks)
         # its parts know each other; Python itself would look for such after some dozen reloads
         gc.collect()
 
