@@ -9,7 +9,7 @@ from typing import Any
 
 from certrotd.id import Id
 
-DAILY = timedelta(days=1)
+DAILY, HOURLY = timedelta(days=1), timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +24,10 @@ class Due:
 RESUME = Due("an earlier rotation is in flight", "resume")
 
 
-def within_a_day(subject: Id, until: datetime, now: datetime) -> datetime:
-    """Later than now, and within a day: somebody may have touched the files.
+def look_by(subject: Id, until: datetime | None, now: datetime) -> datetime:
+    """At ``until``, but within a day: somebody may have touched the files. In an hour if None.
 
     The day is between a half and a whole one by the subject, so that not all come at the same time.
     """
     share = 0.5 + zlib.crc32(str(subject).encode()) / 2**33
-    return min(max(until, now + timedelta(seconds=1)), now + DAILY * share)
+    return min(max(until or now + HOURLY, now + timedelta(seconds=1)), now + DAILY * share)

@@ -26,7 +26,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.backoff import Backoff
 from certrotd.scheduling.clock_trust import ClockTrust
 from certrotd.scheduling.condition import Condition
-from certrotd.scheduling.due import RESUME, Due, within_a_day
+from certrotd.scheduling.due import HOURLY, RESUME, Due, look_by
 from certrotd.scheduling.due_heap import DueHeap
 from certrotd.scheduling.gates import DIRECTORIES, DISK
 from certrotd.scheduling.looking import flight_of, look_at
@@ -35,7 +35,6 @@ from certrotd.scheduling.timekeeper import Timekeeper
 from certrotd.scheduling.work_pool import WorkPool
 from certrotd.scheduling.workload import Workload
 
-HOURLY = timedelta(hours=1)
 OURS = 5.0
 JOURNALS = "the journals"
 REQUESTS = "requests to look at once"
@@ -98,12 +97,6 @@ class Scheduler:
         """The subjects that are being rotated."""
         with self._lock:
             return tuple(each for pool in self._pools.values() for each in pool.running)
-
-    @property
-    def next_look(self) -> datetime | None:
-        """When something is due next; None while nothing is."""
-        with self._lock:
-            return self._due_heap.next()
 
     def stop(self) -> None:
         """Begin nothing any more; what is running ends by itself."""
@@ -288,7 +281,7 @@ class Scheduler:
             self._queue(subject, RESUME)  # which mends what it can beside what is in flight
         elif held is not None:
             self._release(subject)
-            self._due_heap.put(subject, within_a_day(subject, held.until or now + HOURLY, now))
+            self._due_heap.put(subject, look_by(subject, held.until, now))
         elif view.flight is not None:
             self._queue(subject, RESUME)
         elif isinstance(decision, Action):
@@ -298,7 +291,7 @@ class Scheduler:
             self._queue(subject, due)
         else:
             self._release(subject)
-            self._due_heap.put(subject, within_a_day(subject, view.next or now + HOURLY, now))
+            self._due_heap.put(subject, look_by(subject, view.next, now))
 
     def _queue(self, subject: Id, due: Due) -> None:
         self._due[subject] = due
@@ -349,8 +342,7 @@ class Scheduler:
             return False
         if held is not None:
             self._observer.postponed(subject, held)
-            until = held.until or now + HOURLY
-            self._due_heap.put(subject, within_a_day(subject, until, now))
+            self._due_heap.put(subject, look_by(subject, held.until, now))
         return held is None
 
     def _run(self, subject: Subject, work: Workload) -> None:

@@ -66,7 +66,7 @@ class Year:
                 strike()
                 at, strike = next(troubles)
             self._work()
-            following = self.process.scheduler.next_look
+            following = self.process.scheduler._due_heap.next()
             step = following - self.clock.now() if following else HOUR
             self.clock.advance(min(max(step, MINUTE), HOUR, max(at - self.clock.true, MINUTE)))
         for name, until in self.ends.items():
