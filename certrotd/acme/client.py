@@ -232,7 +232,7 @@ class Clients:
         self._folder.remember(url, contact=contact, now=self._clock.now())
 
     def _tell_of(self, url: str, forgotten: str) -> None:
-        """A new account is in the audit log; one after another is said aloud, too."""
+        """A new account is in the audit log; one that replaces another is reported, too."""
         name, issued = self._name, self._site.issued()
         directory = self._entry.directory
         self._site.record("account.registered", url=url, directory=directory, instead_of=forgotten)
@@ -309,7 +309,7 @@ def is_wrong(client: Client, account: Account, refused: Refused | OrderGone) -> 
     try:
         found = location_of(client.post(client.directory["newAccount"], message), "account")
     except Failure:
-        return False  # there is none, or nobody knows: what was refused is said
+        return False  # there is none, or nobody knows: the refusal is reported
     return found != account.url
 
 

@@ -27,7 +27,7 @@ _TEXTS = ("at", "event", "subject", "rotation", "prev", "hash")
 RECOVERED = "audit.recovered"
 DAMAGED = "audit.damaged"
 
-# Of which rotations the outcome is still to be recorded is told by these events.
+# These events tell which rotations' outcomes are still to be recorded.
 OPENING = frozenset({"rotation.began", "rotation.resumed", "rotation.parked", "rotation.stuck"})
 SETTLING = frozenset({"rotation.finished", "rotation.rolled_back", "rotation.interrupted"})
 

@@ -93,7 +93,7 @@ def unplanned(view: View, found: CertificateFound) -> str | None:
     if live is None or live.placeholder:
         return None if newest is None or newest.placeholder else found.decision.why
     if live.facts is None:
-        return None  # that is told as what it is
+        return None  # an alert of its own reports that
     if live.facts.not_after <= view.now:
         return found.decision.why
     return drift(live.facts, live, found.managed.policy)

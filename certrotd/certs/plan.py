@@ -157,7 +157,7 @@ def adoption(policy: Policy, *, draw: float) -> Plan[World]:
 
 
 def bootstrap(policy: Policy, generation: int, *, rotation: str) -> Plan[World]:
-    """A placeholder as ``generation``, and as copies; no target is told of it."""
+    """A placeholder as ``generation``, and as copies; no target reloads."""
     make = MakePlaceholder(generation, policy.names, policy.key_type)
     copies = (InstallPlaceholder(generation, rotation),) if policy.installs else ()
     return (make, Swap(generation, None), *copies, COMMITTED, Prune(policy.keep, (), rotation))

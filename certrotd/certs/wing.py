@@ -102,7 +102,7 @@ class Certificates:
 
     @cached_property
     def groups(self) -> Groups:
-        """Which certificates are being rotated, and are told of together."""
+        """Which certificates are being rotated, and reload their targets together."""
         from certrotd.certs.wiring.shared_targets import Groups
 
         return Groups()

@@ -1,4 +1,4 @@
-"""What libraries warn of, in one line each on standard error, as everything else is said there."""
+"""The warnings of libraries, in one line each on standard error, like everything else there."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from certrotd.address import Address
 from certrotd.clock import Deadline
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Resolver
-from certrotd.dns.txt import NOTHING, Shown, shown_values
+from certrotd.dns.txt import NOTHING, TxtValues, txt_values
 from certrotd.dns.wire import Silence, exchange, question
 from certrotd.dns.words import seconds
 from certrotd.errors import Transient
@@ -40,7 +40,7 @@ class Seat:
         return self.nameserver if own_name else f"{self.nameserver} ({self.address})"
 
 
-Reply = Shown | Silence
+Reply = TxtValues | Silence
 Ask = tuple[Seat, str]
 """A server and the name it is asked for."""
 
@@ -66,7 +66,7 @@ def judge(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) ->
     for ask, values in wanted.items():
         seat, name = ask
         reply = replies.get(ask, Silence("not asked yet"))
-        if isinstance(reply, Shown):
+        if isinstance(reply, TxtValues):
             if not values <= reply.values:
                 lacking.append(Lack(ask, _instead(reply, values)))
         elif reply.routable or (seat.nameserver, name) not in reachable:
@@ -83,9 +83,9 @@ def unheard(
     how many servers are enough for each name; None: all but one, at least two or all there are.
     """
     lacking = judge(wanted, replies)
-    if any(isinstance(replies.get(lack.ask), Shown) for lack in lacking):
+    if any(isinstance(replies.get(lack.ask), TxtValues) for lack in lacking):
         return None
-    showing = {ask for ask in wanted if isinstance(replies.get(ask), Shown)}
+    showing = {ask for ask in wanted if isinstance(replies.get(ask), TxtValues)}
     for name in {name for _, name in wanted}:
         servers = {seat.nameserver for seat, asked in wanted if asked == name}
         heard = {seat.nameserver for seat, asked in showing if asked == name}
@@ -98,7 +98,7 @@ def unheard(
 
 def absent(wanted: Mapping[Ask, frozenset[str]], replies: Mapping[Ask, Reply]) -> bool:
     """Whether every server has said that it has none of the values."""
-    said = {ask: reply for ask, reply in replies.items() if isinstance(reply, Shown)}
+    said = {ask: reply for ask, reply in replies.items() if isinstance(reply, TxtValues)}
     servers = {(seat.nameserver, name) for seat, name in wanted}
     heard = {(seat.nameserver, name) for seat, name in said}
     return (
@@ -152,7 +152,7 @@ class Propagation:
             fresh = self._poll([lack.ask for lack in lacking], limit)
             for ask, reply in fresh.items():
                 # A question that the end of time cut short says less than the answer before it.
-                if isinstance(reply, Shown) or not (limit.passed and ask in replies):
+                if isinstance(reply, TxtValues) or not (limit.passed and ask in replies):
                     replies[ask] = reply
             lacking = judge(wanted, replies)
             if not lacking:
@@ -227,7 +227,7 @@ class Propagation:
                 if isinstance(answer, Silence):
                     silence = answer
                 else:
-                    replies[ask] = shown_values(answer, name)
+                    replies[ask] = txt_values(answer, name)
                     continue
             replies[ask] = silence
         return replies
@@ -241,10 +241,10 @@ def _pauses(longest: float) -> Iterator[float]:
 
 
 def _routable(reply: Reply) -> bool:
-    return isinstance(reply, Shown) or reply.routable
+    return isinstance(reply, TxtValues) or reply.routable
 
 
-def _instead(reply: Shown, values: frozenset[str]) -> str:
+def _instead(reply: TxtValues, values: frozenset[str]) -> str:
     others = len(reply.values - values)
     if others:
         return f"{others} other value{'s' if others > 1 else ''}"

@@ -29,7 +29,7 @@ from certrotd.dns.names import fqdn, longest_zone
 from certrotd.dns.recordfiles import RecordFiles
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.serve import DnsServer, is_wildcard
-from certrotd.dns.txt import shown_values
+from certrotd.dns.txt import txt_values
 from certrotd.dns.wire import Silence, code, exchange, question
 from certrotd.errors import Failure, NeedsOperator, of_the_machine
 from certrotd.files.writable import check_directory
@@ -198,7 +198,7 @@ class Responder:
 
 def _without(record: TxtRecord, answer: Message) -> str:
     """What ``answer`` has instead of ``record``; "" if it has it."""
-    shown = shown_values(answer, record.name)
+    shown = txt_values(answer, record.name)
     return "" if record.value in shown.values else shown.otherwise or "other values"
 
 

@@ -17,21 +17,21 @@ NOTHING = frozenset({"", "NXDOMAIN", _NONE})
 
 
 @dataclass(frozen=True)
-class Shown:
+class TxtValues:
     """The TXT values a server has at a name; ``otherwise`` says why there is none at all."""
 
     values: frozenset[str]
     otherwise: str = ""
 
 
-def shown_values(answer: Message, name: str) -> Shown:
+def txt_values(answer: Message, name: str) -> TxtValues:
     """The values in ``answer`` at exactly ``name``; records of other names do not count."""
     if answer.rcode() != dns.rcode.NOERROR:
-        return Shown(frozenset(), code(answer))
+        return TxtValues(frozenset(), code(answer))
     if texts := records(answer, name, RdataType.TXT):
         values = (b"".join(rdata.strings) for rdata in texts)
-        return Shown(frozenset(value.decode("ascii", "replace") for value in values))
+        return TxtValues(frozenset(value.decode("ascii", "replace") for value in values))
     if records(answer, name, RdataType.CNAME):
-        return Shown(frozenset(), "a CNAME instead of TXT records")
+        return TxtValues(frozenset(), "a CNAME instead of TXT records")
     authoritative = answer.flags & dns.flags.AA
-    return Shown(frozenset(), _NONE if authoritative else "not authoritative for it")
+    return TxtValues(frozenset(), _NONE if authoritative else "not authoritative for it")

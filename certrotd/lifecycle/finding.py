@@ -39,8 +39,8 @@ class Watched:
 
     ``sort`` is "endpoint" for an address of ``watch:``, "target" for an endpoint of a target, or
     FILES. ``what`` is an address (host:port) or, for files, the subject's name. ``sni`` is what
-    was asked for (empty for files), ``about`` the subject of ours that it should be (None: no
-    matter), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are of
+    was asked for (empty for files), ``about`` the subject of ours that it should be (None: any
+    other), ``target`` the target it is an endpoint of. ``not_after`` and ``fingerprint`` are of
     what was found, None if nothing was. ``unsure``: more may be wrong, which a look soon after
     this one shows.
     """

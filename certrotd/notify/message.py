@@ -22,7 +22,7 @@ class Message:
     ``kind`` is one of config.notifications.Kind, ``test``, or ``several`` for a digest. ``subject``
     is the id of what it is about, as in ``certificate/web``, or "". ``what`` happened and what to
     do (``todo``) are sentences, ``title`` is one line, ``host`` the machine certrotd runs on,
-    ``key`` the same for everything that is said of one matter; ``mark`` is the sender's own and is
+    ``key`` the same for every message of one incident; ``mark`` is the sender's own and is
     not sent.
     """
 

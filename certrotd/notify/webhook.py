@@ -74,7 +74,7 @@ class Webhook:
         )
 
     def _judge(self, answer: Answer) -> None:
-        """Content with any 2xx; what else was answered is told with the beginning of its body."""
+        """Content with any 2xx; a failure quotes the beginning of any other answer."""
         status, host = answer.status, urlsplit(self._url).hostname
         if 200 <= status < 300:
             return

@@ -20,5 +20,5 @@ class Heard:
     def __call__(self, event: Event) -> None:
         try:
             self.listen(event)
-        except Exception as error:  # noqa: BLE001  # the rotation goes on; it is told at its end
+        except Exception as error:  # noqa: BLE001  # the rotation goes on; its end reports it
             self.trouble = self.trouble or as_failure(error, "show how the rotation goes on")

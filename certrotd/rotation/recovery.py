@@ -176,7 +176,7 @@ def apply(progress: Progress, record: JournalRecord) -> Progress:
         case "undone":
             return progress.at(index, Status.UNTRIED, checkpoint=None)
         case "stuck":
-            return progress  # it is told and remembered; what comes next is the same undo
+            return progress  # it is reported and remembered; what comes next is the same undo
         case "end":
             return progress.but(outcome=record["outcome"])
         case other:

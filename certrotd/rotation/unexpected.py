@@ -1,4 +1,4 @@
-"""What is said of anything a step raises, whether it should have or not."""
+"""The failure for anything a step raises, whether it should have or not."""
 
 from __future__ import annotations
 

@@ -89,14 +89,14 @@ def _folders(folder: str) -> list[str]:
         with os.scandir(folder) as entries:
             return [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
     except OSError:
-        return []  # it is said of the folder itself
+        return []  # the folder's own check reports it
 
 
 def _files(folder: str) -> Iterator[str]:
     try:
         names = os.listdir(folder)
     except OSError:
-        return  # it is said of the folder itself
+        return  # the folder's own check reports it
     yield from (f"{folder}/{name}" for name in names if name.endswith(_FILES))
 
 

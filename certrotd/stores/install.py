@@ -65,7 +65,7 @@ class Copies:
 
 
 _OTHERWISE = {errno.ELOOP: "a symbolic link", errno.ENOTDIR: "gone"}
-"""What is said of a copy that cannot be opened because something else is there."""
+"""The words for a copy that cannot be opened because something else is there."""
 
 
 class FileInstaller:

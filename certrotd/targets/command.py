@@ -62,7 +62,7 @@ class CommandTarget:
 
 
 def variables(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
-    """What a program is told of the certificates it runs for: a line of each in every variable."""
+    """The environment of a program: a line for each certificate it runs for in every variable."""
     lines = {
         "CERTROTD_CERTIFICATE": [each.certificate for each in certificates],
         "CERTROTD_NAMES": [" ".join(each.names) for each in certificates],

@@ -15,7 +15,7 @@ from certrotd.targets.units import LOADED, UnitState, look, permits, program, te
 
 @dataclass(frozen=True)
 class SystemdTarget:
-    """A ``unit`` and the ``verb`` it is told of new files by, as after systemctl.
+    """A ``unit`` and the ``verb`` by which it reads new files, as after systemctl.
 
     ``timeout`` is in seconds for a check, and for a job from its beginning to its end.
     """

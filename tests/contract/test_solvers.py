@@ -13,7 +13,7 @@ from certrotd.clock import SystemClock
 from certrotd.dns.exec import Exec
 from certrotd.dns.records import Preflight, Solver, TxtRecord
 from certrotd.dns.responder import Responder
-from certrotd.dns.txt import shown_values
+from certrotd.dns.txt import txt_values
 from certrotd.dns.wire import exchange, question
 from tests.builders import soon
 from tests.fakes.dns import MemorySolver
@@ -148,4 +148,4 @@ def published(server: Address, name: str) -> set[str]:
     """The TXT values that ``server`` answers with."""
     reply = exchange(question(name, "TXT", recursion=False), server, deadline=soon())
     assert isinstance(reply, Message), reply
-    return set(shown_values(reply, name).values)
+    return set(txt_values(reply, name).values)

@@ -33,7 +33,7 @@ def problems_of(
     policy, world = found.managed.policy, found.managed.world()
     if isinstance(decision, Wait | Postpone):
         yield from plan.preflight(policy).problems(world, due=False)
-        if flight is not None:  # the targets are told of it, forth or back
+        if flight is not None:  # its targets will reload, forth or back
             yield from plan.preflight_of_targets(policy).problems(world)
         return
     if isinstance(decision, Bootstrap):  # and the first order follows at once

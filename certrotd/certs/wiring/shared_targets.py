@@ -20,7 +20,7 @@ Tell = Callable[[Sequence[LiveCertificate]], None]
 
 @dataclass
 class _Group:
-    """Certificates that a target is told for in one go."""
+    """Certificates for which a target reloads in one go."""
 
     members: list[LiveCertificate] = field(default_factory=list)
     told: threading.Event = field(default_factory=threading.Event)

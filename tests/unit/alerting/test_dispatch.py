@@ -145,7 +145,7 @@ def awaits(rig: Bench, count: int, name: str = "ops") -> list[str]:
 
 
 def test_the_same_failure_is_sent_once_and_so_is_its_end(bench: Callable[..., Bench]) -> None:
-    """Three attempts are one matter."""
+    """Three attempts are one incident."""
     rig = bench()
     for minute in (0, 1, 11):
         rig.clock.advance(timedelta(minutes=minute))

@@ -75,7 +75,7 @@ def test_a_failed_rotation_is_an_alert_with_what_to_do(
     )
     assert words in alert.what
     assert "certrotd rotate certificate/web" in alert.todo
-    assert alert.key == "rotation/certificate/web"  # one matter, whatever became of it
+    assert alert.key == "rotation/certificate/web"  # one incident, whatever became of it
 
 
 def test_a_certificate_that_stays_live_is_not_reported_as_rolled_back() -> None:

@@ -14,7 +14,7 @@ from certrotd.clock import Deadline, ManualClock
 from certrotd.dns.propagation import Ask, Propagation, Reply, Seat, absent, judge, unheard
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.resolve import Nameserver, Resolver
-from certrotd.dns.txt import Shown
+from certrotd.dns.txt import TxtValues
 from certrotd.dns.wire import Silence
 from certrotd.errors import Transient
 from tests.builders import soon
@@ -38,24 +38,24 @@ def _judge(replies: dict[Seat, Reply], *seats: Seat) -> dict[str, str]:
 
 def test_propagation_is_done_when_all_servers_show_all_values() -> None:
     """Values of other orders beside ours do not matter."""
-    shown = {ONE: Shown(frozenset({"wanted", "old"})), TWO: Shown(WANTED)}
+    shown = {ONE: TxtValues(frozenset({"wanted", "old"})), TWO: TxtValues(WANTED)}
     assert _judge({**shown}, ONE, TWO) == {}
 
 
 @pytest.mark.parametrize(
     ("reply", "said"),
     [
-        (Shown(frozenset(), "NXDOMAIN"), "NXDOMAIN"),
-        (Shown(frozenset(), "SERVFAIL"), "SERVFAIL"),
+        (TxtValues(frozenset(), "NXDOMAIN"), "NXDOMAIN"),
+        (TxtValues(frozenset(), "SERVFAIL"), "SERVFAIL"),
         (Silence("no answer within 2 s"), "no answer within 2 s"),
-        (Shown(frozenset({"old"})), "1 other value"),
-        (Shown(frozenset({"old", "older"})), "2 other values"),
+        (TxtValues(frozenset({"old"})), "1 other value"),
+        (TxtValues(frozenset({"old", "older"})), "2 other values"),
         (None, "not asked yet"),
     ],
 )
 def test_a_server_that_lags_or_fails_delays_the_validation(reply: Reply | None, said: str) -> None:
     """A challenge that fails at one server in four fails one renewal in four."""
-    replies: dict[Seat, Reply] = {ONE: Shown(WANTED)}
+    replies: dict[Seat, Reply] = {ONE: TxtValues(WANTED)}
     if reply is not None:
         replies[TWO] = reply
     assert _judge(replies, ONE, TWO) == {"ns2 (192.0.2.2:53)": said}
@@ -64,25 +64,25 @@ def test_a_server_that_lags_or_fails_delays_the_validation(reply: Reply | None, 
 def test_all_values_of_a_name_are_needed() -> None:
     """Wildcard and apex share the name, and each authorization checks its own value."""
     wanted: dict[Ask, frozenset[str]] = {(ONE, NAME): frozenset({"apex", "wildcard"})}
-    lacking = judge(wanted, {(ONE, NAME): Shown(frozenset({"apex"}))})
+    lacking = judge(wanted, {(ONE, NAME): TxtValues(frozenset({"apex"}))})
     assert [lack.instead for lack in lacking] == ["1 of 2 values"]
-    assert judge(wanted, {(ONE, NAME): Shown(frozenset({"apex", "wildcard"}))}) == []
+    assert judge(wanted, {(ONE, NAME): TxtValues(frozenset({"apex", "wildcard"}))}) == []
 
 
 def test_an_address_without_a_route_is_left_out() -> None:
     """A host without IPv6 could otherwise never rotate anything."""
-    assert _judge({ONE: Shown(WANTED), ONE_V6: NO_ROUTE}, ONE, ONE_V6) == {}
+    assert _judge({ONE: TxtValues(WANTED), ONE_V6: NO_ROUTE}, ONE, ONE_V6) == {}
 
 
 def test_an_address_that_has_a_route_and_is_silent_is_not_left_out() -> None:
     """The control: the CA may well reach that address, and ask it."""
-    said = _judge({ONE: Shown(WANTED), ONE_V6: Silence("no answer")}, ONE, ONE_V6)
+    said = _judge({ONE: TxtValues(WANTED), ONE_V6: Silence("no answer")}, ONE, ONE_V6)
     assert said == {"ns1 ([2001:db8::1]:53)": "no answer"}
 
 
 def test_a_server_without_any_route_is_not_left_out() -> None:
     """Nobody asked is not everybody agreed."""
-    assert set(_judge({ONE: Shown(WANTED), TWO: NO_ROUTE}, ONE, TWO)) == {"ns2 (192.0.2.2:53)"}
+    assert set(_judge({ONE: TxtValues(WANTED), TWO: NO_ROUTE}, ONE, TWO)) == {"ns2 (192.0.2.2:53)"}
     assert set(_judge({ONE: NO_ROUTE, ONE_V6: NO_ROUTE}, ONE, ONE_V6)) == {
         "ns1 (192.0.2.1:53)",
         "ns1 ([2001:db8::1]:53)",
@@ -90,7 +90,7 @@ def test_a_server_without_any_route_is_not_left_out() -> None:
 
 
 _REPLY = st.one_of(
-    st.builds(Shown, st.frozensets(st.sampled_from(["wanted", "old"])), st.just("NXDOMAIN")),
+    st.builds(TxtValues, st.frozensets(st.sampled_from(["wanted", "old"])), st.just("NXDOMAIN")),
     st.just(Silence("no answer")),
     st.just(NO_ROUTE),
 )
@@ -105,7 +105,7 @@ def test_done_means_that_every_server_shows_it(replies: dict[Seat, Reply]) -> No
             own = [replies[seat] for seat in seats if seat.nameserver == server]
             asked = [reply for reply in own if reply != NO_ROUTE]
             assert asked
-            assert all(isinstance(reply, Shown) and reply.values >= WANTED for reply in asked)
+            assert all(isinstance(reply, TxtValues) and reply.values >= WANTED for reply in asked)
 
 
 def _seats(count: int) -> list[Seat]:
@@ -137,13 +137,13 @@ def test_a_quorum_of_servers_is_enough_if_the_rest_is_silent(
     """By default all but one, at least two or all there are."""
     seats = _seats(servers)
     wanted = {(seat, NAME): WANTED for seat in seats}
-    shown: dict[Ask, Reply] = {(seat, NAME): Shown(WANTED) for seat in seats[:showing]}
+    shown: dict[Ask, Reply] = {(seat, NAME): TxtValues(WANTED) for seat in seats[:showing]}
     found = unheard(wanted, shown, quorum)
     assert (found is not None) == enough
     if enough:
         assert [lack.ask[0] for lack in found or ()] == seats[showing:]
     for seat in seats[showing:]:  # one that answers something else is never passed over
-        wrong: dict[Ask, Reply] = {**shown, (seat, NAME): Shown(frozenset(), "NXDOMAIN")}
+        wrong: dict[Ask, Reply] = {**shown, (seat, NAME): TxtValues(frozenset(), "NXDOMAIN")}
         assert unheard(wanted, wrong, quorum) is None
 
 
@@ -151,20 +151,24 @@ def test_every_name_needs_its_own_quorum() -> None:
     """Two zones in one certificate: the servers of one do not vouch for the other."""
     one, two, three = _seats(3)
     wanted = {(one, NAME): WANTED, (two, "other"): WANTED, (three, "other"): WANTED}
-    assert unheard(wanted, {(one, NAME): Shown(WANTED)}, 1) is None
-    both: dict[Ask, Reply] = {(one, NAME): Shown(WANTED), (two, "other"): Shown(WANTED)}
+    assert unheard(wanted, {(one, NAME): TxtValues(WANTED)}, 1) is None
+    both: dict[Ask, Reply] = {(one, NAME): TxtValues(WANTED), (two, "other"): TxtValues(WANTED)}
     assert unheard(wanted, both, 1) is not None
 
 
 @pytest.mark.parametrize(
     ("first", "second", "gone"),
     [
-        (Shown(frozenset(), "NXDOMAIN"), Shown(frozenset(), "no TXT records"), True),
-        (Shown(frozenset({"old"})), Shown(frozenset(), "NXDOMAIN"), True),
-        (Shown(WANTED), Shown(frozenset(), "NXDOMAIN"), False),
-        (Shown(frozenset(), "SERVFAIL"), Shown(frozenset(), "NXDOMAIN"), False),
-        (Shown(frozenset(), "NXDOMAIN"), Silence("no answer"), False),
-        (Shown(frozenset(), "NXDOMAIN"), Shown(frozenset(), "not authoritative for it"), False),
+        (TxtValues(frozenset(), "NXDOMAIN"), TxtValues(frozenset(), "no TXT records"), True),
+        (TxtValues(frozenset({"old"})), TxtValues(frozenset(), "NXDOMAIN"), True),
+        (TxtValues(WANTED), TxtValues(frozenset(), "NXDOMAIN"), False),
+        (TxtValues(frozenset(), "SERVFAIL"), TxtValues(frozenset(), "NXDOMAIN"), False),
+        (TxtValues(frozenset(), "NXDOMAIN"), Silence("no answer"), False),
+        (
+            TxtValues(frozenset(), "NXDOMAIN"),
+            TxtValues(frozenset(), "not authoritative for it"),
+            False,
+        ),
     ],
 )
 def test_a_record_is_absent_only_if_every_server_says_so(

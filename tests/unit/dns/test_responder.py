@@ -22,7 +22,7 @@ from certrotd.dns import serve
 from certrotd.dns.records import TxtRecord
 from certrotd.dns.responder import Responder
 from certrotd.dns.serve import DnsServer
-from certrotd.dns.txt import shown_values
+from certrotd.dns.txt import txt_values
 from certrotd.dns.wire import exchange, question
 from certrotd.errors import InvalidInput, NeedsOperator
 from tests.builders import soon
@@ -71,7 +71,7 @@ def _ask(to: Address, name: str = RECORD.name, *, tcp: bool = False) -> Message:
 
 
 def _values(to: Address, name: str = RECORD.name, *, tcp: bool = False) -> set[str]:
-    return set(shown_values(_ask(to, name, tcp=tcp), name).values)
+    return set(txt_values(_ask(to, name, tcp=tcp), name).values)
 
 
 @pytest.mark.parametrize("tcp", [False, True])

@@ -17,7 +17,7 @@ from certrotd.address import Address
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.dns import wire
 from certrotd.dns.resolve import soa_owner
-from certrotd.dns.txt import shown_values
+from certrotd.dns.txt import txt_values
 from certrotd.dns.wire import Silence, exchange, question
 from tests.builders import soon
 from tests.parts.process import free_port
@@ -44,7 +44,7 @@ def _standing(seconds: float) -> Deadline:
 
 def _values(reply: Message | Silence) -> set[str]:
     assert isinstance(reply, Message), reply
-    return set(shown_values(reply, NAME).values)
+    return set(txt_values(reply, NAME).values)
 
 
 def test_the_answer_comes_back() -> None:
@@ -298,6 +298,6 @@ def test_a_damaged_answer_is_read_or_ignored(changes: list[tuple[int, int]], cut
     for octets in (bytes(packet), bytes(packet[:cut])):
         reply = wire._read(query, octets)
         if reply is not None:
-            assert shown_values(reply, NAME).values <= {"value"} or changes
+            assert txt_values(reply, NAME).values <= {"value"} or changes
             soa_owner(reply, NAME)
             assert dns.rcode.to_text(reply.rcode())
