@@ -1,0 +1,107 @@
+"""Where keyrings are kept: a document each, replaced only as it was read, never made anew.
+
+Beside it a second document holds the highest revision that was written, so that a keyring that was
+deleted, or put back from before, is noticed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from certrotd.errors import InvalidInput
+from certrotd.jsontext import parsed
+from certrotd.kek.port import Kek
+from certrotd.keyring.document import Opened, Unreadable, opened, sealed
+from certrotd.keyring.keyring import Keyring
+from certrotd.state.ports import ABSENT, Conflict, Document
+
+
+class KeyringLost(Unreadable):
+    """The document is gone, though the keyring was written before."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A keyring as it is kept; ``at`` is what a write must still find."""
+
+    opened: Opened
+    at: str
+
+    @property
+    def keyring(self) -> Keyring:
+        return self.opened.keyring
+
+
+class KeyringStore:
+    """The keyring ``name`` in ``document``; ``mark`` keeps its highest revision."""
+
+    def __init__(
+        self, name: str, document: Document, mark: Document, keks: Mapping[str, Kek]
+    ) -> None:
+        self._name = name
+        self._document = document
+        self._mark = mark
+        self._keks = keks
+        self._least = 0
+
+    def read(self) -> Found | None:
+        """The keyring; None if it was never written.
+
+        Raises Unreadable, KeksUnavailable or DiskTrouble; the document stays as it is.
+        """
+        least = self._known()  # first: another process may write both between the two reads
+        try:
+            content = self._document.read()
+        except InvalidInput as error:  # something that is no file stands in its place
+            raise Unreadable(error.message) from None
+        if content is None:
+            if least:
+                raise KeyringLost(
+                    f"{self._document.place} is gone, and the keyring {self._name} has been at "
+                    f"revision {least}"
+                )
+            return None
+        place = self._document.place
+        found = opened(content.data, self._keks, name=self._name, place=place, least=least)
+        self._least = found.keyring.revision
+        return Found(found, content.revision)
+
+    def create(self, keyring: Keyring) -> Found:
+        """Write a keyring where there was never one; raises Conflict, and as read() and write()."""
+        if self.read() is not None:
+            raise Conflict(f"{self._document.place} is there already")
+        return self._put(keyring, ABSENT)
+
+    def write(self, keyring: Keyring, found: Found) -> Found:
+        """Replace the one that was ``found``, durably; what is kept then, a revision later.
+
+        Raises Conflict if another process was quicker, DiskTrouble, TooLarge, or as Kek.wrap where
+        a key is new; then the old one stands.
+        """
+        return self._put(keyring, found.at)
+
+    def _put(self, keyring: Keyring, expected: str) -> Found:
+        data, after = sealed(keyring, self._keks)
+        at = self._document.write(data, expected=expected)
+        self._least = after.revision
+        # A crash before this leaves a lower mark than the keyring's revision, never a higher one.
+        self._mark.write(json.dumps({"revision": after.revision}).encode())
+        return Found(Opened(after), at)
+
+    def _known(self) -> int:
+        """The highest revision that this process or any other knows of."""
+        content = self._mark.read()
+        if content is None:
+            return self._least
+        try:
+            match parsed(content.data):
+                case {"revision": int(revision)}:
+                    return max(revision, self._least)
+        except ValueError:
+            pass
+        raise Unreadable(
+            f"{self._mark.place} does not say the highest revision of the keyring {self._name}",
+            hint=f"check that {self._document.place} is the newest, then delete the former",
+        )
