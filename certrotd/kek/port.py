@@ -62,7 +62,8 @@ class Description:
 class Kek(Protocol):
     """Wraps keys, and gives them back to whoever names the same context.
 
-    All of it raises KekUnavailable, Disabled or Unfit; no message shows a byte of a key.
+    Each call ends within a time that the KEK was built with, whatever the other side does. All of
+    it raises KekUnavailable, Disabled or Unfit; no message shows a byte of a key.
     """
 
     def wrap(self, key: bytes, context: Context) -> bytes:
