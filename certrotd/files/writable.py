@@ -36,8 +36,12 @@ def _hindrance(directory: Path, room: int) -> int:
         return errno.EROFS
     if not os.access(directory, os.W_OK | os.X_OK, effective_ids=True):
         return errno.EACCES
-    free = system.f_bfree if os.geteuid() == 0 else system.f_bavail
-    return errno.ENOSPC if free * system.f_frsize < room else 0
+    root = os.geteuid() == 0
+    free = system.f_bfree if root else system.f_bavail
+    names = system.f_ffree if root else system.f_favail
+    # a file system that makes inodes as it needs them counts none
+    full = free * system.f_frsize < room or (system.f_files and not names)
+    return errno.ENOSPC if full else 0
 
 
 def probe_file(path: Path, size: int) -> None:

@@ -47,6 +47,22 @@ def test_a_full_disk_is_reported(tmp_path: Path) -> None:
     assert refusal(tmp_path, room=2**62) == f"cannot write in {tmp_path}: No space left on device"
 
 
+@pytest.mark.parametrize(
+    ("inodes", "free", "full"), [(100, 0, True), (100, 1, False), (0, 0, False)]
+)
+def test_a_file_system_without_inodes_is_full(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inodes: int, free: int, full: bool
+) -> None:
+    """With gigabytes to spare; one that makes them as they are needed counts none."""
+    real = list(os.statvfs(tmp_path))
+    real[5:8] = inodes, free, free
+    monkeypatch.setattr("os.statvfs", lambda _path: os.statvfs_result(real))
+    if full:
+        assert "No space left on device" in refusal(tmp_path)
+    else:
+        check_directory(tmp_path)
+
+
 def test_a_file_system_that_is_mounted_read_only_is_reported() -> None:
     """Root may write anywhere, and not there."""
     mounts = [line.split()[:4] for line in Path("/proc/mounts").read_text().splitlines()]
