@@ -8,7 +8,7 @@ from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command, rotation_key
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
-from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.report import Report, Verdict, verdict_of
 from certrotd.rotation.engine import Finished, Outcome, Parked, RolledBack, Stuck
 
 AUDIT = "audit"
@@ -47,7 +47,7 @@ def _of_outcome(subject: Id, outcome: Outcome, rotation: str) -> list[AlertEvent
                 Resolved(f"late/{subject}", done, subject),
                 Resolved(f"unplanned/{subject}", ""),
             ]
-        case RolledBack(stopped=True):
+        case RolledBack() if verdict_of(outcome) in (Verdict.STOPPED, Verdict.CANCELLED):
             return []
         case RolledBack(to, step, because, facts=facts):
             if not to:
