@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from certrotd.errors import Failure, NeedsOperator
+from certrotd.jsontext import parsed
 
 _JSON = json.JSONEncoder(separators=(",", ":"), sort_keys=True, allow_nan=False)
 _RECORD_AT = len(b'{"c":"00000000","r":')
@@ -58,13 +59,21 @@ def decode(data: bytes, *, what: str) -> tuple[list[dict[str, Any]], int]:
     return records, good
 
 
+def _quick(text: bytes) -> Any:
+    """As parsed(), in a third of the time: a listing reads a record of every subject."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:  # half a surrogate pair, which JSON can write, perhaps
+        return parsed(text)
+
+
 def decode_line(line: bytes) -> dict[str, Any] | None:
     """The record of one line, None if the line is not exactly what encode() made of one."""
     text = line[_RECORD_AT:-1]
     if line != _line(text):
         return None
     try:
-        record = from_json(text, allow_inf_nan=False)  # a listing reads one of every subject
+        record = _quick(text)
     except ValueError:
         return None
     return record if isinstance(record, dict) else None
