@@ -17,6 +17,7 @@ from certrotd.files.writing import (
     sync_directory,
     write_file,
 )
+from certrotd.id import is_kind
 from certrotd.state.history import FileHistory
 from certrotd.state.ports import JournalBroken
 from certrotd.state.records import decode, encode
@@ -41,7 +42,7 @@ def in_flight(directory: Path) -> frozenset[str]:
 def _kinds(folder: str) -> list[str]:
     """What has the name of a kind in ``folder``, which need not exist; raises OSError."""
     try:
-        return sorted(name for name in os.listdir(folder) if "." not in name)
+        return sorted(filter(is_kind, os.listdir(folder)))
     except FileNotFoundError:
         return []
 

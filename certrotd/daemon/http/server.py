@@ -173,7 +173,7 @@ class HttpServer:
             return self._answer(request)
         except RequestRefused:
             raise
-        except (Failure, OSError) as error:
+        except Exception as error:  # noqa: BLE001  # a defect of one wing is an answer too
             failure = as_failure(error, f"answer {request.path}")
             self._once(f"a request could not be answered: {failure}")
             return Response(f"{failure}\n", status=500)

@@ -324,6 +324,18 @@ class TestTroubles:
         assert flight is not None
         assert ("is damaged" if content else "not a regular file") in flight.why
 
+    def test_what_cannot_be_a_kind_among_the_journals_is_ignored(self, tmp_path: Path) -> None:
+        """The lost+found of a file system of its own is nobody's to read, and no rotation."""
+        folder = tmp_path / "journal"
+        for each in ("lost+found/x.jsonl", "certificate/web.jsonl"):
+            (folder / each).parent.mkdir(parents=True)
+            (folder / each).touch()
+        (folder / "README").touch()
+        assert in_flight(tmp_path) == {"certificate/web"}
+        (folder / "token").touch()  # the control: in the place of a kind it hides journals
+        with pytest.raises(DiskTrouble):
+            in_flight(tmp_path)
+
     def test_journals_that_cannot_be_listed_are_a_trouble(self, tmp_path: Path) -> None:
         """Nothing in flight and nothing known are not the same."""
         assert in_flight(tmp_path) == frozenset()
