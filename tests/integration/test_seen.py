@@ -106,7 +106,7 @@ def test_a_wrong_clock_is_why_nothing_is_ordered(site: Site) -> None:
     _last_run(site.state, datetime(2100, 1, 1, tzinfo=UTC))
     with running(site):
         wait_until(lambda: not is_closed(port))
-        wait_until(lambda: document(port)["states"]["missing"] == 1)
+        wait_until(lambda: document(port)["states"]["certificate"]["missing"] == 1)
         [row] = document(port)["subjects"]
         assert row["held"]["by"] == "clock"
         assert "which is before the last run (2100-01-01 00:00Z)" in row["reason"]

@@ -8,7 +8,6 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from certrotd.__main__ import main
 from certrotd.daemon import wings
 
-wings.MODULES.append("tests.wings.token_files")
-
 if __name__ == "__main__":
+    wings.MODULES.append("tests.wings.token_files")
     main()
