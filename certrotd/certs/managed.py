@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
-from certrotd.lifecycle.audited import ACT, CONFIGURATION
+from certrotd.lifecycle.decision import ACT, CONFIGURATION
 from certrotd.pki.generation import CertificateState, Generation, Standing
 from certrotd.state.ports import History, Journal, Lease
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from certrotd.audit.record import Happened
 from certrotd.certs.policy import Policy
-from certrotd.lifecycle.audited import ACT
+from certrotd.lifecycle.decision import ACT
 from certrotd.pki.generation import Generation, Standing
 from certrotd.rotation.step import JSON
 

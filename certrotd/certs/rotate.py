@@ -21,8 +21,7 @@ from certrotd.certs.world import World
 from certrotd.errors import Failure, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
-from certrotd.lifecycle.audited import ACT
-from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Wait
+from certrotd.lifecycle.decision import ACT, DAEMON, Action, Asked, Decision, Postpone, Wait
 from certrotd.lifecycle.fencing import guarded
 from certrotd.lifecycle.report import Report, beside
 from certrotd.lifecycle.runner import Run, Runner, Told

@@ -13,14 +13,10 @@ from typing import Any, Protocol
 from certrotd.audit.record import Happened
 from certrotd.errors import Failure, Transient
 from certrotd.id import Id
+from certrotd.lifecycle.decision import ACT
 from certrotd.rotation.engine import Engine, Finished, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.step import JSON, Plan
 from certrotd.state.ports import History
-
-ACT = "act"
-"""The fact that says what a rotation is for, as Action.act or "rollback"."""
-CONFIGURATION = "configuration"
-"""The fact that says by which configuration a rotation went, as Rotatable.configuration."""
 
 
 class Unaudited(Transient):

@@ -8,6 +8,11 @@ from typing import ClassVar
 
 from certrotd.lifecycle.gate import Gate, Held
 
+ACT = "act"
+"""The fact that says what a rotation is for, as Action.act or "rollback"."""
+CONFIGURATION = "configuration"
+"""The fact that says by which configuration a rotation went, as Rotatable.configuration."""
+
 
 @dataclass(frozen=True, slots=True)
 class Action:

@@ -6,18 +6,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from certrotd.config.nearest import MAX_LISTED, suggestion
 from certrotd.errors import Failure, UsageError
 from certrotd.id import Id
 from certrotd.lifecycle.decision import DAEMON, Asked, by_decision
 from certrotd.lifecycle.report import Report
-from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.subject import Subject
 from certrotd.lifecycle.view import View
 from certrotd.lifecycle.wing import Wing
 from certrotd.rotation.flight import Flight, flight_in
 from certrotd.rotation.unexpected import as_failure
+
+if TYPE_CHECKING:  # a listing loads no engine
+    from certrotd.lifecycle.runner import Runner
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from certrotd.audit.record import Happened
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.id import Id
-from certrotd.lifecycle.audited import CONFIGURATION, Audit, Audited
-from certrotd.lifecycle.decision import Action, Asked
+from certrotd.lifecycle.audited import Audit, Audited
+from certrotd.lifecycle.decision import CONFIGURATION, Action, Asked
 from certrotd.lifecycle.fencing import guarded, lost_lock
 from certrotd.lifecycle.report import Report, beside
 from certrotd.rotation.engine import Engine, Event, Outcome, Parked, RolledBack, Stuck
