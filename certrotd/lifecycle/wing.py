@@ -1,7 +1,7 @@
 """A wing: all subjects of one kind in one configuration, and what belongs to them.
 
 The daemon and the command line know wings by this alone. A new kind of thing is a module with a
-function ``build(config, premises)``, named in wings.py.
+function ``build(config, premises)``, named in daemon/wings.py.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from certrotd.codecs.tink import Tink
 from certrotd.codecs.wso2 import Wso2
 from certrotd.keyring.material import Algorithm, DataKey, KeySet
 from tests.contract.codec_cases import key_of
+from tests.parts import locate
 
 TEXTS = ["", "x", "Größe €uro 🔑", "a" * 1000]
 TINK_KEYS = {
@@ -109,21 +109,17 @@ def test_fernet_reads_what_the_codec_writes_and_the_codec_what_fernet_writes() -
         assert len(ours) == len(theirs)
 
 
-NODE = shutil.which("node")
-
-
 def node(*calls: dict[str, object]) -> list[str]:
     """What Node answers to each of ``calls``."""
-    assert NODE is not None
+    program = str(locate.require("node"))
     script = Path(__file__).with_name("peers.js")
     lines = "".join(json.dumps(call) + "\n" for call in calls)
     done = subprocess.run(
-        [NODE, str(script)], input=lines, text=True, capture_output=True, timeout=120, check=True
+        [program, str(script)], input=lines, text=True, capture_output=True, timeout=120, check=True
     )
     return [str(json.loads(line)) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.skipif(NODE is None, reason="Node is not installed")
 def test_node_reads_what_the_codec_writes_and_the_codec_what_node_writes() -> None:
     """By Node's own crypto module."""
     key = key_of(Algorithm.AES_256_GCM, 7)
@@ -150,13 +146,10 @@ def test_libsodium_reads_what_the_codec_writes_and_the_codec_what_libsodium_writ
         assert PrefixedSecretbox().decrypt(theirs, key) == plaintext
 
 
-JAVA = shutil.which("java") if shutil.which("javac") else None
-
-
-@pytest.mark.skipif(JAVA is None, reason="no JDK is installed")
 def test_java_opens_what_the_codec_writes_for_wso2() -> None:
     """With an initialization vector of 128 bytes, and the tag alone of an empty plaintext."""
-    assert JAVA is not None
+    locate.require("javac")  # what runs a source file compiles it
+    java = str(locate.require("java"))
     key = key_of(Algorithm.AES_192_GCM, 1)
     secret, lines = base64.b64encode(key.material.reveal()).decode(), ""
     for text in TEXTS:
@@ -164,7 +157,7 @@ def test_java_opens_what_the_codec_writes_for_wso2() -> None:
         inner = json.loads(base64.b64decode(outer["c"]))
         lines += f"{secret} {inner['initializationVector']} {inner['cipher']}\n"
     source = Path(__file__).with_name("GcmPeer.java")
-    command = [JAVA, "-XX:TieredStopAtLevel=1", str(source)]
+    command = [java, "-XX:TieredStopAtLevel=1", str(source)]
     done = subprocess.run(
         command, input=lines, text=True, capture_output=True, timeout=300, check=True
     )
