@@ -31,7 +31,7 @@ def entry_on(site: Site, place: Path) -> None:
 def test_a_disk_that_fills_up_under_it_is_reported_and_costs_nothing(
     site: Site, disk: Disk
 ) -> None:
-    """Rotations fail one by one with a line; with room again they go on, without a restart."""
+    """Nothing begins, and one line says why; with room again it goes on, without a restart."""
     place = disk(400)
     entry_on(site, place)
     site.internal()
@@ -42,11 +42,11 @@ def test_a_disk_that_fills_up_under_it_is_reported_and_costs_nothing(
         filler = fill(place, leave=0)
         entry["key"] = "ecdsa-p384"
         reload(site, daemon)
-        assert "No space left on device" in daemon.wait_for("web: failed: ")
+        assert "No space left on device" in daemon.wait_for("the disk: ")
         assert site.leaf("web") == old
         filler.unlink()
-        site.rotate("web")
-        wait_until(lambda: site.leaf("web") != old)
+        daemon.wait_for("the disk: the problem is over", "web: done")
+        assert site.leaf("web") != old
         assert daemon.is_over is False
     assert (site.generations("web"), site.leftovers()) == ([1, 2], [])
 
