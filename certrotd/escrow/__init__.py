@@ -1,0 +1,1 @@
+"""Copies of keyrings away from the data: backup, shares, and the drill that restores them."""

@@ -1,0 +1,1 @@
+"""How an application reads its keys: one module per format, behind one port."""
