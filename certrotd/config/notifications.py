@@ -29,6 +29,8 @@ AlertKind = Literal[
     "unplanned_rotation",
     "damaged",
     "served_mismatch",
+    "acknowledgement_missing",
+    "decryption_failures",
     "audit_broken",
     "config_refused",
     "clock_wrong",

@@ -83,6 +83,16 @@ class Opened:
     troubles: tuple[Failure, ...] = ()
 
 
+@dataclass(frozen=True)
+class Inspected:
+    """What is known of a keyring without its keys: every entry is without a secret."""
+
+    revision: int
+    versions: Versions
+    entries: Mapping[int, Entry]
+    keks: tuple[str, ...]
+
+
 def sealed(keyring: Keyring, keks: Keks) -> tuple[bytes, Keyring]:
     """The document of its next revision, and the keyring as it then is.
 
@@ -131,12 +141,39 @@ def opened(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0) ->
 
     Raises Unreadable, as one of its kinds, or KeksUnavailable.
     """
+    unwrapping = _Unwrapping(keks, place)
+    told, seal = _authenticated(data, unwrapping, name, least)
+    try:
+        keyring = _read(told, seal, unwrapping)
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidInput):
+        raise _not_ours(place) from None
+    return Opened(keyring, tuple(unwrapping.troubles.values()))
+
+
+def inspected(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0) -> Inspected:
+    """As opened(), of everything but the keys: one unwrapping, however many they are."""
+    told, seal = _authenticated(data, _Unwrapping(keks, place), name, least)
+    try:
+        versions, entries = [], {}
+        for each in told["versions"]:
+            version, entry = _version_of(each)
+            versions.append(version)
+            entries[version.number] = entry
+        return Inspected(told["revision"], Versions(tuple(versions)), entries, tuple(seal.by))
+    except (KeyError, ValueError, TypeError, AttributeError, InvalidInput):
+        raise _not_ours(place) from None
+
+
+def _authenticated(
+    data: bytes, unwrapping: _Unwrapping, name: str, least: int
+) -> tuple[dict[str, Any], Wrapped]:
+    """What the document says, and the key of its seal, which it bears."""
+    place = unwrapping.place
     text, mac = _lines(data, place)
     told = _told(text, place)
     if told["keyring"] != name:
         found = printable(str(told["keyring"])[:64])
         raise Renamed(f"{place} is the document of the keyring {found}, not of {name}")
-    unwrapping = _Unwrapping(keks, place)
     try:
         wraps = _decoded(told["seal"])
     except (ValueError, TypeError, AttributeError):
@@ -149,11 +186,7 @@ def opened(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0) ->
             f"{place} is of revision {told['revision']}, and revision {least} was there before: "
             "something put an old one back"
         )
-    try:
-        keyring = _read(told, seal, unwrapping)
-    except (KeyError, ValueError, TypeError, AttributeError, InvalidInput):
-        raise _not_ours(place) from None
-    return Opened(keyring, tuple(unwrapping.troubles.values()))
+    return told, seal
 
 
 @dataclass
@@ -298,28 +331,34 @@ def _read(told: Mapping[str, Any], seal: Wrapped, unwrapping: _Unwrapping) -> Ke
     entries: dict[int, Entry] = {}
     name = told["keyring"]
     for each in told["versions"]:
-        passed = tuple(
-            Transition(State(t["to"]), datetime.fromisoformat(t["at"]), Code(t["code"]), t["why"])
-            for t in each["transitions"]
-        )
-        versions.append(Version(each["number"], passed, each["before"]))
-        use = each["use"]
-        entry = Entry(
-            id=each["id"],
-            algorithm=Algorithm(each["algorithm"]),
-            fingerprint=each["fingerprint"],
-            secret=None,
-            iv=base64.b64decode(each["iv"], validate=True),
-            use=Use(use["messages"], use["bytes"], _at(use["first"]), _at(use["last"])),
-        )
+        version, entry = _version_of(each)
+        versions.append(version)
         if each["wrapped"] is not None:
-            context = _context_of(name, each["number"], entry)
+            context = _context_of(name, version.number, entry)
             secret = unwrapping.unwrap(_decoded(each["wrapped"]), context)
             if fingerprint(secret.material) != entry.fingerprint:
-                raise InvalidInput(f"version {each['number']} is another key")
+                raise InvalidInput(f"version {version.number} is another key")
             entry = replace(entry, secret=secret)
-        entries[each["number"]] = entry
+        entries[version.number] = entry
     return Keyring(name, told["revision"], Versions(tuple(versions)), entries, seal)
+
+
+def _version_of(told: Mapping[str, Any]) -> tuple[Version, Entry]:
+    """One version, and its entry without a secret."""
+    passed = tuple(
+        Transition(State(t["to"]), datetime.fromisoformat(t["at"]), Code(t["code"]), t["why"])
+        for t in told["transitions"]
+    )
+    use = told["use"]
+    entry = Entry(
+        id=told["id"],
+        algorithm=Algorithm(told["algorithm"]),
+        fingerprint=told["fingerprint"],
+        secret=None,
+        iv=base64.b64decode(told["iv"], validate=True),
+        use=Use(use["messages"], use["bytes"], _at(use["first"]), _at(use["last"])),
+    )
+    return Version(told["number"], passed, told["before"]), entry
 
 
 def _encoded(by: Mapping[str, bytes]) -> dict[str, str]:

@@ -7,15 +7,21 @@ deleted, or put back from before, is noticed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from certrotd.errors import InvalidInput
 from certrotd.jsontext import parsed
-from certrotd.kek.port import Kek
-from certrotd.keyring.document import Opened, Unreadable, opened, sealed
+from certrotd.keyring.document import (
+    Inspected,
+    Keks,
+    Opened,
+    Unreadable,
+    inspected,
+    opened,
+    sealed,
+)
 from certrotd.keyring.keyring import Keyring
-from certrotd.state.ports import ABSENT, Conflict, Document
+from certrotd.state.ports import ABSENT, Conflict, Content, Document
 
 
 class KeyringLost(Unreadable):
@@ -37,36 +43,45 @@ class Found:
 class KeyringStore:
     """The keyring ``name`` in ``document``; ``mark`` keeps its highest revision."""
 
-    def __init__(
-        self, name: str, document: Document, mark: Document, keks: Mapping[str, Kek]
-    ) -> None:
+    def __init__(self, name: str, document: Document, mark: Document, keks: Keks) -> None:
         self._name = name
         self._document = document
         self._mark = mark
         self._keks = keks
         self._least = 0
+        self._inspected: tuple[str, Inspected] | None = None
 
     def read(self) -> Found | None:
         """The keyring; None if it was never written.
 
         Raises Unreadable, KeksUnavailable or DiskTrouble; the document stays as it is.
         """
-        least = self._known()  # first: another process may write both between the two reads
-        try:
-            content = self._document.read()
-        except InvalidInput as error:  # something that is no file stands in its place
-            raise Unreadable(error.message) from None
+        content, least = self._content()
         if content is None:
-            if least:
-                raise KeyringLost(
-                    f"{self._document.place} is gone, and the keyring {self._name} has been at "
-                    f"revision {least}"
-                )
             return None
         place = self._document.place
         found = opened(content.data, self._keks, name=self._name, place=place, least=least)
         self._least = found.keyring.revision
         return Found(found, content.revision)
+
+    def inspect(self) -> Inspected | None:
+        """What is known of the keyring without its keys, and of a document seen before unasked.
+
+        Raises as read().
+        """
+        at = self._document.revision()
+        if self._inspected is not None and at not in (ABSENT, self._inspected[0]):
+            self._inspected = None
+        if self._inspected is None or at == ABSENT:
+            content, least = self._content()
+            if content is None:
+                self._inspected = None
+                return None
+            place = self._document.place
+            found = inspected(content.data, self._keks, name=self._name, place=place, least=least)
+            self._least = found.revision
+            self._inspected = content.revision, found
+        return self._inspected[1]
 
     def create(self, keyring: Keyring) -> Found:
         """Write a keyring where there was never one; raises Conflict, and as read() and write()."""
@@ -89,6 +104,20 @@ class KeyringStore:
         # A crash before this leaves a lower mark than the keyring's revision, never a higher one.
         self._mark.write(json.dumps({"revision": after.revision}).encode())
         return Found(Opened(after), at)
+
+    def _content(self) -> tuple[Content | None, int]:
+        """The document, None if it was never written, and the least revision it may have."""
+        least = self._known()  # first: another process may write both between the two reads
+        try:
+            content = self._document.read()
+        except InvalidInput as error:  # something that is no file stands in its place
+            raise Unreadable(error.message) from None
+        if content is None and least:
+            raise KeyringLost(
+                f"{self._document.place} is gone, and the keyring {self._name} has been at "
+                f"revision {least}"
+            )
+        return content, least
 
     def _known(self) -> int:
         """The highest revision that this process or any other knows of."""

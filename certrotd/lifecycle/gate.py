@@ -22,6 +22,7 @@ class Gate(StrEnum):
     WINDOW = "window"
     CLOCK = "clock"
     BUDGET = "budget"
+    SLOT = "slot"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,278 @@
+"""Application data keys to rotate: a keyring's entry, who uses it, and what it protects."""
+
+from datetime import timedelta
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from certrotd.config.base import (
+    AbsolutePath,
+    Argv,
+    Entry,
+    EntryFindings,
+    Items,
+    SafeName,
+    Text,
+    refuse,
+    shown,
+)
+from certrotd.config.certificates import MaintenanceWindow
+from certrotd.config.durations import Duration, DurationOrZero
+from certrotd.config.looks import program
+from certrotd.config.outputs import OutputEntry
+from certrotd.config.secrets import Environment
+
+AlgorithmName = Literal[
+    "aes-128-gcm",
+    "aes-192-gcm",
+    "aes-256-gcm",
+    "aes-128-gcm-siv",
+    "aes-256-gcm-siv",
+    "chacha20-poly1305",
+    "xsalsa20-poly1305",
+    "fernet",
+    "aes-128-cbc",
+    "aes-192-cbc",
+    "aes-256-cbc",
+]
+Classification = Literal["public", "internal", "confidential", "restricted"]
+PERIODS: dict[Classification, timedelta] = {
+    "public": timedelta(days=365),
+    "internal": timedelta(days=91),
+    "confidential": timedelta(days=30),
+    "restricted": timedelta(days=7),
+}
+"""The cryptoperiod of each class: yearly, quarterly, monthly, weekly."""
+CRON = r"^\S+( \S+){4}$"
+
+
+def _schedule(value: str) -> str:
+    from certrotd.config.calendar import checked
+
+    return checked(value)
+
+
+class RotateEntry(Entry):
+    """When a key is replaced: at the first of these."""
+
+    cryptoperiod: Duration | None = Field(
+        default=None,
+        description="How long a key encrypts; a rotation begins when a tenth of it is left "
+        "(null: by classification: 365d, 91d, 30d or 7d).",
+    )
+    messages: int | None = Field(
+        default=None,
+        ge=1,
+        description="After how many messages (null: at half of the 2^32 that a random nonce "
+        "allows a key in GCM).",
+    )
+    bytes: int | None = Field(
+        default=None, ge=1, description="After how many bytes (null: no limit)."
+    )
+    calendar: Annotated[str, Field(max_length=200)] | None = Field(
+        default=None,
+        description='A cron expression in UTC, such as "0 3 1 * *" (null: none).',
+    )
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        if self.calendar is not None:
+            _schedule(self.calendar)
+        return self
+
+
+class FileAcknowledgement(Entry):
+    """A file that the consumer writes: the SHA-256 of the file that it reads its keys from."""
+
+    file: AbsolutePath = Field(description="The file; its first word is the hash, in hex.")
+
+
+class HttpAcknowledgement(Entry):
+    """An address of the consumer that answers with the SHA-256 of the file that it has read."""
+
+    http: Annotated[str, Field(max_length=1000, pattern=r"^https?://\S+$")] = Field(
+        description="The URL; the first word of the answer is the hash, in hex."
+    )
+    roots: AbsolutePath | None = Field(
+        default=None, description="The roots that verify it, in PEM (null: the system's)."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long an answer may take."
+    )
+
+    @model_validator(mode="after")
+    def _plain_only_here(self) -> Self:
+        from certrotd.config.notifications import is_loopback
+
+        host = self.http.split("/")[2].rsplit("@")[-1]
+        name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
+        if self.http.startswith("http://") and not is_loopback(name):
+            raise refuse(f"must begin with https:// unless it is this machine, got {shown(host)}")
+        return self
+
+
+class CommandAcknowledgement(Entry):
+    """A program that exits with 0 once the consumer has the keys."""
+
+    command: Argv = Field(
+        description="The program and its arguments; CERTROTD_KEYRING and CERTROTD_HASHES (one "
+        "hash for each file, and that of the keyring) tell it what is asked for."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=30), description="How long the program may take."
+    )
+    environment: Environment = Field(default={}, description="More variables for it.")
+
+    def examine(self) -> EntryFindings:
+        """Whether the program exists; it is not run."""
+        return program(self.command[0], ("command",))
+
+
+class HeartbeatAcknowledgement(Entry):
+    """Heartbeats of the client library, which say what each process has."""
+
+    heartbeat: AbsolutePath = Field(
+        description="The directory in which the processes write their heartbeats."
+    )
+    instances: int = Field(
+        default=1, ge=1, le=100_000, description="How many processes there are at least."
+    )
+    stale: Duration = Field(
+        default=timedelta(minutes=5),
+        description="A process that has not written for so long is gone.",
+    )
+
+
+_KINDS: dict[str, type[Entry]] = {
+    "file": FileAcknowledgement,
+    "http": HttpAcknowledgement,
+    "command": CommandAcknowledgement,
+    "heartbeat": HeartbeatAcknowledgement,
+}
+
+
+def _tag(value: object) -> str | None:
+    if isinstance(value, dict):
+        kinds = [name for name in _KINDS if name in value]
+    else:
+        kinds = [name for name, kind in _KINDS.items() if isinstance(value, kind)]
+    return f"~{kinds[0]}" if len(kinds) == 1 else None
+
+
+AcknowledgementEntry = Annotated[
+    Annotated[FileAcknowledgement, Tag("~file")]
+    | Annotated[HttpAcknowledgement, Tag("~http")]
+    | Annotated[CommandAcknowledgement, Tag("~command")]
+    | Annotated[HeartbeatAcknowledgement, Tag("~heartbeat")],
+    Discriminator(
+        _tag,
+        custom_error_type="certrotd",
+        custom_error_message="must be one of {file: PATH}, {http: URL}, {command: [PROGRAM, …]} "
+        "or {heartbeat: DIRECTORY}",
+    ),
+]
+
+
+class ConsumerEntry(Entry):
+    """An application that uses the keyring."""
+
+    target: SafeName | None = Field(
+        default=None,
+        description="The target that makes it read its keys again (null: it does by itself).",
+    )
+    acknowledge: AcknowledgementEntry | None = Field(
+        default=None,
+        description="How it confirms which keys it has (null: that its target was applied "
+        "without an error is enough).",
+    )
+    wave: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=1, description="Those of a later wave come when the earlier ones have confirmed."
+    )
+    within: Duration = Field(
+        default=timedelta(hours=1), description="An alert says when it has not confirmed by then."
+    )
+
+    @model_validator(mode="after")
+    def _any(self) -> Self:
+        if self.target is None and self.acknowledge is None:
+            raise refuse("needs a target, a way to acknowledge, or both")
+        return self
+
+
+class DatasetEntry(Entry):
+    """Something that holds ciphertext of the keyring."""
+
+    census: Argv = Field(
+        description="A program that prints how many ciphertexts are left under the key version "
+        "CERTROTD_VERSION, whose id is CERTROTD_KEY_ID."
+    )
+    timeout: Duration = Field(
+        default=timedelta(minutes=5), description="How long the program may take."
+    )
+    environment: Environment = Field(default={}, description="More variables for it.")
+
+    def examine(self) -> EntryFindings:
+        """Whether the program exists; it is not run."""
+        return program(self.census[0], ("census",))
+
+
+class KeyringEntry(Entry):
+    """A keyring: the versions of one data key."""
+
+    purpose: Text | None = Field(default=None, description="What it protects, for reports.")
+    owner: Text | None = Field(default=None, description="Who is responsible for it.")
+    custodians: Items[Text] = Field(
+        default=(),
+        description="Who has access to the keys; when one of them leaves the list, the key is "
+        "rotated.",
+    )
+    classification: Classification = Field(
+        default="internal", description="How sensitive the data is: the default cryptoperiod."
+    )
+    algorithm: AlgorithmName = Field(
+        default="aes-256-gcm", description="What its new keys are for."
+    )
+    keks: Items[SafeName] = Field(
+        default=(),
+        description="The KEKs that wrap it, each alone sufficient; two survive the loss of one "
+        "(empty: every one of keks).",
+    )
+    outputs: Items[OutputEntry] = Field(
+        default=(), description="What applications read their keys from."
+    )
+    consumers: dict[SafeName, ConsumerEntry] = Field(
+        default={}, description="The applications that use it, by a name of your choice."
+    )
+    rotate: RotateEntry = Field(default_factory=RotateEntry, description="When a key is replaced.")
+    window: MaintenanceWindow | None = Field(
+        default=None,
+        description="When consumers may be told of another key, as in mon-fri 01:00-05:00 "
+        "Europe/Berlin (null: at any time).",
+    )
+    datasets: dict[SafeName, DatasetEntry] = Field(
+        default={}, description="What holds its ciphertext, by a name of your choice."
+    )
+    drains: dict[SafeName, Duration] = Field(
+        default={},
+        description="What holds ciphertext that cannot be re-encrypted (cookies, queues, backups), "
+        "and the longest time that any of it lives.",
+    )
+    grace: DurationOrZero = Field(
+        default=timedelta(days=7),
+        description="How long consumers keep a key after nothing is left under it.",
+    )
+    watch: DurationOrZero = Field(
+        default=timedelta(days=30),
+        description="How long a key is withheld, and can be restored, before it is destroyed.",
+    )
+    enabled: bool = Field(default=True, description="Whether it is rotated.")
+
+    @model_validator(mode="after")
+    def _paths(self) -> Self:
+        seen: set[Any] = set()
+        for output in self.outputs:
+            for path in output.paths:
+                if path in seen:
+                    raise refuse(f"outputs name {path} twice: give each its own path")
+                seen.add(path)
+        return self

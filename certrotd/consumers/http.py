@@ -1,0 +1,59 @@
+"""An acknowledgement that the consumer gives over HTTP."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import certrotd
+from certrotd.clock import Clock, Deadline
+from certrotd.config.keyrings import HttpAcknowledgement
+from certrotd.config.notifications import is_loopback
+from certrotd.consumers import hashes
+from certrotd.consumers.port import Answer, Expected
+from certrotd.dial import Timeout
+from certrotd.errors import NeedsOperator, Transient
+from certrotd.https.client import HttpsClient
+from certrotd.pki.roots import trust
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """The first word of what ``url`` answers within ``timeout`` seconds; nothing is followed."""
+
+    url: str
+    roots: Path | None
+    timeout: float
+    clock: Clock
+
+    def ask(self, expected: Expected) -> Answer:
+        """As Acknowledgement.ask."""
+        timeout = Timeout(Deadline(self.clock, self.timeout))
+        headers = {"Accept": "text/plain", "Connection": "close"}
+        try:
+            answer = self._client().exchange(
+                "GET", self.url, body=None, headers=headers, timeout=timeout
+            )
+        except (Transient, NeedsOperator) as error:
+            return Answer(False, f"cannot be asked: {error.message}")
+        if answer.status != 200:
+            return Answer(False, f"answers with the status {answer.status}")
+        return hashes.answer(answer.content[: hashes.MAX_TEXT], expected)
+
+    def _client(self) -> HttpsClient:
+        url, context = urlsplit(self.url), None
+        if url.scheme == "https":
+            hint = "they are the roots of the consumer"
+            context = trust(self.roots, what=f"the roots of {url.hostname}", hint=hint)
+        return HttpsClient(
+            context,
+            whom="the consumer at ",
+            agent=f"certrotd/{certrotd.__version__}",
+            direct=is_loopback(str(url.hostname)),
+        )
+
+
+def build(entry: HttpAcknowledgement, clock: Clock) -> HttpAnswer:
+    """The acknowledgement of a configuration entry."""
+    return HttpAnswer(entry.http, entry.roots, entry.timeout.total_seconds(), clock)

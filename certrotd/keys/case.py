@@ -1,0 +1,99 @@
+"""Everything that a decision about a keyring goes by, and what follows from it: pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from certrotd.keyring.evidence import Evidence, Missing, missing
+from certrotd.keyring.keyring import Use
+from certrotd.keyring.states import State, Version, Versions
+from certrotd.keys.policy import Attempts, Policy, Standing
+from certrotd.lifecycle.decision import Asked
+
+
+@dataclass(frozen=True)
+class Case:
+    """Everything a decision goes by."""
+
+    policy: Policy
+    standing: Standing
+    attempts: Attempts
+    now: datetime
+    asked: Asked
+
+    @cached_property
+    def versions(self) -> Versions:
+        """Those of the keyring; none if it was never written."""
+        return self.standing.versions or Versions()
+
+    @property
+    def active(self) -> Version | None:
+        return self.versions.active
+
+    @cached_property
+    def staged(self) -> Version | None:
+        """The version of a rotation that was begun: secondary, or not given to anybody yet."""
+        waiting = self.versions.in_state(State.PRE_ACTIVE)
+        return self.versions.secondary or (waiting[-1] if waiting else None)
+
+    @cached_property
+    def limits(self) -> tuple[tuple[str, datetime | None, str], ...]:
+        """Each limit of the active key: its code, when it is reached (None: now), and words."""
+        active = self.active
+        return tuple(_limits(self, active)) if active else ()
+
+    @property
+    def expected(self) -> tuple[datetime, str] | None:
+        """When the next rotation begins by its schedule, and by which rule."""
+        dated = [(at or self.now, words) for _, at, words in self.limits]
+        return min(dated, key=lambda each: each[0], default=None)
+
+    def use(self, number: int) -> Use:
+        return self.standing.uses.get(number, Use())
+
+    def evidence(self, version: Version) -> Evidence:
+        """What is known of a version that is to be destroyed."""
+        policy, standing, number = self.policy, self.standing, version.number
+        since = version.encrypted_until
+        return Evidence(
+            datasets=policy.datasets,
+            census=standing.census.get(number, {}),
+            drains={what: since + age for what, age in policy.drains.items()} if since else {},
+            unreached=standing.unreached.get(number, frozenset()),
+            drilled=standing.drilled,
+        )
+
+    def left_of(self, version: Version) -> tuple[Missing, ...]:
+        """Why something may be left under a version, whoever has had it; nothing if not."""
+        known = self.evidence(version)
+        until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
+        found = missing(known, fresh, encrypted_until=until, now=now)
+        return tuple(each for each in found if each.code not in _OF_CONSUMERS)
+
+    def lacking(self, version: Version) -> tuple[Missing, ...]:
+        """What is not shown yet of a version that is to be destroyed."""
+        until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
+        return tuple(missing(self.evidence(version), fresh, encrypted_until=until, now=now))
+
+
+_OF_CONSUMERS = frozenset({"consumer-unreached", "no-drill", "drill-stale"})
+
+
+def _limits(case: Case, active: Version) -> Iterator[tuple[str, datetime | None, str]]:
+    policy, used = case.policy, case.use(active.number)
+    known = case.attempts.custodians
+    gone = sorted(known - policy.custodians) if known else []
+    if gone:
+        yield "departed", None, f"{', '.join(gone)} had access to the key, and has left"
+    if used.messages >= policy.messages:
+        yield "messages", None, f"the key has encrypted {used.messages:,} messages"
+    if policy.size is not None and used.bytes >= policy.size:
+        yield "bytes", None, f"the key has encrypted {used.bytes:,} bytes"
+    if policy.calendar is not None and (at := policy.calendar(active.since)) is not None:
+        yield "calendar", at, f"the calendar asks for a new key at {at:%Y-%m-%d %H:%M}Z"
+    end = active.since + policy.cryptoperiod
+    words = f"the cryptoperiod of the key ends at {end:%Y-%m-%d %H:%M}Z"
+    yield "cryptoperiod", end - policy.lead, words

@@ -1,0 +1,45 @@
+"""What the history of a keyring says of the last attempts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from certrotd.keys.decision import Rollback
+from certrotd.keys.policy import CUSTODIANS, Attempts
+from certrotd.lifecycle.decision import ACT, CONFIGURATION
+from certrotd.rotation.outcome import CANCELLED
+from certrotd.state.ports import History
+
+HOLD_AFTER_ROLLBACK = timedelta(days=1)
+"""A rotation that somebody took back, or cancelled, does not begin again by itself before."""
+
+
+def attempts_of(history: History, configuration: str) -> Attempts:
+    """What its newest line says; ``configuration`` is the digest of the present one."""
+    last = history.last()
+    if last is None:
+        return Attempts()
+    facts = last["facts"]
+    custodians = _custodians(facts)
+    ended = datetime.fromisoformat(last["ended"])
+    back = last["outcome"] == "finished" and facts.get(ACT) == Rollback.act
+    if back or last["failure"] == CANCELLED:
+        return Attempts(custodians=custodians, held=ended + HOLD_AFTER_ROLLBACK)
+    if not last["failures"]:
+        return Attempts(custodians=custodians)
+    seconds, known = last["retry_after"], facts.get(CONFIGURATION)
+    return Attempts(
+        failures=int(last["failures"]),
+        at=ended,
+        why=str(last["failure"]),
+        retry_after=timedelta(seconds=seconds) if seconds else None,
+        custodians=custodians,
+        mended=known is not None and known != configuration,
+    )
+
+
+def _custodians(facts: Mapping[str, Any]) -> frozenset[str] | None:
+    known = facts.get(CUSTODIANS)
+    return frozenset(map(str, known)) if isinstance(known, list) else None

@@ -1,0 +1,107 @@
+"""The plans: by which steps a keyring gets from where it is to where a decision wants it."""
+
+from __future__ import annotations
+
+from certrotd.errors import NeedsOperator
+from certrotd.keyring.states import State
+from certrotd.keys.case import Case
+from certrotd.keys.decision import (
+    Compromise,
+    Deliver,
+    Destroy,
+    Disable,
+    Restore,
+    Retire,
+    Rollback,
+    Rotate,
+)
+from certrotd.keys.policy import Policy
+from certrotd.keys.steps import (
+    Activate,
+    Apply,
+    Await,
+    DeliverBack,
+    Distribute,
+    Escrow,
+    Generate,
+    GoBack,
+    Move,
+)
+from certrotd.keys.steps import Deliver as DeliverStep
+from certrotd.keys.steps import Destroy as DestroyStep
+from certrotd.keys.world import World
+from certrotd.lifecycle.decision import Action
+from certrotd.rotation.step import Plan, Savepoint
+
+DISTRIBUTED = Savepoint("distributed")
+FORWARD = Savepoint("committed", forward_only=True)
+
+
+def plan_of(case: Case, action: Action) -> Plan[World]:
+    """The steps of an action; raises NeedsOperator where it cannot be."""
+    policy, why = case.policy, action.why
+    match action:
+        case Rotate(compromised=compromised):
+            return _rotation(case, why, compromised)
+        case Deliver():
+            return (FORWARD, *_told(policy, "as it is"))
+        case Rollback():
+            return (FORWARD, GoBack(case.standing.revision, why), *_told(policy, "back"))
+        case Compromise(version=version):
+            return (Move("compromise", version, why),)
+        case Retire(version=version):
+            return (Move("retire", version, why),)
+        case Restore(version=version):
+            withheld = case.versions.version(version).state is State.DISABLED
+            told = _told(policy, "restored") if withheld else ()
+            return (FORWARD, Move("restore", version, why), *told)
+        case Disable(version=version):
+            return (DeliverBack(), Move("disable", version, why), *_told(policy, "withheld"))
+        case Destroy(version=version):
+            given = case.versions.version(version).state is State.COMPROMISED
+            told = (FORWARD, *_told(policy, "without it")) if given else ()
+            return (DestroyStep(version, why), *told)
+    raise AssertionError(f"{action} is nothing to plan for")
+
+
+def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
+    """A key is generated, staged, activated, and everybody told at each stage.
+
+    The first key of all is nobody's before it is active: there is nothing to stage it beside.
+    """
+    policy, staged = case.policy, case.staged
+    version = staged.number if staged else case.versions.next_number
+    made: list[Plan[World]] = []
+    if staged is None:
+        made.append((Generate(version, why),))
+    if policy.escrows:
+        made.append((Escrow(),))
+    if case.active is None:
+        made.append((DeliverBack(), Distribute(version, why), Activate(version, why)))
+    else:
+        if staged is None or staged.state is State.PRE_ACTIVE:
+            made.append((DeliverBack(), Distribute(version, why)))
+        made.append(_told(policy, "secondary"))
+        made.append((DISTRIBUTED, DeliverBack(), Activate(version, why)))
+    made.append(_told(policy, "active"))
+    if compromised is not None:
+        made.append((FORWARD, Move("compromise", compromised, why)))
+    return tuple(item for part in made for item in part)
+
+
+def _told(policy: Policy, stage: str) -> Plan[World]:
+    """The outputs written, and each wave of consumers told and waited for."""
+    waves = [
+        item
+        for wave in policy.waves
+        for item in (*(Apply(name) for name in wave), Await(wave, stage))
+    ]
+    written = (DeliverStep(stage),) if policy.outputs else ()
+    return (*written, *waves)
+
+
+def check_rollback(case: Case) -> None:
+    """Raise NeedsOperator where there is nothing to go back to."""
+    if case.standing.versions is None:
+        raise NeedsOperator(f"there is no keyring {case.policy.name}")
+    case.versions.rollback(at=case.now, why="looked at")

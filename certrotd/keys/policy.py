@@ -1,0 +1,106 @@
+"""What the configuration asks of one keyring, and what its history says: values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from certrotd.id import Id
+from certrotd.keyring.evidence import Count, Freshness
+from certrotd.keyring.keyring import Use
+from certrotd.keyring.material import Algorithm
+from certrotd.keyring.states import Versions
+from certrotd.window import Window
+
+KIND = "key"
+LEAD = 10
+"""A rotation begins when one in so many parts of the cryptoperiod is left."""
+
+MOST_MESSAGES = 2**32
+"""With a random nonce of 96 bits, a key encrypts no more (NIST SP 800-38D §8.3)."""
+
+CUSTODIANS = "custodians"
+"""The fact that says who had access to the key that a rotation made."""
+
+
+def id_of(name: str) -> Id:
+    """The id of the keyring of that name."""
+    return Id(KIND, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What the configuration asks of one keyring.
+
+    ``messages`` and ``size`` (in bytes) are how much a key may encrypt, ``calendar`` gives the next
+    time after a moment. ``capacity`` is how many keys the narrowest output holds, None without a
+    limit; ``drains`` are what holds ciphertext that cannot be re-encrypted, and for how long;
+    ``datasets`` what else does. ``waves`` are the consumers: those of a later wave come when those
+    of the earlier ones have confirmed.
+    """
+
+    name: str
+    algorithm: Algorithm = Algorithm.AES_256_GCM
+    cryptoperiod: timedelta = timedelta(days=91)
+    messages: int = MOST_MESSAGES // 2
+    size: int | None = None
+    calendar: Callable[[datetime], datetime | None] | None = None
+    custodians: frozenset[str] = frozenset()
+    capacity: int | None = None
+    outputs: tuple[str, ...] = ()
+    waves: tuple[tuple[str, ...], ...] = ()
+    datasets: frozenset[str] = frozenset()
+    drains: Mapping[str, timedelta] = field(default_factory=dict)
+    grace: timedelta = timedelta(days=7)
+    watch: timedelta = timedelta(days=30)
+    fresh: Freshness = field(default_factory=Freshness)
+    window: Window | None = None
+    enabled: bool = True
+    escrows: bool = False
+
+    @property
+    def id(self) -> Id:
+        return id_of(self.name)
+
+    @property
+    def lead(self) -> timedelta:
+        """How long before the end of the cryptoperiod a rotation begins."""
+        return self.cryptoperiod / LEAD
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What there is of one keyring; ``versions`` None: it was never written.
+
+    ``uses`` are what each version has encrypted; ``absent`` the outputs at whose paths nothing is,
+    ``strange`` what is wrong with others, in words. ``present``: an application has a key already
+    that certrotd has not taken over. ``census`` has the last count of every dataset by version.
+    """
+
+    versions: Versions | None = None
+    revision: int = 0
+    uses: Mapping[int, Use] = field(default_factory=dict)
+    absent: tuple[str, ...] = ()
+    strange: tuple[str, ...] = ()
+    present: tuple[str, ...] = ()
+    census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
+    drilled: datetime | None = None
+    unreached: Mapping[int, frozenset[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What the history says: ``failures`` in a row, the last ``at`` that time because of ``why``.
+
+    ``custodians`` had access to the active key, None if nobody knows. Until ``held`` no rotation
+    begins by itself, for somebody went back.
+    """
+
+    failures: int = 0
+    at: datetime | None = None
+    why: str = ""
+    retry_after: timedelta | None = None
+    custodians: frozenset[str] | None = None
+    held: datetime | None = None
+    mended: bool = False

@@ -1,0 +1,174 @@
+"""The rotation of one keyring: what is due of it, by which steps, and what a person asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from certrotd.audit.record import Happened
+from certrotd.errors import Failure, NeedsOperator
+from certrotd.id import Id
+from certrotd.keys.case import Case
+from certrotd.keys.decision import Compromise, Deliver, Restore, Rollback, Rotate
+from certrotd.keys.plan import check_rollback, plan_of
+from certrotd.keys.policy import CUSTODIANS
+from certrotd.keys.recorded import recorded_of
+from certrotd.keys.rules import decide
+from certrotd.keys.steps import rebuild
+from certrotd.keys.subject import Managed
+from certrotd.keys.world import World
+from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone
+from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.runner import Run, Runner
+from certrotd.rotation.engine import Outcome, Parked, Stuck
+from certrotd.rotation.step import JSON, Plan, Step
+from certrotd.state.ports import History, Journal, Lease
+
+Wanted = Callable[[Case], Action]
+"""What a person asks for, made of what there is; raises NeedsOperator where it cannot be."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyringRotation:
+    """Rotatable, of a keyring; ``wanted`` is what a person asks for, None what is due."""
+
+    managed: Managed
+    wanted: Wanted | None = None
+
+    @property
+    def id(self) -> Id:
+        return self.managed.policy.id
+
+    @property
+    def journal(self) -> Journal:
+        return self.managed.journal
+
+    @property
+    def history(self) -> History:
+        return self.managed.history
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        return self.managed.lock()
+
+    def configuration(self) -> str:
+        return self.managed.configuration()
+
+    def world(self, check: Callable[[], None]) -> World:
+        return replace(self.managed.world(), fence=check)
+
+    def rebuild(self, kind: str, intent: Mapping[str, JSON]) -> Step[World]:
+        return rebuild(kind, intent)
+
+    def recorded(self, line: Mapping[str, Any]) -> Sequence[Happened]:
+        return recorded_of(self.id, line)
+
+    def in_context(self, failure: Failure) -> Failure:
+        return failure
+
+    def sweep(self, world: World) -> None:
+        for outlet in world.outlets:
+            outlet.sweep()
+
+    def meanwhile(self, run: Run[World], parked: Parked) -> tuple[Outcome, Failure | None]:  # noqa: ARG002
+        return parked, None
+
+    def act(self, run: Run[World], recovered: Outcome | None) -> Report:
+        """Whatever is due, or what a person wants, and nothing that its outputs could not hold."""
+        managed, now = self.managed, run.runner.clock.now()
+        standing, attempts = managed.look(thorough=True), managed.attempts()
+        case = Case(managed.policy, standing, attempts, now, run.asked)
+        decision: Decision
+        if self.wanted is not None:
+            decision = self.wanted(case)
+        else:
+            decision = decide(managed.policy, standing, attempts, run.asked, now=now)
+        if not isinstance(decision, Action):
+            return Report(self.id, decision, None, recovered)
+        for problem in managed.problems(decision):
+            return Report(self.id, decision, None, recovered, problem)
+        return run.once(
+            decision, partial(self._plan, case, decision), recovered, **_facts(case, decision)
+        )
+
+    def _plan(self, case: Case, action: Action, rotation: str) -> Plan[World]:  # noqa: ARG002
+        return plan_of(case, action)
+
+
+def _facts(case: Case, action: Action) -> dict[str, JSON]:
+    """Who has had access to the active key: those of now if it is a new one."""
+    if isinstance(action, Rotate) or case.attempts.custodians is None:
+        return {CUSTODIANS: sorted(case.policy.custodians)}
+    return {CUSTODIANS: sorted(case.attempts.custodians)}
+
+
+def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> Report:
+    """The report of what a person asks for; an open rotation is finished, or waited for, first."""
+
+    def act(run: Run[World]) -> Report:
+        recovered, unrecorded = run.recover()
+        if unrecorded or isinstance(recovered, Parked | Stuck):
+            return Report(run.subject.id, recovered=recovered, failure=unrecorded)
+        return KeyringRotation(managed, wanted).act(run, recovered)
+
+    asked = Asked(by_hand=True, named=True)
+    return runner.alone(KeyringRotation(managed, wanted), doing, asked, act)
+
+
+def rollback(managed: Managed, runner: Runner, to: int | None) -> Report:
+    """Undo the last step of the newest rotation; one in flight is cancelled instead."""
+
+    def act(run: Run[World]) -> Report:
+        if managed.journal.peek() is not None:
+            return run.cancel()
+        return KeyringRotation(managed, partial(_rollback, to)).act(run, None)
+
+    asked = Asked(by_hand=True, named=True)
+    return runner.alone(KeyringRotation(managed), "roll back", asked, act)
+
+
+def _rollback(to: int | None, case: Case) -> Rollback:
+    check_rollback(case)
+    active = case.active
+    if to is not None and (active is None or active.before != to):
+        before = f"version {active.before}" if active and active.before else "none"
+        raise NeedsOperator(f"one step back goes to {before}, not to version {to}")
+    return Rollback("rolled back by hand", code="asked")
+
+
+def compromise(number: int, why: str, case: Case) -> Action:
+    """What is to be done about a version that others may know: replace it, if it encrypts."""
+    version = case.versions.version(number)
+    if version.compromised:
+        raise NeedsOperator(f"version {number} is known to be compromised")
+    if case.active is not None and number == case.active.number:
+        words = f"version {number} is compromised: {why}"
+        return Rotate(words, compromised=number, urgent=True, code="compromised")
+    if case.staged is not None and number == case.staged.number:
+        raise NeedsOperator(
+            f"version {number} is {version.state}, and encrypts nothing yet",
+            hint=f"roll it back first: certrotd keys rollback {case.policy.name}",
+        )
+    return Compromise(why, version=number, code="asked")
+
+
+def restore(number: int, why: str, _case: Case) -> Action:
+    """Let a version that was retired or withheld decrypt again."""
+    return Restore(why, version=number, code="asked")
+
+
+def redeliver(_case: Case) -> Action:
+    """Write the outputs anew."""
+    return Deliver("asked for by hand", code="asked")
+
+
+def rotate_because(why: str, case: Case) -> Action:
+    """A rotation for a reason that a person gives, whatever the dates say."""
+    blocked = decide(
+        case.policy, case.standing, case.attempts, Asked(True, True, True), now=case.now
+    )
+    if isinstance(blocked, Postpone):
+        raise NeedsOperator(blocked.why)
+    return Rotate(why, code="asked")

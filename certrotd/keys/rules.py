@@ -1,0 +1,291 @@
+"""What to do about a keyring and why: a pure function of its standing, its policy and now.
+
+RULES are tried in order, and the first that matches decides; each has a code beside its words.
+Then WAITS are tried, which postpone what is due. explain() says of each why it matched or why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from certrotd.keyring.evidence import Lacking
+from certrotd.keyring.states import State, Version
+from certrotd.keys.case import Case
+from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Retire, Rotate
+from certrotd.keys.policy import Attempts, Policy, Standing
+from certrotd.lifecycle.attempts import after_failures, backoff
+from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
+from certrotd.lifecycle.gate import Gate
+
+_TIMES = frozenset({Lacking.DRAINING})
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``match`` decides, or gives None; ``otherwise`` says then why it does not match."""
+
+    code: str
+    match: Callable[[Case], Wait | Action | None]
+    otherwise: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """As Rule, of what keeps ``due`` from being done now."""
+
+    code: Gate
+    match: Callable[[Case, Action], Postpone | None]
+    otherwise: str
+
+
+def decide(
+    policy: Policy,
+    standing: Standing,
+    attempts: Attempts,
+    asked: Asked = DAEMON,
+    *,
+    now: datetime,
+) -> Decision:
+    """The decision about one keyring.
+
+    ``asked.named`` overrides its window, ``by_hand`` the backoff, as does a configuration that was
+    mended; ``forced`` rotates whatever the dates say, and overrides a hold.
+    """
+    case = Case(policy, standing, attempts, now, asked)
+    due = _due(case)
+    if isinstance(due, Wait):
+        return due
+    return next((found for wait in WAITS if (found := wait.match(case, due))), due)
+
+
+def explain(
+    policy: Policy,
+    standing: Standing,
+    attempts: Attempts,
+    asked: Asked = DAEMON,
+    *,
+    now: datetime,
+) -> Iterator[Tried]:
+    """Every rule that decide() tries, in its order, and why it matched or did not."""
+    case = Case(policy, standing, attempts, now, asked)
+    for rule in RULES:
+        found = rule.match(case)
+        yield Tried(rule.code, found is not None, found.why if found else rule.otherwise)
+        if found is not None:
+            break
+    due = _due(case)
+    if isinstance(due, Wait):
+        return
+    for wait in WAITS:
+        postponed = wait.match(case, due)
+        yield Tried(
+            wait.code, postponed is not None, postponed.why if postponed else wait.otherwise
+        )
+        if postponed is not None:
+            break
+
+
+def _due(case: Case) -> Wait | Action:
+    for rule in RULES:
+        if (found := rule.match(case)) is not None:
+            return found if found.code else replace(found, code=rule.code)
+    raise AssertionError("the last rule matches whatever there is")
+
+
+def _disabled(case: Case) -> Wait | None:
+    if case.policy.enabled:
+        return None
+    return Wait("disabled in the configuration", case.now + RECHECK)
+
+
+def _adopt(case: Case) -> Wait | None:
+    """An application has a key that certrotd does not know: a new one would lose its data."""
+    if case.standing.versions is not None or not case.standing.present:
+        return None
+    where, name = ", ".join(case.standing.present), case.policy.name
+    return Wait(
+        f"an application has a key in {where}: take it over with certrotd keys adopt {name}",
+        case.now + RECHECK,
+    )
+
+
+def _first(case: Case) -> Rotate | None:
+    return Rotate("there is no key yet") if case.standing.versions is None else None
+
+
+def _staged(case: Case) -> Rotate | None:
+    if (staged := case.staged) is None:
+        return None
+    return Rotate(f"version {staged.number} is {staged.state}: its rotation goes on")
+
+
+def _inactive(case: Case) -> Rotate | None:
+    if case.active is not None:
+        return None
+    return Rotate("no version of the keyring is active", urgent=True)
+
+
+def _forced(case: Case) -> Rotate | None:
+    return Rotate("forced by hand") if case.asked.forced else None
+
+
+def _limit(case: Case) -> Rotate | None:
+    for code, at, words in case.limits:
+        if at is None or at <= case.now:
+            return Rotate(words, code=code)
+    return None
+
+
+def _undelivered(case: Case) -> Deliver | None:
+    if not case.standing.absent or case.active is None:
+        return None
+    return Deliver(f"nothing is at {', '.join(case.standing.absent)}")
+
+
+def _destroy(case: Case) -> Destroy | None:
+    for version in case.versions.in_state(State.DISABLED, State.COMPROMISED):
+        due = version.since + case.policy.watch <= case.now
+        if due and not case.lacking(version):
+            why = f"version {version.number} has been {version.state} since {_day(version.since)}"
+            return Destroy(f"{why}, and nothing is left under it", version=version.number)
+    return None
+
+
+def _disable(case: Case) -> Disable | None:
+    for version in case.versions.in_state(State.RETIRED):
+        if version.since + case.policy.grace <= case.now:
+            why = f"version {version.number} has been retired since {_day(version.since)}"
+            return Disable(why, version=version.number)
+    return None
+
+
+def _retire(case: Case) -> Retire | None:
+    for version in case.versions.in_state(State.DECRYPT_ONLY):
+        if not case.left_of(version):
+            why = f"nothing is left under version {version.number}"
+            return Retire(why, version=version.number)
+    return None
+
+
+def _not_due(case: Case) -> Wait:
+    """Until the earliest of what comes next; what nobody can tell is looked at every day."""
+    known = list(_coming(case))
+    until, why = min(
+        known, key=lambda each: each[0], default=(case.now + RECHECK, "nothing is due")
+    )
+    return Wait(why, until)
+
+
+def _coming(case: Case) -> Iterator[tuple[datetime, str]]:
+    if (expected := case.expected) is not None:
+        yield expected
+    for version in case.versions.in_state(State.RETIRED):
+        at = version.since + case.policy.grace
+        yield at, f"version {version.number} is retired, and withheld from {_day(at)}"
+    for version in case.versions.in_state(State.DISABLED, State.COMPROMISED):
+        at = version.since + case.policy.watch
+        lacking = case.lacking(version)
+        words = f"version {version.number} is {version.state}"
+        if lacking:
+            yield max(at, case.now + RECHECK), f"{words}: {lacking[0].why}"
+        elif at > case.now:
+            yield at, f"{words}, and destroyed from {_day(at)}"
+    for version in case.versions.in_state(State.DECRYPT_ONLY):
+        yield from _drained(case, version)
+
+
+def _drained(case: Case, version: Version) -> Iterator[tuple[datetime, str]]:
+    """When the last drain of a version is over, if that is all that it waits for."""
+    left = case.left_of(version)
+    drains = case.evidence(version).drains
+    if left and drains and all(each.code in _TIMES for each in left):
+        what, at = max(drains.items(), key=lambda each: each[1])
+        yield at, f"version {version.number} decrypts until {what} have expired, {_day(at)}"
+
+
+def _held(case: Case, due: Action) -> Postpone | None:
+    held = case.attempts.held
+    if case.asked.forced or held is None or held <= case.now or not isinstance(due, Rotate):
+        return None
+    if due.urgent or case.asked.by_hand:
+        return None
+    return Postpone("held after a rollback by hand", held, due, Gate.HOLD)
+
+
+def _no_slot(case: Case, due: Action) -> Postpone | None:
+    """An application that holds so many keys cannot be given one more before one is withheld."""
+    capacity = case.policy.capacity
+    if capacity is None or not isinstance(due, Rotate) or case.versions.secondary is not None:
+        return None
+    given = [each for each in case.versions.all if each.state.delivered]
+    if len(given) < capacity:
+        return None
+    if capacity == 1:
+        why = "its output holds one key, so none can be staged: it needs a cut-over"
+        return Postpone(why, case.now + RECHECK, due, Gate.SLOT) if given else None
+    old = next((each for each in given if each.state is not State.ACTIVE), given[0])
+    left = case.left_of(old) if old.state is State.DECRYPT_ONLY else ()
+    words = f"no free slot: version {old.number} is {old.state}"
+    if left:
+        words = f"{words}, and {left[0].why}"
+    return Postpone(words, _free_at(case, old), due, Gate.SLOT)
+
+
+def _free_at(case: Case, version: Version) -> datetime:
+    """When a version is withheld at the earliest; a day from now if nobody can tell."""
+    if version.state is State.RETIRED:
+        return max(version.since + case.policy.grace, case.now)
+    drained = next(_drained(case, version), None) if version.state is State.DECRYPT_ONLY else None
+    return drained[0] + case.policy.grace if drained else case.now + RECHECK
+
+
+def _window_closed(case: Case, due: Action) -> Postpone | None:
+    window, asked = case.policy.window, case.asked
+    if window is None or asked.forced or asked.named or isinstance(due, Retire | Destroy):
+        return None
+    if isinstance(due, Rotate) and due.urgent:
+        return None
+    opens = window.opens_at(case.now)
+    if opens <= case.now:
+        return None
+    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, Gate.WINDOW)
+
+
+def _too_recent(case: Case, due: Action) -> Postpone | None:
+    attempts, now = case.attempts, case.now
+    if case.asked.forced or case.asked.by_hand or attempts.mended or not attempts.failures:
+        return None
+    if attempts.at is None or attempts.at > now:
+        return None
+    until = attempts.at + max(backoff(attempts.failures, None), attempts.retry_after or RECHECK * 0)
+    if now >= until:
+        return None
+    return Postpone(after_failures(attempts.failures, attempts.why), until, due)
+
+
+def _day(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}Z"
+
+
+RULES = (
+    Rule("disabled", _disabled, "enabled in the configuration"),
+    Rule("adopt", _adopt, "no application has a key that certrotd does not know"),
+    Rule("first", _first, "there is a key"),
+    Rule("forced", _forced, "not forced"),
+    Rule("staged", _staged, "no version is staged"),
+    Rule("inactive", _inactive, "a version is active"),
+    Rule("limit", _limit, "the active key is within its cryptoperiod and its other limits"),
+    Rule("undelivered", _undelivered, "there is something at every output"),
+    Rule("destroy", _destroy, "no version is to be destroyed"),
+    Rule("disable", _disable, "no retired version is past its grace"),
+    Rule("retire", _retire, "something may be left under every older version"),
+    Rule("not_due", _not_due, ""),
+)
+WAITS = (
+    Waiting(Gate.HOLD, _held, "rotations are not held after a rollback"),
+    Waiting(Gate.SLOT, _no_slot, "every output has room for one more key"),
+    Waiting(Gate.WINDOW, _window_closed, "no window is configured, it is open, or not waited for"),
+    Waiting(Gate.BACKOFF, _too_recent, "the last attempt did not fail, or is long ago"),
+)

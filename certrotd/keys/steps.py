@@ -1,0 +1,377 @@
+"""The steps by which a keyring is brought from one state to the next, and every consumer told."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from certrotd.consumers.port import Expected
+from certrotd.errors import Failure, NeedsOperator, listed
+from certrotd.keyring.delivery import Delivery
+from certrotd.keyring.keyring import Keyring, empty
+from certrotd.keyring.states import State
+from certrotd.keys.world import World
+from certrotd.rotation.engine import Stopped
+from certrotd.rotation.step import Done, Journaled, Ledger, NotYet, Observed, Step
+
+ASK_AGAIN = timedelta(minutes=1)
+SOON = 0.5
+_ON_ITS_WAY = (State.PRE_ACTIVE, State.SECONDARY)
+
+
+@dataclass(frozen=True)
+class Generate(Journaled):
+    """Make the key of a version: wrapped and durable before anybody has it.
+
+    What is undone keeps it: nobody has it yet, and the next rotation takes it.
+    """
+
+    version: int
+    why: str
+    kind = "generate"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        found = world.store.read()  # one that cannot be read is never begun anew
+        if found is None:
+            world.fence()
+            world.store.create(self._with(world, empty(world.name, world.inlets.seal())))
+        elif self.version not in found.keyring.entries:
+            world.change(lambda keyring: self._with(world, keyring))
+        entry = world.keyring().entries[self.version]
+        return Done({"version": self.version, "fingerprint": entry.fingerprint, "id": entry.id})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass
+
+    def _with(self, world: World, keyring: Keyring) -> Keyring:
+        if self.version in keyring.entries:
+            return keyring
+        versions = keyring.versions.generate(at=world.clock.now(), why=self.why)
+        if versions.next_number - 1 != self.version:
+            raise NeedsOperator(
+                f"version {versions.next_number - 1} would be next, not {self.version}",
+                hint="another process changed the keyring: the rotation begins anew",
+            )
+        return keyring.added(world.inlets.key(keyring), versions)
+
+
+@dataclass(frozen=True)
+class Escrow(Journaled):
+    """Back the keyring up before a new key protects anything."""
+
+    kind = "escrow"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        if world.escrow is None:
+            raise NeedsOperator(
+                "the configuration no longer says where the keyring is backed up",
+                hint="say so under backup, or cancel the rotation",
+            )
+        world.fence()
+        return Done({"backup": world.escrow(world.keyring())})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # one more backup does no harm
+
+
+@dataclass(frozen=True)
+class DeliverBack(Journaled):
+    """Nothing, and, as its undo, every output and consumer as the keyring is by then.
+
+    It comes before a change of states because undoing goes backwards: the states are back when the
+    outputs are written again.
+    """
+
+    kind = "deliver-back"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        return Done({"told": [], "files": {}})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        told, files = ledger.facts.get("told"), ledger.facts.get("files")
+        keyring = world.keyring()
+        if keyring.versions.active is None or not (files or told):
+            return  # no consumer has had anything
+        expected = Expected(world.name, Delivery.of(keyring).hash, deliver(world, keyring))
+        first: Failure | None = None
+        for name in told if isinstance(told, list) else ():
+            try:
+                apply(world, name)
+            except Stopped:
+                raise
+            except Failure as failure:
+                if not _confirms(world, name, expected):
+                    first = first or failure  # the others are not left with the new one for that
+        if first is not None:
+            raise first
+
+
+@dataclass(frozen=True)
+class Distribute(Journaled):
+    """Let consumers decrypt with a version, before any encrypts with it."""
+
+    version: int
+    why: str
+    kind = "distribute"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        now = world.clock.now()
+        state = world.keyring().versions.version(self.version).state
+        if state is not State.SECONDARY:
+            world.move(lambda all_: all_.distribute(self.version, at=now, why=self.why))
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        secondary = world.keyring().versions.secondary
+        if secondary is not None and secondary.number == self.version:
+            now = world.clock.now()
+            world.move(lambda all_: all_.rollback(at=now, why="its rotation was undone"))
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        versions = world.keyring().versions
+        state = versions.version(self.version).state
+        return Observed.NOT_DONE if state is State.PRE_ACTIVE else Observed.DONE
+
+
+@dataclass(frozen=True)
+class Activate(Journaled):
+    """Encrypt with the secondary version from now on; the active one only decrypts."""
+
+    version: int
+    why: str
+    kind = "activate"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        now = world.clock.now()
+        if world.keyring().versions.version(self.version).state is not State.ACTIVE:
+            world.move(lambda all_: all_.activate(self.version, at=now, why=self.why))
+        return Done({"activated": self.version})
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        active = world.keyring().versions.active
+        if active is not None and active.number == self.version and active.before is not None:
+            now = world.clock.now()
+            world.move(lambda all_: all_.rollback(at=now, why="its activation was undone"))
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        state = world.keyring().versions.version(self.version).state
+        return Observed.NOT_DONE if state in _ON_ITS_WAY else Observed.DONE
+
+
+@dataclass(frozen=True)
+class Move(Journaled):
+    """One transition of one version, by the name of the act in keyring.states."""
+
+    act: str
+    version: int
+    why: str
+    kind = "move"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        now = world.clock.now()
+        wanted = _AFTER[self.act]
+        if world.keyring().versions.version(self.version).state not in wanted:
+            match self.act:
+                case "retire":
+                    world.move(lambda all_: all_.retire(self.version, at=now, why=self.why))
+                case "disable":
+                    world.move(lambda all_: all_.disable(self.version, at=now, why=self.why))
+                case "restore":
+                    world.move(lambda all_: all_.restore(self.version, at=now, why=self.why))
+                case "compromise":
+                    world.move(lambda all_: all_.compromise(self.version, at=now, why=self.why))
+        return Done({self.act: self.version})
+
+    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+        if self.act != "disable":
+            return  # nothing that consumers see changed
+        if world.keyring().versions.version(self.version).state is State.DISABLED:
+            now = world.clock.now()
+            why = "a consumer could not be told that it is withheld"
+            world.move(lambda all_: all_.restore(self.version, at=now, why=why))
+
+
+_AFTER: Mapping[str, tuple[State, ...]] = {
+    "retire": (State.RETIRED, State.DISABLED),
+    "disable": (State.DISABLED,),
+    "restore": (State.DECRYPT_ONLY,),
+    "compromise": (State.COMPROMISED, State.DESTROYED),
+}
+
+
+@dataclass(frozen=True)
+class GoBack(Journaled):
+    """Undo the last step of the newest rotation; ``revision`` is the keyring's before it."""
+
+    revision: int
+    why: str
+    kind = "go-back"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        now = world.clock.now()
+        if world.keyring().revision == self.revision:
+            world.move(lambda all_: all_.rollback(at=now, why=self.why))
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # forward only; the engine never comes here
+
+
+@dataclass(frozen=True)
+class Deliver(Journaled):
+    """Every output says what the keyring is now."""
+
+    stage: str
+    kind = "deliver"
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        files = deliver(world, world.keyring(), ledger)
+        shown = {str(path): digest for path, digest in files.items()}
+        return Done({"files": shown, "told": []})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # what stands before it delivers back
+
+
+@dataclass(frozen=True)
+class Apply(Journaled):
+    """One consumer made to read its keys again."""
+
+    consumer: str
+    kind = "apply"
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        told = ledger.facts.get("told")
+        names = list(told) if isinstance(told, list) else []
+        if self.consumer not in names:
+            ledger.note(told=[*names, self.consumer])
+        apply(world, self.consumer)
+        return Done()
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Await(Journaled):
+    """Every consumer of a wave confirms which keys it has; without that nothing goes on."""
+
+    consumers: tuple[str, ...]
+    stage: str
+    kind = "await"
+    can_kill = False
+
+    def do(self, world: World, ledger: Ledger) -> Done | NotYet:
+        begun = world.clock.monotonic()
+        while (waits := self.poll(world, ledger)) is not None:
+            if world.clock.monotonic() - begun >= world.patience:
+                return waits
+            world.clock.sleep(SOON)
+        return Done()
+
+    def poll(self, world: World, ledger: Ledger) -> NotYet | None:
+        """As Polled.poll."""
+        delivery = Delivery.of(world.keyring())
+        files = ledger.facts.get("files")
+        known = dict(files) if isinstance(files, dict) else {}
+        expected = Expected(
+            world.name, delivery.hash, {Path(path): str(known[path]) for path in known}
+        )
+        lacking = list(self._lacking(world, expected))
+        if not lacking:
+            return None
+        words = f"waits for the acknowledgement of {listed(lacking, most=3)}"
+        return NotYet(world.clock.now() + ASK_AGAIN, words)
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # it only asked
+
+    def _lacking(self, world: World, expected: Expected) -> Sequence[str]:
+        lacking = []
+        for name in self.consumers:
+            consumer = world.consumers.get(name)
+            if consumer is None or consumer.acknowledgement is None:
+                continue  # it left the configuration, or its target's word is enough
+            answer = consumer.acknowledgement.ask(expected)
+            if not answer.acknowledged:
+                lacking.append(f"{name}, which {answer.words}")
+        return lacking
+
+
+@dataclass(frozen=True)
+class Destroy(Journaled):
+    """Forget the material of a version, once everything that has to be shown is."""
+
+    version: int
+    why: str
+    kind = "destroy"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        now = world.clock.now()
+        version = world.keyring().versions.version(self.version)
+        if version.state is not State.DESTROYED:
+            evidence, fresh = world.evidence(version)
+            world.move(
+                lambda all_: all_.destroy(self.version, evidence, fresh, at=now, why=self.why)
+            )
+            version = world.keyring().versions.version(self.version)
+        return Done({"destroyed": self.version, "evidence": version.transitions[-1].why})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # nothing undoes it: it is refused, or done
+
+
+STEPS: Mapping[str, Any] = {
+    each.kind: each
+    for each in (
+        *(Generate, Escrow, DeliverBack, Distribute, Activate, Move, GoBack, Deliver, Apply),
+        *(Await, Destroy),
+    )
+}
+
+
+def rebuild(kind: str, intent: Mapping[str, Any]) -> Step[World]:
+    """A step from what the journal keeps of it; KeyError for an unknown kind."""
+    step: Step[World] = STEPS[kind].rebuild(intent)
+    return step
+
+
+def _confirms(world: World, name: str, expected: Expected) -> bool:
+    """Whether a consumer that could not be told has what it should have all the same."""
+    consumer = world.consumers[name]
+    acknowledgement = consumer.acknowledgement
+    return acknowledgement is not None and acknowledgement.ask(expected).acknowledged
+
+
+def deliver(world: World, keyring: Keyring, ledger: Ledger | None = None) -> dict[Path, str]:
+    """Have every output say what ``keyring`` is; what is not the keyring's is never overwritten.
+
+    Raises Failure. That the first is about to be written is in the ledger before.
+    """
+    delivery = Delivery.of(keyring)
+    for outlet in world.outlets:
+        if (words := outlet.strange(keyring)) is not None:
+            raise NeedsOperator(
+                f"{outlet.name} was changed by something else: {words}",
+                hint=f"compare it, then: certrotd keys deliver {world.name} --overwrite",
+            )
+    if ledger is not None and world.outlets:
+        ledger.note(files={outlet.name: "" for outlet in world.outlets})
+    files: dict[Path, str] = {}
+    for outlet in world.outlets:
+        world.fence()
+        files.update(outlet.deliver(delivery))
+    return files
+
+
+def apply(world: World, name: str) -> None:
+    """Have one consumer read its keys again, alone if its target is another's, too."""
+    consumer = world.consumers.get(name)
+    if consumer is None or consumer.target is None:
+        return
+    with consumer.alone():
+        world.fence()
+        consumer.target.apply()

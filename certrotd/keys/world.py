@@ -1,0 +1,142 @@
+"""What the rotation of a keyring acts upon: its store, outputs and consumers, as small ports."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from certrotd.clock import Clock
+from certrotd.consumers.port import Acknowledgement
+from certrotd.errors import Failure, NeedsOperator
+from certrotd.keyring.delivery import Delivery
+from certrotd.keyring.evidence import Evidence, Freshness
+from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.material import DataKey, Material
+from certrotd.keyring.states import Version, Versions
+from certrotd.keys.keyring_store import Found, KeyringStore
+from certrotd.state.ports import Conflict
+
+TRIES = 5
+
+
+class Outlet(Protocol):
+    """One output where it is: files that applications read their keys from."""
+
+    @property
+    def name(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    def absent(self) -> bool:
+        """Whether nothing is at its paths; raises Failure."""
+        ...
+
+    def strange(self, keyring: Keyring) -> str | None:
+        """What in it is not of the keyring, in words; None if nothing is. Raises Failure."""
+        ...
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether it says just that already; raises Failure."""
+        ...
+
+    def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
+        """Have it say that; the SHA-256 of each file, in hex. Raises Failure, and is repeatable."""
+        ...
+
+    def digests(self) -> Mapping[Path, str]:
+        """The SHA-256 of each file as it is now; raises Failure."""
+        ...
+
+    def problems(self, delivery: Delivery | None, *, dry: bool = False) -> Sequence[Failure]:
+        """Everything that would keep it from being written."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what a crash left."""
+        ...
+
+
+class Applied(Protocol):
+    """As certs.ports.Target: something that makes an application read its files again."""
+
+    def check(self) -> None: ...
+
+    def apply(self) -> None: ...
+
+
+def _nothing_shown(_version: Version) -> tuple[Evidence, Freshness]:
+    return Evidence(frozenset(), {}, {}, frozenset(), None), Freshness()
+
+
+@dataclass(frozen=True)
+class Consumer:
+    """An application: what makes it read its keys again, and how it confirms that it did."""
+
+    name: str
+    target: Applied | None = None
+    acknowledgement: Acknowledgement | None = None
+    alone: Callable[[], AbstractContextManager[object]] = nullcontext
+
+
+@dataclass(frozen=True)
+class Inlets:
+    """Where new secrets come from: the next key of a keyring, and the seal of a new one."""
+
+    key: Callable[[Keyring], DataKey]
+    seal: Callable[[], Material]
+
+
+@dataclass(frozen=True)
+class World:
+    """What one rotation acts upon; ``fence`` raises Fenced and comes before every effect.
+
+    ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
+    known of a version that is to be destroyed. ``patience`` is how many
+    seconds an acknowledgement is waited for before the rotation is parked.
+    """
+
+    name: str
+    clock: Clock
+    store: KeyringStore
+    inlets: Inlets
+    outlets: Sequence[Outlet] = ()
+    consumers: Mapping[str, Consumer] = field(default_factory=dict)
+    escrow: Callable[[Keyring], str] | None = None
+    evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
+    fence: Callable[[], None] = lambda: None
+    patience: float = 5.0
+
+    def found(self) -> Found:
+        """The keyring as it is kept; raises NeedsOperator if it was never written."""
+        found = self.store.read()
+        if found is None:
+            raise NeedsOperator(f"there is no keyring {self.name}")
+        return found
+
+    def keyring(self) -> Keyring:
+        """As found()."""
+        return self.found().keyring
+
+    def move(self, change: Callable[[Versions], Versions]) -> Keyring:
+        """Have the versions in the states that ``change`` makes of them; raises as the store."""
+        return self.change(lambda keyring: keyring.moved(change(keyring.versions)))
+
+    def change(self, change: Callable[[Keyring], Keyring]) -> Keyring:
+        """Replace the keyring by what ``change`` makes of it, read anew if another was quicker."""
+        for _ in range(TRIES - 1):
+            try:
+                return self._change(change)
+            except Conflict:
+                self.clock.sleep(0.05)
+        return self._change(change)
+
+    def _change(self, change: Callable[[Keyring], Keyring]) -> Keyring:
+        found = self.found()
+        after = change(found.keyring)
+        if after is found.keyring:
+            return after
+        self.fence()
+        return self.store.write(after, found).keyring
