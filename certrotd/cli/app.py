@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from certrotd.cli.keys_app import keys_app
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Json, Names, end, path_of
 from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
 from certrotd.cli.warned import warnings_in_lines
@@ -33,6 +34,7 @@ app.add_typer(config_app, name="config")
 app.add_typer(audit_app, name="audit")
 app.add_typer(notify_app, name="notify")
 app.add_typer(internal_app, name="internal")
+app.add_typer(keys_app, name="keys")
 
 
 def _version(wanted: bool) -> None:

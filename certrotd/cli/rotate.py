@@ -72,17 +72,17 @@ def rollback(config: Path, name: str, *, to: int | None, as_json: bool) -> int:
             hint=f"certrotd cancel {subject.id} undoes a rotation in flight",
         )
 
-    return _of_one(config, name, "rollback", act, as_json=as_json)
+    return of_one(config, name, "rollback", act, as_json=as_json)
 
 
 def cancel(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd cancel``; the exit code."""
-    return _of_one(
+    return of_one(
         config, name, "cancel", lambda subject, runner: subject.cancel(runner), as_json=as_json
     )
 
 
-def _of_one(
+def of_one(
     config: Path,
     name: str,
     command: str,
@@ -90,6 +90,7 @@ def _of_one(
     *,
     as_json: bool,
 ) -> int:
+    """Do ``act`` to the subject of that name as the ``command``; the exit code."""
     stopping = Stopping()
     with open_site(
         config, clock=stopping.clock, command=f"certrotd {command}", listen=say, writes=True

@@ -66,6 +66,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _issuers(checked)
     yield from _references(checked)
     yield from _names(checked)
+    yield from _keyrings(checked)
     yield from _paths(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
@@ -147,6 +148,23 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
                 allowed = ", ".join(issuer.permitted_names)
                 message = f"{name} is not within the issuer's permitted_names: {allowed}"
                 yield ConfigFinding(loc, message)
+
+
+def _keyrings(checked: Checked) -> Iterator[ConfigFinding]:
+    """KEKs and targets that are not there, and a KEK that lies beside what it wraps."""
+    file = checked.file
+    for name, entry in file.keyrings.items():
+        for position, kek in enumerate(entry.keks):
+            loc: Loc = ("keyrings", name, "keks", position)
+            if kek != "local" or file.keks:
+                yield from _refers(checked, "keks", kek, loc)
+        for called, consumer in entry.consumers.items():
+            if consumer.target is not None:
+                loc = ("keyrings", name, "consumers", called, "target")
+                yield from _refers(checked, "targets", consumer.target, loc)
+    if file.keyrings and not file.keks and checked.sure("keks"):
+        message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
+        yield ConfigFinding(("keks",), message, warning=True)
 
 
 def _repeated(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
@@ -235,6 +253,16 @@ def _paths(checked: Checked) -> Iterator[ConfigFinding]:
                     yield ConfigFinding(
                         loc, f"{path} is inside certrotd's own folder: choose another"
                     )
+    for name, keyring in checked.file.keyrings.items():
+        for position, output in enumerate(keyring.outputs):
+            loc = ("keyrings", name, "outputs", position)
+            for path in output.paths:
+                if (other := first.setdefault(path, loc)) != loc:
+                    message = f"{path} is also written by {{there}}: give each its own path"
+                    yield ConfigFinding(loc, message, other=other)
+                if any(str(path).startswith(folder) for folder in own):
+                    message = f"{path} is inside certrotd's own folder: choose another"
+                    yield ConfigFinding(loc, message)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

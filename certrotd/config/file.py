@@ -12,6 +12,8 @@ from certrotd.config.certificates import CertificateEntry, DefaultsEntry
 from certrotd.config.durations import Duration
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
+from certrotd.config.keks import KekEntry
+from certrotd.config.keyrings import KeyringEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.looks import folder
 from certrotd.config.notifications import Notification
@@ -101,6 +103,14 @@ class ConfigFile(Entry):
     )
     certificates: Items[CertificateEntry] = Field(
         default=(), description="The certificates to rotate."
+    )
+    keks: dict[SafeName, KekEntry] = Field(
+        default={},
+        description="The keys that wrap keyrings, by a name of your choice (none: a file kek in "
+        "state_dir).",
+    )
+    keyrings: dict[SafeName, KeyringEntry] = Field(
+        default={}, description="The application data keys to rotate, by a name of your choice."
     )
     watch: Items[WatchEntry] = Field(
         default=(), description="More endpoints to check, whoever renews their certificates."

@@ -20,7 +20,10 @@ from certrotd.errors import ConfigInvalid, ConfigProblem
 __all__ = ["Loaded", "check", "json_schema", "load"]
 
 Entries = list[tuple[int, CertificateEntry]]
-_LISTED = ("certificates", "issuers", "solvers", "targets", "notifications", "watch")
+_LISTED = (
+    *("certificates", "issuers", "solvers", "targets", "notifications", "watch"),
+    *("keks", "keyrings"),
+)
 """Sections of which one entry may be wrong and the others still make sense."""
 
 

@@ -16,6 +16,8 @@ from certrotd.config.certificates import (
 from certrotd.config.file import ConfigFile, DnsEntry
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
+from certrotd.config.keks import FileKekEntry, KekEntry
+from certrotd.config.keyrings import KeyringEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
@@ -63,6 +65,8 @@ class Config:
     watch: tuple[WatchEntry, ...]
     watch_every: timedelta
     certificates: tuple[Certificate, ...]
+    keks: Mapping[str, KekEntry]
+    keyrings: Mapping[str, KeyringEntry]
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""
@@ -99,6 +103,8 @@ def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
         watch=file.watch,
         watch_every=file.watch_every,
         certificates=tuple(_certificate(file, entry) for entry in entries),
+        keks=file.keks or {"local": FileKekEntry(type="file", path=file.state_dir / "kek")},
+        keyrings=file.keyrings,
     )
 
 

@@ -23,9 +23,13 @@ class Rotate(Action):
 
 @dataclass(frozen=True, slots=True)
 class Deliver(Action):
-    """Write the outputs anew, and have every consumer confirm."""
+    """Write the outputs anew, and have every consumer confirm.
+
+    ``overwrite``: also what something else has changed, after it is kept aside.
+    """
 
     act: ClassVar[str] = "deliver"
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,4 +82,12 @@ class Destroy(Action):
     version: int = 0
 
 
-ACTS = (Rotate, Deliver, Rollback, Compromise, Retire, Restore, Disable, Destroy)
+@dataclass(frozen=True, slots=True)
+class Adopt(Action):
+    """Take over the keys that an application has at ``outlet``."""
+
+    act: ClassVar[str] = "adopt"
+    outlet: str = ""
+
+
+ACTS = (Adopt, Rotate, Deliver, Rollback, Compromise, Retire, Restore, Disable, Destroy)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from certrotd.errors import NeedsOperator
 from certrotd.keyring.states import State
+from certrotd.keys.adopting import AdoptKeys
 from certrotd.keys.case import Case
 from certrotd.keys.decision import (
+    Adopt,
     Compromise,
     Deliver,
     Destroy,
@@ -25,16 +30,30 @@ from certrotd.keys.steps import (
     Escrow,
     Generate,
     GoBack,
+    KeepAside,
     Move,
 )
 from certrotd.keys.steps import Deliver as DeliverStep
 from certrotd.keys.steps import Destroy as DestroyStep
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action
-from certrotd.rotation.step import Plan, Savepoint
+from certrotd.rotation.step import Plan, Savepoint, Step
 
 DISTRIBUTED = Savepoint("distributed")
 FORWARD = Savepoint("committed", forward_only=True)
+STEPS: Mapping[str, Any] = {
+    each.kind: each
+    for each in (
+        *(AdoptKeys, Generate, Escrow, DeliverBack, Distribute, Activate, Move, GoBack, KeepAside),
+        *(DeliverStep, Apply, Await, DestroyStep),
+    )
+}
+
+
+def rebuild(kind: str, intent: Mapping[str, Any]) -> Step[World]:
+    """A step from what the journal keeps of it; KeyError for an unknown kind."""
+    step: Step[World] = STEPS[kind].rebuild(intent)
+    return step
 
 
 def plan_of(case: Case, action: Action) -> Plan[World]:
@@ -43,8 +62,12 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
     match action:
         case Rotate(compromised=compromised):
             return _rotation(case, why, compromised)
-        case Deliver():
-            return (FORWARD, *_told(policy, "as it is"))
+        case Adopt(outlet=outlet):
+            escrow = (FORWARD, Escrow()) if policy.escrows else ()
+            return (AdoptKeys(outlet, why), *escrow)
+        case Deliver(overwrite=overwrite):
+            kept = (KeepAside(),) if overwrite else ()
+            return (*kept, FORWARD, *_told(policy, "as it is"))
         case Rollback():
             return (FORWARD, GoBack(case.standing.revision, why), *_told(policy, "back"))
         case Compromise(version=version):

@@ -34,10 +34,11 @@ class Policy:
     """What the configuration asks of one keyring.
 
     ``messages`` and ``size`` (in bytes) are how much a key may encrypt, ``calendar`` gives the next
-    time after a moment. ``capacity`` is how many keys the narrowest output holds, None without a
-    limit; ``drains`` are what holds ciphertext that cannot be re-encrypted, and for how long;
-    ``datasets`` what else does. ``waves`` are the consumers: those of a later wave come when those
-    of the earlier ones have confirmed.
+    time after a moment. ``capacity`` is how many keys the narrowest output holds, ``slots`` how
+    many ids it has for keys that are not destroyed, None without a limit. ``drains`` are what holds
+    ciphertext that cannot be re-encrypted, and for how long; ``datasets`` what else does.
+    ``waves`` are the consumers: those of a later wave come when those of the earlier ones have
+    confirmed.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Policy:
     calendar: Callable[[datetime], datetime | None] | None = None
     custodians: frozenset[str] = frozenset()
     capacity: int | None = None
+    slots: int | None = None
     outputs: tuple[str, ...] = ()
     waves: tuple[tuple[str, ...], ...] = ()
     datasets: frozenset[str] = frozenset()
@@ -81,6 +83,7 @@ class Standing:
     versions: Versions | None = None
     revision: int = 0
     uses: Mapping[int, Use] = field(default_factory=dict)
+    ids: Mapping[int, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()
     strange: tuple[str, ...] = ()
     present: tuple[str, ...] = ()

@@ -12,12 +12,11 @@ from certrotd.audit.record import Happened
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.id import Id
 from certrotd.keys.case import Case
-from certrotd.keys.decision import Compromise, Deliver, Restore, Rollback, Rotate
-from certrotd.keys.plan import check_rollback, plan_of
+from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rollback, Rotate
+from certrotd.keys.plan import check_rollback, plan_of, rebuild
 from certrotd.keys.policy import CUSTODIANS
 from certrotd.keys.recorded import recorded_of
 from certrotd.keys.rules import decide
-from certrotd.keys.steps import rebuild
 from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone
@@ -154,6 +153,21 @@ def compromise(number: int, why: str, case: Case) -> Action:
     return Compromise(why, version=number, code="asked")
 
 
+def adopt(outlet: str | None, case: Case) -> Action:
+    """Take over what an application has, at the output that is asked for or at the only one."""
+    policy, standing = case.policy, case.standing
+    if standing.versions is not None:
+        raise NeedsOperator(f"the keyring {policy.name} has keys already")
+    found = [each for each in standing.present if outlet is None or outlet in each.split()]
+    if len(found) != 1:
+        where = ", ".join(standing.present) or "none of its outputs"
+        raise NeedsOperator(
+            f"there is something at {where}: one output is needed to take keys over from",
+            hint=f"certrotd keys adopt {policy.name} --from FILE",
+        )
+    return Adopt(f"taken over from {found[0]}", outlet=found[0], code="asked")
+
+
 def restore(number: int, why: str, _case: Case) -> Action:
     """Let a version that was retired or withheld decrypt again."""
     return Restore(why, version=number, code="asked")
@@ -162,6 +176,24 @@ def restore(number: int, why: str, _case: Case) -> Action:
 def redeliver(_case: Case) -> Action:
     """Write the outputs anew."""
     return Deliver("asked for by hand", code="asked")
+
+
+def overwrite(case: Case) -> Action:
+    """As redeliver(), over what something else has written into an output."""
+    del case
+    return Deliver(
+        "asked for by hand, over what something else wrote", overwrite=True, code="asked"
+    )
+
+
+def activate(case: Case) -> Action:
+    """Go on with the version that is staged."""
+    if case.staged is None:
+        raise NeedsOperator(
+            f"no version of {case.policy.name} is staged",
+            hint=f"certrotd keys rotate {case.policy.name} --reason … stages one",
+        )
+    return Rotate(f"version {case.staged.number} is activated by hand", code="asked")
 
 
 def rotate_because(why: str, case: Case) -> Action:

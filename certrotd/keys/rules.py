@@ -6,7 +6,7 @@ Then WAITS are tried, which postpone what is due. explain() says of each why it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -215,30 +215,50 @@ def _held(case: Case, due: Action) -> Postpone | None:
 
 
 def _no_slot(case: Case, due: Action) -> Postpone | None:
-    """An application that holds so many keys cannot be given one more before one is withheld."""
-    capacity = case.policy.capacity
-    if capacity is None or not isinstance(due, Rotate) or case.versions.secondary is not None:
+    """An application that holds so many keys cannot be given one more before one is withheld.
+
+    And one whose keys are named by slots cannot before the key of a slot is destroyed: until then
+    ciphertext, and a person who wants it back, name it by that slot.
+    """
+    policy, secondary = case.policy, case.versions.secondary
+    if not isinstance(due, Rotate) or secondary is not None:
         return None
     given = [each for each in case.versions.all if each.state.delivered]
-    if len(given) < capacity:
-        return None
-    if capacity == 1:
+    living = [each for each in case.versions.all if each.state is not State.DESTROYED]
+    if policy.capacity == 1 and given:
         why = "its output holds one key, so none can be staged: it needs a cut-over"
-        return Postpone(why, case.now + RECHECK, due, Gate.SLOT) if given else None
-    old = next((each for each in given if each.state is not State.ACTIVE), given[0])
-    left = case.left_of(old) if old.state is State.DECRYPT_ONLY else ()
+        return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
+    if policy.capacity is not None and len(given) >= policy.capacity:
+        return _blocked(case, due, given)
+    if policy.slots is not None and case.staged is None and len(living) >= policy.slots:
+        return _blocked(case, due, living)
+    return None
+
+
+def _blocked(case: Case, due: Action, holding: Sequence[Version]) -> Postpone:
+    """The version that is in the way, and until when at least."""
+    old = next((each for each in holding if each.state is not State.ACTIVE), holding[0])
     words = f"no free slot: version {old.number} is {old.state}"
-    if left:
-        words = f"{words}, and {left[0].why}"
+    if old.state is State.DECRYPT_ONLY:
+        lacking = case.left_of(old)
+    else:
+        lacking = case.lacking(old) if old.state is State.DISABLED else ()
+    if lacking:
+        words = f"{words}, and {lacking[0].why}"
     return Postpone(words, _free_at(case, old), due, Gate.SLOT)
 
 
 def _free_at(case: Case, version: Version) -> datetime:
-    """When a version is withheld at the earliest; a day from now if nobody can tell."""
-    if version.state is State.RETIRED:
-        return max(version.since + case.policy.grace, case.now)
-    drained = next(_drained(case, version), None) if version.state is State.DECRYPT_ONLY else None
-    return drained[0] + case.policy.grace if drained else case.now + RECHECK
+    """When a version makes room at the earliest; a day from now if nobody can tell."""
+    policy, at = case.policy, case.now + RECHECK
+    match version.state:
+        case State.DISABLED:
+            at = version.since + policy.watch
+        case State.RETIRED:
+            at = version.since + policy.grace
+        case State.DECRYPT_ONLY if drained := next(_drained(case, version), None):
+            at = drained[0] + policy.grace
+    return at if at > case.now else case.now + RECHECK
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 from certrotd.consumers.port import Expected
 from certrotd.errors import Failure, NeedsOperator, listed
@@ -15,7 +14,7 @@ from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.states import State
 from certrotd.keys.world import World
 from certrotd.rotation.engine import Stopped
-from certrotd.rotation.step import Done, Journaled, Ledger, NotYet, Observed, Step
+from certrotd.rotation.step import Done, Journaled, Ledger, NotYet, Observed
 
 ASK_AGAIN = timedelta(minutes=1)
 SOON = 0.5
@@ -221,6 +220,24 @@ class GoBack(Journaled):
 
 
 @dataclass(frozen=True)
+class KeepAside(Journaled):
+    """Move what something else has written into an output out of the way, and keep it."""
+
+    kind = "keep-aside"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        keyring, kept = world.keyring(), []
+        for outlet in world.outlets:
+            if not outlet.absent() and outlet.strange(keyring) is not None:
+                world.fence()
+                kept += [str(path) for path in outlet.set_aside()]
+        return Done({"aside": kept})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # what was strange stays kept; the outputs are written anew at the next look
+
+
+@dataclass(frozen=True)
 class Deliver(Journaled):
     """Every output says what the keyring is now."""
 
@@ -322,21 +339,6 @@ class Destroy(Journaled):
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # nothing undoes it: it is refused, or done
-
-
-STEPS: Mapping[str, Any] = {
-    each.kind: each
-    for each in (
-        *(Generate, Escrow, DeliverBack, Distribute, Activate, Move, GoBack, Deliver, Apply),
-        *(Await, Destroy),
-    )
-}
-
-
-def rebuild(kind: str, intent: Mapping[str, Any]) -> Step[World]:
-    """A step from what the journal keeps of it; KeyError for an unknown kind."""
-    step: Step[World] = STEPS[kind].rebuild(intent)
-    return step
 
 
 def _confirms(world: World, name: str, expected: Expected) -> bool:

@@ -17,6 +17,7 @@ from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import DataKey, Material
 from certrotd.keyring.states import Version, Versions
 from certrotd.keys.keyring_store import Found, KeyringStore
+from certrotd.outputs.port import Imported
 from certrotd.state.ports import Conflict
 
 TRIES = 5
@@ -34,16 +35,24 @@ class Outlet(Protocol):
         """Whether nothing is at its paths; raises Failure."""
         ...
 
+    def imported(self) -> Imported | None:
+        """The keys that an application has there, None if none; raises Failure."""
+        ...
+
     def strange(self, keyring: Keyring) -> str | None:
         """What in it is not of the keyring, in words; None if nothing is. Raises Failure."""
         ...
 
-    def holds(self, delivery: Delivery) -> bool:
-        """Whether it says just that already; raises Failure."""
+    def differs(self, delivery: Delivery) -> str | None:
+        """How what stands there is not that delivery; None if it is. Raises Failure."""
         ...
 
     def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
         """Have it say that; the SHA-256 of each file, in hex. Raises Failure, and is repeatable."""
+        ...
+
+    def set_aside(self) -> Sequence[Path]:
+        """Move its files beside themselves, and where they are then; raises Failure."""
         ...
 
     def digests(self) -> Mapping[Path, str]:

@@ -1,6 +1,6 @@
 """The state as a whole: what a kill left in it, and whether its owner can read and write it.
 
-The latter is looked at every second: so only what all certificates share, and the directories of
+The latter is looked at every second: so only what all subjects share, and the directories of
 the rest.
 """
 
@@ -20,9 +20,12 @@ from certrotd.files.ownership import user_name
 from certrotd.files.writable import check_directory
 from certrotd.files.writing import sweep_temporaries
 
-_SHARED = ("accounts", "audit", "budget", "internal")
-_BY_CERTIFICATE = ("history", "journal", "locks", "responder", "wake")
-FOLDERS = frozenset({*_SHARED, *_BY_CERTIFICATE})
+_SHARED = (
+    *("accounts", "audit", "budget", "internal"),
+    *("keyrings", "keyring-marks", "census"),
+)
+_BY_SUBJECT = ("history", "journal", "locks", "responder", "wake")
+FOLDERS = frozenset({*_SHARED, *_BY_SUBJECT})
 """What certrotd makes in its state directory, beside the store; lost+found is none of it."""
 
 ROOM = 64 * 1024
@@ -74,7 +77,7 @@ def sweep_state(state: Path) -> None:
 
 def _parts(state: str) -> Iterator[str]:
     yield from _files(state)
-    for each in _BY_CERTIFICATE:
+    for each in _BY_SUBJECT:
         yield f"{state}/{each}"
         yield from _folders(f"{state}/{each}")
     for each in _SHARED:

@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 from certrotd.clock import ManualClock
-from certrotd.consumers.port import Acknowledgement, Answer, Expected
+from certrotd.consumers.port import Answer, Expected
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.evidence import Count
@@ -27,6 +27,7 @@ from certrotd.keys.world import Consumer, Inlets, World
 from certrotd.lifecycle.decision import DAEMON, Asked, Decision
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
+from certrotd.outputs.port import Imported
 from certrotd.rotation.engine import Event
 from certrotd.state.ports import History, Journal, Lease
 from tests.fakes.audit import MemoryAudit
@@ -50,16 +51,25 @@ class Shelf:
     stranger: bool = False
     full: bool = False
     writes: int = 0
+    own: Imported | None = None
 
     def absent(self) -> bool:
-        return self.delivered is None and not self.stranger
+        return self.delivered is None and not self.stranger and self.own is None
 
     def strange(self, keyring: Keyring) -> str | None:
         del keyring
         return "a key is in it that the keyring does not have" if self.stranger else None
 
-    def holds(self, delivery: Delivery) -> bool:
-        return self.delivered is not None and self.delivered.hash == delivery.hash
+    def imported(self) -> Imported | None:
+        return self.own
+
+    def differs(self, delivery: Delivery) -> str | None:
+        if self.own is not None:
+            there = [each.material for each in self.own.keys]
+            same = there == [each.key.material for each in delivery.keys]
+            return None if same else "it has other keys"
+        same = self.delivered is not None and self.delivered.hash == delivery.hash
+        return None if same else "it is of another delivery"
 
     def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
         if self.full:
@@ -192,7 +202,7 @@ class KeyBench:
     def look(self, *, thorough: bool = False) -> Standing:
         del thorough
         found = self.store().inspect()
-        present = (self.shelf.name,) if self.shelf.stranger else ()
+        present = (self.shelf.name,) if self.shelf.stranger or self.shelf.own else ()
         if found is None:
             return Standing(present=present)
         return Standing(
@@ -266,8 +276,3 @@ class KeyBench:
     def _heard(self, event: Event) -> None:
         self.events.append(event)
         self.watch()
-
-
-def acknowledging(bench: KeyBench) -> Acknowledgement:
-    """One of its applications as the port."""
-    return bench.apps["web"]

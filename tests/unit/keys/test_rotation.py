@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
+from unittest.mock import ANY
 
 import pytest
 
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.evidence import Count
+from certrotd.keyring.material import Algorithm, Material
 from certrotd.keyring.states import State
 from certrotd.keys.decision import Destroy, Disable, Retire, Rotate
-from certrotd.keys.rotation import compromise, redeliver, restore, rollback, rotate_because
+from certrotd.keys.rotation import adopt, compromise, redeliver, restore, rollback, rotate_because
 from certrotd.lifecycle.decision import Asked, Postpone, Wait
+from certrotd.outputs.port import Imported, ImportedKey
 from certrotd.rotation.engine import Finished, Parked, RolledBack
 from tests.fakes.keyrings import KeyBench
 
@@ -301,3 +304,29 @@ def test_a_custodian_who_leaves_takes_the_key_along(bench: KeyBench) -> None:
     assert isinstance(decision, Rotate)
     assert decision.code == "departed"
     assert "bob" in decision.why
+
+
+def test_what_an_application_has_is_taken_over_and_nothing_it_reads_changes() -> None:
+    """Its key is version 1, whose age nobody knows: the cryptoperiod counts from now."""
+    bench = KeyBench()
+    keys = [ImportedKey(Algorithm.AES_256_GCM, Material(bytes([n]) * 32), f"v{n}") for n in (1, 2)]
+    bench.shelf.own = Imported(tuple(keys), encrypting=1)
+    assert bench.rotate().decision == Wait(ANY, ANY)
+    report = bench.ask(partial(adopt, None))
+    assert isinstance(report.outcome, Finished), report
+    assert bench.states() == {1: DECRYPTS, 2: ACTIVE}
+    assert bench.shelf.writes == 0
+    assert len(bench.backups) == 1
+    assert isinstance(bench.rotate().decision, Wait)
+    assert bench.ask(partial(adopt, None)).failure is not None
+
+
+def test_two_keys_that_are_the_same_are_not_taken_over() -> None:
+    """Which of them ciphertext names could not be told."""
+    bench = KeyBench()
+    key = ImportedKey(Algorithm.AES_256_GCM, Material(bytes(32)))
+    bench.shelf.own = Imported((key, key), encrypting=0)
+    report = bench.ask(partial(adopt, None))
+    assert isinstance(report.outcome, RolledBack)
+    assert "keys 1 and 2 are the same" in report.outcome.because
+    assert bench.states() == {}

@@ -1,0 +1,206 @@
+"""``certrotd keys``: what only keyrings have, beside the commands that all subjects share."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from certrotd.cli.output import print_json, print_table, say, span, stamp
+from certrotd.cli.rotate import of_one
+from certrotd.clock import SystemClock
+from certrotd.daemon.wiring import open_site
+from certrotd.errors import UsageError
+from certrotd.id import Id
+from certrotd.keys import rotation
+from certrotd.keys.policy import KIND
+from certrotd.keys.subject import KeyringFound, KeyringSubject
+from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.runner import Runner
+from certrotd.lifecycle.subject import Subject
+from certrotd.lifecycle.view import View
+
+_COLUMNS = (
+    "NAME",
+    "STATE",
+    "ACTIVE",
+    "VERSIONS",
+    "PERIOD ENDS",
+    "LEFT",
+    "NEXT",
+    "CONSUMERS",
+    "WHY",
+)
+
+
+def ids_of(names: Sequence[str]) -> list[str]:
+    """Keyrings by their names alone: nothing else is meant here."""
+    return [name if "/" in name else str(Id(KIND, name)) for name in names]
+
+
+def listing(config: Path, names: Sequence[str], *, ask: bool, as_json: bool) -> int:
+    """Carry out ``certrotd keys list``; the exit code."""
+    views = _views(config, names)
+    with views as found:
+        if as_json:
+            print_json([view.to_json(ask=ask) for view in found])
+        else:
+            print_table(_COLUMNS, [_row(view, ask=ask) for view in found])
+        return 1 if any(view.failure for view in found) else 0
+
+
+def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
+    """Carry out ``certrotd keys show``; the exit code."""
+    with _views(config, [name]) as [view]:
+        if as_json:
+            print_json(view.to_json(ask=ask))
+        else:
+            _print_versions(view)
+            users = [(each.name, each.words) for each in view.found.consumers(ask=ask)]
+            print_table(("CONSUMER", "HAS"), users)
+            say(f"{view.id.name}: {view.state}: {view.why}", sys.stdout)
+        return 1 if view.failure else 0
+
+
+def rotate(config: Path, name: str, *, reason: str, as_json: bool) -> int:
+    """Carry out ``certrotd keys rotate``; the exit code."""
+    return _wanted(
+        config, name, "rotate", partial(rotation.rotate_because, reason), as_json=as_json
+    )
+
+
+def activate(config: Path, name: str, *, as_json: bool) -> int:
+    """Carry out ``certrotd keys activate``; the exit code."""
+    return _wanted(config, name, "activate", rotation.activate, as_json=as_json)
+
+
+def deliver(config: Path, name: str, *, overwrite: bool, as_json: bool) -> int:
+    """Carry out ``certrotd keys deliver``; the exit code."""
+    wanted = rotation.overwrite if overwrite else rotation.redeliver
+    return _wanted(config, name, "deliver", wanted, as_json=as_json)
+
+
+def adopt(config: Path, name: str, *, source: str | None, as_json: bool) -> int:
+    """Carry out ``certrotd keys adopt``; the exit code."""
+    return _wanted(config, name, "adopt", partial(rotation.adopt, source), as_json=as_json)
+
+
+def plan(config: Path, names: Sequence[str], *, explained: bool, as_json: bool) -> int:
+    """Carry out ``certrotd keys plan``; the exit code."""
+    from certrotd.cli.status import plan as of_all
+
+    every = ids_of(names) or [str(each) for each in _configured(config)]
+    if not every:
+        print_json([]) if as_json else print_table(("NAME", "DECISION", "AT", "STEPS", "WHY"), [])
+        return 0
+    return of_all(config, every, explained=explained, as_json=as_json)
+
+
+def rollback(config: Path, name: str, *, as_json: bool) -> int:
+    """Carry out ``certrotd keys rollback``; the exit code."""
+    from certrotd.cli.rotate import rollback as of_any
+
+    return of_any(config, ids_of([name])[0], to=None, as_json=as_json)
+
+
+def cancel(config: Path, name: str, *, as_json: bool) -> int:
+    """Carry out ``certrotd keys cancel``; the exit code."""
+    from certrotd.cli.rotate import cancel as of_any
+
+    return of_any(config, ids_of([name])[0], as_json=as_json)
+
+
+def compromise(
+    config: Path, name: str, version: int, *, reason: str, confirmed: str | None, as_json: bool
+) -> int:
+    """Carry out ``certrotd keys compromise``; the exit code."""
+    words = f"version {version} of {name} never encrypts again"
+    _confirm(name, words, confirmed)
+    wanted = partial(rotation.compromise, version, reason)
+    return _wanted(config, name, "compromise", wanted, as_json=as_json)
+
+
+def enable(config: Path, name: str, version: int, *, reason: str, as_json: bool) -> int:
+    """Carry out ``certrotd keys enable``; the exit code."""
+    wanted = partial(rotation.restore, version, reason)
+    return _wanted(config, name, "enable", wanted, as_json=as_json)
+
+
+def _wanted(
+    config: Path, name: str, command: str, wanted: rotation.Wanted, *, as_json: bool
+) -> int:
+    def act(subject: Subject, runner: Runner) -> Report:
+        keyring = _keyring(subject)
+        return rotation.asked_for(keyring.managed, runner, command, wanted)
+
+    [asked] = ids_of([name])
+    return of_one(config, asked, f"keys {command}", act, as_json=as_json)
+
+
+def _keyring(subject: Subject) -> KeyringSubject:
+    if not isinstance(subject, KeyringSubject):
+        raise UsageError(f"{subject.id} is no keyring", hint="certrotd keys list shows those")
+    return subject
+
+
+def _confirm(name: str, words: str, typed: str | None) -> None:
+    """Have the name typed for what cannot be undone; raises UsageError."""
+    if typed is None and sys.stdin.isatty():
+        say(f"{words}, and nothing undoes that. Type the name of the keyring to go on:")
+        typed = sys.stdin.readline().strip()
+    if typed != name:
+        raise UsageError(f"not confirmed: {words}", hint=f"--confirm {name}")
+
+
+def _configured(config: Path) -> Sequence[Id]:
+    with open_site(config, clock=SystemClock(), command="certrotd keys plan") as site:
+        return [subject.id for subject in site.wing(KIND).subjects]
+
+
+class _views:  # noqa: N801  # used as a function
+    """The views of keyrings, while their site is open."""
+
+    def __init__(self, config: Path, names: Sequence[str]) -> None:
+        self._opened = open_site(config, clock=SystemClock(), command="certrotd keys list")
+        self._names = ids_of(names)
+
+    def __enter__(self) -> list[View]:
+        site = self._opened.__enter__()
+        chosen = site.inventory.chosen(self._names) if self._names else site.wing(KIND).subjects
+        return list(site.look(chosen))
+
+    def __exit__(self, *error: object) -> None:
+        self._opened.__exit__(None, None, None)
+
+
+def _row(view: View, *, ask: bool) -> tuple[str, ...]:
+    found, validity = view.found, view.found.validity
+    return (
+        view.id.name,
+        view.state,
+        str(found.version or "-"),
+        _states(found) if isinstance(found, KeyringFound) else "-",
+        stamp(validity.not_after) if validity else "-",
+        span(validity.not_after - view.now) if validity else "-",
+        stamp(view.next),
+        ", ".join(f"{each.name}: {each.words}" for each in found.consumers(ask=ask)) or "-",
+        f"{view.why}; {found.remark}" if found.remark else view.why,
+    )
+
+
+def _states(found: KeyringFound) -> str:
+    return ", ".join(f"{each.number} {each.state}" for each in found.case.versions.all) or "-"
+
+
+def _print_versions(view: View) -> None:
+    found = view.found
+    assert isinstance(found, KeyringFound)
+    rows = []
+    for version in found.case.versions.all:
+        use = found.case.use(version.number)
+        for number, each in enumerate(version.transitions):
+            last = number == len(version.transitions) - 1
+            used = f"{use.messages:,}" if last else ""
+            rows.append((str(version.number), each.to.value, stamp(each.at), used, each.why))
+    print_table(("VERSION", "STATE", "SINCE", "MESSAGES", "WHY"), rows)

@@ -1,0 +1,216 @@
+"""The commands of ``certrotd keys``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from certrotd.cli.options import ConfigOption, Json, end, path_of
+from certrotd.cli.words import Commands
+
+keys_app = typer.Typer(
+    cls=Commands,
+    help="Rotate application data keys.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The keyring.")]
+Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Keyrings (default: all).")]
+Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The key version.")]
+Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
+Ask = Annotated[bool, typer.Option("--ask", help="Ask every consumer what it has now.")]
+
+
+@keys_app.command("list")
+def keys_list(
+    context: typer.Context,
+    names: Names = None,
+    ask: Ask = False,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """List the keyrings: the state of every version, and what comes next.
+
+    Examples: certrotd keys list | certrotd keys list --json
+    """
+    from certrotd.cli.keys import listing as carry_out
+
+    end(carry_out(path_of(context, config), names or [], ask=ask, as_json=as_json))
+
+
+@keys_app.command("show")
+def keys_show(
+    context: typer.Context,
+    name: Name,
+    ask: Ask = False,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show every transition of every version, and who has which keys.
+
+    Example: certrotd keys show orders --ask
+    """
+    from certrotd.cli.keys import show as carry_out
+
+    end(carry_out(path_of(context, config), name, ask=ask, as_json=as_json))
+
+
+@keys_app.command("plan")
+def keys_plan(
+    context: typer.Context,
+    names: Names = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="List every rule tried, and why it matches or not.")
+    ] = False,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show what happens to each keyring when, why, and by which steps.
+
+    Example: certrotd keys plan orders --explain
+    """
+    from certrotd.cli.keys import plan as carry_out
+
+    end(carry_out(path_of(context, config), names or [], explained=explain, as_json=as_json))
+
+
+@keys_app.command("rotate")
+def keys_rotate(
+    context: typer.Context,
+    name: Name,
+    reason: Reason,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Stage a new key now, and encrypt with it once every consumer has it.
+
+    Example: certrotd keys rotate orders --reason "audit finding 12"
+    """
+    from certrotd.cli.keys import rotate as carry_out
+
+    end(carry_out(path_of(context, config), name, reason=reason, as_json=as_json))
+
+
+@keys_app.command("activate")
+def keys_activate(
+    context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
+) -> None:
+    """Go on with the key that is staged: activate it once every consumer has it.
+
+    Example: certrotd keys activate orders
+    """
+    from certrotd.cli.keys import activate as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
+
+
+@keys_app.command("deliver")
+def keys_deliver(
+    context: typer.Context,
+    name: Name,
+    overwrite: Annotated[
+        bool,
+        typer.Option("--overwrite", help="Also what something else has changed: it is backed up."),
+    ] = False,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Write the outputs anew, and have every consumer confirm.
+
+    Example: certrotd keys deliver orders
+    """
+    from certrotd.cli.keys import deliver as carry_out
+
+    end(carry_out(path_of(context, config), name, overwrite=overwrite, as_json=as_json))
+
+
+@keys_app.command("rollback")
+def keys_rollback(
+    context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
+) -> None:
+    """Undo the last step of the newest rotation; cancel one that is in flight.
+
+    Nothing becomes unreadable: a key that has encrypted stays with every consumer.
+
+    Example: certrotd keys rollback orders
+    """
+    from certrotd.cli.keys import rollback as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
+
+
+@keys_app.command("cancel")
+def keys_cancel(
+    context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
+) -> None:
+    """Undo the rotation in flight to its last savepoint.
+
+    Example: certrotd keys cancel orders
+    """
+    from certrotd.cli.keys import cancel as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
+
+
+@keys_app.command("compromise")
+def keys_compromise(
+    context: typer.Context,
+    name: Name,
+    version: Version,
+    reason: Reason,
+    confirm: Annotated[
+        str | None,
+        typer.Option("--confirm", metavar="NAME", help="The name again, instead of typing it."),
+    ] = None,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Replace a key that others may know, at once, or mark it if it no longer encrypts.
+
+    Example: certrotd keys compromise orders 3 --reason "laptop stolen"
+    """
+    from certrotd.cli.keys import compromise as carry_out
+
+    path = path_of(context, config)
+    end(carry_out(path, name, version, reason=reason, confirmed=confirm, as_json=as_json))
+
+
+@keys_app.command("enable")
+def keys_enable(
+    context: typer.Context,
+    name: Name,
+    version: Version,
+    reason: Reason,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Give a retired or withheld key back to every consumer: something needs it.
+
+    Example: certrotd keys enable orders 2 --reason "a backup of May is restored"
+    """
+    from certrotd.cli.keys import enable as carry_out
+
+    end(carry_out(path_of(context, config), name, version, reason=reason, as_json=as_json))
+
+
+@keys_app.command("adopt")
+def keys_adopt(
+    context: typer.Context,
+    name: Name,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", metavar="FILE", help="The output that has the keys."),
+    ] = None,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Take over the keys that an application has; nothing that it reads changes.
+
+    Switch off whatever rotated them before: two cannot give out versions.
+
+    Example: certrotd keys adopt orders --from /etc/app/keys.json
+    """
+    from certrotd.cli.keys import adopt as carry_out
+
+    end(carry_out(path_of(context, config), name, source=source, as_json=as_json))

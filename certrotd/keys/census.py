@@ -1,0 +1,127 @@
+"""The census: how many ciphertexts are left under each key that no longer encrypts.
+
+Taken by programs of the operator's, beside the scheduler and as often as the watching room looks;
+kept as a document, so that decisions go by what was counted and when.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from certrotd.clock import Clock, Deadline
+from certrotd.config.environment import reveal
+from certrotd.config.keyrings import DatasetEntry
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.jsontext import parsed
+from certrotd.keyring.evidence import Count
+from certrotd.process import environment, run
+from certrotd.state.ports import Document
+from certrotd.state.typed import TypedDocument
+
+Census = Mapping[int, Mapping[str, Count]]
+MAX_ANSWER = 1000
+LARGEST = 10**18
+
+
+def census_in(document: Document) -> TypedDocument[Census]:
+    """The last counts of a keyring, by version and dataset."""
+    return TypedDocument(document, _parse, _render, loss=", and counted anew")
+
+
+def counted(name: str, entry: DatasetEntry, told: Mapping[str, str], clock: Clock) -> Count:
+    """The count of one dataset by its program, which is ``told`` what to count.
+
+    Raises Transient, or NeedsOperator for a program that does not print one number.
+    """
+    argv, at = entry.census, clock.now()
+    ran = run(
+        argv,
+        what=argv[0],
+        deadline=Deadline(clock, entry.timeout.total_seconds()),
+        variables=environment({**reveal(entry.environment), **told}),
+        errors_too=False,
+        most=MAX_ANSWER,
+    )
+    if ran.status != 0:
+        raise Transient(f"the census of {name} was not taken: {argv[0]} {ran.how}")
+    text = ran.output.strip()
+    if not text.isdigit() or int(text) > LARGEST:
+        raise NeedsOperator(
+            f"the census of {name} was not taken: {argv[0]} did not print a number",
+            hint="it prints how many ciphertexts are left, and nothing else",
+        )
+    return Count(int(text), at)  # what came while it counted is counted next time
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one round of counting came to."""
+
+    census: Census
+    failures: Sequence[tuple[str, Failure]]
+
+
+def take(
+    datasets: Mapping[str, DatasetEntry],
+    versions: Mapping[int, str],
+    before: Census,
+    clock: Clock,
+    keyring: str,
+) -> Taken:
+    """Count every dataset for every version (with its key id); what fails keeps its last count."""
+    census: dict[int, dict[str, Count]] = {}
+    failures: list[tuple[str, Failure]] = []
+    for number, key_id in versions.items():
+        known = dict(before.get(number, {}))
+        told = {
+            "CERTROTD_KEYRING": keyring,
+            "CERTROTD_VERSION": str(number),
+            "CERTROTD_KEY_ID": key_id,
+        }
+        for name, entry in datasets.items():
+            try:
+                known[name] = counted(name, entry, told, clock)
+            except Failure as failure:
+                failures.append((name, failure))
+        census[number] = known
+    return Taken(census, failures)
+
+
+def _render(census: Census) -> bytes:
+    return json.dumps(
+        {
+            str(number): {name: [each.left, each.at.isoformat()] for name, each in counts.items()}
+            for number, counts in census.items()
+        }
+    ).encode()
+
+
+def _parse(data: bytes) -> Census:
+    told = parsed(data)
+    if not isinstance(told, dict):
+        raise ValueError("not a census")
+    return {
+        int(number): {name: Count(int(left), _moment(at)) for name, (left, at) in counts.items()}
+        for number, counts in _mappings(told)
+    }
+
+
+def _mappings(told: Mapping[str, object]) -> Sequence[tuple[str, Mapping[str, tuple[int, str]]]]:
+    found = []
+    for number, counts in told.items():
+        if not isinstance(counts, dict) or not all(
+            isinstance(each, list) and len(each) == 2 for each in counts.values()
+        ):
+            raise ValueError("not a census")
+        found.append((number, counts))
+    return found
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError(f"{text} has no time zone")
+    return at

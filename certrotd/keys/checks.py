@@ -1,0 +1,136 @@
+"""What is watched of a keyring: its outputs, what its processes report, and the census."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from certrotd.clock import Clock
+from certrotd.config.keyrings import DatasetEntry, HeartbeatAcknowledgement, KeyringEntry
+from certrotd.consumers.heartbeat import heard
+from certrotd.errors import Failure, InvalidInput
+from certrotd.id import Id
+from certrotd.keyring.states import State
+from certrotd.keys.census import Census, take
+from certrotd.keys.subject import Managed
+from certrotd.lifecycle.finding import (
+    FILES,
+    EarlierLooks,
+    Finding,
+    FindingSeverity,
+    Settled,
+    Watched,
+)
+from certrotd.rotation.unexpected import as_failure
+from certrotd.state.typed import TypedDocument
+
+UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE = (
+    "census_missing",
+    "output_changed",
+    "decryption_failures",
+    "keyring_unreadable",
+)
+KINDS = (UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE)
+COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
+"""The states of versions that are counted: those that no longer encrypt, and have a key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """CheckResult, of a keyring: what is found is reported at once."""
+
+    watched: Watched
+    moving: bool
+
+    def settle(self, earlier: EarlierLooks, *, most: int | None = None) -> Settled:
+        """As CheckResult.settle."""
+        del most
+        if self.moving:  # what it was before the rotation stands until that is over
+            return Settled(replace(self.watched, findings=earlier.told), earlier)
+        found = self.watched.findings
+        return Settled(self.watched, EarlierLooks({each.kind: 1 for each in found}, found))
+
+
+@dataclass(frozen=True)
+class KeyringCheck:
+    """Check, of a keyring.
+
+    ``census`` is where the counts are kept; ``wake`` asks for a look at the keyring, once a count
+    may let something be done.
+    """
+
+    managed: Managed
+    entry: KeyringEntry
+    census: TypedDocument[Census]
+    every: float
+    in_flight: Callable[[Id], bool]
+    wake: Callable[[], None]
+    clock: Clock
+    routine: bool = True
+
+    @property
+    def label(self) -> str:
+        return str(self.about)
+
+    @property
+    def about(self) -> Id:
+        return self.managed.policy.id
+
+    def watched_keys(self) -> Iterable[str]:
+        return [self._watched().key]
+
+    def look(self) -> Sequence[Looked]:
+        moving = self.in_flight(self.about)
+        findings = [*self._outputs(), *self._processes(), *self._counts()]
+        watched = replace(self._watched(), findings=tuple(findings))
+        return [Looked(watched, moving or self.in_flight(self.about))]
+
+    def failed(self, failure: Failure) -> Watched:
+        return replace(self._watched(), findings=(Finding(UNREADABLE, str(failure)),))
+
+    def _watched(self) -> Watched:
+        return Watched(FILES, self.about.name, self.clock.now(), about=self.about)
+
+    def _outputs(self) -> list[Finding]:
+        standing = self.managed.look(thorough=True)
+        return [Finding(STRANGE, words) for words in standing.strange]
+
+    def _processes(self) -> list[Finding]:
+        """What the heartbeats say of ciphertext that could not be decrypted."""
+        found = []
+        for name, consumer in self.entry.consumers.items():
+            if not isinstance(consumer.acknowledge, HeartbeatAcknowledgement):
+                continue
+            failures = _failures(consumer.acknowledge.heartbeat, self.about.name)
+            if failures:
+                words = f"{name} could not decrypt {failures:,} ciphertexts"
+                found.append(Finding(UNDECRYPTED, words))
+        return found
+
+    def _counts(self) -> list[Finding]:
+        """Count what is left under each key that no longer encrypts."""
+        datasets: Mapping[str, DatasetEntry] = self.entry.datasets
+        standing = self.managed.look()
+        if not datasets or standing.versions is None:
+            return []
+        wanted = {
+            each.number: standing.ids.get(each.number, "")
+            for each in standing.versions.in_state(*COUNTED)
+        }
+        if not wanted:
+            return []
+        taken = take(datasets, wanted, self.census.read() or {}, self.clock, self.about.name)
+        self.census.write(taken.census)
+        self.wake()
+        severity = FindingSeverity.WARNING
+        return [Finding(UNCOUNTED, str(why), severity) for _, why in taken.failures]
+
+
+def _failures(directory: Path, keyring: str) -> int:
+    try:
+        return sum(each.failures for each in heard(directory) if each.keyring == keyring)
+    except FileNotFoundError:
+        return 0
+    except (OSError, InvalidInput) as error:
+        raise as_failure(error, f"read {directory}") from None

@@ -1,0 +1,332 @@
+"""The keyrings of a configuration: their policies, and what their rotations act upon."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import os
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import datetime, timedelta
+from functools import cached_property, partial
+from typing import Any
+
+from certrotd.clock import Clock
+from certrotd.config.context import Context
+from certrotd.config.keyrings import PERIODS, ConsumerEntry, KeyringEntry
+from certrotd.config.model import Config
+from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.kek.build import kek_of
+from certrotd.kek.port import Kek
+from certrotd.keyring import ids
+from certrotd.keyring.delivery import Delivery
+from certrotd.keyring.document import Inspected
+from certrotd.keyring.evidence import Evidence, Freshness
+from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.material import Algorithm, DataKey, Material
+from certrotd.keyring.states import Version
+from certrotd.keys.case import Case
+from certrotd.keys.census import Census, census_in
+from certrotd.keys.checks import KeyringCheck
+from certrotd.keys.history import attempts_of
+from certrotd.keys.keyring_store import KeyringStore
+from certrotd.keys.outlet import FileOutlet
+from certrotd.keys.policy import MOST_MESSAGES, Attempts, Policy, Standing
+from certrotd.keys.world import Applied, Consumer, Inlets, World
+from certrotd.lifecycle.decision import DAEMON, Decision
+from certrotd.lifecycle.wing import Premises
+from certrotd.outputs.build import outlet_parts
+from certrotd.rotation.unexpected import as_failure
+from certrotd.state.ports import ABSENT, Document, History, Journal, Lease
+from certrotd.state.typed import TypedDocument
+
+TARGET_WAIT = 120.0
+KEYRINGS, MARKS, CENSUS = "keyrings", "keyring-marks", "census"
+"""Where a keyring, its highest revision and its last counts are kept, each under its name."""
+
+
+def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring]:
+    """Every keyring of a configuration."""
+    shared = Shared(config, premises)
+    return [ConfiguredKeyring(name, entry, shared) for name, entry in config.keyrings.items()]
+
+
+class Shared:
+    """What all keyrings of a configuration share: its KEKs and targets, each built when used."""
+
+    def __init__(self, config: Config, premises: Premises) -> None:
+        self.config = config
+        self.premises = premises
+        self._targets: dict[str, Applied] = {}
+
+    @cached_property
+    def keks(self) -> Mapping[str, Kek]:
+        """Every KEK by its name; nothing is asked, and none is made."""
+        return {name: kek_of(name, entry) for name, entry in self.config.keks.items()}
+
+    def make_keks(self) -> None:
+        """Make the files of KEKs that are to be made, if nothing was ever wrapped by any."""
+        marks = (self.mark(name).revision() for name in self.config.keyrings)
+        if all(each == ABSENT for each in marks):
+            for name, entry in self.config.keks.items():
+                kek_of(name, entry, first_use=True)
+
+    def target(self, name: str) -> Applied:
+        """A target by its name."""
+        if name not in self._targets:
+            entry = self.config.targets[name]
+            context = Context(name, self.config.state_dir, self.premises.clock)
+            module = importlib.import_module(f"certrotd.targets.{entry.type}")
+            self._targets[name] = module.build(entry, context)
+        return self._targets[name]
+
+    def mark(self, keyring: str) -> Document:
+        """Where the highest revision of a keyring is kept."""
+        return self.premises.state.document(f"{MARKS}/{keyring}")
+
+
+class ConfiguredKeyring:
+    """Managed, of one entry of ``keyrings``."""
+
+    def __init__(self, name: str, entry: KeyringEntry, shared: Shared) -> None:
+        self.entry = entry
+        self._name = name
+        self._shared = shared
+        self._premises = shared.premises
+
+    @property
+    def clock(self) -> Clock:
+        return self._premises.clock
+
+    @cached_property
+    def outlets(self) -> Sequence[FileOutlet]:
+        """Its outputs; nothing is read."""
+        parts = [outlet_parts(entry, self._name) for entry in self.entry.outputs]
+        return [
+            FileOutlet(f"{entry.type} {entry.paths[0]}", output, files)
+            for entry, (output, files) in zip(self.entry.outputs, parts, strict=True)
+        ]
+
+    @cached_property
+    def policy(self) -> Policy:
+        return _policy(self._name, self.entry, self.outlets)
+
+    @cached_property
+    def journal(self) -> Journal:
+        return self._premises.state.journal(str(self.policy.id))
+
+    @property
+    def history(self) -> History:
+        return self.journal.history
+
+    @property
+    def within(self) -> Mapping[str, timedelta]:
+        return {name: each.within for name, each in self.entry.consumers.items()}
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        return self._premises.lock(str(self.policy.id), f"keyring {self._name}", None)
+
+    @cached_property
+    def store(self) -> KeyringStore:
+        """Where it is kept, wrapped by each of its KEKs."""
+        document = self._premises.state.document(f"{KEYRINGS}/{self._name}")
+        wanted = self.entry.keks or tuple(self._shared.config.keks)
+        keks = {name: self._shared.keks[name] for name in wanted}
+        return KeyringStore(self._name, document, self._shared.mark(self._name), keks)
+
+    @cached_property
+    def census(self) -> TypedDocument[Census]:
+        """Its last counts."""
+        return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
+
+    def world(self) -> World:
+        return World(
+            name=self._name,
+            clock=self.clock,
+            store=self.store,
+            inlets=Inlets(self._new_key, self._new_seal),
+            outlets=self.outlets,
+            consumers={name: self._consumer(name) for name in self.entry.consumers},
+            evidence=self._evidence,
+        )
+
+    def configuration(self) -> str:
+        from pydantic_core import to_json
+
+        config = self._shared.config
+        used = {each.target for each in self.entry.consumers.values() if each.target}
+        parts = [self.entry, config.keks, [config.targets[name] for name in sorted(used)]]
+        return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
+
+    def look(self, *, thorough: bool = False) -> Standing:
+        found = self.store.inspect()
+        if found is None:
+            return Standing(present=tuple(each.name for each in self.outlets if not each.absent()))
+        return Standing(
+            versions=found.versions,
+            revision=found.revision,
+            uses={number: each.use for number, each in found.entries.items()},
+            ids={number: each.id for number, each in found.entries.items()},
+            absent=tuple(each.name for each in self.outlets if each.absent()),
+            strange=self._strange(found) if thorough else (),
+            census=self.census.peek() or {},
+        )
+
+    def attempts(self) -> Attempts:
+        return attempts_of(self.history, self.configuration())
+
+    def problems(self, decision: Decision) -> Iterator[Failure]:
+        """Outputs that cannot be written, and targets that could not be told."""
+        del decision
+        for outlet in self.outlets:
+            yield from outlet.problems(None, dry=self._premises.dry)
+        for entry in self.entry.consumers.values():
+            if entry.target is not None:
+                yield from failed(lambda name=entry.target: self._shared.target(name).check())
+
+    def check(self, every: float) -> KeyringCheck:
+        """What is watched of it, every so many seconds."""
+        return KeyringCheck(
+            self,
+            self.entry,
+            self.census,
+            every,
+            self._premises.in_flight,
+            partial(self._premises.state.wake, str(self.policy.id)),
+            self.clock,
+        )
+
+    def _strange(self, found: Inspected) -> tuple[str, ...]:
+        """Which outputs are not as the keyring would have them, in words."""
+        keyring = self.store.read()
+        if keyring is None or found.versions.active is None:
+            return ()
+        words = []
+        delivery = Delivery.of(keyring.keyring)
+        for outlet in self.outlets:
+            try:
+                if outlet.absent():
+                    continue
+                why = outlet.strange(keyring.keyring) or outlet.differs(delivery)
+            except (Failure, OSError) as error:
+                why = str(as_failure(error, f"read {outlet.name}"))
+            if why is not None:
+                words.append(f"{outlet.name}: {why}")
+        return tuple(words)
+
+    def _consumer(self, name: str) -> Consumer:
+        entry = self.entry.consumers[name]
+        return Consumer(
+            name,
+            self._shared.target(entry.target) if entry.target else None,
+            _acknowledgement(entry, self.clock),
+            partial(self._alone, entry.target),
+        )
+
+    @contextmanager
+    def _alone(self, target: str | None) -> Iterator[None]:
+        """One target is told by one rotation at a time, be it of a keyring or of a certificate."""
+        if target is None:
+            yield
+            return
+        with self._premises.lock(f"_target-{target}", f"target {target}", TARGET_WAIT):
+            yield
+
+    def _new_seal(self) -> Material:
+        """The seal of the first revision, after the KEKs that it takes are made."""
+        self._shared.make_keks()
+        return Material(os.urandom(32))
+
+    def _new_key(self, keyring: Keyring) -> DataKey:
+        """The next key, with an id that its outputs have room for."""
+        from certrotd.outputs.encodings import printable_material
+
+        algorithm = Algorithm(self.entry.algorithm)
+        traits = [each.output.traits for each in self.outlets]
+        spaces = [each.ids for each in traits if each.ids is not None]
+        size = algorithm.key_bytes
+
+        def generate() -> Material:
+            if any(each.printable for each in traits):
+                return printable_material(size, secrets.randbelow)
+            return Material(os.urandom(size))
+
+        number = keyring.versions.next_number
+        if spaces:
+            space = spaces[0]
+            material, key_id = ids.draw(space, generate, keyring.live_ids, keyring.past_ids)
+        else:
+            material, key_id = generate(), ""
+        iv = os.urandom(max((each.iv_bytes for each in traits), default=0))
+        return DataKey(number, algorithm, material, key_id, iv)
+
+    def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
+        case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
+        return case.evidence(version), self.policy.fresh
+
+
+def _acknowledgement(entry: ConsumerEntry, clock: Clock) -> Any:
+    acknowledge = entry.acknowledge
+    if acknowledge is None:
+        return None
+    kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
+    return importlib.import_module(f"certrotd.consumers.{kind}").build(acknowledge, clock)
+
+
+def _policy(name: str, entry: KeyringEntry, outlets: Sequence[FileOutlet]) -> Policy:
+    rotate = entry.rotate
+    limits = [each.output.traits.capacity for each in outlets]
+    waves: dict[int, list[str]] = {}
+    for each, consumer in entry.consumers.items():
+        waves.setdefault(consumer.wave, []).append(each)
+    return Policy(
+        name=name,
+        algorithm=Algorithm(entry.algorithm),
+        cryptoperiod=rotate.cryptoperiod or PERIODS[entry.classification],
+        messages=rotate.messages or MOST_MESSAGES // 2,
+        size=rotate.bytes,
+        calendar=_calendar(rotate.calendar),
+        custodians=frozenset(entry.custodians),
+        capacity=min((each for each in limits if each is not None), default=None),
+        slots=_slots(outlets),
+        outputs=tuple(each.name for each in outlets),
+        waves=tuple(tuple(waves[number]) for number in sorted(waves)),
+        datasets=frozenset(entry.datasets),
+        drains=entry.drains,
+        grace=entry.grace,
+        watch=entry.watch,
+        window=entry.window,
+        enabled=entry.enabled,
+    )
+
+
+def _slots(outlets: Sequence[FileOutlet]) -> int | None:
+    """How many ids there are for keys; None where they are as good as endless."""
+    counts = []
+    for each in outlets:
+        match each.output.traits.ids:
+            case ids.Slots(names):
+                counts.append(len(names))
+            case ids.Numbers(first, last):
+                counts.append(last - first + 1)
+    return min(counts, default=None)
+
+
+def _calendar(expression: str | None) -> Callable[[datetime], datetime | None] | None:
+    if expression is None:
+        return None
+    from certrotd.config.calendar import calendar
+
+    return calendar(expression)
+
+
+def one_id_space(entry: KeyringEntry, outlets: Sequence[FileOutlet]) -> None:
+    """Raise NeedsOperator for outputs that would have ids drawn from different spaces."""
+    del entry
+    spaces = {repr(each.output.traits.ids) for each in outlets if each.output.traits.ids}
+    if len(spaces) > 1:
+        raise NeedsOperator(
+            "its outputs name keys in different ways",
+            hint="give each a keyring of its own, or slots of the same names",
+        )

@@ -1,0 +1,57 @@
+"""The keyrings of one configuration, as a wing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from certrotd.config.model import Config
+from certrotd.id import Id
+from certrotd.keys.checks import KINDS
+from certrotd.keys.decision import ACTS
+from certrotd.keys.policy import KIND
+from certrotd.keys.subject import KeyringSubject
+from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
+
+if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
+    from certrotd.keys.managed import ConfiguredKeyring
+    from certrotd.lifecycle.runner import Runner
+
+
+def build(config: Config, premises: Premises) -> Keyrings:
+    """As Build."""
+    return Keyrings(config, premises)
+
+
+class Keyrings:
+    """Wing, of keyrings."""
+
+    kind = KIND
+    terms = Terms(tuple(each.act for each in ACTS), KINDS)
+    rations: Mapping[str, Callable[[], Ration | None]] = {}
+    directories: Sequence[Path] = ()
+
+    def __init__(self, config: Config, premises: Premises) -> None:
+        self.slots = config.concurrency
+        self._every = config.watch_every.total_seconds()
+        self._premises = premises
+        self.keyrings: Sequence[ConfiguredKeyring] = ()
+        if config.keyrings:
+            from certrotd.keys.managed import configured
+
+            self.keyrings = configured(config, premises)
+        self.subjects = [KeyringSubject(each) for each in self.keyrings]
+
+    def covering(self, name: str) -> Sequence[Id]:
+        """The keyrings that protect a dataset of that name."""
+        return [each.policy.id for each in self.keyrings if name in each.entry.datasets]
+
+    def prepare(self, runner: Runner) -> None:
+        """Nothing comes before the first rotation."""
+
+    def checks(self) -> Sequence[Check]:
+        return [each.check(self._every) for each in self.keyrings]
+
+    def close(self) -> None:
+        """Nothing is held open."""

@@ -1,0 +1,213 @@
+"""Every way to acknowledge: who has what is expected says so, and nothing else counts."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+
+from certrotd.clock import SystemClock
+from certrotd.consumers.command import CommandAnswer
+from certrotd.consumers.file import FileAnswer
+from certrotd.consumers.heartbeat import HeartbeatAnswer
+from certrotd.consumers.http import HttpAnswer
+from certrotd.consumers.port import Acknowledgement, Expected
+from certrotd.errors import NeedsOperator
+from certrotd.keyring.heartbeat import Heartbeat
+
+pytestmark = pytest.mark.contract
+
+DELIVERY, FILE, OTHER = "a" * 64, "b" * 64, "c" * 64
+EXPECTED = Expected("orders", DELIVERY, {Path("/etc/app/keys.json"): FILE})
+
+
+@dataclass
+class Side:
+    """A consumer of one kind: ``say`` has it answer a text, None takes the answer away."""
+
+    ask: Acknowledgement
+    say: Callable[[bytes | None], None]
+    files: bool = True
+
+
+@contextmanager
+def _file(tmp_path: Path) -> Iterator[Side]:
+    path = tmp_path / "ack"
+
+    def say(text: bytes | None) -> None:
+        path.unlink(missing_ok=True) if text is None else path.write_bytes(text)
+
+    yield Side(FileAnswer(path), say)
+
+
+@contextmanager
+def _http(tmp_path: Path) -> Iterator[Side]:
+    said: list[bytes | None] = [None]
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            text = said[0]
+            self.send_response(200 if text is not None else 503)
+            self.end_headers()
+            self.wfile.write(text or b"")
+
+        def log_message(self, *_args: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"http://127.0.0.1:{server.server_address[1]}/keys"
+    try:
+        yield Side(
+            HttpAnswer(url, None, 5.0, SystemClock()), lambda text: said.__setitem__(0, text)
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+@contextmanager
+def _command(tmp_path: Path) -> Iterator[Side]:
+    path, program = tmp_path / "has", tmp_path / "ask"
+    program.write_text(
+        f"#!/bin/sh\n[ -f {path} ] || exit 3\nread -r word rest < {path}\n"
+        'for each in $CERTROTD_HASHES; do [ "$each" = "$word" ] && exit 0; done\n'
+        "echo it has $word >&2; exit 1\n"
+    )
+    program.chmod(0o755)
+
+    def say(text: bytes | None) -> None:
+        path.unlink(missing_ok=True) if text is None else path.write_bytes(text + b"\n")
+
+    yield Side(CommandAnswer((str(program),), 10.0, SystemClock()), say)
+
+
+@contextmanager
+def _heartbeat(tmp_path: Path) -> Iterator[Side]:
+    folder = tmp_path / "beats"
+    folder.mkdir()
+    path = folder / "web.json"
+
+    def say(text: bytes | None) -> None:
+        path.unlink(missing_ok=True)
+        if text is None:
+            return
+        word = text.split()[0].decode("ascii", "replace") if text.split() else ""
+        if len(word) != 64 or word.upper() == word:
+            path.write_bytes(text)
+            return
+        beat = Heartbeat("orders", "web", "0" * 16, datetime.now(UTC), word)
+        path.write_bytes(beat.render())
+
+    answer = HeartbeatAnswer(folder, 1, timedelta(minutes=5), SystemClock())
+    yield Side(answer, say, files=False)
+
+
+KINDS = {"file": _file, "http": _http, "command": _command, "heartbeat": _heartbeat}
+
+
+@pytest.fixture(params=KINDS)
+def side(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Side]:
+    with KINDS[request.param](tmp_path) as made:
+        yield made
+
+
+def test_who_has_the_delivery_acknowledges(side: Side) -> None:
+    """By the hash of the keyring, or by that of a file; whatever follows it is no matter."""
+    side.say(DELIVERY.encode())
+    assert side.ask.ask(EXPECTED).acknowledged
+    side.say(f"{DELIVERY} since this morning".encode())
+    assert side.ask.ask(EXPECTED).acknowledged
+    side.say(FILE.encode())
+    assert side.ask.ask(EXPECTED).acknowledged is side.files
+
+
+def test_who_has_other_keys_does_not(side: Side) -> None:
+    """The negative control, and the words for a person."""
+    side.say(OTHER.encode())
+    answer = side.ask.ask(EXPECTED)
+    assert not answer.acknowledged
+    assert answer.words
+
+
+def test_who_says_nothing_does_not(side: Side) -> None:
+    """Away, not there yet, or an error: the rotation waits."""
+    side.say(None)
+    answer = side.ask.ask(EXPECTED)
+    assert not answer.acknowledged
+    assert answer.words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"yes", b"\x00" * 100, b"\xff\xfe" * 40, DELIVERY[:63].encode(), b"x" * 100_000],
+    ids=["empty", "yes", "zeros", "no text", "cut short", "huge"],
+)
+def test_nonsense_is_no_acknowledgement(side: Side, text: bytes) -> None:
+    """Whatever is in the place of an answer, it is not shown and does not count."""
+    side.say(text)
+    answer = side.ask.ask(EXPECTED)
+    assert not answer.acknowledged
+    assert answer.words
+    assert len(answer.words) < 600
+
+
+def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
+    """Whoever may write in the directory may not point the question elsewhere."""
+    (tmp_path / "secret").write_text(DELIVERY)
+    (tmp_path / "ack").symlink_to(tmp_path / "secret")
+    assert not FileAnswer(tmp_path / "ack").ask(EXPECTED).acknowledged
+
+
+def test_a_program_that_is_missing_is_for_the_operator(tmp_path: Path) -> None:
+    """It will not answer tomorrow either."""
+    with pytest.raises(NeedsOperator):
+        CommandAnswer((str(tmp_path / "none"),), 5.0, SystemClock()).ask(EXPECTED)
+
+
+def test_a_program_that_takes_too_long_has_not_acknowledged(tmp_path: Path) -> None:
+    """It is killed, and the rotation waits."""
+    answer = CommandAnswer(("/bin/sleep", "30"), 0.3, SystemClock()).ask(EXPECTED)
+    assert not answer.acknowledged
+    assert "killed" in answer.words
+
+
+def test_a_service_that_is_away_has_not_acknowledged() -> None:
+    """Nothing listens there."""
+    answer = HttpAnswer("http://127.0.0.1:9/keys", None, 2.0, SystemClock()).ask(EXPECTED)
+    assert not answer.acknowledged
+    assert "cannot be asked" in answer.words
+
+
+def _beat(folder: Path, instance: int, has: str, *, age: float = 0.0) -> None:
+    at = datetime.now(UTC) - timedelta(seconds=age)
+    beat = Heartbeat("orders", "web", f"{instance:016x}", at, has)
+    (folder / f"web.{instance:016x}.json").write_bytes(beat.render())
+
+
+def test_every_process_has_to_have_it_and_as_many_as_there_are(tmp_path: Path) -> None:
+    """One that lags behind holds the rotation; one that is gone does not."""
+    answer = HeartbeatAnswer(tmp_path, 2, timedelta(seconds=60), SystemClock())
+    _beat(tmp_path, 1, DELIVERY)
+    assert "1 of 2" in answer.ask(EXPECTED).words
+    _beat(tmp_path, 2, OTHER)
+    assert "other keys" in answer.ask(EXPECTED).words
+    _beat(tmp_path, 2, DELIVERY)
+    _beat(tmp_path, 3, OTHER, age=120)
+    assert answer.ask(EXPECTED).acknowledged
+    (tmp_path / "junk.json").write_text("{")
+    assert not answer.ask(EXPECTED).acknowledged
+
+
+def test_a_directory_that_is_missing_has_no_processes(tmp_path: Path) -> None:
+    """They have not begun yet."""
+    gone = HeartbeatAnswer(tmp_path / "none", 1, timedelta(seconds=60), SystemClock())
+    assert not gone.ask(EXPECTED).acknowledged
