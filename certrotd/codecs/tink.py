@@ -15,9 +15,9 @@ from certrotd.codecs.port import MAX_BYTES, KeyIds, Traits, bounded, key_number,
 from certrotd.keyring.material import Algorithm, DataKey
 
 _MARK = b"\x01"
-_PREFIX = 5
-_NONCE = 12
-_OVERHEAD = _PREFIX + _NONCE + TAG
+PREFIX = 5
+NONCE = 12
+OVERHEAD = PREFIX + NONCE + TAG
 _TRAITS = Traits(
     KeyIds.STRICT,
     GCM | {Algorithm.AES_128_GCM_SIV, Algorithm.AES_256_GCM_SIV, Algorithm.CHACHA20_POLY1305},
@@ -38,9 +38,9 @@ class Tink:
     def key_id_of(self, ciphertext: bytes) -> str:
         """Tink's key id, in decimal."""
         bounded(ciphertext)
-        if len(ciphertext) < _OVERHEAD or ciphertext[:1] != _MARK:
+        if len(ciphertext) < OVERHEAD or ciphertext[:1] != _MARK:
             raise Damaged("the ciphertext is not of Tink's AEAD format")
-        return str(int.from_bytes(ciphertext[1:_PREFIX]))
+        return str(int.from_bytes(ciphertext[1:PREFIX]))
 
     def key_id_for(self, key: DataKey) -> str:
         """Its id, or its version."""
@@ -48,11 +48,11 @@ class Tink:
 
     def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
         """The plaintext."""
-        prefix, cipher = key.made(_prefix_and_cipher)
-        if not _OVERHEAD <= len(ciphertext) <= MAX_BYTES or ciphertext[:_PREFIX] != prefix:
+        prefix, cipher = key.made(prefix_and_cipher)
+        if not OVERHEAD <= len(ciphertext) <= MAX_BYTES or ciphertext[:PREFIX] != prefix:
             self.key_id_of(ciphertext)
             raise WrongKey
-        nonce, sealed = ciphertext[_PREFIX : _PREFIX + _NONCE], ciphertext[_PREFIX + _NONCE :]
+        nonce, sealed = ciphertext[PREFIX : PREFIX + NONCE], ciphertext[PREFIX + NONCE :]
         return opened(cipher, nonce, sealed, associated_data)
 
     def encrypt(
@@ -64,15 +64,15 @@ class Tink:
         replacing: bytes | None = None,
     ) -> bytes:
         """The ciphertext, under a fresh nonce."""
-        prefix, cipher = key.made(_prefix_and_cipher)
-        if len(plaintext) > MAX_BYTES - _OVERHEAD:
+        prefix, cipher = key.made(prefix_and_cipher)
+        if len(plaintext) > MAX_BYTES - OVERHEAD:
             raise too_large(len(plaintext))
-        nonce = os.urandom(_NONCE)
+        nonce = os.urandom(NONCE)
         return prefix + nonce + cipher.encrypt(nonce, plaintext, associated_data)
 
     def growth(self, length: int) -> int:
         """33 bytes."""
-        return _OVERHEAD
+        return OVERHEAD
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """The first five bytes."""
@@ -83,6 +83,10 @@ def _prefix(key_id: str) -> bytes:
     return _MARK + key_number(key_id, most=2**32 - 1).to_bytes(4)
 
 
-def _prefix_and_cipher(key: DataKey) -> tuple[bytes, Aead]:
+def prefix_and_cipher(key: DataKey) -> tuple[bytes, Aead]:
+    """What ciphertext under ``key`` begins with, and its cipher: for callers that keep both.
+
+    Raises Unsupported.
+    """
     usable(_TRAITS, key)
     return _prefix(key.id or str(key.version)), aead(key)

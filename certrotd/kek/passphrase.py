@@ -11,12 +11,12 @@ import os
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
+from typing import Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from certrotd.config.secrets import Reference
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.kek import envelope, sealing
 from certrotd.kek.port import Context, Damaged, Description, KekUnavailable, Unfit, WrongKek
@@ -65,6 +65,18 @@ SCRYPT = Cost(Function.SCRYPT, 17, 8, 1)
 """128 MiB, as OWASP recommends."""
 ARGON2ID = Cost(Function.ARGON2ID, 64 * 1024, 3, 4)
 """64 MiB: the second choice of RFC 9106 §4."""
+
+
+class Revealed(Protocol):
+    """Bytes that are not shown but by this."""
+
+    def reveal(self) -> bytes: ...
+
+
+class Reference(Protocol):
+    """Where the passphrase is kept: one of config/secrets.py, which a client need not load."""
+
+    def resolve(self) -> Revealed: ...
 
 
 @dataclass(frozen=True)

@@ -189,6 +189,15 @@ def _authenticated(
     return told, seal
 
 
+def claimed(data: bytes, place: str) -> tuple[str, tuple[str, ...]]:
+    """The names of the keyring and of the KEKs that a document claims: nothing is proven of it.
+
+    Raises Unreadable.
+    """
+    told = _told(_lines(data, place)[0], place)
+    return told["keyring"], tuple(told["seal"])
+
+
 @dataclass
 class _Unwrapping:
     """Asks the KEKs in their order; one that did not answer once is not asked again."""
