@@ -156,7 +156,7 @@ def inspected(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0)
     try:
         versions, entries = [], {}
         for each in told["versions"]:
-            version, entry = _version_of(each)
+            version, entry = version_read(each)
             versions.append(version)
             entries[version.number] = entry
         return Inspected(told["revision"], Versions(tuple(versions)), entries, tuple(seal.by))
@@ -309,11 +309,18 @@ def _rendered(keyring: Keyring) -> dict[str, Any]:
         "keyring": keyring.name,
         "revision": keyring.revision,
         "seal": _encoded(keyring.seal.by),
-        "versions": [_version(each, keyring.entries[each.number]) for each in keyring.versions.all],
+        "versions": [
+            {
+                **version_json(each, entry := keyring.entries[each.number]),
+                "wrapped": _encoded(entry.secret.by) if entry.secret else None,
+            }
+            for each in keyring.versions.all
+        ],
     }
 
 
-def _version(version: Version, entry: Entry) -> dict[str, Any]:
+def version_json(version: Version, entry: Entry) -> dict[str, Any]:
+    """All that is known of a version but its material, as JSON; version_read() reads it."""
     return {
         "number": version.number,
         "before": version.before,
@@ -331,7 +338,6 @@ def _version(version: Version, entry: Entry) -> dict[str, Any]:
             {"to": each.to.value, "at": _time(each.at), "code": each.code.value, "why": each.why}
             for each in version.transitions
         ],
-        "wrapped": _encoded(entry.secret.by) if entry.secret else None,
     }
 
 
@@ -340,7 +346,7 @@ def _read(told: Mapping[str, Any], seal: Wrapped, unwrapping: _Unwrapping) -> Ke
     entries: dict[int, Entry] = {}
     name = told["keyring"]
     for each in told["versions"]:
-        version, entry = _version_of(each)
+        version, entry = version_read(each)
         versions.append(version)
         if each["wrapped"] is not None:
             context = _context_of(name, version.number, entry)
@@ -352,22 +358,25 @@ def _read(told: Mapping[str, Any], seal: Wrapped, unwrapping: _Unwrapping) -> Ke
     return Keyring(name, told["revision"], Versions(tuple(versions)), entries, seal)
 
 
-def _version_of(told: Mapping[str, Any]) -> tuple[Version, Entry]:
-    """One version, and its entry without a secret."""
+def version_read(each: Mapping[str, Any]) -> tuple[Version, Entry]:
+    """What version_json() told, the entry without material.
+
+    Raises KeyError, ValueError, TypeError, AttributeError or InvalidInput for anything else.
+    """
     passed = tuple(
         Transition(State(t["to"]), datetime.fromisoformat(t["at"]), Code(t["code"]), t["why"])
-        for t in told["transitions"]
+        for t in each["transitions"]
     )
-    use = told["use"]
+    use = each["use"]
     entry = Entry(
-        id=told["id"],
-        algorithm=Algorithm(told["algorithm"]),
-        fingerprint=told["fingerprint"],
+        id=each["id"],
+        algorithm=Algorithm(each["algorithm"]),
+        fingerprint=each["fingerprint"],
         secret=None,
-        iv=base64.b64decode(told["iv"], validate=True),
+        iv=base64.b64decode(each["iv"], validate=True),
         use=Use(use["messages"], use["bytes"], _at(use["first"]), _at(use["last"])),
     )
-    return Version(told["number"], passed, told["before"]), entry
+    return Version(each["number"], passed, each["before"]), entry
 
 
 def _encoded(by: Mapping[str, bytes]) -> dict[str, str]:

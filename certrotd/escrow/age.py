@@ -1,0 +1,155 @@
+"""Whom a backup is encrypted to, what opens it, and both by age (age-encryption.org/v1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from certrotd.config.secrets import Secret
+from certrotd.errors import InvalidInput, one_line
+from certrotd.escrow.errors import LibraryMissing, NotOpened
+from certrotd.escrow.shares import joined
+from certrotd.extras import how_to_install
+from certrotd.kek.passphrase import MIN_PASSPHRASE
+
+MAX_RECIPIENTS = 100
+
+
+@dataclass(frozen=True)
+class PublicKeys:
+    """Recipients: ``age1…``, ``ssh-ed25519 …`` or ``ssh-rsa …``; any one of them opens it."""
+
+    recipients: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Shared:
+    """The recipient whose identity custodians hold in shares (shares.split)."""
+
+    recipient: str
+    threshold: int
+    of: int
+
+
+@dataclass(frozen=True)
+class Passphrase:
+    """A passphrase, which both encrypts and opens."""
+
+    passphrase: Secret
+
+
+@dataclass(frozen=True)
+class Identities:
+    """The text of an identity file of age, or a private key of OpenSSH without a passphrase."""
+
+    text: Secret
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of custodians, one a line."""
+
+    text: Secret
+
+
+Recipients = PublicKeys | Shared | Passphrase
+Key = Identities | Passphrase | Shares
+
+
+def encrypted(data: bytes, to: Recipients) -> bytes:
+    """``data`` as a file of age; raises InvalidInput for recipients that are none."""
+    pyrage = _pyrage()
+    if isinstance(to, Passphrase):
+        out: bytes = pyrage.passphrase.encrypt(data, _words(to))
+        return out
+    recipients = to.recipients if isinstance(to, PublicKeys) else (to.recipient,)
+    if not 1 <= len(recipients) <= MAX_RECIPIENTS:
+        raise InvalidInput(f"a backup has 1 to {MAX_RECIPIENTS} recipients, not {len(recipients)}")
+    keys = [_recipient(pyrage, each) for each in recipients]
+    sealed: bytes = pyrage.encrypt(data, keys)
+    return sealed
+
+
+def decrypted(data: bytes, by: Key) -> bytes:
+    """What encrypted() encrypted; raises NotOpened, which does not tell a wrong key from damage."""
+    pyrage = _pyrage()
+    try:
+        if isinstance(by, Passphrase):
+            out: bytes = pyrage.passphrase.decrypt(data, _words(by))
+            return out
+        text = joined(by.text).encode() if isinstance(by, Shares) else by.text.reveal()
+        opened: bytes = pyrage.decrypt(data, _identities(pyrage, text))
+        return opened
+    except pyrage.DecryptError as error:
+        if "xcessive work" in str(error):
+            raise NotOpened(
+                "the backup asks for more time than any passphrase should take",
+                hint="certrotd did not write it",
+            ) from None
+        raise NotOpened(
+            f"{_WHAT[type(by)]} not open the backup",
+            hint="its header says to whom it is sealed; if that fits, it is damaged: take another",
+        ) from None
+
+
+_WHAT = {
+    Passphrase: "this passphrase does",
+    Identities: "this identity does",
+    Shares: "the identity of these shares does",
+}
+
+
+def _words(by: Passphrase) -> str:
+    value = by.passphrase.reveal()
+    if len(value) < MIN_PASSPHRASE:
+        raise InvalidInput(
+            f"the passphrase of the backup has fewer than {MIN_PASSPHRASE} bytes",
+            hint="take a longer one",
+        )
+    try:
+        return value.decode()
+    except UnicodeDecodeError:
+        raise InvalidInput("the passphrase of the backup is not UTF-8") from None
+
+
+def _recipient(pyrage: Any, text: str) -> object:
+    kind = pyrage.ssh if text.startswith("ssh-") else pyrage.x25519
+    try:
+        key: object = kind.Recipient.from_str(text)
+    except pyrage.RecipientError:
+        raise InvalidInput(
+            f"{one_line(text[:60])} is no recipient of age",
+            hint="give the line that age-keygen -y prints (age1…), or an SSH public key of "
+            "type ssh-ed25519 or ssh-rsa",
+        ) from None
+    return key
+
+
+def _identities(pyrage: Any, text: bytes) -> Sequence[object]:
+    """Every identity in the text of a file."""
+    try:
+        if b"-----BEGIN" in text:
+            return [pyrage.ssh.Identity.from_buffer(text)]
+        lines = [line.strip() for line in text.decode("ascii").splitlines()]
+        wanted = [line for line in lines if line and not line.startswith("#")]
+        found = [pyrage.x25519.Identity.from_str(line) for line in wanted]
+    except (pyrage.IdentityError, UnicodeDecodeError):
+        found = []
+    if not found:
+        raise NotOpened(
+            "what is given as identity is none that can be read here",
+            hint="give a file that age-keygen wrote, decrypted, or an OpenSSH private key that has "
+            "no passphrase; keys of plugins open the backup with age itself",
+        )
+    return found
+
+
+def _pyrage() -> Any:
+    try:
+        import pyrage  # type: ignore[import-untyped]
+    except ImportError:
+        raise LibraryMissing(
+            "backups need pyrage, which is not installed", hint=how_to_install("escrow")
+        ) from None
+    return pyrage

@@ -1,0 +1,238 @@
+"""A restore drill: whether the newest backup would bring the keyring back, without doing it.
+
+The backup is opened in memory, and nothing of it is written anywhere.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from certrotd.errors import Failure, InvalidInput
+from certrotd.escrow.age import Key
+from certrotd.escrow.backup import authentic, header_of, opened_backup
+from certrotd.escrow.canary import canary, opens
+from certrotd.escrow.header import Header
+from certrotd.escrow.place import Backups, newest
+from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.material import DataKey
+from certrotd.keyring.states import State
+
+
+class Found(StrEnum):
+    """The codes of what a drill finds wrong."""
+
+    NO_BACKUP = "no-backup"
+    UNREADABLE = "backup-unreadable"
+    FORGED = "backup-forged"
+    MISSING = "version-missing"
+    OTHER_KEY = "version-differs"
+    CANARY = "canary-failed"
+    SAMPLE = "sample-failed"
+    NEVER = "drill-never"
+    OVERDUE = "drill-overdue"
+    FAILED = "drill-failed"
+
+
+@dataclass(frozen=True, slots=True)
+class DrillFinding:
+    """One thing that is wrong: its code, words for people, and what helps."""
+
+    code: Found
+    why: str
+    hint: str = ""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A ciphertext of an application under a version; ``where`` names it in a message.
+
+    ``decrypt`` raises a Failure if the key it is given does not open it.
+    """
+
+    version: int
+    where: str
+    decrypt: Callable[[DataKey], object]
+
+
+@dataclass(frozen=True)
+class Drilled:
+    """What a drill came to: ``versions`` are those whose keys it proved.
+
+    ``revision``, ``made`` and ``sha256`` are the backup's, None or empty where there was none.
+    ``still_held``: destroyed versions whose keys are in the backup nevertheless, for it is older.
+    """
+
+    keyring: str
+    at: datetime
+    revision: int | None
+    made: datetime | None
+    sha256: str
+    versions: tuple[int, ...]
+    findings: tuple[DrillFinding, ...]
+    still_held: tuple[int, ...] = ()
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the keyring could be restored from this backup: what Evidence.drilled needs."""
+        return not self.findings
+
+    def to_json(self) -> dict[str, Any]:
+        """As state, the audit log and ``--json`` have it."""
+        return {
+            "keyring": self.keyring,
+            "at": self.at.isoformat(),
+            "revision": self.revision,
+            "made": self.made.isoformat() if self.made else None,
+            "sha256": self.sha256,
+            "versions": list(self.versions),
+            "findings": [
+                {"code": each.code.value, "why": each.why, "hint": each.hint}
+                for each in self.findings
+            ],
+            "still_held": list(self.still_held),
+        }
+
+    @classmethod
+    def from_json(cls, told: Any) -> Drilled:
+        """What to_json() told; raises InvalidInput for anything else."""
+        try:
+            return cls(
+                str(told["keyring"]),
+                datetime.fromisoformat(told["at"]),
+                told["revision"],
+                datetime.fromisoformat(told["made"]) if told["made"] else None,
+                str(told["sha256"]),
+                tuple(map(int, told["versions"])),
+                tuple(
+                    DrillFinding(Found(each["code"]), str(each["why"]), str(each["hint"]))
+                    for each in told["findings"]
+                ),
+                tuple(map(int, told["still_held"])),
+            )
+        except (KeyError, ValueError, TypeError, AttributeError):
+            raise InvalidInput("what is kept of the last restore drill cannot be read") from None
+
+
+def drill(
+    backups: Backups, by: Key, present: Keyring, *, at: datetime, samples: Sequence[Sample] = ()
+) -> Drilled:
+    """Try the newest backup against the ``present`` keyring; whatever fails is a finding."""
+    try:
+        kept = newest(backups)
+        if kept is None:
+            finding = DrillFinding(
+                Found.NO_BACKUP, f"there is no backup of {present.name} in {backups.place}"
+            )
+            return Drilled(present.name, at, None, None, "", (), (finding,))
+        data = backups.read(kept)
+    except Failure as failure:
+        return _unreadable(present.name, failure, b"", None, at)
+    return tried(data, by, present, at=at, samples=samples)
+
+
+def tried(
+    data: bytes, by: Key, present: Keyring, *, at: datetime, samples: Sequence[Sample] = ()
+) -> Drilled:
+    """Try this backup, as drill() does: for one that is fetched from elsewhere."""
+    header: Header | None = None
+    try:
+        header = header_of(data)
+        if header.keyring != present.name or not authentic(data, present):
+            why = f"the backup is of {header.keyring}, or not made by this keyring's certrotd"
+            finding = DrillFinding(
+                Found.FORGED, why, "do not restore it; make one now, and find out who wrote it"
+            )
+            return _done(present, header, data, at, (), (finding,))
+        restored = opened_backup(data, by)
+    except Failure as failure:
+        return _unreadable(present.name, failure, data, header, at)
+    findings: list[DrillFinding] = []
+    proven: list[int] = []
+    for version in present.versions.all:
+        if version.state is not State.DESTROYED:
+            wrong = tuple(_wrong(version.number, present, restored, header, samples))
+            findings += wrong
+            proven += [] if wrong else [version.number]
+    return _done(present, header, data, at, tuple(proven), tuple(findings))
+
+
+def missed(
+    last: Drilled | None, *, every: timedelta, since: datetime, now: datetime
+) -> DrillFinding | None:
+    """What is wrong with the last drill of a keyring that has backups ``since`` then; else None."""
+    if last is None:
+        if now - since <= every:
+            return None
+        return DrillFinding(
+            Found.NEVER, "no restore drill was ever made", "run certrotd keys drill"
+        )
+    if not last.succeeded:
+        first = last.findings[0]
+        return DrillFinding(
+            Found.FAILED, f"the restore drill of {last.at} failed: {first.why}", first.hint
+        )
+    if not timedelta(0) <= now - last.at <= every:
+        return DrillFinding(
+            Found.OVERDUE, f"the last restore drill is of {last.at}", "run certrotd keys drill"
+        )
+    return None
+
+
+def _wrong(
+    number: int, present: Keyring, restored: Keyring, header: Header, samples: Sequence[Sample]
+) -> Iterator[DrillFinding]:
+    """The first thing that is wrong with a version in the backup; every sample that fails."""
+    entry = restored.entries.get(number)
+    if entry is None or entry.secret is None:
+        why = f"version {number} is not in the backup"
+        yield DrillFinding(Found.MISSING, why, "make a backup now")
+        return
+    if entry.fingerprint != present.entries[number].fingerprint:
+        why = f"version {number} of the backup is another key"
+        yield DrillFinding(Found.OTHER_KEY, why, "make a backup now; keep the old ones")
+        return
+    old, now = restored.key(number), present.key(number)
+    made = (header.canaries.get(number, b""), canary(present.name, now))
+    if not all(opens(present.name, old, each) for each in made):
+        why = f"version {number} of the backup does not decrypt what the present key encrypted"
+        yield DrillFinding(Found.CANARY, why, "make a backup now; keep the old ones")
+        return
+    for sample in samples:
+        if sample.version == number:
+            try:
+                sample.decrypt(old)
+            except Failure as failure:
+                why = f"version {number} of the backup does not decrypt {sample.where}: "
+                yield DrillFinding(Found.SAMPLE, why + failure.message, failure.hint)
+
+
+def _unreadable(
+    name: str, failure: Failure, data: bytes, header: Header | None, at: datetime
+) -> Drilled:
+    finding = DrillFinding(Found.UNREADABLE, failure.message, failure.hint)
+    revision, made = (header.revision, header.made) if header else (None, None)
+    return Drilled(name, at, revision, made, _sha256(data), (), (finding,))
+
+
+def _done(
+    present: Keyring,
+    header: Header,
+    data: bytes,
+    at: datetime,
+    proven: tuple[int, ...],
+    findings: tuple[DrillFinding, ...],
+) -> Drilled:
+    gone = {each.number for each in present.versions.in_state(State.DESTROYED)}
+    held = tuple(sorted(gone & header.live.keys()))
+    return Drilled(
+        present.name, at, header.revision, header.made, _sha256(data), proven, findings, held
+    )
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest() if data else ""
