@@ -18,6 +18,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.certificates import MaintenanceWindow
 from certrotd.config.durations import Duration, DurationOrZero
+from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program
 from certrotd.config.outputs import OutputEntry
 from certrotd.config.secrets import Environment
@@ -264,6 +265,11 @@ class KeyringEntry(Entry):
     watch: DurationOrZero = Field(
         default=timedelta(days=30),
         description="How long a key is withheld, and can be restored, before it is destroyed.",
+    )
+    backup: BackupEntry | None = Field(
+        default=None,
+        description="Where the keyring is backed up before a new key is used (null: nowhere; then "
+        "no key is ever destroyed).",
     )
     enabled: bool = Field(default=True, description="Whether it is rotated.")
 

@@ -192,6 +192,11 @@ class Versions:
         return next(iter(self.in_state(State.SECONDARY)), None)
 
     @property
+    def moves(self) -> int:
+        """How many transitions there were in all: higher after every act."""
+        return sum(len(each.transitions) for each in self.all)
+
+    @property
     def next_number(self) -> int:
         """The number of the version that is added next."""
         return max((each.number for each in self.all), default=0) + 1

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 
 from certrotd.clock import Clock
 from certrotd.config.keyrings import DatasetEntry, HeartbeatAcknowledgement, KeyringEntry
 from certrotd.consumers.heartbeat import heard
-from certrotd.errors import Failure, InvalidInput
+from certrotd.errors import Failure, InvalidInput, LockHeld
 from certrotd.id import Id
+from certrotd.keyring.heartbeat import Heartbeat
+from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.states import State
 from certrotd.keys.census import Census, take
+from certrotd.keys.counting import Counted, counting, failures
 from certrotd.keys.subject import Managed
 from certrotd.lifecycle.finding import (
     FILES,
@@ -32,6 +37,7 @@ UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE = (
     "keyring_unreadable",
 )
 KINDS = (UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE)
+RECENT = timedelta(days=1)
 COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
 """The states of versions that are counted: those that no longer encrypt, and have a key."""
 
@@ -56,13 +62,15 @@ class Looked:
 class KeyringCheck:
     """Check, of a keyring.
 
-    ``census`` is where the counts are kept; ``wake`` asks for a look at the keyring, once a count
+    ``census`` is where the counts of what is left are kept, ``counted`` those of what was
+    encrypted; ``wake`` asks for a look at the keyring, once a count
     may let something be done.
     """
 
     managed: Managed
     entry: KeyringEntry
     census: TypedDocument[Census]
+    counted: TypedDocument[Counted]
     every: float
     in_flight: Callable[[Id], bool]
     wake: Callable[[], None]
@@ -97,16 +105,38 @@ class KeyringCheck:
         return [Finding(STRANGE, words) for words in standing.strange]
 
     def _processes(self) -> list[Finding]:
-        """What the heartbeats say of ciphertext that could not be decrypted."""
-        found = []
-        for name, consumer in self.entry.consumers.items():
-            if not isinstance(consumer.acknowledge, HeartbeatAcknowledgement):
-                continue
-            failures = _failures(consumer.acknowledge.heartbeat, self.about.name)
-            if failures:
-                words = f"{name} could not decrypt {failures:,} ciphertexts"
-                found.append(Finding(UNDECRYPTED, words))
-        return found
+        """What the heartbeats say of ciphertext that could not be decrypted; they are counted."""
+        asked = (each.acknowledge for each in self.entry.consumers.values())
+        places = {e.heartbeat for e in asked if isinstance(e, HeartbeatAcknowledgement)}
+        if not places:
+            return []
+        beats = [beat for place in sorted(places) for beat in _heard(place)]
+        if not self.in_flight(self.about):
+            with contextlib.suppress(LockHeld):  # the next look counts them
+                self._count(beats)
+        since = self.clock.now() - RECENT
+        return [
+            Finding(UNDECRYPTED, f"{client} could not decrypt {count:,} ciphertexts")
+            for client, count in sorted(failures(beats, self.about.name, since=since).items())
+        ]
+
+    def _count(self, beats: Sequence[Heartbeat]) -> None:
+        """Add what they have encrypted to what the keyring counts; at worst twice after a crash."""
+        after: Counted = {}
+
+        def counted(keyring: Keyring) -> Keyring:
+            nonlocal after
+            keyring, after = counting(keyring, before, beats)
+            return keyring
+
+        with self.managed.lock() as lease:
+            world = replace(self.managed.world(), fence=lease.check)
+            if world.store.inspect() is None:
+                return
+            before = self.counted.read() or {}
+            world.change(counted)
+            if after != before:
+                self.counted.write(after)
 
     def _counts(self) -> list[Finding]:
         """Count what is left under each key that no longer encrypts."""
@@ -127,10 +157,10 @@ class KeyringCheck:
         return [Finding(UNCOUNTED, str(why), severity) for _, why in taken.failures]
 
 
-def _failures(directory: Path, keyring: str) -> int:
+def _heard(directory: Path) -> Sequence[Heartbeat]:
     try:
-        return sum(each.failures for each in heard(directory) if each.keyring == keyring)
+        return heard(directory)
     except FileNotFoundError:
-        return 0
+        return ()
     except (OSError, InvalidInput) as error:
         raise as_failure(error, f"read {directory}") from None

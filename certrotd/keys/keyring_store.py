@@ -97,6 +97,21 @@ class KeyringStore:
         """
         return self._put(keyring, found.at)
 
+    def restore(self, keyring: Keyring, found: Found | None) -> Found:
+        """Have one in the place of whatever is there; what cannot be read (no ``found``) is kept.
+
+        Raises as write(), and as Document.set_aside.
+        """
+        if found is not None:
+            return self._put(keyring, found.at)
+        if self._document.revision() != ABSENT:
+            self._document.set_aside()
+        return self._put(keyring, ABSENT)
+
+    def highest(self) -> int:
+        """The highest revision that was ever written; raises Unreadable."""
+        return self._known()
+
     def _put(self, keyring: Keyring, expected: str) -> Found:
         data, after = sealed(keyring, self._keks)
         at = self._document.write(data, expected=expected)

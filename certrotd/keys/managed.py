@@ -17,6 +17,10 @@ from certrotd.config.context import Context
 from certrotd.config.keyrings import PERIODS, ConsumerEntry, KeyringEntry
 from certrotd.config.model import Config
 from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.escrow.backup import sealed_backup
+from certrotd.escrow.configured import backups_of, recipients_of
+from certrotd.escrow.drill import Drilled
+from certrotd.escrow.place import FileBackups
 from certrotd.kek.build import kek_of
 from certrotd.kek.port import Kek
 from certrotd.keyring import ids
@@ -29,6 +33,8 @@ from certrotd.keyring.states import Version
 from certrotd.keys.case import Case
 from certrotd.keys.census import Census, census_in
 from certrotd.keys.checks import KeyringCheck
+from certrotd.keys.counting import counted_in
+from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.outlet import FileOutlet
@@ -42,8 +48,9 @@ from certrotd.state.ports import ABSENT, Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
 
 TARGET_WAIT = 120.0
-KEYRINGS, MARKS, CENSUS = "keyrings", "keyring-marks", "census"
-"""Where a keyring, its highest revision and its last counts are kept, each under its name."""
+KEYRINGS, MARKS = "keyrings", "keyring-marks"
+CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
+"""Where a keyring, its highest revision, its last counts and drill are, each under its name."""
 
 
 def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring]:
@@ -148,8 +155,29 @@ class ConfiguredKeyring:
             inlets=Inlets(self._new_key, self._new_seal),
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
+            escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
         )
+
+    @cached_property
+    def drills(self) -> TypedDocument[Drilled]:
+        """The last restore drill."""
+        return drills_in(self._premises.state.document(f"{DRILLS}/{self._name}"))
+
+    @cached_property
+    def backups(self) -> FileBackups | None:
+        """Where it is backed up."""
+        entry, outputs = self.entry.backup, [path for e in self.entry.outputs for path in e.paths]
+        state = self._shared.config.state_dir
+        return backups_of(entry, self._name, state=state, outputs=outputs) if entry else None
+
+    def back_up(self, keyring: Keyring) -> str:
+        """Make a backup, and where it is."""
+        entry, backups = self.entry.backup, self.backups
+        assert entry is not None, "it is asked for where there is one"
+        assert backups is not None, "it is asked for where there is one"
+        data = sealed_backup(keyring, recipients_of(entry), at=self.clock.now())
+        return f"{backups.place}/{backups.put(data).name}"
 
     def configuration(self) -> str:
         from pydantic_core import to_json
@@ -171,7 +199,13 @@ class ConfiguredKeyring:
             absent=tuple(each.name for each in self.outlets if each.absent()),
             strange=self._strange(found) if thorough else (),
             census=self.census.peek() or {},
+            drilled=self._drilled(),
         )
+
+    def _drilled(self) -> datetime | None:
+        """When a restore drill last succeeded, if the last one did."""
+        last = self.drills.peek()
+        return last.at if last is not None and last.succeeded else None
 
     def attempts(self) -> Attempts:
         return attempts_of(self.history, self.configuration())
@@ -181,6 +215,8 @@ class ConfiguredKeyring:
         del decision
         for outlet in self.outlets:
             yield from outlet.problems(None, dry=self._premises.dry)
+        if self.backups is not None:
+            yield from failed(self.backups.check)
         for entry in self.entry.consumers.values():
             if entry.target is not None:
                 yield from failed(lambda name=entry.target: self._shared.target(name).check())
@@ -191,6 +227,7 @@ class ConfiguredKeyring:
             self,
             self.entry,
             self.census,
+            counted_in(self._premises.state.document(f"{COUNTS}/{self._name}")),
             every,
             self._premises.in_flight,
             partial(self._premises.state.wake, str(self.policy.id)),
@@ -233,9 +270,13 @@ class ConfiguredKeyring:
         with self._premises.lock(f"_target-{target}", f"target {target}", TARGET_WAIT):
             yield
 
+    def make_keks(self) -> None:
+        """Make what is to be made of its KEKs, if nothing was ever wrapped."""
+        self._shared.make_keks()
+
     def _new_seal(self) -> Material:
         """The seal of the first revision, after the KEKs that it takes are made."""
-        self._shared.make_keks()
+        self.make_keks()
         return Material(os.urandom(32))
 
     def _new_key(self, keyring: Keyring) -> DataKey:
@@ -298,6 +339,8 @@ def _policy(name: str, entry: KeyringEntry, outlets: Sequence[FileOutlet]) -> Po
         watch=entry.watch,
         window=entry.window,
         enabled=entry.enabled,
+        escrows=entry.backup is not None,
+        fresh=Freshness(drill=entry.backup.drill.every) if entry.backup else Freshness(),
     )
 
 

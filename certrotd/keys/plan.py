@@ -69,7 +69,7 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
             kept = (KeepAside(),) if overwrite else ()
             return (*kept, FORWARD, *_told(policy, "as it is"))
         case Rollback():
-            return (FORWARD, GoBack(case.standing.revision, why), *_told(policy, "back"))
+            return (FORWARD, GoBack(case.versions.moves, why), *_told(policy, "back"))
         case Compromise(version=version):
             return (Move("compromise", version, why),)
         case Retire(version=version):

@@ -203,15 +203,15 @@ _AFTER: Mapping[str, tuple[State, ...]] = {
 
 @dataclass(frozen=True)
 class GoBack(Journaled):
-    """Undo the last step of the newest rotation; ``revision`` is the keyring's before it."""
+    """Undo the last step of the newest rotation; ``moves`` are the transitions before it."""
 
-    revision: int
+    moves: int
     why: str
     kind = "go-back"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         now = world.clock.now()
-        if world.keyring().revision == self.revision:
+        if world.keyring().versions.moves == self.moves:
             world.move(lambda all_: all_.rollback(at=now, why=self.why))
         return Done()
 

@@ -1,0 +1,110 @@
+"""Backups of a keyring by hand and on schedule: make one, try one, go on from one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from certrotd.audit.record import Happened
+from certrotd.errors import NeedsOperator
+from certrotd.escrow.age import Key
+from certrotd.escrow.backup import header_of, opened_backup
+from certrotd.escrow.drill import Drilled, drill, tried
+from certrotd.escrow.restore import Destruction, restored
+from certrotd.keyring.document import Unreadable
+from certrotd.keys.keyring_store import Found
+from certrotd.keys.managed import ConfiguredKeyring
+from certrotd.lifecycle.audited import Audit
+
+
+def back_up(keyring: ConfiguredKeyring, audit: Audit) -> str:
+    """Make a backup now, and where it is; raises Failure."""
+    if keyring.entry.backup is None:
+        raise _no_backup(keyring)
+    with keyring.lock():
+        world = keyring.world()
+        place = keyring.back_up(world.keyring())
+        audit.record(Happened("keyring.backed_up", str(keyring.policy.id), "", {"backup": place}))
+    return place
+
+
+def drilled(
+    keyring: ConfiguredKeyring, audit: Audit, by: Key, data: bytes | None = None
+) -> Drilled:
+    """Try the newest backup, or this one; what came of it is kept, and in the audit log."""
+    backups = keyring.backups
+    if backups is None and data is None:
+        raise _no_backup(keyring)
+    present, now = keyring.world().keyring(), keyring.clock.now()
+    if data is not None:
+        found = tried(data, by, present, at=now)
+    else:
+        assert backups is not None, "else it was refused"
+        found = drill(backups, by, present, at=now)
+    keyring.drills.write(found)
+    event = "keyring.drilled" if found.succeeded else "keyring.drill_failed"
+    audit.record(Happened(event, str(keyring.policy.id), "", found.to_json()))
+    return found
+
+
+@dataclass(frozen=True)
+class Back:
+    """A keyring that goes on from a backup: its revision now, and what its operator is told."""
+
+    revision: int
+    notes: tuple[str, ...]
+
+
+def restore(
+    keyring: ConfiguredKeyring,
+    audit: Audit,
+    data: bytes,
+    by: Key,
+    *,
+    anew: bool,
+    destroyed: Callable[[], tuple[Destruction, ...]] = tuple,
+) -> Back:
+    """Go on from a backup, under the keyring's lock; raises Failure, and then nothing changed.
+
+    What is there and cannot be read is kept aside. ``destroyed`` is what the audit log says.
+    """
+    name = keyring.policy.name
+    if (told := header_of(data).keyring) != name:
+        raise NeedsOperator(f"the backup is of the keyring {told}, not of {name}")
+    backup = opened_backup(data, by)
+    with keyring.lock():
+        if keyring.journal.peek() is not None:
+            raise NeedsOperator(
+                f"a rotation of {name} is in flight",
+                hint=f"finish it, or cancel it: certrotd keys cancel {name}",
+            )
+        present = _present(keyring)
+        after = restored(
+            backup,
+            present=present.keyring if present else None,
+            known=keyring.store.highest(),
+            destroyed=destroyed(),
+            anew=anew,
+            at=keyring.clock.now(),
+        )
+        keyring.make_keks()
+        kept = keyring.store.restore(after.keyring, present)
+        details = {"revision": kept.keyring.revision, "backup": backup.revision}
+        audit.record(Happened("keyring.restored", str(keyring.policy.id), "", details))
+    return Back(kept.keyring.revision, after.notes)
+
+
+def _present(keyring: ConfiguredKeyring) -> Found | None:
+    """The keyring as it is, None if it is gone or cannot be read."""
+    try:
+        return keyring.store.read()
+    except Unreadable:
+        return None
+
+
+def _no_backup(keyring: ConfiguredKeyring) -> NeedsOperator:
+    name = keyring.policy.name
+    return NeedsOperator(
+        f"the configuration does not say where {name} is backed up",
+        hint=f"add backup: to keyrings.{name}",
+    )
