@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from certrotd.clock import Clock, Deadline
-from certrotd.keyring.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from certrotd.keyring.heartbeat import Heartbeat
 
 ASK = 5.0
 
@@ -64,6 +65,8 @@ class Socket:
         self._say("leave", last)
 
     def _say(self, what: str, heartbeat: Heartbeat) -> None:
+        import json
+
         from certrotd.client.asking import ask
 
         told = json.loads(heartbeat.render())

@@ -6,18 +6,20 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrotd.client.background import Background
 from certrotd.client.beats import Beats, Channel
 from certrotd.client.errors import KeyringClosed, SourceUnavailable
-from certrotd.client.live import Cipher, Live, Sealing, made
 from certrotd.client.settings import Settings
 from certrotd.client.sources import Held, Source
 from certrotd.client.usage import Counter, Usage
-from certrotd.codecs.port import Codec
 from certrotd.errors import Failure
-from certrotd.keyring.heartbeat import Heartbeat
+
+if TYPE_CHECKING:
+    from certrotd.client.live import Cipher, Live, Sealing
+    from certrotd.codecs.port import Codec
+    from certrotd.keyring.heartbeat import Heartbeat
 
 NOTHING: Any = (None, b"", (), None)
 """The short way of encrypting while there is none."""
@@ -134,6 +136,8 @@ class Following:
 
     def _adopt(self, found: Held | None) -> None:
         """Use these keys from now on, or those that were held before; raises Unsupported."""
+        from certrotd.client.live import made
+
         held = found or self._held
         if held is None or (found is None and self._live is not None):
             return
@@ -185,6 +189,8 @@ class Following:
 
     def _heartbeat(self) -> Heartbeat | None:
         """What this instance says now; None while it uses no keys."""
+        from certrotd.keyring.heartbeat import Heartbeat
+
         live = self._live
         if live is None or self._beats is None:
             return None

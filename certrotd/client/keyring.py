@@ -16,19 +16,19 @@ from certrotd.client import forking
 from certrotd.client.beats import Channel
 from certrotd.client.errors import CannotDecrypt
 from certrotd.client.following import NOTHING, Following
-from certrotd.client.live import Live, authenticated, bad_tag
 from certrotd.client.settings import Settings, reported
 from certrotd.client.sources import Source
 from certrotd.clock import Clock, SystemClock
 from certrotd.codecs.errors import UnknownKey
-from certrotd.codecs.port import MAX_BYTES, Codec
-from certrotd.codecs.tink import OVERHEAD, Tink
 from certrotd.errors import Failure
 
 if TYPE_CHECKING:
     from certrotd.client.keks import KekLike
+    from certrotd.client.live import Live
+    from certrotd.codecs.port import Codec
 
-_MOST = MAX_BYTES - OVERHEAD
+_MOST = 64 * 1024 * 1024 - 33
+"""What Tink's codec takes: that is loaded when it is used."""
 _SHORT = 64 * 1024
 """Bytes that take an event loop no time worth a thread."""
 T = TypeVar("T")
@@ -40,6 +40,8 @@ class Keyring(Following):
     def __init__(
         self, source: Source, channel: Channel | None, settings: Settings, codec: Codec
     ) -> None:
+        from certrotd.client.live import bad_tag
+
         super().__init__(source, channel, settings, codec)
         self._bad_tag = bad_tag()
 
@@ -73,12 +75,17 @@ class Keyring(Following):
         Raises InvalidInput for arguments that fit nothing, Unreadable, KeksUnavailable,
         SourceUnavailable or NotPermitted where there are no keys to be had.
         """
+        from certrotd.client.live import authenticated
+
         clock = clock or SystemClock()
         settings = Settings(client, refresh, every, background, on_trouble, clock)
         place, channel = settings.connected(
             source, name=name, kek=kek, keks=keks, heartbeats=heartbeats, mode=heartbeat_mode
         )
-        codec = codec or Tink()
+        if codec is None:
+            from certrotd.codecs.tink import Tink
+
+            codec = Tink()
         authenticated(codec)
         keyring = cls(place, channel, settings, codec)
         keyring._open()

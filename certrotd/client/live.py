@@ -11,7 +11,6 @@ from certrotd.client.usage import Usage
 from certrotd.codecs import selection
 from certrotd.codecs.errors import CodecError, UnknownKey, Unsupported
 from certrotd.codecs.port import Codec, usable
-from certrotd.codecs.tink import Tink, prefix_and_cipher
 from certrotd.keyring.material import DataKey, KeySet
 
 Cipher = Callable[[bytes, bytes, bytes], bytes]
@@ -76,6 +75,8 @@ class Live:
 
 def made(held: Held, codec: Codec, usage: Usage) -> Live:
     """The delivery ready for use, tried once; raises Unsupported for keys that ``codec`` lacks."""
+    from certrotd.codecs.tink import Tink, prefix_and_cipher
+
     keys = held.delivery.key_set
     for key in keys:
         usable(codec.traits, key)

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Protocol
 from certrotd.client.errors import SourceUnavailable
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import Failure, InvalidInput
-from certrotd.keyring.delivery import Delivery
 
 if TYPE_CHECKING:
+    from certrotd.keyring.delivery import Delivery
     from certrotd.keyring.document import Keks, Wraps
 
 MAX_DOCUMENT = 16 * 1024 * 1024
@@ -99,6 +99,7 @@ class FileSource:
 
     def _opened(self, least: int) -> Held:
         from certrotd.files.reading import read_status
+        from certrotd.keyring.delivery import Delivery
         from certrotd.keyring.document import Unreadable, claimed, opened
 
         try:

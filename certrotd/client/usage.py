@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterator
 from itertools import repeat
 from operator import length_hint
+from typing import TYPE_CHECKING
 
-from certrotd.keyring.material import Algorithm
+if TYPE_CHECKING:
+    from certrotd.keyring.material import Algorithm
 
 RANDOM_NONCES = 2**32
 """Messages under one key with random nonces of 96 bits: NIST SP 800-38D §8.3."""
@@ -20,19 +22,19 @@ with it far more; what two messages of one nonce show is whether they are equal.
 UNLIMITED = 2**62
 """For nonces of 128 bits and more."""
 _LIMITS = {
-    Algorithm.AES_128_GCM: RANDOM_NONCES,
-    Algorithm.AES_192_GCM: RANDOM_NONCES,
-    Algorithm.AES_256_GCM: RANDOM_NONCES,
-    Algorithm.CHACHA20_POLY1305: RANDOM_NONCES,
-    Algorithm.AES_128_GCM_SIV: MISUSE_RESISTANT,
-    Algorithm.AES_256_GCM_SIV: MISUSE_RESISTANT,
+    "aes-128-gcm": RANDOM_NONCES,
+    "aes-192-gcm": RANDOM_NONCES,
+    "aes-256-gcm": RANDOM_NONCES,
+    "chacha20-poly1305": RANDOM_NONCES,
+    "aes-128-gcm-siv": MISUSE_RESISTANT,
+    "aes-256-gcm-siv": MISUSE_RESISTANT,
 }
 _NONCE = 12
 
 
 def limit(algorithm: Algorithm) -> int:
     """How many messages a key may encrypt, all processes together."""
-    return _LIMITS.get(algorithm, UNLIMITED)
+    return _LIMITS.get(algorithm.value, UNLIMITED)
 
 
 class Counter:

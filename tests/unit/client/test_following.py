@@ -14,7 +14,7 @@ import pytest
 
 from certrotd.client import CannotDecrypt, SourceUnavailable, UnknownKey
 from certrotd.client import following as module
-from certrotd.client.sources import AGAIN
+from certrotd.client.sources import AGAIN, Held
 from certrotd.codecs.errors import Unsupported
 from certrotd.errors import Failure
 from certrotd.kek import file as kek_file
@@ -76,9 +76,12 @@ def test_hostile_ciphertext_makes_nobody_look_all_the_time(
     with sealed.open(refresh=1000) as keyring:
         looks: list[object] = []
         newer = keyring._source.newer
-        monkeypatch.setattr(
-            keyring._source, "newer", lambda held: (looks.append(held), newer(held))[1]
-        )
+
+        def counted(held: Held | None) -> Held | None:
+            looks.append(held)
+            return newer(held)
+
+        monkeypatch.setattr(keyring._source, "newer", counted)
         unknown = b"\x01" + bytes(40)
         for _ in range(50):
             with pytest.raises(UnknownKey):
@@ -176,7 +179,7 @@ def test_a_document_that_is_mended_is_used_again(sealed: Sealed) -> None:
         sealed.generate()
         passes(sealed)
         keyring.encrypt(b"text", associated_data=AAD)
-        assert keyring.trouble is None
+        assert not keyring.trouble
         assert keyring.delivery_hash == sealed.delivery.hash
         _cut(sealed)
         passes(sealed)
@@ -416,9 +419,12 @@ class TestTheThread:
             passes(sealed)
             with keyring._lock:
                 done = threading.Event()
-                thread = threading.Thread(
-                    target=lambda: (keyring.encrypt(b"", associated_data=AAD), done.set())
-                )
+
+                def use() -> None:
+                    keyring.encrypt(b"", associated_data=AAD)
+                    done.set()
+
+                thread = threading.Thread(target=use)
                 thread.start()
                 assert done.wait(60)
                 thread.join()

@@ -18,8 +18,8 @@ from certrotd.client import CannotDecrypt, CodecError, Keyring, KeyringClosed, U
 from certrotd.client import keyring as client_keyring
 from certrotd.codecs.errors import TooLarge, Unsupported
 from certrotd.codecs.fernet import FernetTokens
-from certrotd.codecs.port import KeyIds, Traits
-from certrotd.codecs.tink import Tink
+from certrotd.codecs.port import MAX_BYTES, KeyIds, Traits
+from certrotd.codecs.tink import OVERHEAD, Tink
 from certrotd.keyring.material import Algorithm
 from tests.contract.test_codec_peers import tink_primitive
 from tests.unit.client.sealed import AAD, Sealed, data_key
@@ -172,6 +172,7 @@ def test_data_that_no_codec_reads_again_is_not_encrypted(
     sealed: Sealed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What certrotd cannot re-encrypt would stay under its key for ever."""
+    assert client_keyring._MOST == MAX_BYTES - OVERHEAD
     monkeypatch.setattr(client_keyring, "_MOST", 10)
     monkeypatch.setattr("certrotd.codecs.tink.MAX_BYTES", 10 + 33)
     with sealed.open(background=True) as keyring:
@@ -228,7 +229,8 @@ def test_an_event_loop_encrypts_and_decrypts(sealed: Sealed, thread: bool, size:
             sealed.path, kek=sealed.kek.path, clock=sealed.clock, background=thread
         )
         ciphertext = await keyring.aencrypt(b"x" * size, associated_data=AAD)
-        plaintext = await keyring.adecrypt(bytearray(ciphertext), associated_data=AAD)
+        view: Any = bytearray(ciphertext)
+        assert await keyring.adecrypt(view, associated_data=AAD) == b"x" * size
         plaintext = await keyring.adecrypt(ciphertext, associated_data=AAD)
         await keyring.aclose()
         return plaintext
