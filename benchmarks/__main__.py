@@ -1,4 +1,7 @@
-"""``python -m benchmarks``: every figure of one run, as a table or as JSON."""
+"""``python -m benchmarks``: every figure of one run, as a table or as JSON.
+
+``--client`` measures the client library of data keys alone.
+"""
 
 import json
 import sys
@@ -6,7 +9,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import daemon, issue, listing
+from benchmarks import client, daemon, issue, listing
 
 COUNT = 200
 SAMPLE = 20
@@ -17,6 +20,14 @@ RELOADED_BUDGET = 110
 
 def main(arguments: list[str]) -> None:
     """Measure, and print; a tool that did not do its work ends the run."""
+    if "--client" in arguments:
+        with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:
+            library = client.measure(Path(directory) / "client")
+        if "--json" in arguments:
+            print(json.dumps({"client": asdict(library)}, indent=1))
+        else:
+            _print_client(library)
+        return
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:
         # before the disk is busy with 10,000 certificates: it is the file systems that differ most
@@ -24,14 +35,21 @@ def main(arguments: list[str]) -> None:
         crowd = listing.multiplied(Path(directory) / "many", MANY)
         waits = listing.measure(Path(directory) / "listing", crowd, many=MANY)
         service = daemon.measure(crowd, certificates=MANY)
+        library = client.measure(Path(directory) / "client")
     if "--json" in arguments:
         issued = [asdict(result) for result in results]
-        figures = {"issue": issued, "waits": asdict(waits), "service": asdict(service)}
+        figures = {
+            "issue": issued,
+            "waits": asdict(waits),
+            "service": asdict(service),
+            "client": asdict(library),
+        }
         print(json.dumps(figures, indent=1))
         return
     _print_issue(results)
     _print_waits(waits)
     _print_service(service)
+    _print_client(library)
 
 
 def _print_issue(results: list[issue.Result]) -> None:
@@ -71,6 +89,28 @@ def _print_service(service: daemon.Service) -> None:
     )
     print(f"  CPU of an idle second (a tick)   {service.idle:7.1f} ms")
     print(f"  a scrape of {service.scraped:.1f} MB of metrics    {service.scrape:7.0f} ms")
+
+
+def _print_client(library: client.Client) -> None:
+    print("\ncertrotd.client, processor time of one message (AES-256-GCM but for MultiFernet):\n")
+    print(f"{'library':17}{'bytes':>7}{'encrypt':>10}{'decrypt':>10}{'ratio':>9}{'':>8}  budget")
+    for speed in library.speeds:
+        line = f"{speed.library:17}{speed.size:>7}{speed.encrypt:>7.2f} µs{speed.decrypt:>7.2f} µs"
+        if speed.library in client.BUDGETS:
+            ratios = [library.ratio(speed.library, speed.size, w) for w in ("encrypt", "decrypt")]
+            budget = client.BUDGETS[speed.library]
+            line += f"{ratios[0]:>8.2f}×{ratios[1]:>7.2f}×  at least {budget:g}×"
+        print(line)
+    print("\nThe ratio is how many messages certrotd.client does while the library does one.")
+    start = library.start
+    added = (start.imported.wall - start.python.wall) * 1000
+    print(f"\n  python3 -c pass                  {start.python.wall * 1000:7.0f} ms")
+    print(
+        f"  import certrotd.client           {start.imported.wall * 1000:7.0f} ms"
+        f"  ({added:.0f} ms more; budget {client.START_BUDGET * 1000:.0f} ms)"
+    )
+    print(f"  and Keyring.open()               {start.opened.wall * 1000:7.0f} ms")
+    print(f"  from tink import aead, register  {start.tink.wall * 1000:7.0f} ms")
 
 
 if __name__ == "__main__":

@@ -66,7 +66,8 @@ class Usage:
         self.limit = limit(algorithm)
         self.before = before
         self._messages = Counter(max(0, self.limit - before))
-        self.nonces: Iterator[bytes] = map(os.urandom, self._messages.steps)
+        # what os.urandom() asks, too; of so few bytes it never gives less (random(7)), so no loop
+        self.nonces: Iterator[bytes] = map(os.getrandom, self._messages.steps)
         self.bytes = 0
         """Of plaintext; added to by statements that nothing interrupts in CPython."""
 

@@ -84,11 +84,11 @@ def test_a_nonce_is_drawn_when_it_is_used(monkeypatch: pytest.MonkeyPatch) -> No
     """Else a process that is copied, by a fork or with its machine, would have it, too."""
     drawn: list[int] = []
 
-    def urandom(size: int) -> bytes:
+    def getrandom(size: int) -> bytes:
         drawn.append(size)
         return bytes(size)
 
-    monkeypatch.setattr(os, "urandom", urandom)
+    monkeypatch.setattr(os, "getrandom", getrandom)
     usage = Usage(Algorithm.AES_256_GCM, 0)
     assert drawn == []
     next(usage.nonces)
