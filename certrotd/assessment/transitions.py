@@ -1,0 +1,97 @@
+"""A key version's transition as a record of the audit log: written and read by one module."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from certrotd.audit.record import AuditRecord, Happened
+from certrotd.errors import InvalidInput
+from certrotd.id import Id
+from certrotd.keyring.states import Code, State, Transition
+from certrotd.rotation.step import JSON
+
+PREFIX = "key."
+
+
+def _event(code: Code) -> str:
+    return PREFIX + code.value.replace("-", "_")
+
+
+EVENTS: Mapping[str, Code] = {_event(code): code for code in Code}
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Who asked for it: a person ``by_hand``, or the schedule.
+
+    ``actor`` and ``approved_by`` are accounts or names, empty where nobody is known.
+    """
+
+    by_hand: bool = False
+    actor: str = ""
+    approved_by: str = ""
+
+    def __str__(self) -> str:
+        who = self.actor or ("somebody by hand" if self.by_hand else "the schedule")
+        return f"{who}, approved by {self.approved_by}" if self.approved_by else who
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """A transition as the audit log has it, in the record ``seq``, appended at ``appended``."""
+
+    keyring: str
+    number: int
+    transition: Transition
+    rotation: str
+    asked: Asked
+    seq: int
+    appended: datetime
+
+
+def happened(
+    keyring: Id, number: int, transition: Transition, *, rotation: str = "", asked: Asked = Asked()
+) -> Happened:
+    """What is written into the audit log of a transition of version ``number``."""
+    details: dict[str, JSON] = {
+        "version": number,
+        "to": transition.to.value,
+        "at": transition.at.isoformat(),
+        "why": transition.why,
+        "by_hand": asked.by_hand,
+    }
+    if asked.actor:
+        details["actor"] = asked.actor
+    if asked.approved_by:
+        details["approved_by"] = asked.approved_by
+    return Happened(_event(transition.code), str(keyring), rotation, details)
+
+
+def recorded(record: AuditRecord) -> Recorded | None:
+    """The transition that a record tells of; None if it tells of something else.
+
+    Raises InvalidInput if it is one by its event, and does not say which.
+    """
+    code = EVENTS.get(record.event)
+    if code is None:
+        return None
+    told = record.details
+    try:
+        number, to, at = told["version"], State(str(told["to"])), told["at"]
+        transition = Transition(to, datetime.fromisoformat(str(at)), code, str(told["why"]))
+        appended = datetime.fromisoformat(record.at)
+        name = Id.parse(record.subject).name
+        if type(number) is not int or transition.at.tzinfo is None or appended.tzinfo is None:
+            raise ValueError("no transition")
+    except (KeyError, ValueError, InvalidInput):
+        raise InvalidInput(
+            f"record {record.seq} ({record.event}) does not say which transition it is of"
+        ) from None
+    asked = Asked(
+        told.get("by_hand") is True,
+        str(told.get("actor", "")),
+        str(told.get("approved_by", "")),
+    )
+    return Recorded(name, number, transition, record.rotation, asked, record.seq, appended)
