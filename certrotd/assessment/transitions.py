@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.audit.record import AuditRecord, Happened
 from certrotd.errors import InvalidInput
+from certrotd.escrow.restore import Destruction
 from certrotd.id import Id
 from certrotd.keyring.states import Code, State, Transition
 from certrotd.rotation.step import JSON
@@ -95,3 +96,16 @@ def recorded(record: AuditRecord) -> Recorded | None:
         str(told.get("approved_by", "")),
     )
     return Recorded(name, number, transition, record.rotation, asked, record.seq, appended)
+
+
+def destructions(records: Iterable[AuditRecord], keyring: str) -> tuple[Destruction, ...]:
+    """What the log has of destroyed versions of a keyring: no restore brings them back.
+
+    Raises InvalidInput for a record that does not say which version it is of.
+    """
+    found = (recorded(each) for each in records if EVENTS.get(each.event) is Code.DESTROYED)
+    return tuple(
+        Destruction(each.number, each.transition.at, each.transition.why)
+        for each in found
+        if each is not None and each.keyring == keyring
+    )

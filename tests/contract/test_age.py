@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from certrotd.escrow.errors import NotOpened
 from certrotd.escrow.shares import joined, split
 from certrotd.keyring.document import version_json
 from tests.parts import locate
-from tests.unit.escrow.samples import AT, payments
+from tests.unit.escrow.samples import AT, commands, payments
 
 TEXT = b"what age encrypted"
 
@@ -41,6 +42,13 @@ def ssh_key(kind: str, tmp_path: Path) -> tuple[str, Path]:
     return private.with_suffix(".pub").read_text().strip(), private
 
 
+def opened(file: Path, identity: Path) -> Any:
+    """What the command of docs/keys/backup.md makes of a backup."""
+    [line] = [each for each in commands("backup.md") if "age -d" in each]
+    script = line.replace("FILE", '"$1"').replace("IDENTITY", '"$2"').removesuffix("> keyring.json")
+    return json.loads(run("bash", "-c", script, "bash", file, identity))
+
+
 def key(kind: str, tmp_path: Path) -> tuple[str, Path]:
     return age_key(tmp_path) if kind == "age" else ssh_key(kind, tmp_path)
 
@@ -55,8 +63,7 @@ def test_age_opens_a_backup(kind: str, tmp_path: Path) -> None:
     recipient, identity = key(kind, tmp_path)
     file = tmp_path / "payments.backup"
     file.write_bytes(sealed_backup(payments(), PublicKeys((recipient,)), at=AT))
-    script = 'tail -n +4 "$1" | age -d -i "$2"'
-    told = json.loads(run("bash", "-c", script, "bash", file, identity))
+    told = opened(file, identity)
     versions = [{k: v for k, v in each.items() if k != "material"} for each in told["versions"]]
     assert versions == [
         version_json(each, payments().entries[each.number]) for each in payments().versions.all
@@ -92,8 +99,7 @@ def test_age_opens_a_backup_with_the_identity_of_shares(tmp_path: Path) -> None:
     words = Secret(b"\n".join(each.reveal() for each in made.shares[1:]))
     identity.write_text(joined(words))
     assert run("age-keygen", "-y", identity).decode().strip() == made.recipient
-    script = 'tail -n +4 "$1" | age -d -i "$2"'
-    assert json.loads(run("bash", "-c", script, "bash", file, identity))["keyring"] == "payments"
+    assert opened(file, identity)["keyring"] == "payments"
     assert opened_backup(file.read_bytes(), Shares(words)).name == "payments"
 
 

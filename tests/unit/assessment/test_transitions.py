@@ -9,12 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from certrotd.assessment.transitions import Asked, Recorded, happened, recorded
+from certrotd.assessment.transitions import Asked, Recorded, destructions, happened, recorded
 from certrotd.audit.record import START, Happened, chained, parse
 from certrotd.errors import InvalidInput
 from certrotd.id import Id
 from certrotd.keyring.states import Code, State, Transition
 from certrotd.rotation.step import JSON
+from tests.unit.assessment.samples import day, facts, log, said
 
 AT = datetime(2026, 6, 1, tzinfo=UTC)
 SUBJECT = Id("keyring", "payments")
@@ -91,3 +92,18 @@ def test_who_asked_is_said_in_words() -> None:
     assert str(Asked(by_hand=True)) == "somebody by hand"
     assert str(Asked(by_hand=True, actor="alice")) == "alice"
     assert str(Asked(approved_by="bob")) == "the schedule, approved by bob"
+
+
+def test_destructions_of_a_keyring_are_found_in_the_log() -> None:
+    """Those that a restore must not undo; a damaged record is not passed over."""
+    events = said(facts(), facts(name="users"))
+    [gone] = destructions(log(events), "payments")
+    assert (gone.version, gone.at) == (1, day(60))
+    assert gone.why.startswith("asked (census 0")
+    assert destructions(log(events), "orders") == ()
+    broken = [
+        (at, replace(event, details={}) if event.event == "key.destroyed" else event)
+        for at, event in events
+    ]
+    with pytest.raises(InvalidInput, match="does not say which"):
+        destructions(log(broken), "payments")
