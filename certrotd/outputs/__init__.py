@@ -1,1 +1,1 @@
-"""How an application reads its keys: one module per format, behind one port."""
+"""Outputs: a keyring's keys in the form that an application reads them."""
