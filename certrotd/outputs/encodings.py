@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import binascii
 import re
+from collections.abc import Callable, Collection
 from enum import StrEnum
 
+from certrotd.errors import listed
 from certrotd.keyring.material import Algorithm, Material
 from certrotd.outputs.errors import NotDeliverable, NotExpressible
 
+_CHARACTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2})+\Z")
 _WSO2_HEX = (48, 64)
 """WSO2 takes a text of so many characters for hexadecimal, and any other for the key itself."""
@@ -23,6 +26,11 @@ class KeyEncoding(StrEnum):
     BASE64URL = "base64url"
     TEXT = "text"
     WSO2 = "wso2"
+
+    @property
+    def printable(self) -> bool:
+        """Whether the characters of the text are the key."""
+        return self is KeyEncoding.TEXT
 
     def written(self, material: Material) -> str:
         """The key as text; raises NotDeliverable for bytes that are no such text."""
@@ -39,24 +47,28 @@ class KeyEncoding(StrEnum):
         if not re.fullmatch(rb"[!-~]+", secret):
             raise NotDeliverable(
                 f"a key of {len(secret)} random bytes is no text that the application could read",
-                hint="rotate to a longer key, which is written in hexadecimal"
-                if self is KeyEncoding.WSO2
-                else "use another encoding",
+                hint="draw keys of printable characters, or use another encoding",
             )
         return secret.decode("ascii")
 
-    def material(self, text: str, algorithm: Algorithm, *, where: str) -> Material:
-        """The key that ``text`` at ``where`` is; raises NotExpressible, without showing it."""
+    def read(
+        self, text: str, algorithms: Collection[Algorithm], *, where: str
+    ) -> tuple[Algorithm, Material]:
+        """The key that ``text`` at ``where`` is: of that algorithm of them that its length tells.
+
+        Raises NotExpressible, without showing it.
+        """
         secret = self._decoded(text)
         if secret is None:
             raise NotExpressible(f"{where}: the key is not {_WORDS[self]}")
-        if len(secret) != algorithm.key_bytes:
+        fitting = sorted(each for each in algorithms if each.key_bytes == len(secret))
+        if not fitting:
             raise NotExpressible(
-                f"{where}: the key has {len(secret)} bytes, and {algorithm} takes "
-                f"{algorithm.key_bytes}",
+                f"{where}: the key has {len(secret)} bytes, and {listed(sorted(algorithms))} takes "
+                f"{listed(sorted({str(each.key_bytes) for each in algorithms}))}",
                 hint="name the algorithm, or the encoding, that the application uses",
             )
-        return Material(secret)
+        return fitting[0], Material(secret)
 
     def _decoded(self, text: str) -> bytes | None:
         if not text.isascii():
@@ -92,3 +104,12 @@ def _unbase64(text: str, altchars: bytes | None) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return data if base64.b64encode(data, altchars).decode() == text else None
+
+
+def printable_material(size: int, below: Callable[[int], int]) -> Material:
+    """A key of ``size`` letters and digits: about six bits of each of its bytes are random.
+
+    For applications that take the characters of a text for the key. ``below`` draws, as
+    secrets.randbelow does.
+    """
+    return Material("".join(_CHARACTERS[below(len(_CHARACTERS))] for _ in range(size)).encode())

@@ -134,10 +134,10 @@ def _imported(number: str, entry: object, where: str) -> ImportedKey:
         raise NotExpressible(f"{where}: createdAt is no time in ISO 8601") from None
     if created.tzinfo is None:
         raise NotExpressible(f"{where}: createdAt has no time zone")
-    algorithm = Algorithm.AES_256_GCM
+    algorithm, material = KeyEncoding.HEX.read(fields["key"], _TRAITS.algorithms, where=where)
     return ImportedKey(
         algorithm,
-        KeyEncoding.HEX.material(fields["key"], algorithm, where=where),
+        material,
         id=number,
         created=created,
         retired=fields["status"] == "retired",

@@ -43,7 +43,8 @@ class Traits:
 
     ``capacity``: how many keys the application holds, None for any number. ``ids``: what new keys
     draw their ids from, None where the version will do. ``iv_bytes``: the length of the fixed
-    initialization vector that each key needs, 0 for none. ``secondary``: whether the application
+    initialization vector that each key needs, 0 for none. ``printable``: the key is a text, so new
+    keys are drawn by encodings.printable_material(). ``secondary``: whether the application
     reads a key that does not encrypt yet; without it, rotate by a maintenance cut-over.
     ``readable``: whether parse() gives keys; where not, nothing can be adopted from it, and a file
     that was edited since is told by its bytes alone.
@@ -56,6 +57,7 @@ class Traits:
     encrypts: Encrypts
     ids: IdSpace | None = None
     iv_bytes: int = 0
+    printable: bool = False
     secondary: bool = True
     readable: bool = True
 
