@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 
+from certrotd.assessment.transitions import destructions
 from certrotd.audit.record import parse
 from certrotd.cli.keys import ids_of
 from certrotd.cli.output import print_json, print_table, say
@@ -71,7 +71,7 @@ def restore(config: Path, name: str, file: Path, by: By, *, anew: bool, as_json:
             )
 
         def destroyed() -> tuple[Destruction, ...]:
-            return _destroyed(site, str(keyring.policy.id))
+            return _destroyed(site, keyring.policy.name)
 
         data = _read(file)
         back = escrow.restore(keyring, site.audit, data, key, anew=anew, destroyed=destroyed)
@@ -146,15 +146,7 @@ def _read(file: Path) -> bytes:
         raise NeedsOperator(error.message) from None
 
 
-def _destroyed(site: Site, subject: str) -> tuple[Destruction, ...]:
+def _destroyed(site: Site, keyring: str) -> tuple[Destruction, ...]:
     """The versions that the audit log says were destroyed."""
-    found = []
     with site.audit.snapshot() as snapshot:
-        for line in snapshot.lines():
-            record = parse(line)
-            if record is None or (record.event, record.subject) != ("key.destroyed", subject):
-                continue
-            why = str(record.details.get("evidence") or "")
-            at = datetime.fromisoformat(record.at).replace(tzinfo=UTC)
-            found.append(Destruction(int(str(record.details["version"])), at, why))
-    return tuple(found)
+        return destructions(filter(None, map(parse, snapshot.lines())), keyring)

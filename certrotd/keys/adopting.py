@@ -10,6 +10,7 @@ from certrotd.errors import NeedsOperator
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, empty, fingerprint
 from certrotd.keyring.material import DataKey, Material
+from certrotd.keys.steps import tell
 from certrotd.keys.world import World
 from certrotd.outputs.port import Imported
 from certrotd.rotation.step import Done, Journaled, Ledger, Observed
@@ -26,12 +27,13 @@ class AdoptKeys(Journaled):
     why: str
     kind = "adopt"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         found = world.store.read()
         if found is None:
             keyring = self._adopted(world)
             world.fence()
             found = world.store.create(keyring)
+        tell(world, ledger)
         active = found.keyring.versions.active
         assert active is not None, "one of those that were taken over encrypts"
         entry = found.keyring.entries[active.number]

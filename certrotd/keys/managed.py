@@ -157,6 +157,7 @@ class ConfiguredKeyring:
             consumers={name: self._consumer(name) for name in self.entry.consumers},
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
+            record=lambda happened: self._premises.audit().record(happened),
         )
 
     @cached_property

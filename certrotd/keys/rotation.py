@@ -15,8 +15,8 @@ from certrotd.keys.case import Case
 from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rollback, Rotate
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
 from certrotd.keys.policy import CUSTODIANS
-from certrotd.keys.recorded import recorded_of
 from certrotd.keys.rules import decide
+from certrotd.keys.steps import ACTOR, BY_HAND, MOVES
 from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone
@@ -62,7 +62,8 @@ class KeyringRotation:
         return rebuild(kind, intent)
 
     def recorded(self, line: Mapping[str, Any]) -> Sequence[Happened]:
-        return recorded_of(self.id, line)
+        del line
+        return ()  # each transition is in the audit log by then
 
     def in_context(self, failure: Failure) -> Failure:
         return failure
@@ -97,10 +98,15 @@ class KeyringRotation:
 
 
 def _facts(case: Case, action: Action) -> dict[str, JSON]:
-    """Who has had access to the active key: those of now if it is a new one."""
-    if isinstance(action, Rotate) or case.attempts.custodians is None:
-        return {CUSTODIANS: sorted(case.policy.custodians)}
-    return {CUSTODIANS: sorted(case.attempts.custodians)}
+    """Who has had access to the active key (those of now if it is a new one), and who asks."""
+    known = case.attempts.custodians
+    of_now = isinstance(action, Rotate) or known is None
+    return {
+        CUSTODIANS: sorted(case.policy.custodians if of_now else known or ()),
+        MOVES: {str(each.number): len(each.transitions) for each in case.versions.all},
+        BY_HAND: case.asked.by_hand,
+        ACTOR: case.asked.actor,
+    }
 
 
 def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> Report:

@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from certrotd.assessment.transitions import Asked, happened
 from certrotd.consumers.port import Expected
 from certrotd.errors import Failure, NeedsOperator, listed
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.states import State
+from certrotd.keys.policy import id_of
 from certrotd.keys.world import World
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Ledger, NotYet, Observed
 
 ASK_AGAIN = timedelta(minutes=1)
+MOVES, BY_HAND, ACTOR = "moves", "by_hand", "actor"
+"""The facts: how many transitions of each version are in the audit log, and who asked."""
 SOON = 0.5
 _ON_ITS_WAY = (State.PRE_ACTIVE, State.SECONDARY)
 
@@ -32,13 +36,14 @@ class Generate(Journaled):
     why: str
     kind = "generate"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         found = world.store.read()  # one that cannot be read is never begun anew
         if found is None:
             world.fence()
             world.store.create(self._with(world, empty(world.name, world.inlets.seal())))
         elif self.version not in found.keyring.entries:
             world.change(lambda keyring: self._with(world, keyring))
+        tell(world, ledger)
         entry = world.keyring().entries[self.version]
         return Done({"version": self.version, "fingerprint": entry.fingerprint, "id": entry.id})
 
@@ -116,18 +121,20 @@ class Distribute(Journaled):
     why: str
     kind = "distribute"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         now = world.clock.now()
         state = world.keyring().versions.version(self.version).state
         if state is not State.SECONDARY:
             world.move(lambda all_: all_.distribute(self.version, at=now, why=self.why))
+        tell(world, ledger)
         return Done()
 
-    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+    def undo(self, world: World, ledger: Ledger) -> None:
         secondary = world.keyring().versions.secondary
         if secondary is not None and secondary.number == self.version:
             now = world.clock.now()
             world.move(lambda all_: all_.rollback(at=now, why="its rotation was undone"))
+        tell(world, ledger)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         versions = world.keyring().versions
@@ -143,17 +150,19 @@ class Activate(Journaled):
     why: str
     kind = "activate"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         now = world.clock.now()
         if world.keyring().versions.version(self.version).state is not State.ACTIVE:
             world.move(lambda all_: all_.activate(self.version, at=now, why=self.why))
+        tell(world, ledger)
         return Done({"activated": self.version})
 
-    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+    def undo(self, world: World, ledger: Ledger) -> None:
         active = world.keyring().versions.active
         if active is not None and active.number == self.version and active.before is not None:
             now = world.clock.now()
             world.move(lambda all_: all_.rollback(at=now, why="its activation was undone"))
+        tell(world, ledger)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         state = world.keyring().versions.version(self.version).state
@@ -169,7 +178,7 @@ class Move(Journaled):
     why: str
     kind = "move"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         now = world.clock.now()
         wanted = _AFTER[self.act]
         if world.keyring().versions.version(self.version).state not in wanted:
@@ -182,15 +191,17 @@ class Move(Journaled):
                     world.move(lambda all_: all_.restore(self.version, at=now, why=self.why))
                 case "compromise":
                     world.move(lambda all_: all_.compromise(self.version, at=now, why=self.why))
+        tell(world, ledger)
         return Done({self.act: self.version})
 
-    def undo(self, world: World, ledger: Ledger) -> None:  # noqa: ARG002
+    def undo(self, world: World, ledger: Ledger) -> None:
         if self.act != "disable":
             return  # nothing that consumers see changed
         if world.keyring().versions.version(self.version).state is State.DISABLED:
             now = world.clock.now()
             why = "a consumer could not be told that it is withheld"
             world.move(lambda all_: all_.restore(self.version, at=now, why=why))
+        tell(world, ledger)
 
 
 _AFTER: Mapping[str, tuple[State, ...]] = {
@@ -209,10 +220,11 @@ class GoBack(Journaled):
     why: str
     kind = "go-back"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         now = world.clock.now()
         if world.keyring().versions.moves == self.moves:
             world.move(lambda all_: all_.rollback(at=now, why=self.why))
+        tell(world, ledger)
         return Done()
 
     def undo(self, world: World, ledger: Ledger) -> None:
@@ -326,7 +338,7 @@ class Destroy(Journaled):
     why: str
     kind = "destroy"
 
-    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+    def do(self, world: World, ledger: Ledger) -> Done:
         now = world.clock.now()
         version = world.keyring().versions.version(self.version)
         if version.state is not State.DESTROYED:
@@ -335,10 +347,33 @@ class Destroy(Journaled):
                 lambda all_: all_.destroy(self.version, evidence, fresh, at=now, why=self.why)
             )
             version = world.keyring().versions.version(self.version)
+        tell(world, ledger)
         return Done({"destroyed": self.version, "evidence": version.transitions[-1].why})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # nothing undoes it: it is refused, or done
+
+
+def tell(world: World, ledger: Ledger) -> None:
+    """Have the audit log know every transition since the rotation began, each once.
+
+    After a crash between the two, one may be there twice, and none is missing.
+    """
+    facts = ledger.facts
+    known = facts.get(MOVES)
+    counts: dict[str, int] = dict(known) if isinstance(known, dict) else {}
+    asked = Asked(bool(facts.get(BY_HAND)), str(facts.get(ACTOR) or ""))
+    after = dict(counts)
+    for version in world.keyring().versions.all:
+        number = str(version.number)
+        new = version.transitions[int(counts.get(number, 0)) :]
+        for transition in new:
+            world.fence()
+            subject = id_of(world.name)
+            world.record(happened(subject, version.number, transition, asked=asked))
+        after[number] = len(version.transitions)
+    if after != counts:
+        ledger.note(**{MOVES: after})
 
 
 def _confirms(world: World, name: str, expected: Expected) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from certrotd.audit.record import Happened
 from certrotd.clock import Clock
 from certrotd.consumers.port import Acknowledgement
 from certrotd.errors import Failure, NeedsOperator
@@ -103,7 +104,7 @@ class World:
     """What one rotation acts upon; ``fence`` raises Fenced and comes before every effect.
 
     ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
-    known of a version that is to be destroyed. ``patience`` is how many
+    known of a version that is to be destroyed; ``record`` writes into the audit log. ``patience`` is how many
     seconds an acknowledgement is waited for before the rotation is parked.
     """
 
@@ -115,6 +116,7 @@ class World:
     consumers: Mapping[str, Consumer] = field(default_factory=dict)
     escrow: Callable[[Keyring], str] | None = None
     evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
+    record: Callable[[Happened], None] = lambda _happened: None
     fence: Callable[[], None] = lambda: None
     patience: float = 5.0
 

@@ -78,12 +78,13 @@ class Asked:
     """How a rotation is asked for.
 
     ``by_hand``: by a person or a timer, not by the daemon. ``named``: for this subject, not for
-    all. ``forced``: whatever the dates say.
+    all. ``forced``: whatever the dates say. ``actor``: the account of that person.
     """
 
     forced: bool = False
     by_hand: bool = False
     named: bool = False
+    actor: str = ""
 
 
 DAEMON = Asked()

@@ -190,6 +190,7 @@ class KeyBench:
             outlets=[self.shelf] if self.policy.outputs else [],
             consumers={name: Consumer(name, app, app) for name, app in self.apps.items()},
             escrow=self._escrow,
+            record=self.audit.record,
             evidence=lambda version: (self.case().evidence(version), self.policy.fresh),
         )
 
