@@ -28,7 +28,11 @@ def library(module: str, loc: Loc, *, extra: str) -> EntryFindings:
 
     from certrotd.extras import how_to_install
 
-    if find_spec(module) is None:
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:  # not even what it is part of
+        found = False
+    if not found:
         message = f"needs the Python module {module}, which is not installed"
         yield loc, EntryFinding(f"{message} ({how_to_install(extra)})", fatal=False)
 

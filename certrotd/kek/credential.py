@@ -9,10 +9,14 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certrotd.kek import sealing
 from certrotd.kek.file import read
 from certrotd.kek.port import Context, Description, KekUnavailable
+
+if TYPE_CHECKING:  # which the client library does without
+    from certrotd.config.keks import CredentialKekEntry
 
 
 @dataclass(frozen=True)
@@ -51,3 +55,9 @@ class CredentialKek:
                 hint=f"give it to the service with LoadCredentialEncrypted={self.name}:PATH",
             )
         return Path(directory) / self.name
+
+
+def build(name: str, entry: CredentialKekEntry) -> CredentialKek:
+    """The KEK of a configuration entry."""
+    del name
+    return CredentialKek(entry.name)

@@ -11,7 +11,7 @@ import os
 import struct
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
@@ -20,6 +20,9 @@ from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.kek import envelope, sealing
 from certrotd.kek.port import Context, Damaged, Description, KekUnavailable, Unfit, WrongKek
+
+if TYPE_CHECKING:  # which the client library does without
+    from certrotd.config.keks import PassphraseKekEntry
 
 MIN_PASSPHRASE = 12
 """Bytes: whatever the function costs, fewer are guessed."""
@@ -165,3 +168,9 @@ def _derive(passphrase: bytes, cost: Cost, salt: bytes) -> bytes:
 
 def _check(kek: bytes) -> bytes:
     return sealing.identified(kek)
+
+
+def build(name: str, entry: PassphraseKekEntry) -> PassphraseKek:
+    """The KEK of a configuration entry."""
+    cost = ARGON2ID if entry.function == "argon2id" else SCRYPT
+    return PassphraseKek(name, entry.passphrase, cost)

@@ -43,6 +43,10 @@ class Disabled(KekRefused):
     """Somebody disabled the KEK, or scheduled its deletion, where it is kept."""
 
 
+class Denied(NeedsOperator):
+    """The KEK's service does not let certrotd use it: credentials or a permission are missing."""
+
+
 class Unfit(NeedsOperator):
     """What is there is no KEK, or others can read it."""
 
@@ -51,19 +55,21 @@ class Unfit(NeedsOperator):
 class Description:
     """A KEK for people and reports: its type, where it is kept, and the id of its present key.
 
-    The id is in whatever that key wraps; empty where it takes a secret to know it.
+    The id is in whatever that key wraps; empty where it takes a secret to know it. ``version`` is
+    what a service calls the present version of the key; empty where it has none, or does not say.
     """
 
     type: str
     place: str
     id: str = ""
+    version: str = ""
 
 
 class Kek(Protocol):
     """Wraps keys, and gives them back to whoever names the same context.
 
     Each call ends within a time that the KEK was built with, whatever the other side does. All of
-    it raises KekUnavailable, Disabled or Unfit; no message shows a byte of a key.
+    it raises KekUnavailable, Disabled, Denied or Unfit; no message shows a byte of a key.
     """
 
     def wrap(self, key: bytes, context: Context) -> bytes:

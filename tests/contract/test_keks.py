@@ -2,107 +2,59 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from certrotd.clock import ManualClock
-from certrotd.config.secrets import FileSecret
 from certrotd.errors import Failure, Transient
-from certrotd.kek import file
-from certrotd.kek.credential import CredentialKek
-from certrotd.kek.passphrase import Cost, Function, PassphraseKek
+from certrotd.kek import envelope
 from certrotd.kek.port import (
     MAX_KEY,
     ContextMismatch,
+    Denied,
     Disabled,
-    Kek,
     KekRefused,
     KekUnavailable,
     Truncated,
+    Unfit,
     WrongKek,
 )
-from tests.fakes.kek import MemoryKek
+from tests.contract.kek_rigs import BACKENDS, Around, Rig
+from tests.parts import Parts
 
 KEY = bytes(range(32))
 CONTEXT = {"keyring": "payments", "version": "3"}
-Trouble = Callable[[], None]
-
-
-@dataclass(frozen=True)
-class Rig:
-    """A KEK, one of the same type with another key, and what can befall the first.
-
-    ``troubles`` by name; ``rotate`` gives it a new version where it has versions.
-    """
-
-    kek: Kek
-    other: Kek
-    troubles: Mapping[str, Trouble]
-    rotate: Trouble = field(default=lambda: None)
-
-
-def memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    clock = ManualClock(datetime(2026, 6, 1, tzinfo=UTC))
-    kek = MemoryKek(clock)
-
-    def becomes(**changes: object) -> Trouble:
-        return lambda: kek.__dict__.update(changes)
-
-    troubles = {
-        "down": becomes(down=True),
-        "slow": becomes(seconds=60.0),
-        "throttled": becomes(throttled=timedelta(seconds=7)),
-        "disabled": becomes(disabled=True),
-    }
-    return Rig(kek, MemoryKek(clock, "other"), troubles, kek.rotate)
-
-
-def in_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    kek, other = file.make(tmp_path / "kek"), file.make(tmp_path / "other")
-    return Rig(kek, other, {"down": kek.path.unlink})
-
-
-def credential(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
-    for name in ("kek", "other"):
-        (tmp_path / name).write_bytes(os.urandom(31) + b"\n")  # which is no line's end
-        (tmp_path / name).chmod(0o440)  # as systemd has it, with an ACL
-    kek, other = CredentialKek("kek"), CredentialKek("other")
-    return Rig(kek, other, {"down": lambda: monkeypatch.delenv("CREDENTIALS_DIRECTORY")})
-
-
-def passphrase(cost: Cost) -> Callable[[Path, pytest.MonkeyPatch], Rig]:
-    def rig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
-        for name in ("right", "wrong"):
-            (tmp_path / name).write_text(f"correct horse battery {name}\n")
-        right, wrong = (FileSecret(file=tmp_path / name) for name in ("right", "wrong"))
-        kek = PassphraseKek("main", right, cost)
-        return Rig(kek, PassphraseKek("main", wrong, cost), {"down": right.file.unlink})
-
-    return rig
-
-
-Made = Callable[[Path, pytest.MonkeyPatch], Rig]
-BACKENDS: dict[str, tuple[Made, tuple[str, ...]]] = {
-    "memory": (memory, ("down", "slow", "throttled", "disabled")),
-    "file": (in_file, ("down",)),
-    "credential": (credential, ("down",)),
-    "scrypt": (passphrase(Cost(Function.SCRYPT, 4, 8, 1)), ("down",)),
-    "argon2id": (passphrase(Cost(Function.ARGON2ID, 64, 1, 2)), ("down",)),
-}
-"""Each KEK's rig, and which troubles can be had of it."""
 TROUBLES = [(name, each) for name, (_, troubles) in BACKENDS.items() for each in troubles]
+MEANING: dict[str, type[Failure]] = {"disabled": Disabled, "denied": Denied, "missing": Unfit}
+"""What a trouble is reported as; every other one passes."""
+
+Part = Callable[[type[Any]], Any]
+
+
+@pytest.fixture(scope="module")
+def part(module_parts: Parts) -> Part:
+    """Starts a server of a kind once."""
+    started: dict[type[Any], Any] = {}
+
+    def get(kind: type[Any]) -> Any:
+        if kind not in started:
+            started[kind] = module_parts.start(kind)
+        return started[kind]
+
+    return get
 
 
 @pytest.fixture(params=BACKENDS)
-def rig(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Rig:
+def rig(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: Part
+) -> Iterator[Rig]:
     """Each of the KEKs, with what surrounds it."""
-    return BACKENDS[request.param][0](tmp_path, monkeypatch)
+    with ExitStack() as stack:
+        yield BACKENDS[request.param][0](Around(tmp_path, monkeypatch, stack, part))
 
 
 def shows_nothing(failure: Failure) -> None:
@@ -158,6 +110,15 @@ class TestKeks:
             rig.kek.unwrap(wrapped, context)
         shows_nothing(refused.value)
 
+    def test_a_context_that_was_written_over_the_envelopes_does_not_help(self, rig: Rig) -> None:
+        """The hash in an envelope is no proof: the key itself is bound to its context."""
+        wrapped = rig.kek.wrap(KEY, CONTEXT)
+        stolen = {"keyring": "another", "version": "3"}
+        found = envelope.opened(wrapped, CONTEXT)
+        forged = envelope.sealed(found.kek_id, found.body, stolen)
+        with pytest.raises(KekRefused):
+            rig.kek.unwrap(forged, stolen)
+
     def test_a_truncated_key_is_reported_at_every_length(self, rig: Rig) -> None:
         """A full disk cuts anywhere."""
         wrapped = rig.kek.wrap(KEY, CONTEXT)
@@ -200,6 +161,9 @@ class TestKeks:
         assert described.place
         assert described.id == rig.kek.describe().id
         assert not described.id or described.id != rig.other.describe().id
+        if described.version:
+            rig.rotate()
+            assert rig.kek.describe().id == described.id
 
     @pytest.mark.parametrize("act", ["wrap", "unwrap", "rewrap"])
     @pytest.mark.parametrize(("rig", "trouble"), TROUBLES, indirect=["rig"])
@@ -207,12 +171,14 @@ class TestKeks:
         """One that is away is tried again; one that is disabled needs somebody."""
         wrapped = rig.kek.wrap(KEY, CONTEXT)
         rig.troubles[trouble]()
-        with pytest.raises(Disabled if trouble == "disabled" else KekUnavailable) as refused:
+        with pytest.raises(MEANING.get(trouble, KekUnavailable)) as refused:
             getattr(rig.kek, act)(KEY if act == "wrap" else wrapped, CONTEXT)
         shows_nothing(refused.value)
         if trouble == "throttled":
             assert isinstance(refused.value, Transient)
             assert refused.value.retry_after == timedelta(seconds=7)
+        if trouble in MEANING:
+            assert refused.value.hint
 
     def test_nothing_of_a_kek_is_in_its_repr(self, rig: Rig, tmp_path: Path) -> None:
         """A traceback with locals shows reprs."""

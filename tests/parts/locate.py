@@ -17,6 +17,7 @@ _PARTS = {
     "pebble-challtestsrv": "pebble",
     "step-ca": "step-ca",
     "certbot": "certbot",
+    "vault-transit": "vault-transit",
 }
 
 
@@ -40,6 +41,12 @@ def require(program: str) -> Path:
     if path is None:
         _is_missing(program)
     return path
+
+
+def require_servers(what: str) -> None:
+    """Skips the test in a run without servers; for one that comes with the environment."""
+    if os.environ.get("CERTROTD_DEMAND") == "none":
+        pytest.skip(f"this run starts no real parts ({what})")
 
 
 def require_part(part: str) -> Path:

@@ -19,9 +19,10 @@ LINES = EXAMPLE.read_text().splitlines()
 
 def classes(kind: type[Entry] = Entry) -> Iterator[type[Entry]]:
     """Every class of the schema that a file can have an entry of."""
+    within = {ConfigFile.__name__, *json_schema()["$defs"]}
     for each in kind.__subclasses__():
         yield from classes(each)
-        if not each.__name__.startswith("_"):
+        if each.__name__ in within:
             yield each
 
 
