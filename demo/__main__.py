@@ -128,7 +128,7 @@ def expect(seen: bool, what: str) -> None:
         raise NotSeen(what)
 
 
-def heading(number: int, act: Callable[[Stage], None]) -> None:
+def heading(number: int, act: Callable[..., None]) -> None:
     """The title of an act."""
     title = (act.__doc__ or "").strip().rstrip(".")
     text = f"Act {number}. {title}" if number else title

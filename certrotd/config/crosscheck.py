@@ -255,14 +255,14 @@ def _paths(checked: Checked) -> Iterator[ConfigFinding]:
                     )
     for name, keyring in checked.file.keyrings.items():
         for position, output in enumerate(keyring.outputs):
-            loc = ("keyrings", name, "outputs", position)
+            where: Loc = ("keyrings", name, "outputs", position)
             for path in output.paths:
-                if (other := first.setdefault(path, loc)) != loc:
+                if (other := first.setdefault(path, where)) != where:
                     message = f"{path} is also written by {{there}}: give each its own path"
-                    yield ConfigFinding(loc, message, other=other)
+                    yield ConfigFinding(where, message, other=other)
                 if any(str(path).startswith(folder) for folder in own):
                     message = f"{path} is inside certrotd's own folder: choose another"
-                    yield ConfigFinding(loc, message)
+                    yield ConfigFinding(where, message)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

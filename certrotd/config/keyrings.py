@@ -16,12 +16,12 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.certificates import MaintenanceWindow
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program
 from certrotd.config.outputs import OutputEntry
 from certrotd.config.secrets import Environment
+from certrotd.config.window import MaintenanceWindow
 
 AlgorithmName = Literal[
     "aes-128-gcm",

@@ -42,7 +42,7 @@ from certrotd.keys.policy import MOST_MESSAGES, Attempts, Policy, Standing
 from certrotd.keys.world import Applied, Consumer, Inlets, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.wing import Premises
-from certrotd.outputs.build import outlet_parts
+from certrotd.outputs.build import Chance, files_of, output_of
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import ABSENT, Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
@@ -50,7 +50,9 @@ from certrotd.state.typed import TypedDocument
 TARGET_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
-"""Where a keyring, its highest revision, its last counts and drill are, each under its name."""
+DISPLACED = "displaced"
+"""Where a keyring, its highest revision, its last counts and drill, and what its outputs took the
+place of are kept, each under its name."""
 
 
 def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring]:
@@ -109,11 +111,14 @@ class ConfiguredKeyring:
     @cached_property
     def outlets(self) -> Sequence[FileOutlet]:
         """Its outputs; nothing is read."""
-        parts = [outlet_parts(entry, self._name) for entry in self.entry.outputs]
-        return [
-            FileOutlet(f"{entry.type} {entry.paths[0]}", output, files)
-            for entry, (output, files) in zip(self.entry.outputs, parts, strict=True)
-        ]
+        chance, algorithm = Chance(secrets.randbelow, os.urandom), Algorithm(self.entry.algorithm)
+        backups = self._shared.config.state_dir / DISPLACED / self._name
+        found = []
+        for number, entry in enumerate(self.entry.outputs):
+            output = output_of(entry, algorithm=algorithm, chance=chance)
+            files = files_of(entry, output, backups / str(number))
+            found.append(FileOutlet(f"{entry.type} {entry.path}", output, files))
+        return found
 
     @cached_property
     def policy(self) -> Policy:
@@ -220,7 +225,10 @@ class ConfiguredKeyring:
             yield from failed(self.backups.check)
         for entry in self.entry.consumers.values():
             if entry.target is not None:
-                yield from failed(lambda name=entry.target: self._shared.target(name).check())
+                yield from failed(partial(self._check_target, entry.target))
+
+    def _check_target(self, name: str) -> None:
+        self._shared.target(name).check()
 
     def check(self, every: float) -> KeyringCheck:
         """What is watched of it, every so many seconds."""
@@ -287,6 +295,11 @@ class ConfiguredKeyring:
         algorithm = Algorithm(self.entry.algorithm)
         traits = [each.output.traits for each in self.outlets]
         spaces = [each.ids for each in traits if each.ids is not None]
+        if len({repr(each) for each in spaces}) > 1:
+            raise NeedsOperator(
+                f"the outputs of {self._name} name keys in different ways",
+                hint="give each a keyring of its own, or slots of the same names",
+            )
         size = algorithm.key_bytes
 
         def generate() -> Material:
@@ -296,8 +309,7 @@ class ConfiguredKeyring:
 
         number = keyring.versions.next_number
         if spaces:
-            space = spaces[0]
-            material, key_id = ids.draw(space, generate, keyring.live_ids, keyring.past_ids)
+            material, key_id = ids.draw(spaces[0], generate, keyring.live_ids, keyring.past_ids)
         else:
             material, key_id = generate(), ""
         iv = os.urandom(max((each.iv_bytes for each in traits), default=0))
@@ -363,14 +375,3 @@ def _calendar(expression: str | None) -> Callable[[datetime], datetime | None] |
     from certrotd.config.calendar import calendar
 
     return calendar(expression)
-
-
-def one_id_space(entry: KeyringEntry, outlets: Sequence[FileOutlet]) -> None:
-    """Raise NeedsOperator for outputs that would have ids drawn from different spaces."""
-    del entry
-    spaces = {repr(each.output.traits.ids) for each in outlets if each.output.traits.ids}
-    if len(spaces) > 1:
-        raise NeedsOperator(
-            "its outputs name keys in different ways",
-            hint="give each a keyring of its own, or slots of the same names",
-        )

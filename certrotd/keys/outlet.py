@@ -13,6 +13,9 @@ from certrotd.keyring.keyring import Keyring, fingerprint
 from certrotd.outputs.files import OutputFiles
 from certrotd.outputs.port import Imported, Output, Present, difference
 
+ASIDE = "aside"
+"""The name under which what somebody else has written is kept."""
+
 
 @dataclass(frozen=True)
 class FileOutlet:
@@ -51,6 +54,12 @@ class FileOutlet:
             self.files.write(contents)
         return _digests(contents)
 
+    def set_aside(self) -> Sequence[Path]:
+        present = self._present()
+        self.files.keep_original(ASIDE, present)
+        self.files.write(dict.fromkeys(present))
+        return [path for path, data in present.items() if data is not None]
+
     def digests(self) -> Mapping[Path, str]:
         return _digests(self._present())
 
@@ -61,10 +70,10 @@ class FileOutlet:
         return found
 
     def sweep(self) -> None:
-        self.files.sweep()
+        self.files.sweep(needed=[ASIDE])
 
     def _present(self) -> Present:
-        return self.files.present(self.output)
+        return self.files.present()
 
 
 def _digests(contents: Present) -> dict[Path, str]:

@@ -104,8 +104,8 @@ class World:
     """What one rotation acts upon; ``fence`` raises Fenced and comes before every effect.
 
     ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
-    known of a version that is to be destroyed; ``record`` writes into the audit log. ``patience`` is how many
-    seconds an acknowledgement is waited for before the rotation is parked.
+    known of a version that is to be destroyed; ``record`` writes into the audit log. ``patience``
+    is how many seconds an acknowledgement is waited for before the rotation is parked.
     """
 
     name: str

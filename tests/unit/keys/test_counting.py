@@ -26,9 +26,9 @@ def beat(
 @given(st.lists(st.lists(st.integers(0, 1000), min_size=3, max_size=3), max_size=6))
 def test_growing_counts_are_added_up_once(rounds: list[list[int]]) -> None:
     """Three processes report what they have done so far, again and again."""
-    keyring, before = staged(), {}
+    keyring = staged()
     totals = [0, 0, 0]
-    counted: Counted = before
+    counted: Counted = {}
     for more in rounds:
         totals = [total + each for total, each in zip(totals, more, strict=True)]
         beats = [beat(number, total) for number, total in enumerate(totals)]
