@@ -14,8 +14,8 @@ from certrotd.cli.rotate import rotate
 from certrotd.errors import NeedsOperator, raise_first
 from certrotd.files.acl import NAME, read_acl
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.files.giving import may_give_away
 from certrotd.files.writing import temporary_of
-from certrotd.stores import install as module
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 from tests.builders import NEW, OLD
@@ -268,13 +268,13 @@ class TestOwners:
         said = "CapInh:\t0000000000000000\nCapEff:\t%s\nCapBnd:\t0\n"
         for effective, may in (("0000000000000001", True), ("000001fffffffffe", False)):
             monkeypatch.setattr(Path, "read_text", lambda _, it=effective: said % it)
-            assert module.may_give_away() is may
+            assert may_give_away() is may
 
         def gone(_: Path) -> str:
             raise FileNotFoundError(errno.ENOENT, "No such file or directory")
 
         monkeypatch.setattr(Path, "read_text", gone)
-        assert module.may_give_away() is (os.geteuid() == 0)
+        assert may_give_away() is (os.geteuid() == 0)
 
 
 class TestFileSystems:
