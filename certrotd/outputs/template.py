@@ -39,6 +39,7 @@ MAX_SOURCE = 16 * 1024
 MAX_RESULT = 1024 * 1024
 MAX_ROUNDS = 10_000
 """The most rounds that all loops of one rendering take together."""
+MAX_NUMBER = 1000
 FILTERS = ("first", "join", "last", "length", "list", "lower", "reverse", "tojson", "upper")
 _NODES = frozenset(
     {
@@ -171,6 +172,9 @@ class Template:
             type(each).__name__ != "Const" for each in getattr(node, "args", ())
         ):
             raise self._failed(node.lineno, "a filter takes plain values only")
+        value = getattr(node, "value", None)
+        if kind == "Const" and isinstance(value, int | float) and not 0 <= value <= MAX_NUMBER:
+            raise self._failed(node.lineno, f"a number is none from 0 to {MAX_NUMBER}")
         for child in node.iter_child_nodes():
             self._within_bounds(child)
 

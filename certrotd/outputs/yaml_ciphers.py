@@ -189,7 +189,7 @@ class YamlCiphers:
         return self.keys / f"{base}.encrypted_key", self.keys / f"{base}.kekek"
 
     def _yaml(self, ciphers: Mapping[int, _Cipher]) -> bytes:
-        lines = ["# Written by certrotd: changes are noticed, and replaced.", "---"]
+        lines = ["# Written by certrotd: do not edit.", "---"]
         lines += [f"{self.environment}:", "  ciphers:"]
         for version, each in ciphers.items():
             encrypted, iv, kek_iv = each.wrapping

@@ -1,0 +1,158 @@
+"""The output of a configuration entry; a type's module is loaded when one of it is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import assert_never
+
+from certrotd.config.outputs import (
+    DotenvEntry,
+    FernetListEntry,
+    JsonKeystoreEntry,
+    KeyListEntry,
+    KubernetesEncryptionEntry,
+    OutputEntry,
+    TemplateEntry,
+    TinkEntry,
+    TomlEntry,
+    YamlCiphersEntry,
+)
+from certrotd.errors import NeedsOperator
+from certrotd.files.reading import read_file
+from certrotd.keyring.material import Algorithm
+from certrotd.outputs.encodings import KeyEncoding
+from certrotd.outputs.errors import NotDeliverable
+from certrotd.outputs.files import OutputFiles
+from certrotd.outputs.port import Encrypts, Output
+
+_WSO2 = frozenset({Algorithm.AES_128_GCM, Algorithm.AES_192_GCM, Algorithm.AES_256_GCM})
+
+
+@dataclass(frozen=True)
+class Chance:
+    """Where outputs draw from: ``below`` as secrets.randbelow, ``random`` as os.urandom."""
+
+    below: Callable[[int], int]
+    random: Callable[[int], bytes]
+
+
+def output_of(entry: OutputEntry, *, algorithm: Algorithm, chance: Chance) -> Output:
+    """The output of an entry, for keys of ``algorithm``.
+
+    Raises NotDeliverable where it holds no such keys; a template is read here, and NeedsOperator
+    raised where it cannot be.
+    """
+    output = _built(entry, algorithm, chance)
+    if algorithm not in output.traits.algorithms:
+        raise NotDeliverable(
+            f"an output of type {entry.type} holds no {algorithm} keys",
+            hint=f"it holds {', '.join(sorted(output.traits.algorithms))}",
+        )
+    return output
+
+
+def files_of(entry: OutputEntry, output: Output, backups: Path) -> OutputFiles:
+    """The files of an output as its entry wants them; ``backups`` is a directory of its own."""
+    return OutputFiles(
+        output,
+        backups,
+        owner=None if entry.owner is None else str(entry.owner),
+        group=None if entry.group is None else str(entry.group),
+        mode=entry.mode,
+        in_place=entry.in_place,
+    )
+
+
+def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
+    match entry:
+        case TinkEntry():
+            from certrotd.outputs.tink import TinkKeyset
+
+            return TinkKeyset(entry.path, chance.below)
+        case JsonKeystoreEntry():
+            from certrotd.outputs.json_keystore import JsonKeystore
+
+            return JsonKeystore(entry.path)
+        case DotenvEntry():
+            return _dotenv(entry, algorithm)
+        case TomlEntry():
+            return _toml(entry, algorithm)
+        case YamlCiphersEntry():
+            from certrotd.outputs.yaml_ciphers import YamlCiphers
+
+            where = entry.path, entry.environment, entry.key_directory, entry.stem
+            return YamlCiphers(*where, chance.random)
+        case FernetListEntry():
+            from certrotd.outputs.fernet_list import FernetList
+
+            separator = "," if entry.separator == "comma" else "\n"
+            return FernetList(entry.path, separator, entry.variable)
+        case KeyListEntry():
+            return _key_list(entry, algorithm)
+        case KubernetesEncryptionEntry():
+            from certrotd.outputs.kubernetes_encryption import KubernetesEncryption
+
+            return KubernetesEncryption(entry.path, entry.provider, entry.resources)
+        case TemplateEntry():
+            return _template(entry, algorithm)
+        case _ as unknown:
+            assert_never(unknown)
+
+
+def _dotenv(entry: DotenvEntry, algorithm: Algorithm) -> Output:
+    from certrotd.outputs.dotenv import DotenvKeys, DotenvSlots
+    from certrotd.outputs.key_text import KeyText
+
+    keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
+    if entry.slots is not None and entry.version is not None:
+        return DotenvSlots(entry.path, entry.slots, entry.version, keys)
+    assert entry.key is not None, "the entry has one of both"
+    return DotenvKeys(
+        entry.path,
+        entry.key,
+        entry.previous,
+        keys,
+        separator=entry.separator,
+        capacity=entry.capacity,
+        secondary=entry.reads_secondary,
+    )
+
+
+def _toml(entry: TomlEntry, algorithm: Algorithm) -> Output:
+    from certrotd.outputs.key_text import KeyText
+    from certrotd.outputs.toml import TomlKeys
+
+    encoding = KeyEncoding(entry.encoding)
+    # WSO2 tells the size of a key by its length, so old and new ones may differ
+    known = _WSO2 if encoding is KeyEncoding.WSO2 else frozenset({algorithm})
+    names = entry.table, entry.key, entry.previous
+    return TomlKeys(entry.path, *names, KeyText(known, encoding), entry.reads_secondary)
+
+
+def _key_list(entry: KeyListEntry, algorithm: Algorithm) -> Output:
+    from certrotd.outputs.key_list import KeyList
+    from certrotd.outputs.key_text import KeyText
+
+    keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
+    return KeyList(entry.path, entry.at, keys, Encrypts(entry.encrypts))
+
+
+def _template(entry: TemplateEntry, algorithm: Algorithm) -> Output:
+    from certrotd.outputs.template import MAX_SOURCE, Template
+
+    try:
+        source = read_file(entry.template, limit=4 * MAX_SOURCE).decode("utf-8")
+    except FileNotFoundError:
+        raise NeedsOperator(f"the template {entry.template} does not exist") from None
+    except UnicodeDecodeError:
+        raise NeedsOperator(f"the template {entry.template} is not UTF-8") from None
+    return Template(
+        entry.path,
+        source,
+        str(entry.template),
+        algorithm,
+        capacity=entry.capacity,
+        secondary=entry.reads_secondary,
+    )

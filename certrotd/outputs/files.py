@@ -1,0 +1,174 @@
+"""The files of an output: read without trust, replaced together, and put back."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Collection, Iterator
+from functools import partial
+from pathlib import Path
+from shlex import quote
+
+from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.files.disktrouble import DiskTrouble, explained
+from certrotd.files.displaced import (
+    Displaced,
+    check_replaceable,
+    new_file,
+    sweep_temporary,
+    write_files,
+)
+from certrotd.files.giving import check_owner, owner_of
+from certrotd.files.ownership import user_name
+from certrotd.files.reading import read_file
+from certrotd.files.writing import do_each, remove_file
+from certrotd.outputs.port import Contents, Output, Present
+from certrotd.outputs.reading import MAX_BYTES
+
+_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+class OutputFiles:
+    """``owner`` and ``group`` are names or numbers, None keeps certrotd's.
+
+    ``backups`` is a directory of this output's own, which nobody else may read: it holds keys.
+    ``in_place`` overwrites files that are bind-mounted one by one; a reader may see a part.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        backups: Path,
+        *,
+        owner: str | None = None,
+        group: str | None = None,
+        mode: int = 0o600,
+        in_place: bool = False,
+    ) -> None:
+        self._output = output
+        self._owner, self._group, self._mode = owner, group, mode
+        self._in_place = in_place
+        self._displaced = Displaced(
+            backups, hint="they are not key files; correct the paths of the output"
+        )
+
+    def present(self) -> Present:
+        """What stands at the output's paths now.
+
+        Raises NeedsOperator for a symbolic link, InvalidInput for what is no file of a few keys,
+        DiskTrouble, and NotExpressible where the first file does not tell the others.
+        """
+        found: dict[Path, bytes | None] = {}
+        while new := [path for path in self._output.paths(found) if path not in found]:
+            found |= {path: _content(path) for path in new}
+        return found
+
+    def problems(self, *, dry: bool = False) -> Iterator[Failure]:
+        """Everything that would keep it from being written; unless ``dry``, by trying it."""
+        yield from failed(partial(check_owner, self._owner, self._group))
+        try:
+            present = self.present()
+        except Failure as failure:
+            yield failure
+            return
+        yield from failed(partial(self._output.check, present))
+        folders: set[Path] = set()
+        owner = partial(owner_of, self._owner, self._group)
+        for path, data in present.items():
+            if data is not None or path.parent not in folders:
+                look = partial(check_replaceable, path, mode=self._mode, owner=owner)
+                yield from failed(partial(look, in_place=self._in_place, dry=dry))
+            folders.add(path.parent)
+
+    def findings(self) -> Iterator[str]:
+        """Who else may read or replace the keys, and what to do about it; raises DiskTrouble."""
+        present = [path for path, data in self.present().items() if data is not None]
+        for path in present:
+            with explained(f"look at {path}"):
+                status, folder = os.lstat(path), os.stat(path.parent)
+            mode = stat.S_IMODE(status.st_mode)
+            if mode & _OTHERS & ~self._mode:
+                yield (
+                    f"others than its readers may use {path}: it has mode {mode:04o}, not "
+                    f"{self._mode:04o} (chmod {self._mode:o} {quote(str(path))})"
+                )
+            uid, gid = owner_of(self._owner, self._group)
+            if uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
+                yield (
+                    f"{path} belongs to {user_name(status.st_uid)}, group {status.st_gid}, and not "
+                    "to whom the output names; the next rotation corrects it"
+                )
+            bits = stat.S_IMODE(folder.st_mode)
+            if bits & _OTHERS_WRITE and not bits & stat.S_ISVTX:
+                shown = quote(str(path.parent))
+                yield f"others may replace what is in {path.parent} (chmod go-w {shown})"
+
+    def keep_original(self, backup: str, contents: Contents) -> None:
+        """Keep what stands where ``contents`` are to be, unless this backup is there already."""
+        self._displaced.keep(backup, contents)
+
+    def write(self, contents: Contents) -> None:
+        """Replace the files together, then remove those that are to be gone.
+
+        What is right already is left alone. Raises Failure; before the first rename nothing has
+        changed.
+        """
+        owner = owner_of(self._owner, self._group)
+        for path in contents:
+            if path.is_symlink():
+                raise _is_link(path)
+        files = [
+            new_file(path, data, mode=self._mode, owner=owner)
+            for path, data in contents.items()
+            if data is not None and not self._stands(path, data, owner)
+        ]
+        write_files((self._in_place, each) for each in files)
+        do_each(partial(remove_file, path) for path, data in contents.items() if data is None)
+
+    def restore(self, backup: str) -> None:
+        """Put back what keep_original() found; without it nothing had been replaced yet."""
+        self._displaced.restore(backup, in_place=lambda _: self._in_place)
+
+    def forget(self, backup: str) -> None:
+        """Drop a backup that is no longer needed; the keys in it are gone then."""
+        self._displaced.forget(backup)
+
+    def sweep(self, *, needed: Collection[str] = ()) -> None:
+        """Remove what a crash left beside the files, and every backup that is not ``needed``."""
+        try:
+            paths = list(self.present())
+        except Failure:  # what cannot be read is a problem of its own
+            paths = list(self._output.paths({}))
+        self._displaced.sweep(paths, needed=needed)
+
+    def sweep_temporaries(self, contents: Contents) -> None:
+        """Remove what a crash left beside the files that ``contents`` name."""
+        do_each(partial(sweep_temporary, path) for path in contents)
+
+    def _stands(self, path: Path, data: bytes, owner: tuple[int, int]) -> bool:
+        if _content(path) != data:
+            return False
+        with explained(f"look at {path}"):
+            there = os.lstat(path)
+        wanted = zip(owner, (there.st_uid, there.st_gid), strict=True)
+        same = all(want in (-1, have) for want, have in wanted)
+        return same and stat.S_IMODE(there.st_mode) == self._mode
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return read_file(path, limit=MAX_BYTES, follow=False)
+    except FileNotFoundError:
+        return None
+    except DiskTrouble as trouble:
+        if trouble.errno == errno.ELOOP:
+            raise _is_link(path) from trouble
+        raise
+
+
+def _is_link(path: Path) -> NeedsOperator:
+    return NeedsOperator(
+        f"{path} is a symbolic link, which is not followed", hint="name its target as the path"
+    )
