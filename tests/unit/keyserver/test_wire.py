@@ -53,7 +53,9 @@ def test_a_keyring_arrives_as_it_was_sent(
     assert provided(told) == sent
 
 
-JSON = st.none() | st.booleans() | st.integers() | st.text() | st.just([]) | st.just({})
+JSON: st.SearchStrategy[Any] = (
+    st.none() | st.booleans() | st.integers() | st.text() | st.just([]) | st.just({})
+)
 
 
 @given(st.data())
