@@ -17,7 +17,7 @@ from certrotd.keyserver.wire import MAX_ANSWER, MAX_REQUEST, Refusal, frame, rec
 _CREDENTIALS = struct.Struct("3i")
 
 
-def ask(path: Path, request: Mapping[str, Any], deadline: Deadline) -> Mapping[str, Any]:
+def ask(path: Path, request: Mapping[str, Any], deadline: Deadline) -> dict[str, Any]:
     """The answer of the server at ``path``.
 
     Raises SourceUnavailable, NotPermitted, or NeedsOperator where the server is somebody else's.

@@ -46,7 +46,9 @@ class Files:
         remove_file(self._path(last))
 
     def _path(self, heartbeat: Heartbeat) -> Path:
-        return self._directory / f"{heartbeat.client}.{heartbeat.instance}.json"
+        from certrotd.keyserver.heartbeat_files import file_name
+
+        return self._directory / file_name(heartbeat)
 
 
 class Socket:

@@ -143,7 +143,10 @@ class SocketSource:
         answer = ask(self._path, request, Deadline(self._clock, ASK))
         if answer.get("unchanged") is True and held is not None:
             return None
-        found = provided(answer)
+        try:
+            found = provided(answer)
+        finally:
+            answer.clear()  # what reports errors may show the variables of every call
         if found.delivery.keyring != self._name:
             raise Renamed(f"{self.place} gives another keyring than {self._name}")
         if held is not None and found.revision < held.revision:

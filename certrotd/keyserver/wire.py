@@ -107,7 +107,7 @@ def frame(told: Mapping[str, Any], *, most: int) -> bytes:
     return _LENGTH.pack(len(data)) + data
 
 
-def receive(connection: socket.socket, deadline: Deadline, *, most: int) -> Mapping[str, Any]:
+def receive(connection: socket.socket, deadline: Deadline, *, most: int) -> dict[str, Any]:
     """The JSON object of the next frame; raises OSError, TimeoutError or InvalidInput."""
     [length] = _LENGTH.unpack(_exactly(connection, _LENGTH.size, deadline))
     if length > most:
