@@ -13,9 +13,6 @@ from certrotd.keyring.keyring import Keyring, fingerprint
 from certrotd.outputs.files import OutputFiles
 from certrotd.outputs.port import Imported, Output, Present, difference
 
-ASIDE = "aside"
-"""The name under which what somebody else has written is kept."""
-
 
 @dataclass(frozen=True)
 class FileOutlet:
@@ -54,11 +51,8 @@ class FileOutlet:
             self.files.write(contents)
         return _digests(contents)
 
-    def set_aside(self) -> Sequence[Path]:
-        present = self._present()
-        self.files.keep_original(ASIDE, present)
-        self.files.write(dict.fromkeys(present))
-        return [path for path, data in present.items() if data is not None]
+    def set_aside(self, mark: str) -> Sequence[Path]:
+        return self.files.set_aside(mark)
 
     def digests(self) -> Mapping[Path, str]:
         return _digests(self._present())
@@ -70,7 +64,7 @@ class FileOutlet:
         return found
 
     def sweep(self) -> None:
-        self.files.sweep(needed=[ASIDE])
+        self.files.sweep()
 
     def _present(self) -> Present:
         return self.files.present()

@@ -239,10 +239,11 @@ class KeepAside(Journaled):
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         keyring, kept = world.keyring(), []
+        mark = f"{world.clock.now():%Y%m%dT%H%M%SZ}"
         for outlet in world.outlets:
             if not outlet.absent() and outlet.strange(keyring) is not None:
                 world.fence()
-                kept += [str(path) for path in outlet.set_aside()]
+                kept += [str(path) for path in outlet.set_aside(mark)]
         return Done({"aside": kept})
 
     def undo(self, world: World, ledger: Ledger) -> None:

@@ -52,8 +52,8 @@ class Outlet(Protocol):
         """Have it say that; the SHA-256 of each file, in hex. Raises Failure, and is repeatable."""
         ...
 
-    def set_aside(self) -> Sequence[Path]:
-        """Move its files beside themselves, and where they are then; raises Failure."""
+    def set_aside(self, mark: str) -> Sequence[Path]:
+        """Rename its files, with ``mark`` at their end; where they are then. Raises Failure."""
         ...
 
     def digests(self) -> Mapping[Path, str]:

@@ -22,7 +22,7 @@ from certrotd.files.displaced import (
 from certrotd.files.giving import check_owner, owner_of
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_file
-from certrotd.files.writing import do_each, remove_file
+from certrotd.files.writing import do_each, remove_file, rename
 from certrotd.outputs.port import Contents, Output, Present
 from certrotd.outputs.reading import MAX_BYTES
 
@@ -126,6 +126,15 @@ class OutputFiles:
         ]
         write_files((self._in_place, each) for each in files)
         do_each(partial(remove_file, path) for path, data in contents.items() if data is None)
+
+    def set_aside(self, mark: str) -> list[Path]:
+        """Rename what stands there to ``NAME.MARK``, and where that is now; raises DiskTrouble."""
+        kept = []
+        for path in [path for path, data in self.present().items() if data is not None]:
+            aside = path.with_name(f"{path.name}.{mark}")
+            rename(path, aside)
+            kept.append(aside)
+        return kept
 
     def restore(self, backup: str) -> None:
         """Put back what keep_original() found; without it nothing had been replaced yet."""

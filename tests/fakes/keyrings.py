@@ -78,6 +78,10 @@ class Shelf:
         self.writes += 1
         return self.digests()
 
+    def set_aside(self, mark: str) -> Sequence[Path]:
+        self.stranger, self.own = False, None
+        return [Path(f"{self.name}.{mark}")]
+
     def digests(self) -> Mapping[Path, str]:
         if self.delivered is None:
             return {}
