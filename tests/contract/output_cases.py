@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from hypothesis import strategies as st
@@ -94,9 +95,8 @@ def delivery_of(
         if traits.ids is not None:
             live = [each.key.id for each in keys]
             size = algorithm.key_bytes
-            made, key_id = draw(
-                traits.ids, lambda size=size: Material(material(rng, size)), live, ()
-            )
+            fresh = partial(_fresh, rng, size)
+            made, key_id = draw(traits.ids, fresh, live, ())
         key = DataKey(version, algorithm, made, key_id, rng.randbytes(traits.iv_bytes))
         created = BEGIN + timedelta(days=version, milliseconds=version)
         keys.append(Delivered(key, State.DECRYPT_ONLY, created))
@@ -106,6 +106,10 @@ def delivery_of(
         Delivered(each.key, states.get(each.key.version, each.state), each.created) for each in keys
     ]
     return Delivery("app", keys, encrypting)
+
+
+def _fresh(rng: random.Random, size: int) -> Material:
+    return Material(material(rng, size))
 
 
 def deliveries(case: Case) -> st.SearchStrategy[Delivery]:
