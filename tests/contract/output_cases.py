@@ -95,7 +95,7 @@ def delivery_of(
         if traits.ids is not None:
             live = [each.key.id for each in keys]
             size = algorithm.key_bytes
-            fresh = partial(_fresh, rng, size)
+            fresh = partial(_fresh, material, rng, size)
             made, key_id = draw(traits.ids, fresh, live, ())
         key = DataKey(version, algorithm, made, key_id, rng.randbytes(traits.iv_bytes))
         created = BEGIN + timedelta(days=version, milliseconds=version)
@@ -108,7 +108,9 @@ def delivery_of(
     return Delivery("app", keys, encrypting)
 
 
-def _fresh(rng: random.Random, size: int) -> Material:
+def _fresh(
+    material: Callable[[random.Random, int], bytes], rng: random.Random, size: int
+) -> Material:
     return Material(material(rng, size))
 
 
