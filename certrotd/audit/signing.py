@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from certrotd.errors import InvalidInput, NeedsOperator, ProofFailed
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_status
-from certrotd.files.writing import create_file, make_directory
+from certrotd.files.writing import create_file, make_directory, write_file
 
 _MAX_PEM = 4096
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -107,6 +107,16 @@ def load(path: Path) -> SigningKey:
             f"{path} holds no Ed25519 private key", hint="restore it, or make another elsewhere"
         )
     return SigningKey(key)
+
+
+def write_signed(path: Path, data: bytes, key: SigningKey) -> None:
+    """Write ``data``, its signature beside it (.sig) and the public key (.pub).
+
+    Raises DiskTrouble; the signature comes last.
+    """
+    write_file(path, data, mode=0o644)
+    write_file(path.with_name(f"{path.name}.pub"), key.public_pem, mode=0o644)
+    write_file(path.with_name(f"{path.name}.sig"), key.sign(data), mode=0o644)
 
 
 def verify(public_pem: bytes, data: bytes, signature: bytes) -> None:

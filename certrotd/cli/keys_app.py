@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -289,6 +289,37 @@ def keys_restore(
 
     by = identity, shares, passphrase
     end(carry_out(path_of(context, config), name, file, by, anew=anew, as_json=as_json))
+
+
+@keys_app.command("report")
+def keys_report(
+    context: typer.Context,
+    names: Names = None,
+    since: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="From when (default: a year).")
+    ] = None,
+    until: Annotated[
+        str | None, typer.Option("--to", metavar="DATE", help="Until when (default: now).")
+    ] = None,
+    form: Annotated[
+        Literal["md", "json", "csv"], typer.Option("--format", help="How it is written.")
+    ] = "md",
+    out: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write it there, with FILE.sig."),
+    ] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Write what assessors ask: inventory, rotations, cryptoperiods, drills, exceptions.
+
+    It is reconciled with the audit log, and signed (Ed25519) where it is written to a file.
+
+    Example: certrotd keys report --from 2026-01-01 --format md -o report.md
+    """
+    from certrotd.cli.key_report import make_report as carry_out
+
+    path = path_of(context, config)
+    end(carry_out(path, names or [], since=since, until=until, form=form, out=out))
 
 
 @keys_app.command("shares")

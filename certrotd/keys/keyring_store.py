@@ -51,6 +51,11 @@ class KeyringStore:
         self._least = 0
         self._inspected: tuple[str, Inspected] | None = None
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self._document.place
+
     def read(self) -> Found | None:
         """The keyring; None if it was never written.
 

@@ -279,6 +279,11 @@ class ConfiguredKeyring:
         with self._premises.lock(f"_target-{target}", f"target {target}", TARGET_WAIT):
             yield
 
+    def kek_words(self, name: str) -> str:
+        """A KEK that wraps it, by its name and type."""
+        entry = self._shared.config.keks.get(name)
+        return f"{name} ({entry.type})" if entry else f"{name} (no longer configured)"
+
     def make_keks(self) -> None:
         """Make what is to be made of its KEKs, if nothing was ever wrapped."""
         self._shared.make_keks()

@@ -1,0 +1,96 @@
+"""What is known of a keyring, as the report for assessors takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from certrotd.assessment.facts import (
+    BackupFacts,
+    ConsumerFacts,
+    DatasetFacts,
+    DrainFacts,
+    KeyringFacts,
+    VersionFacts,
+)
+from certrotd.escrow.backup import header_of
+from certrotd.keyring.evidence import Count
+from certrotd.keys.case import Case
+from certrotd.keys.managed import ConfiguredKeyring
+from certrotd.lifecycle.decision import DAEMON
+
+MOST_BACKUPS = 100
+
+
+def facts_of(keyring: ConfiguredKeyring) -> KeyringFacts | None:
+    """All that is known of a keyring, None if it was never written; raises Failure."""
+    found = keyring.store.inspect()
+    if found is None:
+        return None
+    entry, policy, last = keyring.entry, keyring.policy, keyring.drills.peek()
+    case = Case(policy, keyring.look(), keyring.attempts(), keyring.clock.now(), DAEMON)
+    return KeyringFacts(
+        name=policy.name,
+        owner=entry.owner or "",
+        custodians=entry.custodians,
+        classification=entry.classification,
+        purpose=entry.purpose or "",
+        cryptoperiod=policy.cryptoperiod,
+        stored=keyring.store.place,
+        wrapped_by=tuple(keyring.kek_words(name) for name in sorted(found.keks)),
+        versions=tuple(
+            VersionFacts(
+                version,
+                (of := found.entries[version.number]).algorithm,
+                of.fingerprint,
+                of.id,
+                of.use,
+            )
+            for version in found.versions.all
+        ),
+        outputs=policy.outputs,
+        consumers=tuple(_consumers(keyring)),
+        datasets=tuple(_datasets(case)),
+        drains=tuple(_drains(case)),
+        drills=(last,) if last is not None else (),
+        backups=tuple(_backups(keyring)),
+    )
+
+
+def _consumers(keyring: ConfiguredKeyring) -> Iterator[ConsumerFacts]:
+    """Every consumer acknowledged when the last rotation that tells them was finished."""
+    last = keyring.history.last()
+    at = None
+    if last is not None and last["outcome"] == "finished" and "files" in last["facts"]:
+        at = datetime.fromisoformat(last["ended"])
+    for name, entry in sorted(keyring.entry.consumers.items()):
+        yield ConsumerFacts(name, at if entry.acknowledge is not None else None)
+
+
+def _datasets(case: Case) -> Iterator[DatasetFacts]:
+    """The last census of each, over all versions that were counted."""
+    for name in sorted(case.policy.datasets):
+        counts: list[Count] = [each[name] for each in case.standing.census.values() if name in each]
+        left = sum(each.left for each in counts) if counts else None
+        yield DatasetFacts(name, left, max((each.at for each in counts), default=None))
+
+
+def _drains(case: Case) -> Iterator[DrainFacts]:
+    """Until when each holds ciphertext of a key that encrypts no more."""
+    ended = [each.encrypted_until for each in case.versions.all if each.encrypted_until]
+    for what, age in sorted(case.policy.drains.items()):
+        yield DrainFacts(what, max(ended) + age if ended else None)
+
+
+def _backups(keyring: ConfiguredKeyring) -> Iterator[BackupFacts]:
+    if keyring.backups is None:
+        return
+    for kept in keyring.backups.list()[:MOST_BACKUPS]:
+        header = header_of(keyring.backups.read(kept))
+        yield BackupFacts(
+            f"{keyring.backups.place}/{kept.name}",
+            header.revision,
+            header.made,
+            str(header.sealed_to),
+            tuple(each.number for each in header.versions if each.live),
+        )
