@@ -20,9 +20,7 @@ def signed(tmp_path: Path) -> Path:
     """A directory with a report, its signature and the public key, named as in the page."""
     key = signing.make(tmp_path / "private")
     report = rendered(made(facts()), Format.MD)
-    (tmp_path / "report.md").write_bytes(report)
-    (tmp_path / "report.sig").write_bytes(key.sign(report))
-    (tmp_path / "audit.pub").write_bytes(key.public_pem)
+    signing.write_signed(tmp_path / "report.md", report, key)
     return tmp_path
 
 
@@ -47,5 +45,5 @@ def test_python_verifies_a_report(signed: Path) -> None:
     [program] = blocks("report.md", "python")
     command = [sys.executable, "-c", program]
     assert verified(command, signed)
-    (signed / "report.sig").write_bytes(bytes(64))
+    (signed / "report.md.sig").write_bytes(bytes(64))
     assert not verified(command, signed)
