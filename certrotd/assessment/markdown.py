@@ -16,12 +16,14 @@ from certrotd.errors import printable
 from certrotd.keyring.states import State
 from certrotd.wording import count, span
 
-_SPECIAL = re.compile(r"([\\`*_{}\[\]()<>#|~!&:@^$])|(?<=www)(\.)", re.IGNORECASE)
+# what would be code, emphasis, a link, HTML, a cell; and the dot and colon of addresses, which are
+# links by themselves
+_SPECIAL = re.compile(r"[\\`*_\[\]<>#|~&@$]|(?<=www)\.|(?<=[a-z]):(?=\S)", re.IGNORECASE)
 
 
 def written(report: Report) -> str:
     """The text of the file."""
-    return "\n".join(_lines(report)) + "\n"
+    return "\n".join(_lines(report)).rstrip("\n") + "\n"
 
 
 def escaped(text: object) -> str:
@@ -101,7 +103,6 @@ def _exception(each: Exceptional) -> tuple[object, ...]:
 
 def _keyring(each: KeyringReport) -> Iterator[str]:
     facts = each.facts
-    yield ""
     yield f"### Keyring {escaped(facts.name)}"
     yield ""
     consumers = [f"{c.name} (acknowledged {_time(c.acknowledged)})" for c in facts.consumers]
@@ -133,6 +134,7 @@ def _keyring(each: KeyringReport) -> Iterator[str]:
         yield f"- {label}: {said or 'none named'}"
     yield ""
     yield from _table(_VERSION, map(_version, each.versions))
+    yield ""
 
 
 _VERSION = (

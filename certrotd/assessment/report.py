@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certrotd import wording
 from certrotd.assessment.exceptions import ORDER, Exceptional, Kind
 from certrotd.assessment.facts import KeyringFacts, Span, VersionFacts
 from certrotd.assessment.periods import Period, period
@@ -241,8 +242,9 @@ def _of_version(each: VersionReport, facts: KeyringFacts, span: Span) -> Iterato
         over = each.period.begin + facts.cryptoperiod
         if span.meets(over, each.period.end):
             until = "and still encrypts" if each.period.running else f"until {each.period.end}"
-            text = f"version {each.number} encrypted {each.exceeded} longer than "
-            text += f"{facts.cryptoperiod}, {until}"
+            allowed = wording.span(facts.cryptoperiod)
+            text = f"version {each.number} encrypted {wording.span(each.exceeded)} longer than the "
+            text += f"{allowed} allowed, {until}"
             yield Exceptional(Kind.CRYPTOPERIOD, text, facts.name, each.number, over)
     messages = each.facts.use.messages
     if each.facts.algorithm in _RANDOM_NONCES and messages > GCM_MESSAGES:

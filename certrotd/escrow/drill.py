@@ -136,13 +136,24 @@ def drill(
 
 
 def tried(
-    data: bytes, by: Key, present: Keyring, *, at: datetime, samples: Sequence[Sample] = ()
+    data: bytes,
+    by: Key,
+    present: Keyring | None,
+    *,
+    at: datetime,
+    samples: Sequence[Sample] = (),
 ) -> Drilled:
-    """Try this backup, as drill() does: for one that is fetched from elsewhere."""
+    """Try this backup, as drill() does: for one that is fetched from elsewhere.
+
+    Without a ``present`` keyring, as on a machine that has none, it is shown that the backup opens,
+    is whole and decrypts its own canaries, and not that it is of the newest keys.
+    """
     header: Header | None = None
+    name = present.name if present else ""
     try:
         header = header_of(data)
-        if header.keyring != present.name or not authentic(data, present):
+        name = name or header.keyring
+        if present and (header.keyring != name or not authentic(data, present)):
             why = f"the backup is of {header.keyring}, or not made by this keyring's certrotd"
             finding = DrillFinding(
                 Found.FORGED, why, "do not restore it; make one now, and find out who wrote it"
@@ -150,7 +161,8 @@ def tried(
             return _done(present, header, data, at, (), (finding,))
         restored = opened_backup(data, by)
     except Failure as failure:
-        return _unreadable(present.name, failure, data, header, at)
+        return _unreadable(name, failure, data, header, at)
+    present = present or restored
     findings: list[DrillFinding] = []
     proven: list[int] = []
     for version in present.versions.all:

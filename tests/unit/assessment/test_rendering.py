@@ -154,7 +154,7 @@ def test_hostile_names_do_not_break_csv(text: str) -> None:
     [
         ("=1+1", "'=1+1"),
         ("  @x", "'  @x"),
-        ("\t=1", "'\\t=1"),
+        ("\t=1", "\\t=1"),
         ("a=1", "a=1"),
         ("", ""),
         (None, ""),
@@ -165,10 +165,7 @@ def test_hostile_names_do_not_break_csv(text: str) -> None:
 )
 def test_a_cell_is_text_or_a_number_of_ours(value: object, shown: str) -> None:
     """Only what somebody else wrote can be a formula."""
-    if shown == "'\\t=1":
-        assert not cell(value).startswith(("\t", "="))
-    else:
-        assert cell(value) == shown
+    assert cell(value) == shown
 
 
 @given(HOSTILE)
@@ -218,7 +215,7 @@ def test_people_read_what_an_assessor_asks_for() -> None:
     """Who, what, how strong, where, wrapped by what, how long, by whom asked, on what evidence."""
     text = rendered(made(facts()), Format.MD).decode()
     for words in (
-        "- Period: 2026-01-01 00\\:00\\:00 UTC".replace("\\", ""),
+        "- Period: 2026-01-01 00:00:00 UTC to 2026-06-30 00:00:00 UTC",
         "None. Every transition in the period has its record in the audit log.",
         "- Owner: Payments team",
         "- Custodians: alice; bob",
@@ -229,12 +226,11 @@ def test_people_read_what_an_assessor_asks_for() -> None:
         "| aes-256-gcm | 256 |",
         "alice, approved by bob",
         "census 0 of users at",
-        "| payments | 2026-03-12 00\\:00\\:00 UTC | succeeded | 7 | 2, 3 | – |",
+        "| payments | 2026-03-12 00:00:00 UTC | succeeded | 7 | 2, 3 | – |",
         "users.card (1200 values, 2026-03-02",
         "archive (never counted, –)",
     ):
-        plain = text.replace("\\", "")
-        assert words.replace("\\", "") in plain
+        assert words in text
     assert "## Exceptions" in text.split("## Totals")[0]
 
 
@@ -264,5 +260,6 @@ def test_nothing_but_times_and_spans_becomes_text_by_itself() -> None:
 def test_what_markdown_gives_a_meaning_is_escaped() -> None:
     """And a name that has none of it stays readable."""
     assert escaped("a|b`c") == "a\\|b\\`c"
-    assert escaped("users.card-2 (x)") == "users.card-2 \\(x\\)"
+    assert escaped("users.card-2 (x), at 03:04") == "users.card-2 (x), at 03:04"
+    assert escaped("http://a.example") == "http\\://a.example"
     assert escaped("www.a.example") == "www\\.a.example"

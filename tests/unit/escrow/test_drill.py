@@ -106,6 +106,22 @@ def test_a_forged_backup_is_found() -> None:
     assert tried(data, BY, mine, at=AT).succeeded
 
 
+def test_a_backup_is_tried_where_there_is_no_keyring(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a machine of its own: it opens, is whole, and decrypts its canaries."""
+    data = sealed_backup(destroyed(payments(), 1, revision=4), TO, at=AT)
+    drilled = tried(data, BY, None, at=AT)
+    assert drilled.succeeded
+    assert (drilled.keyring, drilled.revision, drilled.versions) == ("payments", 4, (2,))
+    changed = data.replace(b'"revision":4', b'"revision":9')
+    failed = tried(changed, BY, None, at=AT)
+    assert codes(failed) == [Found.UNREADABLE]
+    assert failed.keyring == "payments"
+    assert tried(b"junk", BY, None, at=AT).keyring == ""
+    told = replace(header_of(data), canaries={2: b"x" * 45})
+    monkeypatch.setattr(drills, "header_of", lambda _data: told)
+    assert codes(tried(data, BY, None, at=AT)) == [Found.CANARY]
+
+
 def test_another_key_under_the_same_number_is_found() -> None:
     """After a restore somewhere, two rotations may have given a number twice."""
     mine = payments()

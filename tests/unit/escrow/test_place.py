@@ -15,7 +15,7 @@ from certrotd.escrow import place
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.place import FileBackups, named
 from certrotd.files.disktrouble import DiskTrouble
-from tests.unit.escrow.samples import AT, keys, payments
+from tests.unit.escrow.samples import AT, DAY, keys, payments
 
 TO, _ = keys()
 DATA = sealed_backup(payments(), TO, at=AT)
@@ -95,6 +95,27 @@ def test_a_full_disk_is_reported_and_keeps_what_is_there(
         there.put(DATA)
     assert trouble.value.errno == errno.ENOSPC
     assert list(there.list()) == [kept]
+
+
+def test_a_write_that_fails_keeps_what_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No old backup makes room for one that is not there."""
+    there = FileBackups(tmp_path / "backups", "payments", 1, tmp_path / "state")
+    kept = there.put(DATA)
+    newer = sealed_backup(payments(), TO, at=AT + DAY)
+
+    def refuse(*_args: object, **_more: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as full:
+        full.setattr(os, "write", refuse)
+        with pytest.raises(DiskTrouble, match="No space left"):
+            there.put(newer)
+    assert list(there.list()) == [kept]
+    assert os.listdir(there.directory) == [kept.name]
+    assert list(there.list()) != [there.put(newer)]
+    assert len(there.list()) == 1
 
 
 def test_a_backup_that_is_no_file_or_too_large_is_reported(

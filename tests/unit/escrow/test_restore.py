@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.clock import ManualClock
 from certrotd.errors import Failure
 from certrotd.escrow.backup import opened_backup, sealed_backup
+from certrotd.escrow.drill import drill
+from certrotd.escrow.place import FileBackups, newest
 from certrotd.escrow.restore import Destruction, NotRestored, Restored, restored
+from certrotd.kek import file
 from certrotd.keyring.document import opened, sealed
 from certrotd.keyring.keyring import Entry, Keyring, Wrapped, empty
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import Code, State
+from certrotd.keys.keyring_store import KeyringStore
+from certrotd.state.directory import StateDirectory
 from tests.fakes.kek import MemoryKek
 from tests.unit.escrow.samples import (
     AT,
@@ -49,6 +57,38 @@ def test_a_new_host_goes_on_where_the_backup_ends() -> None:
     assert again.revision == after.revision == 5
     assert again.key_set() == payments().key_set()
     assert again.versions == BACKUP.versions
+
+
+def test_a_lost_host_is_restored_from_a_file_onto_another(tmp_path: Path) -> None:
+    """Its state and its KEK are gone; what it encrypted is read, and a drill succeeds."""
+    to, by = keys()
+
+    def host(name: str) -> tuple[KeyringStore, FileBackups]:
+        state = StateDirectory(tmp_path / name, command="certrotd test", now=lambda: NOW)
+        keks = {"file": file.make(tmp_path / f"{name}.kek")}
+        kept, mark = (state.document(f"{each}/payments") for each in ("keyrings", "marks"))
+        store = KeyringStore("payments", kept, mark, keks)
+        return store, FileBackups(tmp_path / "mnt", "payments", 3, tmp_path / name)
+
+    store, backups = host("old")
+    there = store.create(payments()).keyring
+    backups.put(sealed_backup(there, to, at=AT))
+    old = there.key(2)
+    box = AESGCM(old.material.reveal()).encrypt(b"n" * 12, b"4111", b"")
+    shutil.rmtree(tmp_path / "old")
+    (tmp_path / "old.kek").unlink()
+
+    store, backups = host("new")
+    kept = newest(backups)
+    assert kept is not None
+    found = restored(opened_backup(backups.read(kept), by), at=AT)
+    store.create(found.keyring)
+    again = store.read()
+    assert again is not None
+    assert again.keyring.revision == there.revision + 1
+    key = again.keyring.key(2)
+    assert AESGCM(key.material.reveal()).decrypt(b"n" * 12, box, b"") == b"4111"
+    assert drill(backups, by, again.keyring, at=AT).succeeded
 
 
 def test_the_revision_is_the_highest_that_is_known() -> None:
