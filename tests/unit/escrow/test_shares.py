@@ -49,6 +49,27 @@ def test_shares_may_be_written_as_people_write_them() -> None:
     assert recipient(text) == MADE.recipient
 
 
+@pytest.mark.parametrize(
+    ("share", "secret"),
+    [
+        (
+            "duckling enlarge academic academic agency result length solution fridge kidney coal "
+            "piece deal husband erode duke ajar critical decision keyboard",
+            "bb54aac4b89dc868ba37d9cc21b2cece",
+        ),
+        (
+            "theory painting academic academic armed sweater year military elder discuss acne "
+            "wildlife boring employer fused large satoshi bundle carbon diagnose anatomy hamster "
+            "leaves tracks paces beyond phantom capital marvel lips brave detect luck",
+            "989baf9dcaad5b10ca33dfd8cc75e42477025dce88ae83e75a230086a0e00e92",
+        ),
+    ],
+)
+def test_the_installed_library_knows_vectors_of_the_standard(share: str, secret: str) -> None:
+    """One of 128 and one of 256 bits, without sharing, whose passphrase is TREZOR."""
+    assert combine_mnemonics([share], b"TREZOR").hex() == secret
+
+
 def wallet(size: int, groups: int) -> str:
     """A share of something else."""
     made = generate_mnemonics(groups, [(2, 3)] * groups, bytes(size))
