@@ -87,6 +87,9 @@ class Certificates:
     def prepare(self, runner: Runner) -> None:
         self._placeholders.put(runner)
 
+    def serve(self, report: Callable[[str], None]) -> None:
+        """Services have their certificates from files."""
+
     def checks(self) -> Sequence[Check]:
         from certrotd.certs.checks import Means, checks_of
         from certrotd.observe.chain import Examiner

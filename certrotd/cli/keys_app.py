@@ -269,7 +269,7 @@ def keys_drill(
 def keys_restore(
     context: typer.Context,
     name: Name,
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    file: Annotated[Path, typer.Option("--from", metavar="FILE", help="The backup.")],
     identity: Identity = None,
     shares: Shares = None,
     passphrase: PassphraseFile = None,
@@ -283,7 +283,7 @@ def keys_restore(
 
     A key that was destroyed since stays destroyed.
 
-    Example: certrotd keys restore orders FILE --identity key.txt
+    Example: certrotd keys restore orders --from FILE --identity key.txt
     """
     from certrotd.cli.key_backups import restore as carry_out
 

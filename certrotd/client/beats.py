@@ -32,6 +32,12 @@ class Files:
         self._directory = directory
         self._mode = mode
 
+    def prepare(self) -> None:
+        """Make the directory; raises DiskTrouble."""
+        from certrotd.files.writing import make_directory
+
+        make_directory(self._directory, mode=0o700)
+
     def send(self, heartbeat: Heartbeat) -> None:
         """As Channel.send; raises DiskTrouble."""
         from certrotd.files.writing import write_file

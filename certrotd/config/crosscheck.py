@@ -11,6 +11,7 @@ from certrotd.config.base import Loc, shown
 from certrotd.config.certificates import CertificateEntry, UseEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.issuers import AcmeEntry, InternalEntry
+from certrotd.config.keyrings import SOCKET, HeartbeatAcknowledgement, SealedEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
@@ -158,7 +159,17 @@ def _keyrings(checked: Checked) -> Iterator[ConfigFinding]:
             loc: Loc = ("keyrings", name, "keks", position)
             if kek != "local" or file.keks:
                 yield from _refers(checked, "keks", kek, loc)
+        for position, output in enumerate(entry.outputs):
+            for at, kek in enumerate(output.keks if isinstance(output, SealedEntry) else ()):
+                loc = ("keyrings", name, "outputs", position, "keks", at)
+                if kek != "local" or file.keks:
+                    yield from _refers(checked, "keks", kek, loc)
         for called, consumer in entry.consumers.items():
+            told = consumer.acknowledge
+            socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
+            if socket and file.key_server is None and checked.sure("key_server"):
+                loc = ("keyrings", name, "consumers", called, "acknowledge", "heartbeat")
+                yield ConfigFinding(loc, "socket needs key_server, and there is none")
             if consumer.target is not None:
                 loc = ("keyrings", name, "consumers", called, "target")
                 yield from _refers(checked, "targets", consumer.target, loc)

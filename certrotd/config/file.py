@@ -13,7 +13,7 @@ from certrotd.config.durations import Duration
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
 from certrotd.config.keks import KekEntry
-from certrotd.config.keyrings import KeyringEntry
+from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.looks import folder
 from certrotd.config.notifications import Notification
@@ -108,6 +108,11 @@ class ConfigFile(Entry):
         default={},
         description="The keys that wrap keyrings, by a name of your choice (none: a file kek in "
         "state_dir).",
+    )
+    key_server: KeyServerEntry | None = Field(
+        default=None,
+        description="The socket over which certrotd run gives keys to the client library (null: "
+        "none).",
     )
     keyrings: dict[SafeName, KeyringEntry] = Field(
         default={}, description="The application data keys to rotate, by a name of your choice."

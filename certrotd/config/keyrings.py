@@ -16,12 +16,16 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
+from certrotd.config.certificates import KeyMode, Mode, SystemAccount
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program
-from certrotd.config.outputs import OutputEntry
+from certrotd.config.outputs import BaseOutputEntry, OutputEntry
 from certrotd.config.secrets import Environment
 from certrotd.config.window import MaintenanceWindow
+
+SOCKET = "socket"
+"""In the place of a directory of heartbeats: they come over the socket."""
 
 AlgorithmName = Literal[
     "aes-128-gcm",
@@ -132,8 +136,9 @@ class CommandAcknowledgement(Entry):
 class HeartbeatAcknowledgement(Entry):
     """Heartbeats of the client library, which say what each process has."""
 
-    heartbeat: AbsolutePath = Field(
-        description="The directory in which the processes write their heartbeats."
+    heartbeat: AbsolutePath | Literal["socket"] = Field(
+        description="The directory in which the processes write their heartbeats, or socket: they "
+        "come over that of key_server."
     )
     instances: int = Field(
         default=1, ge=1, le=100_000, description="How many processes there are at least."
@@ -217,6 +222,45 @@ class DatasetEntry(Entry):
         return program(self.census[0], ("census",))
 
 
+class ReadersEntry(Entry):
+    """Who is given the keys over the socket of key_server."""
+
+    users: Items[SystemAccount] = Field(
+        default=(), max_length=1000, description="Users, by name or number; root only if named."
+    )
+    groups: Items[SystemAccount] = Field(
+        default=(), max_length=1000, description="Groups, by name or number."
+    )
+
+
+class KeyServerEntry(Entry):
+    """The Unix socket over which certrotd run gives keyrings to the client library."""
+
+    socket: AbsolutePath = Field(
+        description="The socket; its directory must be writable to certrotd alone."
+    )
+    mode: KeyMode = Field(
+        default=Mode(0o660),
+        description="Its mode; whom it lets in is still asked for its user (readers).",
+    )
+
+
+class SealedEntry(BaseOutputEntry):
+    """A keyring document for the client library."""
+
+    type: Literal["keyring"] = Field(
+        description="A sealed keyring for the client library, which opens it with a KEK."
+    )
+    keks: Items[SafeName] = Field(
+        default=(),
+        description="The KEKs that wrap it, of which the application can reach one (empty: those "
+        "of the keyring).",
+    )
+
+
+AnyOutputEntry = Annotated[OutputEntry | SealedEntry, Field(discriminator="type")]
+
+
 class KeyringEntry(Entry):
     """A keyring: the versions of one data key."""
 
@@ -238,8 +282,12 @@ class KeyringEntry(Entry):
         description="The KEKs that wrap it, each alone sufficient; two survive the loss of one "
         "(empty: every one of keks).",
     )
-    outputs: Items[OutputEntry] = Field(
+    outputs: Items[AnyOutputEntry] = Field(
         default=(), description="What applications read their keys from."
+    )
+    readers: ReadersEntry = Field(
+        default_factory=ReadersEntry,
+        description="Who is given the keys over the socket of key_server.",
     )
     consumers: dict[SafeName, ConsumerEntry] = Field(
         default={}, description="The applications that use it, by a name of your choice."

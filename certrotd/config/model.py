@@ -17,7 +17,7 @@ from certrotd.config.file import ConfigFile, DnsEntry
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
 from certrotd.config.keks import FileKekEntry, KekEntry
-from certrotd.config.keyrings import KeyringEntry
+from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
@@ -67,6 +67,7 @@ class Config:
     certificates: tuple[Certificate, ...]
     keks: Mapping[str, KekEntry]
     keyrings: Mapping[str, KeyringEntry]
+    key_server: KeyServerEntry | None
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""
@@ -105,6 +106,7 @@ def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
         certificates=tuple(_certificate(file, entry) for entry in entries),
         keks=file.keks or {"local": FileKekEntry(type="file", path=file.state_dir / "kek")},
         keyrings=file.keyrings,
+        key_server=file.key_server,
     )
 
 

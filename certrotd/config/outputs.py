@@ -69,7 +69,7 @@ Resource = Annotated[
 _ENCODING = "How a key is written: hex, base64, base64url, or text (the characters are the key)."
 
 
-class _OutputEntry(Entry):
+class BaseOutputEntry(Entry):
     """What every output has."""
 
     path: AbsolutePath = Field(description="The file that the application reads.")
@@ -96,13 +96,13 @@ class _OutputEntry(Entry):
         yield from folder(self.path.parent, ("path",))
 
 
-class TinkEntry(_OutputEntry):
+class TinkEntry(BaseOutputEntry):
     """A keyset of Tink."""
 
     type: Literal["tink"] = Field(description="A Tink keyset, as cleartext JSON.")
 
 
-class JsonKeystoreEntry(_OutputEntry):
+class JsonKeystoreEntry(BaseOutputEntry):
     """A keystore of a Node application."""
 
     type: Literal["json-keystore"] = Field(
@@ -110,7 +110,7 @@ class JsonKeystoreEntry(_OutputEntry):
     )
 
 
-class DotenvEntry(_OutputEntry):
+class DotenvEntry(BaseOutputEntry):
     """Variables of an environment file, in slots or as current and previous."""
 
     type: Literal["dotenv"] = Field(description="Variables of a .env file.")
@@ -166,7 +166,7 @@ class DotenvEntry(_OutputEntry):
         return self
 
 
-class TomlEntry(_OutputEntry):
+class TomlEntry(BaseOutputEntry):
     """A table of a TOML file, as in WSO2's deployment.toml."""
 
     type: Literal["toml"] = Field(description="Two keys in a table of a TOML file.")
@@ -194,7 +194,7 @@ class TomlEntry(_OutputEntry):
         return self
 
 
-class YamlCiphersEntry(_OutputEntry):
+class YamlCiphersEntry(BaseOutputEntry):
     """The configuration of the gem symmetric-encryption."""
 
     type: Literal["yaml-ciphers"] = Field(
@@ -223,7 +223,7 @@ class YamlCiphersEntry(_OutputEntry):
         yield from folder(self.key_directory, ("key_directory",))
 
 
-class FernetListEntry(_OutputEntry):
+class FernetListEntry(BaseOutputEntry):
     """Fernet keys, the first of which encrypts."""
 
     type: Literal["fernet-list"] = Field(description="A list of Fernet keys, as Airflow has it.")
@@ -242,7 +242,7 @@ class FernetListEntry(_OutputEntry):
         return self
 
 
-class KeyListEntry(_OutputEntry):
+class KeyListEntry(BaseOutputEntry):
     """A list of keys in a YAML file."""
 
     type: Literal["key-list"] = Field(description="A list of keys in a YAML file, as Rails has it.")
@@ -257,7 +257,7 @@ class KeyListEntry(_OutputEntry):
     prefix: Prefix = Field(default="", description="What stands before every key.")
 
 
-class KubernetesEncryptionEntry(_OutputEntry):
+class KubernetesEncryptionEntry(BaseOutputEntry):
     """The EncryptionConfiguration of an API server."""
 
     type: Literal["kubernetes-encryption-configuration"] = Field(
@@ -271,7 +271,7 @@ class KubernetesEncryptionEntry(_OutputEntry):
     )
 
 
-class TemplateEntry(_OutputEntry):
+class TemplateEntry(BaseOutputEntry):
     """Your own Jinja2 template."""
 
     type: Literal["template"] = Field(description="A file of your own form, from a template.")

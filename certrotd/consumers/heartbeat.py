@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -11,13 +9,10 @@ from pathlib import Path
 from certrotd.clock import Clock
 from certrotd.config.keyrings import HeartbeatAcknowledgement
 from certrotd.consumers.port import Answer, Expected
-from certrotd.errors import InvalidInput, listed
-from certrotd.files.disktrouble import DiskTrouble, explained
-from certrotd.files.reading import read_file
-from certrotd.keyring.heartbeat import MAX_BYTES, Heartbeat, merged, parse
-
-MOST = 10_000
-"""Files of a directory that are looked at."""
+from certrotd.errors import listed
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.keyring.heartbeat import merged
+from certrotd.keyserver.heartbeat_files import find
 
 
 @dataclass(frozen=True)
@@ -35,13 +30,13 @@ class HeartbeatAnswer:
     def ask(self, expected: Expected) -> Answer:
         """As Acknowledgement.ask."""
         try:
-            heartbeats = heard(self.directory)
-        except FileNotFoundError:
-            return Answer(False, f"has no directory {self.directory} yet")
-        except (DiskTrouble, InvalidInput) as error:
+            there = find(self.directory)
+        except DiskTrouble as error:
             return Answer(False, f"cannot be asked: {error.message}")
+        if there.failures:
+            return Answer(False, f"cannot be asked: {there.failures[0].message}")
         found = merged(
-            heartbeats,
+            (each.heartbeat for each in there.heartbeats),
             keyring=expected.keyring,
             expected=expected.delivery,
             now=self.clock.now(),
@@ -55,28 +50,7 @@ class HeartbeatAnswer:
         return Answer(True)
 
 
-def heard(directory: Path) -> Sequence[Heartbeat]:
-    """Every heartbeat in a directory.
-
-    Raises FileNotFoundError without one, DiskTrouble, and InvalidInput for a file that is none.
-    """
-    with explained(f"read {directory}"):
-        names = sorted(name for name in os.listdir(directory) if name.endswith(".json"))
-    if len(names) > MOST:
-        raise InvalidInput(f"{directory} has more than {MOST} heartbeats")
-    found = []
-    for name in names:
-        try:
-            data = read_file(directory / name, limit=MAX_BYTES, follow=False)
-        except FileNotFoundError:
-            continue  # the process has ended since
-        try:
-            found.append(parse(data))
-        except InvalidInput as error:
-            raise InvalidInput(f"{directory / name}: {error.message}") from None
-    return found
-
-
 def build(entry: HeartbeatAcknowledgement, clock: Clock) -> HeartbeatAnswer:
-    """The acknowledgement of a configuration entry."""
+    """The acknowledgement of a configuration entry, whose directory is known."""
+    assert isinstance(entry.heartbeat, Path), "that of the socket is put in its place"
     return HeartbeatAnswer(entry.heartbeat, entry.instances, entry.stale, clock)

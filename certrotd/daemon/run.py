@@ -19,6 +19,7 @@ from certrotd.daemon.http.server import Web
 from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.mount_guard import MountGuard
 from certrotd.daemon.service_manager import service_manager
+from certrotd.daemon.services import Services
 from certrotd.daemon.signals import Signals, heard
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
@@ -125,6 +126,7 @@ class _Daemon:
             may=lambda: self._work.directories() is None,  # else they made what is only away
         )
         self._web = Web(App(self._sources()), clock, self._log)
+        self._services = Services(self._observer, self._observer.remarked)
 
     def remark(self, words: str) -> None:
         """Have the operator know what was met before there was a log."""
@@ -134,6 +136,7 @@ class _Daemon:
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
         with libraries(self._log):
             self._web.use(self._config.http)
+            self._services.use(self._site.wings)
             ticking.start()
             while not self._stopping():
                 if signal.SIGHUP in signals.wait(INTERVAL):
@@ -159,6 +162,7 @@ class _Daemon:
         running = self._scheduler.running
         if not running:
             self._scheduler.close()
+        self._services.close()
         self._web.close()
         self._observer.stopped(running)
         self._alerting.close()
@@ -182,6 +186,7 @@ class _Daemon:
         self._config, self._work = loaded.config, workload
         self._log.use(loaded.config.log)
         self._web.use(loaded.config.http)
+        self._services.use(self._site.wings)
         self._alerting.use(loaded.config.notifications)
         self._observer.reloaded(tuple(workload.subjects))
         self._scheduler.replace(workload)

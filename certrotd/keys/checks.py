@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
 from certrotd.clock import Clock
-from certrotd.config.keyrings import DatasetEntry, HeartbeatAcknowledgement, KeyringEntry
-from certrotd.consumers.heartbeat import heard
-from certrotd.errors import Failure, InvalidInput, LockHeld
+from certrotd.config.keyrings import (
+    DatasetEntry,
+    HeartbeatAcknowledgement,
+    KeyringEntry,
+)
+from certrotd.errors import Failure, LockHeld
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keyring.keyring import Keyring
@@ -19,6 +24,7 @@ from certrotd.keyring.states import State
 from certrotd.keys.census import Census, take
 from certrotd.keys.counting import Counted, counting, failures
 from certrotd.keys.subject import Managed
+from certrotd.keyserver.heartbeat_files import find, forget
 from certrotd.lifecycle.finding import (
     FILES,
     EarlierLooks,
@@ -27,7 +33,6 @@ from certrotd.lifecycle.finding import (
     Settled,
     Watched,
 )
-from certrotd.rotation.unexpected import as_failure
 from certrotd.state.typed import TypedDocument
 
 UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE = (
@@ -62,6 +67,8 @@ class Looked:
 class KeyringCheck:
     """Check, of a keyring.
 
+    ``own`` is where the heartbeats are that come over the socket.
+
     ``census`` is where the counts of what is left are kept, ``counted`` those of what was
     encrypted; ``wake`` asks for a look at the keyring, once a count
     may let something be done.
@@ -71,6 +78,7 @@ class KeyringCheck:
     entry: KeyringEntry
     census: TypedDocument[Census]
     counted: TypedDocument[Counted]
+    own: Path
     every: float
     in_flight: Callable[[Id], bool]
     wake: Callable[[], None]
@@ -107,17 +115,23 @@ class KeyringCheck:
     def _processes(self) -> list[Finding]:
         """What the heartbeats say of ciphertext that could not be decrypted; they are counted."""
         asked = (each.acknowledge for each in self.entry.consumers.values())
-        places = {e.heartbeat for e in asked if isinstance(e, HeartbeatAcknowledgement)}
-        if not places:
-            return []
-        beats = [beat for place in sorted(places) for beat in _heard(place)]
+        places = {
+            e.heartbeat if isinstance(e.heartbeat, Path) else self.own
+            for e in asked
+            if isinstance(e, HeartbeatAcknowledgement)
+        }
+        beats = {place: _heard(place) for place in sorted(places)}
+        every = [beat for place in beats.values() for beat in place]
+        since = self.clock.now() - RECENT
         if not self.in_flight(self.about):
             with contextlib.suppress(LockHeld):  # the next look counts them
-                self._count(beats)
-        since = self.clock.now() - RECENT
+                self._count(every)
+                for beat in beats.get(self.own, ()):
+                    if beat.at < since:  # its process is gone, and it is counted
+                        forget(self.own, beat)
         return [
             Finding(UNDECRYPTED, f"{client} could not decrypt {count:,} ciphertexts")
-            for client, count in sorted(failures(beats, self.about.name, since=since).items())
+            for client, count in sorted(failures(every, self.about.name, since=since).items())
         ]
 
     def _count(self, beats: Sequence[Heartbeat]) -> None:
@@ -158,9 +172,13 @@ class KeyringCheck:
 
 
 def _heard(directory: Path) -> Sequence[Heartbeat]:
+    """Those of a directory, none without one; raises Failure for a file that is none."""
     try:
-        return heard(directory)
-    except FileNotFoundError:
-        return ()
-    except (OSError, InvalidInput) as error:
-        raise as_failure(error, f"read {directory}") from None
+        found = find(directory)
+    except DiskTrouble as trouble:
+        if trouble.errno == errno.ENOENT:
+            return ()
+        raise
+    if found.failures:
+        raise found.failures[0]
+    return [each.heartbeat for each in found.heartbeats]

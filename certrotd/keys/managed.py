@@ -10,11 +10,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 from certrotd.clock import Clock
 from certrotd.config.context import Context
-from certrotd.config.keyrings import PERIODS, ConsumerEntry, KeyringEntry
+from certrotd.config.keyrings import (
+    PERIODS,
+    SOCKET,
+    ConsumerEntry,
+    HeartbeatAcknowledgement,
+    KeyringEntry,
+    SealedEntry,
+)
 from certrotd.config.model import Config
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.escrow.backup import sealed_backup
@@ -39,6 +47,7 @@ from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.policy import MOST_MESSAGES, Attempts, Policy, Standing
+from certrotd.keys.sealed_outlet import SealedFile, SealedOutlet
 from certrotd.keys.world import Applied, Consumer, Inlets, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.wing import Premises
@@ -50,9 +59,9 @@ from certrotd.state.typed import TypedDocument
 TARGET_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
-DISPLACED = "displaced"
+DISPLACED, HEARTBEATS = "displaced", "heartbeats"
 """Where a keyring, its highest revision, its last counts and drill, and what its outputs took the
-place of are kept, each under its name."""
+place of, and the heartbeats of its processes are kept, each under its name."""
 
 
 def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring]:
@@ -109,16 +118,27 @@ class ConfiguredKeyring:
         return self._premises.clock
 
     @cached_property
-    def outlets(self) -> Sequence[FileOutlet]:
+    def outlets(self) -> Sequence[FileOutlet | SealedOutlet]:
         """Its outputs; nothing is read."""
         chance, algorithm = Chance(secrets.randbelow, os.urandom), Algorithm(self.entry.algorithm)
         backups = self._shared.config.state_dir / DISPLACED / self._name
-        found = []
+        found: list[FileOutlet | SealedOutlet] = []
         for number, entry in enumerate(self.entry.outputs):
+            if isinstance(entry, SealedEntry):
+                found.append(self._sealed(entry, backups / str(number)))
+                continue
             output = output_of(entry, algorithm=algorithm, chance=chance)
             files = files_of(entry, output, backups / str(number))
             found.append(FileOutlet(f"{entry.type} {entry.path}", output, files))
         return found
+
+    def _sealed(self, entry: SealedEntry, backups: Path) -> SealedOutlet:
+        names = entry.keks or self.entry.keks or tuple(self._shared.config.keks)
+        keks = {name: self._shared.keks[name] for name in names}
+        files = files_of(entry, SealedFile(entry.path), backups)
+        return SealedOutlet(
+            f"keyring {entry.path}", self._name, entry.path, files, keks, self.clock
+        )
 
     @cached_property
     def policy(self) -> Policy:
@@ -227,6 +247,11 @@ class ConfiguredKeyring:
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
 
+    @property
+    def own_heartbeats(self) -> Path:
+        """Where the heartbeats are kept that come over the socket."""
+        return self._shared.config.state_dir / HEARTBEATS / self._name
+
     def _check_target(self, name: str) -> None:
         self._shared.target(name).check()
 
@@ -237,6 +262,7 @@ class ConfiguredKeyring:
             self.entry,
             self.census,
             counted_in(self._premises.state.document(f"{COUNTS}/{self._name}")),
+            self.own_heartbeats,
             every,
             self._premises.in_flight,
             partial(self._premises.state.wake, str(self.policy.id)),
@@ -266,7 +292,7 @@ class ConfiguredKeyring:
         return Consumer(
             name,
             self._shared.target(entry.target) if entry.target else None,
-            _acknowledgement(entry, self.clock),
+            _acknowledgement(entry, self.clock, self.own_heartbeats),
             partial(self._alone, entry.target),
         )
 
@@ -298,7 +324,7 @@ class ConfiguredKeyring:
         from certrotd.outputs.encodings import printable_material
 
         algorithm = Algorithm(self.entry.algorithm)
-        traits = [each.output.traits for each in self.outlets]
+        traits = [each.output.traits for each in self.outlets if isinstance(each, FileOutlet)]
         spaces = [each.ids for each in traits if each.ids is not None]
         if len({repr(each) for each in spaces}) > 1:
             raise NeedsOperator(
@@ -325,16 +351,18 @@ class ConfiguredKeyring:
         return case.evidence(version), self.policy.fresh
 
 
-def _acknowledgement(entry: ConsumerEntry, clock: Clock) -> Any:
+def _acknowledgement(entry: ConsumerEntry, clock: Clock, own: Path) -> Any:
     acknowledge = entry.acknowledge
     if acknowledge is None:
         return None
+    if isinstance(acknowledge, HeartbeatAcknowledgement) and acknowledge.heartbeat == SOCKET:
+        acknowledge = acknowledge.model_copy(update={"heartbeat": own})
     kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
     return importlib.import_module(f"certrotd.consumers.{kind}").build(acknowledge, clock)
 
 
-def _policy(name: str, entry: KeyringEntry, outlets: Sequence[FileOutlet]) -> Policy:
-    rotate = entry.rotate
+def _policy(name: str, entry: KeyringEntry, every: Sequence[FileOutlet | SealedOutlet]) -> Policy:
+    rotate, outlets = entry.rotate, [each for each in every if isinstance(each, FileOutlet)]
     limits = [each.output.traits.capacity for each in outlets]
     waves: dict[int, list[str]] = {}
     for each, consumer in entry.consumers.items():
@@ -349,7 +377,7 @@ def _policy(name: str, entry: KeyringEntry, outlets: Sequence[FileOutlet]) -> Po
         custodians=frozenset(entry.custodians),
         capacity=min((each for each in limits if each is not None), default=None),
         slots=_slots(outlets),
-        outputs=tuple(each.name for each in outlets),
+        outputs=tuple(each.name for each in every),
         waves=tuple(tuple(waves[number]) for number in sorted(waves)),
         datasets=frozenset(entry.datasets),
         drains=entry.drains,

@@ -16,6 +16,7 @@ from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
     from certrotd.keys.managed import ConfiguredKeyring
+    from certrotd.keys.serving import KeyringService
     from certrotd.lifecycle.runner import Runner
 
 
@@ -36,6 +37,7 @@ class Keyrings:
         self.slots = config.concurrency
         self._every = config.watch_every.total_seconds()
         self._premises = premises
+        self._config = config
         self.keyrings: Sequence[ConfiguredKeyring] = ()
         if config.keyrings:
             from certrotd.keys.managed import configured
@@ -49,6 +51,15 @@ class Keyrings:
 
     def prepare(self, runner: Runner) -> None:
         """Nothing comes before the first rotation."""
+
+    def serve(self, report: Callable[[str], None]) -> KeyringService | None:
+        entry = self._config.key_server
+        if entry is None:
+            return None
+        from certrotd.keys.serving import KeyringService
+
+        by_name = {each.policy.name: each for each in self.keyrings}
+        return KeyringService(entry, by_name, self._premises.clock, report)
 
     def checks(self) -> Sequence[Check]:
         return [each.check(self._every) for each in self.keyrings]

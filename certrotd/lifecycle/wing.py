@@ -99,6 +99,21 @@ class Check(Protocol):
         ...
 
 
+class Service(Protocol):
+    """Answers others on a socket of its own; ``name`` is for people."""
+
+    @property
+    def name(self) -> str: ...
+
+    def start(self) -> None:
+        """Begin; raises Failure."""
+        ...
+
+    def close(self) -> None:
+        """End; nothing happens to one that did not begin."""
+        ...
+
+
 class Wing(Protocol):
     """The subjects of one ``kind``; ``slots`` of them are rotated at once.
 
@@ -131,6 +146,13 @@ class Wing(Protocol):
 
     def prepare(self, runner: Runner) -> None:
         """What comes before any rotation; the subjects' own rotations report its failures."""
+        ...
+
+    def serve(self, report: Callable[[str], None]) -> Service | None:
+        """What answers others while the daemon runs, not started yet; None if nothing does.
+
+        ``report`` takes a line about what goes wrong meanwhile.
+        """
         ...
 
     def checks(self) -> Sequence[Check]:

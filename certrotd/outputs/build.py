@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import assert_never
 
 from certrotd.config.outputs import (
+    BaseOutputEntry,
     DotenvEntry,
     FernetListEntry,
     JsonKeystoreEntry,
@@ -25,7 +26,7 @@ from certrotd.keyring.material import Algorithm
 from certrotd.outputs.encodings import KeyEncoding
 from certrotd.outputs.errors import NotDeliverable
 from certrotd.outputs.files import OutputFiles
-from certrotd.outputs.port import Encrypts, Output
+from certrotd.outputs.port import Encrypts, Output, Placed
 
 _WSO2 = frozenset({Algorithm.AES_128_GCM, Algorithm.AES_192_GCM, Algorithm.AES_256_GCM})
 
@@ -53,7 +54,7 @@ def output_of(entry: OutputEntry, *, algorithm: Algorithm, chance: Chance) -> Ou
     return output
 
 
-def files_of(entry: OutputEntry, output: Output, backups: Path) -> OutputFiles:
+def files_of(entry: BaseOutputEntry, output: Placed, backups: Path) -> OutputFiles:
     """The files of an output as its entry wants them; ``backups`` is a directory of its own."""
     return OutputFiles(
         output,

@@ -23,7 +23,7 @@ from certrotd.files.giving import check_owner, owner_of
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_file
 from certrotd.files.writing import do_each, remove_file, rename
-from certrotd.outputs.port import Contents, Output, Present
+from certrotd.outputs.port import Contents, Placed, Present
 from certrotd.outputs.reading import MAX_BYTES
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
@@ -39,7 +39,7 @@ class OutputFiles:
 
     def __init__(
         self,
-        output: Output,
+        output: Placed,
         backups: Path,
         *,
         owner: str | None = None,

@@ -91,6 +91,18 @@ class Imported:
     secondary: int | None = None
 
 
+class Placed(Protocol):
+    """What is known of the files of an output."""
+
+    def paths(self, present: Present) -> Sequence[Path]:
+        """As Output.paths."""
+        ...
+
+    def check(self, present: Present) -> None:
+        """As Output.check."""
+        ...
+
+
 class Output(Protocol):
     """Renders the keys of one keyring for one application; pure: it reads and writes no file."""
 

@@ -94,7 +94,7 @@ def _command(tmp_path: Path) -> Iterator[Side]:
 def _heartbeat(tmp_path: Path) -> Iterator[Side]:
     folder = tmp_path / "beats"
     folder.mkdir()
-    path = folder / "web.json"
+    path = folder / f"web.{'0' * 16}.json"
 
     def say(text: bytes | None) -> None:
         path.unlink(missing_ok=True)

@@ -87,6 +87,9 @@ class FakeWing:
     def prepare(self, runner: Runner) -> None:
         Placeholders([each.managed for each in self.subjects]).put(runner)
 
+    def serve(self, report: Callable[[str], None]) -> None:
+        """It serves nothing."""
+
     def checks(self) -> Sequence[Check]:
         return ()
 

@@ -378,6 +378,9 @@ class Tokens:
     def prepare(self, runner: Runner) -> None:
         pass
 
+    def serve(self, report: Callable[[str], None]) -> None:
+        """Tokens are read from files."""
+
     def checks(self) -> Sequence[Check]:
         return ()
 

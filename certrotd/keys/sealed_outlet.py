@@ -1,0 +1,138 @@
+"""A keyring document for the client library: what consumers are given, and nothing else of it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from certrotd.clock import Clock
+from certrotd.errors import Failure
+from certrotd.keyring.delivery import Delivered, Delivery
+from certrotd.keyring.document import Keks, Unreadable, opened, sealed
+from certrotd.keyring.keyring import Entry, Keyring, Wrapped
+from certrotd.keyring.material import Material
+from certrotd.keyring.states import Code, State, Transition, Version, Versions
+from certrotd.outputs.files import OutputFiles
+from certrotd.outputs.port import Imported, Present
+
+_DOMAIN = b"certrotd keyring for consumers\0"
+_PATHS: Mapping[State, tuple[State, ...]] = {
+    State.ACTIVE: (State.ACTIVE,),
+    State.SECONDARY: (State.PRE_ACTIVE, State.SECONDARY),
+    State.DECRYPT_ONLY: (State.DECRYPT_ONLY,),
+    State.RETIRED: (State.DECRYPT_ONLY, State.RETIRED),
+    State.COMPROMISED: (State.DECRYPT_ONLY, State.COMPROMISED),
+}
+_CODES = {
+    State.PRE_ACTIVE: Code.GENERATED,
+    State.SECONDARY: Code.DISTRIBUTED,
+    State.ACTIVE: Code.ADOPTED,
+    State.DECRYPT_ONLY: Code.ADOPTED,
+    State.RETIRED: Code.RETIRED,
+    State.COMPROMISED: Code.COMPROMISED,
+}
+
+
+@dataclass(frozen=True)
+class SealedFile:
+    """Placed, of one file that certrotd alone writes."""
+
+    path: Path
+
+    def paths(self, present: Present) -> Sequence[Path]:
+        del present
+        return (self.path,)
+
+    def check(self, present: Present) -> None:
+        """Whatever it is, it is replaced as a whole."""
+
+
+@dataclass(frozen=True)
+class SealedOutlet:
+    """Outlet, of a sealed document at ``path``; ``keks`` wrap it."""
+
+    name: str
+    keyring: str
+    path: Path
+    files: OutputFiles
+    keks: Keks
+    clock: Clock
+
+    def absent(self) -> bool:
+        return self._data() is None
+
+    def imported(self) -> Imported | None:
+        """No application makes its keys in this form."""
+        return None
+
+    def strange(self, keyring: Keyring) -> str | None:
+        """Nothing but certrotd makes one: what cannot be read is replaced."""
+        del keyring
+        return None
+
+    def differs(self, delivery: Delivery) -> str | None:
+        there = self._there()
+        if there is None:
+            return "it is not a keyring of certrotd's"
+        same = Delivery.of(there).hash == delivery.hash
+        return None if same else "it is of another delivery"
+
+    def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
+        there = self._there()
+        if there is None or Delivery.of(there).hash != delivery.hash:
+            revision = there.revision if there else 0
+            # clients never go back, also after the file was lost
+            least = max(revision, int(self.clock.now().timestamp()))
+            data, _ = sealed(_keyring(delivery, least), self.keks)
+            self.files.write({self.path: data})
+        return self.digests()
+
+    def set_aside(self, mark: str) -> Sequence[Path]:
+        return self.files.set_aside(mark)
+
+    def digests(self) -> Mapping[Path, str]:
+        data = self._data()
+        return {} if data is None else {self.path: hashlib.sha256(data).hexdigest()}
+
+    def problems(self, delivery: Delivery | None, *, dry: bool = False) -> Sequence[Failure]:
+        del delivery
+        return list(self.files.problems(dry=dry))
+
+    def sweep(self) -> None:
+        self.files.sweep()
+
+    def _data(self) -> bytes | None:
+        return self.files.present()[self.path]
+
+    def _there(self) -> Keyring | None:
+        """The keyring that stands there, None if none or one that cannot be used."""
+        data = self._data()
+        if data is None:
+            return None
+        try:
+            return opened(data, self.keks, name=self.keyring, place=str(self.path)).keyring
+        except Unreadable:
+            return None
+
+
+def _keyring(delivery: Delivery, revision: int) -> Keyring:
+    """The delivery as a keyring, without the history of its versions.
+
+    Its seal is made of the keys that it holds: who has one document cannot make certrotd's own.
+    """
+    seal = hmac.new(_DOMAIN, digestmod="sha256")
+    for each in delivery.keys:
+        seal.update(each.key.material.reveal())
+    entries = {each.key.version: Entry.of(each.key) for each in delivery.keys}
+    versions = Versions(tuple(_version(each) for each in delivery.keys))
+    return Keyring(delivery.keyring, revision, versions, entries, Wrapped(Material(seal.digest())))
+
+
+def _version(each: Delivered) -> Version:
+    at: datetime = each.created
+    moves = (Transition(to, at, _CODES[to], "delivered") for to in _PATHS[each.state])
+    return Version(each.key.version, tuple(moves))
