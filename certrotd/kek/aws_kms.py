@@ -8,6 +8,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 from certrotd.clock import Deadline
@@ -30,7 +31,10 @@ _DENIED = {
     *("SignatureDoesNotMatch", "MissingAuthenticationToken", "OptInRequired"),
     *("ExpiredTokenException", "ExpiredToken", "RequestExpired"),
 }
-_UNFIT = {"NotFoundException", "InvalidArnException", "InvalidKeyUsageException"}
+_UNFIT = {
+    *("NotFoundException", "InvalidArnException", "InvalidKeyUsageException"),
+    *("UnsupportedOperationException", "UnknownOperationException"),
+}
 T = TypeVar("T")
 
 
@@ -88,8 +92,18 @@ class AwsKms:
         del deadline
         return self.asked("describe_key", lambda found: take(found["KeyMetadata"]), KeyId=self.key)
 
-    def asked(self, operation: str, take: Callable[[Mapping[str, Any]], T], **given: Any) -> T:
-        """What ``take`` finds in the answer to one request; the client does not retry."""
+    def asked(
+        self,
+        operation: str,
+        take: Callable[[Mapping[str, Any]], T],
+        *,
+        meanings: Mapping[str, Failure] = MappingProxyType({}),
+        **given: Any,
+    ) -> T:
+        """What ``take`` finds in the answer to one request; the client does not retry.
+
+        ``meanings`` are those of codes that mean something else for this operation.
+        """
         client = self._client  # first: it says which libraries are missing
         from botocore.exceptions import (  # type: ignore[import-untyped]
             BotoCoreError,
@@ -101,7 +115,8 @@ class AwsKms:
         try:
             found = getattr(client, operation)(**given)
         except ClientError as error:
-            failure = self._judged(error.response, operation)
+            code = str(error.response.get("Error", {}).get("Code", ""))
+            failure = meanings.get(code) or self._judged(code, error.response, operation)
         except (HTTPClientError, ResponseParserError) as error:
             failure = KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
         except BotoCoreError as error:  # no credentials
@@ -138,9 +153,8 @@ class AwsKms:
             hint="see to the AWS settings and credentials of certrotd's user",
         )
 
-    def _judged(self, response: Mapping[str, Any], operation: str) -> Failure:
+    def _judged(self, code: str, response: Mapping[str, Any], operation: str) -> Failure:
         """What an error of the service means."""
-        code = str(response.get("Error", {}).get("Code", ""))
         about = response.get("ResponseMetadata", {})
         status = about.get("HTTPStatusCode", 0)
         if code in _BUSY or status == 429 or status >= 500:
@@ -173,9 +187,13 @@ def _key_id(key: str) -> bytes:
     return key.rpartition("/")[2].encode()
 
 
+def service_of(entry: AwsKmsKekEntry) -> AwsKms:
+    """The key of a configuration entry."""
+    seconds = entry.timeout.total_seconds()
+    return AwsKms(entry.key, entry.effective_region, entry.endpoint, entry.profile, seconds)
+
+
 def build(name: str, entry: AwsKmsKekEntry) -> Kek:
     """The KEK of a configuration entry."""
     del name
-    seconds = entry.timeout.total_seconds()
-    service = AwsKms(entry.key, entry.effective_region, entry.endpoint, entry.profile, seconds)
-    return ServiceKek(service, seconds)
+    return ServiceKek(service_of(entry), entry.timeout.total_seconds())

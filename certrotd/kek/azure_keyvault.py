@@ -91,7 +91,7 @@ class AzureKeyVault:
     def version(self, deadline: Deadline) -> str:
         """As KeyService.version; takes the permission keys/get."""
         del deadline
-        return self.asked("GET", "", None, lambda found: _version(found["key"]["kid"]))
+        return self.asked("GET", "", None, lambda found: version_of(found["key"]["kid"]))
 
     def encrypt(self, secret: bytes, context: Context, deadline: Deadline) -> Encrypted:
         """As KeyService.encrypt; takes the permission keys/wrapKey."""
@@ -103,7 +103,7 @@ class AzureKeyVault:
             given,
             lambda found: (
                 b"%b\0%b"
-                % (_version(found["kid"]).encode(), decoded(found["value"], url_safe=True))
+                % (version_of(found["kid"]).encode(), decoded(found["value"], url_safe=True))
             ),
         )
         return Encrypted(data, self.key.encode())
@@ -139,7 +139,8 @@ class AzureKeyVault:
         )
         from azure.core.rest import HttpRequest
 
-        url = f"{self.vault}/keys/{self.key}{path}?api-version={API}"
+        query = "" if "api-version=" in path else f"{'&' if '?' in path else '?'}api-version={API}"
+        url = f"{self.vault}/keys/{self.key}{path}{query}"
         try:
             answer = client.send_request(HttpRequest(method, url, json=given))
             answer.read()
@@ -234,7 +235,7 @@ def _codes(answer: Any) -> set[str]:
     return found
 
 
-def _version(kid: str) -> str:
+def version_of(kid: str) -> str:
     """The version in a key's identifier, https://VAULT/keys/NAME/VERSION; raises ValueError."""
     version = kid.rpartition("/")[2]
     if kid.count("/") != 5 or not _VERSION.fullmatch(version.encode()):
@@ -242,10 +243,14 @@ def _version(kid: str) -> str:
     return version
 
 
+def service_of(entry: AzureKeyVaultKekEntry) -> AzureKeyVault:
+    """The key of a configuration entry."""
+    login = Login(entry.tenant, entry.client_id, entry.client_secret, entry.authority)
+    seconds = entry.timeout.total_seconds()
+    return AzureKeyVault(entry.vault, entry.key, entry.algorithm, login.credential, seconds)
+
+
 def build(name: str, entry: AzureKeyVaultKekEntry) -> Kek:
     """The KEK of a configuration entry."""
     del name
-    login = Login(entry.tenant, entry.client_id, entry.client_secret, entry.authority)
-    seconds = entry.timeout.total_seconds()
-    service = AzureKeyVault(entry.vault, entry.key, entry.algorithm, login.credential, seconds)
-    return ServiceKek(service, seconds)
+    return ServiceKek(service_of(entry), entry.timeout.total_seconds())

@@ -94,7 +94,7 @@ class ServiceKek:
     def describe(self) -> Description:
         """As Kek.describe."""
         deadline = self._deadline()
-        version = self._asked(self.service.version, deadline)
+        version = asked(self.service.place, self.service.version, deadline)
         kind, place = self.service.type, self.service.place
         return Description(kind, place, self._id(deadline).hex(), version)
 
@@ -102,7 +102,8 @@ class ServiceKek:
         if len(key) > MAX_KEY:
             raise ValueError(f"a key has {MAX_KEY} bytes at most")
         once = os.urandom(sealing.SIZE)
-        made = self._asked(lambda by: self.service.encrypt(once, context, by), deadline)
+        place = self.service.place
+        made = asked(place, lambda by: self.service.encrypt(once, context, by), deadline)
         rest = made.data + sealing.seal(once, key, context)
         body = _HEAD.pack(len(made.data), _check(rest)) + rest
         return envelope.sealed(envelope.kek_id(self.service.type, made.identity), body, context)
@@ -111,7 +112,8 @@ class ServiceKek:
         found = envelope.opened(wrapped, context)
         body = found.by(self._id(deadline), self.service.place)
         encrypted, sealed = self._parts(body)
-        once = self._asked(lambda by: self.service.decrypt(encrypted, context, by), deadline)
+        place = self.service.place
+        once = asked(place, lambda by: self.service.decrypt(encrypted, context, by), deadline)
         if len(once) != sealing.SIZE:
             raise Damaged(
                 f"{self.service.place} unwraps something that certrotd has not wrapped",
@@ -130,22 +132,26 @@ class ServiceKek:
         return rest[:length], rest[length:]
 
     def _id(self, deadline: Deadline) -> bytes:
-        identity = self._asked(self.service.identity, deadline)
+        identity = asked(self.service.place, self.service.identity, deadline)
         return envelope.kek_id(self.service.type, identity)
-
-    def _asked(self, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
-        """What ``ask`` answers; a service that is away is asked again, one that is busy is not."""
-        for pause in PAUSES:
-            try:
-                return within(deadline, self.service.place, ask)
-            except KekUnavailable as error:
-                if error.retry_after is not None or deadline.remaining <= pause:
-                    raise
-            deadline.pause(pause)
-        return within(deadline, self.service.place, ask)
 
     def _deadline(self) -> Deadline:
         return Deadline(self.clock, self.timeout)
+
+
+def asked(place: str, ask: Callable[[Deadline], T], deadline: Deadline) -> T:
+    """What ``ask`` answers; a service that is away is asked again, one that asks for time is not.
+
+    ``place`` names it in messages. Raises what ``ask`` does.
+    """
+    for pause in PAUSES:
+        try:
+            return within(deadline, place, ask)
+        except KekUnavailable as error:
+            if error.retry_after is not None or deadline.remaining <= pause:
+                raise
+        deadline.pause(pause)
+    return within(deadline, place, ask)
 
 
 def _check(data: bytes) -> bytes:

@@ -192,10 +192,14 @@ def _bound(context: Context) -> dict[str, str]:
     return {"associated_data": data, "context": data}
 
 
+def service_of(entry: VaultKekEntry) -> Vault:
+    """The key of a configuration entry."""
+    return Vault(
+        entry.address, entry.key, entry.token, entry.mount, entry.namespace, entry.ca_bundle
+    )
+
+
 def build(name: str, entry: VaultKekEntry) -> Kek:
     """The KEK of a configuration entry."""
     del name
-    service = Vault(
-        entry.address, entry.key, entry.token, entry.mount, entry.namespace, entry.ca_bundle
-    )
-    return ServiceKek(service, entry.timeout.total_seconds())
+    return ServiceKek(service_of(entry), entry.timeout.total_seconds())

@@ -7,6 +7,7 @@ innererror; the challenge of the first request), and never compared with the rea
 import functools
 import itertools
 import json
+import re
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
@@ -70,6 +71,7 @@ class AzureVault:
     def make_key(self, name: str, *, aes: int = 0) -> None:
         """A key, or another version of it; ``aes`` bits of a Managed HSM."""
         material = secrets.token_bytes(aes // 8)
+        self.now += 1
         self.keys.setdefault(name, []).append(Version(self.now, material=material))
 
     def __call__(self, request: Request) -> Response:
@@ -87,15 +89,22 @@ class AzureVault:
         match path.strip("/").split("/"):
             case ["keys", name, *rest] if name in self.keys:
                 given = json.loads(request.body) if request.body else {}
-                return self._key(request.method, name, rest, given)
+                return self._key(request.method, name, rest, given, query)
         return _error(404, "KeyNotFound", f"A key with (name/id) {path} was not found.")
 
-    def _key(self, method: str, name: str, rest: list[str], given: Mapping[str, Any]) -> Response:
+    def _key(
+        self, method: str, name: str, rest: list[str], given: Mapping[str, Any], query: str
+    ) -> Response:
         match method, rest:
             case "GET", []:
                 return self._bundle(name, self.keys[name][-1])
             case "GET", ["versions"]:
-                return _json({"value": [self._item(name, each) for each in self.keys[name]]})
+                return self._page(name, query)
+            case "PATCH", [version]:
+                for each in self.keys[name]:
+                    if each.id == version:
+                        each.enabled = bool(given["attributes"]["enabled"])
+                        return self._bundle(name, each)
             case "POST", ["rotate"]:
                 self.make_key(name, aes=len(self.keys[name][-1].material) * 8)
                 return self._bundle(name, self.keys[name][-1])
@@ -111,6 +120,15 @@ class AzureVault:
                     if each.id == version:
                         return self._operation(name, each, operation, given)
         return _error(404, "KeyNotFound", f"A key with (name/id) {name}/{rest} was not found.")
+
+    def _page(self, name: str, query: str) -> Response:
+        """Two versions of a key, in the order of their ids, and where the next ones are."""
+        match = re.search(r"skiptoken=([0-9]+)", query)
+        start = int(match[1]) if match else 0
+        versions = sorted(self.keys[name], key=lambda each: each.id)
+        more = f"{self.url}/keys/{name}/versions?api-version=7.4&$skiptoken={start + 2}"
+        shown = [self._item(name, each) for each in versions[start : start + 2]]
+        return _json({"value": shown, "nextLink": more if len(versions) > start + 2 else None})
 
     def _operation(
         self, name: str, version: Version, operation: str, given: Mapping[str, Any]
