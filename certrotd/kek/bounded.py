@@ -23,7 +23,7 @@ def within(deadline: Deadline, what: str, call: Callable[[Deadline], T]) -> T:
     The timeouts of an SDK are those of one read: looking up a name, finding credentials and an
     answer that drips are not bounded by them. A call that is late is left behind in its thread.
     """
-    seconds = deadline.remaining
+    seconds, calls = deadline.remaining, _calls
     late = KekUnavailable(f"{what} did not answer within {seconds:.3g} s")
     done: SimpleQueue[tuple[T | None, BaseException | None]] = SimpleQueue()
 
@@ -33,14 +33,14 @@ def within(deadline: Deadline, what: str, call: Callable[[Deadline], T]) -> T:
         except BaseException as error:  # noqa: BLE001  # raised again by whoever waits
             done.put((None, error))
         finally:
-            _calls.release()
+            calls.release()
 
-    if not _calls.acquire(timeout=seconds):
+    if not calls.acquire(timeout=seconds):
         raise late
     try:
         threading.Thread(target=run, name=f"ask {what}", daemon=True).start()
     except RuntimeError as error:
-        _calls.release()
+        calls.release()
         raise KekUnavailable(f"{what} was not asked: {error}") from None
     try:
         result, failure = done.get(timeout=deadline.remaining)
