@@ -5,9 +5,8 @@ It is known by its key id, which a multi-Region key has in each of its regions.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ from certrotd.kek import envelope
 from certrotd.kek.answers import asked_wait, read
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit, WrongKek
 from certrotd.kek.service import Encrypted, ServiceKek
+from certrotd.kek.vendor_client import VendorClient, hush
 
 _BUSY = {
     *("ThrottlingException", "Throttling", "LimitExceededException", "RequestLimitExceeded"),
@@ -47,6 +47,7 @@ class AwsKms:
     endpoint: str | None = None
     profile: str | None = None
     seconds: float = 10.0
+    _sdk: VendorClient = field(default_factory=VendorClient, init=False, repr=False, compare=False)
 
     type = "aws-kms"
 
@@ -104,7 +105,7 @@ class AwsKms:
 
         ``meanings`` are those of codes that mean something else for this operation.
         """
-        client = self._client  # first: it says which libraries are missing
+        client = self._sdk.get(self._client)  # first: it says which libraries are missing
         from botocore.exceptions import (  # type: ignore[import-untyped]
             BotoCoreError,
             ClientError,
@@ -125,7 +126,6 @@ class AwsKms:
             return read(self.place, lambda: take(found))
         raise failure from None
 
-    @functools.cached_property
     def _client(self) -> Any:
         try:
             import boto3  # type: ignore[import-untyped]
@@ -135,6 +135,7 @@ class AwsKms:
             raise Unfit(
                 f"{self.place} needs boto3, which is not installed", hint=how_to_install("aws")
             ) from None
+        hush("boto3", "botocore")
         config = Config(
             connect_timeout=self.seconds,
             read_timeout=self.seconds,

@@ -8,7 +8,6 @@ one-time key is ``version of the key | NUL | wrapped``.
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from certrotd.kek import envelope
 from certrotd.kek.answers import asked_wait, decoded, encoded, read
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit, WrongKek
 from certrotd.kek.service import Encrypted, ServiceKek
+from certrotd.kek.vendor_client import VendorClient, hush
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
@@ -75,6 +75,7 @@ class AzureKeyVault:
     login: Callable[[], TokenCredential] = field(default_factory=lambda: Login().credential)
     seconds: float = 10.0
     options: Mapping[str, Any] = field(default_factory=dict)
+    _sdk: VendorClient = field(default_factory=VendorClient, init=False, repr=False, compare=False)
 
     type = "azure-keyvault"
 
@@ -130,7 +131,7 @@ class AzureKeyVault:
         take: Callable[[Mapping[str, Any]], T],
     ) -> T:
         """What ``take`` finds in the answer to one request; the client does not retry."""
-        client = self._client  # first: it says which libraries are missing
+        client = self._sdk.get(self._client)  # first: it says which libraries are missing
         from azure.core.exceptions import (
             AzureError,
             ClientAuthenticationError,
@@ -159,7 +160,6 @@ class AzureKeyVault:
             failure = self._judged(answer.status_code, answer.headers, _codes(answer), path)
         raise failure from None
 
-    @functools.cached_property
     def _client(self) -> Any:
         try:
             from azure.keyvault.keys import KeyClient
@@ -171,6 +171,7 @@ class AzureKeyVault:
             ) from None
         except (NeedsOperator, Transient) as error:
             raise KekUnavailable(error.message, hint=error.hint) from None
+        hush("azure", "msal")
         return KeyClient(
             self.vault,
             credential,

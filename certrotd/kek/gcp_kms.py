@@ -6,7 +6,6 @@ gRPC keeps threads of its own, and does not survive a fork.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,6 +21,7 @@ from certrotd.kek.answers import asked_wait, read
 from certrotd.kek.crc32c import crc32c
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit
 from certrotd.kek.service import Encrypted, ServiceKek
+from certrotd.kek.vendor_client import VendorClient, hush
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
@@ -60,6 +60,7 @@ class GcpKms:
     login: Callable[[], Credentials] = field(default_factory=lambda: Login().credentials)
     endpoint: str | None = None
     seconds: float = 10.0
+    _sdk: VendorClient = field(default_factory=VendorClient, init=False, repr=False, compare=False)
 
     type = "gcp-kms"
 
@@ -120,7 +121,7 @@ class GcpKms:
         self, method: str, given: dict[str, Any], deadline: Deadline, take: Callable[[Any], T]
     ) -> T:
         """What ``take`` finds in the answer to one request; the client does not retry."""
-        client = self._client  # first: it says which libraries are missing
+        client = self._sdk.get(self._client)  # first: it says which libraries are missing
         import requests
         from google.api_core.exceptions import GoogleAPICallError
         from google.auth.exceptions import GoogleAuthError, TransportError
@@ -140,7 +141,6 @@ class GcpKms:
             return read(self.place, lambda: take(found))
         raise failure from None
 
-    @functools.cached_property
     def _client(self) -> Any:
         try:
             from google.cloud.kms_v1 import KeyManagementServiceClient
@@ -151,6 +151,7 @@ class GcpKms:
             raise Unfit(
                 f"{self.place} needs libraries that are not installed", hint=how_to_install("gcp")
             ) from None
+        hush("google")
         parts = urlsplit(self.endpoint or _GOOGLE)
         transport = KeyManagementServiceRestTransport(
             host=parts.netloc, url_scheme=parts.scheme, credentials=self._credentials()

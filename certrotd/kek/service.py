@@ -72,11 +72,15 @@ class KeyService(Protocol):
 
 @dataclass(frozen=True)
 class ServiceKek:
-    """The KEK that a service keeps; a call with its retries takes ``timeout`` seconds at most."""
+    """The KEK that a service keeps; a call with its retries takes ``timeout`` seconds at most.
+
+    ``draw`` gives so many random bytes.
+    """
 
     service: KeyService
     timeout: float = 10.0
     clock: Clock = field(default_factory=SystemClock, repr=False)
+    draw: Callable[[int], bytes] = field(default=os.urandom, repr=False)
 
     def wrap(self, key: bytes, context: Context) -> bytes:
         """As Kek.wrap."""
@@ -101,7 +105,7 @@ class ServiceKek:
     def _wrap(self, key: bytes, context: Context, deadline: Deadline) -> bytes:
         if len(key) > MAX_KEY:
             raise ValueError(f"a key has {MAX_KEY} bytes at most")
-        once = os.urandom(sealing.SIZE)
+        once = self.draw(sealing.SIZE)
         place = self.service.place
         made = asked(place, lambda by: self.service.encrypt(once, context, by), deadline)
         rest = made.data + sealing.seal(once, key, context)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from datetime import timedelta
@@ -23,6 +25,7 @@ from certrotd.kek.port import (
     Unfit,
     WrongKek,
 )
+from certrotd.kek.service import ServiceKek
 from tests.contract.kek_rigs import BACKENDS, Around, Rig
 from tests.parts import Parts
 
@@ -179,6 +182,27 @@ class TestKeks:
             assert refused.value.retry_after == timedelta(seconds=7)
         if trouble in MEANING:
             assert refused.value.hint
+
+    def test_a_service_logs_no_one_time_key(
+        self, rig: Rig, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """With that and the wrapped key, whoever reads the log has the data key."""
+        if not isinstance(rig.kek, ServiceKek):
+            return
+        once = b"a one-time key of thirty-two byt"
+        object.__setattr__(rig.kek, "draw", lambda size: once[:size])
+        with caplog.at_level(logging.DEBUG):
+            wrapped = rig.kek.wrap(KEY, CONTEXT)
+            rig.kek.unwrap(wrapped, CONTEXT)
+        out = capfd.readouterr()
+        for text in (
+            caplog.text,
+            out.out,
+            out.err,
+            *(repr(each.__dict__) for each in caplog.records),
+        ):
+            for form in (repr(once)[2:-1], once.hex(), base64.b64encode(once).decode()[:40]):
+                assert form not in text
 
     def test_nothing_of_a_kek_is_in_its_repr(self, rig: Rig, tmp_path: Path) -> None:
         """A traceback with locals shows reprs."""

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.errors import Failure
@@ -146,6 +148,13 @@ class TestEnvelope:
         with pytest.raises(Damaged):
             kek(locker).unwrap(wrapped, CONTEXT)
         assert locker.calls == []
+
+    @given(st.binary(max_size=200))
+    def test_no_body_makes_it_raise_anything_else(self, body: bytes) -> None:
+        """Whoever can write the keyring writes what he likes."""
+        wrapped = envelope.sealed(envelope.kek_id("locker", b"locker"), body, CONTEXT)
+        with pytest.raises(Damaged):
+            kek(Locker()).unwrap(wrapped, CONTEXT)
 
     def test_what_certrotd_has_not_wrapped_is_not_used(self) -> None:
         """Another program may use the same key, for secrets of other lengths."""
