@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import assert_never
 
 from certrotd.config.outputs import (
     BaseOutputEntry,
@@ -98,8 +97,6 @@ def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
             return KubernetesEncryption(entry.path, entry.provider, entry.resources)
         case TemplateEntry():
             return _template(entry, algorithm)
-        case _ as unknown:
-            assert_never(unknown)
 
 
 def _dotenv(entry: DotenvEntry, algorithm: Algorithm) -> Output:

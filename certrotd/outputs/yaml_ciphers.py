@@ -127,7 +127,12 @@ class YamlCiphers:
             ciphers[version] = kept or self._drawn(key, version)
         contents: dict[Path, bytes | None] = {}
         for each in ciphers.values():
-            contents |= {each.key_file: each.wrapped, each.kekek_file: each.kekek}
+            for path, data in ((each.key_file, each.wrapped), (each.kekek_file, each.kekek)):
+                if contents.setdefault(path, data) != data:
+                    raise NotExpressible(
+                        f"{path} would hold what two ciphers need",
+                        hint=f"choose another stem than {self.stem}",
+                    )
         there = (path for path in self.paths(present) if present.get(path) is not None)
         gone = dict.fromkeys(path for path in there if path not in contents)
         gone.pop(self.path, None)

@@ -176,9 +176,12 @@ def replaced(document: Document, node: yaml.Node, new: Sequence[Item]) -> bytes:
             hint="write them above the list",
         )
     changed = (whole[:start] + written + whole[end:]).encode("utf-8")
-    anew = read(document.path, changed)
-    if _form(document.root, node) != _form(anew.root, _same_place(document, node, anew)):
-        raise NotExpressible(f"{document.path}: its keys cannot be changed without the rest")
+    place = _place(document.root, node)
+    if _form(document.root, place) != _form(_again(document, changed), place):
+        raise NotExpressible(
+            f"{document.path}: its keys cannot be changed without changing the rest",
+            hint="write each key as one word, in quotes",
+        )
     return changed
 
 
@@ -190,11 +193,11 @@ def created(document: Document, names: Sequence[str], new: Sequence[Item]) -> by
     indent = "  " * len(names)
     lines += [f"{indent}{_block(item, indent, ending)}" for item in new]
     changed = (document.text + begun + ending.join(lines) + ending).encode("utf-8")
-    anew = read(document.path, changed)
-    there = entries(anew, anew.root, "the file")
-    before = {} if document.root is None else entries(document, document.root, "the file")
-    same = all(_form(before[name], None) == _form(there.get(name), None) for name in before)
-    if not same or there.keys() - before.keys() != {names[0]}:
+    anew = _again(document, changed)
+    before = [] if document.root is None else document.root.value
+    whole, count = _form(anew, None), len(before)
+    old = _form(document.root, None) if before else ()
+    if not isinstance(whole, tuple) or len(whole) != count + 1 or whole[:count] != old:
         raise NotExpressible(
             f"{document.path}: {names[0]} cannot be added at its end",
             hint=f"write {'.'.join(names)} with an empty list, []",
@@ -224,7 +227,7 @@ def _scalars(node: yaml.Node) -> Iterator[tuple[int, int]]:
     elif isinstance(node, yaml.SequenceNode):
         for item in node.value:
             yield from _scalars(item)
-    elif isinstance(node, yaml.MappingNode):
+    else:
         for key, value in node.value:
             yield from _scalars(key)
             yield from _scalars(value)
@@ -248,45 +251,45 @@ def _gaps(whole: str, start: int, end: int, scalars: Sequence[tuple[int, int]]) 
     yield whole[at:end]
 
 
-def _same_place(document: Document, node: yaml.Node, anew: Document) -> yaml.Node | None:
-    """The node of ``anew`` that stands where ``node`` stands in ``document``."""
-    import yaml
-
-    old, new = document.root, anew.root
-    while old is not node:
-        inside = None
-        if isinstance(old, yaml.MappingNode) and isinstance(new, yaml.MappingNode):
-            pairs = zip(old.value, new.value, strict=False)
-            inside = next(((a[1], b[1]) for a, b in pairs if _holds(a[1], node)), None)
-        elif isinstance(old, yaml.SequenceNode) and isinstance(new, yaml.SequenceNode):
-            below = zip(old.value, new.value, strict=False)
-            inside = next(((a, b) for a, b in below if _holds(a, node)), None)
-        if inside is None:
-            return None
-        old, new = inside
-    return new
-
-
-def _holds(tree: yaml.Node, node: yaml.Node) -> bool:
-    import yaml
-
-    if tree is node:
-        return True
-    if isinstance(tree, yaml.MappingNode):
-        return any(_holds(value, node) for _, value in tree.value)
-    if isinstance(tree, yaml.SequenceNode):
-        return any(_holds(item, node) for item in tree.value)
-    return False
-
-
-def _form(tree: yaml.Node | None, without: yaml.Node | None) -> object:
-    """A document as nested tuples, but for one node."""
-    import yaml
-
-    if tree is without or tree is None:
+def _again(document: Document, changed: bytes) -> yaml.Node | None:
+    """The changed document's node; None where it is no document any more."""
+    try:
+        return read(document.path, changed).root
+    except NotExpressible:
         return None
+
+
+def _place(tree: yaml.Node | None, node: yaml.Node) -> tuple[int, ...] | None:
+    """Which child of which child ``node`` is; None where it is none."""
+    if tree is node:
+        return ()
+    for index, child in enumerate(_children(tree)):
+        if (below := _place(child, node)) is not None:
+            return index, *below
+    return None
+
+
+def _children(tree: yaml.Node | None) -> Sequence[yaml.Node]:
+    import yaml
+
     if isinstance(tree, yaml.MappingNode):
-        return tuple((key.value, _form(value, without)) for key, value in tree.value)
-    if isinstance(tree, yaml.SequenceNode):
-        return (tree.tag, *(_form(item, without) for item in tree.value))
-    return tree.tag, tree.value
+        return [value for _, value in tree.value]
+    return tree.value if isinstance(tree, yaml.SequenceNode) else ()
+
+
+def _form(tree: yaml.Node | None, without: tuple[int, ...] | None) -> object:
+    """A document as nested tuples, but for the node at that place."""
+    import yaml
+
+    if without == () or tree is None:
+        return None
+    if not isinstance(tree, yaml.CollectionNode):
+        return tree.tag, tree.value
+    below = [
+        _form(child, without[1:] if without and without[0] == index else None)
+        for index, child in enumerate(_children(tree))
+    ]
+    if isinstance(tree, yaml.MappingNode):
+        names = (key.value for key, _ in tree.value)
+        return tuple(zip(names, below, strict=True))
+    return tree.tag, *below

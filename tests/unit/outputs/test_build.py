@@ -55,7 +55,7 @@ def wrong(text: str) -> str:
         ("type: toml", GCM, Shape.TWO_SLOTS, Encrypts.NAMED),
         ("type: toml, previous: null, encoding: hex", GCM, Shape.ONE_SLOT, Encrypts.NAMED),
         (
-            "type: yaml-ciphers, key_directory: /etc/app/enc, stem: app",
+            "type: yaml-ciphers, key_directory: /etc/app/enc, stem: app, mode: '0400'",
             Algorithm.AES_256_CBC,
             Shape.RING,
             Encrypts.FIRST,

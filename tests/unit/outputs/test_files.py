@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -329,8 +330,9 @@ class TestLookingAhead:
     ) -> None:
         """Before a key is made."""
         prepare(etc)
-        with pytest.raises(kind, match=words):
-            raise_first(keystore(etc).problems(dry=True))
+        first, *_ = keystore(etc).problems(dry=True)
+        assert isinstance(first, kind)
+        assert re.search(words, str(first))
 
     def test_an_unknown_owner_is_found(self, etc: Path) -> None:
         """With every other problem."""

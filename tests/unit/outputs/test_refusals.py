@@ -295,8 +295,10 @@ def test_a_yaml_file_that_is_not_plain_is_refused(text: str, words: str) -> None
     [
         (f"x:\n  keys:\n  - '{HEX}' # old\n  - '{OTHER.hex()}'\n", "comments between the keys"),
         (f"x: {{keys: ['{HEX}', # old\n'{OTHER.hex()}']}}\n", "comments between the keys"),
-        ("a: 1\n...\n", "it is not one YAML document|cannot be added"),
-        ("{a: 1}\n", "it is not one YAML document|cannot be added"),
+        (f"x:\n  keys: >-\n    {HEX}\n  y: 1\n", "cannot be changed without changing the rest"),
+        ("a: 1\n...\n", "x cannot be added at its end"),
+        ("{a: 1}\n", "x cannot be added at its end"),
+        ("a: |+\n  text\n\n  ", "x cannot be added at its end"),
     ],
 )
 def test_keys_that_cannot_be_changed_alone_are_refused(text: str, words: str) -> None:
@@ -372,6 +374,7 @@ def test_a_configuration_of_an_api_server_that_is_another_is_refused(text: str, 
         (gem(f"version: 1, encrypted_key: !binary AAAA, {IV}"), "nothing that decrypts it"),
         (gem(f"{PLAIN}, key_filename: /a"), "has not exactly one key"),
         (gem(PLAIN.replace(B64, "*")), "is not base64"),
+        (gem("version: 1, key: !binary '*'"), "is not base64"),
         (gem("version: 1, key: ä"), "is no ASCII"),
         (gem("version: 1, key_filename: a.key"), "without its whole path"),
         (gem(f"version: 1, key_filename: {KEYS}/../x.key"), "without its whole path"),
@@ -428,6 +431,49 @@ def test_a_cipher_of_another_form_is_adopted_and_written_with_two_levels() -> No
         difference(GEM, given, present) == f"{KEYS}/app_v1.encrypted_key is not what certrotd wrote"
     )
     assert difference(GEM, given, written) is None
+
+
+def test_another_environment_is_left_out_when_keys_are_adopted() -> None:
+    """The application's own file has several; certrotd rewrites only one of its own."""
+    present = {FILE: gem(PLAIN, "development: {ciphers: []}\n").encode()}
+    read = GEM.parse(present)
+    assert read is not None
+    assert len(read.keys) == 1
+    assert GEM.parse({FILE: b"development: {ciphers: []}\n"}) is None
+
+
+def test_another_key_under_the_same_version_is_written_anew() -> None:
+    """Also where it was wrapped in another way, with both of its keys in files."""
+    first, second = delivery(GEM, "1"), delivery(GEM, "7", "1")
+    second = Delivery("app", second.keys[1:], 2)
+    there = GEM.render(first, {})
+    anew = GEM.render(second, there)
+    assert anew[KEYS / "app_v1.encrypted_key"] != there[KEYS / "app_v1.encrypted_key"]
+    text = (there[FILE] or b"").decode()
+    wrapped = text.split("encrypted_key: !binary |-\n")[1].split("\n")[0].strip()
+    form = f"encrypted_key: !binary |-\n        {wrapped}"
+    assert form in text
+    filed: dict[Path, bytes | None] = {
+        **there,
+        FILE: text.replace(form, f"key_filename: {KEYS}/kek.key").encode(),
+        KEYS / "kek.key": base64.b64decode(wrapped),
+    }
+    assert GEM.parse(filed) == GEM.parse(there)
+    written = GEM.render(first, filed)
+    assert written[FILE] == there[FILE]
+    assert written[KEYS / "kek.key"] is None
+
+
+def test_ciphers_that_would_share_a_key_file_are_refused() -> None:
+    """The new key would take the place of the old one's file."""
+    first = delivery(GEM, "1")
+    other = YamlCiphers(FILE, "production", KEYS, "app", lambda count: b"\2" * count)
+    there = {path: data for path, data in GEM.render(first, {}).items() if path != FILE}
+    text = (GEM.render(first, {})[FILE] or b"").decode().replace("app_v1", "app_v2")
+    moved = {Path(str(path).replace("app_v1", "app_v2")): data for path, data in there.items()}
+    both = delivery(GEM, "1", "2")
+    with pytest.raises(NotExpressible, match=r"app_v2\..* would hold what two ciphers need"):
+        other.render(both, {FILE: text.encode(), **moved})
 
 
 @pytest.mark.parametrize(

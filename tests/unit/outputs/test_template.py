@@ -122,6 +122,7 @@ def test_no_keys_are_read_from_what_a_template_wrote() -> None:
     """An edit is told by the bytes alone."""
     output = template("{{ active.hex }}\n")
     assert not output.traits.readable
+    assert output.paths({}) == (FILE,)
     there = output.render(keys(), {})
     assert output.parse(there) is None
     assert difference(output, keys(), there) is None
