@@ -24,7 +24,9 @@ MOST = 10_000
 """So many incidents are remembered, the latest."""
 
 VERSION = 2
-OF_SUBJECTS = frozenset({"rotation", "recovered", "late", "unplanned", "damaged"})
+OF_SUBJECTS = frozenset(
+    {"rotation", "recovered", "late", "unplanned", "damaged", "acknowledgement", "adopt"}
+)
 """The incidents that each subject has of its own, as in the key ``rotation/certificate/web``."""
 
 

@@ -103,12 +103,12 @@ def of_watched(watched: Watched) -> AlertEvent:
         again = f" Reload the service, or get and deploy a new {subject.kind}: "
         again += f"{command('rotate', subject)} --force"
     return Alert(
-        kind="expiring" if expiry else "served_mismatch",
+        kind=findings[0].alert or ("expiring" if expiry else "served_mismatch"),
         severity="error" if grave else "warning",
         key=key,
         title=f"{watched.key}: {findings[0].words}"[:200],
         what="\n".join(f"{watched.key}: {each.words}" for each in findings),
-        todo=f"See: {see}.{again}",
+        todo=findings[0].todo or f"See: {see}.{again}",
         subject=subject,
         cause=" ".join(sorted(each.kind for each in findings)),
     )

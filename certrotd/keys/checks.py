@@ -103,14 +103,19 @@ class KeyringCheck:
         return [Looked(watched, moving or self.in_flight(self.about))]
 
     def failed(self, failure: Failure) -> Watched:
-        return replace(self._watched(), findings=(Finding(UNREADABLE, str(failure)),))
+        return replace(self._watched(), findings=(self._unreadable(failure),))
+
+    def _unreadable(self, failure: Failure) -> Finding:
+        todo = f"See: certrotd plan {self.about}"
+        return Finding(UNREADABLE, str(failure), alert="trouble", todo=todo)
 
     def _watched(self) -> Watched:
         return Watched(FILES, self.about.name, self.clock.now(), about=self.about)
 
     def _outputs(self) -> list[Finding]:
         standing = self.managed.look(thorough=True)
-        return [Finding(STRANGE, words) for words in standing.strange]
+        todo = f"See: certrotd keys show {self.about.name}"
+        return [Finding(STRANGE, each, alert="damaged", todo=todo) for each in standing.strange]
 
     def _processes(self) -> list[Finding]:
         """What the heartbeats say of ciphertext that could not be decrypted; they are counted."""
@@ -122,7 +127,7 @@ class KeyringCheck:
         }
         beats = {place: _heard(place) for place in sorted(places)}
         every = [beat for place in beats.values() for beat in place]
-        since = self.clock.now() - RECENT
+        since, name = self.clock.now() - RECENT, self.about.name
         if not self.in_flight(self.about):
             with contextlib.suppress(LockHeld):  # the next look counts them
                 self._count(every)
@@ -130,7 +135,13 @@ class KeyringCheck:
                     if beat.at < since:  # its process is gone, and it is counted
                         forget(self.own, beat)
         return [
-            Finding(UNDECRYPTED, f"{client} could not decrypt {count:,} ciphertexts")
+            Finding(
+                UNDECRYPTED,
+                f"{client} could not decrypt {count:,} ciphertexts",
+                alert="decryption_failures",
+                todo=f"Give a withheld key back if one is missed: certrotd keys show {name}, and "
+                f"certrotd keys enable {name} VERSION --reason …",
+            )
             for client, count in sorted(failures(every, self.about.name, since=since).items())
         ]
 
@@ -168,7 +179,10 @@ class KeyringCheck:
         self.census.write(taken.census)
         self.wake()
         severity = FindingSeverity.WARNING
-        return [Finding(UNCOUNTED, str(why), severity) for _, why in taken.failures]
+        return [
+            Finding(UNCOUNTED, str(why), severity, "trouble", f"Run the census of {name} by hand.")
+            for name, why in taken.failures
+        ]
 
 
 def _heard(directory: Path) -> Sequence[Heartbeat]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from certrotd.config.notifications import AlertKind
 from certrotd.id import Id
 
 EXPIRED, EXPIRING = "expired", "expiring"
@@ -26,11 +27,17 @@ class FindingSeverity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that is wrong; ``words`` are a line for people and stay the same while it lasts."""
+    """One thing that is wrong; ``words`` are a line for people and stay the same while it lasts.
+
+    ``alert`` is the kind of alert that it raises and ``todo`` what helps, where a wing knows better
+    than that something is served which should not be.
+    """
 
     kind: str
     words: str
     severity: FindingSeverity = FindingSeverity.ERROR
+    alert: AlertKind | None = None
+    todo: str = ""
 
 
 @dataclass(frozen=True, slots=True)
