@@ -17,6 +17,8 @@ from certrotd.certs.findings import FindingKind
 from certrotd.certs.policy import Attempts, Policy, id_of
 from certrotd.config.notifications import AlertKind
 from certrotd.errors import Failure, LockHeld
+from certrotd.keys import alerts as key_alerts
+from certrotd.keys import checks as key_checks
 from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved
 from certrotd.lifecycle.audited import Unaudited, Unrecorded
 from certrotd.lifecycle.decision import Postpone, Wait
@@ -434,6 +436,7 @@ def test_changed_times_and_counts_do_not_change_an_alert(
 
 def test_every_kind_of_the_configuration_can_come() -> None:
     """Nobody chooses what is never sent."""
-    folders = Path(rules.__file__).parent.glob("*rules.py"), [Path(alerts.__file__)]
+    keys = [Path(each.__file__) for each in (key_alerts, key_checks)]
+    folders = Path(rules.__file__).parent.glob("*rules.py"), [Path(alerts.__file__), *keys]
     text = "".join(each.read_text() for folder in folders for each in folder)
     assert [kind for kind in get_args(AlertKind) if f'"{kind}"' not in text] == []
