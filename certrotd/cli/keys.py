@@ -14,7 +14,7 @@ from certrotd.daemon.wiring import open_site
 from certrotd.errors import UsageError
 from certrotd.id import Id
 from certrotd.keys import rotation
-from certrotd.keys.policy import KIND
+from certrotd.keys.kind import KIND
 from certrotd.keys.subject import KeyringFound, KeyringSubject
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner

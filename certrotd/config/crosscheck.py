@@ -9,9 +9,8 @@ from pathlib import Path
 from certrotd.address import Address
 from certrotd.config.base import Loc, shown
 from certrotd.config.certificates import CertificateEntry, UseEntry
-from certrotd.config.file import ConfigFile
+from certrotd.config.hostfile import HostFile
 from certrotd.config.issuers import AcmeEntry, InternalEntry
-from certrotd.config.keyrings import SOCKET, HeartbeatAcknowledgement, SealedEntry
 from certrotd.config.model import issuer_of, store_dir
 from certrotd.config.nearest import suggestion
 from certrotd.config.solvers import ResponderEntry
@@ -36,7 +35,7 @@ class Checked:
     ``broken`` are places whose content did not pass the schema: not there, but not missing.
     """
 
-    file: ConfigFile
+    file: HostFile
     entries: Sequence[tuple[int, CertificateEntry]]
     broken: Collection[Loc] = ()
 
@@ -67,7 +66,6 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _issuers(checked)
     yield from _references(checked)
     yield from _names(checked)
-    yield from _keyrings(checked)
     yield from _paths(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
@@ -78,7 +76,7 @@ def _defaults(checked: Checked) -> Iterator[ConfigFinding]:
     loc: Loc = ("defaults",)
     for section, name in (("issuers", defaults.issuer), ("solvers", defaults.solver)):
         if name is not None:
-            yield from _refers(checked, section, name, (*loc, section[:-1]))
+            yield from refers(checked, section, name, (*loc, section[:-1]))
     yield from _uses(checked, defaults.targets, (*loc, "targets"))
 
 
@@ -104,14 +102,15 @@ def _issuers(checked: Checked) -> Iterator[ConfigFinding]:
 def _references(checked: Checked) -> Iterator[ConfigFinding]:
     for index, entry in checked.entries:
         if entry.issuer is not None:
-            yield from _refers(checked, "issuers", entry.issuer, ("certificates", index, "issuer"))
+            yield from refers(checked, "issuers", entry.issuer, ("certificates", index, "issuer"))
         if entry.solver is not None:
-            yield from _refers(checked, "solvers", entry.solver, ("certificates", index, "solver"))
+            yield from refers(checked, "solvers", entry.solver, ("certificates", index, "solver"))
         if entry.targets:
             yield from _uses(checked, entry.targets, ("certificates", index, "targets"))
 
 
-def _refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[ConfigFinding]:
+def refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[ConfigFinding]:
+    """A name that no entry of ``section`` has."""
     if not checked.has(section, name) and checked.sure(section):
         there = suggestion(name, sorted(checked.known(section)))
         yield ConfigFinding(loc, f"there is no {section[:-1]} {shown(name)}, {there}")
@@ -120,7 +119,7 @@ def _refers(checked: Checked, section: str, name: str, loc: Loc) -> Iterator[Con
 def _uses(checked: Checked, uses: Sequence[UseEntry], loc: Loc) -> Iterator[ConfigFinding]:
     seen: set[str] = set()
     for position, use in enumerate(uses):
-        yield from _refers(checked, "targets", use.target, (*loc, position))
+        yield from refers(checked, "targets", use.target, (*loc, position))
         if use.target in seen:
             yield ConfigFinding((*loc, position), f"{shown(use.target)} is in this list already")
         seen.add(use.target)
@@ -149,33 +148,6 @@ def _names(checked: Checked) -> Iterator[ConfigFinding]:
                 allowed = ", ".join(issuer.permitted_names)
                 message = f"{name} is not within the issuer's permitted_names: {allowed}"
                 yield ConfigFinding(loc, message)
-
-
-def _keyrings(checked: Checked) -> Iterator[ConfigFinding]:
-    """KEKs and targets that are not there, and a KEK that lies beside what it wraps."""
-    file = checked.file
-    for name, entry in file.keyrings.items():
-        for position, kek in enumerate(entry.keks):
-            loc: Loc = ("keyrings", name, "keks", position)
-            if kek != "local" or file.keks:
-                yield from _refers(checked, "keks", kek, loc)
-        for position, output in enumerate(entry.outputs):
-            for at, kek in enumerate(output.keks if isinstance(output, SealedEntry) else ()):
-                loc = ("keyrings", name, "outputs", position, "keks", at)
-                if kek != "local" or file.keks:
-                    yield from _refers(checked, "keks", kek, loc)
-        for called, consumer in entry.consumers.items():
-            told = consumer.acknowledge
-            socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
-            if socket and file.key_server is None and checked.sure("key_server"):
-                loc = ("keyrings", name, "consumers", called, "acknowledge", "heartbeat")
-                yield ConfigFinding(loc, "socket needs key_server, and there is none")
-            if consumer.target is not None:
-                loc = ("keyrings", name, "consumers", called, "target")
-                yield from _refers(checked, "targets", consumer.target, loc)
-    if file.keyrings and not file.keks and checked.sure("keks"):
-        message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
-        yield ConfigFinding(("keks",), message, warning=True)
 
 
 def _repeated(index: int, names: Sequence[str]) -> Iterator[ConfigFinding]:
@@ -264,16 +236,17 @@ def _paths(checked: Checked) -> Iterator[ConfigFinding]:
                     yield ConfigFinding(
                         loc, f"{path} is inside certrotd's own folder: choose another"
                     )
-    for name, keyring in checked.file.keyrings.items():
-        for position, output in enumerate(keyring.outputs):
-            where: Loc = ("keyrings", name, "outputs", position)
-            for path in output.paths:
-                if (other := first.setdefault(path, where)) != where:
-                    message = f"{path} is also written by {{there}}: give each its own path"
-                    yield ConfigFinding(where, message, other=other)
-                if any(str(path).startswith(folder) for folder in own):
-                    message = f"{path} is inside certrotd's own folder: choose another"
-                    yield ConfigFinding(where, message)
+    yield from _of_keys(checked, first, own)
+
+
+def _of_keys(
+    checked: Checked, first: dict[Path, Loc], own: Sequence[str]
+) -> Iterator[ConfigFinding]:
+    """What is wrong between the entries of data keys, where there are any."""
+    if type(checked.file) is not HostFile:
+        from certrotd.config.crosscheck_keys import crosscheck_keys
+
+        yield from crosscheck_keys(checked, first, own)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

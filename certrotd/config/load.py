@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from certrotd.config.base import Loc, examined, shown
 from certrotd.config.certificates import CertificateEntry
 from certrotd.config.crosscheck import Checked, ConfigFinding, crosscheck, unproven
-from certrotd.config.file import ConfigFile
+from certrotd.config.hostfile import HostFile
 from certrotd.config.merge import Merged
 from certrotd.config.model import Config, resolve
 from certrotd.config.schema import json_schema
@@ -84,7 +84,7 @@ class _Found:
         self.certificates: list[ConfigProblem] = []
         self.warnings: list[ConfigProblem] = []
         self.files: tuple[Path, ...] = (path,)
-        self.file: ConfigFile | None = None
+        self.file: HostFile | None = None
         self.entries: list[tuple[int, CertificateEntry]] = []
         self._parsed: list[tuple[int, CertificateEntry]] = []
         self._unread = False
@@ -131,7 +131,7 @@ class _Found:
         main = self._read_one(path, main=True)
         if main is None:
             return []
-        pattern = main.data.get("include", ConfigFile.model_fields["include"].default)
+        pattern = main.data.get("include", HostFile.model_fields["include"].default)
         if not isinstance(pattern, str):
             return [main]
         files, problems = fragments(path, pattern)
@@ -164,7 +164,7 @@ class _Found:
         self._broken = broken = set(self._merged.unusable)
         faulty: dict[int, set[Loc]] = {}
         try:
-            self.file = ConfigFile.model_validate(data)
+            self.file = _schema(data).model_validate(data)
         except ValidationError as error:
             from certrotd.config.explain import explain
 
@@ -226,7 +226,16 @@ def _not_included(main: Path, pattern: str) -> str:
     return f"there is no file {shown(pattern)}"
 
 
-def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile:
+def _schema(data: Mapping[str, object]) -> type[HostFile]:
+    """That of the whole file where it says anything of data keys, or anything unknown."""
+    if data.keys() <= HostFile.model_fields.keys():
+        return HostFile
+    from certrotd.config.file import ConfigFile
+
+    return ConfigFile
+
+
+def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> HostFile:
     """What of ``data`` passes the schema: each error is inside of a part that is left out."""
     rest: dict[str, object] = {}
     for key, value in data.items():
@@ -238,7 +247,7 @@ def _salvaged(data: Mapping[str, object], broken: Collection[Loc]) -> ConfigFile
             rest[key] = [item for at, item in enumerate(value) if (key, at) not in broken]
         else:
             rest[key] = value
-    return ConfigFile.model_validate(rest)
+    return _schema(data).model_validate(rest)
 
 
 def _number(finding: ConfigFinding) -> int:

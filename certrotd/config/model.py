@@ -1,9 +1,10 @@
 """The configuration as the rest of certrotd uses it: checked, and with every default filled in."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certrotd.config.certificates import (
     AdoptEntry,
@@ -13,17 +14,19 @@ from certrotd.config.certificates import (
     RenewEntry,
     UseEntry,
 )
-from certrotd.config.file import ConfigFile, DnsEntry
+from certrotd.config.hostfile import DnsEntry, HostFile
 from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
-from certrotd.config.keks import FileKekEntry, KekEntry
-from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
 from certrotd.config.targets import ProbeEntry, TargetEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.window import Window
+
+if TYPE_CHECKING:  # a host without data keys loads nothing of them
+    from certrotd.config.keks import KekEntry
+    from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,15 @@ class Certificate:
 
 
 @dataclass(frozen=True, slots=True)
+class Keys:
+    """What an operator has decided of data keys."""
+
+    keks: Mapping[str, "KekEntry"] = field(default_factory=dict)
+    keyrings: Mapping[str, "KeyringEntry"] = field(default_factory=dict)
+    server: "KeyServerEntry | None" = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """Everything an operator has decided; every name it refers to exists."""
 
@@ -65,21 +77,19 @@ class Config:
     watch: tuple[WatchEntry, ...]
     watch_every: timedelta
     certificates: tuple[Certificate, ...]
-    keks: Mapping[str, KekEntry]
-    keyrings: Mapping[str, KeyringEntry]
-    key_server: KeyServerEntry | None
+    keys: "Keys"
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""
         return self.targets[use.target].probe if use.probe is None else use.probe
 
 
-def store_dir(file: ConfigFile) -> Path:
+def store_dir(file: HostFile) -> Path:
     """Where the certificates are kept."""
     return file.store_dir or file.state_dir / "certificates"
 
 
-def issuer_of(file: ConfigFile, entry: CertificateEntry) -> str | None:
+def issuer_of(file: HostFile, entry: CertificateEntry) -> str | None:
     """Which issuer ``entry`` has: its own, else the default one, else the only one."""
     return (
         entry.issuer
@@ -88,7 +98,7 @@ def issuer_of(file: ConfigFile, entry: CertificateEntry) -> str | None:
     )
 
 
-def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
+def resolve(file: HostFile, entries: Sequence[CertificateEntry]) -> Config:
     """``file`` with ``entries`` as its certificates, which must have been cross-checked."""
     return Config(
         state_dir=file.state_dir,
@@ -104,13 +114,23 @@ def resolve(file: ConfigFile, entries: Sequence[CertificateEntry]) -> Config:
         watch=file.watch,
         watch_every=file.watch_every,
         certificates=tuple(_certificate(file, entry) for entry in entries),
-        keks=file.keks or {"local": FileKekEntry(type="file", path=file.state_dir / "kek")},
-        keyrings=file.keyrings,
-        key_server=file.key_server,
+        keys=_keys(file),
     )
 
 
-def _certificate(file: ConfigFile, entry: CertificateEntry) -> Certificate:
+def _keys(file: HostFile) -> "Keys":
+    """What the file says of data keys; its schema is loaded only where it says anything."""
+    if type(file) is HostFile:
+        return Keys()
+    from certrotd.config.file import ConfigFile
+    from certrotd.config.keks import FileKekEntry
+
+    assert isinstance(file, ConfigFile), "there is no other kind of file"
+    own = {"local": FileKekEntry(type="file", path=file.state_dir / "kek")}
+    return Keys(file.keks or own, file.keyrings, file.key_server)
+
+
+def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
     defaults = file.defaults
     names = entry.names
     issuer = issuer_of(file, entry)

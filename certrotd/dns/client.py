@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from certrotd.clock import Deadline
-from certrotd.config.file import DnsEntry
+from certrotd.config.hostfile import DnsEntry
 from certrotd.config.solvers import SolverPropagationEntry
 from certrotd.dns.records import TxtRecord
 from certrotd.errors import NeedsOperator

@@ -67,7 +67,7 @@ place of, and the heartbeats of its processes are kept, each under its name."""
 def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring]:
     """Every keyring of a configuration."""
     shared = Shared(config, premises)
-    return [ConfiguredKeyring(name, entry, shared) for name, entry in config.keyrings.items()]
+    return [ConfiguredKeyring(name, entry, shared) for name, entry in config.keys.keyrings.items()]
 
 
 class Shared:
@@ -81,13 +81,13 @@ class Shared:
     @cached_property
     def keks(self) -> Mapping[str, Kek]:
         """Every KEK by its name; nothing is asked, and none is made."""
-        return {name: kek_of(name, entry) for name, entry in self.config.keks.items()}
+        return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
 
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by any."""
-        marks = (self.mark(name).revision() for name in self.config.keyrings)
+        marks = (self.mark(name).revision() for name in self.config.keys.keyrings)
         if all(each == ABSENT for each in marks):
-            for name, entry in self.config.keks.items():
+            for name, entry in self.config.keys.keks.items():
                 kek_of(name, entry, first_use=True)
 
     def target(self, name: str) -> Applied:
@@ -133,7 +133,7 @@ class ConfiguredKeyring:
         return found
 
     def _sealed(self, entry: SealedEntry, backups: Path) -> SealedOutlet:
-        names = entry.keks or self.entry.keks or tuple(self._shared.config.keks)
+        names = entry.keks or self.entry.keks or tuple(self._shared.config.keys.keks)
         keks = {name: self._shared.keks[name] for name in names}
         files = files_of(entry, SealedFile(entry.path), backups)
         return SealedOutlet(
@@ -163,7 +163,7 @@ class ConfiguredKeyring:
     def store(self) -> KeyringStore:
         """Where it is kept, wrapped by each of its KEKs."""
         document = self._premises.state.document(f"{KEYRINGS}/{self._name}")
-        wanted = self.entry.keks or tuple(self._shared.config.keks)
+        wanted = self.entry.keks or tuple(self._shared.config.keys.keks)
         keks = {name: self._shared.keks[name] for name in wanted}
         return KeyringStore(self._name, document, self._shared.mark(self._name), keks)
 
@@ -210,7 +210,7 @@ class ConfiguredKeyring:
 
         config = self._shared.config
         used = {each.target for each in self.entry.consumers.values() if each.target}
-        parts = [self.entry, config.keks, [config.targets[name] for name in sorted(used)]]
+        parts = [self.entry, config.keys.keks, [config.targets[name] for name in sorted(used)]]
         return hashlib.sha256(to_json(parts, fallback=str)).hexdigest()[:16]
 
     def look(self, *, thorough: bool = False) -> Standing:
@@ -307,7 +307,7 @@ class ConfiguredKeyring:
 
     def kek_words(self, name: str) -> str:
         """A KEK that wraps it, by its name and type."""
-        entry = self._shared.config.keks.get(name)
+        entry = self._shared.config.keys.keks.get(name)
         return f"{name} ({entry.type})" if entry else f"{name} (no longer configured)"
 
     def make_keks(self) -> None:

@@ -11,9 +11,9 @@ from certrotd.keyring.evidence import Count, Freshness
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
 from certrotd.keyring.states import Versions
+from certrotd.keys.kind import KIND
 from certrotd.window import Window
 
-KIND = "key"
 LEAD = 10
 """A rotation begins when one in so many parts of the cryptoperiod is left."""
 

@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING
 
 from certrotd.config.model import Config
 from certrotd.id import Id
-from certrotd.keys.checks import KINDS
-from certrotd.keys.decision import ACTS
-from certrotd.keys.policy import KIND
-from certrotd.keys.subject import KeyringSubject
+from certrotd.keys.kind import KIND
 from certrotd.lifecycle.wing import Check, Premises, Ration, Terms
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
     from certrotd.keys.managed import ConfiguredKeyring
     from certrotd.keys.serving import KeyringService
+    from certrotd.keys.subject import KeyringSubject
     from certrotd.lifecycle.runner import Runner
 
 
@@ -29,7 +27,6 @@ class Keyrings:
     """Wing, of keyrings."""
 
     kind = KIND
-    terms = Terms(tuple(each.act for each in ACTS), KINDS)
     rations: Mapping[str, Callable[[], Ration | None]] = {}
     directories: Sequence[Path] = ()
 
@@ -39,11 +36,17 @@ class Keyrings:
         self._premises = premises
         self._config = config
         self.keyrings: Sequence[ConfiguredKeyring] = ()
-        if config.keyrings:
+        self.subjects: Sequence[KeyringSubject] = ()
+        self.terms = Terms()
+        if config.keys.keyrings:  # else nothing of data keys is loaded
+            from certrotd.keys.checks import KINDS
+            from certrotd.keys.decision import ACTS
             from certrotd.keys.managed import configured
+            from certrotd.keys.subject import KeyringSubject
 
             self.keyrings = configured(config, premises)
-        self.subjects = [KeyringSubject(each) for each in self.keyrings]
+            self.subjects = [KeyringSubject(each) for each in self.keyrings]
+            self.terms = Terms(tuple(each.act for each in ACTS), KINDS)
 
     def covering(self, name: str) -> Sequence[Id]:
         """The keyrings that protect a dataset of that name."""
@@ -53,7 +56,7 @@ class Keyrings:
         """Nothing comes before the first rotation."""
 
     def serve(self, report: Callable[[str], None]) -> KeyringService | None:
-        entry = self._config.key_server
+        entry = self._config.keys.server
         if entry is None:
             return None
         from certrotd.keys.serving import KeyringService

@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
-from certrotd.config.notifications import AlertKind
 from certrotd.id import Id
+
+if TYPE_CHECKING:
+    from certrotd.config.notifications import AlertKind
 
 EXPIRED, EXPIRING = "expired", "expiring"
 DAMAGED, MISMATCH = "damaged", "served_mismatch"

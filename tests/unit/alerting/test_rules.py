@@ -436,7 +436,7 @@ def test_changed_times_and_counts_do_not_change_an_alert(
 
 def test_every_kind_of_the_configuration_can_come() -> None:
     """Nobody chooses what is never sent."""
-    keys = [Path(each.__file__) for each in (key_alerts, key_checks)]
+    keys = [Path(str(each.__file__)) for each in (key_alerts, key_checks)]
     folders = Path(rules.__file__).parent.glob("*rules.py"), [Path(alerts.__file__), *keys]
     text = "".join(each.read_text() for folder in folders for each in folder)
     assert [kind for kind in get_args(AlertKind) if f'"{kind}"' not in text] == []

@@ -7,7 +7,7 @@ import pytest
 from dns.rcode import NXDOMAIN
 
 from certrotd.clock import Deadline, ManualClock, SystemClock
-from certrotd.config.file import DnsEntry
+from certrotd.config.hostfile import DnsEntry
 from certrotd.config.solvers import ExecEntry, SolverPropagationEntry
 from certrotd.daemon.wiring import open_site
 from certrotd.dns.client import DnsClient

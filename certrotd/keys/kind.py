@@ -1,0 +1,3 @@
+"""What keyrings are called beside other kinds of subjects."""
+
+KIND = "key"
