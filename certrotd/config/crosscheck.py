@@ -17,6 +17,9 @@ from certrotd.config.solvers import ResponderEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
 
+KEPT = "kept"
+"""How a path is written that may be in certrotd's own folders: a KEK."""
+
 
 @dataclass(frozen=True, slots=True)
 class ConfigFinding:
@@ -66,6 +69,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _issuers(checked)
     yield from _references(checked)
     yield from _names(checked)
+    yield from _keys(checked)
     yield from _paths(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
@@ -221,32 +225,42 @@ def _permitted(name: str, issuer: InternalEntry) -> bool:
 
 
 def _paths(checked: Checked) -> Iterator[ConfigFinding]:
-    """Two files installed at one path, and files installed into certrotd's own folders."""
-    own = [f"{folder}/" for folder in (checked.file.state_dir, store_dir(checked.file))]
+    """Two files written at one path, and files written into certrotd's own folders."""
+    own = (checked.file.state_dir, store_dir(checked.file))
+    inside = tuple(f"{folder}/" for folder in own)
     first: dict[Path, Loc] = {}
-    for index, entry in checked.entries:
-        for position, install in enumerate(entry.install):
-            for kind, path in install.paths.items():
-                loc = ("certificates", index, "install", position, kind)
-                other = first.setdefault(path, loc)
-                if other != loc:
-                    message = f"{path} is also installed by {{there}}: give each its own path"
-                    yield ConfigFinding(loc, message, other=other)
-                if any(str(path).startswith(folder) for folder in own):
-                    yield ConfigFinding(
-                        loc, f"{path} is inside certrotd's own folder: choose another"
-                    )
-    yield from _of_keys(checked, first, own)
+    for loc, path, how in (*_written(checked), *_of_keys(checked)):
+        other = first.setdefault(path, loc)
+        if other != loc:
+            message = f"{path} is also {how} by {{there}}: give each its own path"
+            yield ConfigFinding(loc, message, other=other)
+        if how != KEPT and (path in own or str(path).startswith(inside)):
+            message = f"{path} is inside certrotd's own folder: choose another"
+            yield ConfigFinding(loc, message)
 
 
-def _of_keys(
-    checked: Checked, first: dict[Path, Loc], own: Sequence[str]
-) -> Iterator[ConfigFinding]:
-    """What is wrong between the entries of data keys, where there are any."""
+def _keys(checked: Checked) -> Iterator[ConfigFinding]:
+    """Everything wrong between the entries of data keys, where there are any."""
     if type(checked.file) is not HostFile:
         from certrotd.config.crosscheck_keys import crosscheck_keys
 
-        yield from crosscheck_keys(checked, first, own)
+        yield from crosscheck_keys(checked)
+
+
+def _of_keys(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
+    """As _written(), of data keys."""
+    if type(checked.file) is not HostFile:
+        from certrotd.config.crosscheck_keys import written
+
+        yield from written(checked)
+
+
+def _written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
+    """Every path that certrotd writes for others, with its place and how it is written."""
+    for index, entry in checked.entries:
+        for position, install in enumerate(entry.install):
+            for kind, path in install.paths.items():
+                yield ("certificates", index, "install", position, kind), path, "installed"
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

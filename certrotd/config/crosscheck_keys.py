@@ -1,62 +1,94 @@
 """What no single entry can tell of data keys: references that lead nowhere, paths that collide."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
-from certrotd.config.base import Loc
-from certrotd.config.crosscheck import Checked, ConfigFinding, refers
+from certrotd.config.base import Loc, shown
+from certrotd.config.crosscheck import KEPT, Checked, ConfigFinding, refers
 from certrotd.config.file import ConfigFile
-from certrotd.config.keyrings import SOCKET, HeartbeatAcknowledgement, SealedEntry
+from certrotd.config.keks import FileKekEntry
+from certrotd.config.keyrings import (
+    SOCKET,
+    HeartbeatAcknowledgement,
+    KeyringEntry,
+    SealedEntry,
+)
 
 
-def crosscheck_keys(
-    checked: Checked, first: dict[Path, Loc], own: Sequence[str]
-) -> Iterator[ConfigFinding]:
-    """Everything wrong between the entries of data keys, and others.
-
-    ``first`` has the paths that are written already, ``own`` what certrotd's folders begin with.
-    """
-    file = checked.file
-    assert isinstance(file, ConfigFile), "it has data keys"
-    yield from _references(checked, file)
-    yield from _paths(file, first, own)
-
-
-def _references(checked: Checked, file: ConfigFile) -> Iterator[ConfigFinding]:
-    """KEKs and targets that are not there, and a KEK that lies beside what it wraps."""
+def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
+    """Everything wrong between the entries of data keys, and others."""
+    file = _file(checked)
     for name, entry in file.keyrings.items():
-        for position, kek in enumerate(entry.keks):
-            loc: Loc = ("keyrings", name, "keks", position)
-            if kek != "local" or file.keks:
-                yield from refers(checked, "keks", kek, loc)
-        for position, output in enumerate(entry.outputs):
-            for at, kek in enumerate(output.keks if isinstance(output, SealedEntry) else ()):
-                loc = ("keyrings", name, "outputs", position, "keks", at)
-                if kek != "local" or file.keks:
-                    yield from refers(checked, "keks", kek, loc)
-        for called, consumer in entry.consumers.items():
-            told = consumer.acknowledge
-            socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
-            if socket and file.key_server is None and checked.sure("key_server"):
-                loc = ("keyrings", name, "consumers", called, "acknowledge", "heartbeat")
-                yield ConfigFinding(loc, "socket needs key_server, and there is none")
-            if consumer.target is not None:
-                loc = ("keyrings", name, "consumers", called, "target")
-                yield from refers(checked, "targets", consumer.target, loc)
-    if file.keyrings and not file.keks and checked.sure("keks"):
+        yield from _keks(checked, file, name, entry)
+        yield from _consumers(checked, file, name, entry)
+        yield from _backups(file, name, entry)
+    if file.keyrings and not checked.known("keks") and checked.sure("keks"):
         message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
         yield ConfigFinding(("keks",), message, warning=True)
 
 
-def _paths(file: ConfigFile, first: dict[Path, Loc], own: Sequence[str]) -> Iterator[ConfigFinding]:
-    """Two outputs at one path, and outputs in certrotd's own folders."""
+def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
+    """Every path that certrotd writes for data keys, with its place and how it is written."""
+    file = _file(checked)
     for name, keyring in file.keyrings.items():
         for position, output in enumerate(keyring.outputs):
-            where: Loc = ("keyrings", name, "outputs", position)
             for path in output.paths:
-                if (other := first.setdefault(path, where)) != where:
-                    message = f"{path} is also written by {{there}}: give each its own path"
-                    yield ConfigFinding(where, message, other=other)
-                if any(str(path).startswith(folder) for folder in own):
-                    message = f"{path} is inside certrotd's own folder: choose another"
-                    yield ConfigFinding(where, message)
+                yield ("keyrings", name, "outputs", position), path, "written"
+    for name, kek in file.keks.items():
+        if isinstance(kek, FileKekEntry):
+            yield ("keks", name, "path"), kek.path, KEPT
+
+
+def _file(checked: Checked) -> ConfigFile:
+    file = checked.file
+    assert isinstance(file, ConfigFile), "it has data keys"
+    return file
+
+
+def _keks(
+    checked: Checked, file: ConfigFile, name: str, entry: KeyringEntry
+) -> Iterator[ConfigFinding]:
+    """KEKs that are not there, or twice."""
+    lists = [(("keyrings", name, "keks"), entry.keks)]
+    lists += [
+        (("keyrings", name, "outputs", position, "keks"), output.keks)  # type: ignore[list-item]
+        for position, output in enumerate(entry.outputs)
+        if isinstance(output, SealedEntry)
+    ]
+    for where, names in lists:
+        for position, kek in enumerate(names):
+            loc: Loc = (*where, position)
+            if kek != "local" or file.keks:
+                yield from refers(checked, "keks", kek, loc)
+            if kek in names[:position]:
+                yield ConfigFinding(loc, f"{shown(kek)} is in this list already")
+
+
+def _consumers(
+    checked: Checked, file: ConfigFile, name: str, entry: KeyringEntry
+) -> Iterator[ConfigFinding]:
+    """Targets that are not there, and a socket that nobody serves."""
+    for called, consumer in entry.consumers.items():
+        loc: Loc = ("keyrings", name, "consumers", called)
+        if consumer.target is not None:
+            yield from refers(checked, "targets", consumer.target, (*loc, "target"))
+        told = consumer.acknowledge
+        socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
+        if socket and file.key_server is None and checked.sure("key_server"):
+            message = "socket needs key_server, and there is none"
+            yield ConfigFinding((*loc, "acknowledge", "heartbeat"), message)
+
+
+def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Backups that would be lost together with what they are backups of."""
+    if entry.backup is None:
+        return
+    loc: Loc = ("keyrings", name, "backup", "directory")
+    directory, state = entry.backup.directory, file.state_dir
+    elsewhere = "choose another, best on another disk or machine"
+    if directory.is_relative_to(state) or state.is_relative_to(directory):
+        yield ConfigFinding(loc, f"{directory} is beside the keyrings in {state}: {elsewhere}")
+    for path in (path for output in entry.outputs for path in output.paths):
+        if directory in (path, path.parent):
+            message = f"{directory} is where applications read {path}: {elsewhere}"
+            yield ConfigFinding(loc, message)

@@ -86,7 +86,7 @@ class BackupEntry(Entry):
     keep: int = Field(
         default=14, ge=2, le=10_000, description="How many backups of the keyring are kept."
     )
-    drill: DrillEntry = Field(default=DrillEntry(), description="How restoring is tried.")
+    drill: DrillEntry = Field(default_factory=DrillEntry, description="How restoring is tried.")
 
     @model_validator(mode="after")
     def _one_way(self) -> Self:

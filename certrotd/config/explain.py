@@ -14,8 +14,10 @@ from certrotd.config.schema import Choice, Places, places_of_schema
 from certrotd.config.secrets import SECRET_FORM, misformed
 
 FILLED_IN = re.compile(r"\$\{\w{1,64}\}|\{\{")
-_TYPED = ("issuers", "solvers", "targets", "notifications")
+_TYPED = ("issuers", "solvers", "targets", "notifications", "keks")
 """Sections whose entries are of one of several types: pydantic puts the type into the place."""
+_OF_KINDS = "acknowledge"
+"""The key whose mapping is of one of several kinds, like a secret's, and none itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +56,25 @@ def _marked(detail: ErrorDetails) -> Loc:
         loc = loc[:-1]  # the key itself is what is wrong
     steps: list[int | str] = []
     for position, step in enumerate(loc):
-        is_type = position == 2 and loc[0] in _TYPED
+        is_type = _is_type(loc, position)
         is_tag = str(step).startswith(TAG) and 2 < position < len(loc) - 1
         steps.append(Choice(str(step).removeprefix(TAG)) if is_type or is_tag else step)
     return tuple(steps)
+
+
+def _is_type(loc: Loc, position: int) -> bool:
+    """Whether that step is the type of an entry, where entries are of one of several."""
+    if loc[0] == "keyrings":
+        return position == 4 and loc[2] == "outputs"
+    return position == 2 and loc[0] in _TYPED
+
+
+def _is_secret(loc: Loc) -> bool:
+    """Whether ``loc`` is within a reference to a secret, or where text may stand for one."""
+    return any(
+        isinstance(step, Choice) and not _is_type(loc, position) and loc[position - 1] != _OF_KINDS
+        for position, step in enumerate(loc)
+    )
 
 
 def _plain(loc: Loc) -> Loc:
@@ -81,10 +98,12 @@ def _message(detail: ErrorDetails, loc: Loc, places: Places) -> str:
         case kind if kind == SECRET_FORM:
             return misformed(detail["input"])
         case "missing":
-            what = next(node["description"] for node in places.at(loc) if "description" in node)
-            return f"is required: {what.rstrip('.')}"
+            told = (node["description"] for node in places.at(loc) if "description" in node)
+            return f"is required: {next(told, str(loc[-1])).rstrip('.')}"
         case "extra_forbidden":
             return f"unknown key, {suggestion(str(loc[-1]), places.known_keys(loc[:-1]))}"
+        case "too_short" if context["min_length"] > 1:
+            return f"must have at least {context['min_length']:,} entries"
         case "too_short":
             return "must not be empty"
         case "too_long":
@@ -100,8 +119,7 @@ def _message(detail: ErrorDetails, loc: Loc, places: Places) -> str:
 def _mismatch(detail: ErrorDetails, loc: Loc, places: Places) -> str:
     """What would be right, and what is there instead."""
     value = detail["input"]
-    inside_secret = any(isinstance(step, Choice) for step in loc[3:])
-    got = kind(value) if inside_secret else shown(value)
+    got = kind(value) if _is_secret(loc) else shown(value)
     match detail["type"]:
         case "string_type":
             if value is None:
@@ -162,7 +180,8 @@ def _number(nodes: Iterable[Mapping[str, Any]], value: object) -> str:
         if node.get("type") in ("integer", "number"):
             least, most = node["minimum"], node["maximum"]
             whole = "whole " if node["type"] == "integer" else ""
-            right = f"must be a {whole}number from {least:g} to {most:g}, got {shown(value)}"
+            limit = f"{most:g}" if most < 10**6 else f"{most:,}"
+            right = f"must be a {whole}number from {least:g} to {limit}, got {shown(value)}"
             if isinstance(value, float) and value.is_integer() and least <= value <= most:
                 return f"{right}: write {int(value)}"
             is_quoted = isinstance(value, str) and re.fullmatch("[0-9]{1,10}", value)

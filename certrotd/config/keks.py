@@ -17,7 +17,7 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.durations import Duration
+from certrotd.config.durations import Duration, render
 from certrotd.config.looks import folder, library, readable, roots
 from certrotd.config.notifications import is_loopback
 from certrotd.config.secrets import CredentialSecret, SecretRef
@@ -33,6 +33,8 @@ _GCP_KEY = re.compile(
 )
 _TRANSIT = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?", re.ASCII)
 _MOUNT = re.compile(r"[A-Za-z0-9_.-]+(?:/[A-Za-z0-9_.-]+)*", re.ASCII)
+
+LONGEST_TIMEOUT = timedelta(minutes=5)
 
 
 def _service_url(url: str) -> str:
@@ -90,8 +92,14 @@ def _mount(value: str) -> str:
     return value
 
 
+def _timeout(value: timedelta) -> timedelta:
+    if value > LONGEST_TIMEOUT:
+        raise refuse(f"must be at most {render(LONGEST_TIMEOUT)}, got {render(value)}")
+    return value
+
+
 ServiceUrl = Annotated[Text, AfterValidator(_service_url)]
-Timeout = Annotated[Duration, Field(le=timedelta(minutes=5))]
+Timeout = Annotated[Duration, AfterValidator(_timeout)]
 _TIMEOUT = "How long one wrapping or unwrapping may take, with its retries."
 
 

@@ -1,11 +1,19 @@
 """Application data keys to rotate: a keyring's entry, who uses it, and what it protects."""
 
 from datetime import timedelta
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import Discriminator, Field, Tag, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Discriminator,
+    Field,
+    Tag,
+    model_validator,
+)
 
 from certrotd.config.base import (
+    REFUSED,
     AbsolutePath,
     Argv,
     Entry,
@@ -14,12 +22,12 @@ from certrotd.config.base import (
     SafeName,
     Text,
     refuse,
-    shown,
 )
 from certrotd.config.certificates import KeyMode, Mode, SystemAccount
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
-from certrotd.config.looks import program
+from certrotd.config.looks import program, roots
+from certrotd.config.notifications import receiver_url
 from certrotd.config.outputs import BaseOutputEntry, OutputEntry
 from certrotd.config.secrets import Environment
 from certrotd.config.window import MaintenanceWindow
@@ -48,13 +56,15 @@ PERIODS: dict[Classification, timedelta] = {
     "restricted": timedelta(days=7),
 }
 """The cryptoperiod of each class: yearly, quarterly, monthly, weekly."""
-CRON = r"^\S+( \S+){4}$"
 
 
 def _schedule(value: str) -> str:
     from certrotd.config.calendar import checked
 
     return checked(value)
+
+
+CronExpression = Annotated[str, Field(max_length=200), AfterValidator(_schedule)]
 
 
 class RotateEntry(Entry):
@@ -68,22 +78,17 @@ class RotateEntry(Entry):
     messages: int | None = Field(
         default=None,
         ge=1,
+        le=10**15,
         description="After how many messages (null: at half of the 2^32 that a random nonce "
         "allows a key in GCM).",
     )
     bytes: int | None = Field(
-        default=None, ge=1, description="After how many bytes (null: no limit)."
+        default=None, ge=1, le=10**18, description="After how many bytes (null: no limit)."
     )
-    calendar: Annotated[str, Field(max_length=200)] | None = Field(
+    calendar: CronExpression | None = Field(
         default=None,
         description='A cron expression in UTC, such as "0 3 1 * *" (null: none).',
     )
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        if self.calendar is not None:
-            _schedule(self.calendar)
-        return self
 
 
 class FileAcknowledgement(Entry):
@@ -95,8 +100,9 @@ class FileAcknowledgement(Entry):
 class HttpAcknowledgement(Entry):
     """An address of the consumer that answers with the SHA-256 of the file that it has read."""
 
-    http: Annotated[str, Field(max_length=1000, pattern=r"^https?://\S+$")] = Field(
-        description="The URL; the first word of the answer is the hash, in hex."
+    http: Annotated[Text, AfterValidator(receiver_url)] = Field(
+        description="The URL, https unless it is this machine; the first word of the answer is the "
+        "hash, in hex."
     )
     roots: AbsolutePath | None = Field(
         default=None, description="The roots that verify it, in PEM (null: the system's)."
@@ -105,15 +111,9 @@ class HttpAcknowledgement(Entry):
         default=timedelta(seconds=10), description="How long an answer may take."
     )
 
-    @model_validator(mode="after")
-    def _plain_only_here(self) -> Self:
-        from certrotd.config.notifications import is_loopback
-
-        host = self.http.split("/")[2].rsplit("@")[-1]
-        name = host.rsplit(":", 1)[0].strip("[]") if not host.endswith("]") else host.strip("[]")
-        if self.http.startswith("http://") and not is_loopback(name):
-            raise refuse(f"must begin with https:// unless it is this machine, got {shown(host)}")
-        return self
+    def examine(self) -> EntryFindings:
+        """The roots are there."""
+        yield from roots(self.roots, ("roots",))
 
 
 class CommandAcknowledgement(Entry):
@@ -157,12 +157,25 @@ _KINDS: dict[str, type[Entry]] = {
 }
 
 
-def _tag(value: object) -> str | None:
+_FORMS = "{file: PATH}, {http: URL}, {command: [PROGRAM, …]} or {heartbeat: DIRECTORY}"
+
+
+def _given(value: object) -> list[str]:
+    """Of which kinds ``value`` may be, by the keys that tell them apart."""
     if isinstance(value, dict):
-        kinds = [name for name in _KINDS if name in value]
-    else:
-        kinds = [name for name, kind in _KINDS.items() if isinstance(value, kind)]
-    return f"~{kinds[0]}" if len(kinds) == 1 else None
+        return [name for name in _KINDS if name in value]
+    return [name for name, kind in _KINDS.items() if isinstance(value, kind)]
+
+
+def _one_kind(value: object) -> object:
+    given = _given(value)
+    if len(given) > 1:
+        raise refuse(f"has {' and '.join(given)}: keep one of them")
+    return value
+
+
+def _tag(value: object) -> str | None:
+    return next((f"~{name}" for name in _given(value)), None)
 
 
 AcknowledgementEntry = Annotated[
@@ -170,12 +183,8 @@ AcknowledgementEntry = Annotated[
     | Annotated[HttpAcknowledgement, Tag("~http")]
     | Annotated[CommandAcknowledgement, Tag("~command")]
     | Annotated[HeartbeatAcknowledgement, Tag("~heartbeat")],
-    Discriminator(
-        _tag,
-        custom_error_type="certrotd",
-        custom_error_message="must be one of {file: PATH}, {http: URL}, {command: [PROGRAM, …]} "
-        "or {heartbeat: DIRECTORY}",
-    ),
+    Discriminator(_tag, custom_error_type=REFUSED, custom_error_message=f"must be one of {_FORMS}"),
+    BeforeValidator(_one_kind),
 ]
 
 
@@ -320,13 +329,3 @@ class KeyringEntry(Entry):
         "no key is ever destroyed).",
     )
     enabled: bool = Field(default=True, description="Whether it is rotated.")
-
-    @model_validator(mode="after")
-    def _paths(self) -> Self:
-        seen: set[Any] = set()
-        for output in self.outputs:
-            for path in output.paths:
-                if path in seen:
-                    raise refuse(f"outputs name {path} twice: give each its own path")
-                seen.add(path)
-        return self

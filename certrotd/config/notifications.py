@@ -47,7 +47,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _url(url: str) -> str:
+def receiver_url(url: str) -> str:
+    """An https URL without credentials; http leads only to this machine."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -99,7 +100,7 @@ class WebhookEntry(_NotificationEntry):
     """A signed HTTP POST as Standard Webhooks describes it."""
 
     type: Literal["webhook"] = Field(description="A signed HTTP POST (Standard Webhooks).")
-    url: Annotated[Text, AfterValidator(_url)] = Field(
+    url: Annotated[Text, AfterValidator(receiver_url)] = Field(
         description="The receiver's URL; https, unless it is this machine."
     )
     secret: SecretRef = Field(description="The signing key: whsec_ and 24 to 64 octets in base64.")

@@ -212,6 +212,12 @@ class YamlCiphersEntry(BaseOutputEntry):
         description="Mode of the files: the gem refuses all but 0600 and 0400.",
     )
 
+    @model_validator(mode="after")
+    def _two_places(self) -> Self:
+        if self.path == self.key_directory:
+            raise refuse("path and key_directory are the same: path is a file")
+        return self
+
     @property
     def paths(self) -> tuple[Path, ...]:
         """The file, and the directory."""

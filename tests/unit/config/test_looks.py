@@ -25,6 +25,12 @@ TSIG = MINIMAL + (
 ROOTS = TARGET % (
     "type: command\n    command: [/bin/true]\n    probe: [{address: 127.0.0.1:1, roots: %s}]"
 )
+KEK = "keks:\n  main:\n    %s\n"
+KEYRING = KEK % "type: file\n    path: DIR/kek" + "keyrings:\n  app:\n    %s\n"
+OUTPUT = KEYRING % "outputs:\n    - %s"
+ACKNOWLEDGE = KEYRING % "consumers:\n      web:\n        acknowledge:\n          %s"
+TEMPLATE = OUTPUT % "type: template\n      path: DIR/out\n      template: DIR/%s"
+CIPHERS = "type: yaml-ciphers\n      path: DIR/out\n      stem: a\n      key_directory: DIR/%s"
 USE = MINIMAL + "  targets: [{target: it, probe: [{address: 127.0.0.1:1, roots: %s}]}]\n"
 
 
@@ -143,6 +149,33 @@ NO_PEM = "DIR/text holds no certificate in PEM (name a PEM file of CA certificat
         (MINIMAL + "state_dir: DIR/text\n", "5: state_dir: DIR/text is not a directory: name a"),
         (MINIMAL + "state_dir: DIR/text/a/b\n", "5: state_dir: DIR/text is not a directory"),
         (MINIMAL + "store_dir: DIR/text\n", "5: store_dir: DIR/text is not a directory"),
+        # data keys
+        (KEK % "type: file\n    path: DIR/text/kek", "4: keks.main.path: DIR/text is not a"),
+        (
+            KEK % "type: file\n    path: DIR/gone\n    create: false",
+            "4: keks.main.path: DIR/gone cannot be read: No such file or directory",
+        ),
+        (
+            OUTPUT % "type: tink\n      path: DIR/gone/k",
+            "9: keyrings.app.outputs[0].path: DIR/gone",
+        ),
+        (
+            OUTPUT % CIPHERS % "gone",
+            "11: keyrings.app.outputs[0].key_directory: DIR/gone is not there: name a directory",
+        ),
+        (TEMPLATE % "gone", "10: keyrings.app.outputs[0].template: DIR/gone cannot be read"),
+        (
+            ACKNOWLEDGE % "http: https://a.b/c\n          roots: DIR/text",
+            f"11: keyrings.app.consumers.web.acknowledge.roots: the file {NO_PEM}",
+        ),
+        (
+            ACKNOWLEDGE % "command: [DIR/gone]",
+            "10: keyrings.app.consumers.web.acknowledge.command: the program DIR/gone is not",
+        ),
+        (
+            KEYRING % "datasets:\n      orders: {census: [DIR/gone]}",
+            "8: keyrings.app.datasets.orders.census: the program DIR/gone is not an executable",
+        ),
     ],
 )
 def test_a_file_or_program_that_would_fail_a_rotation_is_reported(
@@ -175,6 +208,15 @@ def test_the_roots_of_a_certificates_own_endpoints_are_read(files: Path) -> None
         MINIMAL + "  adopt: {privkey: DIR/gone, cert: DIR/gone2, chain: DIR/gone3}\n",
         MINIMAL + "state_dir: DIR/new/folder\nstore_dir: DIR\n",
         TSIG.replace("{file: %s/key}", "{command: [/bin/false]}"),
+        KEK % "type: file\n    path: DIR/new/kek",
+        KEK % "type: file\n    path: DIR/key\n    create: false",
+        OUTPUT % "type: tink\n      path: DIR/out",
+        OUTPUT % CIPHERS % "folder",
+        TEMPLATE % "text",
+        ACKNOWLEDGE % "http: https://a.b/c\n          roots: DIR/roots.pem",
+        ACKNOWLEDGE % "command: [/bin/true]",
+        ACKNOWLEDGE % "heartbeat: DIR/new",
+        KEYRING % "datasets:\n      orders: {census: ['true']}",
     ],
 )
 def test_files_and_programs_that_work_are_not_reported(files: Path, text: str) -> None:
@@ -195,12 +237,14 @@ def test_system_programs_are_found_with_the_path_of_cron(
 def test_every_option_that_is_a_path_is_accounted_for() -> None:
     """A new one is looked at, or somebody has said why not."""
     written = {"install", "listen", "pid_file", "state_dir", "store_dir", "file"}
+    later = {"directory", "heartbeat"}  # made at the first backup, and by the first process
     copies = {"privkey", "cert", "chain", "fullchain", "combined", "pkcs12"}
-    looked_at = {"ca_bundle", "roots", "config", "prefix"}
+    looked_at = {"ca_bundle", "roots", "config", "prefix", "path", "key_directory", "template"}
+    looked_at |= {"module", "credentials"}
     for kind in classes():
         for name, field in kind.model_fields.items():
             if _is_path(field.annotation):
-                assert name in written | copies | looked_at, f"{kind.__name__}.{name}"
+                assert name in written | later | copies | looked_at, f"{kind.__name__}.{name}"
                 if name in looked_at:
                     assert kind.examine is not Entry.examine, kind.__name__
 
