@@ -17,10 +17,6 @@ from certrotd.config.solvers import ResponderEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
 
-KEPT = "kept"
-"""How a path is written that may be in certrotd's own folders: a KEK."""
-
-
 @dataclass(frozen=True, slots=True)
 class ConfigFinding:
     """Something wrong at ``loc``; ``message`` may say ``{there}`` for the place ``other``."""
@@ -234,7 +230,8 @@ def _paths(checked: Checked) -> Iterator[ConfigFinding]:
         if other != loc:
             message = f"{path} is also {how} by {{there}}: give each its own path"
             yield ConfigFinding(loc, message, other=other)
-        if how != KEPT and (path in own or str(path).startswith(inside)):
+        # a KEK may be in them
+        if loc[0] != "keks" and (path in own or str(path).startswith(inside)):
             message = f"{path} is inside certrotd's own folder: choose another"
             yield ConfigFinding(loc, message)
 

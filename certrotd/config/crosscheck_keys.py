@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.config.base import Loc, shown
-from certrotd.config.crosscheck import KEPT, Checked, ConfigFinding, refers
+from certrotd.config.crosscheck import Checked, ConfigFinding, refers
 from certrotd.config.file import ConfigFile
 from certrotd.config.keks import FileKekEntry
 from certrotd.config.keyrings import (
@@ -36,7 +36,7 @@ def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
                 yield ("keyrings", name, "outputs", position), path, "written"
     for name, kek in file.keks.items():
         if isinstance(kek, FileKekEntry):
-            yield ("keks", name, "path"), kek.path, KEPT
+            yield ("keks", name, "path"), kek.path, "written"
 
 
 def _file(checked: Checked) -> ConfigFile:
@@ -49,9 +49,9 @@ def _keks(
     checked: Checked, file: ConfigFile, name: str, entry: KeyringEntry
 ) -> Iterator[ConfigFinding]:
     """KEKs that are not there, or twice."""
-    lists = [(("keyrings", name, "keks"), entry.keks)]
+    lists: list[tuple[Loc, tuple[str, ...]]] = [(("keyrings", name, "keks"), entry.keks)]
     lists += [
-        (("keyrings", name, "outputs", position, "keks"), output.keks)  # type: ignore[list-item]
+        (("keyrings", name, "outputs", position, "keks"), output.keks)
         for position, output in enumerate(entry.outputs)
         if isinstance(output, SealedEntry)
     ]

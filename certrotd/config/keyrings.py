@@ -296,7 +296,7 @@ class KeyringEntry(Entry):
     )
     readers: ReadersEntry = Field(
         default_factory=ReadersEntry,
-        description="Who is given the keys over the socket of key_server.",
+        description="The users and groups to whom key_server gives the keys.",
     )
     consumers: dict[SafeName, ConsumerEntry] = Field(
         default={}, description="The applications that use it, by a name of your choice."

@@ -237,7 +237,11 @@ def test_system_programs_are_found_with_the_path_of_cron(
 def test_every_option_that_is_a_path_is_accounted_for() -> None:
     """A new one is looked at, or somebody has said why not."""
     written = {"install", "listen", "pid_file", "state_dir", "store_dir", "file"}
-    later = {"directory", "heartbeat"}  # made at the first backup, and by the first process
+    later = {
+        "directory",
+        "heartbeat",
+        "socket",
+    }  # made at the first backup, and by the first process
     copies = {"privkey", "cert", "chain", "fullchain", "combined", "pkcs12"}
     looked_at = {"ca_bundle", "roots", "config", "prefix", "path", "key_directory", "template"}
     looked_at |= {"module", "credentials"}
