@@ -27,6 +27,13 @@ COMMANDS = (
         "notify test",
         "internal init",
     ),
+    *(
+        f"keys {name}"
+        for name in (
+            *("list", "show", "plan", "rotate", "activate", "deliver", "rollback", "cancel"),
+            *("compromise", "enable", "adopt", "backup", "drill", "restore", "shares"),
+        )
+    ),
 )
 BEGUN = "2026-06-01T12:00:00+00:00"
 

@@ -63,7 +63,7 @@ class TestExitCode:
         shown = capsys.readouterr().out.partition("Commands:")[2].splitlines()
         names = [line.split()[0] for line in shown if line.strip()]
         assert names
-        assert {f"{group} {name}".strip() for name in names} <= {*COMMANDS, *GROUPS}
+        assert {f"{group} {name}".strip() for name in names} <= {*COMMANDS, *GROUPS, "keys"}
         assert not [line for line in shown if line.endswith("...")]
 
     def test_every_problem_of_the_configuration_is_a_line(
