@@ -140,8 +140,16 @@ class ConfiguredKeyring:
             f"keyring {entry.path}", self._name, entry.path, files, keks, self.clock
         )
 
-    @cached_property
+    @property
     def policy(self) -> Policy:
+        """As Managed; without what its outputs hold where one cannot be built: look() says why."""
+        try:
+            return self._policy
+        except Failure:
+            return _policy(self._name, self.entry, ())
+
+    @cached_property
+    def _policy(self) -> Policy:
         return _policy(self._name, self.entry, self.outlets)
 
     @cached_property
@@ -377,7 +385,7 @@ def _policy(name: str, entry: KeyringEntry, every: Sequence[FileOutlet | SealedO
         custodians=frozenset(entry.custodians),
         capacity=min((each for each in limits if each is not None), default=None),
         slots=_slots(outlets),
-        outputs=tuple(each.name for each in every),
+        outputs=tuple(f"{each.type} {each.path}" for each in entry.outputs),
         waves=tuple(tuple(waves[number]) for number in sorted(waves)),
         datasets=frozenset(entry.datasets),
         drains=entry.drains,

@@ -16,7 +16,7 @@ from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rollback
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
 from certrotd.keys.policy import CUSTODIANS
 from certrotd.keys.rules import decide
-from certrotd.keys.steps import ACTOR, BY_HAND, MOVES
+from certrotd.keys.steps import ACTOR, BY_HAND, MOVES, keep_aside
 from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone
@@ -113,6 +113,8 @@ def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> R
     """The report of what a person asks for; an open rotation is finished, or waited for, first."""
 
     def act(run: Run[World]) -> Report:
+        if wanted is overwrite and managed.journal.peek() is not None:
+            _make_way(run)
         recovered, unrecorded = run.recover()
         if unrecorded or isinstance(recovered, Parked | Stuck):
             return Report(run.subject.id, recovered=recovered, failure=unrecorded)
@@ -120,6 +122,15 @@ def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> R
 
     asked = Asked(by_hand=True, named=True)
     return runner.alone(KeyringRotation(managed, wanted), doing, asked, act)
+
+
+def _make_way(run: Run[World]) -> None:
+    """Keep aside what the rotation in flight does not overwrite: it may wait for just that."""
+    world = run.world()
+    if kept := keep_aside(world):
+        world.record(
+            Happened("keyring.output_kept_aside", str(run.subject.id), "", {"aside": kept})
+        )
 
 
 def rollback(managed: Managed, runner: Runner, to: int | None) -> Report:

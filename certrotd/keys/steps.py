@@ -238,13 +238,7 @@ class KeepAside(Journaled):
     kind = "keep-aside"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        keyring, kept = world.keyring(), []
-        mark = f"{world.clock.now():%Y%m%dT%H%M%SZ}"
-        for outlet in world.outlets:
-            if not outlet.absent() and outlet.strange(keyring) is not None:
-                world.fence()
-                kept += [str(path) for path in outlet.set_aside(mark)]
-        return Done({"aside": kept})
+        return Done({"aside": keep_aside(world)})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # what was strange stays kept; the outputs are written anew at the next look
@@ -403,6 +397,17 @@ def deliver(world: World, keyring: Keyring, ledger: Ledger | None = None) -> dic
         world.fence()
         files.update(outlet.deliver(delivery))
     return files
+
+
+def keep_aside(world: World) -> list[str]:
+    """Rename every output that something else has changed; where each file is then."""
+    keyring, kept = world.keyring(), list[str]()
+    mark = f"{world.clock.now():%Y%m%dT%H%M%SZ}"
+    for outlet in world.outlets:
+        if not outlet.absent() and outlet.strange(keyring) is not None:
+            world.fence()
+            kept += [str(path) for path in outlet.set_aside(mark)]
+    return kept
 
 
 def apply(world: World, name: str) -> None:
