@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from certrotd.errors import Failure
 from certrotd.lifecycle.wing import Service, Wing
 from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
@@ -24,11 +23,10 @@ class Services:
         for wing in wings:
             try:
                 service = wing.serve(self._report)
-                if service is None:
-                    continue
-                self._running.append(service)
-                service.start()
-            except (Failure, OSError) as error:
+                if service is not None:
+                    self._running.append(service)
+                    service.start()
+            except Exception as error:  # noqa: BLE001  # one wing must not stop the others
                 failure = as_failure(error, f"serve {wing.kind}")
                 self._observer.trouble(f"the service of {wing.kind}", failure)
                 continue

@@ -10,6 +10,7 @@ from certrotd.errors import NeedsOperator
 from certrotd.escrow.age import Key
 from certrotd.escrow.backup import header_of, opened_backup
 from certrotd.escrow.drill import Drilled, drill, tried
+from certrotd.escrow.place import Backups, newest
 from certrotd.escrow.restore import Destruction, restored
 from certrotd.keyring.document import Unreadable
 from certrotd.keys.keyring_store import Found
@@ -31,20 +32,37 @@ def back_up(keyring: ConfiguredKeyring, audit: Audit) -> str:
 def drilled(
     keyring: ConfiguredKeyring, audit: Audit, by: Key, data: bytes | None = None
 ) -> Drilled:
-    """Try the newest backup, or this one; what came of it is kept, and in the audit log."""
-    backups = keyring.backups
-    if backups is None and data is None:
-        raise _no_backup(keyring)
-    present, now = keyring.world().keyring(), keyring.clock.now()
-    if data is not None:
-        found = tried(data, by, present, at=now)
+    """Try the newest backup, or this one; what came of it is kept, and in the audit log.
+
+    Where the keyring is gone or cannot be read, as on a second machine, nothing is kept: such a
+    drill does not show that the newest keys would come back.
+    """
+    backups, present, now = keyring.backups, _present(keyring), keyring.clock.now()
+    if data is None:
+        if backups is None:
+            raise _no_backup(keyring)
+        data = None if present else _newest(backups)
+    if data is None:
+        assert backups is not None and present is not None, "else there is data"  # noqa: PT018
+        found = drill(backups, by, present.keyring, at=now)
     else:
-        assert backups is not None, "else it was refused"
-        found = drill(backups, by, present, at=now)
-    keyring.drills.write(found)
+        found = tried(data, by, present.keyring if present else None, at=now)
+    if present is None and found.keyring not in ("", keyring.policy.name):
+        raise _of_another(found.keyring, keyring)
+    if present is not None:
+        keyring.drills.write(found)
     event = "keyring.drilled" if found.succeeded else "keyring.drill_failed"
     audit.record(Happened(event, str(keyring.policy.id), "", found.to_json()))
     return found
+
+
+def _newest(backups: Backups) -> bytes:
+    kept = newest(backups)
+    if kept is None:
+        raise NeedsOperator(
+            f"there is no backup in {backups.place}", hint="copy one to this machine, and name it"
+        )
+    return backups.read(kept)
 
 
 @dataclass(frozen=True)
@@ -70,7 +88,7 @@ def restore(
     """
     name = keyring.policy.name
     if (told := header_of(data).keyring) != name:
-        raise NeedsOperator(f"the backup is of the keyring {told}, not of {name}")
+        raise _of_another(told, keyring)
     backup = opened_backup(data, by)
     with keyring.lock():
         if keyring.journal.peek() is not None:
@@ -100,6 +118,10 @@ def _present(keyring: ConfiguredKeyring) -> Found | None:
         return keyring.store.read()
     except Unreadable:
         return None
+
+
+def _of_another(told: str, keyring: ConfiguredKeyring) -> NeedsOperator:
+    return NeedsOperator(f"the backup is of the keyring {told}, not of {keyring.policy.name}")
 
 
 def _no_backup(keyring: ConfiguredKeyring) -> NeedsOperator:
