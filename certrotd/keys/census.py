@@ -112,12 +112,17 @@ def _parse(data: bytes) -> Census:
 def _mappings(told: Mapping[str, object]) -> Sequence[tuple[str, Mapping[str, tuple[int, str]]]]:
     found = []
     for number, counts in told.items():
-        if not isinstance(counts, dict) or not all(
-            isinstance(each, list) and len(each) == 2 for each in counts.values()
-        ):
+        if not isinstance(counts, dict) or not all(map(_is_count, counts.values())):
             raise ValueError("not a census")
         found.append((number, counts))
     return found
+
+
+def _is_count(told: object) -> bool:
+    match told:
+        case [int(), str()]:
+            return True
+    return False
 
 
 def _moment(text: str) -> datetime:

@@ -122,6 +122,8 @@ def test_what_was_counted_is_read_as_it_was_written(told: dict[int, dict[str, Co
         b'{"1": 7}',
         b'{"1": {"rows": 7}}',
         b'{"1": {"rows": [7]}}',
+        b'{"1": {"rows": [[], "2027-03-04T00:00:00+00:00"]}}',
+        b'{"1": {"rows": [7, 8]}}',
         b'{"one": {}}',
         b'{"1": {"rows": ["x", "2027-03-04T00:00:00+00:00"]}}',
         b'{"1": {"rows": [7, "2027-03-04T00:00:00"]}}',
