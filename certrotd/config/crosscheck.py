@@ -17,6 +17,7 @@ from certrotd.config.solvers import ResponderEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.pki.names import base, is_ip, is_wildcard
 
+
 @dataclass(frozen=True, slots=True)
 class ConfigFinding:
     """Something wrong at ``loc``; ``message`` may say ``{there}`` for the place ``other``."""

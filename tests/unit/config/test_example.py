@@ -77,7 +77,7 @@ def test_the_example_is_valid() -> None:
     found = load(EXAMPLE)
     assert found.warnings == ()
     assert len(found.config.certificates) == 2
-    assert len(found.config.keys.keyrings) == 7
+    assert len(found.config.keys.keyrings) == 8
 
 
 @pytest.mark.parametrize("kind", sorted(classes(), key=str), ids=lambda kind: kind.__name__)

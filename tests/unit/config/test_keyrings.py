@@ -41,7 +41,7 @@ WEB = "6: keyrings.shop.consumers.web"
 
 def test_a_keyring_needs_nothing_but_its_name(tmp_path: Path) -> None:
     """What an operator has no opinion on has a safe value: no key is destroyed, none is lost."""
-    shop = config(tmp_path, KEK + "keyrings: {shop: {}}\n").keyrings["shop"]
+    shop = config(tmp_path, KEK + "keyrings: {shop: {}}\n").keys.keyrings["shop"]
     assert shop == KeyringEntry()
     assert (shop.algorithm, shop.classification, shop.enabled) == ("aes-256-gcm", "internal", True)
     assert (shop.keks, shop.outputs, shop.consumers, shop.custodians) == ((), (), {}, ())
@@ -68,7 +68,7 @@ def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> Non
         "      d: {acknowledge: {heartbeat: /run/d, instances: 3, stale: 1m}}\n"
         "      e: {target: web, wave: 2, within: 5m}"
     )
-    consumers = config(tmp_path, text).keyrings["shop"].consumers
+    consumers = config(tmp_path, text).keys.keyrings["shop"].consumers
     assert [type(each.acknowledge) for each in consumers.values()] == [
         FileAcknowledgement,
         HttpAcknowledgement,
@@ -168,7 +168,7 @@ class TestPaths:
             f"7: keyrings.other.outputs[0]: /e/x is also written by {file}:6: "
             "give each its own path"
         ]
-        assert config(tmp_path, OUTPUTS % f"{tink}\n    - {{type: tink, path: /e/y}}").keyrings
+        assert config(tmp_path, OUTPUTS % f"{tink}\n    - {{type: tink, path: /e/y}}").keys.keyrings
 
     def test_an_output_is_not_where_a_certificate_is_installed(self, tmp_path: Path) -> None:
         """Nor is it in place of the KEK, without which no keyring opens."""
@@ -202,7 +202,7 @@ class TestPaths:
             f"8: keyrings.shop.outputs[0]: {path} is inside certrotd's own folder: choose another"
         ]
         beside = output.replace("/srv/state", "/srv/states").replace("/srv/store", "/srv/stores")
-        assert config(tmp_path, own + OUTPUTS % beside).keyrings
+        assert config(tmp_path, own + OUTPUTS % beside).keys.keyrings
 
     @pytest.mark.parametrize(
         ("directory", "why"),
@@ -221,7 +221,7 @@ class TestPaths:
         backup = f"\n    backup: {{directory: {directory}, recipients: [{AGE}]}}"
         text = OUTPUTS % "{type: tink, path: /e/x}" + backup
         if why is None:
-            assert config(tmp_path, text).keyrings["shop"].backup
+            assert config(tmp_path, text).keys.keyrings["shop"].backup
         else:
             assert said(refused(tmp_path, text)) == [
                 f"8: keyrings.shop.backup.directory: {directory} {why}: choose another, best on "
@@ -236,7 +236,7 @@ class TestKeks:
         assert said(found.warnings) == [
             "1: keks: there is none: keyrings are wrapped by /var/lib/certrotd/kek, beside them"
         ]
-        [(name, kek)] = found.config.keks.items()
+        [(name, kek)] = found.config.keys.keks.items()
         assert (name, kek) == (
             "local",
             FileKekEntry(type="file", path=Path("/var/lib/certrotd/kek")),
@@ -244,9 +244,9 @@ class TestKeks:
 
     def test_neither_a_kek_nor_a_keyring_is_missing_by_itself(self, tmp_path: Path) -> None:
         """The control: who has certificates alone hears of neither."""
-        assert config(tmp_path, MINIMAL).keyrings == {}
-        assert config(tmp_path, MINIMAL + KEK).keyrings == {}
-        assert config(tmp_path, KEK + "keyrings: {shop: {keks: [main]}}\n").keyrings
+        assert config(tmp_path, MINIMAL).keys.keyrings == {}
+        assert config(tmp_path, MINIMAL + KEK).keys.keyrings == {}
+        assert config(tmp_path, KEK + "keyrings: {shop: {keks: [main]}}\n").keys.keyrings
 
     def test_a_kek_that_is_wrong_is_not_called_missing(self, tmp_path: Path) -> None:
         """One mistake is one line."""
@@ -274,8 +274,8 @@ class TestFragments:
         fragment(tmp_path, "c.yaml", "keyrings: {c: {consumers: {web: {target: web}}}}\n")
         found = load(main)
         assert found.warnings == ()
-        assert list(found.config.keyrings) == ["a", "c"]
-        assert list(found.config.keks) == ["main", "second"]
+        assert list(found.config.keys.keyrings) == ["a", "c"]
+        assert list(found.config.keys.keks) == ["main", "second"]
 
     def test_what_is_wrong_in_a_fragment_has_its_place(self, tmp_path: Path) -> None:
         """A name that is there twice, a path that is, and a kek that is not."""

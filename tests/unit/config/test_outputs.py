@@ -18,7 +18,7 @@ DOTENV = "{type: dotenv, path: /e/x, %s}"
     ("output", "expected"),
     [
         ("{type: tnik, path: /e/x}", '.type: unknown type "tnik", did you mean "tink"?'),
-        ("{path: /e/x}", ".type: is required: dotenv, fernet-list, json-keystore, key-list, kubernetes-encryption-configuration, template, tink, toml, yaml-ciphers"),
+        ("{path: /e/x}", ".type: is required: dotenv, fernet-list, json-keystore, key-list, keyring, kubernetes-encryption-configuration, template, tink, toml, yaml-ciphers"),
         ("{type: tink}", ".path: is required: The file that the application reads"),
         ("{type: tink, path: /e/x, slots: {}}", ".slots: unknown key, known: path, owner, group, mode, in_place, type"),
         ('{type: tink, path: /e/x, mode: "0604"}', '.mode: lets everybody access a private key: use "0640" at most, got "0604"'),
@@ -68,4 +68,4 @@ def test_an_output_that_cannot_be_is_one_line(tmp_path: Path, output: str, expec
 )
 def test_an_output_of_each_type_is_taken(tmp_path: Path, output: str) -> None:
     """The control: each with options near those that are refused."""
-    assert len(config(tmp_path, OUTPUT % output).keyrings["shop"].outputs) == 1
+    assert len(config(tmp_path, OUTPUT % output).keys.keyrings["shop"].outputs) == 1
