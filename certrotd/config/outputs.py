@@ -74,10 +74,14 @@ class BaseOutputEntry(Entry):
 
     path: AbsolutePath = Field(description="The file that the application reads.")
     owner: SystemAccount | None = Field(
-        default=None, description="Owner of the files: name or number (null: certrotd's own)."
+        default=None,
+        description="Owner of the files: name or number (null: as the file has it, or else "
+        "certrotd's own).",
     )
     group: SystemAccount | None = Field(
-        default=None, description="Group of the files: name or number (null: certrotd's own)."
+        default=None,
+        description="Group of the files: name or number (null: as the file has it, or else "
+        "certrotd's own).",
     )
     mode: KeyMode = Field(default=Mode(0o600), description="Mode of the files; not for everybody.")
     in_place: bool = Field(

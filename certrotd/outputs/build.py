@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,8 @@ from certrotd.config.outputs import (
 )
 from certrotd.errors import NeedsOperator
 from certrotd.files.reading import read_file
-from certrotd.keyring.material import Algorithm
-from certrotd.outputs.encodings import KeyEncoding
+from certrotd.keyring.material import Algorithm, Material
+from certrotd.outputs.encodings import KeyEncoding, printable_material
 from certrotd.outputs.errors import NotDeliverable
 from certrotd.outputs.files import OutputFiles
 from certrotd.outputs.port import Encrypts, Output, Placed
@@ -51,6 +51,18 @@ def output_of(entry: OutputEntry, *, algorithm: Algorithm, chance: Chance) -> Ou
             hint=f"it holds {', '.join(sorted(output.traits.algorithms))}",
         )
     return output
+
+
+def new_material(outputs: Iterable[Output], algorithm: Algorithm, chance: Chance) -> Material:
+    """A new key that all of ``outputs`` can hold: of letters and digits where one is text."""
+    if any(output.traits.printable for output in outputs):
+        return printable_material(algorithm.key_bytes, chance.below)
+    return Material(chance.random(algorithm.key_bytes))
+
+
+def new_iv(outputs: Iterable[Output], chance: Chance) -> bytes:
+    """The fixed initialization vector of a new key, empty where no output needs one."""
+    return chance.random(max((output.traits.iv_bytes for output in outputs), default=0))
 
 
 def files_of(entry: BaseOutputEntry, output: Placed, backups: Path) -> OutputFiles:

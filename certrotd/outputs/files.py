@@ -19,7 +19,7 @@ from certrotd.files.displaced import (
     sweep_temporary,
     write_files,
 )
-from certrotd.files.giving import check_owner, owner_of
+from certrotd.files.giving import check_owner, given_back, owner_of
 from certrotd.files.ownership import user_name
 from certrotd.files.reading import read_file
 from certrotd.files.writing import do_each, remove_file, rename
@@ -31,7 +31,9 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 class OutputFiles:
-    """``owner`` and ``group`` are names or numbers, None keeps certrotd's.
+    """``owner`` and ``group`` are names or numbers; None keeps that of the file there is.
+
+    Without a file, None is certrotd's own.
 
     ``backups`` is a directory of this output's own, which nobody else may read: it holds keys.
     ``in_place`` overwrites files that are bind-mounted one by one; a reader may see a part.
@@ -85,14 +87,21 @@ class OutputFiles:
     def findings(self) -> Iterator[str]:
         """Who else may read or replace the keys, and what to do about it; raises DiskTrouble."""
         present = [path for path, data in self.present().items() if data is not None]
+        for path in dict.fromkeys(each.parent for each in present):
+            with explained(f"look at {path}"):
+                bits = stat.S_IMODE(os.stat(path).st_mode)
+            if bits & _OTHERS_WRITE and not bits & stat.S_ISVTX:
+                shown = quote(str(path))
+                yield f"others may replace what is in {path} (chmod go-w {shown})"
         for path in present:
             with explained(f"look at {path}"):
-                status, folder = os.lstat(path), os.stat(path.parent)
+                status = os.lstat(path)
             mode = stat.S_IMODE(status.st_mode)
             if mode & _OTHERS & ~self._mode:
+                or_set = "" if mode & 0o007 else f', or set mode: "{mode:04o}"'
                 yield (
                     f"others than its readers may use {path}: it has mode {mode:04o}, not "
-                    f"{self._mode:04o} (chmod {self._mode:o} {quote(str(path))})"
+                    f"{self._mode:04o} (chmod {self._mode:o} {quote(str(path))}{or_set})"
                 )
             uid, gid = owner_of(self._owner, self._group)
             if uid not in (-1, status.st_uid) or gid not in (-1, status.st_gid):
@@ -100,10 +109,6 @@ class OutputFiles:
                     f"{path} belongs to {user_name(status.st_uid)}, group {status.st_gid}, and not "
                     "to whom the output names; the next rotation corrects it"
                 )
-            bits = stat.S_IMODE(folder.st_mode)
-            if bits & _OTHERS_WRITE and not bits & stat.S_ISVTX:
-                shown = quote(str(path.parent))
-                yield f"others may replace what is in {path.parent} (chmod go-w {shown})"
 
     def keep_original(self, backup: str, contents: Contents) -> None:
         """Keep what stands where ``contents`` are to be, unless this backup is there already."""
@@ -120,7 +125,7 @@ class OutputFiles:
             if path.is_symlink():
                 raise _is_link(path)
         files = [
-            new_file(path, data, mode=self._mode, owner=owner)
+            new_file(path, data, mode=self._mode, owner=_kept_owner(path, owner))
             for path, data in contents.items()
             if data is not None and not self._stands(path, data, owner)
         ]
@@ -164,6 +169,21 @@ class OutputFiles:
         wanted = zip(owner, (there.st_uid, there.st_gid), strict=True)
         same = all(want in (-1, have) for want, have in wanted)
         return same and stat.S_IMODE(there.st_mode) == self._mode
+
+
+def _kept_owner(path: Path, owner: tuple[int, int]) -> tuple[int, int]:
+    """``owner``, where -1 is what the file at ``path`` has: its application goes on reading it."""
+    with explained(f"look at {path}"):
+        try:
+            there = os.lstat(path)
+        except FileNotFoundError:
+            return owner
+    uid, gid = (
+        have if want == -1 else want
+        for want, have in zip(owner, (there.st_uid, there.st_gid), strict=True)
+    )
+    # a group that certrotd is not in stays only where it matters; problems() tells of that
+    return given_back(stat.S_IMODE(there.st_mode), uid, gid) if -1 in owner else owner
 
 
 def _content(path: Path) -> bytes | None:

@@ -32,6 +32,8 @@ from certrotd.outputs.port import (
 from certrotd.outputs.reading import text_of
 
 _MOST = 256 * 1024
+_MOST_DOTS = 100
+_STRING = re.compile(r"\"(?:[^\"\\]|\\.)*\"|'[^']*'")
 _HEADER = re.compile(r"[ \t]*\[[ \t]*([A-Za-z0-9_-]+(?:[ \t]*\.[ \t]*[A-Za-z0-9_-]+)*)[ \t]*\]")
 _PLAIN = re.compile(r"[ -!#-&(-\[\]-~]*\Z")  # without quotes and backslashes
 
@@ -146,6 +148,9 @@ class TomlKeys:
 
 
 def _loaded(path: Path, text: str) -> dict[str, Any]:
+    # tomllib takes time and memory by the square of the parts of a dotted key
+    if any(_STRING.sub("", line).count(".") > _MOST_DOTS for line in text.split("\n")):
+        raise NotExpressible(f"{path} has a line with over {_MOST_DOTS} dots", hint="break it")
     try:
         return tomllib.loads(text, parse_float=str)  # two NaN would differ
     except (tomllib.TOMLDecodeError, ValueError, RecursionError):

@@ -195,6 +195,8 @@ HOSTILE = [
     b"!!python/object/apply:os.system ['true']\n",
     b"<%= ENV['KEY'] %>\n",
     b"9" * 5000,
+    b"a." * 100_000 + b"c=1",
+    b'A="\n' * 100_000,
     b"[1e999]",
     b"NaN",
     b'"text"',

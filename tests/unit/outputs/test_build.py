@@ -15,7 +15,7 @@ from certrotd.config.base import EntryFindings, examined
 from certrotd.config.outputs import OutputEntry
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.keyring.material import Algorithm
-from certrotd.outputs.build import Chance, files_of, output_of
+from certrotd.outputs.build import Chance, files_of, new_iv, new_material, output_of
 from certrotd.outputs.errors import NotDeliverable
 from certrotd.outputs.port import Encrypts, Output, Shape
 from tests.contract.output_cases import delivery_of
@@ -204,6 +204,17 @@ def test_the_files_of_an_entry_have_its_owner_and_mode(tmp_path: Path) -> None:
         {tmp_path / "other": b"x"}
     )
     assert (tmp_path / "other").stat().st_mode & 0o777 == 0o600
+
+
+def test_new_keys_are_drawn_as_their_outputs_can_hold_them() -> None:
+    """Letters and digits for one that is text, and a fixed iv for the one that needs it."""
+    plain, text = built("type: tink"), built("type: key-list, encoding: text")
+    gem = built("type: yaml-ciphers, key_directory: /a, stem: a", Algorithm.AES_256_CBC)
+    chance = Chance(lambda most: most - 1, lambda count: bytes(count))
+    assert new_material([plain], GCM, chance).reveal() == bytes(32)
+    assert new_material([plain, text], GCM, chance).reveal() == b"9" * 32
+    assert new_iv([plain, text], chance) == new_iv([], chance) == b""
+    assert new_iv([plain, gem], chance) == bytes(16)
 
 
 def test_a_type_is_loaded_when_it_is_used() -> None:

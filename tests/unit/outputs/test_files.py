@@ -207,6 +207,31 @@ class TestWriting:
         (found,) = files.findings()
         assert "belongs to root" in found
 
+    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    def test_a_file_stays_its_owners_unless_another_is_named(self, etc: Path) -> None:
+        """The application goes on reading the .env it had."""
+        keystore(etc).write(contents(etc))
+        os.chown(etc / "keys.json", 65534, 1)
+        keystore(etc).write(contents(etc, 2))
+        status = (etc / "keys.json").stat()
+        assert (status.st_uid, status.st_gid) == (65534, 1)
+        keystore(etc, group="0").write(contents(etc, 3))
+        status = (etc / "keys.json").stat()
+        assert (status.st_uid, status.st_gid) == (65534, 0)
+
+    def test_a_group_that_does_not_matter_is_left_out(self) -> None:
+        """It cannot be given, and nobody reads the file by it."""
+        with plain_user() as home:
+            folder = home / "etc"
+            folder.mkdir()
+            keystore(folder).write(contents(folder))
+            if os.getuid() == 0:
+                os.seteuid(0)
+                os.chown(folder / "keys.json", 65534, 54321)
+                os.seteuid(65534)
+            keystore(folder).write(contents(folder, 2))
+            assert there(folder) == {"keys.json": contents(folder, 2)[folder / "keys.json"]}
+
 
 class TestPuttingBack:
     def test_what_stood_there_is_put_back(self, etc: Path) -> None:
@@ -370,7 +395,12 @@ class TestFindings:
         assert list(files.findings()) == []
         (etc / "keys.json").chmod(0o640)
         (found,) = files.findings()
-        assert f"has mode 0640, not 0600 (chmod 600 {etc}/keys.json)" in found
+        how = f'(chmod 600 {etc}/keys.json, or set mode: "0640")'
+        assert f"has mode 0640, not 0600 {how}" in found
+        (etc / "keys.json").chmod(0o644)
+        (found,) = files.findings()
+        assert found.endswith(f"(chmod 600 {etc}/keys.json)")
+        (etc / "keys.json").chmod(0o640)
         assert list(keystore(etc, mode=0o640).findings()) == []
 
     def test_a_directory_in_which_others_replace_files_is_a_finding(self, etc: Path) -> None:
@@ -379,6 +409,9 @@ class TestFindings:
         etc.chmod(0o770)
         (found,) = keystore(etc).findings()
         assert found == f"others may replace what is in {etc} (chmod go-w {etc})"
+        output, files = ciphers(etc)
+        files.write(output.render(delivery_of(output, 1, algorithms=CBC), files.present()))
+        assert list(files.findings()) == [found]
         etc.chmod(0o1777)
         assert list(keystore(etc).findings()) == []
 

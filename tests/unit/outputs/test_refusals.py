@@ -243,6 +243,7 @@ def test_variables_that_are_not_plain_are_refused(output: Output, text: str, wor
         ('[a.encryption]\nkey = "short"\n', "has 5 bytes"),
         (f'[a.encryption]\nkey = "{HEX}"\nold_key = "{HEX.upper()}"\n', "one key is there twice"),
         (f"x = {'[' * 5000}\n", "is not TOML"),
+        (f"{'a.' * 100_000}c = 1\n", "a line with over 100 dots"),
         ("[[a]]\n[a.encryption]\n", "a.encryption is not a table"),
     ],
 )
