@@ -11,13 +11,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC
+from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from certrotd.keyring.delivery import Delivered, Delivery
-from certrotd.keyring.material import Algorithm
+from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
 from certrotd.outputs.errors import TemplateFailed
 from certrotd.outputs.port import (
@@ -98,9 +98,11 @@ class Template:
         return (self.path,)
 
     def check(self, present: Present) -> None:
-        """Raises TemplateFailed for a template that is not one; it replaces whatever is there."""
-        del present
-        self._compiled()
+        """Raises TemplateFailed for a template that fails for keys of zeros.
+
+        It replaces whatever is there.
+        """
+        self.render(_sample(self.algorithm, secondary=self.traits.secondary), present)
 
     def parse(self, present: Present) -> Imported | None:
         """None: no keys can be read from what a template writes."""
@@ -230,6 +232,15 @@ def _line_of(error: Exception) -> int | None:
             line = at.tb_lineno
         at = at.tb_next
     return line
+
+
+def _sample(algorithm: Algorithm, *, secondary: bool) -> Delivery:
+    """A delivery of one key or two, which are no keys."""
+    begin, keys = datetime(2000, 1, 1, tzinfo=UTC), []
+    for number, state in enumerate((State.ACTIVE, State.SECONDARY)[: 1 + secondary], 1):
+        key = DataKey(number, algorithm, Material(bytes(algorithm.key_bytes)))
+        keys.append(Delivered(key, state, begin))
+    return Delivery("sample", keys, 1)
 
 
 def _shown(delivery: Delivery) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from certrotd.keyring.delivery import Delivered, Delivery
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keyring.states import State
 from certrotd.outputs.errors import NoFreeSlot, NotDeliverable, NotExpressible, OutputError
-from certrotd.outputs.port import Imported, Output, Present, Shape, difference
+from certrotd.outputs.port import Imported, Present, Shape, difference
 from tests.contract.output_cases import BEGIN, CASES, Case, applied, deliveries, delivery_of
 
 READABLE = [case for case in CASES if case.make().traits.readable]
@@ -265,8 +265,3 @@ def test_every_output_has_its_case() -> None:
         for name in re.findall(r"Traits\(\s*\"([a-z-]+)\"", source.read_text())
     }
     assert {case.make().traits.type for case in CASES} == declared
-
-
-def _typed(output: Output) -> Output:
-    """Every output is one, for mypy."""
-    return output

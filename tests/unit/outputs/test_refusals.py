@@ -443,6 +443,16 @@ def test_another_environment_is_left_out_when_keys_are_adopted() -> None:
     assert GEM.parse({FILE: b"development: {ciphers: []}\n"}) is None
 
 
+def test_a_key_of_characters_is_adopted() -> None:
+    """As the gem's configuration for development has it."""
+    text = gem("key: 1234567890ABCDEF, iv: 1234567890ABCDEF, cipher_name: aes-128-cbc, version: 1")
+    read = GEM.parse({FILE: text.encode()})
+    assert read is not None
+    (found,) = read.keys
+    assert (found.material.reveal(), found.iv) == (b"1234567890ABCDEF",) * 2
+    assert found.algorithm is Algorithm.AES_128_CBC
+
+
 def test_another_key_under_the_same_version_is_written_anew() -> None:
     """Also where it was wrapped in another way, with both of its keys in files."""
     first, second = delivery(GEM, "1"), delivery(GEM, "7", "1")

@@ -116,6 +116,11 @@ def test_a_preflight_finds_a_template_that_is_none() -> None:
     template("{{ active.hex }}").check({})
     with pytest.raises(TemplateFailed, match="does not use Call"):
         template("{{ lipsum() }}").check({})
+    with pytest.raises(TemplateFailed, match="line 1: it uses a name that is not defined"):
+        template("{{ actve.hex }}").check({})
+    template("{{ secondary.hex }}", 2).check({})
+    with pytest.raises(TemplateFailed, match="not defined"):
+        template("{{ secondary.hex }}", 1).check({})
 
 
 def test_no_keys_are_read_from_what_a_template_wrote() -> None:
