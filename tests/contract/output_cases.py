@@ -74,6 +74,12 @@ class Case:
         return self.name
 
 
+def _material(
+    make: Callable[[random.Random, int], bytes], rng: random.Random, size: int
+) -> Material:
+    return Material(make(rng, size))
+
+
 def delivery_of(
     output: Output,
     count: int,
@@ -94,9 +100,8 @@ def delivery_of(
         made, key_id = Material(material(rng, algorithm.key_bytes)), ""
         if traits.ids is not None:
             live = [each.key.id for each in keys]
-            size = algorithm.key_bytes
-            fresh = partial(_fresh, material, rng, size)
-            made, key_id = draw(traits.ids, fresh, live, ())
+            again = partial(_material, material, rng, algorithm.key_bytes)
+            made, key_id = draw(traits.ids, again, live, ())
         key = DataKey(version, algorithm, made, key_id, rng.randbytes(traits.iv_bytes))
         created = BEGIN + timedelta(days=version, milliseconds=version)
         keys.append(Delivered(key, State.DECRYPT_ONLY, created))
@@ -106,12 +111,6 @@ def delivery_of(
         Delivered(each.key, states.get(each.key.version, each.state), each.created) for each in keys
     ]
     return Delivery("app", keys, encrypting)
-
-
-def _fresh(
-    material: Callable[[random.Random, int], bytes], rng: random.Random, size: int
-) -> Material:
-    return Material(material(rng, size))
 
 
 def deliveries(case: Case) -> st.SearchStrategy[Delivery]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
@@ -64,10 +65,11 @@ def delivery_of(output: Output) -> Delivery:
     keys: list[Delivered] = []
     for number, state in ((1, State.ACTIVE), (2, State.SECONDARY)):
         byte = (b"k" if output.traits.printable else b"\0")[0] + number
-        material, key_id = Material(bytes([byte]) * algorithm.key_bytes), ""
+        secret = bytes([byte]) * algorithm.key_bytes
+        material, key_id = Material(secret), ""
         if output.traits.ids is not None:
             live = [each.key.id for each in keys]
-            material, key_id = draw(output.traits.ids, lambda m=material: m, live, ())  # type: ignore[misc]
+            material, key_id = draw(output.traits.ids, partial(Material, secret), live, ())
         iv = bytes([number + 16]) * output.traits.iv_bytes
         key = DataKey(number, algorithm, material, key_id, iv)
         keys.append(Delivered(key, state, datetime(2026, 3, number, 4, 0, tzinfo=UTC)))
