@@ -170,6 +170,11 @@ class Vault:
                 f"{self.place} refuses: {said or status}",
                 hint="the token has expired, or its policy lacks encrypt, decrypt or read",
             )
+        if 300 <= status < 400:  # a standby that forwards no requests
+            return Unfit(
+                f"{self.place} is at another server, and redirects are not followed",
+                hint="name the active server, or one that forwards requests to it",
+            )
         if "disallowed by policy" in said:
             return Disabled(
                 f"the version of {self.place} that wrapped the key is below min_decryption_version",

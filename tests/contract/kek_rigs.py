@@ -170,7 +170,7 @@ def pkcs11(around: Around) -> Rig:
     troubles = {
         "down": lambda: void(token.tokens.rename(token.directory / "away")),
         "slow": lock,
-        "disabled": lambda: token.disable("kek"),
+        "disabled": lambda: token.forbid("kek", "ENCRYPT", "DECRYPT"),
         "denied": lambda: write(pin.file, "000000"),
     }
     return Rig(kek, other, troubles)

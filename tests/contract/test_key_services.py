@@ -311,6 +311,15 @@ class TestVault:
             missing = Vault(front.url, "tls", token, ca_bundle=around.tmp_path / "none")
             assert isinstance(refusal(lambda: kek(missing).wrap(KEY, CONTEXT)), Unfit)
 
+    def test_a_redirect_is_not_followed(self, around: Around) -> None:
+        """The token would be sent along."""
+        token = secret(around, "token", "t")
+        moved = Response(307, b"", {"Location": "http://127.0.0.1:1/v1/"})
+        with fronting(lambda _: moved) as front:
+            keeper = Vault(front.url, "k", token)
+            assert "redirects" in str(refusal(lambda: keeper.encrypt(ONCE, {}, soon())))
+            assert len(front.got) == 1
+
     @pytest.mark.parametrize("status", [412, 429, 472, 473, 500, 503])
     def test_a_server_that_is_sealed_or_a_standby_passes(self, around: Around, status: int) -> None:
         """An operator unseals it, or another becomes active."""
@@ -351,6 +360,18 @@ class TestPkcs11:
             token.make_key("twice")
         assert "several AES keys" in str(refusal(lambda: make("twice").version(soon())))
         assert make().version(soon()) == ""
+
+    def test_what_a_key_may_not_be_used_for_is_disabled(
+        self, token: SoftHsm, make: Callable[..., Pkcs11]
+    ) -> None:
+        """One that only decrypts is as good as before for what it has wrapped."""
+        token.make_key("old")
+        data = make("old").encrypt(ONCE, CONTEXT, soon()).data
+        token.forbid("old", "ENCRYPT")
+        assert isinstance(refusal(lambda: make("old").encrypt(ONCE, {}, soon())), Disabled)
+        assert make("old").decrypt(data, CONTEXT, soon()) == ONCE
+        with pytest.raises(KekUnavailable):  # whose fault it is, nobody can tell without a trial
+            make("old").decrypt(data[:-1], CONTEXT, soon())
 
     def test_a_token_that_is_not_there_passes(self, make: Callable[..., Pkcs11]) -> None:
         """An HSM on the network is away now and then."""
@@ -501,6 +522,13 @@ class TestAzure:
         with pytest.raises(Damaged):
             self.keeper(front).decrypt(data, CONTEXT, soon())
         assert front.got == []
+
+    def test_another_error_of_unwrapping_says_nothing_of_the_key(self, front: Front) -> None:
+        """It is not called damaged, so that nobody restores a backup over it."""
+        data = self.keeper(front).encrypt(ONCE, CONTEXT, soon()).data
+        front.always(Response(400, b'{"error":{"code":"ApiVersionNotSupported"}}'))
+        failure = refusal(lambda: self.keeper(front).decrypt(data, CONTEXT, soon()))
+        assert isinstance(failure, Unfit)
 
     def test_what_the_vault_cannot_unwrap_is_damaged(self, front: Front) -> None:
         """It has the version, and that did not wrap it."""

@@ -387,6 +387,23 @@ class TestVault:
         assert second.created is not None
         assert datetime.now(UTC) - second.created < timedelta(hours=1)
 
+    def test_an_answer_without_content_is_one(self, around: Around, transit: Transit) -> None:
+        """Older versions answer 204 to what newer ones answer with the key."""
+        rig = vault(around, transit)
+        upstream = rig.front.service
+
+        def without(request: Request) -> Response | None:
+            if request.method == "GET":
+                return None
+            upstream(request)
+            return Response(204)
+
+        rig.front.instead = without
+        rig.key.rotate("1")
+        rig.key.set_period(30 * DAY)
+        state = rig.key.describe()
+        assert (state.present.id, state.period) == ("2", 30 * DAY)
+
     def test_a_key_that_is_not_there_is_unfit(self, around: Around, transit: Transit) -> None:
         """And none is made."""
         token = secret(around, "token", transit.token)

@@ -109,12 +109,13 @@ class SoftHsm:
             label,
         )
 
-    def disable(self, label: str) -> None:
-        """Let the key neither encrypt nor decrypt any more."""
+    def forbid(self, label: str, *uses: str) -> None:
+        """Let the key not be used for that any more: ENCRYPT, DECRYPT."""
         self._python(
             "key = session.get_key(label=sys.argv[4]);"
-            " key[pkcs11.Attribute.ENCRYPT] = False; key[pkcs11.Attribute.DECRYPT] = False",
+            " [key.__setitem__(pkcs11.Attribute[use], False) for use in sys.argv[5:]]",
             label,
+            *uses,
         )
 
     def _python(self, act: str, *arguments: str) -> None:
