@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Deadline
-from certrotd.config.keks import AwsKmsKekEntry
 from certrotd.errors import Failure
 from certrotd.extras import how_to_install
 from certrotd.kek import envelope
@@ -19,6 +18,9 @@ from certrotd.kek.answers import asked_wait, read
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit, WrongKek
 from certrotd.kek.service import Encrypted, ServiceKek
 from certrotd.kek.vendor_client import VendorClient, hush
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import AwsKmsKekEntry
 
 _BUSY = {
     *("ThrottlingException", "Throttling", "LimitExceededException", "RequestLimitExceeded"),

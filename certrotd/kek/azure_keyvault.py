@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Deadline
-from certrotd.config.keks import AzureKeyVaultKekEntry
-from certrotd.config.secrets import Reference
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.kek import envelope
@@ -26,6 +24,9 @@ from certrotd.kek.vendor_client import VendorClient, hush
 
 if TYPE_CHECKING:
     from azure.core.credentials import TokenCredential
+
+    from certrotd.config.keks import AzureKeyVaultKekEntry
+    from certrotd.config.secrets import Reference
 
 API = "7.4"
 _VERSION = re.compile(rb"[0-9a-zA-Z]{1,64}")

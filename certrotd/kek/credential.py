@@ -55,9 +55,3 @@ class CredentialKek:
                 hint=f"give it to the service with LoadCredentialEncrypted={self.name}:PATH",
             )
         return Path(directory) / self.name
-
-
-def build(name: str, entry: CredentialKekEntry) -> CredentialKek:
-    """The KEK of a configuration entry."""
-    del name
-    return CredentialKek(entry.name)

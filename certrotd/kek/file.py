@@ -97,9 +97,3 @@ def read(path: Path) -> tuple[bytes, os.stat_result]:
             hint="restore it from a backup",
         )
     return kek, status
-
-
-def build(name: str, entry: FileKekEntry) -> FileKek:
-    """The KEK of a configuration entry; it is not made."""
-    del name
-    return FileKek(entry.path)

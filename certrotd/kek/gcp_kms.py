@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from certrotd.clock import Deadline
-from certrotd.config.keks import GcpKmsKekEntry
 from certrotd.errors import Failure
 from certrotd.extras import how_to_install
 from certrotd.kek import envelope
@@ -25,6 +24,8 @@ from certrotd.kek.vendor_client import VendorClient, hush
 
 if TYPE_CHECKING:
     from google.auth.credentials import Credentials
+
+    from certrotd.config.keks import GcpKmsKekEntry
 
 SCOPE = "https://www.googleapis.com/auth/cloudkms"
 _GOOGLE = "https://cloudkms.googleapis.com"

@@ -168,9 +168,3 @@ def _derive(passphrase: bytes, cost: Cost, salt: bytes) -> bytes:
 
 def _check(kek: bytes) -> bytes:
     return sealing.identified(kek)
-
-
-def build(name: str, entry: PassphraseKekEntry) -> PassphraseKek:
-    """The KEK of a configuration entry."""
-    cost = ARGON2ID if entry.function == "argon2id" else SCRYPT
-    return PassphraseKek(name, entry.passphrase, cost)

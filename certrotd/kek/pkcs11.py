@@ -16,17 +16,20 @@ import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certrotd import process
 from certrotd.clock import Deadline
-from certrotd.config.keks import Pkcs11KekEntry
-from certrotd.config.secrets import Reference
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.extras import how_to_install
 from certrotd.kek import envelope
 from certrotd.kek.answers import read
 from certrotd.kek.port import Context, Denied, Disabled, Kek, KekUnavailable, Unfit
 from certrotd.kek.service import Encrypted, ServiceKek
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import Pkcs11KekEntry
+    from certrotd.config.secrets import Reference
 
 CHILD = Path(__file__).with_name("pkcs11_child.py")
 NONCE = 12

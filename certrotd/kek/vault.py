@@ -12,11 +12,9 @@ import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Deadline
-from certrotd.config.keks import VaultKekEntry
-from certrotd.config.secrets import Reference
 from certrotd.dial import Timeout
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import HttpsClient
@@ -26,6 +24,10 @@ from certrotd.kek.answers import asked_wait, decoded, encoded, read
 from certrotd.kek.port import Context, Damaged, Denied, Disabled, Kek, KekUnavailable, Unfit
 from certrotd.kek.service import Encrypted, ServiceKek
 from certrotd.pki.roots import trust
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import VaultKekEntry
+    from certrotd.config.secrets import Reference
 
 AEAD = ("aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305")
 """The key types that take associated data."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Clock, Deadline, SystemClock
-from certrotd.config.keks import AwsKmsKekEntry
 from certrotd.kek import aws_kms
 from certrotd.kek.answers import read
 from certrotd.kek.aws_kms import AwsKms
@@ -17,6 +16,9 @@ from certrotd.kek.managed.periods import checked
 from certrotd.kek.managed.port import KeyVersion, ManagedState, RotationsUsedUp
 from certrotd.kek.port import Denied, KekUnavailable, Unfit
 from certrotd.kek.service import asked
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import AwsKmsKekEntry
 
 ON_DEMAND = 25
 """Rotations on demand in the whole life of a key."""

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Clock, Deadline, SystemClock
-from certrotd.config.keks import AzureKeyVaultKekEntry
 from certrotd.errors import InvalidInput
 from certrotd.kek import azure_keyvault
 from certrotd.kek.answers import read
@@ -18,6 +17,9 @@ from certrotd.kek.managed.periods import checked, parse_iso
 from certrotd.kek.managed.port import KeyVersion, ManagedState
 from certrotd.kek.port import KekUnavailable
 from certrotd.kek.service import asked
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import AzureKeyVaultKekEntry
 
 MAX_PAGES = 50
 T = TypeVar("T")

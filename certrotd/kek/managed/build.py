@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
 
-from certrotd.config.keks import AwsKmsKekEntry, AzureKeyVaultKekEntry, VaultKekEntry
 from certrotd.kek.managed.port import ManagedKey
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import AwsKmsKekEntry, AzureKeyVaultKekEntry, VaultKekEntry
 
 
 def managed_key_of(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrotd.clock import Clock, Deadline, SystemClock
-from certrotd.config.keks import VaultKekEntry
 from certrotd.errors import InvalidInput
 from certrotd.kek import vault
 from certrotd.kek.bounded import within
@@ -16,6 +15,9 @@ from certrotd.kek.managed.periods import checked
 from certrotd.kek.managed.port import KeyVersion, ManagedState
 from certrotd.kek.service import asked
 from certrotd.kek.vault import Vault
+
+if TYPE_CHECKING:
+    from certrotd.config.keks import VaultKekEntry
 
 
 @dataclass(frozen=True)

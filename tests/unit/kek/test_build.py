@@ -59,6 +59,17 @@ def test_no_library_of_a_vendor_is_loaded_before_it_is_used() -> None:
     assert not vendors & set(run.stdout.split())
 
 
+def test_a_backend_by_itself_loads_no_schema() -> None:
+    """The client library starts in the time of an application's request."""
+    backends = ("aws_kms", "vault", "pkcs11", "azure_keyvault", "gcp_kms", "managed.build")
+    imports = "; ".join(f"import certrotd.kek.{each}" for each in backends)
+    program = f"{imports}\nimport sys\nprint(*sys.modules)"
+    run = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "pydantic" not in run.stdout.split()
+
+
 def test_the_kinds_without_a_service_are_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
