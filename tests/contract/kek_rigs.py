@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from certrotd.clock import ManualClock
+from certrotd.clock import Deadline, ManualClock, SystemClock
 from certrotd.config.secrets import FileSecret
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.kek import file
 from certrotd.kek.aws_kms import AwsKms
 from certrotd.kek.azure_keyvault import AzureKeyVault
@@ -25,7 +26,7 @@ from certrotd.kek.gcp_kms import GcpKms
 from certrotd.kek.passphrase import Cost, Function, PassphraseKek
 from certrotd.kek.pkcs11 import Pkcs11
 from certrotd.kek.port import Kek
-from certrotd.kek.service import ServiceKek
+from certrotd.kek.service import KeyService, ServiceKek
 from certrotd.kek.vault import Vault
 from tests.fakes.kek import MemoryKek
 from tests.parts import azure_vault, google_kms, pki
@@ -34,7 +35,13 @@ from tests.parts.front import Front, Response, fronting, passed_on
 from tests.parts.google_kms import GoogleKms
 from tests.parts.key_services import Moto, SoftHsm, Transit
 
+KEY = bytes(range(32))
+ONCE = bytes(32)
+"""A one-time key."""
+CONTEXT = {"keyring": "payments", "version": "3"}
 Trouble = Callable[[], None]
+Part = Callable[[type[Any]], Any]
+"""Starts a server of a kind, once for all tests of a module."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +64,7 @@ class Around:
     tmp_path: Path
     monkeypatch: pytest.MonkeyPatch
     stack: ExitStack
-    part: Callable[[type[Any]], Any]
+    part: Part
 
 
 def memory(around: Around) -> Rig:
@@ -308,3 +315,21 @@ BACKENDS: dict[str, tuple[Callable[[Around], Rig], tuple[str, ...]]] = {
     "gcp-kms": (gcp_kms, (*_WAY, "disabled", "denied", "missing")),
 }
 """Each KEK's rig, and which troubles can be had of it."""
+
+
+def kek(keeper: KeyService) -> ServiceKek:
+    """The KEK of a service that has time enough."""
+    return ServiceKek(keeper, 30)
+
+
+def soon() -> Deadline:
+    """For one call of a service."""
+    return Deadline(SystemClock(), 30)
+
+
+def refusal(call: Callable[[], object]) -> Failure:
+    """What a call raises; it is for the operator, with a hint."""
+    with pytest.raises(NeedsOperator) as refused:
+        call()
+    assert refused.value.hint
+    return refused.value

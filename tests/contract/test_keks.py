@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import base64
 import logging
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Iterator
 from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from certrotd.errors import Failure, Transient
 from certrotd.kek import envelope
+from certrotd.kek.aws_kms import AwsKms
+from certrotd.kek.azure_keyvault import AzureKeyVault
+from certrotd.kek.gcp_kms import GcpKms
 from certrotd.kek.port import (
     MAX_KEY,
     ContextMismatch,
@@ -25,30 +28,24 @@ from certrotd.kek.port import (
     Unfit,
     WrongKek,
 )
-from certrotd.kek.service import ServiceKek
-from tests.contract.kek_rigs import BACKENDS, Around, Rig
-from tests.parts import Parts
+from certrotd.kek.service import KeyService, ServiceKek
+from tests.contract.kek_rigs import (
+    BACKENDS,
+    CONTEXT,
+    KEY,
+    ONCE,
+    Around,
+    EntraToken,
+    Part,
+    Rig,
+    google_token,
+    refusal,
+    soon,
+)
 
-KEY = bytes(range(32))
-CONTEXT = {"keyring": "payments", "version": "3"}
 TROUBLES = [(name, each) for name, (_, troubles) in BACKENDS.items() for each in troubles]
 MEANING: dict[str, type[Failure]] = {"disabled": Disabled, "denied": Denied, "missing": Unfit}
 """What a trouble is reported as; every other one passes."""
-
-Part = Callable[[type[Any]], Any]
-
-
-@pytest.fixture(scope="module")
-def part(module_parts: Parts) -> Part:
-    """Starts a server of a kind once."""
-    started: dict[type[Any], Any] = {}
-
-    def get(kind: type[Any]) -> Any:
-        if kind not in started:
-            started[kind] = module_parts.start(kind)
-        return started[kind]
-
-    return get
 
 
 @pytest.fixture(params=BACKENDS)
@@ -209,3 +206,22 @@ class TestKeks:
         secrets = [each.read_bytes().strip() for each in tmp_path.iterdir() if each.is_file()]
         for secret in secrets:
             assert repr(secret)[2:-1] not in repr(rig.kek)
+
+
+@pytest.mark.parametrize(
+    ("keeper", "module", "extra"),
+    [
+        (AwsKms("alias/x", "eu-central-1"), "boto3", "aws"),
+        (AzureKeyVault("https://v", "k", login=EntraToken), "azure.keyvault.keys", "azure"),
+        (GcpKms("k", google_token), "google.cloud.kms_v1", "gcp"),
+    ],
+    ids=["aws", "azure", "gcp"],
+)
+def test_without_its_library_the_extra_of_a_service_is_named(
+    monkeypatch: pytest.MonkeyPatch, keeper: KeyService, module: str, extra: str
+) -> None:
+    """The package installs none of them by itself."""
+    monkeypatch.setitem(sys.modules, module, None)
+    failure = refusal(lambda: keeper.encrypt(ONCE, {}, soon()))
+    assert isinstance(failure, Unfit)
+    assert f"'.[{extra}]'" in failure.hint

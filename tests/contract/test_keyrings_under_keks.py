@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,25 +12,11 @@ from certrotd.kek import file
 from certrotd.kek.port import Kek
 from certrotd.keyring.document import KeksUnavailable, NoKek, opened, rewrapped, sealed
 from certrotd.keyring.keyring import Keyring
-from tests.contract.kek_rigs import BACKENDS, Around, Rig
-from tests.parts import Parts
+from tests.contract.kek_rigs import BACKENDS, Around, Part, Rig
 from tests.unit.keyring.test_document import SEAL, SECRETS, payments
 
 SERVICES = ("aws-kms", "vault", "pkcs11", "azure-keyvault", "gcp-kms")
 Keks = dict[str, Kek]
-
-
-@pytest.fixture(scope="module")
-def part(module_parts: Parts) -> Callable[[type[Any]], Any]:
-    """Starts a server of a kind once."""
-    started: dict[type[Any], Any] = {}
-
-    def get(kind: type[Any]) -> Any:
-        if kind not in started:
-            started[kind] = module_parts.start(kind)
-        return started[kind]
-
-    return get
 
 
 @pytest.fixture(params=SERVICES)
@@ -39,7 +24,7 @@ def rig(
     request: pytest.FixtureRequest,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    part: Callable[[type[Any]], Any],
+    part: Part,
 ) -> Iterator[Rig]:
     with ExitStack() as stack:
         yield BACKENDS[request.param][0](Around(tmp_path / "rig", monkeypatch, stack, part))

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
@@ -27,7 +25,6 @@ from certrotd.kek.port import Denied, Disabled, KekUnavailable, Unfit
 from certrotd.kek.service import ServiceKek
 from certrotd.kek.vault import Vault
 from tests.contract.kek_rigs import Around, EntraToken, aws_error, certified, secret
-from tests.parts import Parts
 from tests.parts.azure_vault import AzureVault
 from tests.parts.front import Front, Request, Response, fronting, passed_on
 from tests.parts.key_services import Moto, Transit
@@ -116,22 +113,6 @@ def azure(around: Around, service: AzureVault) -> Rig:
     denied = Response(403, b'{"error":{"code":"Forbidden"}}')
     busy = Response(429, b'{"error":{"code":"Throttled"}}', {"Retry-After": "7"})
     return Rig(AzureManagedKey(keeper, 30), ServiceKek(keeper, 30), front, denied, busy)
-
-
-@pytest.fixture(scope="module")
-def moto(module_parts: Parts) -> Moto:
-    return module_parts.start(Moto)
-
-
-@pytest.fixture(scope="module")
-def transit(module_parts: Parts) -> Transit:
-    return module_parts.start(Transit)
-
-
-@pytest.fixture
-def around(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Around]:
-    with ExitStack() as stack:
-        yield Around(tmp_path, monkeypatch, stack, lambda kind: None)
 
 
 @pytest.fixture(params=["aws-kms", "vault", "azure-keyvault"])
