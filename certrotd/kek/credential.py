@@ -16,7 +16,7 @@ from certrotd.kek.file import read
 from certrotd.kek.port import Context, Description, KekUnavailable
 
 if TYPE_CHECKING:  # which the client library does without
-    from certrotd.config.keks import CredentialKekEntry
+    pass
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from certrotd.kek import sealing
 from certrotd.kek.port import Context, Description, KekUnavailable, Unfit
 
 if TYPE_CHECKING:  # which the client library does without
-    from certrotd.config.keks import FileKekEntry
+    pass
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 

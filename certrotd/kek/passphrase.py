@@ -22,7 +22,7 @@ from certrotd.kek import envelope, sealing
 from certrotd.kek.port import Context, Damaged, Description, KekUnavailable, Unfit, WrongKek
 
 if TYPE_CHECKING:  # which the client library does without
-    from certrotd.config.keks import PassphraseKekEntry
+    pass
 
 MIN_PASSPHRASE = 12
 """Bytes: whatever the function costs, fewer are guessed."""

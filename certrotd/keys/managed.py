@@ -51,7 +51,7 @@ from certrotd.keys.sealed_outlet import SealedFile, SealedOutlet
 from certrotd.keys.world import Applied, Consumer, Inlets, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.wing import Premises
-from certrotd.outputs.build import Chance, files_of, output_of
+from certrotd.outputs.build import Chance, files_of, new_iv, new_material, output_of
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import ABSENT, Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
@@ -59,9 +59,12 @@ from certrotd.state.typed import TypedDocument
 TARGET_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
-DISPLACED, HEARTBEATS = "displaced", "heartbeats"
-"""Where a keyring, its highest revision, its last counts and drill, and what its outputs took the
-place of, and the heartbeats of its processes are kept, each under its name."""
+DISPLACED, HEARTBEATS, WRITTEN = "displaced", "heartbeats", "written"
+"""Where a keyring, its highest revision, its last counts and drill, what its outputs took the
+place of and last wrote, and the heartbeats of its processes are kept, each under its name."""
+
+
+CHANCE = Chance(secrets.randbelow, os.urandom)
 
 
 def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring]:
@@ -120,16 +123,17 @@ class ConfiguredKeyring:
     @cached_property
     def outlets(self) -> Sequence[FileOutlet | SealedOutlet]:
         """Its outputs; nothing is read."""
-        chance, algorithm = Chance(secrets.randbelow, os.urandom), Algorithm(self.entry.algorithm)
+        algorithm = Algorithm(self.entry.algorithm)
         backups = self._shared.config.state_dir / DISPLACED / self._name
         found: list[FileOutlet | SealedOutlet] = []
         for number, entry in enumerate(self.entry.outputs):
             if isinstance(entry, SealedEntry):
                 found.append(self._sealed(entry, backups / str(number)))
                 continue
-            output = output_of(entry, algorithm=algorithm, chance=chance)
+            output = output_of(entry, algorithm=algorithm, chance=CHANCE)
             files = files_of(entry, output, backups / str(number))
-            found.append(FileOutlet(f"{entry.type} {entry.path}", output, files))
+            document = self._premises.state.document(f"{WRITTEN}/{self._name}.{number}")
+            found.append(FileOutlet(f"{entry.type} {entry.path}", output, files, document))
         return found
 
     def _sealed(self, entry: SealedEntry, backups: Path) -> SealedOutlet:
@@ -329,30 +333,21 @@ class ConfiguredKeyring:
 
     def _new_key(self, keyring: Keyring) -> DataKey:
         """The next key, with an id that its outputs have room for."""
-        from certrotd.outputs.encodings import printable_material
-
         algorithm = Algorithm(self.entry.algorithm)
-        traits = [each.output.traits for each in self.outlets if isinstance(each, FileOutlet)]
-        spaces = [each.ids for each in traits if each.ids is not None]
+        outputs = [each.output for each in self.outlets if isinstance(each, FileOutlet)]
+        spaces = [each.traits.ids for each in outputs if each.traits.ids is not None]
         if len({repr(each) for each in spaces}) > 1:
             raise NeedsOperator(
                 f"the outputs of {self._name} name keys in different ways",
                 hint="give each a keyring of its own, or slots of the same names",
             )
-        size = algorithm.key_bytes
-
-        def generate() -> Material:
-            if any(each.printable for each in traits):
-                return printable_material(size, secrets.randbelow)
-            return Material(os.urandom(size))
-
-        number = keyring.versions.next_number
+        generate, key_id = partial(new_material, outputs, algorithm, CHANCE), ""
         if spaces:
             material, key_id = ids.draw(spaces[0], generate, keyring.live_ids, keyring.past_ids)
         else:
-            material, key_id = generate(), ""
-        iv = os.urandom(max((each.iv_bytes for each in traits), default=0))
-        return DataKey(number, algorithm, material, key_id, iv)
+            material = generate()
+        number = keyring.versions.next_number
+        return DataKey(number, algorithm, material, key_id, new_iv(outputs, CHANCE))
 
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
@@ -385,6 +380,7 @@ def _policy(name: str, entry: KeyringEntry, every: Sequence[FileOutlet | SealedO
         custodians=frozenset(entry.custodians),
         capacity=min((each for each in limits if each is not None), default=None),
         slots=_slots(outlets),
+        stages=all(each.output.traits.secondary for each in outlets),
         outputs=tuple(f"{each.type} {each.path}" for each in entry.outputs),
         waves=tuple(tuple(waves[number]) for number in sorted(waves)),
         datasets=frozenset(entry.datasets),

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from certrotd.errors import Failure, failed
+from certrotd.jsontext import parsed
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, fingerprint
 from certrotd.outputs.files import OutputFiles
 from certrotd.outputs.port import Imported, Output, Present, difference
+from certrotd.state.ports import Document
 
 
 @dataclass(frozen=True)
 class FileOutlet:
-    """Outlet, over the files of one entry of ``outputs``."""
+    """Outlet, over the files of one entry of ``outputs``.
+
+    Of a form whose keys cannot be read back, ``written`` remembers what was written last: anything
+    else there is somebody's own.
+    """
 
     name: str
     output: Output
     files: OutputFiles
+    written: Document
 
     def absent(self) -> bool:
         return not any(data is not None for data in self._present().values())
@@ -36,6 +44,10 @@ class FileOutlet:
             found = self.output.parse(present) if self.output.traits.readable else None
         except Failure as failure:
             return str(failure)
+        if not self.output.traits.readable:
+            there = any(data is not None for data in present.values())
+            ours = self._remembered()
+            return "certrotd did not write it" if there and _digest(present) not in ours else None
         known = {each.fingerprint for each in keyring.entries.values()}
         if found and any(fingerprint(each.material) not in known for each in found.keys):
             return "it has a key that the keyring never had"
@@ -48,8 +60,20 @@ class FileOutlet:
         present = self._present()
         contents = self.output.render(delivery, present)
         if any(present.get(path) != data for path, data in contents.items()):
+            if not self.output.traits.readable:
+                both = sorted({_digest(present), _digest(contents)})
+                self.written.write(json.dumps(both).encode())
             self.files.write(contents)
         return _digests(contents)
+
+    def _remembered(self) -> list[str]:
+        """The digests of what was written last, and of what was there before it."""
+        content = self.written.read()
+        try:
+            told = parsed(content.data) if content else []
+        except ValueError:
+            return []
+        return told if isinstance(told, list) else []
 
     def set_aside(self, mark: str) -> Sequence[Path]:
         return self.files.set_aside(mark)
@@ -72,3 +96,9 @@ class FileOutlet:
 
 def _digests(contents: Present) -> dict[Path, str]:
     return {path: hashlib.sha256(data).hexdigest() for path, data in contents.items() if data}
+
+
+def _digest(contents: Present) -> str:
+    """One for all of the files."""
+    told = [f"{path} {digest}" for path, digest in sorted(_digests(contents).items())]
+    return hashlib.sha256("\n".join(told).encode()).hexdigest()

@@ -228,6 +228,9 @@ def _no_slot(case: Case, due: Action) -> Postpone | None:
     if policy.capacity == 1 and given:
         why = "its output holds one key, so none can be staged: it needs a cut-over"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
+    if not policy.stages and given:
+        why = "its output reads no key that does not encrypt yet: it needs a cut-over"
+        return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if policy.capacity is not None and len(given) >= policy.capacity:
         return _blocked(case, due, given)
     if policy.slots is not None and case.staged is None and len(living) >= policy.slots:

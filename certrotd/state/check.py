@@ -22,7 +22,16 @@ from certrotd.files.writing import sweep_temporaries
 
 _SHARED = (
     *("accounts", "audit", "budget", "internal"),
-    *("keyrings", "keyring-marks", "census", "counts", "drills", "displaced", "heartbeats"),
+    *(
+        "keyrings",
+        "keyring-marks",
+        "census",
+        "counts",
+        "drills",
+        "displaced",
+        "heartbeats",
+        "written",
+    ),
 )
 _BY_SUBJECT = ("history", "journal", "locks", "responder", "wake")
 FOLDERS = frozenset({*_SHARED, *_BY_SUBJECT})

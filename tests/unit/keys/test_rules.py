@@ -167,6 +167,14 @@ def test_a_slot_is_free_only_once_its_key_is_destroyed() -> None:
     assert isinstance(decide(slots, Standing(gone), Attempts(), FORCED, now=NOW), Action)
 
 
+def test_an_output_that_reads_no_secondary_key_cannot_be_staged() -> None:
+    """It takes a cut-over, too, however many keys it holds."""
+    policy = replace(POLICY, stages=False, capacity=2)
+    decision = decide(policy, Standing(active(90 * DAY)), Attempts(), FORCED, now=NOW)
+    assert isinstance(decision, Postpone)
+    assert "cut-over" in decision.why
+
+
 LACKING: dict[str, Standing] = {
     "ciphertext is left": Standing(rotated(), census=counted(3)),
     "the count is from before": Standing(rotated(), census=counted(0, NOW - 11 * DAY)),
