@@ -97,7 +97,8 @@ class TestOutputs:
             with pytest.raises(NeedsOperator) as caught:
                 found.look()
             watched = found.failed(caught.value)
-        assert watched.findings == (Finding(UNREADABLE, str(caught.value)),)
+        [wrong] = watched.findings
+        assert (wrong.kind, wrong.words, wrong.alert) == (UNREADABLE, str(caught.value), "trouble")
         assert (watched.about, watched.at) == (found.about, rings.clock.now())
         with check(rings) as found:
             assert list(found.watched_keys()) == [watched.key]
