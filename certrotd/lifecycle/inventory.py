@@ -63,7 +63,8 @@ class Inventory:
         found = [each for wing in wings for each in wing.covering(wanted)]
         if len(found) == 1:
             return str(found[0])
-        kinds = " or ".join(wing.kind for wing in wings)
+        used = [wing for wing in wings if wing.subjects] or wings[:1]  # no word of what is not used
+        kinds = " or ".join(wing.kind for wing in used)
         if found:
             listed = ", ".join(each.name for each in found[:MAX_LISTED])
             listed += ", …" if len(found) > MAX_LISTED else ""
