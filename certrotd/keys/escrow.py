@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from certrotd.audit.record import Happened
@@ -13,6 +13,8 @@ from certrotd.escrow.drill import Drilled, drill, tried
 from certrotd.escrow.place import Backups, newest
 from certrotd.escrow.restore import Destruction, restored
 from certrotd.keyring.document import Unreadable
+from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.states import State
 from certrotd.keys.keyring_store import Found
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.lifecycle.audited import Audit
@@ -109,7 +111,17 @@ def restore(
         kept = keyring.store.restore(after.keyring, present)
         details = {"revision": kept.keyring.revision, "backup": backup.revision}
         audit.record(Happened("keyring.restored", str(keyring.policy.id), "", details))
-    return Back(kept.keyring.revision, after.notes)
+    return Back(kept.keyring.revision, (*after.notes, *_staged(kept.keyring)))
+
+
+def _staged(keyring: Keyring) -> Iterator[str]:
+    """A backup is made before its newest key is used: that may have encrypted since."""
+    waiting = keyring.versions.in_state(State.PRE_ACTIVE, State.SECONDARY)
+    for version in waiting if keyring.versions.active is not None else ():
+        yield (
+            f"version {version.number} is {version.state}, and may have encrypted since the "
+            f"backup: give it to everybody with certrotd keys activate {keyring.name}"
+        )
 
 
 def _present(keyring: ConfiguredKeyring) -> Found | None:

@@ -15,6 +15,7 @@ from certrotd.assessment.facts import (
 )
 from certrotd.escrow.backup import header_of
 from certrotd.keyring.evidence import Count
+from certrotd.keyring.states import State
 from certrotd.keys.case import Case
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.lifecycle.decision import DAEMON
@@ -77,7 +78,8 @@ def _datasets(case: Case) -> Iterator[DatasetFacts]:
 
 def _drains(case: Case) -> Iterator[DrainFacts]:
     """Until when each holds ciphertext of a key that encrypts no more."""
-    ended = [each.encrypted_until for each in case.versions.all if each.encrypted_until]
+    old = [each for each in case.versions.all if each.state is not State.ACTIVE]
+    ended = [each.encrypted_until for each in old if each.encrypted_until]
     for what, age in sorted(case.policy.drains.items()):
         yield DrainFacts(what, max(ended) + age if ended else None)
 

@@ -141,7 +141,8 @@ class Rings:
 
     def records(self) -> list[AuditRecord]:
         """The audit log."""
-        lines = (self.place / "state/audit/audit.jsonl").read_bytes().splitlines(keepends=True)
+        path = self.place / "state/audit/audit.jsonl"
+        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
         return [record for line in lines if (record := parse(line))]
 
     def _runner(self, site: Site) -> Any:
