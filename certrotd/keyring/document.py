@@ -236,7 +236,8 @@ class _Unwrapping:
                 f"{self.place} is wrapped by {wrapped}, and none of these KEKs is configured",
                 hint="configure a KEK that has wrapped it; a new one cannot open it",
             )
-        return NoKek(f"{self.place} is not unwrapped: {words}")
+        hint = next((each.hint for each in self.troubles.values() if each.hint), "")
+        return NoKek(f"{self.place} is not unwrapped: {words}", hint=hint)
 
 
 def _wrapped(secret: Wrapped, keks: Keks, context: Mapping[str, str]) -> Wrapped:

@@ -148,7 +148,11 @@ class Version:
         return any(each.to is state for each in self.transitions)
 
     def moved(self, transition: Transition) -> Version:
-        """The version after one more transition; raises NotAllowed."""
+        """The version after one more transition; raises NotAllowed.
+
+        By a clock that was put back it is at the time of the last one: whatever counts from the
+        time that a key stopped encrypting ends too late rather than too early.
+        """
         to = transition.to
         if to not in _FOLLOWING[self.state]:
             raise NotAllowed(f"version {self.number} is {self.state} and cannot become {to}")
@@ -157,6 +161,7 @@ class Version:
                 f"version {self.number} was retired: it never encrypts again",
                 hint="rotate to a new key instead",
             )
+        transition = replace(transition, at=max(transition.at, self.since))
         return replace(self, transitions=(*self.transitions, transition))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 
 from certrotd.keyring.evidence import Evidence, Missing, missing
@@ -12,6 +12,9 @@ from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version, Versions
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.lifecycle.decision import Asked
+
+AHEAD = timedelta(days=1)
+"""A key that begins so far in the future began by a clock that was wrong: its age is not known."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,8 @@ def _limits(case: Case, active: Version) -> Iterator[tuple[str, datetime | None,
     gone = sorted(known - policy.custodians) if known else []
     if gone:
         yield "departed", None, f"{', '.join(gone)} had access to the key, and has left"
+    if active.since - case.now > AHEAD:
+        yield "clock", None, f"the clock was wrong when the key began, at {active.since:%Y-%m-%d}"
     if used.messages >= policy.messages:
         yield "messages", None, f"the key has encrypted {used.messages:,} messages"
     if policy.size is not None and used.bytes >= policy.size:

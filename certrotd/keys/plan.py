@@ -113,12 +113,16 @@ def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
 
 
 def _told(policy: Policy, stage: str) -> Plan[World]:
-    """The outputs written, and each wave of consumers told and waited for."""
-    waves = [
-        item
-        for wave in policy.waves
-        for item in (*(Apply(name) for name in wave), Await(wave, stage))
-    ]
+    """The outputs written, and each wave of consumers told and waited for.
+
+    Those of the waves before are asked again: while a later one was waited for, one of them may
+    have begun anew with old keys.
+    """
+    waves: list[Step[World]] = []
+    told: tuple[str, ...] = ()
+    for wave in policy.waves:
+        told += wave
+        waves += [*(Apply(name) for name in wave), Await(told, stage)]
     written = (DeliverStep(stage),) if policy.outputs else ()
     return (*written, *waves)
 

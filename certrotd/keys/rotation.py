@@ -110,7 +110,10 @@ def _facts(case: Case, action: Action) -> dict[str, JSON]:
 
 
 def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> Report:
-    """The report of what a person asks for; an open rotation is finished, or waited for, first."""
+    """The report of what a person asks for; an open rotation is finished, or waited for, first.
+
+    One that something in the way of an output holds up goes on once that is kept aside.
+    """
 
     def act(run: Run[World]) -> Report:
         if wanted is overwrite and managed.journal.peek() is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +13,7 @@ from certrotd.errors import Failure, NeedsOperator, listed
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.states import State
+from certrotd.keys.confirming import check_confirmed, confirms, lacking_of
 from certrotd.keys.policy import id_of
 from certrotd.keys.world import World
 from certrotd.rotation.engine import Stopped
@@ -107,7 +108,7 @@ class DeliverBack(Journaled):
             except Stopped:
                 raise
             except Failure as failure:
-                if not _confirms(world, name, expected):
+                if not confirms(world, name, expected):
                     first = first or failure  # the others are not left with the new one for that
         if first is not None:
             raise first
@@ -144,15 +145,21 @@ class Distribute(Journaled):
 
 @dataclass(frozen=True)
 class Activate(Journaled):
-    """Encrypt with the secondary version from now on; the active one only decrypts."""
+    """Encrypt with the secondary version from now on; the active one only decrypts.
+
+    Days may have passed since the last consumer confirmed, and the configuration may be another:
+    each is asked once more. Where one lacks the version, its rotation is told to everybody anew.
+    """
 
     version: int
     why: str
     kind = "activate"
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        now = world.clock.now()
-        if world.keyring().versions.version(self.version).state is not State.ACTIVE:
+        now, versions = world.clock.now(), world.keyring().versions
+        if versions.version(self.version).state is not State.ACTIVE:
+            if versions.active is not None:
+                check_confirmed(world)
             world.move(lambda all_: all_.activate(self.version, at=now, why=self.why))
         tell(world, ledger)
         return Done({"activated": self.version})
@@ -246,7 +253,10 @@ class KeepAside(Journaled):
 
 @dataclass(frozen=True)
 class Deliver(Journaled):
-    """Every output says what the keyring is now."""
+    """Every output says what the keyring is now.
+
+    One that something changed or removed meanwhile is written anew, and everybody told again.
+    """
 
     stage: str
     kind = "deliver"
@@ -258,6 +268,12 @@ class Deliver(Journaled):
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # what stands before it delivers back
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
+        delivery = Delivery.of(world.keyring())
+        as_it_was = all(outlet.differs(delivery) is None for outlet in world.outlets)
+        # never done: what it answers, the hashes, is needed after a crash, too
+        return Observed.UNKNOWN if as_it_was else Observed.NOT_DONE
 
 
 @dataclass(frozen=True)
@@ -304,7 +320,7 @@ class Await(Journaled):
         expected = Expected(
             world.name, delivery.hash, {Path(path): str(known[path]) for path in known}
         )
-        lacking = list(self._lacking(world, expected))
+        lacking = lacking_of(world, self.consumers, expected)
         if not lacking:
             return None
         words = f"waits for the acknowledgement of {listed(lacking, most=3)}"
@@ -312,17 +328,6 @@ class Await(Journaled):
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only asked
-
-    def _lacking(self, world: World, expected: Expected) -> Sequence[str]:
-        lacking = []
-        for name in self.consumers:
-            consumer = world.consumers.get(name)
-            if consumer is None or consumer.acknowledgement is None:
-                continue  # it left the configuration, or its target's word is enough
-            answer = consumer.acknowledgement.ask(expected)
-            if not answer.acknowledged:
-                lacking.append(f"{name}, which {answer.words}")
-        return lacking
 
 
 @dataclass(frozen=True)
@@ -369,13 +374,6 @@ def tell(world: World, ledger: Ledger) -> None:
         after[number] = len(version.transitions)
     if after != counts:
         ledger.note(**{MOVES: after})
-
-
-def _confirms(world: World, name: str, expected: Expected) -> bool:
-    """Whether a consumer that could not be told has what it should have all the same."""
-    consumer = world.consumers[name]
-    acknowledgement = consumer.acknowledgement
-    return acknowledgement is not None and acknowledgement.ask(expected).acknowledged
 
 
 def deliver(world: World, keyring: Keyring, ledger: Ledger | None = None) -> dict[Path, str]:

@@ -436,3 +436,13 @@ class AnyOrder(RuleBasedStateMachine):
 
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+
+
+def test_a_clock_that_was_put_back_puts_no_transition_before_the_last() -> None:
+    """A drain that counts from the end of a key's use is not over before it began."""
+    began = datetime(2026, 6, 1, tzinfo=UTC)
+    back = began - timedelta(days=365)
+    versions = Versions().adopt(active=True, at=began, why="x").generate(at=back, why="x")
+    after = versions.distribute(2, at=back, why="x").activate(2, at=back, why="x")
+    assert after.version(1).encrypted_until == began
+    assert after.version(2).since == back

@@ -72,6 +72,7 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
         Standing(active(20 * DAY)),
         Attempts(),
     ),
+    "clock": (POLICY, Standing(active(-400 * DAY)), Attempts()),
     "undelivered": (POLICY, Standing(active(), absent=("tink /etc/keys.json",)), Attempts()),
     "retire": (POLICY, Standing(rotated(), census=counted(0)), Attempts()),
     "disable": (POLICY, Standing(_retired()), Attempts()),
@@ -232,3 +233,9 @@ def test_the_evidence_of_a_case_dates_drains_from_the_last_encryption() -> None:
     case = Case(policy, Standing(rotated(10 * DAY)), Attempts(), NOW, DAEMON)
     evidence = case.evidence(case.versions.version(1))
     assert evidence.drains == {"cookies": NOW - 7 * DAY}
+
+
+def test_a_key_that_begins_in_the_future_by_a_little_is_no_reason_to_rotate() -> None:
+    """Clocks are set back by seconds all the time; by more than a day the age is not known."""
+    for ahead, code in ((DAY / 2, "not_due"), (2 * DAY, "clock")):
+        assert decide(POLICY, Standing(active(-ahead)), Attempts(), now=NOW).code == code
