@@ -19,6 +19,7 @@ from certrotd.cli.output import say
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.errors import UsageError
+from certrotd.keys.policy import KIND, id_of
 from certrotd.keys.report import facts_of
 from certrotd.keys.wing import Keyrings
 
@@ -46,8 +47,11 @@ def make_report(
         with site.audit.snapshot() as snapshot:
             lines = list(snapshot.lines())
             chain = verify(lines, snapshot.anchor.known)
-        records = [each for each in map(parse, lines) if each is not None]
-        made = report(_facts(site, names), records, chain, span, made=now, signer=key.id)
+        facts = _facts(site, names)
+        others = set[str]() if not names else _others(site, facts)
+        parsed = (each for each in map(parse, lines) if each is not None)
+        records = [each for each in parsed if each.subject not in others]
+        made = report(facts, records, chain, span, made=now, signer=key.id)
         data = rendered(made, Format(form))
     if out is None:
         sys.stdout.buffer.write(data)
@@ -59,11 +63,17 @@ def make_report(
 
 
 def _facts(site: Site, names: Sequence[str]) -> list[KeyringFacts]:
-    wing = site.wing("key")
+    wing = site.wing(KIND)
     assert isinstance(wing, Keyrings), "the wing of that kind"
     chosen = {subject.id for subject in site.inventory.chosen(ids_of(names))} if names else None
     found = [facts_of(each) for each in wing.keyrings if chosen is None or each.policy.id in chosen]
     return [each for each in found if each is not None]
+
+
+def _others(site: Site, facts: Sequence[KeyringFacts]) -> set[str]:
+    """The keyrings that were not asked for: their records are no exceptions of those that were."""
+    told = {str(id_of(each.name)) for each in facts}
+    return {str(subject.id) for subject in site.wing(KIND).subjects} - told
 
 
 def _signing_key(site: Site) -> SigningKey:

@@ -35,7 +35,10 @@ _COLUMNS = (
 
 
 def ids_of(names: Sequence[str]) -> list[str]:
-    """Keyrings by their names alone: nothing else is meant here."""
+    """Keyrings by their names alone: nothing else is meant here, and UsageError says so."""
+    for name in names:
+        if "/" in name and not name.startswith(f"{KIND}/"):
+            raise UsageError(f"{name} is no keyring", hint="certrotd keys list shows those")
     return [name if "/" in name else str(Id(KIND, name)) for name in names]
 
 

@@ -30,9 +30,7 @@ class AdoptKeys(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:
         found = world.store.read()
         if found is None:
-            keyring = self._adopted(world)
-            world.fence()
-            found = world.store.create(keyring)
+            found = world.create(lambda: self._adopted(world))
         tell(world, ledger)
         active = found.keyring.versions.active
         assert active is not None, "one of those that were taken over encrypts"

@@ -42,6 +42,7 @@ from certrotd.keys.case import Case
 from certrotd.keys.census import Census, census_in
 from certrotd.keys.checks import KeyringCheck
 from certrotd.keys.counting import counted_in
+from certrotd.keys.decision import Deliver
 from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
@@ -88,10 +89,11 @@ class Shared:
 
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by any."""
-        marks = (self.mark(name).revision() for name in self.config.keys.keyrings)
-        if all(each == ABSENT for each in marks):
-            for name, entry in self.config.keys.keks.items():
-                kek_of(name, entry, first_use=True)
+        with self.premises.lock("_keks", "the KEKs", TARGET_WAIT):  # first rotations come together
+            marks = (self.mark(name).revision() for name in self.config.keys.keyrings)
+            if all(each == ABSENT for each in marks):
+                for name, entry in self.config.keys.keks.items():
+                    kek_of(name, entry, first_use=True)
 
     def target(self, name: str) -> Applied:
         """A target by its name."""
@@ -250,9 +252,10 @@ class ConfiguredKeyring:
 
     def problems(self, decision: Decision) -> Iterator[Failure]:
         """Outputs that cannot be written, and targets that could not be told."""
-        del decision
+        anew = isinstance(decision, Deliver) and decision.overwrite
         for outlet in self.outlets:
-            yield from outlet.problems(None, dry=self._premises.dry)
+            if not anew or outlet.absent():  # else it is kept aside, whatever it is
+                yield from outlet.problems(None, dry=self._premises.dry)
         if self.backups is not None:
             yield from failed(self.backups.check)
         for entry in self.entry.consumers.values():

@@ -19,7 +19,7 @@ from certrotd.keys.rules import decide
 from certrotd.keys.steps import ACTOR, BY_HAND, MOVES, keep_aside
 from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
-from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone
+from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Wait
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Run, Runner
 from certrotd.rotation.engine import Outcome, Parked, Stuck
@@ -188,22 +188,32 @@ def adopt(outlet: str | None, case: Case) -> Action:
     return Adopt(f"taken over from {found[0]}", outlet=found[0], code="asked")
 
 
-def restore(number: int, why: str, _case: Case) -> Action:
+def restore(number: int, why: str, case: Case) -> Action:
     """Let a version that was retired or withheld decrypt again."""
+    case.versions.restore(number, at=case.now, why=why)  # or it is refused before it is begun
     return Restore(why, version=number, code="asked")
 
 
-def redeliver(_case: Case) -> Action:
+def redeliver(case: Case) -> Action:
     """Write the outputs anew."""
+    _deliverable(case)
     return Deliver("asked for by hand", code="asked")
 
 
 def overwrite(case: Case) -> Action:
     """As redeliver(), over what something else has written into an output."""
-    del case
+    _deliverable(case)
     return Deliver(
         "asked for by hand, over what something else wrote", overwrite=True, code="asked"
     )
+
+
+def _deliverable(case: Case) -> None:
+    if case.active is None:
+        raise NeedsOperator(
+            f"no version of {case.policy.name} is active: there is nothing to deliver",
+            hint=f"certrotd rotate {case.policy.id} makes one",
+        )
 
 
 def activate(case: Case) -> Action:
@@ -221,6 +231,6 @@ def rotate_because(why: str, case: Case) -> Action:
     blocked = decide(
         case.policy, case.standing, case.attempts, Asked(True, True, True), now=case.now
     )
-    if isinstance(blocked, Postpone):
+    if isinstance(blocked, Postpone | Wait):  # such as an application's key that is not adopted
         raise NeedsOperator(blocked.why)
     return Rotate(why, code="asked")

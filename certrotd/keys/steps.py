@@ -40,8 +40,7 @@ class Generate(Journaled):
     def do(self, world: World, ledger: Ledger) -> Done:
         found = world.store.read()  # one that cannot be read is never begun anew
         if found is None:
-            world.fence()
-            world.store.create(self._with(world, empty(world.name, world.inlets.seal())))
+            world.create(lambda: self._with(world, empty(world.name, world.inlets.seal())))
         elif self.version not in found.keyring.entries:
             world.change(lambda keyring: self._with(world, keyring))
         tell(world, ledger)

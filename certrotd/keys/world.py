@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from certrotd.audit.record import Happened
 from certrotd.clock import Clock
@@ -21,7 +21,10 @@ from certrotd.keys.keyring_store import Found, KeyringStore
 from certrotd.outputs.port import Imported
 from certrotd.state.ports import Conflict
 
-TRIES = 5
+T = TypeVar("T")
+TRIES = 40
+NAP = 0.05
+"""A document is not waited for: while another of its directory is written, it is a conflict."""
 
 
 class Outlet(Protocol):
@@ -135,14 +138,27 @@ class World:
         """Have the versions in the states that ``change`` makes of them; raises as the store."""
         return self.change(lambda keyring: keyring.moved(change(keyring.versions)))
 
+    def create(self, make: Callable[[], Keyring]) -> Found:
+        """Write the keyring that ``make`` gives where there was never one; raises as the store."""
+        keyring = make()
+
+        def put() -> Found:
+            self.fence()
+            return self.store.create(keyring)
+
+        return self._tried(put)
+
     def change(self, change: Callable[[Keyring], Keyring]) -> Keyring:
         """Replace the keyring by what ``change`` makes of it, read anew if another was quicker."""
+        return self._tried(lambda: self._change(change))
+
+    def _tried(self, write: Callable[[], T]) -> T:
         for _ in range(TRIES - 1):
             try:
-                return self._change(change)
+                return write()
             except Conflict:
-                self.clock.sleep(0.05)
-        return self._change(change)
+                self.clock.sleep(NAP)
+        return write()
 
     def _change(self, change: Callable[[Keyring], Keyring]) -> Keyring:
         found = self.found()
