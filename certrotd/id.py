@@ -12,15 +12,16 @@ ONLY_KIND = "certificate"
 """The kind of everything that a state directory of format 1 holds."""
 MAX_KIND = 32
 MAX_NAME = 64
-_KIND = re.compile(r"[a-z]+")
+_KIND = re.compile(r"[a-z]+(?:-[a-z]+)*")
 # what the configuration lets the name of an entry be: SAFE_NAME there
 _NAME = re.compile(r"[a-z0-9](?:\.?[a-z0-9_-])*")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Id:
-    """A kind (lower-case ASCII letters, 32 at most) and a name (as the configuration allows it).
+    """A kind and a name (as the configuration allows it).
 
+    A kind is words of lower-case ASCII letters with a hyphen between them, 32 characters at most.
     Sorted by kind, then by name. Neither part needs quoting in a path, a URL, a label of a metric
     or a shell. Raises InvalidInput for anything else.
     """

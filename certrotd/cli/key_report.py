@@ -19,7 +19,8 @@ from certrotd.cli.output import say
 from certrotd.clock import SystemClock
 from certrotd.daemon.wiring import Site, open_site
 from certrotd.errors import UsageError
-from certrotd.keys.policy import KIND, id_of
+from certrotd.keys.kind import KIND
+from certrotd.keys.policy import id_of
 from certrotd.keys.report import facts_of
 from certrotd.keys.wing import Keyrings
 

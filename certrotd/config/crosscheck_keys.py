@@ -13,6 +13,7 @@ from certrotd.config.keyrings import (
     KeyringEntry,
     SealedEntry,
 )
+from certrotd.config.managed_keys import SERVICES, refused_by_service
 
 
 def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
@@ -22,9 +23,31 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _keks(checked, file, name, entry)
         yield from _consumers(checked, file, name, entry)
         yield from _backups(file, name, entry)
+    yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
         message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
         yield ConfigFinding(("keks",), message, warning=True)
+
+
+def _managed_keys(checked: Checked, file: ConfigFile) -> Iterator[ConfigFinding]:
+    """KEKs that are not there, or keep no key that can be rotated, or not so often."""
+    first: dict[str, str] = {}
+    for name, entry in file.managed_keys.items():
+        loc: Loc = ("managed_keys", name, "kek")
+        yield from refers(checked, "keks", entry.kek, loc)
+        other = first.setdefault(entry.kek, name)
+        if other != name:
+            message = f"{shown(entry.kek)} is also the key in {{there}}: keep one of them"
+            yield ConfigFinding(loc, message, other=("managed_keys", other, "kek"))
+        kek = file.keks.get(entry.kek)
+        if kek is None:
+            continue
+        if kek.type not in SERVICES:
+            types = f"{', '.join([*SERVICES][:-1])} or {[*SERVICES][-1]}"
+            message = f"{shown(entry.kek)} is of type {kek.type}: a managed key is of type {types}"
+            yield ConfigFinding(loc, message)
+        elif (why := refused_by_service(entry, kek)) is not None:
+            yield ConfigFinding(("managed_keys", name, "rotated_by"), why)
 
 
 def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:

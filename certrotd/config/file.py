@@ -6,6 +6,7 @@ from certrotd.config.base import SafeName
 from certrotd.config.hostfile import HostFile
 from certrotd.config.keks import KekEntry
 from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
+from certrotd.config.managed_keys import ManagedKeyEntry
 
 
 class ConfigFile(HostFile):
@@ -23,4 +24,9 @@ class ConfigFile(HostFile):
     )
     keyrings: dict[SafeName, KeyringEntry] = Field(
         default={}, description="The application data keys to rotate, by a name of your choice."
+    )
+    managed_keys: dict[SafeName, ManagedKeyEntry] = Field(
+        default={},
+        description="Keys that never leave their service, to rotate there, by a name of your "
+        "choice.",
     )

@@ -22,7 +22,7 @@ __all__ = ["Loaded", "check", "json_schema", "load"]
 Entries = list[tuple[int, CertificateEntry]]
 _LISTED = (
     *("certificates", "issuers", "solvers", "targets", "notifications", "watch"),
-    *("keks", "keyrings"),
+    *("keks", "keyrings", "managed_keys"),
 )
 """Sections of which one entry may be wrong and the others still make sense."""
 

@@ -8,7 +8,10 @@ from certrotd.config.base import Loc, is_safe_name, shown
 from certrotd.config.sources import Source
 from certrotd.errors import ConfigProblem
 
-SECTIONS = ("issuers", "solvers", "dns", "targets", "notifications", "keks", "keyrings", "defaults")
+SECTIONS = (
+    *("issuers", "solvers", "dns", "targets", "notifications", "defaults"),
+    *("keks", "keyrings", "managed_keys"),
+)
 """What several files may add keys to."""
 MAX_SHOWN = 64
 _UNNAMED = ("dns", "defaults")

@@ -27,6 +27,7 @@ from certrotd.window import Window
 if TYPE_CHECKING:  # a host without data keys loads nothing of them
     from certrotd.config.keks import KekEntry
     from certrotd.config.keyrings import KeyringEntry, KeyServerEntry
+    from certrotd.config.managed_keys import ManagedKeyEntry
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,7 @@ class Keys:
     keks: Mapping[str, "KekEntry"] = field(default_factory=dict)
     keyrings: Mapping[str, "KeyringEntry"] = field(default_factory=dict)
     server: "KeyServerEntry | None" = None
+    managed: Mapping[str, "ManagedKeyEntry"] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ def _keys(file: HostFile) -> "Keys":
 
     assert isinstance(file, ConfigFile), "there is no other kind of file"
     own = {"local": FileKekEntry(type="file", path=file.state_dir / "kek")}
-    return Keys(file.keks or own, file.keyrings, file.key_server)
+    return Keys(file.keks or own, file.keyrings, file.key_server, file.managed_keys)
 
 
 def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:

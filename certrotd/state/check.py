@@ -31,6 +31,7 @@ _SHARED = (
         "displaced",
         "heartbeats",
         "written",
+        "managed-keys",
     ),
 )
 _BY_SUBJECT = ("history", "journal", "locks", "responder", "wake")

@@ -64,7 +64,7 @@ class AwsManagedKey:
 
     def set_period(self, period: timedelta | None) -> None:
         """As ManagedKey.set_period; takes kms:EnableKeyRotation and DisableKeyRotation."""
-        days = checked(period, self.service.place, least=90, most=2560) if period else 0
+        days = checked(period, self.service.place, self.service.type) if period else 0
         deadline = self._deadline()
         given: dict[str, Any] = {"KeyId": self._key(deadline)["KeyId"]}
         if days:
@@ -154,9 +154,10 @@ class AwsManagedKey:
 
 def _versions(key: Mapping[str, Any], rotations: list[dict[str, Any]]) -> list[KeyVersion]:
     """The first key material, and that of each rotation; an older service has no ids of them."""
-    first = KeyVersion("0", key.get("CreationDate"), True)
+    enabled = key.get("Enabled") is not False
+    first = KeyVersion("0", key.get("CreationDate"), enabled)
     others = [
-        KeyVersion(str(each.get("KeyMaterialId") or number), each.get("RotationDate"))
+        KeyVersion(str(each.get("KeyMaterialId") or number), each.get("RotationDate"), enabled)
         for number, each in enumerate(rotations, 1)
     ]
     return [first, *others]

@@ -53,7 +53,7 @@ class AzureManagedKey:
 
         Takes keys/getrotationpolicy and keys/setrotationpolicy.
         """
-        days = checked(period, self.service.place, least=28, most=3650) if period else 0
+        days = checked(period, self.service.place, self.service.type) if period else 0
         deadline = self._deadline()
         policy = self._policy(deadline)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 
+from certrotd.config.managed_keys import SERVICE_DAYS
 from certrotd.errors import InvalidInput
 
 _DAY = timedelta(days=1)
@@ -13,8 +14,9 @@ _ISO = re.compile(
 )
 
 
-def checked(period: timedelta, place: str, *, least: int, most: int) -> int:
-    """``period`` in days; raises InvalidInput if it is none of ``least`` to ``most`` whole days."""
+def checked(period: timedelta, place: str, service: str) -> int:
+    """``period`` in days; raises InvalidInput if the type of service does not take it."""
+    least, most = SERVICE_DAYS[service]
     days, rest = divmod(period, _DAY)
     if rest or not least <= days <= most:
         raise InvalidInput(

@@ -47,7 +47,7 @@ class VaultManagedKey:
 
     def set_period(self, period: timedelta | None) -> None:
         """As ManagedKey.set_period; takes update on keys/KEY/config."""
-        days = checked(period, self.service.place, least=1, most=36500) if period else 0
+        days = checked(period, self.service.place, self.service.type) if period else 0
         self._configure({"auto_rotate_period": f"{days * 24}h"}, self._deadline())
 
     def retire_before(self, version: str) -> None:

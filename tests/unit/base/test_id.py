@@ -9,7 +9,7 @@ from certrotd.config.base import SAFE_NAME, is_safe_name
 from certrotd.errors import InvalidInput
 from certrotd.id import MAX_KIND, MAX_NAME, Id, is_name
 
-KINDS = st.from_regex(r"[a-z]{1,32}", fullmatch=True)
+KINDS = st.from_regex(r"[a-z]{1,15}(-[a-z]{1,15})?", fullmatch=True)
 NAMES = st.from_regex(SAFE_NAME.replace("^", "").replace("$", ""), fullmatch=True)
 
 
@@ -34,6 +34,7 @@ def test_a_name_is_what_the_configuration_allows(text: str) -> None:
         *("certificate/Web", "certificate/_daemon", "certificate/.", "certificate/..", "../web"),
         *("certificate/a..b", "certificate/a/../b", "certificate/web\n", "certificate\n/web"),
         *("certificate/we\0b", "certificate/wéb", "certificate/web.", "certificate/%2e"),
+        *("-key/web", "managed-/web", "managed--key/web", "managed_key/web", "-/web"),
         *("a" * (MAX_KIND + 1) + "/web", "certificate/" + "a" * (MAX_NAME + 1)),
     ],
 )

@@ -100,7 +100,7 @@ class Host:
         path = self.place / f"state/keyrings/{name}.json"
         if not path.exists():
             return {}
-        entry = load(self.place / "config.yaml").config.keks["local"]
+        entry = load(self.place / "config.yaml").config.keys.keks["local"]
         try:
             found = opened(
                 path.read_bytes(), {"local": kek_of("local", entry)}, name=name, place=""

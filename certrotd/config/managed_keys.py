@@ -1,0 +1,70 @@
+"""Keys that never leave their service: whose they are, and how often they are rotated."""
+
+from datetime import timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from certrotd.config.base import Entry, SafeName, Text
+from certrotd.config.durations import Duration
+from certrotd.config.keks import AwsKmsKekEntry, AzureKeyVaultKekEntry, KekEntry, VaultKekEntry
+from certrotd.config.keyrings import PERIODS, Classification
+from certrotd.config.window import MaintenanceWindow
+
+SERVICES = {"aws-kms": "AWS KMS", "vault": "Vault", "azure-keyvault": "Azure Key Vault"}
+"""The types of keks whose keys can be rotated where they are, and what people call the service."""
+SERVICE_DAYS = {"aws-kms": (90, 2560), "vault": (1, 36500), "azure-keyvault": (28, 3650)}
+"""How often each of them rotates a key by itself: at least and at most so many whole days."""
+
+ServiceEntry = AwsKmsKekEntry | VaultKekEntry | AzureKeyVaultKekEntry
+_DAY = timedelta(days=1)
+
+
+class ManagedKeyEntry(Entry):
+    """A key that stays in its service, which encrypts for the applications."""
+
+    kek: SafeName = Field(
+        description="The entry of keks that says which key, and how certrotd logs in: of type "
+        "aws-kms, vault or azure-keyvault."
+    )
+    purpose: Text | None = Field(default=None, description="What it protects, for reports.")
+    owner: Text | None = Field(default=None, description="Who is responsible for it.")
+    classification: Classification = Field(
+        default="internal", description="How sensitive the data is: the default cryptoperiod."
+    )
+    cryptoperiod: Duration | None = Field(
+        default=None,
+        description="How long a version encrypts (null: by classification: public 365d, internal "
+        "91d, confidential 30d, restricted 7d).",
+    )
+    rotated_by: Literal["certrotd", "service"] = Field(
+        default="certrotd",
+        description="Who rotates it: certrotd on demand, or the service by itself, whose period "
+        "certrotd sets to the cryptoperiod.",
+    )
+    window: MaintenanceWindow | None = Field(
+        default=None,
+        description="When certrotd may rotate it, as in mon-fri 01:00-05:00 Europe/Berlin (null: "
+        "at any time).",
+    )
+    enabled: bool = Field(default=True, description="Whether it is rotated.")
+
+    @property
+    def period(self) -> timedelta:
+        """The cryptoperiod, also where the classification gives it."""
+        return self.cryptoperiod or PERIODS[self.classification]
+
+
+def refused_by_service(entry: ManagedKeyEntry, kek: KekEntry) -> str | None:
+    """Why the service cannot rotate it so often by itself; None if it can, or need not."""
+    if entry.rotated_by != "service" or kek.type not in SERVICE_DAYS:
+        return None
+    least, most = SERVICE_DAYS[kek.type]
+    days, rest = divmod(entry.period, _DAY)
+    if not rest and least <= days <= most:
+        return None
+    words = f"{SERVICES[kek.type]} rotates a key by itself every {least} to {most:,} whole days"
+    return (
+        f"{words}, and the cryptoperiod is {entry.period / _DAY:g} days: set another cryptoperiod, "
+        "or rotated_by: certrotd"
+    )

@@ -1,0 +1,1 @@
+"""Keys that never leave their service, as a wing: watched, and rotated where they are."""

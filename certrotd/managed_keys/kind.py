@@ -1,0 +1,3 @@
+"""What managed keys are called beside other kinds of subjects."""
+
+KIND = "managed-key"

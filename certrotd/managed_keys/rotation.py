@@ -1,0 +1,143 @@
+"""The rotation of one managed key: what is due of it, and by which step."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from certrotd.audit.record import Happened
+from certrotd.clock import Clock
+from certrotd.errors import Failure
+from certrotd.id import Id
+from certrotd.lifecycle.decision import Action, Decision
+from certrotd.lifecycle.report import Report
+from certrotd.lifecycle.runner import Run
+from certrotd.managed_keys import decision as due
+from certrotd.managed_keys.policy import Policy, Standing
+from certrotd.managed_keys.rules import decide
+from certrotd.managed_keys.steps import Look, Rotate, SetPeriod, World, rebuild
+from certrotd.rotation.engine import Finished, Outcome, Parked
+from certrotd.rotation.step import JSON, Step
+from certrotd.state.ports import History, Journal, Lease
+
+
+class Managed(Protocol):
+    """One managed key of the configuration with what its rotation needs."""
+
+    @property
+    def policy(self) -> Policy: ...
+
+    @property
+    def journal(self) -> Journal: ...
+
+    @property
+    def history(self) -> History: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        """The context in which nobody else works on it; raises LockHeld."""
+        ...
+
+    def configuration(self) -> str:
+        """A digest of all of the configuration that its rotations go by."""
+        ...
+
+    def world(self) -> World:
+        """What one rotation acts upon."""
+        ...
+
+    def look(self) -> Standing:
+        """What is known of it; nothing is asked. Raises Failure and OSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ManagedKeyRotation:
+    """Rotatable, of a managed key."""
+
+    managed: Managed
+
+    @property
+    def id(self) -> Id:
+        return self.managed.policy.id
+
+    @property
+    def journal(self) -> Journal:
+        return self.managed.journal
+
+    @property
+    def history(self) -> History:
+        return self.managed.history
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        return self.managed.lock()
+
+    def configuration(self) -> str:
+        return self.managed.configuration()
+
+    def world(self, check: Callable[[], None]) -> World:
+        return replace(self.managed.world(), fence=check)
+
+    def rebuild(self, kind: str, intent: Mapping[str, JSON]) -> Step[World]:
+        return rebuild(kind, intent)
+
+    def recorded(self, line: Mapping[str, Any]) -> Sequence[Happened]:
+        del line
+        return ()
+
+    def in_context(self, failure: Failure) -> Failure:
+        return failure
+
+    def sweep(self, world: World) -> None:
+        """A crash leaves nothing."""
+
+    def meanwhile(self, run: Run[World], parked: Parked) -> tuple[Outcome, Failure | None]:
+        del run
+        return parked, None
+
+    def act(self, run: Run[World], recovered: Outcome | None) -> Report:
+        """Whatever is due, by what the service shows now; after a first look what that shows."""
+        decision = self._decide(run)
+        if isinstance(decision, due.Look):
+            report = self._once(run, decision, recovered)
+            then = self._decide(run)
+            if not isinstance(report.outcome, Finished) or report.failure or not _acts(then):
+                return report
+            return self._once(run, then, recovered)
+        if isinstance(decision, Action):
+            # it may be another since the last look; if it cannot be asked, the step fails by that
+            with contextlib.suppress(Failure):
+                run.world().look()
+            decision = self._decide(run)
+        if not isinstance(decision, Action):
+            return Report(self.id, decision, None, recovered)
+        return self._once(run, decision, recovered)
+
+    def _decide(self, run: Run[World]) -> Decision:
+        managed, now = self.managed, run.runner.clock.now()
+        return decide(managed.policy, managed.look(), run.asked, now=now)
+
+    def _once(self, run: Run[World], decision: Decision, recovered: Outcome | None) -> Report:
+        assert isinstance(decision, Action)
+        step = step_of(self.managed.policy, self.managed.look(), decision)
+        return run.once(decision, lambda _rotation: (step,), recovered)
+
+
+def _acts(decision: Decision) -> bool:
+    return isinstance(decision, due.Rotate | due.SetPeriod)
+
+
+def step_of(policy: Policy, standing: Standing, action: Action) -> Step[World]:
+    """The one step that carries out an action."""
+    seen = standing.of(policy)
+    if isinstance(action, due.SetPeriod):
+        return SetPeriod(policy.key, int(policy.cryptoperiod.total_seconds()))
+    if isinstance(action, due.Rotate):
+        assert seen is not None, "what was never seen is looked at first"
+        return Rotate(policy.key, seen.state.present.id)
+    return Look(policy.key)

@@ -1,0 +1,239 @@
+"""What to do about a managed key and why: a pure function of what was seen, its policy and now.
+
+RULES are tried in order, and the first that matches decides; each has a code beside its words.
+Then WAITS are tried, which postpone what is due. explain() says of each why it matched or why not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from certrotd.lifecycle.attempts import after_failures, backoff
+from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
+from certrotd.lifecycle.gate import Gate
+from certrotd.managed_keys.decision import RECHECK, Look, Rotate, SetPeriod
+from certrotd.managed_keys.policy import Policy, Seen, Standing
+
+_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Everything a decision goes by."""
+
+    policy: Policy
+    standing: Standing
+    now: datetime
+    asked: Asked = DAEMON
+
+    @property
+    def seen(self) -> Seen | None:
+        return self.standing.of(self.policy)
+
+    @property
+    def known(self) -> Seen:
+        """What was seen, for the rules after the one that asks for a look."""
+        assert self.seen is not None, "it is looked at first"
+        return self.seen
+
+    @property
+    def end(self) -> datetime:
+        """Of the cryptoperiod of the present version."""
+        return self.known.since + self.policy.cryptoperiod
+
+    @property
+    def due(self) -> datetime | None:
+        """When certrotd rotates it by its schedule; None where the service does."""
+        return None if self.policy.by_service else self.end - self.policy.lead
+
+    @property
+    def wanted(self) -> bool:
+        """Whether it is to be rotated now, if it can be."""
+        return self.asked.forced or (self.due is not None and self.due <= self.now)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``match`` decides, or gives None; ``otherwise`` says then why it does not match."""
+
+    code: str
+    match: Callable[[Case], Wait | Action | None]
+    otherwise: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """As Rule, of what keeps ``due`` from being done now."""
+
+    code: Gate
+    match: Callable[[Case, Action], Postpone | None]
+    otherwise: str
+
+
+def decide(policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: datetime) -> Decision:
+    """The decision about one managed key.
+
+    ``asked.named`` overrides its window, ``by_hand`` the backoff, as does a configuration that was
+    mended; ``forced`` rotates whatever the dates say.
+    """
+    case = Case(policy, standing, now, asked)
+    due = _due(case)
+    if isinstance(due, Wait):
+        return due
+    return next((found for wait in WAITS if (found := wait.match(case, due))), due)
+
+
+def explain(
+    policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: datetime
+) -> Iterator[Tried]:
+    """Every rule that decide() tries, in its order, and why it matched or did not."""
+    case = Case(policy, standing, now, asked)
+    for rule in RULES:
+        found = rule.match(case)
+        yield Tried(rule.code, found is not None, found.why if found else rule.otherwise)
+        if found is not None:
+            break
+    due = _due(case)
+    if isinstance(due, Wait):
+        return
+    for wait in WAITS:
+        postponed = wait.match(case, due)
+        why = postponed.why if postponed else wait.otherwise
+        yield Tried(wait.code, postponed is not None, why)
+        if postponed is not None:
+            break
+
+
+def _due(case: Case) -> Wait | Action:
+    for rule in RULES:
+        if (found := rule.match(case)) is not None:
+            return replace(found, code=rule.code)
+    raise AssertionError("the last rule matches whatever there is")
+
+
+def _disabled(case: Case) -> Wait | None:
+    if case.policy.enabled:
+        return None
+    return Wait("disabled in the configuration", case.now + RECHECK)
+
+
+def _unknown(case: Case) -> Look | None:
+    if case.seen is not None:
+        return None
+    if case.standing.seen is not None:
+        return Look("the configuration names another key, which was never looked at")
+    return Look("its service was never asked about it")
+
+
+def _stale(case: Case) -> Look | None:
+    if case.known.at + case.policy.fresh > case.now:
+        return None
+    return Look(f"its service was last asked about it at {_moment(case.known.at)}")
+
+
+def _key_disabled(case: Case) -> Wait | None:
+    if case.known.state.present.decrypts:
+        return None
+    return Wait(f"{case.known.state.place} is disabled", case.now + RECHECK)
+
+
+def _rotating(case: Case) -> Wait | None:
+    """It takes AWS a while: the next look tells."""
+    if not case.known.state.rotating:
+        return None
+    return Wait("its service makes a new version right now", _look(case))
+
+
+def _used_up(case: Case) -> Wait | None:
+    if case.known.state.rotations_left != 0 or not case.wanted:
+        return None
+    why = f"{case.policy.service} rotates it on demand no more: replace it, or rotated_by: service"
+    return Wait(why, case.now + RECHECK)
+
+
+def _forced(case: Case) -> Rotate | None:
+    return Rotate("forced by hand") if case.asked.forced else None
+
+
+def _period(case: Case) -> SetPeriod | None:
+    policy, period = case.policy, case.known.state.period
+    if not policy.by_service or period == policy.cryptoperiod:
+        return None
+    wanted = f"not every {days(policy.cryptoperiod)}"
+    if period is None:
+        return SetPeriod(f"{policy.service} does not rotate it by itself")
+    return SetPeriod(f"{policy.service} rotates it every {days(period)}, {wanted}")
+
+
+def _cryptoperiod(case: Case) -> Rotate | None:
+    return Rotate(f"{_version(case)} ends at {_moment(case.end)}") if case.wanted else None
+
+
+def _not_due(case: Case) -> Wait:
+    """Until the rotation, or the next look."""
+    if case.due is None:
+        period = case.known.state.period
+        assert period is not None, "it is set first"
+        at = _moment(case.known.since + period)
+        return Wait(f"{case.policy.service} rotates it by itself, next at {at}", _look(case))
+    return Wait(f"{_version(case)} ends at {_moment(case.end)}", min(case.due, _look(case)))
+
+
+def _look(case: Case) -> datetime:
+    return case.known.at + case.policy.fresh
+
+
+def _version(case: Case) -> str:
+    return f"the cryptoperiod of version {case.known.state.present.id[:16]}"
+
+
+def _window_closed(case: Case, due: Action) -> Postpone | None:
+    window, asked = case.policy.window, case.asked
+    if window is None or asked.forced or asked.named or not isinstance(due, Rotate):
+        return None
+    opens = window.opens_at(case.now)
+    if opens <= case.now:
+        return None
+    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, Gate.WINDOW)
+
+
+def _too_recent(case: Case, due: Action) -> Postpone | None:
+    attempts, now = case.standing.attempts, case.now
+    if case.asked.forced or case.asked.by_hand or attempts.mended or not attempts.failures:
+        return None
+    if attempts.at is None or attempts.at > now:
+        return None
+    wait = max(backoff(attempts.failures, None), attempts.retry_after or timedelta(0))
+    if now >= attempts.at + wait:
+        return None
+    words = after_failures(attempts.failures, attempts.why)
+    return Postpone(words, attempts.at + wait, due)
+
+
+def days(period: timedelta) -> str:
+    """A period in days, as services have it."""
+    return f"{period / _DAY:g} days"
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M}Z"
+
+
+RULES = (
+    Rule("disabled", _disabled, "enabled in the configuration"),
+    Rule("unknown", _unknown, "its service was asked about it"),
+    Rule("stale", _stale, "that is not long ago"),
+    Rule("key_disabled", _key_disabled, "its service has not disabled it"),
+    Rule("rotating", _rotating, "its service is not about to make a new version"),
+    Rule("used_up", _used_up, "its service rotates it on demand, or needs not"),
+    Rule("forced", _forced, "not forced"),
+    Rule("period", _period, "its service rotates it as often as it should, or needs not"),
+    Rule("cryptoperiod", _cryptoperiod, "more than a tenth of the cryptoperiod is left"),
+    Rule("not_due", _not_due, ""),
+)
+WAITS = (
+    Waiting(Gate.WINDOW, _window_closed, "no window is configured, it is open, or not waited for"),
+    Waiting(Gate.BACKOFF, _too_recent, "the last attempt did not fail, or is long ago"),
+)

@@ -1,0 +1,107 @@
+"""Managed keys are configured by an entry of keks, and the page for operators shows how."""
+
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from certrotd.config.keyrings import PERIODS
+from certrotd.config.load import load
+from certrotd.config.managed_keys import SERVICE_DAYS, SERVICES, ManagedKeyEntry
+from tests.unit.config.written import loaded, refused, said, write
+
+PAGE = (Path(__file__).parents[3] / "docs" / "keys" / "managed.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+KEKS = """keks:
+  main: {type: aws-kms, key: alias/main}
+  lab: {type: file, path: /var/lib/lab/kek}
+  vault: {type: vault, address: "https://v.example", key: k, token: {env: TOKEN}}
+managed_keys:
+"""
+
+
+def problems(folder: Path, text: str) -> list[str]:
+    return said(refused(folder, KEKS + text))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("  a: {kek: mian}\n", 'a.kek: there is no kek "mian", did you mean "main"?'),
+        (
+            "  a: {kek: lab}\n",
+            'a.kek: "lab" is of type file: a managed key is of type aws-kms, vault or '
+            "azure-keyvault",
+        ),
+        (
+            "  a: {kek: main, rotated_by: service, classification: restricted}\n",
+            "a.rotated_by: AWS KMS rotates a key by itself every 90 to 2,560 whole days, and the "
+            "cryptoperiod is 7 days: set another cryptoperiod, or rotated_by: certrotd",
+        ),
+        (
+            "  a: {kek: vault, rotated_by: service, cryptoperiod: 36h}\n",
+            "a.rotated_by: Vault rotates a key by itself every 1 to 36,500 whole days, and the "
+            "cryptoperiod is 1.5 days: set another cryptoperiod, or rotated_by: certrotd",
+        ),
+        ("  a: {}\n", "a.kek: is required"),
+        ("  a: {kek: main, window: noon}\n", "a.window: "),
+    ],
+)
+def test_an_entry_that_cannot_work_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    """Before anything is asked of a service."""
+    [found] = problems(tmp_path, text)
+    assert found.partition(": managed_keys.")[2].startswith(expected)
+
+
+def test_two_entries_of_one_key_are_refused(tmp_path: Path) -> None:
+    """Each would rotate it."""
+    [found] = problems(tmp_path, "  a: {kek: main}\n  b: {kek: main}\n")
+    assert '"main" is also the key in' in found
+    assert "config.yaml:6" in found
+
+
+def test_a_kek_whose_own_entry_is_wrong_is_not_missing(tmp_path: Path) -> None:
+    """One mistake is told once."""
+    text = "keks: {main: {type: aws}}\nmanaged_keys: {a: {kek: main}}\n"
+    assert [each.path for each in refused(tmp_path, text)] == ["keks.main.type"]
+
+
+def test_an_entry_that_works_has_its_defaults(tmp_path: Path) -> None:
+    """The negative control of the above: what certrotd rotates needs no period of the service."""
+    found = loaded(tmp_path, KEKS + "  a: {kek: main, classification: restricted}\n")
+    entry = found.config.keys.managed["a"]
+    assert (entry.period, entry.rotated_by, entry.enabled) == (timedelta(days=7), "certrotd", True)
+    assert ManagedKeyEntry(kek="main").period == PERIODS["internal"]
+
+
+def test_managed_keys_stand_in_several_files(tmp_path: Path) -> None:
+    """As the other sections do."""
+    write(tmp_path, "managed_keys: {b: {kek: vault}}\n", "conf.d/b.yaml")
+    assert list(loaded(tmp_path, KEKS + "  a: {kek: main}\n").config.keys.managed) == ["a", "b"]
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=range(len(EXAMPLES)))
+def test_an_example_of_the_page_is_valid(tmp_path: Path, example: str) -> None:
+    """Whoever copies it copies what works."""
+    found = load(write(tmp_path, example))
+    assert found.warnings == ()
+    assert found.config.keys.managed
+
+
+def test_the_page_shows_every_service_and_every_option() -> None:
+    """In its examples."""
+    shown: list[dict[str, Any]] = [yaml.safe_load(each) for each in EXAMPLES]
+    types = {kek["type"] for example in shown for kek in example["keks"].values()}
+    assert types == set(SERVICES) == set(SERVICE_DAYS)
+    options = {key for each in shown for entry in each["managed_keys"].values() for key in entry}
+    assert options == set(ManagedKeyEntry.model_fields)
+
+
+def test_every_option_has_a_description() -> None:
+    """The schema is what editors show."""
+    for name, field in ManagedKeyEntry.model_fields.items():
+        assert field.description is not None, name
+        assert field.description.endswith("."), name
