@@ -1,0 +1,144 @@
+"""The page for operators about data keys: its examples load, and its commands and options exist."""
+
+import re
+import shlex
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import typer.main
+
+from certrotd.cli.app import app
+from certrotd.config.keyrings import (
+    PERIODS,
+    CommandAcknowledgement,
+    FileAcknowledgement,
+    HeartbeatAcknowledgement,
+    HttpAcknowledgement,
+    KeyringEntry,
+    RotateEntry,
+)
+from certrotd.config.load import load
+from tests.unit.config.written import write
+
+KEYS = Path(__file__).parents[3] / "docs" / "keys"
+PAGE = (KEYS / "README.md").read_text()
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+README = (Path(__file__).parents[3] / "README.md").read_text()
+OF_README = [
+    each for each in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "keyrings:" in each
+]
+WITH_COMMANDS = {"README.md": PAGE, "backup.md": (KEYS / "backup.md").read_text(), "/": README}
+COMMAND = re.compile(r"`(certrotd [^`\n]*)`|^ *(certrotd [^\n]*)", re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", [*EXAMPLES, *OF_README], ids=lambda text: text.split("\n")[0])
+def test_an_example_of_the_page_is_valid(tmp_path: Path, example: str) -> None:
+    """Whoever copies it copies what works; beside what other examples say of the KEKs."""
+    found = load(write(tmp_path, example))
+    assert [each.path for each in found.warnings] == ([] if "keks:" in example else ["keks"])
+    assert "shop" in found.config.keyrings
+
+
+def test_the_first_example_is_whole(tmp_path: Path) -> None:
+    """It needs no other file: a KEK, a target, an output, and a consumer that confirms."""
+    shop = load(write(tmp_path, EXAMPLES[0])).config.keyrings["shop"]
+    assert shop.outputs
+    [consumer] = shop.consumers.values()
+    assert consumer.target
+    assert consumer.acknowledge
+    assert len(OF_README) == 1
+
+
+def written() -> Iterator[tuple[str, str]]:
+    """Each command of the pages, with the page."""
+    for page, text in WITH_COMMANDS.items():
+        prose = re.sub(r"```(yaml|template|rendered|python).*?```", "", text, flags=re.DOTALL)
+        for span, line in COMMAND.findall(prose):
+            if span or _is_command(line):
+                words = shlex.split((span or line).replace("…", ""), comments=True)
+                yield page, shlex.join(words)
+
+
+def _is_command(line: str) -> bool:
+    """Whether a line that begins with certrotd is one to type, and not a sentence."""
+    commands = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    return line.split()[1] in commands and not line.endswith((".", ","))
+
+
+@pytest.mark.parametrize(("page", "line"), sorted(set(written())), ids=str)
+def test_a_command_of_the_page_exists_with_its_options(page: str, line: str) -> None:
+    """As it is typed, or as far as a sentence names it."""
+    command = typer.main.get_command(app)
+    words = shlex.split(line)[1:]
+    if words[:1] == ["-c"]:
+        words = words[2:]
+    while words and hasattr(command, "commands"):
+        assert words[0] in command.commands, page
+        command = command.commands[words.pop(0)]
+    options = {name: each for each in command.params for name in each.opts}
+    plain: list[str] = []
+    while words:
+        word = words.pop(0)
+        if word.startswith("-") and word != "-":
+            assert word in options, page
+            del words[: 0 if getattr(options[word], "is_flag", False) else 1]
+        else:
+            plain.append(word)
+    taken = [each.nargs for each in command.params if each.param_type_name == "argument"]
+    assert len(plain) <= len(taken) or -1 in taken, page
+
+
+def test_the_commands_of_the_pages_are_found() -> None:
+    """The control of the test above."""
+    found = [line for _, line in written()]
+    assert "certrotd keys plan shop" in found
+    assert "certrotd keys compromise shop 3 --reason 'laptop lost'" in found
+    assert len(found) > 20
+
+
+def rows(heading: str) -> list[str]:
+    """The first cell of each row of the table with that heading."""
+    table = PAGE.partition(f"| `{heading}` |")[2].partition("\n\n")[0]
+    return re.findall(r"^\| `([^`]*)`", table, re.MULTILINE)
+
+
+def test_the_tables_have_every_option() -> None:
+    """What rotates a key, and how an application confirms."""
+    fields = {*RotateEntry.model_fields, "custodians"}
+    assert set(rows("rotate:")) == {*fields, "certrotd keys rotate NAME --reason …"}
+    assert "custodians" in KeyringEntry.model_fields
+    forms = {
+        next(iter(each.model_fields))
+        for each in (
+            FileAcknowledgement,
+            HttpAcknowledgement,
+            CommandAcknowledgement,
+            HeartbeatAcknowledgement,
+        )
+    }
+    assert {row.partition(":")[0] for row in rows("acknowledge:")} == forms
+
+
+def test_the_cryptoperiods_of_the_page_are_the_schemas() -> None:
+    """They are what an assessor asks for."""
+    told = re.search(r"by `classification`: ([^;]*);", PAGE)
+    assert told
+    assert told[1] == ", ".join(f"{name} {span.days}d" for name, span in PERIODS.items())
+    assert PERIODS["restricted"] == timedelta(days=7)
+
+
+@pytest.mark.parametrize("page", sorted(KEYS.glob("*.md")), ids=lambda path: path.name)
+def test_links_of_the_pages_lead_somewhere(page: Path) -> None:
+    """A section may have been renamed, or a page."""
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        name, _, section = target.partition("#")
+        other = (page.parent / name).resolve() if name else page
+        assert other.exists(), target
+        if section:
+            headings = re.findall(r"^#+ (.+)$", other.read_text(), re.MULTILINE)
+            known = {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}
+            assert section in known, target
