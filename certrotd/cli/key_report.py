@@ -11,7 +11,7 @@ from pathlib import Path
 from certrotd.assessment.facts import KeyringFacts, Span
 from certrotd.assessment.rendering import Format, rendered
 from certrotd.assessment.report import report
-from certrotd.audit.record import parse
+from certrotd.audit.record import AuditRecord, parse
 from certrotd.audit.signing import SigningKey, load, make, write_signed
 from certrotd.audit.verify import verify
 from certrotd.cli.keys import ids_of
@@ -49,9 +49,8 @@ def make_report(
             lines = list(snapshot.lines())
             chain = verify(lines, snapshot.anchor.known)
         facts = _facts(site, names)
-        others = set[str]() if not names else _others(site, facts)
         parsed = (each for each in map(parse, lines) if each is not None)
-        records = [each for each in parsed if each.subject not in others]
+        records = [each for each in parsed if not names or _concerns(each, facts)]
         made = report(facts, records, chain, span, made=now, signer=key.id)
         data = rendered(made, Format(form))
     if out is None:
@@ -71,10 +70,10 @@ def _facts(site: Site, names: Sequence[str]) -> list[KeyringFacts]:
     return [each for each in found if each is not None]
 
 
-def _others(site: Site, facts: Sequence[KeyringFacts]) -> set[str]:
-    """The keyrings that were not asked for: their records are no exceptions of those that were."""
+def _concerns(record: AuditRecord, facts: Sequence[KeyringFacts]) -> bool:
+    """Whether it is of these keyrings: others were not asked for, and are no exceptions of them."""
     told = {str(id_of(each.name)) for each in facts}
-    return {str(subject.id) for subject in site.wing(KIND).subjects} - told
+    return record.subject in told or not record.subject.startswith(f"{KIND}/")
 
 
 def _signing_key(site: Site) -> SigningKey:
