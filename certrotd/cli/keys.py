@@ -68,20 +68,19 @@ def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
 
 def rotate(config: Path, name: str, *, reason: str, as_json: bool) -> int:
     """Carry out ``certrotd keys rotate``; the exit code."""
-    return _wanted(
-        config, name, "rotate", partial(rotation.rotate_because, reason), as_json=as_json
-    )
+    wanted = partial(rotation.rotate_because, reason)
+    return _wanted(config, name, "rotate", wanted, as_json=as_json, joins=True)
 
 
 def activate(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd keys activate``; the exit code."""
-    return _wanted(config, name, "activate", rotation.activate, as_json=as_json)
+    return _wanted(config, name, "activate", rotation.activate, as_json=as_json, joins=True)
 
 
 def deliver(config: Path, name: str, *, overwrite: bool, as_json: bool) -> int:
     """Carry out ``certrotd keys deliver``; the exit code."""
     wanted = rotation.overwrite if overwrite else rotation.redeliver
-    return _wanted(config, name, "deliver", wanted, as_json=as_json)
+    return _wanted(config, name, "deliver", wanted, as_json=as_json, joins=True)
 
 
 def adopt(config: Path, name: str, *, source: str | None, as_json: bool) -> int:
@@ -131,11 +130,17 @@ def enable(config: Path, name: str, version: int, *, reason: str, as_json: bool)
 
 
 def _wanted(
-    config: Path, name: str, command: str, wanted: rotation.Wanted, *, as_json: bool
+    config: Path,
+    name: str,
+    command: str,
+    wanted: rotation.Wanted,
+    *,
+    as_json: bool,
+    joins: bool = False,
 ) -> int:
     def act(subject: Subject, runner: Runner) -> Report:
         keyring = _keyring(subject)
-        return rotation.asked_for(keyring.managed, runner, command, wanted)
+        return rotation.asked_for(keyring.managed, runner, command, wanted, joins=joins)
 
     [asked] = ids_of([name])
     return of_one(config, asked, f"keys {command}", act, as_json=as_json)

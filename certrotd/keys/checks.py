@@ -35,13 +35,14 @@ from certrotd.lifecycle.finding import (
 )
 from certrotd.state.typed import TypedDocument
 
-UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE = (
+UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
     "census_missing",
     "output_changed",
+    "output_exposed",
     "decryption_failures",
     "keyring_unreadable",
 )
-KINDS = (UNCOUNTED, STRANGE, UNDECRYPTED, UNREADABLE)
+KINDS = (UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE)
 RECENT = timedelta(days=1)
 COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
 """The states of versions that are counted: those that no longer encrypt, and have a key."""
@@ -115,7 +116,11 @@ class KeyringCheck:
     def _outputs(self) -> list[Finding]:
         standing = self.managed.look(thorough=True)
         todo = f"See: certrotd keys show {self.about.name}"
-        return [Finding(STRANGE, each, alert="damaged", todo=todo) for each in standing.strange]
+        strange, exposed = standing.strange, self.managed.exposed()
+        return [
+            *(Finding(STRANGE, each, alert="damaged", todo=todo) for each in strange),
+            *(Finding(EXPOSED, each, alert="trouble", todo=todo) for each in exposed),
+        ]
 
     def _processes(self) -> list[Finding]:
         """What the heartbeats say of ciphertext that could not be decrypted; they are counted."""

@@ -7,7 +7,7 @@ import importlib
 import os
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
@@ -54,7 +54,7 @@ from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.wing import Premises
 from certrotd.outputs.build import Chance, files_of, new_iv, new_material, output_of
 from certrotd.rotation.unexpected import as_failure
-from certrotd.state.ports import ABSENT, Document, History, Journal, Lease
+from certrotd.state.ports import Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
 
 TARGET_WAIT = 120.0
@@ -88,10 +88,12 @@ class Shared:
         return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
 
     def make_keks(self) -> None:
-        """Make the files of KEKs that are to be made, if nothing was ever wrapped by any."""
+        """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
+
+        A keyring that left the configuration may come back: it counts, too.
+        """
         with self.premises.lock("_keks", "the KEKs", TARGET_WAIT):  # first rotations come together
-            marks = (self.mark(name).revision() for name in self.config.keys.keyrings)
-            if all(each == ABSENT for each in marks):
+            if not any((self.config.state_dir / MARKS).glob("*")):
                 for name, entry in self.config.keys.keks.items():
                     kek_of(name, entry, first_use=True)
 
@@ -246,6 +248,13 @@ class ConfiguredKeyring:
         """When a restore drill last succeeded, if the last one did."""
         last = self.drills.peek()
         return last.at if last is not None and last.succeeded else None
+
+    def exposed(self) -> Sequence[str]:
+        words: list[str] = []
+        for outlet in self.outlets:
+            with suppress(Failure):  # what cannot be read is said of each look
+                words += outlet.files.findings()
+        return words
 
     def attempts(self) -> Attempts:
         return attempts_of(self.history, self.configuration())

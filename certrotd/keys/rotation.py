@@ -109,10 +109,13 @@ def _facts(case: Case, action: Action) -> dict[str, JSON]:
     }
 
 
-def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> Report:
+def asked_for(
+    managed: Managed, runner: Runner, doing: str, wanted: Wanted, *, joins: bool = False
+) -> Report:
     """The report of what a person asks for; an open rotation is finished, or waited for, first.
 
-    One that something in the way of an output holds up goes on once that is kept aside.
+    ``joins``: one that waits does what is asked. If not, it is said that it was not done. One that
+    something in the way of an output holds up goes on once that is kept aside.
     """
 
     def act(run: Run[World]) -> Report:
@@ -120,7 +123,8 @@ def asked_for(managed: Managed, runner: Runner, doing: str, wanted: Wanted) -> R
             _make_way(run)
         recovered, unrecorded = run.recover()
         if unrecorded or isinstance(recovered, Parked | Stuck):
-            return Report(run.subject.id, recovered=recovered, failure=unrecorded)
+            undone = None if joins else _in_the_way(managed.policy.name, doing, recovered)
+            return Report(run.subject.id, recovered=recovered, failure=unrecorded or undone)
         return KeyringRotation(managed, wanted).act(run, recovered)
 
     asked = Asked(by_hand=True, named=True)
@@ -134,6 +138,14 @@ def _make_way(run: Run[World]) -> None:
         world.record(
             Happened("keyring.output_kept_aside", str(run.subject.id), "", {"aside": kept})
         )
+
+
+def _in_the_way(name: str, doing: str, recovered: Outcome | None) -> NeedsOperator:
+    why = recovered.why if isinstance(recovered, Parked) else "it cannot be undone"
+    return NeedsOperator(
+        f"{doing} was not done: a rotation of {name} is in flight, and {why}",
+        hint=f"certrotd keys cancel {name}, and then again",
+    )
 
 
 def rollback(managed: Managed, runner: Runner, to: int | None) -> Report:

@@ -70,6 +70,10 @@ class Managed(Protocol):
         """
         ...
 
+    def exposed(self) -> Sequence[str]:
+        """Who else may read or replace what its outputs hold, in words, and what to do about it."""
+        ...
+
     def attempts(self) -> Attempts:
         """What its history says."""
         ...

@@ -222,6 +222,10 @@ class KeyBench:
     def attempts(self) -> Attempts:
         return attempts_of(self.history, self.configuration())
 
+    def exposed(self) -> Sequence[str]:
+        """Nothing is on a disk."""
+        return ()
+
     def problems(self, decision: Decision) -> Iterable[Failure]:
         del decision
         return self.shelf.problems(None)

@@ -339,3 +339,31 @@ def test_a_template_that_raises_changes_nothing(shop: Shop) -> None:
     ran = shop.run("rotate", "--force", "key/orders")
     assert ran.code == 0, ran
     assert shop.is_whole()[2] == "active"
+
+
+def test_a_compromise_while_a_rotation_waits_is_not_taken_for_done(held: Shop) -> None:
+    """It is said, and the exit code says it; after a cancel it is carried out."""
+    leaked = ("keys", "compromise", "orders", "1", "--reason", "leak", "--confirm", "orders")
+    ran = held.run(*leaked)
+    assert ran.code == 1, ran
+    assert "compromise was not done: a rotation of orders is in flight" in ran.stdout + ran.stderr
+    assert "certrotd keys cancel orders" in ran.stdout + ran.stderr
+    held.deaf("web").unlink()
+    held.run("keys", "cancel", "orders")
+    ran = held.run(*leaked)
+    assert ran.code == 0, ran
+    assert held.is_whole() == {1: "compromised", 2: "active"}
+
+
+def test_no_kek_is_made_while_a_keyring_that_left_the_configuration_needs_one(
+    shop: Shop,
+) -> None:
+    """It may come back, and its KEK may only be unmounted."""
+    shop.site.config["keyrings"] = {
+        "other": {"outputs": [{"type": "tink", "path": str(shop.folder / "app" / "other.json")}]}
+    }
+    shop.kek.rename(shop.kek.with_name("away"))
+    ran = shop.run("rotate", "key/other")
+    assert ran.code == 1, ran
+    assert f"the KEK {shop.kek} is not there" in ran.stdout + ran.stderr
+    assert not shop.kek.exists()
