@@ -31,7 +31,7 @@ def keys_list(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """List the keyrings: the state of every version, and what comes next.
+    """List keyrings: the state of each version, and what comes next.
 
     Examples: certrotd keys list | certrotd keys list --json
     """
@@ -48,7 +48,7 @@ def keys_show(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show every transition of every version, and who has which keys.
+    """Show the history of every version, and who has which keys.
 
     Example: certrotd keys show orders --ask
     """
@@ -67,7 +67,7 @@ def keys_plan(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Show what happens to each keyring when, why, and by which steps.
+    """Show what happens to keyrings, when, why, and the steps.
 
     Example: certrotd keys plan orders --explain
     """
@@ -84,7 +84,7 @@ def keys_rotate(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Stage a new key now, and encrypt with it once every consumer has it.
+    """Stage a new key; it encrypts once every consumer has it.
 
     Example: certrotd keys rotate orders --reason "audit finding 12"
     """
@@ -97,7 +97,7 @@ def keys_rotate(
 def keys_activate(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """Go on with the key that is staged: activate it once every consumer has it.
+    """Activate the staged key once every consumer has it.
 
     Example: certrotd keys activate orders
     """
@@ -130,7 +130,7 @@ def keys_deliver(
 def keys_rollback(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """Undo the last step of the newest rotation; cancel one that is in flight.
+    """Undo the newest rotation's last step; cancel one in flight.
 
     Nothing becomes unreadable: a key that has encrypted stays with every consumer.
 
@@ -167,7 +167,9 @@ def keys_compromise(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Replace a key that others may know, at once, or mark it if it no longer encrypts.
+    """Replace a key that others may know, at once.
+
+    One that no longer encrypts is marked.
 
     Example: certrotd keys compromise orders 3 --reason "laptop stolen"
     """
@@ -186,7 +188,7 @@ def keys_enable(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Give a retired or withheld key back to every consumer: something needs it.
+    """Give a retired or withheld key back to every consumer.
 
     Example: certrotd keys enable orders 2 --reason "a backup of May is restored"
     """
@@ -206,7 +208,7 @@ def keys_adopt(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Take over the keys that an application has; nothing that it reads changes.
+    """Take over an application's keys; its files do not change.
 
     Switch off whatever rotated them before: two cannot give out versions.
 
@@ -255,7 +257,9 @@ def keys_drill(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Try the newest backup: would it bring every key back? Nothing is written.
+    """Try whether the newest backup would bring every key back.
+
+    Nothing is written.
 
     Examples: certrotd keys drill orders --identity key.txt | certrotd keys drill orders --shares -
     """
@@ -279,7 +283,7 @@ def keys_restore(
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
-    """Go on from a backup; what is there and cannot be read is kept aside.
+    """Go on from a backup; what is there is kept aside.
 
     A key that was destroyed since stays destroyed.
 
@@ -310,9 +314,11 @@ def keys_report(
     ] = None,
     config: ConfigOption = None,
 ) -> None:
-    """Write what assessors ask: inventory, rotations, cryptoperiods, drills, exceptions.
+    """Write what assessors ask, reconciled with the audit log.
 
-    It is reconciled with the audit log, and signed (Ed25519) where it is written to a file.
+    Inventory, rotations, cryptoperiods, drills, exceptions.
+
+    It is signed (Ed25519) where it is written to a file.
 
     Example: certrotd keys report --from 2026-01-01 --format md -o report.md
     """
@@ -328,7 +334,9 @@ def keys_shares(
     of: Annotated[int, typer.Option("--of", help="How many there are.")],
     as_json: Json = False,
 ) -> None:
-    """Make a backup identity that nobody holds alone: a line of words for each custodian.
+    """Make a backup identity that nobody holds alone, in shares.
+
+    Each custodian gets a line of words.
 
     Print it on paper, not into a file. The recipient goes into the configuration.
 

@@ -58,8 +58,9 @@ class Inventory:
         if texts:
             return texts[0]
         kind, _, plain = name.rpartition("/")
-        wings = [wing for wing in self.wings if wing.kind == kind] or self.wings
-        wanted = plain if wings is not self.wings else name
+        used = [wing for wing in self.wings if wing.subjects] or self.wings[:1]
+        wings = [wing for wing in used if wing.kind == kind] or used
+        wanted = plain if wings is not used else name
         found = [each for wing in wings for each in wing.covering(wanted)]
         if len(found) == 1:
             return str(found[0])

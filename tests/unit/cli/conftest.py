@@ -14,7 +14,7 @@ from certrotd.state.records import encode
 
 Certrotd = Callable[..., int]
 NAMES = {"web": "web.example.test", "mail": "mail.example.test"}
-GROUPS = ("config", "audit", "notify", "internal")
+GROUPS = ("config", "audit", "notify", "internal", "keys")
 COMMANDS = (
     *("run", "rotate", "plan", "status", "watch", "inspect", "history", "rollback", "cancel"),
     "wake",
@@ -31,7 +31,7 @@ COMMANDS = (
         f"keys {name}"
         for name in (
             *("list", "show", "plan", "rotate", "activate", "deliver", "rollback", "cancel"),
-            *("compromise", "enable", "adopt", "backup", "drill", "restore", "shares"),
+            *("compromise", "enable", "adopt", "backup", "drill", "restore", "report", "shares"),
         )
     ),
 )

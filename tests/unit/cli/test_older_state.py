@@ -89,4 +89,4 @@ def test_an_id_names_its_certificate_on_the_command_line(
     assert certrotd("status", "certificate/web", "--json") == 0
     assert [each["name"] for each in json.loads(capsys.readouterr().out)] == ["web"]
     assert certrotd("status", "key/web") == 2
-    assert "there is no key 'web'" in capsys.readouterr().err
+    assert "there is no certificate 'key/web'" in capsys.readouterr().err

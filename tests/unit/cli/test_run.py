@@ -63,7 +63,7 @@ class TestExitCode:
         shown = capsys.readouterr().out.partition("Commands:")[2].splitlines()
         names = [line.split()[0] for line in shown if line.strip()]
         assert names
-        assert {f"{group} {name}".strip() for name in names} <= {*COMMANDS, *GROUPS, "keys"}
+        assert {f"{group} {name}".strip() for name in names} <= {*COMMANDS, *GROUPS}
         assert not [line for line in shown if line.endswith("...")]
 
     def test_every_problem_of_the_configuration_is_a_line(
@@ -84,6 +84,22 @@ class TestExitCode:
         assert certrotd("rotate", "mial") == 2
         [line] = capsys.readouterr().err.splitlines()
         assert line == "certrotd: there is no certificate 'mial' (did you mean \"mail\"?)"
+
+    def test_an_unknown_name_is_of_the_kinds_that_are_configured(
+        self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Who has keyrings is told of both, and who has nothing else of those alone."""
+        config["keyrings"] = {"shop": {}}
+        assert certrotd("status", "mial") == 2
+        assert "there is no certificate or key 'mial' (did you" in capsys.readouterr().err
+        assert certrotd("status", "key/mial") == 2
+        assert "there is no key 'mial' (did you" in capsys.readouterr().err
+        config["certificates"] = []
+        assert certrotd("status", "mial") == 2
+        assert "there is no key 'mial' (known: shop)" in capsys.readouterr().err
+        config["keyrings"] = {}
+        assert certrotd("status", "mial") == 2
+        assert "there is no certificate 'mial' (none is" in capsys.readouterr().err
 
     def test_a_failure_is_reported_and_stops_nobody(
         self, certrotd: Certrotd, config: dict[str, Any], capsys: pytest.CaptureFixture[str]

@@ -30,7 +30,7 @@ README = (Path(__file__).parents[3] / "README.md").read_text()
 OF_README = [
     each for each in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "keyrings:" in each
 ]
-WITH_COMMANDS = {"docs/keys": PAGE, "/": README}
+WITH_COMMANDS = {each.name: each.read_text() for each in KEYS.glob("*.md")} | {"/": README}
 COMMAND = re.compile(r"`(certrotd [^`\n]*)`|^ *(certrotd [^\n]*)", re.MULTILINE)
 
 

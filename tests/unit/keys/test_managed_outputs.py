@@ -83,7 +83,7 @@ class TestOutputs:
         """It awaits a consumer: nothing is kept aside, and it goes on waiting."""
         rings.orders["consumers"] = {"app": {"acknowledge": {"file": "/nowhere/app.ack"}}}
         rings.rotate()
-        assert "waits for the acknowledgement" in why_not(rings.ask(overwrite), failed=False)
+        assert "waits for the acknowledgement" in why_not(rings.ask(overwrite))
         assert not [x for x in rings.records() if x.event == "keyring.output_kept_aside"]
 
     def test_a_lost_output_is_delivered_anew_with_the_same_keys(self, rings: Rings) -> None:
