@@ -304,8 +304,8 @@ class Await(Journaled):
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done | NotYet:
-        begun = world.clock.monotonic()
-        while (waits := self.poll(world, ledger)) is not None:
+        begun, expected = world.clock.monotonic(), _expected(world, ledger)
+        while (waits := self._waits(world, expected)) is not None:
             if world.clock.monotonic() - begun >= world.patience:
                 return waits
             world.clock.sleep(SOON)
@@ -313,12 +313,9 @@ class Await(Journaled):
 
     def poll(self, world: World, ledger: Ledger) -> NotYet | None:
         """As Polled.poll."""
-        delivery = Delivery.of(world.keyring())
-        files = ledger.facts.get("files")
-        known = dict(files) if isinstance(files, dict) else {}
-        expected = Expected(
-            world.name, delivery.hash, {Path(path): str(known[path]) for path in known}
-        )
+        return self._waits(world, _expected(world, ledger))
+
+    def _waits(self, world: World, expected: Expected) -> NotYet | None:
         lacking = lacking_of(world, self.consumers, expected)
         if not lacking:
             return None
@@ -373,6 +370,14 @@ def tell(world: World, ledger: Ledger) -> None:
         after[number] = len(version.transitions)
     if after != counts:
         ledger.note(**{MOVES: after})
+
+
+def _expected(world: World, ledger: Ledger) -> Expected:
+    """What consumers are to have; a KEK is asked for it."""
+    files = ledger.facts.get("files")
+    known = dict(files) if isinstance(files, dict) else {}
+    shown = {Path(path): str(known[path]) for path in known}
+    return Expected(world.name, Delivery.of(world.keyring()).hash, shown)
 
 
 def deliver(world: World, keyring: Keyring, ledger: Ledger | None = None) -> dict[Path, str]:

@@ -156,6 +156,7 @@ class KeyBench:
     backups: list[Keyring] = field(default_factory=list)
     census: dict[int, dict[str, Count]] = field(default_factory=dict)
     drilled: datetime | None = None
+    patience: float = 5.0
     events: list[Event] = field(default_factory=list)
     watch: Callable[[], None] = lambda: None
     ids: Iterable[int] = field(default_factory=count)
@@ -182,8 +183,9 @@ class KeyBench:
 
     def store(self) -> KeyringStore:
         """That of a new process."""
-        document, mark = (self.state.document(f"{at}/orders") for at in ("keyrings", "marks"))
-        return KeyringStore("orders", document, mark, {"main": self.kek})
+        name = self.policy.name
+        document, mark = (self.state.document(f"{at}/{name}") for at in ("keyrings", "marks"))
+        return KeyringStore(name, document, mark, {"main": self.kek})
 
     def world(self) -> World:
         return World(
@@ -195,11 +197,12 @@ class KeyBench:
             consumers={name: Consumer(name, app, app) for name, app in self.apps.items()},
             escrow=self._escrow,
             record=self.audit.record,
+            patience=self.patience,
             evidence=lambda version: (self.case().evidence(version), self.policy.fresh),
         )
 
     def lock(self) -> AbstractContextManager[Lease]:
-        return self.state.lock(str(self.policy.id), "keyring orders")
+        return self.state.lock(str(self.policy.id), f"keyring {self.policy.name}")
 
     def configuration(self) -> str:
         return "one"
