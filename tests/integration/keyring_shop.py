@@ -5,9 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 import secrets
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,14 +89,18 @@ class Shop:
         return {each["version"]: each["state"] for each in row["versions"]}
 
     def is_whole(self) -> dict[int, str]:
-        """The invariant: keyring and output are whole, and everybody reads what anybody writes."""
+        """The invariant, and the state of each version: the keyring is whole, too."""
+        self.have_each_others_keys()
+        return self.versions() if self.document.exists() else {}
+
+    def have_each_others_keys(self) -> None:
+        """The output is whole, and every application reads what any other writes."""
         if self.keys.exists():
             assert keyset(self.keys)[0] in keyset(self.keys)[1]
         has = {name: keyset(self.own(name)) for name in APPLICATIONS if self.own(name).exists()}
         for name, (encrypts, _) in has.items():
             for other, (_, reads) in has.items():
                 assert encrypts in reads, f"{name} encrypts with what {other} lacks: {has}"
-        return self.versions() if self.document.exists() else {}
 
 
 def keyset(path: Path) -> tuple[int, Mapping[int, bytes]]:
@@ -124,12 +126,3 @@ def tink(*keys: bytes) -> bytes:
 def secret() -> bytes:
     """A key of nobody's."""
     return secrets.token_bytes(32)
-
-
-def killed(process: subprocess.Popen[str]) -> None:
-    """SIGKILL, and its end."""
-    process.kill()
-    process.communicate(timeout=30)
-
-
-__all__ = ["APPLICATIONS", "Shop", "keyset", "killed", "os", "secret", "tink"]
