@@ -100,7 +100,7 @@ class FileSource:
     def _opened(self, least: int) -> Held:
         from certrotd.files.reading import read_status
         from certrotd.keyring.delivery import Delivery
-        from certrotd.keyring.document import Unreadable, claimed, opened
+        from certrotd.keyring.document import GIVEN, OWN, Unreadable, claimed, opened
 
         try:
             data, status = read_status(self._path, limit=MAX_DOCUMENT)
@@ -112,7 +112,14 @@ class FileSource:
         keks = self._keks
         if not isinstance(keks, Mapping):
             keks = dict.fromkeys(wrapped_by, keks)
-        found = opened(data, keks, name=self._name or name, place=self.place, least=least)
+        found = opened(
+            data,
+            keks,
+            name=self._name or name,
+            place=self.place,
+            least=least,
+            uses=(OWN, GIVEN),
+        )
         self._name = name
         keyring = found.keyring
         used = {number: entry.use.messages for number, entry in keyring.entries.items()}

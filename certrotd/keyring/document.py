@@ -1,10 +1,10 @@
 """A keyring as a document: every key wrapped by each KEK, the whole authenticated.
 
-Two lines. The first is JSON: ``{"format": 1, "keyring": NAME, "revision": N, "seal": {KEK:
-BASE64}, "versions": [{"number", "before", "id", "algorithm", "fingerprint", "iv", "use",
-"transitions", "wrapped": {KEK: BASE64}}, …]}``. The second is the HMAC-SHA256 of the first, in hex,
-under the seal's key. Name and revision are in what is authenticated, so a document that was
-changed, renamed, swapped with another or put back from before is noticed.
+Two lines. The first is JSON: ``{"format": 1, "use": "own" or "given", "keyring": NAME, "revision":
+N, "seal": {KEK: BASE64}, "versions": [{"number", "before", "id", "algorithm", "fingerprint", "iv",
+"use", "transitions", "wrapped": {KEK: BASE64}}, …]}``. The second is the HMAC-SHA256 of the first,
+in hex, under the seal's key. Use, name and revision are in what is authenticated, so a document
+that was changed, renamed, swapped with another or put back from before is noticed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -25,6 +25,8 @@ from certrotd.keyring.material import Algorithm, Material
 from certrotd.keyring.states import Code, State, Transition, Version, Versions
 
 FORMAT = 1
+OWN, GIVEN = "own", "given"
+"""What a document is for: certrotd keeps its own, and consumers are given less of it."""
 _DOMAIN = b"certrotd keyring\0"
 _MAC = hashlib.sha256().digest_size * 2
 
@@ -63,6 +65,10 @@ class Replayed(Unreadable):
     """It is older than one that was there before."""
 
 
+class Misplaced(Unreadable):
+    """It is made for somebody else: certrotd's own keyring, or what a consumer is given of it."""
+
+
 class Forged(Unreadable):
     """It does not bear the seal of this keyring."""
 
@@ -93,7 +99,7 @@ class Inspected:
     keks: tuple[str, ...]
 
 
-def sealed(keyring: Keyring, keks: Keks) -> tuple[bytes, Keyring]:
+def sealed(keyring: Keyring, keks: Keks, *, use: str = OWN) -> tuple[bytes, Keyring]:
     """The document of its next revision, and the keyring as it then is.
 
     Each key is wrapped by every KEK that has not wrapped it yet, and tried; what other KEKs have
@@ -111,7 +117,7 @@ def sealed(keyring: Keyring, keks: Keks) -> tuple[bytes, Keyring]:
     }
     seal = _wrapped(keyring.seal, keks, _seal_context(name))
     after = replace(keyring, revision=keyring.revision + 1, entries=entries, seal=seal)
-    text = json.dumps(_rendered(after), separators=(",", ":"), sort_keys=True).encode()
+    text = json.dumps(_rendered(after, use), separators=(",", ":"), sort_keys=True).encode()
     return b"%s\n%s\n" % (text, _mac(seal.material, text)), after
 
 
@@ -136,13 +142,21 @@ def rewrapped(keyring: Keyring, name: str, kek: Wraps) -> Keyring:
     return replace(keyring, entries=entries, seal=seal)
 
 
-def opened(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0) -> Opened:
+def opened(
+    data: bytes,
+    keks: Keks,
+    *,
+    name: str,
+    place: str,
+    least: int = 0,
+    uses: Collection[str] = (OWN,),
+) -> Opened:
     """The keyring that sealed() wrote, of revision ``least`` or newer; ``place`` is where it was.
 
     Raises Unreadable, as one of its kinds, or KeksUnavailable.
     """
     unwrapping = _Unwrapping(keks, place)
-    told, seal = _authenticated(data, unwrapping, name, least)
+    told, seal = _authenticated(data, unwrapping, name, least, uses)
     try:
         keyring = _read(told, seal, unwrapping)
     except (KeyError, ValueError, TypeError, AttributeError, InvalidInput):
@@ -150,9 +164,17 @@ def opened(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0) ->
     return Opened(keyring, tuple(unwrapping.troubles.values()))
 
 
-def inspected(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0) -> Inspected:
+def inspected(
+    data: bytes,
+    keks: Keks,
+    *,
+    name: str,
+    place: str,
+    least: int = 0,
+    uses: Collection[str] = (OWN,),
+) -> Inspected:
     """As opened(), of everything but the keys: one unwrapping, however many they are."""
-    told, seal = _authenticated(data, _Unwrapping(keks, place), name, least)
+    told, seal = _authenticated(data, _Unwrapping(keks, place), name, least, uses)
     try:
         versions, entries = [], {}
         for each in told["versions"]:
@@ -165,7 +187,7 @@ def inspected(data: bytes, keks: Keks, *, name: str, place: str, least: int = 0)
 
 
 def _authenticated(
-    data: bytes, unwrapping: _Unwrapping, name: str, least: int
+    data: bytes, unwrapping: _Unwrapping, name: str, least: int, uses: Collection[str]
 ) -> tuple[dict[str, Any], Wrapped]:
     """What the document says, and the key of its seal, which it bears."""
     place = unwrapping.place
@@ -181,6 +203,9 @@ def _authenticated(
     seal = unwrapping.unwrap(wraps, _seal_context(name))
     if not hmac.compare_digest(_mac(seal.material, text), mac):
         raise Forged(f"{place} was changed by something else than certrotd: its seal is broken")
+    if told["use"] not in uses:
+        what = "what consumers are given" if told["use"] == GIVEN else "certrotd's own keyring"
+        raise Misplaced(f"{place} is {what}: something put it in the place of another")
     if told["revision"] < least:
         raise Replayed(
             f"{place} is of revision {told['revision']}, and revision {least} was there before: "
@@ -295,7 +320,14 @@ def _told(text: bytes, place: str) -> dict[str, Any]:
                 f"{place} is of format {number}, and this certrotd reads {FORMAT}",
                 hint="use the certrotd that wrote it, or a newer one",
             )
-        case {"format": int(), "keyring": str(), "revision": int(), "seal": dict(), **_rest}:
+        case {
+            "format": int(),
+            "use": str(),
+            "keyring": str(),
+            "revision": int(),
+            "seal": dict(),
+            **_rest,
+        }:
             return dict(told)
     raise _not_ours(place)
 
@@ -304,9 +336,10 @@ def _not_ours(place: str) -> Unreadable:
     return Unreadable(f"{place} is not what certrotd wrote")
 
 
-def _rendered(keyring: Keyring) -> dict[str, Any]:
+def _rendered(keyring: Keyring, use: str) -> dict[str, Any]:
     return {
         "format": FORMAT,
+        "use": use,
         "keyring": keyring.name,
         "revision": keyring.revision,
         "seal": _encoded(keyring.seal.by),

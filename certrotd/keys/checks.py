@@ -42,7 +42,16 @@ UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
     "decryption_failures",
     "keyring_unreadable",
 )
-KINDS = (UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE)
+KINDS = (
+    UNCOUNTED,
+    STRANGE,
+    EXPOSED,
+    UNDECRYPTED,
+    UNREADABLE,
+    "drill_never",
+    "drill_overdue",
+    "drill_failed",
+)
 RECENT = timedelta(days=1)
 COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
 """The states of versions that are counted: those that no longer encrypt, and have a key."""
@@ -71,8 +80,8 @@ class KeyringCheck:
     ``own`` is where the heartbeats are that come over the socket.
 
     ``census`` is where the counts of what is left are kept, ``counted`` those of what was
-    encrypted; ``wake`` asks for a look at the keyring, once a count
-    may let something be done.
+    encrypted; ``wake`` asks for a look at the keyring, once a count may let something be done.
+    ``drills`` makes a restore drill that is due, and says what is wrong with the last one.
     """
 
     managed: Managed
@@ -84,6 +93,7 @@ class KeyringCheck:
     in_flight: Callable[[Id], bool]
     wake: Callable[[], None]
     clock: Clock
+    drills: Callable[[], Sequence[Finding]] = tuple
     routine: bool = True
 
     @property
@@ -99,7 +109,7 @@ class KeyringCheck:
 
     def look(self) -> Sequence[Looked]:
         moving = self.in_flight(self.about)
-        findings = [*self._outputs(), *self._processes(), *self._counts()]
+        findings = [*self._outputs(), *self._processes(), *self._counts(), *self.drills()]
         watched = replace(self._watched(), findings=tuple(findings))
         return [Looked(watched, moving or self.in_flight(self.about))]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from certrotd.audit.record import Happened
 from certrotd.errors import NeedsOperator
 from certrotd.escrow.age import Key
 from certrotd.escrow.backup import header_of, opened_backup
-from certrotd.escrow.drill import Drilled, drill, tried
+from certrotd.escrow.configured import drill_key_of
+from certrotd.escrow.drill import Drilled, drill, missed, tried
 from certrotd.escrow.place import Backups, newest
 from certrotd.escrow.restore import Destruction, restored
 from certrotd.keyring.document import Unreadable
@@ -18,6 +20,7 @@ from certrotd.keyring.states import State
 from certrotd.keys.keyring_store import Found
 from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.lifecycle.audited import Audit
+from certrotd.lifecycle.finding import Finding
 
 
 def back_up(keyring: ConfiguredKeyring, audit: Audit) -> str:
@@ -56,6 +59,28 @@ def drilled(
     event = "keyring.drilled" if found.succeeded else "keyring.drill_failed"
     audit.record(Happened(event, str(keyring.policy.id), "", found.to_json()))
     return found
+
+
+def drill_when_due(keyring: ConfiguredKeyring, audit: Audit) -> Sequence[Finding]:
+    """Drill where certrotd can open its backups, in half of the time; what is wrong then.
+
+    What a person has to drill is a finding once it is late. Raises Failure.
+    """
+    entry, now = keyring.entry.backup, keyring.clock.now()
+    found = keyring.store.inspect()
+    if entry is None or found is None or not found.versions.all:
+        return ()
+    every, last = entry.drill.every, keyring.drills.peek()
+    due = last is None or not last.succeeded or not timedelta(0) <= now - last.at <= every / 2
+    if due and (key := drill_key_of(entry)) is not None:
+        last = drilled(keyring, audit, key)
+    since = found.versions.all[0].transitions[0].at
+    wrong = missed(last, every=every, since=since, now=now)
+    if wrong is None:
+        return ()
+    name = keyring.policy.name
+    todo = f"See docs/keys/backup.md, and: certrotd keys drill {name}"
+    return (Finding(wrong.code.value.replace("-", "_"), wrong.why, alert="trouble", todo=todo),)
 
 
 def _newest(backups: Backups) -> bytes:

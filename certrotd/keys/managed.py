@@ -51,6 +51,7 @@ from certrotd.keys.policy import MOST_MESSAGES, Attempts, Policy, Standing
 from certrotd.keys.sealed_outlet import SealedFile, SealedOutlet
 from certrotd.keys.world import Applied, Consumer, Inlets, World
 from certrotd.lifecycle.decision import DAEMON, Decision
+from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
 from certrotd.outputs.build import Chance, files_of, new_iv, new_material, output_of
 from certrotd.rotation.unexpected import as_failure
@@ -291,7 +292,16 @@ class ConfiguredKeyring:
             self._premises.in_flight,
             partial(self._premises.state.wake, str(self.policy.id)),
             self.clock,
+            self._drill,
         )
+
+    def _drill(self) -> Sequence[Finding]:
+        """Drill if it is time and certrotd can; what is wrong with the last drill."""
+        if self.entry.backup is None:
+            return ()
+        from certrotd.keys.escrow import drill_when_due
+
+        return drill_when_due(self, self._premises.audit())
 
     def _strange(self, found: Inspected) -> tuple[str, ...]:
         """Which outputs are not as the keyring would have them, in words."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from certrotd.clock import Clock
 from certrotd.errors import Failure
 from certrotd.keyring.delivery import Delivered, Delivery
-from certrotd.keyring.document import Keks, Unreadable, opened, sealed
+from certrotd.keyring.document import GIVEN, Keks, Unreadable, opened, sealed
 from certrotd.keyring.keyring import Entry, Keyring, Wrapped
 from certrotd.keyring.material import Material
 from certrotd.keyring.states import Code, State, Transition, Version, Versions
@@ -87,7 +87,7 @@ class SealedOutlet:
             revision = there.revision if there else 0
             # clients never go back, also after the file was lost
             least = max(revision, int(self.clock.now().timestamp()))
-            data, _ = sealed(_keyring(delivery, least), self.keks)
+            data, _ = sealed(_keyring(delivery, least), self.keks, use=GIVEN)
             self.files.write({self.path: data})
         return self.digests()
 
@@ -114,7 +114,9 @@ class SealedOutlet:
         if data is None:
             return None
         try:
-            return opened(data, self.keks, name=self.keyring, place=str(self.path)).keyring
+            where = str(self.path)
+            found = opened(data, self.keks, name=self.keyring, place=where, uses=(GIVEN,))
+            return found.keyring
         except Unreadable:
             return None
 

@@ -13,7 +13,8 @@ from certrotd.certs.limits.sliding_windows import LETS_ENCRYPT
 from certrotd.id import Id
 from certrotd.keyring.states import State, Version
 from certrotd.keys import steps
-from certrotd.keys.policy import KIND, Policy
+from certrotd.keys.kind import KIND
+from certrotd.keys.policy import Policy
 from certrotd.keys.subject import KeyringSubject
 from certrotd.lifecycle.decision import DAEMON
 from certrotd.lifecycle.report import Report

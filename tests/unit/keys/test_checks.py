@@ -16,9 +16,11 @@ from certrotd.keyring.states import State
 from certrotd.keys.checks import STRANGE, UNCOUNTED, UNDECRYPTED, UNREADABLE, KeyringCheck
 from certrotd.keys.serving import GONE
 from certrotd.lifecycle.finding import EarlierLooks, Finding, FindingSeverity
+from tests.unit.escrow.samples import keys
 from tests.unit.keys.rings import DAY, FORCED, Rings, script, with_another_key
 
 HASH = "ab" * 32
+RECIPIENT, _ = keys()
 
 
 @contextmanager
@@ -294,3 +296,43 @@ class TestCounts:
         rings.done(FORCED)
         assert findings(rings) == {}
         assert not list((rings.place / "state").glob("census/*"))
+
+
+class TestDrills:
+    """A restore is tried where certrotd can open the backups; a person is reminded otherwise."""
+
+    def test_certrotd_drills_by_itself_and_says_what_fails(
+        self, rings: Rings, tmp_path: Path
+    ) -> None:
+        """With a passphrase it can; a backup that is gone is a failed drill, audited."""
+        words, backups = tmp_path / "words", tmp_path / "backups"
+        words.write_text("correct horse battery")
+        words.chmod(0o600)
+        rings.orders["backup"] = {
+            "directory": str(backups),
+            "passphrase": {"file": str(words)},
+            "drill": {"every": "30d"},
+        }
+        rings.done()
+        assert findings(rings) == {}
+        drilled = [each for each in rings.records() if each.event == "keyring.drilled"]
+        assert len(drilled) == 1
+        assert findings(rings) == {}
+        assert len([each for each in rings.records() if "drill" in each.event]) == 1
+        rings.clock.advance(timedelta(days=16))
+        for each in backups.iterdir():
+            each.unlink()
+        assert "drill_failed" in findings(rings)
+        assert rings.records()[-1].event == "keyring.drill_failed"
+
+    def test_a_person_who_has_to_drill_is_reminded(self, rings: Rings, tmp_path: Path) -> None:
+        """Once as much time has passed as the configuration allows, and not before."""
+        rings.orders["backup"] = {
+            "directory": str(tmp_path / "backups"),
+            "recipients": list(RECIPIENT.recipients),
+            "drill": {"every": "30d"},
+        }
+        rings.done()
+        assert findings(rings) == {}
+        rings.clock.advance(timedelta(days=31))
+        assert "drill_never" in findings(rings)

@@ -14,7 +14,7 @@ from certrotd.client import Keyring
 from certrotd.codecs.errors import UnknownKey
 from certrotd.errors import Failure
 from certrotd.kek.file import FileKek
-from certrotd.keyring.document import Unreadable, inspected
+from certrotd.keyring.document import GIVEN, Unreadable, inspected
 from certrotd.keyring.keyring import Keyring as Kept
 from certrotd.keyring.states import State
 from certrotd.keys.outlet import FileOutlet
@@ -64,7 +64,8 @@ def kept(rings: Rings) -> Kept:
 
 def revision(rings: Rings) -> int:
     keks = {"local": FileKek(rings.place / "kek")}
-    return inspected(sealed(rings).read_bytes(), keks, name="orders", place="it").revision
+    data = sealed(rings).read_bytes()
+    return inspected(data, keks, name="orders", place="it", uses=(GIVEN,)).revision
 
 
 def test_the_client_library_opens_it_and_reads_what_the_old_key_encrypted(rings: Rings) -> None:
@@ -97,6 +98,7 @@ def test_a_withheld_key_is_not_in_it(rings: Rings) -> None:
         {"local": FileKek(rings.place / "kek")},
         name="orders",
         place="it",
+        uses=(GIVEN,),
     )
     assert set(told.entries) == {2}
     assert not rings.ask(partial(restore, 1, "an old cookie")).failed
@@ -270,3 +272,12 @@ class TestFileOutlet:
         (tmp_path / "keys.json").write_bytes(before)
         assert outlet.strange(kept(rings)) is None
         assert outlet.set_aside("x") == [tmp_path / "keys.json.x"]
+
+
+def test_what_consumers_are_given_is_not_taken_for_the_keyring(rings: Rings) -> None:
+    """Whoever may write in both places could take history and withheld keys away with it."""
+    rings.done()
+    document = rings.place / "state/keyrings/orders.json"
+    document.write_bytes(sealed(rings).read_bytes())
+    report = rings.rotate()
+    assert "is what consumers are given" in str(report.failure)
