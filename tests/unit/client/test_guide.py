@@ -13,6 +13,7 @@ from sqlalchemy import create_engine, select, text
 from sqlalchemy.orm import Session
 
 from certrotd.client import CannotDecrypt
+from certrotd.config.load import load
 from certrotd.keyring.material import Algorithm
 from tests.unit.client.sealed import Sealed
 from tests.unit.client.test_following import heard
@@ -57,7 +58,17 @@ def test_every_block_of_the_page_is_run_here() -> None:
     used = {"ten-minutes", "rotations", "heartbeats", "errors", "event-loop", "fernet"}
     used |= {"sqlalchemy", "sqlalchemy-use", "django", "django-use"}
     assert BLOCKS.keys() == used
-    assert PAGE.count("```") == 2 * len(used)
+    assert PAGE.count("```") == 2 * (len(used) + 1)
+
+
+def test_what_the_operator_configures_is_valid(tmp_path: Path) -> None:
+    """With both ways to the keys."""
+    [example] = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+    path = tmp_path / "config.yaml"
+    path.write_text(example)
+    found = load(path)
+    assert found.warnings == ()
+    assert found.config.keys.server is not None
 
 
 def test_the_first_ten_minutes_and_an_error(
@@ -175,6 +186,7 @@ django.setup()
 DJANGO_USE = """
 from django.db import connection
 from certrotd.client import CannotDecrypt
+from certrotd.config.load import load
 with connection.schema_editor() as editor:
     editor.create_model(Customer)
 Customer.objects.create(id=1, card=b"4929 1234")
