@@ -62,6 +62,9 @@ def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
             _print_versions(view)
             users = [(each.name, each.words) for each in view.found.consumers(ask=ask)]
             print_table(("CONSUMER", "HAS"), users)
+            found = view.found
+            if isinstance(found, KeyringFound) and found.standing.keks:
+                say(f"{view.id.name}: wrapped by {', '.join(found.standing.keks)}", sys.stdout)
             say(f"{view.id.name}: {view.state}: {view.why}", sys.stdout)
         return 1 if view.failure else 0
 
@@ -81,6 +84,11 @@ def deliver(config: Path, name: str, *, overwrite: bool, as_json: bool) -> int:
     """Carry out ``certrotd keys deliver``; the exit code."""
     wanted = rotation.overwrite if overwrite else rotation.redeliver
     return _wanted(config, name, "deliver", wanted, as_json=as_json, joins=True)
+
+
+def rewrap(config: Path, name: str, *, as_json: bool) -> int:
+    """Carry out ``certrotd keys rewrap``; the exit code."""
+    return _wanted(config, name, "rewrap", rotation.rewrap, as_json=as_json)
 
 
 def adopt(config: Path, name: str, *, source: str | None, as_json: bool) -> int:

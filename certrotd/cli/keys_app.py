@@ -197,6 +197,21 @@ def keys_enable(
     end(carry_out(path_of(context, config), name, version, reason=reason, as_json=as_json))
 
 
+@keys_app.command("rewrap")
+def keys_rewrap(
+    context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
+) -> None:
+    """Wrap every key anew by the KEKs as they are now; the keys stay.
+
+    After a KEK was rotated in its service, added, or removed from the configuration.
+
+    Example: certrotd keys rewrap orders
+    """
+    from certrotd.cli.keys import rewrap as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
+
+
 @keys_app.command("adopt")
 def keys_adopt(
     context: typer.Context,

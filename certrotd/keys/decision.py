@@ -74,6 +74,13 @@ class Disable(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Rewrap(Action):
+    """Have every key wrapped by the present versions of the KEKs; the keys stay as they are."""
+
+    act: ClassVar[str] = "rewrap"
+
+
+@dataclass(frozen=True, slots=True)
 class Destroy(Action):
     """Forget the material of a version for ever."""
 
@@ -90,4 +97,4 @@ class Adopt(Action):
     outlet: str = ""
 
 
-ACTS = (Adopt, Rotate, Deliver, Rollback, Compromise, Retire, Restore, Disable, Destroy)
+ACTS = (Adopt, Rotate, Deliver, Rollback, Compromise, Retire, Restore, Disable, Rewrap, Destroy)

@@ -46,6 +46,7 @@ def json_of(found: KeyringFound, *, ask: bool = False) -> dict[str, Any]:
         "names": list(found.names),
         "algorithm": policy.algorithm.value,
         "revision": standing.revision or None,
+        "keks": list(standing.keks),
         "cryptoperiod_seconds": int(policy.cryptoperiod.total_seconds()),
         "versions": [_version_json(found, each) for each in found.case.versions.all],
         "outputs": list(policy.outputs),
@@ -82,6 +83,8 @@ def details_of(found: KeyringFound) -> Details:
 def _facts(found: KeyringFound) -> Iterator[tuple[str, Cell]]:
     policy = found.managed.policy
     yield "Algorithm", Cell(policy.algorithm.value)
+    if found.standing.keks:
+        yield "Wrapped by", Cell(", ".join(found.standing.keks))
     for output in policy.outputs:
         yield "Output", Cell(output, code=True)
     if (renewal := found.renewal) is not None:

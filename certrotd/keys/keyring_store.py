@@ -18,6 +18,7 @@ from certrotd.keyring.document import (
     Unreadable,
     inspected,
     opened,
+    rewrapped,
     sealed,
 )
 from certrotd.keyring.keyring import Keyring
@@ -87,6 +88,12 @@ class KeyringStore:
             self._least = found.revision
             self._inspected = content.revision, found
         return self._inspected[1]
+
+    def rewrapped(self, keyring: Keyring) -> Keyring:
+        """With everything wrapped by the present version of each KEK; raises as Kek.rewrap."""
+        for name, kek in self._keks.items():
+            keyring = rewrapped(keyring, name, kek)
+        return keyring
 
     def create(self, keyring: Keyring) -> Found:
         """Write a keyring where there was never one; raises Conflict, and as read() and write()."""

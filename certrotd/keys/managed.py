@@ -237,6 +237,7 @@ class ConfiguredKeyring:
         return Standing(
             versions=found.versions,
             revision=found.revision,
+            keks=found.keks,
             uses={number: each.use for number, each in found.entries.items()},
             ids={number: each.id for number, each in found.entries.items()},
             absent=tuple(each.name for each in self.outlets if each.absent()),

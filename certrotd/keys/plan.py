@@ -17,6 +17,7 @@ from certrotd.keys.decision import (
     Disable,
     Restore,
     Retire,
+    Rewrap,
     Rollback,
     Rotate,
 )
@@ -35,6 +36,7 @@ from certrotd.keys.steps import (
 )
 from certrotd.keys.steps import Deliver as DeliverStep
 from certrotd.keys.steps import Destroy as DestroyStep
+from certrotd.keys.steps import Rewrap as RewrapStep
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action
 from certrotd.rotation.step import Plan, Savepoint, Step
@@ -44,7 +46,18 @@ FORWARD = Savepoint("committed", forward_only=True)
 STEPS: Mapping[str, Any] = {
     each.kind: each
     for each in (
-        *(AdoptKeys, Generate, Escrow, DeliverBack, Distribute, Activate, Move, GoBack, KeepAside),
+        *(
+            AdoptKeys,
+            Generate,
+            Escrow,
+            DeliverBack,
+            Distribute,
+            Activate,
+            Move,
+            GoBack,
+            KeepAside,
+            RewrapStep,
+        ),
         *(DeliverStep, Apply, Await, DestroyStep),
     )
 }
@@ -68,6 +81,8 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
         case Deliver(overwrite=overwrite):
             kept = (KeepAside(),) if overwrite else ()
             return (*kept, FORWARD, *_told(policy, "as it is"))
+        case Rewrap():
+            return (RewrapStep(),)
         case Rollback():
             return (FORWARD, GoBack(case.versions.moves, why), *_told(policy, "back"))
         case Compromise(version=version):

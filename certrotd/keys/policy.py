@@ -77,13 +77,15 @@ class Policy:
 class Standing:
     """What there is of one keyring; ``versions`` None: it was never written.
 
-    ``uses`` are what each version has encrypted; ``absent`` the outputs at whose paths nothing is,
-    ``strange`` what is wrong with others, in words. ``present``: an application has a key already
-    that certrotd has not taken over. ``census`` has the last count of every dataset by version.
+    ``keks`` wrap it; ``uses`` are what each version has encrypted; ``absent`` the outputs at whose
+    paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
+    has a key already that certrotd has not taken over. ``census`` has the last count of every
+    dataset by version.
     """
 
     versions: Versions | None = None
     revision: int = 0
+    keks: tuple[str, ...] = ()
     uses: Mapping[int, Use] = field(default_factory=dict)
     ids: Mapping[int, str] = field(default_factory=dict)
     absent: tuple[str, ...] = ()

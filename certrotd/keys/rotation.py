@@ -12,7 +12,7 @@ from certrotd.audit.record import Happened
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.id import Id
 from certrotd.keys.case import Case
-from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rollback, Rotate
+from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rewrap, Rollback, Rotate
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
 from certrotd.keys.policy import CUSTODIANS
 from certrotd.keys.rules import decide
@@ -210,6 +210,13 @@ def redeliver(case: Case) -> Action:
     """Write the outputs anew."""
     _deliverable(case)
     return Deliver("asked for by hand", code="asked")
+
+
+def rewrap(case: Case) -> Action:
+    """Have everything wrapped by the KEKs of the configuration, as they are now."""
+    if case.standing.versions is None:
+        raise NeedsOperator(f"there is no key of {case.policy.name} yet")
+    return Rewrap("asked for by hand", code="asked")
 
 
 def overwrite(case: Case) -> Action:

@@ -238,6 +238,20 @@ class GoBack(Journaled):
 
 
 @dataclass(frozen=True)
+class Rewrap(Journaled):
+    """Every key wrapped by the present version of each configured KEK, and by no other."""
+
+    kind = "rewrap"
+
+    def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
+        after = world.change(world.store.rewrapped)
+        return Done({"revision": after.revision, "keks": sorted(after.seal.by)})
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # the keys are the same, and each KEK that is configured opens them
+
+
+@dataclass(frozen=True)
 class KeepAside(Journaled):
     """Move what something else has written into an output out of the way, and keep it."""
 

@@ -216,6 +216,7 @@ class KeyBench:
         return Standing(
             versions=found.versions,
             revision=found.revision,
+            keks=found.keks,
             uses={number: each.use for number, each in found.entries.items()},
             absent=(self.shelf.name,) if self.policy.outputs and self.shelf.absent() else (),
             census=self.census,

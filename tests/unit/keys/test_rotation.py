@@ -10,11 +10,20 @@ from unittest.mock import ANY
 import pytest
 
 from certrotd.keyring.delivery import Delivery
+from certrotd.keyring.document import Unreadable
 from certrotd.keyring.evidence import Count
 from certrotd.keyring.material import Algorithm, Material
 from certrotd.keyring.states import State
 from certrotd.keys.decision import Destroy, Disable, Retire, Rotate
-from certrotd.keys.rotation import adopt, compromise, redeliver, restore, rollback, rotate_because
+from certrotd.keys.rotation import (
+    adopt,
+    compromise,
+    redeliver,
+    restore,
+    rewrap,
+    rollback,
+    rotate_because,
+)
 from certrotd.lifecycle.decision import Asked, Postpone, Wait
 from certrotd.outputs.port import Imported, ImportedKey
 from certrotd.rotation.engine import Finished, Parked, RolledBack
@@ -330,3 +339,23 @@ def test_two_keys_that_are_the_same_are_not_taken_over() -> None:
     assert isinstance(report.outcome, RolledBack)
     assert "keys 1 and 2 are the same" in report.outcome.because
     assert bench.states() == {}
+
+
+def test_everything_is_wrapped_anew_after_a_kek_was_rotated(bench: KeyBench) -> None:
+    """Then its old version may go; the data keys are the same."""
+    bench.tick(90 * DAY)
+    before = bench.world().keyring().key_set()
+    bench.kek.rotate()
+    assert isinstance(bench.ask(rewrap).outcome, Finished)
+    del bench.kek.versions[0]
+    assert bench.world().keyring().key_set() == before
+    assert bench.states() == {1: DECRYPTS, 2: ACTIVE}
+
+
+def test_without_that_the_old_version_of_a_kek_is_needed(bench: KeyBench) -> None:
+    """The negative control; and there is nothing to wrap before the first key."""
+    bench.kek.rotate()
+    del bench.kek.versions[0]
+    with pytest.raises(Unreadable):
+        bench.world().keyring()
+    assert KeyBench().ask(rewrap).failure is not None
