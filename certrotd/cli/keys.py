@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pwd
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -148,10 +150,21 @@ def _wanted(
 ) -> int:
     def act(subject: Subject, runner: Runner) -> Report:
         keyring = _keyring(subject)
-        return rotation.asked_for(keyring.managed, runner, command, wanted, joins=joins)
+        managed, actor = keyring.managed, _account()
+        return rotation.asked_for(managed, runner, command, wanted, joins=joins, actor=actor)
 
     [asked] = ids_of([name])
     return of_one(config, asked, f"keys {command}", act, as_json=as_json)
+
+
+def _account() -> str:
+    """Who asks: whoever became root by sudo, else the user of this process."""
+    if name := os.environ.get("SUDO_USER"):
+        return name
+    try:
+        return pwd.getpwuid(os.geteuid()).pw_name
+    except KeyError:  # the machine has no name for it
+        return f"user {os.geteuid()}"
 
 
 def _keyring(subject: Subject) -> KeyringSubject:

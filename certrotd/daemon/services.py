@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from certrotd.errors import Failure
 from certrotd.lifecycle.wing import Service, Wing
 from certrotd.observers import Observer
 from certrotd.rotation.unexpected import as_failure
@@ -35,5 +36,8 @@ class Services:
     def close(self) -> None:
         """End all of them."""
         for service in self._running:
-            service.close()
+            try:
+                service.close()
+            except (Failure, OSError) as error:
+                self._report(str(as_failure(error, f"end {service.name}")))
         self._running = []

@@ -107,7 +107,7 @@ def _check(backup: Keyring, present: Keyring, anew: bool) -> None:
         raise NotRestored(
             f"the keyring can be read and is of revision {present.revision}, newer than the "
             f"backup's {backup.revision}",
-            hint="there is nothing to restore; to go back nevertheless, say so explicitly",
+            hint="there is nothing to restore; to go back: certrotd keys restore --older",
         )
 
 

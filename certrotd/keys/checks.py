@@ -33,6 +33,7 @@ from certrotd.lifecycle.finding import (
     Settled,
     Watched,
 )
+from certrotd.rotation.unexpected import as_failure
 from certrotd.state.typed import TypedDocument
 
 UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
@@ -109,9 +110,17 @@ class KeyringCheck:
 
     def look(self) -> Sequence[Looked]:
         moving = self.in_flight(self.about)
-        findings = [*self._outputs(), *self._processes(), *self._counts(), *self.drills()]
+        parts = (self._outputs, self._processes, self._counts, self.drills)
+        findings = dict.fromkeys(finding for part in parts for finding in self._found_by(part))
         watched = replace(self._watched(), findings=tuple(findings))
         return [Looked(watched, moving or self.in_flight(self.about))]
+
+    def _found_by(self, part: Callable[[], Sequence[Finding]]) -> Sequence[Finding]:
+        """What one part finds; that it breaks off is a finding, and the others go on."""
+        try:
+            return part()
+        except (Failure, OSError) as error:
+            return [self._unreadable(as_failure(error, f"check {self.about}"))]
 
     def failed(self, failure: Failure) -> Watched:
         return replace(self._watched(), findings=(self._unreadable(failure),))

@@ -17,6 +17,8 @@ from certrotd.lifecycle.details import Cell, Consumer, Details, Table
 def consumers_of(found: KeyringFound, *, ask: bool = False) -> list[Consumer]:
     """Who uses it; with ``ask`` each is asked what it has right now."""
     names = [name for wave in found.managed.policy.waves for name in wave]
+    if found.decision is None:
+        return [Consumer(name, "not known now", True, unproven=True) for name in names]
     if found.case.active is None:
         return [Consumer(name, "has no keys yet", False) for name in names]
     if not ask:

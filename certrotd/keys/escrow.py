@@ -27,9 +27,11 @@ def back_up(keyring: ConfiguredKeyring, audit: Audit) -> str:
     """Make a backup now, and where it is; raises Failure."""
     if keyring.entry.backup is None:
         raise _no_backup(keyring)
-    with keyring.lock():
+    with keyring.lock() as lease:
         world = keyring.world()
-        place = keyring.back_up(world.keyring())
+        kept = world.keyring()
+        lease.check()
+        place = keyring.back_up(kept)
         audit.record(Happened("keyring.backed_up", str(keyring.policy.id), "", {"backup": place}))
     return place
 
@@ -117,7 +119,7 @@ def restore(
     if (told := header_of(data).keyring) != name:
         raise _of_another(told, keyring)
     backup = opened_backup(data, by)
-    with keyring.lock():
+    with keyring.lock() as lease:
         if keyring.journal.peek() is not None:
             raise NeedsOperator(
                 f"a rotation of {name} is in flight",
@@ -133,6 +135,7 @@ def restore(
             at=keyring.clock.now(),
         )
         keyring.make_keks()
+        lease.check()
         kept = keyring.store.restore(after.keyring, present)
         details = {"revision": kept.keyring.revision, "backup": backup.revision}
         audit.record(Happened("keyring.restored", str(keyring.policy.id), "", details))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from certrotd.keys.decision import Rollback
-from certrotd.keys.policy import CUSTODIANS, Attempts
+from certrotd.keys.decision import Compromise, Rollback
+from certrotd.keys.policy import CUSTODIANS, HELD, SUSPECT, Attempts
 from certrotd.lifecycle.decision import ACT, CONFIGURATION
 from certrotd.rotation.outcome import CANCELLED
 from certrotd.state.ports import History
@@ -22,22 +23,35 @@ def attempts_of(history: History, configuration: str) -> Attempts:
     if last is None:
         return Attempts()
     facts = last["facts"]
-    custodians = _custodians(facts)
     ended = datetime.fromisoformat(last["ended"])
+    carried = Attempts(
+        custodians=_custodians(facts), held=_moment(facts.get(HELD)), suspect=_suspect(facts)
+    )
     back = last["outcome"] == "finished" and facts.get(ACT) == Rollback.act
     if back or last["failure"] == CANCELLED:
-        return Attempts(custodians=custodians, held=ended + HOLD_AFTER_ROLLBACK)
+        return replace(carried, held=ended + HOLD_AFTER_ROLLBACK)
     if not last["failures"]:
-        return Attempts(custodians=custodians)
+        return carried
     seconds, known = last["retry_after"], facts.get(CONFIGURATION)
-    return Attempts(
+    return replace(
+        carried,
         failures=int(last["failures"]),
         at=ended,
         why=str(last["failure"]),
         retry_after=timedelta(seconds=seconds) if seconds else None,
-        custodians=custodians,
         mended=known is not None and known != configuration,
     )
+
+
+def _suspect(facts: Mapping[str, Any]) -> int | None:
+    """The version to be replaced, unless it was, or is marked already."""
+    suspect = facts.get(SUSPECT)
+    done = facts.get(Compromise.act) == suspect
+    return suspect if isinstance(suspect, int) and not done else None
+
+
+def _moment(text: Any) -> datetime | None:
+    return datetime.fromisoformat(text) if isinstance(text, str) else None
 
 
 def _custodians(facts: Mapping[str, Any]) -> frozenset[str] | None:

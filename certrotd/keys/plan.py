@@ -109,18 +109,19 @@ def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
     """
     policy, staged = case.policy, case.staged
     version = staged.number if staged else case.versions.next_number
+    activate = Activate(version, why, tuple(sorted(policy.custodians)))
     made: list[Plan[World]] = []
     if staged is None:
         made.append((Generate(version, why),))
     if policy.escrows:
         made.append((Escrow(),))
     if case.active is None:
-        made.append((DeliverBack(), Distribute(version, why), Activate(version, why)))
+        made.append((DeliverBack(), Distribute(version, why), activate))
     else:
         if staged is None or staged.state is State.PRE_ACTIVE:
             made.append((DeliverBack(), Distribute(version, why)))
         made.append(_told(policy, "secondary"))
-        made.append((DISTRIBUTED, DeliverBack(), Activate(version, why)))
+        made.append((DISTRIBUTED, DeliverBack(), activate))
     made.append(_told(policy, "active"))
     if compromised is not None:
         made.append((FORWARD, Move("compromise", compromised, why)))

@@ -20,8 +20,9 @@ LEAD = 10
 MOST_MESSAGES = 2**32
 """With a random nonce of 96 bits, a key encrypts no more (NIST SP 800-38D §8.3)."""
 
-CUSTODIANS = "custodians"
-"""The fact that says who had access to the key that a rotation made."""
+CUSTODIANS, HELD, SUSPECT = "custodians", "held", "suspect"
+"""The facts: who has access to the active key, until when rotations are held, and which version is
+to be replaced because others may know it. Each rotation carries them to the next."""
 
 
 def id_of(name: str) -> Id:
@@ -101,7 +102,8 @@ class Attempts:
     """What the history says: ``failures`` in a row, the last ``at`` that time because of ``why``.
 
     ``custodians`` had access to the active key, None if nobody knows. Until ``held`` no rotation
-    begins by itself, for somebody went back.
+    begins by itself, for somebody went back. ``suspect`` is the version that others may know, as
+    long as its replacement is not done.
     """
 
     failures: int = 0
@@ -110,4 +112,5 @@ class Attempts:
     retry_after: timedelta | None = None
     custodians: frozenset[str] | None = None
     held: datetime | None = None
+    suspect: int | None = None
     mended: bool = False

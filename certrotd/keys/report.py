@@ -60,10 +60,10 @@ def facts_of(keyring: ConfiguredKeyring) -> KeyringFacts | None:
 
 def _consumers(keyring: ConfiguredKeyring) -> Iterator[ConsumerFacts]:
     """Every consumer acknowledged when the last rotation that tells them was finished."""
-    last = keyring.history.last()
-    at = None
-    if last is not None and last["outcome"] == "finished" and "files" in last["facts"]:
-        at = datetime.fromisoformat(last["ended"])
+    lines = reversed(keyring.history.lines())
+    told = (each for each in lines if each["outcome"] == "finished" and "told" in each["facts"])
+    last = next(told, None)
+    at = datetime.fromisoformat(last["ended"]) if last else None
     for name, entry in sorted(keyring.entry.consumers.items()):
         yield ConsumerFacts(name, at if entry.acknowledge is not None else None)
 

@@ -14,8 +14,8 @@ from certrotd.id import Id
 from certrotd.keys.case import Case
 from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rewrap, Rollback, Rotate
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
-from certrotd.keys.policy import CUSTODIANS
-from certrotd.keys.rules import decide
+from certrotd.keys.policy import CUSTODIANS, HELD, SUSPECT
+from certrotd.keys.rules import decide, no_slot
 from certrotd.keys.steps import ACTOR, BY_HAND, MOVES, keep_aside
 from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
@@ -98,24 +98,41 @@ class KeyringRotation:
 
 
 def _facts(case: Case, action: Action) -> dict[str, JSON]:
-    """Who has had access to the active key (those of now if it is a new one), and who asks."""
-    known = case.attempts.custodians
-    of_now = isinstance(action, Rotate) or known is None
-    return {
-        CUSTODIANS: sorted(case.policy.custodians if of_now else known or ()),
+    """What is carried to the next rotation, what the audit log has already, and who asks.
+
+    Who has access to the active key stays as it was until another is activated.
+    """
+    attempts, asked = case.attempts, case.asked
+    facts: dict[str, JSON] = {
         MOVES: {str(each.number): len(each.transitions) for each in case.versions.all},
-        BY_HAND: case.asked.by_hand,
-        ACTOR: case.asked.actor,
+        BY_HAND: asked.by_hand,
+        ACTOR: asked.actor,
     }
+    known = case.policy.custodians if isinstance(action, Adopt) else attempts.custodians
+    if known is not None:
+        facts[CUSTODIANS] = sorted(known)
+    if attempts.held is not None and not isinstance(action, Rotate):
+        facts[HELD] = attempts.held.isoformat()
+    suspect = action.compromised if isinstance(action, Rotate) else None
+    if (suspect := suspect or attempts.suspect) is not None:
+        facts[SUSPECT] = suspect
+    return facts
 
 
 def asked_for(
-    managed: Managed, runner: Runner, doing: str, wanted: Wanted, *, joins: bool = False
+    managed: Managed,
+    runner: Runner,
+    doing: str,
+    wanted: Wanted,
+    *,
+    joins: bool = False,
+    actor: str = "",
 ) -> Report:
     """The report of what a person asks for; an open rotation is finished, or waited for, first.
 
     ``joins``: one that waits does what is asked. If not, it is said that it was not done. One that
-    something in the way of an output holds up goes on once that is kept aside.
+    something in the way of an output holds up goes on once that is kept aside. ``actor`` is the
+    account of that person, for the audit log.
     """
 
     def act(run: Run[World]) -> Report:
@@ -127,7 +144,7 @@ def asked_for(
             return Report(run.subject.id, recovered=recovered, failure=unrecorded or undone)
         return KeyringRotation(managed, wanted).act(run, recovered)
 
-    asked = Asked(by_hand=True, named=True)
+    asked = Asked(by_hand=True, named=True, actor=actor)
     return runner.alone(KeyringRotation(managed, wanted), doing, asked, act)
 
 
@@ -176,7 +193,13 @@ def compromise(number: int, why: str, case: Case) -> Action:
         raise NeedsOperator(f"version {number} is known to be compromised")
     if case.active is not None and number == case.active.number:
         words = f"version {number} is compromised: {why}"
-        return Rotate(words, compromised=number, urgent=True, code="compromised")
+        action = Rotate(words, compromised=number, urgent=True, code="compromised")
+        if (full := no_slot(case, action)) is not None:
+            raise NeedsOperator(
+                f"version {number} cannot be replaced: {full.why}",
+                hint="make room first, or stop the application and replace its key by hand",
+            )
+        return action
     if case.staged is not None and number == case.staged.number:
         raise NeedsOperator(
             f"version {number} is {version.state}, and encrypts nothing yet",

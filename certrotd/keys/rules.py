@@ -57,7 +57,10 @@ def decide(
     due = _due(case)
     if isinstance(due, Wait):
         return due
-    return next((found for wait in WAITS if (found := wait.match(case, due))), due)
+    postponed = _postponed(case, due)
+    if postponed is not None and postponed.by is Gate.SLOT and (room := _room(case)) is not None:
+        return _postponed(case, room) or room
+    return postponed or due
 
 
 def explain(
@@ -84,7 +87,21 @@ def explain(
             wait.code, postponed is not None, postponed.why if postponed else wait.otherwise
         )
         if postponed is not None:
+            if wait.code is Gate.SLOT and (room := _room(case)) is not None:
+                yield Tried(room.code, True, room.why)
             break
+
+
+def _postponed(case: Case, due: Action) -> Postpone | None:
+    return next((found for wait in WAITS if (found := wait.match(case, due))), None)
+
+
+def _room(case: Case) -> Action | None:
+    """What makes room for one more key, if anything can be done for it now."""
+    for code, match in (("destroy", _destroy), ("disable", _disable), ("retire", _retire)):
+        if (found := match(case)) is not None:
+            return replace(found, code=code)
+    return None
 
 
 def _due(case: Case) -> Wait | Action:
@@ -113,6 +130,15 @@ def _adopt(case: Case) -> Wait | None:
 
 def _first(case: Case) -> Rotate | None:
     return Rotate("there is no key yet") if case.standing.versions is None else None
+
+
+def _suspect(case: Case) -> Rotate | None:
+    """What replaced a key that others may know was undone: the reason for it stands."""
+    active, suspect = case.active, case.attempts.suspect
+    if active is None or suspect != active.number:
+        return None
+    why = f"version {suspect} is compromised, and not replaced yet"
+    return Rotate(why, compromised=suspect, urgent=True)
 
 
 def _staged(case: Case) -> Rotate | None:
@@ -206,15 +232,19 @@ def _drained(case: Case, version: Version) -> Iterator[tuple[datetime, str]]:
 
 
 def _held(case: Case, due: Action) -> Postpone | None:
-    held = case.attempts.held
-    if case.asked.forced or held is None or held <= case.now or not isinstance(due, Rotate):
+    """Nothing begins by itself for a while after somebody took a key back, or cancelled.
+
+    Nor from a timer that rotates everything: only who names it has it.
+    """
+    held, asked = case.attempts.held, case.asked
+    if asked.forced or asked.named or held is None or held <= case.now:
         return None
-    if due.urgent or case.asked.by_hand:
+    if not isinstance(due, Rotate) or (due.urgent and due.compromised is None):
         return None
     return Postpone("held after a rollback by hand", held, due, Gate.HOLD)
 
 
-def _no_slot(case: Case, due: Action) -> Postpone | None:
+def no_slot(case: Case, due: Action) -> Postpone | None:
     """An application that holds so many keys cannot be given one more before one is withheld.
 
     And one whose keys are named by slots cannot before the key of a slot is destroyed: until then
@@ -296,6 +326,7 @@ RULES = (
     Rule("disabled", _disabled, "enabled in the configuration"),
     Rule("adopt", _adopt, "no application has a key that certrotd does not know"),
     Rule("first", _first, "there is a key"),
+    Rule("compromised", _suspect, "nobody says that others know the active key"),
     Rule("forced", _forced, "not forced"),
     Rule("staged", _staged, "no version is staged"),
     Rule("inactive", _inactive, "a version is active"),
@@ -308,7 +339,7 @@ RULES = (
 )
 WAITS = (
     Waiting(Gate.HOLD, _held, "rotations are not held after a rollback"),
-    Waiting(Gate.SLOT, _no_slot, "every output has room for one more key"),
+    Waiting(Gate.SLOT, no_slot, "every output has room for one more key"),
     Waiting(Gate.WINDOW, _window_closed, "no window is configured, it is open, or not waited for"),
     Waiting(Gate.BACKOFF, _too_recent, "the last attempt did not fail, or is long ago"),
 )

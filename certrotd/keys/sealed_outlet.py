@@ -83,7 +83,8 @@ class SealedOutlet:
 
     def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
         there = self._there()
-        if there is None or Delivery.of(there).hash != delivery.hash:
+        wrapped = there is not None and there.seal.by.keys() == self.keks.keys()
+        if there is None or not wrapped or Delivery.of(there).hash != delivery.hash:
             revision = there.revision if there else 0
             # clients never go back, also after the file was lost
             least = max(revision, int(self.clock.now().timestamp()))

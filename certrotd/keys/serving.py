@@ -15,13 +15,12 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keys.managed import ConfiguredKeyring
-from certrotd.keyserver.heartbeat_files import find
 from certrotd.keyserver.readers import Readers
 from certrotd.keyserver.server import Answers, KeyServer, Peer
 from certrotd.keyserver.wire import Provided
 
-MOST_INSTANCES = 2000
-"""Of one keyring whose heartbeats are kept: whoever makes up more of them fills no disk."""
+MOST = 1000
+"""Instances of one user that are heard: whoever makes up more of them fills no disk."""
 GONE = datetime(2000, 1, 1, tzinfo=UTC)
 """The time of the last heartbeat of an instance that took leave: it is counted, and gone."""
 
@@ -42,6 +41,8 @@ class KeyringService:
         self._clock = clock
         self._lock = threading.Lock()
         self._given: dict[str, Provided] = {}
+        self._hearing = threading.Lock()
+        self._owners: dict[tuple[str, str, str], int] = {}
         self._readers = {
             name: Readers(frozenset(each.entry.readers.users), frozenset(each.entry.readers.groups))
             for name, each in keyrings.items()
@@ -81,22 +82,30 @@ class KeyringService:
         return given
 
     def _heard(self, beat: Heartbeat, peer: Peer) -> None:
-        del peer
-        self._keep(replace(beat, at=self._clock.now()))
+        self._keep(replace(beat, at=self._clock.now()), peer)
 
     def _left(self, beat: Heartbeat, peer: Peer) -> None:
-        del peer
-        self._keep(replace(beat, at=GONE))
+        self._keep(replace(beat, at=GONE), peer)
 
-    def _keep(self, beat: Heartbeat) -> None:
-        directory = self._keyrings[beat.keyring].own_heartbeats
-        files = Files(directory, 0o600)
-        with self._lock:
+    def _keep(self, beat: Heartbeat, peer: Peer) -> None:
+        """Keep it; an instance is its user's, as far as this process has heard of it.
+
+        Raises InvalidInput for that of another user, and for one too many of a user.
+        """
+        who = beat.keyring, beat.client, beat.instance
+        files = Files(self._keyrings[beat.keyring].own_heartbeats, 0o600)
+        with self._hearing:
+            owner = self._owners.get(who)
+            if owner is None and sum(uid == peer.uid for uid in self._owners.values()) >= MOST:
+                raise InvalidInput(f"user {peer.uid} has more than {MOST} processes")
+            if owner not in (None, peer.uid):
+                raise InvalidInput("the instance of a heartbeat is another user's")
             try:
                 files.send(beat)
             except DiskTrouble:
                 files.prepare()
                 files.send(beat)
-            if len(find(directory).heartbeats) > MOST_INSTANCES:
-                files.leave(beat)
-                raise InvalidInput(f"more than {MOST_INSTANCES} processes use {beat.keyring}")
+            if beat.at == GONE:
+                self._owners.pop(who, None)
+            else:
+                self._owners[who] = peer.uid

@@ -14,14 +14,15 @@ from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.states import State
 from certrotd.keys.confirming import check_confirmed, confirms, lacking_of
-from certrotd.keys.policy import id_of
+from certrotd.keys.policy import CUSTODIANS, id_of
 from certrotd.keys.world import World
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Ledger, NotYet, Observed
 
 ASK_AGAIN = timedelta(minutes=1)
-MOVES, BY_HAND, ACTOR = "moves", "by_hand", "actor"
-"""The facts: how many transitions of each version are in the audit log, and who asked."""
+MOVES, BY_HAND, ACTOR, BEFORE = "moves", "by_hand", "actor", "custodians_before"
+"""The facts: how many transitions of each version are in the audit log, who asked, and who had
+access to the key before."""
 SOON = 0.5
 _ON_ITS_WAY = (State.PRE_ACTIVE, State.SECONDARY)
 
@@ -148,10 +149,12 @@ class Activate(Journaled):
 
     Days may have passed since the last consumer confirmed, and the configuration may be another:
     each is asked once more. Where one lacks the version, its rotation is told to everybody anew.
+    ``custodians`` have access to it from now on.
     """
 
     version: int
     why: str
+    custodians: tuple[str, ...] = ()
     kind = "activate"
 
     def do(self, world: World, ledger: Ledger) -> Done:
@@ -161,7 +164,8 @@ class Activate(Journaled):
                 check_confirmed(world)
             world.move(lambda all_: all_.activate(self.version, at=now, why=self.why))
         tell(world, ledger)
-        return Done({"activated": self.version})
+        before = ledger.facts.get(CUSTODIANS)
+        return Done({"activated": self.version, CUSTODIANS: [*self.custodians], BEFORE: before})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         active = world.keyring().versions.active
@@ -169,6 +173,8 @@ class Activate(Journaled):
             now = world.clock.now()
             world.move(lambda all_: all_.rollback(at=now, why="its activation was undone"))
         tell(world, ledger)
+        if BEFORE in ledger.facts:
+            ledger.note(**{CUSTODIANS: ledger.facts[BEFORE]})
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         state = world.keyring().versions.version(self.version).state

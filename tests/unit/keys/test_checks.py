@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from certrotd.client.beats import Files
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import NeedsOperator
 from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keyring.states import State
 from certrotd.keys.checks import STRANGE, UNCOUNTED, UNDECRYPTED, UNREADABLE, KeyringCheck
@@ -96,11 +96,12 @@ class TestOutputs:
         rings.done()
         rings.document.write_bytes(b"")
         with check(rings) as found:
-            with pytest.raises(NeedsOperator) as caught:
-                found.look()
-            watched = found.failed(caught.value)
-        [wrong] = watched.findings
-        assert (wrong.kind, wrong.words, wrong.alert) == (UNREADABLE, str(caught.value), "trouble")
+            [looked] = found.look()
+            watched = found.failed(NeedsOperator("no"))
+        assert [each.words for each in watched.findings] == ["no"]
+        [wrong] = looked.watched.findings  # each part of the look says the same
+        assert (wrong.kind, wrong.alert) == (UNREADABLE, "trouble")
+        assert "is cut short" in wrong.words
         assert (watched.about, watched.at) == (found.about, rings.clock.now())
         with check(rings) as found:
             assert list(found.watched_keys()) == [watched.key]
@@ -180,23 +181,19 @@ class TestProcesses:
         rings.clock.advance(timedelta(days=1, seconds=1))
         assert findings(rings) == {}
 
-    def test_a_file_that_is_no_heartbeat_breaks_the_look_off(
-        self, rings: Rings, beats: Files
-    ) -> None:
-        """What is not known is not taken for nothing."""
+    def test_a_file_that_is_no_heartbeat_is_a_finding(self, rings: Rings, beats: Files) -> None:
+        """What is not known is not taken for nothing, and the rest of the look goes on."""
         (rings.place / "beats" / "shop.x.json").write_bytes(b"{half")
-        with check(rings) as found, pytest.raises(Failure, match=r"shop\.x\.json"):
-            found.look()
+        assert "shop.x.json" in findings(rings)[UNREADABLE]
 
-    def test_a_directory_that_is_no_directory_breaks_the_look_off(
+    def test_a_directory_that_is_no_directory_is_a_finding(
         self, rings: Rings, beats: Files
     ) -> None:
         """One that is not there yet is nobody's heartbeat."""
         (rings.place / "beats").rmdir()
         assert findings(rings) == {}
         (rings.place / "beats").write_text("")
-        with check(rings) as found, pytest.raises(Failure):
-            found.look()
+        assert "beats" in findings(rings)[UNREADABLE]
 
     def test_nothing_is_counted_before_there_is_a_key(self, rings: Rings) -> None:
         """There is nobody to count for."""

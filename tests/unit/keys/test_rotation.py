@@ -359,3 +359,41 @@ def test_without_that_the_old_version_of_a_kek_is_needed(bench: KeyBench) -> Non
     with pytest.raises(Unreadable):
         bench.world().keyring()
     assert KeyBench().ask(rewrap).failure is not None
+
+
+def test_a_hold_outlives_what_is_done_by_hand_meanwhile(bench: KeyBench) -> None:
+    """Who went back, and then has the outputs written, has not asked for the key again."""
+    bench.tick(90 * DAY)
+    assert isinstance(rollback(bench, bench.runner, None).outcome, Finished)
+    assert isinstance(bench.ask(redeliver).outcome, Finished)
+    decision = bench.tick(timedelta(hours=1)).decision
+    assert isinstance(decision, Postpone)
+    assert decision.code == "hold"
+    assert isinstance(bench.tick(DAY).outcome, Finished)
+
+
+def test_a_custodian_who_left_is_not_forgotten_by_a_failure(bench: KeyBench) -> None:
+    """Only a new key ends what the old one had to be replaced for."""
+    bench.with_policy(custodians=frozenset({"ann", "bob"}))
+    assert isinstance(bench.rotate(Asked(forced=True)).outcome, Finished)
+    bench.with_policy(custodians=frozenset({"ann"}))
+    bench.apps["worker"].broken = True
+    assert isinstance(bench.rotate().outcome, RolledBack)
+    bench.apps["worker"].broken = False
+    decision = bench.rotate(HAND).decision
+    assert isinstance(decision, Rotate)
+    assert bench.attempts().custodians == frozenset({"ann"})
+
+
+def test_a_compromise_that_is_undone_is_not_forgotten(bench: KeyBench) -> None:
+    """The next try replaces the key for the same reason, and marks it."""
+    bench.apps["worker"].broken = True
+    report = bench.ask(partial(compromise, 1, "a laptop was stolen"))
+    assert isinstance(report.outcome, RolledBack)
+    bench.apps["worker"].broken = False
+    report = bench.tick(timedelta(hours=2))
+    assert isinstance(report.outcome, Finished), report
+    assert report.decision is not None
+    assert report.decision.code == "compromised"
+    assert bench.states() == {1: State.COMPROMISED, 2: ACTIVE}
+    assert bench.attempts().suspect is None

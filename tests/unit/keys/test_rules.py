@@ -58,6 +58,7 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "adopt": (POLICY, Standing(present=("tink /etc/keys.json",)), Attempts()),
     "first": (POLICY, Standing(), Attempts()),
     "staged": (POLICY, Standing(active().generate(at=NOW, why="due")), Attempts()),
+    "compromised": (POLICY, Standing(active()), Attempts(suspect=1)),
     "inactive": (
         POLICY,
         Standing(active().compromise(1, at=NOW, why="stolen")),
@@ -174,6 +175,17 @@ def test_an_output_that_reads_no_secondary_key_cannot_be_staged() -> None:
     decision = decide(policy, Standing(active(90 * DAY)), Attempts(), FORCED, now=NOW)
     assert isinstance(decision, Postpone)
     assert "cut-over" in decision.why
+
+
+def test_a_full_output_is_made_room_in_before_the_next_key() -> None:
+    """Else the rotation that is due would wait for ever for what it keeps from being done."""
+    full = replace(POLICY, capacity=2)
+    decision = decide(full, Standing(rotated(90 * DAY), census=counted(0)), Attempts(), now=NOW)
+    assert (decision.act, decision.code) == ("retire", "retire")
+    told = [*explain(full, Standing(rotated(90 * DAY), census=counted(0)), Attempts(), now=NOW)]
+    assert [each.code for each in told if each.matched][-2:] == ["slot", "retire"]
+    kept = decide(full, Standing(rotated(90 * DAY), census=counted(1)), Attempts(), now=NOW)
+    assert kept.code == "slot"
 
 
 LACKING: dict[str, Standing] = {

@@ -13,11 +13,14 @@ import pytest
 
 from certrotd.client import Keyring, NotPermitted, SourceUnavailable
 from certrotd.codecs.errors import UnknownKey
-from certrotd.errors import Failure
+from certrotd.config.keyrings import KeyServerEntry
+from certrotd.errors import Failure, InvalidInput
+from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keys import serving
 from certrotd.keys.rotation import restore
 from certrotd.keys.serving import GONE, KeyringService
 from certrotd.keyserver.heartbeat_files import find
+from certrotd.keyserver.server import Peer
 from tests.unit.keys.rings import DAY, FORCED, Rings
 
 AAD = b"orders"
@@ -155,7 +158,7 @@ def test_whoever_makes_up_processes_fills_no_disk(
     rings: Rings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One more than are kept is refused, and the others stay."""
-    monkeypatch.setattr(serving, "MOST_INSTANCES", 2)
+    monkeypatch.setattr(serving, "MOST", 2)
     first_key(rings)
     with served(rings) as lines:
         kept = [opened(rings) for _ in range(3)]
@@ -164,7 +167,7 @@ def test_whoever_makes_up_processes_fills_no_disk(
         assert len(find(own).heartbeats) == 2
         assert kept[0].trouble is None
         assert "cannot keep the heartbeat" in str(kept[2].trouble)
-        assert any("more than 2 processes use orders" in line for line in lines)
+        assert any("has more than 2 processes" in line for line in lines)
         for each in kept:
             each.close()
 
@@ -180,3 +183,20 @@ def test_a_socket_that_cannot_be_made_is_a_failure(rings: Rings) -> None:
         with pytest.raises(Failure):
             service.start()
         service.close()
+
+
+def test_an_instance_of_another_user_is_nobody_elses(rings: Rings) -> None:
+    """A reader of the keyring cannot confirm for a process of somebody else, nor end it."""
+    first_key(rings)
+    with rings.keyring() as keyring:
+        by_name = {"orders": keyring}
+        entry = KeyServerEntry(socket=rings.place / "keys.sock")
+        service = KeyringService(entry, by_name, keyring.clock, lambda _line: None)
+        told = Heartbeat("orders", "shop", "0" * 16, keyring.clock.now(), "ab" * 32)
+        service._heard(told, Peer(1, 1000, 1000))
+        for act in (service._heard, service._left):
+            with pytest.raises(InvalidInput, match="another user's"):
+                act(told, Peer(2, 1001, 1001))
+        service._left(told, Peer(1, 1000, 1000))
+        [kept] = find(keyring.own_heartbeats).heartbeats
+    assert kept.heartbeat.at == GONE
