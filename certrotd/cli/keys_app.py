@@ -201,7 +201,7 @@ def keys_enable(
 def keys_rewrap(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """Wrap every key anew by the KEKs as they are now; the keys stay.
+    """Wrap every key anew by the present KEKs; the keys stay the same.
 
     After a KEK was rotated in its service, added, or removed from the configuration.
 

@@ -31,7 +31,17 @@ COMMANDS = (
         f"keys {name}"
         for name in (
             *("list", "show", "plan", "rotate", "activate", "deliver", "rollback", "cancel"),
-            *("compromise", "enable", "adopt", "backup", "drill", "restore", "report", "shares"),
+            *(
+                "compromise",
+                "enable",
+                "rewrap",
+                "adopt",
+                "backup",
+                "drill",
+                "restore",
+                "report",
+                "shares",
+            ),
         )
     ),
 )
