@@ -201,7 +201,7 @@ def keys_enable(
 def keys_rewrap(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None
 ) -> None:
-    """Wrap every key anew by the present KEKs; the keys stay the same.
+    """Wrap every key anew by the present KEKs; the keys stay.
 
     After a KEK was rotated in its service, added, or removed from the configuration.
 
