@@ -3,42 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import ACT, CONFIGURATION
 from certrotd.pki.generation import CertificateState, Generation, Standing
-from certrotd.state.ports import History, Journal, Lease
+from certrotd.state.ports import History
 
 if TYPE_CHECKING:  # looking at certificates needs none of the libraries that rotating them does
     from certrotd.certs.world import World
 
 
-class Managed(Protocol):
+class Managed(managed.Managed, Protocol):
     """One certificate of the configuration with what its rotation needs."""
 
     @property
     def policy(self) -> Policy: ...
 
-    @property
-    def journal(self) -> Journal: ...
-
-    @property
-    def history(self) -> History: ...
-
     def world(self) -> World:
         """The adapters for one rotation."""
-        ...
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        """The context in which nobody else works on it; raises LockHeld."""
-        ...
-
-    def configuration(self) -> str:
-        """A digest of all of the configuration that its rotations go by."""
         ...
 
     def look(self, *, thorough: bool = False) -> Standing:

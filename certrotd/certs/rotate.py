@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -20,43 +19,21 @@ from certrotd.certs.rules import decide
 from certrotd.certs.world import World
 from certrotd.errors import Failure, Transient
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.id import Id
 from certrotd.lifecycle.decision import ACT, DAEMON, Action, Asked, Decision, Postpone, Wait
 from certrotd.lifecycle.fencing import guarded
 from certrotd.lifecycle.report import Report, beside
-from certrotd.lifecycle.runner import Run, Runner, Told
+from certrotd.lifecycle.runner import RotationOf, Run, Runner, Told
 from certrotd.pki.generation import PLACEHOLDER, Standing
 from certrotd.rotation.engine import Finished, Outcome, Parked, Stuck
 from certrotd.rotation.step import JSON, Plan, Step
 from certrotd.rotation.unexpected import as_failure
-from certrotd.state.ports import History, Journal, Lease
 
 Standings = tuple[Standing, Attempts]
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateRotation:
+@dataclass(frozen=True)
+class CertificateRotation(RotationOf[Managed, World]):
     """Rotatable, of a certificate."""
-
-    managed: Managed
-
-    @property
-    def id(self) -> Id:
-        return self.managed.policy.id
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        return self.managed.lock()
-
-    def configuration(self) -> str:
-        return self.managed.configuration()
 
     def world(self, check: Callable[[], None]) -> World:
         return fenced(self.managed.world(), check)

@@ -8,8 +8,8 @@ explain() says of each rule why it matched or why not.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import TypeVar
 
@@ -19,19 +19,11 @@ from certrotd.certs.fitness import drift, renewal_time, stamp, usable
 from certrotd.certs.policy import COPIES, Attempts, Policy
 from certrotd.certs.wait_rules import WAITS
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Tried, Wait
+from certrotd.lifecycle.rules import Rule, due_of, postponed, says, tried, tried_waits
 from certrotd.pki.generation import Generation, Standing
 from certrotd.wording import count
 
 D = TypeVar("D", bound=Decision)
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """``match`` decides, or gives None; ``otherwise`` says then why it does not match."""
-
-    code: str
-    match: Callable[[Case], Wait | Action | None]
-    otherwise: Callable[[Case], str]
 
 
 def decide(
@@ -52,8 +44,8 @@ def decide(
     due = _due(case)
     if isinstance(due, Wait):
         return due
-    postponed = next((found for wait in WAITS if (found := wait.match(case, due))), None)
-    return _aloud(postponed, standing) if postponed else due
+    waits = postponed(WAITS, case, due)
+    return _aloud(waits, standing) if waits else due
 
 
 def explain(
@@ -66,29 +58,13 @@ def explain(
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
     case = Case(policy, standing, attempts, now, asked)
-    for rule in RULES:
-        found = rule.match(case)
-        yield Tried(rule.code, found is not None, found.why if found else rule.otherwise(case))
-        if found is not None:
-            break
-    due = _due(case)
-    if isinstance(due, Wait):
-        return
-    for wait in WAITS:
-        postponed = wait.match(case, due)
-        why = postponed.why if postponed else wait.otherwise(case, due)
-        yield Tried(wait.code, postponed is not None, why)
-        if postponed is not None:
-            break
+    yield from tried(RULES, case)
+    if isinstance(due := _due(case), Action):
+        yield from tried_waits(WAITS, case, due)
 
 
 def _due(case: Case) -> Wait | Action:
-    for rule in RULES:
-        if (found := rule.match(case)) is not None:
-            if found.code != rule.code:
-                found = replace(found, code=rule.code)
-            return _aloud(found, case.standing)
-    raise AssertionError("the last rule matches whatever there is")
+    return _aloud(due_of(RULES, case), case.standing)
 
 
 def fallen_back(standing: Standing) -> str | None:
@@ -292,38 +268,34 @@ def _not_due(case: Case) -> Wait:
     return Wait(f"renewal at {rule}", at, "not_due")
 
 
-def _says(words: str) -> Callable[[Case], str]:
-    return lambda _case: words
-
-
 def _from_then(case: Case) -> str:
     at, rule = case.its_time
     return f"renewal at {rule}, which is {stamp(at)}"
 
 
 RULES = (
-    Rule("disabled", _disabled, _says("enabled in the configuration")),
+    Rule("disabled", _disabled, says("enabled in the configuration")),
     Rule(
         "placeholder_wanted",
         _placeholder_wanted,
-        _says("no placeholder is configured, or none is needed"),
+        says("no placeholder is configured, or none is needed"),
     ),
-    Rule("issued", _issued, _says("no newer generation waits to be deployed")),
+    Rule("issued", _issued, says("no newer generation waits to be deployed")),
     Rule("damaged", _mend, _no_damage),
-    Rule("forced", _forced, _says("not forced")),
-    Rule("adopt", _to_adopt, _says("there is a generation, or nothing to adopt")),
-    Rule("first", _first, _says("there is a generation")),
-    Rule("unusable", _unusable, _says("the live certificate can be read and fits its key")),
-    Rule("placeholder", _placeholder_in_place, _says("the live certificate is no placeholder")),
+    Rule("forced", _forced, says("not forced")),
+    Rule("adopt", _to_adopt, says("there is a generation, or nothing to adopt")),
+    Rule("first", _first, says("there is a generation")),
+    Rule("unusable", _unusable, says("the live certificate can be read and fits its key")),
+    Rule("placeholder", _placeholder_in_place, says("the live certificate is no placeholder")),
     Rule("expired", _expired, lambda case: f"valid until {stamp(case.known_facts.not_after)}"),
-    Rule("not_yet_valid", _not_valid_now, _says("valid by this machine's clock")),
-    Rule("fell_back", _fell_back, _says("no older generation stands in for a newer one")),
-    Rule("differs", _differs, _says("names, key and issuer match the configuration")),
+    Rule("not_yet_valid", _not_valid_now, says("valid by this machine's clock")),
+    Rule("fell_back", _fell_back, says("no older generation stands in for a newer one")),
+    Rule("differs", _differs, says("names, key and issuer match the configuration")),
     Rule("renewal_time", _its_time_has_come, _from_then),
     Rule("damaged_again", _mend_after_failure, _no_damage),
-    Rule("behind", _is_behind, _says("every copy and target has the live generation")),
-    Rule("copies_changed", _copies_changed, _says("the copies are unchanged")),
-    Rule("state_lost", _state_lost, _says("its state file is intact")),
-    Rule("records_left", _records_left, _says("no TXT record is left behind")),
-    Rule("not_due", _not_due, _says("")),
+    Rule("behind", _is_behind, says("every copy and target has the live generation")),
+    Rule("copies_changed", _copies_changed, says("the copies are unchanged")),
+    Rule("state_lost", _state_lost, says("its state file is intact")),
+    Rule("records_left", _records_left, says("no TXT record is left behind")),
+    Rule("not_due", _not_due, says("")),
 )

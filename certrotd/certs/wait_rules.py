@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.certs.case import Case, left, orders
@@ -12,18 +10,10 @@ from certrotd.certs.fitness import usable
 from certrotd.lifecycle.attempts import after_failures, backoff
 from certrotd.lifecycle.decision import Action, Postpone
 from certrotd.lifecycle.gate import Gate
+from certrotd.lifecycle.rules import Waiting, says
 
 WINDOW_MARGIN = 10
 """A window that opens in the last tenth of the lifetime is not waited for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """As Rule, of what keeps ``due`` from being done now."""
-
-    code: Gate
-    match: Callable[[Case, Action], Postpone | None]
-    otherwise: Callable[[Case, Action], str]
 
 
 def _retry_after(case: Case, due: Action) -> Postpone | None:
@@ -104,7 +94,7 @@ def _no_backoff(case: Case, _due: Action) -> str:
 
 WAITS = (
     Waiting(Gate.RETRY_AFTER, _retry_after, _no_wait_asked),
-    Waiting(Gate.HOLD, _held, lambda _case, _due: "renewals are not held after a rollback"),
+    Waiting(Gate.HOLD, _held, says("renewals are not held after a rollback")),
     Waiting(Gate.WINDOW, _window_closed, _open_window),
     Waiting(Gate.BACKOFF, _too_recent, _no_backoff),
 )

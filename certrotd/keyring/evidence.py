@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from certrotd.errors import listed
-
 
 class Lacking(StrEnum):
     """The codes of what keeps a key from being destroyed."""
@@ -19,7 +17,6 @@ class Lacking(StrEnum):
     CENSUS_EARLY = "census-early"
     CENSUS_STALE = "census-stale"
     DRAINING = "draining"
-    UNREACHED = "consumer-unreached"
     NO_DRILL = "no-drill"
     DRILL_STALE = "drill-stale"
     CLOCK = "clock"
@@ -55,14 +52,12 @@ class Evidence:
 
     ``datasets``: every dataset of the keyring; ``census``: the last count of each, by name;
     ``drains``: what holds ciphertext that cannot be re-encrypted (cookies, queues, backups), and
-    when the last of it has expired; ``unreached``: consumers that have not acknowledged a keyring
-    without the key; ``drilled``: the last successful restore drill.
+    when the last of it has expired; ``drilled``: the last successful restore drill.
     """
 
     datasets: frozenset[str]
     census: Mapping[str, Count]
     drains: Mapping[str, datetime]
-    unreached: frozenset[str]
     drilled: datetime | None
 
     def __str__(self) -> str:
@@ -70,7 +65,7 @@ class Evidence:
         drained = ", ".join(f"{name} since {self.drains[name]}" for name in sorted(self.drains))
         return (
             f"census 0 of {counted or 'no dataset'}; drained: {drained or 'nothing'}; "
-            f"every consumer reached; restore drill at {self.drilled}"
+            f"restore drill at {self.drilled}"
         )
 
 
@@ -90,9 +85,6 @@ def missing(
     for what, over in sorted(evidence.drains.items()):
         if over > now:
             yield Missing(Lacking.DRAINING, f"{what} may hold ciphertext until {over}")
-    if evidence.unreached:
-        names = listed(sorted(evidence.unreached))
-        yield Missing(Lacking.UNREACHED, f"{names} may still use the key")
     yield from _of_drill(evidence.drilled, fresh, now)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
-from certrotd.keyring.evidence import Evidence, Missing, missing
+from certrotd.keyring.evidence import Evidence, Lacking, Missing, missing
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version, Versions
 from certrotd.keys.policy import Attempts, Policy, Standing
@@ -65,16 +65,15 @@ class Case:
             datasets=policy.datasets,
             census=standing.census.get(number, {}),
             drains={what: since + age for what, age in policy.drains.items()} if since else {},
-            unreached=standing.unreached.get(number, frozenset()),
             drilled=standing.drilled,
         )
 
     def left_of(self, version: Version) -> tuple[Missing, ...]:
-        """Why something may be left under a version, whoever has had it; nothing if not."""
+        """Why something may be left under a version, drills apart; nothing if not."""
         known = self.evidence(version)
         until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
         found = missing(known, fresh, encrypted_until=until, now=now)
-        return tuple(each for each in found if each.code not in _OF_CONSUMERS)
+        return tuple(each for each in found if each.code not in _OF_DRILLS)
 
     def lacking(self, version: Version) -> tuple[Missing, ...]:
         """What is not shown yet of a version that is to be destroyed."""
@@ -82,7 +81,7 @@ class Case:
         return tuple(missing(self.evidence(version), fresh, encrypted_until=until, now=now))
 
 
-_OF_CONSUMERS = frozenset({"consumer-unreached", "no-drill", "drill-stale"})
+_OF_DRILLS = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE})
 
 
 def _limits(case: Case, active: Version) -> Iterator[tuple[str, datetime | None, str]]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.keys.decision import Compromise, Rollback
 from certrotd.keys.policy import CUSTODIANS, HELD, SUSPECT, Attempts
-from certrotd.lifecycle.decision import ACT, CONFIGURATION
+from certrotd.lifecycle import attempts
+from certrotd.lifecycle.decision import ACT
 from certrotd.rotation.outcome import CANCELLED
 from certrotd.state.ports import History
 
@@ -23,23 +24,15 @@ def attempts_of(history: History, configuration: str) -> Attempts:
     if last is None:
         return Attempts()
     facts = last["facts"]
-    ended = datetime.fromisoformat(last["ended"])
-    carried = Attempts(
-        custodians=_custodians(facts), held=_moment(facts.get(HELD)), suspect=_suspect(facts)
-    )
+    held = _moment(facts.get(HELD))
     back = last["outcome"] == "finished" and facts.get(ACT) == Rollback.act
     if back or last["failure"] == CANCELLED:
-        return replace(carried, held=ended + HOLD_AFTER_ROLLBACK)
-    if not last["failures"]:
-        return carried
-    seconds, known = last["retry_after"], facts.get(CONFIGURATION)
-    return replace(
-        carried,
-        failures=int(last["failures"]),
-        at=ended,
-        why=str(last["failure"]),
-        retry_after=timedelta(seconds=seconds) if seconds else None,
-        mended=known is not None and known != configuration,
+        held = datetime.fromisoformat(last["ended"]) + HOLD_AFTER_ROLLBACK
+    return Attempts(
+        **asdict(attempts.attempts_of(last, configuration)),
+        custodians=_custodians(facts),
+        held=held,
+        suspect=_suspect(facts),
     )
 
 

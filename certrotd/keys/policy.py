@@ -12,6 +12,7 @@ from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
 from certrotd.keyring.states import Versions
 from certrotd.keys.kind import KIND
+from certrotd.lifecycle import attempts
 from certrotd.window import Window
 
 LEAD = 10
@@ -94,23 +95,17 @@ class Standing:
     present: tuple[str, ...] = ()
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
     drilled: datetime | None = None
-    unreached: Mapping[int, frozenset[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
-    """What the history says: ``failures`` in a row, the last ``at`` that time because of ``why``.
+class Attempts(attempts.Attempts):
+    """What the history says of failures, and of what is carried from one rotation to the next.
 
     ``custodians`` had access to the active key, None if nobody knows. Until ``held`` no rotation
     begins by itself, for somebody went back. ``suspect`` is the version that others may know, as
     long as its replacement is not done.
     """
 
-    failures: int = 0
-    at: datetime | None = None
-    why: str = ""
-    retry_after: timedelta | None = None
     custodians: frozenset[str] | None = None
     held: datetime | None = None
     suspect: int | None = None
-    mended: bool = False

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from certrotd.audit.record import Happened
-from certrotd.errors import Failure, NeedsOperator
-from certrotd.id import Id
+from certrotd.errors import NeedsOperator
 from certrotd.keys.case import Case
 from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rewrap, Rollback, Rotate
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
@@ -21,39 +18,19 @@ from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Wait
 from certrotd.lifecycle.report import Report
-from certrotd.lifecycle.runner import Run, Runner
+from certrotd.lifecycle.runner import RotationOf, Run, Runner
 from certrotd.rotation.engine import Outcome, Parked, Stuck
 from certrotd.rotation.step import JSON, Plan, Step
-from certrotd.state.ports import History, Journal, Lease
 
 Wanted = Callable[[Case], Action]
 """What a person asks for, made of what there is; raises NeedsOperator where it cannot be."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyringRotation:
+@dataclass(frozen=True)
+class KeyringRotation(RotationOf[Managed, World]):
     """Rotatable, of a keyring; ``wanted`` is what a person asks for, None what is due."""
 
-    managed: Managed
     wanted: Wanted | None = None
-
-    @property
-    def id(self) -> Id:
-        return self.managed.policy.id
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        return self.managed.lock()
-
-    def configuration(self) -> str:
-        return self.managed.configuration()
 
     def world(self, check: Callable[[], None]) -> World:
         return replace(self.managed.world(), fence=check)
@@ -61,19 +38,9 @@ class KeyringRotation:
     def rebuild(self, kind: str, intent: Mapping[str, JSON]) -> Step[World]:
         return rebuild(kind, intent)
 
-    def recorded(self, line: Mapping[str, Any]) -> Sequence[Happened]:
-        del line
-        return ()  # each transition is in the audit log by then
-
-    def in_context(self, failure: Failure) -> Failure:
-        return failure
-
     def sweep(self, world: World) -> None:
         for outlet in world.outlets:
             outlet.sweep()
-
-    def meanwhile(self, run: Run[World], parked: Parked) -> tuple[Outcome, Failure | None]:  # noqa: ARG002
-        return parked, None
 
     def act(self, run: Run[World], recovered: Outcome | None) -> Report:
         """Whatever is due, or what a person wants, and nothing that its outputs could not hold."""

@@ -6,8 +6,8 @@ Then WAITS are tried, which postpone what is due. explain() says of each why it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from certrotd.keyring.evidence import Lacking
@@ -15,29 +15,23 @@ from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
 from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Retire, Rotate
 from certrotd.keys.policy import Attempts, Policy, Standing
-from certrotd.lifecycle.attempts import after_failures, backoff
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate
+from certrotd.lifecycle.rules import (
+    IN_WINDOW,
+    NO_BACKOFF,
+    Rule,
+    Waiting,
+    backing_off,
+    due_of,
+    outside_window,
+    postponed,
+    says,
+    tried,
+    tried_waits,
+)
 
 _TIMES = frozenset({Lacking.DRAINING})
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """``match`` decides, or gives None; ``otherwise`` says then why it does not match."""
-
-    code: str
-    match: Callable[[Case], Wait | Action | None]
-    otherwise: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """As Rule, of what keeps ``due`` from being done now."""
-
-    code: Gate
-    match: Callable[[Case, Action], Postpone | None]
-    otherwise: str
 
 
 def decide(
@@ -54,13 +48,13 @@ def decide(
     mended; ``forced`` rotates whatever the dates say, and overrides a hold.
     """
     case = Case(policy, standing, attempts, now, asked)
-    due = _due(case)
+    due = due_of(RULES, case)
     if isinstance(due, Wait):
         return due
-    postponed = _postponed(case, due)
-    if postponed is not None and postponed.by is Gate.SLOT and (room := _room(case)) is not None:
-        return _postponed(case, room) or room
-    return postponed or due
+    waits = postponed(WAITS, case, due)
+    if waits is not None and waits.by is Gate.SLOT and (room := _room(case)) is not None:
+        return postponed(WAITS, case, room) or room
+    return waits or due
 
 
 def explain(
@@ -73,27 +67,13 @@ def explain(
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
     case = Case(policy, standing, attempts, now, asked)
-    for rule in RULES:
-        found = rule.match(case)
-        yield Tried(rule.code, found is not None, found.why if found else rule.otherwise)
-        if found is not None:
-            break
-    due = _due(case)
-    if isinstance(due, Wait):
+    yield from tried(RULES, case)
+    if isinstance(due := due_of(RULES, case), Wait):
         return
-    for wait in WAITS:
-        postponed = wait.match(case, due)
-        yield Tried(
-            wait.code, postponed is not None, postponed.why if postponed else wait.otherwise
-        )
-        if postponed is not None:
-            if wait.code is Gate.SLOT and (room := _room(case)) is not None:
-                yield Tried(room.code, True, room.why)
-            break
-
-
-def _postponed(case: Case, due: Action) -> Postpone | None:
-    return next((found for wait in WAITS if (found := wait.match(case, due))), None)
+    for each in tried_waits(WAITS, case, due):
+        yield each
+        if each.matched and each.code == Gate.SLOT and (room := _room(case)) is not None:
+            yield Tried(room.code, True, room.why)
 
 
 def _room(case: Case) -> Action | None:
@@ -102,13 +82,6 @@ def _room(case: Case) -> Action | None:
         if (found := match(case)) is not None:
             return replace(found, code=code)
     return None
-
-
-def _due(case: Case) -> Wait | Action:
-    for rule in RULES:
-        if (found := rule.match(case)) is not None:
-            return found if found.code else replace(found, code=rule.code)
-    raise AssertionError("the last rule matches whatever there is")
 
 
 def _disabled(case: Case) -> Wait | None:
@@ -295,27 +268,13 @@ def _free_at(case: Case, version: Version) -> datetime:
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
-    window, asked = case.policy.window, case.asked
-    if window is None or asked.forced or asked.named or isinstance(due, Retire | Destroy):
+    if isinstance(due, Retire | Destroy) or (isinstance(due, Rotate) and due.urgent):
         return None
-    if isinstance(due, Rotate) and due.urgent:
-        return None
-    opens = window.opens_at(case.now)
-    if opens <= case.now:
-        return None
-    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, Gate.WINDOW)
+    return outside_window(case.policy.window, case.asked, due, now=case.now)
 
 
 def _too_recent(case: Case, due: Action) -> Postpone | None:
-    attempts, now = case.attempts, case.now
-    if case.asked.forced or case.asked.by_hand or attempts.mended or not attempts.failures:
-        return None
-    if attempts.at is None or attempts.at > now:
-        return None
-    until = attempts.at + max(backoff(attempts.failures, None), attempts.retry_after or RECHECK * 0)
-    if now >= until:
-        return None
-    return Postpone(after_failures(attempts.failures, attempts.why), until, due)
+    return backing_off(case.attempts, case.asked, due, now=case.now)
 
 
 def _day(at: datetime) -> str:
@@ -323,23 +282,23 @@ def _day(at: datetime) -> str:
 
 
 RULES = (
-    Rule("disabled", _disabled, "enabled in the configuration"),
-    Rule("adopt", _adopt, "no application has a key that certrotd does not know"),
-    Rule("first", _first, "there is a key"),
-    Rule("compromised", _suspect, "nobody says that others know the active key"),
-    Rule("forced", _forced, "not forced"),
-    Rule("staged", _staged, "no version is staged"),
-    Rule("inactive", _inactive, "a version is active"),
-    Rule("limit", _limit, "the active key is within its cryptoperiod and its other limits"),
-    Rule("undelivered", _undelivered, "there is something at every output"),
-    Rule("destroy", _destroy, "no version is to be destroyed"),
-    Rule("disable", _disable, "no retired version is past its grace"),
-    Rule("retire", _retire, "something may be left under every older version"),
-    Rule("not_due", _not_due, ""),
+    Rule("disabled", _disabled, says("enabled in the configuration")),
+    Rule("adopt", _adopt, says("no application has a key that certrotd does not know")),
+    Rule("first", _first, says("there is a key")),
+    Rule("compromised", _suspect, says("nobody says that others know the active key")),
+    Rule("forced", _forced, says("not forced")),
+    Rule("staged", _staged, says("no version is staged")),
+    Rule("inactive", _inactive, says("a version is active")),
+    Rule("limit", _limit, says("the active key is within its cryptoperiod and its other limits")),
+    Rule("undelivered", _undelivered, says("there is something at every output")),
+    Rule("destroy", _destroy, says("no version is to be destroyed")),
+    Rule("disable", _disable, says("no retired version is past its grace")),
+    Rule("retire", _retire, says("something may be left under every older version")),
+    Rule("not_due", _not_due, says("")),
 )
 WAITS = (
-    Waiting(Gate.HOLD, _held, "rotations are not held after a rollback"),
-    Waiting(Gate.SLOT, no_slot, "every output has room for one more key"),
-    Waiting(Gate.WINDOW, _window_closed, "no window is configured, it is open, or not waited for"),
-    Waiting(Gate.BACKOFF, _too_recent, "the last attempt did not fail, or is long ago"),
+    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback")),
+    Waiting(Gate.SLOT, no_slot, says("every output has room for one more key")),
+    Waiting(Gate.WINDOW, _window_closed, IN_WINDOW),
+    Waiting(Gate.BACKOFF, _too_recent, NO_BACKOFF),
 )

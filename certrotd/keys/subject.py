@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
@@ -13,6 +12,7 @@ from certrotd.id import Id
 from certrotd.keys.case import Case
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.rules import decide, explain
+from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried
 from certrotd.lifecycle.gate import Held
 from certrotd.lifecycle.subject import Fate, Validity
@@ -28,20 +28,13 @@ if TYPE_CHECKING:  # what a listing does not need
     from certrotd.lifecycle.details import Consumer, Details
     from certrotd.lifecycle.report import Report
     from certrotd.lifecycle.runner import Runner
-    from certrotd.state.ports import Lease
 
 
-class Managed(Protocol):
+class Managed(managed.Managed, Protocol):
     """One keyring of the configuration with what its rotation needs."""
 
     @property
     def policy(self) -> Policy: ...
-
-    @property
-    def journal(self) -> Journal: ...
-
-    @property
-    def history(self) -> History: ...
 
     @property
     def clock(self) -> Clock: ...
@@ -53,14 +46,6 @@ class Managed(Protocol):
 
     def world(self) -> World:
         """What one rotation acts upon."""
-        ...
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        """The context in which nobody else works on it; raises LockHeld."""
-        ...
-
-    def configuration(self) -> str:
-        """A digest of all of the configuration that its rotations go by."""
         ...
 
     def look(self, *, thorough: bool = False) -> Standing:

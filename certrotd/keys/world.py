@@ -81,7 +81,7 @@ class Applied(Protocol):
 
 
 def _nothing_shown(_version: Version) -> tuple[Evidence, Freshness]:
-    return Evidence(frozenset(), {}, {}, frozenset(), None), Freshness()
+    return Evidence(frozenset(), {}, {}, None), Freshness()
 
 
 @dataclass(frozen=True)

@@ -2,12 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
+from certrotd.lifecycle.decision import CONFIGURATION
+from certrotd.rotation.outcome import CANCELLED
 from certrotd.wording import count
 
 BACKOFF = (timedelta(minutes=1), timedelta(minutes=10), timedelta(minutes=100), timedelta(days=1))
 MOST = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """What the history says: ``failures`` in a row, the last ``at`` that time because of ``why``.
+
+    ``mended``: the configuration is another one since.
+    """
+
+    failures: int = 0
+    at: datetime | None = None
+    why: str = ""
+    retry_after: timedelta | None = None
+    mended: bool = False
+
+
+def attempts_of(last: Mapping[str, Any] | None, configuration: str) -> Attempts:
+    """What the newest line of a history says; ``configuration`` is the digest of the present one.
+
+    What somebody cancelled has not failed.
+    """
+    if last is None or not last["failures"] or last["failure"] == CANCELLED:
+        return Attempts()
+    seconds, known = last["retry_after"], last["facts"].get(CONFIGURATION)
+    return Attempts(
+        failures=int(last["failures"]),
+        at=datetime.fromisoformat(last["ended"]),
+        why=str(last["failure"]),
+        retry_after=timedelta(seconds=seconds) if seconds else None,
+        mended=known is not None and known != configuration,
+    )
 
 
 def backoff(failures: int, left: timedelta | None) -> timedelta:

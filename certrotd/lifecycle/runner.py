@@ -19,6 +19,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.audited import Audit, Audited
 from certrotd.lifecycle.decision import CONFIGURATION, Action, Asked
 from certrotd.lifecycle.fencing import guarded, lost_lock
+from certrotd.lifecycle.managed import Managed
 from certrotd.lifecycle.report import Report, beside
 from certrotd.rotation.engine import Engine, Event, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.listening import Heard
@@ -28,6 +29,7 @@ from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Fenced, History, Journal, Lease
 
 W = TypeVar("W")
+M = TypeVar("M", bound=Managed)
 Told = tuple[Outcome, Failure | None]
 """An outcome, and why it could not be recorded."""
 
@@ -79,6 +81,46 @@ class Rotatable(Protocol[W]):
     def act(self, run: Run[W], recovered: Outcome | None) -> Report:
         """Do whatever is due, after what was ``recovered``."""
         ...
+
+
+@dataclass(frozen=True)
+class RotationOf(Rotatable[W], Generic[M, W]):
+    """Rotatable, as far as a wing's own ``managed`` says it, and what does for many."""
+
+    managed: M
+
+    @property
+    def id(self) -> Id:
+        return self.managed.policy.id
+
+    @property
+    def journal(self) -> Journal:
+        return self.managed.journal
+
+    @property
+    def history(self) -> History:
+        return self.managed.history
+
+    def lock(self) -> AbstractContextManager[Lease]:
+        return self.managed.lock()
+
+    def configuration(self) -> str:
+        return self.managed.configuration()
+
+    def recorded(self, line: Mapping[str, Any]) -> Sequence[Happened]:  # noqa: ARG002
+        """Nothing: each step has told the audit log by then."""
+        return ()
+
+    def in_context(self, failure: Failure) -> Failure:
+        return failure
+
+    def sweep(self, world: W) -> None:  # noqa: ARG002
+        """A crash leaves nothing."""
+        return
+
+    def meanwhile(self, run: Run[W], parked: Parked) -> Told:  # noqa: ARG002
+        """Nothing cannot wait."""
+        return parked, None
 
 
 @dataclass(frozen=True)

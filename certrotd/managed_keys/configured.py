@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import cached_property, partial
-from typing import Any, cast
+from typing import cast
 
 from certrotd.clock import Clock
 from certrotd.config.managed_keys import SERVICES, ManagedKeyEntry, ServiceEntry
@@ -15,12 +14,11 @@ from certrotd.config.model import Config
 from certrotd.id import Id
 from certrotd.kek.managed.build import managed_key_of
 from certrotd.kek.managed.port import ManagedKey
-from certrotd.lifecycle.decision import CONFIGURATION
+from certrotd.lifecycle.attempts import attempts_of
 from certrotd.lifecycle.wing import Premises
 from certrotd.managed_keys.document import FOLDER, seen_in
-from certrotd.managed_keys.policy import Attempts, Policy, Seen, Standing
+from certrotd.managed_keys.policy import Policy, Seen, Standing
 from certrotd.managed_keys.steps import World
-from certrotd.rotation.outcome import CANCELLED
 from certrotd.state.ports import History, Journal, Lease
 from certrotd.state.typed import TypedDocument
 
@@ -87,23 +85,6 @@ class ConfiguredManagedKey:
         return Standing(
             self.document().peek(), attempts_of(self.history.last(), self.configuration())
         )
-
-
-def attempts_of(last: Mapping[str, Any] | None, configuration: str) -> Attempts:
-    """What the newest line of a history says; ``configuration`` is the digest of the present one.
-
-    What somebody cancelled has not failed.
-    """
-    if last is None or not last["failures"] or last["failure"] == CANCELLED:
-        return Attempts()
-    seconds, known = last["retry_after"], last["facts"].get(CONFIGURATION)
-    return Attempts(
-        failures=int(last["failures"]),
-        at=datetime.fromisoformat(last["ended"]),
-        why=str(last["failure"]),
-        retry_after=timedelta(seconds=seconds) if seconds else None,
-        mended=known is not None and known != configuration,
-    )
 
 
 def _policy(name: str, entry: ManagedKeyEntry, kek: ServiceEntry, every: timedelta) -> Policy:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrotd.id import Id
 from certrotd.kek.managed.port import ManagedState
+from certrotd.lifecycle.attempts import Attempts
 from certrotd.managed_keys.kind import KIND
 from certrotd.window import Window
 
@@ -60,25 +61,11 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Attempts:
-    """What the history says: ``failures`` in a row, the last ``at`` that time because of ``why``.
-
-    ``mended``: the configuration is another one since.
-    """
-
-    failures: int = 0
-    at: datetime | None = None
-    why: str = ""
-    retry_after: timedelta | None = None
-    mended: bool = False
-
-
-@dataclass(frozen=True, slots=True)
 class Standing:
     """What is known of one managed key; ``seen`` is None before the first look."""
 
     seen: Seen | None = None
-    attempts: Attempts = Attempts()
+    attempts: Attempts = field(default_factory=Attempts)
 
     def of(self, policy: Policy) -> Seen | None:
         """What was seen of the key that the configuration names now."""

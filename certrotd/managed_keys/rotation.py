@@ -3,49 +3,32 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
-from certrotd.audit.record import Happened
 from certrotd.clock import Clock
 from certrotd.errors import Failure
-from certrotd.id import Id
+from certrotd.lifecycle import managed
 from certrotd.lifecycle.decision import Action, Decision
 from certrotd.lifecycle.report import Report
-from certrotd.lifecycle.runner import Run
+from certrotd.lifecycle.runner import RotationOf, Run
 from certrotd.managed_keys import decision as due
 from certrotd.managed_keys.policy import Policy, Standing
 from certrotd.managed_keys.rules import decide
 from certrotd.managed_keys.steps import Look, Rotate, SetPeriod, World, rebuild
-from certrotd.rotation.engine import Finished, Outcome, Parked
+from certrotd.rotation.engine import Finished, Outcome
 from certrotd.rotation.step import JSON, Step
-from certrotd.state.ports import History, Journal, Lease
 
 
-class Managed(Protocol):
+class Managed(managed.Managed, Protocol):
     """One managed key of the configuration with what its rotation needs."""
 
     @property
     def policy(self) -> Policy: ...
 
     @property
-    def journal(self) -> Journal: ...
-
-    @property
-    def history(self) -> History: ...
-
-    @property
     def clock(self) -> Clock: ...
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        """The context in which nobody else works on it; raises LockHeld."""
-        ...
-
-    def configuration(self) -> str:
-        """A digest of all of the configuration that its rotations go by."""
-        ...
 
     def world(self) -> World:
         """What one rotation acts upon."""
@@ -56,49 +39,15 @@ class Managed(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ManagedKeyRotation:
+@dataclass(frozen=True)
+class ManagedKeyRotation(RotationOf[Managed, World]):
     """Rotatable, of a managed key."""
-
-    managed: Managed
-
-    @property
-    def id(self) -> Id:
-        return self.managed.policy.id
-
-    @property
-    def journal(self) -> Journal:
-        return self.managed.journal
-
-    @property
-    def history(self) -> History:
-        return self.managed.history
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        return self.managed.lock()
-
-    def configuration(self) -> str:
-        return self.managed.configuration()
 
     def world(self, check: Callable[[], None]) -> World:
         return replace(self.managed.world(), fence=check)
 
     def rebuild(self, kind: str, intent: Mapping[str, JSON]) -> Step[World]:
         return rebuild(kind, intent)
-
-    def recorded(self, line: Mapping[str, Any]) -> Sequence[Happened]:
-        del line
-        return ()
-
-    def in_context(self, failure: Failure) -> Failure:
-        return failure
-
-    def sweep(self, world: World) -> None:
-        """A crash leaves nothing."""
-
-    def meanwhile(self, run: Run[World], parked: Parked) -> tuple[Outcome, Failure | None]:
-        del run
-        return parked, None
 
     def act(self, run: Run[World], recovered: Outcome | None) -> Report:
         """Whatever is due, by what the service shows now; after a first look what that shows."""

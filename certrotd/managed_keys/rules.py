@@ -6,13 +6,25 @@ Then WAITS are tried, which postpone what is due. explain() says of each why it 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from certrotd.lifecycle.attempts import after_failures, backoff
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate
+from certrotd.lifecycle.rules import (
+    IN_WINDOW,
+    NO_BACKOFF,
+    Rule,
+    Waiting,
+    backing_off,
+    due_of,
+    outside_window,
+    postponed,
+    says,
+    tried,
+    tried_waits,
+)
 from certrotd.managed_keys.decision import RECHECK, Look, Rotate, SetPeriod
 from certrotd.managed_keys.policy import Policy, Seen, Standing
 
@@ -54,24 +66,6 @@ class Case:
         return self.asked.forced or (self.due is not None and self.due <= self.now)
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """``match`` decides, or gives None; ``otherwise`` says then why it does not match."""
-
-    code: str
-    match: Callable[[Case], Wait | Action | None]
-    otherwise: str
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """As Rule, of what keeps ``due`` from being done now."""
-
-    code: Gate
-    match: Callable[[Case, Action], Postpone | None]
-    otherwise: str
-
-
 def decide(policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: datetime) -> Decision:
     """The decision about one managed key.
 
@@ -79,10 +73,8 @@ def decide(policy: Policy, standing: Standing, asked: Asked = DAEMON, *, now: da
     mended; ``forced`` rotates whatever the dates say.
     """
     case = Case(policy, standing, now, asked)
-    due = _due(case)
-    if isinstance(due, Wait):
-        return due
-    return next((found for wait in WAITS if (found := wait.match(case, due))), due)
+    due = due_of(RULES, case)
+    return due if isinstance(due, Wait) else postponed(WAITS, case, due) or due
 
 
 def explain(
@@ -90,27 +82,9 @@ def explain(
 ) -> Iterator[Tried]:
     """Every rule that decide() tries, in its order, and why it matched or did not."""
     case = Case(policy, standing, now, asked)
-    for rule in RULES:
-        found = rule.match(case)
-        yield Tried(rule.code, found is not None, found.why if found else rule.otherwise)
-        if found is not None:
-            break
-    due = _due(case)
-    if isinstance(due, Wait):
-        return
-    for wait in WAITS:
-        postponed = wait.match(case, due)
-        why = postponed.why if postponed else wait.otherwise
-        yield Tried(wait.code, postponed is not None, why)
-        if postponed is not None:
-            break
-
-
-def _due(case: Case) -> Wait | Action:
-    for rule in RULES:
-        if (found := rule.match(case)) is not None:
-            return replace(found, code=rule.code)
-    raise AssertionError("the last rule matches whatever there is")
+    yield from tried(RULES, case)
+    if isinstance(due := due_of(RULES, case), Action):
+        yield from tried_waits(WAITS, case, due)
 
 
 def _disabled(case: Case) -> Wait | None:
@@ -190,26 +164,13 @@ def _version(case: Case) -> str:
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
-    window, asked = case.policy.window, case.asked
-    if window is None or asked.forced or asked.named or not isinstance(due, Rotate):
+    if not isinstance(due, Rotate):
         return None
-    opens = window.opens_at(case.now)
-    if opens <= case.now:
-        return None
-    return Postpone(f"waits for its window, {window}; due: {due.why}", opens, due, Gate.WINDOW)
+    return outside_window(case.policy.window, case.asked, due, now=case.now)
 
 
 def _too_recent(case: Case, due: Action) -> Postpone | None:
-    attempts, now = case.standing.attempts, case.now
-    if case.asked.forced or case.asked.by_hand or attempts.mended or not attempts.failures:
-        return None
-    if attempts.at is None or attempts.at > now:
-        return None
-    wait = max(backoff(attempts.failures, None), attempts.retry_after or timedelta(0))
-    if now >= attempts.at + wait:
-        return None
-    words = after_failures(attempts.failures, attempts.why)
-    return Postpone(words, attempts.at + wait, due)
+    return backing_off(case.standing.attempts, case.asked, due, now=case.now)
 
 
 def days(period: timedelta) -> str:
@@ -222,18 +183,18 @@ def _moment(at: datetime) -> str:
 
 
 RULES = (
-    Rule("disabled", _disabled, "enabled in the configuration"),
-    Rule("unknown", _unknown, "its service was asked about it"),
-    Rule("stale", _stale, "that is not long ago"),
-    Rule("key_disabled", _key_disabled, "its service has not disabled it"),
-    Rule("rotating", _rotating, "its service is not about to make a new version"),
-    Rule("used_up", _used_up, "its service rotates it on demand, or needs not"),
-    Rule("forced", _forced, "not forced"),
-    Rule("period", _period, "its service rotates it as often as it should, or needs not"),
-    Rule("cryptoperiod", _cryptoperiod, "more than a tenth of the cryptoperiod is left"),
-    Rule("not_due", _not_due, ""),
+    Rule("disabled", _disabled, says("enabled in the configuration")),
+    Rule("unknown", _unknown, says("its service was asked about it")),
+    Rule("stale", _stale, says("that is not long ago")),
+    Rule("key_disabled", _key_disabled, says("its service has not disabled it")),
+    Rule("rotating", _rotating, says("its service is not about to make a new version")),
+    Rule("used_up", _used_up, says("its service rotates it on demand, or needs not")),
+    Rule("forced", _forced, says("not forced")),
+    Rule("period", _period, says("its service rotates it as often as it should, or needs not")),
+    Rule("cryptoperiod", _cryptoperiod, says("more than a tenth of the cryptoperiod is left")),
+    Rule("not_due", _not_due, says("")),
 )
 WAITS = (
-    Waiting(Gate.WINDOW, _window_closed, "no window is configured, it is open, or not waited for"),
-    Waiting(Gate.BACKOFF, _too_recent, "the last attempt did not fail, or is long ago"),
+    Waiting(Gate.WINDOW, _window_closed, IN_WINDOW),
+    Waiting(Gate.BACKOFF, _too_recent, NO_BACKOFF),
 )

@@ -11,11 +11,11 @@ from itertools import count
 from certrotd.clock import ManualClock
 from certrotd.errors import Failure
 from certrotd.kek.managed.port import KeyVersion, ManagedState, RotationsUsedUp
+from certrotd.lifecycle.attempts import attempts_of
 from certrotd.lifecycle.decision import DAEMON, Asked
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
 from certrotd.managed_keys.checks import ManagedKeyCheck
-from certrotd.managed_keys.configured import attempts_of
 from certrotd.managed_keys.document import seen_in
 from certrotd.managed_keys.policy import Policy, Seen, Standing
 from certrotd.managed_keys.steps import World

@@ -34,7 +34,6 @@ def proof(now: datetime = NOW, left: int = 0) -> Evidence:
         datasets=frozenset({"users"}),
         census={"users": Count(left, now)},
         drains={"cookies": now - DAY},
-        unreached=frozenset(),
         drilled=now - DAY,
     )
 
@@ -232,7 +231,6 @@ class TestEvidence:
             ({"census": {"users": Count(0, NOW - 2 * DAY)}}, Lacking.CENSUS_STALE, "take it again"),
             ({"census": {"users": Count(0, NOW + DAY)}}, Lacking.CLOCK, "in the future"),
             ({"drains": {"cookies": NOW + DAY}}, Lacking.DRAINING, "cookies may hold"),
-            ({"unreached": frozenset({"api"})}, Lacking.UNREACHED, "api may still use"),
             ({"drilled": None}, Lacking.NO_DRILL, "no restore drill"),
             ({"drilled": LONG_AGO}, Lacking.DRILL_STALE, "the last restore drill is of"),
             ({"drilled": NOW + DAY}, Lacking.CLOCK, "in the future"),
@@ -393,13 +391,11 @@ class AnyOrder(RuleBasedStateMachine):
             self.never.add(number)
             self.leaked.add(number)
 
-    @rule(number=numbers, left=st.integers(0, 1), lacks=st.sampled_from(["", "drill", "reach"]))
+    @rule(number=numbers, left=st.integers(0, 1), lacks=st.sampled_from(["", "drill"]))
     def destroy(self, number: int, left: int, lacks: str) -> None:
         evidence = proof(self.now + timedelta(minutes=1), left)
         if lacks == "drill":
             evidence = replace(evidence, drilled=None)
-        if lacks == "reach":
-            evidence = replace(evidence, unreached=frozenset({"api"}))
         if self.attempt(
             lambda: self.ring.destroy(number, evidence, FRESH, at=self.now, why="over")
         ):

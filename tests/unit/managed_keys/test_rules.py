@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.kek.managed.port import KeyVersion, ManagedState
+from certrotd.lifecycle.attempts import Attempts
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Postpone, Wait
 from certrotd.managed_keys.decision import Look, Rotate, SetPeriod
-from certrotd.managed_keys.policy import Attempts, Seen, Standing, after
+from certrotd.managed_keys.policy import Seen, Standing, after
 from certrotd.managed_keys.rules import RULES, WAITS, decide, explain
 from certrotd.window import Window
 from tests.fakes.managed_keys import POLICY

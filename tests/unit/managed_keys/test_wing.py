@@ -15,10 +15,8 @@ from certrotd.lifecycle.decision import Asked
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.wing import Premises
 from certrotd.managed_keys import configured
-from certrotd.managed_keys.configured import attempts_of
 from certrotd.managed_keys.wing import ManagedKeys, build
 from certrotd.rotation.engine import Finished
-from certrotd.rotation.outcome import CANCELLED
 from certrotd.state.ports import Lease
 from tests.fakes.audit import MemoryAudit
 from tests.fakes.managed_keys import BEGIN, MemoryManagedKey
@@ -161,23 +159,3 @@ def test_a_key_is_built_when_it_is_used_and_rotated_in_its_state(
     assert around.state.wakes == {"managed-key/a"}
     assert subject.look(now=around.clock.now(), thorough=True).validity is not None
     assert subject.history.last() is not None
-
-
-def test_what_somebody_cancelled_has_not_failed() -> None:
-    """And what has failed says when it may be tried again."""
-    line = {
-        "failures": 2,
-        "failure": "it refuses",
-        "ended": BEGIN.isoformat(),
-        "retry_after": 7,
-        "facts": {"configuration": "one"},
-    }
-    found = attempts_of(line, "one")
-    assert (found.failures, found.at, found.why) == (2, BEGIN, "it refuses")
-    assert (found.retry_after, found.mended) == (timedelta(seconds=7), False)
-    assert attempts_of(line, "two").mended
-    assert not attempts_of({**line, "facts": {}}, "two").mended
-    assert attempts_of({**line, "retry_after": None}, "one").retry_after is None
-    assert attempts_of({**line, "failure": CANCELLED}, "one").failures == 0
-    assert attempts_of({**line, "failures": 0}, "one").failures == 0
-    assert attempts_of(None, "one").failures == 0
