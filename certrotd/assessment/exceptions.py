@@ -26,7 +26,6 @@ class Kind(StrEnum):
     NOT_WRAPPED = "not-wrapped"
     NOBODY = "nobody-responsible"
     UNSAID = "purpose-not-said"
-    GRANTED = "granted"
 
 
 ORDER = {kind: index for index, kind in enumerate(Kind)}

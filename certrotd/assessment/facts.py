@@ -63,8 +63,7 @@ class KeyringFacts:
     """All that is known of a keyring.
 
     ``cryptoperiod`` is how long a version may encrypt, None where no policy says it. ``stored`` is
-    where the keyring is kept; ``wrapped_by`` are its KEKs, in words. ``exceptions`` are those that
-    the organization granted, each with its reason.
+    where the keyring is kept; ``wrapped_by`` are its KEKs, in words.
     """
 
     name: str
@@ -82,7 +81,6 @@ class KeyringFacts:
     drains: tuple[DrainFacts, ...] = ()
     drills: tuple[Drilled, ...] = ()
     backups: tuple[BackupFacts, ...] = ()
-    exceptions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,6 @@ def _keyring(each: KeyringReport) -> dict[str, Any]:
         "backups": [
             {**asdict(backup), "versions": list(backup.versions)} for backup in facts.backups
         ],
-        "exceptions": list(facts.exceptions),
         "versions": [_version(version) for version in each.versions],
     }
 

@@ -233,8 +233,6 @@ def _exceptions(keyring: KeyringReport, span: Span) -> Iterator[Exceptional]:
             yield Exceptional(Kind.DRILL_FAILED, text, name, at=drill.at)
     if not any(each.succeeded for each in drills):
         yield Exceptional(Kind.NO_DRILL, "no restore drill succeeded in this time", name)
-    for text in facts.exceptions:
-        yield Exceptional(Kind.GRANTED, text, name)
 
 
 def _of_version(each: VersionReport, facts: KeyringFacts, span: Span) -> Iterator[Exceptional]:

@@ -27,16 +27,14 @@ EVENTS: Mapping[str, Code] = {_event(code): code for code in Code}
 class Asked:
     """Who asked for it: a person ``by_hand``, or the schedule.
 
-    ``actor`` and ``approved_by`` are accounts or names, empty where nobody is known.
+    ``actor`` is an account or a name, empty where nobody is known.
     """
 
     by_hand: bool = False
     actor: str = ""
-    approved_by: str = ""
 
     def __str__(self) -> str:
-        who = self.actor or ("somebody by hand" if self.by_hand else "the schedule")
-        return f"{who}, approved by {self.approved_by}" if self.approved_by else who
+        return self.actor or ("somebody by hand" if self.by_hand else "the schedule")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Recorded:
 
 
 def happened(
-    keyring: Id, number: int, transition: Transition, *, rotation: str = "", asked: Asked = Asked()
+    keyring: Id, number: int, transition: Transition, rotation: str, asked: Asked = Asked()
 ) -> Happened:
     """What is written into the audit log of a transition of version ``number``."""
     details: dict[str, JSON] = {
@@ -65,8 +63,6 @@ def happened(
     }
     if asked.actor:
         details["actor"] = asked.actor
-    if asked.approved_by:
-        details["approved_by"] = asked.approved_by
     return Happened(_event(transition.code), str(keyring), rotation, details)
 
 
@@ -90,11 +86,7 @@ def recorded(record: AuditRecord) -> Recorded | None:
         raise InvalidInput(
             f"record {record.seq} ({record.event}) does not say which transition it is of"
         ) from None
-    asked = Asked(
-        told.get("by_hand") is True,
-        str(told.get("actor", "")),
-        str(told.get("approved_by", "")),
-    )
+    asked = Asked(told.get("by_hand") is True, str(told.get("actor", "")))
     return Recorded(name, number, transition, record.rotation, asked, record.seq, appended)
 
 

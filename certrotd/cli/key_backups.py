@@ -33,6 +33,9 @@ def backup(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd keys backup``; the exit code."""
     with _one(config, name, "backup") as (keyring, site):
         place = escrow.back_up(keyring, site.audit)
+        warnings = list(keyring.backups.warnings()) if keyring.backups else []
+    for words in warnings:
+        say(words)
     print_json({"name": name, "backup": place}) if as_json else say(place, sys.stdout)
     return 0
 

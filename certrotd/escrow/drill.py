@@ -6,7 +6,6 @@ The backup is opened in memory, and nothing of it is written anywhere.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -19,7 +18,6 @@ from certrotd.escrow.canary import canary, opens
 from certrotd.escrow.header import Header
 from certrotd.escrow.place import Backups, newest
 from certrotd.keyring.keyring import Keyring
-from certrotd.keyring.material import DataKey
 from certrotd.keyring.states import State
 
 
@@ -32,7 +30,6 @@ class Found(StrEnum):
     MISSING = "version-missing"
     OTHER_KEY = "version-differs"
     CANARY = "canary-failed"
-    SAMPLE = "sample-failed"
     NEVER = "drill-never"
     OVERDUE = "drill-overdue"
     FAILED = "drill-failed"
@@ -45,18 +42,6 @@ class DrillFinding:
     code: Found
     why: str
     hint: str = ""
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A ciphertext of an application under a version; ``where`` names it in a message.
-
-    ``decrypt`` raises a Failure if the key it is given does not open it.
-    """
-
-    version: int
-    where: str
-    decrypt: Callable[[DataKey], object]
 
 
 @dataclass(frozen=True)
@@ -118,9 +103,7 @@ class Drilled:
             raise InvalidInput("what is kept of the last restore drill cannot be read") from None
 
 
-def drill(
-    backups: Backups, by: Key, present: Keyring, *, at: datetime, samples: Sequence[Sample] = ()
-) -> Drilled:
+def drill(backups: Backups, by: Key, present: Keyring, *, at: datetime) -> Drilled:
     """Try the newest backup against the ``present`` keyring; whatever fails is a finding."""
     try:
         kept = newest(backups)
@@ -132,17 +115,10 @@ def drill(
         data = backups.read(kept)
     except Failure as failure:
         return _unreadable(present.name, failure, b"", None, at)
-    return tried(data, by, present, at=at, samples=samples)
+    return tried(data, by, present, at=at)
 
 
-def tried(
-    data: bytes,
-    by: Key,
-    present: Keyring | None,
-    *,
-    at: datetime,
-    samples: Sequence[Sample] = (),
-) -> Drilled:
+def tried(data: bytes, by: Key, present: Keyring | None, *, at: datetime) -> Drilled:
     """Try this backup, as drill() does: for one that is fetched from elsewhere.
 
     Without a ``present`` keyring, as on a machine that has none, it is shown that the backup opens,
@@ -167,9 +143,11 @@ def tried(
     proven: list[int] = []
     for version in present.versions.all:
         if version.state is not State.DESTROYED:
-            wrong = tuple(_wrong(version.number, present, restored, header, samples))
-            findings += wrong
-            proven += [] if wrong else [version.number]
+            wrong = _wrong(version.number, present, restored, header)
+            if wrong is None:
+                proven.append(version.number)
+            else:
+                findings.append(wrong)
     return _done(present, header, data, at, tuple(proven), tuple(findings))
 
 
@@ -195,32 +173,21 @@ def missed(
     return None
 
 
-def _wrong(
-    number: int, present: Keyring, restored: Keyring, header: Header, samples: Sequence[Sample]
-) -> Iterator[DrillFinding]:
-    """The first thing that is wrong with a version in the backup; every sample that fails."""
+def _wrong(number: int, present: Keyring, restored: Keyring, header: Header) -> DrillFinding | None:
+    """The first thing that is wrong with a version in the backup."""
     entry = restored.entries.get(number)
     if entry is None or entry.secret is None:
         why = f"version {number} is not in the backup"
-        yield DrillFinding(Found.MISSING, why, "make a backup now")
-        return
+        return DrillFinding(Found.MISSING, why, "make a backup now")
     if entry.fingerprint != present.entries[number].fingerprint:
         why = f"version {number} of the backup is another key"
-        yield DrillFinding(Found.OTHER_KEY, why, "make a backup now; keep the old ones")
-        return
+        return DrillFinding(Found.OTHER_KEY, why, "make a backup now; keep the old ones")
     old, now = restored.key(number), present.key(number)
     made = (header.canaries.get(number, b""), canary(present.name, now))
     if not all(opens(present.name, old, each) for each in made):
         why = f"version {number} of the backup does not decrypt what the present key encrypted"
-        yield DrillFinding(Found.CANARY, why, "make a backup now; keep the old ones")
-        return
-    for sample in samples:
-        if sample.version == number:
-            try:
-                sample.decrypt(old)
-            except Failure as failure:
-                why = f"version {number} of the backup does not decrypt {sample.where}: "
-                yield DrillFinding(Found.SAMPLE, why + failure.message, failure.hint)
+        return DrillFinding(Found.CANARY, why, "make a backup now; keep the old ones")
+    return None
 
 
 def _unreadable(

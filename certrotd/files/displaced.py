@@ -6,7 +6,7 @@ import base64
 import json
 import os
 import stat
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -89,14 +89,12 @@ class Displaced:
         """Drop a backup that is no longer needed."""
         remove_tree(self._directory / backup)
 
-    def sweep(self, paths: Iterable[Path], *, needed: Collection[str] = ()) -> None:
-        """Drop every backup that is not ``needed``, and what a crash left beside ``paths``."""
+    def sweep(self, paths: Iterable[Path]) -> None:
+        """Drop every backup, and what a crash left beside ``paths``."""
         left: list[str] = []
         with explained(f"read {self._directory}"), suppress(FileNotFoundError):
             left = os.listdir(self._directory)
-        backups = [
-            partial(remove_tree, self._directory / each) for each in left if each not in needed
-        ]
+        backups = [partial(remove_tree, self._directory / each) for each in left]
         do_each([*backups, *(partial(sweep_temporary, path) for path in paths)])
 
     def _kept(self, backup: str) -> list[dict[str, Any]]:

@@ -137,28 +137,11 @@ def _time(text: str) -> datetime:
 class Merged:
     """What all instances of a keyring say together, by their last heartbeats.
 
-    ``having`` have the expected delivery, ``lacking`` have another one, and ``stale`` were not
-    heard of for too long, whatever they had. ``counts`` are of all of them, each instance once.
+    ``having`` have the expected delivery, ``lacking`` have another one.
     """
 
     having: tuple[Heartbeat, ...]
     lacking: tuple[Heartbeat, ...]
-    stale: tuple[Heartbeat, ...]
-    counts: Counts
-    failures: int
-
-    @property
-    def acknowledged(self) -> bool:
-        """Whether somebody has the delivery, and everybody who is known has it.
-
-        A stale instance may live on with the old keys, so it keeps this from being true.
-        """
-        return bool(self.having) and not self.lacking and not self.stale
-
-    @property
-    def clients(self) -> frozenset[str]:
-        """The applications that were heard of in time."""
-        return frozenset(each.client for each in (*self.having, *self.lacking))
 
 
 def merged(
@@ -171,22 +154,18 @@ def merged(
 ) -> Merged:
     """What the heartbeats of ``keyring`` say of the delivery whose hash is ``expected``.
 
-    Of one instance the last heartbeat counts, and the highest of its counts. One that is older than
-    ``stale``, or as far in the future, is stale. Those of other keyrings are left out.
+    Of one instance the last heartbeat counts. Left out are those of other keyrings, and one that is
+    older than ``stale``, or as far in the future: whoever wrote it is gone.
     """
     last: dict[tuple[str, str], Heartbeat] = {}
     for each in heartbeats:
         if each.keyring == keyring:
             who = each.client, each.instance
-            last[who] = _later(last[who], each) if who in last else each
-    current = [each for _, each in sorted(last.items())]
-    timely = [each for each in current if abs(now - each.at) <= stale]
+            last[who] = max(last.get(who, each), each, key=lambda beat: beat.at)
+    timely = [each for _, each in sorted(last.items()) if abs(now - each.at) <= stale]
     return Merged(
         having=tuple(each for each in timely if each.delivery_hash == expected),
         lacking=tuple(each for each in timely if each.delivery_hash != expected),
-        stale=tuple(each for each in current if abs(now - each.at) > stale),
-        counts=_summed(current),
-        failures=sum(each.failures for each in current),
     )
 
 
@@ -200,33 +179,3 @@ def increments(before: Heartbeat | None, after: Heartbeat) -> Counts:
         if any(more):
             grown[version] = more
     return grown
-
-
-def _later(one: Heartbeat, other: Heartbeat) -> Heartbeat:
-    """The later of two of an instance, with the higher of their counts: these never go down."""
-    newest = max(one, other, key=lambda each: each.at)
-    counts = {
-        version: (
-            max(one.counts.get(version, (0, 0))[0], other.counts.get(version, (0, 0))[0]),
-            max(one.counts.get(version, (0, 0))[1], other.counts.get(version, (0, 0))[1]),
-        )
-        for version in {*one.counts, *other.counts}
-    }
-    return Heartbeat(
-        newest.keyring,
-        newest.client,
-        newest.instance,
-        newest.at,
-        newest.delivery_hash,
-        counts,
-        max(one.failures, other.failures),
-    )
-
-
-def _summed(heartbeats: Iterable[Heartbeat]) -> Counts:
-    total: dict[int, tuple[int, int]] = {}
-    for each in heartbeats:
-        for version, (messages, size) in each.counts.items():
-            past = total.get(version, (0, 0))
-            total[version] = past[0] + messages, past[1] + size
-    return total

@@ -61,7 +61,7 @@ from certrotd.state.typed import TypedDocument
 TARGET_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
-DISPLACED, HEARTBEATS, WRITTEN = "displaced", "heartbeats", "written"
+HEARTBEATS, WRITTEN = "heartbeats", "written"
 """Where a keyring, its highest revision, its last counts and drill, what its outputs took the
 place of and last wrote, and the heartbeats of its processes are kept, each under its name."""
 
@@ -129,22 +129,21 @@ class ConfiguredKeyring:
     def outlets(self) -> Sequence[FileOutlet | SealedOutlet]:
         """Its outputs; nothing is read."""
         algorithm = Algorithm(self.entry.algorithm)
-        backups = self._shared.config.state_dir / DISPLACED / self._name
         found: list[FileOutlet | SealedOutlet] = []
         for number, entry in enumerate(self.entry.outputs):
             if isinstance(entry, SealedEntry):
-                found.append(self._sealed(entry, backups / str(number)))
+                found.append(self._sealed(entry))
                 continue
             output = output_of(entry, algorithm=algorithm, chance=CHANCE)
-            files = files_of(entry, output, backups / str(number))
+            files = files_of(entry, output)
             document = self._premises.state.document(f"{WRITTEN}/{self._name}.{number}")
             found.append(FileOutlet(f"{entry.type} {entry.path}", output, files, document))
         return found
 
-    def _sealed(self, entry: SealedEntry, backups: Path) -> SealedOutlet:
+    def _sealed(self, entry: SealedEntry) -> SealedOutlet:
         names = entry.keks or self.entry.keks or tuple(self._shared.config.keys.keks)
         keks = {name: self._shared.keks[name] for name in names}
-        files = files_of(entry, SealedFile(entry.path), backups)
+        files = files_of(entry, SealedFile(entry.path))
         return SealedOutlet(
             f"keyring {entry.path}", self._name, entry.path, files, keks, self.clock
         )

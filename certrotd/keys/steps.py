@@ -386,7 +386,8 @@ def tell(world: World, ledger: Ledger) -> None:
         for transition in new:
             world.fence()
             subject = id_of(world.name)
-            world.record(happened(subject, version.number, transition, asked=asked))
+            told = happened(subject, version.number, transition, ledger.rotation, asked)
+            world.record(told)
         after[number] = len(version.transitions)
     if after != counts:
         ledger.note(**{MOVES: after})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from certrotd.config.outputs import (
     BaseOutputEntry,
@@ -65,11 +64,10 @@ def new_iv(outputs: Iterable[Output], chance: Chance) -> bytes:
     return chance.random(max((output.traits.iv_bytes for output in outputs), default=0))
 
 
-def files_of(entry: BaseOutputEntry, output: Placed, backups: Path) -> OutputFiles:
-    """The files of an output as its entry wants them; ``backups`` is a directory of its own."""
+def files_of(entry: BaseOutputEntry, output: Placed) -> OutputFiles:
+    """The files of an output as its entry wants them."""
     return OutputFiles(
         output,
-        backups,
         owner=None if entry.owner is None else str(entry.owner),
         group=None if entry.group is None else str(entry.group),
         mode=entry.mode,

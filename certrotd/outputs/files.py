@@ -1,11 +1,11 @@
-"""The files of an output: read without trust, replaced together, and put back."""
+"""The files of an output: read without trust, and replaced together."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from shlex import quote
@@ -13,7 +13,6 @@ from shlex import quote
 from certrotd.errors import Failure, NeedsOperator, failed
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.displaced import (
-    Displaced,
     check_replaceable,
     new_file,
     sweep_temporary,
@@ -34,15 +33,12 @@ class OutputFiles:
     """``owner`` and ``group`` are names or numbers; None keeps that of the file there is.
 
     Without a file, None is certrotd's own.
-
-    ``backups`` is a directory of this output's own, which nobody else may read: it holds keys.
     ``in_place`` overwrites files that are bind-mounted one by one; a reader may see a part.
     """
 
     def __init__(
         self,
         output: Placed,
-        backups: Path,
         *,
         owner: str | None = None,
         group: str | None = None,
@@ -52,9 +48,6 @@ class OutputFiles:
         self._output = output
         self._owner, self._group, self._mode = owner, group, mode
         self._in_place = in_place
-        self._displaced = Displaced(
-            backups, hint="they are not key files; correct the paths of the output"
-        )
 
     def present(self) -> Present:
         """What stands at the output's paths now.
@@ -110,10 +103,6 @@ class OutputFiles:
                     "to whom the output names; the next rotation corrects it"
                 )
 
-    def keep_original(self, backup: str, contents: Contents) -> None:
-        """Keep what stands where ``contents`` are to be, unless this backup is there already."""
-        self._displaced.keep(backup, contents)
-
     def write(self, contents: Contents) -> None:
         """Replace the files together, then remove those that are to be gone.
 
@@ -141,25 +130,13 @@ class OutputFiles:
             kept.append(aside)
         return kept
 
-    def restore(self, backup: str) -> None:
-        """Put back what keep_original() found; without it nothing had been replaced yet."""
-        self._displaced.restore(backup, in_place=lambda _: self._in_place)
-
-    def forget(self, backup: str) -> None:
-        """Drop a backup that is no longer needed; the keys in it are gone then."""
-        self._displaced.forget(backup)
-
-    def sweep(self, *, needed: Collection[str] = ()) -> None:
-        """Remove what a crash left beside the files, and every backup that is not ``needed``."""
+    def sweep(self) -> None:
+        """Remove what a crash left beside the files; raises DiskTrouble."""
         try:
             paths = list(self.present())
         except Failure:  # what cannot be read is a problem of its own
             paths = list(self._output.paths({}))
-        self._displaced.sweep(paths, needed=needed)
-
-    def sweep_temporaries(self, contents: Contents) -> None:
-        """Remove what a crash left beside the files that ``contents`` name."""
-        do_each(partial(sweep_temporary, path) for path in contents)
+        do_each(partial(sweep_temporary, path) for path in paths)
 
     def _stands(self, path: Path, data: bytes, owner: tuple[int, int]) -> bool:
         if _content(path) != data:

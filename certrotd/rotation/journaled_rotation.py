@@ -186,6 +186,7 @@ class JournaledRotation(Generic[W]):
     def ledger(self, index: int) -> JournalLedger:
         """The journal as the step at ``index`` sees it."""
         return JournalLedger(
+            self._begin["id"],
             index,
             lambda: self.progress.facts,
             lambda: self.progress.checkpoint,

@@ -15,11 +15,12 @@ MAX_CHECKPOINT = 16 * 1024
 
 @dataclass
 class JournalLedger:
-    """The ledger of the step at ``index``, made when it is tried.
+    """The ledger of the step at ``index`` of ``rotation``, made when it is tried.
 
     ``read`` gives the facts, ``last`` the checkpoint before, ``write`` adds a record.
     """
 
+    rotation: str
     index: int
     read: Callable[[], Mapping[str, JSON]]
     last: Callable[[], Checkpoint | None]

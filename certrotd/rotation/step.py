@@ -81,6 +81,11 @@ class Ledger(Protocol):
     """What a step sees of its rotation's journal."""
 
     @property
+    def rotation(self) -> str:
+        """The id of the rotation, as in the audit log."""
+        ...
+
+    @property
     def facts(self) -> Mapping[str, JSON]:
         """Everything noted and answered so far by this and earlier steps, later ones winning."""
         ...

@@ -28,7 +28,6 @@ _SHARED = (
         "census",
         "counts",
         "drills",
-        "displaced",
         "heartbeats",
         "written",
         "managed-keys",

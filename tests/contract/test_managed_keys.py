@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
@@ -19,9 +19,9 @@ from certrotd.kek.azure_keyvault import AzureKeyVault
 from certrotd.kek.managed.aws_kms import AwsManagedKey
 from certrotd.kek.managed.azure_keyvault import AzureManagedKey
 from certrotd.kek.managed.build import managed_key_of
-from certrotd.kek.managed.port import ManagedKey, Retires, RotationsUsedUp
+from certrotd.kek.managed.port import ManagedKey, RotationsUsedUp
 from certrotd.kek.managed.vault import VaultManagedKey
-from certrotd.kek.port import Denied, Disabled, KekUnavailable, Unfit
+from certrotd.kek.port import Denied, KekUnavailable, Unfit
 from certrotd.kek.service import ServiceKek
 from certrotd.kek.vault import Vault
 from tests.contract.kek_rigs import Around, EntraToken, aws_error, certified, secret
@@ -31,10 +31,6 @@ from tests.parts.key_services import Moto, Transit
 
 DAY = timedelta(days=1)
 USED = 1_790_000_000.0
-
-
-class Retiring(ManagedKey, Retires, Protocol):
-    """A key with all of the powers."""
 
 
 @dataclass(frozen=True)
@@ -325,37 +321,6 @@ def rotation(material: str, seconds: int) -> dict[str, Any]:
     return {"KeyMaterialId": material, "RotationDate": USED + seconds, "RotationType": "AUTOMATIC"}
 
 
-class TestRetiring:
-    @pytest.fixture(params=["vault", "azure-keyvault"])
-    def rig(self, request: pytest.FixtureRequest, around: Around) -> Rig:
-        if request.param == "vault":
-            return vault(around, request.getfixturevalue("transit"))
-        return azure(around, AzureVault())
-
-    def test_old_versions_are_kept_from_decrypting_and_let_again(self, rig: Rig) -> None:
-        """Nobody misses them: then they may go."""
-        wrapped = rig.kek.wrap(b"key", {})
-        for _ in range(3):
-            rig.key.rotate(rig.key.describe().present.id)
-        ids = [each.id for each in rig.key.describe().versions]
-        for first in (3, 1, 0, 2, 2):
-            rig.key.retire_before(ids[first])
-            decrypts = [each.decrypts for each in rig.key.describe().versions]
-            assert decrypts == [index >= first for index in range(4)]
-            if first:
-                with pytest.raises(Disabled):
-                    rig.kek.unwrap(wrapped, {})
-            else:
-                assert rig.kek.unwrap(wrapped, {}) == b"key"
-
-    @pytest.mark.parametrize("version", ["", "9", "x"])
-    def test_a_version_that_is_not_there_retires_nothing(self, rig: Rig, version: str) -> None:
-        """A misspelt one must not retire all."""
-        with pytest.raises(InvalidInput, match="has no version"):
-            rig.key.retire_before(version)
-        assert rig.key.describe().present.decrypts
-
-
 class TestVault:
     def test_an_asymmetric_key_is_seen_too(self, around: Around, transit: Transit) -> None:
         """Its versions are written in another form."""
@@ -418,15 +383,6 @@ class TestAzure:
     @pytest.fixture
     def rig(self, around: Around, vault: AzureVault) -> Rig:
         return azure(around, vault)
-
-    def test_versions_of_the_same_second_are_not_retired(self, rig: Rig, vault: AzureVault) -> None:
-        """Nobody knows which of them is older."""
-        vault.make_key("managed")
-        vault.keys["managed"][0].created = vault.keys["managed"][1].created
-        state = rig.key.describe()
-        assert state.present.id == vault.keys["managed"][1].id
-        rig.key.retire_before(state.present.id)
-        assert [each.enabled for each in vault.keys["managed"]] == [True, True]
 
     def test_notices_and_the_expiry_of_a_policy_stay(self, rig: Rig, vault: AzureVault) -> None:
         """Somebody else wrote them there."""

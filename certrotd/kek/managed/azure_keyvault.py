@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from certrotd.clock import Clock, Deadline, SystemClock
-from certrotd.errors import InvalidInput
 from certrotd.kek import azure_keyvault
 from certrotd.kek.answers import read
 from certrotd.kek.azure_keyvault import AzureKeyVault, version_of
@@ -66,22 +65,6 @@ class AzureManagedKey:
             actions.append({"trigger": trigger, "action": {"type": "Rotate"}})
         given = {"lifetimeActions": actions, "attributes": policy.get("attributes") or {}}
         self._asked("PUT", "/rotationpolicy", lambda _: None, deadline, given)
-
-    def retire_before(self, version: str) -> None:
-        """As Retires.retire_before: by disabling versions; takes keys/update.
-
-        The time of all of it is bounded for each version: there may be many.
-        """
-        versions = self.describe().versions
-        first = [index for index, each in enumerate(versions) if each.id == version]
-        if not first:
-            raise InvalidInput(f"{self.service.place} has no version {version[:80]}")
-        for each in versions:
-            # of those that were made in the same second nobody knows the order: none is retired
-            enabled = each in versions[first[0] :] or each.created == versions[first[0]].created
-            if each.decrypts is not enabled:
-                given = {"attributes": {"enabled": enabled}}
-                self._asked("PATCH", f"/{each.id}", lambda _: None, self._deadline(), given)
 
     def _described(self, deadline: Deadline) -> ManagedState:
         present = self._asked("GET", "", lambda found: version_of(found["key"]["kid"]), deadline)

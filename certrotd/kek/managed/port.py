@@ -76,15 +76,3 @@ class ManagedKey(Protocol):
         Raises InvalidInput for a period that the service does not take.
         """
         ...
-
-
-class Retires(Protocol):
-    """A key whose old versions can be kept from decrypting, and let decrypt again."""
-
-    def retire_before(self, version: str) -> None:
-        """Let this version and newer ones decrypt, and older ones not.
-
-        Nothing is destroyed: an older version takes it back. Raises InvalidInput if there is no
-        such version, and as ManagedKey.
-        """
-        ...

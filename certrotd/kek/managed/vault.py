@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from certrotd.clock import Clock, Deadline, SystemClock
-from certrotd.errors import InvalidInput
 from certrotd.kek import vault
 from certrotd.kek.bounded import within
 from certrotd.kek.managed.periods import checked
@@ -48,14 +47,13 @@ class VaultManagedKey:
     def set_period(self, period: timedelta | None) -> None:
         """As ManagedKey.set_period; takes update on keys/KEY/config."""
         days = checked(period, self.service.place, self.service.type) if period else 0
-        self._configure({"auto_rotate_period": f"{days * 24}h"}, self._deadline())
-
-    def retire_before(self, version: str) -> None:
-        """As Retires.retire_before: by min_decryption_version."""
-        deadline = self._deadline()
-        if version not in [each.id for each in self._described(deadline).versions]:
-            raise InvalidInput(f"{self.service.place} has no version {version[:80]}")
-        self._configure({"min_decryption_version": int(version)}, deadline)
+        given = {"auto_rotate_period": f"{days * 24}h"}
+        path = f"keys/{self.service.key}/config"
+        asked(
+            self.service.place,
+            lambda by: self.service.asked("POST", path, given, by, lambda _: None),
+            self._deadline(),
+        )
 
     def _described(self, deadline: Deadline) -> ManagedState:
         path = f"keys/{self.service.key}"
@@ -79,14 +77,6 @@ class VaultManagedKey:
             self.service.place,
             tuple(KeyVersion(str(n), made.get(n), n >= least) for n in numbers),
             period=timedelta(seconds=seconds) if seconds else None,
-        )
-
-    def _configure(self, given: Mapping[str, Any], deadline: Deadline) -> None:
-        path = f"keys/{self.service.key}/config"
-        asked(
-            self.service.place,
-            lambda by: self.service.asked("POST", path, given, by, lambda _: None),
-            deadline,
         )
 
     def _deadline(self) -> Deadline:

@@ -30,7 +30,7 @@ BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 MADE = BEGAN + 200 * DAY
 SPAN = Span(BEGAN, BEGAN + 180 * DAY)
-ASKED = Asked(by_hand=True, actor="alice", approved_by="bob")
+ASKED = Asked(by_hand=True, actor="alice")
 FRESH = Freshness()
 
 
@@ -90,7 +90,7 @@ def facts(versions: Versions | None = None, **changes: object) -> KeyringFacts:
 def said(*keyrings: KeyringFacts) -> list[tuple[datetime, Happened]]:
     """What the wing writes of every transition, with the time of the append."""
     found = [
-        (t.at, happened(Id("keyring", keyring.name), facts.version.number, t, asked=ASKED))
+        (t.at, happened(Id("keyring", keyring.name), facts.version.number, t, "r1", ASKED))
         for keyring in keyrings
         for facts in keyring.versions
         for t in facts.version.transitions

@@ -90,7 +90,6 @@ def hostile(text: str) -> Report:
         drains=(DrainFacts(text),),
         drills=(drilled(MADE - 30 * DAY, failed=text),),
         backups=(BackupFacts(text, 1, MADE, text, (1, 2, 3)),),
-        exceptions=(text,),
         cryptoperiod=50 * DAY,
     )
     versions = tuple(
@@ -224,7 +223,7 @@ def test_people_read_what_an_assessor_asks_for() -> None:
         "- Cryptoperiod: 120 d",
         "- Wrapped by: aws-kms alias/certrotd; file /etc/certrotd/kek",
         "| aes-256-gcm | 256 |",
-        "alice, approved by bob",
+        "alice",
         "census 0 of users at",
         "| payments | 2026-03-12 00:00:00 UTC | succeeded | 7 | 2, 3 | – |",
         "users.card (1200 values, 2026-03-02",

@@ -29,15 +29,14 @@ WORDS = st.text(max_size=40)
     WORDS,
     st.booleans(),
     WORDS,
-    WORDS,
 )
 def test_what_is_written_is_read(
-    to: State, code: Code, micros: int, why: str, by_hand: bool, actor: str, approved_by: str
+    to: State, code: Code, micros: int, why: str, by_hand: bool, actor: str
 ) -> None:
     """Through the line of the log, whatever the words are."""
     transition = Transition(to, AT + timedelta(microseconds=micros), code, why)
-    asked = Asked(by_hand, actor, approved_by)
-    event = happened(SUBJECT, 3, transition, rotation="r1", asked=asked)
+    asked = Asked(by_hand, actor)
+    event = happened(SUBJECT, 3, transition, "r1", asked)
     record = parse(chained(START, event, at=AT).line())
     assert record is not None
     assert recorded(record) == Recorded("payments", 3, transition, "r1", asked, 1, AT)
@@ -45,7 +44,9 @@ def test_what_is_written_is_read(
 
 def test_every_code_has_an_event_of_its_own() -> None:
     """In the past tense, as the log's other events are."""
-    events = {happened(SUBJECT, 1, Transition(State.ACTIVE, AT, code, "")).event for code in Code}
+    events = {
+        happened(SUBJECT, 1, Transition(State.ACTIVE, AT, code, ""), "r1").event for code in Code
+    }
     assert len(events) == len(Code)
     assert {"key.rolled_back", "key.destroyed"} <= events
 
@@ -56,7 +57,7 @@ def test_other_records_are_no_transitions() -> None:
         assert recorded(chained(START, Happened(name, str(SUBJECT)), at=AT)) is None
 
 
-GOOD = happened(SUBJECT, 1, Transition(State.ACTIVE, AT, Code.ACTIVATED, "x"))
+GOOD = happened(SUBJECT, 1, Transition(State.ACTIVE, AT, Code.ACTIVATED, "x"), "r1")
 
 
 WRONG: list[tuple[str, JSON]] = [
@@ -91,7 +92,6 @@ def test_who_asked_is_said_in_words() -> None:
     assert str(Asked()) == "the schedule"
     assert str(Asked(by_hand=True)) == "somebody by hand"
     assert str(Asked(by_hand=True, actor="alice")) == "alice"
-    assert str(Asked(approved_by="bob")) == "the schedule, approved by bob"
 
 
 def test_destructions_of_a_keyring_are_found_in_the_log() -> None:

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.codecs.tink import Tink
 from certrotd.config.secrets import Secret
 from certrotd.errors import InvalidInput, Transient
 from certrotd.escrow import drill as drills
 from certrotd.escrow.age import Identities, Passphrase
 from certrotd.escrow.backup import header_of, sealed_backup
-from certrotd.escrow.drill import Drilled, DrillFinding, Found, Sample, drill, missed, tried
+from certrotd.escrow.drill import Drilled, DrillFinding, Found, drill, missed, tried
 from certrotd.escrow.place import FileBackups
 from certrotd.keyring.keyring import Entry, Keyring, Wrapped
 from certrotd.keyring.material import Algorithm, DataKey, Material
@@ -149,24 +148,6 @@ def test_a_canary_that_the_backup_lost_is_found(monkeypatch: pytest.MonkeyPatch)
     told = replace(header_of(data), canaries={1: header_of(data).canaries[1]})
     monkeypatch.setattr(drills, "header_of", lambda _data: told)
     assert codes(tried(data, BY, mine, at=AT)) == [Found.CANARY]
-
-
-def test_samples_of_an_application_are_decrypted() -> None:
-    """Its own ciphertext, by the restored key; one that fails is named."""
-    mine, tink = at_revision(payments(), 1), Tink()
-    numbered = {n: replace(entry, id=str(n)) for n, entry in mine.entries.items()}
-    mine = replace(mine, entries=numbered)
-    good = tink.encrypt(b"4111", mine.key(2), b"users/7")
-    samples = [
-        Sample(2, "users.card of 7", lambda key: tink.decrypt(good, key, b"users/7")),
-        Sample(2, "users.card of 8", lambda key: tink.decrypt(good, key, b"users/8")),
-        Sample(5, "what no version is of", lambda key: None),
-    ]
-    data = sealed_backup(mine, TO, at=AT)
-    drilled = tried(data, BY, mine, at=AT, samples=samples)
-    assert codes(drilled) == [Found.SAMPLE]
-    assert "does not decrypt users.card of 8: " in drilled.findings[0].why
-    assert tried(data, BY, mine, at=AT, samples=samples[:1]).succeeded
 
 
 def test_a_drill_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,31 +126,29 @@ def test_a_time_elsewhere_than_in_utc_is_no_heartbeat() -> None:
         replace(beat(), at=NOW.astimezone(timezone(timedelta(hours=1))))
 
 
-def test_a_delivery_is_acknowledged_when_every_instance_has_it() -> None:
-    """And not while one of them has another."""
-    assert _merged(beat(1), beat(2)).acknowledged
+def test_who_has_the_delivery_and_who_has_another() -> None:
+    """By what each of them said."""
+    assert _merged(beat(1), beat(2)).having == (beat(1), beat(2))
     found = _merged(beat(1), beat(2, has=OLD))
-    assert not found.acknowledged
-    assert [each.instance for each in found.lacking] == [f"{2:016x}"]
+    assert (found.having, found.lacking) == ((beat(1),), (beat(2, has=OLD),))
 
 
-def test_nobody_acknowledges_for_those_who_were_never_heard_of() -> None:
+def test_nobody_speaks_for_those_who_were_never_heard_of() -> None:
     """No heartbeat at all is no acknowledgement."""
-    assert not _merged().acknowledged
+    assert _merged().having == ()
 
 
-def test_a_stale_instance_holds_the_acknowledgement_back() -> None:
-    """It may be alive and cut off, with the old keys in its memory."""
-    found = _merged(beat(1), beat(2, age=181))
-    assert (len(found.having), len(found.lacking), len(found.stale)) == (1, 0, 1)
-    assert not found.acknowledged
-    assert found.clients == {"shop"}
-    assert _merged(beat(1), beat(2, age=180)).acknowledged
+@pytest.mark.parametrize("has", [NEW, OLD])
+def test_a_stale_instance_is_gone_whatever_it_had(has: str) -> None:
+    """It holds nothing back, and it confirms nothing."""
+    found = _merged(beat(1), beat(2, age=181, has=has))
+    assert (found.having, found.lacking) == ((beat(1),), ())
+    assert len(_merged(beat(1), beat(2, age=180)).having) == 2
 
 
 def test_a_heartbeat_from_the_future_is_stale_too() -> None:
     """Else a clock that is years ahead would let an instance count as heard of for ever."""
-    assert len(_merged(beat(age=-181)).stale) == 1
+    assert _merged(beat(age=-181)).having == ()
 
 
 def test_the_last_heartbeat_of_an_instance_counts() -> None:
@@ -162,19 +160,7 @@ def test_the_last_heartbeat_of_an_instance_counts() -> None:
 
 def test_the_heartbeats_of_another_keyring_are_left_out() -> None:
     """One directory may hold those of many."""
-    assert _merged(replace(beat(has=OLD), keyring="invoices"), beat(2)).acknowledged
-
-
-@given(st.permutations([1, 2, 3, 4]), st.integers(1, 4))
-def test_counts_are_summed_over_instances_and_each_is_counted_once(
-    order: list[int], seen: int
-) -> None:
-    """However many heartbeats of an instance are seen, and in whatever order."""
-    grown = [beat(1, age=10 - n, counts={1: (n, 10 * n)}, failures=n) for n in order[:seen]]
-    highest = max(order[:seen])
-    found = _merged(*grown, beat(2, counts={1: (5, 50), 2: (1, 1)}, failures=1))
-    assert found.counts == {1: (highest + 5, 10 * highest + 50), 2: (1, 1)}
-    assert found.failures == highest + 1
+    assert _merged(replace(beat(has=OLD), keyring="invoices"), beat(2)).lacking == ()
 
 
 def test_only_what_is_new_since_the_last_heartbeat_is_added() -> None:

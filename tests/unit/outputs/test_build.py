@@ -196,11 +196,11 @@ def test_the_files_of_an_entry_have_its_owner_and_mode(tmp_path: Path) -> None:
     own = f"owner: {os.geteuid()}, group: {os.getegid()}, mode: '0640'"
     text = entry(f"type: tink, path: {tmp_path}/keys, {own}")
     output = output_of(text, algorithm=GCM, chance=CHANCE)
-    files = files_of(text, output, tmp_path / "kept")
+    files = files_of(text, output)
     files.write(output.render(delivery_of(output, 1), files.present()))
     assert (tmp_path / "keys").stat().st_mode & 0o777 == 0o640
     plain = entry(f"type: tink, path: {tmp_path}/other")
-    files_of(plain, output_of(plain, algorithm=GCM, chance=CHANCE), tmp_path / "kept").write(
+    files_of(plain, output_of(plain, algorithm=GCM, chance=CHANCE)).write(
         {tmp_path / "other": b"x"}
     )
     assert (tmp_path / "other").stat().st_mode & 0o777 == 0o600

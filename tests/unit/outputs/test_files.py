@@ -1,4 +1,4 @@
-"""Output files: read without trust, replaced together, put back, and swept."""
+"""Output files: read without trust, replaced together, and swept."""
 
 import errno
 import os
@@ -22,6 +22,7 @@ from certrotd.outputs.json_keystore import JsonKeystore
 from certrotd.outputs.port import Contents
 from certrotd.outputs.yaml_ciphers import YamlCiphers
 from tests.contract.output_cases import bits, delivery_of
+from tests.parts import locate
 from tests.unit.stores.crashing import crash
 from tests.unit.stores.unprivileged import plain_user
 
@@ -39,13 +40,13 @@ def etc(tmp_path: Path) -> Path:
 def keystore(folder: Path, **options: object) -> OutputFiles:
     """One file."""
     output = JsonKeystore(folder / "keys.json")
-    return OutputFiles(output, folder.parent / "kept", **options)  # type: ignore[arg-type]
+    return OutputFiles(output, **options)  # type: ignore[arg-type]
 
 
 def ciphers(folder: Path) -> tuple[YamlCiphers, OutputFiles]:
     """A YAML file and its key files."""
     output = YamlCiphers(folder / "enc.yml", "production", folder, "app", bits())
-    return output, OutputFiles(output, folder.parent / "kept")
+    return output, OutputFiles(output)
 
 
 def contents(folder: Path, count: int = 1) -> Contents:
@@ -157,7 +158,7 @@ class TestWriting:
         try:
             os.setxattr(etc / "keys.json", NAME, acl)
         except OSError:
-            pytest.skip("no access control lists here")
+            locate.lacking("no access control lists here")
         files.write(contents(etc, 2))
         assert read_acl(etc / "keys.json") == acl
 
@@ -166,12 +167,9 @@ class TestWriting:
         files = keystore(etc, in_place=True)
         files.write(contents(etc))
         before = (etc / "keys.json").stat().st_ino
-        files.keep_original("r1", contents(etc, 2))
         files.write(contents(etc, 2))
         assert (etc / "keys.json").stat().st_ino == before
-        files.restore("r1")
-        assert (etc / "keys.json").stat().st_ino == before
-        assert there(etc) == {"keys.json": contents(etc)[etc / "keys.json"]}
+        assert there(etc) == {"keys.json": contents(etc, 2)[etc / "keys.json"]}
 
     def test_a_full_disk_leaves_the_old_file(
         self, etc: Path, monkeypatch: pytest.MonkeyPatch
@@ -191,7 +189,7 @@ class TestWriting:
         assert refused.value.errno == errno.ENOSPC
         assert there(etc) == before
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    @pytest.mark.usefixtures("as_root")
     def test_a_file_is_given_to_its_owner(self, etc: Path) -> None:
         """The application reads it as a user of its own."""
         files = keystore(etc, owner="nobody", group="65534", mode=0o440)
@@ -207,7 +205,7 @@ class TestWriting:
         (found,) = files.findings()
         assert "belongs to root" in found
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+    @pytest.mark.usefixtures("as_root")
     def test_a_file_stays_its_owners_unless_another_is_named(self, etc: Path) -> None:
         """The application goes on reading the .env it had."""
         keystore(etc).write(contents(etc))
@@ -233,91 +231,42 @@ class TestWriting:
             assert there(folder) == {"keys.json": contents(folder, 2)[folder / "keys.json"]}
 
 
-class TestPuttingBack:
-    def test_what_stood_there_is_put_back(self, etc: Path) -> None:
-        """And what did not stand there is removed."""
+@pytest.mark.parametrize("after", [False, True])
+def test_a_crash_at_any_point_leaves_files_that_the_application_can_start_from(
+    etc: Path, after: bool
+) -> None:
+    """Once more, and they are what was to be written; nothing is left beside them."""
+    deaths = []
+    for moment in range(30):
+        for path in etc.iterdir():
+            path.unlink()
         output, files = ciphers(etc)
-        (etc / "enc.yml").write_bytes(b"production:\n  ciphers: []\n")
-        before = there(etc)
-        after = output.render(delivery_of(output, 2, algorithms=CBC), files.present())
-        files.keep_original("r1", after)
-        files.write(after)
-        assert len(there(etc)) == 5
-        files.restore("r1")
-        assert there(etc) == before
+        two = delivery_of(output, 2, algorithms=CBC)
+        files.write(output.render(Delivery("app", two.keys[:1], 1), files.present()))
+        second = output.render(two, files.present())
 
-    def test_a_second_look_keeps_what_stood_there_first(self, etc: Path) -> None:
-        """A crash came after it: what stands there now may be half replaced."""
-        files = keystore(etc)
-        files.write(contents(etc))
-        before = there(etc)
-        files.keep_original("r1", contents(etc, 2))
-        files.write(contents(etc, 2))
-        files.keep_original("r1", contents(etc, 2))
-        files.restore("r1")
-        assert there(etc) == before
+        def act(files: OutputFiles = files, second: Contents = second) -> None:
+            files.write(second)
 
-    def test_what_is_kept_is_for_nobody_else_and_goes_when_it_is_forgotten(self, etc: Path) -> None:
-        """It holds keys, also those that were destroyed since."""
-        files = keystore(etc)
-        files.write(contents(etc))
-        files.keep_original("r1", contents(etc, 2))
-        kept = etc.parent / "kept" / "r1"
-        assert stat.S_IMODE(kept.stat().st_mode) == 0o700
-        assert stat.S_IMODE((kept / "manifest.json").stat().st_mode) == 0o600
-        files.forget("r1")
-        assert not kept.exists()
-        before = there(etc)
-        files.restore("r1")
-        assert there(etc) == before
-
-    @pytest.mark.parametrize("after", [False, True])
-    def test_a_crash_at_any_point_is_undone_or_redone(self, etc: Path, after: bool) -> None:
-        """Whichever the engine decides: both end in files that belong together."""
-        moment = 0
-        while True:
-            for path in etc.iterdir():
-                path.unlink()
-            output, files = ciphers(etc)
-            two = delivery_of(output, 2, algorithms=CBC)
-            first = output.render(Delivery("app", two.keys[:1], 1), files.present())
-            files.write(first)
-            before = there(etc)
-            second = output.render(two, files.present())
-
-            def act(files: OutputFiles = files, second: Contents = second) -> None:
-                files.keep_original("r1", second)
-                files.write(second)
-
-            died = crash(act, moment, after=after)
-            assert output.parse(files.present()) is not None  # the application can start
-            if moment % 2:
-                act()
-                assert there(etc) == {p.name: d for p, d in second.items()}
-            files.restore("r1")
-            files.sweep_temporaries(second)
-            files.forget("r1")
-            assert there(etc) == before
-            if not died:
-                break
-            moment += 1
-        assert moment > 10
+        if crash(act, moment, after=after):
+            deaths.append(moment)
+        assert output.parse(files.present()) is not None
+        act()
+        files.sweep()
+        assert there(etc) == {p.name: d for p, d in second.items()}
+    assert len(deaths) > 10
+    assert deaths[-1] < 29  # it was killed at every point that there is
 
 
 class TestSweeping:
     def test_what_a_crash_left_is_swept(self, etc: Path) -> None:
-        """Beside the files, and backups that no rotation needs."""
+        """Beside the files, which stay."""
         files = keystore(etc)
         files.write(contents(etc))
-        left = temporary_of(etc / "keys.json")
+        before, left = there(etc), temporary_of(etc / "keys.json")
         left.write_bytes(b"half")
-        for name in ("r1", "r2"):
-            files.keep_original(name, contents(etc, 2))
-        files.sweep(needed=["r2"])
-        assert not left.exists()
-        assert os.listdir(etc.parent / "kept") == ["r2"]
         files.sweep()
-        assert os.listdir(etc.parent / "kept") == []
+        assert there(etc) == before
 
     def test_a_file_that_cannot_be_read_keeps_nothing_from_being_swept(self, etc: Path) -> None:
         """It is reported as a problem of its own."""
@@ -373,7 +322,7 @@ class TestLookingAhead:
             with pytest.raises(NeedsOperator, match="is not writable"):
                 raise_first(keystore(folder).problems())
 
-    @pytest.mark.skipif(os.geteuid() != 0, reason="only root has somebody else's file")
+    @pytest.mark.usefixtures("as_root")
     def test_a_file_of_somebody_else_is_found(self) -> None:
         """It could not be given back after a failure."""
         with plain_user() as home:
@@ -419,7 +368,7 @@ class TestFindings:
 def test_random_parts_are_drawn_once(etc: Path) -> None:
     """A file that is right stays, although what wraps its keys is random."""
     output = YamlCiphers(etc / "enc.yml", "production", etc, "app", random.Random(5).randbytes)
-    files = OutputFiles(output, etc.parent / "kept")
+    files = OutputFiles(output)
     delivery = delivery_of(output, 2, algorithms=CBC)
     files.write(output.render(delivery, files.present()))
     before = there(etc)

@@ -86,7 +86,7 @@ class TestCheckpoints:
     def test_a_checkpoint_that_is_too_large_is_refused(self) -> None:
         """It is read at every look at the journal."""
         written: list[object] = []
-        ledger = JournalLedger(0, dict, lambda: None, written.append, lambda: NOW)
+        ledger = JournalLedger("r1", 0, dict, lambda: None, written.append, lambda: NOW)
         with pytest.raises(Unrecordable):
             ledger.checkpoint({"rows": "x" * 20_000}, done=1, total=None)
         assert not written

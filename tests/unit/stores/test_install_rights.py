@@ -19,7 +19,7 @@ from certrotd.files.writing import temporary_of
 from certrotd.stores.install import Copies, FileInstaller
 from certrotd.stores.local import LocalStore
 from tests.builders import NEW, OLD
-from tests.parts import pki
+from tests.parts import locate, pki
 from tests.unit.stores.crashing import kill_at
 from tests.unit.stores.unprivileged import plain_user
 
@@ -62,7 +62,7 @@ def etc(tmp_path: Path) -> Path:
     try:
         os.setxattr(etc / "web.key", NAME, acl())
     except OSError:
-        pytest.skip("no access control lists here")
+        locate.lacking("no access control lists here")
     return etc
 
 
