@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import fcntl
 import os
-import socket
 import stat
 from pathlib import Path
 
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import NeedsOperator
 from certrotd.keyserver.wire import PATH_BYTES
+from certrotd.unixsocket import listening, taken
 
 BACKLOG = 64
-_TIMEOUT = 1.0
 
 
 class Listener:
@@ -28,7 +26,7 @@ class Listener:
         _fit(path)
         self._lock = _locked(path)
         try:
-            self.socket = _listening(path, mode)
+            self.socket = listening(path, mode=mode, backlog=BACKLOG)
             self._inode = os.lstat(path).st_ino
         except BaseException:
             os.close(self._lock)
@@ -71,47 +69,5 @@ def _locked(path: Path) -> int:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         os.close(handle)
-        raise _taken(path) from None
+        raise taken(path) from None
     return handle
-
-
-def _listening(path: Path, mode: int) -> socket.socket:
-    _make_room(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        os.chmod(path, mode)  # before listen() nobody can connect
-        listener.listen(BACKLOG)
-    except OSError as error:
-        listener.close()
-        if error.errno == errno.EADDRINUSE:  # somebody was quicker who knows no lock
-            raise _taken(path) from None
-        raise NeedsOperator(f"cannot listen at unix:{path}: {error.strerror}") from None
-    return listener
-
-
-def _make_room(path: Path) -> None:
-    """Remove a socket that nobody listens at: a crash left it. Anything else is left alone."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise NeedsOperator(
-            f"cannot listen at unix:{path}: there is something that is no socket",
-            hint="move it away, or choose another path",
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_TIMEOUT)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-        except OSError:  # its backlog is full, say: somebody is there
-            pass
-    raise _taken(path)
-
-
-def _taken(path: Path) -> Transient:
-    return Transient(f"unix:{path} is taken by another process", hint="stop one of the two")

@@ -10,7 +10,7 @@ Processes read their environment when they start.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from certrotd.outputs.port import (
     Contents,
     Encrypts,
     Imported,
+    OneFile,
     Present,
     Shape,
     Traits,
@@ -33,7 +34,7 @@ from certrotd.outputs.port import (
 
 
 @dataclass(frozen=True)
-class DotenvSlots:
+class DotenvSlots(OneFile):
     """``slots``: the variable of each slot by its name; ``version``: that which names a slot."""
 
     path: Path
@@ -54,15 +55,6 @@ class DotenvSlots:
             ids=Slots(tuple(self.slots)),
             printable=self.keys.encoding.printable,
         )
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse; the order is that of the slots, for their age is not told."""
@@ -105,7 +97,7 @@ class DotenvSlots:
 
 
 @dataclass(frozen=True)
-class DotenvKeys:
+class DotenvKeys(OneFile):
     """``key`` is the variable of the key that encrypts, ``previous`` that of the others.
 
     Without ``previous`` the application holds one key. ``secondary``: whether it tries those in
@@ -134,15 +126,6 @@ class DotenvKeys:
             printable=self.keys.encoding.printable,
             secondary=self.secondary and self.previous is not None,
         )
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse."""

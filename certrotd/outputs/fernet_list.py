@@ -6,7 +6,6 @@ environment file. A secondary key comes second.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from certrotd.outputs.port import (
     Contents,
     Encrypts,
     Imported,
+    OneFile,
     Present,
     Shape,
     Traits,
@@ -32,22 +32,13 @@ _TRAITS = Traits("fernet-list", Shape.RING, None, _KEYS.algorithms, Encrypts.FIR
 
 
 @dataclass(frozen=True)
-class FernetList:
+class FernetList(OneFile):
     """``separator`` is a comma or a line break; ``variable`` that of an environment file."""
 
     path: Path
     separator: str = ","
     variable: str | None = None
     traits: Traits = _TRAITS
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse."""

@@ -8,7 +8,6 @@ the file when it starts.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,13 +24,14 @@ from certrotd.outputs.port import (
     Encrypts,
     Imported,
     ImportedKey,
+    OneFile,
     Present,
     Shape,
     Traits,
     deliverable,
     oldest_first,
 )
-from certrotd.outputs.reading import MAX_KEYS, json_of, members
+from certrotd.outputs.reading import MAX_KEYS, json_bytes, json_of, members
 
 _NUMBER = re.compile(r"[1-9][0-9]{0,15}\Z", re.ASCII)
 _MOST = 2**53 - 1  # what a number of JavaScript holds exactly
@@ -41,20 +41,11 @@ _TRAITS = Traits(
 
 
 @dataclass(frozen=True)
-class JsonKeystore:
+class JsonKeystore(OneFile):
     """One keystore in one file; a key's number is its id or, without one, its version."""
 
     path: Path
     traits: Traits = _TRAITS
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse; the file is the keyring's own, and nothing else may be in it."""
@@ -90,10 +81,7 @@ class JsonKeystore:
                 raise NotDeliverable("two keys have one number")
             keys[number] = _entry(each, stood.get(number, {}), active=int(number) == current)
         store = {"currentVersion": current, "keys": keys}
-        data = present.get(self.path)
-        if data is not None and json_of(self.path, data) == store:
-            return {self.path: data}
-        return {self.path: (json.dumps(store, indent=1) + "\n").encode("ascii")}
+        return {self.path: json_bytes(self.path, present.get(self.path), store, indent=1)}
 
     def _stood(self, present: Present) -> Mapping[str, Mapping[str, str]]:
         data = present.get(self.path)

@@ -6,7 +6,7 @@ first. Only the list is changed. Encrypted credentials are not read: name a file
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from certrotd.outputs.port import (
     Contents,
     Encrypts,
     Imported,
+    OneFile,
     Present,
     Shape,
     Traits,
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class KeyList:
+class KeyList(OneFile):
     """``at`` are the names that lead to the list from the top of the document."""
 
     path: Path
@@ -52,15 +53,6 @@ class KeyList:
             self.encrypts,
             printable=self.keys.encoding.printable,
         )
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse; a single key may stand there without a list."""

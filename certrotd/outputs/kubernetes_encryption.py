@@ -26,6 +26,7 @@ from certrotd.outputs.port import (
     Encrypts,
     Imported,
     ImportedKey,
+    OneFile,
     Present,
     Shape,
     Traits,
@@ -50,7 +51,7 @@ _VERSION = "apiserver.config.k8s.io/v1"
 
 
 @dataclass(frozen=True)
-class KubernetesEncryption:
+class KubernetesEncryption(OneFile):
     """``provider`` is one of ALGORITHMS, ``resources`` those of the rule that holds its keys."""
 
     path: Path
@@ -68,15 +69,6 @@ class KubernetesEncryption:
             Encrypts.FIRST,
             ids=_NAMES,
         )
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -134,6 +135,25 @@ class Output(Protocol):
         NotExpressible and NotDeliverable.
         """
         ...
+
+
+class OneFile(ABC):
+    """An output of one file, in which certrotd rewrites what it can parse."""
+
+    path: Path
+
+    def paths(self, present: Present) -> Sequence[Path]:
+        """The file."""
+        del present
+        return (self.path,)
+
+    def check(self, present: Present) -> None:
+        """As Output.check."""
+        self.parse(present)
+
+    @abstractmethod
+    def parse(self, present: Present) -> Imported | None:
+        """As Output.parse."""
 
 
 def deliverable(delivery: Delivery, traits: Traits) -> None:

@@ -47,6 +47,13 @@ def json_of(path: Path, data: bytes) -> Any:
         raise NotExpressible(f"{path} is not JSON of the right form") from None
 
 
+def json_bytes(path: Path, data: bytes | None, wanted: object, *, indent: int) -> bytes:
+    """``wanted`` as a JSON file: ``data``, byte for byte, where that says the same already."""
+    if data is not None and json_of(path, data) == wanted:
+        return data
+    return (json.dumps(wanted, indent=indent) + "\n").encode("ascii")
+
+
 def members(
     value: object, required: Iterable[str], optional: Iterable[str] = (), *, where: str
 ) -> dict[str, Any]:

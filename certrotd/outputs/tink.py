@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -24,13 +23,14 @@ from certrotd.outputs.port import (
     Encrypts,
     Imported,
     ImportedKey,
+    OneFile,
     Present,
     Shape,
     Traits,
     deliverable,
     oldest_first,
 )
-from certrotd.outputs.reading import MAX_KEYS, json_of, members
+from certrotd.outputs.reading import MAX_KEYS, json_bytes, json_of, members
 
 _TYPE = "type.googleapis.com/google.crypto.tink."
 _MOST = 2**32 - 1
@@ -46,7 +46,7 @@ _KNOWN = {(kind, tag, each.key_bytes): each for each, (kind, tag) in _FORMS.item
 
 
 @dataclass(frozen=True)
-class TinkKeyset:
+class TinkKeyset(OneFile):
     """One keyset in one file; ``below`` draws the ids of new keys, as secrets.randbelow does."""
 
     path: Path
@@ -63,15 +63,6 @@ class TinkKeyset:
             Encrypts.NAMED,
             ids=Drawn(32, self.below),
         )
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse; the file is the keyring's own, and nothing else may be in it."""
@@ -102,10 +93,7 @@ class TinkKeyset:
             "primaryKeyId": _number(delivery.encrypting.key),
             "key": [_entry(key) for key in keys],
         }
-        data = present.get(self.path)
-        if data is not None and json_of(self.path, data) == keyset:
-            return {self.path: data}
-        return {self.path: (json.dumps(keyset, indent=2) + "\n").encode("ascii")}
+        return {self.path: json_bytes(self.path, present.get(self.path), keyset, indent=2)}
 
 
 def _number(key: DataKey) -> int:

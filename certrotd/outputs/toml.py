@@ -23,6 +23,7 @@ from certrotd.outputs.port import (
     Encrypts,
     Imported,
     ImportedKey,
+    OneFile,
     Present,
     Shape,
     Traits,
@@ -48,7 +49,7 @@ class _Line(NamedTuple):
 
 
 @dataclass(frozen=True)
-class TomlKeys:
+class TomlKeys(OneFile):
     """``table`` holds ``key`` and, where the application has a second place, ``previous``."""
 
     path: Path
@@ -71,15 +72,6 @@ class TomlKeys:
             printable=self.keys.encoding.printable,
             secondary=self.secondary and self.previous is not None,
         )
-
-    def paths(self, present: Present) -> Sequence[Path]:
-        """The file."""
-        del present
-        return (self.path,)
-
-    def check(self, present: Present) -> None:
-        """As Output.check."""
-        self.parse(present)
 
     def parse(self, present: Present) -> Imported | None:
         """As Output.parse."""

@@ -6,15 +6,14 @@ import contextlib
 import errno
 import os
 import socket
-import stat
 from pathlib import Path
 
 from certrotd.address import Address
 from certrotd.config.http import HttpEntry
-from certrotd.errors import NeedsOperator, Transient
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.unixsocket import listening, make_room
 
 BACKLOG = 128
-_TIMEOUT = 1.0
 
 
 def place(entry: HttpEntry) -> str:
@@ -29,13 +28,11 @@ def listen(entry: HttpEntry) -> socket.socket:
 
     Raises Transient where another process has the place, NeedsOperator where nobody can have it.
     """
+    where = entry.listen
+    if isinstance(where, Path):
+        return listening(where, mode=entry.mode, backlog=BACKLOG)
     try:
-        if isinstance(entry.listen, Address):
-            where = entry.listen
-            return socket.create_server(
-                (where.host, where.port), family=where.family, backlog=BACKLOG
-            )
-        return _at_path(entry.listen, entry.mode)
+        return socket.create_server((where.host, where.port), family=where.family, backlog=BACKLOG)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise Transient(f"{place(entry)} is taken by another process") from error
@@ -46,39 +43,5 @@ def listen(entry: HttpEntry) -> socket.socket:
 def clean_up(entry: HttpEntry) -> None:
     """Remove the path of a socket that has just been closed, unless a successor listens there."""
     if isinstance(entry.listen, Path):
-        with contextlib.suppress(OSError, NeedsOperator):  # else the next start does
-            _make_room(entry.listen)
-
-
-def _at_path(path: Path, mode: int) -> socket.socket:
-    _make_room(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(str(path))
-        os.chmod(path, mode)  # before listen() nobody can connect
-        listener.listen(BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _make_room(path: Path) -> None:
-    """Remove a socket that nobody listens at: a crash left it. Anything else is left alone."""
-    try:
-        found = os.lstat(path)
-    except FileNotFoundError:
-        return
-    if not stat.S_ISSOCK(found.st_mode):
-        raise NeedsOperator(
-            f"cannot listen at unix:{path}: there is something that is no socket",
-            hint="move it away, or choose another path",
-        )
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        probe.settimeout(_TIMEOUT)
-        try:
-            probe.connect(str(path))
-        except ConnectionRefusedError:
-            os.unlink(path)
-            return
-    raise OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+        with contextlib.suppress(OSError, Failure):  # else the next start does
+            make_room(entry.listen)

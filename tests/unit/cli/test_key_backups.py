@@ -41,6 +41,7 @@ class TestBackup:
     def test_a_backup_says_where_it_is(self, host: Host, identity: str) -> None:
         """As a line and as JSON."""
         [line] = host.keys("backup", "orders").splitlines()
+        assert "on the file system of" in host.err  # which is where the tests have all of it
         assert Path(line).is_file()
         told = host.json("backup", "orders")
         assert told["name"] == "orders"
@@ -203,6 +204,12 @@ class TestReport:
         assert host.keys("report").startswith("# Key management report")
         told = json.loads(host.keys("report", "--format", "json"))
         assert "orders" in json.dumps(told)
+        log = (host.place / "state/audit/audit.jsonl").read_text()
+        began = [json.loads(line) for line in log.splitlines()]
+        known = {each["rotation"] for each in began if each["event"] == "rotation.began"}
+        rotations = [each["rotation"] for each in told["rotations"]]
+        assert len(rotations) == 2
+        assert set(rotations) <= known  # which leads from a key to everything done for it
         rows = list(csv.reader(io.StringIO(host.keys("report", "--format", "csv"))))
         assert len(rows) > 2
 

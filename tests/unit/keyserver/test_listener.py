@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import stat
@@ -9,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from certrotd import unixsocket
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.keyserver import listener as module
 from certrotd.keyserver.listener import Listener
 
 
@@ -64,7 +65,7 @@ def test_a_program_that_does_not_accept_has_the_place_still(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It is slow, not gone."""
-    monkeypatch.setattr(module, "_TIMEOUT", 0.01)
+    monkeypatch.setattr(unixsocket, "TIMEOUT", 0.01)
     with socket.socket(socket.AF_UNIX) as other:
         other.bind(str(path))
         other.listen(0)
@@ -152,3 +153,21 @@ def test_the_socket_of_a_successor_is_left_alone(path: Path) -> None:
         other.bind(str(path))
         listener.close()
         assert path.is_socket()
+
+
+@pytest.mark.parametrize("call", ["lstat", "unlink"])
+def test_a_socket_that_cannot_be_taken_away_is_reported(
+    path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """In words, whichever call it is; and it stays."""
+    with socket.socket(socket.AF_UNIX) as crashed:
+        crashed.bind(str(path))
+
+    def refuse(*_arguments: object) -> None:
+        raise OSError(errno.EACCES, "no")
+
+    with monkeypatch.context() as then:
+        then.setattr(os, call, refuse)
+        with pytest.raises(NeedsOperator, match=r"cannot listen at unix:.*: Permission denied"):
+            Listener(path, mode=0o600)
+    assert path.is_socket()
