@@ -112,7 +112,7 @@ def keys_deliver(
     name: Name,
     overwrite: Annotated[
         bool,
-        typer.Option("--overwrite", help="Also what something else has changed: it is backed up."),
+        typer.Option("--overwrite", help="Also what something else has changed: it is kept aside."),
     ] = False,
     as_json: Json = False,
     config: ConfigOption = None,
