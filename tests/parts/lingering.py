@@ -21,13 +21,13 @@ def starved(nginx: Nginx) -> Iterator[Takes]:
     one, which was told to end, and hears of both at once.
     """
     old = nginx.workers()
-    _signal(old, signal.SIGSTOP)
+    _stop(old)
 
     @contextmanager
     def takes() -> Iterator[None]:
         new = nginx.workers() - old
         assert new, "there was no reload"
-        _signal(new, signal.SIGSTOP)
+        _stop(new)
         try:
             with ThreadPoolExecutor(1) as pool:
                 taken = pool.submit(_take, nginx, old, new)
@@ -47,6 +47,21 @@ def _take(nginx: Nginx, old: set[int], new: set[int]) -> None:
     _signal(old, signal.SIGCONT)
     wait_until(lambda: waiting(nginx.port) == 0, what="an old worker takes it")
     _signal(new, signal.SIGCONT)
+
+
+def _stop(pids: Iterable[int]) -> None:
+    """Stops processes, and returns once they stand still.
+
+    Until then one still waits in epoll_wait(2), and under EPOLLEXCLUSIVE the kernel tells of a
+    connection whoever waits there, and nobody else.
+    """
+    _signal(pids, signal.SIGSTOP)
+    wait_until(lambda: all(_stands_still(pid) for pid in pids), what="the workers stand still")
+
+
+def _stands_still(pid: int) -> bool:
+    """Whether a process is stopped, by proc_pid_stat(5)."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def _signal(pids: Iterable[int], number: int) -> None:
