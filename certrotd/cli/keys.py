@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -93,9 +93,19 @@ def rewrap(config: Path, name: str, *, as_json: bool) -> int:
     return _wanted(config, name, "rewrap", rotation.rewrap, as_json=as_json)
 
 
-def adopt(config: Path, name: str, *, source: str | None, as_json: bool) -> int:
+def adopt(config: Path, name: str, *, source: str | None, form: str | None, as_json: bool) -> int:
     """Carry out ``certrotd keys adopt``; the exit code."""
-    return _wanted(config, name, "adopt", partial(rotation.adopt, source), as_json=as_json)
+    from certrotd.observe.jobs import jobs_that_name
+
+    def warn(keyring: KeyringSubject) -> None:
+        for path in dict.fromkeys(
+            each.partition(" ")[2] for each in keyring.managed.policy.outputs
+        ):
+            for job in jobs_that_name(Path(path)):
+                say(f"{name}: {job} names {path}: if that rotates its keys, switch it off")
+
+    wanted = partial(rotation.adopt, source, form)
+    return _wanted(config, name, "adopt", wanted, as_json=as_json, before=warn)
 
 
 def plan(config: Path, names: Sequence[str], *, explained: bool, as_json: bool) -> int:
@@ -147,9 +157,11 @@ def _wanted(
     *,
     as_json: bool,
     joins: bool = False,
+    before: Callable[[KeyringSubject], None] = lambda _keyring: None,
 ) -> int:
     def act(subject: Subject, runner: Runner) -> Report:
         keyring = _keyring(subject)
+        before(keyring)
         managed, actor = keyring.managed, _account()
         return rotation.asked_for(managed, runner, command, wanted, joins=joins, actor=actor)
 

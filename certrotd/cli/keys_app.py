@@ -220,18 +220,23 @@ def keys_adopt(
         str | None,
         typer.Option("--from", metavar="FILE", help="The output that has the keys."),
     ] = None,
+    form: Annotated[
+        str | None,
+        typer.Option("--output", metavar="TYPE", help="The type of that output, such as tink."),
+    ] = None,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
     """Take over an application's keys; its files do not change.
 
-    Switch off whatever rotated them before: two cannot give out versions.
+    Switch off whatever rotated them before: two cannot give out versions. Jobs of cron and timers
+    of systemd that name the file are listed.
 
-    Example: certrotd keys adopt orders --from /etc/app/keys.json
+    Example: certrotd keys adopt orders --from /etc/app/keys.json --output json-keystore
     """
     from certrotd.cli.keys import adopt as carry_out
 
-    end(carry_out(path_of(context, config), name, source=source, as_json=as_json))
+    end(carry_out(path_of(context, config), name, source=source, form=form, as_json=as_json))
 
 
 Identity = Annotated[

@@ -175,19 +175,32 @@ def compromise(number: int, why: str, case: Case) -> Action:
     return Compromise(why, version=number, code="asked")
 
 
-def adopt(outlet: str | None, case: Case) -> Action:
-    """Take over what an application has, at the output that is asked for or at the only one."""
+def adopt(path: str | None, form: str | None, case: Case) -> Action:
+    """Take over what an application has at its only output, or at that of the path and type."""
     policy, standing = case.policy, case.standing
     if standing.versions is not None:
         raise NeedsOperator(f"the keyring {policy.name} has keys already")
-    found = [each for each in standing.present if outlet is None or outlet in each.split()]
-    if len(found) != 1:
-        where = ", ".join(standing.present) or "none of its outputs"
+    asked = [each for each in policy.outputs if _is_asked_for(each, path, form)]
+    if not asked:
+        wanted = " ".join(each for each in (form, path) if each)
         raise NeedsOperator(
-            f"there is something at {where}: one output is needed to take keys over from",
+            f"the keyring {policy.name} has no output {wanted}".rstrip(),
+            hint=f"the configuration gives it {', '.join(policy.outputs) or 'none'}",
+        )
+    found = [each for each in asked if each in standing.present]
+    if not found:
+        raise NeedsOperator(f"there is nothing to take over at {', '.join(asked)}")
+    if len(found) > 1:
+        raise NeedsOperator(
+            f"keys can be taken over from {' or '.join(found)}: name one of them",
             hint=f"certrotd keys adopt {policy.name} --from FILE",
         )
     return Adopt(f"taken over from {found[0]}", outlet=found[0], code="asked")
+
+
+def _is_asked_for(output: str, path: str | None, form: str | None) -> bool:
+    its_form, _, its_path = output.partition(" ")
+    return path in (None, its_path) and form in (None, its_form)
 
 
 def restore(number: int, why: str, case: Case) -> Action:

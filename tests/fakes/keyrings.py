@@ -46,7 +46,7 @@ class Killed(BaseException):
 class Shelf:
     """An output in memory: the delivery that stands there, as an application reads it."""
 
-    name: str = str(PATH)
+    name: str = f"tink {PATH}"
     delivered: Delivery | None = None
     stranger: bool = False
     full: bool = False
@@ -80,12 +80,12 @@ class Shelf:
 
     def set_aside(self, mark: str) -> Sequence[Path]:
         self.stranger, self.own = False, None
-        return [Path(f"{self.name}.{mark}")]
+        return [Path(f"{PATH}.{mark}")]
 
     def digests(self) -> Mapping[Path, str]:
         if self.delivered is None:
             return {}
-        return {Path(self.name): hashlib.sha256(self.delivered.hash.encode()).hexdigest()}
+        return {PATH: hashlib.sha256(self.delivered.hash.encode()).hexdigest()}
 
     def problems(self, delivery: Delivery | None, *, dry: bool = False) -> Sequence[Failure]:
         del delivery, dry
@@ -146,7 +146,7 @@ class KeyBench:
 
     policy: Policy = field(
         default_factory=lambda: Policy(
-            "orders", outputs=(str(PATH),), waves=(("worker",), ("web",)), escrows=True
+            "orders", outputs=(f"tink {PATH}",), waves=(("worker",), ("web",)), escrows=True
         )
     )
     state: MemoryState = field(default_factory=MemoryState)

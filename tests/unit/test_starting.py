@@ -96,3 +96,16 @@ def test_a_command_is_left_with_the_signals_as_they_were(tmp_path: Path) -> None
         "assert signal.getsignal(signal.SIGHUP) is before"
     )
     subprocess.run([sys.executable, "-c", program, "rotate", "--help"], check=True, timeout=60)
+
+
+def test_no_command_leaves_a_core_dump(tmp_path: Path) -> None:
+    """It would have keys in it; what the system allows beyond that is left for other programs."""
+    program = (
+        "import resource; from certrotd.__main__ import main\n"
+        "_, hard = resource.getrlimit(resource.RLIMIT_CORE)\n"
+        "resource.setrlimit(resource.RLIMIT_CORE, (hard, hard))\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert resource.getrlimit(resource.RLIMIT_CORE) == (0, hard)"
+    )
+    subprocess.run([sys.executable, "-c", program, "keys", "--help"], check=True, timeout=60)

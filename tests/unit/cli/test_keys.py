@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.observe import jobs
 from demo.key_stage import own_keys
 from tests.unit.cli.ring import Host, host
 
@@ -260,15 +261,32 @@ class TestDelivering:
         for name in ("keys.json", "more.json"):
             write(host.place / name, own_keys("tink"))
         before = (host.place / "keys.json").read_bytes()
-        assert "one output is needed" in host.failed("adopt", "orders")
+        assert "name one of them" in host.failed("adopt", "orders")
         (host.place / "more.json").unlink()
         source = str(host.place / "keys.json")
-        assert "none of its" in host.failed("adopt", "users")
+        assert "users has no output" in host.failed("adopt", "users")
+        assert "has no output dotenv" in host.failed("adopt", "orders", "--output", "dotenv")
+        other = str(host.place / "other.json")
+        assert f"has no output tink {other}" in host.failed(
+            "adopt", "orders", "--output", "tink", "--from", other
+        )
         [row] = host.json("adopt", "orders", "--from", source)
         assert row["result"] == "done"
         assert (host.place / "keys.json").read_bytes() == before
         assert host.states() == {1: "active"}
         assert "has keys already" in host.failed("adopt", "orders")
+
+    def test_a_job_that_may_rotate_what_is_adopted_is_said(
+        self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Before it is taken over: two cannot give out versions."""
+        table, keys = tmp_path / "crontab", host.place / "keys.json"
+        monkeypatch.setattr(jobs, "_TABLES", (str(table)[1:],))
+        write(keys, own_keys("tink"))
+        table.write_text(f"0 3 * * 0 shop node rotate.js {keys}\n")
+        host.keys("adopt", "orders")
+        words = f"orders: {table}:1 names {keys}: if that rotates its keys, switch it off"
+        assert host.err.splitlines()[0] == words
 
 
 class TestCompromise:

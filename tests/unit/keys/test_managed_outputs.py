@@ -164,7 +164,7 @@ class TestAdoption:
         path.write_bytes(own_key())
         path.chmod(0o600)
         before = everything_in(rings.place)["keys.json"]
-        report = rings.ask(partial(adopt, None))
+        report = rings.ask(partial(adopt, None, None))
         assert isinstance(report.outcome, Finished), report
         assert everything_in(rings.place)["keys.json"] == before
         assert rings.states() == {1: State.ACTIVE}
@@ -172,7 +172,7 @@ class TestAdoption:
         own, told = json.loads(before[2]), json.loads(path.read_bytes())
         assert told["key"][0]["keyId"] == own["primaryKeyId"]
         assert told["primaryKeyId"] != own["primaryKeyId"]
-        assert "has keys already" in why_not(rings.ask(partial(adopt, None)))
+        assert "has keys already" in why_not(rings.ask(partial(adopt, None, None)))
 
     def test_two_outputs_with_different_keys_are_not_adopted(self, rings: Rings) -> None:
         """Nothing is taken over, and both files stay as they are."""
@@ -180,15 +180,36 @@ class TestAdoption:
         for name in ("keys.json", "second.json"):
             (rings.place / name).write_bytes(own_key())
             (rings.place / name).chmod(0o600)
-        assert "one output is needed" in why_not(rings.ask(partial(adopt, None)))
+        assert "name one of them" in why_not(rings.ask(partial(adopt, None, None)))
         source = str(rings.place / "second.json")
-        assert f"{rings.place}/keys.json would change" in why_not(rings.ask(partial(adopt, source)))
+        assert f"{rings.place}/keys.json would change" in why_not(
+            rings.ask(partial(adopt, source, None))
+        )
         assert rings.states() == {}
 
     def test_there_is_nothing_to_adopt_without_a_file(self, rings: Rings) -> None:
         """It says so, and makes no key."""
-        assert "none of its outputs" in why_not(rings.ask(partial(adopt, None)))
+        assert "there is nothing to take over at" in why_not(rings.ask(partial(adopt, None, None)))
         assert rings.states() == {}
+
+    def test_an_output_that_the_keyring_lacks_is_not_adopted_from(self, rings: Rings) -> None:
+        """A wrong type or path is a mistake, not another output; one of none is none."""
+        ours = f"tink {rings.place}/keys.json"
+        said = why_not(rings.ask(partial(adopt, None, "dotenv")))
+        assert f"orders has no output dotenv (the configuration gives it {ours})" in said
+        assert "no output /x" in why_not(rings.ask(partial(adopt, "/x", None)))
+        rings.orders["outputs"] = []
+        assert "has no output (the configuration gives it none" in why_not(
+            rings.ask(partial(adopt, None, None))
+        )
+
+    def test_an_output_is_adopted_from_by_its_type(self, rings: Rings) -> None:
+        """Where the others have nothing that is of that type."""
+        (rings.place / "keys.json").write_bytes(own_key())
+        (rings.place / "keys.json").chmod(0o600)
+        report = rings.ask(partial(adopt, f"{rings.place}/keys.json", "tink"))
+        assert report.outcome is not None
+        assert rings.states() == {1: "active"}
 
     def test_keys_that_are_twice_there_are_not_adopted(self, rings: Rings) -> None:
         """One of both would be given up unseen."""
@@ -197,7 +218,7 @@ class TestAdoption:
         told["key"].append({**key, "keyId": 77})
         (rings.place / "keys.json").write_text(json.dumps(told))
         (rings.place / "keys.json").chmod(0o600)
-        assert "are the same" in why_not(rings.ask(partial(adopt, None)))
+        assert "are the same" in why_not(rings.ask(partial(adopt, None, None)))
         assert rings.states() == {}
 
 

@@ -321,13 +321,13 @@ def test_what_an_application_has_is_taken_over_and_nothing_it_reads_changes() ->
     keys = [ImportedKey(Algorithm.AES_256_GCM, Material(bytes([n]) * 32), f"v{n}") for n in (1, 2)]
     bench.shelf.own = Imported(tuple(keys), encrypting=1)
     assert bench.rotate().decision == Wait(ANY, ANY)
-    report = bench.ask(partial(adopt, None))
+    report = bench.ask(partial(adopt, None, None))
     assert isinstance(report.outcome, Finished), report
     assert bench.states() == {1: DECRYPTS, 2: ACTIVE}
     assert bench.shelf.writes == 0
     assert len(bench.backups) == 1
     assert isinstance(bench.rotate().decision, Wait)
-    assert bench.ask(partial(adopt, None)).failure is not None
+    assert bench.ask(partial(adopt, None, None)).failure is not None
 
 
 def test_two_keys_that_are_the_same_are_not_taken_over() -> None:
@@ -335,7 +335,7 @@ def test_two_keys_that_are_the_same_are_not_taken_over() -> None:
     bench = KeyBench()
     key = ImportedKey(Algorithm.AES_256_GCM, Material(bytes(32)))
     bench.shelf.own = Imported((key, key), encrypting=0)
-    report = bench.ask(partial(adopt, None))
+    report = bench.ask(partial(adopt, None, None))
     assert isinstance(report.outcome, RolledBack)
     assert "keys 1 and 2 are the same" in report.outcome.because
     assert bench.states() == {}

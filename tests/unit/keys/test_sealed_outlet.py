@@ -238,7 +238,7 @@ def test_it_is_nothing_to_adopt_from_nor_strange(rings: Rings) -> None:
     assert outlet.strange(kept(rings)) is None
     assert list(outlet.problems(None)) == []
     sealed(rings).write_bytes(b"mine")
-    assert "has keys already" in why_not(rings.ask(partial(adopt, None)))
+    assert "has keys already" in why_not(rings.ask(partial(adopt, None, None)))
     [aside] = outlet.set_aside("x")
     assert aside.read_bytes() == b"mine"
     assert outlet.absent()
