@@ -14,6 +14,10 @@ from certrotd.config.keyrings import (
     SealedEntry,
 )
 from certrotd.config.managed_keys import SERVICES, refused_by_service
+from certrotd.config.outputs import DotenvEntry
+
+FEW = 10
+"""So many keys at most, and an application is soon full."""
 
 
 def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
@@ -23,6 +27,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _keks(checked, file, name, entry)
         yield from _consumers(checked, file, name, entry)
         yield from _backups(file, name, entry)
+        yield from _full_outputs(name, entry)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
         message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
@@ -100,6 +105,22 @@ def _consumers(
         if socket and file.key_server is None and checked.sure("key_server"):
             message = "socket needs key_server, and there is none"
             yield ConfigFinding((*loc, "acknowledge", "heartbeat"), message)
+
+
+def _full_outputs(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Applications with room for few keys, where nothing ever lets an old one go."""
+    for position, output in enumerate(entry.outputs):
+        named = isinstance(output, DotenvEntry) and output.slots is not None
+        missing = [] if entry.datasets or entry.drains else ["datasets or drains"]
+        if named and entry.backup is None:  # a slot is free again once its key is destroyed
+            missing.append("backup")
+        if output.rooms is not None and 1 < output.rooms <= FEW and missing:
+            loc: Loc = ("keyrings", name, "outputs", position)
+            message = (
+                f"the application holds {output.rooms} keys, and no old one is ever let go: "
+                f"once all are in use, rotations wait; add {' and '.join(missing)}"
+            )
+            yield ConfigFinding(loc, message, warning=True)
 
 
 def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:

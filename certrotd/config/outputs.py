@@ -95,6 +95,11 @@ class BaseOutputEntry(Entry):
         """The files and directories that it names."""
         return (self.path,)
 
+    @property
+    def rooms(self) -> int | None:
+        """How many keys the application holds, None for any number."""
+        return None
+
     def examine(self) -> EntryFindings:
         """Their directory is there."""
         yield from folder(self.path.parent, ("path",))
@@ -169,6 +174,13 @@ class DotenvEntry(BaseOutputEntry):
             raise refuse("two of its variables have the same name: each needs its own")
         return self
 
+    @property
+    def rooms(self) -> int | None:
+        """As BaseOutputEntry.rooms."""
+        if self.slots is not None:
+            return len(self.slots)
+        return self.capacity if self.previous else 1
+
 
 class TomlEntry(BaseOutputEntry):
     """A table of a TOML file, as in WSO2's deployment.toml."""
@@ -196,6 +208,11 @@ class TomlEntry(BaseOutputEntry):
         if self.key == self.previous:
             raise refuse("key and previous have the same name: each needs its own")
         return self
+
+    @property
+    def rooms(self) -> int | None:
+        """As BaseOutputEntry.rooms."""
+        return 2 if self.previous else 1
 
 
 class YamlCiphersEntry(BaseOutputEntry):
@@ -226,6 +243,11 @@ class YamlCiphersEntry(BaseOutputEntry):
     def paths(self) -> tuple[Path, ...]:
         """The file, and the directory."""
         return self.path, self.key_directory
+
+    @property
+    def rooms(self) -> int | None:
+        """As BaseOutputEntry.rooms: a version is one byte, and not 0."""
+        return 255
 
     def examine(self) -> EntryFindings:
         """The directories are there."""
@@ -294,6 +316,11 @@ class TemplateEntry(BaseOutputEntry):
         description="Whether the application reads a key that does not encrypt yet. If not, a "
         "rotation is a cut-over.",
     )
+
+    @property
+    def rooms(self) -> int | None:
+        """As BaseOutputEntry.rooms."""
+        return self.capacity
 
     def examine(self) -> EntryFindings:
         """The template can be read."""

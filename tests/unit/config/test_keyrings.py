@@ -229,6 +229,49 @@ class TestPaths:
             ]
 
 
+class TestRoom:
+    """An application that holds few keys, and what makes room for the next."""
+
+    SLOTS = "{type: dotenv, path: /e/x, slots: {v1: A, v2: B}, version: V}"
+    TOML = "{type: toml, path: /e/x}"
+    DRAINS = "\n    drains: {cookies: 1d}"
+    BACKUP = f"\n    backup: {{directory: /b, recipients: [{AGE}]}}"
+
+    @pytest.mark.parametrize(
+        ("output", "rest", "missing"),
+        [
+            (SLOTS, "", "datasets or drains and backup"),
+            (SLOTS, DRAINS, "backup"),
+            (SLOTS, BACKUP, "datasets or drains"),
+            (SLOTS, DRAINS + BACKUP, None),
+            (TOML, "", "datasets or drains"),
+            (TOML, DRAINS, None),
+            ("{type: toml, path: /e/x, previous: null}", "", None),
+            (
+                "{type: dotenv, path: /e/x, key: A, previous: B, capacity: 2}",
+                "",
+                "datasets or drains",
+            ),
+            ("{type: dotenv, path: /e/x, key: A, previous: B}", "", None),
+            ("{type: dotenv, path: /e/x, key: A}", "", None),
+            ("{type: tink, path: /e/x}", "", None),
+        ],
+    )
+    def test_what_keeps_old_keys_for_ever_is_a_warning(
+        self, tmp_path: Path, output: str, rest: str, missing: str | None
+    ) -> None:
+        """Else the second rotation waits, and only then it is known."""
+        words = said(loaded(tmp_path, OUTPUTS % output + rest).warnings)
+        assert words == (
+            []
+            if missing is None
+            else [
+                "6: keyrings.shop.outputs[0]: the application holds 2 keys, and no old one is ever "
+                f"let go: once all are in use, rotations wait; add {missing}"
+            ]
+        )
+
+
 class TestKeks:
     def test_keyrings_without_a_kek_are_a_warning(self, tmp_path: Path) -> None:
         """Enough for a first try: who has the state directory has the keys."""

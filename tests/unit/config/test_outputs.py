@@ -68,4 +68,5 @@ def test_an_output_that_cannot_be_is_one_line(tmp_path: Path, output: str, expec
 )
 def test_an_output_of_each_type_is_taken(tmp_path: Path, output: str) -> None:
     """The control: each with options near those that are refused."""
-    assert len(config(tmp_path, OUTPUT % output).keys.keyrings["shop"].outputs) == 1
+    roomy = "\n    drains: {cookies: 1d}\n    backup: {directory: /b, passphrase: {file: /p}}"
+    assert len(config(tmp_path, OUTPUT % output + roomy).keys.keyrings["shop"].outputs) == 1

@@ -84,6 +84,7 @@ def rendered(entry: OutputEntry, template: str) -> str:
         output: Output = Template(entry.path, template, "t", ALGORITHMS["template"])
     else:
         output = output_of(entry, algorithm=ALGORITHMS[entry.type], chance=chance)
+    assert output.traits.capacity == entry.rooms, "what config check says of it is so"
     data = output.render(delivery_of(output), {})[entry.path]
     assert data is not None
     text = data.decode()
