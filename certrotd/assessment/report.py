@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from certrotd import wording
+from certrotd.assessment.drills import drills
 from certrotd.assessment.exceptions import ORDER, Exceptional, Kind
 from certrotd.assessment.facts import KeyringFacts, Span, VersionFacts
 from certrotd.assessment.periods import Period, period
@@ -131,7 +132,9 @@ def report(
 
     ``records`` and ``chain`` as reconcile() takes them.
     """
-    ordered = sorted(keyrings, key=lambda each: each.name)
+    records = list(records)
+    drilled = drills(records)
+    ordered = sorted(drilled.added(keyrings), key=lambda each: each.name)
     for name, number in Counter(each.name for each in ordered).items():
         if number > 1:
             raise InvalidInput(f"the keyring {name} is there {number} times")
@@ -141,7 +144,7 @@ def report(
         )
     found = reconcile(ordered, records, chain, span)
     inventory = tuple(_keyring(each, made) for each in ordered)
-    exceptions = [*found.exceptions]
+    exceptions = [*found.exceptions, *drilled.exceptions]
     for each in inventory:
         exceptions += _exceptions(each, span)
     events = tuple(_events(ordered, found.records, span))
@@ -226,12 +229,12 @@ def _exceptions(keyring: KeyringReport, span: Span) -> Iterator[Exceptional]:
         yield Exceptional(Kind.UNSAID, "its purpose is not said", name)
     if not facts.backups:
         yield Exceptional(Kind.NO_BACKUP, "no backup is known", name)
-    drills = sorted((each for each in facts.drills if each.at in span), key=lambda each: each.at)
-    for drill in drills:
+    tried = [each for each in facts.drills if each.at in span]
+    for drill in tried:
         if not drill.succeeded:
             text = f"a restore drill failed: {drill.findings[0].why}"
             yield Exceptional(Kind.DRILL_FAILED, text, name, at=drill.at)
-    if not any(each.succeeded for each in drills):
+    if not any(each.succeeded for each in tried):
         yield Exceptional(Kind.NO_DRILL, "no restore drill succeeded in this time", name)
 
 

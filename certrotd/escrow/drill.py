@@ -44,6 +44,10 @@ class DrillFinding:
     hint: str = ""
 
 
+SUCCEEDED, UNSUCCESSFUL = "keyring.drilled", "keyring.drill_failed"
+"""The events of the audit log."""
+
+
 @dataclass(frozen=True)
 class Drilled:
     """What a drill came to: ``versions`` are those whose keys it proved.
@@ -65,6 +69,11 @@ class Drilled:
     def succeeded(self) -> bool:
         """Whether the keyring could be restored from this backup: what Evidence.drilled needs."""
         return not self.findings
+
+    @property
+    def event(self) -> str:
+        """What the audit log calls it."""
+        return SUCCEEDED if self.succeeded else UNSUCCESSFUL
 
     def to_json(self) -> dict[str, Any]:
         """As state, the audit log and ``--json`` have it."""

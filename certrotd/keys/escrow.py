@@ -58,8 +58,7 @@ def drilled(
         raise _of_another(found.keyring, keyring)
     if present is not None:
         keyring.drills.write(found)
-    event = "keyring.drilled" if found.succeeded else "keyring.drill_failed"
-    audit.record(Happened(event, str(keyring.policy.id), "", found.to_json()))
+    audit.record(Happened(found.event, str(keyring.policy.id), "", found.to_json()))
     return found
 
 

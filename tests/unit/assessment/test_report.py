@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -222,6 +223,34 @@ def test_a_key_that_never_encrypted_here_has_no_period() -> None:
     early = period(ring.version(1), now=day(-1))
     assert early is not None
     assert early.length == timedelta(0)
+
+
+def test_every_drill_of_the_time_is_told_by_the_audit_log() -> None:
+    """The keyring itself knows its last one alone, which is not told twice."""
+    last, failed = drilled(day(70)), drilled(day(60), failed="lost")
+    other = drilled(day(65), keyring="orders")
+    happened = [
+        (each.at, Happened(each.event, f"key/{each.keyring}", "", each.to_json()))
+        for each in (drilled(day(-1)), drilled(day(50)), failed, other, last)
+    ]
+    keyring = facts(drills=(last,))
+    events = sorted([*said(keyring), *happened], key=lambda each: each[0])
+    found = made(keyring, records=log(events))
+    assert [each.at for each in found.drills] == [day(50), day(60), day(70)]
+    assert kinds(found) == [Kind.DRILL_FAILED]
+
+
+@pytest.mark.parametrize(
+    "details",
+    [{}, {"at": "2026-01-01"}, drilled(day(1), failed="x").to_json()],
+)
+def test_a_record_that_says_no_drill_is_an_exception(details: Mapping[str, Any]) -> None:
+    """Nor does it hide those that do: also one whose event and findings disagree."""
+    event = (day(1), Happened("keyring.drilled", "key/payments", "", details))
+    events = sorted([*said(facts()), event], key=lambda each: each[0])
+    found = made(facts(), records=log(events))
+    assert kinds(found) == [Kind.MALFORMED]
+    assert [each.at for each in found.drills] == [day(70)]
 
 
 @pytest.mark.parametrize(
