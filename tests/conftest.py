@@ -10,7 +10,8 @@ from hypothesis import settings
 from xdist.remote import Producer  # type: ignore[import-untyped]
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate
+from tests.parts import Bind, Nginx, Parts, Pebble, Resolver, StepCA, locate, surroundings
+from tests.parts.kubernetes import ControlPlane
 from tests.parts.systemctl import Systemctl
 
 _TESTS = Path(__file__).parent
@@ -109,6 +110,16 @@ def nginx(parts: Parts) -> Callable[..., Nginx]:
     """Starts an nginx: `nginx({"a.example.test": (certificate, key)})`."""
     locate.require("nginx")
     return parts.starter(Nginx)
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A Kubernetes API server that a worker's tests share; `parts.start(ControlPlane)` is another.
+
+    A test makes a namespace of its own in it, and does the server itself no harm.
+    """
+    with surroundings.usual(), ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
+        yield started
 
 
 @pytest.fixture

@@ -18,6 +18,15 @@ _PARTS = {
     "step-ca": "step-ca",
     "certbot": "certbot",
     "vault-transit": "vault-transit",
+    "etcd": "kubernetes",
+    "helm": "kubernetes",
+    "kube-apiserver": "kubernetes",
+    "kube-controller-manager": "kubernetes",
+    "kube-proxy": "kubernetes",
+    "kube-scheduler": "kubernetes",
+    "kubectl": "kubernetes",
+    "kubelet": "kubernetes",
+    "pause": "kubernetes",
 }
 
 

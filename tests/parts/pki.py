@@ -79,6 +79,11 @@ def make_leaf(
     )
 
 
+def make_client(parent: Pair, name: str, *groups: str) -> Pair:
+    """A client's certificate: who it is, and as organizations the groups it is in."""
+    return _issue(name, parent, is_ca=False, lifetime=timedelta(days=1), groups=groups)
+
+
 def _issue(
     subject: str,
     parent: Pair | None,
@@ -86,12 +91,14 @@ def _issue(
     is_ca: bool,
     lifetime: timedelta,
     names: Sequence[str] = (),
+    groups: Sequence[str] = (),
     not_before: datetime | None = None,
     key: Key | None = None,
 ) -> Pair:
     key = key or ec.generate_private_key(ec.SECP256R1())
     start = not_before or datetime.now(UTC) - timedelta(minutes=5)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, subject)])
+    organizations = [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
+    name = x509.Name([*organizations, x509.NameAttribute(NameOID.COMMON_NAME, subject)])
     issuer_key = parent.key if parent else key
     builder = (
         x509.CertificateBuilder()
