@@ -40,9 +40,10 @@ class HttpsClient:
     """One thread's keep-alive connections; what it shares with others is the TLS ``context``.
 
     Without a context it speaks plain HTTP, to this machine. ``whom`` and the host name the other
-    side in messages. Connections through a proxy (of the environment: HTTPS_PROXY, NO_PROXY;
-    unless ``direct``) are made by urllib3; what goes over them is our own: a requests session would
-    add the machine's REQUESTS_CA_BUNDLE, ~/.netrc and cookies, and twice the processor time.
+    side in messages; ``limit`` is how many bytes an answer may have. Connections through a proxy
+    (of the environment: HTTPS_PROXY, NO_PROXY; unless ``direct``) are made by urllib3; what goes
+    over them is our own: a requests session would add the machine's REQUESTS_CA_BUNDLE, ~/.netrc
+    and cookies, and twice the processor time.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class HttpsClient:
         agent: str,
         permit: Permit | None = None,
         direct: bool = False,
+        limit: int = MAX_RESPONSE,
     ) -> None:
         self._context = context
         self._whom = whom
@@ -62,6 +64,7 @@ class HttpsClient:
         weakref.finalize(self, _close, self._connections)
         self._proxies: dict[str, str | None] = {}
         self._direct = direct or context is None
+        self._limit = limit
 
     def exchange(
         self,
@@ -73,7 +76,7 @@ class HttpsClient:
         timeout: Timeout,
         judged: int | None = None,
     ) -> Answer:
-        """Send one request and read its answer: whole, at most 1 MiB, or as Exchange.judge.
+        """Send one request and read its answer: whole, at most ``limit``, or as Exchange.judge.
 
         ``judged`` is how much of an error's content that reads. Raises NeedsOperator where there is
         no way to the host, its certificate is not trusted, or the answer is too large; Lost where
@@ -160,10 +163,10 @@ class HttpsClient:
             send(sock, exchange.message, timeout)
             if judged is not None:
                 return exchange.judge(more, limit=judged)
-            return exchange.read(more, limit=MAX_RESPONSE)
+            return exchange.read(more, limit=self._limit)
         except ContentTooLarge:
             raise NeedsOperator(
-                f"{whom} sent more than {MAX_RESPONSE} bytes in one answer"
+                f"{whom} sent more than {self._limit} bytes in one answer"
             ) from None
         except TimeoutError as error:
             if begun:

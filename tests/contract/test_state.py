@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,17 @@ import pytest
 
 from certrotd.clock import Deadline, ManualClock
 from certrotd.errors import LockHeld
+from certrotd.kube.access import Access, trusting
+from certrotd.kube.api import LEASES, Api
+from certrotd.kube.names import object_name
+from certrotd.kube.state import NEEDED, ClusterState
 from certrotd.state.directory import StateDirectory
 from certrotd.state.document import FileDocument
 from certrotd.state.ports import ABSENT, Conflict, Fenced, State, TooLarge
 from certrotd.state.records import Unrecordable
 from certrotd.state.typed import TypedDocument
 from tests.fakes.state import MemoryState
+from tests.parts.kubernetes import ControlPlane
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 SUBJECT = "certificate/web"
@@ -25,18 +30,43 @@ BEGIN = {"t": "begin", "id": "r1", "plan": []}
 SUMMARY = {"id": "r1", "failure": None, "ended": NOW.isoformat()}
 
 
-@pytest.fixture(params=["directory", "memory"])
+@pytest.fixture(params=["directory", "memory", "cluster"])
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> State:
     """Each of the places, empty."""
     if request.param == "memory":
         return MemoryState()
+    if request.param == "cluster":
+        return Clustered(request.getfixturevalue("control_plane"))
     return StateDirectory(tmp_path, command="certrotd test", now=lambda: NOW)
+
+
+class Clustered(ClusterState):
+    """That of a namespace of its own, by an account that may do what it needs alone."""
+
+    def __init__(self, plane: ControlPlane) -> None:
+        self.plane, self.namespace, self.clock = plane, plane.namespace(), ManualClock(NOW)
+        rules = [
+            {"apiGroups": ["" if of.group == "api/v1" else of.group.split("/")[1]],
+             "resources": [of.plural], "verbs": list(verbs)}
+            for of, verbs in NEEDED.items()
+        ]  # fmt: skip
+        who = plane.service_account(self.namespace, "certrotd")
+        plane.allow(self.namespace, "certrotd", *rules)
+        assert who.token is not None
+        access = Access(who.server, trusting(who.ca_file), self.namespace, lambda: who.token or "")
+        api = Api(access, self.clock, agent="certrotd test")
+        super().__init__(api, self.namespace, "certrotd", words="pod certrotd-0", every=0)
+
+    def lose(self, name: str) -> None:
+        """Somebody deletes the Lease, and it is time to write it again."""
+        self.plane.api.delete(LEASES.path(self.namespace, object_name("certrotd-lock", name)))
+        self.clock.advance(timedelta(seconds=3))
 
 
 @pytest.fixture
 def lose(state: State, tmp_path: Path) -> Callable[[str], None]:
     """Takes a lock from its holder, as an operator's rm or a lease that runs out does."""
-    if isinstance(state, MemoryState):
+    if isinstance(state, MemoryState | Clustered):
         return state.lose
     return lambda name: (tmp_path / "locks" / f"{name}.lock").unlink()
 

@@ -1,0 +1,110 @@
+"""Where an API server is, and how certrotd shows it who it is."""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.extras import how_to_install
+from certrotd.files.disktrouble import explained
+from certrotd.files.reading import read_file
+from certrotd.pki.roots import load_roots
+
+ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+"""Where a pod has its ServiceAccount."""
+_TOKEN_SIZE = 64 * 1024
+
+
+@dataclass(frozen=True)
+class Access:
+    """An API server and an account there.
+
+    ``server`` is a URL, ``namespace`` the account's own. ``token`` gives the bearer token as it is
+    now, for the kubelet renews it; None with a client certificate.
+    """
+
+    server: str
+    context: ssl.SSLContext
+    namespace: str
+    token: Callable[[], str] | None = None
+
+
+def in_pod(environment: Mapping[str, str], *, account: Path = ACCOUNT) -> Access:
+    """That of the pod that this process runs in; raises NeedsOperator where it has none."""
+    host = environment.get("KUBERNETES_SERVICE_HOST", "")
+    port = environment.get("KUBERNETES_SERVICE_PORT", "443")
+    if not host or not (account / "token").exists():
+        raise NeedsOperator(
+            "this is no pod with a ServiceAccount",
+            hint="outside of a cluster, name a kubeconfig",
+        )
+    address = f"[{host}]" if ":" in host else host
+    with explained(f"read {account}/namespace"):
+        namespace = (account / "namespace").read_text().strip()
+    return Access(
+        f"https://{address}:{port}",
+        trusting(account / "ca.crt"),
+        namespace,
+        lambda: token_in(account / "token"),
+    )
+
+
+def from_kubeconfig(path: Path, *, context: str | None = None) -> Access:
+    """What a kubeconfig says, by the official client: that knows its plug-ins.
+
+    Raises NeedsOperator.
+    """
+    try:
+        from kubernetes import config
+        from kubernetes.client import Configuration
+    except ImportError:
+        raise NeedsOperator(
+            "a kubeconfig takes the package kubernetes", hint=how_to_install("kubernetes")
+        ) from None
+    found = Configuration()
+    try:
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            str(path), context=context, client_configuration=found
+        )
+        _, active = config.list_kube_config_contexts(str(path))  # type: ignore[no-untyped-call]
+    except Exception as error:  # noqa: BLE001  # whatever its YAML, plug-ins and files raise
+        raise NeedsOperator(
+            f"{path} cannot be used as a kubeconfig: {error}", hint="kubectl --kubeconfig tells"
+        ) from None
+    tls = trusting(Path(found.ssl_ca_cert)) if found.ssl_ca_cert else ssl.create_default_context()
+    if found.cert_file:
+        tls.load_cert_chain(found.cert_file, found.key_file)
+    token = None
+    if found.api_key:
+        token = lambda: _bearer(found.get_api_key_with_prefix("authorization") or "")  # noqa: E731
+    namespace = (active or {}).get("context", {}).get("namespace") or "default"
+    return Access(str(found.host).rstrip("/"), tls, namespace, token)
+
+
+def trusting(roots: Path) -> ssl.SSLContext:
+    """A client's context that trusts the certificates in a PEM file alone; raises NeedsOperator."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    load_roots(context, roots, what="the cluster's CA", hint="a pod has it beside its token")
+    return context
+
+
+def token_in(path: Path) -> str:
+    """The token in a file; raises NeedsOperator, InvalidInput or DiskTrouble."""
+    try:
+        data = read_file(path, limit=_TOKEN_SIZE)
+    except FileNotFoundError:
+        raise NeedsOperator(f"there is no token at {path}") from None
+    try:
+        token = data.decode("ascii").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token or not token.isprintable() or " " in token:
+        raise InvalidInput(f"what is in {path} is no token")
+    return token
+
+
+def _bearer(text: str) -> str:
+    return text.removeprefix("Bearer ").strip()

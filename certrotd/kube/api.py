@@ -1,0 +1,222 @@
+"""Requests to a Kubernetes API server, in JSON, with its answers told apart.
+
+Made by our own HTTPS client: the official one takes 35 MiB and most of a second to load, for models
+of which nothing here is used.
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+
+from certrotd.clock import Clock, Deadline
+from certrotd.dial import Timeout
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.https.client import HttpsClient, Lost
+from certrotd.https.http1 import Answer
+from certrotd.jsontext import parsed
+from certrotd.kube.access import Access
+from certrotd.state.ports import Conflict, TooLarge
+
+Object = dict[str, Any]
+"""An object of the API, as JSON."""
+
+MAX_ANSWER = 16 * 1024 * 1024
+PAGE = 500
+"""So many objects at most in one answer to a list."""
+METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
+METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_AWAY = (429, 500, 502, 503, 504)
+_LONGEST = timedelta(minutes=5)
+
+
+class Missing(Failure):
+    """There is no such object."""
+
+
+class Denied(NeedsOperator):
+    """The account may not do that."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Where objects of one kind are, such as Secrets in ``api/v1``, ``secrets``."""
+
+    group: str
+    plural: str
+
+    def path(self, namespace: str, name: str | None = None) -> str:
+        """The path of one object, or of all in a namespace."""
+        of = f"/{self.group}/namespaces/{quote(namespace, safe='')}/{self.plural}"
+        return of if name is None else f"{of}/{quote(name, safe='')}"
+
+
+SECRETS = Kind("api/v1", "secrets")
+CONFIG_MAPS = Kind("api/v1", "configmaps")
+LEASES = Kind("apis/coordination.k8s.io/v1", "leases")
+
+
+class Api:
+    """One API server for all threads of a process; each has connections of its own.
+
+    ``timeout`` is how many seconds one request may take.
+    """
+
+    def __init__(self, access: Access, clock: Clock, *, agent: str, timeout: float = 10.0) -> None:
+        self.access = access
+        self.clock = clock
+        self._agent = agent
+        self._timeout = timeout
+        self._local = threading.local()
+        self._server_clock: tuple[datetime, float] | None = None
+
+    def get(self, path: str, *, metadata: bool = False) -> Object:
+        """An object, or of it what all have; raises Missing, and as ask()."""
+        return self.ask("GET", path, accept=METADATA if metadata else None)
+
+    def find(self, path: str, *, labels: str, metadata: bool = False) -> Iterator[Object]:
+        """The objects with these labels, in pages; raises as ask()."""
+        query = {"labelSelector": labels, "limit": str(PAGE)}
+        accept = METADATA_LIST if metadata else None
+        while True:
+            found = self.ask("GET", path, query=query, accept=accept)
+            yield from found.get("items") or ()
+            following = (found.get("metadata") or {}).get("continue")
+            if not following:
+                return
+            query["continue"] = following
+
+    def create(self, path: str, content: Object) -> Object:
+        """Make an object in the collection of that path; raises Conflict if it is there."""
+        return self.ask("POST", path, content)
+
+    def replace(self, path: str, content: Object) -> Object:
+        """Replace an object; raises Conflict unless it is as its resourceVersion says."""
+        return self.ask("PUT", path, content)
+
+    def merge(self, path: str, change: Object) -> Object:
+        """Change an object by a JSON merge patch (RFC 7396)."""
+        return self.ask("PATCH", path, change, kind="application/merge-patch+json")
+
+    def patch(self, path: str, changes: list[Object]) -> Object:
+        """Change an object by a JSON patch (RFC 6902); raises NeedsOperator if a test fails."""
+        return self.ask("PATCH", path, changes, kind="application/json-patch+json")
+
+    def delete(self, path: str, *, revision: str | None = None) -> None:
+        """Delete an object, if it is of that resourceVersion; raises Missing and Conflict."""
+        given = {"preconditions": {"resourceVersion": revision}} if revision else None
+        self.ask("DELETE", path, given)
+
+    def now(self) -> datetime:
+        """The time by the API server's clock, which all of its clients share; asked if need be."""
+        if self._server_clock is None:
+            self.ask("GET", "/version")
+        at, then = self._server_clock or (self.clock.now(), self.clock.monotonic())
+        return at + timedelta(seconds=self.clock.monotonic() - then)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        content: object = None,
+        *,
+        kind: str = "application/json",
+        query: Mapping[str, str] | None = None,
+        accept: str | None = None,
+    ) -> Object:
+        """What the server answers.
+
+        Raises Missing, Conflict, TooLarge, Denied, NeedsOperator, and Transient: of those Lost says
+        whether the request may have been carried out nevertheless.
+        """
+        headers = {"Accept": accept or "application/json"}
+        if content is not None:
+            headers["Content-Type"] = kind
+        if self.access.token is not None:
+            headers["Authorization"] = f"Bearer {self.access.token()}"
+        target = f"{path}?{urlencode(query)}" if query else path
+        answer = self._client().exchange(
+            method,
+            f"{self.access.server}{target}",
+            body=None if content is None else json.dumps(content).encode(),
+            headers=headers,
+            timeout=Timeout(Deadline(self.clock, self._timeout)),
+        )
+        self._set_clock(answer)
+        found = _read(answer)
+        if answer.status >= 300:
+            raise _refused(method, path, answer, found)
+        return found
+
+    def _client(self) -> HttpsClient:
+        if not hasattr(self._local, "client"):
+            self._local.client = HttpsClient(
+                self.access.context,
+                whom="the API server ",
+                agent=self._agent,
+                direct=True,
+                limit=MAX_ANSWER,
+            )
+        client: HttpsClient = self._local.client
+        return client
+
+    def _set_clock(self, answer: Answer) -> None:
+        try:
+            at = parsedate_to_datetime(answer.headers["date"])
+        except (KeyError, ValueError):
+            return
+        if at.tzinfo is not None:
+            self._server_clock = at.astimezone(UTC), self.clock.monotonic()
+
+
+def _read(answer: Answer) -> Object:
+    try:
+        found = parsed(answer.content)
+    except ValueError:
+        found = None
+    if isinstance(found, dict):
+        return found
+    if answer.status >= 300:
+        return {}
+    raise Transient("the API server's answer is no object", hint="a proxy may have given it")
+
+
+def _refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
+    status, said = answer.status, str(found.get("message") or answer.status)
+    whom = f"the API server refuses {method} {path}: {said}"
+    if status == 404:
+        return Missing(f"there is no {path}: {said}")
+    if status == 409:
+        return Conflict(whom)
+    if status == 413:
+        return TooLarge(whom)
+    if status == 401:
+        return Transient(
+            f"the API server does not know this account: {said}",
+            hint="its token has expired or was revoked; a pod's is renewed by the kubelet",
+        )
+    if status == 403:
+        return Denied(whom, hint="its Role lacks that, see: kubectl auth can-i --list")
+    if status in _AWAY:
+        return Transient(
+            f"the API server is busy or not ready: {said}", retry_after=_asked_wait(answer)
+        )
+    return NeedsOperator(whom)
+
+
+def _asked_wait(answer: Answer) -> timedelta | None:
+    told = answer.headers.get("retry-after", "")
+    if not told.isascii() or not told.isdigit() or len(told) > 9:
+        return None
+    return min(timedelta(seconds=int(told)), _LONGEST)
+
+
+def was_sent(failure: Failure) -> bool:
+    """Whether a request that failed so may have been carried out: nobody knows then."""
+    return isinstance(failure, Lost) and failure.sent

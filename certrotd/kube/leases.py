@@ -1,0 +1,302 @@
+"""Locks in a cluster: Leases that are renewed while they are held, and taken once they ran out.
+
+The time is that of the API server, which all who want a Lease share. Who holds one is in it, and
+writes it again and again at the resourceVersion that was read: so nobody takes it in between. Who
+cannot write it does not know whether it is still theirs, and waits or stops.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import secrets
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from certrotd.clock import Deadline
+from certrotd.errors import Failure, LockHeld
+from certrotd.jsontext import parsed
+from certrotd.kube.api import Object
+from certrotd.kube.objects import GROUP, Objects, annotation, revision_of
+from certrotd.state.ports import Conflict, Fenced
+
+HOLDER, SHARERS = f"{GROUP}/holder", f"{GROUP}/sharers"
+"""Annotations: who holds it, in words, and who share it: {id: [words, renewed]}."""
+DURATION = 15.0
+SLACK = 3.0
+"""So many seconds a Lease may be renewed late: clocks of API servers differ a little."""
+FRESH = 2.0
+"""So many seconds after a Lease was written it is taken for held without asking."""
+_POLL = 0.25
+_TRIES = 20
+
+
+@dataclass
+class Hold:
+    """A Lease that is held: ports.Lease. ``lost`` says why it is not any more."""
+
+    name: str
+    holder: str
+    shared: bool
+    renewed: float
+    check_with: Callable[[Hold], None]
+    token: int
+    lost: str = ""
+    guard: threading.Lock = field(default_factory=threading.Lock)
+
+    def check(self) -> None:
+        self.check_with(self)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """A Lease as it was read."""
+
+    revision: str
+    spec: Mapping[str, Any]
+    words: str
+    sharers: Mapping[str, tuple[str, datetime]]
+
+    def alone(self, now: datetime, duration: float) -> str | None:
+        """Who holds it alone, in words; None if nobody does, or not any more."""
+        holder, renewed = self.spec.get("holderIdentity"), _moment(self.spec.get("renewTime"))
+        if not holder or renewed is None or _over(renewed, now, duration):
+            return None
+        return self.words or "another process"
+
+    def together(self, now: datetime, duration: float) -> dict[str, tuple[str, datetime]]:
+        """Who share it now."""
+        return {
+            each: told for each, told in self.sharers.items() if not _over(told[1], now, duration)
+        }
+
+
+class Leases:
+    """The locks of one instance; ``words`` says whose they are, in its locks.
+
+    What is held is renewed by a thread of its own, in a third of ``duration`` (seconds).
+    """
+
+    def __init__(
+        self,
+        objects: Objects,
+        words: Callable[[], str],
+        *,
+        duration: float = DURATION,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+    ) -> None:
+        self._objects = objects
+        self._words = words
+        self._duration = duration
+        self._new_id = new_id
+        self._held: dict[str, Hold] = {}
+        self._changing = threading.Lock()
+        self._renewer: threading.Thread | None = None
+        self._over = threading.Event()
+
+    @contextlib.contextmanager
+    def hold(
+        self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
+    ) -> Iterator[Hold]:
+        """As State.lock(); raises LockHeld, and DiskTrouble."""
+        holder = self._new_id()
+        tries = 0
+        while True:
+            tries += 1
+            taken = self._take(name, holder, shared=shared)
+            if isinstance(taken, Hold):
+                break
+            if taken is None and tries < _TRIES:
+                continue  # somebody else wrote it meanwhile: perhaps no more than to share it
+            if wait is None or wait.passed:
+                raise LockHeld(what, holder=taken or "another process")
+            wait.pause(_POLL)
+        self._begin(taken)
+        try:
+            yield taken
+        finally:
+            self._end(taken)
+
+    def holder(self, name: str) -> str | None:
+        """As State.holder()."""
+        try:
+            found = self._read(name)
+            return found.alone(self._now(), self._duration) if found else None
+        except Failure:
+            return None
+
+    def _take(self, name: str, holder: str, *, shared: bool) -> Hold | str | None:
+        """The Lease, or who has it; None if somebody else wrote it just then."""
+        found, now = self._read(name), self._now()
+        alone = found.alone(now, self._duration) if found else None
+        if alone is not None:
+            return alone
+        sharers = found.together(now, self._duration) if found else {}
+        if sharers and not shared:
+            return next(iter(sharers.values()))[0]
+        clock = self._objects.api.clock
+        begun = clock.monotonic()
+        words = self._words()
+        try:
+            if shared:
+                written = self._write(name, found, {**sharers, holder: (words, now)})
+            else:
+                written = self._write(name, found, {}, holder=holder, words=words, now=now)
+        except Conflict:
+            return None
+        token = 0 if shared else int(revision_of(written))
+        return Hold(name, holder, shared, begun, self._check, token)
+
+    def _check(self, hold: Hold) -> None:
+        """Raise Fenced if the Lease is another's, or nobody can tell for too long."""
+        clock = self._objects.api.clock
+        with hold.guard:
+            if not hold.lost and clock.monotonic() - hold.renewed > FRESH:
+                try:
+                    self._renew(hold)
+                except Failure as failure:
+                    if clock.monotonic() - hold.renewed > self._duration:
+                        hold.lost = f"nobody can tell whose it is: {failure.message}"
+            if hold.lost:
+                raise Fenced(f"the Lease of {hold.name} is not held any more: {hold.lost}")
+
+    def _renew(self, hold: Hold) -> None:
+        """Write it once more, if it is still held; else it is lost. Raises Failure."""
+        for _ in range(_TRIES):
+            begun = self._objects.api.clock.monotonic()
+            found = self._read(hold.name)
+            now = self._now()
+            if found is None:
+                hold.lost = "it was removed"
+                return
+            try:
+                if hold.shared:
+                    if hold.holder not in found.sharers:
+                        hold.lost = "it ran out"
+                        return
+                    sharers = {**found.sharers, hold.holder: (self._words(), now)}
+                    self._write(hold.name, found, sharers)
+                else:
+                    if found.spec.get("holderIdentity") != hold.holder:
+                        hold.lost = f"{found.words or 'another process'} has it"
+                        return
+                    words = found.words
+                    self._write(hold.name, found, {}, holder=hold.holder, words=words, now=now)
+            except Conflict:
+                continue  # somebody wrote it: whether it is theirs now, the next look tells
+            hold.renewed = begun
+            return
+
+    def _begin(self, hold: Hold) -> None:
+        with self._changing:
+            self._held[hold.holder] = hold
+            if self._renewer is None or not self._renewer.is_alive():
+                self._over = threading.Event()
+                self._renewer = threading.Thread(
+                    target=self._keep, args=(self._over,), name="leases", daemon=True
+                )
+                self._renewer.start()
+
+    def _end(self, hold: Hold) -> None:
+        """Let others have it; what cannot be written runs out by itself."""
+        with self._changing:
+            del self._held[hold.holder]
+            if not self._held:
+                self._over.set()
+        with hold.guard, contextlib.suppress(Failure):
+            for _ in range(_TRIES):
+                found = self._read(hold.name)
+                if found is None:
+                    return
+                sharers = {k: v for k, v in found.sharers.items() if k != hold.holder}
+                mine = found.spec.get("holderIdentity") == hold.holder
+                if not mine and len(sharers) == len(found.sharers):
+                    return
+                try:
+                    self._write(hold.name, found, sharers)
+                except Conflict:
+                    continue
+                return
+
+    def _keep(self, over: threading.Event) -> None:
+        """Renew all that is held, until nothing is."""
+        while not over.wait(self._duration / 3):
+            for hold in list(self._held.values()):
+                with hold.guard, contextlib.suppress(Failure):  # check() says so when it matters
+                    if not hold.lost:
+                        self._renew(hold)
+
+    def _now(self) -> datetime:
+        return self._objects.api.now()
+
+    def _read(self, name: str) -> _Found | None:
+        found = self._objects.read(name)
+        if found is None:
+            return None
+        return _Found(
+            revision_of(found),
+            found.get("spec") or {},
+            annotation(found, HOLDER),
+            _sharers(annotation(found, SHARERS)),
+        )
+
+    def _write(
+        self,
+        name: str,
+        found: _Found | None,
+        sharers: Mapping[str, tuple[str, datetime]],
+        *,
+        holder: str = "",
+        words: str = "",
+        now: datetime | None = None,
+    ) -> Object:
+        spec: Object = {"leaseDurationSeconds": int(self._duration)}
+        before = found.spec if found else {}
+        transitions = int(before.get("leaseTransitions") or 0)
+        if now is not None:
+            same = before.get("holderIdentity") == holder
+            begun = before.get("acquireTime") if same else None
+            spec |= {
+                "holderIdentity": holder,
+                "acquireTime": begun or _micro(now),
+                "renewTime": _micro(now),
+            }
+            transitions += not same
+        spec["leaseTransitions"] = transitions
+        told = {each: [of, at.isoformat()] for each, (of, at) in sharers.items()}
+        return self._objects.write(
+            name,
+            {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec},
+            revision=found.revision if found else "",
+            annotations={HOLDER: words, SHARERS: json.dumps(told)},
+        )
+
+
+def _over(renewed: datetime, now: datetime, duration: float) -> bool:
+    return now - renewed > timedelta(seconds=duration + SLACK)
+
+
+def _micro(at: datetime) -> str:
+    """As MicroTime of the API has it."""
+    return at.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _moment(text: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(str(text))
+    except ValueError:
+        return None
+    return at if at.tzinfo is not None else None
+
+
+def _sharers(text: str) -> dict[str, tuple[str, datetime]]:
+    """What the annotation says; nothing that anybody else has written there."""
+    try:
+        told = parsed(text) if text else {}
+        found = {str(each): (str(of), _moment(at)) for each, (of, at) in told.items()}
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return {each: (of, at) for each, (of, at) in found.items() if at is not None}

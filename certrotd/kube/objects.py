@@ -1,0 +1,189 @@
+"""certrotd's own objects of one kind in one namespace: found by labels, written with care."""
+
+from __future__ import annotations
+
+import secrets
+from base64 import b64decode, b64encode
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from certrotd.clock import Deadline
+from certrotd.errors import InvalidInput, Transient
+from certrotd.files.disktrouble import DiskTrouble
+from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
+from certrotd.kube.names import object_name
+from certrotd.state.ports import Conflict
+
+GROUP = "certrotd.io"
+NAME, WRITE = f"{GROUP}/name", f"{GROUP}/write"
+"""Annotations: whose object it is, and a word of its last write alone."""
+STATE, PART, KIND = f"{GROUP}/state", f"{GROUP}/part", f"{GROUP}/kind"
+"""Labels: of which instance, what of it, and of which kind of subject."""
+MANAGED_BY = "app.kubernetes.io/managed-by"
+_PAUSE = 0.5
+
+T = TypeVar("T")
+
+
+def _word() -> str:
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True)
+class Objects:
+    """Those of ``part`` of the state of one ``instance``.
+
+    ``patience`` is how many seconds an API server that is away is waited for.
+    """
+
+    api: Api
+    kind: Kind
+    namespace: str
+    instance: str
+    part: str
+    patience: float = 60.0
+    word: Callable[[], str] = _word
+
+    def path(self, name: str) -> str:
+        """The path of the object that ``name`` has."""
+        return self.kind.path(self.namespace, self.called(name))
+
+    def called(self, name: str) -> str:
+        """What the object that ``name`` has is called."""
+        return object_name(f"{self.instance}-{self.part}", name)
+
+    def place(self, name: str) -> str:
+        """Where it is, for people."""
+        return f"{self.kind.plural}/{self.called(name)} in the namespace {self.namespace}"
+
+    def read(self, name: str, *, metadata: bool = False) -> Object | None:
+        """The object, None if there is none; raises DiskTrouble, or what Api.get does."""
+        path = self.path(name)
+
+        def get() -> Object | None:
+            try:
+                return self.api.get(path, metadata=metadata)
+            except Missing:
+                return None
+
+        return self.patiently(f"read {self.place(name)}", get)
+
+    def find(self, labels: Mapping[str, str], *, metadata: bool = True) -> list[Object]:
+        """Those that have these labels, too; raises DiskTrouble, or what Api.find does."""
+        every = {STATE: self.instance, PART: self.part, **labels}
+        wanted = ",".join(f"{key}={value}" for key, value in every.items())
+        path = self.kind.path(self.namespace)
+        return self.patiently(
+            f"list {self.kind.plural} in the namespace {self.namespace}",
+            lambda: list(self.api.find(path, labels=wanted, metadata=metadata)),
+        )
+
+    def write(
+        self,
+        name: str,
+        content: Object,
+        *,
+        revision: str,
+        labels: Mapping[str, str] | None = None,
+        annotations: Mapping[str, str] | None = None,
+    ) -> Object:
+        """Replace the object as it was at ``revision``, or make it where that is empty.
+
+        Raises Conflict if it is another by now, DiskTrouble, and what Api.replace does. A request
+        without an answer may have been carried out: the word that came with it tells.
+        """
+        word = self.word()
+        metadata: Object = {
+            "name": self.called(name),
+            "namespace": self.namespace,
+            "labels": {
+                MANAGED_BY: "certrotd",
+                STATE: self.instance,
+                PART: self.part,
+                **(labels or {}),
+            },
+            "annotations": {NAME: name, WRITE: word, **(annotations or {})},
+        }
+        if revision:
+            metadata["resourceVersion"] = revision
+        body = {**content, "metadata": metadata}
+        unsure = False
+
+        def put() -> Object:
+            nonlocal unsure
+            try:
+                if revision:
+                    return self.api.replace(self.path(name), body)
+                return self.api.create(self.kind.path(self.namespace), body)
+            except Missing:
+                raise Conflict(f"{self.place(name)} was removed") from None
+            except Conflict:
+                if unsure and (found := self._mine(name, word)) is not None:
+                    return found
+                raise
+            except Transient as failure:
+                unsure = unsure or was_sent(failure)
+                raise
+
+        return self.patiently(f"write {self.place(name)}", put)
+
+    def _mine(self, name: str, word: str) -> Object | None:
+        """The object as it is, if its last write was that of the word."""
+        found = self.api.get(self.path(name))
+        return found if annotation(found, WRITE) == word else None
+
+    def patiently(self, doing: str, act: Callable[[], T]) -> T:
+        """What ``act`` gives once the API server answers; raises DiskTrouble if it does not."""
+        deadline = Deadline(self.api.clock, self.patience)
+        while True:
+            try:
+                return act()
+            except Conflict:
+                raise
+            except Transient as failure:
+                if deadline.passed or self.api.clock.stopping():
+                    raise DiskTrouble(doing, OSError(failure.message)) from failure
+                asked = failure.retry_after
+                deadline.pause(max(_PAUSE, asked.total_seconds() if asked else 0))
+
+
+def revision_of(found: Object) -> str:
+    """The resourceVersion of an object."""
+    return str((found.get("metadata") or {}).get("resourceVersion") or "")
+
+
+def annotation(found: Object, key: str) -> str:
+    """An annotation of an object, empty if it has none."""
+    return str(((found.get("metadata") or {}).get("annotations") or {}).get(key) or "")
+
+
+def label(found: Object, key: str) -> str:
+    """A label of an object, empty if it has none."""
+    return str(((found.get("metadata") or {}).get("labels") or {}).get(key) or "")
+
+
+def names_of(found: list[Object]) -> Iterator[str]:
+    """Whose they are; what somebody else has labelled so is passed over."""
+    yield from filter(None, (annotation(each, NAME) for each in found))
+
+
+def secret(data: Mapping[str, bytes]) -> Object:
+    """A Secret that holds these."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": f"{GROUP}/state",
+        "data": {key: b64encode(value).decode() for key, value in data.items()},
+    }
+
+
+def data_of(found: Object, place: str) -> dict[str, bytes]:
+    """What a Secret holds; raises InvalidInput for what is none."""
+    try:
+        return {
+            str(key): b64decode(value, validate=True)
+            for key, value in (found.get("data") or {}).items()
+        }
+    except (ValueError, TypeError, AttributeError):
+        raise InvalidInput(f"{place} cannot be read: it is no Secret") from None

@@ -1,0 +1,118 @@
+"""The state in a namespace of a cluster: Secrets, Leases, and one ConfigMap."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
+
+from certrotd.clock import Deadline
+from certrotd.errors import Failure, NeedsOperator
+from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind
+from certrotd.kube.changes import SecretChanges
+from certrotd.kube.documents import SecretDocument
+from certrotd.kube.leases import DURATION, Hold, Leases
+from certrotd.kube.objects import Objects
+from certrotd.kube.records import IN_FLIGHT, SecretHistory, SecretJournal, in_flight
+from certrotd.kube.wakes import Wakes
+
+REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+NEEDED = {
+    SECRETS: ("get", "list", "create", "update", "delete"),
+    CONFIG_MAPS: ("get", "create", "update", "patch"),
+    LEASES: ("get", "create", "update"),
+}
+"""The verbs that the state needs in its namespace, and no others."""
+
+
+class ClusterState:
+    """The State of ``instance`` in a namespace.
+
+    ``words`` says in its locks whose they are: the pod, and what it does. ``every`` is how many
+    seconds at least are between two looks for changes, ``duration`` how many a lock outlives its
+    holder, ``patience`` how many an API server that is away is waited for.
+    """
+
+    def __init__(
+        self,
+        api: Api,
+        namespace: str,
+        instance: str,
+        *,
+        words: str,
+        every: float = 5.0,
+        duration: float = DURATION,
+        patience: float = 60.0,
+    ) -> None:
+        def objects(kind: Kind, part: str) -> Objects:
+            return Objects(api, kind, namespace, instance, part, patience)
+
+        self._api = api
+        self._namespace = namespace
+        self._every = every
+        self._documents = objects(SECRETS, "document")
+        self._records = objects(SECRETS, "record")
+        self._wakes = Wakes(objects(CONFIG_MAPS, "wake"))
+        self._leases = Leases(objects(LEASES, "lock"), lambda: words, duration=duration)
+
+    def document(self, name: str) -> SecretDocument:
+        return SecretDocument(self._documents, name)
+
+    def journal(self, subject: str) -> SecretJournal:
+        return SecretJournal(self._records, subject)
+
+    def history(self, subject: str) -> SecretHistory:
+        return SecretHistory(self._records, subject)
+
+    def in_flight(self) -> frozenset[str]:
+        return in_flight(self._records)
+
+    def flying(self, subject: str) -> bool:
+        found = self._records.read(subject, metadata=True)
+        labels = (found or {}).get("metadata", {}).get("labels") or {}
+        return labels.get(IN_FLIGHT) == "true"
+
+    def changes(self, kind: str) -> SecretChanges:
+        return SecretChanges(self._records, self._wakes, kind, self._api.clock, self._every)
+
+    def wake(self, subject: str) -> None:
+        self._wakes.tell(subject)
+
+    def lock(
+        self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
+    ) -> AbstractContextManager[Hold]:
+        return self._leases.hold(name, what, wait=wait, shared=shared)
+
+    def holder(self, name: str) -> str | None:
+        return self._leases.holder(name)
+
+    def problems(self, kinds: Iterable[str]) -> Iterator[Failure]:
+        """Every verb that the account lacks in the namespace (SelfSubjectAccessReview)."""
+        del kinds
+        for kind, verbs in NEEDED.items():
+            for verb in verbs:
+                try:
+                    if self._may(kind, verb):
+                        continue
+                except Failure as failure:
+                    yield failure
+                    return
+                yield NeedsOperator(
+                    f"the account may not {verb} {kind.plural} in the namespace {self._namespace}",
+                    hint="its Role lacks that",
+                )
+
+    def _may(self, kind: Kind, verb: str) -> bool:
+        *_, group, _version = ("", *kind.group.split("/"))
+        attributes = {
+            "namespace": self._namespace,
+            "verb": verb,
+            "group": "" if group == "api" else group,
+            "resource": kind.plural,
+        }
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        found = self._api.ask("POST", REVIEWS, review)
+        return bool((found.get("status") or {}).get("allowed"))
