@@ -74,12 +74,22 @@ def from_kubeconfig(path: Path, *, context: str | None = None) -> Access:
         raise NeedsOperator(
             f"{path} cannot be used as a kubeconfig: {error}", hint="kubectl --kubeconfig tells"
         ) from None
+    if not found.verify_ssl:
+        raise NeedsOperator(
+            f"{path} says not to verify the API server",
+            hint="have it name the cluster's CA instead",
+        )
     tls = trusting(Path(found.ssl_ca_cert)) if found.ssl_ca_cert else ssl.create_default_context()
     if found.cert_file:
         tls.load_cert_chain(found.cert_file, found.key_file)
     token = None
     if found.api_key:
-        token = lambda: _bearer(found.get_api_key_with_prefix("authorization") or "")  # noqa: E731
+
+        def token() -> str:  # it may be a plug-in's, which is asked again once it expires
+            return (
+                str(found.auth_settings()["BearerToken"]["value"]).removeprefix("Bearer ").strip()
+            )
+
     namespace = (active or {}).get("context", {}).get("namespace") or "default"
     return Access(str(found.host).rstrip("/"), tls, namespace, token)
 
@@ -104,7 +114,3 @@ def token_in(path: Path) -> str:
     if not token or not token.isprintable() or " " in token:
         raise InvalidInput(f"what is in {path} is no token")
     return token
-
-
-def _bearer(text: str) -> str:
-    return text.removeprefix("Bearer ").strip()

@@ -34,6 +34,8 @@ METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _AWAY = (429, 500, 502, 503, 504)
 _LONGEST = timedelta(minutes=5)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_ROUNDED = timedelta(seconds=2)
 
 
 class Missing(Failure):
@@ -74,7 +76,7 @@ class Api:
         self._agent = agent
         self._timeout = timeout
         self._local = threading.local()
-        self._server_clock: tuple[datetime, float] | None = None
+        self._ahead: timedelta | None = None  # the server's clock, of this process's monotonic one
 
     def get(self, path: str, *, metadata: bool = False) -> Object:
         """An object, or of it what all have; raises Missing, and as ask()."""
@@ -115,10 +117,10 @@ class Api:
 
     def now(self) -> datetime:
         """The time by the API server's clock, which all of its clients share; asked if need be."""
-        if self._server_clock is None:
+        if self._ahead is None:
             self.ask("GET", "/version")
-        at, then = self._server_clock or (self.clock.now(), self.clock.monotonic())
-        return at + timedelta(seconds=self.clock.monotonic() - then)
+        since = timedelta(seconds=self.clock.monotonic())
+        return self.clock.now() if self._ahead is None else _EPOCH + self._ahead + since
 
     def ask(
         self,
@@ -171,8 +173,13 @@ class Api:
             at = parsedate_to_datetime(answer.headers["date"])
         except (KeyError, ValueError):
             return
-        if at.tzinfo is not None:
-            self._server_clock = at.astimezone(UTC), self.clock.monotonic()
+        if at.tzinfo is None:
+            return
+        told = at - _EPOCH - timedelta(seconds=self.clock.monotonic())
+        # whole seconds are told, rounded down: what is furthest ahead is nearest to the truth,
+        # unless the server's clock was put back
+        if self._ahead is None or not timedelta(0) <= self._ahead - told <= _ROUNDED:
+            self._ahead = told
 
 
 def _read(answer: Answer) -> Object:

@@ -25,7 +25,7 @@ from certrotd.state.ports import Conflict, Fenced
 
 HOLDER, SHARERS = f"{GROUP}/holder", f"{GROUP}/sharers"
 """Annotations: who holds it, in words, and who share it: {id: [words, renewed]}."""
-DURATION = 15.0
+DURATION = 15
 SLACK = 3.0
 """So many seconds a Lease may be renewed late: clocks of API servers differ a little."""
 FRESH = 2.0
@@ -60,24 +60,28 @@ class _Found:
     words: str
     sharers: Mapping[str, tuple[str, datetime]]
 
-    def alone(self, now: datetime, duration: float) -> str | None:
+    def alone(self, now: datetime) -> str | None:
         """Who holds it alone, in words; None if nobody does, or not any more."""
         holder, renewed = self.spec.get("holderIdentity"), _moment(self.spec.get("renewTime"))
-        if not holder or renewed is None or _over(renewed, now, duration):
+        if not holder or renewed is None or self._over(renewed, now):
             return None
         return self.words or "another process"
 
-    def together(self, now: datetime, duration: float) -> dict[str, tuple[str, datetime]]:
+    def together(self, now: datetime) -> dict[str, tuple[str, datetime]]:
         """Who share it now."""
-        return {
-            each: told for each, told in self.sharers.items() if not _over(told[1], now, duration)
-        }
+        return {each: told for each, told in self.sharers.items() if not self._over(told[1], now)}
+
+    def _over(self, renewed: datetime, now: datetime) -> bool:
+        """Whether it ran out, by the duration that its holder has written."""
+        told = self.spec.get("leaseDurationSeconds")
+        lasts = told if isinstance(told, int) and told > 0 else DURATION
+        return now - renewed > timedelta(seconds=lasts + SLACK)
 
 
 class Leases:
     """The locks of one instance; ``words`` says whose they are, in its locks.
 
-    What is held is renewed by a thread of its own, in a third of ``duration`` (seconds).
+    What is held is renewed by a thread of its own, in a third of ``duration`` (whole seconds).
     """
 
     def __init__(
@@ -85,7 +89,7 @@ class Leases:
         objects: Objects,
         words: Callable[[], str],
         *,
-        duration: float = DURATION,
+        duration: int = DURATION,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
     ) -> None:
         self._objects = objects
@@ -124,17 +128,17 @@ class Leases:
         """As State.holder()."""
         try:
             found = self._read(name)
-            return found.alone(self._now(), self._duration) if found else None
+            return found.alone(self._now()) if found else None
         except Failure:
             return None
 
     def _take(self, name: str, holder: str, *, shared: bool) -> Hold | str | None:
         """The Lease, or who has it; None if somebody else wrote it just then."""
         found, now = self._read(name), self._now()
-        alone = found.alone(now, self._duration) if found else None
+        alone = found.alone(now) if found else None
         if alone is not None:
             return alone
-        sharers = found.together(now, self._duration) if found else {}
+        sharers = found.together(now) if found else {}
         if sharers and not shared:
             return next(iter(sharers.values()))[0]
         clock = self._objects.api.clock
@@ -253,7 +257,7 @@ class Leases:
         words: str = "",
         now: datetime | None = None,
     ) -> Object:
-        spec: Object = {"leaseDurationSeconds": int(self._duration)}
+        spec: Object = {"leaseDurationSeconds": self._duration}
         before = found.spec if found else {}
         transitions = int(before.get("leaseTransitions") or 0)
         if now is not None:
@@ -273,10 +277,6 @@ class Leases:
             revision=found.revision if found else "",
             annotations={HOLDER: words, SHARERS: json.dumps(told)},
         )
-
-
-def _over(renewed: datetime, now: datetime, duration: float) -> bool:
-    return now - renewed > timedelta(seconds=duration + SLACK)
 
 
 def _micro(at: datetime) -> str:

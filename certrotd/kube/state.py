@@ -40,7 +40,7 @@ class ClusterState:
         *,
         words: str,
         every: float = 5.0,
-        duration: float = DURATION,
+        duration: int = DURATION,
         patience: float = 60.0,
     ) -> None:
         def objects(kind: Kind, part: str) -> Objects:

@@ -1,0 +1,114 @@
+"""Where a pod's account is, and what of it cannot be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from certrotd.errors import Failure, InvalidInput, NeedsOperator
+from certrotd.kube.access import from_kubeconfig, in_pod, token_in
+from tests.parts import pki
+from tests.parts.kubernetes import Credentials
+
+ENVIRONMENT = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
+
+
+@pytest.fixture
+def account(tmp_path: Path) -> Path:
+    """As the kubelet mounts it."""
+    folder = tmp_path / "account"
+    folder.mkdir()
+    pki.make_root("cluster").write(folder, "ca")
+    (folder / "namespace").write_text("shop\n")
+    (folder / "token").write_text("a.b.c\n")
+    return folder
+
+
+def test_a_pod_is_told_by_its_account_and_environment(account: Path) -> None:
+    """The token is read when it is used: the kubelet renews it."""
+    found = in_pod(ENVIRONMENT, account=account)
+    assert (found.server, found.namespace) == ("https://10.96.0.1:443", "shop")
+    assert found.token is not None
+    assert found.token() == "a.b.c"
+    (account / "token").write_text("d.e.f")
+    assert found.token() == "d.e.f"
+
+
+def test_an_address_of_ipv6_is_in_brackets(account: Path) -> None:
+    """As in any URL (RFC 3986, 3.2.2)."""
+    found = in_pod({"KUBERNETES_SERVICE_HOST": "fd00::1"}, account=account)
+    assert found.server == "https://[fd00::1]:443"
+
+
+@pytest.mark.parametrize("environment", [{}, ENVIRONMENT])
+def test_what_is_no_pod_is_told_to_name_a_kubeconfig(
+    tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    """Neither the variables alone nor a folder alone make one."""
+    with pytest.raises(NeedsOperator, match="name a kubeconfig"):
+        in_pod(environment, account=tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"", b"two words", b"\xff\xfe", b"a\x00b", b"x" * 70_000])
+def test_a_token_that_is_none_is_never_sent(tmp_path: Path, data: bytes) -> None:
+    """It would become a header."""
+    path = tmp_path / "token"
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput) as caught:
+        token_in(path)
+    assert "two words" not in str(caught.value)
+
+
+def test_a_token_that_is_not_there_is_said(tmp_path: Path) -> None:
+    """With its path."""
+    with pytest.raises(NeedsOperator, match="there is no token at"):
+        token_in(tmp_path / "token")
+
+
+def test_a_ca_that_cannot_be_read_is_said(account: Path) -> None:
+    """Nothing is trusted instead of it."""
+    (account / "ca.crt").write_text("no PEM")
+    with pytest.raises(NeedsOperator, match="the cluster's CA"):
+        in_pod(ENVIRONMENT, account=account)
+
+
+@pytest.mark.parametrize("text", ["", "{", "clusters: 7\ncurrent-context: x", "a: [b"])
+def test_a_kubeconfig_that_is_none_is_one_line(tmp_path: Path, text: str) -> None:
+    """Whatever the official client raises."""
+    path = tmp_path / "config"
+    path.write_text(text)
+    with pytest.raises(Failure) as caught:
+        from_kubeconfig(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_kubeconfig_that_trusts_anybody_is_refused(tmp_path: Path) -> None:
+    """Who answers in the API server's place would be given a token."""
+    ca, _ = pki.make_root("cluster").write(tmp_path, "ca")
+    told = json.loads(Credentials("https://127.0.0.1:1", ca, token="a.b.c").kubeconfig())
+    told["clusters"][0]["cluster"] = {
+        "server": "https://127.0.0.1:1",
+        "insecure-skip-tls-verify": True,
+    }
+    (tmp_path / "config").write_text(json.dumps(told))
+    with pytest.raises(NeedsOperator, match="not to verify"):
+        from_kubeconfig(tmp_path / "config")
+
+
+def test_a_kubeconfig_says_server_account_and_namespace(tmp_path: Path) -> None:
+    """By a token, or by a client's certificate."""
+    authority = pki.make_root("cluster")
+    ca, _ = authority.write(tmp_path, "ca")
+    pair = pki.make_client(authority, "jane").write(tmp_path, "jane")
+    by_token = Credentials("https://127.0.0.1:1", ca, token="a.b.c")
+    found = from_kubeconfig(by_token.write_kubeconfig(tmp_path / "one", "shop"))
+    assert (found.server, found.namespace) == ("https://127.0.0.1:1", "shop")
+    assert found.token is not None
+    assert found.token() == "a.b.c"
+    by_pair = Credentials("https://127.0.0.1:1", ca, certificate=pair)
+    found = from_kubeconfig(by_pair.write_kubeconfig(tmp_path / "two"))
+    assert (found.token, found.namespace) == (None, "default")
