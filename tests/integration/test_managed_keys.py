@@ -116,20 +116,15 @@ def test_an_old_version_is_retired_and_given_back(keeper: Keeper) -> None:
     keeper.entry |= {"keep_versions": 1, "retire_after": "3s"}
 
     def opens() -> bool:
-        given = {"ciphertext": old}
         try:
-            return (
-                keeper.transit.ask("POST", f"decrypt/{keeper.key}", **given)["plaintext"] == "b2xk"
-            )
+            found = keeper.transit.ask("POST", f"decrypt/{keeper.key}", ciphertext=old)
         except AssertionError:
             return False
+        return bool(found["plaintext"] == "b2xk")
 
     assert site.run("rotate", NAME, "--force").code == 0
-    made = time.monotonic()
-    assert site.run("rotate", "--all").code == 0
-    if time.monotonic() < made + 1:  # a slow machine is no proof of anything
-        assert opens()
     time.sleep(3)
+    assert opens()
     explained = site.run("plan", "--explain", NAME)
     assert "raises min_decryption_version from 1 to 2" in explained.stdout
     ran = site.run("rotate", "--all")
@@ -157,7 +152,9 @@ def test_a_version_that_somebody_else_withholds_too_soon_is_found(keeper: Keeper
     site = keeper.site
     keeper.entry |= {"keep_versions": 1, "retire_after": "90d"}
     assert site.run("rotate", NAME, "--force").code == 0
+    assert site.run("rotate", "--all").code == 0
     assert site.run("watch", NAME).code == 0
+    assert keeper.row()["min_decryption_version"] == 1
     keeper.transit.ask("POST", f"keys/{keeper.key}/config", min_decryption_version=2)
     watched = site.run("watch", "--json", NAME)
     assert watched.code == 1
@@ -192,6 +189,8 @@ def test_the_daemon_watches_a_key_and_sets_its_period(keeper: Keeper) -> None:
 
     with running(site):
         wait_until(lambda: ready(port) and period() == 90 * 86400)
+        # else the step that sets it does not see it, and it counts as failed
+        wait_until(lambda: keeper.row()["period_seconds"] == 90 * 86400, what="it is seen")
         keeper.transit.ask("POST", f"keys/{keeper.key}/config", auto_rotate_period="0")
         wait_until(lambda: period() == 90 * 86400, what="the period is set again")
         keeper.transit.ask("POST", f"keys/{keeper.key}/rotate")
