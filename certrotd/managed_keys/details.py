@@ -76,7 +76,7 @@ def _decryption(found: ManagedKeyFound, state: ManagedState) -> Iterator[tuple[s
         if (number := getattr(state, label)) is not None:
             yield label, Cell(str(number))
     if (retention := found.policy.retention) is not None:
-        words = f"newest {retention.keep}, and older ones {days(retention.after)} longer"
+        words = f"newest {retention.keep}, and any for {days(retention.after)} after the next"
         yield "Versions kept", Cell(words)
         if (at := retention.due(state)) is not None:
             oldest = state.oldest_decrypting.id

@@ -69,7 +69,7 @@ def test_a_listing_says_when_a_version_is_retired(bench: Bench) -> None:
     )
     bench.check().look()
     facts = dict(bench.found.details().facts)
-    assert facts["Versions kept"].text == "newest 1, and older ones 30 days longer"
+    assert facts["Versions kept"].text == "newest 1, and any for 30 days after the next"
     assert (facts["Next retirement"].moment, facts["Next retirement"].note) == (
         bench.clock.now(),
         "of version 1",
