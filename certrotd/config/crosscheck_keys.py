@@ -6,14 +6,14 @@ from pathlib import Path
 from certrotd.config.base import Loc, shown
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
 from certrotd.config.file import ConfigFile
-from certrotd.config.keks import FileKekEntry
+from certrotd.config.keks import FileKekEntry, KekEntry
 from certrotd.config.keyrings import (
     SOCKET,
     HeartbeatAcknowledgement,
     KeyringEntry,
     SealedEntry,
 )
-from certrotd.config.managed_keys import SERVICES, refused_by_service
+from certrotd.config.managed_keys import SERVICES, ManagedKeyEntry, refused_by_service
 from certrotd.config.outputs import DotenvEntry
 
 FEW = 10
@@ -51,8 +51,30 @@ def _managed_keys(checked: Checked, file: ConfigFile) -> Iterator[ConfigFinding]
             types = f"{', '.join([*SERVICES][:-1])} or {[*SERVICES][-1]}"
             message = f"{shown(entry.kek)} is of type {kek.type}: a managed key is of type {types}"
             yield ConfigFinding(loc, message)
-        elif (why := refused_by_service(entry, kek)) is not None:
+            continue
+        if (why := refused_by_service(entry, kek)) is not None:
             yield ConfigFinding(("managed_keys", name, "rotated_by"), why)
+        if entry.keep_versions is not None:
+            yield from _retention(file, entry, kek, ("managed_keys", name, "keep_versions"))
+
+
+def _retention(
+    file: ConfigFile, entry: ManagedKeyEntry, kek: KekEntry, loc: Loc
+) -> Iterator[ConfigFinding]:
+    """Versions that cannot be retired, or whose retirement would cost keyrings."""
+    if kek.type != "vault":
+        message = (
+            f"{SERVICES[kek.type]} has no min_decryption_version, by which versions are retired"
+        )
+        yield ConfigFinding(loc, f"{message}: only a kek of type vault has")
+        return
+    for name, keyring in file.keyrings.items():
+        sealed = (each for each in keyring.outputs if isinstance(each, SealedEntry))
+        named = {*keyring.keks, *(kek for each in sealed for kek in each.keks)}
+        if entry.kek in named or not keyring.keks:
+            wraps = f"{shown(entry.kek)} also wraps the keyring {shown(name)} in {{there}}"
+            message = f"{wraps}, which may need a retired version: give it other keks"
+            yield ConfigFinding(loc, message, other=("keyrings", name))
 
 
 def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:

@@ -1,11 +1,11 @@
 """Keys that never leave their service: whose they are, and how often they are rotated."""
 
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from certrotd.config.base import Entry, SafeName, Text
+from certrotd.config.base import Entry, SafeName, Text, refuse
 from certrotd.config.durations import Duration
 from certrotd.config.keks import AwsKmsKekEntry, AzureKeyVaultKekEntry, KekEntry, VaultKekEntry
 from certrotd.config.keyrings import PERIODS, Classification
@@ -42,12 +42,30 @@ class ManagedKeyEntry(Entry):
         description="Who rotates it: certrotd on demand, or the service by itself, whose period "
         "certrotd sets to the cryptoperiod.",
     )
+    keep_versions: int | None = Field(
+        default=None,
+        ge=1,
+        le=1000,
+        description="So many of the newest versions always decrypt; certrotd retires older ones by "
+        "min_decryption_version (null: none). Needs a kek of type vault, and retire_after.",
+    )
+    retire_after: Duration | None = Field(
+        default=None,
+        description="How long an older version still decrypts after the next one began to "
+        "encrypt. What is encrypted by it after that cannot be read.",
+    )
     window: MaintenanceWindow | None = Field(
         default=None,
-        description="When certrotd may rotate it, as in mon-fri 01:00-05:00 Europe/Berlin (null: "
-        "at any time).",
+        description="When certrotd may rotate it, and retire versions, as in mon-fri 01:00-05:00 "
+        "Europe/Berlin (null: at any time).",
     )
     enabled: bool = Field(default=True, description="Whether it is rotated.")
+
+    @model_validator(mode="after")
+    def _both(self) -> Self:
+        if (self.keep_versions is None) is not (self.retire_after is None):
+            raise refuse("keep_versions and retire_after go together: set both, or none")
+        return self
 
     @property
     def period(self) -> timedelta:

@@ -25,16 +25,18 @@ from certrotd.managed_keys.rules import days
 from certrotd.state.ports import Conflict
 from certrotd.state.typed import TypedDocument
 
-OFF, LONG, OLD, USED_UP, DISABLED, AWAY, REFUSED = (
+OFF, LONG, OLD, USED_UP, WITHHELD, LOWERED, DISABLED, AWAY, REFUSED = (
     "automatic_rotation_off",
     "period_too_long",
     "version_too_old",
     "rotations_used_up",
+    "version_withheld",
+    "decryption_lowered",
     "key_disabled",
     "service_away",
     "service_refuses",
 )
-KINDS = (OFF, LONG, OLD, USED_UP, DISABLED, AWAY, REFUSED)
+KINDS = (OFF, LONG, OLD, USED_UP, WITHHELD, LOWERED, DISABLED, AWAY, REFUSED)
 PASSING = frozenset({OFF, LONG, AWAY})
 """What may pass by itself, and is reported when it was found twice in a row."""
 TWICE = 2
@@ -145,6 +147,23 @@ def findings_of(policy: Policy, seen: Seen, *, now: datetime) -> Iterator[Findin
         severity = FindingSeverity.WARNING if left else FindingSeverity.ERROR
         todo = "Say rotated_by: service, or replace the key by a new one."
         yield _finding(USED_UP, words, todo, severity)
+    yield from _retention(policy, seen, now)
+
+
+def _retention(policy: Policy, seen: Seen, now: datetime) -> Iterator[Finding]:
+    """What somebody else has done to the versions that decrypt."""
+    state, retention = seen.state, policy.retention
+    if retention is None:
+        return
+    first = state.oldest_decrypting.id
+    if retention.broken(state, now=now):
+        words = f"min_decryption_version is {first}, and withholds a version that is to be kept"
+        todo = "Lower it if applications need that version; what is trimmed is lost."
+        yield _finding(WITHHELD, words, f"{todo} {_see(policy)}")
+    if seen.lowered_from and retention.oldest(state, now=now) is not None:
+        words = f"somebody lowered min_decryption_version from {seen.lowered_from} to {first}"
+        todo = f"Rewrap what is encrypted by old versions, then: certrotd rotate {policy.id}"
+        yield _finding(LOWERED, words, todo, FindingSeverity.WARNING)
 
 
 def _failed(policy: Policy, failure: Failure) -> Finding:

@@ -18,6 +18,7 @@ from certrotd.lifecycle.attempts import attempts_of
 from certrotd.lifecycle.wing import Premises
 from certrotd.managed_keys.document import FOLDER, seen_in
 from certrotd.managed_keys.policy import Policy, Seen, Standing
+from certrotd.managed_keys.retention import Retention
 from certrotd.managed_keys.steps import World
 from certrotd.state.ports import History, Journal, Lease
 from certrotd.state.typed import TypedDocument
@@ -96,12 +97,19 @@ def _policy(name: str, entry: ManagedKeyEntry, kek: ServiceEntry, every: timedel
         cryptoperiod=entry.period,
         by_service=entry.rotated_by == "service",
         fresh=max(_DAY, 2 * every),
+        retention=_retention(entry),
         window=entry.window,
         enabled=entry.enabled,
         purpose=entry.purpose,
         owner=entry.owner,
         classification=entry.classification,
     )
+
+
+def _retention(entry: ManagedKeyEntry) -> Retention | None:
+    if entry.keep_versions is None or entry.retire_after is None:
+        return None  # of the two there is none, or both
+    return Retention(entry.keep_versions, entry.retire_after)
 
 
 def _where(kek: ServiceEntry) -> str:

@@ -33,4 +33,13 @@ class SetPeriod(Action):
     act: ClassVar[str] = "set_period"
 
 
-ACTS = (Look, Rotate, SetPeriod)
+@dataclass(frozen=True, slots=True)
+class Retire(Action):
+    """Have the service decrypt by no version older than ``oldest``."""
+
+    act: ClassVar[str] = "retire"
+    needs_clock: ClassVar[bool] = True
+    oldest: str
+
+
+ACTS = (Look, Rotate, SetPeriod, Retire)

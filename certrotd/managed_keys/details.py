@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from certrotd.kek.managed.port import ManagedState
 from certrotd.lifecycle.details import Cell, Details, Table
 from certrotd.managed_keys.rules import days
 from certrotd.managed_keys.subject import ManagedKeyFound
@@ -28,6 +29,8 @@ def json_of(found: ManagedKeyFound) -> dict[str, Any]:
         "rotations_left": state.rotations_left if state else None,
         "last_rotation": state.last_rotation if state else None,
         "last_use": state.last_use if state else None,
+        "min_decryption_version": state.min_decryption_version if state else None,
+        "min_available_version": state.min_available_version if state else None,
         "versions": [
             {"id": each.id, "created": each.created, "decrypts": each.decrypts}
             for each in (state.versions if state else ())
@@ -57,12 +60,27 @@ def _facts(found: ManagedKeyFound) -> Iterator[tuple[str, Cell]]:
     yield "Period of the service", Cell(days(state.period) if state.period else "none")
     if state.rotations_left is not None:
         yield "Rotations on demand left", Cell(str(state.rotations_left))
+    yield from _decryption(found, state)
     if state.last_use is not None:
         yield "Last use", Cell(moment=state.last_use)
     if (renewal := found.renewal) is not None:
         yield "Next rotation", Cell(moment=renewal[0], note=renewal[1])
     yield "Encrypts since", Cell(moment=seen.since)
     yield "Cryptoperiod ends", Cell(moment=seen.since + policy.cryptoperiod)
+
+
+def _decryption(found: ManagedKeyFound, state: ManagedState) -> Iterator[tuple[str, Cell]]:
+    """From which version on it decrypts, and when that changes."""
+    limits = ("min_decryption_version", "min_available_version")
+    for label in limits:
+        if (number := getattr(state, label)) is not None:
+            yield label, Cell(str(number))
+    if (retention := found.policy.retention) is not None:
+        words = f"newest {retention.keep}, and any for {days(retention.after)} after the next"
+        yield "Versions kept", Cell(words)
+        if (at := retention.due(state)) is not None:
+            oldest = state.oldest_decrypting.id
+            yield "Next retirement", Cell(moment=at, note=f"of version {oldest[:16]}")
 
 
 def _versions(found: ManagedKeyFound) -> Table:

@@ -33,7 +33,7 @@ def _parse(data: bytes) -> Seen | None:
         at, since = _moment(found["at"]), _moment(found["since"])
         if not versions or at is None or since is None:
             return None
-        seconds, left = state["period"], state["rotations_left"]
+        seconds = state["period"]
         return Seen(
             ManagedState(
                 _text(state["type"]),
@@ -41,12 +41,15 @@ def _parse(data: bytes) -> Seen | None:
                 versions,
                 period=None if seconds is None else timedelta(seconds=seconds),
                 rotating=state["rotating"] is True,
-                rotations_left=None if left is None else int(left),
+                rotations_left=_number(state["rotations_left"]),
                 last_use=_moment(state["last_use"]),
+                min_decryption_version=_number(state["min_decryption_version"]),
+                min_available_version=_number(state["min_available_version"]),
             ),
             at,
             since,
             _text(found["key"]),
+            _text(found["retired_before"]),
         )
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
@@ -66,15 +69,22 @@ def _render(seen: Seen) -> bytes:
         "rotating": state.rotating,
         "rotations_left": state.rotations_left,
         "last_use": _written(state.last_use),
+        "min_decryption_version": state.min_decryption_version,
+        "min_available_version": state.min_available_version,
     }
     moments = {"at": _written(seen.at), "since": _written(seen.since)}
-    return json.dumps({**moments, "key": seen.key, "state": shown}).encode()
+    about = {"key": seen.key, "retired_before": seen.retired_before}
+    return json.dumps({**moments, **about, "state": shown}).encode()
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError("no text")
     return value
+
+
+def _number(value: Any) -> int | None:
+    return None if value is None else int(value)
 
 
 def _moment(value: object) -> datetime | None:

@@ -9,6 +9,7 @@ from certrotd.id import Id
 from certrotd.kek.managed.port import ManagedState
 from certrotd.lifecycle.attempts import Attempts
 from certrotd.managed_keys.kind import KIND
+from certrotd.managed_keys.retention import Retention
 from certrotd.window import Window
 
 LEAD = 10
@@ -30,6 +31,7 @@ class Policy:
     cryptoperiod: timedelta = timedelta(days=91)
     by_service: bool = False
     fresh: timedelta = timedelta(days=1)
+    retention: Retention | None = None
     window: Window | None = None
     enabled: bool = True
     purpose: str | None = None
@@ -51,13 +53,22 @@ class Seen:
     """The key as its service showed it last, ``at`` that time.
 
     ``since`` is when its present version was made, or was seen first where the service does not
-    say. ``key`` is as in the policy that it was seen by.
+    say. ``key`` is as in the policy that it was seen by. ``retired_before`` is the version from
+    which on certrotd has had it decrypt, "" if it never changed that.
     """
 
     state: ManagedState
     at: datetime
     since: datetime
     key: str
+    retired_before: str = ""
+
+    @property
+    def lowered_from(self) -> str:
+        """``retired_before``, if somebody lets older versions decrypt again; else ""."""
+        ids = [each.id for each in self.state.versions]
+        mark, first = self.retired_before, self.state.oldest_decrypting.id
+        return mark if mark in ids and ids.index(first) < ids.index(mark) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +85,9 @@ class Standing:
 
 def after(state: ManagedState, before: Seen | None, *, at: datetime, key: str) -> Seen:
     """What is known once the service has shown ``state``; ``before`` is what was known."""
+    before = before if before is not None and before.key == key else None
     since = state.present.created
     if since is None:
-        known = before is not None and before.key == key
-        same = known and before is not None and before.state.present.id == state.present.id
+        same = before is not None and before.state.present.id == state.present.id
         since = before.since if same and before is not None else at
-    return Seen(state, at, since, key)
+    return Seen(state, at, since, key, before.retired_before if before is not None else "")

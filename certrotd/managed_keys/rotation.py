@@ -16,7 +16,7 @@ from certrotd.lifecycle.runner import RotationOf, Run
 from certrotd.managed_keys import decision as due
 from certrotd.managed_keys.policy import Policy, Standing
 from certrotd.managed_keys.rules import decide
-from certrotd.managed_keys.steps import Look, Rotate, SetPeriod, World, rebuild
+from certrotd.managed_keys.steps import Look, Retire, Rotate, SetPeriod, World, rebuild
 from certrotd.rotation.engine import Finished, Outcome
 from certrotd.rotation.step import JSON, Step
 
@@ -78,7 +78,7 @@ class ManagedKeyRotation(RotationOf[Managed, World]):
 
 
 def _acts(decision: Decision) -> bool:
-    return isinstance(decision, due.Rotate | due.SetPeriod)
+    return isinstance(decision, due.Rotate | due.SetPeriod | due.Retire)
 
 
 def step_of(policy: Policy, standing: Standing, action: Action) -> Step[World]:
@@ -86,7 +86,9 @@ def step_of(policy: Policy, standing: Standing, action: Action) -> Step[World]:
     seen = standing.of(policy)
     if isinstance(action, due.SetPeriod):
         return SetPeriod(policy.key, int(policy.cryptoperiod.total_seconds()))
-    if isinstance(action, due.Rotate):
+    if isinstance(action, due.Rotate | due.Retire):
         assert seen is not None, "what was never seen is looked at first"
+        if isinstance(action, due.Retire):
+            return Retire(policy.key, seen.state.oldest_decrypting.id, action.oldest)
         return Rotate(policy.key, seen.state.present.id)
     return Look(policy.key)

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from certrotd.kek.managed.port import KeyVersion
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate
 from certrotd.lifecycle.rules import (
@@ -25,7 +26,7 @@ from certrotd.lifecycle.rules import (
     tried,
     tried_waits,
 )
-from certrotd.managed_keys.decision import RECHECK, Look, Rotate, SetPeriod
+from certrotd.managed_keys.decision import RECHECK, Look, Retire, Rotate, SetPeriod
 from certrotd.managed_keys.policy import Policy, Seen, Standing
 
 _DAY = timedelta(days=1)
@@ -59,6 +60,18 @@ class Case:
     def due(self) -> datetime | None:
         """When certrotd rotates it by its schedule; None where the service does."""
         return None if self.policy.by_service else self.end - self.policy.lead
+
+    @property
+    def retires(self) -> datetime | None:
+        """When its oldest version that decrypts is to be retired; None if it is to be kept."""
+        retention = self.policy.retention
+        return retention.due(self.known.state) if retention else None
+
+    @property
+    def oldest(self) -> KeyVersion | None:
+        """The version before which all are to be retired now; None if there are none."""
+        retention = self.policy.retention
+        return retention.oldest(self.known.state, now=self.now) if retention else None
 
     @property
     def wanted(self) -> bool:
@@ -145,14 +158,38 @@ def _cryptoperiod(case: Case) -> Rotate | None:
     return Rotate(f"{_version(case)} ends at {_moment(case.end)}") if case.wanted else None
 
 
+def _lowered(case: Case) -> Wait | None:
+    """Somebody needs what was retired: that is theirs to end."""
+    mark = case.known.lowered_from
+    if not mark or case.oldest is None or case.asked.named:
+        return None
+    raised = f"certrotd raises it again by certrotd rotate {case.policy.id}"
+    return Wait(f"somebody lowered min_decryption_version from {mark[:16]}: {raised}", _until(case))
+
+
+def _retention(case: Case) -> Retire | None:
+    oldest = case.oldest
+    if oldest is None or oldest.created is None:
+        return None
+    change = f"from {case.known.state.oldest_decrypting.id[:16]} to {oldest.id[:16]}"
+    since = f"version {oldest.id[:16]} encrypts since {_moment(oldest.created)}"
+    return Retire(f"raises min_decryption_version {change}: {since}", oldest.id)
+
+
 def _not_due(case: Case) -> Wait:
-    """Until the rotation, or the next look."""
+    """Until the rotation, the end of an old version, or the next look."""
     if case.due is None:
         period = case.known.state.period
         assert period is not None, "it is set first"
         at = _moment(case.known.since + period)
-        return Wait(f"{case.policy.service} rotates it by itself, next at {at}", _look(case))
-    return Wait(f"{_version(case)} ends at {_moment(case.end)}", min(case.due, _look(case)))
+        return Wait(f"{case.policy.service} rotates it by itself, next at {at}", _until(case))
+    return Wait(f"{_version(case)} ends at {_moment(case.end)}", _until(case))
+
+
+def _until(case: Case) -> datetime:
+    """When something may be due next."""
+    moments = (case.due, case.retires, _look(case))
+    return min(each for each in moments if each is not None and each > case.now)
 
 
 def _look(case: Case) -> datetime:
@@ -164,7 +201,7 @@ def _version(case: Case) -> str:
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
-    if not isinstance(due, Rotate):
+    if not isinstance(due, Rotate | Retire):
         return None
     return outside_window(case.policy.window, case.asked, due, now=case.now)
 
@@ -192,6 +229,8 @@ RULES = (
     Rule("forced", _forced, says("not forced")),
     Rule("period", _period, says("its service rotates it as often as it should, or needs not")),
     Rule("cryptoperiod", _cryptoperiod, says("more than a tenth of the cryptoperiod is left")),
+    Rule("lowered", _lowered, says("nobody lowered min_decryption_version, or it is named")),
+    Rule("retention", _retention, says("every version that decrypts is still to be kept")),
     Rule("not_due", _not_due, says("")),
 )
 WAITS = (

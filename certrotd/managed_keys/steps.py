@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
 from certrotd.clock import Clock
 from certrotd.errors import Failure, NeedsOperator, Transient
-from certrotd.kek.managed.port import ManagedKey, ManagedState
+from certrotd.kek.managed.port import ManagedKey, ManagedState, Retires
 from certrotd.managed_keys.policy import Seen, after
-from certrotd.rotation.step import JSON, Done, Journaled, Ledger, NotYet, Step
+from certrotd.rotation.step import JSON, Done, Journaled, Ledger, NotYet, Observed, Step
 from certrotd.state.typed import TypedDocument
 
 ASK_AGAIN = timedelta(minutes=1)
@@ -42,6 +42,15 @@ class World:
         now = self.clock.now()
         self.document.write(after(state, self.document.peek(), at=now, key=self.digest))
         return state
+
+    def retire_before(self, version: str) -> None:
+        """Have the service decrypt by no older version, and remember that it was certrotd."""
+        key, seen = self.key, self.document.peek()
+        assert isinstance(key, Retires), "a configuration of another service is refused"
+        assert seen is not None, "it was looked at"
+        self.fence()
+        self.document.write(replace(seen, retired_before=version))
+        self.tell(lambda: key.retire_before(version))
 
     def tell(self, act: Callable[[], T]) -> T:
         """What ``act`` gives; whoever gathers the outages of services hears how it went."""
@@ -137,7 +146,58 @@ class SetPeriod(_Step):
         return Done({"period": self.seconds})
 
 
-STEPS: Mapping[str, type[Any]] = {each.kind: each for each in (Look, Rotate, SetPeriod)}
+@dataclass(frozen=True)
+class Retire(_Step):
+    """Have the service decrypt by no version older than ``oldest``; ``before`` it did by more."""
+
+    before: str
+    oldest: str
+    kind = "retire"
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        world.check(self.key)
+        if not self._stands(world.look()):  # else somebody has done it, or more: that is left alone
+            ledger.note(**{_ASKED: True})
+            world.retire_before(self.oldest)
+            if not self._stands(shown := world.look()):
+                raise Transient(
+                    f"{shown.place} took min_decryption_version, and does not show it",
+                    hint="certrotd asks again later; if this lasts, set it there by hand",
+                )
+        return Done({"min_decryption_version": self.oldest})
+
+    def observe(self, world: World, ledger: Ledger) -> Observed:
+        """By what the service shows now."""
+        del ledger
+        if world.digest != self.key:
+            return Observed.UNKNOWN
+        stands = self._stands(world.tell(world.key.describe))
+        return Observed.DONE if stands else Observed.NOT_DONE
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        """Let decrypt again what did before, unless that is trimmed or somebody changed it since.
+
+        Nothing is done to another key than the one that this began with.
+        """
+        if not ledger.facts.get(_ASKED):
+            return
+        if world.digest != self.key:
+            ledger.note(kept=f"versions before {self.oldest} stay retired at the former key")
+            return
+        state = world.look()
+        if self.before not in [each.id for each in state.versions]:
+            ledger.note(kept=f"versions before {self.oldest} stay retired: they are trimmed")
+        elif state.oldest_decrypting.id in (self.oldest, self.before):
+            world.retire_before(self.before)
+            world.look()
+
+    def _stands(self, state: ManagedState) -> bool:
+        ids = [each.id for each in state.versions]
+        wanted = ids.index(self.oldest) if self.oldest in ids else 0
+        return ids.index(state.oldest_decrypting.id) >= wanted
+
+
+STEPS: Mapping[str, type[Any]] = {each.kind: each for each in (Look, Rotate, SetPeriod, Retire)}
 
 
 def rebuild(kind: str, intent: Mapping[str, JSON]) -> Step[World]:

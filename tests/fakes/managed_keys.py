@@ -37,9 +37,10 @@ class Killed(BaseException):
 class MemoryManagedKey:
     """ManagedKey, in memory.
 
-    ``away`` is raised by every call, ``lost`` after a rotation or a period is done. With
+    ``away`` is raised by every call, ``lost`` after a change is made. ``retired`` are the versions
+    that it was told to be the oldest to decrypt. With
     ``after_look`` something happens as soon as the key was looked at. ``slow``: a version appears
-    only when appear() is called. ``deaf`` to periods.
+    only when appear() is called. ``deaf`` to what is set.
     """
 
     clock: ManualClock
@@ -49,6 +50,7 @@ class MemoryManagedKey:
     after_look: Callable[[], None] = lambda: None
     slow: bool = False
     deaf: bool = False
+    retired: list[str] = field(default_factory=list)
     rotated: int = 0
     described: int = 0
 
@@ -79,7 +81,7 @@ class MemoryManagedKey:
     def appear(self) -> None:
         """A new version is there."""
         versions = self.state.versions
-        made = KeyVersion(str(len(versions) + 1), self.clock.now())
+        made = KeyVersion(str(int(versions[-1].id) + 1), self.clock.now())
         self.state = replace(self.state, versions=(*versions, made), rotating=False)
 
     def set_period(self, period: timedelta | None) -> None:
@@ -89,6 +91,29 @@ class MemoryManagedKey:
         if not self.deaf:
             self.state = replace(self.state, period=period)
         self._lose()
+
+    def retire_before(self, version: str) -> None:
+        """As Retires.retire_before."""
+        if self.away is not None:
+            raise self.away
+        self.retired.append(version)
+        if not self.deaf:
+            self.limit(version)
+        self._lose()
+
+    def limit(self, version: str) -> None:
+        """Somebody has it decrypt from this version on."""
+        first = [each.id for each in self.state.versions].index(version)
+        versions = enumerate(self.state.versions)
+        made = tuple(replace(each, decrypts=index >= first) for index, each in versions)
+        self.state = replace(self.state, versions=made, min_decryption_version=int(version))
+
+    def trim(self, version: str) -> None:
+        """Somebody destroys what is older than this version."""
+        first = [each.id for each in self.state.versions].index(version)
+        self.limit(version)
+        versions = self.state.versions[first:]
+        self.state = replace(self.state, versions=versions, min_available_version=int(version))
 
     def _lose(self) -> None:
         lost, self.lost = self.lost, None

@@ -109,6 +109,60 @@ def test_a_key_is_rotated_when_its_cryptoperiod_nears_its_end(keeper: Keeper) ->
     assert keeper.versions == 2
 
 
+def test_an_old_version_is_retired_and_given_back(keeper: Keeper) -> None:
+    """By a timer; what it encrypted opens again once a person lowers the number, and only then."""
+    site, path = keeper.site, f"keys/{keeper.key}"
+    old = keeper.transit.ask("POST", f"encrypt/{keeper.key}", plaintext="b2xk")["ciphertext"]
+    keeper.entry |= {"keep_versions": 1, "retire_after": "3s"}
+
+    def opens() -> bool:
+        try:
+            found = keeper.transit.ask("POST", f"decrypt/{keeper.key}", ciphertext=old)
+        except AssertionError:
+            return False
+        return bool(found["plaintext"] == "b2xk")
+
+    assert site.run("rotate", NAME, "--force").code == 0
+    time.sleep(3)
+    assert opens()
+    explained = site.run("plan", "--explain", NAME)
+    assert "raises min_decryption_version from 1 to 2" in explained.stdout
+    ran = site.run("rotate", "--all")
+    assert ran.code == 0, ran.stdout + ran.stderr
+    row = keeper.row()
+    assert (row["min_decryption_version"], row["min_available_version"]) == (2, 1)
+    assert [each["decrypts"] for each in row["versions"]] == [False, True]
+    assert not opens()
+    shown = site.run("audit", "show", NAME, "--json")
+    assert "raises min_decryption_version from 1 to 2" in shown.stdout
+    assert "raises min_decryption_version" in site.run("history", NAME).stdout
+    keeper.transit.ask("POST", f"{path}/config", min_decryption_version=1)
+    watched = site.run("watch", "--json", NAME)
+    assert watched.code == 1
+    assert "decryption_lowered" in json.dumps(watched.json)
+    assert site.run("rotate", "--all").code == 0
+    assert keeper.row()["reason_code"] == "lowered"
+    assert opens()
+    assert site.run("rotate", NAME).code == 0
+    assert not opens()
+
+
+def test_a_version_that_somebody_else_withholds_too_soon_is_found(keeper: Keeper) -> None:
+    """And nothing is done about it: they had a reason."""
+    site = keeper.site
+    keeper.entry |= {"keep_versions": 1, "retire_after": "90d"}
+    assert site.run("rotate", NAME, "--force").code == 0
+    assert site.run("rotate", "--all").code == 0
+    assert site.run("watch", NAME).code == 0
+    assert keeper.row()["min_decryption_version"] == 1
+    keeper.transit.ask("POST", f"keys/{keeper.key}/config", min_decryption_version=2)
+    watched = site.run("watch", "--json", NAME)
+    assert watched.code == 1
+    assert "version_withheld" in json.dumps(watched.json)
+    assert site.run("rotate", "--all").code == 0
+    assert keeper.row()["min_decryption_version"] == 2
+
+
 def test_a_listing_asks_no_service(keeper: Keeper) -> None:
     """And a rotation of a service that is away fails, and says why."""
     site = keeper.site
@@ -135,6 +189,8 @@ def test_the_daemon_watches_a_key_and_sets_its_period(keeper: Keeper) -> None:
 
     with running(site):
         wait_until(lambda: ready(port) and period() == 90 * 86400)
+        # else the step that sets it does not see it, and it counts as failed
+        wait_until(lambda: keeper.row()["period_seconds"] == 90 * 86400, what="it is seen")
         keeper.transit.ask("POST", f"keys/{keeper.key}/config", auto_rotate_period="0")
         wait_until(lambda: period() == 90 * 86400, what="the period is set again")
         keeper.transit.ask("POST", f"keys/{keeper.key}/rotate")
@@ -187,6 +243,11 @@ def test_a_key_of_aws_is_rotated_until_aws_does_it_no_more(
         moto.ask("rotate_key_on_demand", KeyId=key)
     ran = site.run("rotate", NAME, "--force", "--json")
     assert "on demand no more" in ran.stdout
+    entry |= {"keep_versions": 1, "retire_after": "90d"}
+    checked = site.run("config", "check")
+    assert checked.code != 0
+    assert "managed_keys.orders.keep_versions: AWS KMS has no min_dec" in checked.stderr
+    del entry["keep_versions"], entry["retire_after"]
     assert rotations() == 25
     watched = site.run("watch", NAME)
     assert watched.code == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from certrotd.errors import NeedsOperator
 
@@ -29,7 +29,8 @@ class ManagedState:
     ``versions``, of which there is at least one, are from the oldest to the newest, and the newest
     encrypts. ``period`` is how often the service rotates it by itself, None if it does not.
     ``rotations_left`` is how often it may still be rotated on demand, None without a limit.
-    ``last_use`` is None where the service does not know it.
+    ``last_use`` is None where the service does not know it. The last two are the numbers of Vault's
+    transit engine, None elsewhere: versions below the second are trimmed, and not in ``versions``.
     """
 
     type: str
@@ -39,11 +40,18 @@ class ManagedState:
     rotating: bool = False
     rotations_left: int | None = None
     last_use: datetime | None = None
+    min_decryption_version: int | None = None
+    min_available_version: int | None = None
 
     @property
     def present(self) -> KeyVersion:
         """The version that encrypts."""
         return self.versions[-1]
+
+    @property
+    def oldest_decrypting(self) -> KeyVersion:
+        """The oldest version that decrypts; the present one of a key that is disabled."""
+        return next((each for each in self.versions if each.decrypts), self.present)
 
     @property
     def last_rotation(self) -> datetime | None:
@@ -74,5 +82,18 @@ class ManagedKey(Protocol):
         """Have the service rotate it by itself so often, in whole days, or not at all.
 
         Raises InvalidInput for a period that the service does not take.
+        """
+        ...
+
+
+@runtime_checkable
+class Retires(Protocol):
+    """A key whose old versions can be kept from decrypting, and let decrypt again."""
+
+    def retire_before(self, version: str) -> None:
+        """Let this version and newer ones decrypt, and older ones not.
+
+        Nothing is destroyed: an older version takes it back. Raises InvalidInput if there is no
+        such version, and as ManagedKey.
         """
         ...

@@ -19,6 +19,7 @@ KEKS = """keks:
   main: {type: aws-kms, key: alias/main}
   lab: {type: file, path: /var/lib/lab/kek}
   vault: {type: vault, address: "https://v.example", key: k, token: {env: TOKEN}}
+  azure: {type: azure-keyvault, vault: "https://v.vault.azure.net", key: k}
 managed_keys:
 """
 
@@ -46,6 +47,26 @@ def problems(folder: Path, text: str) -> list[str]:
             "a.rotated_by: Vault rotates a key by itself every 1 to 36,500 whole days, and the "
             "cryptoperiod is 1.5 days: set another cryptoperiod, or rotated_by: certrotd",
         ),
+        (
+            "  a: {kek: main, keep_versions: 2, retire_after: 90d}\n",
+            "a.keep_versions: AWS KMS has no min_decryption_version, by which versions are "
+            "retired: only a kek of type vault has",
+        ),
+        (
+            "  a: {kek: azure, keep_versions: 2, retire_after: 90d}\n",
+            "a.keep_versions: Azure Key Vault has no min_decryption_version, by which versions are "
+            "retired: only a kek of type vault has",
+        ),
+        (
+            "  a: {kek: vault, keep_versions: 2}\n",
+            "a: keep_versions and retire_after go together: set both, or none",
+        ),
+        (
+            "  a: {kek: vault, retire_after: 90d}\n",
+            "a: keep_versions and retire_after go together: set both, or none",
+        ),
+        ("  a: {kek: vault, keep_versions: 0, retire_after: 90d}\n", "a.keep_versions: "),
+        ("  a: {kek: vault, keep_versions: 1, retire_after: 0d}\n", "a.retire_after: "),
         ("  a: {}\n", "a.kek: is required"),
         ("  a: {kek: main, window: noon}\n", "a.window: "),
     ],
@@ -60,7 +81,33 @@ def test_two_entries_of_one_key_are_refused(tmp_path: Path) -> None:
     """Each would rotate it."""
     [found] = problems(tmp_path, "  a: {kek: main}\n  b: {kek: main}\n")
     assert '"main" is also the key in' in found
-    assert "config.yaml:6" in found
+    assert "config.yaml:7" in found
+
+
+RING = "keyrings:\n  ring: {outputs: [{type: tink, path: /etc/app/keys.json}]%s}\n"
+SEALED = (
+    "keyrings:\n  ring:\n    keks: [main]\n"
+    "    outputs: [{type: keyring, path: /etc/app/keyring, keks: [vault]}]\n"
+)
+
+
+@pytest.mark.parametrize(
+    "ring", [RING % "", RING % ", keks: [vault, lab]", SEALED], ids=["every", "named", "sealed"]
+)
+def test_versions_that_keyrings_may_need_are_not_retired(tmp_path: Path, ring: str) -> None:
+    """A keyring that is wrapped by a retired version cannot be read."""
+    [found] = problems(tmp_path, "  a: {kek: vault, keep_versions: 1, retire_after: 1d}\n" + ring)
+    assert found.partition(": managed_keys.")[2].startswith(
+        'a.keep_versions: "vault" also wraps the keyring "ring" in '
+    )
+    assert "config.yaml:9, which may need a retired version: give it other keks" in found
+
+
+def test_versions_that_no_keyring_needs_are_retired(tmp_path: Path) -> None:
+    """The negative control: the keyring has other keks."""
+    text = "  a: {kek: vault, keep_versions: 1, retire_after: 1d}\n" + RING % ", keks: [main]"
+    entry = loaded(tmp_path, KEKS + text).config.keys.managed["a"]
+    assert (entry.keep_versions, entry.retire_after) == (1, timedelta(days=1))
 
 
 def test_a_kek_whose_own_entry_is_wrong_is_not_missing(tmp_path: Path) -> None:

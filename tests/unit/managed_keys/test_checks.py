@@ -15,9 +15,12 @@ from certrotd.lifecycle.finding import EarlierLooks, Finding
 from certrotd.managed_keys import checks
 from certrotd.managed_keys.checks import KINDS, Looked
 from certrotd.managed_keys.policy import Policy, after
+from certrotd.managed_keys.retention import Retention
 from tests.fakes.managed_keys import BEGIN, Bench
 
 DAY = timedelta(days=1)
+KEEPING: dict[str, object] = {"retention": Retention(1, 30 * timedelta(days=1))}
+SECOND = KeyVersion("2", BEGIN + timedelta(days=10))
 Change = Callable[[ManagedState], ManagedState]
 
 
@@ -39,6 +42,11 @@ FOUND: dict[str, tuple[Change, dict[str, object], timedelta]] = {
     checks.LONG: (changed(period=365 * DAY), {"by_service": True}, DAY),
     checks.OLD: (changed(), {}, 92 * DAY),
     checks.USED_UP: (changed(rotations_left=5), {}, DAY),
+    checks.WITHHELD: (
+        changed(versions=(KeyVersion("1", None, decrypts=False), SECOND)),
+        KEEPING,
+        39 * DAY,
+    ),
     checks.DISABLED: (changed(versions=(KeyVersion("1", BEGIN, decrypts=False),)), {}, DAY),
 }
 WELL: list[tuple[Change, dict[str, object], timedelta]] = [
@@ -46,6 +54,9 @@ WELL: list[tuple[Change, dict[str, object], timedelta]] = [
     (changed(period=91 * DAY), {"by_service": True}, DAY),
     (changed(period=30 * DAY), {"by_service": True}, DAY),
     (changed(rotations_left=6), {}, DAY),
+    (changed(versions=(KeyVersion("1", None, decrypts=False), SECOND)), KEEPING, 40 * DAY),
+    (changed(versions=(KeyVersion("1", None, decrypts=False), SECOND)), {}, 39 * DAY),
+    (changed(versions=(KeyVersion("1", BEGIN), SECOND)), KEEPING, 40 * DAY),
     (changed(rotations_left=0, period=91 * DAY), {"by_service": True}, DAY),
 ]
 
@@ -95,7 +106,7 @@ def test_a_service_that_cannot_be_asked_is_found(kind: str) -> None:
 
 def test_every_kind_of_finding_is_tested() -> None:
     """They are the labels of counters."""
-    assert {*FOUND, *TROUBLES} == {*KINDS}
+    assert {*FOUND, *TROUBLES, checks.LOWERED} == {*KINDS}
 
 
 def test_rotations_that_are_used_up_are_an_error() -> None:
@@ -110,6 +121,22 @@ def test_rotations_that_are_used_up_are_an_error() -> None:
         ("warning", "AWS KMS rotates it on demand no more than 5 times"),
         ("error", "AWS KMS rotates it on demand no more"),
     ]
+
+
+def test_versions_that_decrypt_again_are_a_warning_until_a_person_ends_it() -> None:
+    """certrotd leaves it to them, and a policy that keeps more versions is fine with it."""
+    bench = Bench()
+    bench.policy = replace(bench.policy, **KEEPING)  # type: ignore[arg-type]
+    bench.key.state = changed(versions=(KeyVersion("1", BEGIN), SECOND))(bench.key.state)
+    bench.clock.advance(41 * DAY)
+    known = after(bench.key.state, None, at=bench.clock.now(), key=bench.policy.key)
+    bench.document().write(replace(known, retired_before="2"))
+    [finding] = looked(bench).watched.findings
+    assert (finding.kind, finding.severity.value) == (checks.LOWERED, "warning")
+    assert finding.words == "somebody lowered min_decryption_version from 2 to 1"
+    assert finding.todo.endswith("certrotd rotate managed-key/orders")
+    bench.policy = replace(bench.policy, retention=Retention(2, 30 * DAY))
+    assert looked(bench).watched.findings == ()
 
 
 def test_what_a_service_shows_is_kept_and_wakes_the_key_once() -> None:

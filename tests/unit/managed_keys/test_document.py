@@ -32,9 +32,12 @@ SEEN = st.builds(
         rotating=st.booleans(),
         rotations_left=st.none() | st.integers(0, 25),
         last_use=st.none() | MOMENTS,
+        min_decryption_version=st.none() | st.integers(1, 99),
+        min_available_version=st.none() | st.integers(1, 99),
     ),
     MOMENTS,
     MOMENTS,
+    st.text(max_size=16),
     st.text(max_size=16),
 )
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -68,6 +71,8 @@ def test_whatever_else_is_there_is_not_read(text: bytes | str) -> None:
         (("state", "period"), "long"),
         (("state", "rotations_left"), "many"),
         (("state", "last_use"), 5),
+        (("state", "min_decryption_version"), "first"),
+        (("retired_before",), None),
         (("state", "place"), None),
         (("at",), None),
         (("since",), "yesterday"),

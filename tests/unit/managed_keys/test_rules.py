@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from certrotd.kek.managed.port import KeyVersion, ManagedState
 from certrotd.lifecycle.attempts import Attempts
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Postpone, Wait
-from certrotd.managed_keys.decision import Look, Rotate, SetPeriod
+from certrotd.managed_keys.decision import Look, Retire, Rotate, SetPeriod
 from certrotd.managed_keys.policy import Seen, Standing, after
+from certrotd.managed_keys.retention import Retention
 from certrotd.managed_keys.rules import RULES, WAITS, decide, explain
 from certrotd.window import Window
 from tests.fakes.managed_keys import POLICY
@@ -34,6 +35,15 @@ def standing(
     return Standing(Seen(state, NOW - ago, NOW - age, POLICY.key))
 
 
+def two_versions(**changes: object) -> Standing:
+    """The second encrypts for 40 days."""
+    versions = (KeyVersion("1", NOW - 90 * DAY), KeyVersion("2", NOW - 40 * DAY))
+    known = standing(40 * DAY, versions=versions)
+    assert known.seen is not None
+    return replace(known, seen=replace(known.seen, **changes))  # type: ignore[arg-type]
+
+
+KEEPING = replace(POLICY, retention=Retention(1, 30 * DAY))
 CASES = {
     "disabled": (replace(POLICY, enabled=False), Standing()),
     "unknown": (POLICY, Standing()),
@@ -43,6 +53,8 @@ CASES = {
     "used_up": (POLICY, standing(90 * DAY, rotations_left=0)),
     "period": (BY_SERVICE, standing()),
     "cryptoperiod": (POLICY, standing(82 * DAY)),
+    "lowered": (KEEPING, two_versions(retired_before="2")),
+    "retention": (KEEPING, two_versions()),
     "not_due": (POLICY, standing()),
 }
 
@@ -105,6 +117,49 @@ def test_a_key_of_another_entry_is_looked_at_first() -> None:
     decision = decide(other, standing(90 * DAY), now=NOW)
     assert decision.code == "unknown"
     assert "names another key" in decision.why
+
+
+def test_old_versions_are_retired_only_where_that_is_asked_for() -> None:
+    """What is encrypted by them cannot be read afterwards."""
+    decision = decide(KEEPING, two_versions(), now=NOW)
+    assert isinstance(decision, Retire)
+    assert (decision.oldest, decision.needs_clock) == ("2", True)
+    assert decision.why == (
+        "raises min_decryption_version from 1 to 2: version 2 encrypts since 2026-04-22 12:00Z"
+    )
+    assert decide(POLICY, two_versions(), now=NOW).code == "not_due"
+    longer = replace(POLICY, retention=Retention(1, 41 * DAY))
+    waits = decide(longer, two_versions(), now=NOW)
+    assert waits.code == "not_due"
+    soon = replace(POLICY, retention=Retention(1, 40 * DAY + timedelta(minutes=5)))
+    waits = decide(soon, two_versions(), now=NOW)
+    assert isinstance(waits, Wait)
+    assert waits.until == NOW + timedelta(minutes=5)
+    closed = replace(KEEPING, window=CLOSED)
+    assert decide(closed, two_versions(), now=NOW).code == "window"
+
+
+def test_a_rotation_goes_before_the_retirement_of_a_version() -> None:
+    """It is what the cryptoperiod asks for."""
+    short = replace(KEEPING, cryptoperiod=20 * DAY)
+    assert decide(short, two_versions(), now=NOW).code == "cryptoperiod"
+
+
+def test_what_somebody_lowered_is_raised_by_a_person_alone() -> None:
+    """They needed an old version, at night perhaps."""
+    lowered = two_versions(retired_before="2")
+    waits = decide(KEEPING, lowered, now=NOW)
+    assert waits.why == (
+        "somebody lowered min_decryption_version from 2: certrotd raises it again by certrotd "
+        "rotate managed-key/orders"
+    )
+    assert decide(KEEPING, lowered, Asked(by_hand=True), now=NOW).code == "lowered"
+    named = Asked(by_hand=True, named=True)
+    assert isinstance(decide(KEEPING, lowered, named, now=NOW), Retire)
+    more = replace(POLICY, retention=Retention(2, 30 * DAY))
+    assert decide(more, lowered, now=NOW).code == "not_due"
+    trimmed = two_versions(retired_before="9")
+    assert isinstance(decide(KEEPING, trimmed, now=NOW), Retire)
 
 
 WAITING = {
@@ -180,6 +235,14 @@ def test_a_version_without_a_date_counts_from_when_it_was_seen_first() -> None:
     assert after(state, first, at=NOW + DAY, key="other").since == NOW + DAY
     newer = replace(state, versions=(*state.versions, KeyVersion("2", None)))
     assert after(newer, first, at=NOW + DAY, key="k").since == NOW + DAY
+
+
+def test_what_certrotd_retired_is_known_of_the_same_key_alone() -> None:
+    """Version 3 of another key is another thing."""
+    state = ManagedState("vault", "the key", (KeyVersion("1", NOW),))
+    before = replace(after(state, None, at=NOW, key="k"), retired_before="3")
+    assert after(state, before, at=NOW, key="k").retired_before == "3"
+    assert after(state, before, at=NOW, key="other").retired_before == ""
 
 
 @given(

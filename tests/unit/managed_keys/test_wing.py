@@ -15,6 +15,7 @@ from certrotd.lifecycle.decision import Asked
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.wing import Premises
 from certrotd.managed_keys import configured
+from certrotd.managed_keys.retention import Retention
 from certrotd.managed_keys.wing import ManagedKeys, build
 from certrotd.rotation.engine import Finished
 from certrotd.state.ports import Lease
@@ -36,7 +37,7 @@ managed_keys:
   a: {kek: aws, purpose: orders, owner: ops, classification: restricted}
   b: {kek: vpc}
   c: {kek: bare, rotated_by: service, enabled: false}
-  d: {kek: vault, window: "01:00-05:00 UTC"}
+  d: {kek: vault, window: "01:00-05:00 UTC", keep_versions: 2, retire_after: 90d}
   e: {kek: azure, cryptoperiod: 60d}
 """
 
@@ -93,7 +94,7 @@ def test_every_entry_is_a_subject_with_a_check(around: Around, tmp_path: Path) -
     assert [str(each.id) for each in wing.subjects] == [f"managed-key/{name}" for name in "abcde"]
     assert [each.about for each in wing.checks()] == [each.id for each in wing.subjects]
     assert {each.every for each in wing.checks()} == {13 * 3600}
-    assert set(wing.terms.acts) == {"look", "rotate", "set_period"}
+    assert set(wing.terms.acts) == {"look", "rotate", "set_period", "retire"}
 
 
 def test_an_entry_becomes_a_policy(around: Around, tmp_path: Path) -> None:
@@ -111,6 +112,7 @@ def test_an_entry_becomes_a_policy(around: Around, tmp_path: Path) -> None:
     assert (b.cryptoperiod, e.cryptoperiod) == (91 * DAY, 60 * DAY)
     assert (c.by_service, c.enabled, d.by_service, d.enabled) == (True, False, False, True)
     assert d.window is not None
+    assert (a.retention, d.retention) == (None, Retention(2, 90 * DAY))
     assert len({each.key for each in (a, b, c, d, e)}) == 5
 
 
