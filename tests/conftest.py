@@ -15,8 +15,8 @@ from tests.parts.kubernetes import ControlPlane
 from tests.parts.systemctl import Systemctl
 
 _TESTS = Path(__file__).parent
-_LONGEST_FIRST = ("systemd", "crash", "model", "integration", "contract", "unit")
-_UNDIVIDED = {"crash", "systemd"}
+_LONGEST_FIRST = ("systemd", "cluster", "crash", "model", "integration", "contract", "unit")
+_UNDIVIDED = {"crash", "systemd", "cluster"}
 
 # The same examples in every run, so that a failure belongs to the change it is seen with, however
 # slow the machine. `--hypothesis-profile=explore` looks for new ones.
@@ -44,8 +44,8 @@ class _ByModule(LoadScopeScheduling):  # type: ignore[misc]
 
     Tests of the model share nothing, and some take minutes: each goes to whoever is free.
     Crash tests run one at a time: they count system calls and fill disks. Those of systemd share
-    one machine. xdist's own `loadgroup` would do, but spreads groups without a word from pytest
-    9.2 on (pytest-xdist issue 1386).
+    one machine, and those of the cluster one node. xdist's own `loadgroup` would do, but spreads
+    groups without a word from pytest 9.2 on (pytest-xdist issue 1386).
     """
 
     def _split_scope(self, nodeid: str) -> str:

@@ -128,6 +128,7 @@ hold_services() {
       nginx-light) unit=nginx.service ;;
       bind9) unit=named.service ;;
       docker.io) unit=docker.service ;;
+      containerd) unit=containerd.service ;;
       *) continue ;;
     esac
     if ! systemctl cat "$unit" >/dev/null 2>&1; then
