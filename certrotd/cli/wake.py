@@ -20,7 +20,8 @@ def wake(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     """
     with open_site(config, clock=SystemClock(), command="certrotd wake") as site:
         chosen = site.inventory.chosen(names)
-        found, runs = [_found(subject) for subject in chosen], site.state.daemon_runs()
+        where = "state" if site.home.shared else "state directory"
+        found, runs = [_found(subject) for subject in chosen], site.home.daemon_runs()
         for subject in chosen:
             site.state.wake(str(subject.id))
     if as_json:
@@ -36,7 +37,7 @@ def wake(config: Path, names: Sequence[str], *, as_json: bool) -> int:
         waiting = [f"{each['kind']}/{each['name']}" for each in found if each["woken"]]
         then = f"certrotd rotate {' '.join(waiting)} continues {'them' if waiting[1:] else 'it'}"
         say(
-            "no daemon runs on this state directory: "
+            f"no daemon runs on this {where}: "
             + (then if waiting else "the next one looks when it starts")
         )
     return 0

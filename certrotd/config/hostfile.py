@@ -16,6 +16,7 @@ from certrotd.config.logging import LogEntry
 from certrotd.config.looks import folder
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
+from certrotd.config.state import KubernetesStateEntry
 from certrotd.config.targets import TargetEntry
 from certrotd.config.watch import WatchEntry
 
@@ -109,6 +110,11 @@ class HostFile(Entry):
         default=timedelta(hours=1),
         description="How often to check these endpoints, and the files, copies and targets of "
         "every certificate.",
+    )
+    state: KubernetesStateEntry | None = Field(
+        default=None,
+        description="Where journals, history, locks and documents are instead, for several "
+        "replicas or pods without a volume (null: in state_dir).",
     )
 
     def examine(self) -> EntryFindings:

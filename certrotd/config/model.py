@@ -20,6 +20,7 @@ from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
+from certrotd.config.state import KubernetesStateEntry
 from certrotd.config.targets import ProbeEntry, TargetEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.window import Window
@@ -80,6 +81,7 @@ class Config:
     watch_every: timedelta
     certificates: tuple[Certificate, ...]
     keys: "Keys"
+    state: KubernetesStateEntry | None = None
 
     def probes(self, use: UseEntry) -> tuple[ProbeEntry, ...]:
         """What proves a certificate at a target: its own endpoints, else the target's."""
@@ -117,6 +119,7 @@ def resolve(file: HostFile, entries: Sequence[CertificateEntry]) -> Config:
         watch_every=file.watch_every,
         certificates=tuple(_certificate(file, entry) for entry in entries),
         keys=_keys(file),
+        state=file.state,
     )
 
 

@@ -7,13 +7,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 from certrotd.alerting import dispatch
 from certrotd.audit.head import read_head
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.load import Loaded, load
+from certrotd.daemon.home import Home
 from certrotd.daemon.http.app import App
 from certrotd.daemon.http.server import Web
 from certrotd.daemon.http.sources import Sources
@@ -25,24 +28,26 @@ from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.upkeep import Upkeep
 from certrotd.daemon.wiring import Site
 from certrotd.daemon.work import workload_of
-from certrotd.errors import ConfigInvalid, ConfigProblem
+from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
 from certrotd.lifecycle.wing import Check
 from certrotd.observers import Observers
 from certrotd.process import reap_orphans
 from certrotd.reporting.log import LineLog, libraries, to_journal
 from certrotd.reporting.log_events import EventLog
 from certrotd.reporting.status_board import StatusBoard
+from certrotd.rotation.engine import Stopped
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.clock_trust import clock_document
 from certrotd.scheduling.scheduler import Scheduler
 from certrotd.scheduling.ticking import Ticking
 from certrotd.scheduling.workload import Workload
-from certrotd.state.directory import DAEMON_LOCK, StateDirectory
-from certrotd.state.ports import Changes
+from certrotd.state.ports import Changes, Fenced, Lease
 from certrotd.watching.watcher import Watcher
 
 COMMAND = "certrotd run"
 INTERVAL = 1.0
+LOOK = 5.0
+"""Seconds between two looks at whether this is still the one daemon of its state."""
 END = 90.0
 MARGIN = 10.0
 
@@ -57,22 +62,35 @@ def run(path: Path, write: WriteLine) -> int:
 
     ``write`` takes the lines of the log. An entry that is wrong in the configuration is reported
     and skipped. Raises ConfigInvalid, LockHeld when another one runs on the same state directory,
-    and as StateDirectory.prepare() does.
+    and as StateDirectory.prepare() does. With the state in a cluster another one is waited for.
     """
-    with heard(signal.SIGHUP) as signals:  # from the beginning to the end: else it is the end
+    # signals are heard from the beginning to the end: else a SIGHUP is the end
+    with heard(signal.SIGHUP) as signals, ExitStack() as held:
         loaded, stopping = load(path, lenient=True), Stopping()
-        where = loaded.config.state_dir
-        state = StateDirectory(where, command=COMMAND, now=stopping.clock.now)
-        state.make()
-        wait = Deadline(stopping.clock, 1.0)  # whoever asks whether a daemon runs holds it a moment
-        with state.lock(DAEMON_LOCK, f"the state directory {where}", wait=wait):
-            words = state.prepare(held=True)
+        home = Home(loaded.config, command=COMMAND, now=stopping.clock.now)
+        home.local.make()
+        if home.shared:
             stopping.listen()
-            daemon = _Daemon(path, loaded, state, stopping, write)
-            del loaded  # a reload lets go of it
-            if words:
-                daemon.remark(words)
-            return daemon.run(signals)
+            log = LineLog(write, stopping.clock, loaded.config.log, priorities=_to_journal())
+            try:
+                lead = home.lead(stopping, lambda words: log("info", "standing.by", words))
+                lease = held.enter_context(lead)
+            except Stopped:
+                return 0
+            loaded = load(path, lenient=True)  # it may have waited for days
+        else:
+            lease = held.enter_context(home.lead())
+        words = home.local.prepare(held=True)
+        stopping.listen()
+        daemon = _Daemon(path, loaded, home, stopping, write)
+        del loaded  # a reload lets go of it
+        if words:
+            daemon.remark(words)
+        return daemon.run(signals, lease)
+
+
+def _to_journal() -> bool:
+    return to_journal(sys.stderr.fileno(), os.environ)
 
 
 class _Daemon:
@@ -80,7 +98,7 @@ class _Daemon:
         self,
         path: Path,
         loaded: Loaded,
-        state: StateDirectory,
+        home: Home,
         stopping: Stopping,
         write: WriteLine,
     ) -> None:
@@ -88,20 +106,20 @@ class _Daemon:
         self._config = loaded.config
         self._stopping = stopping
         clock = stopping.clock
-        journald = to_journal(sys.stderr.fileno(), os.environ)
-        self._log = LineLog(write, clock, loaded.config.log, priorities=journald)
+        self._log = LineLog(write, clock, loaded.config.log, priorities=_to_journal())
         manager = service_manager(
             os.environ, clock=clock, stop_time=END + MARGIN, complain=self._complain
         )
-        self._alerting = dispatch.start(loaded.config, state, self._log)
+        self._alerting = dispatch.start(loaded.config, home.state, self._log)
         self._board = StatusBoard(clock)
         # the page first: whoever reads the log or an alert finds the same there
         observers = (self._board, EventLog(self._log), self._alerting, manager)
         self._observer = Observers([each for each in observers if each], self._complain)
         self._mount_guard: MountGuard | None = None
-        self._state = state
+        self._home = home
+        self._fenced = ""
         self._changes: dict[str, Changes] = {}
-        last_run = clock_document(state, self._observer.remarked)
+        last_run = clock_document(home.state, self._observer.remarked)
         self._work = self._workload(loaded)
         self._watcher = Watcher(
             self._checks(),
@@ -132,7 +150,8 @@ class _Daemon:
         """Have the operator know what was met before there was a log."""
         self._observer.remarked(words)
 
-    def run(self, signals: Signals) -> int:
+    def run(self, signals: Signals, lease: Lease) -> int:
+        _in_a_thread("lease", lambda: self._hold(lease))
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
         with libraries(self._log):
             self._web.use(self._config.http)
@@ -153,6 +172,19 @@ class _Daemon:
             self._wait(signals)
         return self._end()
 
+    def _hold(self, lease: Lease) -> None:
+        """End once another daemon is at work on the same state."""
+        while not self._stopping():
+            try:
+                lease.check()
+            except Fenced as fenced:
+                self._fenced = str(fenced)
+                self._log("error", "fenced", f"another daemon may be at work: {fenced}")
+                self._stopping.stop()
+            except Failure:
+                pass  # nobody can tell: what is held is not known to be lost
+            time.sleep(LOOK)
+
     def _wait(self, signals: Signals) -> None:
         deadline = Deadline(SystemClock(), END)
         while self._scheduler.running and not deadline.passed:
@@ -166,15 +198,17 @@ class _Daemon:
         self._web.close()
         self._observer.stopped(running)
         self._alerting.close()
-        return 1 if running else 0
+        return 1 if running or self._fenced else 0
 
     def _reload(self) -> None:
         """Take the configuration as it is now, if it can be used; else go on with the old one."""
         self._observer.reloading()
         try:
             loaded = load(self._path)
-            if loaded.config.state_dir != self._config.state_dir:
-                why = "state_dir changed: restart certrotd"
+            for name in ("state_dir", "state"):
+                if getattr(loaded.config, name) == getattr(self._config, name):
+                    continue
+                why = f"{name} changed: restart certrotd"
                 raise ConfigInvalid([ConfigProblem(self._path, 0, "", why)])
             workload, checks = self._workload(loaded), self._checks()
         except ConfigInvalid as invalid:
@@ -199,6 +233,7 @@ class _Daemon:
             loaded.config,
             clock=self._stopping.clock,
             command=COMMAND,
+            home=self._home,
             listen=self._observer.remarked,
             audit_damaged=self._observer.audit_damaged,
             ca_time=lambda moment: self._scheduler.heard_time(moment),
@@ -207,7 +242,7 @@ class _Daemon:
         runner = site.runner(self._observer.stepped, self._stopping)
         self._mount_guard = MountGuard(site.directories, self._mount_guard)
         for kind in site.kinds:
-            self._changes.setdefault(kind, self._state.changes(kind))
+            self._changes.setdefault(kind, self._home.state.changes(kind))
         return workload_of(site, runner, self._changes, self._mount_guard, left_out=loaded.problems)
 
     def _checks(self) -> list[Check]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from certrotd.clock import Clock, Deadline
 from certrotd.config.load import load
 from certrotd.config.model import Config
+from certrotd.daemon.home import Home
 from certrotd.daemon.wings import wings_of
 from certrotd.errors import Failure
 from certrotd.files.disktrouble import DiskTrouble
@@ -23,7 +24,6 @@ from certrotd.lifecycle.wing import AskedService, Premises, Wing
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.offline_gates import with_gates
 from certrotd.state.check import full, unwritable
-from certrotd.state.directory import StateDirectory
 from certrotd.state.format import require_current
 from certrotd.state.lock import NoLease
 from certrotd.state.ports import Lease
@@ -46,6 +46,7 @@ class Site:
         *,
         clock: Clock,
         command: str,
+        home: Home | None = None,
         listen: Callable[[str], None] = lambda _line: None,
         dry: bool = False,
         audit_damaged: Callable[[str], None] = lambda _why: None,
@@ -58,7 +59,8 @@ class Site:
         self._listen = listen
         self._audit_damaged = audit_damaged
         self._command = command
-        self.state = StateDirectory(config.state_dir, command=command, now=clock.now)
+        self.home = home or Home(config, command=command, now=clock.now)
+        self.state = self.home.state
         self._flying: frozenset[str] | None = None
         premises = Premises(
             state=self.state,
@@ -97,7 +99,7 @@ class Site:
     @property
     def directories(self) -> tuple[Path, ...]:
         """Those that everything is kept in, that of the state first."""
-        return self.state.path, *(path for wing in self.wings for path in wing.directories)
+        return self.home.local.path, *(path for wing in self.wings for path in wing.directories)
 
     def unwritable(self) -> Failure | None:
         """What is wrong with the directories."""
@@ -120,7 +122,7 @@ class Site:
 
         Raises as StateDirectory.prepare() does.
         """
-        if words := self.state.prepare():
+        if words := self.home.local.prepare():
             self._listen(words)
         for what, job in self.upkeep.items():
             try:
@@ -131,7 +133,10 @@ class Site:
     @property
     def upkeep(self) -> Mapping[str, Callable[[], object]]:
         """Jobs to do at the start and now and then, by what each is about."""
-        return {"the audit log": lambda: self.audit.check(), "what a kill left": self.state.sweep}
+        return {
+            "the audit log": lambda: self.audit.check(),
+            "what a kill left": self.home.local.sweep,
+        }
 
     @cached_property
     def audit(self) -> AuditLog:

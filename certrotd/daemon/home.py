@@ -1,0 +1,93 @@
+"""Where a process keeps its state: a directory, or a cluster in the place of most of it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime
+
+from certrotd.clock import Deadline, SystemClock
+from certrotd.config.model import Config
+from certrotd.config.state import KubernetesStateEntry
+from certrotd.errors import Failure, LockHeld
+from certrotd.rotation.engine import Stopped
+from certrotd.state.directory import DAEMON_LOCK, StateDirectory
+from certrotd.state.ports import Lease, State
+
+_POLL = 2.0
+
+
+class Home:
+    """The directory that every process has, and the State, which is that or lies in a cluster.
+
+    In a cluster the directory still has the audit log, accounts and internal CAs.
+    """
+
+    def __init__(self, config: Config, *, command: str, now: Callable[[], datetime]) -> None:
+        self.local = StateDirectory(config.state_dir, command=command, now=now)
+        self.state: State = (
+            self.local if config.state is None else _in_cluster(config.state, command, now)
+        )
+
+    @property
+    def shared(self) -> bool:
+        """Whether processes with other directories have the same state."""
+        return self.state is not self.local
+
+    def daemon_runs(self) -> bool:
+        """Whether a daemon is at work on the state; raises DiskTrouble."""
+        if self.shared:
+            return self.state.holder(DAEMON_LOCK) is not None
+        return self.local.daemon_runs()
+
+    @contextmanager
+    def lead(
+        self,
+        stopping: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _words: None,
+    ) -> Iterator[Lease]:
+        """Be the one daemon of the state for a block.
+
+        Of a directory another one is an error: LockHeld. Of a cluster it is waited for, as a
+        replica does; raises Stopped if the process is told to stop meanwhile.
+        """
+        what, clock = f"the state directory {self.local.path}", SystemClock()
+        with ExitStack() as held:
+            # whoever asks whether a daemon runs holds it for a moment
+            wait = Deadline(clock, 1.0)
+            lease: Lease = held.enter_context(self.local.lock(DAEMON_LOCK, what, wait=wait))
+            waits = ""
+            while self.shared:
+                try:
+                    lock = self.state.lock(DAEMON_LOCK, "the state in the cluster")
+                    lease = held.enter_context(lock)
+                except Failure as failure:
+                    why = failure.holder if isinstance(failure, LockHeld) else str(failure)
+                    if why != waits:
+                        say(f"waits to take over: {why}")
+                    waits = why
+                else:
+                    break
+                if stopping():
+                    raise Stopped("the process was told to stop")
+                clock.sleep(_POLL)
+            yield lease
+
+
+def _in_cluster(entry: KubernetesStateEntry, command: str, now: Callable[[], datetime]) -> State:
+    from certrotd.kube.access import from_kubeconfig, in_pod
+    from certrotd.kube.api import Api
+    from certrotd.kube.state import ClusterState
+
+    access = from_kubeconfig(entry.kubeconfig) if entry.kubeconfig else in_pod(os.environ)
+    # not the clock that wakes sleepers when the process is to stop: a record is written whole
+    api = Api(access, SystemClock(), agent="certrotd")
+    words = f"{socket.gethostname()}, process {os.getpid()} ({command[:200]}, since "
+    return ClusterState(
+        api,
+        entry.namespace or access.namespace,
+        entry.instance,
+        words=f"{words}{now().isoformat(timespec='seconds')})",
+    )
