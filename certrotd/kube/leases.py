@@ -197,7 +197,7 @@ class Leases:
     def _begin(self, hold: Hold) -> None:
         with self._changing:
             self._held[hold.holder] = hold
-            if self._renewer is None or not self._renewer.is_alive():
+            if self._renewer is None:
                 self._over = threading.Event()
                 self._renewer = threading.Thread(
                     target=self._keep, args=(self._over,), name="leases", daemon=True
@@ -210,6 +210,7 @@ class Leases:
             del self._held[hold.holder]
             if not self._held:
                 self._over.set()
+                self._renewer = None  # it may be about to renew yet: the next hold has its own
         with hold.guard, contextlib.suppress(Failure):
             for _ in range(_TRIES):
                 found = self._read(hold.name)

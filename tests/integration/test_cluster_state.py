@@ -203,6 +203,19 @@ class TestLocks:
                 time.sleep(0.5)
             lease.check()
 
+    def test_a_lock_that_follows_another_is_renewed_too(self, own: Home) -> None:
+        """Though the thread that renewed the other has not ended yet: it waits for an answer."""
+        state = own.state(duration=1)
+        with state.lock("one", "one"):
+            own.plane.pause()
+            time.sleep(0.8)  # it is renewed every third of a second
+        own.plane.resume()
+        with state.lock("two", "two") as lease:
+            before = own.plane.api.get(own.lease("two"))["spec"]["renewTime"]
+            time.sleep(1.5)
+            assert own.plane.api.get(own.lease("two"))["spec"]["renewTime"] > before
+            lease.check()
+
     def test_a_lock_that_is_let_go_is_had_at_once(self, home: Home) -> None:
         """By another process, with a higher token."""
         with home.state().lock(SUBJECT, "certificate web") as one:

@@ -9,21 +9,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from certrotd.kube.state import NEEDED
 from tests.integration.daemon import HOST, reload, running, stop
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.process import wait_until
 from tests.parts.site import Gate, Site
 
-RULES = [
-    {
-        "apiGroups": ["" if kind.group == "api/v1" else kind.group.split("/")[1]],
-        "resources": [kind.plural],
-        "verbs": list(verbs),
-    }
-    for kind, verbs in NEEDED.items()
+DOCS = Path(__file__).parents[2] / "docs/cluster-state.md"
+[RULES] = [
+    block["rules"]
+    for text in DOCS.read_text().split("```yaml\n")[1:]
+    if (block := yaml.safe_load(text.partition("```")[0])).get("kind") == "Role"
 ]
+"""The rights that the docs give it: these tests run with no others."""
 
 
 @pytest.fixture
