@@ -118,8 +118,11 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
     A test makes a namespace of its own in it, and does the server itself no harm.
     """
-    with surroundings.usual(), ControlPlane(tmp_path_factory.mktemp("control-plane")) as started:
-        yield started
+    plane = ControlPlane(tmp_path_factory.mktemp("control-plane"))
+    with surroundings.usual():
+        plane.start()
+    yield plane
+    plane.stop()
 
 
 @pytest.fixture

@@ -18,8 +18,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def _cluster() -> Iterator[Cluster]:
-    with surroundings.usual(), Cluster() as cluster:
-        yield cluster
+    cluster = Cluster()
+    with surroundings.usual():
+        cluster.start()
+    yield cluster
+    cluster.stop()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Callable
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
@@ -222,6 +223,36 @@ def test_helm_installs_upgrades_and_rolls_back(
         cluster.helm("list", option, by=nobody)
     with pytest.raises(ApiError, match="forbidden"):
         Api(nobody).get(one)
+
+
+def test_pods_outlive_the_programs_that_run_them(cluster: Cluster, namespace: str) -> None:
+    """A fault that a test makes is that of one program alone, and it can be ended."""
+    web = container(cluster.image(BUSYBOX), *shell(HTTPD), readinessProbe=READY)
+    cluster.apply(namespace, deployment("web", 1, web))
+    await_pods(cluster, namespace, "web")
+    [before] = cluster.pods(namespace)
+    address = f"{before['status']['podIP']}:8080"
+    faulted = (cluster.kubelet, cluster.containerd, cluster.scheduler, cluster.controller_manager)
+    for program in (*faulted, cluster.proxy, cluster.control_plane):
+        program.kill()
+        assert answers(address)
+        program.start()
+    cluster.controller_manager.pause()
+    cluster.kubectl("scale", f"--namespace={namespace}", "deployment/web", "--replicas=2")
+    time.sleep(1)
+    [still] = cluster.pods(namespace)
+    assert still["metadata"]["uid"] == before["metadata"]["uid"]
+    cluster.controller_manager.resume()
+    await_pods(cluster, namespace, "web", 2)
+    assert before["metadata"]["uid"] in {
+        each["metadata"]["uid"] for each in cluster.pods(namespace)
+    }
+    restarts = [
+        each["restartCount"]
+        for pod_seen in cluster.pods(namespace)
+        for each in pod_seen["status"]["containerStatuses"]
+    ]
+    assert restarts == [0, 0]
 
 
 RUN = """

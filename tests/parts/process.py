@@ -203,11 +203,16 @@ def _kill_group(leader: subprocess.Popen[bytes]) -> None:
 
 
 def _is_alive(group: int) -> bool:
-    """Whether a process group has a member that is no zombie: not every init reaps at once."""
+    """Whether a process group has a member that is no zombie: not every init reaps at once.
+
+    A process whose first thread has ended is a zombie with other threads, which may hold sockets.
+    """
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             # pid (comm) state ppid pgrp …, where comm may hold spaces and brackets.
             state, _parent, member_of = stat.read_text().rpartition(")")[2].split()[:3]
-            if int(member_of) == group and state not in "ZX":
+            if int(member_of) != group:
+                continue
+            if state not in "ZX" or len(os.listdir(stat.parent / "task")) > 1:
                 return True
     return False

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -152,8 +153,12 @@ conf_dir = "{network}"
     locate.require("runc")
     path = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
     command = [*prefix, binary, "--config", config]
-    # it listens before it serves
-    return Daemon(directory, command, lambda: "serving..." in _log(directory), path)
+    asked = [*prefix, locate.require("ctr"), f"--address={CONTAINERD}", "version"]
+
+    def answers() -> bool:
+        return subprocess.run(asked, check=False, capture_output=True).returncode == 0
+
+    return Daemon(directory, command, answers, path)
 
 
 def kubelet(
@@ -202,11 +207,6 @@ def kubelet(
         f"--hostname-override={NODE}",
     ]
     return Daemon(directory, command, listens(10250, NODE_ADDRESS))
-
-
-def _log(directory: Path) -> str:
-    file = directory / "server.log"
-    return file.read_text(errors="replace") if file.exists() else ""
 
 
 def _kubeconfig(directory: Path, plane: ControlPlane, user: str, *groups: str) -> Path:
