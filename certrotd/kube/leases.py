@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -127,14 +127,14 @@ class Leases:
     def holder(self, name: str) -> str | None:
         """As State.holder()."""
         try:
-            found = self._read(name)
+            found = _read(self._objects, name)
             return found.alone(self._now()) if found else None
         except Failure:
             return None
 
     def _take(self, name: str, holder: str, *, shared: bool) -> Hold | str | None:
         """The Lease, or who has it; None if somebody else wrote it just then."""
-        found, now = self._read(name), self._now()
+        found, now = _read(self._objects, name), self._now()
         alone = found.alone(now) if found else None
         if alone is not None:
             return alone
@@ -171,7 +171,7 @@ class Leases:
         """Write it once more, if it is still held; else it is lost. Raises Failure."""
         for _ in range(_TRIES):
             begun = self._objects.api.clock.monotonic()
-            found = self._read(hold.name)
+            found = _read(self._objects, hold.name)
             now = self._now()
             if found is None:
                 hold.lost = "it was removed"
@@ -205,26 +205,34 @@ class Leases:
                 self._renewer.start()
 
     def _end(self, hold: Hold) -> None:
-        """Let others have it; what cannot be written runs out by itself."""
+        """Let others have it, if that can be done at once; else it runs out by itself."""
         with self._changing:
             del self._held[hold.holder]
             if not self._held:
                 self._over.set()
                 self._renewer = None  # it may be about to renew yet: the next hold has its own
-        with hold.guard, contextlib.suppress(Failure):
-            for _ in range(_TRIES):
-                found = self._read(hold.name)
-                if found is None:
-                    return
-                sharers = {k: v for k, v in found.sharers.items() if k != hold.holder}
-                mine = found.spec.get("holderIdentity") == hold.holder
-                if not mine and len(sharers) == len(found.sharers):
-                    return
-                try:
-                    self._write(hold.name, found, sharers)
-                except Conflict:
-                    continue
+        if not hold.guard.acquire(timeout=1.0):
+            return  # it is just being renewed, by an API server that does not answer
+        try:
+            with contextlib.suppress(Failure):
+                self._let_go(hold, replace(self._objects, patience=0.0))
+        finally:
+            hold.guard.release()
+
+    def _let_go(self, hold: Hold, objects: Objects) -> None:
+        for _ in range(_TRIES):
+            found = _read(objects, hold.name)
+            if found is None:
                 return
+            sharers = {k: v for k, v in found.sharers.items() if k != hold.holder}
+            mine = found.spec.get("holderIdentity") == hold.holder
+            if not mine and len(sharers) == len(found.sharers):
+                return
+            try:
+                self._write(hold.name, found, sharers, objects=objects)
+            except Conflict:
+                continue
+            return
 
     def _keep(self, over: threading.Event) -> None:
         """Renew all that is held, until nothing is."""
@@ -237,17 +245,6 @@ class Leases:
     def _now(self) -> datetime:
         return self._objects.api.now()
 
-    def _read(self, name: str) -> _Found | None:
-        found = self._objects.read(name)
-        if found is None:
-            return None
-        return _Found(
-            revision_of(found),
-            found.get("spec") or {},
-            annotation(found, HOLDER),
-            _sharers(annotation(found, SHARERS)),
-        )
-
     def _write(
         self,
         name: str,
@@ -257,6 +254,7 @@ class Leases:
         holder: str = "",
         words: str = "",
         now: datetime | None = None,
+        objects: Objects | None = None,
     ) -> Object:
         spec: Object = {"leaseDurationSeconds": self._duration}
         before = found.spec if found else {}
@@ -272,12 +270,24 @@ class Leases:
             transitions += not same
         spec["leaseTransitions"] = transitions
         told = {each: [of, at.isoformat()] for each, (of, at) in sharers.items()}
-        return self._objects.write(
+        return (objects or self._objects).write(
             name,
             {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec},
             revision=found.revision if found else "",
             annotations={HOLDER: words, SHARERS: json.dumps(told)},
         )
+
+
+def _read(objects: Objects, name: str) -> _Found | None:
+    found = objects.read(name)
+    if found is None:
+        return None
+    return _Found(
+        revision_of(found),
+        found.get("spec") or {},
+        annotation(found, HOLDER),
+        _sharers(annotation(found, SHARERS)),
+    )
 
 
 def _micro(at: datetime) -> str:

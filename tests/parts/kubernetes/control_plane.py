@@ -12,11 +12,15 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from tests.parts import locate, pki
 from tests.parts.client import https
 from tests.parts.kubernetes.api import Api, ApiError, Credentials, Object
-from tests.parts.process import Server, free_port
+from tests.parts.process import Server, free_port, wait_until
 
 SERVICE_RANGE = "10.96.0.0/24"
 _IN_CLUSTER = "10.96.0.1"  # the first of that range: the service "kubernetes"
 _ISSUER = "https://kubernetes.default.svc.cluster.local"
+
+
+Right = tuple[str, str, str]
+"""Group, resource and verb."""
 
 
 class Etcd(Server):
@@ -126,8 +130,14 @@ class ControlPlane(Server):
         return Credentials(self.url, self.ca_file, token=answer["status"]["token"])
 
     def allow(self, namespace: str, account: str, *rules: Object) -> None:
-        """Gives a ServiceAccount of the namespace a Role with those rules there, and no other."""
+        """Gives a ServiceAccount of the namespace a Role with those rules there, and no other.
+
+        In force when this returns, for rules of resources without names.
+        """
         roles = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
+        before: set[Right] = set()
+        with suppress(ApiError):
+            before = _rights(self.api.get(f"{roles}/roles/{account}")["rules"])
         for kind in ("rolebindings", "roles"):
             with suppress(ApiError):
                 self.api.delete(f"{roles}/{kind}/{account}")
@@ -140,6 +150,24 @@ class ControlPlane(Server):
             "roleRef": {"kind": "Role", "name": account, "apiGroup": group},
         }
         self.api.create(f"{roles}/rolebindings", binding)
+        now = _rights(rules)
+        self._await(namespace, account, now, before - now)
+
+    def _await(self, namespace: str, account: str, given: set[Right], taken: set[Right]) -> None:
+        """Returns once the API server, which learns of Roles by watching them, goes by these."""
+
+        def in_force() -> bool:
+            may = {each for each in given | taken if self._may(namespace, account, *each)}
+            return may == given
+
+        wait_until(in_force, what=f"the rights of {account} are in force")
+
+    def _may(self, namespace: str, account: str, group: str, resource: str, verb: str) -> bool:
+        attributes = {"namespace": namespace, "group": group, "resource": resource, "verb": verb}
+        user = f"system:serviceaccount:{namespace}:{account}"
+        asked = {"spec": {"user": user, "resourceAttributes": attributes}}
+        reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+        return bool(self.api.create(reviews, asked)["status"]["allowed"])
 
     def namespace(self, prefix: str = "test") -> str:
         """Makes a namespace of a name of its own."""
@@ -235,3 +263,15 @@ class ControlPlane(Server):
         finally:
             leave.set()
             beating.join()
+
+
+def _rights(rules: Sequence[Object]) -> set[Right]:
+    """Group, resource and verb of each right that a Role gives to all objects."""
+    return {
+        (group, resource, verb)
+        for rule in rules
+        if not rule.get("resourceNames")
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
