@@ -28,6 +28,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _consumers(checked, file, name, entry)
         yield from _backups(file, name, entry)
         yield from _full_outputs(name, entry)
+        yield from _algorithms(name, entry)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
         message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
@@ -143,6 +144,15 @@ def _full_outputs(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
                 f"once all are in use, rotations wait; add {' and '.join(missing)}"
             )
             yield ConfigFinding(loc, message, warning=True)
+
+
+def _algorithms(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Applications that hold no keys of the keyring's algorithm."""
+    for position, output in enumerate(entry.outputs):
+        if output.algorithms and entry.algorithm not in output.algorithms:
+            held = " or ".join(output.algorithms)
+            message = f"{output.type} holds no {entry.algorithm} keys: set algorithm to {held}"
+            yield ConfigFinding(("keyrings", name, "outputs", position), message)
 
 
 def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
