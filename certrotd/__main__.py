@@ -19,8 +19,7 @@ def main() -> None:
 
         sys.stdout.write(f"certrotd {__version__}\n")
         sys.exit(end_of(0, *streams))
-    # No core dump holds a key. The limit of nothing else is touched: programs that it starts may
-    # raise theirs again.
+    # No core dump holds a key. Programs that it starts have the same limit, and may raise it again.
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     # What a command builds it keeps until it ends: at the default of 700, looking for garbage in it
     # takes a quarter of the time of a listing of 10,000 certificates.

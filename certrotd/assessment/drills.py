@@ -26,6 +26,11 @@ class Drills:
             every = {each.at: each for each in (*own, *keyring.drills)}
             yield replace(keyring, drills=tuple(every[at] for at in sorted(every)))
 
+    def others(self, keyrings: Sequence[KeyringFacts]) -> Iterator[Drilled]:
+        """Those of keyrings that are no more, or cannot be read."""
+        known = {each.name for each in keyrings}
+        yield from (each for each in self.told if each.keyring not in known)
+
 
 def drills(records: Iterable[AuditRecord]) -> Drills:
     """What the records tell of restore drills."""

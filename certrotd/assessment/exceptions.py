@@ -11,6 +11,7 @@ class Kind(StrEnum):
     """The codes of exceptions, the gravest first: that is the order in which they are listed."""
 
     CHAIN = "audit-log-broken"
+    UNREADABLE = "keyring-unreadable"
     UNRECORDED = "transition-not-recorded"
     UNKNOWN = "record-without-transition"
     DIFFERS = "record-differs"

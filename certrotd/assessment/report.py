@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from certrotd import wording
 from certrotd.assessment.drills import drills
@@ -127,10 +128,12 @@ def report(
     *,
     made: datetime,
     signer: str = "",
+    unreadable: Mapping[str, str] = MappingProxyType({}),
 ) -> Report:
     """The report of these keyrings, made at ``made``; raises InvalidInput for one named twice.
 
-    ``records`` and ``chain`` as reconcile() takes them.
+    ``records`` and ``chain`` as reconcile() takes them; ``unreadable`` says of other keyrings why
+    nothing is known of them.
     """
     records = list(records)
     drilled = drills(records)
@@ -144,7 +147,11 @@ def report(
         )
     found = reconcile(ordered, records, chain, span)
     inventory = tuple(_keyring(each, made) for each in ordered)
-    exceptions = [*found.exceptions, *drilled.exceptions]
+    exceptions = [
+        *(Exceptional(Kind.UNREADABLE, why, name) for name, why in unreadable.items()),
+        *(each for each in found.exceptions if each.keyring not in unreadable),
+        *drilled.exceptions,
+    ]
     for each in inventory:
         exceptions += _exceptions(each, span)
     events = tuple(_events(ordered, found.records, span))
@@ -161,7 +168,14 @@ def report(
         tuple(each for each in events if each.transition.code is Code.COMPROMISED),
         tuple(
             sorted(
-                (drill for each in ordered for drill in each.drills if drill.at in span),
+                (
+                    drill
+                    for drill in (
+                        *drilled.others(keyrings),
+                        *(d for k in ordered for d in k.drills),
+                    )
+                    if drill.at in span
+                ),
                 key=lambda drill: (drill.at, drill.keyring),
             )
         ),

@@ -19,7 +19,16 @@ keys_app = typer.Typer(
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The keyring.")]
 Names = Annotated[list[str] | None, typer.Argument(metavar="NAME", help="Keyrings (default: all).")]
 Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The key version.")]
-Reason = Annotated[str, typer.Option("--reason", help="Why, for the audit log.")]
+
+
+def _reason(text: str) -> str:
+    if not text.strip() or len(text) > MAX_REASON:
+        raise typer.BadParameter(f"say why, in 1 to {MAX_REASON} characters")
+    return text.strip()
+
+
+MAX_REASON = 500
+Reason = Annotated[str, typer.Option("--reason", callback=_reason, help="Why, for the audit log.")]
 Ask = Annotated[bool, typer.Option("--ask", help="Ask every consumer what it has now.")]
 
 

@@ -13,7 +13,12 @@ from certrotd.config.keyrings import (
     KeyringEntry,
     SealedEntry,
 )
-from certrotd.config.managed_keys import SERVICES, ManagedKeyEntry, refused_by_service
+from certrotd.config.managed_keys import (
+    SERVICES,
+    ManagedKeyEntry,
+    identity_of,
+    refused_by_service,
+)
 from certrotd.config.outputs import DotenvEntry
 
 FEW = 10
@@ -28,6 +33,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _consumers(checked, file, name, entry)
         yield from _backups(file, name, entry)
         yield from _full_outputs(name, entry)
+        yield from _algorithms(name, entry)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
         message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
@@ -36,15 +42,15 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
 
 def _managed_keys(checked: Checked, file: ConfigFile) -> Iterator[ConfigFinding]:
     """KEKs that are not there, or keep no key that can be rotated, or not so often."""
-    first: dict[str, str] = {}
+    first: dict[object, str] = {}
     for name, entry in file.managed_keys.items():
         loc: Loc = ("managed_keys", name, "kek")
         yield from refers(checked, "keks", entry.kek, loc)
-        other = first.setdefault(entry.kek, name)
+        kek = file.keks.get(entry.kek)
+        other = first.setdefault((kek and identity_of(kek)) or entry.kek, name)
         if other != name:
             message = f"{shown(entry.kek)} is also the key in {{there}}: keep one of them"
             yield ConfigFinding(loc, message, other=("managed_keys", other, "kek"))
-        kek = file.keks.get(entry.kek)
         if kek is None:
             continue
         if kek.type not in SERVICES:
@@ -68,11 +74,16 @@ def _retention(
         )
         yield ConfigFinding(loc, f"{message}: only a kek of type vault has")
         return
+    same = [each for each, other in file.keks.items() if identity_of(other) == identity_of(kek)]
+    same.sort(key=lambda each: each != entry.kek)  # whoever reads the entry knows its own name
     for name, keyring in file.keyrings.items():
         sealed = (each for each in keyring.outputs if isinstance(each, SealedEntry))
         named = {*keyring.keks, *(kek for each in sealed for kek in each.keks)}
-        if entry.kek in named or not keyring.keks:
-            wraps = f"{shown(entry.kek)} also wraps the keyring {shown(name)} in {{there}}"
+        if (wrapping := next((each for each in same if each in named), None)) or not keyring.keks:
+            of = shown(entry.kek)
+            if wrapping is not None and wrapping != entry.kek:
+                of = f"{shown(wrapping)} is the same key as {of}, and"
+            wraps = f"{of} also wraps the keyring {shown(name)} in {{there}}"
             message = f"{wraps}, which may need a retired version: give it other keks"
             yield ConfigFinding(loc, message, other=("keyrings", name))
 
@@ -143,6 +154,15 @@ def _full_outputs(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
                 f"once all are in use, rotations wait; add {' and '.join(missing)}"
             )
             yield ConfigFinding(loc, message, warning=True)
+
+
+def _algorithms(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Applications that hold no keys of the keyring's algorithm."""
+    for position, output in enumerate(entry.outputs):
+        if output.algorithms and entry.algorithm not in output.algorithms:
+            held = " or ".join(output.algorithms)
+            message = f"{output.type} holds no {entry.algorithm} keys: set algorithm to {held}"
+            yield ConfigFinding(("keyrings", name, "outputs", position), message)
 
 
 def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:

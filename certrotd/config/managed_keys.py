@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
@@ -18,6 +19,7 @@ SERVICE_DAYS = {"aws-kms": (90, 2560), "vault": (1, 36500), "azure-keyvault": (2
 
 ServiceEntry = AwsKmsKekEntry | VaultKekEntry | AzureKeyVaultKekEntry
 _DAY = timedelta(days=1)
+_PORTS = {"https": 443, "http": 80}
 
 
 class ManagedKeyEntry(Entry):
@@ -71,6 +73,36 @@ class ManagedKeyEntry(Entry):
     def period(self) -> timedelta:
         """The cryptoperiod, also where the classification gives it."""
         return self.cryptoperiod or PERIODS[self.classification]
+
+
+def identity_of(kek: KekEntry) -> tuple[str, ...] | None:
+    """What says which key it is, the same for every spelling; None for a key of no service.
+
+    How certrotd logs in is no part of it. An alias of AWS is of the account that the profile leads
+    to, and may be another key under another profile; an ARN says its account.
+    """
+    match kek:
+        case VaultKekEntry():
+            namespace = (kek.namespace or "").strip("/")
+            parts = ("" if namespace == "root" else namespace, kek.mount)
+            # Vault takes a namespace as a header or as the beginning of the path
+            mount = "/".join(part for part in parts if part)
+            return kek.type, _normal(kek.address), mount, kek.key
+        case AwsKmsKekEntry():
+            endpoint = _normal(kek.endpoint) if kek.endpoint else ""
+            profile = "" if kek.key.startswith("arn:") else kek.profile or ""
+            return kek.type, endpoint, kek.effective_region or "", profile, kek.key
+        case AzureKeyVaultKekEntry():
+            return kek.type, _normal(kek.vault), kek.key.lower()  # Azure ignores the case of names
+        case _:
+            return None
+
+
+def _normal(url: str) -> str:
+    """A valid URL without its choices: case, default port, final dot and slashes."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")  # both are in lower case
+    return f"{parts.scheme}://{host}:{parts.port or _PORTS[parts.scheme]}{parts.path.rstrip('/')}"
 
 
 def refused_by_service(entry: ManagedKeyEntry, kek: KekEntry) -> str | None:

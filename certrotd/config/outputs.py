@@ -66,6 +66,10 @@ Resource = Annotated[
     str,
     AfterValidator(_matching(r"[a-z0-9*.-]+", "a resource such as secrets or widgets.example.com")),
 ]
+_GCM = ("aes-128-gcm", "aes-192-gcm", "aes-256-gcm")
+_CBC = ("aes-128-cbc", "aes-192-cbc", "aes-256-cbc")
+_TINK = ("aes-128-gcm", "aes-128-gcm-siv", "aes-256-gcm", "aes-256-gcm-siv", "chacha20-poly1305")
+_PROVIDERS = {"aesgcm": _GCM, "aescbc": _CBC, "secretbox": ("xsalsa20-poly1305",)}
 _ENCODING = "How a key is written: hex, base64, base64url, or text (the characters are the key)."
 
 
@@ -100,6 +104,11 @@ class BaseOutputEntry(Entry):
         """How many keys the application holds, None for any number."""
         return None
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """The keys that it holds, by their ``algorithm``; empty for any."""
+        return ()
+
     def examine(self) -> EntryFindings:
         """Their directory is there."""
         yield from folder(self.path.parent, ("path",))
@@ -110,6 +119,11 @@ class TinkEntry(BaseOutputEntry):
 
     type: Literal["tink"] = Field(description="A Tink keyset, as cleartext JSON.")
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return _TINK
+
 
 class JsonKeystoreEntry(BaseOutputEntry):
     """A keystore of a Node application."""
@@ -117,6 +131,11 @@ class JsonKeystoreEntry(BaseOutputEntry):
     type: Literal["json-keystore"] = Field(
         description="A JSON keystore with numbered AES-256 keys and currentVersion."
     )
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return ("aes-256-gcm",)
 
 
 class DotenvEntry(BaseOutputEntry):
@@ -214,6 +233,11 @@ class TomlEntry(BaseOutputEntry):
         """As BaseOutputEntry.rooms."""
         return 2 if self.previous else 1
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return _GCM if self.encoding == "wso2" else ()
+
 
 class YamlCiphersEntry(BaseOutputEntry):
     """The configuration of the gem symmetric-encryption."""
@@ -249,6 +273,11 @@ class YamlCiphersEntry(BaseOutputEntry):
         """As BaseOutputEntry.rooms: a version is one byte, and not 0."""
         return 255
 
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return (*_CBC, "aes-128-gcm", "aes-256-gcm")
+
     def examine(self) -> EntryFindings:
         """The directories are there."""
         yield from super().examine()
@@ -272,6 +301,11 @@ class FernetListEntry(BaseOutputEntry):
         if self.variable is not None and self.separator == "newline":
             raise refuse("a variable has its keys on one line: leave separator out")
         return self
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return ("fernet",)
 
 
 class KeyListEntry(BaseOutputEntry):
@@ -301,6 +335,11 @@ class KubernetesEncryptionEntry(BaseOutputEntry):
     resources: Annotated[Items[Resource], Field(min_length=1, max_length=100)] = Field(
         default=("secrets",), description="The resources of the rule, exactly as it names them."
     )
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """As BaseOutputEntry.algorithms."""
+        return _PROVIDERS[self.provider]
 
 
 class TemplateEntry(BaseOutputEntry):

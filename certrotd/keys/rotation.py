@@ -164,7 +164,8 @@ def compromise(number: int, why: str, case: Case) -> Action:
         if (full := no_slot(case, action)) is not None:
             raise NeedsOperator(
                 f"version {number} cannot be replaced: {full.why}",
-                hint="make room first, or stop the application and replace its key by hand",
+                hint="it still encrypts: make room and ask again, or stop the application and "
+                "replace its key by hand",
             )
         return action
     if case.staged is not None and number == case.staged.number:

@@ -214,7 +214,7 @@ def _held(case: Case, due: Action) -> Postpone | None:
         return None
     if not isinstance(due, Rotate) or (due.urgent and due.compromised is None):
         return None
-    return Postpone("held after a rollback by hand", held, due, Gate.HOLD)
+    return Postpone("held after a rollback or a cancel by hand", held, due, Gate.HOLD)
 
 
 def no_slot(case: Case, due: Action) -> Postpone | None:

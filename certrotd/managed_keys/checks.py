@@ -151,13 +151,18 @@ def findings_of(policy: Policy, seen: Seen, *, now: datetime) -> Iterator[Findin
 
 
 def _retention(policy: Policy, seen: Seen, now: datetime) -> Iterator[Finding]:
-    """What somebody else has done to the versions that decrypt."""
+    """Versions that do not decrypt and are to be kept, and retired ones that decrypt again.
+
+    The first are somebody else's act, or certrotd's own by a policy that kept fewer.
+    """
     state, retention = seen.state, policy.retention
     if retention is None:
         return
     first = state.oldest_decrypting.id
     if retention.broken(state, now=now):
         words = f"min_decryption_version is {first}, and withholds a version that is to be kept"
+        if first == seen.retired_before:
+            words += ": certrotd retired it by an earlier keep_versions or retire_after"
         todo = "Lower it if applications need that version; what is trimmed is lost."
         yield _finding(WITHHELD, words, f"{todo} {_see(policy)}")
     if seen.lowered_from and retention.oldest(state, now=now) is not None:

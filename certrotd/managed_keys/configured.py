@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from typing import cast
 
 from certrotd.clock import Clock
-from certrotd.config.managed_keys import SERVICES, ManagedKeyEntry, ServiceEntry
+from certrotd.config.managed_keys import SERVICES, ManagedKeyEntry, ServiceEntry, identity_of
 from certrotd.config.model import Config
 from certrotd.id import Id
 from certrotd.kek.managed.build import managed_key_of
@@ -93,7 +93,7 @@ def _policy(name: str, entry: ManagedKeyEntry, kek: ServiceEntry, every: timedel
         name=name,
         service=SERVICES[kek.type],
         place=f"{SERVICES[kek.type]} {_where(kek)}".rstrip(),
-        key=_digest(kek),
+        key=_digest(identity_of(kek)),
         cryptoperiod=entry.period,
         by_service=entry.rotated_by == "service",
         fresh=max(_DAY, 2 * every),

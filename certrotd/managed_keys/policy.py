@@ -21,7 +21,8 @@ class Policy:
     """What the configuration asks of one managed key.
 
     ``service`` and ``place`` are what people call the service and where it is, ``key`` is a digest
-    of what says which key it is there. What was seen longer ago than ``fresh`` is looked at again.
+    of what says which key it is there, not of how certrotd logs in. What was seen longer ago than
+    ``fresh`` is looked at again.
     """
 
     name: str

@@ -89,6 +89,7 @@ def step_of(policy: Policy, standing: Standing, action: Action) -> Step[World]:
     if isinstance(action, due.Rotate | due.Retire):
         assert seen is not None, "what was never seen is looked at first"
         if isinstance(action, due.Retire):
-            return Retire(policy.key, seen.state.oldest_decrypting.id, action.oldest)
+            before = seen.state.oldest_decrypting.id
+            return Retire(policy.key, before, action.oldest, seen.retired_before)
         return Rotate(policy.key, seen.state.present.id)
     return Look(policy.key)

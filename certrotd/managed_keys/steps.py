@@ -43,14 +43,19 @@ class World:
         self.document.write(after(state, self.document.peek(), at=now, key=self.digest))
         return state
 
-    def retire_before(self, version: str) -> None:
-        """Have the service decrypt by no older version, and remember that it was certrotd."""
-        key, seen = self.key, self.document.peek()
+    def retire_before(self, version: str, mark: str) -> None:
+        """Have the service decrypt by no older version, once ``mark`` is remembered."""
+        key = self.key
         assert isinstance(key, Retires), "a configuration of another service is refused"
+        self.remember(mark)
+        self.tell(lambda: key.retire_before(version))
+
+    def remember(self, mark: str) -> None:
+        """Keep ``mark`` as Seen.retired_before."""
+        seen = self.document.peek()
         assert seen is not None, "it was looked at"
         self.fence()
-        self.document.write(replace(seen, retired_before=version))
-        self.tell(lambda: key.retire_before(version))
+        self.document.write(replace(seen, retired_before=mark))
 
     def tell(self, act: Callable[[], T]) -> T:
         """What ``act`` gives; whoever gathers the outages of services hears how it went."""
@@ -148,17 +153,21 @@ class SetPeriod(_Step):
 
 @dataclass(frozen=True)
 class Retire(_Step):
-    """Have the service decrypt by no version older than ``oldest``; ``before`` it did by more."""
+    """Have the service decrypt by no version older than ``oldest``; ``before`` it did by more.
+
+    ``mark`` is what Seen.retired_before was.
+    """
 
     before: str
     oldest: str
+    mark: str
     kind = "retire"
 
     def do(self, world: World, ledger: Ledger) -> Done:
         world.check(self.key)
         if not self._stands(world.look()):  # else somebody has done it, or more: that is left alone
             ledger.note(**{_ASKED: True})
-            world.retire_before(self.oldest)
+            world.retire_before(self.oldest, self.oldest)
             if not self._stands(shown := world.look()):
                 raise Transient(
                     f"{shown.place} took min_decryption_version, and does not show it",
@@ -187,8 +196,10 @@ class Retire(_Step):
         state = world.look()
         if self.before not in [each.id for each in state.versions]:
             ledger.note(kept=f"versions before {self.oldest} stay retired: they are trimmed")
-        elif state.oldest_decrypting.id in (self.oldest, self.before):
-            world.retire_before(self.before)
+        elif state.oldest_decrypting.id == self.before:
+            world.remember(self.mark)  # a service that refused the act refuses its undo, too
+        elif state.oldest_decrypting.id == self.oldest:
+            world.retire_before(self.before, self.mark)
             world.look()
 
     def _stands(self, state: ManagedState) -> bool:

@@ -25,6 +25,7 @@ from certrotd.kek.managed.vault import VaultManagedKey
 from certrotd.kek.port import Denied, Disabled, KekUnavailable, Unfit
 from certrotd.kek.service import ServiceKek
 from certrotd.kek.vault import Vault
+from certrotd.lifecycle.decision import Asked
 from certrotd.managed_keys.retention import Retention
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.contract.kek_rigs import Around, EntraToken, aws_error, certified, secret
@@ -383,6 +384,30 @@ class TestVault:
         assert isinstance(bench.tick(timedelta(minutes=1)).outcome, Finished)
         with pytest.raises(Disabled):
             rig.kek.unwrap(old, {})
+
+    def test_a_retirement_that_is_refused_is_undone_by_reading_alone(self, rig: Rig) -> None:
+        """A token may lack update on keys/KEY/config: that must not hold the key up for good."""
+        rig.key.rotate("1")
+        policy = replace(POLICY, retention=Retention(1, timedelta(hours=1)))
+        bench = Bench(policy, clock=ManualClock(datetime.now(UTC) + 2 * timedelta(hours=1)))
+        bench.key = rig.key
+        bench.check().look()
+        written = []
+
+        def refused(request: Request) -> Response | None:
+            if not request.path.endswith("/config"):
+                return None
+            written.append(json.loads(request.body))
+            return Response(403, b'{"errors": ["permission denied"]}')
+
+        rig.front.instead = refused
+        report = bench.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert written == [{CONFIG: 2}]
+        assert self.limits(rig)[0] == 1
+        rig.front.instead = lambda _: None
+        assert isinstance(bench.rotate(Asked(by_hand=True)).outcome, Finished)
+        assert self.limits(rig)[0] == 2
 
     @pytest.mark.parametrize("version", ["", "0", "9", "x"])
     def test_a_version_that_is_not_there_retires_nothing(self, rig: Rig, version: str) -> None:

@@ -40,7 +40,7 @@ class MemoryManagedKey:
     ``away`` is raised by every call, ``lost`` after a change is made. ``retired`` are the versions
     that it was told to be the oldest to decrypt. With
     ``after_look`` something happens as soon as the key was looked at. ``slow``: a version appears
-    only when appear() is called. ``deaf`` to what is set.
+    only when appear() is called. ``deaf`` to what is set. ``refuses`` is raised by retire_before().
     """
 
     clock: ManualClock
@@ -50,6 +50,7 @@ class MemoryManagedKey:
     after_look: Callable[[], None] = lambda: None
     slow: bool = False
     deaf: bool = False
+    refuses: BaseException | None = None
     retired: list[str] = field(default_factory=list)
     rotated: int = 0
     described: int = 0
@@ -96,6 +97,8 @@ class MemoryManagedKey:
         """As Retires.retire_before."""
         if self.away is not None:
             raise self.away
+        if self.refuses is not None:
+            raise self.refuses
         self.retired.append(version)
         if not self.deaf:
             self.limit(version)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -246,6 +247,54 @@ class TestReport:
         host.keys("report", "-o", str(out))
         assert out.with_name("report.md.pub").read_bytes() == before
         assert (host.place / "state/report.key").stat().st_mode & 0o077 == 0
+
+    @pytest.mark.parametrize("kind", ["file", "link", "fifo", "folder"])
+    def test_a_report_replaces_nothing_but_a_report(
+        self, host: Host, identity: str, kind: str
+    ) -> None:
+        """Somebody names the file of an application, or a device, by a slip."""
+        out = host.place / "x"
+        if kind == "file":
+            out.write_text("precious")
+        elif kind == "link":
+            out.symlink_to("keys.json")
+        elif kind == "fifo":
+            os.mkfifo(out)
+        else:
+            out.mkdir()
+        before = out.lstat()
+        assert "is there, and is no earlier report" in host.refused("report", "-o", str(out))
+        assert out.lstat() == before
+
+    @pytest.mark.parametrize(
+        ("option", "text"),
+        [
+            ("--to", "0001-01-01"),
+            ("--to", "0001-01-01T00:00+14:00"),
+            ("--to", "9999-12-31T23:59-14:00"),
+            ("--from", "9999-12-31"),
+            ("--from", "1969-12-31"),
+        ],
+    )
+    def test_a_time_that_no_report_is_of_is_refused(
+        self, host: Host, identity: str, option: str, text: str
+    ) -> None:
+        """In one line: some of them cannot even be counted with."""
+        assert f"{option} is no date" in host.refused("report", option, text)
+
+    def test_a_time_that_is_empty_is_refused(self, host: Host, identity: str) -> None:
+        """The options were swapped."""
+        arguments = ("--from", "2026-02-01", "--to", "2026-01-01")
+        assert "--from is not before --to" in host.refused("report", *arguments)
+
+    def test_a_keyring_that_cannot_be_read_stops_no_report(self, host: Host, identity: str) -> None:
+        """It is the first exception, and the others are told as ever."""
+        host.keys("rotate", "users", *REASON)
+        (host.place / "state/keyrings/users.json").write_text("{}")
+        shown = host.keys("report")
+        assert "keyring-unreadable | users" in shown
+        assert "record-without-transition" not in shown
+        assert "| orders |" in shown
 
     def test_a_time_is_read_and_a_wrong_one_refused(self, host: Host, identity: str) -> None:
         """A date alone is in UTC."""

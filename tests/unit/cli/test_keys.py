@@ -276,6 +276,23 @@ class TestDelivering:
         assert host.states() == {1: "active"}
         assert "has keys already" in host.failed("adopt", "orders")
 
+    def test_an_output_is_named_from_where_one_stands(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A path that is not whole is one from the working directory."""
+        write(host.place / "keys.json", own_keys("tink"))
+        monkeypatch.chdir(host.place)
+        host.keys("adopt", "orders", "--from", "keys.json", "--output", "tink")
+        assert host.states() == {1: "active"}
+
+    @pytest.mark.parametrize("reason", ["", "  ", "x" * 501])
+    def test_a_reason_says_something(self, host: Host, reason: str) -> None:
+        """And not a book: it is in the audit log, and at every transition."""
+        both(host)
+        host("keys", "rotate", "orders", "--reason", reason)
+        assert host.code == 2
+        assert "say why, in 1 to 500 characters" in " ".join(host.err.split())
+
     def test_a_job_that_may_rotate_what_is_adopted_is_said(
         self, host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

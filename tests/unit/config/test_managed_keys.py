@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 import yaml
 
+from certrotd.config.keks import (
+    AwsKmsKekEntry,
+    AzureKeyVaultKekEntry,
+    FileKekEntry,
+    VaultKekEntry,
+)
 from certrotd.config.keyrings import PERIODS
 from certrotd.config.load import load
-from certrotd.config.managed_keys import SERVICE_DAYS, SERVICES, ManagedKeyEntry
+from certrotd.config.managed_keys import SERVICE_DAYS, SERVICES, ManagedKeyEntry, identity_of
 from tests.unit.config.written import loaded, refused, said, write
 
 PAGE = (Path(__file__).parents[3] / "docs" / "keys" / "managed.md").read_text()
@@ -101,6 +107,108 @@ def test_versions_that_keyrings_may_need_are_not_retired(tmp_path: Path, ring: s
         'a.keep_versions: "vault" also wraps the keyring "ring" in '
     )
     assert "config.yaml:9, which may need a retired version: give it other keks" in found
+
+
+VAULT = '{type: vault, address: "%s", key: k, token: {env: OTHER}%s}'
+SAME = [
+    ("https://v.example/", ""),
+    ("HTTPS://V.Example.", ""),
+    ("https://v.example:443", ", mount: transit, timeout: 3s"),
+    ("https://v.example", ", namespace: /root/"),
+]
+OTHERS = [
+    ("https://v.example:8200", ""),
+    ("https://v.example/proxy", ""),
+    ("https://w.example", ""),
+    ("https://v.example", ", mount: other"),
+    ("https://v.example", ", namespace: team"),
+]
+
+
+def beside(tmp_path: Path, address: str, more: str) -> str:
+    """A Vault key that keyrings are wrapped by, beside the managed one of KEKS."""
+    write(tmp_path, f"keks: {{b: {VAULT % (address, more)}}}\n", "conf.d/b.yaml")
+    return "  a: {kek: vault, keep_versions: 1, retire_after: 1d}\n" + RING % ", keks: [lab, b]"
+
+
+@pytest.mark.parametrize(("address", "more"), SAME)
+def test_a_key_that_wraps_keyrings_under_another_name_is_the_same_key(
+    tmp_path: Path, address: str, more: str
+) -> None:
+    """However its entry is written, and however certrotd logs in by it."""
+    [found] = problems(tmp_path, beside(tmp_path, address, more))
+    assert found.partition(": managed_keys.")[2].startswith(
+        'a.keep_versions: "b" is the same key as "vault", and also wraps the keyring "ring" in '
+    )
+
+
+@pytest.mark.parametrize(("address", "more"), OTHERS)
+def test_a_key_elsewhere_is_another_key(tmp_path: Path, address: str, more: str) -> None:
+    """The negative control: of another server, engine or namespace."""
+    text = beside(tmp_path, address, more)
+    assert loaded(tmp_path, KEKS + text).config.keys.managed["a"].keep_versions == 1
+
+
+def test_a_namespace_is_the_beginning_of_the_path() -> None:
+    """Vault takes it either way."""
+    of = {"address": "https://v.example", "key": "k", "token": {"env": "T"}, "type": "vault"}
+    by_header = VaultKekEntry.model_validate({**of, "namespace": "team/", "mount": "transit"})
+    by_path = VaultKekEntry.model_validate({**of, "mount": "team/transit"})
+    assert identity_of(by_header) == identity_of(by_path)
+    assert identity_of(VaultKekEntry.model_validate(of)) != identity_of(by_path)
+
+
+ARN = "arn:aws:kms:eu-central-1:111122223333:key/mrk-1234567890abcdef"
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ({"key": "alias/a"}, {"key": "alias/a", "timeout": "3s"}, True),
+        ({"key": "alias/a"}, {"key": "alias/b"}, False),
+        ({"key": "alias/a"}, {"key": "alias/a", "profile": "p"}, False),
+        ({"key": "alias/a"}, {"key": "alias/a", "region": "eu-west-1"}, False),
+        ({"key": "alias/a"}, {"key": "alias/a", "endpoint": "https://kms.example"}, False),
+        ({"key": ARN}, {"key": ARN, "profile": "p", "region": "eu-central-1"}, True),
+    ],
+)
+def test_a_key_of_aws_is_known_by_its_account_region_and_name(
+    one: dict[str, str], other: dict[str, str], same: bool
+) -> None:
+    """The profile leads to the account of an alias; an ARN says it."""
+    found = [
+        identity_of(AwsKmsKekEntry.model_validate({"type": "aws-kms", **of})) for of in (one, other)
+    ]
+    assert (found[0] == found[1]) is same
+
+
+@pytest.mark.parametrize(
+    ("vault", "key", "same"),
+    [
+        ("https://X.vault.azure.net/", "Mail", True),
+        ("https://x.vault.azure.net", "other", False),
+        ("https://y.vault.azure.net", "mail", False),
+    ],
+)
+def test_a_key_of_azure_is_known_by_its_vault_and_name(vault: str, key: str, same: bool) -> None:
+    """Azure ignores the case of both."""
+    of = {"type": "azure-keyvault", "algorithm": "A256KW", "vault": vault, "key": key}
+    one = AzureKeyVaultKekEntry(
+        type="azure-keyvault", vault="https://x.vault.azure.net", key="mail"
+    )
+    assert (identity_of(AzureKeyVaultKekEntry.model_validate(of)) == identity_of(one)) is same
+
+
+def test_a_key_of_no_service_has_no_identity(tmp_path: Path) -> None:
+    """Nothing manages it, nor compares it."""
+    assert identity_of(FileKekEntry(type="file", path=tmp_path / "kek")) is None
+
+
+def test_two_names_of_one_key_are_refused(tmp_path: Path) -> None:
+    """Each would rotate it, as two entries of one name would."""
+    write(tmp_path, f"keks: {{b: {VAULT % ('https://v.example/', '')}}}\n", "conf.d/b.yaml")
+    [found] = problems(tmp_path, "  a: {kek: vault}\n  b: {kek: b}\n")
+    assert '"b" is also the key in' in found
 
 
 def test_versions_that_no_keyring_needs_are_retired(tmp_path: Path) -> None:

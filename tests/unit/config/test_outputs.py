@@ -68,5 +68,34 @@ def test_an_output_that_cannot_be_is_one_line(tmp_path: Path, output: str, expec
 )
 def test_an_output_of_each_type_is_taken(tmp_path: Path, output: str) -> None:
     """The control: each with options near those that are refused."""
-    roomy = "\n    drains: {cookies: 1d}\n    backup: {directory: /b, passphrase: {file: /p}}"
+    fits = {"fernet-list": "fernet", "kubernetes": "xsalsa20-poly1305"}
+    of = next((fits[each] for each in fits if each in output), "aes-256-gcm")
+    roomy = (
+        f"\n    algorithm: {of}"
+        "\n    drains: {cookies: 1d}\n    backup: {directory: /b, passphrase: {file: /p}}"
+    )
     assert len(config(tmp_path, OUTPUT % output + roomy).keys.keyrings["shop"].outputs) == 1
+
+
+@pytest.mark.parametrize(
+    ("output", "algorithm", "held"),
+    [
+        ("{type: fernet-list, path: /e/x}", "aes-256-gcm", "fernet"),
+        ("{type: tink, path: /e/x}", "fernet", "aes-128-gcm or"),
+        ("{type: json-keystore, path: /e/x}", "aes-128-gcm", "aes-256-gcm"),
+        (
+            "{type: kubernetes-encryption-configuration, path: /e/x, provider: aescbc}",
+            "aes-256-gcm",
+            "aes-128-cbc or",
+        ),
+    ],
+)
+def test_an_output_of_another_algorithm_is_refused(
+    tmp_path: Path, output: str, algorithm: str, held: str
+) -> None:
+    """With what would be right: else it is found out at the first rotation."""
+    text = OUTPUT % output + f"\n    algorithm: {algorithm}"
+    [line] = said(refused(tmp_path, text))
+    of = output.split()[1].rstrip(",")
+    begin = f"5: keyrings.shop.outputs[0]: {of} holds no {algorithm} keys: set algorithm to {held}"
+    assert line.startswith(begin)

@@ -139,6 +139,31 @@ def test_versions_that_decrypt_again_are_a_warning_until_a_person_ends_it() -> N
     assert looked(bench).watched.findings == ()
 
 
+@pytest.mark.parametrize("asked", [Retention(2, 30 * DAY), Retention(1, 60 * DAY)])
+@pytest.mark.parametrize(
+    ("mark", "whose"),
+    [("2", ": certrotd retired it by an earlier keep_versions or retire_after"), ("", "")],
+)
+def test_a_version_that_is_withheld_is_told_with_whose_act_it_was(
+    asked: Retention, mark: str, whose: str
+) -> None:
+    """Of certrotd, before the policy kept more, or of somebody else; the words blame neither."""
+    bench = Bench()
+    bench.policy = replace(bench.policy, **KEEPING)  # type: ignore[arg-type]
+    bench.key.state = changed(versions=(KeyVersion("1", None, decrypts=False), SECOND))(
+        bench.key.state
+    )
+    bench.clock.advance(41 * DAY)
+    known = after(bench.key.state, None, at=bench.clock.now(), key=bench.policy.key)
+    bench.document().write(replace(known, retired_before=mark))
+    assert looked(bench).watched.findings == ()
+    bench.policy = replace(bench.policy, retention=asked)
+    [finding] = looked(bench).watched.findings
+    assert (finding.kind, finding.severity.value) == (checks.WITHHELD, "error")
+    words = "min_decryption_version is 2, and withholds a version that is to be kept"
+    assert finding.words == words + whose
+
+
 def test_what_a_service_shows_is_kept_and_wakes_the_key_once() -> None:
     """Each look is noted, and only a change is news."""
     bench = Bench()

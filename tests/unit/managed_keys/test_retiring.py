@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from certrotd.kek.port import KekUnavailable
+from certrotd.kek.port import Denied, KekUnavailable
 from certrotd.lifecycle.decision import Asked, Postpone, Wait
 from certrotd.managed_keys.decision import Retire, Rotate
 from certrotd.managed_keys.retention import Retention
@@ -132,6 +132,60 @@ def test_an_act_that_is_not_shown_has_failed(bench: Bench) -> None:
     assert isinstance(report.outcome, RolledBack)
     assert "does not show it" in report.outcome.because
     assert isinstance(bench.rotate().decision, Postpone)
+
+
+def mark(bench: Bench) -> str:
+    """The version that certrotd remembers to have retired before."""
+    seen = bench.document().peek()
+    assert seen is not None
+    return seen.retired_before
+
+
+def test_a_refused_act_is_undone_without_its_service(bench: Bench) -> None:
+    """A token without the permission lacks it for the undo as well; with it, it is done."""
+    bench.key.refuses = Denied("the key refuses: permission denied")
+    for _ in range(2):
+        report = bench.rotate(Asked(by_hand=True))
+        assert isinstance(report.outcome, RolledBack)
+        assert "permission denied" in report.outcome.because
+        assert (oldest(bench), bench.key.retired, mark(bench)) == ("1", [], "")
+        assert not bench.state.flying("managed-key/orders")
+    assert isinstance(bench.found.decision, Postpone)
+    bench.key.refuses = None
+    assert isinstance(bench.rotate(Asked(by_hand=True)).outcome, Finished)
+    assert (oldest(bench), mark(bench)) == ("2", "2")
+
+
+@pytest.mark.parametrize(
+    "trouble",
+    [{"refuses": Denied("the key refuses")}, {"lost": KekUnavailable("no answer")}, {"deaf": True}],
+    ids=["refused", "lost", "deaf"],
+)
+def test_an_undone_act_leaves_what_a_person_lowered(
+    bench: Bench, trouble: dict[str, object]
+) -> None:
+    """The person who named the key may do so again; the daemon waits, as it did before."""
+    bench.rotate()
+    bench.key.limit("1")
+    bench.check().look()
+    for name, value in trouble.items():
+        setattr(bench.key, name, value)
+    assert isinstance(bench.rotate(NAMED).outcome, RolledBack)
+    assert (oldest(bench), mark(bench)) == ("1", "2")
+    assert bench.found.decision is not None
+    assert bench.found.decision.code == "lowered"
+
+
+def test_an_act_that_was_killed_before_its_refusal_puts_the_mark_back(bench: Bench) -> None:
+    """The mark of the act was written, and is not taken for the one before it."""
+    bench.check().look()
+    bench.key.refuses = Killed()
+    with pytest.raises(Killed):
+        bench.rotate()
+    assert mark(bench) == "2"
+    bench.key.refuses = Denied("the key refuses")
+    assert isinstance(bench.rotate().recovered, RolledBack)
+    assert (oldest(bench), bench.key.retired, mark(bench)) == ("1", [], "")
 
 
 def lost_then(bench: Bench, act: Callable[[], None]) -> Bench:

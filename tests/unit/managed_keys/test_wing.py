@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from certrotd.lifecycle.decision import Asked
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.wing import Premises
 from certrotd.managed_keys import configured
+from certrotd.managed_keys.policy import Seen
 from certrotd.managed_keys.retention import Retention
+from certrotd.managed_keys.rules import decide
 from certrotd.managed_keys.wing import ManagedKeys, build
 from certrotd.rotation.engine import Finished
 from certrotd.state.ports import Lease
@@ -131,6 +134,70 @@ def test_another_login_or_key_is_another_configuration(around: Around, tmp_path:
     longer, _ = known(TEXT.replace("classification: restricted", "classification: public"))
     assert longer[0] == first[0]
     assert longer[1] != first[1]
+
+
+SPELLINGS = [
+    ("token: {env: TOKEN}", "token: {env: OTHER}, timeout: 3s, ca_bundle: /etc/ssl/ca.pem"),
+    ("https://v.example", "https://V.example:443/"),
+    ("alias/a,", "alias/a, timeout: 3s,"),
+    ('endpoint: "https://kms.example"', 'endpoint: "https://kms.example/", timeout: 3s'),
+    ("vault.azure.net", "vault.azure.net/"),
+    ('azure.net", key: k', 'azure.net", key: k, client_id: app, algorithm: A256KW'),
+]
+RENAMED = [
+    ("key: k, token", "key: other, token"),
+    ("key: k, token", "key: k, mount: other, token"),
+    ("https://v.example", "https://w.example"),
+    ("region: eu-central-1", "region: eu-west-1"),
+    ("https://kms.example", "https://kms2.example"),
+    ('azure.net", key: k', 'azure.net", key: other'),
+]
+
+
+def digests(around: Around, tmp_path: Path, text: str) -> list[str]:
+    return [each.policy.key for each in wing_of(around, tmp_path, text).keys]
+
+
+@pytest.mark.parametrize(("old", "new"), SPELLINGS)
+def test_another_login_or_spelling_leads_to_the_same_key(
+    around: Around, tmp_path: Path, old: str, new: str
+) -> None:
+    """What is known of it stays, above all that a person lowered what certrotd raised."""
+    assert TEXT.count(old) == 1
+    found = digests(around, tmp_path, TEXT.replace(old, new))
+    assert found == digests(around, tmp_path, TEXT)
+
+
+@pytest.mark.parametrize(("old", "new"), RENAMED)
+def test_another_place_or_name_is_another_key(
+    around: Around, tmp_path: Path, old: str, new: str
+) -> None:
+    """The negative control: what is known of the former one says nothing of it."""
+    assert TEXT.count(old) == 1
+    found, before = (
+        digests(around, tmp_path, TEXT.replace(old, new)),
+        digests(around, tmp_path, TEXT),
+    )
+    assert sum(one != other for one, other in zip(found, before, strict=True)) == 1
+
+
+def test_what_a_person_lowered_stays_lowered_under_another_token(
+    around: Around, tmp_path: Path
+) -> None:
+    """The daemon waits for that person, whatever else of the entry of keks is edited."""
+    versions = tuple(KeyVersion(str(n), BEGIN + n * DAY) for n in range(1, 4))
+    at = around.clock.now() + 99 * DAY
+
+    def codes(text: str) -> str:
+        key = wing_of(around, tmp_path, text).keys[3]
+        return decide(replace(key.policy, cryptoperiod=999 * DAY), key.look(), now=at).code
+
+    key = wing_of(around, tmp_path).keys[3]
+    state = ManagedState("vault", "the key", versions)
+    key.document().write(Seen(state, at, BEGIN, key.policy.key, retired_before="2"))
+    assert codes(TEXT) == "lowered"
+    assert codes(TEXT.replace("{env: TOKEN}", "{env: OTHER}, timeout: 3s")) == "lowered"
+    assert codes(TEXT.replace("key: k, token", "key: other, token")) == "unknown"
 
 
 def test_a_key_is_built_when_it_is_used_and_rotated_in_its_state(

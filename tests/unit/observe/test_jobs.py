@@ -55,6 +55,7 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     (tmp_path / "etc/cron.d/folder").mkdir(parents=True)
     (tmp_path / "etc/cron.d/link").symlink_to(tmp_path / "nothing")
     write(tmp_path, "etc/cron.d/huge", f"{KEYS} " * 100_000)
+    (tmp_path / "etc/cron.d/self").symlink_to("self")
     write(tmp_path, "etc/systemd/system/rotate.timer", "[Timer]\n")
     assert jobs_that_name(KEYS, root=tmp_path) == []
 
@@ -64,4 +65,50 @@ def test_bytes_that_are_no_text_hide_nothing(tmp_path: Path) -> None:
     file = tmp_path / "etc/crontab"
     file.parent.mkdir()
     file.write_bytes(b"\xff\xfe\n* * * * * root x " + bytes(KEYS) + b"\n")
+    assert jobs_that_name(KEYS, root=tmp_path) == [f"{file}:2"]
+
+
+@pytest.mark.parametrize(
+    ("timer", "service", "text"),
+    [
+        ("etc:a.timer:Unit=b.service", "etc:b.service", "ExecStart=/bin/r {keys}"),
+        ("usr/lib:a.timer:", "etc:a.service", "ExecStart=/bin/r {keys}"),
+        ("etc:a@x.timer:", "usr/lib:a@.service", "ExecStart=/bin/r {keys}"),
+        ("run:a.timer:", "run:a.service.d/more.conf", "ExecStart=/bin/r {keys}"),
+        ("etc:a.timer:", "etc:a.service", "Environment=KEYS={keys}"),
+        ("etc:a.timer:", "etc:a.service", "ExecStart=/bin/r \\\n  --file \\\n  {keys}"),
+    ],
+)
+def test_what_a_timer_starts_is_found_wherever_it_is_said(
+    tmp_path: Path, timer: str, service: str, text: str
+) -> None:
+    """Other names, other folders, templates, drop-ins, lines that go on."""
+    folder, name, more = timer.split(":")
+    write(tmp_path, f"{folder}/systemd/system/{name}", f"[Timer]\nOnCalendar=weekly\n{more}\n")
+    folder, name = service.split(":")
+    said = "[Service]\n" + text.format(keys=KEYS) + "\n"
+    file = write(tmp_path, f"{folder}/systemd/system/{name}", said)
+    assert jobs_that_name(KEYS, root=tmp_path) == [f"{file}:2"]
+
+
+def test_folders_that_are_one_are_looked_at_once(tmp_path: Path) -> None:
+    """/lib is /usr/lib on most machines."""
+    (tmp_path / "lib").symlink_to("usr/lib")
+    write(tmp_path, "usr/lib/systemd/system/a.timer", "[Timer]\n")
+    write(tmp_path, "usr/lib/systemd/system/a.service", f"ExecStart=/bin/r {KEYS}\n")
+    assert len(jobs_that_name(KEYS, root=tmp_path)) == 1
+
+
+@pytest.mark.parametrize("other", [f"{KEYS}.bak", f"/srv{KEYS}", f"{KEYS}/x", f"{KEYS}2"])
+def test_a_path_that_goes_on_is_another(tmp_path: Path, other: str) -> None:
+    """A copy of the file, or the same below another folder."""
+    write(tmp_path, "etc/crontab", f"0 3 * * 0 root rotate {other}\n")
+    assert jobs_that_name(KEYS, root=tmp_path) == []
+    file = write(tmp_path, "etc/crontab", f"0 3 * * 0 root rotate '{KEYS}'.\n")
+    assert jobs_that_name(KEYS, root=tmp_path) == [f"{file}:1"]
+
+
+def test_odd_separators_do_not_shift_the_numbers(tmp_path: Path) -> None:
+    """A vertical tab ends no line."""
+    file = write(tmp_path, "etc/crontab", f"a\x0bb\x1cc\u2028d\n* * * * * root r {KEYS}\n")
     assert jobs_that_name(KEYS, root=tmp_path) == [f"{file}:2"]

@@ -85,6 +85,8 @@ def rendered(entry: OutputEntry, template: str) -> str:
     else:
         output = output_of(entry, algorithm=ALGORITHMS[entry.type], chance=chance)
     assert output.traits.capacity == entry.rooms, "what config check says of it is so"
+    held = sorted(map(str, output.traits.algorithms))
+    assert sorted(entry.algorithms or [ALGORITHMS[entry.type]]) == held, "and this, too"
     data = output.render(delivery_of(output), {})[entry.path]
     assert data is not None
     text = data.decode()
