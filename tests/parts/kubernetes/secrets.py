@@ -1,6 +1,7 @@
 """A namespace of a control plane in which certrotd keeps certificates, with the rights it needs."""
 
 import base64
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +12,7 @@ from certrotd.kube.api import SECRETS, Api
 from certrotd.stores.kubernetes import KubernetesStore
 from certrotd.stores.live_secret import NEEDED_LIVE, NEEDED_OWN, Place
 from certrotd.stores.tls_secret import CHAIN, KEY, TYPE, Shapes
-from tests.parts.kubernetes import ControlPlane
+from tests.parts.kubernetes import ControlPlane, Credentials
 from tests.parts.pki import Pair
 
 
@@ -31,7 +32,7 @@ class Shop:
     plane: ControlPlane
     workloads: str
     own: str
-    token: str
+    who: Credentials
 
     @classmethod
     def made(cls, plane: ControlPlane, *names: str) -> "Shop":
@@ -40,8 +41,7 @@ class Shop:
         who = plane.service_account(own, "certrotd")
         everywhere, named = rules(*names)
         plane.allow(own, "certrotd", everywhere)
-        assert who.token is not None
-        found = cls(plane, workloads, own, who.token)
+        found = cls(plane, workloads, own, who)
         found.allow_live(named)
         return found
 
@@ -76,7 +76,7 @@ class Shop:
     ) -> Api:
         """As one process has it."""
         context = trusting(self.plane.ca_file)
-        access = Access(server or self.plane.url, context, self.own, lambda: self.token)
+        access = Access(server or self.plane.url, context, self.own, lambda: str(self.who.token))
         return Api(access, clock or SystemClock(), agent="certrotd test", timeout=timeout)
 
     def store(self, *names: str, api: Api | None = None, **given: Any) -> KubernetesStore:
@@ -111,13 +111,24 @@ class Shop:
         """What it holds."""
         return {key: base64.b64decode(each) for key, each in self.secret(name)["data"].items()}
 
-    def put(self, pair: Pair, *, name: str = "web", key: bytes | None = None) -> None:
-        """Somebody else writes the live Secret as cert-manager does: all of it, or makes it."""
-        secret = tls_secret(name, key or pair.key_pem, pair.fullchain_pem)
+    def put(self, pair: Pair, *, name: str = "web", key: bytes | None = None, **given: Any) -> None:
+        """Somebody else writes the live Secret as kubectl does: all of it, or makes it."""
+        secret = tls_secret(name, key or pair.key_pem, pair.fullchain_pem, **given)
         if self.plane.api.exists(self.path(name)):
             self.plane.api.replace(self.path(name), secret)
         else:
             self.plane.api.create(SECRETS.path(self.workloads), secret)
+
+    def fill(self, pair: Pair, *, name: str = "web", key: bytes | None = None) -> None:
+        """Somebody else changes what it holds alone, as cert-manager does."""
+        data = tls_secret(name, key or pair.key_pem, pair.fullchain_pem)["data"]
+        self.plane.api.merge(self.path(name), {"data": data})
+
+    def calls(self) -> list[str]:
+        """All that the account has asked of the API server, by the server's own log."""
+        who = f"system:serviceaccount:{self.own}:certrotd"
+        lines = map(json.loads, self.plane.audit_log.read_text().splitlines())
+        return [f"{x['verb']} {x['requestURI']}" for x in lines if x["user"].get("username") == who]
 
     def change(self, change: Callable[[dict[str, Any]], None], name: str = "web") -> None:
         """Somebody else changes it."""
