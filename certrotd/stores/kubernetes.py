@@ -9,9 +9,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from certrotd.errors import InvalidInput, NeedsOperator, Transient, raise_first
-from certrotd.kube.api import Object
 from certrotd.kube.objects import STATE, data_of, secret
-from certrotd.kube.rights import missing
+from certrotd.kube.rights import Right, missing
 from certrotd.pki.generation import (
     CertificateState,
     ForeignChange,
@@ -31,7 +30,7 @@ from certrotd.stores.live_secret import (
     refuse,
     verdict_of,
 )
-from certrotd.stores.own_secrets import CERTIFICATE, Examined, Shelf, from_live
+from certrotd.stores.own_secrets import CERTIFICATE, Examined, Kept, Shelf, from_live
 from certrotd.stores.restoring import again_at, counted
 from certrotd.stores.tls_secret import CHAIN, KEY, TYPE, Shapes
 
@@ -50,7 +49,7 @@ class KubernetesStore:
     def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = places
         self._homes: dict[str, Home] = {}
-        self._allowed: dict[str, float] = {}
+        self._allowed: dict[Right, float] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -77,7 +76,7 @@ class KubernetesStore:
 
     def generation(self, name: str, number: int) -> Generation:
         home = self._home(name)
-        return self._examined(home, name, number, home.live.read()).generation
+        return self._examined(home, name, number).generation
 
     def live(self, name: str) -> int | None:
         home = self._home(name)
@@ -91,10 +90,11 @@ class KubernetesStore:
         """As Store.check: rights, room and the live Secret; nothing is changed for it, ever."""
         home = self._home(name)
         api, now = home.live.api, home.live.api.clock.monotonic()
-        asked = self._allowed.get(name)
-        if asked is None or now - asked >= ASK_AGAIN:
-            raise_first(missing(api, home.rights))
-            self._allowed[name] = now
+        for right in home.rights:
+            asked = self._allowed.get(right)
+            if asked is None or now - asked >= ASK_AGAIN:
+                raise_first(missing(api, [right]))
+                self._allowed[right] = now
         seen = self._seen(home, name)
         refuse(home, name, seen)
         home.own.rehearse(name)
@@ -108,11 +108,8 @@ class KubernetesStore:
         return self._home(name).own.staged(name, generation).get(KEY)
 
     def stage_chain(self, name: str, generation: int, pem: bytes) -> None:
-        own = self._home(name).own
-        staged = own.staged(name, generation)
-        if KEY not in staged:
+        if not self._home(name).own.stage_beside(name, generation, {CHAIN: pem}, KEY):
             raise NeedsOperator(f"the staging of generation {generation} is gone, and its key")
-        own.stage(name, generation, {**staged, CHAIN: pem})
 
     def staged_chain(self, name: str, generation: int) -> bytes | None:
         return self._home(name).own.staged(name, generation).get(CHAIN)
@@ -140,14 +137,14 @@ class KubernetesStore:
         home = self._home(name)
         if home.own.has(name, generation):
             return True
-        return self._examined(home, name, generation, home.live.read()).pair is not None
+        return self._examined(home, name, generation).pair is not None
 
     def discard(self, name: str, generation: int) -> None:
         self._home(name).own.unstage(name, generation)
 
     def read(self, name: str, generation: int) -> tuple[bytes, bytes]:
         home = self._home(name)
-        found = self._examined(home, name, generation, home.live.read())
+        found = self._examined(home, name, generation)
         if found.pair is None:
             raise NeedsOperator(
                 f"{home.own.place(name, generation)} cannot be used: {found.generation.broken}"
@@ -172,8 +169,7 @@ class KubernetesStore:
         """
         home = self._home(name)
         found = self._rebuilt(home, name, generation)
-        self._put(home, name, generation, found)
-        kept = home.own.kept(name)
+        kept = self._put(home, name, generation, found)
         if kept.placed != generation:
             home.own.keep(name, replace(kept, placed=generation))
 
@@ -253,7 +249,7 @@ class KubernetesStore:
                 recorded.digests,
             )
         else:
-            examined = self._examined(home, name, number, seen.found)
+            examined = self._examined(home, name, number)
             generation, digests = examined.generation, examined.digests
         if generation.facts is None:
             return generation, None
@@ -266,11 +262,12 @@ class KubernetesStore:
         damaged = "; ".join(filter(None, (generation.damaged, broken)))
         return replace(generation, damaged=damaged), None
 
-    def _examined(self, home: Home, name: str, number: int, found: Object | None) -> Examined:
+    def _examined(self, home: Home, name: str, number: int) -> Examined:
         """A generation that was read; by the live Secret, where its own is gone."""
         own = home.own.examine(name, number)
         if own is not None:
             return own
+        found = home.live.read()
         gone = f"{home.own.place(name, number)} is gone"
         if found is None or not is_ours(found, home, name) or named(found) != number:
             return Examined(Generation(number, None, None, gone))
@@ -281,7 +278,7 @@ class KubernetesStore:
 
     def _rebuilt(self, home: Home, name: str, number: int) -> Examined:
         """A generation whose own Secret is there and whole; NeedsOperator where it cannot be."""
-        found = self._examined(home, name, number, home.live.read())
+        found = self._examined(home, name, number)
         meta, facts, pair = found.generation.meta, found.generation.facts, found.pair
         if meta is None or facts is None or pair is None:
             has = home.own.has(name, number)
@@ -292,8 +289,11 @@ class KubernetesStore:
             home.own.seal(name, number, meta, facts, pair)
         return found
 
-    def _put(self, home: Home, name: str, number: int, wanted: Examined) -> None:
-        """Have the live Secret hold a generation, unless somebody else's pair is to stay there."""
+    def _put(self, home: Home, name: str, number: int, wanted: Examined) -> Kept:
+        """Have the live Secret hold a generation, unless somebody else's pair is to stay there.
+
+        The state as it is kept then.
+        """
         assert wanted.pair is not None, "it was looked at"
         content = secret(home.place.shapes.data(*wanted.pair), TYPE)
         notes = {
@@ -304,15 +304,19 @@ class KubernetesStore:
         for tried in range(1, TRIES + 1):
             seen = self._seen(home, name)
             refuse(home, name, seen)
-            if seen.number == number and not self._to_restore(home, name, seen, wanted):
-                return
+            kept = seen.shelf.kept
+            if seen.number == number:
+                if not self._to_restore(home, name, seen, wanted):
+                    return kept
+                kept = replace(kept, placed=number)
             try:
                 home.live.apply(content, over=seen.found, annotations=notes)
             except Conflict:
                 if tried == TRIES:
                     raise
                 continue  # somebody changed it meanwhile: that is looked at first
-            return
+            return kept
+        raise AssertionError("the last try raises")
 
     def _to_restore(self, home: Home, name: str, seen: Seen, wanted: Examined) -> bool:
         """Whether the live generation is to be put back, which is counted then."""
@@ -325,7 +329,7 @@ class KubernetesStore:
         if until := again_at(kept.restored, now=now):
             raise Transient(f"{broken}; {given_up(until)}", retry_after=until - now)
         restored = (*counted(kept.restored, now=now), now)
-        home.own.keep(name, replace(kept, restored=restored, damaged=None))
+        home.own.keep(name, replace(kept, placed=seen.number, restored=restored, damaged=None))
         return True
 
 

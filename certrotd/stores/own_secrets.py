@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -63,12 +63,14 @@ class Recorded:
 class Kept:
     """What changes: the state, ``placed`` as the generation that was put into the live Secret last,
     and when that was ``restored``. ``damaged`` says that it is not what certrotd wrote.
+    ``revision`` is that of its Secret when it was read, empty if there was none.
     """
 
     state: CertificateState = field(default_factory=CertificateState)
     placed: int | None = None
     restored: tuple[datetime, ...] = ()
     damaged: str | None = None
+    revision: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +152,7 @@ class OwnSecrets:
         objects = self.objects
         path = objects.kind.path(objects.namespace)
         metadata = {"name": objects.called(f"{name}/rehearsed"), "namespace": objects.namespace}
-        body = {**secret({KEY: b""}, f"{GROUP}/{STAGING}"), "metadata": metadata}
+        body = {**_staged_secret({KEY: b""}), "metadata": metadata}
 
         def create() -> None:
             try:
@@ -172,8 +174,18 @@ class OwnSecrets:
 
     def stage(self, name: str, number: int, data: Mapping[str, bytes]) -> None:
         """Stage this alone."""
-        content = secret(data, f"{GROUP}/{STAGING}")
-        self._over(_staging(name, number), content, STAGING, {})
+        self._over(_staging(name, number), _staged_secret(data), STAGING, {}, revision="")
+
+    def stage_beside(self, name: str, number: int, data: Mapping[str, bytes], key: str) -> bool:
+        """Stage this beside the ``key`` that is staged; False if that is not there."""
+        place = _staging(name, number)
+        found = self.objects.read(place)
+        staged = {} if found is None else data_of(found, self.objects.place(place))
+        if found is None or key not in staged:
+            return False
+        content = _staged_secret({**staged, **data})
+        self._over(place, content, STAGING, {}, revision=revision_of(found))
+        return True
 
     def unstage(self, name: str, number: int) -> None:
         """Forget what is staged."""
@@ -195,7 +207,8 @@ class OwnSecrets:
                 "state": kept.state.to_json(),
             }
         ).decode()
-        self._over(f"{name}/{STATE}", secret({}), STATE, {RECORD: record})
+        place, notes = f"{name}/{STATE}", {RECORD: record}
+        self._over(place, secret({}), STATE, notes, revision=kept.revision)
 
     def set_aside(self, name: str) -> str:
         """Keep the state beside its place, which is damaged; where that is."""
@@ -205,13 +218,24 @@ class OwnSecrets:
         self._over(aside, secret({RECORD.partition("/")[2]: text.encode()}), "unreadable", {})
         return self.objects.place(aside)
 
-    def _over(self, place: str, content: Object, kind: str, annotations: Mapping[str, str]) -> None:
+    def _over(
+        self,
+        place: str,
+        content: Object,
+        kind: str,
+        annotations: Mapping[str, str],
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Write it whatever is there, which is as of ``revision`` most likely (None: not known)."""
         for _ in range(_TRIES - 1):
             try:
-                self._write(place, content, self._revision(place), kind, annotations)
+                known = self._revision(place) if revision is None else revision
+                self._write(place, content, known, kind, annotations)
             except Conflict:
-                continue  # somebody was quicker: this one is to stand
-            return
+                revision = None  # somebody was quicker: this one is to stand
+            else:
+                return
         self._write(place, content, self._revision(place), kind, annotations)
 
     def _revision(self, place: str) -> str:
@@ -260,6 +284,10 @@ def label_of(name: str) -> str:
     return name if _LABEL.fullmatch(name) else sha256(name.encode()).hexdigest()[:40]
 
 
+def _staged_secret(data: Mapping[str, bytes]) -> Object:
+    return secret(data, f"{GROUP}/{STAGING}")
+
+
 def _sealed(name: str, number: int) -> str:
     return f"{name}/{number:06d}"
 
@@ -285,6 +313,8 @@ def _kept(found: Object, place: str) -> Kept:
             CertificateState.from_json(known["state"]),
             None if placed is None else int(placed),
             tuple(moment(each) for each in known["restored"]),
+            revision=revision_of(found),
         )
     except _NOT_OURS:
-        return replace(Kept(), damaged=f"{place} is not a state that certrotd wrote")
+        words = f"{place} is not a state that certrotd wrote"
+        return Kept(damaged=words, revision=revision_of(found))
