@@ -131,6 +131,10 @@ class Prober(Protocol):
         """One handshake; raises Failure when none could be completed."""
         ...
 
+    def vouch(self, endpoint: Endpoint, key: bytes, chain: bytes) -> None:
+        """Whether a proof there could trust this pair; nothing is contacted. Raises Failure."""
+        ...
+
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """Return when the leaf is served as often in a row as asked; raises ProofFailed."""
         ...

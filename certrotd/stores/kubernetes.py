@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from certrotd.errors import InvalidInput, NeedsOperator, Transient, raise_first
+from certrotd.errors import NeedsOperator, Transient, raise_first
 from certrotd.kube.objects import STATE, data_of, secret
 from certrotd.kube.rights import Right, missing
 from certrotd.pki.generation import (
@@ -67,11 +67,17 @@ class KubernetesStore:
             live, foreign = self._live(home, name, seen, thorough=thorough)
         newest = live
         if last != seen.number:
-            newest = None if last is None else _known(home, name, seen.shelf, last, thorough)
+            newest = (
+                None
+                if last is None
+                else self._other(home, name, seen.shelf, last, thorough=thorough)
+            )
         earlier: tuple[Generation, ...] = ()
         if live is None or live.facts is None:
             others = sorted(generations.keys() - {seen.number, last}, reverse=True)
-            earlier = tuple(_known(home, name, seen.shelf, each, True) for each in others)
+            earlier = tuple(
+                self._other(home, name, seen.shelf, each, thorough=True) for each in others
+            )
         return Standing(live, newest, kept.state, kept.damaged, earlier=earlier, foreign=foreign)
 
     def generation(self, name: str, number: int) -> Generation:
@@ -262,6 +268,15 @@ class KubernetesStore:
         damaged = "; ".join(filter(None, (generation.damaged, broken)))
         return replace(generation, damaged=damaged), None
 
+    def _other(
+        self, home: Home, name: str, shelf: Shelf, number: int, *, thorough: bool
+    ) -> Generation:
+        """A generation that is not live."""
+        recorded = shelf.generations[number]
+        if recorded is not None and not thorough:
+            return Generation(number, recorded.meta, recorded.facts)
+        return self._examined(home, name, number).generation
+
     def _examined(self, home: Home, name: str, number: int) -> Examined:
         """A generation that was read; by the live Secret, where its own is gone."""
         own = home.own.examine(name, number)
@@ -271,10 +286,7 @@ class KubernetesStore:
         gone = f"{home.own.place(name, number)} is gone"
         if found is None or not is_ours(found, home, name) or named(found) != number:
             return Examined(Generation(number, None, None, gone))
-        try:
-            return from_live(data_of(found, home.live.place), number, gone)
-        except InvalidInput as failure:
-            return Examined(Generation(number, None, None, f"{gone}; {failure.message}"))
+        return from_live(data_of(found, home.live.place), number, gone)
 
     def _rebuilt(self, home: Home, name: str, number: int) -> Examined:
         """A generation whose own Secret is there and whole; NeedsOperator where it cannot be."""
@@ -285,8 +297,7 @@ class KubernetesStore:
             why = f"cannot be used: {found.generation.broken}" if has else "does not exist"
             raise NeedsOperator(f"{home.own.place(name, number)} {why}")
         if found.generation.damaged is not None:
-            home.own.drop(name, number)
-            home.own.seal(name, number, meta, facts, pair)
+            home.own.reseal(name, number, meta, facts, pair)
         return found
 
     def _put(self, home: Home, name: str, number: int, wanted: Examined) -> Kept:
@@ -301,7 +312,9 @@ class KubernetesStore:
             STATE: home.place.instance,
             LIVE: str(number),
         }
-        for tried in range(1, TRIES + 1):
+        tries = TRIES
+        while True:
+            tries -= 1
             seen = self._seen(home, name)
             refuse(home, name, seen)
             kept = seen.shelf.kept
@@ -312,11 +325,10 @@ class KubernetesStore:
             try:
                 home.live.apply(content, over=seen.found, annotations=notes)
             except Conflict:
-                if tried == TRIES:
+                if not tries:
                     raise
                 continue  # somebody changed it meanwhile: that is looked at first
             return kept
-        raise AssertionError("the last try raises")
 
     def _to_restore(self, home: Home, name: str, seen: Seen, wanted: Examined) -> bool:
         """Whether the live generation is to be put back, which is counted then."""
@@ -331,17 +343,6 @@ class KubernetesStore:
         restored = (*counted(kept.restored, now=now), now)
         home.own.keep(name, replace(kept, placed=seen.number, restored=restored, damaged=None))
         return True
-
-
-def _known(home: Home, name: str, shelf: Shelf, number: int, thorough: bool) -> Generation:
-    """A generation that is not live."""
-    recorded = shelf.generations[number]
-    if recorded is not None and not thorough:
-        return Generation(number, recorded.meta, recorded.facts)
-    found = home.own.examine(name, number)
-    if found is None:
-        return Generation(number, None, None, f"{home.own.place(name, number)} is gone")
-    return found.generation
 
 
 def build(entries: Mapping[str, KubernetesStoreEntry], clock: Clock) -> KubernetesStore:

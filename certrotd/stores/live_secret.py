@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.errors import NeedsOperator
 from certrotd.kube.api import SECRETS, Api, Object
 from certrotd.kube.applied import Applied
 from certrotd.kube.objects import GROUP, STATE, Objects, annotation, data_of
@@ -86,10 +86,7 @@ def verdict_of(
     place = home.live.place
     if found is None:
         return f"{place} was deleted", None
-    try:
-        verdict = judge(data_of(found, place), digests, home.place.shapes, now=now)
-    except InvalidInput as failure:
-        return failure.message, None
+    verdict = judge(data_of(found, place), digests, home.place.shapes, now=now)
     broken = f"{place} is broken: {verdict.broken}" if verdict.broken else None
     return broken, f"{place}: {verdict.foreign}" if verdict.foreign else None
 

@@ -135,17 +135,22 @@ class OwnSecrets:
         self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
     ) -> None:
         """Make a generation that nobody can change; NeedsOperator if there is another one."""
-        data = {KEY: pair[0], CHAIN: pair[1]}
-        record = digested(document(number, meta, facts, data, {})).decode()
-        content = {**secret(data, f"{GROUP}/{GENERATION}"), "immutable": True}
+        content, notes = _sealed_secret(number, meta, facts, pair)
         try:
-            self._write(_sealed(name, number), content, "", GENERATION, {RECORD: record})
+            self._write(_sealed(name, number), content, "", GENERATION, notes)
         except Conflict:
             found = self.examine(name, number)
             if found is None or found.pair != pair:
                 raise NeedsOperator(
                     f"{self.place(name, number)} is there already", hint="remove it"
                 ) from None
+
+    def reseal(
+        self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
+    ) -> None:
+        """Make a generation again that is gone, or of which what it says of itself is."""
+        content, notes = _sealed_secret(number, meta, facts, pair)
+        self._over(_sealed(name, number), content, GENERATION, notes)
 
     def rehearse(self, name: str) -> None:
         """Have the API server say whether a Secret could be made; raises as Objects.write."""
@@ -228,15 +233,18 @@ class OwnSecrets:
         revision: str | None = None,
     ) -> None:
         """Write it whatever is there, which is as of ``revision`` most likely (None: not known)."""
-        for _ in range(_TRIES - 1):
+        tries = _TRIES
+        while True:
+            tries -= 1
             try:
                 known = self._revision(place) if revision is None else revision
                 self._write(place, content, known, kind, annotations)
             except Conflict:
+                if not tries:
+                    raise
                 revision = None  # somebody was quicker: this one is to stand
             else:
                 return
-        self._write(place, content, self._revision(place), kind, annotations)
 
     def _revision(self, place: str) -> str:
         found = self.objects.read(place, metadata=True)
@@ -282,6 +290,15 @@ def from_live(data: Mapping[str, bytes], number: int, damaged: str) -> Examined:
 def label_of(name: str) -> str:
     """The value of a label for a name: itself, if it can be one."""
     return name if _LABEL.fullmatch(name) else sha256(name.encode()).hexdigest()[:40]
+
+
+def _sealed_secret(
+    number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
+) -> tuple[Object, dict[str, str]]:
+    """The Secret of a generation, and its annotations."""
+    data = {KEY: pair[0], CHAIN: pair[1]}
+    record = digested(document(number, meta, facts, data, {})).decode()
+    return {**secret(data, f"{GROUP}/{GENERATION}"), "immutable": True}, {RECORD: record}
 
 
 def _staged_secret(data: Mapping[str, bytes]) -> Object:

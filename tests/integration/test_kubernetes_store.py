@@ -187,7 +187,11 @@ class TestTakingOver:
         before = shop.secret()
         store = shop.store(adopt=bool(given))
         seal(store, 1, OTHER_PAIR)
-        for act in (lambda: store.check("web"), lambda: store.switch("web", 1)):
+        acts: list[Callable[[], None]] = [
+            lambda: store.check("web"),
+            lambda: store.switch("web", 1),
+        ]
+        for act in acts:
             with pytest.raises(NeedsOperator, match=words):
                 act()
         assert shop.secret() == before
@@ -647,9 +651,9 @@ class TestRights:
                 "subjects": [{"kind": "ServiceAccount", "name": "certrotd", "namespace": shop.own}],
             },
         )
-        for given in ({"namespace": "nowhere"}, {"generations": "nowhere"}):
+        for store in (shop.store(namespace="nowhere"), shop.store(generations="nowhere")):
             with pytest.raises(NeedsOperator, match="there is no namespace nowhere"):
-                shop.store(**given).check("web")
+                store.check("web")
         store = shop.store(generations="nowhere")
         with pytest.raises(NeedsOperator, match="there is no namespace nowhere"):
             store.stage_key("web", 1, PAIR.key_pem)

@@ -49,6 +49,11 @@ def files(site: Site) -> list[str]:
     return [each["kind"] for each in row["findings"]]
 
 
+def applied(shop: Shop) -> int:
+    """How often the account has changed the live Secret."""
+    return sum(each.startswith("patch") and "dryRun" not in each for each in shop.calls())
+
+
 def own(shop: Shop) -> list[str]:
     """The names of certrotd's own Secrets."""
     found = shop.plane.api.get(f"/api/v1/namespaces/{shop.own}/secrets")["items"]
@@ -194,3 +199,24 @@ def test_a_kubeconfig_that_is_not_there_is_found_by_a_check(
     run = site.run("config", "check")
     assert run.code != 0
     assert "certificates[web].store.kubeconfig" in run.stdout + run.stderr
+
+
+def test_a_certificate_of_an_untrusted_issuer_never_reaches_the_secret(
+    shop: Shop, site: Site, entry: dict[str, Any]
+) -> None:
+    """The roots that the proof would go by are asked before; the control trusts the issuer."""
+    site.rotate("web")
+    good = shop.data()
+    other = make_root("another").write(site.directory / "other", "other")[0]
+    site.command("pods", "true", probe=[{"address": "127.0.0.1:1", "sni": HOST}])
+    [probe] = site.config["targets"]["pods"]["probe"]
+    probe |= {"roots": str(other), "deadline": "1s"}
+    site.config["certificates"][0]["targets"] = ["pods"]
+    run = site.rotate("web", "--force", expect=1)
+    assert "would not be trusted with it" in run.stdout
+    assert shop.data() == good
+    assert applied(shop) == 1, "that of the first rotation"
+    del probe["roots"]
+    run = site.rotate("web", "--force", expect=1)
+    assert "would not be trusted" not in run.stdout
+    assert applied(shop) > 1
