@@ -10,7 +10,6 @@ from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, Text
 from certrotd.config.looks import readable
 from certrotd.config.secrets import SecretRef
 
-KEYS = ("ca.crt", "combined.pem", "keystore.p12")
 _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?", re.ASCII)
 _SUBDOMAIN = re.compile(rf"{_LABEL.pattern}(\.{_LABEL.pattern})*", re.ASCII)
 
