@@ -306,7 +306,12 @@ def _read(managed: Managed, now: datetime) -> tuple[OnDisk, Standing]:
         key, pem = world.store.read(managed.policy.name, live.number)
         chain = parse_certificates(pem, what="fullchain.pem")
         exposed = world.store.exposed(managed.policy.name, live.number)
-        kept = OnDisk(live, tuple(facts_of(each) for each in chain), exposed=exposed)
+        kept = OnDisk(
+            live,
+            tuple(facts_of(each) for each in chain),
+            exposed=exposed,
+            foreign=standing.foreign,
+        )
     except Failure as failure:
         if live.facts is None:
             return OnDisk(live, wrong=(of_broken(live, managed.policy),)), standing

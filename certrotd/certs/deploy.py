@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -32,14 +32,18 @@ class Baseline(Journaled):
     """What every target serves before the swap, and, as its undo, that they serve it again.
 
     It comes before the swap because undoing goes backwards: the old files are back when the
-    targets are told to read them.
+    targets are told to read them. A ``generation`` that no proof could trust goes no further: with
+    it in place every client would be refused. None: it is in place already.
     """
 
     targets: tuple[str, ...]
+    generation: int | None = None
     kind = "baseline"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         served: dict[str, Any] = {}
+        if self.generation is not None:
+            _vouched(world, self.targets, self.generation)
         key = _live_key(world)
         for name in self.targets:
             bound = world.target(name)
@@ -278,6 +282,15 @@ def _untidy_since(now: datetime, ledger: Ledger) -> datetime:
         return since
     ledger.note(untidy=now.isoformat())  # the first time, or the clock was ahead
     return now
+
+
+def _vouched(world: World, targets: Sequence[str], generation: int) -> None:
+    bounds = [bound for name in targets if (bound := world.target(name)) is not None]
+    endpoints = [each for bound in bounds for each in bound.endpoints if each.roots is not None]
+    if endpoints:
+        key, chain = world.store.read(world.name, generation)
+        for endpoint in endpoints:
+            world.prober.vouch(endpoint, key, chain)
 
 
 def _live_key(world: World) -> str:

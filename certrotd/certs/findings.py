@@ -17,6 +17,7 @@ class FindingKind(StrEnum):
     BROKEN_CHAIN = "broken_chain"
     SERVED_MISMATCH = MISMATCH
     COPIES_DIFFER = "copies_differ"
+    FOREIGN_CHANGE = "foreign_change"
     KEY_MISMATCH = "key_mismatch"
     KEY_EXPOSED = "key_exposed"
     CHAIN_NOT_OFFERED = "chain_not_offered"

@@ -187,7 +187,7 @@ def _switch(
 ) -> list[PlanItem[World]]:
     items: list[PlanItem[World]] = []
     if policy.targets:
-        items.append(Baseline(policy.targets))
+        items.append(Baseline(policy.targets, generation if generation != previous else None))
     items.append(Swap(generation, previous))
     if policy.installs:
         items.append(Install(generation, previous, rotation))

@@ -10,7 +10,14 @@ from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
 from certrotd.observe.tls import Endpoint, Served
-from certrotd.pki.generation import CertificateState, Copy, LiveCertificate, Meta, Standing
+from certrotd.pki.generation import (
+    CertificateState,
+    Copy,
+    Generation,
+    LiveCertificate,
+    Meta,
+    Standing,
+)
 from certrotd.pki.order import Challenge, Missed
 
 
@@ -124,19 +131,27 @@ class Prober(Protocol):
         """One handshake; raises Failure when none could be completed."""
         ...
 
+    def vouch(self, endpoint: Endpoint, key: bytes, chain: bytes) -> None:
+        """Whether a proof there could trust this pair; nothing is contacted. Raises Failure."""
+        ...
+
     def prove(self, endpoint: Endpoint, fingerprint: str) -> None:
         """Return when the leaf is served as often in a row as asked; raises ProofFailed."""
         ...
 
 
 class Store(Protocol):
-    """Where generations of certificates are kept."""
+    """Where generations of certificates are kept: as files, or whatever else holds a pair."""
 
     def look(self, name: str, *, thorough: bool = False) -> Standing:
         """What there is; of a state that is damaged, that it is. Raises Failure.
 
         A ``thorough`` look reads every file of the live and of the newest generation.
         """
+        ...
+
+    def generation(self, name: str, number: int) -> Generation:
+        """One generation, its files read, or told why it cannot be used. Raises Failure."""
         ...
 
     def check(self, name: str, *, dry: bool = False) -> None:
@@ -179,7 +194,9 @@ class Store(Protocol):
     def live(self, name: str) -> int | None: ...
 
     def place(self, name: str) -> str:
-        """Where applications find the live generation, for people."""
+        """Where applications find the live generation, for people and programs: of files the
+        folder.
+        """
         ...
 
     def switch(self, name: str, generation: int) -> None:
@@ -200,6 +217,15 @@ class Store(Protocol):
 
     def prune(self, name: str, keep: int, spare: Sequence[int]) -> None:
         """Remove generations but the newest ``keep`` before the live one, and ``spare``."""
+        ...
+
+
+@runtime_checkable
+class Adopting(Protocol):
+    """A store whose live place may hold a pair that somebody else has put there."""
+
+    def adoptable(self, name: str) -> tuple[bytes, bytes] | None:
+        """Key and chain, leaf first, of a pair that is to be taken over; None without any."""
         ...
 
 
@@ -238,6 +264,7 @@ class Installer(Protocol):
 
 
 __all__ = [
+    "Adopting",
     "Choosing",
     "Coverage",
     "Dns",

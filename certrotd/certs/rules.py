@@ -101,7 +101,8 @@ def _mending(standing: Standing, *, now: datetime) -> Deploy | None:
 
 def _aloud(decision: D, standing: Standing) -> D:
     """The decision, which says too what it was made without, and what stands in for what."""
-    for words in (standing.damaged, fallen_back(standing)):
+    foreign = standing.foreign.words if standing.foreign else None
+    for words in (standing.damaged, fallen_back(standing), foreign):
         if words is not None and words not in decision.why:
             decision = replace(decision, why=f"{decision.why}; {words}")
     return decision

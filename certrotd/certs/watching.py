@@ -27,7 +27,7 @@ from certrotd.lifecycle.finding import (
 )
 from certrotd.lifecycle.subject import CLOCK_SKEW
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation
+from certrotd.pki.generation import ForeignChange, Generation
 from certrotd.pki.names import covers
 
 if TYPE_CHECKING:  # a value alone; the module behind it opens sockets
@@ -64,7 +64,7 @@ class OnDisk:
     be read; ``wrong`` says what could not, or does not belong together. ``copies`` tells whether
     what is installed elsewhere is the live generation, None where that is not to be expected, and
     ``displaced`` which of it is not as it was installed. ``exposed`` says of what holds a key who
-    else may use it, and what to do about it.
+    else may use it, and what to do about it; ``foreign`` is as of Standing.
     """
 
     live: Generation | None = None
@@ -73,6 +73,7 @@ class OnDisk:
     copies: bool | None = None
     displaced: str | None = None
     exposed: Sequence[str] = ()
+    foreign: ForeignChange | None = None
 
 
 def judge_endpoint(presented: Presented, wanted: Expected, *, now: datetime) -> tuple[Finding, ...]:
@@ -109,6 +110,8 @@ def judge_files(kept: OnDisk, policy: Policy, *, now: datetime) -> tuple[Finding
     if live.damaged is not None:
         words = f"generation {live.number} is damaged: {live.damaged}; {_again(policy)}"
         found.append(Finding(FindingKind.DAMAGED, words))
+    if kept.foreign is not None:
+        found.append(_foreign(kept.foreign, policy))
     if kept.exposed:
         found.append(
             Finding(FindingKind.KEY_EXPOSED, "; ".join(kept.exposed), FindingSeverity.WARNING)
@@ -183,6 +186,7 @@ def _moves(kind: str, watched: Watched) -> bool:
     moved = (
         FindingKind.SERVED_MISMATCH,
         FindingKind.COPIES_DIFFER,
+        FindingKind.FOREIGN_CHANGE,
         FindingKind.MISSING,
         FindingKind.PLACEHOLDER,
     )
@@ -193,6 +197,15 @@ def _may_pass(kind: str, watched: Watched) -> bool:
     """Whether the next look may find it gone without anybody's help."""
     passing = (FindingKind.UNREACHABLE, FindingKind.UNREADABLE, FindingKind.DAMAGED)
     return kind in passing or _moves(kind, watched)
+
+
+def _foreign(found: ForeignChange, policy: Policy) -> Finding:
+    if found.broken:
+        return Finding(FindingKind.FOREIGN_CHANGE, found.words)
+    words = (
+        f"{found.words}; it stays until the next renewal, or certrotd rotate {policy.name} --force"
+    )
+    return Finding(FindingKind.FOREIGN_CHANGE, words, FindingSeverity.WARNING)
 
 
 def _again(policy: Policy) -> str:

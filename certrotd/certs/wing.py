@@ -18,6 +18,7 @@ from certrotd.certs.placeholders import Placeholders
 from certrotd.certs.policy import COPIES, KIND, Policy
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
+from certrotd.certs.wiring.stores import Stores
 from certrotd.config.context import Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.errors import Failure, InvalidInput
@@ -27,7 +28,6 @@ from certrotd.pki.generation import Generation, Standing
 from certrotd.pki.names import canonical, covers
 from certrotd.state.ports import History, Lease
 from certrotd.stores.copies import displaced
-from certrotd.stores.local import LocalStore
 
 if TYPE_CHECKING:  # what only rotating needs is loaded when the first rotation asks for it
     from certrotd.certs.wiring.adapters import Adapters
@@ -53,7 +53,7 @@ class Certificates:
         self.config = config
         self.premises = premises
         self.slots = config.concurrency
-        self.store = LocalStore(config.store_dir)
+        self.stores = Stores(config, premises.clock)
         self.accounts = ConfiguredAccounts(config, premises)
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()
@@ -129,7 +129,7 @@ class Certificates:
 
                 self._adapters = Adapters(
                     self.config,
-                    self.store,
+                    self.stores,
                     self.premises,
                     self.groups,
                     self.accounts.budget,
@@ -149,7 +149,7 @@ class Certificates:
     def issued(self, issuer: str) -> list[str]:
         """The certificates, configured or not, of which a generation of that CA is live."""
         ours = issuer, self._authorities[issuer]
-        metas = ((name, self.store.look(name).live) for name in self.store.names())
+        metas = ((name, self.stores.of(name).look(name).live) for name in self.stores.names())
         return [
             name
             for name, live in metas
@@ -199,7 +199,7 @@ class ConfiguredCertificate:
             yield lease
 
     def look(self, *, thorough: bool = False) -> Standing:
-        found = self._wing.store.look(self.policy.name, thorough=thorough)
+        found = self._wing.stores.of(self.policy.name).look(self.policy.name, thorough=thorough)
         found = as_remembered(found, self.history)
         if COPIES in found.state.targets and self._entry.install:
             return replace(found, displaced=displaced(self._entry.install, found.state.copies))
@@ -209,7 +209,7 @@ class ConfiguredCertificate:
         return self._wing.configuration(self._entry)
 
     def generation(self, number: int, /) -> Generation:
-        return self._wing.store.generation(self.policy.name, number)
+        return self._wing.stores.of(self.policy.name).generation(self.policy.name, number)
 
 
 def _missing(subject: CertificateSubject) -> bool:

@@ -30,6 +30,7 @@ from certrotd.config.durations import Duration
 from certrotd.config.issuers import KeyTypeName
 from certrotd.config.looks import pem
 from certrotd.config.secrets import SecretRef
+from certrotd.config.stores import StoreEntry
 from certrotd.config.targets import ProbeEntry
 from certrotd.config.window import MaintenanceWindow
 
@@ -329,6 +330,9 @@ class CertificateEntry(Entry):
         default=None, description="When it may be rotated (null: as in defaults)."
     )
     enabled: bool = Field(default=True, description="Whether certrotd rotates it.")
+    store: StoreEntry | None = Field(
+        default=None, description="Where it is kept (null: in files, in store_dir)."
+    )
     install: Items[InstallEntry] = Field(
         default=(), description="Copies of the files at paths of your choice."
     )
@@ -348,4 +352,8 @@ class CertificateEntry(Entry):
     def _one_beginning(self) -> Self:
         if self.adopt is not None and self.bootstrap is not None:
             raise refuse("has both adopt and bootstrap: keep one of them")
+        if self.store is not None and self.store.adopt:
+            for name in ("adopt", "bootstrap"):
+                if getattr(self, name) is not None:
+                    raise refuse(f"has both {name} and adopt of its store: keep one of them")
         return self

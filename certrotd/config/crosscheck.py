@@ -68,6 +68,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _names(checked)
     yield from _keys(checked)
     yield from _paths(checked)
+    yield from _stores(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
 
@@ -259,6 +260,20 @@ def _written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
         for position, install in enumerate(entry.install):
             for kind, path in install.paths.items():
                 yield ("certificates", index, "install", position, kind), path, "installed"
+
+
+def _stores(checked: Checked) -> Iterator[ConfigFinding]:
+    """Two certificates in one Secret."""
+    first: dict[tuple[object, ...], Loc] = {}
+    for index, entry in checked.entries:
+        store = entry.store
+        if store is None:
+            continue
+        loc: Loc = ("certificates", index, "store", "secret")
+        place = store.kubeconfig, store.context, store.namespace, store.secret
+        if (other := first.setdefault(place, loc)) != loc:
+            message = f"{store.secret} is also the Secret of {{there}}: give each its own"
+            yield ConfigFinding(loc, message, other=other)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

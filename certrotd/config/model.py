@@ -21,6 +21,7 @@ from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
 from certrotd.config.solvers import SolverEntry
 from certrotd.config.state import KubernetesStateEntry
+from certrotd.config.stores import StoreEntry
 from certrotd.config.targets import ProbeEntry, TargetEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.window import Window
@@ -35,7 +36,8 @@ if TYPE_CHECKING:  # a host without data keys loads nothing of them
 class Certificate:
     """One certificate to keep fresh, independent of the file's defaults.
 
-    ``names`` are canonical and without repetition. ``solver`` None: the solvers' zones decide.
+    ``names`` are canonical and without repetition. ``solver`` None: the solvers' zones decide;
+    ``store`` None: it is kept in files.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Certificate:
     adopt: AdoptEntry | None
     bootstrap: str | None
     targets: tuple[UseEntry, ...]
+    store: StoreEntry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,4 +157,5 @@ def _certificate(file: HostFile, entry: CertificateEntry) -> Certificate:
         adopt=entry.adopt,
         bootstrap=entry.bootstrap,
         targets=defaults.targets if entry.targets is None else entry.targets,
+        store=entry.store,
     )

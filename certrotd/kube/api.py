@@ -110,6 +110,19 @@ class Api:
         """Change an object by a JSON patch (RFC 6902); raises NeedsOperator if a test fails."""
         return self.ask("PATCH", path, changes, kind="application/json-patch+json")
 
+    def apply(
+        self, path: str, content: Object, *, manager: str, force: bool, dry: bool = False
+    ) -> Object:
+        """Server-side apply: the fields of ``content`` become ``manager``'s, others stay.
+
+        Without ``force`` Conflict if one of them is another's and differs. A ``dry`` one changes
+        nothing.
+        """
+        query = {"fieldManager": manager, "force": str(force).lower()}
+        if dry:
+            query["dryRun"] = "All"
+        return self.ask("PATCH", path, content, kind="application/apply-patch+yaml", query=query)
+
     def delete(self, path: str, *, revision: str | None = None) -> None:
         """Delete an object, if it is of that resourceVersion; raises Missing and Conflict."""
         given = {"preconditions": {"resourceVersion": revision}} if revision else None

@@ -5,11 +5,12 @@ from __future__ import annotations
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TypeVar
 
-from certrotd.clock import Deadline
-from certrotd.errors import InvalidInput, Transient
+from certrotd.clock import Clock, Deadline
+from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
 from certrotd.kube.names import object_name
@@ -26,7 +27,8 @@ _PAUSE = 0.5
 T = TypeVar("T")
 
 
-def _word() -> str:
+def word() -> str:
+    """A word that nobody has written before."""
     return secrets.token_hex(8)
 
 
@@ -43,7 +45,7 @@ class Objects:
     instance: str
     part: str
     patience: float = 60.0
-    word: Callable[[], str] = _word
+    word: Callable[[], str] = word
 
     def path(self, name: str) -> str:
         """The path of the object that ``name`` has."""
@@ -117,6 +119,8 @@ class Objects:
                     return self.api.replace(self.path(name), body)
                 return self.api.create(self.kind.path(self.namespace), body)
             except Missing:
+                if not revision:
+                    raise no_namespace(self.namespace) from None
                 raise Conflict(f"{self.place(name)} was removed") from None
             except Conflict:
                 if unsure and (found := self._mine(name, word)) is not None:
@@ -133,19 +137,41 @@ class Objects:
         found = self.api.get(self.path(name))
         return found if annotation(found, WRITE) == word else None
 
+    def remove(self, name: str) -> None:
+        """Delete the object, if it is there; raises DiskTrouble, and what Api.delete does."""
+
+        def delete() -> None:
+            with suppress(Missing):
+                self.api.delete(self.path(name))
+
+        self.patiently(f"remove {self.place(name)}", delete)
+
     def patiently(self, doing: str, act: Callable[[], T]) -> T:
-        """What ``act`` gives once the API server answers; raises DiskTrouble if it does not."""
-        deadline = Deadline(self.api.clock, self.patience)
-        while True:
-            try:
-                return act()
-            except Conflict:
-                raise
-            except Transient as failure:
-                if deadline.passed or self.api.clock.stopping():
-                    raise DiskTrouble(doing, OSError(failure.message)) from failure
-                asked = failure.retry_after
-                deadline.pause(max(_PAUSE, asked.total_seconds() if asked else 0))
+        """As patiently()."""
+        return patiently(self.api.clock, self.patience, doing, act)
+
+
+def patiently(clock: Clock, patience: float, doing: str, act: Callable[[], T]) -> T:
+    """What ``act`` gives once the API server answers, for which to wait ``patience`` seconds.
+
+    Raises DiskTrouble if it does not.
+    """
+    deadline = Deadline(clock, patience)
+    while True:
+        try:
+            return act()
+        except Conflict:
+            raise
+        except Transient as failure:
+            if deadline.passed or clock.stopping():
+                raise DiskTrouble(doing, OSError(failure.message)) from failure
+            asked = failure.retry_after
+            deadline.pause(max(_PAUSE, asked.total_seconds() if asked else 0))
+
+
+def no_namespace(namespace: str) -> NeedsOperator:
+    """What a 404 to a new object means."""
+    return NeedsOperator(f"there is no namespace {namespace}", hint="create it")
 
 
 def revision_of(found: Object) -> str:
@@ -168,12 +194,12 @@ def names_of(found: list[Object]) -> Iterator[str]:
     yield from filter(None, (annotation(each, NAME) for each in found))
 
 
-def secret(data: Mapping[str, bytes]) -> Object:
-    """A Secret that holds these."""
+def secret(data: Mapping[str, bytes], kind: str = f"{GROUP}/state") -> Object:
+    """A Secret of that type, that holds these."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
-        "type": f"{GROUP}/state",
+        "type": kind,
         "data": {key: b64encode(value).decode() for key, value in data.items()},
     }
 

@@ -6,16 +6,16 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager
 
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, NeedsOperator
+from certrotd.errors import Failure
 from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind
 from certrotd.kube.changes import SecretChanges
 from certrotd.kube.documents import SecretDocument
 from certrotd.kube.leases import DURATION, Hold, Leases
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import IN_FLIGHT, SecretHistory, SecretJournal, in_flight
+from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
 
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 NEEDED = {
     SECRETS: ("get", "list", "create", "update", "delete"),
     CONFIG_MAPS: ("get", "create", "update", "patch"),
@@ -88,31 +88,10 @@ class ClusterState:
     def problems(self, kinds: Iterable[str]) -> Iterator[Failure]:
         """Every verb that the account lacks in the namespace (SelfSubjectAccessReview)."""
         del kinds
-        for kind, verbs in NEEDED.items():
-            for verb in verbs:
-                try:
-                    if self._may(kind, verb):
-                        continue
-                except Failure as failure:
-                    yield failure
-                    return
-                yield NeedsOperator(
-                    f"the account may not {verb} {kind.plural} in the namespace {self._namespace}",
-                    hint="its Role lacks that",
-                )
-
-    def _may(self, kind: Kind, verb: str) -> bool:
-        *_, group, _version = ("", *kind.group.split("/"))
-        attributes = {
-            "namespace": self._namespace,
-            "verb": verb,
-            "group": "" if group == "api" else group,
-            "resource": kind.plural,
-        }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        found = self._api.ask("POST", REVIEWS, review)
-        return bool((found.get("status") or {}).get("allowed"))
+        needed = [
+            Right(kind, verb, self._namespace) for kind, verbs in NEEDED.items() for verb in verbs
+        ]
+        try:
+            yield from missing(self._api, needed)
+        except Failure as failure:
+            yield failure

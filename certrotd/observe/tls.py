@@ -84,6 +84,22 @@ class TlsProber:
         if endpoint.roots is not None and endpoint.roots != "system":
             checking(endpoint.roots)
 
+    def vouch(self, endpoint: Endpoint, key: bytes, chain: bytes) -> None:
+        """As Prober.vouch: by the roots and the name that the last handshake of a proof goes by.
+
+        Raises ProofFailed, or NeedsOperator for unreadable roots.
+        """
+        if endpoint.roots is None:
+            return
+        from certrotd.observe.trial import refusal
+
+        why = refusal(key, chain, TlsContexts(endpoint.roots).context(), name=endpoint.sni)
+        if why is not None:
+            raise ProofFailed(
+                f"{endpoint} would not be trusted with it, by the roots {endpoint.roots}: {why}",
+                hint="correct the probe's roots, or the issuer",
+            )
+
     def look(self, endpoint: Endpoint) -> Served:
         """One handshake, trusting nobody; Transient when it cannot be completed."""
         return _served(endpoint, TlsContexts(), Deadline(self._clock, HANDSHAKE_TIMEOUT))

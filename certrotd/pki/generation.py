@@ -131,13 +131,24 @@ class CertificateState:
 
 
 @dataclass(frozen=True, slots=True)
+class ForeignChange:
+    """What somebody else has put in the place of the live generation; it is left there.
+
+    Nobody can use what is ``broken``: it was put right so often that it is not any more for now.
+    """
+
+    words: str
+    broken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What is on disk of one certificate; ``newest`` may be a later one than ``live``.
 
     ``damaged`` says why what is there of the state is not one, and ``state`` not what was recorded;
     ``displaced`` which of the copies is not what the state says, or not what is asked for.
     ``earlier`` are the generations but those two, the newest first, where the live one cannot be
-    used; else they are not looked at.
+    used; else they are not looked at. ``foreign`` says what stands in the place of the live one.
     """
 
     live: Generation | None = None
@@ -146,6 +157,7 @@ class Standing:
     damaged: str | None = None
     displaced: str | None = None
     earlier: tuple[Generation, ...] = ()
+    foreign: ForeignChange | None = None
 
 
 def _is(kind: type[T], value: object) -> T:

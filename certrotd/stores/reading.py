@@ -179,7 +179,7 @@ def _recorded(path: str, folder: int | None = None) -> Recorded | None:
     """What a meta.json says, None if it is none; raises OSError if that cannot be told."""
     try:
         known = undigested(_quick_read(path, folder))
-        meta, facts = _meta_from_json(known), CertificateFacts.from_json(known["facts"])
+        meta, facts = meta_from_json(known), CertificateFacts.from_json(known["facts"])
         return Recorded(meta, facts, known["sha256"], known["files"])
     except OSError as error:
         if error.errno in NOT_THE_FILES:
@@ -189,7 +189,8 @@ def _recorded(path: str, folder: int | None = None) -> Recorded | None:
     return None  # then the files themselves are asked
 
 
-def _meta_from_json(known: Mapping[str, Any]) -> Meta:
+def meta_from_json(known: Mapping[str, Any]) -> Meta:
+    """What a document() says of it; KeyError, TypeError or ValueError if it is none."""
     draw = float(known["draw"])
     if not 0 <= draw < 1:
         raise ValueError(f"a draw of {draw}")

@@ -93,7 +93,7 @@ def _first_pair(files: Files, number: int, *, pairs: Sequence[tuple[bytes, bytes
     why = _words({name: words for name, words in files.items() if isinstance(words, str)})
     for key, chain in pairs:
         try:
-            facts, shapes = _belonging(key, chain), files_of(key, chain)
+            facts, shapes = belonging(key, chain), files_of(key, chain)
         except InvalidInput as failure:
             why = why or failure.message
             continue
@@ -103,7 +103,7 @@ def _first_pair(files: Files, number: int, *, pairs: Sequence[tuple[bytes, bytes
             if found != shapes[name]
         }
         pair = shapes["privkey.pem"], shapes["fullchain.pem"]
-        return Examined(Generation(number, _taken_over(facts), facts), pair, wrong)
+        return Examined(Generation(number, taken_over(facts), facts), pair, wrong)
     return Examined(Generation(number, None, None, why))
 
 
@@ -114,20 +114,25 @@ def files_of(key: bytes, chain: bytes) -> dict[str, bytes]:
     return {f"{shape}.pem": data for shape, data in bundle.files_of(key, chain).items()}
 
 
-def _belonging(key: bytes, chain: bytes) -> CertificateFacts:
-    """The facts of the leaf; raises InvalidInput unless all of it belongs together."""
+def belonging(
+    key: bytes, chain: bytes, *, names: tuple[str, str] = ("privkey.pem", "fullchain.pem")
+) -> CertificateFacts:
+    """The facts of the leaf; raises InvalidInput unless all of it belongs together.
+
+    ``names`` are those of the key and of the chain, for people.
+    """
     from certrotd.pki.facts import facts_of, parse_certificates
     from certrotd.pki.keys import load
     from certrotd.pki.path import verify_links
     from certrotd.pki.verify import verify_key
 
-    certificates = parse_certificates(chain, what="fullchain.pem")
-    verify_key(load(key, what="privkey.pem"), certificates[0])
+    certificates = parse_certificates(chain, what=names[1])
+    verify_key(load(key, what=names[0]), certificates[0])
     verify_links(certificates)
     return facts_of(certificates[0])
 
 
-def _taken_over(facts: CertificateFacts) -> Meta:
+def taken_over(facts: CertificateFacts) -> Meta:
     """What is remembered of a pair of which nothing else is known."""
     from certrotd.pki.placeholder import SUBJECT
 

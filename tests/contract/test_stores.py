@@ -1,4 +1,4 @@
-"""What every store of generations promises, the one in memory and the one on disk alike."""
+"""What every store of generations promises: in memory, on disk and in a cluster alike."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +12,16 @@ from certrotd.pki.generation import CertificateState, Generation, Standing, Targ
 from certrotd.stores.local import LocalStore
 from tests.builders import META, NOW, OTHER_PAIR, PAIR, seal, stage
 from tests.fakes.store import MemoryStore
+from tests.parts.kubernetes import ControlPlane
+from tests.parts.kubernetes.secrets import Shop
 
 
-@pytest.fixture(params=["memory", "local"])
+@pytest.fixture(params=["memory", "local", "kubernetes"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
-    """Each store, empty."""
+    """Each store, empty; that in a cluster with the rights that it needs and no others."""
+    if request.param == "kubernetes":
+        plane: ControlPlane = request.getfixturevalue("control_plane")
+        return Shop.made(plane, "web", "mail").store("web", "mail")
     return MemoryStore() if request.param == "memory" else LocalStore(tmp_path / "store")
 
 

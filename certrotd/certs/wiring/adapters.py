@@ -2,7 +2,8 @@
 
 An entry of type ``T`` is built by the function ``build(entry, context)`` of one module, found by
 its type: ``certrotd.dns.T`` for solvers, ``certrotd.targets.T`` for targets, ``certrotd.T.issuer``
-for issuers. So a new one is a module and a schema entry, and its libraries load when it is used.
+for issuers; stores are found in stores.py. So a new one is a module and a schema entry, and its
+libraries load when it is used.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from typing import Any, Generic, TypeVar
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import Coverage, Issuer, Preflight, Solver, Target
+from certrotd.certs.ports import Adopting, Coverage, Issuer, Preflight, Solver, Target
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
+from certrotd.certs.wiring.stores import Stores
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
@@ -35,7 +37,6 @@ from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
 from certrotd.rotation.unexpected import as_failure
 from certrotd.stores.install import Copies, FileInstaller
-from certrotd.stores.local import LocalStore
 
 LOCK_WAIT = 120.0
 MAX_ADOPTED = 4 * 1024 * 1024
@@ -51,7 +52,7 @@ class Adapters:
     def __init__(
         self,
         config: Config,
-        store: LocalStore,
+        stores: Stores,
         premises: Premises,
         groups: Groups,
         budget: Callable[[str], Budget | None],
@@ -62,7 +63,7 @@ class Adapters:
         self._surroundings = surroundings
         self._budget = budget
         self._config = config
-        self._store = store
+        self._stores = stores
         self._clock = premises.clock
         self._prober = TlsProber(premises.clock)
         self._issuers: Shelf[Issuer] = Shelf(config.issuers, self._build_issuer, dry=premises.dry)
@@ -87,7 +88,7 @@ class Adapters:
         return World(
             name=entry.name,
             clock=self._clock,
-            store=self._store,
+            store=self._stores.of(entry.name),
             installer=FileInstaller(
                 entry.name,
                 tuple(_copies(each) for each in entry.install),
@@ -100,7 +101,7 @@ class Adapters:
             target=partial(self._bound, entry),
             prober=self._prober,
             unready=partial(self._unready, entry),
-            adoptable=partial(_adoptable, entry.adopt),
+            adoptable=partial(self._adoptable, entry),
             still=partial(self._still, entry),
             wants=lambda issuer, names: (issuer, {*names}) == (entry.issuer, {*entry.names}),
             remark=self._premises.remark,
@@ -109,6 +110,12 @@ class Adapters:
             wait_time=self._wait_time(),
             follows=self._follows,
         )
+
+    def _adoptable(self, entry: Certificate) -> tuple[bytes, bytes] | None:
+        store: object = self._stores.of(entry.name)
+        if entry.adopt is None and isinstance(store, Adopting):
+            return store.adoptable(entry.name)
+        return _adoptable(entry.adopt)
 
     def _issuer(self, entry: Certificate, name: str) -> Issuer:
         issuer: Issuer = ReportingIssuer(self._issuers.get(name), self._listener(entry, name))
@@ -120,7 +127,7 @@ class Adapters:
             budget,
             names=entry.names,
             authority=str(getattr(self._config.issuers[name], "directory", "")),
-            look=partial(self._store.look, entry.name),
+            look=partial(self._stores.of(entry.name).look, entry.name),
             clock=self._clock,
         )
 
@@ -175,12 +182,13 @@ class Adapters:
         return Bound(shared, tuple(_endpoint(probe, entry.names) for probe in probes))
 
     def _live(self, entry: Certificate) -> LiveCertificate:
-        live = self._store.look(entry.name).live
+        store = self._stores.of(entry.name)
+        live = store.look(entry.name).live
         facts = live.facts if live else None
         return LiveCertificate(
             entry.name,
             entry.names,
-            str(self._config.store_dir / entry.name / "live"),
+            store.place(entry.name),
             facts.fingerprint if facts else "",
             facts.not_after if facts else None,
         )

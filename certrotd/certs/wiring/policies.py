@@ -39,7 +39,7 @@ class Policies:
             enabled=entry.enabled,
             installs=bool(entry.install),
             waves=self._waves_of(entry.targets),
-            adopts=entry.adopt is not None,
+            adopts=entry.adopt is not None or (entry.store is not None and entry.store.adopt),
             bootstraps=entry.bootstrap is not None,
             terms=self._terms[entry.issuer],
             preferred_chain=getattr(issuer, "preferred_chain", None) or "",

@@ -24,7 +24,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.finding import EarlierLooks, Finding, FindingSeverity, Watched
 from certrotd.observe.chain import Presented
 from certrotd.pki.certificate import CertificateFacts
-from certrotd.pki.generation import Generation, Meta
+from certrotd.pki.generation import ForeignChange, Generation, Meta
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -303,6 +303,20 @@ class TestFiles:
     def test_copies_that_differ_are_reported(self) -> None:
         """They are what applications read."""
         assert kinds(self.judged(self.kept(leaf(), copies=False))) == [FindingKind.COPIES_DIFFER]
+
+    def test_what_somebody_else_put_there_is_reported(self) -> None:
+        """A warning while it can be used, an error once certrotd has given up."""
+        found = {}
+        for broken in (False, True):
+            kept = replace(self.kept(leaf()), foreign=ForeignChange("another pair", broken))
+            [finding] = self.judged(kept)
+            assert finding.kind is FindingKind.FOREIGN_CHANGE
+            found[finding.severity] = finding.words
+        assert found == {
+            FindingSeverity.WARNING: "another pair; it stays until the next renewal, or "
+            f"certrotd rotate {POLICY.name} --force",
+            FindingSeverity.ERROR: "another pair",
+        }
 
     def test_a_key_that_others_may_use_is_a_warning(self) -> None:
         """It serves as well as ever: nobody else would notice."""

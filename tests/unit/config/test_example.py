@@ -76,7 +76,7 @@ def test_the_example_is_valid() -> None:
     """Whoever copies from it copies what works."""
     found = load(EXAMPLE)
     assert found.warnings == ()
-    assert len(found.config.certificates) == 2
+    assert len(found.config.certificates) == 3
     assert len(found.config.keys.keyrings) == 8
 
 

@@ -1,0 +1,103 @@
+"""One object that others read, and may have made: certrotd has only the fields that it applies."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+from certrotd.errors import Transient
+from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
+from certrotd.kube.objects import WRITE, annotation, no_namespace, patiently, revision_of, word
+from certrotd.state.ports import Conflict
+
+MANAGER = "certrotd"
+"""Who has the fields, in managedFields."""
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Applied:
+    """The object of that ``name``, written by server-side apply.
+
+    ``patience`` is how many seconds an API server that is away is waited for.
+    """
+
+    api: Api
+    kind: Kind
+    namespace: str
+    name: str
+    patience: float = 60.0
+    word: Callable[[], str] = word
+
+    @property
+    def path(self) -> str:
+        """Its path."""
+        return self.kind.path(self.namespace, self.name)
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return f"{self.kind.plural}/{self.name} in the namespace {self.namespace}"
+
+    def read(self) -> Object | None:
+        """The object, None if there is none; raises DiskTrouble, or what Api.get does."""
+        return self._patiently("read", self._get)
+
+    def apply(
+        self, content: Object, *, over: Object | None, annotations: Mapping[str, str]
+    ) -> Object:
+        """Have these fields in the object, which is ``over`` as it was read; or make it.
+
+        Raises Conflict if it is another by now, DiskTrouble, and what Api.apply does. A request
+        without an answer may have been carried out: the word that came with it tells.
+        """
+        mine = self.word()
+        metadata: Object = {
+            "name": self.name,
+            "namespace": self.namespace,
+            "annotations": {**annotations, WRITE: mine},
+        }
+        if over is not None:
+            metadata["resourceVersion"] = revision_of(over)
+        body = {**content, "metadata": metadata}
+        unsure = False
+
+        def put() -> Object:
+            nonlocal unsure
+            try:
+                # by force only over what was read: of what somebody makes meanwhile nothing is
+                return self.api.apply(self.path, body, manager=MANAGER, force=over is not None)
+            except Missing:
+                raise no_namespace(self.namespace) from None
+            except Conflict:
+                found = self._get() if unsure else None
+                if found is not None and annotation(found, WRITE) == mine:
+                    return found
+                raise
+            except Transient as failure:
+                unsure = unsure or was_sent(failure)
+                raise
+
+        return self._patiently("write", put)
+
+    def rehearse(self, content: Object) -> None:
+        """Have the API server say whether the object could be made; raises as apply()."""
+        body = {**content, "metadata": {"name": self.name, "namespace": self.namespace}}
+
+        def apply() -> None:
+            try:
+                self.api.apply(self.path, body, manager=MANAGER, force=False, dry=True)
+            except Missing:
+                raise no_namespace(self.namespace) from None
+
+        self._patiently("write", apply)
+
+    def _get(self) -> Object | None:
+        try:
+            return self.api.get(self.path)
+        except Missing:
+            return None
+
+    def _patiently(self, doing: str, act: Callable[[], T]) -> T:
+        return patiently(self.api.clock, self.patience, f"{doing} {self.place}", act)

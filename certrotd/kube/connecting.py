@@ -1,0 +1,37 @@
+"""The API servers that a configuration names: each is connected to once, by all that use it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import certrotd
+from certrotd.clock import Clock
+from certrotd.kube.access import from_kubeconfig, in_pod
+from certrotd.kube.api import Api
+
+AGENT = f"certrotd/{certrotd.__version__}"
+
+
+class Connections:
+    """By kubeconfig and context; without a kubeconfig that of the pod this process runs in."""
+
+    def __init__(self, clock: Clock, environment: Mapping[str, str]) -> None:
+        self._clock = clock
+        self._environment = environment
+        self._made: dict[tuple[Path | None, str | None], Api] = {}
+        self._lock = threading.Lock()
+
+    def api(self, kubeconfig: Path | None = None, context: str | None = None) -> Api:
+        """The API server of one; raises NeedsOperator."""
+        with self._lock:
+            key = kubeconfig, context
+            if key not in self._made:
+                access = (
+                    in_pod(self._environment)
+                    if kubeconfig is None
+                    else from_kubeconfig(kubeconfig, context=context)
+                )
+                self._made[key] = Api(access, self._clock, agent=AGENT)
+            return self._made[key]

@@ -1,0 +1,337 @@
+"""The Secrets of certrotd's own in which a certificate's generations are kept.
+
+::
+
+    certrotd-store.NAME.000007           a generation: immutable, its key, its chain, what it is
+    certrotd-store.NAME.staging-000008   what is to become one
+    certrotd-store.NAME.state            the state, and what was put into the live Secret
+
+What is no secret of them stands in an annotation: so one list of metadata tells all of it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from typing import Any
+
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.kube.api import Missing, Object
+from certrotd.kube.objects import (
+    GROUP,
+    KIND,
+    NAME,
+    Objects,
+    annotation,
+    data_of,
+    no_namespace,
+    revision_of,
+    secret,
+)
+from certrotd.pki.certificate import CertificateFacts, moment
+from certrotd.pki.generation import CertificateState, Generation, Meta
+from certrotd.state.ports import Conflict
+from certrotd.stores.digest import digested, undigested
+from certrotd.stores.reading import document, meta_from_json
+from certrotd.stores.tls_secret import CHAIN, KEY, digests_of, held
+from certrotd.stores.wholeness import taken_over
+
+CERTIFICATE = f"{GROUP}/certificate"
+"""The label of all Secrets of one certificate."""
+RECORD = f"{GROUP}/record"
+"""The annotation with what a generation is, or with the state."""
+GENERATION, STAGING, STATE = "generation", "staging", "state"
+_NUMBER = re.compile(r"(staging-)?([0-9]{6,12})")
+_LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_TRIES = 5
+_NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
+
+
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What the annotation of a generation says; ``digests`` are the SHA-256 of key and chain."""
+
+    meta: Meta
+    facts: CertificateFacts
+    digests: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What changes: the state, ``placed`` as the generation that was put into the live Secret last,
+    and when that was ``restored``. ``damaged`` says that it is not what certrotd wrote.
+    ``revision`` is that of its Secret when it was read, empty if there was none.
+    """
+
+    state: CertificateState = field(default_factory=CertificateState)
+    placed: int | None = None
+    restored: tuple[datetime, ...] = ()
+    damaged: str | None = None
+    revision: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """All there is of a certificate but its keys; None for a generation that says nothing."""
+
+    generations: Mapping[int, Recorded | None]
+    staged: frozenset[int]
+    kept: Kept
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """A generation that was read: ``pair`` is its key and its chain, None if it is broken."""
+
+    generation: Generation
+    pair: tuple[bytes, bytes] | None = None
+    digests: Mapping[str, str] = field(default_factory=dict)
+
+
+class OwnSecrets:
+    """Those of all certificates of one instance in one namespace."""
+
+    def __init__(self, objects: Objects) -> None:
+        self.objects = objects
+
+    def shelf(self, name: str) -> Shelf:
+        """What there is of a certificate: one list; raises DiskTrouble, and what Api.find does."""
+        generations: dict[int, Recorded | None] = {}
+        staged, kept = set[int](), Kept()
+        for found in self.objects.find({CERTIFICATE: label_of(name)}):
+            whose, _, part = annotation(found, NAME).partition("/")
+            if whose != name:
+                continue
+            if part == STATE:
+                kept = _kept(found, self.objects.place(f"{name}/{STATE}"))
+            elif match := _NUMBER.fullmatch(part):
+                number = int(match[2])
+                if match[1]:
+                    staged.add(number)
+                else:
+                    generations[number] = _recorded(found)
+        return Shelf(generations, frozenset(staged), kept)
+
+    def examine(self, name: str, number: int) -> Examined | None:
+        """A generation with its key, None if there is none; raises as shelf()."""
+        place = _sealed(name, number)
+        found = self.objects.read(place)
+        if found is None:
+            return None
+        return examined(found, number, self.objects.place(place))
+
+    def has(self, name: str, number: int) -> bool:
+        """Whether there is such a generation."""
+        return self.objects.read(_sealed(name, number), metadata=True) is not None
+
+    def place(self, name: str, number: int) -> str:
+        """Where a generation is, for people."""
+        return self.objects.place(_sealed(name, number))
+
+    def seal(
+        self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
+    ) -> None:
+        """Make a generation that nobody can change; NeedsOperator if there is another one."""
+        content, notes = _sealed_secret(number, meta, facts, pair)
+        try:
+            self._write(_sealed(name, number), content, "", GENERATION, notes)
+        except Conflict:
+            found = self.examine(name, number)
+            if found is None or found.pair != pair:
+                raise NeedsOperator(
+                    f"{self.place(name, number)} is there already", hint="remove it"
+                ) from None
+
+    def reseal(
+        self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
+    ) -> None:
+        """Make a generation again that is gone, or of which what it says of itself is."""
+        content, notes = _sealed_secret(number, meta, facts, pair)
+        self._over(_sealed(name, number), content, GENERATION, notes)
+
+    def rehearse(self, name: str) -> None:
+        """Have the API server say whether a Secret could be made; raises as Objects.write."""
+        objects = self.objects
+        path = objects.kind.path(objects.namespace)
+        metadata = {"name": objects.called(f"{name}/rehearsed"), "namespace": objects.namespace}
+        body = {**_staged_secret({KEY: b""}), "metadata": metadata}
+
+        def create() -> None:
+            try:
+                objects.api.ask("POST", path, body, query={"dryRun": "All"})
+            except Missing:
+                raise no_namespace(objects.namespace) from None
+
+        objects.patiently(f"write secrets in the namespace {objects.namespace}", create)
+
+    def drop(self, name: str, number: int) -> None:
+        """Forget a generation."""
+        self.objects.remove(_sealed(name, number))
+
+    def staged(self, name: str, number: int) -> dict[str, bytes]:
+        """What is staged, empty if nothing is."""
+        place = _staging(name, number)
+        found = self.objects.read(place)
+        return {} if found is None else data_of(found, self.objects.place(place))
+
+    def stage(self, name: str, number: int, data: Mapping[str, bytes]) -> None:
+        """Stage this alone."""
+        self._over(_staging(name, number), _staged_secret(data), STAGING, {}, revision="")
+
+    def stage_beside(self, name: str, number: int, data: Mapping[str, bytes], key: str) -> bool:
+        """Stage this beside the ``key`` that is staged; False if that is not there."""
+        place = _staging(name, number)
+        found = self.objects.read(place)
+        staged = {} if found is None else data_of(found, self.objects.place(place))
+        if found is None or key not in staged:
+            return False
+        content = _staged_secret({**staged, **data})
+        self._over(place, content, STAGING, {}, revision=revision_of(found))
+        return True
+
+    def unstage(self, name: str, number: int) -> None:
+        """Forget what is staged."""
+        self.objects.remove(_staging(name, number))
+
+    def kept(self, name: str) -> Kept:
+        """As shelf() says it."""
+        place = f"{name}/{STATE}"
+        found = self.objects.read(place, metadata=True)
+        return Kept() if found is None else _kept(found, self.objects.place(place))
+
+    def keep(self, name: str, kept: Kept) -> None:
+        """Replace it; certrotd's lock of the certificate makes this its only writer."""
+        record = digested(
+            {
+                "version": 1,
+                "placed": kept.placed,
+                "restored": [each.isoformat() for each in kept.restored],
+                "state": kept.state.to_json(),
+            }
+        ).decode()
+        place, notes = f"{name}/{STATE}", {RECORD: record}
+        self._over(place, secret({}), STATE, notes, revision=kept.revision)
+
+    def set_aside(self, name: str) -> str:
+        """Keep the state beside its place, which is damaged; where that is."""
+        place, aside = f"{name}/{STATE}", f"{name}/unreadable"
+        found = self.objects.read(place, metadata=True)
+        text = annotation(found, RECORD) if found is not None else ""
+        self._over(aside, secret({RECORD.partition("/")[2]: text.encode()}), "unreadable", {})
+        return self.objects.place(aside)
+
+    def _over(
+        self,
+        place: str,
+        content: Object,
+        kind: str,
+        annotations: Mapping[str, str],
+        *,
+        revision: str | None = None,
+    ) -> None:
+        """Write it whatever is there, which is as of ``revision`` most likely (None: not known)."""
+        tries = _TRIES
+        while True:
+            tries -= 1
+            try:
+                known = self._revision(place) if revision is None else revision
+                self._write(place, content, known, kind, annotations)
+            except Conflict:
+                if not tries:
+                    raise
+                revision = None  # somebody was quicker: this one is to stand
+            else:
+                return
+
+    def _revision(self, place: str) -> str:
+        found = self.objects.read(place, metadata=True)
+        return "" if found is None else revision_of(found)
+
+    def _write(
+        self, place: str, content: Object, revision: str, kind: str, annotations: Mapping[str, str]
+    ) -> None:
+        labels = {KIND: kind, CERTIFICATE: label_of(place.partition("/")[0])}
+        self.objects.write(
+            place, content, revision=revision, labels=labels, annotations=annotations
+        )
+
+
+def examined(found: Object, number: int, place: str) -> Examined:
+    """What the Secret of a generation holds, or why it cannot be used."""
+    recorded = _recorded(found)
+    try:
+        data = data_of(found, place)
+        digests = digests_of(data)
+        pair = data.get(KEY, b""), data.get(CHAIN, b"")
+        if recorded is not None and digests == recorded.digests:
+            return Examined(Generation(number, recorded.meta, recorded.facts), pair, digests)
+        facts = held(data)
+    except InvalidInput as failure:
+        meta = recorded.meta if recorded else None
+        return Examined(Generation(number, meta, None, failure.message))
+    damaged = f"{place} is not as certrotd sealed it"
+    return Examined(Generation(number, taken_over(facts), facts, None, damaged), pair, digests)
+
+
+def from_live(data: Mapping[str, bytes], number: int, damaged: str) -> Examined:
+    """The generation that the live Secret holds, of which certrotd's own is gone."""
+    data = {KEY: data.get(KEY, b""), CHAIN: data.get(CHAIN, b"")}
+    try:
+        facts = held(data)
+    except InvalidInput as failure:
+        return Examined(Generation(number, None, None, f"{damaged}; {failure.message}"))
+    generation = Generation(number, taken_over(facts), facts, None, damaged)
+    return Examined(generation, (data[KEY], data[CHAIN]), digests_of(data))
+
+
+def label_of(name: str) -> str:
+    """The value of a label for a name: itself, if it can be one."""
+    return name if _LABEL.fullmatch(name) else sha256(name.encode()).hexdigest()[:40]
+
+
+def _sealed_secret(
+    number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
+) -> tuple[Object, dict[str, str]]:
+    """The Secret of a generation, and its annotations."""
+    data = {KEY: pair[0], CHAIN: pair[1]}
+    record = digested(document(number, meta, facts, data, {})).decode()
+    return {**secret(data, f"{GROUP}/{GENERATION}"), "immutable": True}, {RECORD: record}
+
+
+def _staged_secret(data: Mapping[str, bytes]) -> Object:
+    return secret(data, f"{GROUP}/{STAGING}")
+
+
+def _sealed(name: str, number: int) -> str:
+    return f"{name}/{number:06d}"
+
+
+def _staging(name: str, number: int) -> str:
+    return f"{name}/staging-{number:06d}"
+
+
+def _recorded(found: Object) -> Recorded | None:
+    try:
+        known = undigested(annotation(found, RECORD).encode())
+        facts = CertificateFacts.from_json(known["facts"])
+        return Recorded(meta_from_json(known), facts, known["sha256"])
+    except _NOT_OURS:
+        return None
+
+
+def _kept(found: Object, place: str) -> Kept:
+    try:
+        known: dict[str, Any] = undigested(annotation(found, RECORD).encode())
+        placed = known["placed"]
+        return Kept(
+            CertificateState.from_json(known["state"]),
+            None if placed is None else int(placed),
+            tuple(moment(each) for each in known["restored"]),
+            revision=revision_of(found),
+        )
+    except _NOT_OURS:
+        words = f"{place} is not a state that certrotd wrote"
+        return Kept(damaged=words, revision=revision_of(found))
