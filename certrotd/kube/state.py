@@ -13,9 +13,9 @@ from certrotd.kube.documents import SecretDocument
 from certrotd.kube.leases import DURATION, Hold, Leases
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import IN_FLIGHT, SecretHistory, SecretJournal, in_flight
+from certrotd.kube.rights import may
 from certrotd.kube.wakes import Wakes
 
-REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 NEEDED = {
     SECRETS: ("get", "list", "create", "update", "delete"),
     CONFIG_MAPS: ("get", "create", "update", "patch"),
@@ -91,7 +91,7 @@ class ClusterState:
         for kind, verbs in NEEDED.items():
             for verb in verbs:
                 try:
-                    if self._may(kind, verb):
+                    if may(self._api, self._namespace, kind, verb):
                         continue
                 except Failure as failure:
                     yield failure
@@ -100,19 +100,3 @@ class ClusterState:
                     f"the account may not {verb} {kind.plural} in the namespace {self._namespace}",
                     hint="its Role lacks that",
                 )
-
-    def _may(self, kind: Kind, verb: str) -> bool:
-        *_, group, _version = ("", *kind.group.split("/"))
-        attributes = {
-            "namespace": self._namespace,
-            "verb": verb,
-            "group": "" if group == "api" else group,
-            "resource": kind.plural,
-        }
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SelfSubjectAccessReview",
-            "spec": {"resourceAttributes": attributes},
-        }
-        found = self._api.ask("POST", REVIEWS, review)
-        return bool((found.get("status") or {}).get("allowed"))

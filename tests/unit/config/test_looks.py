@@ -244,7 +244,7 @@ def test_every_option_that_is_a_path_is_accounted_for() -> None:
     }  # made at the first backup, and by the first process
     copies = {"privkey", "cert", "chain", "fullchain", "combined", "pkcs12"}
     looked_at = {"ca_bundle", "roots", "config", "prefix", "path", "key_directory", "template"}
-    looked_at |= {"module", "credentials"}
+    looked_at |= {"module", "credentials", "kubeconfig"}
     for kind in classes():
         for name, field in kind.model_fields.items():
             if _is_path(field.annotation):
