@@ -1,9 +1,12 @@
 """Target ``kubernetes`` restarts real pods, and goes back at their first crash."""
 
+import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
@@ -11,9 +14,11 @@ from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD
 from tests.cluster.objects import Object
-from tests.cluster.web import RULES, Web, live
+from tests.cluster.web import RULES, Web, configure, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
+from tests.parts.process import wait_until
+from tests.parts.site import Site
 
 OLD_LEAF, NEW_LEAF = fingerprint(OLD.certificate), fingerprint(NEW.certificate)
 
@@ -226,3 +231,73 @@ def test_a_template_that_somebody_else_puts_back_ends_the_rollout(web: Web) -> N
     finally:
         timer.join()
     assert "CertificateRestartFailed" in web.described(reference)
+
+
+class TestRotation:
+    """The program itself, whose certificate an update of the Secret and then the pods get."""
+
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        """Its files."""
+        return Site(tmp_path / "site")
+
+    @pytest.fixture
+    def pods(self, web: Web, site: Site) -> Reference:
+        """Three pods that serve the first certificate of the site."""
+        reference = web.add("deployment")
+        configure(web, site)
+        first = site.run("rotate", "web")
+        assert first.code == 0, first.stderr
+        assert web.serves() == leaf_of(site)
+        return reference
+
+    def test_a_rotation_whose_pods_crash_is_undone(
+        self, web: Web, site: Site, pods: Reference
+    ) -> None:
+        """The Secret, the template and every pod are as they were; the next one succeeds."""
+        before, template, leaf = web.ids(), template_of(web, pods), leaf_of(site)
+        (site.directory / "break").touch()
+        broken = site.run("rotate", "web", "--force")
+        assert broken.code == 1
+        assert "fails: container main" in broken.stderr
+        assert (web.ids(), template_of(web, pods), leaf_of(site)) == (before, template, leaf)
+        assert web.serves() == leaf
+        again = site.run("rotate", "web", "--force")
+        assert again.code == 0, again.stderr
+        assert web.serves() == leaf_of(site) != leaf
+        assert not before & web.ids()
+
+    def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
+        self, web: Web, site: Site, pods: Reference
+    ) -> None:
+        """By the next run."""
+        template = template_of(web, pods)
+        run = site.start("rotate", "web", "--force")
+        wait_until(lambda: template_of(web, pods) != template, what="a restart")
+        run.signal(signal.SIGKILL)
+        assert run.end().code == -signal.SIGKILL
+        told = template_of(web, pods)
+        resumed = site.run("rotate", "web")
+        assert resumed.code == 0, resumed.stderr
+        assert template_of(web, pods) == told
+        assert web.serves() == leaf_of(site)
+
+    def test_what_is_wrong_with_a_workload_is_said_before_a_rotation(
+        self, web: Web, site: Site, pods: Reference
+    ) -> None:
+        """What would be felt is a warning; what is paused is a reason not to begin."""
+        fine = site.run("rotate", "web", "--force")
+        assert "target pods: deployment/web has no preStop in container main" in fine.stderr
+        path = KINDS[pods.kind].path(web.namespace, pods.name)
+        web.cluster.api.merge(path, {"spec": {"paused": True}})
+        before, leaf = web.ids(), leaf_of(site)
+        refused = site.run("rotate", "web", "--force")
+        assert refused.code == 1
+        assert f"deployment/web in the namespace {web.namespace} is paused" in refused.stderr
+        assert (web.ids(), leaf_of(site)) == (before, leaf)
+
+
+def leaf_of(site: Site) -> str:
+    """That of the live generation."""
+    chain = (site.store / "web/live/fullchain.pem").read_bytes()
+    return fingerprint(x509.load_pem_x509_certificate(chain))

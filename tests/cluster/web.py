@@ -18,10 +18,11 @@ from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
-from tests.parts import pki
+from tests.parts import locate, pki
 from tests.parts.kubernetes import Credentials
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.site import Site
 from tests.unit.targets.kubernetes_page import rules
 
 PORT = 8443
@@ -172,3 +173,39 @@ def _leaf(address: str) -> str | None:
         return None
     assert der is not None
     return fingerprint(x509.load_der_x509_certificate(der))
+
+
+UPDATE = """#!/bin/sh
+# The live pair into the Secret; once the file "break" is there, a certificate that is none.
+set -e
+chain=$CERTROTD_LIVE/fullchain.pem
+if [ -e {folder}/break ]; then
+  rm {folder}/break
+  echo garbage >{folder}/garbage
+  chain={folder}/garbage
+fi
+{kubectl} create secret generic pair --from-file=tls.crt=$chain \\
+  --from-file=tls.key=$CERTROTD_LIVE/privkey.pem --dry-run=client --output=yaml |
+  {kubectl} apply --server-side --force-conflicts --filename=-
+"""
+
+
+def configure(web: Web, site: Site) -> None:
+    """A certificate of an internal CA: first the Secret is told of it, then the workloads are."""
+    config = web.cluster.control_plane.admin.write_kubeconfig(site.directory / "admin")
+    kubectl = f"{locate.require('kubectl')} --kubeconfig={config} --namespace={web.namespace}"
+    script = site.directory / "update"
+    script.write_text(UPDATE.format(folder=site.directory, kubectl=kubectl))
+    script.chmod(0o755)
+    who = web.account(*RULES[:-1])
+    site.internal()
+    site.config["targets"] = {
+        "secret": {"type": "command", "command": [str(script)]},
+        "pods": {
+            "type": "kubernetes",
+            "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
+            "workloads": [str(each) for each in web.named],
+            "wave": 1,
+        },
+    }
+    site.certificate("web", NAME, issuer="ca", targets=["secret", "pods"])
