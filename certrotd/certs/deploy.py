@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.certs.policy import COPIES
-from certrotd.certs.ports import Store
+from certrotd.certs.ports import Revertible, Store
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
 from certrotd.observe.tls import Endpoint
@@ -317,8 +317,12 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: Certificate
     """
     endpoints = [e for e, did in zip(bound.endpoints, served, strict=False) if did]
     world.fence()
+    target = bound.target
     try:
-        bound.target.apply()
+        if isinstance(target, Revertible):
+            target.revert()
+        else:
+            target.apply()
     except Stopped:
         raise
     except Failure:

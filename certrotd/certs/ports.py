@@ -120,6 +120,33 @@ class Informed(Protocol):
         ...
 
 
+@runtime_checkable
+class Revertible(Protocol):
+    """A target that goes back in another way than by being told again."""
+
+    def revert(self) -> None:
+        """Undo what apply() began, now that the old files are back; repeatable, raises Failure."""
+        ...
+
+
+@runtime_checkable
+class InformedRevertible(Protocol):
+    """The same of one that is told which certificates it is told for."""
+
+    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        """As Revertible.revert; nothing is changed of what was never told of any but these."""
+        ...
+
+
+@runtime_checkable
+class Cautious(Protocol):
+    """A target that can tell what makes its reload felt, though it would succeed."""
+
+    def warnings(self) -> Iterator[str]:
+        """A line about each; raises Failure."""
+        ...
+
+
 class Prober(Protocol):
     """Looks at what is served, from outside."""
 
@@ -265,16 +292,19 @@ class Installer(Protocol):
 
 __all__ = [
     "Adopting",
+    "Cautious",
     "Choosing",
     "Coverage",
     "Dns",
     "Informed",
+    "InformedRevertible",
     "Installer",
     "Issuer",
     "Order",
     "Precheck",
     "Preflight",
     "Prober",
+    "Revertible",
     "Solver",
     "Store",
     "Target",

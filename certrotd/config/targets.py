@@ -28,7 +28,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.durations import Duration
-from certrotd.config.looks import folder, program, readable, roots
+from certrotd.config.looks import folder, library, program, readable, roots
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
@@ -73,6 +73,44 @@ def _roots(value: object) -> Path | str:
     return absolute(value)
 
 
+_LABEL = r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]*[A-Za-z0-9])?"
+_VALUE = r"(?:[A-Za-z0-9](?:[-\w.]*[A-Za-z0-9])?)?"
+_REQUIREMENT = rf"!?{_LABEL}|{_LABEL}\s*(?:=|==|!=)\s*{_VALUE}|"
+_REQUIREMENT += rf"{_LABEL}\s+(?:in|notin)\s*\(\s*{_VALUE}(?:\s*,\s*{_VALUE})*\s*\)"
+_SELECTOR = re.compile(rf"(?:{_REQUIREMENT})(?:\s*,\s*(?:{_REQUIREMENT}))*", re.ASCII)
+_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
+_WORKLOAD = re.compile(
+    r"(?:deployment|statefulset|daemonset)/[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?", re.ASCII
+)
+
+
+def _namespace(value: str) -> str:
+    if not _NAMESPACE.fullmatch(value):
+        raise refuse(
+            "must be the name of a namespace (at most 63 of a-z, 0-9 and -, a letter or a digit "
+            f"first and last), such as default, got {shown(value)}"
+        )
+    return value
+
+
+def _workload(value: str) -> str:
+    if not _WORKLOAD.fullmatch(value):
+        raise refuse(
+            "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, such as "
+            f"deployment/web, got {shown(value)}"
+        )
+    return value
+
+
+def _selector(value: str) -> str:
+    if not _SELECTOR.fullmatch(value):
+        raise refuse(
+            "must be a label selector as kubectl takes it, such as app=web or "
+            f'"app in (web, api),!canary", got {shown(value)}'
+        )
+    return value
+
+
 def _reload(value: object) -> str | tuple[str, ...]:
     if value in ("signal", "systemctl"):
         return str(value)
@@ -97,6 +135,9 @@ Reload = Annotated[
 _Unit = Annotated[str, StringConstraints(max_length=MAX_UNIT)]
 Unit = Annotated[_Unit, AfterValidator(_unit)]
 Service = Annotated[_Unit, AfterValidator(_service)]
+Namespace = Annotated[Text, AfterValidator(_namespace)]
+WorkloadName = Annotated[Text, StringConstraints(max_length=270), AfterValidator(_workload)]
+LabelSelector = Annotated[Text, AfterValidator(_selector)]
 
 
 class ProbeEntry(Entry):
@@ -273,7 +314,58 @@ class SignalEntry(_TargetEntry):
             yield from program("systemctl", ("unit",))
 
 
+class KubernetesEntry(_TargetEntry):
+    """Workloads in a namespace of a Kubernetes cluster, whose pods are replaced."""
+
+    type: Literal["kubernetes"] = Field(
+        description="Workloads of a Kubernetes cluster, restarted pod by pod."
+    )
+    workloads: Items[WorkloadName] = Field(
+        default=(),
+        max_length=1000,
+        description="KIND/NAME of each, with deployment, statefulset or daemonset, restarted one "
+        "after the other in this order: a canary first.",
+    )
+    selector: LabelSelector | None = Field(
+        default=None,
+        description="A label selector: what it finds is restarted after workloads, by kind and "
+        "name (null: none).",
+    )
+    namespace: Namespace | None = Field(
+        default=None, description="Their namespace (null: the pod's own, or the kubeconfig's)."
+    )
+    kubeconfig: AbsolutePath | None = Field(
+        default=None,
+        description="How to reach the cluster from outside (null: by this pod's ServiceAccount).",
+    )
+    context: Text | None = Field(
+        default=None, description="The context of the kubeconfig (null: its current one)."
+    )
+    timeout: Duration = Field(
+        default=timedelta(minutes=10),
+        description="How long each workload may take until all its pods are new and available, "
+        "and as long again to go back.",
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if not self.workloads and self.selector is None:
+            raise refuse("needs workloads or a selector, such as workloads: [deployment/web]")
+        if twice := {each for each in self.workloads if self.workloads.count(each) > 1}:
+            raise refuse(f"has {min(twice)} twice in workloads: write it once")
+        if self.context is not None and self.kubeconfig is None:
+            raise refuse("has a context, which needs a kubeconfig")
+        return self
+
+    def examine(self) -> EntryFindings:
+        """The kubeconfig is there, and what reads it."""
+        if self.kubeconfig is not None:
+            yield from readable(self.kubeconfig, ("kubeconfig",))
+            yield from library("kubernetes", ("kubeconfig",), extra="kubernetes")
+
+
 TargetEntry = Annotated[
-    NginxEntry | CommandEntry | SystemdEntry | SignalEntry, Field(discriminator="type")
+    NginxEntry | CommandEntry | SystemdEntry | SignalEntry | KubernetesEntry,
+    Field(discriminator="type"),
 ]
 """Every type of target; a new one is added here."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-from certrotd.certs.ports import Informed, Precheck, Target
+from certrotd.certs.ports import Cautious, Informed, InformedRevertible, Precheck, Target
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import Failure, Transient
 from certrotd.pki.generation import LiveCertificate
@@ -148,6 +148,11 @@ class SharedTarget:
             with self._lock():
                 self._target.check()
 
+    def warnings(self) -> Iterator[str]:
+        """As Cautious.warnings."""
+        if isinstance(self._target, Cautious):
+            yield from self._target.warnings()
+
     def precheck(self) -> None:
         if isinstance(self._target, Precheck):
             self._target.precheck()
@@ -162,3 +167,12 @@ class SharedTarget:
         else:
             with self._lock():
                 target.apply_for((about,))
+
+    def revert(self) -> None:
+        """As Revertible.revert; a target without that power is told again."""
+        target = self._target
+        if not isinstance(target, InformedRevertible):
+            self.apply()
+            return
+        with self._lock():
+            target.revert_for((self._about(),))

@@ -7,12 +7,32 @@ from datetime import timedelta
 
 from certrotd.certs.decision import Deploy
 from certrotd.certs.policy import COPIES
+from certrotd.certs.world import Bound
+from certrotd.errors import NeedsOperator
 from certrotd.lifecycle.decision import Wait
 from certrotd.rotation.engine import Finished, RolledBack, Stuck
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 
 DAY = timedelta(days=1)
+
+
+class Restarted:
+    """A target of pods that crash with what is new."""
+
+    def __init__(self, case: Case) -> None:
+        self.case = case
+        self.told: list[str] = []
+
+    def check(self) -> None:
+        pass
+
+    def apply(self) -> None:
+        self.told.append(f"apply {self.case.live}")
+        raise NeedsOperator("the new pod crashes")
+
+    def revert(self) -> None:
+        self.told.append(f"revert {self.case.live}")
 
 
 class TestDeploying:
@@ -48,6 +68,17 @@ class TestDeploying:
         assert isinstance(report.outcome, RolledBack)
         assert "unknown directive" in report.outcome.because
         assert case.live == 2
+
+    def test_a_target_that_can_go_back_is_not_told_again(self) -> None:
+        """The old generation is live by then."""
+        case = Case("renewal")
+        target = Restarted(case)
+        case.policy(waves=(("web",),))
+        case.world.otherwise["target"] = lambda _name: Bound(target, ())
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "the new pod crashes" in report.outcome.because
+        assert target.told == ["apply 3", "revert 2"]
 
     def test_a_target_that_went_down_is_stuck_until_it_is_back(self) -> None:
         """Nobody can say what it will read; every start tries again to tell it."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -161,3 +161,44 @@ def test_roots_that_cannot_be_read_cost_no_order() -> None:
     assert isinstance(report.outcome, RolledBack)
     assert (report.outcome.step, report.outcome.because) == ("preflight", str(unread))
     assert not case.world.issuer.orders
+
+
+@dataclass
+class Warned(Asked):
+    """A target that warns, unless it ``lacks`` even that."""
+
+    def warnings(self) -> Iterator[str]:
+        self._ask("warnings")
+        yield "deployment/web has one replica"
+
+
+@pytest.mark.parametrize(
+    ("lacks", "asked", "remarks"),
+    [
+        ((), ["check", "warnings"], ["target web: deployment/web has one replica"]),
+        (("check",), ["check"], []),
+    ],
+)
+def test_what_a_target_warns_of_is_remarked_and_stops_nothing(
+    lacks: Sequence[str], asked: list[str], remarks: list[str]
+) -> None:
+    """Where it is refused, there is nothing to warn of."""
+    target = Warned()
+    case = first_with(target)
+    case.rotate()
+    target.lacks, target.asked = lacks, []
+    report = case.rotate(forced=True)
+    assert isinstance(report.outcome, RolledBack if lacks else Finished)
+    assert target.asked[: len(asked)] == asked
+    assert case.world.remarks == remarks
+
+
+def test_a_target_that_cannot_even_look_is_told_of() -> None:
+    """As what its check would have found."""
+    target = Warned()
+    case = first_with(target)
+    case.rotate()
+    target.lacks = ["warnings"]
+    report = case.rotate(forced=True)
+    assert isinstance(report.outcome, RolledBack)
+    assert report.outcome.step == "preflight"

@@ -97,6 +97,24 @@ class TestSharedTarget:
         shared(ToldEarly(done) if early else Told(done), nullcontext).precheck()
         assert done == (["precheck"] if early else [])
 
+    @pytest.mark.parametrize("cautious", [True, False])
+    def test_a_target_that_warns_is_heard(self, cautious: bool) -> None:
+        """And one that has nothing to say is not asked."""
+        target = Workloads([]) if cautious else Told([])
+        assert list(shared(target, nullcontext).warnings()) == (["slow"] if cautious else [])
+
+    def test_a_target_that_can_go_back_is_told_so_under_the_lock(self) -> None:
+        """With the certificate that is live again."""
+        done: list[str] = []
+        shared(Workloads(done), noting(done)).revert()
+        assert done == ["locked", "revert web", "unlocked"]
+
+    def test_a_target_that_cannot_is_told_again(self) -> None:
+        """Its files are the old ones by then."""
+        done: list[str] = []
+        shared(Told(done), noting(done)).revert()
+        assert done == ["locked", "apply", "unlocked"]
+
 
 @dataclass
 class Told:
@@ -123,6 +141,17 @@ class ToldEarly(Told):
 
     def precheck(self) -> None:
         self.done.append("precheck")
+
+
+@dataclass
+class Workloads(Told):
+    """A target that goes back by itself, and warns."""
+
+    def warnings(self) -> Iterator[str]:
+        yield "slow"
+
+    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        self.done += [f"revert {each.certificate}" for each in certificates]
 
 
 @dataclass

@@ -1,0 +1,208 @@
+"""Rolling restarts of workloads, one after the other, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from certrotd.clock import Deadline
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.kube import stamps
+from certrotd.kube.api import Api, Missing, Object
+from certrotd.kube.events import tell
+from certrotd.kube.stamps import RESTARTED_AT, Stamp, stamp_of
+from certrotd.kube.workloads import (
+    KINDS,
+    PODS,
+    Reference,
+    Workload,
+    crash,
+    stuck,
+    unfinished,
+    workload,
+)
+from certrotd.rotation.outcome import Stopped
+from certrotd.state.ports import Conflict
+
+T = TypeVar("T")
+Change = Callable[[Workload], Object | None]
+"""The merge patch that a workload, as it is now, needs; None if it needs none."""
+
+PAUSE = 1.0
+_AGAIN = 0.1
+
+
+@dataclass(frozen=True)
+class Rollouts:
+    """Those in one namespace.
+
+    ``timeout`` is how many seconds each workload may take, also to go back. An API server that is
+    away is waited for until then.
+    """
+
+    api: Api
+    namespace: str
+    timeout: float
+
+    def get(self, reference: Reference) -> Workload:
+        """A workload as it is now; raises NeedsOperator if there is none, and as Api.ask()."""
+        path = KINDS[reference.kind].path(self.namespace, reference.name)
+        try:
+            return workload(reference.kind, self.api.get(path))
+        except Missing:
+            raise NeedsOperator(
+                f"there is no {reference} in the namespace {self.namespace}",
+                hint="correct its name, or take it out of the target",
+            ) from None
+
+    def having(self, labels: str) -> Iterator[Workload]:
+        """The workloads that a label selector finds, by kind and name; raises as Api.ask()."""
+        for kind, where in KINDS.items():
+            found = self.api.find(where.path(self.namespace), labels=labels)
+            yield from sorted((workload(kind, each) for each in found), key=lambda w: w.reference)
+
+    def restart(self, references: Sequence[Reference], told: Mapping[str, str]) -> None:
+        """Have the pods of each replaced, and wait until all are new and available.
+
+        ``told`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
+        Transient at the deadline: the workloads after it are left as they are then.
+        """
+        now = self.patiently(self.api.now, Deadline(self.api.clock, self.timeout))
+        at = now.isoformat(timespec="milliseconds")
+        for reference in references:
+            deadline = Deadline(self.api.clock, self.timeout)
+            found, changed = self._change(
+                reference, lambda found: stamps.restart(found, told, at), deadline
+            )
+            if changed:
+                self._tell(found, "CertificateRestart", "certrotd restarts its pods")
+            try:
+                self._await(found, deadline)
+            except (NeedsOperator, Transient) as failure:
+                self._tell(found, "CertificateRestartFailed", str(failure))
+                raise
+            if changed:
+                self._tell(found, "CertificateRestarted", "each of its pods is new and available")
+
+    def revert(self, references: Sequence[Reference], told: Mapping[str, str]) -> None:
+        """Put the former pod template of each back, the last one first, and wait until it is whole.
+
+        Each is tried, whatever happens to the others; raises what failed first.
+        """
+        first: Failure | None = None
+        for reference in reversed(references):
+            try:
+                self._revert(reference, told)
+            except Stopped:
+                raise
+            except Failure as failure:
+                first = first or failure
+        if first is not None:
+            raise first
+
+    def patiently(self, ask: Callable[[], T], deadline: Deadline) -> T:
+        """The answer, once the API server gives one; raises as Api.ask() at the deadline."""
+        while True:
+            try:
+                return ask()
+            except Transient as failure:
+                if deadline.passed:
+                    raise
+                deadline.pause(_AGAIN if isinstance(failure, Conflict) else PAUSE)
+
+    def _revert(self, reference: Reference, told: Mapping[str, str]) -> None:
+        deadline = Deadline(self.api.clock, self.timeout)
+        found, changed = self._change(reference, lambda found: stamps.revert(found, told), deadline)
+        if changed:
+            self._tell(found, "CertificateUndo", "certrotd puts its former pod template back")
+        try:
+            self._await(found, deadline, back=True)
+        except (NeedsOperator, Transient) as failure:
+            self._tell(found, "CertificateUndoFailed", str(failure))
+            raise
+        if changed:
+            self._tell(found, "CertificateUndone", "its former pods are whole again")
+
+    def _change(
+        self, reference: Reference, change: Change, deadline: Deadline
+    ) -> tuple[Workload, bool]:
+        """Write what is needed; the workload after that, and whether anything was written."""
+        path = KINDS[reference.kind].path(self.namespace, reference.name)
+        written = False
+
+        def write() -> Workload:
+            nonlocal written
+            found = self.get(reference)
+            patch = change(found)
+            if patch is None:
+                return found
+            written = True  # if the answer is lost, the next look tells whether it was
+            try:
+                return workload(reference.kind, self.api.merge(path, patch))
+            except Conflict:
+                written = False
+                raise
+
+        try:
+            return self.patiently(write, deadline), written
+        except Conflict:
+            raise Transient(f"{reference} is being changed by others all the time") from None
+
+    def _await(self, told: Workload, deadline: Deadline, *, back: bool = False) -> None:
+        """Return once all pods of a workload are of the template that it has been given."""
+        reference, stamp = told.reference, stamp_of(told)
+        lacks: str | None = "nothing is known of it"
+        while True:
+            try:
+                found = self.get(reference)
+                lacks = self._look(found, stamp, back=back)
+            except Transient as failure:
+                lacks = failure.message
+            if lacks is None:
+                return
+            if deadline.passed:
+                raise Transient(
+                    f"{reference} is not restarted within {self.timeout:g} s: {lacks}",
+                    hint=f"kubectl -n {self.namespace} describe {reference}",
+                )
+            deadline.pause(PAUSE)
+
+    def _look(self, found: Workload, stamp: Stamp, *, back: bool) -> str | None:
+        reference = found.reference
+        if stamp_of(found) != stamp:
+            raise NeedsOperator(
+                f"somebody else has changed the annotation {RESTARTED_AT} of {reference}",
+                hint="have a GitOps tool leave certrotd's annotations alone",
+            )
+        lacks = unfinished(found)
+        if lacks is None or found.observed < found.generation:
+            return lacks
+        if back and reference.kind != "statefulset":
+            return lacks
+        pods = list(self.api.find(PODS.path(self.namespace), labels=found.selector))
+        if back:
+            self._delete(found, list(stuck(pods, RESTARTED_AT, stamp.at)))
+        elif crashed := crash(pods, RESTARTED_AT, stamp.at):
+            pod, why = crashed
+            raise NeedsOperator(
+                f"the new pod {pod} of {reference} fails: {why}",
+                hint=f"kubectl -n {self.namespace} logs {pod} --previous",
+            )
+        return lacks
+
+    def _delete(self, found: Workload, pods: Sequence[Object]) -> None:
+        """Pods of a StatefulSet that nothing else replaces (kubernetes#67250)."""
+        for pod in pods:
+            metadata = pod["metadata"]
+            name = metadata["name"]
+            path = PODS.path(self.namespace, name)
+            try:
+                self.api.delete(path, revision=metadata["resourceVersion"])
+            except (Missing, Conflict):
+                continue  # it is another by now: the next look tells
+            words = f"certrotd deletes the pod {name}: it is of the undone template and not ready"
+            self._tell(found, "CertificateUndo", words)
+
+    def _tell(self, found: Workload, reason: str, words: str) -> None:
+        tell(self.api, found, self.namespace, reason, words)

@@ -1,0 +1,104 @@
+"""What restarts a workload's pods, and puts its former pod template back exactly.
+
+A new value of an annotation of the pod template makes its controller replace the pods. The former
+values are noted in an annotation of the workload itself, in the same write. A template that is as
+it was has its old pods again: its controller keeps those that are still there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from certrotd.jsontext import parsed
+from certrotd.kube.api import Object
+from certrotd.kube.workloads import Workload, unfinished
+
+RESTARTED_AT = "certrotd.io/restarted-at"
+CERTIFICATES = "certrotd.io/certificates"
+"""Annotations of the pod template: when, and which, as ``NAME=FINGERPRINT`` with spaces between."""
+FORMER = "certrotd.io/former"
+"""An annotation of the workload: what those two were before."""
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """What the pod template has of both annotations; None where it has none."""
+
+    at: str | None
+    certificates: str | None = None
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """That of each certificate's leaf."""
+        pairs = (word.partition("=") for word in (self.certificates or "").split())
+        return {name: fingerprint for name, _, fingerprint in pairs}
+
+
+def stamp_of(found: Workload) -> Stamp:
+    """The stamp of its pod template."""
+    annotations = found.template_annotations
+    return Stamp(annotations.get(RESTARTED_AT), annotations.get(CERTIFICATES))
+
+
+def is_told(found: Workload, told: Mapping[str, str]) -> bool:
+    """Whether its present pod template is of these certificates already."""
+    has = stamp_of(found).fingerprints
+    return bool(told) and all(has.get(name) == value for name, value in told.items())
+
+
+def restart(found: Workload, told: Mapping[str, str], at: str) -> Object | None:
+    """The merge patch that has its pods replaced; None if that was written already.
+
+    ``told`` has the fingerprint of each certificate by its name, as far as they are known; ``at``
+    must differ from any before. What a rollout that never ended has replaced stays the former.
+    """
+    now = stamp_of(found)
+    if is_told(found, told) if told else now.at == at:
+        return None
+    pairs = sorted({**now.fingerprints, **told}.items())
+    new = Stamp(at, " ".join(f"{name}={value}" for name, value in pairs) or None)
+    before = former(found) if unfinished(found) else None
+    return _patch(found, new, _noted(before or now, at))
+
+
+def revert(found: Workload, told: Mapping[str, str]) -> Object | None:
+    """The merge patch that puts the former pod template back; None if there is nothing to undo.
+
+    ``told`` has what is live again, as in restart(): a workload that was never told of anything
+    else is left alone.
+    """
+    before = former(found)
+    has = stamp_of(found).fingerprints
+    other = any(has.get(name, value) != value for name, value in told.items())
+    if before is None or not (other or not told):
+        return None
+    return _patch(found, before, None)
+
+
+def former(found: Workload) -> Stamp | None:
+    """The stamp before the present one; None if that is not noted, or not of the present one."""
+    try:
+        noted = parsed(found.annotations[FORMER].encode())
+    except (KeyError, ValueError):
+        return None
+    if not isinstance(noted, dict) or noted.get("of") != stamp_of(found).at:
+        return None
+    at, certificates = noted.get("at"), noted.get("certificates")
+    if not all(each is None or isinstance(each, str) for each in (at, certificates)):
+        return None
+    return Stamp(at, certificates)
+
+
+def _noted(before: Stamp, of: str) -> str:
+    return json.dumps({"of": of, "at": before.at, "certificates": before.certificates})
+
+
+def _patch(found: Workload, stamp: Stamp, noted: str | None) -> Object:
+    """Refused by the API server if the workload has changed since it was read."""
+    annotations = {RESTARTED_AT: stamp.at, CERTIFICATES: stamp.certificates}
+    return {
+        "metadata": {"resourceVersion": found.revision, "annotations": {FORMER: noted}},
+        "spec": {"template": {"metadata": {"annotations": annotations}}},
+    }

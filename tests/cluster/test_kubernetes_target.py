@@ -1,0 +1,303 @@
+"""Target ``kubernetes`` restarts real pods, and goes back at their first crash."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+
+from certrotd.errors import NeedsOperator, Transient
+from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.kube.workloads import KINDS, Reference
+from certrotd.pki.facts import fingerprint
+from tests.builders import NEW, OLD
+from tests.cluster.objects import Object
+from tests.cluster.web import RULES, Web, configure, live
+from tests.contract.test_targets import Bench, TargetClaims
+from tests.parts.kubernetes.cluster import Cluster
+from tests.parts.process import wait_until
+from tests.parts.site import Site
+
+OLD_LEAF, NEW_LEAF = fingerprint(OLD.certificate), fingerprint(NEW.certificate)
+
+
+@pytest.fixture
+def web(cluster: Cluster, namespace: str) -> Web:
+    """A namespace whose Secret has OLD."""
+    made = Web(cluster, namespace)
+    made.put(OLD)
+    return made
+
+
+class TestContract(TargetClaims):
+    """A Deployment of three nginx pods."""
+
+    @pytest.fixture
+    def bench(self, web: Web) -> Bench:
+        """Told by a ServiceAccount that may do no more than it needs."""
+        web.add("deployment")
+        return Bench(web.target(), web.put, web.put_garbage, web.serves)
+
+
+def template_of(web: Web, reference: Reference) -> Object:
+    """The pod template as it is in the API."""
+    path = KINDS[reference.kind].path(web.namespace, reference.name)
+    template: Object = web.cluster.api.get(path)["spec"]["template"]
+    return template
+
+
+@pytest.mark.parametrize("kind", ["deployment", "statefulset", "daemonset"])
+def test_pods_are_replaced_and_serve_the_new_pair(web: Web, kind: str) -> None:
+    """Each kind of workload; being told again of the same certificate replaces none."""
+    reference = web.add(kind)
+    before = web.ids()
+    target = web.target()
+    target.check()
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    after = web.ids()
+    assert not before & after
+    assert web.serves() == NEW_LEAF
+    annotations = template_of(web, reference)["metadata"]["annotations"]
+    assert annotations[CERTIFICATES] == f"web={NEW_LEAF}"
+    target.apply_for(live(NEW))
+    assert web.ids() == after
+    assert template_of(web, reference)["metadata"]["annotations"] == annotations
+    described = web.described(reference)
+    assert "CertificateRestart " in described
+    assert "each of its pods is new and available" in described
+
+
+@pytest.mark.parametrize("before", ["untouched", "restarted before"])
+@pytest.mark.parametrize("kind", ["deployment", "daemonset"])
+def test_a_crash_is_undone_and_every_old_pod_is_kept(web: Web, kind: str, before: str) -> None:
+    """Long before the controller itself gives a rollout up, which takes ten minutes."""
+    reference = web.add(kind)
+    target = web.target()
+    if before == "restarted before":
+        target.apply_for(live(OLD))
+    pods, template = web.ids(), template_of(web, reference)
+    web.put_garbage()
+    with pytest.raises(NeedsOperator, match=r"the new pod web-.* of .* fails: container main"):
+        target.apply_for(live(NEW))
+    assert pods < web.ids()
+    assert web.serves() == OLD_LEAF
+    web.put(OLD)
+    began = time.monotonic()
+    target.revert_for(live(OLD))
+    assert time.monotonic() - began < 10
+    assert web.ids() == pods
+    assert template_of(web, reference) == template
+    assert web.serves() == OLD_LEAF
+    described = web.described(reference)
+    assert "CertificateRestartFailed" in described
+    assert "its former pods are whole again" in described
+    target.revert_for(live(OLD))  # as after a crash of certrotd
+    assert web.ids() == pods
+
+
+def test_a_statefulset_is_healed_by_deleting_the_pod_it_is_stuck_at(web: Web) -> None:
+    """Its controller waits for a pod of the bad revision to become ready (kubernetes#67250)."""
+    reference = web.add("statefulset")
+    target = web.target()
+    names = {each["metadata"]["name"]: each["metadata"]["uid"] for each in web.pods()}
+    web.put_garbage()
+    with pytest.raises(NeedsOperator, match="the new pod web-2 of statefulset/web fails"):
+        target.apply_for(live(NEW))
+    assert web.serves() == OLD_LEAF
+    web.put(OLD)
+    began = time.monotonic()
+    target.revert_for(live(OLD))
+    assert time.monotonic() - began < 30
+    after = {each["metadata"]["name"]: each["metadata"]["uid"] for each in web.pods()}
+    assert {name for name in names if names[name] == after[name]} == {"web-0", "web-1"}
+    assert web.serves() == OLD_LEAF
+    assert "certrotd deletes the pod web-2" in web.described(reference)
+
+
+def test_what_never_becomes_ready_ends_at_the_deadline(web: Web) -> None:
+    """No container crashes: nothing tells earlier that it will not."""
+    script = "grep -q BEGIN /tls/tls.crt"
+    reference = web.add("deployment", readinessProbe={"exec": {"command": ["sh", "-c", script]}})
+    path = KINDS["deployment"].path(web.namespace, "web")
+    argv = {"name": "main", "command": ["sleep", "infinity"]}
+    web.cluster.api.ask(
+        "PATCH",
+        path,
+        {"spec": {"template": {"spec": {"containers": [argv]}}}},
+        content_type="application/strategic-merge-patch+json",
+    )
+    web.await_whole(reference)
+    pods = web.ids()
+    web.timeout = 8.0
+    target = web.target()
+    web.put_garbage()
+    with pytest.raises(Transient, match=r"deployment/web is not restarted within 8 s: 1 of 3 pods"):
+        target.apply_for(live(NEW))
+    assert pods < web.ids()
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert web.ids() == pods
+
+
+def test_a_canary_that_crashes_keeps_the_others_from_being_touched(web: Web) -> None:
+    """They are restarted in the order of the configuration, one after the other."""
+    web.add("deployment", "canary", 1)
+    rest = web.add("deployment")
+    pods, template = web.ids(), template_of(web, rest)
+    target = web.target()
+    web.put_garbage()
+    with pytest.raises(NeedsOperator, match="of deployment/canary fails"):
+        target.apply_for(live(NEW))
+    assert (web.ids(), template_of(web, rest)) == (pods, template)
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert (web.ids(), template_of(web, rest)) == (pods, template)
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert (web.serves("canary"), web.serves()) == (NEW_LEAF, NEW_LEAF)
+
+
+def test_workloads_are_found_by_their_labels(web: Web) -> None:
+    """All three kinds of them, and no others."""
+    labels = {"metadata": {"labels": {"tier": "edge"}}}
+    for kind in ("deployment", "daemonset"):
+        name = f"in-{kind}"
+        web.add(kind, name, 1)
+        web.cluster.api.merge(KINDS[kind].path(web.namespace, name), labels)
+    web.add("deployment", "out", 1)
+    before = web.ids("out")
+    target = web.target(labels="tier=edge")
+    target.check()
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
+    assert (web.ids("out"), web.serves("out")) == (before, OLD_LEAF)
+
+
+def test_an_api_server_that_is_frozen_in_mid_rollout_is_waited_for(web: Web) -> None:
+    """Ten seconds of silence are no reason to undo anything."""
+    web.add("deployment")
+    target = web.target()
+    web.put(NEW)
+    plane = web.cluster.control_plane
+
+    def freeze() -> None:
+        plane.pause()
+        time.sleep(10)
+        plane.resume()
+
+    timer = threading.Timer(2.0, freeze)
+    timer.start()
+    try:
+        target.apply_for(live(NEW))
+    finally:
+        timer.join()
+    assert web.serves() == NEW_LEAF
+    assert len(web.pods()) == 3
+
+
+@pytest.mark.parametrize("lost", ["patch", "list"])
+def test_a_right_that_is_missing_is_named_before_anything_is_done(web: Web, lost: str) -> None:
+    """And the same without asking first: nothing is restarted."""
+    reference = web.add("statefulset", replicas=1)
+    before, template = web.ids(), template_of(web, reference)
+    without = [
+        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != lost]} for rule in RULES[:-1]
+    ]
+    target = web.target(rules=[rule for rule in without if rule["verbs"]])
+    what = {"patch": "patch statefulsets/web", "list": "list pods"}[lost]
+    with pytest.raises(NeedsOperator, match=f"the account may not {what} in the namespace"):
+        target.check()
+    if lost == "patch":
+        with pytest.raises(NeedsOperator, match="forbidden"):
+            target.apply_for(live(NEW))
+        assert (web.ids(), template_of(web, reference)) == (before, template)
+
+
+def test_a_template_that_somebody_else_puts_back_ends_the_rollout(web: Web) -> None:
+    """A GitOps tool does that to annotations it does not know."""
+    reference = web.add("deployment")
+    target = web.target()
+    path = KINDS["deployment"].path(web.namespace, "web")
+    gone = {"spec": {"template": {"metadata": {"annotations": {RESTARTED_AT: None}}}}}
+    timer = threading.Timer(2.0, web.cluster.api.merge, (path, gone))
+    timer.start()
+    try:
+        with pytest.raises(NeedsOperator, match="somebody else has changed the annotation"):
+            target.apply_for(live(NEW))
+    finally:
+        timer.join()
+    assert "CertificateRestartFailed" in web.described(reference)
+
+
+class TestRotation:
+    """The program itself, whose certificate an update of the Secret and then the pods get."""
+
+    @pytest.fixture
+    def site(self, tmp_path: Path) -> Site:
+        """Its files."""
+        return Site(tmp_path / "site")
+
+    @pytest.fixture
+    def pods(self, web: Web, site: Site) -> Reference:
+        """Three pods that serve the first certificate of the site."""
+        reference = web.add("deployment")
+        configure(web, site)
+        first = site.run("rotate", "web")
+        assert first.code == 0, first.stderr
+        assert web.serves() == leaf_of(site)
+        return reference
+
+    def test_a_rotation_whose_pods_crash_is_undone(
+        self, web: Web, site: Site, pods: Reference
+    ) -> None:
+        """The Secret, the template and every pod are as they were; the next one succeeds."""
+        before, template, leaf = web.ids(), template_of(web, pods), leaf_of(site)
+        (site.directory / "break").touch()
+        broken = site.run("rotate", "web", "--force")
+        assert broken.code == 1
+        assert "fails: container main" in broken.stderr
+        assert (web.ids(), template_of(web, pods), leaf_of(site)) == (before, template, leaf)
+        assert web.serves() == leaf
+        again = site.run("rotate", "web", "--force")
+        assert again.code == 0, again.stderr
+        assert web.serves() == leaf_of(site) != leaf
+        assert not before & web.ids()
+
+    def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
+        self, web: Web, site: Site, pods: Reference
+    ) -> None:
+        """By the next run."""
+        template = template_of(web, pods)
+        run = site.start("rotate", "web", "--force")
+        wait_until(lambda: template_of(web, pods) != template, what="a restart")
+        run.signal(signal.SIGKILL)
+        assert run.end().code == -signal.SIGKILL
+        told = template_of(web, pods)
+        resumed = site.run("rotate", "web")
+        assert resumed.code == 0, resumed.stderr
+        assert template_of(web, pods) == told
+        assert web.serves() == leaf_of(site)
+
+    def test_what_is_wrong_with_a_workload_is_said_before_a_rotation(
+        self, web: Web, site: Site, pods: Reference
+    ) -> None:
+        """What would be felt is a warning; what is paused is a reason not to begin."""
+        fine = site.run("rotate", "web", "--force")
+        assert "target pods: deployment/web has no preStop in container main" in fine.stderr
+        path = KINDS[pods.kind].path(web.namespace, pods.name)
+        web.cluster.api.merge(path, {"spec": {"paused": True}})
+        before, leaf = web.ids(), leaf_of(site)
+        refused = site.run("rotate", "web", "--force")
+        assert refused.code == 1
+        assert f"deployment/web in the namespace {web.namespace} is paused" in refused.stderr
+        assert (web.ids(), leaf_of(site)) == (before, leaf)
+
+
+def leaf_of(site: Site) -> str:
+    """That of the live generation."""
+    chain = (site.store / "web/live/fullchain.pem").read_bytes()
+    return fingerprint(x509.load_pem_x509_certificate(chain))

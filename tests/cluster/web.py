@@ -1,0 +1,211 @@
+"""nginx in pods that serve the pair of a Secret, and the target that restarts them."""
+
+import socket
+import ssl
+from base64 import b64encode
+from dataclasses import dataclass, field
+from typing import Any
+
+from cryptography import x509
+
+from certrotd.clock import SystemClock
+from certrotd.kube.access import Access, trusting
+from certrotd.kube.api import Api
+from certrotd.kube.rollout import Rollouts
+from certrotd.kube.workloads import Reference
+from certrotd.pki.facts import fingerprint
+from certrotd.pki.generation import LiveCertificate
+from certrotd.targets.kubernetes import KubernetesTarget
+from tests.builders import NAME, OLD
+from tests.cluster.objects import Object, container, deployment, secret_volume
+from tests.parts import locate, pki
+from tests.parts.kubernetes import Credentials
+from tests.parts.kubernetes.cluster import Cluster
+from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.site import Site
+from tests.unit.targets.kubernetes_page import rules
+
+PORT = 8443
+NGINX = f"""
+error_log stderr;
+pid /tmp/nginx.pid;
+events {{}}
+http {{
+  access_log off;
+  server {{
+    listen {PORT} ssl;
+    ssl_certificate /tls/tls.crt;
+    ssl_certificate_key /tls/tls.key;
+  }}
+}}
+"""
+READY = {"tcpSocket": {"port": PORT}, "periodSeconds": 1}
+STRATEGIES = {
+    "deployment": {"strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}},
+    "statefulset": {"serviceName": "none"},
+    "daemonset": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}},
+}
+API_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
+RULES = rules()
+"""What docs/kubernetes-target.md has the account be given; the last is for a selector."""
+
+
+def access(who: Credentials, namespace: str) -> Access:
+    """That of a ServiceAccount's token."""
+    assert who.token is not None
+    return Access(who.server, trusting(who.ca_file), namespace, lambda: str(who.token))
+
+
+def rollouts(who: Credentials, namespace: str, timeout: float) -> Rollouts:
+    """Those in a namespace, by somebody's token."""
+    api = Api(access(who, namespace), SystemClock(), agent="certrotd-test")
+    return Rollouts(api, namespace, timeout)
+
+
+def live(pair: pki.Pair) -> tuple[LiveCertificate, ...]:
+    """What a target is told of a pair."""
+    return (LiveCertificate("web", (NAME,), "/live", fingerprint(pair.certificate)),)
+
+
+@dataclass
+class Web:
+    """Workloads of a namespace that all serve the Secret ``pair``."""
+
+    cluster: Cluster
+    namespace: str
+    timeout: float = 120.0
+    named: list[Reference] = field(default_factory=list)
+
+    def put(self, pair: pki.Pair) -> None:
+        """Puts a pair into the Secret."""
+        self.put_data({"tls.crt": pair.fullchain_pem, "tls.key": pair.key_pem})
+
+    def put_garbage(self) -> None:
+        """Puts a certificate there that nginx does not start with."""
+        self.put_data({"tls.crt": b"garbage", "tls.key": OLD.key_pem})
+
+    def put_data(self, data: dict[str, bytes]) -> None:
+        content = {key: b64encode(value).decode() for key, value in data.items()}
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pair"}, "data": content}
+        self.cluster.apply(self.namespace, made)
+
+    def add(self, kind: str, name: str = "web", replicas: int = 3, **fields: Any) -> Reference:
+        """Makes a workload of nginx pods, and waits until they serve. fields: of the container."""
+        mounts = [{"name": "pair", "mountPath": "/tls"}, {"name": "conf", "mountPath": "/conf"}]
+        argv = ("nginx", "-g", "daemon off;", "-c", "/conf/nginx.conf")
+        pod = container(self.cluster.image(DEBIAN), *argv, volumeMounts=mounts)
+        pod |= {"readinessProbe": READY, **fields}
+        conf = {"name": "conf", "configMap": {"name": "conf"}}
+        made = deployment(name, replicas, pod, volumes=[secret_volume("pair"), conf])
+        made["kind"] = API_KINDS[kind]
+        made["spec"] |= STRATEGIES[kind]
+        if kind == "daemonset":
+            del made["spec"]["replicas"]
+        reference = Reference(kind, name)
+        self.named.append(reference)
+        self.cluster.apply(self.namespace, self._config_map(), made)
+        self.await_whole(reference)
+        return reference
+
+    def _config_map(self) -> Object:
+        metadata = {"name": "conf"}
+        data = {"nginx.conf": NGINX}
+        return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
+
+    def account(self, *rules: Object) -> Credentials:
+        """A ServiceAccount that may do that and nothing else."""
+        plane = self.cluster.control_plane
+        who = plane.service_account(self.namespace, "certrotd")
+        plane.allow(self.namespace, "certrotd", *rules)
+        return who
+
+    def target(self, *, labels: str | None = None, rules: Any = None) -> KubernetesTarget:
+        """The target of all that was added, or of what has those labels.
+
+        Its account may do what the page says, or what ``rules`` says.
+        """
+        usual = RULES[1:] if labels else RULES[:-1]
+        who = self.account(*(usual if rules is None else rules))
+        made = rollouts(who, self.namespace, self.timeout)
+        return KubernetesTarget(made, () if labels else tuple(self.named), labels)
+
+    def await_whole(self, reference: Reference) -> None:
+        """Returns once all pods of a workload are available, as kubectl sees it."""
+        option = f"--namespace={self.namespace}"
+        self.cluster.kubectl("rollout", "status", str(reference), option, "--timeout=120s")
+
+    def pods(self, name: str = "web") -> list[Object]:
+        """The pods of a workload that are not on their way out."""
+        found = self.cluster.pods(self.namespace, f"app={name}")
+        return [each for each in found if "deletionTimestamp" not in each["metadata"]]
+
+    def ids(self, name: str = "web") -> set[str]:
+        """What tells pods apart, also those of the same name."""
+        return {each["metadata"]["uid"] for each in self.pods(name)}
+
+    def serves(self, name: str = "web") -> str | None:
+        """The leaf that every pod that is ready serves; None where they differ."""
+        ready = [each for each in self.pods(name) if _is_ready(each)]
+        leaves = {_leaf(each["status"]["podIP"]) for each in ready}
+        return leaves.pop() if len(leaves) == 1 else None
+
+    def described(self, reference: Reference) -> str:
+        """What kubectl describe says."""
+        return self.cluster.kubectl("describe", str(reference), f"--namespace={self.namespace}")
+
+
+def _is_ready(pod: Object) -> bool:
+    conditions = pod["status"].get("conditions", [])
+    return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
+
+
+def _leaf(address: str) -> str | None:
+    anybody = ssl.create_default_context()
+    anybody.check_hostname = False
+    anybody.verify_mode = ssl.CERT_NONE
+    try:
+        with (
+            socket.create_connection((address, PORT), timeout=5) as connection,
+            anybody.wrap_socket(connection, server_hostname=NAME) as secured,
+        ):
+            der = secured.getpeercert(binary_form=True)
+    except OSError:
+        return None
+    assert der is not None
+    return fingerprint(x509.load_der_x509_certificate(der))
+
+
+UPDATE = """#!/bin/sh
+# The live pair into the Secret; once the file "break" is there, a certificate that is none.
+set -e
+chain=$CERTROTD_LIVE/fullchain.pem
+if [ -e {folder}/break ]; then
+  rm {folder}/break
+  echo garbage >{folder}/garbage
+  chain={folder}/garbage
+fi
+{kubectl} create secret generic pair --from-file=tls.crt=$chain \\
+  --from-file=tls.key=$CERTROTD_LIVE/privkey.pem --dry-run=client --output=yaml |
+  {kubectl} apply --server-side --force-conflicts --filename=-
+"""
+
+
+def configure(web: Web, site: Site) -> None:
+    """A certificate of an internal CA: first the Secret is told of it, then the workloads are."""
+    config = web.cluster.control_plane.admin.write_kubeconfig(site.directory / "admin")
+    kubectl = f"{locate.require('kubectl')} --kubeconfig={config} --namespace={web.namespace}"
+    script = site.directory / "update"
+    script.write_text(UPDATE.format(folder=site.directory, kubectl=kubectl))
+    script.chmod(0o755)
+    who = web.account(*RULES[:-1])
+    site.internal()
+    site.config["targets"] = {
+        "secret": {"type": "command", "command": [str(script)]},
+        "pods": {
+            "type": "kubernetes",
+            "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
+            "workloads": [str(each) for each in web.named],
+            "wave": 1,
+        },
+    }
+    site.certificate("web", NAME, issuer="ca", targets=["secret", "pods"])

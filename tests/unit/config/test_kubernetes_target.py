@@ -1,0 +1,87 @@
+"""What an entry of a target ``kubernetes`` may say, and the line that tells what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from certrotd.config.load import check
+from certrotd.config.targets import KubernetesEntry
+from tests.unit.config.written import MINIMAL, config, refused, said, write
+
+TARGET = MINIMAL + "targets:\n  shop:\n    type: kubernetes\n    %s\n"
+KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, such as deployment/"
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        ("wave: 1", "6: targets.shop: needs workloads or a selector, such as workloads: [deployme"),
+        ("workloads: []", "6: targets.shop: needs workloads or a selector"),
+        ("workloads: [pod/web]", f'8: targets.shop.workloads[0]: {KIND}web, got "pod/web"'),
+        ("workloads: [web]", f"8: targets.shop.workloads[0]: {KIND}"),
+        ("workloads: [deployment/Web]", f"8: targets.shop.workloads[0]: {KIND}"),
+        ("workloads: [deployment/a/b]", f"8: targets.shop.workloads[0]: {KIND}"),
+        (
+            "workloads: [deployment/web, daemonset/web, deployment/web]",
+            "6: targets.shop: has deployment/web twice in workloads: write it once",
+        ),
+        ("selector: app = web = x", "8: targets.shop.selector: must be a label selector as kubec"),
+        ("selector: 'app in ()x'", "8: targets.shop.selector: must be a label selector"),
+        ("selector: ''", "8: targets.shop.selector: must be"),
+        ("selector: 'a,,b'", "8: targets.shop.selector: must be a label selector"),
+        (
+            "selector: a\n    namespace: Shop",
+            "9: targets.shop.namespace: must be the name of a namespace (at most 63 of a-z, 0-9",
+        ),
+        ("selector: a\n    context: x", "6: targets.shop: has a context, which needs a kubeconfig"),
+        ("selector: a\n    kubeconfig: x", "9: targets.shop.kubeconfig: must be an absolute path"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_would_be_right(
+    tmp_path: Path, entry: str, expected: str
+) -> None:
+    """At its line."""
+    [line] = said(refused(tmp_path, TARGET % entry))
+    assert line.startswith(expected)
+
+
+@pytest.mark.parametrize(
+    "selector",
+    [
+        "app=web",
+        "app==web",
+        "app!=web",
+        "app",
+        "!app",
+        "app in (web, api)",
+        "app notin (web)",
+        "example.com/tier=edge,app",
+        "app=web, tier in (a,b),!canary",
+        "app=",
+    ],
+)
+def test_selectors_are_written_as_for_kubectl(tmp_path: Path, selector: str) -> None:
+    """With all that the API takes in a list."""
+    found = config(tmp_path, TARGET % f"selector: '{selector}'").targets["shop"]
+    assert isinstance(found, KubernetesEntry)
+    assert found.selector == selector
+
+
+def test_what_it_says_not_is_by_default(tmp_path: Path) -> None:
+    """The pod's own account and namespace, and ten minutes."""
+    entry = config(tmp_path, TARGET % "workloads: [statefulset/my.db]").targets["shop"]
+    assert isinstance(entry, KubernetesEntry)
+    assert (entry.workloads, entry.selector) == (("statefulset/my.db",), None)
+    assert (entry.namespace, entry.kubeconfig, entry.context) == (None, None, None)
+    assert entry.timeout.total_seconds() == 600
+
+
+def test_a_kubeconfig_that_is_not_there_is_reported(tmp_path: Path) -> None:
+    """By a check; the file may come later."""
+    text = TARGET % f"selector: a\n    kubeconfig: {tmp_path}/gone"
+    problems, _ = check(write(tmp_path, text))
+    [line] = [str(each).partition(": ")[2] for each in problems]
+    gone = f"{tmp_path}/gone cannot be read: No such file or directory"
+    assert line == f"targets.shop.kubeconfig: {gone}"

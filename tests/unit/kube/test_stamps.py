@@ -1,0 +1,160 @@
+"""A restart is written once, and its undo puts back exactly what was there."""
+
+from __future__ import annotations
+
+import copy
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.kube.api import Object
+from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT, Stamp, former, stamp_of
+from certrotd.kube.stamps import restart as planned_restart
+from certrotd.kube.stamps import revert as planned_revert
+from certrotd.kube.workloads import workload
+from tests.unit.kube.memory_api import _merge, workload_object
+
+OLD, NEW, NEXT = {"web": "aa"}, {"web": "bb"}, {"web": "cc"}
+
+
+def written(found: Object, change: Object | None) -> Object:
+    """An object after a merge patch that is needed; its controller has finished by then."""
+    assert change is not None
+    after = copy.deepcopy(found)
+    assert change["metadata"].pop("resourceVersion") == "7"
+    _merge(after, change)
+    return after
+
+
+def restart(found: Object, told: dict[str, str], at: str) -> Object | None:
+    """As stamps.restart()."""
+    return planned_restart(workload("deployment", found), told, at)
+
+
+def revert(found: Object, told: dict[str, str]) -> Object | None:
+    """As stamps.revert()."""
+    return planned_revert(workload("deployment", found), told)
+
+
+def stamp(found: Object) -> Stamp:
+    """That of its template."""
+    return stamp_of(workload("deployment", found))
+
+
+def test_a_restart_changes_two_annotations_of_the_template_and_notes_the_former() -> None:
+    """All in one write, which is refused if the workload has changed meanwhile."""
+    assert restart(workload_object(), NEW, "t1") == {
+        "metadata": {
+            "resourceVersion": "7",
+            "annotations": {FORMER: '{"of": "t1", "at": null, "certificates": null}'},
+        },
+        "spec": {
+            "template": {"metadata": {"annotations": {RESTARTED_AT: "t1", CERTIFICATES: "web=bb"}}}
+        },
+    }
+
+
+def test_a_restart_for_the_same_certificate_is_not_written_twice() -> None:
+    """A process that resumes, and another that takes over, find that it was done."""
+    after = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    assert restart(after, NEW, "t2") is None
+    assert restart(after, NEXT, "t2") is not None
+
+
+def test_a_restart_without_a_certificate_is_told_by_its_time() -> None:
+    """The negative control: at another time, it is another one."""
+    after = written(workload_object(), restart(workload_object(), {}, "t1"))
+    assert stamp(after) == Stamp("t1", None)
+    assert restart(after, {}, "t1") is None
+    assert restart(after, {}, "t2") is not None
+
+
+def test_the_other_certificates_of_a_workload_stay_known() -> None:
+    """Else one would be restarted for each of two in turn."""
+    after = written(workload_object(), restart(workload_object(), {"web": "aa", "b": "1"}, "t1"))
+    after = written(after, restart(after, {"b": "2"}, "t2"))
+    assert stamp(after) == Stamp("t2", "b=2 web=aa")
+    assert restart(after, OLD, "t3") is None
+
+
+@given(
+    annotations=st.dictionaries(
+        st.sampled_from([RESTARTED_AT, CERTIFICATES, "other"]), st.text("abc=", min_size=1)
+    ),
+    own=st.dictionaries(st.sampled_from(["a", "b"]), st.text("ab"), max_size=2),
+)
+def test_an_undo_puts_back_the_very_template(
+    annotations: dict[str, str], own: dict[str, str]
+) -> None:
+    """Byte for byte: only then the controller takes its former ReplicaSet up again."""
+    found = workload_object()
+    if annotations:
+        found["spec"]["template"]["metadata"]["annotations"] = annotations
+    if own:
+        found["metadata"]["annotations"] = own
+    after = written(found, restart(found, {"new": "x"}, "t1"))
+    assert after["spec"] != found["spec"]
+    assert written(after, revert(after, {"new": "y"})) == found
+
+
+def test_an_undo_is_written_once() -> None:
+    """After it nothing is noted that could be put back."""
+    after = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    back = written(after, revert(after, OLD))
+    assert revert(back, OLD) is None
+    assert revert(back, {}) is None
+
+
+def test_a_workload_that_was_never_told_of_another_is_left_alone() -> None:
+    """It was not reached: what its note says is of the rotation before."""
+    found = written(workload_object(), restart(workload_object(), OLD, "t1"))
+    assert revert(found, OLD) is None
+    assert revert(found, {"other": "zz"}) is None
+    assert revert(found, NEW) is not None  # the negative control: it has another one
+
+
+def test_an_undo_without_a_certificate_goes_by_the_note_alone() -> None:
+    """Where no fingerprint is known."""
+    found = written(workload_object(), restart(workload_object(), {}, "t1"))
+    assert written(found, revert(found, {})) == workload_object()
+
+
+def test_what_never_became_whole_is_not_gone_back_to() -> None:
+    """A second restart in mid-rollout keeps the note of the last template that worked."""
+    first = written(workload_object(), restart(workload_object(), OLD, "t0"))
+    second = written(first, restart(first, NEW, "t1"))
+    second["status"]["updatedReplicas"] = 1
+    third = written(second, restart(second, NEXT, "t2"))
+    back = written(third, revert(third, OLD))
+    assert stamp(back) == stamp(first) == Stamp("t0", "web=aa")
+
+
+def test_what_became_whole_is() -> None:
+    """The negative control."""
+    first = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    second = written(first, restart(first, NEXT, "t2"))
+    assert stamp(written(second, revert(second, NEW))) == Stamp("t1", "web=bb")
+
+
+@pytest.mark.parametrize(
+    "note",
+    [
+        "",
+        "no JSON",
+        "[]",
+        json.dumps({"of": "t9", "at": "t0", "certificates": None}),
+        json.dumps({"of": "t1", "at": 5, "certificates": None}),
+        json.dumps({"of": "t1", "at": None, "certificates": ["a"]}),
+        "[" * 10000,
+    ],
+)
+def test_a_note_that_is_odd_or_of_another_restart_is_none(note: Any) -> None:
+    """Anybody who may change the workload may have written it."""
+    found = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    assert former(workload("deployment", found)) == Stamp(None, None)
+    found["metadata"]["annotations"][FORMER] = note
+    assert former(workload("deployment", found)) is None
+    assert revert(found, OLD) is None

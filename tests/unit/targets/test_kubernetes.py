@@ -1,0 +1,324 @@
+"""What a target ``kubernetes`` looks at before a rotation, and which workloads it tells."""
+
+from __future__ import annotations
+
+import re
+import ssl
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from pydantic import TypeAdapter
+
+from certrotd.clock import SystemClock
+from certrotd.config.context import Context
+from certrotd.config.targets import KubernetesEntry
+from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.kube.access import Access
+from certrotd.kube.api import Api, Object
+from certrotd.kube.rollout import Rollouts
+from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT
+from certrotd.kube.workloads import Reference
+from certrotd.pki.generation import LiveCertificate
+from certrotd.targets import kubernetes
+from certrotd.targets.kubernetes import KubernetesTarget, build
+from tests.unit.config.written import MINIMAL, config
+from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, workload_object
+from tests.unit.targets.kubernetes_page import PAGE, blocks, rules
+
+ROOT = PAGE.parents[1]
+WEB, DB = Reference("deployment", "web"), Reference("statefulset", "db")
+
+
+def labelled(kind: str, name: str, **labels: str) -> tuple[str, Object]:
+    """A workload with labels."""
+    found = workload_object(kind, name)
+    found["metadata"]["labels"] = labels
+    return kind, found
+
+
+def done(found: Object) -> None:
+    """A controller that is done at once."""
+    found["status"]["observedGeneration"] = found["metadata"]["generation"]
+
+
+def shop() -> MemoryApi:
+    """A Deployment, a StatefulSet, and two of the tier "edge"."""
+    api = MemoryApi(
+        labelled("deployment", "web"),
+        labelled("statefulset", "db"),
+        labelled("daemonset", "edge", tier="edge"),
+        labelled("deployment", "proxy", tier="edge"),
+        labelled("deployment", "api", tier="edge"),
+    )
+    api.controller = done
+    return api
+
+
+def target(
+    api: MemoryApi, *named: Reference, labels: str | None = None, timeout: float = 30.0
+) -> KubernetesTarget:
+    """The target of these."""
+    return KubernetesTarget(Rollouts(cast("Api", api), NAMESPACE, timeout), named, labels)
+
+
+def live(certificate: str, fingerprint: str) -> LiveCertificate:
+    """What it is told of one."""
+    return LiveCertificate(certificate, ("a.test",), "/live", fingerprint)
+
+
+def told(api: MemoryApi) -> dict[str, str]:
+    """Which workloads were told, in the order of their names, of what."""
+    found = {}
+    for each in api.objects.values():
+        annotations = each["spec"]["template"]["metadata"].get("annotations") or {}
+        if annotations:
+            found[each["metadata"]["name"]] = annotations.get(CERTIFICATES, "")
+    return found
+
+
+def patched(api: MemoryApi) -> list[str]:
+    """What was written to, in order."""
+    return [each.partition(" ")[2] for each in api.log if each.startswith("patch")]
+
+
+class TestCheck:
+    """Before an order is spent."""
+
+    def test_what_can_be_restarted_is_content(self) -> None:
+        """Nothing is changed, and no more is asked than what will be needed."""
+        api = shop()
+        target(api, WEB).check()
+        assert api.reviews == [
+            "get apps/deployments web",
+            "patch apps/deployments web",
+            "list /pods",
+            "create /events",
+        ]
+        assert not patched(api)
+
+    def test_pods_are_deleted_for_statefulsets_alone(self) -> None:
+        """So that only they need the right."""
+        api = shop()
+        target(api, DB).check()
+        assert "delete /pods" in api.reviews
+
+    def test_a_selector_needs_the_right_to_list(self) -> None:
+        """Of all three kinds."""
+        api = shop()
+        target(api, labels="tier=edge").check()
+        assert api.reviews[:3] == [
+            "list apps/deployments",
+            "list apps/statefulsets",
+            "list apps/daemonsets",
+        ]
+
+    @pytest.mark.parametrize(
+        ("denied", "words"),
+        [
+            ("get apps/statefulsets db", "may not get statefulsets/db"),
+            ("patch apps/statefulsets db", "may not patch statefulsets/db"),
+            ("list /pods", "may not list pods in"),
+            ("delete /pods", "may not delete pods in"),
+            ("create /events", "may not create events in"),
+            ("list apps/daemonsets", "may not list daemonsets in"),
+        ],
+    )
+    def test_each_right_that_is_missing_is_named(self, denied: str, words: str) -> None:
+        """With the namespace."""
+        api = shop()
+        api.denied = {denied}
+        [problem] = target(api, DB, labels="tier=edge").problems()
+        assert isinstance(problem, NeedsOperator)
+        assert words in problem.message
+        assert "namespace shop" in problem.message
+        with pytest.raises(NeedsOperator, match=words):
+            target(api, DB, labels="tier=edge").check()
+
+    def test_a_workload_that_is_not_there_is_named(self) -> None:
+        """A misspelt name must not mean that nothing is restarted."""
+        with pytest.raises(NeedsOperator, match="there is no deployment/wbe in the namespace shop"):
+            target(shop(), Reference("deployment", "wbe")).check()
+
+    def test_a_selector_that_finds_nothing_is_refused(self) -> None:
+        """For the same reason."""
+        with pytest.raises(NeedsOperator, match=r"no workload in .* shop has the labels tier=egde"):
+            target(shop(), labels="tier=egde").check()
+
+    def test_a_paused_workload_is_refused(self) -> None:
+        """Nothing would restart its pods until it is resumed."""
+        api = shop()
+        next(iter(api.objects.values()))["spec"]["paused"] = True
+        [problem] = target(api, WEB).problems()
+        assert str(problem) == (
+            "deployment/web in the namespace shop is paused (kubectl rollout resume deployment/web)"
+        )
+
+    def test_a_rollout_that_is_broken_or_goes_on_is_not_touched(self) -> None:
+        """It may be over at the next try."""
+        api = shop()
+        next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
+        [problem] = target(api, WEB, DB).problems()
+        assert isinstance(problem, Transient)
+        assert (
+            "deployment/web in the namespace shop is not whole: 3 of 3 pods updated, 1 avail"
+            in (problem.message)
+        )
+
+    def test_an_api_server_that_is_away_is_a_problem_at_once(self) -> None:
+        """Nothing has begun that it should be waited for."""
+        api = shop()
+
+        def away(_what: str, _path: str) -> None:
+            raise Transient("away")
+
+        api.then = away
+        with pytest.raises(Transient, match="away"):
+            target(api, WEB).check()
+        assert api.clock.monotonic() == 0
+
+    def test_warnings_name_the_workload(self) -> None:
+        """A rotation goes on all the same."""
+        api = shop()
+        next(iter(api.objects.values()))["spec"]["replicas"] = 1
+        lines = list(target(api, WEB, DB).warnings())
+        assert [line.partition(":")[0] for line in lines] == ["deployment/web has one replica"]
+
+
+class TestApply:
+    """Which workloads, in which order, are told of what."""
+
+    def test_those_that_are_named_come_first_and_each_once(self) -> None:
+        """The rest by kind and name."""
+        api = shop()
+        proxy = Reference("deployment", "proxy")
+        target(api, proxy, WEB, labels="tier=edge").apply()
+        assert patched(api) == ["proxy", "web", "api", "edge"]
+        assert told(api) == dict.fromkeys(("web", "proxy", "api", "edge"), "")
+
+    def test_several_certificates_are_one_restart(self) -> None:
+        """One without a live generation has no fingerprint to note."""
+        api = shop()
+        certificates = (live("b", "bb"), live("a", "aa"), live("c", ""))
+        target(api, WEB).apply_for(certificates)
+        assert told(api) == {"web": "a=aa b=bb"}
+        target(api, WEB).apply_for(certificates)
+        assert patched(api) == ["web"]
+
+    def test_going_back_is_for_the_same_workloads(self) -> None:
+        """From the last one to the first."""
+        api = shop()
+        made = target(api, WEB, labels="tier=edge")
+        made.apply_for([live("a", "new")])
+        api.log.clear()
+        made.revert_for([live("a", "old")])
+        assert patched(api) == ["edge", "proxy", "api", "web"]
+        assert told(api) == {}
+
+    @pytest.mark.parametrize("failures", [2, 1000])
+    def test_the_api_server_is_waited_for_where_workloads_are_looked_for(
+        self, failures: int
+    ) -> None:
+        """Until the deadline."""
+        api, left = shop(), [Transient("away")] * failures
+
+        def away(what: str, _path: str) -> None:
+            if what == "list" and left:
+                raise left.pop()
+
+        api.then = away
+        if failures == 2:
+            target(api, labels="tier=edge").apply()
+            assert len(told(api)) == 3
+            return
+        with pytest.raises(Transient, match="away"):
+            target(api, labels="tier=edge").apply()
+        assert api.clock.monotonic() == 30
+
+
+class TestBuild:
+    """From an entry of the configuration."""
+
+    ACCESS = Access("https://10.0.0.1", ssl.create_default_context(), "own")
+
+    def built(self, monkeypatch: pytest.MonkeyPatch, **entry: Any) -> KubernetesTarget:
+        """A target of a process that is in a pod, and has a kubeconfig too."""
+        monkeypatch.setattr(kubernetes, "in_pod", lambda _environment: self.ACCESS)
+        monkeypatch.setattr(kubernetes, "from_kubeconfig", self._from)
+        parsed = TypeAdapter(KubernetesEntry).validate_python({"type": "kubernetes", **entry})
+        return build(parsed, Context("shop", Path("/nowhere"), SystemClock()))
+
+    def _from(self, path: Path, *, context: str | None) -> Access:
+        return Access(f"https://{path.name}/{context}", self.ACCESS.context, "theirs")
+
+    def test_a_pods_own_account_and_namespace_are_the_default(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """As the chart has it."""
+        made = self.built(monkeypatch, workloads=["deployment/web", "statefulset/db"])
+        assert made.named == (WEB, DB)
+        assert made.labels is None
+        assert made.rollouts.api.access is self.ACCESS
+        assert (made.rollouts.namespace, made.rollouts.timeout) == ("own", 600)
+
+    def test_a_kubeconfig_and_a_namespace_come_before_it(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """With the context that was asked for."""
+        entry = {"selector": "a=b", "kubeconfig": "/etc/kube", "context": "prod", "timeout": "1m"}
+        made = self.built(monkeypatch, **entry)
+        assert (made.labels, made.rollouts.timeout) == ("a=b", 60)
+        assert made.rollouts.api.access.server == "https://kube/prod"
+        assert made.rollouts.namespace == "theirs"
+        assert self.built(monkeypatch, **entry, namespace="shop").rollouts.namespace == "shop"
+
+    def test_outside_of_a_pod_it_says_what_to_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Before a rotation begins."""
+        monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+        parsed = TypeAdapter(KubernetesEntry).validate_python(
+            {"type": "kubernetes", "selector": "a"}
+        )
+        with pytest.raises(Failure, match="name a kubeconfig"):
+            build(parsed, Context("shop", Path("/nowhere"), SystemClock()))
+
+
+class TestPage:
+    """What docs/kubernetes-target.md says is so."""
+
+    def test_its_configuration_loads(self, tmp_path: Path) -> None:
+        """Without a warning."""
+        [text] = [each for each in blocks() if "targets:" in each]
+        found = config(tmp_path, MINIMAL + text).targets["shop"]
+        assert isinstance(found, KubernetesEntry)
+        assert found.workloads == ("deployment/canary", "deployment/web")
+
+    @pytest.mark.parametrize("labels", [None, "tier=edge"])
+    def test_its_role_has_what_is_asked_for_and_no_more(self, labels: str | None) -> None:
+        """With a selector, and without one; of each kind of workload."""
+        api = MemoryApi(
+            labelled("deployment", "web", tier="edge"),
+            labelled("statefulset", "canary", tier="edge"),
+            labelled("daemonset", "web", tier="edge"),
+        )
+        named = [WEB, Reference("statefulset", "canary"), Reference("daemonset", "web")]
+        target(api, *([] if labels else named), labels=labels).check()
+        given = {
+            (verb, f"{group}/{resource}")
+            for rule in (rules()[1:] if labels else rules()[:-1])
+            for verb in rule["verbs"]
+            for group in rule["apiGroups"]
+            for resource in rule["resources"]
+        }
+        asked = (each.split(" ") for each in api.reviews)
+        assert {(verb, what) for verb, what, *_ in asked} == given
+
+    def test_its_annotations_and_events_are_those_that_are_written(self) -> None:
+        """An operator looks for them by these names."""
+        text = PAGE.read_text()
+        sources = "".join(
+            (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "stamps")
+        )
+        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo)\w*)"', sources))
+        assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
+        for annotation in (RESTARTED_AT, CERTIFICATES, FORMER):
+            assert f"`{annotation}`" in text
