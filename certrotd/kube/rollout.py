@@ -182,7 +182,7 @@ class Rollouts:
             return lacks
         pods = list(self.api.find(PODS.path(self.namespace), labels=found.selector))
         if back:
-            self._delete(found, list(stuck(pods, RESTARTED_AT, stamp.at)))
+            self._delete(found, list(stuck(pods, found.uid, RESTARTED_AT, stamp.at)))
         elif crashed := crash(pods, RESTARTED_AT, stamp.at):
             pod, why = crashed
             raise NeedsOperator(

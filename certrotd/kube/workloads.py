@@ -172,11 +172,18 @@ def crash(pods: Iterable[Object], annotation: str, value: str | None) -> tuple[s
     return None
 
 
-def stuck(pods: Iterable[Object], annotation: str, value: str | None) -> Iterator[Object]:
-    """Pods that are not ready, and of another template than the one with that annotation."""
+def stuck(
+    pods: Iterable[Object], owner: str, annotation: str, value: str | None
+) -> Iterator[Object]:
+    """Pods that are not ready, and of another template than the one with that annotation.
+
+    ``owner`` is the uid of their StatefulSet: its selector may find pods of others as well.
+    """
     for pod in pods:
-        annotations = (pod.get("metadata") or {}).get("annotations") or {}
-        if annotations.get(annotation) != value and not is_ready(pod) and not is_leaving(pod):
+        metadata = pod.get("metadata") or {}
+        owners = {each.get("uid") for each in metadata.get("ownerReferences") or ()}
+        other = (metadata.get("annotations") or {}).get(annotation) != value
+        if owner in owners and other and not is_ready(pod) and not is_leaving(pod):
             yield pod
 
 

@@ -40,7 +40,9 @@ def pod(name: str, *, ready: bool = False, of: str | None = None, **status: Any)
     """A pod; ``of`` is when its template was stamped."""
     annotations = {} if of is None else {"certrotd.io/restarted-at": of}
     conditions = [{"type": "Ready", "status": "True" if ready else "False"}]
-    metadata = {"name": name, "uid": name, "resourceVersion": "3", "annotations": annotations}
+    metadata: Object = {"name": name, "uid": name, "resourceVersion": "3"}
+    metadata["annotations"] = annotations
+    metadata["ownerReferences"] = [{"kind": "StatefulSet", "uid": "1-2"}]
     return {"metadata": metadata, "status": {"conditions": conditions, **status}}
 
 

@@ -244,7 +244,15 @@ def test_pods_are_stuck_that_are_of_another_template_and_not_ready(value: str | 
     leaving = pod("leaving", of="bad")
     leaving["metadata"]["deletionTimestamp"] = "2026-06-01T12:00:00Z"
     pods = [pod("bad", of="bad"), pod("ready", ready=True, of="bad"), leaving, pod("own", of=value)]
-    assert [each["metadata"]["name"] for each in stuck(pods, MARK, value)] == ["bad"]
+    assert [each["metadata"]["name"] for each in stuck(pods, "1-2", MARK, value)] == ["bad"]
+
+
+def test_a_pod_of_somebody_else_is_never_stuck() -> None:
+    """It may have the labels that the selector asks for."""
+    theirs, nobodys = pod("theirs", of="bad"), pod("nobodys", of="bad")
+    theirs["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "uid": "3"}]
+    del nobodys["metadata"]["ownerReferences"]
+    assert list(stuck([theirs, nobodys, {}], "1-2", MARK, None)) == []
 
 
 def test_a_reference_is_written_as_kubectl_takes_it() -> None:
