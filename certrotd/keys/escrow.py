@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from certrotd.audit.record import Happened
@@ -11,7 +12,9 @@ from certrotd.errors import NeedsOperator
 from certrotd.escrow.age import Key
 from certrotd.escrow.backup import header_of, opened_backup
 from certrotd.escrow.configured import drill_key_of
-from certrotd.escrow.drill import Drilled, drill, missed, tried
+from certrotd.escrow.drill import Drilled, DrillFinding, drill, missed, tried
+from certrotd.escrow.drill import Found as Wrong
+from certrotd.escrow.errors import BackupUnreadable, NotOpened
 from certrotd.escrow.place import Backups, newest
 from certrotd.escrow.restore import Destruction, restored
 from certrotd.keyring.document import Unreadable
@@ -42,7 +45,9 @@ def drilled(
     """Try the newest backup, or this one; what came of it is kept, and in the audit log.
 
     Where the keyring is gone or cannot be read, as on a second machine, nothing is kept: such a
-    drill does not show that the newest keys would come back.
+    drill does not show that the newest keys would come back. Of ``data`` that is older than the
+    newest backup, nothing is kept or recorded: it says nothing of the newest one. Raises Failure,
+    as where ``by`` is of no use; then, too, the last drill stays what it was.
     """
     backups, present, now = keyring.backups, _present(keyring), keyring.clock.now()
     if data is None:
@@ -53,13 +58,34 @@ def drilled(
         assert backups is not None and present is not None, "else there is data"  # noqa: PT018
         found = drill(backups, by, present.keyring, at=now)
     else:
+        _check_name(data, keyring)
         found = tried(data, by, present.keyring if present else None, at=now)
-    if present is None and found.keyring not in ("", keyring.policy.name):
-        raise _of_another(found.keyring, keyring)
+        if present is not None and (older := _older(keyring, found)) is not None:
+            return replace(found, findings=(older, *found.findings))
     if present is not None:
         keyring.drills.write(found)
     audit.record(Happened(found.event, str(keyring.policy.id), "", found.to_json()))
     return found
+
+
+def _check_name(data: bytes, keyring: ConfiguredKeyring) -> None:
+    with suppress(BackupUnreadable):  # which is what the drill finds
+        if (told := header_of(data).keyring) != keyring.policy.name:
+            raise _of_another(told, keyring)
+
+
+def _older(keyring: ConfiguredKeyring, found: Drilled) -> DrillFinding | None:
+    """That there is a newer backup than the one that was tried, if there is one."""
+    kept, last = newest(keyring.backups) if keyring.backups else None, keyring.drills.peek()
+    known = max(kept.revision if kept else 0, last.revision or 0 if last and last.succeeded else 0)
+    if found.revision is None or found.revision >= known:
+        return None
+    return DrillFinding(
+        Wrong.OLDER,
+        f"the backup is of revision {found.revision}, and one of revision {known} was made: this "
+        "drill does not count",
+        "drill the newest one",
+    )
 
 
 def drill_when_due(keyring: ConfiguredKeyring, audit: Audit) -> Sequence[Finding]:
@@ -74,14 +100,20 @@ def drill_when_due(keyring: ConfiguredKeyring, audit: Audit) -> Sequence[Finding
     every, last = entry.drill.every, keyring.drills.peek()
     due = last is None or not last.succeeded or not timedelta(0) <= now - last.at <= every / 2
     if due and (key := drill_key_of(entry)) is not None:
-        last = drilled(keyring, audit, key)
+        try:
+            last = drilled(keyring, audit, key)
+        except NotOpened as failure:
+            return (_wrong("drill_failed", f"no restore drill can be made: {failure}", keyring),)
     since = found.versions.all[0].transitions[0].at
     wrong = missed(last, every=every, since=since, now=now)
     if wrong is None:
         return ()
-    name = keyring.policy.name
-    todo = f"See docs/keys/backup.md, and: certrotd keys drill {name}"
-    return (Finding(wrong.code.value.replace("-", "_"), wrong.why, alert="trouble", todo=todo),)
+    return (_wrong(wrong.code.value.replace("-", "_"), wrong.why, keyring),)
+
+
+def _wrong(code: str, why: str, keyring: ConfiguredKeyring) -> Finding:
+    todo = f"See docs/keys/backup.md, and: certrotd keys drill {keyring.policy.name}"
+    return Finding(code, why, alert="trouble", todo=todo)
 
 
 def _newest(backups: Backups) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from certrotd.assessment.transitions import destructions
 from certrotd.config.secrets import Secret
 from certrotd.errors import Failure, LockHeld, NeedsOperator
-from certrotd.escrow.age import Identities
+from certrotd.escrow.age import Identities, Key, Passphrase, Shares
 from certrotd.escrow.drill import Drilled
 from certrotd.escrow.drill import Found as Wrong
 from certrotd.escrow.restore import Destruction, NotRestored
@@ -57,7 +58,17 @@ def spare(rings: Rings, tmp_path: Path) -> Rings:
     return spare
 
 
-def drilled(rings: Rings, data: bytes | None = None, by: Identities = IDENTITY) -> Drilled:
+def damage(rings: Rings) -> None:
+    """Flip a bit in the newest backup."""
+    with rings.keyring() as keyring:
+        assert keyring.backups is not None
+        file = keyring.backups.directory / keyring.backups.list()[0].name
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+
+
+def drilled(rings: Rings, data: bytes | None = None, by: Key = IDENTITY) -> Drilled:
     with rings.site() as site:
         return escrow.drilled(keyring_of(site), site.audit, by, data)
 
@@ -157,24 +168,88 @@ class TestDrill:
         with rings.keyring() as keyring:
             assert keyring.look().drilled == rings.clock.now()
 
-    def test_a_backup_that_is_not_opened_fails_and_is_no_evidence(self, rings: Rings) -> None:
+    def test_a_damaged_backup_fails_and_is_no_evidence(self, rings: Rings) -> None:
         """Nor is the success of before any more."""
         rings.done()
         drilled(rings)
-        other = Identities(Secret(b"AGE-SECRET-KEY-1" + b"Q" * 58 + b"\n"))
-        found = drilled(rings, by=other)
-        assert [each.code for each in found.findings] == [Wrong.UNREADABLE]
+        damage(rings)
+        found = drilled(rings)
+        assert [each.code for each in found.findings] == [Wrong.FORGED]
+        assert "is damaged, or not made by" in found.findings[0].why
         assert rings.records()[-1].event == "keyring.drill_failed"
         with rings.keyring() as keyring:
             assert keyring.look().drilled is None
 
-    def test_an_old_backup_does_not_have_the_newest_key(self, rings: Rings) -> None:
-        """The one that is named is tried, not the newest."""
+    @pytest.mark.parametrize(
+        "by",
+        [
+            Identities(Secret(b'{"keys": []}\n')),
+            Identities(Secret(str(pyrage.x25519.Identity.generate()).encode())),
+            Passphrase(Secret(b"correct horse battery staple")),
+            Passphrase(Secret(b"short")),
+            Shares(Secret(b"academic acid\n")),
+        ],
+        ids=["no identity", "another identity", "a passphrase", "a short one", "no share"],
+    )
+    def test_a_key_that_is_of_no_use_leaves_the_last_drill_as_it_was(
+        self, rings: Rings, by: Key
+    ) -> None:
+        """Who drilled took the wrong file: that tells nothing of the backup, on no machine."""
+        rings.done()
+        assert drilled(rings).succeeded
+        before = rings.records()
+        for data in (None, newest(rings)):
+            with pytest.raises(Failure):
+                drilled(rings, data, by)
+        assert rings.records() == before
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled == rings.clock.now()
+
+    def test_an_older_backup_is_tried_and_does_not_count(self, rings: Rings) -> None:
+        """The one that is named is tried; the newest one was proven, and still is."""
         rings.done()
         old = newest(rings)
         rings.done(FORCED)
-        assert [each.code for each in drilled(rings, old).findings] == [Wrong.MISSING]
         assert drilled(rings).succeeded
+        before = rings.records()
+        found = drilled(rings, old)
+        assert [each.code for each in found.findings] == [Wrong.OLDER, Wrong.MISSING]
+        assert "of revision 1, and one of revision 4 was made" in found.findings[0].why
+        assert rings.records() == before
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled == rings.clock.now()
+            assert keyring.backups is not None
+            for each in keyring.backups.directory.iterdir():
+                each.unlink()
+        assert drilled(rings, old).findings[0].code is Wrong.OLDER  # as the last drill knows
+
+    def test_a_copy_of_the_newest_backup_that_lacks_a_key_fails(self, rings: Rings) -> None:
+        """Nobody made a backup since: this is what a drill is for."""
+        rings.done()
+        data = newest(rings)
+        with rings.keyring() as keyring:
+            assert keyring.backups is not None
+            rings.done(FORCED)
+            keyring.backups.directory.joinpath(keyring.backups.list()[0].name).unlink()
+        assert [each.code for each in drilled(rings, data).findings] == [Wrong.MISSING]
+        assert rings.records()[-1].event == "keyring.drill_failed"
+
+    def test_an_identity_of_the_configuration_that_opens_nothing_is_a_finding(
+        self, rings: Rings
+    ) -> None:
+        """Nobody is there to be told; the last drill stays."""
+        identity = rings.place / "identity"
+        identity.write_text(str(pyrage.x25519.Identity.generate()))
+        identity.chmod(0o600)
+        rings.orders["backup"]["drill"] = {"identity": {"file": str(identity)}}
+        rings.done()
+        with rings.site() as site:
+            [finding] = escrow.drill_when_due(keyring_of(site), site.audit)
+        assert finding.kind == "drill_failed"
+        assert "no restore drill can be made: this identity does not open" in finding.words
+        identity.write_bytes(IDENTITY.text.reveal())
+        with rings.site() as site:
+            assert not escrow.drill_when_due(keyring_of(site), site.audit)
 
     def test_a_backup_is_tried_on_a_machine_without_the_keyring(
         self, rings: Rings, spare: Rings
@@ -209,16 +284,18 @@ class TestDrill:
             drilled(spare)
 
     def test_a_backup_of_another_keyring_is_refused(self, rings: Rings, spare: Rings) -> None:
-        """Where the keyring is there, it is a finding."""
+        """Whoever named the file took the wrong one: no drill of this one has failed."""
         rings.config["keyrings"]["users"] = {"backup": dict(rings.orders["backup"])}
         rings.done()
         rings.done(name="users")
         with rings.keyring("users") as keyring:
             assert keyring.backups is not None
             data = keyring.backups.read(keyring.backups.list()[0])
-        assert [each.code for each in drilled(rings, data).findings] == [Wrong.FORGED]
-        with pytest.raises(NeedsOperator, match="of the keyring users, not of orders"):
-            drilled(spare, data)
+        for each in (rings, spare):
+            with pytest.raises(NeedsOperator, match="of the keyring users, not of orders"):
+                drilled(each, data)
+            with each.keyring() as keyring:
+                assert keyring.drills.peek() is None
         with pytest.raises(NeedsOperator, match="of the keyring users, not of orders"):
             restored(rings, data)
 
