@@ -62,9 +62,9 @@ def drilled(
         found = tried(data, by, present.keyring if present else None, at=now)
         if present is not None and (older := _older(keyring, found)) is not None:
             return replace(found, findings=(older, *found.findings))
-    if present is not None:
-        keyring.drills.write(found)
     audit.record(Happened(found.event, str(keyring.policy.id), "", found.to_json()))
+    if present is not None:  # only what is recorded counts
+        keyring.drills.write(found)
     return found
 
 

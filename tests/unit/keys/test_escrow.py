@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
 import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from certrotd.assessment.transitions import destructions
 from certrotd.config.secrets import Secret
-from certrotd.errors import Failure, LockHeld, NeedsOperator
+from certrotd.errors import Failure, LockHeld, NeedsOperator, Transient
 from certrotd.escrow.age import Identities, Key, Passphrase, Shares
 from certrotd.escrow.drill import Drilled
 from certrotd.escrow.drill import Found as Wrong
@@ -233,6 +234,21 @@ class TestDrill:
             keyring.backups.directory.joinpath(keyring.backups.list()[0].name).unlink()
         assert [each.code for each in drilled(rings, data).findings] == [Wrong.MISSING]
         assert rings.records()[-1].event == "keyring.drill_failed"
+
+    def test_a_drill_that_cannot_be_recorded_does_not_count(
+        self, rings: Rings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An assessor would not find it; once the audit log is written again, it does."""
+        rings.done()
+        with rings.site() as site, monkeypatch.context() as full:
+            full.setattr(site.audit, "record", Mock(side_effect=Transient("the disk is full")))
+            with pytest.raises(Transient):
+                escrow.drilled(keyring_of(site), site.audit, IDENTITY)
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled is None
+        drilled(rings)
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled == rings.clock.now()
 
     def test_an_identity_of_the_configuration_that_opens_nothing_is_a_finding(
         self, rings: Rings
