@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from certrotd.audit.record import Happened
-from certrotd.errors import NeedsOperator
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.escrow.age import Key
 from certrotd.escrow.backup import header_of, opened_backup
 from certrotd.escrow.configured import drill_key_of
@@ -144,7 +144,8 @@ def restore(
 ) -> Back:
     """Go on from a backup, under the keyring's lock; raises Failure, and then nothing changed.
 
-    What is there and cannot be read is kept aside. ``destroyed`` is what the audit log says.
+    What is there and cannot be read is kept aside. ``destroyed`` is what the audit log says. The
+    revision is then above that of every backup that is kept.
     """
     name = keyring.policy.name
     if (told := header_of(data).keyring) != name:
@@ -156,11 +157,11 @@ def restore(
                 f"a rotation of {name} is in flight",
                 hint=f"finish it, or cancel it: certrotd keys cancel {name}",
             )
-        present = _present(keyring)
+        present, (kept_up_to, unseen) = _present(keyring), _highest(keyring)
         after = restored(
             backup,
             present=present.keyring if present else None,
-            known=keyring.store.highest(),
+            known=max(keyring.store.highest(), kept_up_to),
             destroyed=destroyed(),
             anew=anew,
             at=keyring.clock.now(),
@@ -170,7 +171,19 @@ def restore(
         kept = keyring.store.restore(after.keyring, present)
         details = {"revision": kept.keyring.revision, "backup": backup.revision}
         audit.record(Happened("keyring.restored", str(keyring.policy.id), "", details))
-    return Back(kept.keyring.revision, (*after.notes, *_staged(kept.keyring)))
+    return Back(kept.keyring.revision, (*after.notes, *_staged(kept.keyring), *unseen))
+
+
+def _highest(keyring: ConfiguredKeyring) -> tuple[int, tuple[str, ...]]:
+    """The highest revision of a backup that is kept, and what is told where nobody can look.
+
+    One that is damaged counts, too: the next backup is to be newer than each that is there.
+    """
+    try:
+        kept = newest(keyring.backups) if keyring.backups else None
+    except Failure as failure:  # a disk that is broken does not keep the keys away
+        return 0, (f"the next backup may not be the newest one that is kept: {failure}",)
+    return (kept.revision if kept else 0), ()
 
 
 def _staged(keyring: Keyring) -> Iterator[str]:

@@ -346,6 +346,38 @@ class TestRestore:
         spare.done(FORCED)
         assert spare.states()[3] is State.ACTIVE
 
+    def test_the_next_backup_is_the_newest_though_a_newer_one_is_damaged(
+        self, rings: Rings, spare: Rings
+    ) -> None:
+        """It is what a drill takes, and what a restore would go on from."""
+        rings.done()
+        rings.done(FORCED)
+        data = backed_up(rings)
+        for _ in range(3):
+            rings.done(FORCED)
+        damage(rings)
+        with rings.keyring() as keyring:
+            assert keyring.backups is not None
+            high = keyring.backups.list()[0].revision
+        back = restored(spare, data)
+        assert back.revision == high + 1
+        assert not spare.ask(redeliver).failed
+        made = backed_up(spare)
+        assert newest(spare) == made
+        assert drilled(spare).succeeded
+
+    def test_backups_that_cannot_be_looked_at_keep_no_keyring_from_being_restored(
+        self, rings: Rings, spare: Rings
+    ) -> None:
+        """That the next backup may be of a revision that is there is said."""
+        rings.done()
+        data, place = newest(rings), Path(str(rings.orders["backup"]["directory"]))
+        place.rename(place.with_name("moved"))
+        place.write_text("")
+        back = restored(spare, data)
+        assert any("the next backup may not be the newest" in note for note in back.notes)
+        assert spare.secrets() == rings.secrets()
+
     def test_an_unreadable_keyring_is_kept_aside_and_replaced(self, rings: Rings) -> None:
         """At a revision above the one that was lost: nobody can put that back."""
         rings.done()
