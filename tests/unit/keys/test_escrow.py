@@ -21,7 +21,8 @@ from certrotd.keyring.states import State
 from certrotd.keys import escrow
 from certrotd.keys.escrow import Back
 from certrotd.keys.report import facts_of
-from certrotd.keys.rotation import activate, redeliver
+from certrotd.keys.rotation import activate, adopt, redeliver, rotate_because
+from certrotd.lifecycle.decision import DAEMON, Asked, Wait
 from tests.unit.escrow.samples import keys
 from tests.unit.keys.rings import DAY, FORCED, Rings, keyring_of, script
 
@@ -323,6 +324,52 @@ class TestDrill:
         kept.write_bytes(b'{"keyring": 7}')
         with rings.keyring() as keyring:
             assert keyring.look().drilled is None
+
+
+class TestNoKeyring:
+    """On a host that has lost its state, and still has its backups."""
+
+    @pytest.mark.parametrize("asked", [DAEMON, FORCED])
+    def test_no_first_key_is_made_where_there_are_backups(
+        self, rings: Rings, spare: Rings, asked: Asked
+    ) -> None:
+        """The control: once they are moved away, a new keyring is begun; or one is restored."""
+        rings.done()
+        data, place = newest(rings), Path(str(rings.orders["backup"]["directory"]))
+        decision = spare.rotate(asked).decision
+        assert isinstance(decision, Wait)
+        assert decision.code == "backups"
+        words = f"there are backups of orders in {place}: restore one, or move them away"
+        assert decision.why == words
+        refused = spare.ask(partial(rotate_because, "audit")).failure
+        assert refused is not None
+        assert refused.message == words
+        assert spare.states() == {}
+        if asked is DAEMON:
+            restored(spare, data)
+            assert spare.secrets() == rings.secrets()
+        else:
+            place.rename(place.with_name("moved"))
+            spare.done()
+            assert spare.secrets() != rings.secrets()
+
+    def test_no_key_is_taken_over_where_there_are_backups(self, rings: Rings, spare: Rings) -> None:
+        """The output may have the newest key alone."""
+        rings.done()
+        output = (rings.place / "keys.json").read_bytes()
+        (spare.place / "keys.json").write_bytes(output)
+        (spare.place / "keys.json").chmod(0o600)
+        refused = spare.ask(partial(adopt, None, None)).failure
+        assert isinstance(refused, NeedsOperator)
+        assert "there are backups of orders in" in refused.message
+        assert spare.states() == {}
+
+    def test_backups_of_another_keyring_keep_no_key_from_being_made(self, rings: Rings) -> None:
+        """They may share a directory."""
+        rings.config["keyrings"]["users"] = {"backup": dict(rings.orders["backup"])}
+        rings.done()
+        rings.done(name="users")
+        assert rings.states() == {1: State.ACTIVE}
 
 
 class TestRestore:
