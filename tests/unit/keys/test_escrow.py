@@ -364,6 +364,20 @@ class TestNoKeyring:
         assert "there are backups of orders in" in refused.message
         assert spare.states() == {}
 
+    def test_no_first_key_is_made_while_the_disk_of_the_backups_is_away(
+        self, rings: Rings, tmp_path: Path
+    ) -> None:
+        """Nobody knows whether there are any; the control: it is mounted."""
+        place = tmp_path / "disk" / "keys" / "orders"
+        rings.orders["backup"]["directory"] = str(place)
+        failure = rings.rotate().failure
+        assert isinstance(failure, NeedsOperator)
+        assert f"there is no {place.parent}" in failure.message
+        assert rings.states() == {}
+        assert not (tmp_path / "disk").exists()
+        place.parent.mkdir(parents=True)
+        rings.done()
+
     def test_backups_of_another_keyring_keep_no_key_from_being_made(self, rings: Rings) -> None:
         """They may share a directory."""
         rings.config["keyrings"]["users"] = {"backup": dict(rings.orders["backup"])}
