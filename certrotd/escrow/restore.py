@@ -51,7 +51,8 @@ def restored(
     """The keyring of a backup, to be wrapped by KEKs and written.
 
     ``present`` is the keyring that can be read now, if any; ``known`` the highest revision that
-    was ever written (the mark beside the keyring); ``destroyed`` what the audit log says of it.
+    was ever written (the mark beside the keyring) or backed up; ``destroyed`` what the audit log
+    says of it.
     ``anew`` lets an older backup go over a newer keyring. Raises NotRestored.
     """
     if present is not None:
