@@ -20,6 +20,7 @@ from certrotd.escrow.header import Header
 from certrotd.escrow.place import Backups, newest
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.states import State
+from certrotd.wording import stamp
 
 
 class Found(StrEnum):
@@ -177,12 +178,11 @@ def missed(
     if not last.succeeded:
         first = last.findings[0]
         return DrillFinding(
-            Found.FAILED, f"the restore drill of {last.at} failed: {first.why}", first.hint
+            Found.FAILED, f"the restore drill of {stamp(last.at)} failed: {first.why}", first.hint
         )
     if not timedelta(0) <= now - last.at <= every:
-        return DrillFinding(
-            Found.OVERDUE, f"the last restore drill is of {last.at}", "run certrotd keys drill"
-        )
+        why = f"the last restore drill is of {stamp(last.at)}"
+        return DrillFinding(Found.OVERDUE, why, "run certrotd keys drill")
     return None
 
 

@@ -211,3 +211,12 @@ def test_a_drill_that_was_not_made_is_missed() -> None:
     assert code(good, 31) is Found.OVERDUE
     assert code(good, -1) is Found.OVERDUE
     assert code(bad, 1) is Found.FAILED
+
+
+def test_a_drill_that_was_missed_is_dated_to_the_minute() -> None:
+    """People read it; a moment has microseconds."""
+    for place, words in ((kept(payments()), "is of"), (kept(), "of")):
+        last = drill(place, BY, payments(), at=AT)
+        found = missed(last, every=DAY, since=AT, now=AT + 2 * DAY)
+        assert found is not None
+        assert f"restore drill {words} 2026-07-01 03:04Z" in found.why
