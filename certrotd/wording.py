@@ -1,10 +1,10 @@
-"""Numbers in sentences."""
+"""Numbers and times in sentences."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from certrotd.id import Id
 
@@ -19,6 +19,11 @@ def tally(subjects: Iterable[Id]) -> str:
     kinds = Counter(each.kind for each in subjects)
     counted = (count(number, kind) for kind, number in sorted(kinds.items()))
     return " and ".join(counted) or "0 subjects"
+
+
+def stamp(at: datetime) -> str:
+    """``2026-11-29 21:20Z``: to the minute, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M}Z"
 
 
 def span(length: timedelta) -> str:

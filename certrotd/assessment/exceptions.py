@@ -22,6 +22,7 @@ class Kind(StrEnum):
     LIMIT = "message-limit-exceeded"
     NO_CRYPTOPERIOD = "no-cryptoperiod"
     NO_BACKUP = "no-backup"
+    BACKUP_UNREADABLE = "backup-unreadable"
     NO_DRILL = "no-drill"
     DRILL_FAILED = "drill-failed"
     NOT_WRAPPED = "not-wrapped"

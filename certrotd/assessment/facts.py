@@ -81,6 +81,7 @@ class KeyringFacts:
     drains: tuple[DrainFacts, ...] = ()
     drills: tuple[Drilled, ...] = ()
     backups: tuple[BackupFacts, ...] = ()
+    unreadable_backups: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,6 +243,8 @@ def _exceptions(keyring: KeyringReport, span: Span) -> Iterator[Exceptional]:
         yield Exceptional(Kind.UNSAID, "its purpose is not said", name)
     if not facts.backups:
         yield Exceptional(Kind.NO_BACKUP, "no backup is known", name)
+    for why in facts.unreadable_backups:
+        yield Exceptional(Kind.BACKUP_UNREADABLE, why, name)
     tried = [each for each in facts.drills if each.at in span]
     for drill in tried:
         if not drill.succeeded:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, TextIO
 
+from certrotd import wording
 from certrotd.errors import printable
 from certrotd.id import Id
 
@@ -79,7 +80,7 @@ def _bold(line: str) -> str:
 
 def stamp(moment: datetime | None) -> str:
     """A moment to the minute in UTC, or a dash."""
-    return f"{moment.isoformat(' ', 'minutes')[:16]}Z" if moment else "-"
+    return wording.stamp(moment) if moment else "-"
 
 
 def span(length: timedelta) -> str:

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from certrotd.config.base import TEXT, AbsolutePath, Entry, EntryFindings, Items, refuse, shown
 from certrotd.config.durations import Duration
-from certrotd.config.looks import library
+from certrotd.config.looks import library, parent
 from certrotd.config.secrets import SecretRef
 
 _AGE = re.compile(r"age1[02-9ac-hj-np-z]{58}", re.ASCII)
@@ -70,7 +70,8 @@ class BackupEntry(Entry):
     """Encrypted copies of a keyring, away from the data."""
 
     directory: AbsolutePath = Field(
-        description="Where backups are kept: not in the state directory, nor beside an output."
+        description="Where backups are kept: not in the state directory, nor beside an output. "
+        "certrotd makes the last folder of it, and no other."
     )
     recipients: Items[Recipient] = Field(
         default=(),
@@ -99,7 +100,8 @@ class BackupEntry(Entry):
         return self
 
     def examine(self) -> EntryFindings:
-        """The libraries are there."""
+        """The libraries are there, and the folder that the directory is to be in."""
+        yield from parent(self.directory, ("directory",))
         yield from library("pyrage", ("directory",), extra="escrow")
         if self.shares is not None:
             yield from library("shamir_mnemonic", ("shares",), extra="escrow")

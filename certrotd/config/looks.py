@@ -51,6 +51,13 @@ def roots(file: object, loc: Loc) -> EntryFindings:
         yield loc, EntryFinding(str(error))
 
 
+def parent(directory: Path, loc: Loc) -> EntryFindings:
+    """Whether the folder that ``directory`` is in is there: its disk may not be mounted now."""
+    if not os.path.lexists(directory.parent):
+        message = f"is to be in {directory.parent}, which is not there: certrotd does not make it"
+        yield loc, EntryFinding(message, fatal=False)
+
+
 def readable(file: Path | None, loc: Loc) -> EntryFindings:
     """Whether ``file``, where one is named, is a regular file, and may be read."""
     if file is None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from certrotd.config.secrets import Secret
 from certrotd.errors import InvalidInput, one_line
-from certrotd.escrow.errors import LibraryMissing, NotOpened
+from certrotd.escrow.errors import LibraryMissing, NotOpened, damaged
 from certrotd.escrow.shares import joined
 from certrotd.extras import how_to_install
 from certrotd.kek.passphrase import MIN_PASSPHRASE
@@ -72,7 +72,10 @@ def encrypted(data: bytes, to: Recipients) -> bytes:
 
 
 def decrypted(data: bytes, by: Key) -> bytes:
-    """What encrypted() encrypted; raises NotOpened, which does not tell a wrong key from damage."""
+    """What encrypted() encrypted; raises BackupUnreadable.
+
+    NotOpened, which is one, where the key may be wrong: it does not always tell that from damage.
+    """
     pyrage = _pyrage()
     try:
         if isinstance(by, Passphrase):
@@ -87,12 +90,16 @@ def decrypted(data: bytes, by: Key) -> bytes:
                 "the backup asks for more time than any passphrase should take",
                 hint="certrotd did not write it",
             ) from None
+        if not isinstance(by, Passphrase) and any(each in str(error) for each in _DAMAGE):
+            raise damaged("what age encrypted was changed") from None
         raise NotOpened(
             f"{_WHAT[type(by)]} not open the backup",
             hint="its header says to whom it is sealed; if that fits, it is damaged: take another",
         ) from None
 
 
+_DAMAGE = ("MAC is invalid", "decryption error")
+"""What age says once an identity fits."""
 _WHAT = {
     Passphrase: "this passphrase does",
     Identities: "this identity does",

@@ -15,10 +15,12 @@ from certrotd.errors import Failure, InvalidInput
 from certrotd.escrow.age import Key
 from certrotd.escrow.backup import authentic, header_of, opened_backup
 from certrotd.escrow.canary import canary, opens
+from certrotd.escrow.errors import LibraryMissing, NotOpened
 from certrotd.escrow.header import Header
 from certrotd.escrow.place import Backups, newest
 from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.states import State
+from certrotd.wording import stamp
 
 
 class Found(StrEnum):
@@ -27,6 +29,7 @@ class Found(StrEnum):
     NO_BACKUP = "no-backup"
     UNREADABLE = "backup-unreadable"
     FORGED = "backup-forged"
+    OLDER = "backup-older"
     MISSING = "version-missing"
     OTHER_KEY = "version-differs"
     CANARY = "canary-failed"
@@ -113,7 +116,10 @@ class Drilled:
 
 
 def drill(backups: Backups, by: Key, present: Keyring, *, at: datetime) -> Drilled:
-    """Try the newest backup against the ``present`` keyring; whatever fails is a finding."""
+    """Try the newest backup against the ``present`` keyring; what fails of it is a finding.
+
+    Raises as tried().
+    """
     try:
         kept = newest(backups)
         if kept is None:
@@ -131,7 +137,8 @@ def tried(data: bytes, by: Key, present: Keyring | None, *, at: datetime) -> Dri
     """Try this backup, as drill() does: for one that is fetched from elsewhere.
 
     Without a ``present`` keyring, as on a machine that has none, it is shown that the backup opens,
-    is whole and decrypts its own canaries, and not that it is of the newest keys.
+    is whole and decrypts its own canaries, and not that it is of the newest keys. Raises NotOpened,
+    LibraryMissing or InvalidInput where ``by`` is of no use: that tells nothing of the backup.
     """
     header: Header | None = None
     name = present.name if present else ""
@@ -139,12 +146,10 @@ def tried(data: bytes, by: Key, present: Keyring | None, *, at: datetime) -> Dri
         header = header_of(data)
         name = name or header.keyring
         if present and (header.keyring != name or not authentic(data, present)):
-            why = f"the backup is of {header.keyring}, or not made by this keyring's certrotd"
-            finding = DrillFinding(
-                Found.FORGED, why, "do not restore it; make one now, and find out who wrote it"
-            )
-            return _done(present, header, data, at, (), (finding,))
+            return _done(present, header, data, at, (), (_forged(header, name),))
         restored = opened_backup(data, by)
+    except (NotOpened, LibraryMissing, InvalidInput):
+        raise
     except Failure as failure:
         return _unreadable(name, failure, data, header, at)
     present = present or restored
@@ -173,12 +178,11 @@ def missed(
     if not last.succeeded:
         first = last.findings[0]
         return DrillFinding(
-            Found.FAILED, f"the restore drill of {last.at} failed: {first.why}", first.hint
+            Found.FAILED, f"the restore drill of {stamp(last.at)} failed: {first.why}", first.hint
         )
     if not timedelta(0) <= now - last.at <= every:
-        return DrillFinding(
-            Found.OVERDUE, f"the last restore drill is of {last.at}", "run certrotd keys drill"
-        )
+        why = f"the last restore drill is of {stamp(last.at)}"
+        return DrillFinding(Found.OVERDUE, why, "run certrotd keys drill")
     return None
 
 
@@ -197,6 +201,14 @@ def _wrong(number: int, present: Keyring, restored: Keyring, header: Header) -> 
         why = f"version {number} of the backup does not decrypt what the present key encrypted"
         return DrillFinding(Found.CANARY, why, "make a backup now; keep the old ones")
     return None
+
+
+def _forged(header: Header, name: str) -> DrillFinding:
+    why = "the backup is damaged, or not made by this keyring's certrotd"
+    if header.keyring != name:
+        why = f"the backup is of {header.keyring}, not of {name}"
+    hint = "do not restore it; make one now, and find out what changed or wrote it"
+    return DrillFinding(Found.FORGED, why, hint)
 
 
 def _unreadable(

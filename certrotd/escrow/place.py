@@ -54,7 +54,10 @@ class Backups(Protocol):
         ...
 
     def list(self) -> Sequence[Kept]:
-        """Every backup, the newest first: that of the highest revision. Raises DiskTrouble."""
+        """Every backup, the newest first: that of the highest revision.
+
+        Raises DiskTrouble, or NeedsOperator where the disk that they are on is not there.
+        """
         ...
 
     def read(self, kept: Kept) -> bytes:
@@ -63,7 +66,7 @@ class Backups(Protocol):
 
 
 def newest(backups: Backups) -> Kept | None:
-    """The newest backup; None if there is none. Raises DiskTrouble."""
+    """The newest backup; None if there is none. Raises as Backups.list."""
     return next(iter(backups.list()), None)
 
 
@@ -73,7 +76,7 @@ class FileBackups:
 
     ``state`` is certrotd's state directory, and ``outputs`` are the files that applications read:
     who loses, or takes, the data must not have the backup with it. Other keyrings may share the
-    directory.
+    directory. It is made; what it is in is not, for that may be on a disk that is not mounted.
     """
 
     directory: Path
@@ -90,6 +93,7 @@ class FileBackups:
     def check(self, size: int = 0) -> None:
         """As Backups.check: where it is, who may write there, and whether there is room."""
         self._check_place()
+        self._check_parent()
         check_directory(self.directory, room=size + _SPARE)
         with explained(f"look at {self.directory}"):
             mode = self.directory.stat().st_mode if self.directory.exists() else 0
@@ -136,6 +140,7 @@ class FileBackups:
             try:
                 names = os.listdir(self.directory)
             except FileNotFoundError:
+                self._check_parent()
                 return ()
         return in_order(each for name in names if (each := named(name, self.keyring)))
 
@@ -150,6 +155,15 @@ class FileBackups:
             ) from None
         except InvalidInput as error:
             raise NeedsOperator(error.message, hint="take another backup") from None
+
+    def _check_parent(self) -> None:
+        """Raise NeedsOperator where the disk of the directory may not be mounted."""
+        parent = self.directory.parent
+        if not os.path.lexists(parent):
+            raise NeedsOperator(
+                f"there is no {parent}, where backups are to be kept in {self.directory.name}",
+                hint=f"mount its disk; if it is to be on this one: mkdir -p {parent}",
+            )
 
     def _check_place(self) -> None:
         directory, state = Path(os.path.realpath(self.directory)), _real(self.state)

@@ -13,6 +13,7 @@ from datetime import datetime
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.keyring.keyring import Entry, Keyring
 from certrotd.keyring.states import Code, State, Transition, Version, Versions
+from certrotd.wording import stamp
 
 
 class NotRestored(NeedsOperator):
@@ -51,7 +52,8 @@ def restored(
     """The keyring of a backup, to be wrapped by KEKs and written.
 
     ``present`` is the keyring that can be read now, if any; ``known`` the highest revision that
-    was ever written (the mark beside the keyring); ``destroyed`` what the audit log says of it.
+    was ever written (the mark beside the keyring) or backed up; ``destroyed`` what the audit log
+    says of it.
     ``anew`` lets an older backup go over a newer keyring. Raises NotRestored.
     """
     if present is not None:
@@ -173,7 +175,7 @@ def _destroy(versions: list[Version], gone: Destruction, at: datetime, notes: li
         unknown = "it was destroyed since the backup: when this was, the backup does not tell"
         while to := _TO_DESTROYED.get(moved.state):
             moved = moved.moved(Transition(to, gone.at, _CODES[to], unknown))
-        why = f"{gone.why}; recorded again when a backup was restored at {at}"
+        why = f"{gone.why}; recorded again when a backup was restored at {stamp(at)}"
         versions[index] = moved.moved(Transition(State.DESTROYED, gone.at, Code.DESTROYED, why))
         return
     notes.append(f"version {gone.version} was destroyed, and the backup is from before it")

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from certrotd.wording import stamp
+
 
 class Lacking(StrEnum):
     """The codes of what keeps a key from being destroyed."""
@@ -61,11 +63,11 @@ class Evidence:
     drilled: datetime | None
 
     def __str__(self) -> str:
-        counted = ", ".join(f"{name} at {self.census[name].at}" for name in sorted(self.census))
-        drained = ", ".join(f"{name} since {self.drains[name]}" for name in sorted(self.drains))
+        counted = ", ".join(f"{n} at {stamp(self.census[n].at)}" for n in sorted(self.census))
+        drained = ", ".join(f"{n} since {stamp(self.drains[n])}" for n in sorted(self.drains))
         return (
             f"census 0 of {counted or 'no dataset'}; drained: {drained or 'nothing'}; "
-            f"restore drill at {self.drilled}"
+            f"restore drill at {stamp(self.drilled) if self.drilled else 'no time'}"
         )
 
 
@@ -84,7 +86,7 @@ def missing(
         yield from _of_census(name, evidence.census.get(name), fresh, encrypted_until, now)
     for what, over in sorted(evidence.drains.items()):
         if over > now:
-            yield Missing(Lacking.DRAINING, f"{what} may hold ciphertext until {over}")
+            yield Missing(Lacking.DRAINING, f"{what} may hold ciphertext until {stamp(over)}")
     yield from _of_drill(evidence.drilled, fresh, now)
 
 
@@ -98,18 +100,25 @@ def _of_census(
         words = f"{count.left} ciphertexts under the key remain in {name}"
         yield Missing(Lacking.REMAINING, words)
     if count.at > now:
-        yield Missing(Lacking.CLOCK, f"the census of {name} is dated in the future: {count.at}")
+        words = f"the census of {name} is dated in the future: {stamp(count.at)}"
+        yield Missing(Lacking.CLOCK, words)
     elif now - count.at > fresh.census:
-        yield Missing(Lacking.CENSUS_STALE, f"the census of {name} is of {count.at}: take it again")
+        words = f"the census of {name} is of {stamp(count.at)}: take it again"
+        yield Missing(Lacking.CENSUS_STALE, words)
     if since is not None and count.at < since:
-        words = f"the census of {name} is of {count.at}, and the key encrypted until {since}"
+        words = (
+            f"the census of {name} is of {stamp(count.at)}, before the key stopped encrypting at "
+            f"{stamp(since)}"
+        )
         yield Missing(Lacking.CENSUS_EARLY, words)
 
 
 def _of_drill(drilled: datetime | None, fresh: Freshness, now: datetime) -> Iterator[Missing]:
     if drilled is None:
-        yield Missing(Lacking.NO_DRILL, "no restore drill has succeeded")
+        words = "no restore drill has succeeded, or the last one failed"
+        yield Missing(Lacking.NO_DRILL, words)
     elif drilled > now:
-        yield Missing(Lacking.CLOCK, f"the restore drill is dated in the future: {drilled}")
+        words = f"the restore drill is dated in the future: {stamp(drilled)}"
+        yield Missing(Lacking.CLOCK, words)
     elif now - drilled > fresh.drill:
-        yield Missing(Lacking.DRILL_STALE, f"the last restore drill is of {drilled}")
+        yield Missing(Lacking.DRILL_STALE, f"the last restore drill is of {stamp(drilled)}")

@@ -18,6 +18,7 @@ def of_look(view: View, found: KeyringFound) -> Sequence[AlertEvent]:
         *_waiting(view, found),
         *_late(view, found),
         *_strange(view, found),
+        *_backups(view, found),
         *_adopt(view, found),
     ]
 
@@ -84,6 +85,25 @@ def _strange(view: View, found: KeyringFound) -> Iterator[AlertEvent]:
         f"certrotd keys deliver {subject.name} --overwrite",
         subject=subject,
         cause=strange[0],
+    )
+
+
+def _backups(view: View, found: KeyringFound) -> Iterator[AlertEvent]:
+    """A keyring that is gone, and whose backups are there."""
+    subject, decision = view.id, found.decision
+    key = f"backups/{subject}"
+    if not isinstance(decision, Wait) or decision.code != "backups":
+        yield Resolved(key, "", subject)
+        return
+    yield Alert(
+        kind="trouble",
+        severity="error",
+        key=key,
+        title=f"{subject}: there is no keyring, and there are backups of it",
+        what=f"{subject}: {decision.why}. certrotd makes no new key in its place.",
+        todo=f"See docs/keys/backup.md, and: certrotd keys restore {subject.name} --from FILE",
+        subject=subject,
+        cause="backups",
     )
 
 

@@ -42,6 +42,17 @@ class Case:
         waiting = self.versions.in_state(State.PRE_ACTIVE)
         return self.versions.secondary or (waiting[-1] if waiting else None)
 
+    @property
+    def backed_up(self) -> str:
+        """Why there is no first key to be made or taken over here; empty if there may be.
+
+        It would be another keyring of that name: neither could then be restored over the other, and
+        the backups of one would make room for those of the other.
+        """
+        name, place = self.policy.name, self.standing.backups
+        words = f"there are backups of {name} in {place}: restore one, or move them away"
+        return words if place else ""
+
     @cached_property
     def limits(self) -> tuple[tuple[str, datetime | None, str], ...]:
         """Each limit of the active key: its code, when it is reached (None: now), and words."""

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from certrotd.audit.record import Happened
-from certrotd.errors import NeedsOperator
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.escrow.age import Key
 from certrotd.escrow.backup import header_of, opened_backup
 from certrotd.escrow.configured import drill_key_of
-from certrotd.escrow.drill import Drilled, drill, missed, tried
+from certrotd.escrow.drill import Drilled, DrillFinding, drill, missed, tried
+from certrotd.escrow.drill import Found as Wrong
+from certrotd.escrow.errors import BackupUnreadable, NotOpened
 from certrotd.escrow.place import Backups, newest
 from certrotd.escrow.restore import Destruction, restored
 from certrotd.keyring.document import Unreadable
@@ -42,7 +45,9 @@ def drilled(
     """Try the newest backup, or this one; what came of it is kept, and in the audit log.
 
     Where the keyring is gone or cannot be read, as on a second machine, nothing is kept: such a
-    drill does not show that the newest keys would come back.
+    drill does not show that the newest keys would come back. Of ``data`` that is older than the
+    newest backup, nothing is kept or recorded: it says nothing of the newest one. Raises Failure,
+    as where ``by`` is of no use; then, too, the last drill stays what it was.
     """
     backups, present, now = keyring.backups, _present(keyring), keyring.clock.now()
     if data is None:
@@ -53,13 +58,34 @@ def drilled(
         assert backups is not None and present is not None, "else there is data"  # noqa: PT018
         found = drill(backups, by, present.keyring, at=now)
     else:
+        _check_name(data, keyring)
         found = tried(data, by, present.keyring if present else None, at=now)
-    if present is None and found.keyring not in ("", keyring.policy.name):
-        raise _of_another(found.keyring, keyring)
-    if present is not None:
-        keyring.drills.write(found)
+        if present is not None and (older := _older(keyring, found)) is not None:
+            return replace(found, findings=(older, *found.findings))
     audit.record(Happened(found.event, str(keyring.policy.id), "", found.to_json()))
+    if present is not None:  # only what is recorded counts
+        keyring.drills.write(found)
     return found
+
+
+def _check_name(data: bytes, keyring: ConfiguredKeyring) -> None:
+    with suppress(BackupUnreadable):  # which is what the drill finds
+        if (told := header_of(data).keyring) != keyring.policy.name:
+            raise _of_another(told, keyring)
+
+
+def _older(keyring: ConfiguredKeyring, found: Drilled) -> DrillFinding | None:
+    """That there is a newer backup than the one that was tried, if there is one."""
+    kept, last = newest(keyring.backups) if keyring.backups else None, keyring.drills.peek()
+    known = max(kept.revision if kept else 0, last.revision or 0 if last and last.succeeded else 0)
+    if found.revision is None or found.revision >= known:
+        return None
+    return DrillFinding(
+        Wrong.OLDER,
+        f"the backup is of revision {found.revision}, and one of revision {known} was made: this "
+        "drill does not count",
+        "drill the newest one",
+    )
 
 
 def drill_when_due(keyring: ConfiguredKeyring, audit: Audit) -> Sequence[Finding]:
@@ -74,14 +100,20 @@ def drill_when_due(keyring: ConfiguredKeyring, audit: Audit) -> Sequence[Finding
     every, last = entry.drill.every, keyring.drills.peek()
     due = last is None or not last.succeeded or not timedelta(0) <= now - last.at <= every / 2
     if due and (key := drill_key_of(entry)) is not None:
-        last = drilled(keyring, audit, key)
+        try:
+            last = drilled(keyring, audit, key)
+        except NotOpened as failure:
+            return (_wrong("drill_failed", f"no restore drill can be made: {failure}", keyring),)
     since = found.versions.all[0].transitions[0].at
     wrong = missed(last, every=every, since=since, now=now)
     if wrong is None:
         return ()
-    name = keyring.policy.name
-    todo = f"See docs/keys/backup.md, and: certrotd keys drill {name}"
-    return (Finding(wrong.code.value.replace("-", "_"), wrong.why, alert="trouble", todo=todo),)
+    return (_wrong(wrong.code.value.replace("-", "_"), wrong.why, keyring),)
+
+
+def _wrong(code: str, why: str, keyring: ConfiguredKeyring) -> Finding:
+    todo = f"See docs/keys/backup.md, and: certrotd keys drill {keyring.policy.name}"
+    return Finding(code, why, alert="trouble", todo=todo)
 
 
 def _newest(backups: Backups) -> bytes:
@@ -112,7 +144,8 @@ def restore(
 ) -> Back:
     """Go on from a backup, under the keyring's lock; raises Failure, and then nothing changed.
 
-    What is there and cannot be read is kept aside. ``destroyed`` is what the audit log says.
+    What is there and cannot be read is kept aside. ``destroyed`` is what the audit log says. The
+    revision is then above that of every backup that is kept.
     """
     name = keyring.policy.name
     if (told := header_of(data).keyring) != name:
@@ -124,11 +157,11 @@ def restore(
                 f"a rotation of {name} is in flight",
                 hint=f"finish it, or cancel it: certrotd keys cancel {name}",
             )
-        present = _present(keyring)
+        present, (kept_up_to, unseen) = _present(keyring), _highest(keyring)
         after = restored(
             backup,
             present=present.keyring if present else None,
-            known=keyring.store.highest(),
+            known=max(keyring.store.highest(), kept_up_to),
             destroyed=destroyed(),
             anew=anew,
             at=keyring.clock.now(),
@@ -138,7 +171,19 @@ def restore(
         kept = keyring.store.restore(after.keyring, present)
         details = {"revision": kept.keyring.revision, "backup": backup.revision}
         audit.record(Happened("keyring.restored", str(keyring.policy.id), "", details))
-    return Back(kept.keyring.revision, (*after.notes, *_staged(kept.keyring)))
+    return Back(kept.keyring.revision, (*after.notes, *_staged(kept.keyring), *unseen))
+
+
+def _highest(keyring: ConfiguredKeyring) -> tuple[int, tuple[str, ...]]:
+    """The highest revision of a backup that is kept, and what is told where nobody can look.
+
+    One that is damaged counts, too: the next backup is to be newer than each that is there.
+    """
+    try:
+        kept = newest(keyring.backups) if keyring.backups else None
+    except Failure as failure:  # a disk that is broken does not keep the keys away
+        return 0, (f"the next backup may not be the newest one that is kept: {failure}",)
+    return (kept.revision if kept else 0), ()
 
 
 def _staged(keyring: Keyring) -> Iterator[str]:

@@ -232,7 +232,11 @@ class ConfiguredKeyring:
     def look(self, *, thorough: bool = False) -> Standing:
         found = self.store.inspect()
         if found is None:
-            return Standing(present=tuple(each.name for each in self.outlets if not each.absent()))
+            backups = self.backups
+            return Standing(
+                present=tuple(each.name for each in self.outlets if not each.absent()),
+                backups=backups.place if backups and backups.list() else "",
+            )
         return Standing(
             versions=found.versions,
             revision=found.revision,

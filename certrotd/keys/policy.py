@@ -81,8 +81,9 @@ class Standing:
 
     ``keks`` wrap it; ``uses`` are what each version has encrypted; ``absent`` the outputs at whose
     paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
-    has a key already that certrotd has not taken over. ``census`` has the last count of every
-    dataset by version.
+    has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
+    was never written, empty if there are none. ``census`` has the last count of every dataset by
+    version.
     """
 
     versions: Versions | None = None
@@ -93,6 +94,7 @@ class Standing:
     absent: tuple[str, ...] = ()
     strange: tuple[str, ...] = ()
     present: tuple[str, ...] = ()
+    backups: str = ""
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
     drilled: datetime | None = None
 

@@ -13,6 +13,7 @@ from certrotd.assessment.facts import (
     KeyringFacts,
     VersionFacts,
 )
+from certrotd.errors import Failure
 from certrotd.escrow.backup import header_of
 from certrotd.keyring.evidence import Count
 from certrotd.keyring.states import State
@@ -29,6 +30,7 @@ def facts_of(keyring: ConfiguredKeyring) -> KeyringFacts | None:
     if found is None:
         return None
     entry, policy, last = keyring.entry, keyring.policy, keyring.drills.peek()
+    backups, unreadable = _backups(keyring)
     case = Case(policy, keyring.look(), keyring.attempts(), keyring.clock.now(), DAEMON)
     return KeyringFacts(
         name=policy.name,
@@ -54,7 +56,8 @@ def facts_of(keyring: ConfiguredKeyring) -> KeyringFacts | None:
         datasets=tuple(_datasets(case)),
         drains=tuple(_drains(case)),
         drills=(last,) if last is not None else (),
-        backups=tuple(_backups(keyring)),
+        backups=backups,
+        unreadable_backups=unreadable,
     )
 
 
@@ -84,15 +87,24 @@ def _drains(case: Case) -> Iterator[DrainFacts]:
         yield DrainFacts(what, max(ended) + age if ended else None)
 
 
-def _backups(keyring: ConfiguredKeyring) -> Iterator[BackupFacts]:
-    if keyring.backups is None:
-        return
-    for kept in keyring.backups.list()[:MOST_BACKUPS]:
-        header = header_of(keyring.backups.read(kept))
-        yield BackupFacts(
-            f"{keyring.backups.place}/{kept.name}",
-            header.revision,
-            header.made,
-            str(header.sealed_to),
-            tuple(each.number for each in header.versions if each.live),
-        )
+def _backups(keyring: ConfiguredKeyring) -> tuple[tuple[BackupFacts, ...], tuple[str, ...]]:
+    """The backups that there are, and what is wrong with those that cannot be read."""
+    facts: list[BackupFacts] = []
+    wrong: list[str] = []
+    backups = keyring.backups
+    try:
+        kept = backups.list()[:MOST_BACKUPS] if backups else []
+    except Failure as failure:
+        return (), (str(failure),)
+    for each in kept:
+        assert backups is not None, "it has listed them"
+        place = f"{backups.place}/{each.name}"
+        try:
+            header = header_of(backups.read(each))
+        except Failure as failure:
+            wrong.append(f"{place}: {failure}")
+            continue
+        live = tuple(version.number for version in header.versions if version.live)
+        sealed_to = str(header.sealed_to)
+        facts.append(BackupFacts(place, header.revision, header.made, sealed_to, live))
+    return tuple(facts), tuple(wrong)

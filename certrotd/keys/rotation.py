@@ -181,6 +181,8 @@ def adopt(path: str | None, form: str | None, case: Case) -> Action:
     policy, standing = case.policy, case.standing
     if standing.versions is not None:
         raise NeedsOperator(f"the keyring {policy.name} has keys already")
+    if case.backed_up:
+        raise NeedsOperator(case.backed_up, hint="docs/keys/backup.md: Restore on a new host")
     asked = [each for each in policy.outputs if _is_asked_for(each, path, form)]
     if not asked:
         wanted = " ".join(each for each in (form, path) if each)

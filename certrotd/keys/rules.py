@@ -90,6 +90,10 @@ def _disabled(case: Case) -> Wait | None:
     return Wait("disabled in the configuration", case.now + RECHECK)
 
 
+def _backups(case: Case) -> Wait | None:
+    return Wait(case.backed_up, case.now + RECHECK) if case.backed_up else None
+
+
 def _adopt(case: Case) -> Wait | None:
     """An application has a key that certrotd does not know: a new one would lose its data."""
     if case.standing.versions is not None or not case.standing.present:
@@ -283,6 +287,7 @@ def _day(at: datetime) -> str:
 
 RULES = (
     Rule("disabled", _disabled, says("enabled in the configuration")),
+    Rule("backups", _backups, says("no backup is of a keyring that is gone")),
     Rule("adopt", _adopt, says("no application has a key that certrotd does not know")),
     Rule("first", _first, says("there is a key")),
     Rule("compromised", _suspect, says("nobody says that others know the active key")),

@@ -13,7 +13,7 @@ from certrotd.config.secrets import Secret
 from certrotd.errors import InvalidInput
 from certrotd.escrow.age import Identities, PublicKeys, Shared, Shares, decrypted
 from certrotd.escrow.backup import opened_backup, sealed_backup
-from certrotd.escrow.errors import NotOpened
+from certrotd.escrow.errors import BackupUnreadable, NotOpened
 from certrotd.escrow.shares import joined, split
 from certrotd.keyring.document import version_json
 from tests.parts import locate
@@ -86,7 +86,7 @@ def test_what_age_encrypted_is_opened(kind: str, tmp_path: Path) -> None:
     made = run("age", "-r", recipient, stdin=TEXT)
     by = Identities(Secret(identity.read_bytes()))
     assert decrypted(made, by) == TEXT
-    with pytest.raises(NotOpened):
+    with pytest.raises(BackupUnreadable, match="is damaged"):
         decrypted(made[:-1] + bytes([made[-1] ^ 1]), by)
 
 

@@ -25,7 +25,7 @@ def data(revision: int, *, after: timedelta = timedelta(0)) -> bytes:
 
 
 PLACES: dict[str, Callable[[Path], Backups]] = {
-    "file": lambda tmp: FileBackups(tmp / "a" / "b", "payments", KEEP, tmp / "state"),
+    "file": lambda tmp: FileBackups(tmp / "a", "payments", KEEP, tmp / "state"),
     "memory": lambda tmp: MemoryBackups("payments", KEEP),
 }
 

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from certrotd.daemon.http.time_format import span, stamp
+from certrotd.daemon.http.time_format import span
 from certrotd.id import Id
 from certrotd.lifecycle.details import Consumer
 from certrotd.lifecycle.subject import Validity
 from certrotd.lifecycle.view import View
 from certrotd.reporting.snapshot import Snapshot, moment
-from certrotd.wording import count
+from certrotd.wording import count, stamp
 
 FEW = 5
 """Fewer attempts than that are alarming."""

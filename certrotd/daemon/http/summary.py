@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from certrotd.daemon.http.sources import Around
-from certrotd.daemon.http.time_format import brief, stamp
+from certrotd.daemon.http.time_format import brief
 from certrotd.errors import Failure
 from certrotd.lifecycle.finding import FILES, FindingSeverity
 from certrotd.reporting.snapshot import FAILING, Snapshot, moment
 from certrotd.scheduling.clock_trust import ClockTrust
-from certrotd.wording import count, tally
+from certrotd.wording import count, stamp, tally
 
 _MOST_NOTICES = 20
 _BUSY = frozenset({"due", "in flight", "postponed", "missing", "placeholder", "unseen"})

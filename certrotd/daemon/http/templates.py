@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from certrotd import __version__
 from certrotd.daemon.http.assets import style
-from certrotd.daemon.http.time_format import relative, span, stamp
+from certrotd.daemon.http.time_format import relative, span
 from certrotd.errors import NeedsOperator, printable
-from certrotd.wording import count
+from certrotd.wording import count, stamp
 
 if TYPE_CHECKING:
     from jinja2 import Environment

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-
 _UNITS = ((86400, "day"), (3600, "hour"), (60, "minute"), (1, "second"))
 _BRIEF = {"day": "d", "hour": "h", "minute": "min", "second": "s"}
 
@@ -27,8 +25,3 @@ def relative(seconds: float) -> str:
     if abs(seconds) < 1:
         return "now"
     return f"in {span(seconds)}" if seconds > 0 else f"{span(seconds)} ago"
-
-
-def stamp(moment: datetime) -> str:
-    """To the minute, in UTC."""
-    return f"{moment:%Y-%m-%d %H:%M}Z"

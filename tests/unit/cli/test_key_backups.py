@@ -296,6 +296,15 @@ class TestReport:
         assert "record-without-transition" not in shown
         assert "| orders |" in shown
 
+    def test_a_damaged_backup_stops_no_report(self, host: Host, identity: str) -> None:
+        """It is an exception, and the keyring is told as ever."""
+        host.keys("rotate", "orders", *REASON)
+        [newest, *_] = sorted((host.place / "backups").rglob("*.backup"), reverse=True)
+        newest.write_bytes(b"half")
+        shown = host.keys("report")
+        assert "backup-unreadable | orders" in shown
+        assert "keyring-unreadable" not in shown
+
     def test_a_time_is_read_and_a_wrong_one_refused(self, host: Host, identity: str) -> None:
         """A date alone is in UTC."""
         span = ("--from", "2026-01-01", "--to", "2026-02-01T12:00:00+02:00")

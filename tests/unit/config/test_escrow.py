@@ -20,6 +20,15 @@ def entry(**given: object) -> BackupEntry:
     return BackupEntry.model_validate({**DIRECTORY, **given})
 
 
+def test_a_directory_whose_disk_may_not_be_mounted_is_worth_a_warning(tmp_path: Path) -> None:
+    """It may be at another time; the control: what it is in is there."""
+    away = entry(recipients=[AGE], directory=str(tmp_path / "disk" / "certrotd"))
+    [(loc, found)] = examined(away)
+    assert (loc, found.fatal) == (("directory",), False)
+    assert f"is to be in {tmp_path}/disk, which is not there" in found.message
+    assert not list(examined(entry(recipients=[AGE], directory=str(tmp_path / "certrotd"))))
+
+
 def test_backups_have_sensible_settings_of_their_own() -> None:
     """A directory and a recipient are enough."""
     made = entry(recipients=[AGE, SSH])

@@ -15,6 +15,7 @@ from certrotd.escrow import drill as drills
 from certrotd.escrow.age import Identities, Passphrase
 from certrotd.escrow.backup import header_of, sealed_backup
 from certrotd.escrow.drill import Drilled, DrillFinding, Found, drill, missed, tried
+from certrotd.escrow.errors import NotOpened
 from certrotd.escrow.place import FileBackups
 from certrotd.keyring.keyring import Entry, Keyring, Wrapped
 from certrotd.keyring.material import Algorithm, DataKey, Material
@@ -82,13 +83,21 @@ def test_a_place_that_fails_is_a_finding() -> None:
     )
 
 
-def test_a_wrong_identity_is_a_finding() -> None:
-    """The custodian's key is lost, or it is not the one that is configured."""
-    drilled = drill(kept(payments()), Passphrase(Secret(b"correct horse")), payments(), at=AT)
-    assert codes(drilled) == [Found.UNREADABLE]
-    assert (drilled.revision, drilled.made) == (0, AT)
-    assert "does not open" in drilled.findings[0].why
-    assert codes(tried(b"junk", BY, payments(), at=AT)) == [Found.UNREADABLE]
+def test_a_wrong_passphrase_is_no_finding() -> None:
+    """It says nothing of the backup; what is no backup is found, whoever opens it."""
+    by = Passphrase(Secret(b"correct horse"))
+    with pytest.raises(NotOpened, match="does not open"):
+        drill(kept(payments()), by, payments(), at=AT)
+    assert codes(tried(b"junk", by, payments(), at=AT)) == [Found.UNREADABLE]
+
+
+def test_damage_is_found_where_there_is_no_keyring() -> None:
+    """The identity fits, and what was encrypted to it was changed."""
+    data = bytearray(sealed_backup(payments(), TO, at=AT))
+    data[-1] ^= 1
+    failed = tried(bytes(data), BY, None, at=AT)
+    assert codes(failed) == [Found.UNREADABLE]
+    assert "is damaged" in failed.findings[0].why
 
 
 def test_a_forged_backup_is_found() -> None:
@@ -174,7 +183,7 @@ def test_what_a_drill_came_to_is_kept_and_read() -> None:
     for drilled in (
         drill(kept(), BY, payments(), at=AT),
         drill(kept(payments()), BY, activated(payments(), revision=5), at=AT),
-        drill(kept(payments()), Identities(Secret(b"x")), payments(), at=AT),
+        tried(b"junk", Identities(Secret(b"x")), payments(), at=AT),
     ):
         text = json.dumps(drilled.to_json())
         assert Drilled.from_json(json.loads(text)) == drilled
@@ -202,3 +211,12 @@ def test_a_drill_that_was_not_made_is_missed() -> None:
     assert code(good, 31) is Found.OVERDUE
     assert code(good, -1) is Found.OVERDUE
     assert code(bad, 1) is Found.FAILED
+
+
+def test_a_drill_that_was_missed_is_dated_to_the_minute() -> None:
+    """People read it; a moment has microseconds."""
+    for place, words in ((kept(payments()), "is of"), (kept(), "of")):
+        last = drill(place, BY, payments(), at=AT)
+        found = missed(last, every=DAY, since=AT, now=AT + 2 * DAY)
+        assert found is not None
+        assert f"restore drill {words} 2026-07-01 03:04Z" in found.why

@@ -82,6 +82,22 @@ def test_a_place_that_others_write_in_is_refused(tmp_path: Path) -> None:
     there.check()
 
 
+def test_a_disk_that_is_not_mounted_is_noticed(tmp_path: Path) -> None:
+    """Nothing is made on another one in its place; the control: its folder is there."""
+    disk = tmp_path / "disk"
+    there = backups(tmp_path, disk / "keys" / "certrotd")
+    disk.mkdir()
+    for act in (there.check, there.list, lambda: there.put(DATA)):
+        with pytest.raises(NeedsOperator, match=f"there is no {disk}/keys") as refused:
+            act()
+        assert f"mkdir -p {disk}/keys" in refused.value.hint
+    assert os.listdir(disk) == []
+    (disk / "keys").mkdir()
+    assert list(there.list()) == []
+    there.put(DATA)
+    assert len(there.list()) == 1
+
+
 def test_a_full_disk_is_reported_and_keeps_what_is_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -254,6 +254,18 @@ class TestEvidence:
         assert words in lacking.why
         assert words in str(refused.value)
 
+    def test_times_are_told_to_the_minute(self) -> None:
+        """People read them: of what is lacking, and of what was shown."""
+        odd = datetime(2026, 3, 4, 5, 6, 7, 891234, tzinfo=UTC)
+        old = {"users": Count(0, odd)}
+        evidence = replace(proof(), census=old, drains={"cookies": NOW + DAY}, drilled=odd)
+        found = missing(evidence, FRESH, encrypted_until=odd + DAY, now=NOW)
+        words = "; ".join([each.why for each in found] + [str(evidence)])
+        assert words.count("2026-03-04 05:06Z") == 5
+        assert "2026-03-05 05:06Z" in words
+        assert "+00:00" not in words
+        assert "restore drill at no time" in str(replace(evidence, drilled=None))
+
     def test_a_census_from_before_the_key_ceased_to_encrypt_shows_nothing(self) -> None:
         """Rows were written under it after the count."""
         early = replace(proof(), census={"users": Count(0, NOW - DAY / 2)})

@@ -53,7 +53,7 @@ class TestAlerts:
         """With words for each but the one that was a question."""
         rings.done()
         events = told(rings, thorough=True)
-        assert set(events) == {"acknowledgement", "late", "damaged", "adopt"}
+        assert set(events) == {"acknowledgement", "late", "damaged", "adopt", "backups"}
         assert all(isinstance(each, Resolved) for each in events.values())
         assert events["adopt"].words == ""  # type: ignore[union-attr]
         assert events["late"].words  # type: ignore[union-attr]
@@ -102,6 +102,20 @@ class TestAlerts:
         assert (view.state, str(path) in view.found.remark) == ("broken", True)
         path.write_bytes(good)
         assert isinstance(told(rings, thorough=True)["damaged"], Resolved)
+
+    def test_a_keyring_that_is_gone_and_has_backups(self, rings: Rings, tmp_path: Path) -> None:
+        """An error: applications may be without their keys; it ends when they are moved away."""
+        place = tmp_path / "backups"
+        rings.orders["backup"] = {"directory": str(place), "recipients": ["age1" + "q" * 58]}
+        place.mkdir(mode=0o700)
+        file = place / "orders.r0000000004.20260701T030405Z.backup"
+        file.write_bytes(b"")
+        alert = raised(rings)["backups"]
+        assert alert.severity == "error"
+        assert f"there are backups of orders in {place}" in alert.what
+        assert alert.todo.endswith("certrotd keys restore orders --from FILE")
+        file.unlink()
+        assert raised(rings) == {}
 
     def test_an_application_that_has_a_key_already(self, rings: Rings) -> None:
         """A question to a person; once it is gone, nothing is said."""

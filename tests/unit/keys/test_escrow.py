@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from unittest.mock import Mock
 
+import pyrage  # type: ignore[import-untyped]
 import pytest
 
 from certrotd.assessment.transitions import destructions
 from certrotd.config.secrets import Secret
-from certrotd.errors import Failure, LockHeld, NeedsOperator
-from certrotd.escrow.age import Identities
+from certrotd.errors import Failure, LockHeld, NeedsOperator, Transient
+from certrotd.escrow.age import Identities, Key, Passphrase, Shares
 from certrotd.escrow.drill import Drilled
 from certrotd.escrow.drill import Found as Wrong
 from certrotd.escrow.restore import Destruction, NotRestored
@@ -19,7 +21,8 @@ from certrotd.keyring.states import State
 from certrotd.keys import escrow
 from certrotd.keys.escrow import Back
 from certrotd.keys.report import facts_of
-from certrotd.keys.rotation import activate, redeliver
+from certrotd.keys.rotation import activate, adopt, redeliver, rotate_because
+from certrotd.lifecycle.decision import DAEMON, Asked, Wait
 from tests.unit.escrow.samples import keys
 from tests.unit.keys.rings import DAY, FORCED, Rings, keyring_of, script
 
@@ -57,7 +60,17 @@ def spare(rings: Rings, tmp_path: Path) -> Rings:
     return spare
 
 
-def drilled(rings: Rings, data: bytes | None = None, by: Identities = IDENTITY) -> Drilled:
+def damage(rings: Rings) -> None:
+    """Flip a bit in the newest backup."""
+    with rings.keyring() as keyring:
+        assert keyring.backups is not None
+        file = keyring.backups.directory / keyring.backups.list()[0].name
+        data = bytearray(file.read_bytes())
+        data[-1] ^= 1
+        file.write_bytes(data)
+
+
+def drilled(rings: Rings, data: bytes | None = None, by: Key = IDENTITY) -> Drilled:
     with rings.site() as site:
         return escrow.drilled(keyring_of(site), site.audit, by, data)
 
@@ -157,24 +170,103 @@ class TestDrill:
         with rings.keyring() as keyring:
             assert keyring.look().drilled == rings.clock.now()
 
-    def test_a_backup_that_is_not_opened_fails_and_is_no_evidence(self, rings: Rings) -> None:
+    def test_a_damaged_backup_fails_and_is_no_evidence(self, rings: Rings) -> None:
         """Nor is the success of before any more."""
         rings.done()
         drilled(rings)
-        other = Identities(Secret(b"AGE-SECRET-KEY-1" + b"Q" * 58 + b"\n"))
-        found = drilled(rings, by=other)
-        assert [each.code for each in found.findings] == [Wrong.UNREADABLE]
+        damage(rings)
+        found = drilled(rings)
+        assert [each.code for each in found.findings] == [Wrong.FORGED]
+        assert "is damaged, or not made by" in found.findings[0].why
         assert rings.records()[-1].event == "keyring.drill_failed"
         with rings.keyring() as keyring:
             assert keyring.look().drilled is None
 
-    def test_an_old_backup_does_not_have_the_newest_key(self, rings: Rings) -> None:
-        """The one that is named is tried, not the newest."""
+    @pytest.mark.parametrize(
+        "by",
+        [
+            Identities(Secret(b'{"keys": []}\n')),
+            Identities(Secret(str(pyrage.x25519.Identity.generate()).encode())),
+            Passphrase(Secret(b"correct horse battery staple")),
+            Passphrase(Secret(b"short")),
+            Shares(Secret(b"academic acid\n")),
+        ],
+        ids=["no identity", "another identity", "a passphrase", "a short one", "no share"],
+    )
+    def test_a_key_that_is_of_no_use_leaves_the_last_drill_as_it_was(
+        self, rings: Rings, by: Key
+    ) -> None:
+        """Who drilled took the wrong file: that tells nothing of the backup, on no machine."""
+        rings.done()
+        assert drilled(rings).succeeded
+        before = rings.records()
+        for data in (None, newest(rings)):
+            with pytest.raises(Failure):
+                drilled(rings, data, by)
+        assert rings.records() == before
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled == rings.clock.now()
+
+    def test_an_older_backup_is_tried_and_does_not_count(self, rings: Rings) -> None:
+        """The one that is named is tried; the newest one was proven, and still is."""
         rings.done()
         old = newest(rings)
         rings.done(FORCED)
-        assert [each.code for each in drilled(rings, old).findings] == [Wrong.MISSING]
         assert drilled(rings).succeeded
+        before = rings.records()
+        found = drilled(rings, old)
+        assert [each.code for each in found.findings] == [Wrong.OLDER, Wrong.MISSING]
+        assert "of revision 1, and one of revision 4 was made" in found.findings[0].why
+        assert rings.records() == before
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled == rings.clock.now()
+            assert keyring.backups is not None
+            for each in keyring.backups.directory.iterdir():
+                each.unlink()
+        assert drilled(rings, old).findings[0].code is Wrong.OLDER  # as the last drill knows
+
+    def test_a_copy_of_the_newest_backup_that_lacks_a_key_fails(self, rings: Rings) -> None:
+        """Nobody made a backup since: this is what a drill is for."""
+        rings.done()
+        data = newest(rings)
+        with rings.keyring() as keyring:
+            assert keyring.backups is not None
+            rings.done(FORCED)
+            keyring.backups.directory.joinpath(keyring.backups.list()[0].name).unlink()
+        assert [each.code for each in drilled(rings, data).findings] == [Wrong.MISSING]
+        assert rings.records()[-1].event == "keyring.drill_failed"
+
+    def test_a_drill_that_cannot_be_recorded_does_not_count(
+        self, rings: Rings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """An assessor would not find it; once the audit log is written again, it does."""
+        rings.done()
+        with rings.site() as site, monkeypatch.context() as full:
+            full.setattr(site.audit, "record", Mock(side_effect=Transient("the disk is full")))
+            with pytest.raises(Transient):
+                escrow.drilled(keyring_of(site), site.audit, IDENTITY)
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled is None
+        drilled(rings)
+        with rings.keyring() as keyring:
+            assert keyring.look().drilled == rings.clock.now()
+
+    def test_an_identity_of_the_configuration_that_opens_nothing_is_a_finding(
+        self, rings: Rings
+    ) -> None:
+        """Nobody is there to be told; the last drill stays."""
+        identity = rings.place / "identity"
+        identity.write_text(str(pyrage.x25519.Identity.generate()))
+        identity.chmod(0o600)
+        rings.orders["backup"]["drill"] = {"identity": {"file": str(identity)}}
+        rings.done()
+        with rings.site() as site:
+            [finding] = escrow.drill_when_due(keyring_of(site), site.audit)
+        assert finding.kind == "drill_failed"
+        assert "no restore drill can be made: this identity does not open" in finding.words
+        identity.write_bytes(IDENTITY.text.reveal())
+        with rings.site() as site:
+            assert not escrow.drill_when_due(keyring_of(site), site.audit)
 
     def test_a_backup_is_tried_on_a_machine_without_the_keyring(
         self, rings: Rings, spare: Rings
@@ -209,16 +301,18 @@ class TestDrill:
             drilled(spare)
 
     def test_a_backup_of_another_keyring_is_refused(self, rings: Rings, spare: Rings) -> None:
-        """Where the keyring is there, it is a finding."""
+        """Whoever named the file took the wrong one: no drill of this one has failed."""
         rings.config["keyrings"]["users"] = {"backup": dict(rings.orders["backup"])}
         rings.done()
         rings.done(name="users")
         with rings.keyring("users") as keyring:
             assert keyring.backups is not None
             data = keyring.backups.read(keyring.backups.list()[0])
-        assert [each.code for each in drilled(rings, data).findings] == [Wrong.FORGED]
-        with pytest.raises(NeedsOperator, match="of the keyring users, not of orders"):
-            drilled(spare, data)
+        for each in (rings, spare):
+            with pytest.raises(NeedsOperator, match="of the keyring users, not of orders"):
+                drilled(each, data)
+            with each.keyring() as keyring:
+                assert keyring.drills.peek() is None
         with pytest.raises(NeedsOperator, match="of the keyring users, not of orders"):
             restored(rings, data)
 
@@ -230,6 +324,66 @@ class TestDrill:
         kept.write_bytes(b'{"keyring": 7}')
         with rings.keyring() as keyring:
             assert keyring.look().drilled is None
+
+
+class TestNoKeyring:
+    """On a host that has lost its state, and still has its backups."""
+
+    @pytest.mark.parametrize("asked", [DAEMON, FORCED])
+    def test_no_first_key_is_made_where_there_are_backups(
+        self, rings: Rings, spare: Rings, asked: Asked
+    ) -> None:
+        """The control: once they are moved away, a new keyring is begun; or one is restored."""
+        rings.done()
+        data, place = newest(rings), Path(str(rings.orders["backup"]["directory"]))
+        decision = spare.rotate(asked).decision
+        assert isinstance(decision, Wait)
+        assert decision.code == "backups"
+        words = f"there are backups of orders in {place}: restore one, or move them away"
+        assert decision.why == words
+        refused = spare.ask(partial(rotate_because, "audit")).failure
+        assert refused is not None
+        assert refused.message == words
+        assert spare.states() == {}
+        if asked is DAEMON:
+            restored(spare, data)
+            assert spare.secrets() == rings.secrets()
+        else:
+            place.rename(place.with_name("moved"))
+            spare.done()
+            assert spare.secrets() != rings.secrets()
+
+    def test_no_key_is_taken_over_where_there_are_backups(self, rings: Rings, spare: Rings) -> None:
+        """The output may have the newest key alone."""
+        rings.done()
+        output = (rings.place / "keys.json").read_bytes()
+        (spare.place / "keys.json").write_bytes(output)
+        (spare.place / "keys.json").chmod(0o600)
+        refused = spare.ask(partial(adopt, None, None)).failure
+        assert isinstance(refused, NeedsOperator)
+        assert "there are backups of orders in" in refused.message
+        assert spare.states() == {}
+
+    def test_no_first_key_is_made_while_the_disk_of_the_backups_is_away(
+        self, rings: Rings, tmp_path: Path
+    ) -> None:
+        """Nobody knows whether there are any; the control: it is mounted."""
+        place = tmp_path / "disk" / "keys" / "orders"
+        rings.orders["backup"]["directory"] = str(place)
+        failure = rings.rotate().failure
+        assert isinstance(failure, NeedsOperator)
+        assert f"there is no {place.parent}" in failure.message
+        assert rings.states() == {}
+        assert not (tmp_path / "disk").exists()
+        place.parent.mkdir(parents=True)
+        rings.done()
+
+    def test_backups_of_another_keyring_keep_no_key_from_being_made(self, rings: Rings) -> None:
+        """They may share a directory."""
+        rings.config["keyrings"]["users"] = {"backup": dict(rings.orders["backup"])}
+        rings.done()
+        rings.done(name="users")
+        assert rings.states() == {1: State.ACTIVE}
 
 
 class TestRestore:
@@ -252,6 +406,38 @@ class TestRestore:
         assert mine == theirs
         spare.done(FORCED)
         assert spare.states()[3] is State.ACTIVE
+
+    def test_the_next_backup_is_the_newest_though_a_newer_one_is_damaged(
+        self, rings: Rings, spare: Rings
+    ) -> None:
+        """It is what a drill takes, and what a restore would go on from."""
+        rings.done()
+        rings.done(FORCED)
+        data = backed_up(rings)
+        for _ in range(3):
+            rings.done(FORCED)
+        damage(rings)
+        with rings.keyring() as keyring:
+            assert keyring.backups is not None
+            high = keyring.backups.list()[0].revision
+        back = restored(spare, data)
+        assert back.revision == high + 1
+        assert not spare.ask(redeliver).failed
+        made = backed_up(spare)
+        assert newest(spare) == made
+        assert drilled(spare).succeeded
+
+    def test_backups_that_cannot_be_looked_at_keep_no_keyring_from_being_restored(
+        self, rings: Rings, spare: Rings
+    ) -> None:
+        """That the next backup may be of a revision that is there is said."""
+        rings.done()
+        data, place = newest(rings), Path(str(rings.orders["backup"]["directory"]))
+        place.rename(place.with_name("moved"))
+        place.write_text("")
+        back = restored(spare, data)
+        assert any("the next backup may not be the newest" in note for note in back.notes)
+        assert spare.secrets() == rings.secrets()
 
     def test_an_unreadable_keyring_is_kept_aside_and_replaced(self, rings: Rings) -> None:
         """At a revision above the one that was lost: nobody can put that back."""

@@ -55,6 +55,11 @@ def _disabled() -> Versions:
 
 CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     "disabled": (replace(POLICY, enabled=False), Standing(active()), Attempts()),
+    "backups": (
+        POLICY,
+        Standing(present=("tink /etc/keys.json",), backups="/mnt/backups"),
+        Attempts(),
+    ),
     "adopt": (POLICY, Standing(present=("tink /etc/keys.json",)), Attempts()),
     "first": (POLICY, Standing(), Attempts()),
     "staged": (POLICY, Standing(active().generate(at=NOW, why="due")), Attempts()),
