@@ -268,6 +268,7 @@ with cluster.network():
     one = "/api/v1/namespaces/default/pods/waiting"
     phase = lambda: cluster.api.get(one)["status"]["phase"] == "Running"
     cluster.until(phase, namespace="default")
+    cluster.scheduler.pause()  # and what is paused ends as well
 print(cluster.directory, flush=True)
 sys.stdin.readline()
 cluster.stop()

@@ -113,9 +113,9 @@ class Cluster:
 
     def stop(self) -> None:
         """Ends everything, and removes every trace of it."""
-        self.isolation.stop()
-        for server in self._servers:  # they ended with it
+        for server in reversed(self._servers):  # first: the namespaces' end waits for each of them
             server.stop()
+        self.isolation.stop()
         wait_until(lambda: not _processes_of(self.directory), what="the pods' processes are gone")
         remove_cgroups(self.directory.name)
         if self._held is not None:

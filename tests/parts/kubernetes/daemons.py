@@ -13,7 +13,9 @@ from tests.parts.kubernetes.images import PAUSE
 from tests.parts.kubernetes.isolation import NODE_ADDRESS
 from tests.parts.process import Server
 
-Prefix = Sequence[str | Path]
+Command = Sequence[str | Path]
+
+_AGAIN = 'while :; do "$@" || :; sleep 1; done'
 
 NODE = "node1"
 POD_RANGE = "10.244.0.0/24"
@@ -21,22 +23,28 @@ CONTAINERD = "/run/containerd/containerd.sock"  # of the node's own /run
 
 
 class Daemon(Server):
-    """One program of a node, started by ``prefix``: what is faulted is it and not the prefix."""
+    """One program of a node, started by ``prefix``, and again whenever it ends by itself.
+
+    So does a node's own init or kubelet: the controller manager gives up where the API server,
+    just restarted, does not know its rights yet. Once killed by a test it stays down until `start`.
+    """
 
     def __init__(
         self,
         directory: Path,
-        command: Sequence[str | Path],
+        prefix: Command,
+        command: Command,
         is_ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(directory)
+        self._prefix = prefix
         self._command = command
         self._is_ready = is_ready
         self._environment = environment or {}
 
-    def command(self) -> Sequence[str | Path]:
-        return self._command
+    def command(self) -> Command:
+        return [*self._prefix, "sh", "-c", _AGAIN, "-", *self._command]
 
     def environment(self) -> Mapping[str, str]:
         return self._environment
@@ -59,11 +67,10 @@ def listens(port: int, address: str = "127.0.0.1") -> Callable[[], bool]:
     return asked
 
 
-def controller_manager(directory: Path, plane: ControlPlane, prefix: Prefix) -> Daemon:
+def controller_manager(directory: Path, plane: ControlPlane, prefix: Command) -> Daemon:
     """All controllers that are on by default, each as a ServiceAccount of its own."""
     config = _kubeconfig(directory, plane, "system:kube-controller-manager")
-    command = [
-        *prefix,
+    command: Command = [
         locate.require("kube-controller-manager"),
         f"--kubeconfig={config}",
         f"--root-ca-file={plane.ca_file}",
@@ -77,14 +84,13 @@ def controller_manager(directory: Path, plane: ControlPlane, prefix: Prefix) -> 
         "--kube-api-qps=200",
         "--kube-api-burst=400",
     ]
-    return Daemon(directory, command, listens(10257))
+    return Daemon(directory, prefix, command, listens(10257))
 
 
-def scheduler(directory: Path, plane: ControlPlane, prefix: Prefix) -> Daemon:
+def scheduler(directory: Path, plane: ControlPlane, prefix: Command) -> Daemon:
     """The one scheduler."""
     config = _kubeconfig(directory, plane, "system:kube-scheduler")
-    command = [
-        *prefix,
+    command: Command = [
         locate.require("kube-scheduler"),
         f"--kubeconfig={config}",
         f"--authentication-kubeconfig={config}",
@@ -93,15 +99,14 @@ def scheduler(directory: Path, plane: ControlPlane, prefix: Prefix) -> Daemon:
         "--bind-address=127.0.0.1",
         f"--cert-dir={directory}",
     ]
-    return Daemon(directory, command, listens(10259))
+    return Daemon(directory, prefix, command, listens(10259))
 
 
-def proxy(directory: Path, plane: ControlPlane, prefix: Prefix) -> Daemon:
+def proxy(directory: Path, plane: ControlPlane, prefix: Command) -> Daemon:
     """What makes the addresses of Services work, by iptables of the network namespace."""
     locate.require("iptables")
     config = _kubeconfig(directory, plane, "system:kube-proxy")
-    command = [
-        *prefix,
+    command: Command = [
         locate.require("kube-proxy"),
         f"--kubeconfig={config}",
         "--proxy-mode=iptables",
@@ -114,10 +119,10 @@ def proxy(directory: Path, plane: ControlPlane, prefix: Prefix) -> Daemon:
         "--iptables-min-sync-period=0s",
         f"--bind-address={NODE_ADDRESS}",
     ]
-    return Daemon(directory, command, listens(10256, NODE_ADDRESS))
+    return Daemon(directory, prefix, command, listens(10256, NODE_ADDRESS))
 
 
-def containerd(directory: Path, prefix: Prefix) -> Daemon:
+def containerd(directory: Path, prefix: Command) -> Daemon:
     """A second containerd beside this machine's, with pods' network by a bridge."""
     binary = locate.require("containerd")
     plugins = locate.require("/usr/lib/cni/bridge").parent
@@ -152,17 +157,17 @@ conf_dir = "{network}"
     )
     locate.require("runc")
     path = {"PATH": f"{os.environ['PATH']}:/usr/sbin:/sbin"}
-    command = [*prefix, binary, "--config", config]
+    command: Command = [binary, "--config", config]
     asked = [*prefix, locate.require("ctr"), f"--address={CONTAINERD}", "version"]
 
     def answers() -> bool:
         return subprocess.run(asked, check=False, capture_output=True).returncode == 0
 
-    return Daemon(directory, command, answers, path)
+    return Daemon(directory, prefix, command, answers, path)
 
 
 def kubelet(
-    directory: Path, plane: ControlPlane, prefix: Prefix, *, cgroup: str, sync: str
+    directory: Path, plane: ControlPlane, prefix: Command, *, cgroup: str, sync: str
 ) -> Daemon:
     """The node's agent; sync: how often it looks at what pods have mounted, e.g. "5s"."""
     config = _kubeconfig(directory, plane, f"system:node:{NODE}", "system:nodes")
@@ -196,8 +201,7 @@ def kubelet(
         "maxPods": 200,
     }
     (directory / "config.yaml").write_text(json.dumps(settings))
-    command = [
-        *prefix,
+    command: Command = [
         locate.require("kubelet"),
         f"--kubeconfig={config}",
         f"--config={directory / 'config.yaml'}",
@@ -206,7 +210,7 @@ def kubelet(
         f"--node-ip={NODE_ADDRESS}",
         f"--hostname-override={NODE}",
     ]
-    return Daemon(directory, command, listens(10250, NODE_ADDRESS))
+    return Daemon(directory, prefix, command, listens(10250, NODE_ADDRESS))
 
 
 def _kubeconfig(directory: Path, plane: ControlPlane, user: str, *groups: str) -> Path:

@@ -78,7 +78,9 @@ class Isolation(Server):
 
     def inside(self) -> list[str | Path]:
         """What a program is started by that runs in all three."""
-        return ["nsenter", f"--target={self.init}", "--net", "--pid", "--mount", "--"]
+        # nsenter stops with a program that is paused, and must not wait for being continued then
+        dies = ["setpriv", "--pdeathsig", "KILL"]
+        return [*dies, "nsenter", f"--target={self.init}", "--net", "--pid", "--mount", "--"]
 
     @contextmanager
     def network(self) -> Iterator[None]:
