@@ -27,8 +27,9 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
+from certrotd.config.cluster import ClusterEntry
 from certrotd.config.durations import Duration
-from certrotd.config.looks import folder, library, program, readable, roots
+from certrotd.config.looks import folder, program, readable, roots
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
@@ -78,19 +79,9 @@ _VALUE = r"(?:[A-Za-z0-9](?:[-\w.]*[A-Za-z0-9])?)?"
 _REQUIREMENT = rf"!?{_LABEL}|{_LABEL}\s*(?:=|==|!=)\s*{_VALUE}|"
 _REQUIREMENT += rf"{_LABEL}\s+(?:in|notin)\s*\(\s*{_VALUE}(?:\s*,\s*{_VALUE})*\s*\)"
 _SELECTOR = re.compile(rf"(?:{_REQUIREMENT})(?:\s*,\s*(?:{_REQUIREMENT}))*", re.ASCII)
-_NAMESPACE = re.compile(r"[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?", re.ASCII)
 _WORKLOAD = re.compile(
     r"(?:deployment|statefulset|daemonset)/[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?", re.ASCII
 )
-
-
-def _namespace(value: str) -> str:
-    if not _NAMESPACE.fullmatch(value):
-        raise refuse(
-            "must be the name of a namespace (at most 63 of a-z, 0-9 and -, a letter or a digit "
-            f"first and last), such as default, got {shown(value)}"
-        )
-    return value
 
 
 def _workload(value: str) -> str:
@@ -135,7 +126,6 @@ Reload = Annotated[
 _Unit = Annotated[str, StringConstraints(max_length=MAX_UNIT)]
 Unit = Annotated[_Unit, AfterValidator(_unit)]
 Service = Annotated[_Unit, AfterValidator(_service)]
-Namespace = Annotated[Text, AfterValidator(_namespace)]
 WorkloadName = Annotated[Text, StringConstraints(max_length=270), AfterValidator(_workload)]
 LabelSelector = Annotated[Text, AfterValidator(_selector)]
 
@@ -314,7 +304,7 @@ class SignalEntry(_TargetEntry):
             yield from program("systemctl", ("unit",))
 
 
-class KubernetesEntry(_TargetEntry):
+class KubernetesEntry(_TargetEntry, ClusterEntry):
     """Workloads in a namespace of a Kubernetes cluster, whose pods are replaced."""
 
     type: Literal["kubernetes"] = Field(
@@ -331,16 +321,6 @@ class KubernetesEntry(_TargetEntry):
         description="A label selector: what it finds is restarted after workloads, by kind and "
         "name (null: none).",
     )
-    namespace: Namespace | None = Field(
-        default=None, description="Their namespace (null: the pod's own, or the kubeconfig's)."
-    )
-    kubeconfig: AbsolutePath | None = Field(
-        default=None,
-        description="How to reach the cluster from outside (null: by this pod's ServiceAccount).",
-    )
-    context: Text | None = Field(
-        default=None, description="The context of the kubeconfig (null: its current one)."
-    )
     timeout: Duration = Field(
         default=timedelta(minutes=10),
         description="How long each workload may take until all its pods are new and available, "
@@ -353,15 +333,7 @@ class KubernetesEntry(_TargetEntry):
             raise refuse("needs workloads or a selector, such as workloads: [deployment/web]")
         if twice := {each for each in self.workloads if self.workloads.count(each) > 1}:
             raise refuse(f"has {min(twice)} twice in workloads: write it once")
-        if self.context is not None and self.kubeconfig is None:
-            raise refuse("has a context, which needs a kubeconfig")
         return self
-
-    def examine(self) -> EntryFindings:
-        """The kubeconfig is there, and what reads it."""
-        if self.kubeconfig is not None:
-            yield from readable(self.kubeconfig, ("kubeconfig",))
-            yield from library("kubernetes", ("kubeconfig",), extra="kubernetes")
 
 
 TargetEntry = Annotated[

@@ -77,17 +77,15 @@ class Home:
 
 
 def _in_cluster(entry: KubernetesStateEntry, command: str, now: Callable[[], datetime]) -> State:
-    from certrotd.kube.access import from_kubeconfig, in_pod
-    from certrotd.kube.api import Api
+    from certrotd.kube.connecting import Connections
     from certrotd.kube.state import ClusterState
 
-    access = from_kubeconfig(entry.kubeconfig) if entry.kubeconfig else in_pod(os.environ)
     # not the clock that wakes sleepers when the process is to stop: a record is written whole
-    api = Api(access, SystemClock(), agent="certrotd")
+    api = Connections(SystemClock(), os.environ).api(entry.kubeconfig, entry.context)
     words = f"{socket.gethostname()}, process {os.getpid()} ({command[:200]}, since "
     return ClusterState(
         api,
-        entry.namespace or access.namespace,
+        entry.namespace or api.access.namespace,
         entry.instance,
         words=f"{words}{now().isoformat(timespec='seconds')})",
     )

@@ -7,9 +7,8 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from certrotd.alerting import dispatch
@@ -183,7 +182,8 @@ class _Daemon:
                 self._stopping.stop()
             except Failure:
                 pass  # nobody can tell: what is held is not known to be lost
-            time.sleep(LOOK)
+            with suppress(Stopped):
+                self._stopping.clock.sleep(LOOK)
 
     def _wait(self, signals: Signals) -> None:
         deadline = Deadline(SystemClock(), END)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
+from certrotd.config.notifications import Severity
 from certrotd.keys.subject import KeyringFound
 from certrotd.lifecycle.alert import Alert, AlertEvent, Resolved, command
 from certrotd.lifecycle.decision import Wait
@@ -90,37 +91,45 @@ def _strange(view: View, found: KeyringFound) -> Iterator[AlertEvent]:
 
 def _backups(view: View, found: KeyringFound) -> Iterator[AlertEvent]:
     """A keyring that is gone, and whose backups are there."""
-    subject, decision = view.id, found.decision
-    key = f"backups/{subject}"
-    if not isinstance(decision, Wait) or decision.code != "backups":
-        yield Resolved(key, "", subject)
-        return
-    yield Alert(
-        kind="trouble",
-        severity="error",
-        key=key,
-        title=f"{subject}: there is no keyring, and there are backups of it",
-        what=f"{subject}: {decision.why}. certrotd makes no new key in its place.",
-        todo=f"See docs/keys/backup.md, and: certrotd keys restore {subject.name} --from FILE",
-        subject=subject,
-        cause="backups",
+    yield from _waits(
+        view,
+        found,
+        "backups",
+        "error",
+        "there is no keyring, and there are backups of it",
+        "certrotd makes no new key in its place. See docs/keys/backup.md, and: certrotd keys "
+        f"restore {view.id.name} --from FILE",
     )
 
 
 def _adopt(view: View, found: KeyringFound) -> Iterator[AlertEvent]:
     """An application that has a key which certrotd does not know."""
+    yield from _waits(
+        view,
+        found,
+        "adopt",
+        "warning",
+        "its application has a key already",
+        f"certrotd keys adopt {view.id.name}",
+    )
+
+
+def _waits(
+    view: View, found: KeyringFound, code: str, severity: Severity, title: str, todo: str
+) -> Iterator[AlertEvent]:
+    """A first key that is not made, for that reason: a person has to say what is right."""
     subject, decision = view.id, found.decision
-    key = f"adopt/{subject}"
-    if not isinstance(decision, Wait) or decision.code != "adopt":
+    key = f"{code}/{subject}"
+    if not isinstance(decision, Wait) or decision.code != code:
         yield Resolved(key, "", subject)
         return
     yield Alert(
         kind="trouble",
-        severity="warning",
+        severity=severity,
         key=key,
-        title=f"{subject}: its application has a key already",
+        title=f"{subject}: {title}",
         what=f"{subject}: {decision.why}.",
-        todo=f"certrotd keys adopt {subject.name}",
+        todo=todo,
         subject=subject,
-        cause="adopt",
+        cause=code,
     )

@@ -32,6 +32,13 @@ class Access:
     token: Callable[[], str] | None = None
 
 
+def access(kubeconfig: Path | None, context: str | None, environment: Mapping[str, str]) -> Access:
+    """What a kubeconfig says, or without one that of the pod; raises NeedsOperator."""
+    if kubeconfig is None:
+        return in_pod(environment)
+    return from_kubeconfig(kubeconfig, context=context)
+
+
 def in_pod(environment: Mapping[str, str], *, account: Path = ACCOUNT) -> Access:
     """That of the pod that this process runs in; raises NeedsOperator where it has none."""
     host = environment.get("KUBERNETES_SERVICE_HOST", "")

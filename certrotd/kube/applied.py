@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from certrotd.errors import Transient
-from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
-from certrotd.kube.objects import WRITE, annotation, no_namespace, patiently, revision_of, word
-from certrotd.state.ports import Conflict
+from certrotd.kube.api import Api, Kind, Missing, Object
+from certrotd.kube.objects import WRITE, no_namespace, patiently, revision_of, word, written_once
 
 MANAGER = "certrotd"
 """Who has the fields, in managedFields."""
@@ -61,25 +59,15 @@ class Applied:
         if over is not None:
             metadata["resourceVersion"] = revision_of(over)
         body = {**content, "metadata": metadata}
-        unsure = False
 
         def put() -> Object:
-            nonlocal unsure
             try:
                 # by force only over what was read: of what somebody makes meanwhile nothing is
                 return self.api.apply(self.path, body, manager=MANAGER, force=over is not None)
             except Missing:
                 raise no_namespace(self.namespace) from None
-            except Conflict:
-                found = self._get() if unsure else None
-                if found is not None and annotation(found, WRITE) == mine:
-                    return found
-                raise
-            except Transient as failure:
-                unsure = unsure or was_sent(failure)
-                raise
 
-        return self._patiently("write", put)
+        return self._patiently("write", written_once(put, lambda: self.api.get(self.path), mine))
 
     def rehearse(self, content: Object) -> None:
         """Have the API server say whether the object could be made; raises as apply()."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import certrotd
 from certrotd.clock import Clock
-from certrotd.kube.access import from_kubeconfig, in_pod
+from certrotd.kube.access import access
 from certrotd.kube.api import Api
 
 AGENT = f"certrotd/{certrotd.__version__}"
@@ -28,10 +28,6 @@ class Connections:
         with self._lock:
             key = kubeconfig, context
             if key not in self._made:
-                access = (
-                    in_pod(self._environment)
-                    if kubeconfig is None
-                    else from_kubeconfig(kubeconfig, context=context)
-                )
-                self._made[key] = Api(access, self._clock, agent=AGENT)
+                found = access(kubeconfig, context, self._environment)
+                self._made[key] = Api(found, self._clock, agent=AGENT)
             return self._made[key]

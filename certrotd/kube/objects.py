@@ -110,10 +110,8 @@ class Objects:
         if revision:
             metadata["resourceVersion"] = revision
         body = {**content, "metadata": metadata}
-        unsure = False
 
         def put() -> Object:
-            nonlocal unsure
             try:
                 if revision:
                     return self.api.replace(self.path(name), body)
@@ -122,20 +120,9 @@ class Objects:
                 if not revision:
                     raise no_namespace(self.namespace) from None
                 raise Conflict(f"{self.place(name)} was removed") from None
-            except Conflict:
-                if unsure and (found := self._mine(name, word)) is not None:
-                    return found
-                raise
-            except Transient as failure:
-                unsure = unsure or was_sent(failure)
-                raise
 
-        return self.patiently(f"write {self.place(name)}", put)
-
-    def _mine(self, name: str, word: str) -> Object | None:
-        """The object as it is, if its last write was that of the word."""
-        found = self.api.get(self.path(name))
-        return found if annotation(found, WRITE) == word else None
+        once = written_once(put, lambda: self.api.get(self.path(name)), word)
+        return self.patiently(f"write {self.place(name)}", once)
 
     def remove(self, name: str) -> None:
         """Delete the object, if it is there; raises DiskTrouble, and what Api.delete does."""
@@ -167,6 +154,33 @@ def patiently(clock: Clock, patience: float, doing: str, act: Callable[[], T]) -
                 raise DiskTrouble(doing, OSError(failure.message)) from failure
             asked = failure.retry_after
             deadline.pause(max(_PAUSE, asked.total_seconds() if asked else 0))
+
+
+def written_once(
+    send: Callable[[], Object], find: Callable[[], Object], mine: str
+) -> Callable[[], Object]:
+    """``send``, fit to be repeated: what was carried out without an answer is not done again.
+
+    A write that comes after one without an answer, and meets a conflict, met that one perhaps: the
+    word of the last write, in what ``find`` gets, tells.
+    """
+    unsure = False
+
+    def put() -> Object:
+        nonlocal unsure
+        try:
+            return send()
+        except Conflict:
+            if unsure:
+                with suppress(Missing):
+                    if annotation(found := find(), WRITE) == mine:
+                        return found
+            raise
+        except Transient as failure:
+            unsure = unsure or was_sent(failure)
+            raise
+
+    return put
 
 
 def no_namespace(namespace: str) -> NeedsOperator:

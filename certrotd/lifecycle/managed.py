@@ -16,11 +16,8 @@ class Identified(Protocol):
     def id(self) -> Id: ...
 
 
-class Managed(Protocol):
-    """One subject of the configuration with what its rotation needs."""
-
-    @property
-    def policy(self) -> Identified: ...
+class Recorded(Protocol):
+    """A subject whose rotations are recorded, one at a time."""
 
     @property
     def journal(self) -> Journal: ...
@@ -35,3 +32,10 @@ class Managed(Protocol):
     def configuration(self) -> str:
         """A digest of all of the configuration that its rotations go by."""
         ...
+
+
+class Managed(Recorded, Protocol):
+    """One subject of the configuration with what its rotation needs."""
+
+    @property
+    def policy(self) -> Identified: ...

@@ -19,7 +19,7 @@ from certrotd.id import Id
 from certrotd.lifecycle.audited import Audit, Audited
 from certrotd.lifecycle.decision import CONFIGURATION, Action, Asked
 from certrotd.lifecycle.fencing import guarded, lost_lock
-from certrotd.lifecycle.managed import Managed
+from certrotd.lifecycle.managed import Managed, Recorded
 from certrotd.lifecycle.report import Report, beside
 from certrotd.rotation.engine import Engine, Event, Outcome, Parked, RolledBack, Stuck
 from certrotd.rotation.listening import Heard
@@ -34,25 +34,11 @@ Told = tuple[Outcome, Failure | None]
 """An outcome, and why it could not be recorded."""
 
 
-class Rotatable(Protocol[W]):
+class Rotatable(Recorded, Protocol[W]):
     """A subject with what its rotation needs; ``W`` is what its steps act upon."""
 
     @property
     def id(self) -> Id: ...
-
-    @property
-    def journal(self) -> Journal: ...
-
-    @property
-    def history(self) -> History: ...
-
-    def lock(self) -> AbstractContextManager[Lease]:
-        """The context in which nobody else works on it; raises LockHeld."""
-        ...
-
-    def configuration(self) -> str:
-        """A digest of all of the configuration that its rotations go by."""
-        ...
 
     def world(self, check: Callable[[], None]) -> W:
         """What one rotation acts upon; ``check`` raises Fenced and comes before every effect."""

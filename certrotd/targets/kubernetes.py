@@ -10,8 +10,8 @@ from certrotd.clock import Deadline
 from certrotd.config.context import Context
 from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
-from certrotd.kube.access import from_kubeconfig, in_pod
-from certrotd.kube.api import Api, Kind
+from certrotd.kube.api import Kind
+from certrotd.kube.connecting import Connections
 from certrotd.kube.events import EVENTS
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
@@ -114,14 +114,11 @@ def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
 
 def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
     """The target of a configuration entry."""
-    if entry.kubeconfig is None:
-        access = in_pod(os.environ)
-    else:
-        access = from_kubeconfig(entry.kubeconfig, context=entry.context)
+    api = Connections(context.clock, os.environ).api(entry.kubeconfig, entry.context)
     return KubernetesTarget(
         Rollouts(
-            Api(access, context.clock, agent="certrotd"),
-            entry.namespace or access.namespace,
+            api,
+            entry.namespace or api.access.namespace,
             entry.timeout.total_seconds(),
         ),
         tuple(Reference(*each.split("/")) for each in entry.workloads),

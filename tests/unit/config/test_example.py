@@ -20,10 +20,12 @@ LINES = EXAMPLE.read_text().splitlines()
 def classes(kind: type[Entry] = Entry) -> Iterator[type[Entry]]:
     """Every class of the schema that a file can have an entry of."""
     within = {ConfigFile.__name__, *json_schema()["$defs"]}
+    found: dict[type[Entry], None] = {}  # each once, however many ways lead to it
     for each in kind.__subclasses__():
-        yield from classes(each)
+        found.update(dict.fromkeys(classes(each)))
         if each.__name__ in within:
-            yield each
+            found[each] = None
+    yield from found
 
 
 def entries(part: object) -> Iterator[Entry]:

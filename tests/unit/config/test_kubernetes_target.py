@@ -33,9 +33,12 @@ KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, s
         ("selector: 'a,,b'", "8: targets.shop.selector: must be a label selector"),
         (
             "selector: a\n    namespace: Shop",
-            "9: targets.shop.namespace: must be the name of a namespace (at most 63 of a-z, 0-9",
+            "9: targets.shop.namespace: must be the name of a namespace: lower-case letters",
         ),
-        ("selector: a\n    context: x", "6: targets.shop: has a context, which needs a kubeconfig"),
+        (
+            "selector: a\n    context: x",
+            "6: targets.shop: context is given, but kubeconfig (the file that has it) is not",
+        ),
         ("selector: a\n    kubeconfig: x", "9: targets.shop.kubeconfig: must be an absolute path"),
     ],
 )

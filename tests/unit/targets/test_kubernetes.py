@@ -20,7 +20,6 @@ from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT
 from certrotd.kube.workloads import Reference
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets import kubernetes
 from certrotd.targets.kubernetes import KubernetesTarget, build
 from tests.unit.config.written import MINIMAL, config
 from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, workload_object
@@ -243,8 +242,8 @@ class TestBuild:
 
     def built(self, monkeypatch: pytest.MonkeyPatch, **entry: Any) -> KubernetesTarget:
         """A target of a process that is in a pod, and has a kubeconfig too."""
-        monkeypatch.setattr(kubernetes, "in_pod", lambda _environment: self.ACCESS)
-        monkeypatch.setattr(kubernetes, "from_kubeconfig", self._from)
+        monkeypatch.setattr("certrotd.kube.access.in_pod", lambda _environment: self.ACCESS)
+        monkeypatch.setattr("certrotd.kube.access.from_kubeconfig", self._from)
         parsed = TypeAdapter(KubernetesEntry).validate_python({"type": "kubernetes", **entry})
         return build(parsed, Context("shop", Path("/nowhere"), SystemClock()))
 
