@@ -158,7 +158,7 @@ def test_a_reload_does_not_move_the_state(replicas: tuple[Site, Site]) -> None:
     [
         ({"kubeconfig": None}, "this is no pod with a ServiceAccount"),
         ({"namespace": "kube-system"}, "cannot "),
-        ({"instance": "Certrotd"}, "state.instance: must be lower-case letters"),
+        ({"instance": "Certrotd"}, "state.instance: must be a name of lower-case letters"),
         ({"type": "etcd"}, "state.type"),
     ],
 )
