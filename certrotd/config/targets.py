@@ -130,10 +130,9 @@ WorkloadName = Annotated[Text, StringConstraints(max_length=270), AfterValidator
 LabelSelector = Annotated[Text, AfterValidator(_selector)]
 
 
-class ProbeEntry(Entry):
-    """One endpoint that must serve the new certificate after a reload."""
+class HandshakeEntry(Entry):
+    """What is asked of an endpoint, wherever it is."""
 
-    address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
     sni: DomainName | None = Field(
         default=None,
         description="The server name to ask for (null: the certificate's first name that is not a "
@@ -166,6 +165,18 @@ class ProbeEntry(Entry):
     def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.roots, ("roots",))
+
+
+class ProbeEntry(HandshakeEntry):
+    """One endpoint that must serve the new certificate after a reload."""
+
+    address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
+
+
+class PodProbeEntry(HandshakeEntry):
+    """One port at which every pod must serve the new certificate, each at its own address."""
+
+    port: int = Field(ge=1, le=65535, description="The port of each pod to connect to.")
 
 
 class _TargetEntry(Entry):
@@ -320,6 +331,11 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         default=None,
         description="A label selector: what it finds is restarted after workloads, by kind and "
         "name (null: none).",
+    )
+    pod_probe: Items[PodProbeEntry] = Field(
+        default=(),
+        description="Ports at which every pod must serve the new certificate, each at its own "
+        "address, before the next workload is touched.",
     )
     timeout: Duration = Field(
         default=timedelta(minutes=10),

@@ -3,29 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from certrotd.clock import Deadline
-from certrotd.config.context import Context
-from certrotd.config.targets import KubernetesEntry
+from certrotd.config.context import Context, ProveAt
+from certrotd.config.targets import KubernetesEntry, PodProbeEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
 from certrotd.kube.events import EVENTS
+from certrotd.kube.pod_proof import PodProof
+from certrotd.kube.pods import patiently
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 
+Probe = Callable[[LiveCertificate, str], None]
+"""Proves that an address serves a certificate; raises ProofFailed."""
+
 
 @dataclass(frozen=True)
 class KubernetesTarget:
-    """Workloads of one namespace: ``named`` ones, then those that ``labels`` find besides."""
+    """Workloads of one namespace: ``named`` ones, then those that ``labels`` find besides.
+
+    By ``probes`` each of their pods is looked at.
+    """
 
     rollouts: Rollouts
     named: tuple[Reference, ...] = ()
     labels: str | None = None
+    probes: tuple[Probe, ...] = ()
     together = True
 
     def check(self) -> None:
@@ -43,7 +53,7 @@ class KubernetesTarget:
                 f"no workload in the namespace {namespace} has the labels {self.labels}",
                 hint="correct the selector, or label them",
             )
-        yield from self._denied(_needed(found))
+        yield from self._denied(_needed(found, heals=bool(self.probes)))
         for each in found:
             yield from self._unfit(each)
 
@@ -58,11 +68,18 @@ class KubernetesTarget:
 
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for; workloads that were restarted for these already are waited for."""
-        self.rollouts.restart(self._references(), _fingerprints(certificates))
+        told = _fingerprints(certificates)
+        self.rollouts.restart(self._references(), told, self._proof(certificates))
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As InformedRevertible.revert_for."""
-        self.rollouts.revert(self._references(), _fingerprints(certificates))
+        told = _fingerprints(certificates)
+        self.rollouts.revert(self._references(), told, self._proof(certificates))
+
+    def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
+        known = [each for each in certificates if each.fingerprint]
+        looks = [partial(probe, each) for each in known for probe in self.probes]
+        return PodProof(self.rollouts.pods, looks) if looks else None
 
     def _references(self) -> list[Reference]:
         """All of them; the API server is waited for, if it has to be asked."""
@@ -70,7 +87,7 @@ class KubernetesTarget:
             return list(self.named)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         labels = self.labels
-        found = self.rollouts.patiently(lambda: list(self.rollouts.having(labels)), deadline)
+        found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
         return list(dict.fromkeys([*self.named, *(each.reference for each in found)]))
 
     def _found(self) -> list[Workload]:
@@ -97,13 +114,13 @@ class KubernetesTarget:
             )
 
 
-def _needed(found: Sequence[Workload]) -> Iterator[tuple[Kind, str, str]]:
+def _needed(found: Sequence[Workload], *, heals: bool) -> Iterator[tuple[Kind, str, str]]:
     """The verbs that a restart and its undo need: each with a kind, and a name or none."""
     for each in found:
         for verb in ("get", "patch"):
             yield KINDS[each.reference.kind], verb, each.reference.name
     yield PODS, "list", ""
-    if any(each.reference.kind == "statefulset" for each in found):
+    if heals or any(each.reference.kind == "statefulset" for each in found):
         yield PODS, "delete", ""
     yield EVENTS, "create", ""
 
@@ -123,4 +140,9 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
         ),
         tuple(Reference(*each.split("/")) for each in entry.workloads),
         entry.selector,
+        tuple(_probe(each, context.prove) for each in entry.pod_probe),
     )
+
+
+def _probe(entry: PodProbeEntry, prove: ProveAt) -> Probe:
+    return lambda certificate, address: prove(entry, address, entry.port, certificate)

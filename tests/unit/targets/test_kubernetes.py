@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import ssl
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -12,7 +14,7 @@ from pydantic import TypeAdapter
 
 from certrotd.clock import SystemClock
 from certrotd.config.context import Context
-from certrotd.config.targets import KubernetesEntry
+from certrotd.config.targets import KubernetesEntry, PodProbeEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
@@ -20,9 +22,9 @@ from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT
 from certrotd.kube.workloads import Reference
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.kubernetes import KubernetesTarget, build
+from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
 from tests.unit.config.written import MINIMAL, config
-from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, workload_object
+from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, replica, workload_object
 from tests.unit.targets.kubernetes_page import PAGE, blocks, rules
 
 ROOT = PAGE.parents[1]
@@ -55,10 +57,14 @@ def shop() -> MemoryApi:
 
 
 def target(
-    api: MemoryApi, *named: Reference, labels: str | None = None, timeout: float = 30.0
+    api: MemoryApi,
+    *named: Reference,
+    labels: str | None = None,
+    probes: Sequence[Probe] = (),
 ) -> KubernetesTarget:
     """The target of these."""
-    return KubernetesTarget(Rollouts(cast("Api", api), NAMESPACE, timeout), named, labels)
+    rollouts = Rollouts(cast("Api", api), NAMESPACE, 30.0)
+    return KubernetesTarget(rollouts, named, labels, tuple(probes))
 
 
 def live(certificate: str, fingerprint: str) -> LiveCertificate:
@@ -100,6 +106,12 @@ class TestCheck:
         """So that only they need the right."""
         api = shop()
         target(api, DB).check()
+        assert "delete /pods" in api.reviews
+
+    def test_pods_that_are_looked_at_may_have_to_be_deleted(self) -> None:
+        """After an undo, whatever their kind."""
+        api = shop()
+        target(api, WEB, probes=[lambda _certificate, _address: None]).check()
         assert "delete /pods" in api.reviews
 
     def test_a_selector_needs_the_right_to_list(self) -> None:
@@ -234,18 +246,41 @@ class TestApply:
             target(api, labels="tier=edge").apply()
         assert api.clock.monotonic() == 30
 
+    def test_each_certificate_is_proven_on_each_pod(self) -> None:
+        """One without a live generation has nothing to be proven by; nor has apply()."""
+        api, proven = shop(), set()
+        api.pods = [replica(name, ready=True) for name in "abc"]
+
+        def probe(certificate: LiveCertificate, address: str) -> None:
+            proven.add((certificate.certificate, address))
+
+        made = target(api, WEB, probes=[probe])
+        made.apply()
+        assert not proven
+        made.apply_for([live("b", "bb"), live("a", "aa"), live("c", "")])
+        both = {(name, f"10.0.0.{pod}") for name in "ab" for pod in "abc"}
+        assert proven == both
+        proven.clear()
+        made.revert_for([live("a", "old"), live("b", "old")])
+        assert proven == both
+
 
 class TestBuild:
     """From an entry of the configuration."""
 
     ACCESS = Access("https://10.0.0.1", ssl.create_default_context(), "own")
 
-    def built(self, monkeypatch: pytest.MonkeyPatch, **entry: Any) -> KubernetesTarget:
-        """A target of a process that is in a pod, and has a kubeconfig too."""
+    def built(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        given: Mapping[str, Any] = MappingProxyType({}),
+        **entry: Any,
+    ) -> KubernetesTarget:
+        """A target of a process that is in a pod, and has a kubeconfig too; ``given``: Context."""
         monkeypatch.setattr("certrotd.kube.access.in_pod", lambda _environment: self.ACCESS)
         monkeypatch.setattr("certrotd.kube.access.from_kubeconfig", self._from)
         parsed = TypeAdapter(KubernetesEntry).validate_python({"type": "kubernetes", **entry})
-        return build(parsed, Context("shop", Path("/nowhere"), SystemClock()))
+        return build(parsed, Context("shop", Path("/nowhere"), SystemClock(), **given))
 
     def _from(self, path: Path, *, context: str | None) -> Access:
         return Access(f"https://{path.name}/{context}", self.ACCESS.context, "theirs")
@@ -264,12 +299,28 @@ class TestBuild:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With the context that was asked for."""
-        entry = {"selector": "a=b", "kubeconfig": "/etc/kube", "context": "prod", "timeout": "1m"}
+        entry: dict[str, Any] = {
+            "selector": "a=b",
+            "kubeconfig": "/etc/kube",
+            "context": "prod",
+            "timeout": "1m",
+        }
         made = self.built(monkeypatch, **entry)
         assert (made.labels, made.rollouts.timeout) == ("a=b", 60)
         assert made.rollouts.api.access.server == "https://kube/prod"
         assert made.rollouts.namespace == "theirs"
         assert self.built(monkeypatch, **entry, namespace="shop").rollouts.namespace == "shop"
+
+    def test_a_pods_port_is_proven_as_the_probe_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the address of the pod, and the certificate that the target is told for."""
+        proven: list[tuple[Any, ...]] = []
+        entry = {"workloads": ["deployment/web"], "pod_probe": [{"port": 8443}]}
+        made = self.built(monkeypatch, {"prove": lambda *given: proven.append(given)}, **entry)
+        [probe] = made.probes
+        probe(live("web", "aa"), "10.0.0.1")
+        [(how, *rest)] = proven
+        assert isinstance(how, PodProbeEntry)
+        assert rest == ["10.0.0.1", 8443, live("web", "aa")]
 
     def test_outside_of_a_pod_it_says_what_to_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before a rotation begins."""
