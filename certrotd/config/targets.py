@@ -332,6 +332,11 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="A label selector: what it finds is restarted after workloads, by kind and "
         "name (null: none).",
     )
+    mounting: bool = Field(
+        default=False,
+        description="Whether those are restarted as well, in the end, whose pods mount the "
+        "certificate's Secret or take variables from it; its store must be kubernetes.",
+    )
     pod_probe: Items[PodProbeEntry] = Field(
         default=(),
         description="Ports at which every pod must serve the new certificate, each at its own "
@@ -345,8 +350,10 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if not self.workloads and self.selector is None:
-            raise refuse("needs workloads or a selector, such as workloads: [deployment/web]")
+        if not self.workloads and self.selector is None and not self.mounting:
+            raise refuse(
+                "needs workloads, a selector or mounting, such as workloads: [deployment/web]"
+            )
         if twice := {each for each in self.workloads if self.workloads.count(each) > 1}:
             raise refuse(f"has {min(twice)} twice in workloads: write it once")
         return self

@@ -13,10 +13,11 @@ from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
-from tests.cluster.objects import Object
+from tests.cluster.objects import Object, container, deployment
 from tests.cluster.web import RULES, Web, configure, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
+from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 
@@ -217,6 +218,22 @@ def test_workloads_are_found_by_their_labels(web: Web) -> None:
     target.apply_for(live(NEW))
     assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
     assert (web.ids("out"), web.serves("out")) == (before, OLD_LEAF)
+
+
+def test_workloads_are_found_by_the_secret_that_they_mount(web: Web) -> None:
+    """And others are left alone; the account may list them all."""
+    for kind in ("deployment", "daemonset"):
+        web.add(kind, f"in-{kind}", 1)
+    idle = container(web.cluster.image(DEBIAN), "sleep", "infinity")
+    web.cluster.apply(web.namespace, deployment("out", 1, idle))
+    web.await_whole(Reference("deployment", "out"))
+    before = web.ids("out")
+    target = web.target(mounting=True)
+    target.check()
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
+    assert web.ids("out") == before
 
 
 def test_an_api_server_that_is_frozen_in_mid_rollout_is_waited_for(web: Web) -> None:

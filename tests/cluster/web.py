@@ -122,17 +122,19 @@ class Web:
         return who
 
     def target(
-        self, *, labels: str | None = None, rules: Any = None, probed: bool = False
+        self, *, labels: str | None = None, rules: Any = None, probed: bool = False, **fields: Any
     ) -> KubernetesTarget:
-        """The target of all that was added, or of what has those labels.
+        """The target of all that was added, or of what has those labels, or mounts the Secret.
 
         Its account may do what the page says, or what ``rules`` says. Each pod may be ``probed``.
         """
-        usual = RULES[1:] if labels else RULES[:-1]
+        finds = labels or fields.get("mounting")
+        usual = RULES[1:] if finds else RULES[:-1]
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
         probes = (_probe,) if probed else ()
-        return KubernetesTarget(made, () if labels else tuple(self.named), labels, probes)
+        fields.setdefault("secrets", {"web": "pair"})
+        return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
 
     def await_whole(self, reference: Reference) -> None:
         """Returns once all pods of a workload are available, as kubectl sees it."""

@@ -162,7 +162,7 @@ class MemoryApi:
 
 def _labelled(found: Object, labels: str) -> bool:
     key, _, value = labels.partition("=")
-    return bool((found["metadata"].get("labels") or {}).get(key) == value)
+    return not labels or bool((found["metadata"].get("labels") or {}).get(key) == value)
 
 
 def _merge(target: Object, change: Object) -> None:
