@@ -14,6 +14,7 @@ from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
+from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
 from certrotd.kube.exec import EXEC
 from certrotd.kube.mounts import is_used
@@ -71,9 +72,15 @@ class KubernetesTarget:
     def warnings(self) -> Iterator[str]:
         """As Cautious.warnings."""
         secrets = set(self.secrets.values())
+        budgets = self.rollouts.budgets() if self.reloads is None else []
         for each in self._found():
             if self.reloads is None:
                 yield from (f"{each.reference} {words}" for words in warnings(each))
+                for name in never_allowing(budgets, each.labels):
+                    yield (
+                        f"{each.reference} is under the PodDisruptionBudget {name}, which never "
+                        "allows a disruption: its restart does not wait for it"
+                    )
             if secrets and not any(is_used(each.pod, secret) for secret in secrets):
                 which = " or ".join(sorted(secrets))
                 yield f"{each.reference} does not use the Secret {which}: nothing changes there"
@@ -174,6 +181,8 @@ class KubernetesTarget:
             for verb in ("get", "patch") if restarts else ("get",):
                 yield KINDS[each.reference.kind], verb, each.reference.name
         yield PODS, "list", ""
+        if restarts:
+            yield BUDGETS, "list", ""
         stateful = any(each.reference.kind == "statefulset" for each in found)
         if restarts and (self.probes or stateful):
             yield PODS, "delete", ""

@@ -27,7 +27,7 @@ from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
 from tests.unit.config.written import MINIMAL, config
-from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, replica, workload_object
+from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, budget, replica, workload_object
 from tests.unit.targets.kubernetes_page import PAGE, blocks, role
 
 ROOT = PAGE.parents[1]
@@ -115,6 +115,7 @@ class TestCheck:
             "get apps/deployments web",
             "patch apps/deployments web",
             "list /pods",
+            "list policy/poddisruptionbudgets",
             "create /events",
         ]
         assert not patched(api)
@@ -147,6 +148,7 @@ class TestCheck:
             ("get apps/statefulsets db", "may not get statefulsets/db"),
             ("patch apps/statefulsets db", "may not patch statefulsets/db"),
             ("list /pods", "may not list pods in"),
+            ("list policy/poddisruptionbudgets", "may not list poddisruptionbudgets in"),
             ("delete /pods", "may not delete pods in"),
             ("create /events", "may not create events in"),
             ("list apps/daemonsets", "may not list daemonsets in"),
@@ -211,6 +213,16 @@ class TestCheck:
         next(iter(api.objects.values()))["spec"]["replicas"] = 1
         lines = list(target(api, WEB, DB).warnings())
         assert [line.partition(":")[0] for line in lines] == ["deployment/web has one replica"]
+
+    def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
+        """Nobody waits for it."""
+        api = shop()
+        api.budgets = [budget(healthy=3)]
+        lines = [line for line in target(api, WEB, DB).warnings() if "Budget" in line]
+        assert lines == [
+            "deployment/web is under the PodDisruptionBudget one, which never allows a disruption: "
+            "its restart does not wait for it"
+        ]
 
 
 class TestApply:
@@ -470,7 +482,7 @@ class TestPage:
         sources = "".join(
             (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "reloads")
         )
-        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo)\w*)"', sources))
+        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo|Held)\w*)"', sources))
         reasons |= {f"Certificate{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
         for annotation in (RESTARTED_AT, CERTIFICATES, FORMER):
