@@ -48,8 +48,9 @@ from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.policy import MOST_MESSAGES, Attempts, Policy, Standing
+from certrotd.keys.proof import Proof
 from certrotd.keys.sealed_outlet import SealedFile, SealedOutlet
-from certrotd.keys.world import Applied, Consumer, Inlets, World
+from certrotd.keys.world import Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
@@ -282,7 +283,14 @@ class ConfiguredKeyring:
         return self._shared.config.state_dir / HEARTBEATS / self._name
 
     def _check_target(self, name: str) -> None:
-        self._shared.target(name).check()
+        target = self._shared.target(name)
+        if isinstance(target, Proving) and not self._has_keys():
+            return  # its application may wait for them
+        target.check()
+
+    def _has_keys(self) -> bool:
+        found = self.store.inspect()
+        return found is not None and found.versions.active is not None
 
     def check(self, every: float) -> KeyringCheck:
         """What is watched of it, every so many seconds."""
@@ -327,10 +335,12 @@ class ConfiguredKeyring:
 
     def _consumer(self, name: str) -> Consumer:
         entry = self.entry.consumers[name]
+        target = self._shared.target(entry.target) if entry.target else None
+        proof = Proof(target) if isinstance(target, Proving) else None
         return Consumer(
             name,
-            self._shared.target(entry.target) if entry.target else None,
-            _acknowledgement(entry, self.clock, self.own_heartbeats),
+            target,
+            _acknowledgement(entry, self.clock, self.own_heartbeats) or proof,
             partial(self._alone, entry.target),
         )
 
