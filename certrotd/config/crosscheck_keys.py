@@ -97,7 +97,7 @@ def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
     file = _file(checked)
     for name, keyring in file.keyrings.items():
         for position, output in enumerate(keyring.outputs):
-            for path in output.paths:
+            for path in output.paths or (output.place,):
                 yield ("keyrings", name, "outputs", position), path, "written"
     for name, kek in file.keks.items():
         if isinstance(kek, FileKekEntry):

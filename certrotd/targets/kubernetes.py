@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
@@ -15,6 +16,7 @@ from certrotd.kube.connecting import Connections
 from certrotd.kube.events import EVENTS
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
+from certrotd.kube.stamps import has_other, is_told
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 
@@ -63,6 +65,29 @@ class KubernetesTarget:
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As InformedRevertible.revert_for."""
         self.rollouts.revert(self._references(), _fingerprints(certificates))
+
+    def apply_of(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving: workloads that were restarted for these already are waited for."""
+        self.rollouts.restart(self._references(), hashes)
+
+    def revert_to(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving; what was of others before that is restarted after all."""
+        references = self._references()
+        self.rollouts.revert(references, hashes)
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        for each in references:
+            found = self.rollouts.patiently(partial(self.rollouts.get, each), deadline)
+            if has_other(found, hashes):
+                self.rollouts.restart([each], hashes)
+
+    def lacks(self, hashes: Mapping[str, str]) -> str | None:
+        """As keys.world.Proving."""
+        for each in self._found():
+            if not is_told(each, hashes):
+                return f"{each.reference} was not restarted for them"
+            if (words := unfinished(each)) is not None:
+                return f"{each.reference} is not whole: {words}"
+        return None
 
     def _references(self) -> list[Reference]:
         """All of them; the API server is waited for, if it has to be asked."""

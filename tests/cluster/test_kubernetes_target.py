@@ -9,7 +9,7 @@ import pytest
 from cryptography import x509
 
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD
@@ -61,7 +61,7 @@ def test_pods_are_replaced_and_serve_the_new_pair(web: Web, kind: str) -> None:
     assert not before & after
     assert web.serves() == NEW_LEAF
     annotations = template_of(web, reference)["metadata"]["annotations"]
-    assert annotations[CERTIFICATES] == f"web={NEW_LEAF}"
+    assert annotations[RESTARTED_FOR] == f"web={NEW_LEAF}"
     target.apply_for(live(NEW))
     assert web.ids() == after
     assert template_of(web, reference)["metadata"]["annotations"] == annotations

@@ -33,7 +33,10 @@ SHOP = KEK + TARGET + "keyrings:\n  shop:\n    %s\n"
 OUTPUTS = SHOP % "outputs:\n    - %s"
 CONSUMER = SHOP % "consumers:\n      web: %s"
 AGE = "age1" + "q" * 58
-FORMS = "{file: PATH}, {http: URL}, {command: [PROGRAM, …]} or {heartbeat: DIRECTORY}"
+FORMS = (
+    "{file: PATH}, {http: URL}, {command: [PROGRAM, …]}, {heartbeat: DIRECTORY} or "
+    "{api_server: URL}"
+)
 NAME = "must be a plain name: lower-case letters, digits, '-', '_' and single dots, beginning with a letter or a digit (it becomes the name of a file or folder)"
 AT = "5: keyrings.shop"
 WEB = "6: keyrings.shop.consumers.web"
@@ -366,6 +369,7 @@ def test_the_schema_for_editors_has_data_keys() -> None:
         "HttpAcknowledgement",
         "CommandAcknowledgement",
         "HeartbeatAcknowledgement",
+        "ApiServerAcknowledgement",
     ]
 
 
