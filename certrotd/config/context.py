@@ -6,9 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Clock
+
+if TYPE_CHECKING:
+    from certrotd.state.ports import Folder
 
 
 class RecordEvent(Protocol):
@@ -41,4 +44,11 @@ class Context:
     name: str
     state_dir: Path
     clock: Clock
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuerContext(Context):
+    """What an issuer is built with; ``folder`` is where it keeps what has to stay for good."""
+
+    folder: Folder
     site: Surroundings = field(default_factory=Surroundings)

@@ -288,6 +288,15 @@ class TestKeks:
             FileKekEntry(type="file", path=Path("/var/lib/certrotd/kek")),
         )
 
+    def test_a_state_in_a_cluster_needs_a_kek_that_outlives_the_pod(self, tmp_path: Path) -> None:
+        """Keyrings in Secrets, and what unwraps them in a directory that ends with the pod."""
+        state = "state: {type: kubernetes}\n"
+        with pytest.raises(ConfigInvalid) as refused:
+            loaded(tmp_path, f"{state}keyrings: {{shop: {{keks: [local]}}}}\n")
+        assert "keks: there is none, and /var/lib/certrotd/kek ends with its pod" in str(
+            refused.value
+        )
+
     def test_neither_a_kek_nor_a_keyring_is_missing_by_itself(self, tmp_path: Path) -> None:
         """The control: who has certificates alone hears of neither."""
         assert config(tmp_path, MINIMAL).keys.keyrings == {}
