@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from certrotd.config.probes import HandshakeEntry
     from certrotd.config.stores import StoreEntry
     from certrotd.pki.generation import LiveCertificate
+    from certrotd.state.ports import Folder
 
 
 class RecordEvent(Protocol):
@@ -63,6 +64,13 @@ class Context:
     name: str
     state_dir: Path
     clock: Clock
-    site: Surroundings = field(default_factory=Surroundings)
     prove: ProveAt = _unproven
     stores: Mapping[str, StoreEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuerContext(Context):
+    """What an issuer is built with; ``folder`` is where it keeps what has to stay for good."""
+
+    folder: Folder
+    site: Surroundings = field(default_factory=Surroundings)

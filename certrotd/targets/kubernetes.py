@@ -23,6 +23,7 @@ from certrotd.kube.pods import patiently
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
+from certrotd.kube.stamps import has_other, is_told
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
@@ -114,6 +115,29 @@ class KubernetesTarget:
                 first = first or failure
         if first is not None:
             raise first
+
+    def apply_of(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving: workloads that were restarted for these already are waited for."""
+        self.rollouts.restart([each for each, _ in self._tasks(())], hashes)
+
+    def revert_to(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving; what was of others before that is restarted after all."""
+        references = [each for each, _ in self._tasks(())]
+        self.rollouts.revert(references, hashes)
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        for each in references:
+            found = patiently(partial(self.rollouts.get, each), deadline)
+            if has_other(found, hashes):
+                self.rollouts.restart([each], hashes)
+
+    def lacks(self, hashes: Mapping[str, str]) -> str | None:
+        """As keys.world.Proving."""
+        for each in self._found():
+            if not is_told(each, hashes):
+                return f"{each.reference} was not restarted for them"
+            if (words := unfinished(each)) is not None:
+                return f"{each.reference} is not whole: {words}"
+        return None
 
     def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
         known = [each for each in certificates if each.fingerprint]

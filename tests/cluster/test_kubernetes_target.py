@@ -16,7 +16,7 @@ from cryptography import x509
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube.api import Denied
 from certrotd.kube.reloads import Program, Reloads
-from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
@@ -69,7 +69,7 @@ def test_pods_are_replaced_and_serve_the_new_pair(web: Web, kind: str) -> None:
     assert not before & after
     assert web.serves() == NEW_LEAF
     annotations = template_of(web, reference)["metadata"]["annotations"]
-    assert annotations[CERTIFICATES] == f"web={NEW_LEAF}"
+    assert annotations[RESTARTED_FOR] == f"web={NEW_LEAF}"
     target.apply_for(live(NEW))
     assert web.ids() == after
     assert template_of(web, reference)["metadata"]["annotations"] == annotations

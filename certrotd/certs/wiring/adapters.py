@@ -27,7 +27,7 @@ from certrotd.certs.wiring.stores import Stores
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context, Surroundings
+from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.config.probes import HandshakeEntry, PodProbeEntry
 from certrotd.config.stores import StoreEntry
@@ -143,10 +143,18 @@ class Adapters:
         return self._issuers.get(name)
 
     def _build_issuer(self, name: str, entry: Any) -> Any:
-        return self._build("certrotd.{}.issuer", name, entry, self._surroundings(name))
+        module = importlib.import_module(f"certrotd.{entry.type}.issuer")
+        context = IssuerContext(
+            name,
+            self._config.state_dir,
+            self._clock,
+            folder=self._premises.state.folder(f"{module.FOLDER}/{name}"),
+            site=self._surroundings(name),
+        )
+        return module.build(entry, context)
 
-    def _build(self, module: str, name: str, entry: Any, site: Surroundings | None = None) -> Any:
-        context = Context(name, self._config.state_dir, self._clock, site or Surroundings())
+    def _build(self, module: str, name: str, entry: Any) -> Any:
+        context = Context(name, self._config.state_dir, self._clock)
         return importlib.import_module(module.format(entry.type)).build(entry, context)
 
     def _build_target(self, name: str, entry: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import ssl
 from collections.abc import Mapping, Sequence
@@ -22,7 +23,7 @@ from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT
+from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
@@ -95,7 +96,7 @@ def told(api: MemoryApi) -> dict[str, str]:
     for each in api.objects.values():
         annotations = each["spec"]["template"]["metadata"].get("annotations") or {}
         if annotations:
-            found[each["metadata"]["name"]] = annotations.get(CERTIFICATES, "")
+            found[each["metadata"]["name"]] = annotations.get(RESTARTED_FOR, "")
     return found
 
 
@@ -348,6 +349,57 @@ class TestMounting:
         ]
 
 
+class TestKeys:
+    """What it is told of a keyring, and shows of it."""
+
+    OLD, NEW = {"key/app": "old"}, {"key/app": "new"}
+
+    def test_workloads_are_restarted_once_for_each_delivery(self) -> None:
+        """Beside what they were restarted for otherwise."""
+        api = shop()
+        made = target(api, WEB)
+        made.apply_for([live("app", "aa")])
+        made.apply_of(self.OLD)
+        made.apply_of(self.OLD)
+        assert told(api) == {"web": "app=aa key/app=old"}
+        assert patched(api) == ["web", "web"]
+
+    def test_it_shows_which_workload_lacks_them(self) -> None:
+        """Untouched, told of others, and not whole."""
+        api = shop()
+        made = target(api, WEB)
+        assert made.lacks(self.OLD) == "deployment/web was not restarted for them"
+        made.apply_of(self.OLD)
+        assert made.lacks(self.OLD) is None
+        assert made.lacks(self.NEW) == "deployment/web was not restarted for them"
+        next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
+        assert "deployment/web is not whole: 3 of 3 pods" in str(made.lacks(self.OLD))
+
+    def test_going_back_puts_the_former_template_back(self) -> None:
+        """So that the old pods are kept; twice is once."""
+        api = shop()
+        made = target(api, WEB, DB)
+        made.apply_of(self.OLD)
+        before = copy.deepcopy(list(api.objects.values()))
+        target(api, WEB).apply_of(self.NEW)
+        made.revert_to(self.OLD)
+        made.revert_to(self.OLD)
+        assert made.lacks(self.OLD) is None
+        after = list(api.objects.values())
+        templates = [[each["spec"]["template"] for each in every] for every in (before, after)]
+        assert templates[0] == templates[1]
+        assert patched(api) == ["web", "db", "web", "web"]
+
+    def test_a_former_template_of_other_keys_is_restarted_once_more(self) -> None:
+        """A restart for something else came between."""
+        api = shop()
+        made = target(api, WEB)
+        made.apply_of(self.NEW)
+        made.apply_for([live("app", "aa")])
+        made.revert_to(self.OLD)
+        assert made.lacks(self.OLD) is None
+
+
 class TestBuild:
     """From an entry of the configuration."""
 
@@ -485,5 +537,5 @@ class TestPage:
         reasons = set(re.findall(r'"(Certificate(?:Restart|Undo|Held)\w*)"', sources))
         reasons |= {f"Certificate{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
-        for annotation in (RESTARTED_AT, CERTIFICATES, FORMER):
+        for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):
             assert f"`{annotation}`" in text

@@ -1,0 +1,359 @@
+"""The Helm chart as helm renders it: what it derives, what it refuses, what must not drift."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from certrotd import __version__
+from certrotd.config.load import check
+from certrotd.kube.state import NEEDED
+from certrotd.stores.live_secret import NEEDED_LIVE, NEEDED_OWN
+from tests.parts.kubernetes.api import Object
+from tests.parts.kubernetes.chart import CHART, MODES, HelmRefused, example, lint, one, template
+from tests.unit.targets.kubernetes_page import rules
+
+ROOT = CHART.parents[2]
+INTERNAL = {"issuers": {"lab": {"type": "internal"}}}
+
+
+def changed(mode: str, path: str, value: Any) -> Object:
+    """The example's values with another one somewhere: "image.tag"."""
+    values = copy.deepcopy(example(mode))
+    *folders, last = path.split(".")
+    place = values
+    for folder in folders:
+        place = place.setdefault(folder, {})
+    place[last] = value
+    return values
+
+
+def pod_of(objects: list[Object]) -> Object:
+    """The pod template of the Deployment or the CronJob."""
+    found: Object
+    for each in objects:
+        if each["kind"] == "Deployment":
+            found = each["spec"]["template"]
+            return found
+        if each["kind"] == "CronJob":
+            found = each["spec"]["jobTemplate"]["spec"]["template"]
+            return found
+    raise AssertionError("there is neither")
+
+
+def config_of(objects: list[Object], file: str = "config.yaml") -> Object:
+    """The configuration that certrotd gets."""
+    found: Object = yaml.safe_load(one(objects, "ConfigMap")["data"][file])
+    return found
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_linter_has_nothing_to_say(mode: str) -> None:
+    """Not even a warning, of any example."""
+    assert "0 chart(s) failed" in lint(example(mode))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_configuration_is_one_that_certrotd_takes(mode: str, tmp_path: Path) -> None:
+    """With what the chart has added."""
+    objects = template(example(mode))
+    for name, text in one(objects, "ConfigMap")["data"].items():
+        if name.endswith(".yaml"):
+            file = tmp_path / name
+            file.write_text(text)
+            problems, _ = check(file)
+            # the secret's file is in the pod alone
+            assert [each for each in problems if "/run/secrets" not in str(each)] == []
+
+
+def test_state_and_generations_are_in_the_release_s_namespace() -> None:
+    """The user says it nowhere."""
+    found = config_of(template(example("deployment"), namespace="system", name="own"))
+    own = {"namespace": "system", "instance": "own-certrotd"}
+    assert found["state"] == {"type": "kubernetes", **own}
+    store = found["certificates"][0]["store"]
+    assert store["namespace"] == "shop"
+    assert (store["generations"], store["instance"]) == ("system", "own-certrotd")
+    assert "own-certrotd.system.svc" in found["http"]["hosts"]
+
+
+def test_what_the_user_says_stays() -> None:
+    """Of an instance, which tells the Secrets of an older release, and of hosts."""
+    values = example("deployment")
+    values["config"]["state"] = {"type": "kubernetes", "instance": "older"}
+    values["config"]["http"] = {"hosts": ["certs.example.com"]}
+    found = config_of(template(values))
+    assert found["state"]["instance"] == "older"
+    assert {"certs.example.com", "certrotd.certrotd.svc"} <= set(found["http"]["hosts"])
+
+
+def test_the_init_container_of_a_sidecar_tells_nobody() -> None:
+    """nginx starts after it: there is no process yet."""
+    objects = template(example("sidecar"))
+    assert [each["targets"] for each in config_of(objects, "init.yaml")["certificates"]] == [[]]
+    assert config_of(objects)["certificates"][0]["targets"] == ["nginx"]
+    first, second = pod_of(objects)["spec"]["initContainers"]
+    assert first["args"] == ["--config=/etc/certrotd/init.yaml", "rotate", "--all", "--quiet"]
+    assert (second["args"], second["restartPolicy"]) == (["run"], "Always")
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_changed_configuration_restarts_the_pods(mode: str) -> None:
+    """And nothing else does: the control is the same configuration again."""
+
+    def checksum(values: Object) -> str:
+        return str(pod_of(template(values))["metadata"]["annotations"]["checksum/config"])
+
+    before = checksum(example(mode))
+    assert checksum(changed(mode, "podLabels.team", "web")) == before
+    assert checksum(changed(mode, "config.concurrency", 4)) != before
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_container_has_no_more_than_it_needs(mode: str) -> None:
+    """Also that of the test, and nginx."""
+    objects = template(example(mode))
+    for spec in (pod_of(objects)["spec"], one(objects, "Pod")["spec"]):
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert spec["automountServiceAccountToken"] is (mode != "sidecar")
+        for each in [*spec["containers"], *spec.get("initContainers", [])]:
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+
+
+class TestRights:
+    """What the Roles say is what the documentation says, and what the code asks for."""
+
+    def test_of_the_state_and_the_generations(self) -> None:
+        """In the release's namespace."""
+        found = one(template(example("deployment")), "Role", namespace="certrotd")["rules"]
+        given = {rule["resources"][0]: tuple(rule["verbs"]) for rule in found}
+        assert given == {kind.plural: verbs for kind, verbs in NEEDED.items()}
+        assert given["secrets"] == NEEDED_OWN
+        page = (ROOT / "docs" / "cluster-state.md").read_text()
+        [shown] = [each for each in blocks(page) if each.get("kind") == "Role"]
+        assert found == shown["rules"]
+
+    def test_where_the_workloads_are(self) -> None:
+        """By their names; pods are deleted because there is a StatefulSet."""
+        found = one(template(example("deployment")), "Role", namespace="shop")["rules"]
+        secrets, deployments, statefulsets, pods, events = found
+        assert tuple(secrets["verbs"]) == NEEDED_LIVE
+        assert secrets["resourceNames"] == ["shop-tls"]
+        workloads, listed, created, deleted, _ = rules()
+        assert deployments["verbs"] == statefulsets["verbs"] == workloads["verbs"]
+        assert deployments["resourceNames"] == ["canary", "web"]
+        assert statefulsets["resourceNames"] == ["queue"]
+        assert pods["verbs"] == [*listed["verbs"], *deleted["verbs"]]
+        assert events == created
+
+    def test_of_a_selector(self) -> None:
+        """Names cannot narrow what a list finds."""
+        target = {"type": "kubernetes", "namespace": "shop", "selector": "tier=edge"}
+        values = changed("deployment", "config.targets", {"shop": target})
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        *_, listing = rules()
+        assert listing in found
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
+
+    def test_pods_are_not_deleted_without_a_statefulset(self) -> None:
+        """The control."""
+        values = changed("deployment", "config.targets.shop.workloads", ["daemonset/edge"])
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
+        assert not any("delete" in rule["verbs"] for rule in found)
+        assert [r["resourceNames"] for r in found if r["resources"] == ["daemonsets"]] == [["edge"]]
+
+    def test_that_others_have_are_added_by_hand(self) -> None:
+        """In any namespace."""
+        rule = {"apiGroups": [""], "resources": ["pods"], "verbs": ["delete"]}
+        values = changed("deployment", "rbac.extraRules", {"shop": [rule], "other": [rule]})
+        objects = template(values)
+        assert rule in one(objects, "Role", namespace="shop")["rules"]
+        assert one(objects, "Role", namespace="other")["rules"] == [rule]
+
+    def test_are_none_in_a_sidecar_nor_for_another_cluster(self) -> None:
+        """What has a kubeconfig is not asked of this API server."""
+        assert not {"Role", "RoleBinding"} & {e["kind"] for e in template(example("sidecar"))}
+        values = example("deployment")
+        values["config"]["targets"]["shop"]["kubeconfig"] = "/run/secrets/certrotd/kubeconfig"
+        values["config"]["certificates"][0]["store"]["kubeconfig"] = "/run/secrets/certrotd/k"
+        objects = template(values)
+        assert [e["metadata"]["namespace"] for e in objects if e["kind"] == "Role"] == ["certrotd"]
+
+    def test_are_never_cluster_wide(self) -> None:
+        """In any mode."""
+        for mode in MODES:
+            assert not [e for e in template(example(mode)) if e["kind"].startswith("Cluster")]
+
+
+def blocks(page: str) -> list[Object]:
+    """The YAML of a page."""
+    texts = (text.partition("```")[0] for text in page.split("```yaml\n")[1:])
+    return [each for text in texts for each in yaml.safe_load_all(text) if isinstance(each, dict)]
+
+
+class TestRefused:
+    """What cannot go together is said."""
+
+    @pytest.mark.parametrize(
+        ("mode", "path", "value", "words"),
+        [
+            ("cronjob", "replicas", 2, "mode cronjob has no replicas"),
+            ("cronjob", "podDisruptionBudget.enabled", True, "has no podDisruptionBudget"),
+            ("cronjob", "serviceMonitor.enabled", True, "has no serviceMonitor"),
+            ("cronjob", "config.http", {}, None),
+            ("cronjob", "config.http", {"hosts": ["a.example"]}, "mode cronjob has no page"),
+            ("deployment", "config", {}, "config is empty"),
+            ("deployment", "replicas", 1, "podDisruptionBudget needs two replicas"),
+            ("deployment", "persistence.enabled", True, "persistence is for one replica"),
+            ("deployment", "config.state_dir", "/data", "config.state_dir is set"),
+            ("deployment", "config.http", {"listen": "[::]:80"}, "set http.address and http.port"),
+            ("deployment", "config.http", {"allow_remote": True}, "has listen or allow_remote"),
+            (
+                "deployment",
+                "config.state",
+                {"type": "kubernetes", "namespace": "other"},
+                "config.state.namespace is other",
+            ),
+            (
+                "deployment",
+                "config.state",
+                {"type": "kubernetes", "kubeconfig": "/x"},
+                "config.state has a kubeconfig",
+            ),
+            (
+                "deployment",
+                "config.targets.web",
+                {"type": "nginx"},
+                "target web is of type nginx: nothing else runs in certrotd's pod",
+            ),
+            (
+                "deployment",
+                "config.certificates",
+                [
+                    {
+                        "name": "web",
+                        "names": ["a.example"],
+                        "store": {"type": "kubernetes", "secret": "s", "generations": "shop"},
+                    }
+                ],
+                "certificate web keeps its generations in shop",
+            ),
+            ("sidecar", "config.state", {"type": "kubernetes"}, "mode sidecar has its state in"),
+            ("sidecar", "config.store_dir", "/certs", "config.store_dir is set"),
+            (
+                "sidecar",
+                "config.certificates",
+                [
+                    {
+                        "name": "web",
+                        "names": ["a.example"],
+                        "store": {"type": "kubernetes", "secret": "s"},
+                    }
+                ],
+                "certificate web has a store",
+            ),
+            (
+                "sidecar",
+                "config.targets.web",
+                {"type": "systemd", "unit": "nginx.service"},
+                "target web is of type systemd: mode sidecar tells processes of its own pod alone",
+            ),
+            ("sidecar", "strategy", {"type": "RollingUpdate"}, "strategy RollingUpdate cannot be"),
+            ("sidecar", "replicas", 3, "persistence is for one replica"),
+        ],
+    )
+    def test_with_words(self, mode: str, path: str, value: Any, words: str | None) -> None:
+        """Each beside an example that is taken."""
+        values = changed(mode, path, value)
+        if words is None:
+            template(values)
+            return
+        with pytest.raises(HelmRefused, match="execution error") as refused:
+            template(values)
+        assert words in str(refused.value)
+
+    def test_a_strategy_of_no_deployment(self) -> None:
+        """The pod is in a chart of the user's."""
+        values = changed("sidecar", "sidecar.nginx.enabled", False) | {
+            "strategy": {"type": "Recreate"}
+        }
+        with pytest.raises(HelmRefused, match="leaves no Deployment"):
+            template(values)
+
+    @pytest.mark.parametrize(
+        ("path", "value", "words"),
+        [
+            ("mode", "daemonset", "value must be one of 'deployment', 'cronjob', 'sidecar'"),
+            ("replica", 2, "additional properties 'replica' not allowed"),
+            ("image.repo", "x", "additional properties 'repo' not allowed"),
+            ("image.digest", "sha256:abc", "does not match pattern"),
+            ("persistence.enabled", "yes", "got string, want boolean"),
+            ("rbac.extraRules", [], "got array, want object"),
+            ("config.certificats", [], "additional properties 'certificats' not allowed"),
+            ("config.targets.shop.workload", "x", "additional properties 'workload' not allowed"),
+        ],
+    )
+    def test_a_typo(self, path: str, value: Any, words: str) -> None:
+        """Also one in certrotd's own configuration."""
+        with pytest.raises(HelmRefused, match="don't meet the specifications of the schema") as no:
+            template(changed("deployment", path, value))
+        assert words in str(no.value)
+
+
+class TestServiceMonitor:
+    """A kind that a cluster need not have."""
+
+    THERE = "--api-versions=monitoring.coreos.com/v1/ServiceMonitor"
+
+    def values(self, missing: str) -> Object:
+        return example("deployment", serviceMonitor={"enabled": True, "ifMissing": missing})
+
+    def test_is_missed_with_words(self) -> None:
+        with pytest.raises(HelmRefused, match="install the Prometheus operator, or set"):
+            template(self.values("fail"))
+
+    def test_is_skipped_or_rendered_as_asked(self) -> None:
+        kinds = {each["kind"] for each in template(self.values("skip"))}
+        assert "ServiceMonitor" not in kinds
+        assert one(template(self.values("always")), "ServiceMonitor")
+
+    def test_leads_to_the_metrics(self) -> None:
+        """By the labels of the Service, and its port's name."""
+        objects = template(self.values("fail"), self.THERE)
+        monitor, service = one(objects, "ServiceMonitor"), one(objects, "Service")
+        assert monitor["spec"]["endpoints"][0]["path"] == "/metrics"
+        wanted = monitor["spec"]["selector"]["matchLabels"].items()
+        assert wanted <= service["metadata"]["labels"].items()
+
+
+class TestNothingHasDrifted:
+    """What stands in two places says the same in both."""
+
+    def test_the_schema_is_that_of_the_values(self) -> None:
+        """And of the configuration: scripts/chart-schema makes it."""
+        script = [sys.executable, str(ROOT / "scripts" / "chart-schema"), "--check"]
+        ran = subprocess.run(script, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, ran.stderr
+
+    def test_the_version_is_that_of_the_package(self) -> None:
+        """Of the chart and of the image."""
+        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        assert chart["version"] == chart["appVersion"] == __version__
+
+    def test_every_value_is_described(self) -> None:
+        """On the chart's page, by its first word."""
+        page = (CHART / "README.md").read_text()
+        for name in yaml.safe_load((CHART / "values.yaml").read_text()):
+            assert f"`{name}" in page, name
