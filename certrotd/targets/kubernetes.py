@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from certrotd.clock import Deadline
-from certrotd.config.context import Context, ProveAt
+from certrotd.config.context import Context
 from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
+from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
@@ -19,7 +20,7 @@ from certrotd.kube.events import EVENTS
 from certrotd.kube.exec import EXEC
 from certrotd.kube.mounts import is_used
 from certrotd.kube.pod_proof import PodProof
-from certrotd.kube.pods import patiently
+from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
@@ -28,8 +29,20 @@ from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
 
-Probe = Callable[[LiveCertificate, str], None]
-"""Proves that an address serves a certificate; raises ProofFailed."""
+REACH = 5.0
+"""So many seconds may it take a pod to take a connection."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is done at the address of each pod.
+
+    ``prove`` returns once it serves a certificate, and raises ProofFailed. ``reach`` returns once
+    somebody takes a connection there, and raises OSError.
+    """
+
+    prove: Callable[[LiveCertificate, str], None]
+    reach: Callable[[str], None] = lambda _address: None
 
 
 @dataclass(frozen=True)
@@ -141,7 +154,7 @@ class KubernetesTarget:
 
     def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
         known = [each for each in certificates if each.fingerprint]
-        looks = [partial(probe, each) for each in known for probe in self.probes]
+        looks = [partial(probe.prove, each) for each in known for probe in self.probes]
         return PodProof(self.rollouts.pods, looks) if looks else None
 
     def _tasks(
@@ -228,6 +241,21 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
+        elif self.probes:
+            yield from self._unreachable(found)
+
+    def _unreachable(self, found: Workload) -> Iterator[Failure]:
+        """Why pods cannot be looked at: by the first one that is ready."""
+        pods = list(serving(self.rollouts.pods.of(found), found))
+        for probe in self.probes if pods else ():
+            try:
+                probe.reach(address_of(pods[0]))
+            except OSError as error:
+                yield NeedsOperator(
+                    f"the pod {name_of(pods[0])} of {found.reference} cannot be looked at: "
+                    f"{address_of(pods[0])} takes no connection: {error.strerror or error}",
+                    hint="correct the port of pod_probe; or a NetworkPolicy keeps certrotd out",
+                )
 
 
 def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
@@ -244,7 +272,7 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
         rollouts,
         tuple(Reference(*each.split("/")) for each in entry.workloads),
         entry.selector,
-        probes=tuple(_probe(each, context.prove) for each in entry.pod_probe),
+        probes=tuple(_probe(each, context) for each in entry.pod_probe),
         secrets={
             name: store.secret
             for name, store in context.stores.items()
@@ -265,5 +293,11 @@ def _program(entry: KubernetesEntry) -> Program | None:
     return Program(tuple(argv), files, entry.container, signals=signals)
 
 
-def _probe(entry: PodProbeEntry, prove: ProveAt) -> Probe:
-    return lambda certificate, address: prove(entry, address, entry.port, certificate)
+def _probe(entry: PodProbeEntry, context: Context) -> Probe:
+    def prove(certificate: LiveCertificate, address: str) -> None:
+        context.prove(entry, address, entry.port, certificate)
+
+    def reach(address: str) -> None:
+        connect(address, entry.port, timeout=Timeout(Deadline(context.clock, REACH))).close()
+
+    return Probe(prove, reach)

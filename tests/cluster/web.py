@@ -21,7 +21,7 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.kubernetes import KubernetesTarget
+from certrotd.targets.kubernetes import KubernetesTarget, Probe
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
 from tests.parts import locate, pki
@@ -141,7 +141,7 @@ class Web:
         usual = role(finds=bool(finds), execs="reloads" in fields)
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
-        probes = (_probe,) if probed else ()
+        probes = (Probe(_probe),) if probed else ()
         fields.setdefault("secrets", {"web": "pair"})
         return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
 
