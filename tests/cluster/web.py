@@ -69,9 +69,10 @@ def rollouts(who: Credentials, namespace: str, timeout: float) -> Rollouts:
     return Rollouts(api, namespace, timeout)
 
 
-def live(pair: pki.Pair) -> tuple[LiveCertificate, ...]:
-    """What a target is told of a pair."""
-    return (LiveCertificate("web", (NAME,), "/live", fingerprint(pair.certificate)),)
+def live(pair: pki.Pair, sealed: str = "") -> tuple[LiveCertificate, ...]:
+    """What a target is told of a pair; ``sealed``: in which Secret its generation is."""
+    leaf = fingerprint(pair.certificate)
+    return (LiveCertificate("web", (NAME,), "/live", leaf, sealed=sealed),)
 
 
 @dataclass
@@ -91,10 +92,14 @@ class Web:
         """Puts a certificate there that nginx does not start with."""
         self.put_data({"tls.crt": b"garbage", "tls.key": OLD.key_pem})
 
-    def put_data(self, data: dict[str, bytes]) -> None:
+    def seal(self, name: str, chain: bytes, key: bytes) -> None:
+        """Makes the Secret of a generation, as a store does."""
+        self.put_data({"tls.crt": chain, "tls.key": key}, name, immutable=True)
+
+    def put_data(self, data: dict[str, bytes], name: str = "pair", **fields: Any) -> None:
         content = {key: b64encode(value).decode() for key, value in data.items()}
-        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pair"}, "data": content}
-        self.cluster.apply(self.namespace, made)
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": content}
+        self.cluster.apply(self.namespace, made | fields)
 
     def add(
         self, kind: str, name: str = "web", replicas: int = 3, *, grace: int = 1, **fields: Any
