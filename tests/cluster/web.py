@@ -3,7 +3,7 @@
 import socket
 import ssl
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography import x509
@@ -11,8 +11,10 @@ from cryptography import x509
 from certrotd.clock import SystemClock
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import Api
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.workloads import Reference
+from certrotd.kube.workloads import Reference, crash_of
+from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget
@@ -22,8 +24,9 @@ from tests.parts import locate, pki
 from tests.parts.kubernetes import Credentials
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.process import wait_until
 from tests.parts.site import Site
-from tests.unit.targets.kubernetes_page import rules
+from tests.unit.targets.kubernetes_page import role
 
 PORT = 8443
 NGINX = f"""
@@ -46,8 +49,8 @@ STRATEGIES = {
     "daemonset": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}},
 }
 API_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
-RULES = rules()
-"""What docs/kubernetes-target.md has the account be given; the last is for a selector."""
+RULES = role()
+"""What docs/kubernetes-target.md has the account be given for workloads by name."""
 
 
 def access(who: Credentials, namespace: str) -> Access:
@@ -119,15 +122,25 @@ class Web:
         plane.allow(self.namespace, "certrotd", *rules)
         return who
 
-    def target(self, *, labels: str | None = None, rules: Any = None) -> KubernetesTarget:
-        """The target of all that was added, or of what has those labels.
+    def target(
+        self, *, labels: str | None = None, rules: Any = None, probed: bool = False, **fields: Any
+    ) -> KubernetesTarget:
+        """The target of all that was added, or of what has those labels, or mounts the Secret.
 
-        Its account may do what the page says, or what ``rules`` says.
+        Its account may do what the page says, or what ``rules`` says. Each pod may be ``probed``.
         """
-        usual = RULES[1:] if labels else RULES[:-1]
+        finds = labels or fields.get("mounting")
+        usual = role(finds=bool(finds), execs="reloads" in fields)
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
-        return KubernetesTarget(made, () if labels else tuple(self.named), labels)
+        probes = (_probe,) if probed else ()
+        fields.setdefault("secrets", {"web": "pair"})
+        return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
+
+    def reloading(self, program: Program | None) -> KubernetesTarget:
+        """The target of all that was added, whose pods keep running and are probed."""
+        made = self.target(rules=role(execs=program is not None), probed=True)
+        return replace(made, reloads=Reloads(made.rollouts, program))
 
     def await_whole(self, reference: Reference) -> None:
         """Returns once all pods of a workload are available, as kubectl sees it."""
@@ -143,6 +156,14 @@ class Web:
         """What tells pods apart, also those of the same name."""
         return {each["metadata"]["uid"] for each in self.pods(name)}
 
+    def await_crash(self, uid: str) -> None:
+        """Returns once a pod is not ready because its container has ended."""
+
+        def crashed() -> bool:
+            return any(crash_of(pod) for pod in self.pods() if pod["metadata"]["uid"] == uid)
+
+        wait_until(crashed, what="a crash")
+
     def serves(self, name: str = "web") -> str | None:
         """The leaf that every pod that is ready serves; None where they differ."""
         ready = [each for each in self.pods(name) if _is_ready(each)]
@@ -152,6 +173,12 @@ class Web:
     def described(self, reference: Reference) -> str:
         """What kubectl describe says."""
         return self.cluster.kubectl("describe", str(reference), f"--namespace={self.namespace}")
+
+
+def _probe(certificate: LiveCertificate, address: str) -> None:
+    """As the wiring does it, within a few seconds."""
+    endpoint = Endpoint(address, PORT, NAME, deadline=3.0)
+    TlsProber(SystemClock()).prove(endpoint, certificate.fingerprint)
 
 
 def _is_ready(pod: Object) -> bool:
@@ -197,7 +224,7 @@ def configure(web: Web, site: Site) -> None:
     script = site.directory / "update"
     script.write_text(UPDATE.format(folder=site.directory, kubectl=kubectl))
     script.chmod(0o755)
-    who = web.account(*RULES[:-1])
+    who = web.account(*RULES)
     site.internal()
     site.config["targets"] = {
         "secret": {"type": "command", "command": [str(script)]},
@@ -205,6 +232,7 @@ def configure(web: Web, site: Site) -> None:
             "type": "kubernetes",
             "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
             "workloads": [str(each) for each in web.named],
+            "pod_probe": [{"port": PORT}],
             "wave": 1,
         },
     }
