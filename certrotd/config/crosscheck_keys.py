@@ -36,8 +36,12 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _algorithms(name, entry)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
-        message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
-        yield ConfigFinding(("keks",), message, warning=True)
+        kek = f"{file.state_dir}/kek"
+        if file.state is not None:
+            message = f"there is none, and {kek} ends with its pod: no keyring could be read again"
+        else:
+            message = f"there is none: keyrings are wrapped by {kek}, beside them"
+        yield ConfigFinding(("keks",), message, warning=file.state is None)
 
 
 def _managed_keys(checked: Checked, file: ConfigFile) -> Iterator[ConfigFinding]:
@@ -93,7 +97,7 @@ def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
     file = _file(checked)
     for name, keyring in file.keyrings.items():
         for position, output in enumerate(keyring.outputs):
-            for path in output.paths:
+            for path in output.paths or (output.place,):
                 yield ("keyrings", name, "outputs", position), path, "written"
     for name, kek in file.keks.items():
         if isinstance(kek, FileKekEntry):

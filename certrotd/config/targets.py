@@ -130,10 +130,9 @@ WorkloadName = Annotated[Text, StringConstraints(max_length=270), AfterValidator
 LabelSelector = Annotated[Text, AfterValidator(_selector)]
 
 
-class ProbeEntry(Entry):
-    """One endpoint that must serve the new certificate after a reload."""
+class HandshakeEntry(Entry):
+    """What is asked of an endpoint, wherever it is."""
 
-    address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
     sni: DomainName | None = Field(
         default=None,
         description="The server name to ask for (null: the certificate's first name that is not a "
@@ -166,6 +165,18 @@ class ProbeEntry(Entry):
     def examine(self) -> EntryFindings:
         """The roots are there."""
         return roots(self.roots, ("roots",))
+
+
+class ProbeEntry(HandshakeEntry):
+    """One endpoint that must serve the new certificate after a reload."""
+
+    address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
+
+
+class PodProbeEntry(HandshakeEntry):
+    """One port at which every pod must serve the new certificate, each at its own address."""
+
+    port: int = Field(ge=1, le=65535, description="The port of each pod to connect to.")
 
 
 class _TargetEntry(Entry):
@@ -321,6 +332,16 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="A label selector: what it finds is restarted after workloads, by kind and "
         "name (null: none).",
     )
+    mounting: bool = Field(
+        default=False,
+        description="Whether those are restarted as well, in the end, whose pods mount the "
+        "certificate's Secret or take variables from it; its store must be kubernetes.",
+    )
+    pod_probe: Items[PodProbeEntry] = Field(
+        default=(),
+        description="Ports at which every pod must serve the new certificate, each at its own "
+        "address, before the next workload is touched.",
+    )
     timeout: Duration = Field(
         default=timedelta(minutes=10),
         description="How long each workload may take until all its pods are new and available, "
@@ -329,8 +350,10 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if not self.workloads and self.selector is None:
-            raise refuse("needs workloads or a selector, such as workloads: [deployment/web]")
+        if not self.workloads and self.selector is None and not self.mounting:
+            raise refuse(
+                "needs workloads, a selector or mounting, such as workloads: [deployment/web]"
+            )
         if twice := {each for each in self.workloads if self.workloads.count(each) > 1}:
             raise refuse(f"has {min(twice)} twice in workloads: write it once")
         return self

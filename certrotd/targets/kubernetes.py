@@ -3,29 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 
 from certrotd.clock import Deadline
-from certrotd.config.context import Context
-from certrotd.config.targets import KubernetesEntry
+from certrotd.config.context import Context, ProveAt
+from certrotd.config.targets import KubernetesEntry, PodProbeEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
 from certrotd.kube.events import EVENTS
+from certrotd.kube.mounts import is_used
+from certrotd.kube.pod_proof import PodProof
+from certrotd.kube.pods import patiently
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
+from certrotd.kube.stamps import has_other, is_told
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
+from certrotd.rotation.outcome import Stopped
+
+Probe = Callable[[LiveCertificate, str], None]
+"""Proves that an address serves a certificate; raises ProofFailed."""
 
 
 @dataclass(frozen=True)
 class KubernetesTarget:
-    """Workloads of one namespace: ``named`` ones, then those that ``labels`` find besides."""
+    """Workloads of one namespace: ``named`` ones, then those that ``labels`` find besides.
+
+    ``secrets`` has the name of each certificate's Secret in that namespace. With ``mounting``,
+    those come last whose pods get at the Secret of a certificate that the target is told for. By
+    ``probes`` each pod is looked at.
+    """
 
     rollouts: Rollouts
     named: tuple[Reference, ...] = ()
     labels: str | None = None
+    probes: tuple[Probe, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    mounting: bool = False
     together = True
 
     def check(self) -> None:
@@ -35,22 +52,27 @@ class KubernetesTarget:
     def problems(self) -> Iterator[Failure]:
         """Everything that keeps the pods from being restarted now."""
         namespace = self.rollouts.namespace
-        lists = self.labels is not None
+        lists = self.labels is not None or self.mounting
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
         found = self._found()
-        if not found:
+        if self.labels is not None and not any(True for _ in self.rollouts.having(self.labels)):
             yield NeedsOperator(
                 f"no workload in the namespace {namespace} has the labels {self.labels}",
                 hint="correct the selector, or label them",
             )
-        yield from self._denied(_needed(found))
+        yield from self._unused(found)
+        yield from self._denied(_needed(found, heals=bool(self.probes)))
         for each in found:
             yield from self._unfit(each)
 
     def warnings(self) -> Iterator[str]:
         """As Cautious.warnings."""
+        secrets = set(self.secrets.values())
         for each in self._found():
             yield from (f"{each.reference} {words}" for words in warnings(each))
+            if secrets and not any(is_used(each.pod, secret) for secret in secrets):
+                which = " or ".join(sorted(secrets))
+                yield f"{each.reference} does not use the Secret {which}: a restart changes nothing"
 
     def apply(self) -> None:
         """As Target.apply."""
@@ -58,27 +80,98 @@ class KubernetesTarget:
 
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for; workloads that were restarted for these already are waited for."""
-        self.rollouts.restart(self._references(), _fingerprints(certificates))
+        for reference, its in self._tasks(certificates):
+            self.rollouts.restart([reference], _fingerprints(its), self._proof(its))
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
-        """As InformedRevertible.revert_for."""
-        self.rollouts.revert(self._references(), _fingerprints(certificates))
+        """As InformedRevertible.revert_for: the last one first, each whatever becomes of others."""
+        first: Failure | None = None
+        for reference, its in reversed(self._tasks(certificates)):
+            try:
+                self.rollouts.revert([reference], _fingerprints(its), self._proof(its))
+            except Stopped:
+                raise
+            except Failure as failure:
+                first = first or failure
+        if first is not None:
+            raise first
 
-    def _references(self) -> list[Reference]:
-        """All of them; the API server is waited for, if it has to be asked."""
-        if self.labels is None:
-            return list(self.named)
+    def apply_of(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving: workloads that were restarted for these already are waited for."""
+        self.rollouts.restart([each for each, _ in self._tasks(())], hashes)
+
+    def revert_to(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving; what was of others before that is restarted after all."""
+        references = [each for each, _ in self._tasks(())]
+        self.rollouts.revert(references, hashes)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        labels = self.labels
-        found = self.rollouts.patiently(lambda: list(self.rollouts.having(labels)), deadline)
-        return list(dict.fromkeys([*self.named, *(each.reference for each in found)]))
+        for each in references:
+            found = patiently(partial(self.rollouts.get, each), deadline)
+            if has_other(found, hashes):
+                self.rollouts.restart([each], hashes)
+
+    def lacks(self, hashes: Mapping[str, str]) -> str | None:
+        """As keys.world.Proving."""
+        for each in self._found():
+            if not is_told(each, hashes):
+                return f"{each.reference} was not restarted for them"
+            if (words := unfinished(each)) is not None:
+                return f"{each.reference} is not whole: {words}"
+        return None
+
+    def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
+        known = [each for each in certificates if each.fingerprint]
+        looks = [partial(probe, each) for each in known for probe in self.probes]
+        return PodProof(self.rollouts.pods, looks) if looks else None
+
+    def _tasks(
+        self, certificates: Sequence[LiveCertificate]
+    ) -> list[tuple[Reference, Sequence[LiveCertificate]]]:
+        """Which workloads are to be told, of which of these.
+
+        The API server is waited for, if it has to be asked.
+        """
+        tasks: dict[Reference, Sequence[LiveCertificate]] = dict.fromkeys(self.named, certificates)
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        if (labels := self.labels) is not None:
+            for each in patiently(lambda: list(self.rollouts.having(labels)), deadline):
+                tasks.setdefault(each.reference, certificates)
+        if self.mounting:
+            about = {each.certificate: each for each in certificates}
+            names = about or self.secrets  # told for none in particular: for any
+            secrets = {name: self.secrets[name] for name in names if name in self.secrets}
+            for each in patiently(lambda: list(self.rollouts.having("")), deadline):
+                its = [name for name, secret in secrets.items() if is_used(each.pod, secret)]
+                if its:
+                    known = [about[name] for name in its if name in about]
+                    tasks.setdefault(each.reference, known)
+        return list(tasks.items())
 
     def _found(self) -> list[Workload]:
         found = {each: self.rollouts.get(each) for each in self.named}
         if self.labels is not None:
             for each in self.rollouts.having(self.labels):
                 found.setdefault(each.reference, each)
+        if self.mounting:
+            for each in self.rollouts.having(""):
+                if any(is_used(each.pod, secret) for secret in self.secrets.values()):
+                    found.setdefault(each.reference, each)
         return list(found.values())
+
+    def _unused(self, found: Sequence[Workload]) -> Iterator[Failure]:
+        """That workloads are looked for by their Secrets, and a Secret has none."""
+        namespace = self.rollouts.namespace
+        if self.mounting and not self.secrets:
+            yield NeedsOperator(
+                f"none of the certificates is in a Secret of the namespace {namespace}",
+                hint="mounting finds workloads by it: correct the namespace of target or store",
+            )
+        for secret in sorted(set(self.secrets.values())) if self.mounting else ():
+            if not any(is_used(each.pod, secret) for each in found):
+                yield NeedsOperator(
+                    f"no workload in the namespace {namespace} uses the Secret {secret}",
+                    hint="mount it, or name workloads instead of mounting",
+                )
 
     def _denied(self, needed: Iterable[tuple[Kind, str, str]]) -> Iterator[Failure]:
         namespace = self.rollouts.namespace
@@ -97,13 +190,13 @@ class KubernetesTarget:
             )
 
 
-def _needed(found: Sequence[Workload]) -> Iterator[tuple[Kind, str, str]]:
+def _needed(found: Sequence[Workload], *, heals: bool) -> Iterator[tuple[Kind, str, str]]:
     """The verbs that a restart and its undo need: each with a kind, and a name or none."""
     for each in found:
         for verb in ("get", "patch"):
             yield KINDS[each.reference.kind], verb, each.reference.name
     yield PODS, "list", ""
-    if any(each.reference.kind == "statefulset" for each in found):
+    if heals or any(each.reference.kind == "statefulset" for each in found):
         yield PODS, "delete", ""
     yield EVENTS, "create", ""
 
@@ -115,12 +208,22 @@ def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
 def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
     """The target of a configuration entry."""
     api = Connections(context.clock, os.environ).api(entry.kubeconfig, entry.context)
+    own = api.access.namespace
+    namespace = entry.namespace or own
     return KubernetesTarget(
-        Rollouts(
-            api,
-            entry.namespace or api.access.namespace,
-            entry.timeout.total_seconds(),
-        ),
+        Rollouts(api, namespace, entry.timeout.total_seconds()),
         tuple(Reference(*each.split("/")) for each in entry.workloads),
         entry.selector,
+        probes=tuple(_probe(each, context.prove) for each in entry.pod_probe),
+        secrets={
+            name: store.secret
+            for name, store in context.stores.items()
+            if (store.kubeconfig, store.context) == (entry.kubeconfig, entry.context)
+            and (store.namespace or own) == namespace
+        },
+        mounting=entry.mounting,
     )
+
+
+def _probe(entry: PodProbeEntry, prove: ProveAt) -> Probe:
+    return lambda certificate, address: prove(entry, address, entry.port, certificate)

@@ -8,15 +8,16 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from certrotd.errors import NeedsOperator, Transient
-from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.errors import NeedsOperator, ProofFailed, Transient
+from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
-from tests.builders import NEW, OLD
-from tests.cluster.objects import Object
+from tests.builders import NEW, OLD, PAIR
+from tests.cluster.objects import Object, container, deployment
 from tests.cluster.web import RULES, Web, configure, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
+from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 
@@ -61,7 +62,7 @@ def test_pods_are_replaced_and_serve_the_new_pair(web: Web, kind: str) -> None:
     assert not before & after
     assert web.serves() == NEW_LEAF
     annotations = template_of(web, reference)["metadata"]["annotations"]
-    assert annotations[CERTIFICATES] == f"web={NEW_LEAF}"
+    assert annotations[RESTARTED_FOR] == f"web={NEW_LEAF}"
     target.apply_for(live(NEW))
     assert web.ids() == after
     assert template_of(web, reference)["metadata"]["annotations"] == annotations
@@ -160,6 +161,48 @@ def test_a_canary_that_crashes_keeps_the_others_from_being_touched(web: Web) -> 
     assert (web.serves("canary"), web.serves()) == (NEW_LEAF, NEW_LEAF)
 
 
+def test_a_canary_that_serves_something_else_keeps_the_others_from_being_touched(web: Web) -> None:
+    """Its pod starts, and is ready: only a look at the pod tells."""
+    web.add("deployment", "canary", 1)
+    rest = web.add("deployment")
+    pods, template = web.ids(), template_of(web, rest)
+    target = web.target(probed=True)
+    target.check()
+    web.put(PAIR)
+    with pytest.raises(ProofFailed, match=r"the pod canary-\S+ of deployment/canary: .* but cert"):
+        target.apply_for(live(NEW))
+    assert (web.ids(), template_of(web, rest)) == (pods, template)
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert (web.serves("canary"), web.ids()) == (OLD_LEAF, pods)
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert (web.serves("canary"), web.serves()) == (NEW_LEAF, NEW_LEAF)
+
+
+@pytest.mark.parametrize("kind", ["deployment", "statefulset"])
+def test_an_old_pod_that_has_loaded_the_bad_certificate_is_replaced(web: Web, kind: str) -> None:
+    """Its container was restarted in between; pods that serve the old one are kept."""
+    reference = web.add(kind)
+    target = web.target(probed=True)
+    victim = web.pods()[0]["metadata"]
+    before = web.ids()
+    web.put_garbage()
+    with pytest.raises(NeedsOperator, match=f"of {reference} fails"):
+        target.apply_for(live(NEW))
+    own = before & web.ids()
+    where = f"--namespace={web.namespace}"
+    for uid in {victim["uid"]} & own:
+        web.cluster.kubectl("exec", where, victim["name"], "--", "sh", "-c", "kill 1")
+        web.await_crash(uid)
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert own - {victim["uid"]} <= web.ids()
+    assert victim["uid"] not in web.ids()
+    assert len(web.pods()) == len(before)
+    assert web.serves() == OLD_LEAF
+
+
 def test_workloads_are_found_by_their_labels(web: Web) -> None:
     """All three kinds of them, and no others."""
     labels = {"metadata": {"labels": {"tier": "edge"}}}
@@ -175,6 +218,22 @@ def test_workloads_are_found_by_their_labels(web: Web) -> None:
     target.apply_for(live(NEW))
     assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
     assert (web.ids("out"), web.serves("out")) == (before, OLD_LEAF)
+
+
+def test_workloads_are_found_by_the_secret_that_they_mount(web: Web) -> None:
+    """And others are left alone; the account may list them all."""
+    for kind in ("deployment", "daemonset"):
+        web.add(kind, f"in-{kind}", 1)
+    idle = container(web.cluster.image(DEBIAN), "sleep", "infinity")
+    web.cluster.apply(web.namespace, deployment("out", 1, idle))
+    web.await_whole(Reference("deployment", "out"))
+    before = web.ids("out")
+    target = web.target(mounting=True)
+    target.check()
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
+    assert web.ids("out") == before
 
 
 def test_an_api_server_that_is_frozen_in_mid_rollout_is_waited_for(web: Web) -> None:

@@ -12,7 +12,8 @@ from certrotd.clock import SystemClock
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import Api
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.workloads import Reference
+from certrotd.kube.workloads import Reference, crash_of
+from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget
@@ -22,6 +23,7 @@ from tests.parts import locate, pki
 from tests.parts.kubernetes import Credentials
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.process import wait_until
 from tests.parts.site import Site
 from tests.unit.targets.kubernetes_page import rules
 
@@ -119,15 +121,20 @@ class Web:
         plane.allow(self.namespace, "certrotd", *rules)
         return who
 
-    def target(self, *, labels: str | None = None, rules: Any = None) -> KubernetesTarget:
-        """The target of all that was added, or of what has those labels.
+    def target(
+        self, *, labels: str | None = None, rules: Any = None, probed: bool = False, **fields: Any
+    ) -> KubernetesTarget:
+        """The target of all that was added, or of what has those labels, or mounts the Secret.
 
-        Its account may do what the page says, or what ``rules`` says.
+        Its account may do what the page says, or what ``rules`` says. Each pod may be ``probed``.
         """
-        usual = RULES[1:] if labels else RULES[:-1]
+        finds = labels or fields.get("mounting")
+        usual = RULES[1:] if finds else RULES[:-1]
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
-        return KubernetesTarget(made, () if labels else tuple(self.named), labels)
+        probes = (_probe,) if probed else ()
+        fields.setdefault("secrets", {"web": "pair"})
+        return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
 
     def await_whole(self, reference: Reference) -> None:
         """Returns once all pods of a workload are available, as kubectl sees it."""
@@ -143,6 +150,14 @@ class Web:
         """What tells pods apart, also those of the same name."""
         return {each["metadata"]["uid"] for each in self.pods(name)}
 
+    def await_crash(self, uid: str) -> None:
+        """Returns once a pod is not ready because its container has ended."""
+
+        def crashed() -> bool:
+            return any(crash_of(pod) for pod in self.pods() if pod["metadata"]["uid"] == uid)
+
+        wait_until(crashed, what="a crash")
+
     def serves(self, name: str = "web") -> str | None:
         """The leaf that every pod that is ready serves; None where they differ."""
         ready = [each for each in self.pods(name) if _is_ready(each)]
@@ -152,6 +167,12 @@ class Web:
     def described(self, reference: Reference) -> str:
         """What kubectl describe says."""
         return self.cluster.kubectl("describe", str(reference), f"--namespace={self.namespace}")
+
+
+def _probe(certificate: LiveCertificate, address: str) -> None:
+    """As the wiring does it, within a few seconds."""
+    endpoint = Endpoint(address, PORT, NAME, deadline=3.0)
+    TlsProber(SystemClock()).prove(endpoint, certificate.fingerprint)
 
 
 def _is_ready(pod: Object) -> bool:
@@ -205,6 +226,7 @@ def configure(web: Web, site: Site) -> None:
             "type": "kubernetes",
             "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
             "workloads": [str(each) for each in web.named],
+            "pod_probe": [{"port": PORT}],
             "wave": 1,
         },
     }

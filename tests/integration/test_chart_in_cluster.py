@@ -73,7 +73,7 @@ OPTIONS: dict[str, Object] = {
     },
     "sidecar": {
         "networkPolicy": {"enabled": True},
-        "persistence": {"enabled": False, "acceptLoss": True},
+        "persistence": {"enabled": False},
         "replicas": 2,
         "podDisruptionBudget": {"enabled": True, "minAvailable": "50%"},
     },

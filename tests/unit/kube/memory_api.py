@@ -43,7 +43,16 @@ def pod(name: str, *, ready: bool = False, of: str | None = None, **status: Any)
     metadata: Object = {"name": name, "uid": name, "resourceVersion": "3"}
     metadata["annotations"] = annotations
     metadata["ownerReferences"] = [{"kind": "StatefulSet", "uid": "1-2"}]
-    return {"metadata": metadata, "status": {"conditions": conditions, **status}}
+    address = f"10.0.0.{name}"
+    return {"metadata": metadata, "status": {"conditions": conditions, "podIP": address, **status}}
+
+
+def replica(name: str, of: str = "web", **fields: Any) -> Object:
+    """A pod that a Deployment has made."""
+    made = pod(name, **fields)
+    made["metadata"]["labels"] = {"pod-template-hash": "5d9"}
+    made["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": f"{of}-5d9", "uid": "rs"}]
+    return made
 
 
 def status(**state: Any) -> Object:
@@ -153,7 +162,7 @@ class MemoryApi:
 
 def _labelled(found: Object, labels: str) -> bool:
     key, _, value = labels.partition("=")
-    return bool((found["metadata"].get("labels") or {}).get(key) == value)
+    return not labels or bool((found["metadata"].get("labels") or {}).get(key) == value)
 
 
 def _merge(target: Object, change: Object) -> None:

@@ -12,7 +12,7 @@ from certrotd.https.client import Lost
 from certrotd.kube.api import Api, Denied, Missing, Object
 from certrotd.kube.events import event, tell
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import Reference, workload
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.ports import Conflict
@@ -96,7 +96,7 @@ class TestRestart:
         made(api).restart([CANARY, WEB], NEW)
         assert [each for each in api.log if "patch" in each] == ["patch canary", "patch web"]
         assert api.reasons() == ["CertificateRestart", "CertificateRestarted"] * 2
-        assert stamped(api, WEB)[CERTIFICATES] == "web=bb"
+        assert stamped(api, WEB)[RESTARTED_FOR] == "web=bb"
         assert stamped(api, WEB)[RESTARTED_AT] == "2026-06-01T12:00:00.000+00:00"
 
     def test_nothing_is_written_for_what_was_restarted_already(self) -> None:
@@ -138,7 +138,7 @@ class TestRestart:
         for act in ("now", "get", "patch"):
             api.then = once(Transient("away"), Transient("away"), act=act)
             made(api).restart([WEB], {"web": act})
-            assert stamped(api, WEB)[CERTIFICATES] == f"web={act}"
+            assert stamped(api, WEB)[RESTARTED_FOR] == f"web={act}"
 
     @pytest.mark.parametrize("act", ["now", "get", "patch"])
     def test_one_that_stays_away_is_not_waited_for_longer(self, act: str) -> None:

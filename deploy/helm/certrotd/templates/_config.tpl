@@ -8,6 +8,9 @@
 {{- else }}
 {{- $own := dict "type" "kubernetes" "namespace" .Release.Namespace "instance" (include "certrotd.fullname" .) }}
 {{- $_ := set $config "state" (merge (default dict $config.state) $own) }}
+{{- if not .Values.persistence.enabled }}
+{{- $_ := set $config "log" (merge (default dict $config.log) (dict "audit" true)) }}
+{{- end }}
 {{- $certificates := list }}
 {{- range $config.certificates }}
 {{- if and .store (not (default dict .store).kubeconfig) }}

@@ -53,16 +53,6 @@
 {{- fail (printf "config.state.namespace is %s: the state is in the release's namespace, %s" .namespace $.Release.Namespace) }}
 {{- end }}
 {{- end }}
-{{- range $name, $issuer := $config.issuers }}
-{{- if eq $issuer.type "internal" }}
-{{- if gt (int $.Values.replicas) 1 }}
-{{- fail (printf "issuer %s is internal, and there are %d replicas: each would have a root of its own" $name (int $.Values.replicas)) }}
-{{- end }}
-{{- if not (or $.Values.persistence.enabled $.Values.persistence.acceptLoss) }}
-{{- fail (printf "issuer %s is internal: its root would go with the pod; set persistence.enabled=true (or, for a try, persistence.acceptLoss=true)" $name) }}
-{{- end }}
-{{- end }}
-{{- end }}
 {{- range $name, $target := $config.targets }}
 {{- if has $target.type (list "nginx" "systemd" "signal") }}
 {{- fail (printf "target %s is of type %s: nothing else runs in certrotd's pod; use type kubernetes, or mode sidecar" $name $target.type) }}
