@@ -1,26 +1,24 @@
-"""The Helm chart as helm renders it: what it derives, what it refuses, what must not drift."""
+"""The Helm chart as helm renders it: what it derives, and what it refuses."""
 
 from __future__ import annotations
 
 import copy
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from certrotd import __version__
 from certrotd.config.load import check
 from certrotd.kube.state import NEEDED
+from certrotd.outputs.secret_entries import NEEDED as NEEDED_OUTPUT
 from certrotd.stores.live_secret import NEEDED_LIVE, NEEDED_OWN
 from tests.parts.kubernetes.api import Object
 from tests.parts.kubernetes.chart import CHART, MODES, HelmRefused, example, lint, one, template
 from tests.unit.targets.kubernetes_page import rules
 
 ROOT = CHART.parents[2]
-INTERNAL = {"issuers": {"lab": {"type": "internal"}}}
 
 
 def changed(mode: str, path: str, value: Any) -> Object:
@@ -157,14 +155,15 @@ class TestRights:
         assert pods["verbs"] == [*listed["verbs"], *deleted["verbs"]]
         assert events == created
 
-    def test_of_a_selector(self) -> None:
-        """Names cannot narrow what a list finds."""
-        target = {"type": "kubernetes", "namespace": "shop", "selector": "tier=edge"}
+    @pytest.mark.parametrize("found", [{"selector": "tier=edge"}, {"mounting": True}])
+    def test_of_what_is_found(self, found: Object) -> None:
+        """Names cannot narrow a list."""
+        target = {"type": "kubernetes", "namespace": "shop", **found}
         values = changed("deployment", "config.targets", {"shop": target})
-        found = one(template(values), "Role", namespace="shop")["rules"]
+        given = one(template(values), "Role", namespace="shop")["rules"]
         *_, listing = rules()
-        assert listing in found
-        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
+        assert listing in given
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in given
 
     def test_pods_are_not_deleted_without_a_statefulset(self) -> None:
         """The control."""
@@ -173,6 +172,28 @@ class TestRights:
         assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
         assert not any("delete" in rule["verbs"] for rule in found)
         assert [r["resourceNames"] for r in found if r["resources"] == ["daemonsets"]] == [["edge"]]
+
+    def test_pods_are_deleted_where_each_is_probed(self) -> None:
+        """Those that still serve a certificate that was undone."""
+        values = changed("deployment", "config.targets.shop.workloads", ["deployment/web"])
+        values["config"]["targets"]["shop"]["pod_probe"] = [{"port": 8443}]
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]} in found
+
+    def test_of_a_keyring_in_secrets(self) -> None:
+        """By their names, as for certificates; in the release's namespace, if none is named."""
+        outputs = [
+            {"type": "tink", "secret": {"name": "keys", "key": "a", "namespace": "shop"}},
+            {"type": "tink", "secret": {"name": "own", "key": "a"}},
+            {"type": "tink", "path": "/keys/file"},
+        ]
+        values = changed("deployment", "config.keyrings", {"payments": {"outputs": outputs}})
+        objects = template(values)
+        secrets = one(objects, "Role", namespace="shop")["rules"][0]
+        assert secrets["resourceNames"] == ["keys", "shop-tls"]
+        assert tuple(secrets["verbs"]) == NEEDED_OUTPUT
+        own = [e for e in objects if e["kind"] == "Role" and e["metadata"]["namespace"] != "shop"]
+        assert [e["rules"][0].get("resourceNames") for e in own] == [None, ["own"]]
 
     def test_that_others_have_are_added_by_hand(self) -> None:
         """In any namespace."""
@@ -338,22 +359,38 @@ class TestServiceMonitor:
         assert wanted <= service["metadata"]["labels"].items()
 
 
-class TestNothingHasDrifted:
-    """What stands in two places says the same in both."""
+class TestInAnotherChart:
+    """A chart of the user's that has this one as a dependency, as the chart's page shows it."""
 
-    def test_the_schema_is_that_of_the_values(self) -> None:
-        """And of the configuration: scripts/chart-schema makes it."""
-        script = [sys.executable, str(ROOT / "scripts" / "chart-schema"), "--check"]
-        ran = subprocess.run(script, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
-
-    def test_the_version_is_that_of_the_package(self) -> None:
-        """Of the chart and of the image."""
-        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-        assert chart["version"] == chart["appVersion"] == __version__
-
-    def test_every_value_is_described(self) -> None:
-        """On the chart's page, by its first word."""
+    def test_the_pod_has_the_parts_of_a_sidecar(self, tmp_path: Path) -> None:
+        """The page's own text, with values for the dependency."""
+        chart = tmp_path / "web"
+        shutil.copytree(CHART, chart / "charts" / "certrotd")
+        about: Object = {"apiVersion": "v2", "name": "web", "version": "1.0.0"}
+        about["dependencies"] = [{"name": "certrotd", "version": "*"}]
+        (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
+        values = changed("sidecar", "sidecar.nginx", {"enabled": False})
+        (chart / "values.yaml").write_text(yaml.safe_dump({"certrotd": values}))
+        (chart / "templates").mkdir()
         page = (CHART / "README.md").read_text()
-        for name in yaml.safe_load((CHART / "values.yaml").read_text()):
-            assert f"`{name}" in page, name
+        [shown] = [t for t in page.split("```yaml\n") if "certrotd.sidecar.pod" in t]
+        deployment = f"{DEPLOYMENT}{shown.partition('```')[0]}"
+        (chart / "templates" / "web.yaml").write_text(deployment)
+        objects = template({}, chart=chart)
+        spec = one(objects, "Deployment")["spec"]["template"]["spec"]
+        assert [each["name"] for each in spec["initContainers"]] == ["certrotd-init", "certrotd"]
+        assert spec["shareProcessNamespace"] is True
+        [web] = spec["containers"]
+        volumes = {each["name"] for each in spec["volumes"]}
+        assert {each["name"] for each in web["volumeMounts"]} < volumes
+        for each in spec["initContainers"]:
+            assert {mount["name"] for mount in each["volumeMounts"]} <= volumes
+        annotations = one(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+        assert annotations.keys() == {"checksum/config"}
+        assert not [each for each in objects if each["kind"] == "Service"]
+
+
+DEPLOYMENT = """apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: web}
+"""
