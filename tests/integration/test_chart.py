@@ -16,7 +16,7 @@ from certrotd.outputs.secret_entries import NEEDED as NEEDED_OUTPUT
 from certrotd.stores.live_secret import NEEDED_LIVE, NEEDED_OWN
 from tests.parts.kubernetes.api import Object
 from tests.parts.kubernetes.chart import CHART, MODES, HelmRefused, example, lint, one, template
-from tests.unit.targets.kubernetes_page import rules
+from tests.unit.targets.kubernetes_page import role, rules
 
 ROOT = CHART.parents[2]
 
@@ -144,16 +144,42 @@ class TestRights:
 
     def test_where_the_workloads_are(self) -> None:
         """By their names; pods are deleted because there is a StatefulSet."""
-        found = one(template(example("deployment")), "Role", namespace="shop")["rules"]
-        secrets, deployments, statefulsets, pods, events = found
+        secrets, *found = one(template(example("deployment")), "Role", namespace="shop")["rules"]
         assert tuple(secrets["verbs"]) == NEEDED_LIVE
         assert secrets["resourceNames"] == ["shop-tls"]
-        workloads, listed, created, deleted, _ = rules()
-        assert deployments["verbs"] == statefulsets["verbs"] == workloads["verbs"]
-        assert deployments["resourceNames"] == ["canary", "web"]
-        assert statefulsets["resourceNames"] == ["queue"]
-        assert pods["verbs"] == [*listed["verbs"], *deleted["verbs"]]
-        assert events == created
+        named = {rule["resources"][0]: rule.get("resourceNames") for rule in found}
+        assert named.pop("deployments") == ["canary", "web"]
+        assert named.pop("statefulsets") == ["queue"]
+        assert not any(named.values())
+        assert triples(found) == triples(role()) - triples_of("daemonsets")
+
+    def test_where_programs_are_run(self) -> None:
+        """Nothing is patched nor deleted, but anything may be run: only if that is asked for."""
+        values = changed("deployment", "config.targets.shop", RELOADS)
+        with pytest.raises(HelmRefused, match=r"target shop has mode exec: .* set rbac.podsExec"):
+            template(values)
+        values["rbac"] = {"podsExec": True}
+        _, *found = one(template(values), "Role", namespace="shop")["rules"]
+        assert triples(found) == triples(role(execs=True)) - triples_of(
+            "statefulsets", "daemonsets"
+        )
+
+    def test_of_a_mode_that_only_looks(self) -> None:
+        """Beside a target that restarts another workload, and one that finds all."""
+        watched: Object = {"type": "kubernetes", "namespace": "shop", "mode": "none"}
+        watched["pod_probe"] = [{"port": 8443}]
+        values = changed(
+            "deployment", "config.targets.own", watched | {"workloads": ["daemonset/a"]}
+        )
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        [daemonsets] = [rule for rule in found if rule["resources"] == ["daemonsets"]]
+        assert (daemonsets["resourceNames"], daemonsets["verbs"]) == (["a"], ["get"])
+        values["config"]["targets"]["own"] = watched | {"selector": "tier=edge"}
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        [listed] = [rule for rule in found if "daemonsets" in rule["resources"]]
+        assert listed["verbs"] == ["get", "list"]
+        [named] = [rule for rule in found if rule["resources"] == ["deployments"]]
+        assert named["verbs"] == ["get", "patch"]
 
     @pytest.mark.parametrize("found", [{"selector": "tier=edge"}, {"mounting": True}])
     def test_of_what_is_found(self, found: Object) -> None:
@@ -216,6 +242,33 @@ class TestRights:
         """In any mode."""
         for mode in MODES:
             assert not [e for e in template(example(mode)) if e["kind"].startswith("Cluster")]
+
+
+RELOADS = {
+    "type": "kubernetes",
+    "namespace": "shop",
+    "workloads": ["deployment/web"],
+    "mode": "exec",
+    "command": ["nginx", "-s", "reload"],
+    "files": ["/tls/tls.crt"],
+    "pod_probe": [{"port": 8443}],
+}
+
+
+def triples(rules: list[Object]) -> set[tuple[str, str, str]]:
+    """Group, resource and verb of each right that rules give, whatever its names."""
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def triples_of(*kinds: str) -> set[tuple[str, str, str]]:
+    """Those that a page gives for all kinds of workloads."""
+    return {("apps", kind, verb) for kind in kinds for verb in ("get", "patch")}
 
 
 def blocks(page: str) -> list[Object]:

@@ -85,19 +85,21 @@
 {{- if and (eq .type "kubernetes") (not .kubeconfig) }}
 {{- $place := default dict (get $rights .namespace) }}
 {{- $_ := set $place "pods" true }}
+{{- $mode := default "restart" .mode }}
+{{- $verb := ternary "patch" "get" (eq $mode "restart") }}
 {{- if or .selector .mounting }}
-{{- $_ := set $place "all" true }}
-{{- end }}
-{{- if .pod_probe }}
-{{- $_ := set $place "delete" true }}
+{{- $_ := set $place "all" (append (default list $place.all) $verb | uniq | sortAlpha) }}
 {{- end }}
 {{- range .workloads }}
 {{- $parts := splitList "/" . }}
-{{- $kinds := printf "%ss" (first $parts) }}
+{{- $kinds := printf "%ss %s" (first $parts) $verb }}
 {{- $_ := set $place $kinds (append (default list (get $place $kinds)) (last $parts) | uniq | sortAlpha) }}
-{{- if eq $kinds "statefulsets" }}
+{{- end }}
+{{- if and (eq $mode "restart") (or .pod_probe (contains "statefulset/" (join " " .workloads))) }}
 {{- $_ := set $place "delete" true }}
 {{- end }}
+{{- if has $mode (list "exec" "signal") }}
+{{- $_ := set $place "exec" true }}
 {{- end }}
 {{- $_ := set $rights .namespace $place }}
 {{- end }}
@@ -118,17 +120,20 @@
   resourceNames: {{ toJson . }}
   verbs: [get, create, patch]
 {{- end }}
-{{- if .all }}
+{{- with .all }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
-  verbs: [get, list, patch]
-{{- else }}
-{{- range $kinds := list "deployments" "statefulsets" "daemonsets" }}
-{{- with get $ $kinds }}
+  verbs: [get, list{{ if has "patch" . }}, patch{{ end }}]
+{{- end }}
+{{- range $kind := list "deployments" "statefulsets" "daemonsets" }}
+{{- range $verb, $verbs := dict "patch" "get, patch" "get" "get" }}
+{{- with get $ (printf "%s %s" $kind $verb) }}
+{{- if not (has $verb (default list $.all)) }}
 - apiGroups: [apps]
-  resources: [{{ $kinds }}]
+  resources: [{{ $kind }}]
   resourceNames: {{ toJson . }}
-  verbs: [get, patch]
+  verbs: [{{ $verbs }}]
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -139,6 +144,11 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+{{- if .exec }}
+- apiGroups: [""]
+  resources: [pods/exec]
+  verbs: [get, create]
 {{- end }}
 {{- with .extra }}
 {{ toYaml . }}
