@@ -8,12 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.parts import locate
 from tests.parts.kubernetes import ControlPlane, Credentials
 from tests.parts.kubernetes.api import Object
-from tests.parts.kubernetes.chart import CHART, MODES, example, template
+from tests.parts.kubernetes.chart import MODES, example, template
 
 HERE = Path(__file__).parent
 LISTS = HERE / "chart_rights.txt"
@@ -118,18 +117,6 @@ def test_the_api_server_takes_every_object(
         plane.service_account("certrotd", "certrotd")
     objects = template(example(mode, **(OPTIONS[mode] if options else {})))
     said = apply(plane.admin, objects, tmp_path)
-    assert "Warning" not in said, said
-    assert said.count("server dry run") == len(objects)
-
-
-def test_the_first_try_is_taken_too(control_plane: ControlPlane, tmp_path: Path) -> None:
-    """The README's: pods to try certrotd on, and the chart with the values for them."""
-    ensure(control_plane, "certrotd", "shop")
-    if not control_plane.api.exists("/api/v1/namespaces/certrotd/serviceaccounts/certrotd"):
-        control_plane.service_account("certrotd", "certrotd")
-    shop = list(yaml.safe_load_all((CHART / "examples" / "shop.yaml").read_text()))
-    objects = [*shop, *template(example("try"))]
-    said = apply(control_plane.admin, objects, tmp_path)
     assert "Warning" not in said, said
     assert said.count("server dry run") == len(objects)
 
