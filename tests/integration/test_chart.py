@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +23,17 @@ ROOT = CHART.parents[2]
 
 def changed(mode: str, path: str, value: Any) -> Object:
     """The example's values with another one somewhere: "image.tag"."""
-    values = copy.deepcopy(example(mode))
-    *folders, last = path.split(".")
-    place = values
-    for folder in folders:
-        place = place.setdefault(folder, {})
-    place[last] = value
+    values = example(mode)
+    set_at(values, path, value)
     return values
+
+
+def set_at(values: Object, path: str, value: Any) -> None:
+    """Sets one of many values."""
+    *folders, last = path.split(".")
+    for folder in folders:
+        values = values.setdefault(folder, {})
+    values[last] = value
 
 
 def pod_of(objects: list[Object]) -> Object:
@@ -127,6 +131,93 @@ def test_every_container_has_no_more_than_it_needs(mode: str) -> None:
                 "readOnlyRootFilesystem": True,
                 "capabilities": {"drop": ["ALL"]},
             }
+
+
+def deep(found: Any, path: str) -> Any:
+    """What is at a path of keys and numbers: "spec.containers.0.args"."""
+    for key in path.split("."):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+MAIN = "spec.containers.0."
+OPTIONS: list[tuple[str, Any, str, Any]] = [
+    ("image.tag", "1.2", MAIN + "image", "certrotd:1.2"),
+    ("image.pullPolicy", "Never", MAIN + "imagePullPolicy", "Never"),
+    ("imagePullSecrets", [{"name": "a"}], "spec.imagePullSecrets.0.name", "a"),
+    ("extraArgs", ["--x"], MAIN + "args.1", "--x"),
+    ("extraEnv", [{"name": "A", "value": "1"}], MAIN + "env.0.name", "A"),
+    ("extraEnvFrom", [{"secretRef": {"name": "a"}}], MAIN + "envFrom.0.secretRef.name", "a"),
+    ("extraVolumes", [{"name": "a", "emptyDir": {}}], "spec.volumes.4.name", "a"),
+    ("extraVolumeMounts", [{"name": "a"}], MAIN + "volumeMounts.4.name", "a"),
+    ("existingSecret", "a", "spec.volumes.3.secret.secretName", "a"),
+    ("http.port", 9000, MAIN + "ports.0.containerPort", 9000),
+    ("livenessProbe", {"periodSeconds": 7}, MAIN + "livenessProbe.periodSeconds", 7),
+    ("readinessProbe", {"periodSeconds": 7}, MAIN + "readinessProbe.periodSeconds", 7),
+    ("resources", {"limits": {"cpu": 1}}, MAIN + "resources.limits.cpu", 1),
+    ("securityContext", {"privileged": False}, MAIN + "securityContext.privileged", False),
+    ("podSecurityContext", {"runAsUser": 8}, "spec.securityContext.runAsUser", 8),
+    ("user", 7, "spec.securityContext.fsGroup", 7),
+    ("terminationGracePeriodSeconds", 7, "spec.terminationGracePeriodSeconds", 7),
+    ("priorityClassName", "a", "spec.priorityClassName", "a"),
+    ("nodeSelector", {"a": "b"}, "spec.nodeSelector.a", "b"),
+    ("tolerations", [{"key": "a"}], "spec.tolerations.0.key", "a"),
+    ("affinity", {"podAffinity": {}}, "spec.affinity.podAffinity", {}),
+    ("topologySpreadConstraints", [{"maxSkew": 1}], "spec.topologySpreadConstraints.0.maxSkew", 1),
+    ("podLabels", {"a": "b"}, "metadata.labels.a", "b"),
+    ("podAnnotations", {"a": "b"}, "metadata.annotations.a", "b"),
+    ("commonLabels", {"c": "d"}, "metadata.labels.c", "d"),
+    ("serviceAccount.name", "a", "spec.serviceAccountName", "a"),
+    ("fullnameOverride", "b", "spec.volumes.0.configMap.name", "b"),
+]
+
+
+def test_an_option_is_seen_in_the_pod() -> None:
+    """Where Kubernetes looks for it; without the option something else is there, or nothing."""
+    values, plain = example("deployment"), pod_of(template(example("deployment")))
+    for option, value, *_ in OPTIONS:
+        set_at(values, option, value)
+    pod = pod_of(template(values))
+    for _, _, where, seen in OPTIONS:
+        assert deep(pod, where) == seen, where
+        with suppress(KeyError, IndexError):
+            assert deep(plain, where) != seen, where
+    set_at(values, "image.digest", f"sha256:{'a' * 64}")
+    image = deep(pod_of(template(values)), MAIN + "image")
+    assert image == f"certrotd@sha256:{'a' * 64}"
+
+
+def test_an_option_is_seen_beside_the_pod() -> None:
+    """Claims, further objects, identities, who may ask, and the CronJob's fields."""
+    values = example("cronjob", persistence={"enabled": True, "storageClass": "-"})
+    values["cronjob"] = {"timeZone": "Europe/Berlin", "suspend": True}
+    values["networkPolicy"] = {"enabled": True}
+    values["serviceAccount"] = {"annotations": {"a": "b"}}
+    name = "{{ .Release.Name }}-more"
+    values["extraObjects"] = [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}]
+    objects = template(values)
+    assert one(objects, "PersistentVolumeClaim")["spec"]["storageClassName"] == ""
+    assert pod_of(objects)["spec"]["volumes"][1]["persistentVolumeClaim"] == {
+        "claimName": "certrotd"
+    }
+    job = one(objects, "CronJob")["spec"]
+    assert (job["timeZone"], job["suspend"]) == ("Europe/Berlin", True)
+    assert job["concurrencyPolicy"] == "Forbid"
+    assert one(objects, "NetworkPolicy")["spec"]["ingress"] == []
+    assert one(objects, "ServiceAccount")["metadata"]["annotations"] == {"a": "b"}
+    [more] = [each for each in objects if each["kind"] == "Secret"]
+    assert more["metadata"] == {"name": "certrotd-more"}
+
+
+def test_a_volume_takes_the_place_of_a_rolling_update() -> None:
+    """A claim is for one pod at a time; without one the next pod is there before the last goes."""
+    values = changed("deployment", "persistence", {"enabled": True, "existingClaim": "there"})
+    values |= {"replicas": 1, "podDisruptionBudget": {"enabled": False}}
+    objects = template(values)
+    assert one(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert not [each for each in objects if each["kind"] == "PersistentVolumeClaim"]
+    strategy = one(template(example("deployment")), "Deployment")["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
 
 
 class TestRights:
@@ -358,12 +449,20 @@ class TestRefused:
             template(values)
         assert words in str(refused.value)
 
-    def test_a_strategy_of_no_deployment(self) -> None:
-        """The pod is in a chart of the user's."""
-        values = changed("sidecar", "sidecar.nginx.enabled", False) | {
-            "strategy": {"type": "Recreate"}
-        }
-        with pytest.raises(HelmRefused, match="leaves no Deployment"):
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"strategy": {"type": "Recreate"}},
+            {"podDisruptionBudget": {"enabled": True}, "replicas": 2},
+            {"networkPolicy": {"enabled": True}},
+            {"serviceMonitor": {"enabled": True, "ifMissing": "always"}},
+        ],
+        ids=lambda more: next(iter(more)),
+    )
+    def test_what_is_for_pods_where_there_are_none(self, more: Object) -> None:
+        """They are in a chart of the user's."""
+        values = changed("sidecar", "sidecar.nginx.enabled", False) | {"persistence": {}} | more
+        with pytest.raises(HelmRefused, match="the release has no pods"):
             template(values)
 
     @pytest.mark.parametrize(
@@ -441,6 +540,12 @@ class TestInAnotherChart:
         annotations = one(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
         assert annotations.keys() == {"checksum/config"}
         assert not [each for each in objects if each["kind"] == "Service"]
+        values["mode"] = "deployment"
+        values["config"]["targets"] = {}
+        values["config"]["certificates"] = []
+        (chart / "values.yaml").write_text(yaml.safe_dump({"certrotd": values}))
+        with pytest.raises(HelmRefused, match="is for mode sidecar, and mode is deployment"):
+            template({}, chart=chart)
 
 
 DEPLOYMENT = """apiVersion: apps/v1

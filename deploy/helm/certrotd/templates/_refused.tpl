@@ -89,7 +89,14 @@
 {{- fail (printf "target %s is of type %s: mode sidecar tells processes of its own pod alone, by type signal" $name $target.type) }}
 {{- end }}
 {{- end }}
-{{- if and .Values.strategy (not .Values.sidecar.nginx.enabled) }}
-{{- fail "strategy is set, but sidecar.nginx.enabled=false leaves no Deployment" }}
+{{- if not .Values.sidecar.nginx.enabled }}
+{{- range $name := list "podDisruptionBudget" "networkPolicy" "serviceMonitor" }}
+{{- if (get $.Values $name).enabled }}
+{{- fail (printf "%s is enabled, but with sidecar.nginx.enabled=false the release has no pods" $name) }}
+{{- end }}
+{{- end }}
+{{- if .Values.strategy }}
+{{- fail "strategy is set, but with sidecar.nginx.enabled=false the release has no pods" }}
+{{- end }}
 {{- end }}
 {{- end }}
