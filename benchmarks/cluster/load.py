@@ -1,6 +1,7 @@
 """A steady load: so many requests a second, each over a TLS connection of its own."""
 
 import asyncio
+import math
 import ssl
 import threading
 import time
@@ -30,14 +31,23 @@ class Outcome:
 class Load:
     """Clients that verify the certificate; they keep to their times, however long answers take.
 
-    It is a thread of the calling thread's network.
+    It is a thread of the calling thread's network. rate: requests a second. most: so many at most.
     """
 
-    def __init__(self, address: tuple[str, int], host: str, roots: Path, *, rate: float) -> None:
+    def __init__(
+        self,
+        address: tuple[str, int],
+        host: str,
+        roots: Path,
+        *,
+        rate: float,
+        most: float = math.inf,
+    ) -> None:
         self._address = address
         self._host = host
         self._trusting = ssl.create_default_context(cafile=roots)
         self._rate = rate
+        self._most = most
         self._end = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
         self.outcome = Outcome()
@@ -58,7 +68,7 @@ class Load:
     async def _run(self) -> None:
         began = time.monotonic()
         running: set[asyncio.Task[None]] = set()
-        while not self._end.is_set():
+        while not self._end.is_set() and self.outcome.sent < self._most:
             task = asyncio.create_task(self._request())
             running.add(task)
             task.add_done_callback(running.discard)
