@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from certrotd.clock import Clock
 
 if TYPE_CHECKING:
+    from certrotd.config.probes import HandshakeEntry
     from certrotd.config.stores import StoreEntry
-    from certrotd.config.targets import HandshakeEntry
     from certrotd.pki.generation import LiveCertificate
     from certrotd.state.ports import Folder
 

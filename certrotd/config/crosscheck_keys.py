@@ -20,6 +20,7 @@ from certrotd.config.managed_keys import (
     refused_by_service,
 )
 from certrotd.config.outputs import DotenvEntry
+from certrotd.config.targets import KubernetesEntry
 
 FEW = 10
 """So many keys at most, and an application is soon full."""
@@ -137,6 +138,13 @@ def _consumers(
         loc: Loc = ("keyrings", name, "consumers", called)
         if consumer.target is not None:
             yield from refers(checked, "targets", consumer.target, (*loc, "target"))
+            target = file.targets.get(consumer.target)
+            if isinstance(target, KubernetesEntry) and (
+                target.mode != "restart" or target.mounting
+            ):
+                message = f"{shown(consumer.target)} does not restart workloads that it names: a "
+                message += "consumer takes mode restart, and workloads or a selector"
+                yield ConfigFinding((*loc, "target"), message)
         told = consumer.acknowledge
         socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
         if socket and file.key_server is None and checked.sure("key_server"):

@@ -106,8 +106,11 @@ class Shared:
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
 
-        A keyring that left the configuration may come back: it counts, too.
+        A keyring that left the configuration may come back: it counts, too. In a cluster none is
+        made: a file would end with its pod, and what it wrapped would stay.
         """
+        if self.config.state is not None:
+            return
         with self.premises.lock("_keks", "the KEKs", TARGET_WAIT):  # first rotations come together
             if not any((self.config.state_dir / MARKS).glob("*")):
                 for name, entry in self.config.keys.keks.items():

@@ -67,7 +67,7 @@ class PodProof:
         there = {uid_of(pod) for pod in serving(self.pods.awaited(found, deadline), found)}
         for pod, failure in failures:
             if uid_of(pod) in there:
-                return _named(pod, found, failure)
+                return named(pod, found, failure)
         return None
 
     def _refusal(self, address: str) -> ProofFailed | None:
@@ -79,7 +79,7 @@ class PodProof:
         return None
 
 
-def _named(pod: Object, found: Workload, failure: ProofFailed) -> ProofFailed:
+def named(pod: Object, found: Workload, failure: ProofFailed) -> ProofFailed:
     """The failure, with which pod it is of."""
     words = f"the pod {name_of(pod)} of {found.reference}: {failure.message}"
     return ProofFailed(words, hint=failure.hint)

@@ -35,11 +35,13 @@ def missing(api: Api, rights: Iterable[Right]) -> Iterator[NeedsOperator]:
 def may(api: Api, right: Right) -> bool:
     """Whether the account has a right; raises what Api.ask does."""
     *_, group, _version = ("", *right.kind.group.split("/"))
+    resource, _, subresource = right.kind.plural.partition("/")
     attributes = {
         "namespace": right.namespace,
         "verb": right.verb,
         "group": "" if group == "api" else group,
-        "resource": right.kind.plural,
+        "resource": resource,
+        "subresource": subresource,
         "name": right.name,
     }
     review = {

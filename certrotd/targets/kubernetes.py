@@ -1,4 +1,4 @@
-"""Target ``kubernetes``: workloads whose pods are replaced by a rolling restart."""
+"""Target ``kubernetes``: workloads whose pods are replaced, or reload what they serve."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from functools import partial
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context, ProveAt
-from certrotd.config.targets import KubernetesEntry, PodProbeEntry
+from certrotd.config.probes import PodProbeEntry
+from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
 from certrotd.kube.events import EVENTS
+from certrotd.kube.exec import EXEC
 from certrotd.kube.mounts import is_used
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pods import patiently
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import has_other, is_told
@@ -34,7 +37,7 @@ class KubernetesTarget:
 
     ``secrets`` has the name of each certificate's Secret in that namespace. With ``mounting``,
     those come last whose pods get at the Secret of a certificate that the target is told for. By
-    ``probes`` each pod is looked at.
+    ``probes`` each pod is looked at. Pods are restarted, unless they have ``reloads``.
     """
 
     rollouts: Rollouts
@@ -43,6 +46,7 @@ class KubernetesTarget:
     probes: tuple[Probe, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     mounting: bool = False
+    reloads: Reloads | None = None
     together = True
 
     def check(self) -> None:
@@ -50,7 +54,7 @@ class KubernetesTarget:
         raise_first(self.problems())
 
     def problems(self) -> Iterator[Failure]:
-        """Everything that keeps the pods from being restarted now."""
+        """Everything that keeps the pods from being restarted, or reloaded, now."""
         namespace = self.rollouts.namespace
         lists = self.labels is not None or self.mounting
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
@@ -61,7 +65,7 @@ class KubernetesTarget:
                 hint="correct the selector, or label them",
             )
         yield from self._unused(found)
-        yield from self._denied(_needed(found, heals=bool(self.probes)))
+        yield from self._denied(self._needed(found))
         for each in found:
             yield from self._unfit(each)
 
@@ -69,10 +73,11 @@ class KubernetesTarget:
         """As Cautious.warnings."""
         secrets = set(self.secrets.values())
         for each in self._found():
-            yield from (f"{each.reference} {words}" for words in warnings(each))
+            if self.reloads is None:
+                yield from (f"{each.reference} {words}" for words in warnings(each))
             if secrets and not any(is_used(each.pod, secret) for secret in secrets):
                 which = " or ".join(sorted(secrets))
-                yield f"{each.reference} does not use the Secret {which}: a restart changes nothing"
+                yield f"{each.reference} does not use the Secret {which}: nothing changes there"
 
     def apply(self) -> None:
         """As Target.apply."""
@@ -81,14 +86,22 @@ class KubernetesTarget:
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for; workloads that were restarted for these already are waited for."""
         for reference, its in self._tasks(certificates):
-            self.rollouts.restart([reference], _fingerprints(its), self._proof(its))
+            told, proof = _fingerprints(its), self._proof(its)
+            if self.reloads is None:
+                self.rollouts.restart([reference], told, proof)
+            else:
+                self.reloads.forward(reference, told.values(), proof)
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others."""
         first: Failure | None = None
         for reference, its in reversed(self._tasks(certificates)):
+            told, proof = _fingerprints(its), self._proof(its)
             try:
-                self.rollouts.revert([reference], _fingerprints(its), self._proof(its))
+                if self.reloads is None:
+                    self.rollouts.revert([reference], told, proof)
+                else:
+                    self.reloads.back(reference, told.values(), proof)
             except Stopped:
                 raise
             except Failure as failure:
@@ -178,9 +191,27 @@ class KubernetesTarget:
         rights = (Right(kind, verb, namespace, name) for kind, verb, name in needed)
         yield from missing(self.rollouts.api, rights)
 
+    def _needed(self, found: Sequence[Workload]) -> Iterator[tuple[Kind, str, str]]:
+        """The verbs that it takes, and to undo it: each with a kind, and a name or none."""
+        restarts = self.reloads is None
+        for each in found:
+            for verb in ("get", "patch") if restarts else ("get",):
+                yield KINDS[each.reference.kind], verb, each.reference.name
+        yield PODS, "list", ""
+        stateful = any(each.reference.kind == "statefulset" for each in found)
+        if restarts and (self.probes or stateful):
+            yield PODS, "delete", ""
+        if self.reloads is not None and self.reloads.program is not None:
+            yield EXEC, "get", ""
+            yield EXEC, "create", ""
+        yield EVENTS, "create", ""
+
     def _unfit(self, found: Workload) -> Iterator[Failure]:
         named = f"{found.reference} in the namespace {self.rollouts.namespace}"
-        for why, hint in unfit(found):
+        reasons = unfit(found)
+        if self.reloads is not None:
+            reasons = self.reloads.unfit(found, set(self.secrets.values()))
+        for why, hint in reasons:
             yield NeedsOperator(f"{named} {why}", hint=hint)
         if lacks := unfinished(found):
             yield Transient(
@@ -188,17 +219,6 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
-
-
-def _needed(found: Sequence[Workload], *, heals: bool) -> Iterator[tuple[Kind, str, str]]:
-    """The verbs that a restart and its undo need: each with a kind, and a name or none."""
-    for each in found:
-        for verb in ("get", "patch"):
-            yield KINDS[each.reference.kind], verb, each.reference.name
-    yield PODS, "list", ""
-    if heals or any(each.reference.kind == "statefulset" for each in found):
-        yield PODS, "delete", ""
-    yield EVENTS, "create", ""
 
 
 def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
@@ -210,8 +230,9 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
     api = Connections(context.clock, os.environ).api(entry.kubeconfig, entry.context)
     own = api.access.namespace
     namespace = entry.namespace or own
+    rollouts = Rollouts(api, namespace, entry.timeout.total_seconds())
     return KubernetesTarget(
-        Rollouts(api, namespace, entry.timeout.total_seconds()),
+        rollouts,
         tuple(Reference(*each.split("/")) for each in entry.workloads),
         entry.selector,
         probes=tuple(_probe(each, context.prove) for each in entry.pod_probe),
@@ -222,7 +243,17 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
             and (store.namespace or own) == namespace
         },
         mounting=entry.mounting,
+        reloads=None if entry.mode == "restart" else Reloads(rollouts, _program(entry)),
     )
+
+
+def _program(entry: KubernetesEntry) -> Program | None:
+    signals = entry.mode == "signal"
+    argv = ("sh", "-c", f"kill -{entry.signal} 1") if signals else entry.command
+    if argv is None:
+        return None
+    files = tuple(str(each) for each in entry.files)
+    return Program(tuple(argv), files, entry.container, signals=signals)
 
 
 def _probe(entry: PodProbeEntry, prove: ProveAt) -> Probe:

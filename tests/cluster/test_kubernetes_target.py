@@ -3,12 +3,16 @@
 import signal
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
+from certrotd.kube.api import Denied
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
@@ -236,6 +240,58 @@ def test_workloads_are_found_by_the_secret_that_they_mount(web: Web) -> None:
     assert web.ids("out") == before
 
 
+NOTICING = "nginx -c /conf/nginx.conf; while sleep 1; do nginx -c /conf/nginx.conf -s reload; done"
+FILES = ("/tls/tls.crt",)
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        (Program(("nginx", "-s", "reload", "-c", "/conf/nginx.conf"), FILES, "main"), None),
+        (Program(("sh", "-c", "kill -HUP 1"), FILES, signals=True), None),
+        (None, ["sh", "-c", f"trap 'exit 0' TERM; {NOTICING}"]),
+    ],
+    ids=["exec", "signal", "none"],
+)
+def test_pods_that_reload_keep_running(
+    web: Web, program: Program | None, command: list[str] | None
+) -> None:
+    """They have the new files once the kubelet has looked; and the old ones on the way back."""
+    fields: dict[str, Any] = {"command": command} if command else {}
+    reference = web.add("deployment", replicas=2, **fields)
+    target = web.reloading(program)
+    target.check()
+    before, template = web.ids(), template_of(web, reference)
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert web.serves() == NEW_LEAF
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert web.serves() == OLD_LEAF
+    assert (web.ids(), template_of(web, reference)) == (before, template)
+    assert "CertificateReloaded " in web.described(reference)
+
+
+def test_a_program_that_fails_in_a_pod_ends_the_rotation(web: Web) -> None:
+    """With its words; as does one that is not there, or that the account may not run."""
+    web.add("deployment", replicas=1)
+    broken = web.reloading(Program(("nginx", "-t", "-c", "/nowhere"), FILES))
+    with pytest.raises(NeedsOperator, match=r"nginx in web-.* fails with exit code 1: .*test f"):
+        broken.apply_for(live(OLD))
+    absent = replace(broken, reloads=Reloads(broken.rollouts, Program(("nowhere",), FILES)))
+    with pytest.raises(NeedsOperator, match=r"nowhere in web-.* cannot be run: .*nowhere"):
+        absent.apply_for(live(OLD))
+    web.timeout = 3.0
+    unread = web.reloading(Program(("true",), ("/tls/absent",)))
+    with pytest.raises(Transient, match=r"/tls/absent in web-.* cannot be read: .*No such file"):
+        unread.apply_for(live(OLD))
+    web.cluster.control_plane.allow(web.namespace, "certrotd", *RULES)
+    with pytest.raises(NeedsOperator, match="the account may not get pods/exec in the namespace"):
+        broken.check()
+    with pytest.raises(Denied, match=r"cannot get resource .*pods/exec"):
+        broken.apply_for(live(OLD))
+
+
 def test_an_api_server_that_is_frozen_in_mid_rollout_is_waited_for(web: Web) -> None:
     """Ten seconds of silence are no reason to undo anything."""
     web.add("deployment")
@@ -264,7 +320,7 @@ def test_a_right_that_is_missing_is_named_before_anything_is_done(web: Web, lost
     reference = web.add("statefulset", replicas=1)
     before, template = web.ids(), template_of(web, reference)
     without = [
-        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != lost]} for rule in RULES[:-1]
+        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != lost]} for rule in RULES
     ]
     target = web.target(rules=[rule for rule in without if rule["verbs"]])
     what = {"patch": "patch statefulsets/web", "list": "list pods"}[lost]

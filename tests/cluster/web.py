@@ -3,7 +3,7 @@
 import socket
 import ssl
 from base64 import b64encode
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cryptography import x509
@@ -11,6 +11,7 @@ from cryptography import x509
 from certrotd.clock import SystemClock
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import Api
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.workloads import Reference, crash_of
 from certrotd.observe.tls import Endpoint, TlsProber
@@ -25,7 +26,7 @@ from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
 from tests.parts.site import Site
-from tests.unit.targets.kubernetes_page import rules
+from tests.unit.targets.kubernetes_page import role
 
 PORT = 8443
 NGINX = f"""
@@ -48,8 +49,8 @@ STRATEGIES = {
     "daemonset": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}},
 }
 API_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
-RULES = rules()
-"""What docs/kubernetes-target.md has the account be given; the last is for a selector."""
+RULES = role()
+"""What docs/kubernetes-target.md has the account be given for workloads by name."""
 
 
 def access(who: Credentials, namespace: str) -> Access:
@@ -129,12 +130,17 @@ class Web:
         Its account may do what the page says, or what ``rules`` says. Each pod may be ``probed``.
         """
         finds = labels or fields.get("mounting")
-        usual = RULES[1:] if finds else RULES[:-1]
+        usual = role(finds=bool(finds), execs="reloads" in fields)
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
         probes = (_probe,) if probed else ()
         fields.setdefault("secrets", {"web": "pair"})
         return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
+
+    def reloading(self, program: Program | None) -> KubernetesTarget:
+        """The target of all that was added, whose pods keep running and are probed."""
+        made = self.target(rules=role(execs=program is not None), probed=True)
+        return replace(made, reloads=Reloads(made.rollouts, program))
 
     def await_whole(self, reference: Reference) -> None:
         """Returns once all pods of a workload are available, as kubectl sees it."""
@@ -218,7 +224,7 @@ def configure(web: Web, site: Site) -> None:
     script = site.directory / "update"
     script.write_text(UPDATE.format(folder=site.directory, kubectl=kubectl))
     script.chmod(0o755)
-    who = web.account(*RULES[:-1])
+    who = web.account(*RULES)
     site.internal()
     site.config["targets"] = {
         "secret": {"type": "command", "command": [str(script)]},

@@ -28,8 +28,8 @@ from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
 from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
+from certrotd.config.probes import HandshakeEntry, PodProbeEntry
 from certrotd.config.stores import StoreEntry
-from certrotd.config.targets import HandshakeEntry, PodProbeEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.files.reading import read_file

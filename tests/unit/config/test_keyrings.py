@@ -61,6 +61,30 @@ def test_each_class_of_data_has_its_cryptoperiod() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("target", "fits"),
+    [
+        ("workloads: [deployment/a]", True),
+        ("selector: a=b", True),
+        ("workloads: [deployment/a], mode: none, pod_probe: [{port: 1}]", False),
+        ("mounting: true", False),
+    ],
+)
+def test_a_consumer_is_restarted_by_a_target_that_names_it(
+    tmp_path: Path, target: str, fits: bool
+) -> None:
+    """It confirms keys by its restart; Secrets of certificates say nothing of who reads keys."""
+    shop = "keyrings: {shop: {consumers: {web: {target: pods}}}}\n"
+    text = f"{KEK}targets: {{pods: {{type: kubernetes, {target}}}}}\n{shop}"
+    if fits:
+        assert config(tmp_path, text).keys.keyrings["shop"].consumers
+        return
+    assert said(refused(tmp_path, text)) == [
+        '3: keyrings.shop.consumers.web.target: "pods" does not restart workloads that it names: '
+        "a consumer takes mode restart, and workloads or a selector"
+    ]
+
+
 def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> None:
     """One mapping each, without a word for its type."""
     text = SHOP % (

@@ -21,6 +21,18 @@ KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, s
             "wave: 1",
             "6: targets.shop: needs workloads, a selector or mounting, such as workloads: [",
         ),
+        ("selector: a\n    mode: exec", "6: targets.shop: needs mode: exec and command together"),
+        ("selector: a\n    command: [a]", "6: targets.shop: needs mode: exec and command together"),
+        ("selector: a\n    mode: signal", "6: targets.shop: mode: signal needs files, to see when"),
+        ("selector: a\n    files: [/a]", "6: targets.shop: files and container are for mode"),
+        (
+            "selector: a\n    container: a",
+            "6: targets.shop: files and container are for mode",
+        ),
+        (
+            "selector: a\n    mode: none",
+            "6: targets.shop: mode: none needs pod_probe",
+        ),
         ("workloads: []", "6: targets.shop: needs workloads, a selector or mounting"),
         ("workloads: [pod/web]", f'8: targets.shop.workloads[0]: {KIND}web, got "pod/web"'),
         ("workloads: [web]", f"8: targets.shop.workloads[0]: {KIND}"),

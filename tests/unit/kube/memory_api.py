@@ -114,6 +114,8 @@ class MemoryApi:
         attributes = content["spec"]["resourceAttributes"]
         assert attributes["namespace"] == NAMESPACE
         words = [attributes[key] for key in ("verb", "group", "resource", "name")]
+        if attributes["subresource"]:
+            words[2] += "/" + attributes["subresource"]
         asked = "{} {}/{} {}".format(*words).strip()
         self._act("review", asked)
         self.reviews.append(asked)

@@ -19,3 +19,18 @@ def rules() -> list[dict[str, Any]]:
     [role] = [each for each in map(yaml.safe_load, blocks()) if each.get("kind") == "Role"]
     found: list[dict[str, Any]] = role["rules"]
     return found
+
+
+def role(*, finds: bool = False, execs: bool = False) -> list[dict[str, Any]]:
+    """The rules for a target that finds workloads, or that runs programs instead of a restart."""
+    found = []
+    for rule in rules():
+        [resource, *_], verbs = rule["resources"], rule["verbs"]
+        if resource == "deployments":
+            if ("list" in verbs) != finds:
+                continue
+            rule = {**rule, "verbs": [verb for verb in verbs if verb != "patch" or not execs]}
+        if (resource == "pods/exec") != execs and (resource == "pods/exec" or "delete" in verbs):
+            continue
+        found.append(rule)
+    return found

@@ -15,11 +15,13 @@ from pydantic import TypeAdapter
 
 from certrotd.clock import SystemClock
 from certrotd.config.context import Context
+from certrotd.config.probes import PodProbeEntry
 from certrotd.config.stores import KubernetesStoreEntry
-from certrotd.config.targets import KubernetesEntry, PodProbeEntry
+from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
@@ -27,7 +29,7 @@ from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
 from tests.unit.config.written import MINIMAL, config
 from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, replica, workload_object
-from tests.unit.targets.kubernetes_page import PAGE, blocks, rules
+from tests.unit.targets.kubernetes_page import PAGE, blocks, role
 
 ROOT = PAGE.parents[1]
 WEB, DB = Reference("deployment", "web"), Reference("statefulset", "db")
@@ -58,6 +60,11 @@ def shop() -> MemoryApi:
     return api
 
 
+def rollouts(api: MemoryApi) -> Rollouts:
+    """Those of the API in memory."""
+    return Rollouts(cast("Api", api), NAMESPACE, 30.0)
+
+
 def target(
     api: MemoryApi,
     *named: Reference,
@@ -66,8 +73,7 @@ def target(
     **fields: Any,
 ) -> KubernetesTarget:
     """The target of these."""
-    rollouts = Rollouts(cast("Api", api), NAMESPACE, 30.0)
-    return KubernetesTarget(rollouts, named, labels, tuple(probes), **fields)
+    return KubernetesTarget(rollouts(api), named, labels, tuple(probes), **fields)
 
 
 def using(api: MemoryApi, **secrets: str) -> None:
@@ -327,7 +333,7 @@ class TestMounting:
         using(api, web="a-tls")
         lines = list(target(api, WEB, DB, secrets={"a": "a-tls"}).warnings())
         assert [line for line in lines if "Secret" in line] == [
-            "statefulset/db does not use the Secret a-tls: a restart changes nothing"
+            "statefulset/db does not use the Secret a-tls: nothing changes there"
         ]
 
 
@@ -471,7 +477,7 @@ class TestPage:
 
     def test_its_configuration_loads(self, tmp_path: Path) -> None:
         """Without a warning."""
-        [first, found] = [each for each in blocks() if "targets:" in each]
+        [first, found, third] = [each for each in blocks() if "targets:" in each]
         shop = config(tmp_path, MINIMAL + first).targets["shop"]
         assert isinstance(shop, KubernetesEntry)
         assert shop.workloads == ("deployment/canary", "deployment/web")
@@ -479,34 +485,45 @@ class TestPage:
         shop = config(tmp_path, issuers + found).targets["shop"]
         assert isinstance(shop, KubernetesEntry)
         assert shop.mounting
+        gateway = config(tmp_path, MINIMAL + third).targets["gateway"]
+        assert isinstance(gateway, KubernetesEntry)
+        assert gateway.mode == "exec"
 
-    @pytest.mark.parametrize("labels", [None, "tier=edge"])
-    def test_its_role_has_what_is_asked_for_and_no_more(self, labels: str | None) -> None:
-        """With a selector, and without one; of each kind of workload."""
+    @pytest.mark.parametrize(
+        ("labels", "program"), [(None, None), ("tier=edge", None), (None, Program(("true",), ()))]
+    )
+    def test_its_role_has_what_is_asked_for_and_no_more(
+        self, labels: str | None, program: Program | None
+    ) -> None:
+        """With a selector, and without one; of each kind of workload; and for those that reload."""
         api = MemoryApi(
             labelled("deployment", "web", tier="edge"),
             labelled("statefulset", "canary", tier="edge"),
             labelled("daemonset", "web", tier="edge"),
         )
         named = [WEB, Reference("statefulset", "canary"), Reference("daemonset", "web")]
-        target(api, *([] if labels else named), labels=labels).check()
+        reloads = Reloads(rollouts(api), program) if program else None
+        made = target(api, *([] if labels else named), labels=labels, reloads=reloads)
+        assert not list(made.problems())
+        asked = (each.split(" ") for each in api.reviews)
+        wanted = role(finds=bool(labels), execs=bool(program))
         given = {
             (verb, f"{group}/{resource}")
-            for rule in (rules()[1:] if labels else rules()[:-1])
+            for rule in wanted
             for verb in rule["verbs"]
             for group in rule["apiGroups"]
             for resource in rule["resources"]
         }
-        asked = (each.split(" ") for each in api.reviews)
         assert {(verb, what) for verb, what, *_ in asked} == given
 
     def test_its_annotations_and_events_are_those_that_are_written(self) -> None:
         """An operator looks for them by these names."""
         text = PAGE.read_text()
         sources = "".join(
-            (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "stamps")
+            (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "reloads")
         )
         reasons = set(re.findall(r'"(Certificate(?:Restart|Undo)\w*)"', sources))
+        reasons |= {f"Certificate{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
         for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):
             assert f"`{annotation}`" in text
