@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 from base64 import b64decode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +25,7 @@ from tests.parts.kubernetes.isolation import NODE_ADDRESS
 from tests.parts.kubernetes.secrets import rules as store_rules
 from tests.parts.process import wait_until
 from tests.parts.site import PROGRAM, Site, Started
-from tests.unit.targets.kubernetes_page import rules as target_rules
+from tests.unit.targets.kubernetes_page import role
 
 Rule = Mapping[str, Any]
 
@@ -68,7 +68,7 @@ class Installation(Site):
         (self._account / "namespace").write_text(self.own)
         everywhere, named = store_rules(*secrets)
         self._allow(self.own, everywhere, *_state_rules())
-        self._allow(self.workloads, named, *_target_rules(finds=len(secrets) > 1, execs=execs))
+        self._allow(self.workloads, named, *role(finds=len(secrets) > 1, execs=execs))
         self.config["state"] = {"type": "kubernetes"}
 
     @property
@@ -265,13 +265,3 @@ def _state_rules() -> list[Rule]:
     [role] = [each for each in map(yaml.safe_load, blocks) if each.get("kind") == "Role"]
     found: list[Rule] = role["rules"]
     return found
-
-
-def _target_rules(*, finds: bool, execs: bool) -> Iterator[Rule]:
-    """What docs/kubernetes-target.md has it be given; ``finds`` workloads, ``execs`` programs."""
-    for rule in target_rules():
-        if "deployments" in rule["resources"] and ("list" in rule["verbs"]) != finds:
-            continue
-        if "pods/exec" in rule["resources"] and not execs:
-            continue
-        yield rule

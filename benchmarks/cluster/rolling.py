@@ -31,10 +31,16 @@ class _Case:
     target: Mapping[str, object] = field(default_factory=dict)
 
 
+_RELOADING = {
+    "mode": "exec",
+    "command": ["nginx", "-c", "/conf/nginx.conf", "-s", "reload"],
+    "files": ["/tls/tls.crt"],
+}
 _CASES = (
     _Case("plain", "plain Deployment", "deployment", False, "40–51 of 2,000", _INCUMBENT_PLAIN),
     _Case("deployment", "Deployment with preStop", "deployment", True, "0", 0),
     _Case("statefulset", "StatefulSet with preStop", "statefulset", True, "0", 0),
+    _Case("in-place", "in place (nginx -s reload)", "deployment", False, "", 0, _RELOADING),
 )
 _WARNING = "no preStop"
 
