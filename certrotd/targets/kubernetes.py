@@ -141,11 +141,11 @@ class KubernetesTarget:
 
     def apply_of(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving: workloads that were restarted for these already are waited for."""
-        self.rollouts.restart([each for each, _ in self._tasks(())], hashes)
+        self.rollouts.restart(self._chosen(), hashes)
 
     def revert_to(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving; what was of others before that is restarted after all."""
-        references = [each for each, _ in self._tasks(())]
+        references = self._chosen()
         self.rollouts.revert(references, hashes)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         for each in references:
@@ -155,7 +155,8 @@ class KubernetesTarget:
 
     def lacks(self, hashes: Mapping[str, str]) -> str | None:
         """As keys.world.Proving."""
-        for each in self._found():
+        for reference in self._chosen():
+            each = self.rollouts.get(reference)
             if not is_told(each, hashes):
                 return f"{each.reference} was not restarted for them"
             if (words := unfinished(each)) is not None:
@@ -176,6 +177,18 @@ class KubernetesTarget:
         looks = [partial(probe.prove, each) for each in known for probe in self.probes]
         return PodProof(self.rollouts.pods, looks) if looks else None
 
+    def _chosen(self) -> list[Reference]:
+        """Those that the configuration names or labels; an API server that is away is waited for.
+
+        Keyrings have no others: ``mounting`` is about the Secrets of certificates.
+        """
+        chosen = list(self.named)
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        if (labels := self.labels) is not None:
+            found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
+            chosen += [each.reference for each in found]
+        return list(dict.fromkeys(chosen))
+
     def _tasks(
         self, certificates: Sequence[LiveCertificate]
     ) -> list[tuple[Reference, Sequence[LiveCertificate]]]:
@@ -183,11 +196,8 @@ class KubernetesTarget:
 
         The API server is waited for, if it has to be asked.
         """
-        tasks: dict[Reference, Sequence[LiveCertificate]] = dict.fromkeys(self.named, certificates)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        if (labels := self.labels) is not None:
-            for each in patiently(lambda: list(self.rollouts.having(labels)), deadline):
-                tasks.setdefault(each.reference, certificates)
+        tasks = dict.fromkeys(self._chosen(), certificates)
         if self.mounting:
             about = {each.certificate: each for each in certificates}
             names = about or self.secrets  # told for none in particular: for any
