@@ -21,7 +21,7 @@ from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
 from tests.cluster.objects import Object, container, deployment, pod, service
-from tests.cluster.web import PORT, RULES, Load, Web, configure, live
+from tests.cluster.web import PORT, RULES, Load, Web, configure, configure_in_secret, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
@@ -465,6 +465,20 @@ class TestRotation:
         assert "CertificateRestartFailed" in described
         assert "CertificateUndone" in described
 
+    def test_workloads_are_found_by_the_store_and_mount_its_generations(
+        self, web: Web, site: Site
+    ) -> None:
+        """The Secret that is there is taken over; then its pods name each generation's own."""
+        reference = web.add("deployment")
+        configure_in_secret(web, site)
+        for number in (1, 2):
+            ran = site.run("rotate", "web", *(["--force"] if number == 2 else []))
+            assert ran.code == 0, ran.stderr
+            names = [each.get("secret", {}).get("secretName") for each in volumes(web, reference)]
+            assert f"certrotd-store.web.00000{number}" in names
+            assert (web.serves() == OLD_LEAF) == (number == 1)
+        assert web.serves() is not None
+
     def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
         self, web: Web, site: Site, pods: Reference
     ) -> None:
@@ -500,6 +514,12 @@ def reaches(address: str) -> bool:
     with suppress(OSError), socket.create_connection((address, PORT), timeout=1):
         return True
     return False
+
+
+def volumes(web: Web, reference: Reference) -> list[Object]:
+    """Those of the pods to come."""
+    found: list[Object] = template_of(web, reference)["spec"]["volumes"]
+    return found
 
 
 def leaf_of(site: Site) -> str:

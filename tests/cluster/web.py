@@ -21,6 +21,7 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
+from certrotd.stores.live_secret import NEEDED_OWN
 from certrotd.targets.kubernetes import KubernetesTarget, Probe
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
@@ -295,3 +296,23 @@ def configure(web: Web, site: Site) -> None:
         },
     }
     site.certificate("web", NAME, issuer="ca", targets=["secret", "pods"])
+
+
+def configure_in_secret(web: Web, site: Site) -> None:
+    """A certificate in the Secret itself, and a target that finds who uses it."""
+    own = {"apiGroups": [""], "resources": ["secrets"], "verbs": [*NEEDED_OWN, "patch"]}
+    who = web.account(*role(finds=True), own)
+    place = {
+        "type": "kubernetes",
+        "namespace": web.namespace,
+        "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
+    }
+    path = f"/api/v1/namespaces/{web.namespace}/secrets/pair"
+    web.cluster.api.delete(path)  # its type cannot be changed
+    data = {"tls.crt": OLD.fullchain_pem, "tls.key": OLD.key_pem}
+    web.put_data(data, type="kubernetes.io/tls")
+    site.internal()
+    pods = {"mounting": True, "secret": "versioned", "pod_probe": [{"port": PORT}]}
+    site.config["targets"] = {"pods": {**place, **pods}}
+    store = {**place, "secret": "pair", "adopt": True}
+    site.certificate("web", NAME, issuer="ca", targets=["pods"], store=store)
