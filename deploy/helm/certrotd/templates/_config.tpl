@@ -95,6 +95,9 @@
 {{- $kinds := printf "%ss %s" (first $parts) $verb }}
 {{- $_ := set $place $kinds (append (default list (get $place $kinds)) (last $parts) | uniq | sortAlpha) }}
 {{- end }}
+{{- if eq $mode "restart" }}
+{{- $_ := set $place "budgets" true }}
+{{- end }}
 {{- if and (eq $mode "restart") (or .pod_probe (contains "statefulset/" (join " " .workloads))) }}
 {{- $_ := set $place "delete" true }}
 {{- end }}
@@ -144,6 +147,11 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+{{- if .budgets }}
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
 {{- end }}
 {{- if .exec }}
 - apiGroups: [""]
