@@ -77,6 +77,12 @@ class TestRefused:
                 {"type": "systemd", "unit": "nginx.service"},
                 "target web is of type systemd: mode sidecar tells processes of its own pod alone",
             ),
+            (
+                "sidecar",
+                "config.keyrings.a",
+                {"outputs": [{"type": "tink", "secret": {"name": "a", "key": "a"}}]},
+                "keyring a has an output in a Secret: mode sidecar has no rights",
+            ),
             ("sidecar", "strategy", {"type": "RollingUpdate"}, "strategy RollingUpdate cannot be"),
             ("sidecar", "replicas", 3, "persistence is for one replica"),
         ],
@@ -90,6 +96,11 @@ class TestRefused:
         with pytest.raises(HelmRefused, match="execution error") as refused:
             template(values)
         assert words in str(refused.value)
+
+    def test_an_unknown_mode_without_the_schema(self) -> None:
+        """It can be left out."""
+        with pytest.raises(HelmRefused, match="mode is .*: it is deployment, cronjob or sidecar"):
+            template(changed("deployment", "mode", "daemonset"), "--skip-schema-validation")
 
     @pytest.mark.parametrize(
         "more",
