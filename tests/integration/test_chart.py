@@ -87,7 +87,9 @@ def test_what_the_user_says_stays() -> None:
 def test_the_init_container_of_a_sidecar_tells_nobody() -> None:
     """nginx starts after it: there is no process yet."""
     objects = template(example("sidecar"))
-    assert [each["targets"] for each in config_of(objects, "init.yaml")["certificates"]] == [[]]
+    first = config_of(objects, "init.yaml")
+    assert [each["targets"] for each in first["certificates"]] == [[]]
+    assert (first["include"], "http" in first) == (None, False)
     assert config_of(objects)["certificates"][0]["targets"] == ["nginx"]
     first, second = pod_of(objects)["spec"]["initContainers"]
     assert first["args"] == ["--config=/etc/certrotd/init.yaml", "rotate", "--all", "--quiet"]

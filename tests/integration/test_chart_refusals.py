@@ -99,7 +99,7 @@ class TestRefused:
 
     def test_an_unknown_mode_without_the_schema(self) -> None:
         """It can be left out."""
-        with pytest.raises(HelmRefused, match="mode is .*: it is deployment, cronjob or sidecar"):
+        with pytest.raises(HelmRefused, match=r"mode is .*: it is deployment, cronjob or sidecar"):
             template(changed("deployment", "mode", "daemonset"), "--skip-schema-validation")
 
     @pytest.mark.parametrize(

@@ -53,7 +53,9 @@
 {{- range $config.certificates }}
 {{- $certificates = append $certificates (set . "targets" list) }}
 {{- end }}
-{{- toYaml (set (unset $config "http") "certificates" $certificates) }}
+{{- $_ := set $config "certificates" $certificates }}
+{{- $_ := set $config "include" nil }}
+{{- toYaml (unset $config "http") }}
 {{- end }}
 
 {{/* What the configuration needs in each namespace of workloads, as YAML: {shop: {secrets: [shop-tls], …}}. */}}
