@@ -33,6 +33,7 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 CORE, APPS = "/api/v1/namespaces", "/apis/apps/v1/namespaces"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+POLICY = "/apis/policy/v1/namespaces"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 TEMPLATE = {
     "metadata": {"labels": {"app": "web"}},
@@ -182,6 +183,7 @@ def test_a_state_is_kept(installed: Installed) -> None:
         ("GET", CORE + "/{shop}/pods", None, MERGE),
         ("DELETE", CORE + "/{shop}/pods/web-0", None, MERGE),
         ("POST", CORE + "/{shop}/events", "event", MERGE),
+        ("GET", POLICY + "/{shop}/poddisruptionbudgets", None, MERGE),
         ("GET", CORE + "/{own}/secrets", None, MERGE),
         ("POST", CORE + "/{own}/secrets", {"metadata": {"name": "a"}}, MERGE),
         ("PUT", CORE + "/{own}/secrets/a", {"metadata": {"name": "a"}}, MERGE),
@@ -251,6 +253,9 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("PATCH", CORE + "/{shop}/pods/web-0", {"metadata": {}}),
     ("DELETE", CORE + "/{shop}/pods", None),
     ("DELETE", CORE + "/{own}/pods/any", None),
+    ("GET", POLICY + "/{shop}/poddisruptionbudgets/any", None),
+    ("POST", POLICY + "/{shop}/poddisruptionbudgets", {"metadata": {"name": "a"}}),
+    ("GET", "/apis/policy/v1/poddisruptionbudgets", None),
     # more rights
     ("POST", RBAC + "/namespaces/{own}/rolebindings", ADMIN),
     ("POST", RBAC + "/namespaces/{shop}/rolebindings", ADMIN),
