@@ -17,10 +17,11 @@ from typing import Any
 
 import pytest
 
+from certrotd.kek import volume
 from certrotd.kube.stamps import RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.outputs.secret_entries import NEEDED
-from tests.cluster.objects import Object, container, deployment, secret_volume
+from tests.cluster.objects import Object, container, deployment, pod, secret_volume
 from tests.cluster.web import RULES
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
@@ -73,7 +74,7 @@ class Shop:
             {"name": "app-keys", "mountPath": "/keys"},
             {"name": "code", "mountPath": "/code"},
         ]
-        pod = container(
+        main = container(
             self.cluster.image(DEBIAN),
             *("python3", "/code/app.py"),
             volumeMounts=mounts,
@@ -85,7 +86,7 @@ class Shop:
         made = deployment(
             "app",
             3,
-            pod,
+            main,
             volumes=[secret_volume("app-keys"), code],
             terminationGracePeriodSeconds=20,
         )
@@ -238,3 +239,54 @@ def test_a_key_with_which_pods_do_not_come_up_is_never_activated(shop: Shop) -> 
     again = shop.rotate()
     assert "deployment/app" in again.stdout + again.stderr
     assert shop.states() == {1: "active", 2: "pre-active"}
+
+
+LOOK = """
+import json, os, pathlib, volume
+found = {}
+for name in ("closed", "open"):
+    there = volume.entry(pathlib.Path("/", name, "kek"))
+    status = os.lstat(there)
+    found[name] = [len(there.read_bytes()), status.st_uid, volume.exposed(status)]
+found["other"] = volume.entry(pathlib.Path("/open/..data")) is None
+print(json.dumps(found))
+"""
+
+
+def test_a_mounted_kek_is_known_by_what_the_kubelet_makes(cluster: Cluster, namespace: str) -> None:
+    """By the very code, as another user than root; a volume that all may read is the control."""
+    kek = {"kek": base64.b64encode(b"k" * 32).decode()}
+    made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kek"}, "data": kek}
+    code = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "code"},
+        "data": {"volume.py": Path(volume.__file__).read_text(), "look.py": LOOK},
+    }
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("closed", "open", "code")]
+    argv = ("python3", "-B", "/code/look.py")
+    looking = pod(
+        "look",
+        container(cluster.image(DEBIAN), *argv, volumeMounts=mounts),
+        restartPolicy="Never",
+        securityContext={"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
+        volumes=[
+            {"name": "closed", "secret": {"secretName": "kek", "defaultMode": 0o400}},
+            {"name": "open", "secret": {"secretName": "kek"}},
+            {"name": "code", "configMap": {"name": "code"}},
+        ],
+    )
+    cluster.apply(namespace, made, code, looking)
+    path = f"/api/v1/namespaces/{namespace}/pods/look"
+    cluster.until(
+        lambda: cluster.api.get(path)["status"]["phase"] in ("Succeeded", "Failed"),
+        what="it has looked",
+        namespace=namespace,
+    )
+    said = cluster.api.get(f"{path}/log")
+    found = said if "closed" in said else json.loads(said["text"])
+    assert found == {
+        "closed": [32, 0, None],
+        "open": [32, 0, "can be read or written by others than its owner and its pod's group"],
+        "other": True,
+    }
