@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -25,6 +26,7 @@ from tests.cluster.objects import Object, container, deployment, pod, secret_vol
 from tests.cluster.web import RULES
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.process import wait_until
 from tests.parts.site import Run, Site
 
 PROGRAM = Path(__file__).with_name("keystore_app.py")
@@ -110,6 +112,11 @@ class Shop:
         template: Object = found["spec"]["template"]
         return template
 
+    def revision(self) -> int:
+        """How many pod templates its controller has seen."""
+        found = self.cluster.api.get(KINDS["deployment"].path(self.namespace, "app"))
+        return int(found["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
+
     def pods(self) -> list[Object]:
         """Those that are ready and not on their way out."""
         found = self.cluster.pods(self.namespace, "app=app")
@@ -194,15 +201,22 @@ def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
 def test_every_pod_reads_what_any_writes_through_a_whole_rotation(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The pods wait for the first key; each delivery restarts them once. And the control."""
+    """The pods wait for the first key; each delivery restarts them once, though certrotd is killed
+    in the middle of the first. And the control."""
     shop.deploy()
     first = shop.rotate()
     assert first.code == 0, first
-    pods = shop.ids()
+    pods, template, revision = shop.ids(), shop.template(), shop.revision()
     assert len(pods) == 3
     with shop.load() as counts:
-        ran = shop.rotate()
+        begun = shop.site.start("keys", "rotate", "orders", "--reason", "test")
+        wait_until(lambda: shop.template() != template, what="a restart")
+        begun.signal(signal.SIGKILL)
+        assert begun.end().code == -signal.SIGKILL
+        assert shop.revision() <= revision + 1
+        ran = shop.site.run("rotate", "key/orders")
     assert ran.code == 0, ran
+    assert shop.revision() == revision + 2, "one for each stage"
     with capsys.disabled():
         print(f"\n{dict(counts)}")  # noqa: T201
     assert shop.states() == {1: "decrypt-only", 2: "active"}
