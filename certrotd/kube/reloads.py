@@ -86,7 +86,7 @@ class Reloads:
         *,
         back: bool = False,
     ) -> None:
-        begun, done, failed = (f"Certificate{each}" for each in reasons)
+        begun, done, failed = (f"Rotation{each}" for each in reasons)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         found = patiently(lambda: self.rollouts.get(reference), deadline)
         self._tell(found, begun, "certrotd has its pods reload their certificate")

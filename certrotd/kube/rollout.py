@@ -88,16 +88,16 @@ class Rollouts:
             deadline = Deadline(self.api.clock, self.timeout)
             found, changed = self._change(reference, change, deadline)
             if changed:
-                self._tell(found, "CertificateRestart", "certrotd restarts its pods")
+                self._tell(found, "RotationRestart", "certrotd restarts its pods")
             try:
                 self._await(found, deadline)
                 if proof is not None:
                     proof.prove(found, deadline)
             except _FAILURES as failure:
-                self._tell(found, "CertificateRestartFailed", str(failure))
+                self._tell(found, "RotationRestartFailed", str(failure))
                 raise
             if changed:
-                self._tell(found, "CertificateRestarted", "each of its pods is new and available")
+                self._tell(found, "RotationRestarted", "each of its pods is new and available")
 
     def revert(
         self,
@@ -141,7 +141,7 @@ class Rollouts:
                 return
             if not told:
                 words = f"it waits for the PodDisruptionBudget {names}, which allows no disruption"
-                self._tell(found, "CertificateHeld", words)
+                self._tell(found, "RotationHeld", words)
                 told = True
             if deadline.passed:
                 failure = Transient(
@@ -149,7 +149,7 @@ class Rollouts:
                     f"disruption for {self.timeout:g} s",
                     hint=f"kubectl -n {self.namespace} describe poddisruptionbudget",
                 )
-                self._tell(found, "CertificateRestartFailed", str(failure))
+                self._tell(found, "RotationRestartFailed", str(failure))
                 raise failure
             deadline.pause(PAUSE)
 
@@ -159,16 +159,16 @@ class Rollouts:
         deadline = Deadline(self.api.clock, self.timeout)
         found, changed = self._change(reference, lambda found: stamps.revert(found, told), deadline)
         if changed:
-            self._tell(found, "CertificateUndo", "certrotd puts its former pod template back")
-        repair = PodRepair(self.pods, proof, partial(self._tell, found, "CertificateUndo"))
+            self._tell(found, "RotationUndo", "certrotd puts its former pod template back")
+        repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
         try:
             self._await(found, deadline, repair)
             repair.finish(partial(self.get, reference), deadline)
         except _FAILURES as failure:
-            self._tell(found, "CertificateUndoFailed", str(failure))
+            self._tell(found, "RotationUndoFailed", str(failure))
             raise
         if changed:
-            self._tell(found, "CertificateUndone", "its former pods are whole again")
+            self._tell(found, "RotationUndone", "its former pods are whole again")
 
     def _change(
         self, reference: Reference, change: Change, deadline: Deadline
