@@ -305,6 +305,14 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         "and as long again to go back.",
     )
 
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take until the workloads that are named have the new certificate.
+
+        Each may be held for as long as its restart may take.
+        """
+        return 2 * self.timeout * max(1, len(self.workloads))
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if not self.workloads and self.selector is None and not self.mounting:

@@ -58,7 +58,7 @@ class ApiServerAnswer:
             return Answer(False, f"answers with the status {answer.status}")
         told = {match.decode() for match in _TOLD.findall(answer.content)}
         if not told:
-            return Answer(False, f"does not tell {METRIC}, as Kubernetes does from 1.34 on")
+            return Answer(False, f"does not tell {METRIC}, as Kubernetes 1.34 does")
         return Answer(told <= expected.hashes, "has other keys")
 
 

@@ -10,6 +10,7 @@ from certrotd.clock import Deadline
 from certrotd.errors import Failure, NeedsOperator, ProofFailed, Transient
 from certrotd.kube import stamps
 from certrotd.kube.api import Api, Missing, Object
+from certrotd.kube.disruption import BUDGETS, holding
 from certrotd.kube.events import tell
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pod_repair import PodRepair
@@ -74,6 +75,7 @@ class Rollouts:
     ) -> None:
         """Have the pods of each replaced, and wait until all are new, available and proven.
 
+        Each waits before for the PodDisruptionBudgets over its pods, as long again.
         ``told`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
         Transient at the deadline, ProofFailed for a pod that serves something else: the workloads
         after it are left as they are then.
@@ -81,10 +83,10 @@ class Rollouts:
         now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
         at = now.isoformat(timespec="milliseconds")
         for reference in references:
+            change = partial(stamps.restart, told=told, at=at)
+            self._hold(reference, change)
             deadline = Deadline(self.api.clock, self.timeout)
-            found, changed = self._change(
-                reference, lambda found: stamps.restart(found, told, at), deadline
-            )
+            found, changed = self._change(reference, change, deadline)
             if changed:
                 self._tell(found, "CertificateRestart", "certrotd restarts its pods")
             try:
@@ -119,6 +121,37 @@ class Rollouts:
                 first = first or failure
         if first is not None:
             raise first
+
+    def budgets(self) -> list[Object]:
+        """The PodDisruptionBudgets of the namespace; raises as Api.ask()."""
+        return list(self.api.find(BUDGETS.path(self.namespace), labels=""))
+
+    def _hold(self, reference: Reference, change: Change) -> None:
+        """Return once no PodDisruptionBudget stands against the change, or none is needed.
+
+        Raises Transient at a deadline of its own: nothing was changed then.
+        """
+        deadline, told = Deadline(self.api.clock, self.timeout), False
+        while True:
+            found = patiently(partial(self.get, reference), deadline)
+            if change(found) is None:
+                return  # it was restarted already: to wait in the middle would help nobody
+            names = ", ".join(holding(patiently(self.budgets, deadline), found.labels))
+            if not names:
+                return
+            if not told:
+                words = f"it waits for the PodDisruptionBudget {names}, which allows no disruption"
+                self._tell(found, "CertificateHeld", words)
+                told = True
+            if deadline.passed:
+                failure = Transient(
+                    f"{reference} is not restarted: the PodDisruptionBudget {names} has allowed no "
+                    f"disruption for {self.timeout:g} s",
+                    hint=f"kubectl -n {self.namespace} describe poddisruptionbudget",
+                )
+                self._tell(found, "CertificateRestartFailed", str(failure))
+                raise failure
+            deadline.pause(PAUSE)
 
     def _revert(
         self, reference: Reference, told: Mapping[str, str], proof: PodProof | None

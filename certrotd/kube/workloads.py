@@ -42,7 +42,8 @@ class Workload:
 
     ``wanted`` is how many pods there should be; of its pods ``updated`` are of the present
     template, ``total`` of any, ``available`` ready for long enough. ``observed`` is the generation
-    that these numbers are of. ``strategy`` is the update strategy with its options.
+    that these numbers are of. ``labels`` are those of its pods, ``strategy`` is the update strategy
+    with its options.
     """
 
     reference: Reference
@@ -57,6 +58,7 @@ class Workload:
     paused: bool
     deleted: bool
     selector: str
+    labels: Mapping[str, str]
     strategy: Mapping[str, Any]
     annotations: Mapping[str, str]
     template_annotations: Mapping[str, str]
@@ -83,6 +85,7 @@ def workload(kind: str, found: Object) -> Workload:
         paused=bool(spec.get("paused")),
         deleted="deletionTimestamp" in metadata,
         selector=selector_text(spec.get("selector") or {}),
+        labels=(template.get("metadata") or {}).get("labels") or {},
         strategy=spec.get("strategy" if kind == "deployment" else "updateStrategy") or {},
         annotations=metadata.get("annotations") or {},
         template_annotations=(template.get("metadata") or {}).get("annotations") or {},

@@ -8,17 +8,19 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from certrotd.clock import Deadline
-from certrotd.config.context import Context, ProveAt
+from certrotd.config.context import Context
 from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
+from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
+from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
 from certrotd.kube.exec import EXEC
 from certrotd.kube.mounts import is_used
 from certrotd.kube.pod_proof import PodProof
-from certrotd.kube.pods import patiently
+from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
@@ -27,8 +29,20 @@ from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
 
-Probe = Callable[[LiveCertificate, str], None]
-"""Proves that an address serves a certificate; raises ProofFailed."""
+REACH = 5.0
+"""So many seconds may it take a pod to take a connection."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is done at the address of each pod.
+
+    ``prove`` returns once it serves a certificate, and raises ProofFailed. ``reach`` returns once
+    somebody takes a connection there, and raises OSError.
+    """
+
+    prove: Callable[[LiveCertificate, str], None]
+    reach: Callable[[str], None] = lambda _address: None
 
 
 @dataclass(frozen=True)
@@ -72,9 +86,15 @@ class KubernetesTarget:
     def warnings(self) -> Iterator[str]:
         """As Cautious.warnings."""
         secrets = set(self.secrets.values())
+        budgets = self.rollouts.budgets() if self.reloads is None else []
         for each in self._found():
             if self.reloads is None:
                 yield from (f"{each.reference} {words}" for words in warnings(each))
+                for name in never_allowing(budgets, each.labels):
+                    yield (
+                        f"{each.reference} is under the PodDisruptionBudget {name}, which never "
+                        "allows a disruption: its restart does not wait for it"
+                    )
             if secrets and not any(is_used(each.pod, secret) for secret in secrets):
                 which = " or ".join(sorted(secrets))
                 yield f"{each.reference} does not use the Secret {which}: nothing changes there"
@@ -111,11 +131,11 @@ class KubernetesTarget:
 
     def apply_of(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving: workloads that were restarted for these already are waited for."""
-        self.rollouts.restart([each for each, _ in self._tasks(())], hashes)
+        self.rollouts.restart(self._chosen(), hashes)
 
     def revert_to(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving; what was of others before that is restarted after all."""
-        references = [each for each, _ in self._tasks(())]
+        references = self._chosen()
         self.rollouts.revert(references, hashes)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         for each in references:
@@ -125,7 +145,8 @@ class KubernetesTarget:
 
     def lacks(self, hashes: Mapping[str, str]) -> str | None:
         """As keys.world.Proving."""
-        for each in self._found():
+        for reference in self._chosen():
+            each = self.rollouts.get(reference)
             if not is_told(each, hashes):
                 return f"{each.reference} was not restarted for them"
             if (words := unfinished(each)) is not None:
@@ -134,8 +155,20 @@ class KubernetesTarget:
 
     def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
         known = [each for each in certificates if each.fingerprint]
-        looks = [partial(probe, each) for each in known for probe in self.probes]
+        looks = [partial(probe.prove, each) for each in known for probe in self.probes]
         return PodProof(self.rollouts.pods, looks) if looks else None
+
+    def _chosen(self) -> list[Reference]:
+        """Those that the configuration names or labels; an API server that is away is waited for.
+
+        Keyrings have no others: ``mounting`` is about the Secrets of certificates.
+        """
+        chosen = list(self.named)
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        if (labels := self.labels) is not None:
+            found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
+            chosen += [each.reference for each in found]
+        return list(dict.fromkeys(chosen))
 
     def _tasks(
         self, certificates: Sequence[LiveCertificate]
@@ -144,11 +177,8 @@ class KubernetesTarget:
 
         The API server is waited for, if it has to be asked.
         """
-        tasks: dict[Reference, Sequence[LiveCertificate]] = dict.fromkeys(self.named, certificates)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        if (labels := self.labels) is not None:
-            for each in patiently(lambda: list(self.rollouts.having(labels)), deadline):
-                tasks.setdefault(each.reference, certificates)
+        tasks = dict.fromkeys(self._chosen(), certificates)
         if self.mounting:
             about = {each.certificate: each for each in certificates}
             names = about or self.secrets  # told for none in particular: for any
@@ -198,6 +228,8 @@ class KubernetesTarget:
             for verb in ("get", "patch") if restarts else ("get",):
                 yield KINDS[each.reference.kind], verb, each.reference.name
         yield PODS, "list", ""
+        if restarts:
+            yield BUDGETS, "list", ""
         stateful = any(each.reference.kind == "statefulset" for each in found)
         if restarts and (self.probes or stateful):
             yield PODS, "delete", ""
@@ -219,6 +251,21 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
+        elif self.probes:
+            yield from self._unreachable(found)
+
+    def _unreachable(self, found: Workload) -> Iterator[Failure]:
+        """Why pods cannot be looked at: by the first one that is ready."""
+        pods = list(serving(self.rollouts.pods.of(found), found))
+        for probe in self.probes if pods else ():
+            try:
+                probe.reach(address_of(pods[0]))
+            except OSError as error:
+                yield NeedsOperator(
+                    f"the pod {name_of(pods[0])} of {found.reference} cannot be looked at: "
+                    f"{address_of(pods[0])} takes no connection: {error.strerror or error}",
+                    hint="correct the port of pod_probe; or a NetworkPolicy keeps certrotd out",
+                )
 
 
 def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
@@ -235,7 +282,7 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
         rollouts,
         tuple(Reference(*each.split("/")) for each in entry.workloads),
         entry.selector,
-        probes=tuple(_probe(each, context.prove) for each in entry.pod_probe),
+        probes=tuple(_probe(each, context) for each in entry.pod_probe),
         secrets={
             name: store.secret
             for name, store in context.stores.items()
@@ -256,5 +303,11 @@ def _program(entry: KubernetesEntry) -> Program | None:
     return Program(tuple(argv), files, entry.container, signals=signals)
 
 
-def _probe(entry: PodProbeEntry, prove: ProveAt) -> Probe:
-    return lambda certificate, address: prove(entry, address, entry.port, certificate)
+def _probe(entry: PodProbeEntry, context: Context) -> Probe:
+    def prove(certificate: LiveCertificate, address: str) -> None:
+        context.prove(entry, address, entry.port, certificate)
+
+    def reach(address: str) -> None:
+        connect(address, entry.port, timeout=Timeout(Deadline(context.clock, REACH))).close()
+
+    return Probe(prove, reach)

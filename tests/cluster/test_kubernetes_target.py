@@ -1,8 +1,11 @@
 """Target ``kubernetes`` restarts real pods, and goes back at their first crash."""
 
 import signal
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,8 +20,8 @@ from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
-from tests.cluster.objects import Object, container, deployment
-from tests.cluster.web import RULES, Web, configure, live
+from tests.cluster.objects import Object, container, deployment, pod, service
+from tests.cluster.web import PORT, RULES, Load, Web, configure, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
@@ -207,6 +210,66 @@ def test_an_old_pod_that_has_loaded_the_bad_certificate_is_replaced(web: Web, ki
     assert web.serves() == OLD_LEAF
 
 
+def test_a_budget_that_allows_no_disruption_is_waited_for(web: Web) -> None:
+    """One pod of it is not healthy; once it is, the restart begins."""
+    reference = web.add("deployment", replicas=2)
+    argv = {"command": ["test", "-e", "/tmp/ready"]}
+    idle = container(web.cluster.image(DEBIAN), "sleep", "infinity")
+    idle["readinessProbe"] = {"exec": argv, "periodSeconds": 1}
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "both"},
+        "spec": {
+            "minAvailable": 2,
+            "selector": {
+                "matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "sick"]}]
+            },
+        },
+    }
+    web.cluster.apply(web.namespace, pod("sick", idle), budget)
+    path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets/both"
+    counts = {"expectedPods": 3, "currentHealthy": 2, "disruptionsAllowed": 0}
+    wait_until(lambda: counts.items() <= web.cluster.api.get(path)["status"].items(), what="counts")
+    target = web.target()
+    target.check()
+    web.put(NEW)
+    before = web.ids()
+    where = (f"--namespace={web.namespace}", "sick")
+    with ThreadPoolExecutor() as pool:
+        applied = pool.submit(target.apply_for, live(NEW))
+        wait_until(lambda: "CertificateHeld" in web.described(reference), what="an event")
+        assert (web.ids(), applied.done()) == (before, False)
+        web.cluster.kubectl("exec", *where, "--", "touch", "/tmp/ready")
+        applied.result()
+    assert web.serves() == NEW_LEAF
+
+
+def test_a_steady_load_sees_neither_a_restart_nor_its_undo(web: Web) -> None:
+    """With a preStop: no request fails while pods are replaced, crash, and come back."""
+    stop = {"preStop": {"sleep": {"seconds": 5}}}
+    web.add("deployment", grace=15, lifecycle=stop)
+    web.cluster.apply(web.namespace, service("web", PORT))
+    path = f"/api/v1/namespaces/{web.namespace}/services/web"
+    address = web.cluster.api.get(path)["spec"]["clusterIP"]
+    load = Load(address)
+    wait_until(lambda: reaches(address), what="the Service")
+    target = web.target(probed=True)
+    assert not [line for line in target.warnings() if "preStop" in line]
+    with load.steady():
+        web.put(NEW)
+        target.apply_for(live(NEW))
+        web.put_garbage()
+        with pytest.raises(NeedsOperator, match="fails"):
+            target.apply_for(live(PAIR))
+        web.put(NEW)
+        target.revert_for(live(NEW))
+    print(f"{load.sent} requests, {len(load.failed)} failed")  # noqa: T201
+    assert not load.failed
+    assert load.sent > 50
+    assert web.serves() == NEW_LEAF
+
+
 def test_workloads_are_found_by_their_labels(web: Web) -> None:
     """All three kinds of them, and no others."""
     labels = {"metadata": {"labels": {"tier": "edge"}}}
@@ -382,6 +445,30 @@ class TestRotation:
         assert web.serves() == leaf_of(site) != leaf
         assert not before & web.ids()
 
+    def test_a_rotation_whose_pods_never_become_ready_is_undone(self, web: Web, site: Site) -> None:
+        """At the deadline; nothing crashes that would tell earlier."""
+        key = {"name": "pair", "key": "unready", "optional": True}
+        reference = web.add(
+            "deployment",
+            env=[{"name": "UNREADY", "valueFrom": {"secretKeyRef": key}}],
+            readinessProbe={"exec": {"command": ["sh", "-c", 'test -z "$UNREADY"']}},
+        )
+        configure(web, site)
+        site.config["targets"]["pods"]["timeout"] = "1m"
+        first = site.run("rotate", "web")
+        assert first.code == 0, first.stderr
+        before, template, leaf = web.ids(), template_of(web, reference), leaf_of(site)
+        (site.directory / "unready").touch()
+        site.config["targets"]["pods"]["timeout"] = "10s"
+        broken = site.run("rotate", "web", "--force")
+        assert broken.code == 1
+        assert "deployment/web is not restarted within 10 s: 1 of 3 pods updated" in broken.stderr
+        assert (web.ids(), template_of(web, reference), leaf_of(site)) == (before, template, leaf)
+        assert web.serves() == leaf
+        described = web.described(reference)
+        assert "CertificateRestartFailed" in described
+        assert "CertificateUndone" in described
+
     def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
         self, web: Web, site: Site, pods: Reference
     ) -> None:
@@ -410,6 +497,13 @@ class TestRotation:
         assert refused.code == 1
         assert f"deployment/web in the namespace {web.namespace} is paused" in refused.stderr
         assert (web.ids(), leaf_of(site)) == (before, leaf)
+
+
+def reaches(address: str) -> bool:
+    """Whether a Service has a pod that answers."""
+    with suppress(OSError), socket.create_connection((address, PORT), timeout=1):
+        return True
+    return False
 
 
 def leaf_of(site: Site) -> str:

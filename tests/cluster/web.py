@@ -2,9 +2,12 @@
 
 import socket
 import ssl
+import threading
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Self
 
 from cryptography import x509
 
@@ -15,9 +18,10 @@ from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.workloads import Reference, crash_of
 from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.kubernetes import KubernetesTarget
+from certrotd.targets.kubernetes import KubernetesTarget, Probe
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
 from tests.parts import locate, pki
@@ -92,14 +96,18 @@ class Web:
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pair"}, "data": content}
         self.cluster.apply(self.namespace, made)
 
-    def add(self, kind: str, name: str = "web", replicas: int = 3, **fields: Any) -> Reference:
+    def add(
+        self, kind: str, name: str = "web", replicas: int = 3, *, grace: int = 1, **fields: Any
+    ) -> Reference:
         """Makes a workload of nginx pods, and waits until they serve. fields: of the container."""
         mounts = [{"name": "pair", "mountPath": "/tls"}, {"name": "conf", "mountPath": "/conf"}]
         argv = ("nginx", "-g", "daemon off;", "-c", "/conf/nginx.conf")
         pod = container(self.cluster.image(DEBIAN), *argv, volumeMounts=mounts)
         pod |= {"readinessProbe": READY, **fields}
         conf = {"name": "conf", "configMap": {"name": "conf"}}
-        made = deployment(name, replicas, pod, volumes=[secret_volume("pair"), conf])
+        volumes = [secret_volume("pair"), conf]
+        spec = {"volumes": volumes, "terminationGracePeriodSeconds": grace}
+        made = deployment(name, replicas, pod, **spec)
         made["kind"] = API_KINDS[kind]
         made["spec"] |= STRATEGIES[kind]
         if kind == "daemonset":
@@ -133,7 +141,7 @@ class Web:
         usual = role(finds=bool(finds), execs="reloads" in fields)
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
-        probes = (_probe,) if probed else ()
+        probes = (Probe(_probe),) if probed else ()
         fields.setdefault("secrets", {"web": "pair"})
         return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
 
@@ -175,6 +183,41 @@ class Web:
         return self.cluster.kubectl("describe", str(reference), f"--namespace={self.namespace}")
 
 
+@dataclass
+class Load:
+    """Requests one after the other, each on a connection of its own, while the block lasts."""
+
+    address: str
+    sent: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def steady(self, clients: int = 2) -> Iterator[Self]:
+        """So many ask at the same time."""
+        over = threading.Event()
+        threads = [threading.Thread(target=self._ask, args=(over,)) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+    def _ask(self, over: threading.Event) -> None:
+        while not over.wait(0.02):
+            try:
+                with _connected(self.address) as secured:
+                    secured.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    answer = secured.recv(100)
+                if not answer.startswith(b"HTTP/1.1 "):
+                    self.failed.append(f"{answer!r}")
+            except OSError as error:
+                self.failed.append(repr(error))
+            self.sent += 1
+
+
 def _probe(certificate: LiveCertificate, address: str) -> None:
     """As the wiring does it, within a few seconds."""
     endpoint = Endpoint(address, PORT, NAME, deadline=3.0)
@@ -187,14 +230,8 @@ def _is_ready(pod: Object) -> bool:
 
 
 def _leaf(address: str) -> str | None:
-    anybody = ssl.create_default_context()
-    anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((address, PORT), timeout=5) as connection,
-            anybody.wrap_socket(connection, server_hostname=NAME) as secured,
-        ):
+        with _connected(address) as secured:
             der = secured.getpeercert(binary_form=True)
     except OSError:
         return None
@@ -202,17 +239,33 @@ def _leaf(address: str) -> str | None:
     return fingerprint(x509.load_der_x509_certificate(der))
 
 
+@contextmanager
+def _connected(address: str) -> Iterator[ssl.SSLSocket]:
+    """By TLS, trusting anybody."""
+    with (
+        socket.create_connection((address, PORT), timeout=10) as connection,
+        no_check().wrap_socket(connection, server_hostname=NAME) as secured,
+    ):
+        yield secured
+
+
 UPDATE = """#!/bin/sh
-# The live pair into the Secret; once the file "break" is there, a certificate that is none.
+# The live pair into the Secret; once the file "break" is there, a certificate that is none; once
+# "unready" is there, a key with which no pod becomes ready.
 set -e
 chain=$CERTROTD_LIVE/fullchain.pem
+more=
+if [ -e {folder}/unready ]; then
+  rm {folder}/unready
+  more=--from-literal=unready=yes
+fi
 if [ -e {folder}/break ]; then
   rm {folder}/break
   echo garbage >{folder}/garbage
   chain={folder}/garbage
 fi
 {kubectl} create secret generic pair --from-file=tls.crt=$chain \\
-  --from-file=tls.key=$CERTROTD_LIVE/privkey.pem --dry-run=client --output=yaml |
+  --from-file=tls.key=$CERTROTD_LIVE/privkey.pem $more --dry-run=client --output=yaml |
   {kubectl} apply --server-side --force-conflicts --filename=-
 """
 

@@ -1,37 +1,39 @@
-"""The Helm chart as helm renders it: what it derives, what it refuses, what must not drift."""
+"""The Helm chart as helm renders it: what it derives, and what it refuses."""
 
 from __future__ import annotations
 
-import copy
-import subprocess
-import sys
+import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
-from certrotd import __version__
 from certrotd.config.load import check
 from certrotd.kube.state import NEEDED
+from certrotd.outputs.secret_entries import NEEDED as NEEDED_OUTPUT
 from certrotd.stores.live_secret import NEEDED_LIVE, NEEDED_OWN
 from tests.parts.kubernetes.api import Object
 from tests.parts.kubernetes.chart import CHART, MODES, HelmRefused, example, lint, one, template
-from tests.unit.targets.kubernetes_page import rules
+from tests.unit.targets.kubernetes_page import role, rules
 
 ROOT = CHART.parents[2]
-INTERNAL = {"issuers": {"lab": {"type": "internal"}}}
 
 
 def changed(mode: str, path: str, value: Any) -> Object:
     """The example's values with another one somewhere: "image.tag"."""
-    values = copy.deepcopy(example(mode))
-    *folders, last = path.split(".")
-    place = values
-    for folder in folders:
-        place = place.setdefault(folder, {})
-    place[last] = value
+    values = example(mode)
+    set_at(values, path, value)
     return values
+
+
+def set_at(values: Object, path: str, value: Any) -> None:
+    """Sets one of many values."""
+    *folders, last = path.split(".")
+    for folder in folders:
+        values = values.setdefault(folder, {})
+    values[last] = value
 
 
 def pod_of(objects: list[Object]) -> Object:
@@ -131,6 +133,93 @@ def test_every_container_has_no_more_than_it_needs(mode: str) -> None:
             }
 
 
+def deep(found: Any, path: str) -> Any:
+    """What is at a path of keys and numbers: "spec.containers.0.args"."""
+    for key in path.split("."):
+        found = found[int(key)] if isinstance(found, list) else found[key]
+    return found
+
+
+MAIN = "spec.containers.0."
+OPTIONS: list[tuple[str, Any, str, Any]] = [
+    ("image.tag", "1.2", MAIN + "image", "certrotd:1.2"),
+    ("image.pullPolicy", "Never", MAIN + "imagePullPolicy", "Never"),
+    ("imagePullSecrets", [{"name": "a"}], "spec.imagePullSecrets.0.name", "a"),
+    ("extraArgs", ["--x"], MAIN + "args.1", "--x"),
+    ("extraEnv", [{"name": "A", "value": "1"}], MAIN + "env.0.name", "A"),
+    ("extraEnvFrom", [{"secretRef": {"name": "a"}}], MAIN + "envFrom.0.secretRef.name", "a"),
+    ("extraVolumes", [{"name": "a", "emptyDir": {}}], "spec.volumes.4.name", "a"),
+    ("extraVolumeMounts", [{"name": "a"}], MAIN + "volumeMounts.4.name", "a"),
+    ("existingSecret", "a", "spec.volumes.3.secret.secretName", "a"),
+    ("http.port", 9000, MAIN + "ports.0.containerPort", 9000),
+    ("livenessProbe", {"periodSeconds": 7}, MAIN + "livenessProbe.periodSeconds", 7),
+    ("readinessProbe", {"periodSeconds": 7}, MAIN + "readinessProbe.periodSeconds", 7),
+    ("resources", {"limits": {"cpu": 1}}, MAIN + "resources.limits.cpu", 1),
+    ("securityContext", {"privileged": False}, MAIN + "securityContext.privileged", False),
+    ("podSecurityContext", {"runAsUser": 8}, "spec.securityContext.runAsUser", 8),
+    ("user", 7, "spec.securityContext.fsGroup", 7),
+    ("terminationGracePeriodSeconds", 7, "spec.terminationGracePeriodSeconds", 7),
+    ("priorityClassName", "a", "spec.priorityClassName", "a"),
+    ("nodeSelector", {"a": "b"}, "spec.nodeSelector.a", "b"),
+    ("tolerations", [{"key": "a"}], "spec.tolerations.0.key", "a"),
+    ("affinity", {"podAffinity": {}}, "spec.affinity.podAffinity", {}),
+    ("topologySpreadConstraints", [{"maxSkew": 1}], "spec.topologySpreadConstraints.0.maxSkew", 1),
+    ("podLabels", {"a": "b"}, "metadata.labels.a", "b"),
+    ("podAnnotations", {"a": "b"}, "metadata.annotations.a", "b"),
+    ("commonLabels", {"c": "d"}, "metadata.labels.c", "d"),
+    ("serviceAccount.name", "a", "spec.serviceAccountName", "a"),
+    ("fullnameOverride", "b", "spec.volumes.0.configMap.name", "b"),
+]
+
+
+def test_an_option_is_seen_in_the_pod() -> None:
+    """Where Kubernetes looks for it; without the option something else is there, or nothing."""
+    values, plain = example("deployment"), pod_of(template(example("deployment")))
+    for option, value, *_ in OPTIONS:
+        set_at(values, option, value)
+    pod = pod_of(template(values))
+    for _, _, where, seen in OPTIONS:
+        assert deep(pod, where) == seen, where
+        with suppress(KeyError, IndexError):
+            assert deep(plain, where) != seen, where
+    set_at(values, "image.digest", f"sha256:{'a' * 64}")
+    image = deep(pod_of(template(values)), MAIN + "image")
+    assert image == f"certrotd@sha256:{'a' * 64}"
+
+
+def test_an_option_is_seen_beside_the_pod() -> None:
+    """Claims, further objects, identities, who may ask, and the CronJob's fields."""
+    values = example("cronjob", persistence={"enabled": True, "storageClass": "-"})
+    values["cronjob"] = {"timeZone": "Europe/Berlin", "suspend": True}
+    values["networkPolicy"] = {"enabled": True}
+    values["serviceAccount"] = {"annotations": {"a": "b"}}
+    name = "{{ .Release.Name }}-more"
+    values["extraObjects"] = [{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}}]
+    objects = template(values)
+    assert one(objects, "PersistentVolumeClaim")["spec"]["storageClassName"] == ""
+    assert pod_of(objects)["spec"]["volumes"][1]["persistentVolumeClaim"] == {
+        "claimName": "certrotd"
+    }
+    job = one(objects, "CronJob")["spec"]
+    assert (job["timeZone"], job["suspend"]) == ("Europe/Berlin", True)
+    assert job["concurrencyPolicy"] == "Forbid"
+    assert one(objects, "NetworkPolicy")["spec"]["ingress"] == []
+    assert one(objects, "ServiceAccount")["metadata"]["annotations"] == {"a": "b"}
+    [more] = [each for each in objects if each["kind"] == "Secret"]
+    assert more["metadata"] == {"name": "certrotd-more"}
+
+
+def test_a_volume_takes_the_place_of_a_rolling_update() -> None:
+    """A claim is for one pod at a time; without one the next pod is there before the last goes."""
+    values = changed("deployment", "persistence", {"enabled": True, "existingClaim": "there"})
+    values |= {"replicas": 1, "podDisruptionBudget": {"enabled": False}}
+    objects = template(values)
+    assert one(objects, "Deployment")["spec"]["strategy"] == {"type": "Recreate"}
+    assert not [each for each in objects if each["kind"] == "PersistentVolumeClaim"]
+    strategy = one(template(example("deployment")), "Deployment")["spec"]["strategy"]
+    assert strategy["rollingUpdate"] == {"maxUnavailable": 0, "maxSurge": 1}
+
+
 class TestRights:
     """What the Roles say is what the documentation says, and what the code asks for."""
 
@@ -146,25 +235,52 @@ class TestRights:
 
     def test_where_the_workloads_are(self) -> None:
         """By their names; pods are deleted because there is a StatefulSet."""
-        found = one(template(example("deployment")), "Role", namespace="shop")["rules"]
-        secrets, deployments, statefulsets, pods, events = found
+        secrets, *found = one(template(example("deployment")), "Role", namespace="shop")["rules"]
         assert tuple(secrets["verbs"]) == NEEDED_LIVE
         assert secrets["resourceNames"] == ["shop-tls"]
-        workloads, listed, created, deleted, _ = rules()
-        assert deployments["verbs"] == statefulsets["verbs"] == workloads["verbs"]
-        assert deployments["resourceNames"] == ["canary", "web"]
-        assert statefulsets["resourceNames"] == ["queue"]
-        assert pods["verbs"] == [*listed["verbs"], *deleted["verbs"]]
-        assert events == created
+        named = {rule["resources"][0]: rule.get("resourceNames") for rule in found}
+        assert named.pop("deployments") == ["canary", "web"]
+        assert named.pop("statefulsets") == ["queue"]
+        assert not any(named.values())
+        assert triples(found) == triples(role()) - triples_of("daemonsets")
 
-    def test_of_a_selector(self) -> None:
-        """Names cannot narrow what a list finds."""
-        target = {"type": "kubernetes", "namespace": "shop", "selector": "tier=edge"}
-        values = changed("deployment", "config.targets", {"shop": target})
+    def test_where_programs_are_run(self) -> None:
+        """Nothing is patched nor deleted, but anything may be run: only if that is asked for."""
+        values = changed("deployment", "config.targets.shop", RELOADS)
+        with pytest.raises(HelmRefused, match=r"target shop has mode exec: .* set rbac.podsExec"):
+            template(values)
+        values["rbac"] = {"podsExec": True}
+        _, *found = one(template(values), "Role", namespace="shop")["rules"]
+        assert triples(found) == triples(role(execs=True)) - triples_of(
+            "statefulsets", "daemonsets"
+        )
+
+    def test_of_a_mode_that_only_looks(self) -> None:
+        """Beside a target that restarts another workload, and one that finds all."""
+        watched: Object = {"type": "kubernetes", "namespace": "shop", "mode": "none"}
+        watched["pod_probe"] = [{"port": 8443}]
+        values = changed(
+            "deployment", "config.targets.own", watched | {"workloads": ["daemonset/a"]}
+        )
         found = one(template(values), "Role", namespace="shop")["rules"]
+        [daemonsets] = [rule for rule in found if rule["resources"] == ["daemonsets"]]
+        assert (daemonsets["resourceNames"], daemonsets["verbs"]) == (["a"], ["get"])
+        values["config"]["targets"]["own"] = watched | {"selector": "tier=edge"}
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        [listed] = [rule for rule in found if "daemonsets" in rule["resources"]]
+        assert listed["verbs"] == ["get", "list"]
+        [named] = [rule for rule in found if rule["resources"] == ["deployments"]]
+        assert named["verbs"] == ["get", "patch"]
+
+    @pytest.mark.parametrize("found", [{"selector": "tier=edge"}, {"mounting": True}])
+    def test_of_what_is_found(self, found: Object) -> None:
+        """Names cannot narrow a list."""
+        target = {"type": "kubernetes", "namespace": "shop", **found}
+        values = changed("deployment", "config.targets", {"shop": target})
+        given = one(template(values), "Role", namespace="shop")["rules"]
         *_, listing = rules()
-        assert listing in found
-        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
+        assert listing in given
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in given
 
     def test_pods_are_not_deleted_without_a_statefulset(self) -> None:
         """The control."""
@@ -173,6 +289,28 @@ class TestRights:
         assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
         assert not any("delete" in rule["verbs"] for rule in found)
         assert [r["resourceNames"] for r in found if r["resources"] == ["daemonsets"]] == [["edge"]]
+
+    def test_pods_are_deleted_where_each_is_probed(self) -> None:
+        """Those that still serve a certificate that was undone."""
+        values = changed("deployment", "config.targets.shop.workloads", ["deployment/web"])
+        values["config"]["targets"]["shop"]["pod_probe"] = [{"port": 8443}]
+        found = one(template(values), "Role", namespace="shop")["rules"]
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]} in found
+
+    def test_of_a_keyring_in_secrets(self) -> None:
+        """By their names, as for certificates; in the release's namespace, if none is named."""
+        outputs = [
+            {"type": "tink", "secret": {"name": "keys", "key": "a", "namespace": "shop"}},
+            {"type": "tink", "secret": {"name": "own", "key": "a"}},
+            {"type": "tink", "path": "/keys/file"},
+        ]
+        values = changed("deployment", "config.keyrings", {"payments": {"outputs": outputs}})
+        objects = template(values)
+        secrets = one(objects, "Role", namespace="shop")["rules"][0]
+        assert secrets["resourceNames"] == ["keys", "shop-tls"]
+        assert tuple(secrets["verbs"]) == NEEDED_OUTPUT
+        own = [e for e in objects if e["kind"] == "Role" and e["metadata"]["namespace"] != "shop"]
+        assert [e["rules"][0].get("resourceNames") for e in own] == [None, ["own"]]
 
     def test_that_others_have_are_added_by_hand(self) -> None:
         """In any namespace."""
@@ -195,6 +333,33 @@ class TestRights:
         """In any mode."""
         for mode in MODES:
             assert not [e for e in template(example(mode)) if e["kind"].startswith("Cluster")]
+
+
+RELOADS = {
+    "type": "kubernetes",
+    "namespace": "shop",
+    "workloads": ["deployment/web"],
+    "mode": "exec",
+    "command": ["nginx", "-s", "reload"],
+    "files": ["/tls/tls.crt"],
+    "pod_probe": [{"port": 8443}],
+}
+
+
+def triples(rules: list[Object]) -> set[tuple[str, str, str]]:
+    """Group, resource and verb of each right that rules give, whatever its names."""
+    return {
+        (group, resource, verb)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def triples_of(*kinds: str) -> set[tuple[str, str, str]]:
+    """Those that a page gives for all kinds of workloads."""
+    return {("apps", kind, verb) for kind in kinds for verb in ("get", "patch")}
 
 
 def blocks(page: str) -> list[Object]:
@@ -284,12 +449,20 @@ class TestRefused:
             template(values)
         assert words in str(refused.value)
 
-    def test_a_strategy_of_no_deployment(self) -> None:
-        """The pod is in a chart of the user's."""
-        values = changed("sidecar", "sidecar.nginx.enabled", False) | {
-            "strategy": {"type": "Recreate"}
-        }
-        with pytest.raises(HelmRefused, match="leaves no Deployment"):
+    @pytest.mark.parametrize(
+        "more",
+        [
+            {"strategy": {"type": "Recreate"}},
+            {"podDisruptionBudget": {"enabled": True}, "replicas": 2},
+            {"networkPolicy": {"enabled": True}},
+            {"serviceMonitor": {"enabled": True, "ifMissing": "always"}},
+        ],
+        ids=lambda more: next(iter(more)),
+    )
+    def test_what_is_for_pods_where_there_are_none(self, more: Object) -> None:
+        """They are in a chart of the user's."""
+        values = changed("sidecar", "sidecar.nginx.enabled", False) | {"persistence": {}} | more
+        with pytest.raises(HelmRefused, match="the release has no pods"):
             template(values)
 
     @pytest.mark.parametrize(
@@ -338,22 +511,44 @@ class TestServiceMonitor:
         assert wanted <= service["metadata"]["labels"].items()
 
 
-class TestNothingHasDrifted:
-    """What stands in two places says the same in both."""
+class TestInAnotherChart:
+    """A chart of the user's that has this one as a dependency, as the chart's page shows it."""
 
-    def test_the_schema_is_that_of_the_values(self) -> None:
-        """And of the configuration: scripts/chart-schema makes it."""
-        script = [sys.executable, str(ROOT / "scripts" / "chart-schema"), "--check"]
-        ran = subprocess.run(script, capture_output=True, text=True, check=False)
-        assert ran.returncode == 0, ran.stderr
-
-    def test_the_version_is_that_of_the_package(self) -> None:
-        """Of the chart and of the image."""
-        chart = yaml.safe_load((CHART / "Chart.yaml").read_text())
-        assert chart["version"] == chart["appVersion"] == __version__
-
-    def test_every_value_is_described(self) -> None:
-        """On the chart's page, by its first word."""
+    def test_the_pod_has_the_parts_of_a_sidecar(self, tmp_path: Path) -> None:
+        """The page's own text, with values for the dependency."""
+        chart = tmp_path / "web"
+        shutil.copytree(CHART, chart / "charts" / "certrotd")
+        about: Object = {"apiVersion": "v2", "name": "web", "version": "1.0.0"}
+        about["dependencies"] = [{"name": "certrotd", "version": "*"}]
+        (chart / "Chart.yaml").write_text(yaml.safe_dump(about))
+        values = changed("sidecar", "sidecar.nginx", {"enabled": False})
+        (chart / "values.yaml").write_text(yaml.safe_dump({"certrotd": values}))
+        (chart / "templates").mkdir()
         page = (CHART / "README.md").read_text()
-        for name in yaml.safe_load((CHART / "values.yaml").read_text()):
-            assert f"`{name}" in page, name
+        [shown] = [t for t in page.split("```yaml\n") if "certrotd.sidecar.pod" in t]
+        deployment = f"{DEPLOYMENT}{shown.partition('```')[0]}"
+        (chart / "templates" / "web.yaml").write_text(deployment)
+        objects = template({}, chart=chart)
+        spec = one(objects, "Deployment")["spec"]["template"]["spec"]
+        assert [each["name"] for each in spec["initContainers"]] == ["certrotd-init", "certrotd"]
+        assert spec["shareProcessNamespace"] is True
+        [web] = spec["containers"]
+        volumes = {each["name"] for each in spec["volumes"]}
+        assert {each["name"] for each in web["volumeMounts"]} < volumes
+        for each in spec["initContainers"]:
+            assert {mount["name"] for mount in each["volumeMounts"]} <= volumes
+        annotations = one(objects, "Deployment")["spec"]["template"]["metadata"]["annotations"]
+        assert annotations.keys() == {"checksum/config"}
+        assert not [each for each in objects if each["kind"] == "Service"]
+        values["mode"] = "deployment"
+        values["config"]["targets"] = {}
+        values["config"]["certificates"] = []
+        (chart / "values.yaml").write_text(yaml.safe_dump({"certrotd": values}))
+        with pytest.raises(HelmRefused, match="is for mode sidecar, and mode is deployment"):
+            template({}, chart=chart)
+
+
+DEPLOYMENT = """apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: web}
+"""

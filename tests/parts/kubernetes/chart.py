@@ -32,15 +32,16 @@ def template(
     *options: str,
     name: str = "certrotd",
     namespace: str = NAMESPACE,
+    chart: Path = CHART,
 ) -> list[Object]:
     """The objects of a release, tests and all; raises HelmRefused."""
-    said = _helm(["template", name], values, f"--namespace={namespace}", *options)
+    said = _helm(["template", name, str(chart)], values, f"--namespace={namespace}", *options)
     return [each for each in yaml.safe_load_all(said) if each]
 
 
 def lint(values: Mapping[str, Any]) -> str:
     """What helm's linter says, to whom a warning is an error; raises HelmRefused."""
-    return _helm(["lint"], values, "--strict")
+    return _helm(["lint", str(CHART)], values, "--strict")
 
 
 def one(objects: list[Object], kind: str, *, namespace: str | None = None) -> Object:
@@ -60,7 +61,7 @@ def _helm(command: list[str], values: Mapping[str, Any], *options: str) -> str:
         # without a cluster to ask, it takes a version that is long gone
         options = (*options, f"--values={file}", f"--kube-version={_VERSION}")
         ran = subprocess.run(
-            [locate.require("helm"), *command, CHART, *options],
+            [locate.require("helm"), *command, *options],
             env={"HOME": made},
             capture_output=True,
             text=True,

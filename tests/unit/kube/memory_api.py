@@ -55,6 +55,20 @@ def replica(name: str, of: str = "web", **fields: Any) -> Object:
     return made
 
 
+def budget(*, healthy: int, allowed: int = 0, app: str = "web", name: str = "one") -> Object:
+    """A PodDisruptionBudget over three pods with that label."""
+    return {
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": app}}},
+        "status": {
+            "observedGeneration": 1,
+            "expectedPods": 3,
+            "currentHealthy": healthy,
+            "disruptionsAllowed": allowed,
+        },
+    }
+
+
 def status(**state: Any) -> Object:
     """A container's status."""
     return {"name": "main", "restartCount": 0, **state}
@@ -85,6 +99,7 @@ class MemoryApi:
             for kind, found in workloads
         }
         self.pods: list[Object] = []
+        self.budgets: list[Object] = []
         self.events: list[Object] = []
         self.log: list[str] = []
         self.reviews: list[str] = []
@@ -103,6 +118,8 @@ class MemoryApi:
 
     def find(self, path: str, *, labels: str) -> Iterator[Object]:
         self._act("list", f"{path}?{labels}")
+        if path.endswith("/poddisruptionbudgets"):
+            return iter(copy.deepcopy(self.budgets))
         if path.endswith("/pods"):
             return iter(copy.deepcopy(self.pods))
         within = [found for at, found in self.objects.items() if at.startswith(path)]

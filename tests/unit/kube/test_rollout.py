@@ -16,7 +16,14 @@ from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import Reference, workload
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.ports import Conflict
-from tests.unit.kube.memory_api import CRASHED, NAMESPACE, MemoryApi, pod, workload_object
+from tests.unit.kube.memory_api import (
+    CRASHED,
+    NAMESPACE,
+    MemoryApi,
+    budget,
+    pod,
+    workload_object,
+)
 
 WEB, CANARY, DB = (
     Reference("deployment", "web"),
@@ -106,7 +113,7 @@ class TestRestart:
         made(api).restart([WEB], NEW)
         told, api.log = len(api.events), []
         made(api).restart([WEB], NEW)
-        assert api.log == ["now", "get web", "get web"]
+        assert api.log == ["now", "get web", "get web", "get web"]
         assert len(api.events) == told
 
     def test_the_first_crash_ends_it(self) -> None:
@@ -237,6 +244,60 @@ class TestRestart:
         made(api).restart([WEB], NEW)
         assert stamped(api, WEB)
         assert api.events == []
+
+
+class TestHold:
+    """A PodDisruptionBudget that allows nothing for the moment is waited for."""
+
+    def test_until_it_allows_a_disruption(self) -> None:
+        """Others are none of this workload's business."""
+        api = two()
+        api.controller = done
+        api.budgets = [budget(healthy=2), budget(healthy=2, app="other", name="two")]
+
+        def healed(what: str, _path: str) -> None:
+            if api.clock.monotonic() >= 20:
+                api.budgets[0] = budget(healthy=3, allowed=1)
+
+        api.then = healed
+        made(api).restart([CANARY, WEB], NEW)
+        assert api.clock.monotonic() == 20
+        assert api.reasons()[2:] == [
+            "CertificateHeld",
+            "CertificateRestart",
+            "CertificateRestarted",
+        ]
+        assert api.events[2]["message"] == (
+            "it waits for the PodDisruptionBudget one, which allows no disruption"
+        )
+
+    def test_at_the_deadline_nothing_was_changed(self) -> None:
+        """It is tried again later."""
+        api = two()
+        api.budgets = [budget(healthy=2)]
+        with pytest.raises(Transient, match="Budget one has allowed no disruption for 30 s"):
+            made(api).restart([WEB], NEW)
+        assert not stamped(api, WEB)
+        assert api.reasons() == ["CertificateHeld", "CertificateRestartFailed"]
+
+    def test_not_where_it_never_will(self) -> None:
+        """All of its pods are healthy, and yet it allows none."""
+        api = two()
+        api.controller = done
+        api.budgets = [budget(healthy=3)]
+        made(api).restart([WEB], NEW)
+        assert api.clock.monotonic() == 0
+
+    def test_not_in_mid_rollout_nor_on_the_way_back(self) -> None:
+        """The rollout itself is what makes the budget allow none."""
+        api = two()
+        api.controller = done
+        made(api).restart([WEB], NEW)
+        api.budgets = [budget(healthy=2)]
+        made(api).restart([WEB], NEW)
+        made(api).revert([WEB], OLD)
+        assert api.clock.monotonic() == 0
+        assert not stamped(api, WEB)
 
 
 class TestRevert:

@@ -30,7 +30,8 @@ def role(*, finds: bool = False, execs: bool = False) -> list[dict[str, Any]]:
             if ("list" in verbs) != finds:
                 continue
             rule = {**rule, "verbs": [verb for verb in verbs if verb != "patch" or not execs]}
-        if (resource == "pods/exec") != execs and (resource == "pods/exec" or "delete" in verbs):
+        restarts = resource == "poddisruptionbudgets" or "delete" in verbs
+        if (restarts and execs) or (resource == "pods/exec" and not execs):
             continue
         found.append(rule)
     return found

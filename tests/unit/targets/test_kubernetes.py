@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
+import socket
 import ssl
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
 from tests.unit.config.written import MINIMAL, config
-from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, replica, workload_object
+from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, budget, replica, workload_object
 from tests.unit.targets.kubernetes_page import PAGE, blocks, role
 
 ROOT = PAGE.parents[1]
@@ -116,6 +117,7 @@ class TestCheck:
             "get apps/deployments web",
             "patch apps/deployments web",
             "list /pods",
+            "list policy/poddisruptionbudgets",
             "create /events",
         ]
         assert not patched(api)
@@ -129,7 +131,7 @@ class TestCheck:
     def test_pods_that_are_looked_at_may_have_to_be_deleted(self) -> None:
         """After an undo, whatever their kind."""
         api = shop()
-        target(api, WEB, probes=[lambda _certificate, _address: None]).check()
+        target(api, WEB, probes=[Probe(lambda _certificate, _address: None)]).check()
         assert "delete /pods" in api.reviews
 
     def test_a_selector_needs_the_right_to_list(self) -> None:
@@ -148,6 +150,7 @@ class TestCheck:
             ("get apps/statefulsets db", "may not get statefulsets/db"),
             ("patch apps/statefulsets db", "may not patch statefulsets/db"),
             ("list /pods", "may not list pods in"),
+            ("list policy/poddisruptionbudgets", "may not list poddisruptionbudgets in"),
             ("delete /pods", "may not delete pods in"),
             ("create /events", "may not create events in"),
             ("list apps/daemonsets", "may not list daemonsets in"),
@@ -213,6 +216,36 @@ class TestCheck:
         lines = list(target(api, WEB, DB).warnings())
         assert [line.partition(":")[0] for line in lines] == ["deployment/web has one replica"]
 
+    def test_a_port_that_takes_no_connection_is_refused(self) -> None:
+        """Else the proof, and the proof of the undo, would fail after the swap."""
+        api, asked = shop(), list[str]()
+        api.pods = [replica(name, ready=True) for name in "abc"]
+
+        def reach(address: str) -> None:
+            asked.append(address)
+            raise ConnectionRefusedError(111, "Connection refused")
+
+        [problem] = target(api, WEB, probes=[Probe(lambda *_: None, reach)]).problems()
+        assert isinstance(problem, NeedsOperator)
+        assert str(problem) == (
+            "the pod a of deployment/web cannot be looked at: 10.0.0.a takes no connection: "
+            "Connection refused (correct the port of pod_probe; or a NetworkPolicy keeps certrotd "
+            "out)"
+        )
+        assert asked == ["10.0.0.a"]
+        api.pods.clear()
+        target(api, WEB, probes=[Probe(lambda *_: None, reach)]).check()
+
+    def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
+        """Nobody waits for it."""
+        api = shop()
+        api.budgets = [budget(healthy=3)]
+        lines = [line for line in target(api, WEB, DB).warnings() if "Budget" in line]
+        assert lines == [
+            "deployment/web is under the PodDisruptionBudget one, which never allows a disruption: "
+            "its restart does not wait for it"
+        ]
+
 
 class TestApply:
     """Which workloads, in which order, are told of what."""
@@ -272,7 +305,7 @@ class TestApply:
         def probe(certificate: LiveCertificate, address: str) -> None:
             proven.add((certificate.certificate, address))
 
-        made = target(api, WEB, probes=[probe])
+        made = target(api, WEB, probes=[Probe(probe)])
         made.apply()
         assert not proven
         made.apply_for([live("b", "bb"), live("a", "aa"), live("c", "")])
@@ -440,10 +473,20 @@ class TestBuild:
         entry = {"workloads": ["deployment/web"], "pod_probe": [{"port": 8443}]}
         made = self.built(monkeypatch, {"prove": lambda *given: proven.append(given)}, **entry)
         [probe] = made.probes
-        probe(live("web", "aa"), "10.0.0.1")
+        probe.prove(live("web", "aa"), "10.0.0.1")
         [(how, *rest)] = proven
         assert isinstance(how, PodProbeEntry)
         assert rest == ["10.0.0.1", 8443, live("web", "aa")]
+
+    def test_a_pods_port_is_reached_or_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever it serves."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            entry: dict[str, Any] = {"selector": "a=b", "pod_probe": [{"port": port}]}
+            [probe] = self.built(monkeypatch, **entry).probes
+            probe.reach("127.0.0.1")
+        with pytest.raises(OSError, match="refused"):
+            probe.reach("127.0.0.1")
 
     def test_the_secrets_are_those_of_its_own_namespace(
         self, monkeypatch: pytest.MonkeyPatch
@@ -522,7 +565,7 @@ class TestPage:
         sources = "".join(
             (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "reloads")
         )
-        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo)\w*)"', sources))
+        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo|Held)\w*)"', sources))
         reasons |= {f"Certificate{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
         for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):

@@ -60,34 +60,54 @@
 {{- define "certrotd.rights" -}}
 {{- $config := include "certrotd.config" . | fromYaml }}
 {{- $rights := dict }}
+{{- $secrets := list }}
 {{- range $config.certificates }}
 {{- with .store }}
-{{- if not .kubeconfig }}
-{{- $in := default dict (get $rights .namespace) }}
-{{- $_ := set $in "secrets" (append (default list $in.secrets) .secret | uniq | sortAlpha) }}
-{{- $_ := set $rights .namespace $in }}
+{{- $secrets = append $secrets (dict "name" .secret "in" .namespace "elsewhere" .kubeconfig) }}
 {{- end }}
+{{- end }}
+{{- range $config.keyrings }}
+{{- range .outputs }}
+{{- with .secret }}
+{{- $secrets = append $secrets (dict "name" .name "in" .namespace "elsewhere" .kubeconfig) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $secrets }}
+{{- if not .elsewhere }}
+{{- $in := default $.Release.Namespace .in }}
+{{- $place := default dict (get $rights $in) }}
+{{- $_ := set $place "secrets" (append (default list $place.secrets) .name | uniq | sortAlpha) }}
+{{- $_ := set $rights $in $place }}
 {{- end }}
 {{- end }}
 {{- range $config.targets }}
 {{- if and (eq .type "kubernetes") (not .kubeconfig) }}
-{{- $in := default dict (get $rights .namespace) }}
-{{- $_ := set $in "pods" true }}
-{{- if .selector }}
-{{- $_ := set $in "selector" true }}
+{{- $place := default dict (get $rights .namespace) }}
+{{- $_ := set $place "pods" true }}
+{{- $mode := default "restart" .mode }}
+{{- $verb := ternary "patch" "get" (eq $mode "restart") }}
+{{- if or .selector .mounting }}
+{{- $_ := set $place "all" (append (default list $place.all) $verb | uniq | sortAlpha) }}
 {{- end }}
 {{- range .workloads }}
 {{- $parts := splitList "/" . }}
-{{- $kind := printf "%ss" (first $parts) }}
-{{- $_ := set $in $kind (append (default list (get $in $kind)) (last $parts) | uniq | sortAlpha) }}
+{{- $kinds := printf "%ss %s" (first $parts) $verb }}
+{{- $_ := set $place $kinds (append (default list (get $place $kinds)) (last $parts) | uniq | sortAlpha) }}
 {{- end }}
-{{- $_ := set $rights .namespace $in }}
+{{- if and (eq $mode "restart") (or .pod_probe (contains "statefulset/" (join " " .workloads))) }}
+{{- $_ := set $place "delete" true }}
+{{- end }}
+{{- if has $mode (list "exec" "signal") }}
+{{- $_ := set $place "exec" true }}
+{{- end }}
+{{- $_ := set $rights .namespace $place }}
 {{- end }}
 {{- end }}
 {{- range $namespace, $rules := .Values.rbac.extraRules }}
-{{- $in := default dict (get $rights $namespace) }}
-{{- $_ := set $in "extra" $rules }}
-{{- $_ := set $rights $namespace $in }}
+{{- $place := default dict (get $rights $namespace) }}
+{{- $_ := set $place "extra" $rules }}
+{{- $_ := set $rights $namespace $place }}
 {{- end }}
 {{- toYaml $rights }}
 {{- end }}
@@ -100,27 +120,35 @@
   resourceNames: {{ toJson . }}
   verbs: [get, create, patch]
 {{- end }}
-{{- if .selector }}
+{{- with .all }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
-  verbs: [get, list, patch]
-{{- else }}
-{{- range $plural := list "deployments" "statefulsets" "daemonsets" }}
-{{- with get $ $plural }}
+  verbs: [get, list{{ if has "patch" . }}, patch{{ end }}]
+{{- end }}
+{{- range $kind := list "deployments" "statefulsets" "daemonsets" }}
+{{- range $verb, $verbs := dict "patch" "get, patch" "get" "get" }}
+{{- with get $ (printf "%s %s" $kind $verb) }}
+{{- if not (has $verb (default list $.all)) }}
 - apiGroups: [apps]
-  resources: [{{ $plural }}]
+  resources: [{{ $kind }}]
   resourceNames: {{ toJson . }}
-  verbs: [get, patch]
+  verbs: [{{ $verbs }}]
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}
 {{- if .pods }}
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list{{ if .statefulsets }}, delete{{ end }}]
+  verbs: [list{{ if .delete }}, delete{{ end }}]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+{{- if .exec }}
+- apiGroups: [""]
+  resources: [pods/exec]
+  verbs: [get, create]
 {{- end }}
 {{- with .extra }}
 {{ toYaml . }}

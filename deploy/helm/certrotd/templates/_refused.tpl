@@ -58,6 +58,11 @@
 {{- fail (printf "target %s is of type %s: nothing else runs in certrotd's pod; use type kubernetes, or mode sidecar" $name $target.type) }}
 {{- end }}
 {{- end }}
+{{- range $name, $target := $config.targets }}
+{{- if and (has (default "restart" $target.mode) (list "exec" "signal")) (not $target.kubeconfig) (not $.Values.rbac.podsExec) }}
+{{- fail (printf "target %s has mode %s: that takes the right to run anything in every pod of its namespace; set rbac.podsExec=true, or use another mode" $name $target.mode) }}
+{{- end }}
+{{- end }}
 {{- range $config.certificates }}
 {{- $store := default dict .store }}
 {{- if and $store.generations (not $store.kubeconfig) (ne $store.generations $.Release.Namespace) }}
@@ -84,7 +89,14 @@
 {{- fail (printf "target %s is of type %s: mode sidecar tells processes of its own pod alone, by type signal" $name $target.type) }}
 {{- end }}
 {{- end }}
-{{- if and .Values.strategy (not .Values.sidecar.nginx.enabled) }}
-{{- fail "strategy is set, but sidecar.nginx.enabled=false leaves no Deployment" }}
+{{- if not .Values.sidecar.nginx.enabled }}
+{{- range $name := list "podDisruptionBudget" "networkPolicy" "serviceMonitor" }}
+{{- if (get $.Values $name).enabled }}
+{{- fail (printf "%s is enabled, but with sidecar.nginx.enabled=false the release has no pods" $name) }}
+{{- end }}
+{{- end }}
+{{- if .Values.strategy }}
+{{- fail "strategy is set, but with sidecar.nginx.enabled=false the release has no pods" }}
+{{- end }}
 {{- end }}
 {{- end }}

@@ -5,6 +5,9 @@ certrotd beside another container of one pod. A chart with this one as the depen
 
 {{/* First it has the certificates made, then it stays: a native sidecar. */}}
 {{- define "certrotd.sidecar.initContainers" -}}
+{{- if ne .Values.mode "sidecar" }}
+{{- fail (printf "certrotd.sidecar.initContainers is for mode sidecar, and mode is %s" .Values.mode) }}
+{{- end -}}
 - name: certrotd-init
   args: [--config=/etc/certrotd/init.yaml, rotate, --all, --quiet]
   {{- include "certrotd.container" . | nindent 2 }}
