@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -135,6 +135,15 @@ class InformedRevertible(Protocol):
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Revertible.revert; nothing is changed of what was never told of any but these."""
+        ...
+
+
+@runtime_checkable
+class Fenceable(Protocol):
+    """A target that takes many acts to be told, and can look before each whether it still may."""
+
+    def fenced(self, check: Callable[[], None]) -> Target:
+        """The same target, with ``check``, which raises Fenced, before each act."""
         ...
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
@@ -51,6 +51,10 @@ class KubernetesTarget:
         """As Cautious.warnings."""
         for each in self._found():
             yield from (f"{each.reference} {words}" for words in warnings(each))
+
+    def fenced(self, check: Callable[[], None]) -> KubernetesTarget:
+        """As Fenceable.fenced: before each write, so also between workloads."""
+        return replace(self, rollouts=replace(self.rollouts, fence=check))
 
     def apply(self) -> None:
         """As Target.apply."""

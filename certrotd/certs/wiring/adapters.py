@@ -36,6 +36,7 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
 from certrotd.rotation.unexpected import as_failure
+from certrotd.state.ports import Lease
 from certrotd.stores.install import Copies, FileInstaller
 
 LOCK_WAIT = 120.0
@@ -193,7 +194,7 @@ class Adapters:
             facts.not_after if facts else None,
         )
 
-    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[object]:
+    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:
         return self._premises.lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
 
     @contextmanager
