@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -135,6 +136,15 @@ class InformedRevertible(Protocol):
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Revertible.revert; nothing is changed of what was never told of any but these."""
+        ...
+
+
+@runtime_checkable
+class Locked(Protocol):
+    """A store that need not look again and again at what nobody else may change."""
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Within the block this thread holds the lock of that certificate."""
         ...
 
 

@@ -18,7 +18,7 @@ from typing import Any, Generic, TypeVar
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import Adopting, Coverage, Issuer, Preflight, Solver, Target
+from certrotd.certs.ports import Adopting, Coverage, Issuer, Locked, Preflight, Solver, Target
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.stores import Stores
@@ -201,8 +201,13 @@ class Adapters:
     def _still(self, entry: Certificate) -> Iterator[None]:
         """As World.still: a service told for another certificate reads this one's files as well.
 
-        It would meet the old chain and the new key. Files of several may change at once.
+        It would meet the old chain and the new key. Files of several may change at once; a store
+        that is Locked replaces key and chain in one, and copies in files are all that matters.
         """
+        store: object = self._stores.of(entry.name)
+        if isinstance(store, Locked) and not entry.install:
+            yield
+            return
         with ExitStack() as held:
             for use in entry.targets:
                 held.enter_context(self._target_lock(use.target, shared=True))
