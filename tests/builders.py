@@ -1,8 +1,9 @@
 """What many tests are made of: certificates, generations, stores, policies, deadlines."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
@@ -12,6 +13,8 @@ from certrotd.certs.ports import Store
 from certrotd.clock import Deadline, SystemClock
 from certrotd.pki.certificate import CertificateFacts
 from certrotd.pki.generation import CertificateState, Generation, Meta, Standing, TargetState
+from certrotd.state.directory import StateDirectory
+from certrotd.state.folder import FileFolder
 from tests.parts import pki
 
 NOW = datetime(2026, 6, 1, 12, 0, tzinfo=UTC)
@@ -32,6 +35,11 @@ OTHER_PAIR = pki.make_leaf(CA, "b.example.test")
 def soon(seconds: float = 60.0) -> Deadline:
     """A deadline on the machine's clock."""
     return Deadline(SystemClock(), seconds)
+
+
+def state_folder(state_dir: Path, name: str, now: Callable[[], datetime]) -> FileFolder:
+    """What an issuer keeps in ``state_dir``, for the context that it is built with."""
+    return StateDirectory(state_dir, command="certrotd", now=now).folder(name)
 
 
 def facts(

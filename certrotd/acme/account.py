@@ -1,4 +1,4 @@
-"""The account at a CA, as files: its key, and the URL the CA knows it by."""
+"""The account at a CA: its key, and the URL the CA knows it by."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from josepy.jwk import JWK
 
 from certrotd.acme.network import account_jwk
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput, NeedsOperator
-from certrotd.files.reading import is_there, read_file
-from certrotd.files.writing import make_directory, write_file
 from certrotd.jsontext import parsed
 from certrotd.pki import keys
-from certrotd.state.lock import hold
 
+if TYPE_CHECKING:
+    from certrotd.state.ports import Folder
+
+KEY, RECORD = "account.key", "account.json"
 MAX_RECORD = 64 * 1024
 
 
@@ -33,28 +33,20 @@ class Account:
 
 
 class AccountFolder:
-    """``account.key`` (PKCS#8, 0600) and ``account.json`` (url, directory, created) of one issuer.
+    """``account.key`` (PKCS#8) and ``account.json`` (url, directory, created) of one issuer.
 
     The key is the account: the URL can be asked for again, so a lost or unreadable account.json
     is written anew, while a key that cannot be read is never replaced.
     """
 
-    def __init__(self, path: Path, *, directory: str) -> None:
-        self._path = path
+    def __init__(self, folder: Folder, *, directory: str) -> None:
+        self._folder = folder
         self._directory = directory
-        self._key_file = path / "account.key"
-        self._record = path / "account.json"
 
     @contextlib.contextmanager
     def locked(self, deadline: Deadline) -> Iterator[None]:
         """Keep other threads and processes from making the account meanwhile; raises LockHeld."""
-        with hold(
-            self._path / "lock",
-            what=f"the account in {self._path}",
-            command="certrotd",
-            now=deadline.clock.now(),
-            wait=deadline,
-        ):
+        with self._folder.locked(f"the account in {self._folder.place}", deadline):
             yield
 
     def key(self, key_type: keys.KeyType) -> JWK:
@@ -66,26 +58,26 @@ class AccountFolder:
         if known is not None:
             return known
         key = keys.generate(key_type)
-        make_directory(self._path, mode=0o700)
-        write_file(self._key_file, keys.to_pem(key), mode=0o600)
+        self._folder.write(KEY, keys.to_pem(key))
         return self._jwk(key)
 
     def known_key(self) -> JWK | None:
         """The account's key if there is one; raises as key() does."""
         try:
-            data = read_file(self._key_file, limit=keys.MAX_KEY_BYTES, follow=False)
-            return self._jwk(keys.load(data, what=str(self._key_file)))
-        except FileNotFoundError:
-            self._refuse_if_lost()
-            return None
+            data = self._folder.read(KEY, limit=keys.MAX_KEY_BYTES)
+            if data is not None:
+                return self._jwk(keys.load(data, what=self._folder.where(KEY)))
         except InvalidInput as error:
             raise self._unusable(error.message) from None
+        self._refuse_if_lost()
+        return None
 
     def _jwk(self, key: keys.PrivateKey) -> JWK:
         jwk = account_jwk(key)
         if jwk is None:
             kind = keys.key_type_of(key.public_key())
-            raise self._unusable(f"{self._key_file} is {kind}, ACME accounts are RSA, P-256, P-384")
+            where = self._folder.where(KEY)
+            raise self._unusable(f"{where} is {kind}, ACME accounts are RSA, P-256, P-384")
         return jwk
 
     def url(self) -> str:
@@ -109,27 +101,28 @@ class AccountFolder:
             "contact": None if contact is None else list(contact),
         }
         data = json.dumps(record, indent=2).encode() + b"\n"
-        write_file(self._record, data, mode=0o600)
+        self._folder.write(RECORD, data)
 
     def _read(self) -> dict[str, Any]:
         """What is remembered of an account at this directory; nothing if it cannot be read."""
         try:
-            record = parsed(read_file(self._record, limit=MAX_RECORD, follow=False))
-        except (FileNotFoundError, InvalidInput, ValueError):
+            record = parsed(self._folder.read(RECORD, limit=MAX_RECORD) or b"")
+        except (InvalidInput, ValueError):
             return {}  # the CA finds the account again by its key
         ours = isinstance(record, dict) and record.get("directory") == self._directory
         return record if ours else {}
 
     def _refuse_if_lost(self) -> None:
-        if is_there(self._record):
+        if RECORD in self._folder.names():
             raise NeedsOperator(
-                f"{self._key_file} is gone, and {self._record.name} beside it is of an account",
+                f"{self._folder.where(KEY)} is gone, and {RECORD} beside it is of an account",
                 hint="restore the key from a backup, or remove "
-                f"{self._record} to register a new account",
+                f"{self._folder.where(RECORD)} to register a new account",
             )
 
     def _unusable(self, what: str) -> NeedsOperator:
         return NeedsOperator(
             what,
-            hint=f"restore it from a backup; moving {self._path} away registers a new account",
+            hint=f"restore it from a backup; moving {self._folder.place} away registers a new "
+            "account",
         )

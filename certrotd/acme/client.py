@@ -22,7 +22,7 @@ from certrotd.acme.problems import Refused
 from certrotd.acme.reach import AllowedUrls
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
-from certrotd.config.context import Context
+from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
 from certrotd.errors import Failure, NeedsOperator, Transient, listed
 from certrotd.jsontext import parsed
@@ -97,14 +97,13 @@ class _Cached:
 class Clients:
     """What all orders of one issuer share; safe to use from many threads."""
 
-    def __init__(self, entry: AcmeEntry, context: Context) -> None:
+    def __init__(self, entry: AcmeEntry, context: IssuerContext) -> None:
         check_url(entry.directory)
         self._entry = entry
         self._name = context.name
         self._clock = context.clock
         self._site = context.site
-        folder = context.state_dir / "accounts" / context.name
-        self._folder = AccountFolder(folder, directory=entry.directory)
+        self._folder = AccountFolder(context.folder, directory=entry.directory)
         self._idle: list[Client] = []
         self._free = threading.BoundedSemaphore(MAX_CLIENTS)
         self._lock = threading.Lock()

@@ -15,11 +15,13 @@ from certrotd.acme.problems import Refused
 from certrotd.acme.resources import OrderState, new_order, read_order, same_names
 from certrotd.acme.transport import check_url
 from certrotd.clock import Deadline
-from certrotd.config.context import Context
+from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
 from certrotd.pki.names import canonical
 from certrotd.pki.order import OrderGone
 
+FOLDER = "accounts"
+"""Where the folders of these issuers are in the state."""
 _UNFINISHED = ("pending", "ready")
 T = TypeVar("T")
 _FOREIGN = ("unauthorized", "malformed")
@@ -28,10 +30,10 @@ _FOREIGN = ("unauthorized", "malformed")
 class AcmeIssuer:
     """Orders certificates from an ACME CA (RFC 8555) by dns-01; safe to use from many threads.
 
-    Keeps its account in ``state_dir/accounts/NAME``. Making one touches neither disk nor network.
+    Keeps its account in its folder. Making one touches neither disk nor network.
     """
 
-    def __init__(self, entry: AcmeEntry, context: Context) -> None:
+    def __init__(self, entry: AcmeEntry, context: IssuerContext) -> None:
         self._entry = entry
         self._clock = context.clock
         self._clients = Clients(entry, context)
@@ -122,6 +124,6 @@ class AcmeIssuer:
         return deadline.within(self._entry.timeout.total_seconds())
 
 
-def build(entry: AcmeEntry, context: Context) -> AcmeIssuer:
+def build(entry: AcmeEntry, context: IssuerContext) -> AcmeIssuer:
     """The issuer of a configuration entry."""
     return AcmeIssuer(entry, context)

@@ -78,12 +78,18 @@ class LogSnapshot:
                 yield line
 
 
+def to_stderr(lines: bytes) -> None:
+    """Write lines to standard error; who has closed it, wants none."""
+    with contextlib.suppress(OSError):
+        write_all(2, lines)
+
+
 class AuditLog:
     """The log in ``directory``; any number of these may be at work in any number of processes.
 
     ``command`` is shown to whoever has to wait; a file longer than ``limit`` bytes is not
     appended to any more. ``damaged`` hears, in words, of what was done to the log, once that is
-    recorded.
+    recorded. ``copy`` gets every line that was written, once it is durable.
     """
 
     def __init__(
@@ -94,12 +100,14 @@ class AuditLog:
         command: str,
         limit: int = MAX_FILE,
         damaged: Callable[[str], None] = lambda _why: None,
+        copy: Callable[[bytes], None] = lambda _lines: None,
     ) -> None:
         self._directory = directory
         self._clock = clock
         self._command = command
         self._limit = limit
         self._damaged = damaged
+        self._copy = copy
         self._tip = START  # of what this process has written, or seen there
         self._log = directory / "audit.jsonl"
         self._head = directory / "head.json"
@@ -263,6 +271,7 @@ class AuditLog:
             waiting = unsettled(waiting, record)
         self._append(end, lines, records[-1].head, waiting)
         self._tip = records[-1].head
+        self._copy(lines)
 
     def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[AuditRecord]:
         now, head = self._clock.now(), end.tip

@@ -209,7 +209,8 @@ class RecordTargets(Journaled):
         proven = {}
         for name in self.targets:
             bound = world.target(name)
-            seen = leaf.fingerprint if bound is not None and bound.endpoints else ""
+            proof = bound is not None and (bound.endpoints or bound.own)
+            seen = leaf.fingerprint if proof else ""
             proven[name] = TargetState(self.generation, seen, now)
         after, copies = self._after(), self._copies(world)
         targets = {**after.targets, **proven}
@@ -290,7 +291,8 @@ def _untidy_since(now: datetime, ledger: Ledger) -> datetime:
 
 def _vouched(world: World, targets: Sequence[str], generation: int) -> None:
     bounds = [bound for name in targets if (bound := world.target(name)) is not None]
-    endpoints = [each for bound in bounds for each in bound.endpoints if each.roots is not None]
+    every = [each for bound in bounds for each in (*bound.endpoints, *bound.own)]
+    endpoints = [each for each in every if each.roots is not None]
     if endpoints:
         key, chain = world.store.read(world.name, generation)
         for endpoint in endpoints:

@@ -80,7 +80,7 @@ def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
             yield from failed(partial(_warn, world, name, bound.target))
     elif isinstance(bound.target, Precheck):
         yield from failed(bound.target.precheck)
-    for endpoint in bound.endpoints:
+    for endpoint in (*bound.endpoints, *bound.own):
         yield from failed(partial(world.prober.check, endpoint))
 
 

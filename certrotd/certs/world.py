@@ -16,10 +16,15 @@ from certrotd.pki.keys import KeyType, PrivateKey, generate
 
 @dataclass(frozen=True)
 class Bound:
-    """A target together with where it serves the certificate; no endpoints, no proof."""
+    """A target together with where it serves the certificate; no endpoints, no proof.
+
+    At those that are its ``own`` it proves the certificate itself, when it is told: only it knows
+    their addresses.
+    """
 
     target: Target
     endpoints: tuple[Endpoint, ...]
+    own: tuple[Endpoint, ...] = ()
 
 
 class Unready(Protocol):

@@ -104,8 +104,7 @@ def adopt(config: Path, name: str, *, source: str | None, form: str | None, as_j
             for job in jobs_that_name(Path(path)):
                 say(f"{name}: {job} names {path}: if that rotates its keys, switch it off")
 
-    path = None if source is None else str(Path(source).absolute())
-    wanted = partial(rotation.adopt, path, form)
+    wanted = partial(rotation.adopt, source, form)
     return _wanted(config, name, "adopt", wanted, as_json=as_json, before=warn)
 
 

@@ -29,9 +29,9 @@ from certrotd.config.base import (
 from certrotd.config.durations import Duration
 from certrotd.config.issuers import KeyTypeName
 from certrotd.config.looks import pem
+from certrotd.config.probes import ProbeEntry
 from certrotd.config.secrets import SecretRef
 from certrotd.config.stores import StoreEntry
-from certrotd.config.targets import ProbeEntry
 from certrotd.config.window import MaintenanceWindow
 
 MAX_NAMES = 1000

@@ -32,6 +32,16 @@ SecretName = Annotated[
         _name(_SUBDOMAIN, 253, f"the name of a Secret: {_LETTERS} and dots, such as web-tls")
     ),
 ]
+SecretEntry = Annotated[
+    str,
+    AfterValidator(
+        _name(
+            re.compile(r"(?!\.\.|\.$)[-._a-zA-Z0-9]+", re.ASCII),
+            253,
+            "the name of an entry: letters, digits, '-', '_' and dots, such as keys.json",
+        )
+    ),
+]
 Instance = Annotated[
     str, AfterValidator(_name(_LABEL, 40, f"a name of {_LETTERS}, such as certrotd"))
 ]

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Clock
+
+if TYPE_CHECKING:
+    from certrotd.config.probes import HandshakeEntry
+    from certrotd.config.stores import StoreEntry
+    from certrotd.pki.generation import LiveCertificate
+    from certrotd.state.ports import Folder
 
 
 class RecordEvent(Protocol):
@@ -34,11 +40,37 @@ class Surroundings:
     ca_time: Callable[[datetime], None] = lambda _moment: None
 
 
+class ProveAt(Protocol):
+    """Returns once a host and port serve a certificate as a probe asks for; raises ProofFailed."""
+
+    def __call__(
+        self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate, /
+    ) -> None: ...
+
+
+def _unproven(
+    probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate, /
+) -> None: ...
+
+
 @dataclass(frozen=True)
 class Context:
-    """``name`` is the entry's; ``state_dir`` is certrotd's own directory, 0700."""
+    """``name`` is the entry's; ``state_dir`` is certrotd's own directory, 0700.
+
+    A target that looks at places of its own does so by ``prove``. ``stores`` has the entries of
+    those of its certificates that are not kept in files.
+    """
 
     name: str
     state_dir: Path
     clock: Clock
+    prove: ProveAt = _unproven
+    stores: Mapping[str, StoreEntry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IssuerContext(Context):
+    """What an issuer is built with; ``folder`` is where it keeps what has to stay for good."""
+
+    folder: Folder
     site: Surroundings = field(default_factory=Surroundings)

@@ -69,6 +69,7 @@ def crosscheck(checked: Checked) -> Iterator[ConfigFinding]:
     yield from _keys(checked)
     yield from _paths(checked)
     yield from _stores(checked)
+    yield from _mounted(checked)
     yield from _listeners(checked)
     yield from _watches(checked)
 
@@ -274,6 +275,22 @@ def _stores(checked: Checked) -> Iterator[ConfigFinding]:
         if (other := first.setdefault(place, loc)) != loc:
             message = f"{store.secret} is also the Secret of {{there}}: give each its own"
             yield ConfigFinding(loc, message, other=other)
+
+
+def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
+    """Certificates without a Secret, at targets that look for those who use it."""
+    mounting = {
+        name for name, each in checked.file.targets.items() if getattr(each, "mounting", False)
+    }
+    for index, entry in checked.entries if mounting else ():
+        uses = checked.file.defaults.targets if entry.targets is None else entry.targets
+        for name in (use.target for use in uses if entry.store is None):
+            if name in mounting:
+                message = (
+                    f"is required: the target {shown(name)} has mounting, which finds workloads "
+                    "by the certificate's Secret"
+                )
+                yield ConfigFinding(("certificates", index, "store"), message)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

@@ -20,6 +20,7 @@ from certrotd.config.managed_keys import (
     refused_by_service,
 )
 from certrotd.config.outputs import DotenvEntry
+from certrotd.config.targets import KubernetesEntry
 
 FEW = 10
 """So many keys at most, and an application is soon full."""
@@ -36,8 +37,12 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _algorithms(name, entry)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
-        message = f"there is none: keyrings are wrapped by {file.state_dir}/kek, beside them"
-        yield ConfigFinding(("keks",), message, warning=True)
+        kek = f"{file.state_dir}/kek"
+        if file.state is not None:
+            message = f"there is none, and {kek} ends with its pod: no keyring could be read again"
+        else:
+            message = f"there is none: keyrings are wrapped by {kek}, beside them"
+        yield ConfigFinding(("keks",), message, warning=file.state is None)
 
 
 def _managed_keys(checked: Checked, file: ConfigFile) -> Iterator[ConfigFinding]:
@@ -93,7 +98,7 @@ def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
     file = _file(checked)
     for name, keyring in file.keyrings.items():
         for position, output in enumerate(keyring.outputs):
-            for path in output.paths:
+            for path in output.paths or (output.place,):
                 yield ("keyrings", name, "outputs", position), path, "written"
     for name, kek in file.keks.items():
         if isinstance(kek, FileKekEntry):
@@ -133,6 +138,13 @@ def _consumers(
         loc: Loc = ("keyrings", name, "consumers", called)
         if consumer.target is not None:
             yield from refers(checked, "targets", consumer.target, (*loc, "target"))
+            target = file.targets.get(consumer.target)
+            if isinstance(target, KubernetesEntry) and (
+                target.mode != "restart" or target.mounting
+            ):
+                message = f"{shown(consumer.target)} does not restart workloads that it names: a "
+                message += "consumer takes mode restart, and workloads or a selector"
+                yield ConfigFinding((*loc, "target"), message)
         told = consumer.acknowledge
         socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
         if socket and file.key_server is None and checked.sure("key_server"):

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -22,11 +23,12 @@ from certrotd.config.base import (
     SafeName,
     Text,
     refuse,
+    shown,
 )
 from certrotd.config.certificates import KeyMode, Mode, SystemAccount
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
-from certrotd.config.looks import program, roots
+from certrotd.config.looks import library, program, readable, roots
 from certrotd.config.notifications import receiver_url
 from certrotd.config.outputs import BaseOutputEntry, OutputEntry
 from certrotd.config.secrets import Environment
@@ -149,15 +151,51 @@ class HeartbeatAcknowledgement(Entry):
     )
 
 
+def _server_url(value: str) -> str:
+    if value.startswith("https://") and urlsplit(value).path in ("", "/"):
+        return value.rstrip("/")
+    raise refuse(f"must be an address such as https://10.0.0.11:6443, got {shown(value)}")
+
+
+class ApiServerAcknowledgement(Entry):
+    """A Kubernetes API server, which tells which EncryptionConfiguration it has in use."""
+
+    api_server: Annotated[Text, AfterValidator(receiver_url), AfterValidator(_server_url)] = Field(
+        description="The address of one API server, as in https://10.0.0.11:6443; each of several "
+        "is a consumer of its own."
+    )
+    kubeconfig: AbsolutePath | None = Field(
+        default=None,
+        description="The file that has the cluster's roots and the account that may read /metrics; "
+        "needs the extra kubernetes (null: those of the pod certrotd runs in).",
+    )
+    context: Text | None = Field(
+        default=None, description="Which context of the kubeconfig (null: its current one)."
+    )
+    timeout: Duration = Field(
+        default=timedelta(seconds=10), description="How long an answer may take."
+    )
+
+    def examine(self) -> EntryFindings:
+        """The kubeconfig can be read, and what reads it is there."""
+        if self.kubeconfig is not None:
+            yield from readable(self.kubeconfig, ("kubeconfig",))
+            yield from library("kubernetes", ("kubeconfig",), extra="kubernetes")
+
+
 _KINDS: dict[str, type[Entry]] = {
     "file": FileAcknowledgement,
     "http": HttpAcknowledgement,
     "command": CommandAcknowledgement,
     "heartbeat": HeartbeatAcknowledgement,
+    "api_server": ApiServerAcknowledgement,
 }
 
 
-_FORMS = "{file: PATH}, {http: URL}, {command: [PROGRAM, …]} or {heartbeat: DIRECTORY}"
+_FORMS = (
+    "{file: PATH}, {http: URL}, {command: [PROGRAM, …]}, {heartbeat: DIRECTORY} or "
+    "{api_server: URL}"
+)
 
 
 def _given(value: object) -> list[str]:
@@ -182,7 +220,8 @@ AcknowledgementEntry = Annotated[
     Annotated[FileAcknowledgement, Tag("~file")]
     | Annotated[HttpAcknowledgement, Tag("~http")]
     | Annotated[CommandAcknowledgement, Tag("~command")]
-    | Annotated[HeartbeatAcknowledgement, Tag("~heartbeat")],
+    | Annotated[HeartbeatAcknowledgement, Tag("~heartbeat")]
+    | Annotated[ApiServerAcknowledgement, Tag("~api_server")],
     Discriminator(_tag, custom_error_type=REFUSED, custom_error_message=f"must be one of {_FORMS}"),
     BeforeValidator(_one_kind),
 ]

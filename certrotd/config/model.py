@@ -19,10 +19,11 @@ from certrotd.config.http import HttpEntry
 from certrotd.config.issuers import IssuerEntry
 from certrotd.config.logging import LogEntry
 from certrotd.config.notifications import Notification
+from certrotd.config.probes import ProbeEntry
 from certrotd.config.solvers import SolverEntry
 from certrotd.config.state import KubernetesStateEntry
 from certrotd.config.stores import StoreEntry
-from certrotd.config.targets import ProbeEntry, TargetEntry
+from certrotd.config.targets import TargetEntry
 from certrotd.config.watch import WatchEntry
 from certrotd.window import Window
 

@@ -17,6 +17,7 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.certificates import KeyMode, Mode, SystemAccount
+from certrotd.config.cluster import ClusterEntry, SecretEntry, SecretName
 from certrotd.config.looks import folder, readable
 
 MAX_PART = 200
@@ -73,10 +74,36 @@ _PROVIDERS = {"aesgcm": _GCM, "aescbc": _CBC, "secretbox": ("xsalsa20-poly1305",
 _ENCODING = "How a key is written: hex, base64, base64url, or text (the characters are the key)."
 
 
+class SecretPlace(ClusterEntry):
+    """An entry of a Secret in a Kubernetes cluster."""
+
+    name: SecretName = Field(description="The name of the Secret.")
+    key: SecretEntry = Field(
+        description="The entry of the Secret that the application reads, such as keys.json."
+    )
+
+    @property
+    def path(self) -> Path:
+        """The entry as one of a file system would be called."""
+        where = self.context or (self.kubeconfig.name if self.kubeconfig else None)
+        first = f"secrets@{where}" if where else "secrets"
+        return Path(first, self.namespace or "", self.name, self.key)
+
+
+_OF_FILES = ("owner", "group", "mode", "in_place")
+
+
 class BaseOutputEntry(Entry):
     """What every output has."""
 
-    path: AbsolutePath = Field(description="The file that the application reads.")
+    path: AbsolutePath | None = Field(
+        default=None,
+        description="The file that the application reads; needed unless secret is given.",
+    )
+    secret: SecretPlace | None = Field(
+        default=None,
+        description="In place of path: the entry of a Kubernetes Secret (null: a file).",
+    )
     owner: SystemAccount | None = Field(
         default=None,
         description="Owner of the files: name or number (null: as the file has it, or else "
@@ -94,10 +121,28 @@ class BaseOutputEntry(Entry):
         "bind-mounted one by one; a reader may see half a file.",
     )
 
+    @model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if (self.path is None) == (self.secret is None):
+            raise refuse("needs either path (a file) or secret (an entry of a Secret)")
+        if self.secret is not None:
+            for name in _OF_FILES:
+                if name in self.model_fields_set:
+                    raise refuse(f"{name} belongs to path: an entry of a Secret has none")
+        return self
+
+    @property
+    def place(self) -> Path:
+        """What the application reads: the file, or the entry as if it were one."""
+        if self.secret is not None:
+            return self.secret.path
+        assert self.path is not None, "it has one of both"
+        return self.path
+
     @property
     def paths(self) -> tuple[Path, ...]:
-        """The files and directories that it names."""
-        return (self.path,)
+        """The files and directories that it names; none of a Secret."""
+        return () if self.path is None else (self.path,)
 
     @property
     def rooms(self) -> int | None:
@@ -111,7 +156,8 @@ class BaseOutputEntry(Entry):
 
     def examine(self) -> EntryFindings:
         """Their directory is there."""
-        yield from folder(self.path.parent, ("path",))
+        if self.path is not None:
+            yield from folder(self.path.parent, ("path",))
 
 
 class TinkEntry(BaseOutputEntry):
@@ -248,7 +294,10 @@ class YamlCiphersEntry(BaseOutputEntry):
     environment: NamePart = Field(
         default="production", description="The environment whose ciphers these are."
     )
-    key_directory: AbsolutePath = Field(description="The directory of the key files.")
+    key_directory: AbsolutePath = Field(
+        description="The directory of the key files; with secret, where the application has "
+        "mounted that."
+    )
     stem: SlotName = Field(
         description="What the names of key files begin with: STEM_v1.encrypted_key."
     )
@@ -266,7 +315,7 @@ class YamlCiphersEntry(BaseOutputEntry):
     @property
     def paths(self) -> tuple[Path, ...]:
         """The file, and the directory."""
-        return self.path, self.key_directory
+        return () if self.path is None else (self.path, self.key_directory)
 
     @property
     def rooms(self) -> int | None:
@@ -281,7 +330,8 @@ class YamlCiphersEntry(BaseOutputEntry):
     def examine(self) -> EntryFindings:
         """The directories are there."""
         yield from super().examine()
-        yield from folder(self.key_directory, ("key_directory",))
+        if self.path is not None:
+            yield from folder(self.key_directory, ("key_directory",))
 
 
 class FernetListEntry(BaseOutputEntry):

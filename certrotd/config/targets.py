@@ -10,26 +10,23 @@ from pydantic import (
     Field,
     PlainValidator,
     StringConstraints,
-    WithJsonSchema,
     model_validator,
 )
 
-from certrotd.config.addresses import EndpointAddress
 from certrotd.config.base import (
     AbsolutePath,
     Argv,
-    DomainName,
     Entry,
     EntryFindings,
     Items,
     Text,
-    absolute,
     refuse,
     shown,
 )
 from certrotd.config.cluster import ClusterEntry
 from certrotd.config.durations import Duration
-from certrotd.config.looks import folder, program, readable, roots
+from certrotd.config.looks import folder, program, readable
+from certrotd.config.probes import PodProbeEntry, ProbeEntry
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
@@ -64,14 +61,6 @@ def _service(value: str) -> str:
     if not _unit(value).endswith(".service"):
         raise refuse(f"must be a .service: only it has a main process, got {shown(value)}")
     return value
-
-
-def _roots(value: object) -> Path | str:
-    if value == "system":
-        return "system"
-    if not isinstance(value, str | Path) or not str(value).startswith("/"):
-        raise refuse(f'must be "system" or the absolute path of a PEM file, got {shown(value)}')
-    return absolute(value)
 
 
 _LABEL = r"(?:[a-z0-9](?:[-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9](?:[-\w.]*[A-Za-z0-9])?"
@@ -114,11 +103,6 @@ def _reload(value: object) -> str | tuple[str, ...]:
     )
 
 
-Roots = Annotated[
-    Path | Literal["system"],
-    PlainValidator(_roots),
-    WithJsonSchema({"type": "string", "pattern": "^(/|system$)"}),
-]
 Reload = Annotated[
     Literal["signal", "systemctl"] | tuple[str, ...],
     PlainValidator(_reload, json_schema_input_type=Literal["signal", "systemctl"] | Argv),
@@ -128,44 +112,6 @@ Unit = Annotated[_Unit, AfterValidator(_unit)]
 Service = Annotated[_Unit, AfterValidator(_service)]
 WorkloadName = Annotated[Text, StringConstraints(max_length=270), AfterValidator(_workload)]
 LabelSelector = Annotated[Text, AfterValidator(_selector)]
-
-
-class ProbeEntry(Entry):
-    """One endpoint that must serve the new certificate after a reload."""
-
-    address: EndpointAddress = Field(description="Where to connect: host:port or [IPv6]:port.")
-    sni: DomainName | None = Field(
-        default=None,
-        description="The server name to ask for (null: the certificate's first name that is not a "
-        'wildcard, else "certrotd" below its first wildcard).',
-    )
-    starttls: Literal["smtp", "imap", "postgres"] | None = Field(
-        default=None, description="The protocol before TLS begins (null: none)."
-    )
-    proxy_protocol: Literal["v1", "v2"] | None = Field(
-        default=None,
-        description="The version of the PROXY protocol that the endpoint expects (null: none).",
-    )
-    consecutive: int = Field(
-        default=3,
-        ge=1,
-        le=1000,
-        description="How many handshakes in a row must show the new certificate.",
-    )
-    deadline: Duration = Field(
-        default=timedelta(seconds=30),
-        description="How long to try before certrotd undoes the rotation. The handshakes in a row "
-        "spread over a 60th of it, at most a second.",
-    )
-    roots: Roots | None = Field(
-        default=None,
-        description='The roots that verify the served chain: a PEM file, or "system" (null: only '
-        "the leaf is compared).",
-    )
-
-    def examine(self) -> EntryFindings:
-        """The roots are there."""
-        return roots(self.roots, ("roots",))
 
 
 class _TargetEntry(Entry):
@@ -305,10 +251,32 @@ class SignalEntry(_TargetEntry):
 
 
 class KubernetesEntry(_TargetEntry, ClusterEntry):
-    """Workloads in a namespace of a Kubernetes cluster, whose pods are replaced."""
+    """Workloads in a namespace of a Kubernetes cluster, whose pods are replaced or reload."""
 
     type: Literal["kubernetes"] = Field(
-        description="Workloads of a Kubernetes cluster, restarted pod by pod."
+        description="Workloads of a Kubernetes cluster, restarted pod by pod or reloaded."
+    )
+    mode: Literal["restart", "none", "exec", "signal"] = Field(
+        default="restart",
+        description="How pods get the new certificate: restart (a rolling restart), none (they "
+        "notice by themselves), exec (command runs in each) or signal (process 1 of each gets it).",
+    )
+    command: Argv | None = Field(
+        default=None,
+        description="With mode exec: the program that makes a container load the new files, run "
+        "in it without a shell.",
+    )
+    signal: Literal["HUP", "USR1", "USR2"] = Field(
+        default="HUP", description="With mode signal: which one; the container must have sh."
+    )
+    container: Text | None = Field(
+        default=None,
+        description="With mode exec or signal: the container of each pod (null: the first).",
+    )
+    files: Items[AbsolutePath] = Field(
+        default=(),
+        description="With mode exec or signal: the certificate files in the container. certrotd "
+        "waits until they are the new ones; the container must have cat.",
     )
     workloads: Items[WorkloadName] = Field(
         default=(),
@@ -321,16 +289,48 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="A label selector: what it finds is restarted after workloads, by kind and "
         "name (null: none).",
     )
+    mounting: bool = Field(
+        default=False,
+        description="Whether those are restarted as well, in the end, whose pods mount the "
+        "certificate's Secret or take variables from it; its store must be kubernetes.",
+    )
+    pod_probe: Items[PodProbeEntry] = Field(
+        default=(),
+        description="Ports at which every pod must serve the new certificate, each at its own "
+        "address, before the next workload is touched.",
+    )
     timeout: Duration = Field(
         default=timedelta(minutes=10),
         description="How long each workload may take until all its pods are new and available, "
         "and as long again to go back.",
     )
 
+    @property
+    def longest(self) -> timedelta:
+        """How long it may take until the workloads that are named have the new certificate.
+
+        Each may be held for as long as its restart may take.
+        """
+        return 2 * self.timeout * max(1, len(self.workloads))
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if not self.workloads and self.selector is None:
-            raise refuse("needs workloads or a selector, such as workloads: [deployment/web]")
+        if not self.workloads and self.selector is None and not self.mounting:
+            raise refuse(
+                "needs workloads, a selector or mounting, such as workloads: [deployment/web]"
+            )
+        runs = self.mode in ("exec", "signal")
+        if (self.command is not None) != (self.mode == "exec"):
+            raise refuse("needs mode: exec and command together: one is given without the other")
+        if runs and not self.files:
+            raise refuse(
+                f"mode: {self.mode} needs files, to see when a pod has the new certificate, such "
+                "as files: [/etc/tls/tls.crt]"
+            )
+        if not runs and (self.files or self.container is not None):
+            raise refuse("files and container are for mode: exec and mode: signal")
+        if self.mode == "none" and not self.pod_probe:
+            raise refuse("mode: none needs pod_probe: nothing else shows what the pods serve")
         if twice := {each for each in self.workloads if self.workloads.count(each) > 1}:
             raise refuse(f"has {min(twice)} twice in workloads: write it once")
         return self

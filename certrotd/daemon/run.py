@@ -14,11 +14,13 @@ from pathlib import Path
 from certrotd.alerting import dispatch
 from certrotd.audit.head import read_head
 from certrotd.clock import Deadline, SystemClock
+from certrotd.config.http import HttpEntry
 from certrotd.config.load import Loaded, load
 from certrotd.daemon.home import Home
 from certrotd.daemon.http.app import App
 from certrotd.daemon.http.server import Web
 from certrotd.daemon.http.sources import Sources
+from certrotd.daemon.http.standby import Standby
 from certrotd.daemon.mount_guard import MountGuard
 from certrotd.daemon.service_manager import service_manager
 from certrotd.daemon.services import Services
@@ -29,7 +31,7 @@ from certrotd.daemon.wiring import Site
 from certrotd.daemon.work import workload_of
 from certrotd.errors import ConfigInvalid, ConfigProblem, Failure
 from certrotd.lifecycle.wing import Check
-from certrotd.observers import Observers
+from certrotd.observers import Log, Observers
 from certrotd.process import reap_orphans
 from certrotd.reporting.log import LineLog, libraries, to_journal
 from certrotd.reporting.log_events import EventLog
@@ -72,8 +74,7 @@ def run(path: Path, write: WriteLine) -> int:
             stopping.listen()
             log = LineLog(write, stopping.clock, loaded.config.log, priorities=_to_journal())
             try:
-                lead = home.lead(stopping, lambda words: log("info", "standing.by", words))
-                lease = held.enter_context(lead)
+                lease = _stand_by(home, loaded.config.http, stopping, log, held)
             except Stopped:
                 return 0
             loaded = load(path, lenient=True)  # it may have waited for days
@@ -86,6 +87,27 @@ def run(path: Path, write: WriteLine) -> int:
         if words:
             daemon.remark(words)
         return daemon.run(signals, lease)
+
+
+def _stand_by(
+    home: Home, http: HttpEntry | None, stopping: Stopping, log: Log, held: ExitStack
+) -> Lease:
+    """The Lease of the one daemon, which ``held`` gives back; a page says so while it waits.
+
+    Raises Stopped if the process is told to stop meanwhile.
+    """
+    standby = Standby()
+    web = Web(standby, stopping.clock, log)
+
+    def say(words: str) -> None:
+        log("info", "standing.by", words)
+        standby.words = words
+        web.use(http)
+
+    try:
+        return held.enter_context(home.lead(stopping, say))
+    finally:
+        web.close()
 
 
 def _to_journal() -> bool:

@@ -141,13 +141,14 @@ class Site:
     @cached_property
     def audit(self) -> AuditLog:
         """Where every rotation is written down; one for all threads, which queue in it."""
-        from certrotd.audit.log import AuditLog
+        from certrotd.audit.log import AuditLog, to_stderr
 
         return AuditLog(
             self.config.state_dir / "audit",
             clock=self.clock,
             command=self._command,
             damaged=self._audit_damaged,
+            copy=to_stderr if self.config.log.audit else lambda _lines: None,
         )
 
     def runner(self, listen: Callable[[Event], None], stopping: Callable[[], bool]) -> Runner:

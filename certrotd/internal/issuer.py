@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from ipaddress import ip_address
-from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -15,10 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from certrotd.clock import Clock, Deadline
-from certrotd.config.context import Context
+from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator
-from certrotd.files.reading import is_there
 from certrotd.internal.root import (
     CERTIFICATE_FILE,
     KEY_FILE,
@@ -36,25 +34,26 @@ from certrotd.pki.foreign import foreign
 from certrotd.pki.names import canonical, is_ip
 from certrotd.pki.order import Challenge, OrderGone
 from certrotd.pki.verify import verify_strength
-from certrotd.state.lock import hold
 
+FOLDER = "internal"
+"""Where the folders of these issuers are in the state."""
 ROOT_MUST_LAST = timedelta(days=1)
 MAX_COMMON_NAME = 64  # RFC 5280 appendix A, ub-common-name
 _SERVER, _CLIENT = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
 
 
 class InternalIssuer:
-    """Issues from a private root kept in ``state_dir/internal/NAME``; safe for many threads.
+    """Issues from a private root kept in its folder; safe for many threads.
 
     Making one does not touch the disk; the first root ever is made by the first order.
     """
 
-    def __init__(self, entry: InternalEntry, context: Context) -> None:
+    def __init__(self, entry: InternalEntry, context: IssuerContext) -> None:
         self._entry = entry
         self._name = context.name
         self._clock = context.clock
         self._site = context.site
-        self._folder = context.state_dir / "internal" / context.name
+        self._folder = context.folder
         self._lock = threading.Lock()
         self._root: Root | None = None
 
@@ -86,7 +85,7 @@ class InternalIssuer:
         """Always OrderGone: an order here is over as soon as it is made."""
         raise OrderGone(f"the CA {self._name} has no orders, so none at {url!r}")
 
-    def init(self, *, deadline: Deadline) -> Path:
+    def init(self, *, deadline: Deadline) -> str:
         """Make a root where there is none, also where one is lost; where its certificate is.
 
         Raises NeedsOperator where there is one already, or half of one; LockHeld, DiskTrouble.
@@ -94,16 +93,16 @@ class InternalIssuer:
         with self._lock, self._held(deadline):
             if load(self._folder) is not None:
                 raise NeedsOperator(
-                    f"the CA {self._name} has a root in {self._folder}",
+                    f"the CA {self._name} has a root in {self._folder.place}",
                     hint="nothing was changed; to make another root, move it away first",
                 )
             self._root = self._make()
-        return self._folder / CERTIFICATE_FILE
+        return self._folder.where(CERTIFICATE_FILE)
 
     def _ready_root(self, deadline: Deadline) -> Root:
         with self._lock:
             # what is kept in memory alone is lost with this process: it is said while there is time
-            if self._root is None or not is_there(self._folder / KEY_FILE):
+            if self._root is None or KEY_FILE not in self._folder.names():
                 with self._held(deadline):
                     self._root = load(self._folder) or self._make_first()
             root = self._root
@@ -114,7 +113,7 @@ class InternalIssuer:
         if ends < self._clock.now() + ROOT_MUST_LAST:
             raise NeedsOperator(
                 f"the root of the CA {self._name} ends at {ends:%Y-%m-%d %H:%M:%S}Z",
-                hint=f"move {self._folder} away, `certrotd internal init {self._name}`, "
+                hint=f"move {self._folder.place} away, `certrotd internal init {self._name}`, "
                 "and have clients trust the new one",
             )
         return root
@@ -125,7 +124,7 @@ class InternalIssuer:
 
     def _refuse_if_lost(self) -> None:
         if issued := self._site.issued():
-            raise refuse_another(self._folder, self._name, issued)
+            raise refuse_another(self._folder.place, self._name, issued)
 
     def _make(self) -> Root:
         root = make_root(self._entry, now=self._clock.now())
@@ -135,13 +134,7 @@ class InternalIssuer:
         return root
 
     def _held(self, deadline: Deadline) -> AbstractContextManager[object]:
-        return hold(
-            self._folder.with_name(f"{self._folder.name}.lock"),
-            what=f"the root in {self._folder}",
-            command="certrotd",
-            now=self._clock.now(),
-            wait=deadline,
-        )
+        return self._folder.locked(f"the root in {self._folder.place}", deadline)
 
 
 class InternalOrder:
@@ -237,6 +230,6 @@ def sign_leaf(
     return leaf
 
 
-def build(entry: InternalEntry, context: Context) -> InternalIssuer:
+def build(entry: InternalEntry, context: IssuerContext) -> InternalIssuer:
     """The issuer of a configuration entry."""
     return InternalIssuer(entry, context)

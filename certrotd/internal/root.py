@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
@@ -16,12 +16,13 @@ from cryptography.x509.oid import NameOID
 
 from certrotd.config.issuers import InternalEntry
 from certrotd.errors import InvalidInput, NeedsOperator, listed
-from certrotd.files.reading import is_there, read_file
-from certrotd.files.writing import TEMPORARY, create_files, make_directory, remove_tree, rename
 from certrotd.pki import keys
 from certrotd.pki.constraints import permits as may_certify
 from certrotd.pki.facts import MAX_BYTES, facts_of, parse_certificates
 from certrotd.pki.names import canonical, is_ip
+
+if TYPE_CHECKING:
+    from certrotd.state.ports import Folder
 
 KEY_FILE, CERTIFICATE_FILE = "root.key", "root.pem"
 
@@ -89,39 +90,40 @@ def permits(root: x509.Certificate, name: str) -> bool:
     return may_certify(found, general)
 
 
-def load(folder: Path) -> Root | None:
+def load(folder: Folder) -> Root | None:
     """The root kept in ``folder``, None if there is not a trace of one.
 
-    The pair appears by one rename of its folder, so a crash leaves both files or none, and a
-    file that is missing was removed by somebody. Raises NeedsOperator then, and for files that
-    cannot be read or do not belong together; DiskTrouble.
+    The pair is created whole, so a crash leaves both files or none, and a file that is missing was
+    removed by somebody. Raises NeedsOperator then, and for files that cannot be read or do not
+    belong together; DiskTrouble.
     """
-    present = [name for name in (KEY_FILE, CERTIFICATE_FILE) if is_there(folder / name)]
-    if not present:
-        return None
-    if len(present) == 1:
-        missing = CERTIFICATE_FILE if KEY_FILE in present else KEY_FILE
-        raise _unusable(folder, f"{folder} has a {present[0]} and no {missing}")
     try:
-        key_file, certificate_file = folder / KEY_FILE, folder / CERTIFICATE_FILE
-        data = read_file(key_file, limit=keys.MAX_KEY_BYTES, follow=False)
-        key = keys.load(data, what=str(key_file))
-        data = read_file(certificate_file, limit=MAX_BYTES)
-        certificate = parse_certificates(data, what=str(certificate_file))[0]
+        key_pem = folder.read(KEY_FILE, limit=keys.MAX_KEY_BYTES)
+        pem = folder.read(CERTIFICATE_FILE, limit=MAX_BYTES)
+        if key_pem is None and pem is None:
+            return None
+        if key_pem is None or pem is None:
+            there, missing = KEY_FILE, CERTIFICATE_FILE
+            if key_pem is None:
+                there, missing = missing, there
+            raise _unusable(folder, f"{folder.place} has a {there} and no {missing}")
+        key = keys.load(key_pem, what=folder.where(KEY_FILE))
+        certificate = parse_certificates(pem, what=folder.where(CERTIFICATE_FILE))[0]
         is_ca = facts_of(certificate).is_ca
     except InvalidInput as error:
         raise _unusable(folder, error.message) from None
     if not is_ca or keys.spki(certificate.public_key()) != keys.spki(key.public_key()):
-        raise _unusable(folder, f"{KEY_FILE} and {CERTIFICATE_FILE} in {folder} are not one CA")
+        both = f"{KEY_FILE} and {CERTIFICATE_FILE} in {folder.place}"
+        raise _unusable(folder, f"{both} are not one CA")
     return Root(certificate, key)
 
 
-def refuse_another(folder: Path, name: str, issued: Sequence[str]) -> NeedsOperator:
+def refuse_another(place: str, name: str, issued: Sequence[str]) -> NeedsOperator:
     """Why no root is made by itself where one is lost that certificates are live of."""
     live = f"{listed(issued)} {'is' if len(issued) == 1 else 'are'} live of it"
     return NeedsOperator(
-        f"the root of the CA {name} is gone from {folder}, and {live}",
-        hint=f"restore {folder} from a backup; or `certrotd internal init {name}` makes a new "
+        f"the root of the CA {name} is gone from {place}, and {live}",
+        hint=f"restore {place} from a backup; or `certrotd internal init {name}` makes a new "
         "root, which everything that trusts the old one (it ends chain.pem of those) must be given",
     )
 
@@ -149,22 +151,17 @@ def digest(key: keys.PrivateKey) -> hashes.SHA256 | hashes.SHA384 | None:
     return hashes.SHA384() if wide else hashes.SHA256()
 
 
-def keep(root: Root, folder: Path) -> None:
+def keep(root: Root, folder: Folder) -> None:
     """Put a root where there is none; the caller holds the lock. Raises DiskTrouble."""
-    make_directory(folder.parent, mode=0o700)
-    staging = folder.with_name(f".{folder.name}{TEMPORARY}")
-    remove_tree(staging)  # a crash left it
-    make_directory(staging, mode=0o700)
     pem = root.certificate.public_bytes(Encoding.PEM)
-    files = [(KEY_FILE, keys.to_pem(root.key), 0o600), (CERTIFICATE_FILE, pem, 0o644)]
-    create_files(staging, files, sync=True)
-    rename(staging, folder)
+    folder.create({KEY_FILE: keys.to_pem(root.key), CERTIFICATE_FILE: pem})
 
 
-def _unusable(folder: Path, what: str) -> NeedsOperator:
+def _unusable(folder: Folder, what: str) -> NeedsOperator:
     return NeedsOperator(
         what,
-        hint=f"restore it from a backup; moving {folder} away starts a new CA nobody trusts yet",
+        hint=f"restore it from a backup; moving {folder.place} away starts a new CA "
+        "nobody trusts yet",
     )
 
 

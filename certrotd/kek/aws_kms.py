@@ -122,7 +122,7 @@ class AwsKms:
             failure = meanings.get(code) or self._judged(code, error.response, operation)
         except (HTTPClientError, ResponseParserError) as error:
             failure = KekUnavailable(f"{self.place} did not answer: {type(error).__name__}")
-        except BotoCoreError as error:  # no credentials
+        except (BotoCoreError, OSError) as error:  # no credentials, or not those that it has named
             failure = self._unsettled(error)
         else:
             return read(self.place, lambda: take(found))
@@ -147,7 +147,7 @@ class AwsKms:
         try:
             session = boto3.session.Session(profile_name=self.profile, region_name=self.region)
             return session.client("kms", endpoint_url=self.endpoint, config=config)
-        except BotoCoreError as error:  # no region, an unknown profile
+        except (BotoCoreError, OSError) as error:  # no region, an unknown profile
             raise self._unsettled(error) from None
 
     def _unsettled(self, error: Exception) -> Denied:

@@ -13,18 +13,22 @@ from certrotd.errors import InvalidInput
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.files.reading import read_status
 from certrotd.files.writing import create_file, make_directory
-from certrotd.kek import sealing
+from certrotd.kek import sealing, volume
 from certrotd.kek.port import Context, Description, KekUnavailable, Unfit
 
 if TYPE_CHECKING:  # which the client library does without
     pass
 
+_TRIES = 3
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True)
 class FileKek:
-    """32 random bytes at ``path``; they are read for each use, and kept nowhere else."""
+    """32 random bytes at ``path``; they are read for each use, and kept nowhere else.
+
+    The path may be an entry of a mounted Secret, which is a link that the kubelet has made.
+    """
 
     path: Path
 
@@ -45,6 +49,8 @@ class FileKek:
         return Description("file", str(self.path), sealing.identified(self._read()).hex())
 
     def _read(self) -> bytes:
+        if volume.entry(self.path) is not None:
+            return self._in_volume()
         kek, status = read(self.path)
         if status.st_mode & _OTHERS:
             raise Unfit(
@@ -57,6 +63,22 @@ class FileKek:
                 hint="it must be root's, or of the user certrotd runs as",
             )
         return kek
+
+    def _in_volume(self) -> bytes:
+        """Of a Secret that is mounted: the kubelet, which is root, lets its pod's group read it."""
+        for _ in range(_TRIES):
+            there = volume.entry(self.path)
+            try:
+                kek, status = read(there or self.path)
+            except KekUnavailable:
+                if there == volume.entry(self.path):
+                    raise
+                continue  # the kubelet has put another version in its place just now
+            if status.st_uid or (why := volume.exposed(status)):
+                why = f"belongs to user {status.st_uid}" if status.st_uid else why
+                raise Unfit(f"the KEK {self.path} {why}", hint=volume.HINT)
+            return kek
+        raise KekUnavailable(f"the KEK {self.path} changes all the time")
 
 
 def make(path: Path) -> FileKek:

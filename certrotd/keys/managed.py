@@ -6,17 +6,16 @@ import hashlib
 import importlib
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from certrotd.clock import Clock
 from certrotd.config.context import Context
 from certrotd.config.keyrings import (
-    PERIODS,
     SOCKET,
     ConsumerEntry,
     HeartbeatAcknowledgement,
@@ -41,22 +40,28 @@ from certrotd.keyring.states import Version
 from certrotd.keys.case import Case
 from certrotd.keys.census import Census, census_in
 from certrotd.keys.checks import KeyringCheck
+from certrotd.keys.configured_policy import policy_of
 from certrotd.keys.counting import counted_in
 from certrotd.keys.decision import Deliver
 from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.outlet import FileOutlet
-from certrotd.keys.policy import MOST_MESSAGES, Attempts, Policy, Standing
-from certrotd.keys.sealed_outlet import SealedFile, SealedOutlet
-from certrotd.keys.world import Applied, Consumer, Inlets, World
+from certrotd.keys.outlets import AnyOutlet, outlets_of
+from certrotd.keys.policy import Attempts, Policy, Standing
+from certrotd.keys.proof import Proof
+from certrotd.keys.world import Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
-from certrotd.outputs.build import Chance, files_of, new_iv, new_material, output_of
+from certrotd.outputs.build import Chance, new_iv, new_material
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
+
+if TYPE_CHECKING:
+    from certrotd.kube.api import Api
+    from certrotd.kube.connecting import Connections
 
 TARGET_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
@@ -88,11 +93,24 @@ class Shared:
         """Every KEK by its name; nothing is asked, and none is made."""
         return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
 
+    def connect(self, kubeconfig: Path | None, context: str | None) -> Api:
+        """An API server that outputs are written to; raises NeedsOperator."""
+        return self._connections.api(kubeconfig, context)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        from certrotd.kube.connecting import Connections
+
+        return Connections(self.premises.clock, os.environ)
+
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
 
-        A keyring that left the configuration may come back: it counts, too.
+        A keyring that left the configuration may come back: it counts, too. In a cluster none is
+        made: a file would end with its pod, and what it wrapped would stay.
         """
+        if self.config.state is not None:
+            return
         with self.premises.lock("_keks", "the KEKs", TARGET_WAIT):  # first rotations come together
             if not any((self.config.state_dir / MARKS).glob("*")):
                 for name, entry in self.config.keys.keks.items():
@@ -126,27 +144,23 @@ class ConfiguredKeyring:
         return self._premises.clock
 
     @cached_property
-    def outlets(self) -> Sequence[FileOutlet | SealedOutlet]:
+    def outlets(self) -> Sequence[AnyOutlet]:
         """Its outputs; nothing is read."""
-        algorithm = Algorithm(self.entry.algorithm)
-        found: list[FileOutlet | SealedOutlet] = []
-        for number, entry in enumerate(self.entry.outputs):
-            if isinstance(entry, SealedEntry):
-                found.append(self._sealed(entry))
-                continue
-            output = output_of(entry, algorithm=algorithm, chance=CHANCE)
-            files = files_of(entry, output)
-            document = self._premises.state.document(f"{WRITTEN}/{self._name}.{number}")
-            found.append(FileOutlet(f"{entry.type} {entry.path}", output, files, document))
-        return found
-
-    def _sealed(self, entry: SealedEntry) -> SealedOutlet:
-        names = entry.keks or self.entry.keks or tuple(self._shared.config.keys.keks)
-        keks = {name: self._shared.keks[name] for name in names}
-        files = files_of(entry, SealedFile(entry.path))
-        return SealedOutlet(
-            f"keyring {entry.path}", self._name, entry.path, files, keks, self.clock
+        return list(
+            outlets_of(
+                self._name,
+                self.entry,
+                chance=CHANCE,
+                keks=self._keks_of,
+                written=lambda n: self._premises.state.document(f"{WRITTEN}/{self._name}.{n}"),
+                connect=self._shared.connect,
+                clock=self.clock,
+            )
         )
+
+    def _keks_of(self, output: SealedEntry) -> Mapping[str, Kek]:
+        names = output.keks or self.entry.keks or tuple(self._shared.config.keys.keks)
+        return {name: self._shared.keks[name] for name in names}
 
     @property
     def policy(self) -> Policy:
@@ -154,11 +168,11 @@ class ConfiguredKeyring:
         try:
             return self._policy
         except Failure:
-            return _policy(self._name, self.entry, ())
+            return policy_of(self._name, self.entry, ())
 
     @cached_property
     def _policy(self) -> Policy:
-        return _policy(self._name, self.entry, self.outlets)
+        return policy_of(self._name, self.entry, self.outlets)
 
     @cached_property
     def journal(self) -> Journal:
@@ -282,7 +296,14 @@ class ConfiguredKeyring:
         return self._shared.config.state_dir / HEARTBEATS / self._name
 
     def _check_target(self, name: str) -> None:
-        self._shared.target(name).check()
+        target = self._shared.target(name)
+        if isinstance(target, Proving) and not self._has_keys():
+            return  # its application may wait for them
+        target.check()
+
+    def _has_keys(self) -> bool:
+        found = self.store.inspect()
+        return found is not None and found.versions.active is not None
 
     def check(self, every: float) -> KeyringCheck:
         """What is watched of it, every so many seconds."""
@@ -327,10 +348,12 @@ class ConfiguredKeyring:
 
     def _consumer(self, name: str) -> Consumer:
         entry = self.entry.consumers[name]
+        target = self._shared.target(entry.target) if entry.target else None
+        proof = Proof(target) if isinstance(target, Proving) else None
         return Consumer(
             name,
-            self._shared.target(entry.target) if entry.target else None,
-            _acknowledgement(entry, self.clock, self.own_heartbeats),
+            target,
+            _acknowledgement(entry, self.clock, self.own_heartbeats) or proof,
             partial(self._alone, entry.target),
         )
 
@@ -388,53 +411,3 @@ def _acknowledgement(entry: ConsumerEntry, clock: Clock, own: Path) -> Any:
         acknowledge = acknowledge.model_copy(update={"heartbeat": own})
     kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
     return importlib.import_module(f"certrotd.consumers.{kind}").build(acknowledge, clock)
-
-
-def _policy(name: str, entry: KeyringEntry, every: Sequence[FileOutlet | SealedOutlet]) -> Policy:
-    rotate, outlets = entry.rotate, [each for each in every if isinstance(each, FileOutlet)]
-    limits = [each.output.traits.capacity for each in outlets]
-    waves: dict[int, list[str]] = {}
-    for each, consumer in entry.consumers.items():
-        waves.setdefault(consumer.wave, []).append(each)
-    return Policy(
-        name=name,
-        algorithm=Algorithm(entry.algorithm),
-        cryptoperiod=rotate.cryptoperiod or PERIODS[entry.classification],
-        messages=rotate.messages or MOST_MESSAGES // 2,
-        size=rotate.bytes,
-        calendar=_calendar(rotate.calendar),
-        custodians=frozenset(entry.custodians),
-        capacity=min((each for each in limits if each is not None), default=None),
-        slots=_slots(outlets),
-        stages=all(each.output.traits.secondary for each in outlets),
-        outputs=tuple(f"{each.type} {each.path}" for each in entry.outputs),
-        waves=tuple(tuple(waves[number]) for number in sorted(waves)),
-        datasets=frozenset(entry.datasets),
-        drains=entry.drains,
-        grace=entry.grace,
-        watch=entry.watch,
-        window=entry.window,
-        enabled=entry.enabled,
-        escrows=entry.backup is not None,
-        fresh=Freshness(drill=entry.backup.drill.every) if entry.backup else Freshness(),
-    )
-
-
-def _slots(outlets: Sequence[FileOutlet]) -> int | None:
-    """How many ids there are for keys; None where they are as good as endless."""
-    counts = []
-    for each in outlets:
-        match each.output.traits.ids:
-            case ids.Slots(names):
-                counts.append(len(names))
-            case ids.Numbers(first, last):
-                counts.append(last - first + 1)
-    return min(counts, default=None)
-
-
-def _calendar(expression: str | None) -> Callable[[datetime], datetime | None] | None:
-    if expression is None:
-        return None
-    from certrotd.config.calendar import calendar
-
-    return calendar(expression)

@@ -12,14 +12,13 @@ from certrotd.errors import Failure, failed
 from certrotd.jsontext import parsed
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.keyring import Keyring, fingerprint
-from certrotd.outputs.files import OutputFiles
-from certrotd.outputs.port import Imported, Output, Present, difference
+from certrotd.outputs.port import Imported, Output, OutputPlace, Present, difference
 from certrotd.state.ports import Document
 
 
 @dataclass(frozen=True)
 class FileOutlet:
-    """Outlet, over the files of one entry of ``outputs``.
+    """Outlet, over the files, or the Secret, of one entry of ``outputs``.
 
     Of a form whose keys cannot be read back, ``written`` remembers what was written last: anything
     else there is somebody's own.
@@ -27,7 +26,7 @@ class FileOutlet:
 
     name: str
     output: Output
-    files: OutputFiles
+    files: OutputPlace
     written: Document
 
     def absent(self) -> bool:
@@ -63,7 +62,7 @@ class FileOutlet:
             if not self.output.traits.readable:
                 both = sorted({_digest(present), _digest(contents)})
                 self.written.write(json.dumps(both).encode())
-            self.files.write(contents)
+            self.files.write(contents, over=present)
         return _digests(contents)
 
     def _remembered(self) -> list[str]:

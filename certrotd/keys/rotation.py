@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from certrotd.audit.record import Happened
 from certrotd.errors import NeedsOperator
@@ -203,7 +204,8 @@ def adopt(path: str | None, form: str | None, case: Case) -> Action:
 
 def _is_asked_for(output: str, path: str | None, form: str | None) -> bool:
     its_form, _, its_path = output.partition(" ")
-    return path in (None, its_path) and form in (None, its_form)
+    named = path is None or its_path in (path, str(Path(path).absolute()))
+    return named and form in (None, its_form)
 
 
 def restore(number: int, why: str, case: Case) -> Action:

@@ -16,8 +16,7 @@ from certrotd.keyring.document import GIVEN, Keks, Unreadable, opened, sealed
 from certrotd.keyring.keyring import Entry, Keyring, Wrapped
 from certrotd.keyring.material import Material
 from certrotd.keyring.states import Code, State, Transition, Version, Versions
-from certrotd.outputs.files import OutputFiles
-from certrotd.outputs.port import Imported, Present
+from certrotd.outputs.port import Imported, OutputPlace, Present
 
 _DOMAIN = b"certrotd keyring for consumers\0"
 _PATHS: Mapping[State, tuple[State, ...]] = {
@@ -58,7 +57,7 @@ class SealedOutlet:
     name: str
     keyring: str
     path: Path
-    files: OutputFiles
+    files: OutputPlace
     keks: Keks
     clock: Clock
 
@@ -82,14 +81,15 @@ class SealedOutlet:
         return None if same else "it is of another delivery"
 
     def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
-        there = self._there()
+        present = self.files.present()
+        there = self._in(present)
         wrapped = there is not None and there.seal.by.keys() == self.keks.keys()
         if there is None or not wrapped or Delivery.of(there).hash != delivery.hash:
             revision = there.revision if there else 0
             # clients never go back, also after the file was lost
             least = max(revision, int(self.clock.now().timestamp()))
             data, _ = sealed(_keyring(delivery, least), self.keks, use=GIVEN)
-            self.files.write({self.path: data})
+            self.files.write({self.path: data}, over=present)
         return self.digests()
 
     def set_aside(self, mark: str) -> Sequence[Path]:
@@ -111,7 +111,10 @@ class SealedOutlet:
 
     def _there(self) -> Keyring | None:
         """The keyring that stands there, None if none or one that cannot be used."""
-        data = self._data()
+        return self._in(self.files.present())
+
+    def _in(self, present: Present) -> Keyring | None:
+        data = present[self.path]
         if data is None:
             return None
         try:

@@ -15,7 +15,7 @@ from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.states import State
 from certrotd.keys.confirming import check_confirmed, confirms, lacking_of
 from certrotd.keys.policy import CUSTODIANS, id_of
-from certrotd.keys.world import World
+from certrotd.keys.world import Proving, World
 from certrotd.rotation.engine import Stopped
 from certrotd.rotation.step import Done, Journaled, Ledger, NotYet, Observed
 
@@ -104,7 +104,7 @@ class DeliverBack(Journaled):
         first: Failure | None = None
         for name in told if isinstance(told, list) else ():
             try:
-                apply(world, name)
+                apply(world, name, back=True)
             except Stopped:
                 raise
             except Failure as failure:
@@ -433,11 +433,20 @@ def keep_aside(world: World) -> list[str]:
     return kept
 
 
-def apply(world: World, name: str) -> None:
-    """Have one consumer read its keys again, alone if its target is another's, too."""
+def apply(world: World, name: str, *, back: bool = False) -> None:
+    """Have one consumer read its keys again, alone if its target is another's, too.
+
+    ``back``: they are what they were before.
+    """
     consumer = world.consumers.get(name)
     if consumer is None or consumer.target is None:
         return
     with consumer.alone():
         world.fence()
-        consumer.target.apply()
+        target = consumer.target
+        if not isinstance(target, Proving):
+            target.apply()
+            return
+        hashes = {str(id_of(world.name)): Delivery.of(world.keyring()).hash}
+        act = target.revert_to if back else target.apply_of
+        act(hashes)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 from certrotd.audit.record import Happened
 from certrotd.clock import Clock
@@ -78,6 +78,26 @@ class Applied(Protocol):
     def check(self) -> None: ...
 
     def apply(self) -> None: ...
+
+
+@runtime_checkable
+class Proving(Protocol):
+    """A target that is told which keys it is told for, and shows whether its application has them.
+
+    ``hashes`` has that of a delivery by the id of its keyring.
+    """
+
+    def apply_of(self, hashes: Mapping[str, str]) -> None:
+        """As Applied.apply; what was told of these already is only waited for."""
+        ...
+
+    def revert_to(self, hashes: Mapping[str, str]) -> None:
+        """Undo what apply_of() began, now that the outputs say this again; repeatable."""
+        ...
+
+    def lacks(self, hashes: Mapping[str, str]) -> str | None:
+        """What of the application does not have them yet, in words; raises Failure."""
+        ...
 
 
 def _nothing_shown(_version: Version) -> tuple[Evidence, Freshness]:

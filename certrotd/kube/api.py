@@ -84,7 +84,7 @@ class Api:
     def __init__(self, access: Access, clock: Clock, *, agent: str, timeout: float = 10.0) -> None:
         self.access = access
         self.clock = clock
-        self._agent = agent
+        self.agent = agent
         self._timeout = timeout
         self._local = threading.local()
         self.had: dict[object, float] = {}
@@ -138,7 +138,7 @@ class Api:
             return found
         if found.status == 410:
             raise Expired("that is too long ago")
-        raise _refused("GET", path, found, _read(found))
+        raise refused("GET", path, found, _read(found))
 
     def create(self, path: str, content: Object) -> Object:
         """Make an object in the collection of that path; raises Conflict if it is there."""
@@ -210,7 +210,7 @@ class Api:
         self._set_clock(answer)
         found = _read(answer)
         if answer.status >= 300:
-            raise _refused(method, path, answer, found)
+            raise refused(method, path, answer, found)
         return found
 
     def _headers(self, accept: str) -> dict[str, str]:
@@ -223,7 +223,7 @@ class Api:
             self._local.client = HttpsClient(
                 self.access.context,
                 whom="the API server ",
-                agent=self._agent,
+                agent=self.agent,
                 direct=True,
                 limit=MAX_ANSWER,
             )
@@ -256,7 +256,8 @@ def _read(answer: Answer) -> Object:
     raise Unsure("the API server's answer is no object", hint="a proxy may have given it")
 
 
-def _refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
+def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
+    """The failure that an answer with such a status is; ``found`` is the object in it."""
     status, said = answer.status, str(found.get("message") or answer.status)
     whom = f"the API server refuses {method} {path}: {said}"
     if status == 404:

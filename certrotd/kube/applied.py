@@ -12,7 +12,7 @@ from certrotd.kube.memory import FRESH, Memory
 from certrotd.kube.objects import WRITE, no_namespace, patiently, revision_of, word, written_once
 
 MANAGER = "certrotd"
-"""Who has the fields, in managedFields."""
+"""Who has the fields, in managedFields, of an object that is certrotd's as a whole."""
 T = TypeVar("T")
 
 
@@ -20,7 +20,8 @@ T = TypeVar("T")
 class Applied:
     """The object of that ``name``, written by server-side apply.
 
-    ``patience`` is how many seconds an API server that is away is waited for.
+    ``patience`` is how many seconds an API server that is away is waited for. Fields that
+    ``manager`` had, and does not apply again, go.
     """
 
     api: Api
@@ -28,6 +29,7 @@ class Applied:
     namespace: str
     name: str
     patience: float = 60.0
+    manager: str = MANAGER
     word: Callable[[], str] = word
     memory: Memory = field(default_factory=Memory, compare=False, repr=False)
 
@@ -84,7 +86,7 @@ class Applied:
         def put() -> Object:
             try:
                 # by force only over what was read: of what somebody makes meanwhile nothing is
-                return self.api.apply(self.path, body, manager=MANAGER, force=over is not None)
+                return self.api.apply(self.path, body, manager=self.manager, force=over is not None)
             except Missing:
                 raise no_namespace(self.namespace) from None
 
@@ -104,7 +106,7 @@ class Applied:
 
         def apply() -> None:
             try:
-                self.api.apply(self.path, body, manager=MANAGER, force=False, dry=True)
+                self.api.apply(self.path, body, manager=self.manager, force=False, dry=True)
             except Missing:
                 raise no_namespace(self.namespace) from None
 

@@ -57,11 +57,13 @@ def missing(api: Api, rights: Iterable[Right]) -> Iterator[NeedsOperator]:
 
 def may(api: Api, right: Right) -> bool:
     """Whether the account has a right; raises what Api.ask does."""
+    resource, _, subresource = right.kind.plural.partition("/")
     attributes = {
         "namespace": right.namespace,
         "verb": right.verb,
         "group": right.group,
-        "resource": right.kind.plural,
+        "resource": resource,
+        "subresource": subresource,
         "name": right.name,
     }
     review = _review("SelfSubjectAccessReview", {"resourceAttributes": attributes})

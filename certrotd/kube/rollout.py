@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from functools import partial
 
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.errors import Failure, NeedsOperator, ProofFailed, Transient
 from certrotd.kube import stamps
 from certrotd.kube.api import Api, Missing, Object
+from certrotd.kube.disruption import BUDGETS, holding
 from certrotd.kube.events import tell
+from certrotd.kube.pod_proof import PodProof
+from certrotd.kube.pod_repair import PodRepair
+from certrotd.kube.pods import PAUSE, Pods, patiently
 from certrotd.kube.stamps import RESTARTED_AT, Stamp, stamp_of
 from certrotd.kube.workloads import (
     KINDS,
-    PODS,
     Reference,
     Workload,
     crash,
-    stuck,
     unfinished,
     workload,
 )
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.ports import Conflict
 
-T = TypeVar("T")
 Change = Callable[[Workload], Object | None]
 """The merge patch that a workload, as it is now, needs; None if it needs none."""
 
-PAUSE = 1.0
-_AGAIN = 0.1
+_FAILURES = (NeedsOperator, Transient, ProofFailed)
 
 
 @dataclass(frozen=True)
@@ -64,38 +64,59 @@ class Rollouts:
             found = self.api.find(where.path(self.namespace), labels=labels)
             yield from sorted((workload(kind, each) for each in found), key=lambda w: w.reference)
 
-    def restart(self, references: Sequence[Reference], told: Mapping[str, str]) -> None:
-        """Have the pods of each replaced, and wait until all are new and available.
+    @property
+    def pods(self) -> Pods:
+        """Those of the namespace."""
+        return Pods(self.api, self.namespace, self.fence)
 
+    def restart(
+        self,
+        references: Sequence[Reference],
+        told: Mapping[str, str],
+        proof: PodProof | None = None,
+    ) -> None:
+        """Have the pods of each replaced, and wait until all are new, available and proven.
+
+        Each waits before for the PodDisruptionBudgets over its pods, as long again.
         ``told`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
-        Transient at the deadline: the workloads after it are left as they are then.
+        Transient at the deadline, ProofFailed for a pod that serves something else: the workloads
+        after it are left as they are then.
         """
-        now = self.patiently(self.api.now, Deadline(self.api.clock, self.timeout))
+        now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
         at = now.isoformat(timespec="milliseconds")
         for reference in references:
+            change = partial(stamps.restart, told=told, at=at)
+            self._hold(reference, change)
             deadline = Deadline(self.api.clock, self.timeout)
-            found, changed = self._change(
-                reference, lambda found: stamps.restart(found, told, at), deadline
-            )
+            found, changed = self._change(reference, change, deadline)
             if changed:
                 self._tell(found, "CertificateRestart", "certrotd restarts its pods")
             try:
                 self._await(found, deadline)
-            except (NeedsOperator, Transient) as failure:
+                if proof is not None:
+                    proof.prove(found, deadline)
+            except _FAILURES as failure:
                 self._tell(found, "CertificateRestartFailed", str(failure))
                 raise
             if changed:
                 self._tell(found, "CertificateRestarted", "each of its pods is new and available")
 
-    def revert(self, references: Sequence[Reference], told: Mapping[str, str]) -> None:
+    def revert(
+        self,
+        references: Sequence[Reference],
+        told: Mapping[str, str],
+        proof: PodProof | None = None,
+    ) -> None:
         """Put the former pod template of each back, the last one first, and wait until it is whole.
 
-        Each is tried, whatever happens to the others; raises what failed first.
+        By a ``proof`` every pod is looked at then, and those are replaced that crash or serve
+        something else. Each workload is tried, whatever happens to the others; raises what failed
+        first.
         """
         first: Failure | None = None
         for reference in reversed(references):
             try:
-                self._revert(reference, told)
+                self._revert(reference, told, proof)
             except Stopped:
                 raise
             except Failure as failure:
@@ -103,24 +124,49 @@ class Rollouts:
         if first is not None:
             raise first
 
-    def patiently(self, ask: Callable[[], T], deadline: Deadline) -> T:
-        """The answer, once the API server gives one; raises as Api.ask() at the deadline."""
-        while True:
-            try:
-                return ask()
-            except Transient as failure:
-                if deadline.passed:
-                    raise
-                deadline.pause(_AGAIN if isinstance(failure, Conflict) else PAUSE)
+    def budgets(self) -> list[Object]:
+        """The PodDisruptionBudgets of the namespace; raises as Api.ask()."""
+        return list(self.api.find(BUDGETS.path(self.namespace), labels=""))
 
-    def _revert(self, reference: Reference, told: Mapping[str, str]) -> None:
+    def _hold(self, reference: Reference, change: Change) -> None:
+        """Return once no PodDisruptionBudget stands against the change, or none is needed.
+
+        Raises Transient at a deadline of its own: nothing was changed then.
+        """
+        deadline, told = Deadline(self.api.clock, self.timeout), False
+        while True:
+            found = patiently(partial(self.get, reference), deadline)
+            if change(found) is None:
+                return  # it was restarted already: to wait in the middle would help nobody
+            names = ", ".join(holding(patiently(self.budgets, deadline), found.labels))
+            if not names:
+                return
+            if not told:
+                words = f"it waits for the PodDisruptionBudget {names}, which allows no disruption"
+                self._tell(found, "CertificateHeld", words)
+                told = True
+            if deadline.passed:
+                failure = Transient(
+                    f"{reference} is not restarted: the PodDisruptionBudget {names} has allowed no "
+                    f"disruption for {self.timeout:g} s",
+                    hint=f"kubectl -n {self.namespace} describe poddisruptionbudget",
+                )
+                self._tell(found, "CertificateRestartFailed", str(failure))
+                raise failure
+            deadline.pause(PAUSE)
+
+    def _revert(
+        self, reference: Reference, told: Mapping[str, str], proof: PodProof | None
+    ) -> None:
         deadline = Deadline(self.api.clock, self.timeout)
         found, changed = self._change(reference, lambda found: stamps.revert(found, told), deadline)
         if changed:
             self._tell(found, "CertificateUndo", "certrotd puts its former pod template back")
+        repair = PodRepair(self.pods, proof, partial(self._tell, found, "CertificateUndo"))
         try:
-            self._await(found, deadline, back=True)
-        except (NeedsOperator, Transient) as failure:
+            self._await(found, deadline, repair)
+            repair.finish(partial(self.get, reference), deadline)
+        except _FAILURES as failure:
             self._tell(found, "CertificateUndoFailed", str(failure))
             raise
         if changed:
@@ -148,18 +194,18 @@ class Rollouts:
                 raise
 
         try:
-            return self.patiently(write, deadline), written
+            return patiently(write, deadline), written
         except Conflict:
             raise Transient(f"{reference} is being changed by others all the time") from None
 
-    def _await(self, told: Workload, deadline: Deadline, *, back: bool = False) -> None:
+    def _await(self, told: Workload, deadline: Deadline, back: PodRepair | None = None) -> None:
         """Return once all pods of a workload are of the template that it has been given."""
         reference, stamp = told.reference, stamp_of(told)
         lacks: str | None = "nothing is known of it"
         while True:
             try:
                 found = self.get(reference)
-                lacks = self._look(found, stamp, back=back)
+                lacks = self._look(found, stamp, back)
             except Transient as failure:
                 lacks = failure.message
             if lacks is None:
@@ -171,7 +217,7 @@ class Rollouts:
                 )
             deadline.pause(PAUSE)
 
-    def _look(self, found: Workload, stamp: Stamp, *, back: bool) -> str | None:
+    def _look(self, found: Workload, stamp: Stamp, back: PodRepair | None) -> str | None:
         reference = found.reference
         if stamp_of(found) != stamp:
             raise NeedsOperator(
@@ -181,32 +227,15 @@ class Rollouts:
         lacks = unfinished(found)
         if lacks is None or found.observed < found.generation:
             return lacks
-        if back and reference.kind != "statefulset":
-            return lacks
-        pods = list(self.api.find(PODS.path(self.namespace), labels=found.selector))
-        if back:
-            self._delete(found, list(stuck(pods, found.uid, RESTARTED_AT, stamp.at)))
-        elif crashed := crash(pods, RESTARTED_AT, stamp.at):
+        if back is not None:
+            back.replace_broken(found, stamp.at)
+        elif crashed := crash(self.pods.of(found), RESTARTED_AT, stamp.at):
             pod, why = crashed
             raise NeedsOperator(
                 f"the new pod {pod} of {reference} fails: {why}",
                 hint=f"kubectl -n {self.namespace} logs {pod} --previous",
             )
         return lacks
-
-    def _delete(self, found: Workload, pods: Sequence[Object]) -> None:
-        """Pods of a StatefulSet that nothing else replaces (kubernetes#67250)."""
-        for pod in pods:
-            metadata = pod["metadata"]
-            name = metadata["name"]
-            path = PODS.path(self.namespace, name)
-            self.fence()
-            try:
-                self.api.delete(path, revision=metadata["resourceVersion"])
-            except (Missing, Conflict):
-                continue  # it is another by now: the next look tells
-            words = f"certrotd deletes the pod {name}: it is of the undone template and not ready"
-            self._tell(found, "CertificateUndo", words)
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
         self.fence()

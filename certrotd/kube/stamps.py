@@ -16,8 +16,12 @@ from certrotd.kube.api import Object
 from certrotd.kube.workloads import Workload, unfinished
 
 RESTARTED_AT = "certrotd.io/restarted-at"
-CERTIFICATES = "certrotd.io/certificates"
-"""Annotations of the pod template: when, and which, as ``NAME=FINGERPRINT`` with spaces between."""
+RESTARTED_FOR = "certrotd.io/restarted-for"
+"""Annotations of the pod template: when, and for what, as ``NAME=HASH`` with spaces between.
+
+A certificate has its name and the fingerprint of its leaf, a keyring ``key/NAME`` and the hash of
+what its consumers are given.
+"""
 FORMER = "certrotd.io/former"
 """An annotation of the workload: what those two were before."""
 
@@ -27,37 +31,43 @@ class Stamp:
     """What the pod template has of both annotations; None where it has none."""
 
     at: str | None
-    certificates: str | None = None
+    about: str | None = None
 
     @property
-    def fingerprints(self) -> dict[str, str]:
-        """That of each certificate's leaf."""
-        pairs = (word.partition("=") for word in (self.certificates or "").split())
-        return {name: fingerprint for name, _, fingerprint in pairs}
+    def hashes(self) -> dict[str, str]:
+        """That of each certificate and keyring."""
+        pairs = (word.partition("=") for word in (self.about or "").split())
+        return {name: value for name, _, value in pairs}
 
 
 def stamp_of(found: Workload) -> Stamp:
     """The stamp of its pod template."""
     annotations = found.template_annotations
-    return Stamp(annotations.get(RESTARTED_AT), annotations.get(CERTIFICATES))
+    return Stamp(annotations.get(RESTARTED_AT), annotations.get(RESTARTED_FOR))
 
 
 def is_told(found: Workload, told: Mapping[str, str]) -> bool:
-    """Whether its present pod template is of these certificates already."""
-    has = stamp_of(found).fingerprints
+    """Whether its present pod template is of these already."""
+    has = stamp_of(found).hashes
     return bool(told) and all(has.get(name) == value for name, value in told.items())
+
+
+def has_other(found: Workload, told: Mapping[str, str]) -> bool:
+    """Whether its present pod template is of another state of any of these."""
+    has = stamp_of(found).hashes
+    return any(has.get(name, value) != value for name, value in told.items())
 
 
 def restart(found: Workload, told: Mapping[str, str], at: str) -> Object | None:
     """The merge patch that has its pods replaced; None if that was written already.
 
-    ``told`` has the fingerprint of each certificate by its name, as far as they are known; ``at``
+    ``told`` has a hash by the name of each that pods read anew, as far as they are known; ``at``
     must differ from any before. What a rollout that never ended has replaced stays the former.
     """
     now = stamp_of(found)
     if is_told(found, told) if told else now.at == at:
         return None
-    pairs = sorted({**now.fingerprints, **told}.items())
+    pairs = sorted({**now.hashes, **told}.items())
     new = Stamp(at, " ".join(f"{name}={value}" for name, value in pairs) or None)
     before = former(found) if unfinished(found) else None
     return _patch(found, new, _noted(before or now, at))
@@ -70,9 +80,7 @@ def revert(found: Workload, told: Mapping[str, str]) -> Object | None:
     else is left alone.
     """
     before = former(found)
-    has = stamp_of(found).fingerprints
-    other = any(has.get(name, value) != value for name, value in told.items())
-    if before is None or not (other or not told):
+    if before is None or not (has_other(found, told) or not told):
         return None
     return _patch(found, before, None)
 
@@ -85,19 +93,19 @@ def former(found: Workload) -> Stamp | None:
         return None
     if not isinstance(noted, dict) or noted.get("of") != stamp_of(found).at:
         return None
-    at, certificates = noted.get("at"), noted.get("certificates")
-    if not all(each is None or isinstance(each, str) for each in (at, certificates)):
+    at, about = noted.get("at"), noted.get("about")
+    if not all(each is None or isinstance(each, str) for each in (at, about)):
         return None
-    return Stamp(at, certificates)
+    return Stamp(at, about)
 
 
 def _noted(before: Stamp, of: str) -> str:
-    return json.dumps({"of": of, "at": before.at, "certificates": before.certificates})
+    return json.dumps({"of": of, "at": before.at, "about": before.about})
 
 
 def _patch(found: Workload, stamp: Stamp, noted: str | None) -> Object:
     """Refused by the API server if the workload has changed since it was read."""
-    annotations = {RESTARTED_AT: stamp.at, CERTIFICATES: stamp.certificates}
+    annotations = {RESTARTED_AT: stamp.at, RESTARTED_FOR: stamp.about}
     return {
         "metadata": {"resourceVersion": found.revision, "annotations": {FORMER: noted}},
         "spec": {"template": {"metadata": {"annotations": annotations}}},

@@ -10,6 +10,7 @@ from certrotd.errors import Failure
 from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind
 from certrotd.kube.changes import SecretChanges
 from certrotd.kube.documents import SecretDocument
+from certrotd.kube.folders import SecretFolder
 from certrotd.kube.leases import DURATION, Hold, Leases
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in_flight
@@ -53,6 +54,7 @@ class ClusterState:
         self._namespace = namespace
         self._every = every
         self._documents = objects(SECRETS, "document")
+        self._folders = objects(SECRETS, "folder")
         self._records = objects(SECRETS, "record")
         self._wakes = Wakes(objects(CONFIG_MAPS, "wake"))
         self._watched: tuple[Watched, Watched] | None = None
@@ -60,6 +62,9 @@ class ClusterState:
 
     def document(self, name: str) -> SecretDocument:
         return SecretDocument(self._documents, name)
+
+    def folder(self, name: str) -> SecretFolder:
+        return SecretFolder(self._folders, name, self._leases)
 
     def journal(self, subject: str) -> SecretJournal:
         return SecretJournal(self._records, subject)

@@ -42,7 +42,8 @@ class Workload:
 
     ``wanted`` is how many pods there should be; of its pods ``updated`` are of the present
     template, ``total`` of any, ``available`` ready for long enough. ``observed`` is the generation
-    that these numbers are of. ``strategy`` is the update strategy with its options.
+    that these numbers are of. ``labels`` are those of its pods, ``strategy`` is the update strategy
+    with its options.
     """
 
     reference: Reference
@@ -57,6 +58,7 @@ class Workload:
     paused: bool
     deleted: bool
     selector: str
+    labels: Mapping[str, str]
     strategy: Mapping[str, Any]
     annotations: Mapping[str, str]
     template_annotations: Mapping[str, str]
@@ -83,6 +85,7 @@ def workload(kind: str, found: Object) -> Workload:
         paused=bool(spec.get("paused")),
         deleted="deletionTimestamp" in metadata,
         selector=selector_text(spec.get("selector") or {}),
+        labels=(template.get("metadata") or {}).get("labels") or {},
         strategy=spec.get("strategy" if kind == "deployment" else "updateStrategy") or {},
         annotations=metadata.get("annotations") or {},
         template_annotations=(template.get("metadata") or {}).get("annotations") or {},
@@ -158,17 +161,28 @@ def crash(pods: Iterable[Object], annotation: str, value: str | None) -> tuple[s
     None where there is none. Pods that are ready, or on their way out, are not counted.
     """
     for pod in pods:
-        metadata, status = pod.get("metadata") or {}, pod.get("status") or {}
-        if (metadata.get("annotations") or {}).get(annotation) != value:
-            continue
-        if is_ready(pod) or is_leaving(pod):
-            continue
-        for each in status.get("initContainerStatuses") or ():
-            if why := _broken(each, ends=True):
-                return str(metadata.get("name")), why
-        for each in status.get("containerStatuses") or ():
-            if why := _broken(each, ends=False):
-                return str(metadata.get("name")), why
+        why = crash_of(pod) if _of_template(pod, annotation, value) else None
+        if why is not None:
+            return str((pod.get("metadata") or {}).get("name")), why
+    return None
+
+
+def broken(pods: Iterable[Object], annotation: str, value: str | None) -> Iterator[Object]:
+    """All pods that crash() finds, and not the first alone."""
+    return (pod for pod in pods if _of_template(pod, annotation, value) and crash_of(pod))
+
+
+def crash_of(pod: Object) -> str | None:
+    """What a pod's containers do, in words; None if it is ready, on its way out or merely slow."""
+    status = pod.get("status") or {}
+    if is_ready(pod) or is_leaving(pod):
+        return None
+    for each in status.get("initContainerStatuses") or ():
+        if why := _broken(each, ends=True):
+            return why
+    for each in status.get("containerStatuses") or ():
+        if why := _broken(each, ends=False):
+            return why
     return None
 
 
@@ -182,9 +196,14 @@ def stuck(
     for pod in pods:
         metadata = pod.get("metadata") or {}
         owners = {each.get("uid") for each in metadata.get("ownerReferences") or ()}
-        other = (metadata.get("annotations") or {}).get(annotation) != value
+        other = not _of_template(pod, annotation, value)
         if owner in owners and other and not is_ready(pod) and not is_leaving(pod):
             yield pod
+
+
+def _of_template(pod: Object, annotation: str, value: str | None) -> bool:
+    annotations = (pod.get("metadata") or {}).get("annotations") or {}
+    return bool(annotations.get(annotation) == value)
 
 
 def is_ready(pod: Object) -> bool:

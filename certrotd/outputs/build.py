@@ -80,11 +80,11 @@ def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
         case TinkEntry():
             from certrotd.outputs.tink import TinkKeyset
 
-            return TinkKeyset(entry.path, chance.below)
+            return TinkKeyset(entry.place, chance.below)
         case JsonKeystoreEntry():
             from certrotd.outputs.json_keystore import JsonKeystore
 
-            return JsonKeystore(entry.path)
+            return JsonKeystore(entry.place)
         case DotenvEntry():
             return _dotenv(entry, algorithm)
         case TomlEntry():
@@ -92,19 +92,19 @@ def _built(entry: OutputEntry, algorithm: Algorithm, chance: Chance) -> Output:
         case YamlCiphersEntry():
             from certrotd.outputs.yaml_ciphers import YamlCiphers
 
-            where = entry.path, entry.environment, entry.key_directory, entry.stem
+            where = entry.place, entry.environment, entry.key_directory, entry.stem
             return YamlCiphers(*where, chance.random)
         case FernetListEntry():
             from certrotd.outputs.fernet_list import FernetList
 
             separator = "," if entry.separator == "comma" else "\n"
-            return FernetList(entry.path, separator, entry.variable)
+            return FernetList(entry.place, separator, entry.variable)
         case KeyListEntry():
             return _key_list(entry, algorithm)
         case KubernetesEncryptionEntry():
             from certrotd.outputs.kubernetes_encryption import KubernetesEncryption
 
-            return KubernetesEncryption(entry.path, entry.provider, entry.resources)
+            return KubernetesEncryption(entry.place, entry.provider, entry.resources)
         case TemplateEntry():
             return _template(entry, algorithm)
 
@@ -115,10 +115,10 @@ def _dotenv(entry: DotenvEntry, algorithm: Algorithm) -> Output:
 
     keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
     if entry.slots is not None and entry.version is not None:
-        return DotenvSlots(entry.path, entry.slots, entry.version, keys)
+        return DotenvSlots(entry.place, entry.slots, entry.version, keys)
     assert entry.key is not None, "the entry has one of both"
     return DotenvKeys(
-        entry.path,
+        entry.place,
         entry.key,
         entry.previous,
         keys,
@@ -136,7 +136,7 @@ def _toml(entry: TomlEntry, algorithm: Algorithm) -> Output:
     # WSO2 tells the size of a key by its length, so old and new ones may differ
     known = _WSO2 if encoding is KeyEncoding.WSO2 else frozenset({algorithm})
     names = entry.table, entry.key, entry.previous
-    return TomlKeys(entry.path, *names, KeyText(known, encoding), entry.reads_secondary)
+    return TomlKeys(entry.place, *names, KeyText(known, encoding), entry.reads_secondary)
 
 
 def _key_list(entry: KeyListEntry, algorithm: Algorithm) -> Output:
@@ -144,7 +144,7 @@ def _key_list(entry: KeyListEntry, algorithm: Algorithm) -> Output:
     from certrotd.outputs.key_text import KeyText
 
     keys = KeyText(frozenset({algorithm}), KeyEncoding(entry.encoding), entry.prefix)
-    return KeyList(entry.path, entry.at, keys, Encrypts(entry.encrypts))
+    return KeyList(entry.place, entry.at, keys, Encrypts(entry.encrypts))
 
 
 def _template(entry: TemplateEntry, algorithm: Algorithm) -> Output:
@@ -157,7 +157,7 @@ def _template(entry: TemplateEntry, algorithm: Algorithm) -> Output:
     except UnicodeDecodeError:
         raise NeedsOperator(f"the template {entry.template} is not UTF-8") from None
     return Template(
-        entry.path,
+        entry.place,
         source,
         str(entry.template),
         algorithm,

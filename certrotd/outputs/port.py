@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from certrotd.errors import Failure
 from certrotd.keyring.delivery import Delivered, Delivery
 from certrotd.keyring.ids import IdSpace
 from certrotd.keyring.material import Algorithm, DataKey, Material
@@ -101,6 +102,34 @@ class Placed(Protocol):
 
     def check(self, present: Present) -> None:
         """As Output.check."""
+        ...
+
+
+class OutputPlace(Protocol):
+    """Where the keys of one application are written, by the paths of their output."""
+
+    def present(self) -> Present:
+        """What stands at the output's paths now; raises Failure."""
+        ...
+
+    def problems(self, *, dry: bool = False) -> Iterator[Failure]:
+        """Everything that would keep it from being written; unless ``dry``, by trying it."""
+        ...
+
+    def findings(self) -> Iterator[str]:
+        """Who else may read or replace the keys, and what to do about it; raises Failure."""
+        ...
+
+    def write(self, contents: Contents, *, over: Present) -> None:
+        """Replace all of ``over``, as present() gave it, together; raises Failure."""
+        ...
+
+    def set_aside(self, mark: str) -> Sequence[Path]:
+        """Move what stands there out of the way, and where it is now; raises Failure."""
+        ...
+
+    def sweep(self) -> None:
+        """Remove what a crash left; raises Failure."""
         ...
 
 

@@ -171,7 +171,7 @@ class LiveCertificate:
     """A certificate that a target is told for, as it is live then.
 
     ``live`` is the folder with its files. Without a live generation there are no ``fingerprint``
-    (as CertificateFacts) and no end.
+    and ``key`` (its type; both as CertificateFacts) and no end.
     """
 
     certificate: str
@@ -179,3 +179,4 @@ class LiveCertificate:
     live: str
     fingerprint: str = ""
     not_after: datetime | None = None
+    key: str = ""

@@ -16,6 +16,7 @@ from certrotd.files.writing import make_directory
 from certrotd.state.changes import FileChanges
 from certrotd.state.check import sweep_state
 from certrotd.state.document import FileDocument
+from certrotd.state.folder import FileFolder
 from certrotd.state.format import migrate, require_known
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
@@ -59,6 +60,9 @@ class StateDirectory:
 
     def document(self, name: str) -> FileDocument:
         return FileDocument(self.path, name)
+
+    def folder(self, name: str) -> FileFolder:
+        return FileFolder(self.path / name, self.lock_file)
 
     def journal(self, subject: str) -> FileJournal:
         return FileJournal(self.path, subject)

@@ -147,6 +147,42 @@ class History(Protocol):
         ...
 
 
+class Folder(Protocol):
+    """A few small files that stay for good: the key of an account, the root of a private CA."""
+
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        ...
+
+    def where(self, name: str) -> str:
+        """Where a file of it is, for people."""
+        ...
+
+    def names(self) -> frozenset[str]:
+        """The files that are there; raises DiskTrouble."""
+        ...
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        """A file, of at most ``limit`` bytes; None if there is none.
+
+        Raises DiskTrouble, and InvalidInput for what is larger or no file.
+        """
+        ...
+
+    def write(self, name: str, data: bytes) -> None:
+        """Put one file, durably, and leave the others; raises DiskTrouble."""
+        ...
+
+    def create(self, files: Mapping[str, bytes]) -> None:
+        """Put all of these, durably, or none, where there are no files; raises DiskTrouble."""
+        ...
+
+    def locked(self, what: str, wait: Deadline) -> AbstractContextManager[Lease]:
+        """Keep other threads and processes out for a block; raises LockHeld, DiskTrouble."""
+        ...
+
+
 class Lease(Protocol):
     """A lock that is held."""
 
@@ -183,6 +219,8 @@ class State(Protocol):
     """All of it; nothing here is opened before it is used."""
 
     def document(self, name: str) -> Document: ...
+
+    def folder(self, name: str) -> Folder: ...
 
     def journal(self, subject: str) -> Journal: ...
 

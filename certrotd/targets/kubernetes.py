@@ -1,31 +1,66 @@
-"""Target ``kubernetes``: workloads whose pods are replaced by a rolling restart."""
+"""Target ``kubernetes``: workloads whose pods are replaced, or reload what they serve."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
+from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
+from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind
 from certrotd.kube.connecting import Connections
+from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
+from certrotd.kube.exec import EXEC
+from certrotd.kube.mounts import is_used
+from certrotd.kube.pod_proof import PodProof
+from certrotd.kube.pods import address_of, name_of, patiently, serving
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
+from certrotd.kube.stamps import has_other, is_told
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
+from certrotd.rotation.outcome import Stopped
+
+REACH = 5.0
+"""So many seconds may it take a pod to take a connection."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What is done at the address of each pod.
+
+    ``prove`` returns once it serves a certificate, and raises ProofFailed. ``reach`` returns once
+    somebody takes a connection there, and raises OSError.
+    """
+
+    prove: Callable[[LiveCertificate, str], None]
+    reach: Callable[[str], None] = lambda _address: None
 
 
 @dataclass(frozen=True)
 class KubernetesTarget:
-    """Workloads of one namespace: ``named`` ones, then those that ``labels`` find besides."""
+    """Workloads of one namespace: ``named`` ones, then those that ``labels`` find besides.
+
+    ``secrets`` has the name of each certificate's Secret in that namespace. With ``mounting``,
+    those come last whose pods get at the Secret of a certificate that the target is told for. By
+    ``probes`` each pod is looked at. Pods are restarted, unless they have ``reloads``.
+    """
 
     rollouts: Rollouts
     named: tuple[Reference, ...] = ()
     labels: str | None = None
+    probes: tuple[Probe, ...] = ()
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    mounting: bool = False
+    reloads: Reloads | None = None
     together = True
 
     def check(self) -> None:
@@ -33,28 +68,42 @@ class KubernetesTarget:
         raise_first(self.problems())
 
     def problems(self) -> Iterator[Failure]:
-        """Everything that keeps the pods from being restarted now."""
+        """Everything that keeps the pods from being restarted, or reloaded, now."""
         namespace = self.rollouts.namespace
-        lists = self.labels is not None
+        lists = self.labels is not None or self.mounting
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
         found = self._found()
-        if not found:
+        if self.labels is not None and not any(True for _ in self.rollouts.having(self.labels)):
             yield NeedsOperator(
                 f"no workload in the namespace {namespace} has the labels {self.labels}",
                 hint="correct the selector, or label them",
             )
-        yield from self._denied(_needed(found))
+        yield from self._unused(found)
+        yield from self._denied(self._needed(found))
         for each in found:
             yield from self._unfit(each)
 
     def warnings(self) -> Iterator[str]:
         """As Cautious.warnings."""
+        secrets = set(self.secrets.values())
+        budgets = self.rollouts.budgets() if self.reloads is None else []
         for each in self._found():
-            yield from (f"{each.reference} {words}" for words in warnings(each))
+            if self.reloads is None:
+                yield from (f"{each.reference} {words}" for words in warnings(each))
+                for name in never_allowing(budgets, each.labels):
+                    yield (
+                        f"{each.reference} is under the PodDisruptionBudget {name}, which never "
+                        "allows a disruption: its restart does not wait for it"
+                    )
+            if secrets and not any(is_used(each.pod, secret) for secret in secrets):
+                which = " or ".join(sorted(secrets))
+                yield f"{each.reference} does not use the Secret {which}: nothing changes there"
 
     def fenced(self, check: Callable[[], None]) -> KubernetesTarget:
         """As Fenceable.fenced: before each write, so also between workloads."""
-        return replace(self, rollouts=replace(self.rollouts, fence=check))
+        rollouts = replace(self.rollouts, fence=check)
+        reloads = self.reloads and replace(self.reloads, rollouts=rollouts)
+        return replace(self, rollouts=rollouts, reloads=reloads)
 
     def apply(self) -> None:
         """As Target.apply."""
@@ -62,36 +111,145 @@ class KubernetesTarget:
 
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Informed.apply_for; workloads that were restarted for these already are waited for."""
-        self.rollouts.restart(self._references(), _fingerprints(certificates))
+        for reference, its in self._tasks(certificates):
+            told, proof = _fingerprints(its), self._proof(its)
+            if self.reloads is None:
+                self.rollouts.restart([reference], told, proof)
+            else:
+                self.reloads.forward(reference, told.values(), proof)
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
-        """As InformedRevertible.revert_for."""
-        self.rollouts.revert(self._references(), _fingerprints(certificates))
+        """As InformedRevertible.revert_for: the last one first, each whatever becomes of others."""
+        first: Failure | None = None
+        for reference, its in reversed(self._tasks(certificates)):
+            told, proof = _fingerprints(its), self._proof(its)
+            try:
+                if self.reloads is None:
+                    self.rollouts.revert([reference], told, proof)
+                else:
+                    self.reloads.back(reference, told.values(), proof)
+            except Stopped:
+                raise
+            except Failure as failure:
+                first = first or failure
+        if first is not None:
+            raise first
 
-    def _references(self) -> list[Reference]:
-        """All of them; the API server is waited for, if it has to be asked."""
-        if self.labels is None:
-            return list(self.named)
+    def apply_of(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving: workloads that were restarted for these already are waited for."""
+        self.rollouts.restart(self._chosen(), hashes)
+
+    def revert_to(self, hashes: Mapping[str, str]) -> None:
+        """As keys.world.Proving; what was of others before that is restarted after all."""
+        references = self._chosen()
+        self.rollouts.revert(references, hashes)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        labels = self.labels
-        found = self.rollouts.patiently(lambda: list(self.rollouts.having(labels)), deadline)
-        return list(dict.fromkeys([*self.named, *(each.reference for each in found)]))
+        for each in references:
+            found = patiently(partial(self.rollouts.get, each), deadline)
+            if has_other(found, hashes):
+                self.rollouts.restart([each], hashes)
+
+    def lacks(self, hashes: Mapping[str, str]) -> str | None:
+        """As keys.world.Proving."""
+        for reference in self._chosen():
+            each = self.rollouts.get(reference)
+            if not is_told(each, hashes):
+                return f"{each.reference} was not restarted for them"
+            if (words := unfinished(each)) is not None:
+                return f"{each.reference} is not whole: {words}"
+        return None
+
+    def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
+        known = [each for each in certificates if each.fingerprint]
+        looks = [partial(probe.prove, each) for each in known for probe in self.probes]
+        return PodProof(self.rollouts.pods, looks) if looks else None
+
+    def _chosen(self) -> list[Reference]:
+        """Those that the configuration names or labels; an API server that is away is waited for.
+
+        Keyrings have no others: ``mounting`` is about the Secrets of certificates.
+        """
+        chosen = list(self.named)
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        if (labels := self.labels) is not None:
+            found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
+            chosen += [each.reference for each in found]
+        return list(dict.fromkeys(chosen))
+
+    def _tasks(
+        self, certificates: Sequence[LiveCertificate]
+    ) -> list[tuple[Reference, Sequence[LiveCertificate]]]:
+        """Which workloads are to be told, of which of these.
+
+        The API server is waited for, if it has to be asked.
+        """
+        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        tasks = dict.fromkeys(self._chosen(), certificates)
+        if self.mounting:
+            about = {each.certificate: each for each in certificates}
+            names = about or self.secrets  # told for none in particular: for any
+            secrets = {name: self.secrets[name] for name in names if name in self.secrets}
+            for each in patiently(lambda: list(self.rollouts.having("")), deadline):
+                its = [name for name, secret in secrets.items() if is_used(each.pod, secret)]
+                if its:
+                    known = [about[name] for name in its if name in about]
+                    tasks.setdefault(each.reference, known)
+        return list(tasks.items())
 
     def _found(self) -> list[Workload]:
         found = {each: self.rollouts.get(each) for each in self.named}
         if self.labels is not None:
             for each in self.rollouts.having(self.labels):
                 found.setdefault(each.reference, each)
+        if self.mounting:
+            for each in self.rollouts.having(""):
+                if any(is_used(each.pod, secret) for secret in self.secrets.values()):
+                    found.setdefault(each.reference, each)
         return list(found.values())
+
+    def _unused(self, found: Sequence[Workload]) -> Iterator[Failure]:
+        """That workloads are looked for by their Secrets, and a Secret has none."""
+        namespace = self.rollouts.namespace
+        if self.mounting and not self.secrets:
+            yield NeedsOperator(
+                f"none of the certificates is in a Secret of the namespace {namespace}",
+                hint="mounting finds workloads by it: correct the namespace of target or store",
+            )
+        for secret in sorted(set(self.secrets.values())) if self.mounting else ():
+            if not any(is_used(each.pod, secret) for each in found):
+                yield NeedsOperator(
+                    f"no workload in the namespace {namespace} uses the Secret {secret}",
+                    hint="mount it, or name workloads instead of mounting",
+                )
 
     def _denied(self, needed: Iterable[tuple[Kind, str, str]]) -> Iterator[Failure]:
         namespace = self.rollouts.namespace
         rights = (Right(kind, verb, namespace, name) for kind, verb, name in needed)
         yield from missing(self.rollouts.api, rights)
 
+    def _needed(self, found: Sequence[Workload]) -> Iterator[tuple[Kind, str, str]]:
+        """The verbs that it takes, and to undo it: each with a kind, and a name or none."""
+        restarts = self.reloads is None
+        for each in found:
+            for verb in ("get", "patch") if restarts else ("get",):
+                yield KINDS[each.reference.kind], verb, each.reference.name
+        yield PODS, "list", ""
+        if restarts:
+            yield BUDGETS, "list", ""
+        stateful = any(each.reference.kind == "statefulset" for each in found)
+        if restarts and (self.probes or stateful):
+            yield PODS, "delete", ""
+        if self.reloads is not None and self.reloads.program is not None:
+            yield EXEC, "get", ""
+            yield EXEC, "create", ""
+        yield EVENTS, "create", ""
+
     def _unfit(self, found: Workload) -> Iterator[Failure]:
         named = f"{found.reference} in the namespace {self.rollouts.namespace}"
-        for why, hint in unfit(found):
+        reasons = unfit(found)
+        if self.reloads is not None:
+            reasons = self.reloads.unfit(found, set(self.secrets.values()))
+        for why, hint in reasons:
             yield NeedsOperator(f"{named} {why}", hint=hint)
         if lacks := unfinished(found):
             yield Transient(
@@ -99,17 +257,21 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
+        elif self.probes:
+            yield from self._unreachable(found)
 
-
-def _needed(found: Sequence[Workload]) -> Iterator[tuple[Kind, str, str]]:
-    """The verbs that a restart and its undo need: each with a kind, and a name or none."""
-    for each in found:
-        for verb in ("get", "patch"):
-            yield KINDS[each.reference.kind], verb, each.reference.name
-    yield PODS, "list", ""
-    if any(each.reference.kind == "statefulset" for each in found):
-        yield PODS, "delete", ""
-    yield EVENTS, "create", ""
+    def _unreachable(self, found: Workload) -> Iterator[Failure]:
+        """Why pods cannot be looked at: by the first one that is ready."""
+        pods = list(serving(self.rollouts.pods.of(found), found))
+        for probe in self.probes if pods else ():
+            try:
+                probe.reach(address_of(pods[0]))
+            except OSError as error:
+                yield NeedsOperator(
+                    f"the pod {name_of(pods[0])} of {found.reference} cannot be looked at: "
+                    f"{address_of(pods[0])} takes no connection: {error.strerror or error}",
+                    hint="correct the port of pod_probe; or a NetworkPolicy keeps certrotd out",
+                )
 
 
 def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
@@ -119,12 +281,39 @@ def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
 def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
     """The target of a configuration entry."""
     api = Connections(context.clock, os.environ).api(entry.kubeconfig, entry.context)
+    own = api.access.namespace
+    namespace = entry.namespace or own
+    rollouts = Rollouts(api, namespace, entry.timeout.total_seconds())
     return KubernetesTarget(
-        Rollouts(
-            api,
-            entry.namespace or api.access.namespace,
-            entry.timeout.total_seconds(),
-        ),
+        rollouts,
         tuple(Reference(*each.split("/")) for each in entry.workloads),
         entry.selector,
+        probes=tuple(_probe(each, context) for each in entry.pod_probe),
+        secrets={
+            name: store.secret
+            for name, store in context.stores.items()
+            if (store.kubeconfig, store.context) == (entry.kubeconfig, entry.context)
+            and (store.namespace or own) == namespace
+        },
+        mounting=entry.mounting,
+        reloads=None if entry.mode == "restart" else Reloads(rollouts, _program(entry)),
     )
+
+
+def _program(entry: KubernetesEntry) -> Program | None:
+    signals = entry.mode == "signal"
+    argv = ("sh", "-c", f"kill -{entry.signal} 1") if signals else entry.command
+    if argv is None:
+        return None
+    files = tuple(str(each) for each in entry.files)
+    return Program(tuple(argv), files, entry.container, signals=signals)
+
+
+def _probe(entry: PodProbeEntry, context: Context) -> Probe:
+    def prove(certificate: LiveCertificate, address: str) -> None:
+        context.prove(entry, address, entry.port, certificate)
+
+    def reach(address: str) -> None:
+        connect(address, entry.port, timeout=Timeout(Deadline(context.clock, REACH))).close()
+
+    return Probe(prove, reach)

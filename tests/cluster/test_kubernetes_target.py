@@ -1,22 +1,30 @@
 """Target ``kubernetes`` restarts real pods, and goes back at their first crash."""
 
 import signal
+import socket
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
 
-from certrotd.errors import NeedsOperator, Transient
-from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.errors import NeedsOperator, ProofFailed, Transient
+from certrotd.kube.api import Denied
+from certrotd.kube.reloads import Program, Reloads
+from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
-from tests.builders import NEW, OLD
-from tests.cluster.objects import Object
-from tests.cluster.web import RULES, Web, configure, live
+from tests.builders import NEW, OLD, PAIR
+from tests.cluster.objects import Object, container, deployment, pod, service
+from tests.cluster.web import PORT, RULES, Load, Web, configure, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
+from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 
@@ -61,7 +69,7 @@ def test_pods_are_replaced_and_serve_the_new_pair(web: Web, kind: str) -> None:
     assert not before & after
     assert web.serves() == NEW_LEAF
     annotations = template_of(web, reference)["metadata"]["annotations"]
-    assert annotations[CERTIFICATES] == f"web={NEW_LEAF}"
+    assert annotations[RESTARTED_FOR] == f"web={NEW_LEAF}"
     target.apply_for(live(NEW))
     assert web.ids() == after
     assert template_of(web, reference)["metadata"]["annotations"] == annotations
@@ -160,6 +168,108 @@ def test_a_canary_that_crashes_keeps_the_others_from_being_touched(web: Web) -> 
     assert (web.serves("canary"), web.serves()) == (NEW_LEAF, NEW_LEAF)
 
 
+def test_a_canary_that_serves_something_else_keeps_the_others_from_being_touched(web: Web) -> None:
+    """Its pod starts, and is ready: only a look at the pod tells."""
+    web.add("deployment", "canary", 1)
+    rest = web.add("deployment")
+    pods, template = web.ids(), template_of(web, rest)
+    target = web.target(probed=True)
+    target.check()
+    web.put(PAIR)
+    with pytest.raises(ProofFailed, match=r"the pod canary-\S+ of deployment/canary: .* but cert"):
+        target.apply_for(live(NEW))
+    assert (web.ids(), template_of(web, rest)) == (pods, template)
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert (web.serves("canary"), web.ids()) == (OLD_LEAF, pods)
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert (web.serves("canary"), web.serves()) == (NEW_LEAF, NEW_LEAF)
+
+
+@pytest.mark.parametrize("kind", ["deployment", "statefulset"])
+def test_an_old_pod_that_has_loaded_the_bad_certificate_is_replaced(web: Web, kind: str) -> None:
+    """Its container was restarted in between; pods that serve the old one are kept."""
+    reference = web.add(kind)
+    target = web.target(probed=True)
+    victim = web.pods()[0]["metadata"]
+    before = web.ids()
+    web.put_garbage()
+    with pytest.raises(NeedsOperator, match=f"of {reference} fails"):
+        target.apply_for(live(NEW))
+    own = before & web.ids()
+    where = f"--namespace={web.namespace}"
+    for uid in {victim["uid"]} & own:
+        web.cluster.kubectl("exec", where, victim["name"], "--", "sh", "-c", "kill 1")
+        web.await_crash(uid)
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert own - {victim["uid"]} <= web.ids()
+    assert victim["uid"] not in web.ids()
+    assert len(web.pods()) == len(before)
+    assert web.serves() == OLD_LEAF
+
+
+def test_a_budget_that_allows_no_disruption_is_waited_for(web: Web) -> None:
+    """One pod of it is not healthy; once it is, the restart begins."""
+    reference = web.add("deployment", replicas=2)
+    argv = {"command": ["test", "-e", "/tmp/ready"]}
+    idle = container(web.cluster.image(DEBIAN), "sleep", "infinity")
+    idle["readinessProbe"] = {"exec": argv, "periodSeconds": 1}
+    budget = {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "both"},
+        "spec": {
+            "minAvailable": 2,
+            "selector": {
+                "matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "sick"]}]
+            },
+        },
+    }
+    web.cluster.apply(web.namespace, pod("sick", idle), budget)
+    path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets/both"
+    counts = {"expectedPods": 3, "currentHealthy": 2, "disruptionsAllowed": 0}
+    wait_until(lambda: counts.items() <= web.cluster.api.get(path)["status"].items(), what="counts")
+    target = web.target()
+    target.check()
+    web.put(NEW)
+    before = web.ids()
+    where = (f"--namespace={web.namespace}", "sick")
+    with ThreadPoolExecutor() as pool:
+        applied = pool.submit(target.apply_for, live(NEW))
+        wait_until(lambda: "CertificateHeld" in web.described(reference), what="an event")
+        assert (web.ids(), applied.done()) == (before, False)
+        web.cluster.kubectl("exec", *where, "--", "touch", "/tmp/ready")
+        applied.result()
+    assert web.serves() == NEW_LEAF
+
+
+def test_a_steady_load_sees_neither_a_restart_nor_its_undo(web: Web) -> None:
+    """With a preStop: no request fails while pods are replaced, crash, and come back."""
+    stop = {"preStop": {"sleep": {"seconds": 5}}}
+    web.add("deployment", grace=15, lifecycle=stop)
+    web.cluster.apply(web.namespace, service("web", PORT))
+    path = f"/api/v1/namespaces/{web.namespace}/services/web"
+    address = web.cluster.api.get(path)["spec"]["clusterIP"]
+    load = Load(address)
+    wait_until(lambda: reaches(address), what="the Service")
+    target = web.target(probed=True)
+    assert not [line for line in target.warnings() if "preStop" in line]
+    with load.steady():
+        web.put(NEW)
+        target.apply_for(live(NEW))
+        web.put_garbage()
+        with pytest.raises(NeedsOperator, match="fails"):
+            target.apply_for(live(PAIR))
+        web.put(NEW)
+        target.revert_for(live(NEW))
+    print(f"{load.sent} requests, {len(load.failed)} failed")  # noqa: T201
+    assert not load.failed
+    assert load.sent > 50
+    assert web.serves() == NEW_LEAF
+
+
 def test_workloads_are_found_by_their_labels(web: Web) -> None:
     """All three kinds of them, and no others."""
     labels = {"metadata": {"labels": {"tier": "edge"}}}
@@ -175,6 +285,74 @@ def test_workloads_are_found_by_their_labels(web: Web) -> None:
     target.apply_for(live(NEW))
     assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
     assert (web.ids("out"), web.serves("out")) == (before, OLD_LEAF)
+
+
+def test_workloads_are_found_by_the_secret_that_they_mount(web: Web) -> None:
+    """And others are left alone; the account may list them all."""
+    for kind in ("deployment", "daemonset"):
+        web.add(kind, f"in-{kind}", 1)
+    idle = container(web.cluster.image(DEBIAN), "sleep", "infinity")
+    web.cluster.apply(web.namespace, deployment("out", 1, idle))
+    web.await_whole(Reference("deployment", "out"))
+    before = web.ids("out")
+    target = web.target(mounting=True)
+    target.check()
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert web.serves("in-deployment") == web.serves("in-daemonset") == NEW_LEAF
+    assert web.ids("out") == before
+
+
+NOTICING = "nginx -c /conf/nginx.conf; while sleep 1; do nginx -c /conf/nginx.conf -s reload; done"
+FILES = ("/tls/tls.crt",)
+
+
+@pytest.mark.parametrize(
+    ("program", "command"),
+    [
+        (Program(("nginx", "-s", "reload", "-c", "/conf/nginx.conf"), FILES, "main"), None),
+        (Program(("sh", "-c", "kill -HUP 1"), FILES, signals=True), None),
+        (None, ["sh", "-c", f"trap 'exit 0' TERM; {NOTICING}"]),
+    ],
+    ids=["exec", "signal", "none"],
+)
+def test_pods_that_reload_keep_running(
+    web: Web, program: Program | None, command: list[str] | None
+) -> None:
+    """They have the new files once the kubelet has looked; and the old ones on the way back."""
+    fields: dict[str, Any] = {"command": command} if command else {}
+    reference = web.add("deployment", replicas=2, **fields)
+    target = web.reloading(program)
+    target.check()
+    before, template = web.ids(), template_of(web, reference)
+    web.put(NEW)
+    target.apply_for(live(NEW))
+    assert web.serves() == NEW_LEAF
+    web.put(OLD)
+    target.revert_for(live(OLD))
+    assert web.serves() == OLD_LEAF
+    assert (web.ids(), template_of(web, reference)) == (before, template)
+    assert "CertificateReloaded " in web.described(reference)
+
+
+def test_a_program_that_fails_in_a_pod_ends_the_rotation(web: Web) -> None:
+    """With its words; as does one that is not there, or that the account may not run."""
+    web.add("deployment", replicas=1)
+    broken = web.reloading(Program(("nginx", "-t", "-c", "/nowhere"), FILES))
+    with pytest.raises(NeedsOperator, match=r"nginx in web-.* fails with exit code 1: .*test f"):
+        broken.apply_for(live(OLD))
+    absent = replace(broken, reloads=Reloads(broken.rollouts, Program(("nowhere",), FILES)))
+    with pytest.raises(NeedsOperator, match=r"nowhere in web-.* cannot be run: .*nowhere"):
+        absent.apply_for(live(OLD))
+    web.timeout = 3.0
+    unread = web.reloading(Program(("true",), ("/tls/absent",)))
+    with pytest.raises(Transient, match=r"/tls/absent in web-.* cannot be read: .*No such file"):
+        unread.apply_for(live(OLD))
+    web.cluster.control_plane.allow(web.namespace, "certrotd", *RULES)
+    with pytest.raises(NeedsOperator, match="the account may not get pods/exec in the namespace"):
+        broken.check()
+    with pytest.raises(Denied, match=r"cannot get resource .*pods/exec"):
+        broken.apply_for(live(OLD))
 
 
 def test_an_api_server_that_is_frozen_in_mid_rollout_is_waited_for(web: Web) -> None:
@@ -205,7 +383,7 @@ def test_a_right_that_is_missing_is_named_before_anything_is_done(web: Web, lost
     reference = web.add("statefulset", replicas=1)
     before, template = web.ids(), template_of(web, reference)
     without = [
-        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != lost]} for rule in RULES[:-1]
+        {**rule, "verbs": [verb for verb in rule["verbs"] if verb != lost]} for rule in RULES
     ]
     target = web.target(rules=[rule for rule in without if rule["verbs"]])
     what = {"patch": "patch statefulsets/web", "list": "list pods"}[lost]
@@ -267,6 +445,30 @@ class TestRotation:
         assert web.serves() == leaf_of(site) != leaf
         assert not before & web.ids()
 
+    def test_a_rotation_whose_pods_never_become_ready_is_undone(self, web: Web, site: Site) -> None:
+        """At the deadline; nothing crashes that would tell earlier."""
+        key = {"name": "pair", "key": "unready", "optional": True}
+        reference = web.add(
+            "deployment",
+            env=[{"name": "UNREADY", "valueFrom": {"secretKeyRef": key}}],
+            readinessProbe={"exec": {"command": ["sh", "-c", 'test -z "$UNREADY"']}},
+        )
+        configure(web, site)
+        site.config["targets"]["pods"]["timeout"] = "1m"
+        first = site.run("rotate", "web")
+        assert first.code == 0, first.stderr
+        before, template, leaf = web.ids(), template_of(web, reference), leaf_of(site)
+        (site.directory / "unready").touch()
+        site.config["targets"]["pods"]["timeout"] = "10s"
+        broken = site.run("rotate", "web", "--force")
+        assert broken.code == 1
+        assert "deployment/web is not restarted within 10 s: 1 of 3 pods updated" in broken.stderr
+        assert (web.ids(), template_of(web, reference), leaf_of(site)) == (before, template, leaf)
+        assert web.serves() == leaf
+        described = web.described(reference)
+        assert "CertificateRestartFailed" in described
+        assert "CertificateUndone" in described
+
     def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
         self, web: Web, site: Site, pods: Reference
     ) -> None:
@@ -295,6 +497,13 @@ class TestRotation:
         assert refused.code == 1
         assert f"deployment/web in the namespace {web.namespace} is paused" in refused.stderr
         assert (web.ids(), leaf_of(site)) == (before, leaf)
+
+
+def reaches(address: str) -> bool:
+    """Whether a Service has a pod that answers."""
+    with suppress(OSError), socket.create_connection((address, PORT), timeout=1):
+        return True
+    return False
 
 
 def leaf_of(site: Site) -> str:

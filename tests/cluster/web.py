@@ -2,28 +2,35 @@
 
 import socket
 import ssl
+import threading
 from base64 import b64encode
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 from cryptography import x509
 
 from certrotd.clock import SystemClock
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import Api
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.workloads import Reference
+from certrotd.kube.workloads import Reference, crash_of
+from certrotd.observe.tls import Endpoint, TlsProber
+from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.kubernetes import KubernetesTarget
+from certrotd.targets.kubernetes import KubernetesTarget, Probe
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
 from tests.parts import locate, pki
 from tests.parts.kubernetes import Credentials
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.process import wait_until
 from tests.parts.site import Site
-from tests.unit.targets.kubernetes_page import rules
+from tests.unit.targets.kubernetes_page import role
 
 PORT = 8443
 NGINX = f"""
@@ -46,8 +53,8 @@ STRATEGIES = {
     "daemonset": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}},
 }
 API_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
-RULES = rules()
-"""What docs/kubernetes-target.md has the account be given; the last is for a selector."""
+RULES = role()
+"""What docs/kubernetes-target.md has the account be given for workloads by name."""
 
 
 def access(who: Credentials, namespace: str) -> Access:
@@ -89,14 +96,18 @@ class Web:
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pair"}, "data": content}
         self.cluster.apply(self.namespace, made)
 
-    def add(self, kind: str, name: str = "web", replicas: int = 3, **fields: Any) -> Reference:
+    def add(
+        self, kind: str, name: str = "web", replicas: int = 3, *, grace: int = 1, **fields: Any
+    ) -> Reference:
         """Makes a workload of nginx pods, and waits until they serve. fields: of the container."""
         mounts = [{"name": "pair", "mountPath": "/tls"}, {"name": "conf", "mountPath": "/conf"}]
         argv = ("nginx", "-g", "daemon off;", "-c", "/conf/nginx.conf")
         pod = container(self.cluster.image(DEBIAN), *argv, volumeMounts=mounts)
         pod |= {"readinessProbe": READY, **fields}
         conf = {"name": "conf", "configMap": {"name": "conf"}}
-        made = deployment(name, replicas, pod, volumes=[secret_volume("pair"), conf])
+        volumes = [secret_volume("pair"), conf]
+        spec = {"volumes": volumes, "terminationGracePeriodSeconds": grace}
+        made = deployment(name, replicas, pod, **spec)
         made["kind"] = API_KINDS[kind]
         made["spec"] |= STRATEGIES[kind]
         if kind == "daemonset":
@@ -119,15 +130,25 @@ class Web:
         plane.allow(self.namespace, "certrotd", *rules)
         return who
 
-    def target(self, *, labels: str | None = None, rules: Any = None) -> KubernetesTarget:
-        """The target of all that was added, or of what has those labels.
+    def target(
+        self, *, labels: str | None = None, rules: Any = None, probed: bool = False, **fields: Any
+    ) -> KubernetesTarget:
+        """The target of all that was added, or of what has those labels, or mounts the Secret.
 
-        Its account may do what the page says, or what ``rules`` says.
+        Its account may do what the page says, or what ``rules`` says. Each pod may be ``probed``.
         """
-        usual = RULES[1:] if labels else RULES[:-1]
+        finds = labels or fields.get("mounting")
+        usual = role(finds=bool(finds), execs="reloads" in fields)
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
-        return KubernetesTarget(made, () if labels else tuple(self.named), labels)
+        probes = (Probe(_probe),) if probed else ()
+        fields.setdefault("secrets", {"web": "pair"})
+        return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
+
+    def reloading(self, program: Program | None) -> KubernetesTarget:
+        """The target of all that was added, whose pods keep running and are probed."""
+        made = self.target(rules=role(execs=program is not None), probed=True)
+        return replace(made, reloads=Reloads(made.rollouts, program))
 
     def await_whole(self, reference: Reference) -> None:
         """Returns once all pods of a workload are available, as kubectl sees it."""
@@ -143,6 +164,14 @@ class Web:
         """What tells pods apart, also those of the same name."""
         return {each["metadata"]["uid"] for each in self.pods(name)}
 
+    def await_crash(self, uid: str) -> None:
+        """Returns once a pod is not ready because its container has ended."""
+
+        def crashed() -> bool:
+            return any(crash_of(pod) for pod in self.pods() if pod["metadata"]["uid"] == uid)
+
+        wait_until(crashed, what="a crash")
+
     def serves(self, name: str = "web") -> str | None:
         """The leaf that every pod that is ready serves; None where they differ."""
         ready = [each for each in self.pods(name) if _is_ready(each)]
@@ -154,20 +183,55 @@ class Web:
         return self.cluster.kubectl("describe", str(reference), f"--namespace={self.namespace}")
 
 
+@dataclass
+class Load:
+    """Requests one after the other, each on a connection of its own, while the block lasts."""
+
+    address: str
+    sent: int = 0
+    failed: list[str] = field(default_factory=list)
+
+    @contextmanager
+    def steady(self, clients: int = 2) -> Iterator[Self]:
+        """So many ask at the same time."""
+        over = threading.Event()
+        threads = [threading.Thread(target=self._ask, args=(over,)) for _ in range(clients)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield self
+        finally:
+            over.set()
+            for thread in threads:
+                thread.join()
+
+    def _ask(self, over: threading.Event) -> None:
+        while not over.wait(0.02):
+            try:
+                with _connected(self.address) as secured:
+                    secured.sendall(b"GET / HTTP/1.0\r\n\r\n")
+                    answer = secured.recv(100)
+                if not answer.startswith(b"HTTP/1.1 "):
+                    self.failed.append(f"{answer!r}")
+            except OSError as error:
+                self.failed.append(repr(error))
+            self.sent += 1
+
+
+def _probe(certificate: LiveCertificate, address: str) -> None:
+    """As the wiring does it, within a few seconds."""
+    endpoint = Endpoint(address, PORT, NAME, deadline=3.0)
+    TlsProber(SystemClock()).prove(endpoint, certificate.fingerprint)
+
+
 def _is_ready(pod: Object) -> bool:
     conditions = pod["status"].get("conditions", [])
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
 def _leaf(address: str) -> str | None:
-    anybody = ssl.create_default_context()
-    anybody.check_hostname = False
-    anybody.verify_mode = ssl.CERT_NONE
     try:
-        with (
-            socket.create_connection((address, PORT), timeout=5) as connection,
-            anybody.wrap_socket(connection, server_hostname=NAME) as secured,
-        ):
+        with _connected(address) as secured:
             der = secured.getpeercert(binary_form=True)
     except OSError:
         return None
@@ -175,17 +239,33 @@ def _leaf(address: str) -> str | None:
     return fingerprint(x509.load_der_x509_certificate(der))
 
 
+@contextmanager
+def _connected(address: str) -> Iterator[ssl.SSLSocket]:
+    """By TLS, trusting anybody."""
+    with (
+        socket.create_connection((address, PORT), timeout=10) as connection,
+        no_check().wrap_socket(connection, server_hostname=NAME) as secured,
+    ):
+        yield secured
+
+
 UPDATE = """#!/bin/sh
-# The live pair into the Secret; once the file "break" is there, a certificate that is none.
+# The live pair into the Secret; once the file "break" is there, a certificate that is none; once
+# "unready" is there, a key with which no pod becomes ready.
 set -e
 chain=$CERTROTD_LIVE/fullchain.pem
+more=
+if [ -e {folder}/unready ]; then
+  rm {folder}/unready
+  more=--from-literal=unready=yes
+fi
 if [ -e {folder}/break ]; then
   rm {folder}/break
   echo garbage >{folder}/garbage
   chain={folder}/garbage
 fi
 {kubectl} create secret generic pair --from-file=tls.crt=$chain \\
-  --from-file=tls.key=$CERTROTD_LIVE/privkey.pem --dry-run=client --output=yaml |
+  --from-file=tls.key=$CERTROTD_LIVE/privkey.pem $more --dry-run=client --output=yaml |
   {kubectl} apply --server-side --force-conflicts --filename=-
 """
 
@@ -197,7 +277,7 @@ def configure(web: Web, site: Site) -> None:
     script = site.directory / "update"
     script.write_text(UPDATE.format(folder=site.directory, kubectl=kubectl))
     script.chmod(0o755)
-    who = web.account(*RULES[:-1])
+    who = web.account(*RULES)
     site.internal()
     site.config["targets"] = {
         "secret": {"type": "command", "command": [str(script)]},
@@ -205,6 +285,7 @@ def configure(web: Web, site: Site) -> None:
             "type": "kubernetes",
             "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
             "workloads": [str(each) for each in web.named],
+            "pod_probe": [{"port": PORT}],
             "wave": 1,
         },
     }

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
 from certrotd.clock import SystemClock
+from certrotd.consumers.apiserver import METRIC, ApiServerAnswer
 from certrotd.consumers.command import CommandAnswer
 from certrotd.consumers.file import FileAnswer
 from certrotd.consumers.heartbeat import HeartbeatAnswer
 from certrotd.consumers.http import HttpAnswer
 from certrotd.consumers.port import Acknowledgement, Expected
 from certrotd.errors import NeedsOperator
+from certrotd.https.client import HttpsClient
+from certrotd.https.http1 import Answer as Answered
 from certrotd.keyring.heartbeat import Heartbeat
+from certrotd.kube.access import Access, trusting
+from tests.parts import pki
 
 pytestmark = pytest.mark.contract
 
@@ -111,7 +119,56 @@ def _heartbeat(tmp_path: Path) -> Iterator[Side]:
     yield Side(answer, say, files=False)
 
 
-KINDS = {"file": _file, "http": _http, "command": _command, "heartbeat": _heartbeat}
+@contextmanager
+def _api_server(tmp_path: Path) -> Iterator[Side]:
+    said: list[bytes | None] = [None]
+    authority = pki.make_root("An API server's CA")
+    ca_file, _ = authority.write(tmp_path, "ca")
+    chain, key = pki.make_leaf(authority, "127.0.0.1").write(tmp_path, "serving")
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            text, who = said[0], self.headers["Authorization"]
+            allowed = self.path == "/metrics" and who == "Bearer a-token"
+            words = (text or b"").split() or [b""]
+            metrics = (
+                b'# TYPE %b gauge\napiserver_other{hash="x"} 1\n'
+                b'%b{apiserver_id_hash="sha256:%b",hash="sha256:%b"} 1\n'
+                % (METRIC.encode(), METRIC.encode(), FILE.encode(), words[0].lower())
+            )
+            self.send_response(403 if not allowed else 200 if text is not None else 503)
+            self.send_header("Content-Length", str(len(metrics)))
+            self.end_headers()
+            self.wfile.write(metrics)
+
+        def log_message(self, *_args: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(chain, key)
+    server.socket = tls.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    url = f"https://127.0.0.1:{server.server_address[1]}"
+    reach = partial(Access, url, trusting(ca_file), "default", lambda: "a-token")
+    try:
+        yield Side(
+            ApiServerAnswer(url, reach, 5.0, SystemClock()), lambda text: said.__setitem__(0, text)
+        )
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+KINDS = {
+    "file": _file,
+    "http": _http,
+    "command": _command,
+    "heartbeat": _heartbeat,
+    "api_server": _api_server,
+}
 
 
 @pytest.fixture(params=KINDS)
@@ -211,3 +268,42 @@ def test_a_directory_that_is_missing_has_no_processes(tmp_path: Path) -> None:
     """They have not begun yet."""
     gone = HeartbeatAnswer(tmp_path / "none", 1, timedelta(seconds=60), SystemClock())
     assert not gone.ask(EXPECTED).acknowledged
+
+
+@pytest.mark.parametrize(
+    ("status", "metrics", "words"),
+    [
+        (401, "", "does not let this account read /metrics"),
+        (403, "", "does not let this account read /metrics"),
+        (500, "", "answers with the status 500"),
+        (200, "go_goroutines 5\n", f"does not tell {METRIC}"),
+        (200, f'# {METRIC}{{hash="sha256:{DELIVERY}"}} 1\n', f"does not tell {METRIC}"),
+        (200, f'{METRIC}{{hash="sha256:{DELIVERY}"}} 1\n' * 2, ""),
+        (
+            200,
+            f'{METRIC}{{hash="sha256:{DELIVERY}"}} 1\n{METRIC}{{hash="sha256:{OTHER}"}} 1\n',
+            "has other keys",
+        ),
+    ],
+)
+def test_what_an_api_server_may_answer(status: int, metrics: str, words: str) -> None:
+    """An older one, one that refuses, and one that tells two things."""
+    answer = Answered(status, {}, metrics.encode(), final=False)
+    access = Access("https://127.0.0.1", ssl.create_default_context(), "default")
+    ask = ApiServerAnswer("https://127.0.0.1", lambda: access, 1.0, SystemClock())
+    with patch.object(HttpsClient, "exchange", return_value=answer):
+        said = ask.ask(EXPECTED)
+    assert (said.acknowledged, words in said.words) == (not words, True)
+
+
+def test_an_api_server_that_cannot_be_reached_has_not_acknowledged() -> None:
+    """Nothing listens there, or nothing says how to reach it."""
+    access = Access("https://127.0.0.1:9", ssl.create_default_context(), "default")
+    ask = ApiServerAnswer("https://127.0.0.1:9", lambda: access, 1.0, SystemClock())
+    assert "cannot be asked" in ask.ask(EXPECTED).words
+
+    def no_pod() -> Access:
+        raise NeedsOperator("this is no pod with a ServiceAccount")
+
+    ask = ApiServerAnswer("https://127.0.0.1:9", no_pod, 1.0, SystemClock())
+    assert ask.ask(EXPECTED).words == "cannot be asked: this is no pod with a ServiceAccount"

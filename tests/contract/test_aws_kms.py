@@ -14,6 +14,7 @@ from certrotd.kek.port import (
     Damaged,
     Denied,
     Disabled,
+    Kek,
     KekUnavailable,
     Unfit,
     WrongKek,
@@ -121,3 +122,32 @@ class TestAws:
             AwsKms("alias/x", "eu-central-1", url, "nobody"),
         ):
             assert isinstance(refusal(partial(keeper.encrypt, ONCE, {}, soon())), Denied)
+
+
+def test_a_pod_logs_in_by_its_web_identity(
+    moto: Moto, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """By what EKS puts into its environment, and no key that is kept anywhere."""
+    with monkeypatch.context() as administrator:
+        administrator.setenv("AWS_ACCESS_KEY_ID", "testing")
+        administrator.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+        key = moto.ask("create_key")["KeyMetadata"]["KeyId"]
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    token = tmp_path / "token"
+    token.write_text("a.projected.token")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_WEB_IDENTITY_TOKEN_FILE", str(token))
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", moto.url)
+
+    def made() -> Kek:
+        return kek(AwsKms(key, moto.REGION, moto.url, None, 30))
+
+    with pytest.raises(Denied, match="no role ARN"):
+        made().wrap(KEY, CONTEXT)
+    monkeypatch.setenv("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/certrotd")
+    assert made().unwrap(made().wrap(KEY, CONTEXT), CONTEXT) == KEY
+    token.unlink()
+    with pytest.raises(Denied, match="was not asked"):
+        made().wrap(KEY, CONTEXT)

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from certrotd.clock import Deadline, ManualClock
-from certrotd.errors import LockHeld
+from certrotd.errors import InvalidInput, LockHeld
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import LEASES, Api
 from certrotd.kube.names import object_name
@@ -149,6 +150,51 @@ class TestDocuments:
         other.replace(2)
         assert mine.changed()
         assert mine.read() == 2
+
+
+class TestFolders:
+    def test_files_of_a_folder_are_read_back(self, state: State) -> None:
+        """One that is written anew leaves the others as they are."""
+        folder = state.folder("accounts/ca")
+        assert (folder.names(), folder.read("account.key", limit=99)) == (frozenset(), None)
+        folder.write("account.key", b"key")
+        folder.write("account.json", b"{}")
+        folder.write("account.json", b"{1}")
+        again = state.folder("accounts/ca")
+        assert again.names() == {"account.key", "account.json"}
+        assert again.read("account.key", limit=99) == b"key"
+        assert again.read("account.json", limit=3) == b"{1}"
+        assert state.folder("accounts/other").names() == frozenset()
+        assert "account.key" in again.where("account.key")
+
+    def test_a_file_that_is_larger_than_its_reader_allows_is_refused(self, state: State) -> None:
+        """Nothing that certrotd writes is that large."""
+        folder = state.folder("accounts/ca")
+        folder.write("account.key", b"key")
+        with pytest.raises(InvalidInput, match=r"account\.key"):
+            folder.read("account.key", limit=2)
+
+    def test_files_are_created_together_and_only_where_there_are_none(self, state: State) -> None:
+        """The root of a CA: a second one would be trusted by nobody."""
+        folder = state.folder("internal/lab")
+        folder.create({"root.key": b"k", "root.pem": b"c"})
+        assert folder.names() == {"root.key", "root.pem"}
+        with pytest.raises(DiskTrouble, match="not empty"):
+            folder.create({"root.key": b"other", "root.pem": b"other"})
+        assert folder.read("root.key", limit=9) == b"k"
+
+    def test_a_folder_is_locked_by_one_at_a_time(self, state: State) -> None:
+        """Two processes make one account."""
+        clock = ManualClock(NOW)
+        folder = state.folder("accounts/ca")
+        with (
+            folder.locked("the account", Deadline(clock, 1)),
+            pytest.raises(LockHeld, match="the account"),
+            state.folder("accounts/ca").locked("the account", Deadline(clock, 1)),
+        ):
+            pass
+        with folder.locked("the account", Deadline(clock, 1)):
+            pass
 
 
 class TestJournals:

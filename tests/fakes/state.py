@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, LockHeld
+from certrotd.errors import Failure, InvalidInput, LockHeld
+from certrotd.files.disktrouble import DiskTrouble
 from certrotd.state.history import with_line
 from certrotd.state.ports import ABSENT, Conflict, Content, Fenced, TooLarge
 from certrotd.state.records import encode
@@ -31,6 +33,7 @@ class MemoryState:
     stale: int = 0
     documents: dict[str, list[bytes | None]] = field(default_factory=dict)
     asides: dict[str, bytes] = field(default_factory=dict)
+    folders: dict[str, dict[str, bytes]] = field(default_factory=dict)
     journals: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     touched: list[str] = field(default_factory=list)
@@ -46,6 +49,9 @@ class MemoryState:
 
     def document(self, name: str) -> MemoryDocument:
         return MemoryDocument(self, name)
+
+    def folder(self, name: str) -> MemoryFolder:
+        return MemoryFolder(self, name)
 
     def journal(self, subject: str) -> MemoryRecords:
         return MemoryRecords(self, subject)
@@ -165,6 +171,46 @@ class MemoryDocument:
             self.state.asides[self.name] = content.data
         self._writes.append(None)
         return f"{self.place}.unreadable"
+
+
+@dataclass(frozen=True)
+class MemoryFolder:
+    """Files that are written at once."""
+
+    state: MemoryState
+    name: str
+
+    @property
+    def place(self) -> str:
+        return f"memory:{self.name}"
+
+    def where(self, name: str) -> str:
+        return f"{self.place}/{name}"
+
+    @property
+    def _files(self) -> dict[str, bytes]:
+        self.state.slow()
+        return self.state.folders.setdefault(self.name, {})
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self._files)
+
+    def read(self, name: str, *, limit: int) -> bytes | None:
+        data = self._files.get(name)
+        if data is not None and len(data) > limit:
+            raise InvalidInput(f"{self.where(name)} is larger than {limit} bytes")
+        return data
+
+    def write(self, name: str, data: bytes) -> None:
+        self._files[name] = data
+
+    def create(self, files: Mapping[str, bytes]) -> None:
+        if self._files:
+            raise DiskTrouble(f"make {self.place}", OSError(errno.ENOTEMPTY, "not empty"))
+        self._files.update(files)
+
+    def locked(self, what: str, wait: Deadline) -> contextlib.AbstractContextManager[MemoryLease]:
+        return self.state.lock(f"folder/{self.name}", what, wait=wait)
 
 
 class MemoryRecords:

@@ -13,13 +13,13 @@ import pytest
 
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.clock import SystemClock
-from certrotd.config.context import Context
+from certrotd.config.context import IssuerContext
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.pki import keys
 from certrotd.pki.facts import facts_of, parse_certificates
 from certrotd.pki.order import Challenge, OrderGone, ValidationFailed
 from certrotd.pki.verify import verify
-from tests.builders import soon
+from tests.builders import soon, state_folder
 from tests.contract.test_issuers import IssuerContract, Subject
 from tests.parts import Bind, Parts, Pebble, StepCA, locate, pki
 from tests.unit.acme.scripted import acme_entry
@@ -63,7 +63,12 @@ def issuer_of(ca: Pebble | StepCA, state_dir: Path, **changes: Any) -> AcmeIssue
     """Only directory and bundle differ from CA to CA."""
     usual = {"directory": ca.directory_url, "ca_bundle": ca.ca_file, "agree_to_terms": True}
     entry = acme_entry(**{**usual, "contact": ("admin@example.test",), **changes})
-    return AcmeIssuer(entry, Context("test", state_dir, CLOCK))
+    return AcmeIssuer(
+        entry,
+        IssuerContext(
+            "test", state_dir, CLOCK, folder=state_folder(state_dir, "accounts/test", CLOCK.now)
+        ),
+    )
 
 
 def publish(dns: Bind, challenges: Sequence[Challenge]) -> None:

@@ -72,3 +72,16 @@ def test_temporary_files_of_a_kill_are_removed_from_every_directory_of_the_state
         each.touch()
     with running(site):
         wait_until(lambda: not any(each.exists() for each in left))
+
+
+def test_the_log_is_also_on_standard_error_where_that_is_asked_for(site: Site) -> None:
+    """In a pod it ends with the pod, and what collects its output keeps it."""
+    site.internal()
+    site.certificate("web", HOST)
+    assert '"seq"' not in site.run("rotate", "web").stderr  # the control
+    site.config["log"] = {"audit": True}
+    before = (site.state / "audit" / "audit.jsonl").read_text()
+    said = site.run("rotate", "web", "--force").stderr
+    written = (site.state / "audit" / "audit.jsonl").read_text().removeprefix(before)
+    assert written.splitlines() == [line for line in said.splitlines() if '"seq"' in line]
+    assert "rotation.finished" in written

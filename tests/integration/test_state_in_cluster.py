@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from tests.integration.daemon import HOST, reload, running, stop
+from tests.integration.test_http import Reply, get
 from tests.parts.kubernetes import ControlPlane
-from tests.parts.process import wait_until
+from tests.parts.process import free_port, wait_until
 from tests.parts.site import Gate, Site
+from tests.unit.daemon.http.scrape import value
 
 DOCS = Path(__file__).parents[2] / "docs/cluster-state.md"
 [RULES] = [
@@ -128,6 +130,30 @@ def test_who_waits_to_take_over_ends_when_it_is_told(replicas: tuple[Site, Site]
         second = other.start("run")
         second.wait_for("waits to take over")
         assert stop(second).code == 0
+
+
+def test_a_replica_that_waits_is_healthy_and_says_who_is_at_work(
+    replicas: tuple[Site, Site],
+) -> None:
+    """Else the kubelet would restart it; and its page is that of the daemon once it takes over."""
+    one, other = replicas
+    port = free_port()
+    other.config["http"] = {"listen": f"127.0.0.1:{port}"}
+    with running(one) as first:
+        second = other.start("run")
+        second.wait_for("the status page is at")
+        for path in ("/livez", "/readyz"):
+            assert get(port, path) == Reply(200, "ok: stands by\n")
+        assert value(get(port, "/metrics").text, "certrotd_standing_by") == 1
+        page = get(port, "/")
+        assert page.status == 503
+        assert f"process {first.pid}" in page.text
+        assert stop(first).code == 0
+    second.wait_for("started with 1 certificate")
+    wait_until(lambda: get(port, "/readyz").text == "ok\n", what="it is at work")
+    assert get(port, "/").status == 200
+    assert "certrotd_standing_by" not in get(port, "/metrics").text
+    assert stop(second).code == 0
 
 
 def test_a_frozen_daemon_ends_when_it_thaws(replicas: tuple[Site, Site]) -> None:

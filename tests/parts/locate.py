@@ -27,6 +27,7 @@ _PARTS = {
     "kubectl": "kubernetes",
     "kubelet": "kubernetes",
     "pause": "kubernetes",
+    "kwok": "kwok",
 }
 
 

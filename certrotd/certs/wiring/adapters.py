@@ -12,7 +12,9 @@ import importlib
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import partial
+from dataclasses import replace
+from datetime import timedelta
+from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
 from certrotd.certs.limits.budget import Budget
@@ -25,9 +27,11 @@ from certrotd.certs.wiring.stores import Stores
 from certrotd.certs.world import Bound, World
 from certrotd.clock import Deadline
 from certrotd.config.certificates import AdoptEntry, InstallEntry
-from certrotd.config.context import Context, Surroundings
+from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
-from certrotd.config.targets import ProbeEntry
+from certrotd.config.probes import HandshakeEntry, PodProbeEntry
+from certrotd.config.stores import StoreEntry
+from certrotd.config.targets import TargetEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.files.reading import read_file
@@ -40,6 +44,8 @@ from certrotd.state.ports import Lease
 from certrotd.stores.install import Copies, FileInstaller
 
 LOCK_WAIT = 120.0
+MAX_LOCK_WAIT = 3600.0
+"""A rotation that waits has one of the slots."""
 MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
 
@@ -71,9 +77,7 @@ class Adapters:
         self._solvers: Shelf[Solver] = Shelf(
             config.solvers, partial(self._build, "certrotd.dns.{}"), dry=premises.dry
         )
-        self._targets: Shelf[Target] = Shelf(
-            config.targets, partial(self._build, "certrotd.targets.{}")
-        )
+        self._targets: Shelf[Target] = Shelf(config.targets, self._build_target)
         self._zones = {name: tuple(entry.zones) for name, entry in config.solvers.items()}
         self._dns: DnsClient | None = None
         self._naming_lock = threading.Lock()
@@ -140,11 +144,46 @@ class Adapters:
         return self._issuers.get(name)
 
     def _build_issuer(self, name: str, entry: Any) -> Any:
-        return self._build("certrotd.{}.issuer", name, entry, self._surroundings(name))
+        module = importlib.import_module(f"certrotd.{entry.type}.issuer")
+        context = IssuerContext(
+            name,
+            self._config.state_dir,
+            self._clock,
+            folder=self._premises.state.folder(f"{module.FOLDER}/{name}"),
+            site=self._surroundings(name),
+        )
+        return module.build(entry, context)
 
-    def _build(self, module: str, name: str, entry: Any, site: Surroundings | None = None) -> Any:
-        context = Context(name, self._config.state_dir, self._clock, site or Surroundings())
+    def _build(self, module: str, name: str, entry: Any) -> Any:
+        context = Context(name, self._config.state_dir, self._clock)
         return importlib.import_module(module.format(entry.type)).build(entry, context)
+
+    def _build_target(self, name: str, entry: Any) -> Any:
+        context = Context(
+            name,
+            self._config.state_dir,
+            self._clock,
+            prove=self._prove,
+            stores=self._stores_by_target.get(name, {}),
+        )
+        return importlib.import_module(f"certrotd.targets.{entry.type}").build(entry, context)
+
+    def _prove(
+        self, probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate
+    ) -> None:
+        """As Context.prove."""
+        endpoint = _endpoint(probe, host, port, certificate.names)
+        endpoint = replace(endpoint, key=certificate.key)
+        self._prober.prove(endpoint, certificate.fingerprint)
+
+    @cached_property
+    def _stores_by_target(self) -> dict[str, dict[str, StoreEntry]]:
+        found: dict[str, dict[str, StoreEntry]] = {}
+        for each in self._config.certificates:
+            if (store := each.store) is not None:
+                for use in each.targets:
+                    found.setdefault(use.target, {})[each.name] = store
+        return found
 
     def _dns_client(self) -> DnsClient:
         with self._naming_lock:
@@ -180,7 +219,15 @@ class Adapters:
             about=partial(self._live, entry),
             groups=self._groups,
         )
-        return Bound(shared, tuple(_endpoint(probe, entry.names) for probe in probes))
+        own: Sequence[PodProbeEntry] = getattr(self._config.targets[name], "pod_probe", ())
+        return Bound(
+            shared,
+            tuple(
+                _endpoint(probe, probe.address.host, probe.address.port, entry.names)
+                for probe in probes
+            ),
+            tuple(_endpoint(each, f"each pod of {name}", each.port, entry.names) for each in own),
+        )
 
     def _live(self, entry: Certificate) -> LiveCertificate:
         store = self._stores.of(entry.name)
@@ -192,10 +239,12 @@ class Adapters:
             store.place(entry.name),
             facts.fingerprint if facts else "",
             facts.not_after if facts else None,
+            facts.key_type if facts else "",
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:
-        return self._premises.lock(f"_target-{name}", f"target {name}", LOCK_WAIT, shared=shared)
+        wait = lock_wait(self._config.targets[name])
+        return self._premises.lock(f"_target-{name}", f"target {name}", wait, shared=shared)
 
     @contextmanager
     def _still(self, entry: Certificate) -> Iterator[None]:
@@ -342,6 +391,12 @@ class Shelf(Generic[T]):
                 adapter.close()
 
 
+def lock_wait(entry: TargetEntry) -> float:
+    """For how many seconds a rotation waits while a target is told for another certificate."""
+    longest = getattr(entry, "longest", timedelta(0)).total_seconds()
+    return max(LOCK_WAIT, min(longest, MAX_LOCK_WAIT))
+
+
 def _copies(entry: InstallEntry) -> Copies:
     secret = entry.pkcs12_password
     return Copies(
@@ -356,11 +411,11 @@ def _copies(entry: InstallEntry) -> Copies:
     )
 
 
-def _endpoint(probe: ProbeEntry, names: Sequence[str]) -> Endpoint:
+def _endpoint(probe: HandshakeEntry, host: str, port: int, names: Sequence[str]) -> Endpoint:
     plain = next((name for name in names if not is_wildcard(name)), instance_of(names[0]))
     return Endpoint(
-        host=probe.address.host,
-        port=probe.address.port,
+        host=host,
+        port=port,
         sni=probe.sni or plain,
         starttls=probe.starttls,
         proxy_protocol=probe.proxy_protocol,

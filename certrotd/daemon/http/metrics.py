@@ -37,12 +37,22 @@ def exposition(around: Around) -> Iterator[str]:
     )
 
 
+def standby_exposition() -> Iterator[str]:
+    """Those of a replica that waits to take over."""
+    yield from _version()
+    yield from _one("standing_by", "gauge", "1: this replica waits to take over.", 1)
+
+
+def _version() -> Iterator[str]:
+    return _family("build_info", "gauge", "The running version.", [
+        (_labels(version=__version__), 1)
+    ])  # fmt: skip
+
+
 def _itself(around: Around) -> Iterator[str]:
     snapshot = around.snapshot
     configured, trust = snapshot.configured, snapshot.judgement.trust
-    yield from _family("build_info", "gauge", "The running version.", [
-        (_labels(version=__version__), 1)
-    ])  # fmt: skip
+    yield from _version()
     yield from _one("ready", "gauge", "Whether certrotd is ready.", not around.unready)
     if snapshot.last_tick is not None:
         what = "When the scheduler last ticked."

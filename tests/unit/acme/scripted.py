@@ -18,10 +18,11 @@ from josepy.b64 import b64decode
 
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.clock import Clock, SystemClock
-from certrotd.config.context import Context, Surroundings
+from certrotd.config.context import IssuerContext, Surroundings
 from certrotd.config.issuers import AcmeEntry
 from certrotd.pki import keys
 from certrotd.pki.keys import KeyType
+from tests.builders import state_folder
 from tests.parts import pki
 
 NAME = "a.example.test"
@@ -88,9 +89,12 @@ def acme_entry(directory: str, ca_bundle: Path, **changes: Any) -> AcmeEntry:
 
 def context(
     state_dir: Path, clock: Clock | None = None, site: Surroundings | None = None
-) -> Context:
+) -> IssuerContext:
     """What an issuer called "scripted" is built with."""
-    return Context("scripted", state_dir, clock or SystemClock(), site or Surroundings())
+    clock = clock or SystemClock()
+    folder = state_folder(state_dir, "accounts/scripted", clock.now)
+    site = site or Surroundings()
+    return IssuerContext("scripted", state_dir, clock, folder=folder, site=site)
 
 
 class ScriptedCA:

@@ -27,12 +27,16 @@ import sys
 from pathlib import Path
 from certrotd.acme.issuer import AcmeIssuer
 from certrotd.clock import Deadline, SystemClock
-from certrotd.config.context import Context
+from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import AcmeEntry
+from certrotd.state.directory import StateDirectory
 url, bundle, state = sys.argv[1:]
 entry = AcmeEntry(type="acme", directory=url, ca_bundle=bundle)
 clock = SystemClock()
-AcmeIssuer(entry, Context("scripted", Path(state), clock)).preflight(deadline=Deadline(clock, 60))
+state = Path(state)
+folder = StateDirectory(state, command="x", now=clock.now).folder("accounts/scripted")
+context = IssuerContext("scripted", state, clock, folder=folder)
+AcmeIssuer(entry, context).preflight(deadline=Deadline(clock, 60))
 """
 
 
@@ -51,7 +55,7 @@ def test_the_key_is_for_the_owner_alone(ca: ScriptedCA, tmp_path: Path, folder: 
     assert record["url"] == f"{ca.base}/accounts/1"
     assert record["directory"] == ca.url
     assert record["created"].endswith("+00:00")
-    assert sorted(path.name for path in folder.iterdir()) == ["account.json", "account.key", "lock"]
+    assert sorted(path.name for path in folder.iterdir()) == ["account.json", "account.key"]
 
 
 def test_making_an_issuer_touches_nothing(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:
@@ -312,8 +316,9 @@ def test_an_account_that_stays_locked_is_reported(
 ) -> None:
     """By whom, so that somebody can look."""
     clock = Pauses(3)
+    lock = folder.with_name("scripted.lock")
     with (
-        hold(folder / "lock", what="it", command="certrotd rotate", now=clock.now()),
+        hold(lock, what="it", command="certrotd rotate", now=clock.now()),
         pytest.raises(LockHeld, match="certrotd rotate"),
     ):
         ca.issuer(tmp_path).preflight(deadline=Deadline(clock, 30))

@@ -36,6 +36,19 @@ class TestAppending:
         assert log.head() == records(log)[-1].head
         whole(log)
 
+    def test_every_line_is_copied_once_it_is_durable(self, folder: Path) -> None:
+        """To a collector of logs: what it has is the log, line by line, and no more than that."""
+        copied: list[bytes] = []
+        log = opened(folder, copy=copied.append)
+        log.record(began("r1"))
+        log.record(ISSUED, FINISHED)
+        assert b"".join(copied) == (folder / "audit.jsonl").read_bytes()
+        (folder / "audit.jsonl").unlink()
+        (folder / "audit.jsonl").mkdir()
+        with pytest.raises(Failure):
+            log.record(began("r2"))
+        assert len(copied) == 2
+
     def test_an_empty_log_verifies_and_reading_it_leaves_no_files(self, folder: Path) -> None:
         """A listing on a fresh host creates no files."""
         log = opened(folder)

@@ -8,9 +8,11 @@ from datetime import timedelta
 from certrotd.certs.decision import Deploy
 from certrotd.certs.policy import COPIES
 from certrotd.certs.world import Bound
-from certrotd.errors import NeedsOperator
+from certrotd.errors import NeedsOperator, ProofFailed
 from certrotd.lifecycle.decision import Wait
+from certrotd.observe.tls import Endpoint
 from certrotd.rotation.engine import Finished, RolledBack, Stuck
+from tests.fakes.prober import MemoryProber
 from tests.model import scenarios
 from tests.unit.certs.rotating import Case
 
@@ -33,6 +35,16 @@ class Restarted:
 
     def revert(self) -> None:
         self.told.append(f"revert {self.case.live}")
+
+
+class Quiet:
+    """A target that is told, and proves by itself."""
+
+    def check(self) -> None:
+        pass
+
+    def apply(self) -> None:
+        pass
 
 
 class TestDeploying:
@@ -79,6 +91,34 @@ class TestDeploying:
         assert isinstance(report.outcome, RolledBack)
         assert "the new pod crashes" in report.outcome.because
         assert target.told == ["apply 3", "revert 2"]
+
+    def test_where_a_target_proves_by_itself_nothing_untrusted_is_put_in_place(self) -> None:
+        """It looks after the swap; and what it has proven is recorded as proven."""
+        case = Case("renewal")
+        case.policy(waves=(("web",),))
+        own = Endpoint("each pod", 443, "a.example.test", roots="/r")
+        case.world.otherwise["target"] = lambda _name: Bound(Quiet(), (), (own,))
+
+        class Prober(MemoryProber):
+            refuses = True
+
+            def check(self, endpoint: Endpoint) -> None:
+                pass
+
+            def vouch(self, endpoint: Endpoint, key: bytes, chain: bytes) -> None:
+                assert endpoint == own
+                if self.refuses:
+                    raise ProofFailed("each pod:443 would not be trusted with it")
+
+        prober = case.world.otherwise["prober"] = Prober({}, case.clock)
+        report = case.rotate()
+        assert isinstance(report.outcome, RolledBack)
+        assert "would not be trusted" in report.outcome.because
+        assert case.live == 2
+        prober.refuses = False
+        assert not case.rotate(after=DAY).failed
+        proven = case.world.store.look(case.world.policy.name).state.targets["web"]
+        assert (proven.generation, bool(proven.fingerprint)) == (3, True)
 
     def test_a_target_that_went_down_is_stuck_until_it_is_back(self) -> None:
         """Nobody can say what it will read; every start tries again to tell it."""

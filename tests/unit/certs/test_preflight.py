@@ -145,8 +145,9 @@ def test_a_certificate_that_is_not_due_is_checked_without_contacting_anybody() -
     assert (target.asked, asked) == (["precheck"], [False])
 
 
-def test_roots_that_cannot_be_read_cost_no_order() -> None:
-    """They were found by the proof, after the order and the swap."""
+@pytest.mark.parametrize("own", [False, True])
+def test_roots_that_cannot_be_read_cost_no_order(own: bool) -> None:
+    """They were found by the proof, after the order and the swap; also where a target proves."""
     case = first_with(Asked())
     unread = NeedsOperator("the file of roots /r holds no certificate in PEM")
 
@@ -155,7 +156,8 @@ def test_roots_that_cannot_be_read_cost_no_order() -> None:
             raise unread
 
     endpoint = Endpoint("web", 443, "a.example.test", roots="/r")
-    case.world.otherwise["target"] = lambda _name: Bound(Asked(), (endpoint,))
+    bound = Bound(Asked(), (), (endpoint,)) if own else Bound(Asked(), (endpoint,))
+    case.world.otherwise["target"] = lambda _name: bound
     case.world.otherwise["prober"] = Prober({}, case.clock)
     report = case.rotate()
     assert isinstance(report.outcome, RolledBack)

@@ -11,7 +11,7 @@ from certrotd.address import Address
 from certrotd.config.certificates import InstallEntry, Mode, RenewEntry
 from certrotd.config.explain import explain
 from certrotd.config.issuers import InternalEntry
-from certrotd.config.targets import ProbeEntry
+from certrotd.config.probes import ProbeEntry
 
 
 def test_entries_take_the_values_they_hold() -> None:

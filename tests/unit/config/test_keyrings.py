@@ -33,7 +33,10 @@ SHOP = KEK + TARGET + "keyrings:\n  shop:\n    %s\n"
 OUTPUTS = SHOP % "outputs:\n    - %s"
 CONSUMER = SHOP % "consumers:\n      web: %s"
 AGE = "age1" + "q" * 58
-FORMS = "{file: PATH}, {http: URL}, {command: [PROGRAM, …]} or {heartbeat: DIRECTORY}"
+FORMS = (
+    "{file: PATH}, {http: URL}, {command: [PROGRAM, …]}, {heartbeat: DIRECTORY} or "
+    "{api_server: URL}"
+)
 NAME = "must be a plain name: lower-case letters, digits, '-', '_' and single dots, beginning with a letter or a digit (it becomes the name of a file or folder)"
 AT = "5: keyrings.shop"
 WEB = "6: keyrings.shop.consumers.web"
@@ -56,6 +59,30 @@ def test_each_class_of_data_has_its_cryptoperiod() -> None:
     assert [PERIODS[each].days for each in ("public", "internal", "confidential", "restricted")] == [
         365, 91, 30, 7,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("target", "fits"),
+    [
+        ("workloads: [deployment/a]", True),
+        ("selector: a=b", True),
+        ("workloads: [deployment/a], mode: none, pod_probe: [{port: 1}]", False),
+        ("mounting: true", False),
+    ],
+)
+def test_a_consumer_is_restarted_by_a_target_that_names_it(
+    tmp_path: Path, target: str, fits: bool
+) -> None:
+    """It confirms keys by its restart; Secrets of certificates say nothing of who reads keys."""
+    shop = "keyrings: {shop: {consumers: {web: {target: pods}}}}\n"
+    text = f"{KEK}targets: {{pods: {{type: kubernetes, {target}}}}}\n{shop}"
+    if fits:
+        assert config(tmp_path, text).keys.keyrings["shop"].consumers
+        return
+    assert said(refused(tmp_path, text)) == [
+        '3: keyrings.shop.consumers.web.target: "pods" does not restart workloads that it names: '
+        "a consumer takes mode restart, and workloads or a selector"
+    ]
 
 
 def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> None:
@@ -285,6 +312,15 @@ class TestKeks:
             FileKekEntry(type="file", path=Path("/var/lib/certrotd/kek")),
         )
 
+    def test_a_state_in_a_cluster_needs_a_kek_that_outlives_the_pod(self, tmp_path: Path) -> None:
+        """Keyrings in Secrets, and what unwraps them in a directory that ends with the pod."""
+        state = "state: {type: kubernetes}\n"
+        with pytest.raises(ConfigInvalid) as refused:
+            loaded(tmp_path, f"{state}keyrings: {{shop: {{keks: [local]}}}}\n")
+        assert "keks: there is none, and /var/lib/certrotd/kek ends with its pod" in str(
+            refused.value
+        )
+
     def test_neither_a_kek_nor_a_keyring_is_missing_by_itself(self, tmp_path: Path) -> None:
         """The control: who has certificates alone hears of neither."""
         assert config(tmp_path, MINIMAL).keys.keyrings == {}
@@ -357,6 +393,7 @@ def test_the_schema_for_editors_has_data_keys() -> None:
         "HttpAcknowledgement",
         "CommandAcknowledgement",
         "HeartbeatAcknowledgement",
+        "ApiServerAcknowledgement",
     ]
 
 

@@ -11,8 +11,10 @@ import typer.main
 import yaml
 
 from certrotd.cli.app import app
+from certrotd.config.cluster import ClusterEntry
 from certrotd.config.keyrings import (
     PERIODS,
+    ApiServerAcknowledgement,
     CommandAcknowledgement,
     FileAcknowledgement,
     HeartbeatAcknowledgement,
@@ -21,20 +23,26 @@ from certrotd.config.keyrings import (
     RotateEntry,
 )
 from certrotd.config.load import load
+from certrotd.consumers.apiserver import METRIC
+from certrotd.kube.stamps import RESTARTED_FOR
+from certrotd.outputs.secret_entries import NEEDED
 from tests.unit.config.written import write
 
 KEYS = Path(__file__).parents[3] / "docs" / "keys"
 PAGE = (KEYS / "README.md").read_text()
 EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE, re.DOTALL)
+CLUSTER = (KEYS / "kubernetes.md").read_text()
+OF_CLUSTER = re.findall(r"```yaml\n(.*?)```", CLUSTER, re.DOTALL)
 README = (Path(__file__).parents[3] / "README.md").read_text()
 OF_README = [
     each for each in re.findall(r"```yaml\n(.*?)```", README, re.DOTALL) if "keyrings:" in each
 ]
+WHOLE = [*EXAMPLES, *OF_README, *OF_CLUSTER]
 WITH_COMMANDS = {each.name: each.read_text() for each in KEYS.glob("*.md")} | {"/": README}
 COMMAND = re.compile(r"`(certrotd [^`\n]*)`|^ *(certrotd [^\n]*)", re.MULTILINE)
 
 
-@pytest.mark.parametrize("example", [*EXAMPLES, *OF_README], ids=lambda text: text.split("\n")[0])
+@pytest.mark.parametrize("example", WHOLE, ids=range(len(WHOLE)))
 def test_an_example_of_the_page_is_valid(tmp_path: Path, example: str) -> None:
     """Whoever copies it copies what works; beside what other examples say of the KEKs."""
     found = load(write(tmp_path, example))
@@ -52,10 +60,28 @@ def test_the_first_example_is_whole() -> None:
     assert len(OF_README) == 1
 
 
+def test_the_rights_in_a_cluster_are_those_that_are_asked_for() -> None:
+    """And one more, which keeping something aside takes; the KEK is mounted as the page says."""
+    [role] = re.findall(r"```role\n(.*?)```", CLUSTER, re.DOTALL)
+    first, second = yaml.safe_load(role)["rules"]
+    assert (first["resourceNames"], first["verbs"]) == (["app-keys"], list(NEEDED))
+    assert second["verbs"] == ["create"]
+    [pod] = re.findall(r"```pod\n(.*?)```", CLUSTER, re.DOTALL)
+    [volume] = yaml.safe_load(pod)["volumes"]
+    assert volume["secret"]["defaultMode"] == 0o400
+    assert RESTARTED_FOR in CLUSTER
+    assert METRIC in CLUSTER
+    fields = {*ClusterEntry.model_fields, "name", "key"}
+    table = CLUSTER.partition("| `secret:` |")[2].partition("\n\n")[0]
+    cells = (line.split("|")[1] for line in table.splitlines()[2:])
+    assert {name for cell in cells for name in re.findall("`([^`]*)`", cell)} == fields
+
+
 def written() -> Iterator[tuple[str, str]]:
     """Each command of the pages, with the page."""
     for page, text in WITH_COMMANDS.items():
-        prose = re.sub(r"```(yaml|template|rendered|python).*?```", "", text, flags=re.DOTALL)
+        shown = r"```(yaml|template|rendered|python|role|pod).*?```"
+        prose = re.sub(shown, "", text, flags=re.DOTALL)
         for span, line in COMMAND.findall(prose):
             if span or _is_command(line):
                 words = shlex.split((span or line).replace("…", ""), comments=True)
@@ -117,6 +143,7 @@ def test_the_tables_have_every_option() -> None:
             HttpAcknowledgement,
             CommandAcknowledgement,
             HeartbeatAcknowledgement,
+            ApiServerAcknowledgement,
         )
     }
     assert {row.partition(":")[0] for row in rows("acknowledge:")} == forms

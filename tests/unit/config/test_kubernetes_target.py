@@ -17,8 +17,23 @@ KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, s
 @pytest.mark.parametrize(
     ("entry", "expected"),
     [
-        ("wave: 1", "6: targets.shop: needs workloads or a selector, such as workloads: [deployme"),
-        ("workloads: []", "6: targets.shop: needs workloads or a selector"),
+        (
+            "wave: 1",
+            "6: targets.shop: needs workloads, a selector or mounting, such as workloads: [",
+        ),
+        ("selector: a\n    mode: exec", "6: targets.shop: needs mode: exec and command together"),
+        ("selector: a\n    command: [a]", "6: targets.shop: needs mode: exec and command together"),
+        ("selector: a\n    mode: signal", "6: targets.shop: mode: signal needs files, to see when"),
+        ("selector: a\n    files: [/a]", "6: targets.shop: files and container are for mode"),
+        (
+            "selector: a\n    container: a",
+            "6: targets.shop: files and container are for mode",
+        ),
+        (
+            "selector: a\n    mode: none",
+            "6: targets.shop: mode: none needs pod_probe",
+        ),
+        ("workloads: []", "6: targets.shop: needs workloads, a selector or mounting"),
         ("workloads: [pod/web]", f'8: targets.shop.workloads[0]: {KIND}web, got "pod/web"'),
         ("workloads: [web]", f"8: targets.shop.workloads[0]: {KIND}"),
         ("workloads: [deployment/Web]", f"8: targets.shop.workloads[0]: {KIND}"),
@@ -88,3 +103,18 @@ def test_a_kubeconfig_that_is_not_there_is_reported(tmp_path: Path) -> None:
     [line] = [str(each).partition(": ")[2] for each in problems]
     gone = f"{tmp_path}/gone cannot be read: No such file or directory"
     assert line == f"targets.shop.kubeconfig: {gone}"
+
+
+def test_what_finds_workloads_by_a_secret_needs_one(tmp_path: Path) -> None:
+    """A certificate in files has none; one in a Secret has."""
+    targets = "targets: {shop: {type: kubernetes, mounting: true}}\n"
+    uses = "defaults: {targets: [shop]}\n"
+    [problem] = refused(tmp_path, targets + uses + MINIMAL)
+    assert (problem.path, problem.message) == (
+        "certificates[web].store",
+        'is required: the target "shop" has mounting, which finds workloads by the certificate\'s '
+        "Secret",
+    )
+    kept = MINIMAL + "  store: {type: kubernetes, secret: web-tls}\n"
+    assert config(tmp_path, targets + uses + kept).targets
+    assert config(tmp_path, targets + uses + MINIMAL + "  targets: []\n").targets

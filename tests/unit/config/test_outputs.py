@@ -19,8 +19,14 @@ DOTENV = "{type: dotenv, path: /e/x, %s}"
     [
         ("{type: tnik, path: /e/x}", '.type: unknown type "tnik", did you mean "tink"?'),
         ("{path: /e/x}", ".type: is required: dotenv, fernet-list, json-keystore, key-list, keyring, kubernetes-encryption-configuration, template, tink, toml, yaml-ciphers"),
-        ("{type: tink}", ".path: is required: The file that the application reads"),
-        ("{type: tink, path: /e/x, slots: {}}", ".slots: unknown key, known: path, owner, group, mode, in_place, type"),
+        ("{type: tink}", ": needs either path (a file) or secret (an entry of a Secret)"),
+        ("{type: tink, path: /e/x, secret: {name: a, key: b}}", ": needs either path (a file) or secret (an entry of a Secret)"),
+        ("{type: tink, secret: {name: a, key: b}, mode: 0640}", ": mode belongs to path: an entry of a Secret has none"),
+        ("{type: tink, secret: {name: a}}", ".secret.key: is required: The entry of the Secret that the application reads, such as keys.json"),
+        ("{type: tink, secret: {name: a, key: a/b}}", ".secret.key: must be the name of an entry: letters, digits, '-', '_' and dots, such as keys.json, got \"a/b\""),
+        ("{type: tink, secret: {name: a, key: ..}}", ".secret.key: must be the name of an entry: letters, digits, '-', '_' and dots, such as keys.json, got \"..\""),
+        ("{type: tink, secret: {name: A, key: b}}", ".secret.name: must be the name of a Secret: lower-case letters, digits and '-' and dots, such as web-tls, got \"A\""),
+        ("{type: tink, path: /e/x, slots: {}}", ".slots: unknown key, known: path, secret, owner, group, mode, in_place, type"),
         ('{type: tink, path: /e/x, mode: "0604"}', '.mode: lets everybody access a private key: use "0640" at most, got "0604"'),
         (DOTENV % "key: A, encoding: octal", '.encoding: must be one of hex, base64, base64url, text; got "octal"'),
         (DOTENV % "key: a b", ".key: must be the name of an environment variable: letters, digits and '_', got \"a b\""),
@@ -54,6 +60,8 @@ def test_an_output_that_cannot_be_is_one_line(tmp_path: Path, output: str, expec
     "output",
     [
         "{type: tink, path: /e/x}",
+        "{type: tink, secret: {name: shop-keys, key: keys.json}}",
+        "{type: tink, secret: {name: shop-keys, key: .env, namespace: shop}}",
         "{type: json-keystore, path: /e/x, owner: app, group: 33, mode: 0640}",
         DOTENV % "slots: {v1: A, v2: B}, version: C",
         DOTENV % "key: A, previous: B, capacity: 2, separator: ':'",
@@ -99,3 +107,14 @@ def test_an_output_of_another_algorithm_is_refused(
     of = output.split()[1].rstrip(",")
     begin = f"5: keyrings.shop.outputs[0]: {of} holds no {algorithm} keys: set algorithm to {held}"
     assert line.startswith(begin)
+
+
+def test_two_outputs_of_one_entry_are_refused(tmp_path: Path) -> None:
+    """By another name of the same file they are not noticed, but two entries are no collision."""
+    text = (
+        OUTPUT
+        % "{type: tink, secret: {name: a, key: %s}}\n    - {type: tink, secret: {name: a, key: b}}"
+    )
+    config(tmp_path, text % "c")
+    [line] = said(refused(tmp_path, text % "b"))
+    assert "secrets/a/b is also written by" in line

@@ -115,6 +115,33 @@ def test_a_passphrase_opens_what_it_sealed_and_no_other_does() -> None:
         opened_backup(costly, SENTENCE)
 
 
+def test_a_busy_machine_still_opens_what_a_quiet_one_sealed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """age measures for milliseconds how fast it is, and would refuse: it is asked again."""
+    data = age.encrypted(b"keys", SENTENCE)
+    left = [5]
+    real = pyrage.passphrase.decrypt
+
+    def busy(data: bytes, words: str) -> bytes:
+        if left[0]:
+            left[0] -= 1
+            raise pyrage.DecryptError("Excessive work parameter for passphrase.")
+        found: bytes = real(data, words)
+        return found
+
+    monkeypatch.setattr(pyrage.passphrase, "decrypt", busy)
+    assert age.decrypted(data, SENTENCE) == b"keys"
+    left[0] = 1000
+    with pytest.raises(NotOpened, match="more time than any passphrase"):
+        age.decrypted(data, SENTENCE)
+    assert left[0] == 950
+    costly = re.sub(rb"(-> scrypt \S+ )\d+", rb"\g<1>30", data)
+    with pytest.raises(NotOpened, match="more time than any passphrase"):
+        age.decrypted(costly, SENTENCE)
+    assert left[0] == 949  # it is no backup of ours: once is enough
+
+
 @pytest.mark.parametrize(
     ("words", "why"), [(b"short", "fewer than 12 bytes"), (b"\xff" * 12, "not UTF-8")]
 )

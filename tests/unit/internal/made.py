@@ -4,8 +4,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from certrotd.clock import Clock, SystemClock
-from certrotd.config.context import Context, Surroundings
+from certrotd.config.context import IssuerContext, Surroundings
 from certrotd.config.issuers import InternalEntry
+from tests.builders import state_folder
 
 ENTRY = InternalEntry(
     type="internal",
@@ -17,6 +18,9 @@ ENTRY = InternalEntry(
 
 def context(
     state_dir: Path, clock: Clock | None = None, site: Surroundings | None = None
-) -> Context:
+) -> IssuerContext:
     """What an issuer called "inside" is built with."""
-    return Context("inside", state_dir, clock or SystemClock(), site or Surroundings())
+    clock = clock or SystemClock()
+    folder = state_folder(state_dir, "internal/inside", clock.now)
+    site = site or Surroundings()
+    return IssuerContext("inside", state_dir, clock, folder=folder, site=site)

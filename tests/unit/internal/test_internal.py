@@ -49,10 +49,13 @@ import sys
 from pathlib import Path
 from certrotd.clock import Deadline, SystemClock
 from certrotd.internal.issuer import InternalIssuer
-from certrotd.config.context import Context
+from certrotd.config.context import IssuerContext
 from certrotd.config.issuers import InternalEntry
+from certrotd.state.directory import StateDirectory
 clock = SystemClock()
-context = Context("inside", Path(sys.argv[1]), clock)
+state = Path(sys.argv[1])
+folder = StateDirectory(state, command="x", now=clock.now).folder("internal/inside")
+context = IssuerContext("inside", state, clock, folder=folder)
 InternalIssuer(InternalEntry(type="internal"), context).preflight(deadline=Deadline(clock, 60))
 """
 
@@ -229,12 +232,12 @@ def test_without_constraints_every_name_is_permitted(name: str) -> None:
 
 
 def test_files_are_made_for_the_owner_and_found_again(tmp_path: Path) -> None:
-    """The key at 0600; the certificate for whoever has to trust it."""
+    """Both at 0600: the certificate is copied to whoever has to trust it."""
     source = issuer(tmp_path)
     source.preflight(deadline=soon())
     folder = tmp_path / "internal/inside"
     modes = {path.name: stat.S_IMODE(path.stat().st_mode) for path in folder.iterdir()}
-    assert modes == {"root.key": 0o600, "root.pem": 0o644}
+    assert modes == {"root.key": 0o600, "root.pem": 0o600}
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     _, (_, root) = obtain(issuer(tmp_path))
     assert root.public_bytes(Encoding.PEM) == before["root.pem"]
@@ -257,7 +260,7 @@ def test_a_crash_while_the_root_is_made_leaves_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Both files appear by one rename: half a CA exists at no instant."""
-    folder = tmp_path / "internal/inside"
+    folder, path = context(tmp_path).folder, tmp_path / "internal/inside"
 
     def killed(*args: object, **options: object) -> None:
         raise KeyboardInterrupt
@@ -266,11 +269,11 @@ def test_a_crash_while_the_root_is_made_leaves_none(
         patched.setattr(os, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
             keep(make_root(ENTRY, now=NOW), folder)
-    assert not folder.exists()
+    assert not path.exists()
     assert load(folder) is None
     keep(make_root(ENTRY, now=NOW), folder)
     assert load(folder)
-    assert sorted(path.name for path in folder.parent.iterdir()) == ["inside"]
+    assert sorted(each.name for each in path.parent.iterdir()) == ["inside"]
 
 
 def test_a_root_that_is_lost_while_certrotd_runs_is_reported_before_it_ends(tmp_path: Path) -> None:

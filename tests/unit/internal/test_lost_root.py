@@ -1,7 +1,5 @@
 """What is said where the root of a private CA is gone."""
 
-from pathlib import Path
-
 import pytest
 
 from certrotd.internal.root import refuse_another
@@ -12,4 +10,4 @@ from certrotd.internal.root import refuse_another
 )
 def test_a_lost_root_is_reported_with_what_is_live_of_it(issued: list[str], said: str) -> None:
     """One or several."""
-    assert said in refuse_another(Path("/s/internal/lab"), "lab", issued).message
+    assert said in refuse_another("/s/internal/lab", "lab", issued).message

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from certrotd.errors import Failure
 from certrotd.files import writing
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kek import file
@@ -131,3 +132,114 @@ def test_a_credential_of_the_same_bytes_unwraps_what_the_file_wrapped(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
     assert CredentialKek("kek").unwrap(made.wrap(b"key", {}), {}) == b"key"
     assert CredentialKek("kek").describe().id == made.describe().id
+
+
+class Volume:
+    """What the kubelet makes of a Secret with the entry ``kek``; a test of its own looks at one."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.kek = folder, folder / "kek"
+        folder.mkdir()
+        self.put(b"k" * 32)
+        self.kek.symlink_to("..data/kek")
+
+    def put(self, data: bytes) -> Path:
+        """Another version of the Secret."""
+        version = self.folder / f"..2027_01_01_{len(list(self.folder.glob('..2027*')))}"
+        version.mkdir()
+        self.file = version / "kek"
+        self.file.write_bytes(data)
+        self.file.chmod(0o440)
+        new = self.folder / "..data_tmp"
+        new.symlink_to(version.name)
+        new.rename(self.folder / "..data")
+        return version
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    """Of which root and the group of this process may read the entry."""
+    if os.geteuid():
+        pytest.skip("only root makes what the kubelet, which is root, makes")
+    return Volume(tmp_path / "volume")
+
+
+class TestVolume:
+    """A KEK in a Secret that is mounted."""
+
+    def test_it_is_read_through_the_kubelets_links(self, volume: Volume) -> None:
+        """By its pod's group, too, and after the kubelet has put another version there."""
+        made = file.FileKek(volume.kek)
+        wrapped = made.wrap(b"key", {})
+        assert made.unwrap(wrapped, {}) == b"key"
+        volume.put(b"k" * 32)
+        assert made.unwrap(wrapped, {}) == b"key"
+        volume.put(b"o" * 32)
+        with pytest.raises(Failure):
+            made.unwrap(wrapped, {})
+
+    @pytest.mark.parametrize("mode", [0o444, 0o460, 0o450, 0o404, 0o402, 0o644])
+    def test_others_than_its_group_may_not_read_it(self, volume: Volume, mode: int) -> None:
+        """0644 is the default of a volume."""
+        volume.file.chmod(mode)
+        with pytest.raises(Unfit, match="others than its owner and its pod's group") as refused:
+            file.FileKek(volume.kek).describe()
+        assert "defaultMode: 0400" in refused.value.hint
+
+    def test_a_group_that_certrotd_is_not_in_may_not_read_it(self, volume: Volume) -> None:
+        """It is not the fsGroup of its pod; without a right it is no matter whose group it is."""
+        os.chown(volume.file, 0, 4711)
+        with pytest.raises(Unfit, match="by the group 4711, which is not certrotd's"):
+            file.FileKek(volume.kek).describe()
+        volume.file.chmod(0o400)
+        assert file.FileKek(volume.kek).describe()
+
+    def test_a_file_of_somebody_else_is_refused(self, volume: Volume) -> None:
+        """The kubelet is root."""
+        os.chown(volume.file, 4711, 0)
+        with pytest.raises(Unfit, match="belongs to user 4711"):
+            file.FileKek(volume.kek).describe()
+
+    @pytest.mark.parametrize("to", ["..", "/etc", "../volume", "data", "..2027/.."])
+    def test_links_of_another_form_are_not_followed(self, volume: Volume, to: str) -> None:
+        """As of any other KEK."""
+        data = volume.folder / "..data"
+        data.unlink()
+        data.symlink_to(to)
+        with pytest.raises(Unfit, match="is a symbolic link"):
+            file.FileKek(volume.kek).describe()
+
+    def test_a_link_to_another_entry_is_not_followed(self, volume: Volume) -> None:
+        """The kubelet makes none."""
+        other = volume.folder / "other"
+        other.symlink_to("..data/kek")
+        with pytest.raises(Unfit, match="is a symbolic link"):
+            file.FileKek(other).describe()
+
+    def test_an_entry_that_is_gone_is_missed(self, volume: Volume) -> None:
+        """Somebody has removed it from the Secret."""
+        volume.file.unlink()
+        with pytest.raises(KekUnavailable, match="is not there"):
+            file.FileKek(volume.kek).describe()
+
+    def test_a_version_that_is_replaced_meanwhile_is_read_anew(
+        self, volume: Volume, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The kubelet removes the former one at once."""
+        reads = [0]
+        real = file.read
+
+        def read(path: Path) -> tuple[bytes, os.stat_result]:
+            reads[0] += 1
+            if reads[0] <= changes:
+                old = volume.file
+                volume.put(b"k" * 32)
+                old.unlink()
+            return real(path)
+
+        monkeypatch.setattr(file, "read", read)
+        changes = 1
+        assert file.FileKek(volume.kek).describe()
+        reads[0], changes = 0, 3
+        with pytest.raises(KekUnavailable, match="changes all the time"):
+            file.FileKek(volume.kek).describe()

@@ -43,7 +43,30 @@ def pod(name: str, *, ready: bool = False, of: str | None = None, **status: Any)
     metadata: Object = {"name": name, "uid": name, "resourceVersion": "3"}
     metadata["annotations"] = annotations
     metadata["ownerReferences"] = [{"kind": "StatefulSet", "uid": "1-2"}]
-    return {"metadata": metadata, "status": {"conditions": conditions, **status}}
+    address = f"10.0.0.{name}"
+    return {"metadata": metadata, "status": {"conditions": conditions, "podIP": address, **status}}
+
+
+def replica(name: str, of: str = "web", **fields: Any) -> Object:
+    """A pod that a Deployment has made."""
+    made = pod(name, **fields)
+    made["metadata"]["labels"] = {"pod-template-hash": "5d9"}
+    made["metadata"]["ownerReferences"] = [{"kind": "ReplicaSet", "name": f"{of}-5d9", "uid": "rs"}]
+    return made
+
+
+def budget(*, healthy: int, allowed: int = 0, app: str = "web", name: str = "one") -> Object:
+    """A PodDisruptionBudget over three pods with that label."""
+    return {
+        "metadata": {"name": name, "generation": 1},
+        "spec": {"selector": {"matchLabels": {"app": app}}},
+        "status": {
+            "observedGeneration": 1,
+            "expectedPods": 3,
+            "currentHealthy": healthy,
+            "disruptionsAllowed": allowed,
+        },
+    }
 
 
 def status(**state: Any) -> Object:
@@ -76,6 +99,7 @@ class MemoryApi:
             for kind, found in workloads
         }
         self.pods: list[Object] = []
+        self.budgets: list[Object] = []
         self.events: list[Object] = []
         self.log: list[str] = []
         self.reviews: list[str] = []
@@ -95,6 +119,8 @@ class MemoryApi:
 
     def find(self, path: str, *, labels: str) -> Iterator[Object]:
         self._act("list", f"{path}?{labels}")
+        if path.endswith("/poddisruptionbudgets"):
+            return iter(copy.deepcopy(self.budgets))
         if path.endswith("/pods"):
             return iter(copy.deepcopy(self.pods))
         within = [found for at, found in self.objects.items() if at.startswith(path)]
@@ -111,6 +137,8 @@ class MemoryApi:
         attributes = content["spec"]["resourceAttributes"]
         assert attributes["namespace"] == NAMESPACE
         words = [attributes[key] for key in ("verb", "group", "resource", "name")]
+        if attributes["subresource"]:
+            words[2] += "/" + attributes["subresource"]
         asked = "{} {}/{} {}".format(*words).strip()
         self._act("review", asked)
         self.reviews.append(asked)
@@ -159,7 +187,7 @@ class MemoryApi:
 
 def _labelled(found: Object, labels: str) -> bool:
     key, _, value = labels.partition("=")
-    return bool((found["metadata"].get("labels") or {}).get(key) == value)
+    return not labels or bool((found["metadata"].get("labels") or {}).get(key) == value)
 
 
 def _merge(target: Object, change: Object) -> None:

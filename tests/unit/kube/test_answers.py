@@ -14,14 +14,15 @@ from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import Lost
 from certrotd.https.http1 import Answer
 from certrotd.kube.access import Access
-from certrotd.kube.api import Api, Denied, Missing, Unsure, _read, _refused, was_sent
+from certrotd.kube.api import Api, Denied, Missing, Unsure, _read, was_sent
+from certrotd.kube.api import refused as failure_of
 from certrotd.state.ports import Conflict, TooLarge
 
 
 def refused(status: int, message: str = "no", **headers: str) -> Failure:
     content = json.dumps({"kind": "Status", "message": message}).encode()
     answer = Answer(status, {k.replace("_", "-"): v for k, v in headers.items()}, content, False)
-    return _refused("PUT", "/api/v1/x", answer, _read(answer))
+    return failure_of("PUT", "/api/v1/x", answer, _read(answer))
 
 
 @pytest.mark.parametrize(

@@ -13,11 +13,18 @@ from certrotd.https.client import Lost
 from certrotd.kube.api import Api, Denied, Missing, Object
 from certrotd.kube.events import event, tell
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import CERTIFICATES, RESTARTED_AT
+from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import Reference, workload
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.ports import Conflict, Fenced
-from tests.unit.kube.memory_api import CRASHED, NAMESPACE, MemoryApi, pod, workload_object
+from tests.unit.kube.memory_api import (
+    CRASHED,
+    NAMESPACE,
+    MemoryApi,
+    budget,
+    pod,
+    workload_object,
+)
 
 WEB, CANARY, DB = (
     Reference("deployment", "web"),
@@ -97,7 +104,7 @@ class TestRestart:
         made(api).restart([CANARY, WEB], NEW)
         assert [each for each in api.log if "patch" in each] == ["patch canary", "patch web"]
         assert api.reasons() == ["CertificateRestart", "CertificateRestarted"] * 2
-        assert stamped(api, WEB)[CERTIFICATES] == "web=bb"
+        assert stamped(api, WEB)[RESTARTED_FOR] == "web=bb"
         assert stamped(api, WEB)[RESTARTED_AT] == "2026-06-01T12:00:00.000+00:00"
 
     def test_nothing_is_written_for_what_was_restarted_already(self) -> None:
@@ -107,7 +114,7 @@ class TestRestart:
         made(api).restart([WEB], NEW)
         told, api.log = len(api.events), []
         made(api).restart([WEB], NEW)
-        assert api.log == ["now", "get web", "get web"]
+        assert api.log == ["now", "get web", "get web", "get web"]
         assert len(api.events) == told
 
     def test_the_first_crash_ends_it(self) -> None:
@@ -139,7 +146,7 @@ class TestRestart:
         for act in ("now", "get", "patch"):
             api.then = once(Transient("away"), Transient("away"), act=act)
             made(api).restart([WEB], {"web": act})
-            assert stamped(api, WEB)[CERTIFICATES] == f"web={act}"
+            assert stamped(api, WEB)[RESTARTED_FOR] == f"web={act}"
 
     @pytest.mark.parametrize("act", ["now", "get", "patch"])
     def test_one_that_stays_away_is_not_waited_for_longer(self, act: str) -> None:
@@ -297,6 +304,60 @@ class TestFence:
             self.fenced_after(api, 2).revert([DB], OLD)
         assert not [each for each in api.log if "delete" in each]
         assert "list pods?app=db" in api.log, "the control: it was looked at"
+
+
+class TestHold:
+    """A PodDisruptionBudget that allows nothing for the moment is waited for."""
+
+    def test_until_it_allows_a_disruption(self) -> None:
+        """Others are none of this workload's business."""
+        api = two()
+        api.controller = done
+        api.budgets = [budget(healthy=2), budget(healthy=2, app="other", name="two")]
+
+        def healed(what: str, _path: str) -> None:
+            if api.clock.monotonic() >= 20:
+                api.budgets[0] = budget(healthy=3, allowed=1)
+
+        api.then = healed
+        made(api).restart([CANARY, WEB], NEW)
+        assert api.clock.monotonic() == 20
+        assert api.reasons()[2:] == [
+            "CertificateHeld",
+            "CertificateRestart",
+            "CertificateRestarted",
+        ]
+        assert api.events[2]["message"] == (
+            "it waits for the PodDisruptionBudget one, which allows no disruption"
+        )
+
+    def test_at_the_deadline_nothing_was_changed(self) -> None:
+        """It is tried again later."""
+        api = two()
+        api.budgets = [budget(healthy=2)]
+        with pytest.raises(Transient, match="Budget one has allowed no disruption for 30 s"):
+            made(api).restart([WEB], NEW)
+        assert not stamped(api, WEB)
+        assert api.reasons() == ["CertificateHeld", "CertificateRestartFailed"]
+
+    def test_not_where_it_never_will(self) -> None:
+        """All of its pods are healthy, and yet it allows none."""
+        api = two()
+        api.controller = done
+        api.budgets = [budget(healthy=3)]
+        made(api).restart([WEB], NEW)
+        assert api.clock.monotonic() == 0
+
+    def test_not_in_mid_rollout_nor_on_the_way_back(self) -> None:
+        """The rollout itself is what makes the budget allow none."""
+        api = two()
+        api.controller = done
+        made(api).restart([WEB], NEW)
+        api.budgets = [budget(healthy=2)]
+        made(api).restart([WEB], NEW)
+        made(api).revert([WEB], OLD)
+        assert api.clock.monotonic() == 0
+        assert not stamped(api, WEB)
 
 
 class TestRevert:

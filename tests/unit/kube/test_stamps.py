@@ -11,7 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.kube.api import Object
-from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT, Stamp, former, stamp_of
+from certrotd.kube.stamps import (
+    FORMER,
+    RESTARTED_AT,
+    RESTARTED_FOR,
+    Stamp,
+    former,
+    stamp_of,
+)
 from certrotd.kube.stamps import restart as planned_restart
 from certrotd.kube.stamps import revert as planned_revert
 from certrotd.kube.workloads import workload
@@ -49,10 +56,10 @@ def test_a_restart_changes_two_annotations_of_the_template_and_notes_the_former(
     assert restart(workload_object(), NEW, "t1") == {
         "metadata": {
             "resourceVersion": "7",
-            "annotations": {FORMER: '{"of": "t1", "at": null, "certificates": null}'},
+            "annotations": {FORMER: '{"of": "t1", "at": null, "about": null}'},
         },
         "spec": {
-            "template": {"metadata": {"annotations": {RESTARTED_AT: "t1", CERTIFICATES: "web=bb"}}}
+            "template": {"metadata": {"annotations": {RESTARTED_AT: "t1", RESTARTED_FOR: "web=bb"}}}
         },
     }
 
@@ -82,7 +89,7 @@ def test_the_other_certificates_of_a_workload_stay_known() -> None:
 
 @given(
     annotations=st.dictionaries(
-        st.sampled_from([RESTARTED_AT, CERTIFICATES, "other"]), st.text("abc=", min_size=1)
+        st.sampled_from([RESTARTED_AT, RESTARTED_FOR, "other"]), st.text("abc=", min_size=1)
     ),
     own=st.dictionaries(st.sampled_from(["a", "b"]), st.text("ab"), max_size=2),
 )
@@ -145,9 +152,9 @@ def test_what_became_whole_is() -> None:
         "",
         "no JSON",
         "[]",
-        json.dumps({"of": "t9", "at": "t0", "certificates": None}),
-        json.dumps({"of": "t1", "at": 5, "certificates": None}),
-        json.dumps({"of": "t1", "at": None, "certificates": ["a"]}),
+        json.dumps({"of": "t9", "at": "t0", "about": None}),
+        json.dumps({"of": "t1", "at": 5, "about": None}),
+        json.dumps({"of": "t1", "at": None, "about": ["a"]}),
         "[" * 10000,
     ],
 )

@@ -81,13 +81,13 @@ def rendered(entry: OutputEntry, template: str) -> str:
     ids = iter((1_111_111_110, 2_222_222_221))
     chance = Chance(lambda _: next(ids), lambda count: b"\xaa" * count)
     if isinstance(entry, TemplateEntry):
-        output: Output = Template(entry.path, template, "t", ALGORITHMS["template"])
+        output: Output = Template(entry.place, template, "t", ALGORITHMS["template"])
     else:
         output = output_of(entry, algorithm=ALGORITHMS[entry.type], chance=chance)
     assert output.traits.capacity == entry.rooms, "what config check says of it is so"
     held = sorted(map(str, output.traits.algorithms))
     assert sorted(entry.algorithms or [ALGORITHMS[entry.type]]) == held, "and this, too"
-    data = output.render(delivery_of(output), {})[entry.path]
+    data = output.render(delivery_of(output), {})[entry.place]
     assert data is not None
     text = data.decode()
     return text if text.endswith("\n") else text + "\n"

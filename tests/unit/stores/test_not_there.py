@@ -19,6 +19,7 @@ from certrotd.internal.root import load
 from certrotd.rotation.flight import flight_in
 from certrotd.state.journal import FileJournal, in_flight
 from certrotd.stores.local import LocalStore
+from tests.builders import state_folder
 from tests.unit.audit.kept import NOW
 
 Ask = Callable[[Path], Any]
@@ -38,7 +39,8 @@ ASKED: list[tuple[str, Ask]] = [
     ("journal", lambda place: in_flight(place.parent)),
     ("journal", lambda place: flight_in(FileJournal(place.parent, "certificate/web"))),
     ("history", lambda place: FileJournal(place.parent, "certificate/web").history.last()),
-    ("ca", load),
+    ("ca", lambda place: load(state_folder(place.parent, "ca", ManualClock(NOW).now))),
+    ("ca", lambda place: state_folder(place.parent, "ca", ManualClock(NOW).now).names()),
     ("audit", lambda place: AuditLog(place, clock=ManualClock(NOW), command="x").verify()),
     ("store", lambda place: LocalStore(place).sealed("web", 1)),
     ("store", lambda place: LocalStore(place).staged_key("web", 1)),

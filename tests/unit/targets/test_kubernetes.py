@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import re
+import socket
 import ssl
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, cast
 
 import pytest
@@ -12,18 +16,21 @@ from pydantic import TypeAdapter
 
 from certrotd.clock import SystemClock
 from certrotd.config.context import Context
+from certrotd.config.probes import PodProbeEntry
+from certrotd.config.stores import KubernetesStoreEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
+from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import CERTIFICATES, FORMER, RESTARTED_AT
-from certrotd.kube.workloads import Reference
+from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR
+from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.kubernetes import KubernetesTarget, build
+from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
 from tests.unit.config.written import MINIMAL, config
-from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, workload_object
-from tests.unit.targets.kubernetes_page import PAGE, blocks, rules
+from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, budget, replica, workload_object
+from tests.unit.targets.kubernetes_page import PAGE, blocks, role
 
 ROOT = PAGE.parents[1]
 WEB, DB = Reference("deployment", "web"), Reference("statefulset", "db")
@@ -54,11 +61,29 @@ def shop() -> MemoryApi:
     return api
 
 
+def rollouts(api: MemoryApi) -> Rollouts:
+    """Those of the API in memory."""
+    return Rollouts(cast("Api", api), NAMESPACE, 30.0)
+
+
 def target(
-    api: MemoryApi, *named: Reference, labels: str | None = None, timeout: float = 30.0
+    api: MemoryApi,
+    *named: Reference,
+    labels: str | None = None,
+    probes: Sequence[Probe] = (),
+    **fields: Any,
 ) -> KubernetesTarget:
     """The target of these."""
-    return KubernetesTarget(Rollouts(cast("Api", api), NAMESPACE, timeout), named, labels)
+    return KubernetesTarget(rollouts(api), named, labels, tuple(probes), **fields)
+
+
+def using(api: MemoryApi, **secrets: str) -> None:
+    """Has workloads mount Secrets, by their names."""
+    for each in api.objects.values():
+        if secret := secrets.get(each["metadata"]["name"]):
+            volume = {"name": "tls", "secret": {"secretName": secret}}
+            container = {"name": "main", "volumeMounts": [{"name": "tls", "mountPath": "/tls"}]}
+            each["spec"]["template"]["spec"] = {"containers": [container], "volumes": [volume]}
 
 
 def live(certificate: str, fingerprint: str) -> LiveCertificate:
@@ -72,7 +97,7 @@ def told(api: MemoryApi) -> dict[str, str]:
     for each in api.objects.values():
         annotations = each["spec"]["template"]["metadata"].get("annotations") or {}
         if annotations:
-            found[each["metadata"]["name"]] = annotations.get(CERTIFICATES, "")
+            found[each["metadata"]["name"]] = annotations.get(RESTARTED_FOR, "")
     return found
 
 
@@ -92,6 +117,7 @@ class TestCheck:
             "get apps/deployments web",
             "patch apps/deployments web",
             "list /pods",
+            "list policy/poddisruptionbudgets",
             "create /events",
         ]
         assert not patched(api)
@@ -100,6 +126,12 @@ class TestCheck:
         """So that only they need the right."""
         api = shop()
         target(api, DB).check()
+        assert "delete /pods" in api.reviews
+
+    def test_pods_that_are_looked_at_may_have_to_be_deleted(self) -> None:
+        """After an undo, whatever their kind."""
+        api = shop()
+        target(api, WEB, probes=[Probe(lambda _certificate, _address: None)]).check()
         assert "delete /pods" in api.reviews
 
     def test_a_selector_needs_the_right_to_list(self) -> None:
@@ -118,6 +150,7 @@ class TestCheck:
             ("get apps/statefulsets db", "may not get statefulsets/db"),
             ("patch apps/statefulsets db", "may not patch statefulsets/db"),
             ("list /pods", "may not list pods in"),
+            ("list policy/poddisruptionbudgets", "may not list poddisruptionbudgets in"),
             ("delete /pods", "may not delete pods in"),
             ("create /events", "may not create events in"),
             ("list apps/daemonsets", "may not list daemonsets in"),
@@ -183,6 +216,36 @@ class TestCheck:
         lines = list(target(api, WEB, DB).warnings())
         assert [line.partition(":")[0] for line in lines] == ["deployment/web has one replica"]
 
+    def test_a_port_that_takes_no_connection_is_refused(self) -> None:
+        """Else the proof, and the proof of the undo, would fail after the swap."""
+        api, asked = shop(), list[str]()
+        api.pods = [replica(name, ready=True) for name in "abc"]
+
+        def reach(address: str) -> None:
+            asked.append(address)
+            raise ConnectionRefusedError(111, "Connection refused")
+
+        [problem] = target(api, WEB, probes=[Probe(lambda *_: None, reach)]).problems()
+        assert isinstance(problem, NeedsOperator)
+        assert str(problem) == (
+            "the pod a of deployment/web cannot be looked at: 10.0.0.a takes no connection: "
+            "Connection refused (correct the port of pod_probe; or a NetworkPolicy keeps certrotd "
+            "out)"
+        )
+        assert asked == ["10.0.0.a"]
+        api.pods.clear()
+        target(api, WEB, probes=[Probe(lambda *_: None, reach)]).check()
+
+    def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
+        """Nobody waits for it."""
+        api = shop()
+        api.budgets = [budget(healthy=3)]
+        lines = [line for line in target(api, WEB, DB).warnings() if "Budget" in line]
+        assert lines == [
+            "deployment/web is under the PodDisruptionBudget one, which never allows a disruption: "
+            "its restart does not wait for it"
+        ]
+
 
 class TestApply:
     """Which workloads, in which order, are told of what."""
@@ -234,18 +297,146 @@ class TestApply:
             target(api, labels="tier=edge").apply()
         assert api.clock.monotonic() == 30
 
+    def test_each_certificate_is_proven_on_each_pod(self) -> None:
+        """One without a live generation has nothing to be proven by; nor has apply()."""
+        api, proven = shop(), set()
+        api.pods = [replica(name, ready=True) for name in "abc"]
+
+        def probe(certificate: LiveCertificate, address: str) -> None:
+            proven.add((certificate.certificate, address))
+
+        made = target(api, WEB, probes=[Probe(probe)])
+        made.apply()
+        assert not proven
+        made.apply_for([live("b", "bb"), live("a", "aa"), live("c", "")])
+        both = {(name, f"10.0.0.{pod}") for name in "ab" for pod in "abc"}
+        assert proven == both
+        proven.clear()
+        made.revert_for([live("a", "old"), live("b", "old")])
+        assert proven == both
+
+
+class TestMounting:
+    """Workloads are found by what their pods get at."""
+
+    def made(self, api: MemoryApi, *named: Reference, **secrets: str) -> KubernetesTarget:
+        """A target of certificates in Secrets."""
+        return target(api, *named, secrets=secrets, mounting=True)
+
+    def test_each_certificate_restarts_those_that_use_its_own_secret(self) -> None:
+        """They come after those that are named, which are told of all."""
+        api = shop()
+        using(api, db="a-tls", edge="b-tls", proxy="a-tls")
+        made = self.made(api, WEB, a="a-tls", b="b-tls")
+        made.check()
+        certificates = [live("a", "aa"), live("b", "bb")]
+        made.apply_for(certificates)
+        assert patched(api) == ["web", "proxy", "db", "edge"]
+        assert told(api) == {"web": "a=aa b=bb", "proxy": "a=aa", "db": "a=aa", "edge": "b=bb"}
+        api.log.clear()
+        made.revert_for([live("a", "old")])
+        assert patched(api) == ["db", "proxy", "web"]
+
+    def test_told_for_none_in_particular_all_are_restarted(self) -> None:
+        """As by a target that is told again."""
+        api = shop()
+        using(api, db="a-tls", edge="b-tls")
+        self.made(api, a="a-tls", b="b-tls").apply()
+        assert patched(api) == ["db", "edge"]
+
+    def test_the_right_to_list_is_needed(self) -> None:
+        """Of all three kinds."""
+        api = shop()
+        using(api, db="a-tls")
+        self.made(api, a="a-tls").check()
+        assert api.reviews[:3] == [f"list apps/{kind}s" for kind in KINDS]
+
+    def test_a_secret_that_nothing_uses_is_refused(self) -> None:
+        """A misspelt name must not mean that nothing is restarted."""
+        api = shop()
+        using(api, db="a-tls")
+        with pytest.raises(NeedsOperator, match="no workload in the namespace shop uses the Secr"):
+            self.made(api, a="a-tls", b="b-tls").check()
+        with pytest.raises(NeedsOperator, match="none of the certificates is in a Secret of the"):
+            self.made(api).check()
+
+    def test_what_does_not_use_the_secret_is_warned_of(self) -> None:
+        """It was named, and is restarted for nothing."""
+        api = shop()
+        using(api, web="a-tls")
+        lines = list(target(api, WEB, DB, secrets={"a": "a-tls"}).warnings())
+        assert [line for line in lines if "Secret" in line] == [
+            "statefulset/db does not use the Secret a-tls: nothing changes there"
+        ]
+
+
+class TestKeys:
+    """What it is told of a keyring, and shows of it."""
+
+    OLD, NEW = {"key/app": "old"}, {"key/app": "new"}
+
+    def test_workloads_are_restarted_once_for_each_delivery(self) -> None:
+        """Beside what they were restarted for otherwise."""
+        api = shop()
+        made = target(api, WEB)
+        made.apply_for([live("app", "aa")])
+        made.apply_of(self.OLD)
+        made.apply_of(self.OLD)
+        assert told(api) == {"web": "app=aa key/app=old"}
+        assert patched(api) == ["web", "web"]
+
+    def test_it_shows_which_workload_lacks_them(self) -> None:
+        """Untouched, told of others, and not whole."""
+        api = shop()
+        made = target(api, WEB)
+        assert made.lacks(self.OLD) == "deployment/web was not restarted for them"
+        made.apply_of(self.OLD)
+        assert made.lacks(self.OLD) is None
+        assert made.lacks(self.NEW) == "deployment/web was not restarted for them"
+        next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
+        assert "deployment/web is not whole: 3 of 3 pods" in str(made.lacks(self.OLD))
+
+    def test_going_back_puts_the_former_template_back(self) -> None:
+        """So that the old pods are kept; twice is once."""
+        api = shop()
+        made = target(api, WEB, DB)
+        made.apply_of(self.OLD)
+        before = copy.deepcopy(list(api.objects.values()))
+        target(api, WEB).apply_of(self.NEW)
+        made.revert_to(self.OLD)
+        made.revert_to(self.OLD)
+        assert made.lacks(self.OLD) is None
+        after = list(api.objects.values())
+        templates = [[each["spec"]["template"] for each in every] for every in (before, after)]
+        assert templates[0] == templates[1]
+        assert patched(api) == ["web", "db", "web", "web"]
+
+    def test_a_former_template_of_other_keys_is_restarted_once_more(self) -> None:
+        """A restart for something else came between."""
+        api = shop()
+        made = target(api, WEB)
+        made.apply_of(self.NEW)
+        made.apply_for([live("app", "aa")])
+        made.revert_to(self.OLD)
+        assert made.lacks(self.OLD) is None
+
 
 class TestBuild:
     """From an entry of the configuration."""
 
     ACCESS = Access("https://10.0.0.1", ssl.create_default_context(), "own")
 
-    def built(self, monkeypatch: pytest.MonkeyPatch, **entry: Any) -> KubernetesTarget:
-        """A target of a process that is in a pod, and has a kubeconfig too."""
+    def built(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        given: Mapping[str, Any] = MappingProxyType({}),
+        **entry: Any,
+    ) -> KubernetesTarget:
+        """A target of a process that is in a pod, and has a kubeconfig too; ``given``: Context."""
         monkeypatch.setattr("certrotd.kube.access.in_pod", lambda _environment: self.ACCESS)
         monkeypatch.setattr("certrotd.kube.access.from_kubeconfig", self._from)
         parsed = TypeAdapter(KubernetesEntry).validate_python({"type": "kubernetes", **entry})
-        return build(parsed, Context("shop", Path("/nowhere"), SystemClock()))
+        return build(parsed, Context("shop", Path("/nowhere"), SystemClock(), **given))
 
     def _from(self, path: Path, *, context: str | None) -> Access:
         return Access(f"https://{path.name}/{context}", self.ACCESS.context, "theirs")
@@ -264,12 +455,55 @@ class TestBuild:
         self, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """With the context that was asked for."""
-        entry = {"selector": "a=b", "kubeconfig": "/etc/kube", "context": "prod", "timeout": "1m"}
+        entry: dict[str, Any] = {
+            "selector": "a=b",
+            "kubeconfig": "/etc/kube",
+            "context": "prod",
+            "timeout": "1m",
+        }
         made = self.built(monkeypatch, **entry)
         assert (made.labels, made.rollouts.timeout) == ("a=b", 60)
         assert made.rollouts.api.access.server == "https://kube/prod"
         assert made.rollouts.namespace == "theirs"
         assert self.built(monkeypatch, **entry, namespace="shop").rollouts.namespace == "shop"
+
+    def test_a_pods_port_is_proven_as_the_probe_says(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the address of the pod, and the certificate that the target is told for."""
+        proven: list[tuple[Any, ...]] = []
+        entry = {"workloads": ["deployment/web"], "pod_probe": [{"port": 8443}]}
+        made = self.built(monkeypatch, {"prove": lambda *given: proven.append(given)}, **entry)
+        [probe] = made.probes
+        probe.prove(live("web", "aa"), "10.0.0.1")
+        [(how, *rest)] = proven
+        assert isinstance(how, PodProbeEntry)
+        assert rest == ["10.0.0.1", 8443, live("web", "aa")]
+
+    def test_a_pods_port_is_reached_or_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Whatever it serves."""
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            entry: dict[str, Any] = {"selector": "a=b", "pod_probe": [{"port": port}]}
+            [probe] = self.built(monkeypatch, **entry).probes
+            probe.reach("127.0.0.1")
+        with pytest.raises(OSError, match="refused"):
+            probe.reach("127.0.0.1")
+
+    def test_the_secrets_are_those_of_its_own_namespace(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A certificate may be kept elsewhere as well: in another namespace, or cluster."""
+        stores = {
+            "own": {"secret": "a"},
+            "named": {"secret": "b", "namespace": "own"},
+            "other": {"secret": "c", "namespace": "shop"},
+            "far": {"secret": "d", "kubeconfig": "/etc/kube"},
+        }
+        parsed = {
+            name: KubernetesStoreEntry.model_validate({"type": "kubernetes", **each})
+            for name, each in stores.items()
+        }
+        made = self.built(monkeypatch, {"stores": parsed}, mounting=True)
+        assert (made.secrets, made.mounting) == ({"own": "a", "named": "b"}, True)
 
     def test_outside_of_a_pod_it_says_what_to_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before a rotation begins."""
@@ -286,38 +520,53 @@ class TestPage:
 
     def test_its_configuration_loads(self, tmp_path: Path) -> None:
         """Without a warning."""
-        [text] = [each for each in blocks() if "targets:" in each]
-        found = config(tmp_path, MINIMAL + text).targets["shop"]
-        assert isinstance(found, KubernetesEntry)
-        assert found.workloads == ("deployment/canary", "deployment/web")
+        [first, found, third] = [each for each in blocks() if "targets:" in each]
+        shop = config(tmp_path, MINIMAL + first).targets["shop"]
+        assert isinstance(shop, KubernetesEntry)
+        assert shop.workloads == ("deployment/canary", "deployment/web")
+        issuers = MINIMAL[: MINIMAL.index("certificates:")]
+        shop = config(tmp_path, issuers + found).targets["shop"]
+        assert isinstance(shop, KubernetesEntry)
+        assert shop.mounting
+        gateway = config(tmp_path, MINIMAL + third).targets["gateway"]
+        assert isinstance(gateway, KubernetesEntry)
+        assert gateway.mode == "exec"
 
-    @pytest.mark.parametrize("labels", [None, "tier=edge"])
-    def test_its_role_has_what_is_asked_for_and_no_more(self, labels: str | None) -> None:
-        """With a selector, and without one; of each kind of workload."""
+    @pytest.mark.parametrize(
+        ("labels", "program"), [(None, None), ("tier=edge", None), (None, Program(("true",), ()))]
+    )
+    def test_its_role_has_what_is_asked_for_and_no_more(
+        self, labels: str | None, program: Program | None
+    ) -> None:
+        """With a selector, and without one; of each kind of workload; and for those that reload."""
         api = MemoryApi(
             labelled("deployment", "web", tier="edge"),
             labelled("statefulset", "canary", tier="edge"),
             labelled("daemonset", "web", tier="edge"),
         )
         named = [WEB, Reference("statefulset", "canary"), Reference("daemonset", "web")]
-        target(api, *([] if labels else named), labels=labels).check()
+        reloads = Reloads(rollouts(api), program) if program else None
+        made = target(api, *([] if labels else named), labels=labels, reloads=reloads)
+        assert not list(made.problems())
+        asked = (each.split(" ") for each in api.reviews)
+        wanted = role(finds=bool(labels), execs=bool(program))
         given = {
             (verb, f"{group}/{resource}")
-            for rule in (rules()[1:] if labels else rules()[:-1])
+            for rule in wanted
             for verb in rule["verbs"]
             for group in rule["apiGroups"]
             for resource in rule["resources"]
         }
-        asked = (each.split(" ") for each in api.reviews)
         assert {(verb, what) for verb, what, *_ in asked} == given
 
     def test_its_annotations_and_events_are_those_that_are_written(self) -> None:
         """An operator looks for them by these names."""
         text = PAGE.read_text()
         sources = "".join(
-            (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "stamps")
+            (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "reloads")
         )
-        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo)\w*)"', sources))
+        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo|Held)\w*)"', sources))
+        reasons |= {f"Certificate{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
-        for annotation in (RESTARTED_AT, CERTIFICATES, FORMER):
+        for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):
             assert f"`{annotation}`" in text

@@ -1,0 +1,1 @@
+"""``python -m benchmarks.cluster``: certrotd on a real node, beside cert-manager and Reloader."""

@@ -1,0 +1,118 @@
+"""A thousand certificates renewed at once, each with a Deployment to be restarted."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from benchmarks.cluster import kwok
+from benchmarks.cluster.audit import by_verbs, named
+from benchmarks.cluster.bench import Bench, succeeded
+from benchmarks.cluster.installation import Installation
+from benchmarks.cluster.memory import memory_of, names
+from benchmarks.cluster.table import Line, within
+from tests.cluster.objects import Object
+
+_INCUMBENT, _COUNT = 181.0, 1000
+_CONCURRENCY = 32
+"""Rotations at once, by the configuration: so many Deployments are restarted at once at most."""
+_LOOK = 2.0
+
+
+@dataclass(frozen=True)
+class _Renewal:
+    """Seconds until it is over; how many Deployments were seen not whole at once, at most."""
+
+    took: float
+    at_once: int
+    peak: float
+
+
+def measure(bench: Bench) -> list[Line]:
+    """The pods are simulated by kwok; the certificates are of the internal issuer."""
+    wanted = names(bench.sizes.certificates)
+    with (
+        bench.installation("thousand", *wanted) as site,
+        kwok.simulated_node(bench.cluster, bench.directory / "kwok"),
+    ):
+        site.internal()
+        site.config["concurrency"] = _CONCURRENCY
+        for name in wanted:
+            site.stored(name, f"{name}.bench.test")
+        succeeded(site.run("rotate", "--all", "--quiet", within=600))
+        kwok.deploy(bench.cluster, site.workloads, wanted)
+        for entry in site.config["certificates"]:
+            site.pods(entry["name"], f"deployment/{entry['name']}")
+            entry["targets"] = [entry["name"]]
+        before = {each["metadata"]["name"]: each["metadata"]["generation"] for each in _all(site)}
+        position, began = bench.audit.position(), datetime.now(UTC)
+        renewal = _renewed(site)
+        calls = list(bench.audit.calls(site.user, position))
+        after = {each["metadata"]["name"]: each["metadata"]["generation"] for each in _all(site)}
+    twice = sum(after[name] != before[name] + 1 for name in wanted)
+    patched = [
+        datetime.fromisoformat(str(each["stageTimestamp"]))
+        for each in calls
+        if named(each) == "patch deployments"
+    ]
+    last = (max(patched) - began).total_seconds()
+    return _lines(len(wanted), renewal, last, twice, [named(each) for each in calls])
+
+
+def _all(site: Installation) -> list[Object]:
+    return kwok.deployments(site.cluster, site.workloads)
+
+
+def _renewed(site: Installation) -> _Renewal:
+    began = time.perf_counter()
+    run = site.start("rotate", "--all", "--force", "--quiet")
+    at_once, peak = 0, 0.0
+    while not run.is_over:
+        at_once = max(at_once, sum(not kwok.is_whole(each) for each in _all(site)))
+        with suppress(OSError, KeyError):  # it ends
+            peak = max(peak, memory_of(run.pid)[1])
+        time.sleep(_LOOK)
+    took = time.perf_counter() - began
+    succeeded(run.end())
+    if not all(map(kwok.is_whole, _all(site))):
+        raise AssertionError("it is over, and some Deployments are not whole")
+    return _Renewal(took, at_once, peak)
+
+
+def _lines(
+    count: int, renewal: _Renewal, patched: float, odd: int, calls: Sequence[str]
+) -> list[Line]:
+    limit, soon = within(patched, _INCUMBENT)
+    bounded = renewal.at_once <= _CONCURRENCY and not odd
+    counted = Counter(calls)
+    each = len(calls) / count
+    return [
+        Line(
+            f"{count:,} renewed at once (kwok)",
+            "181 s patched, no bounds",
+            f"{patched:.0f} s patched",
+            f"{limit}, {_CONCURRENCY} at once",
+            (soon and bounded) if count >= _COUNT else None,
+            {
+                "patched": patched,
+                "ended": renewal.took,
+                "at_once": renewal.at_once,
+                "not_once": odd,
+                "peak": renewal.peak,
+            },
+            f"By `certrotd rotate --all --force` with concurrency {_CONCURRENCY}, of the internal "
+            f"issuer: over, and every Deployment whole, after {renewal.took:.0f} s. At most "
+            f"{renewal.at_once} Deployments were not whole at once; {odd} were not restarted "
+            f"exactly once. {renewal.peak:.0f} MiB at most.",
+        ),
+        Line(
+            "API calls of each of these rotations",
+            "",
+            f"{each:.1f}",
+            figures={"calls": len(calls), "by_verb": dict(counted)},
+            note=f"All together {by_verbs(counted)}: "
+            + ", ".join(f"{number / count:.1f} {what}" for what, number in counted.most_common()),
+        ),
+    ]

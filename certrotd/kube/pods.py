@@ -1,0 +1,96 @@
+"""The pods of a workload: which are its own, which serve, and how they are read and deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from certrotd.clock import Deadline
+from certrotd.errors import Transient
+from certrotd.kube.api import Api, Missing, Object
+from certrotd.kube.workloads import PODS, Workload, is_leaving, is_ready
+from certrotd.state.ports import Conflict
+
+T = TypeVar("T")
+
+PAUSE = 1.0
+_AGAIN = 0.1
+_OVER = ("Succeeded", "Failed")
+_HASH = "pod-template-hash"
+"""The label by which a Deployment names its ReplicaSets."""
+
+
+def patiently(ask: Callable[[], T], deadline: Deadline) -> T:
+    """The answer, once the API server gives one; raises as Api.ask() at the deadline."""
+    while True:
+        try:
+            return ask()
+        except Transient as failure:
+            if deadline.passed:
+                raise
+            deadline.pause(_AGAIN if isinstance(failure, Conflict) else PAUSE)
+
+
+def owned(pods: Iterable[Object], found: Workload) -> Iterator[Object]:
+    """Those that the workload has made itself: not over, and not on their way out."""
+    for pod in pods:
+        over = (pod.get("status") or {}).get("phase") in _OVER
+        if _is_owner(found, pod) and not over and not is_leaving(pod):
+            yield pod
+
+
+def serving(pods: Iterable[Object], found: Workload) -> Iterator[Object]:
+    """Those of the workload that are ready, and have an address."""
+    return (pod for pod in owned(pods, found) if is_ready(pod) and address_of(pod))
+
+
+def uid_of(pod: Object) -> str:
+    """What tells it from others that have, or had, its name."""
+    return str(pod["metadata"].get("uid"))
+
+
+def name_of(pod: Object) -> str:
+    return str(pod["metadata"].get("name"))
+
+
+def address_of(pod: Object) -> str:
+    """Its IP address; empty before it has one."""
+    return str((pod.get("status") or {}).get("podIP") or "")
+
+
+@dataclass(frozen=True)
+class Pods:
+    """Those in one namespace, by the API; ``fence`` as of Rollouts."""
+
+    api: Api
+    namespace: str
+    fence: Callable[[], None] = lambda: None
+
+    def of(self, found: Workload) -> list[Object]:
+        """Whatever the workload's selector finds; raises as Api.ask()."""
+        return list(self.api.find(PODS.path(self.namespace), labels=found.selector))
+
+    def awaited(self, found: Workload, deadline: Deadline) -> list[Object]:
+        """The same, once the API server answers."""
+        return patiently(lambda: self.of(found), deadline)
+
+    def delete(self, pod: Object) -> bool:
+        """Delete it if it still is as it was read; whether it was deleted."""
+        path = PODS.path(self.namespace, name_of(pod))
+        self.fence()
+        try:
+            self.api.delete(path, revision=pod["metadata"]["resourceVersion"])
+        except (Missing, Conflict):
+            return False  # it is another by now: the next look tells
+        return True
+
+
+def _is_owner(found: Workload, pod: Object) -> bool:
+    metadata = pod.get("metadata") or {}
+    owners = metadata.get("ownerReferences") or ()
+    if found.reference.kind != "deployment":
+        return any(each.get("uid") == found.uid for each in owners)
+    # its ReplicaSets are named so; to read them would take one more right
+    made = f"{found.reference.name}-{(metadata.get('labels') or {}).get(_HASH)}"
+    return any((each.get("kind"), each.get("name")) == ("ReplicaSet", made) for each in owners)

@@ -1,0 +1,102 @@
+{{/* Values that cannot go together end in words. */}}
+{{- define "certrotd.refused" -}}
+{{- $mode := .Values.mode }}
+{{- if not (has $mode (list "deployment" "cronjob" "sidecar")) }}
+{{- fail (printf "mode is %q: it is deployment, cronjob or sidecar" $mode) }}
+{{- end }}
+{{- $config := .Values.config }}
+{{- if not $config }}
+{{- fail "config is empty: write certrotd's configuration there, as in config.example.yaml" }}
+{{- end }}
+{{- if $config.state_dir }}
+{{- fail "config.state_dir is set: the chart has a place for it; see persistence" }}
+{{- end }}
+{{- if or (default dict $config.http).listen (hasKey (default dict $config.http) "allow_remote") }}
+{{- fail "config.http has listen or allow_remote: set http.address and http.port of the chart instead" }}
+{{- end }}
+{{- if and (eq $mode "cronjob") (ne (int .Values.replicas) 1) }}
+{{- fail "mode cronjob has no replicas: one Job runs at a time" }}
+{{- end }}
+{{- if and (eq $mode "cronjob") .Values.podDisruptionBudget.enabled }}
+{{- fail "mode cronjob has no podDisruptionBudget: nothing runs between two Jobs" }}
+{{- end }}
+{{- if and (eq $mode "cronjob") .Values.serviceMonitor.enabled }}
+{{- fail "mode cronjob has no serviceMonitor: nothing answers between two Jobs" }}
+{{- end }}
+{{- if and (eq $mode "cronjob") $config.http }}
+{{- fail "mode cronjob has no page: remove config.http" }}
+{{- end }}
+{{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicas) 2) }}
+{{- fail "podDisruptionBudget needs two replicas or more: with one, its node could not be drained" }}
+{{- end }}
+{{- if and .Values.persistence.enabled (gt (int .Values.replicas) 1) }}
+{{- fail "persistence is for one replica: a volume of state_dir cannot be shared" }}
+{{- end }}
+{{- if and .Values.persistence.enabled (eq (dig "type" "" .Values.strategy) "RollingUpdate") }}
+{{- fail "strategy RollingUpdate cannot be had with persistence: a new pod would wait for the volume for ever" }}
+{{- end }}
+{{- if and .Values.serviceMonitor.enabled (eq .Values.serviceMonitor.ifMissing "fail") }}
+{{- if not (.Capabilities.APIVersions.Has "monitoring.coreos.com/v1/ServiceMonitor") }}
+{{- fail "serviceMonitor is enabled, but the cluster has no ServiceMonitor (monitoring.coreos.com/v1): install the Prometheus operator, or set serviceMonitor.ifMissing to skip or always" }}
+{{- end }}
+{{- end }}
+{{- include (printf "certrotd.refused.%s" (ternary "sidecar" "cluster" (eq $mode "sidecar"))) . }}
+{{- end }}
+
+{{- define "certrotd.refused.cluster" -}}
+{{- $config := .Values.config }}
+{{- with $config.state }}
+{{- if .kubeconfig }}
+{{- fail "config.state has a kubeconfig: a release keeps its state in its own cluster" }}
+{{- end }}
+{{- if and .namespace (ne .namespace $.Release.Namespace) }}
+{{- fail (printf "config.state.namespace is %s: the state is in the release's namespace, %s" .namespace $.Release.Namespace) }}
+{{- end }}
+{{- end }}
+{{- range $name, $target := $config.targets }}
+{{- if has $target.type (list "nginx" "systemd" "signal") }}
+{{- fail (printf "target %s is of type %s: nothing else runs in certrotd's pod; use type kubernetes, or mode sidecar" $name $target.type) }}
+{{- end }}
+{{- end }}
+{{- range $name, $target := $config.targets }}
+{{- if and (has (default "restart" $target.mode) (list "exec" "signal")) (not $target.kubeconfig) (not $.Values.rbac.podsExec) }}
+{{- fail (printf "target %s has mode %s: that takes the right to run anything in every pod of its namespace; set rbac.podsExec=true, or use another mode" $name $target.mode) }}
+{{- end }}
+{{- end }}
+{{- range $config.certificates }}
+{{- $store := default dict .store }}
+{{- if and $store.generations (not $store.kubeconfig) (ne $store.generations $.Release.Namespace) }}
+{{- fail (printf "certificate %s keeps its generations in %s: they are in the release's namespace, %s" .name $store.generations $.Release.Namespace) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "certrotd.refused.sidecar" -}}
+{{- $config := .Values.config }}
+{{- if $config.state }}
+{{- fail "mode sidecar has its state in its own pod: remove config.state, of which only one pod could be at work" }}
+{{- end }}
+{{- if $config.store_dir }}
+{{- fail "config.store_dir is set: mode sidecar has certificates in /certrotd/certificates" }}
+{{- end }}
+{{- range $config.certificates }}
+{{- if .store }}
+{{- fail (printf "certificate %s has a store: mode sidecar has certificates in memory alone" .name) }}
+{{- end }}
+{{- end }}
+{{- range $name, $target := $config.targets }}
+{{- if has $target.type (list "kubernetes" "systemd") }}
+{{- fail (printf "target %s is of type %s: mode sidecar tells processes of its own pod alone, by type signal" $name $target.type) }}
+{{- end }}
+{{- end }}
+{{- if not .Values.sidecar.nginx.enabled }}
+{{- range $name := list "podDisruptionBudget" "networkPolicy" "serviceMonitor" }}
+{{- if (get $.Values $name).enabled }}
+{{- fail (printf "%s is enabled, but with sidecar.nginx.enabled=false the release has no pods" $name) }}
+{{- end }}
+{{- end }}
+{{- if .Values.strategy }}
+{{- fail "strategy is set, but with sidecar.nginx.enabled=false the release has no pods" }}
+{{- end }}
+{{- end }}
+{{- end }}
