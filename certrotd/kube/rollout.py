@@ -38,12 +38,14 @@ class Rollouts:
     """Those in one namespace.
 
     ``timeout`` is how many seconds each workload may take, also to go back. An API server that is
-    away is waited for until then.
+    away is waited for until then. ``fence`` comes before each write, and raises Fenced once another
+    process may be at work on the same.
     """
 
     api: Api
     namespace: str
     timeout: float
+    fence: Callable[[], None] = lambda: None
 
     def get(self, reference: Reference) -> Workload:
         """A workload as it is now; raises NeedsOperator if there is none, and as Api.ask()."""
@@ -65,7 +67,7 @@ class Rollouts:
     @property
     def pods(self) -> Pods:
         """Those of the namespace."""
-        return Pods(self.api, self.namespace)
+        return Pods(self.api, self.namespace, self.fence)
 
     def restart(
         self,
@@ -183,6 +185,7 @@ class Rollouts:
             patch = change(found)
             if patch is None:
                 return found
+            self.fence()
             written = True  # if the answer is lost, the next look tells whether it was
             try:
                 return workload(reference.kind, self.api.merge(path, patch))
@@ -235,4 +238,5 @@ class Rollouts:
         return lacks
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
+        self.fence()
         tell(self.api, found, self.namespace, reason, words)

@@ -185,6 +185,7 @@ def test_a_state_is_kept(installed: Installed) -> None:
         ("POST", CORE + "/{shop}/events", "event", MERGE),
         ("GET", POLICY + "/{shop}/poddisruptionbudgets", None, MERGE),
         ("GET", CORE + "/{own}/secrets", None, MERGE),
+        ("GET", CORE + "/{own}/configmaps", None, MERGE),
         ("POST", CORE + "/{own}/secrets", {"metadata": {"name": "a"}}, MERGE),
         ("PUT", CORE + "/{own}/secrets/a", {"metadata": {"name": "a"}}, MERGE),
         ("DELETE", CORE + "/{own}/secrets/a", None, MERGE),
@@ -226,7 +227,6 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("PUT", CORE + "/{shop}/secrets/shop-tls", SECRET),
     ("DELETE", CORE + "/{shop}/secrets/shop-tls", None),
     ("DELETE", CORE + "/{own}/secrets", None),
-    ("GET", CORE + "/{own}/secrets?watch=true", None),
     ("PATCH", CORE + "/{own}/secrets/any", {"data": {}}),
     # workloads: others, and more than the template of those that it has
     ("GET", APPS + "/{shop}/deployments/other", None),
@@ -265,7 +265,7 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("POST", CORE + "/{own}/serviceaccounts/certrotd/token", {"spec": {}}),
     ("GET", CORE + "/{own}/serviceaccounts", None),
     # what else there is
-    ("GET", CORE + "/{own}/configmaps", None),
+    ("GET", CORE + "/{shop}/configmaps", None),
     ("DELETE", CORE + "/{own}/configmaps/any", None),
     ("GET", CORE + "/{shop}/configmaps/any", None),
     ("GET", LEASES + "/{own}/leases", None),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -15,7 +16,7 @@ from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import Reference, workload
 from certrotd.rotation.outcome import Stopped
-from certrotd.state.ports import Conflict
+from certrotd.state.ports import Conflict, Fenced
 from tests.unit.kube.memory_api import (
     CRASHED,
     NAMESPACE,
@@ -244,6 +245,65 @@ class TestRestart:
         made(api).restart([WEB], NEW)
         assert stamped(api, WEB)
         assert api.events == []
+
+
+class TestFence:
+    """Another process may be at work on the same."""
+
+    @staticmethod
+    def fenced_after(api: MemoryApi, writes: int) -> Rollouts:
+        """Whoever has written so often has lost its lock."""
+
+        def fence() -> None:
+            acts = [each for each in api.log if each.startswith(("patch", "delete", "create"))]
+            if len(acts) >= writes:
+                raise Fenced("another process has the lock")
+
+        return replace(made(api), fence=fence)
+
+    def test_the_next_workload_is_left_alone(self) -> None:
+        """Nor is anything told of."""
+        api = two()
+        api.controller = done
+        with pytest.raises(Fenced):
+            self.fenced_after(api, 3).restart([CANARY, WEB], NEW)
+        assert stamped(api, CANARY)
+        assert not stamped(api, WEB)
+        assert len(api.events) == 2, "those of the canary"
+
+    @pytest.mark.parametrize("writes", range(4))
+    def test_nothing_is_written_once_the_lock_is_lost(self, writes: int) -> None:
+        """Wherever that is; the control loses it when all is done."""
+        api = two()
+        api.controller = done
+        made(api).restart([CANARY, WEB], NEW)
+        for go in (Rollouts.restart, Rollouts.revert):
+            api.log.clear()
+            told = {"web": go.__name__}
+            with pytest.raises(Fenced):
+                go(self.fenced_after(api, writes), [CANARY, WEB], told)
+            acts = [each for each in api.log if each.startswith(("patch", "delete", "create"))]
+            assert len(acts) == writes
+        self.fenced_after(api, 1000).restart([CANARY, WEB], {"web": "cc"})
+
+    def test_a_pod_is_not_deleted_without_the_lock(self) -> None:
+        """It may be one of a template that is wanted again."""
+        api = MemoryApi(("statefulset", workload_object("statefulset", "db")))
+        api.controller = done
+        made(api).restart([DB], NEW)
+        bad = pod("db-2", of=stamped(api, DB)[RESTARTED_AT], **CRASHED)
+
+        def stuck(found: Object) -> None:
+            done(found)
+            found["status"] |= {"updatedReplicas": 1}
+            api.pods = [bad]
+
+        api.controller = stuck
+        api.log.clear()
+        with pytest.raises(Fenced):
+            self.fenced_after(api, 2).revert([DB], OLD)
+        assert not [each for each in api.log if "delete" in each]
+        assert "list pods?app=db" in api.log, "the control: it was looked at"
 
 
 class TestHold:
