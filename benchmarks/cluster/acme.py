@@ -3,7 +3,7 @@
 import statistics
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.cluster.audit import by_verbs
@@ -47,9 +47,8 @@ class _Rotation:
     calls: Counter[str]
 
 
-def measure(bench: Bench) -> list[Line]:
+def measure(bench: Bench) -> Iterator[Line]:
     """Both cases, against one BIND; each is a `certrotd rotate web --force` of its own."""
-    lines: list[Line] = []
     with bench.parts() as parts:
         bind = parts.start(Bind, zones=[Zone(ZONE)])
         for case in _CASES:
@@ -57,8 +56,7 @@ def measure(bench: Bench) -> list[Line]:
             with bench.installation(f"acme-{case.name}") as site:
                 workload = prepared(bench, site, pebble, bind)
                 rotations = [_rotated(bench, site, workload) for _ in range(bench.sizes.rotations)]
-            lines += _lines(case, rotations)
-    return lines
+            yield from _lines(case, rotations)
 
 
 def prepared(bench: Bench, site: Installation, pebble: Pebble, bind: Bind) -> Workload:

@@ -24,7 +24,7 @@ class Sizes:
     """
 
     rotations: int = 3
-    requests: int = 2000
+    requests: int = 1500
     rate: float = 50.0
     tries: int = 20
     certificates: int = 1000

@@ -1,7 +1,7 @@
 """How many requests of a steady load fail while a rotation restarts the pods."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from benchmarks.cluster.acme import with_pods
@@ -45,9 +45,9 @@ _CASES = (
 _WARNING = "no preStop"
 
 
-def measure(bench: Bench) -> list[Line]:
+def measure(bench: Bench) -> Iterator[Line]:
     """A restart of each kind; the internal issuer's certificates are there at once."""
-    return [_measured(bench, case) for case in _CASES]
+    return (_measured(bench, case) for case in _CASES)
 
 
 def _measured(bench: Bench, case: _Case) -> Line:

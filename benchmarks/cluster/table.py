@@ -26,7 +26,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Section:
-    """What one row of the benchmark gave: its lines, or why it failed; ``took`` in seconds."""
+    """What one row of the benchmark gave: its lines, and why it failed; ``took`` in seconds."""
 
     row: str
     took: float
@@ -52,14 +52,14 @@ def head() -> str:
 def rendered(section: Section) -> str:
     """Its lines for people."""
     shown = [f"{section.row} ({section.took:.0f} s)"]
-    if section.failed:
-        shown.append(textwrap.indent(f"FAILED: {section.failed}", "  "))
     for line in section.lines:
         met = {True: "yes", False: "NO", None: ""}[line.met]
-        shown.append(
-            _columns(f"  {line.what}", line.incumbent or "–", line.ours, line.limit or "–", met)
-        )
-        shown += textwrap.wrap(line.note, 110, initial_indent="      ", subsequent_indent="      ")
+        words = (line.incumbent or "–", line.ours, line.limit or "–", met)
+        shown.append(_columns(f"  {line.what}", *words))
+        indent = " " * 6
+        shown += textwrap.wrap(line.note, 110, initial_indent=indent, subsequent_indent=indent)
+    if section.failed:
+        shown.append(textwrap.indent(f"FAILED: {section.failed}", "  "))
     return "\n".join(shown)
 
 

@@ -2,16 +2,15 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from benchmarks.cluster import kwok
+from benchmarks.cluster import kwok, memory
 from benchmarks.cluster.audit import by_verbs, named
 from benchmarks.cluster.bench import Bench, succeeded
 from benchmarks.cluster.installation import Installation
-from benchmarks.cluster.memory import memory_of, names
 from benchmarks.cluster.table import Line, within
 from tests.cluster.objects import Object
 
@@ -19,6 +18,7 @@ _INCUMBENT, _COUNT = 181.0, 1000
 _CONCURRENCY = 32
 """Rotations at once, by the configuration: so many Deployments are restarted at once at most."""
 _LOOK = 2.0
+_WITHIN = 1200.0
 
 
 @dataclass(frozen=True)
@@ -30,35 +30,46 @@ class _Renewal:
     peak: float
 
 
-def measure(bench: Bench) -> list[Line]:
-    """The pods are simulated by kwok; the certificates are of the internal issuer."""
-    wanted = names(bench.sizes.certificates)
-    with (
-        bench.installation("thousand", *wanted) as site,
-        kwok.simulated_node(bench.cluster, bench.directory / "kwok"),
-    ):
+def measure(bench: Bench) -> Iterator[Line]:
+    """First the daemon with all of them, none due; then all are renewed."""
+    wanted = [f"site-{number:04d}" for number in range(bench.sizes.certificates)]
+    with bench.installation("thousand", *wanted) as site:
         site.internal()
         site.config["concurrency"] = _CONCURRENCY
         for name in wanted:
             site.stored(name, f"{name}.bench.test")
-        succeeded(site.run("rotate", "--all", "--quiet", within=600))
-        kwok.deploy(bench.cluster, site.workloads, wanted)
-        for entry in site.config["certificates"]:
-            site.pods(entry["name"], f"deployment/{entry['name']}")
-            entry["targets"] = [entry["name"]]
-        before = {each["metadata"]["name"]: each["metadata"]["generation"] for each in _all(site)}
-        position, began = bench.audit.position(), datetime.now(UTC)
-        renewal = _renewed(site)
-        calls = list(bench.audit.calls(site.user, position))
-        after = {each["metadata"]["name"]: each["metadata"]["generation"] for each in _all(site)}
-    twice = sum(after[name] != before[name] + 1 for name in wanted)
+        began = time.perf_counter()
+        succeeded(site.run("rotate", "--all", "--quiet", within=_WITHIN))
+        issued = time.perf_counter() - began
+        yield from memory.measured(site, len(wanted), bench.sizes.unrelated)
+        yield Line(f"{len(wanted):,} issued for the first time", "", f"{issued:.0f} s")
+        with kwok.simulated_node(bench.cluster, bench.directory / "kwok"):
+            kwok.deploy(bench.cluster, site.workloads, wanted)
+            for entry in site.config["certificates"]:
+                site.pods(entry["name"], f"deployment/{entry['name']}")
+                entry["targets"] = [entry["name"]]
+            yield from _all_renewed(bench, site)
+
+
+def _all_renewed(bench: Bench, site: Installation) -> Sequence[Line]:
+    before = _generations(site)
+    position, began = bench.audit.position(), datetime.now(UTC)
+    renewal = _renewed(site)
+    calls = list(bench.audit.calls(site.user, position))
+    after = _generations(site)
+    twice = sum(after[name] != before[name] + 1 for name in before)
     patched = [
         datetime.fromisoformat(str(each["stageTimestamp"]))
         for each in calls
         if named(each) == "patch deployments"
     ]
     last = (max(patched) - began).total_seconds()
-    return _lines(len(wanted), renewal, last, twice, [named(each) for each in calls])
+    return _lines(len(before), renewal, last, twice, [named(each) for each in calls])
+
+
+def _generations(site: Installation) -> dict[str, int]:
+    found = (each["metadata"] for each in _all(site))
+    return {each["name"]: each["generation"] for each in found}
 
 
 def _all(site: Installation) -> list[Object]:
@@ -72,7 +83,7 @@ def _renewed(site: Installation) -> _Renewal:
     while not run.is_over:
         at_once = max(at_once, sum(not kwok.is_whole(each) for each in _all(site)))
         with suppress(OSError, KeyError):  # it ends
-            peak = max(peak, memory_of(run.pid)[1])
+            peak = max(peak, memory.memory_of(run.pid)[1])
         time.sleep(_LOOK)
     took = time.perf_counter() - began
     succeeded(run.end())
