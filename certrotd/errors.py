@@ -58,11 +58,15 @@ class ProofFailed(Failure):
 
 
 class LockHeld(Failure):
-    """Another process works on the same thing; ``holder`` says which."""
+    """Another process works on the same thing; ``holder`` says which.
 
-    def __init__(self, what: str, *, holder: str) -> None:
+    After ``free_after`` it is free, unless its holder is still there; None if nobody can tell.
+    """
+
+    def __init__(self, what: str, *, holder: str, free_after: timedelta | None = None) -> None:
         super().__init__(f"{what} is in use by {holder}", hint="wait for it, or stop it")
         self.holder = holder
+        self.free_after = free_after
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ class Authorize(Journaled):
     names: tuple[str, ...]
     solver: str | None
     kind = "authorize"
+    announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
         left = _withdraw(_left(ledger), world)  # those of a try that a crash cut off

@@ -39,6 +39,7 @@ class Baseline(Journaled):
     targets: tuple[str, ...]
     generation: int | None = None
     kind = "baseline"
+    announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         served: dict[str, Any] = {}
@@ -154,13 +155,14 @@ class Apply(Journaled):
 
     target: str
     kind = "apply"
+    announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
         bound = _bound(world, self.target)
         told = ledger.facts.get("told")
         names = list(told) if isinstance(told, list) else []
-        if self.target not in names:
-            ledger.note(told=[*names, self.target])
+        # also if it is noted already: it is durable by that that it is tried
+        ledger.note(told=list(dict.fromkeys([*names, self.target])))
         world.fence()
         bound.target.apply()
         return Done()
@@ -176,6 +178,7 @@ class Prove(Journaled):
     target: str
     generation: int
     kind = "prove"
+    announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         bound = _bound(world, self.target)
@@ -198,6 +201,7 @@ class RecordTargets(Journaled):
     withdraw: tuple[int, ...] = ()
     held: str | None = None
     kind = "record"
+    announced = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
         leaf = _leaf(world.store, world.name, self.generation)

@@ -42,6 +42,7 @@ class StageKey(Journaled):
     key_type: str
     reuse_from: int | None
     kind = "key"
+    announced = False
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
@@ -74,6 +75,7 @@ class PlaceOrder(Journaled):
     issuer: str
     names: tuple[str, ...]
     kind = "order"
+    announced = False
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
@@ -212,6 +214,7 @@ class Seal(Journaled):
     terms: str = ""
     outdo: tuple[str, str] | None = None
     kind = "verify and seal"
+    announced = False
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:

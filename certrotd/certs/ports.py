@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime
 from typing import Protocol, runtime_checkable
 
@@ -135,6 +136,24 @@ class InformedRevertible(Protocol):
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As Revertible.revert; nothing is changed of what was never told of any but these."""
+        ...
+
+
+@runtime_checkable
+class Locked(Protocol):
+    """A store that need not look again and again at what nobody else may change."""
+
+    def alone(self, name: str) -> AbstractContextManager[None]:
+        """Within the block this thread holds the lock of that certificate."""
+        ...
+
+
+@runtime_checkable
+class Fenceable(Protocol):
+    """A target that takes many acts to be told, and can look before each whether it still may."""
+
+    def fenced(self, check: Callable[[], None]) -> Target:
+        """The same target, with ``check``, which raises Fenced, before each act."""
         ...
 
 

@@ -14,9 +14,10 @@ from certrotd.certs.fitness import to_outdo
 from certrotd.certs.goingback import way_back
 from certrotd.certs.managed import Managed, attempts_of
 from certrotd.certs.policy import AUTHORITY, HOLD_AFTER_ROLLBACK, Attempts, Policy
+from certrotd.certs.ports import Fenceable
 from certrotd.certs.recorded import recorded_of
 from certrotd.certs.rules import decide
-from certrotd.certs.world import World
+from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.lifecycle.decision import ACT, DAEMON, Action, Asked, Decision, Postpone, Wait
@@ -232,13 +233,21 @@ ROLLBACK = "rollback"
 def fenced(world: World, check: Callable[[], None]) -> World:
     """``world`` with ``check``, which raises Fenced, before every use of its store and copies.
 
-    For other adapters it is ``World.fence``. What one call of an adapter has begun it ends: no
-    lock can keep a process from that.
+    Targets that are Fenceable have it before each of their acts. For other adapters it is
+    ``World.fence``. What one call of those has begun it ends: no lock can keep a process from that.
     """
+
+    def target(name: str) -> Bound | None:
+        bound = world.target(name)
+        if bound is None or not isinstance(bound.target, Fenceable):
+            return bound
+        return replace(bound, target=bound.target.fenced(check))
+
     return replace(
         world,
         store=guarded(world.store, check),
         installer=guarded(world.installer, check),
+        target=target,
         fence=check,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,6 +16,7 @@ from certrotd.certs.limits.accounts import ConfiguredAccounts
 from certrotd.certs.managed import as_remembered
 from certrotd.certs.placeholders import Placeholders
 from certrotd.certs.policy import COPIES, KIND, Policy
+from certrotd.certs.ports import Locked
 from certrotd.certs.subject import CertificateSubject
 from certrotd.certs.wiring.policies import Policies, authorities
 from certrotd.certs.wiring.stores import Stores
@@ -192,8 +193,10 @@ class ConfiguredCertificate:
     @contextmanager
     def lock(self) -> Iterator[Lease]:
         name, targets, wing = self.policy.name, self.policy.targets, self._wing
+        store: object = wing.stores.of(name)
         with (
             wing.premises.lock(str(self.policy.id), f"certificate {name}", None) as lease,
+            store.alone(name) if isinstance(store, Locked) else nullcontext(),
             wing.groups.rotating(name, targets),
         ):
             yield lease

@@ -19,6 +19,7 @@ from certrotd.dial import RESOLVER, SLICE, NotLookedUp, Timeout, connect, look_u
 from certrotd.errors import NeedsOperator, Transient, one_line
 from certrotd.https.connect import receive, secured, send
 from certrotd.https.http1 import Answer, ContentTooLarge, Exchange, Malformed
+from certrotd.https.stream import Stream
 
 MAX_RESPONSE = 1024 * 1024
 MAX_KEPT = 4
@@ -105,6 +106,36 @@ class HttpsClient:
             connection.close()
             raise
         self._keep(host, connection, final=answer.final)
+        return answer
+
+    def follow(self, url: str, *, headers: Mapping[str, str], timeout: Timeout) -> Answer | Stream:
+        """Ask for an answer that goes on: its content as a stream, or the whole answer if refused.
+
+        ``timeout`` is that of the head. Raises as exchange().
+        """
+        parts = urlsplit(url)
+        host = parts.netloc.lower()
+        exchange = Exchange(
+            "GET", f"{parts.path}?{parts.query}", host, {**self._headers, **headers}, None
+        )
+        try:
+            connection = self._connected(url, host, timeout)
+        except (urllib3.exceptions.HTTPError, OSError, UnicodeError) as error:
+            raise self._explained(error, host, sent=False) from error
+        try:
+            send(connection, exchange.message, timeout)
+            answer = exchange.begin(
+                lambda: receive(connection, _CHUNK, timeout, begun=False), limit=self._limit
+            )
+        except (Malformed, ContentTooLarge, OSError) as error:
+            connection.close()
+            raise self._explained(error, host, sent=True) from error
+        except BaseException:
+            connection.close()
+            raise
+        if answer is None:
+            return Stream(connection, exchange)
+        connection.close()
         return answer
 
     def _connected(self, url: str, host: str, timeout: Timeout) -> Any:

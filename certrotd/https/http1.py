@@ -72,6 +72,29 @@ class Exchange:
         final = not goes_on or self._http.trailing_data != (b"", False)
         return Answer(head.status_code, headers, content, final)
 
+    def begin(self, receive: Callable[[], bytes], *, limit: int) -> Answer | None:
+        """As read(); but None for a success, whose content more() gives."""
+        head = self._head(receive)
+        if head.status_code < 300:
+            return None
+        content = self._content(receive, limit)
+        return Answer(head.status_code, _joined(head.headers), content, final=True)
+
+    def more(self, data: bytes | None) -> tuple[bytes, bool]:
+        """The content that ``data`` makes (None: no more has come), and whether that is its end.
+
+        Raises Malformed.
+        """
+        content = bytearray()
+        try:
+            if data is not None:
+                self._http.receive_data(data)
+            while isinstance(event := self._http.next_event(), h11.Data):
+                content += event.data
+        except h11.RemoteProtocolError as error:
+            raise self._malformed(error) from error
+        return bytes(content), isinstance(event, h11.EndOfMessage)
+
     def judge(self, receive: Callable[[], bytes], *, limit: int) -> Answer:
         """As read(), for whom the status is enough.
 

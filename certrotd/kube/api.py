@@ -20,6 +20,7 @@ from certrotd.dial import Timeout
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import HttpsClient, Lost
 from certrotd.https.http1 import Answer
+from certrotd.https.stream import Stream
 from certrotd.jsontext import parsed
 from certrotd.kube.access import Access
 from certrotd.state.ports import Conflict, TooLarge
@@ -32,7 +33,6 @@ PAGE = 500
 """So many objects at most in one answer to a list."""
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
-_AWAY = (429, 500, 502, 503, 504)
 _LONGEST = timedelta(minutes=5)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDED = timedelta(seconds=2)
@@ -40,6 +40,17 @@ _ROUNDED = timedelta(seconds=2)
 
 class Missing(Failure):
     """There is no such object."""
+
+
+class Expired(Transient):
+    """What happened since then is not known any more: all is to be listed anew."""
+
+
+class Unsure(Transient):
+    """The server, or what is in front of it, gave an answer that does not say what was done.
+
+    A store behind it that was too slow may have carried the request out.
+    """
 
 
 class Denied(NeedsOperator):
@@ -76,6 +87,8 @@ class Api:
         self.agent = agent
         self._timeout = timeout
         self._local = threading.local()
+        self.had: dict[object, float] = {}
+        """Which rights the account had, and when (monotonic)."""
         self._ahead: timedelta | None = None  # the server's clock, of this process's monotonic one
 
     def get(self, path: str, *, metadata: bool = False) -> Object:
@@ -93,6 +106,39 @@ class Api:
             if not following:
                 return
             query["continue"] = following
+
+    def list_of(self, path: str, *, labels: str) -> tuple[list[Object], str]:
+        """The metadata of the objects with these labels, and the resourceVersion of the list.
+
+        Raises as ask().
+        """
+        query = {"labelSelector": labels, "limit": str(PAGE)}
+        items: list[Object] = []
+        while True:
+            found = self.ask("GET", path, query=query, accept=METADATA_LIST)
+            items += found.get("items") or ()
+            metadata = found.get("metadata") or {}
+            if not metadata.get("continue"):
+                return items, str(metadata.get("resourceVersion") or "")
+            query["continue"] = metadata["continue"]
+
+    def watch(self, path: str, *, labels: str, since: str, seconds: int) -> Stream:
+        """What happens to the metadata of objects with these labels ``since`` a resourceVersion.
+
+        Lines of JSON, for so many ``seconds``. Raises as ask(), and Expired.
+        """
+        query = {"labelSelector": labels, "watch": "1", "resourceVersion": since}
+        query |= {"timeoutSeconds": str(seconds), "allowWatchBookmarks": "true"}
+        found = self._client().follow(
+            f"{self.access.server}{path}?{urlencode(query)}",
+            headers=self._headers(METADATA),
+            timeout=Timeout(Deadline(self.clock, self._timeout)),
+        )
+        if isinstance(found, Stream):
+            return found
+        if found.status == 410:
+            raise Expired("that is too long ago")
+        raise refused("GET", path, found, _read(found))
 
     def create(self, path: str, content: Object) -> Object:
         """Make an object in the collection of that path; raises Conflict if it is there."""
@@ -150,11 +196,9 @@ class Api:
         Raises Missing, Conflict, TooLarge, Denied, NeedsOperator, and Transient: of those Lost says
         whether the request may have been carried out nevertheless.
         """
-        headers = {"Accept": accept or "application/json"}
+        headers = self._headers(accept or "application/json")
         if content is not None:
             headers["Content-Type"] = kind
-        if self.access.token is not None:
-            headers["Authorization"] = f"Bearer {self.access.token()}"
         target = f"{path}?{urlencode(query)}" if query else path
         answer = self._client().exchange(
             method,
@@ -168,6 +212,11 @@ class Api:
         if answer.status >= 300:
             raise refused(method, path, answer, found)
         return found
+
+    def _headers(self, accept: str) -> dict[str, str]:
+        token = self.access.token
+        own = {} if token is None else {"Authorization": f"Bearer {token()}"}
+        return {"Accept": accept, **own}
 
     def _client(self) -> HttpsClient:
         if not hasattr(self._local, "client"):
@@ -204,7 +253,7 @@ def _read(answer: Answer) -> Object:
         return found
     if answer.status >= 300:
         return {}
-    raise Transient("the API server's answer is no object", hint="a proxy may have given it")
+    raise Unsure("the API server's answer is no object", hint="a proxy may have given it")
 
 
 def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
@@ -224,10 +273,9 @@ def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
         )
     if status == 403:
         return Denied(whom, hint="its Role lacks that, see: kubectl auth can-i --list")
-    if status in _AWAY:
-        return Transient(
-            f"the API server is busy or not ready: {said}", retry_after=_asked_wait(answer)
-        )
+    if status == 429 or status >= 500:
+        kind = Transient if status == 429 else Unsure
+        return kind(f"the API server is busy or not ready: {said}", retry_after=_asked_wait(answer))
     return NeedsOperator(whom)
 
 
@@ -240,4 +288,4 @@ def _asked_wait(answer: Answer) -> timedelta | None:
 
 def was_sent(failure: Failure) -> bool:
     """Whether a request that failed so may have been carried out: nobody knows then."""
-    return isinstance(failure, Lost) and failure.sent
+    return isinstance(failure, Unsure) or (isinstance(failure, Lost) and failure.sent)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from certrotd.kube.api import Api, Kind, Missing, Object
+from certrotd.kube.memory import FRESH, Memory
 from certrotd.kube.objects import WRITE, no_namespace, patiently, revision_of, word, written_once
 
 MANAGER = "certrotd"
@@ -29,6 +31,11 @@ class Applied:
     patience: float = 60.0
     manager: str = MANAGER
     word: Callable[[], str] = word
+    memory: Memory = field(default_factory=Memory, compare=False, repr=False)
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Within the block it is read once in a while: no other certrotd writes it."""
+        return self.memory.alone(self.name, self.api.clock)
 
     @property
     def path(self) -> str:
@@ -42,7 +49,21 @@ class Applied:
 
     def read(self) -> Object | None:
         """The object, None if there is none; raises DiskTrouble, or what Api.get does."""
-        return self._patiently("read", self._get)
+        now, known = self.api.clock.monotonic(), self.memory.of(self.name)
+        if known is None:
+            just = self.memory.just_left(self.name, self.api.clock)
+            if just is not None and now - just.read.get(self.name, now - 2 * FRESH) < FRESH:
+                return just.objects[self.name]
+            return self._patiently("read", self._get)
+        if now - known.read.get(self.name, now - 2 * FRESH) >= FRESH:
+            self._remember(self._patiently("read", self._get))
+        return known.objects[self.name]
+
+    def _remember(self, found: Object | None) -> None:
+        known = self.memory.of(self.name)
+        if known is not None:
+            known.objects[self.name] = found
+            known.read[self.name] = self.api.clock.monotonic()
 
     def apply(
         self, content: Object, *, over: Object | None, annotations: Mapping[str, str]
@@ -69,7 +90,15 @@ class Applied:
             except Missing:
                 raise no_namespace(self.namespace) from None
 
-        return self._patiently("write", written_once(put, lambda: self.api.get(self.path), mine))
+        once = written_once(put, lambda: self.api.get(self.path), mine)
+        try:
+            found = self._patiently("write", once)
+        except BaseException:
+            if (known := self.memory.of(self.name)) is not None:
+                known.forget()
+            raise
+        self._remember(found)
+        return found
 
     def rehearse(self, content: Object) -> None:
         """Have the API server say whether the object could be made; raises as apply()."""

@@ -33,16 +33,23 @@ FRESH = 2.0
 _POLL = 0.25
 _TRIES = 20
 
+Taken = tuple[str, timedelta | None]
+"""Who has a Lease, in words, and how long it lasts if it is not renewed any more."""
+
 
 @dataclass
 class Hold:
-    """A Lease that is held: ports.Lease. ``lost`` says why it is not any more."""
+    """A Lease that is held: ports.Lease. ``lost`` says why it is not any more.
+
+    ``written`` is as this process wrote it last: most likely nobody else has since.
+    """
 
     name: str
     holder: str
     shared: bool
     renewed: float
     check_with: Callable[[Hold], None]
+    written: _Found
     token: int
     lost: str = ""
     guard: threading.Lock = field(default_factory=threading.Lock)
@@ -56,6 +63,7 @@ class _Found:
     """A Lease as it was read."""
 
     revision: str
+    uid: str
     spec: Mapping[str, Any]
     words: str
     sharers: Mapping[str, tuple[str, datetime]]
@@ -71,11 +79,24 @@ class _Found:
         """Who share it now."""
         return {each: told for each, told in self.sharers.items() if not self._over(told[1], now)}
 
-    def _over(self, renewed: datetime, now: datetime) -> bool:
-        """Whether it ran out, by the duration that its holder has written."""
+    def left(self, renewed: datetime | None, now: datetime) -> timedelta | None:
+        """How long it lasts still, if it is not renewed any more, and a moment."""
+        return None if renewed is None else renewed - now + self._lasts + timedelta(seconds=1)
+
+    @property
+    def _lasts(self) -> timedelta:
+        """By the duration that its holder has written."""
         told = self.spec.get("leaseDurationSeconds")
         lasts = told if isinstance(told, int) and told > 0 else DURATION
-        return now - renewed > timedelta(seconds=lasts + SLACK)
+        return timedelta(seconds=lasts + SLACK)
+
+    def _over(self, renewed: datetime, now: datetime) -> bool:
+        """Whether it ran out.
+
+        So has one that was renewed in the future: the server's clock was put back, and whoever
+        holds it would have renewed it since.
+        """
+        return abs(now - renewed) > self._lasts
 
 
 class Leases:
@@ -97,6 +118,7 @@ class Leases:
         self._duration = duration
         self._new_id = new_id
         self._held: dict[str, Hold] = {}
+        self._released: dict[str, _Found] = {}
         self._changing = threading.Lock()
         self._renewer: threading.Thread | None = None
         self._over = threading.Event()
@@ -116,7 +138,8 @@ class Leases:
             if taken is None and tries < _TRIES:
                 continue  # somebody else wrote it meanwhile: perhaps no more than to share it
             if wait is None or wait.passed:
-                raise LockHeld(what, holder=taken or "another process")
+                words, left = taken or ("another process", None)
+                raise LockHeld(what, holder=words, free_after=left)
             wait.pause(_POLL)
         self._begin(taken)
         try:
@@ -132,15 +155,17 @@ class Leases:
         except Failure:
             return None
 
-    def _take(self, name: str, holder: str, *, shared: bool) -> Hold | str | None:
+    def _take(self, name: str, holder: str, *, shared: bool) -> Hold | Taken | None:
         """The Lease, or who has it; None if somebody else wrote it just then."""
-        found, now = _read(self._objects, name), self._now()
+        found = self._released.pop(name, None) or _read(self._objects, name)
+        now = self._now()
         alone = found.alone(now) if found else None
-        if alone is not None:
-            return alone
+        if found is not None and alone is not None:
+            return alone, found.left(_moment(found.spec.get("renewTime")), now)
         sharers = found.together(now) if found else {}
-        if sharers and not shared:
-            return next(iter(sharers.values()))[0]
+        if found is not None and sharers and not shared:
+            words, renewed = max(sharers.values(), key=lambda told: told[1])
+            return words, found.left(renewed, now)
         clock = self._objects.api.clock
         begun = clock.monotonic()
         words = self._words()
@@ -151,8 +176,8 @@ class Leases:
                 written = self._write(name, found, {}, holder=holder, words=words, now=now)
         except Conflict:
             return None
-        token = 0 if shared else int(revision_of(written))
-        return Hold(name, holder, shared, begun, self._check, token)
+        token = 0 if shared else int(written.revision)
+        return Hold(name, holder, shared, begun, self._check, written, token)
 
     def _check(self, hold: Hold) -> None:
         """Raise Fenced if the Lease is another's, or nobody can tell for too long."""
@@ -169,9 +194,9 @@ class Leases:
 
     def _renew(self, hold: Hold) -> None:
         """Write it once more, if it is still held; else it is lost. Raises Failure."""
-        for _ in range(_TRIES):
+        for tried in range(_TRIES):
             begun = self._objects.api.clock.monotonic()
-            found = _read(self._objects, hold.name)
+            found = _read(self._objects, hold.name) if tried else hold.written
             now = self._now()
             if found is None:
                 hold.lost = "it was removed"
@@ -182,13 +207,14 @@ class Leases:
                         hold.lost = "it ran out"
                         return
                     sharers = {**found.sharers, hold.holder: (self._words(), now)}
-                    self._write(hold.name, found, sharers)
+                    hold.written = self._write(hold.name, found, sharers)
                 else:
                     if found.spec.get("holderIdentity") != hold.holder:
                         hold.lost = f"{found.words or 'another process'} has it"
                         return
-                    words = found.words
-                    self._write(hold.name, found, {}, holder=hold.holder, words=words, now=now)
+                    hold.written = self._write(
+                        hold.name, found, {}, holder=hold.holder, words=found.words, now=now
+                    )
             except Conflict:
                 continue  # somebody wrote it: whether it is theirs now, the next look tells
             hold.renewed = begun
@@ -220,8 +246,8 @@ class Leases:
             hold.guard.release()
 
     def _let_go(self, hold: Hold, objects: Objects) -> None:
-        for _ in range(_TRIES):
-            found = _read(objects, hold.name)
+        for tried in range(_TRIES):
+            found = _read(objects, hold.name) if tried else hold.written
             if found is None:
                 return
             sharers = {k: v for k, v in found.sharers.items() if k != hold.holder}
@@ -229,7 +255,7 @@ class Leases:
             if not mine and len(sharers) == len(found.sharers):
                 return
             try:
-                self._write(hold.name, found, sharers, objects=objects)
+                self._released[hold.name] = self._write(hold.name, found, sharers, objects=objects)
             except Conflict:
                 continue
             return
@@ -255,7 +281,7 @@ class Leases:
         words: str = "",
         now: datetime | None = None,
         objects: Objects | None = None,
-    ) -> Object:
+    ) -> _Found:
         spec: Object = {"leaseDurationSeconds": self._duration}
         before = found.spec if found else {}
         transitions = int(before.get("leaseTransitions") or 0)
@@ -270,20 +296,25 @@ class Leases:
             transitions += not same
         spec["leaseTransitions"] = transitions
         told = {each: [of, at.isoformat()] for each, (of, at) in sharers.items()}
-        return (objects or self._objects).write(
+        written = (objects or self._objects).write(
             name,
             {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "spec": spec},
             revision=found.revision if found else "",
+            uid=found.uid if found else "",
             annotations={HOLDER: words, SHARERS: json.dumps(told)},
         )
+        return _found_in(written)
 
 
 def _read(objects: Objects, name: str) -> _Found | None:
     found = objects.read(name)
-    if found is None:
-        return None
+    return None if found is None else _found_in(found)
+
+
+def _found_in(found: Object) -> _Found:
     return _Found(
         revision_of(found),
+        str(found["metadata"].get("uid") or ""),
         found.get("spec") or {},
         annotation(found, HOLDER),
         _sharers(annotation(found, SHARERS)),

@@ -5,14 +5,15 @@ from __future__ import annotations
 import secrets
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, suppress
+from dataclasses import dataclass, field
 from typing import TypeVar
 
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
+from certrotd.kube.memory import Known, Memory
 from certrotd.kube.names import object_name
 from certrotd.state.ports import Conflict
 
@@ -46,6 +47,14 @@ class Objects:
     part: str
     patience: float = 60.0
     word: Callable[[], str] = word
+    memory: Memory = field(default_factory=Memory, compare=False, repr=False)
+
+    def alone(self, whose: str) -> AbstractContextManager[None]:
+        """Within the block this thread alone writes those of ``whose``, and reads them once.
+
+        They are those of that very name, or of such names with a slash and more behind it.
+        """
+        return self.memory.alone(whose, self.api.clock)
 
     def path(self, name: str) -> str:
         """The path of the object that ``name`` has."""
@@ -55,12 +64,34 @@ class Objects:
         """What the object that ``name`` has is called."""
         return object_name(f"{self.instance}-{self.part}", name)
 
+    def whose(self, found: Object) -> str:
+        """The name that an object of these says it has; empty if it is none of certrotd's.
+
+        Anybody can put labels and annotations on an object, but only one has the name of another.
+        """
+        name = annotation(found, NAME)
+        return name if name and found["metadata"].get("name") == self.called(name) else ""
+
     def place(self, name: str) -> str:
         """Where it is, for people."""
         return f"{self.kind.plural}/{self.called(name)} in the namespace {self.namespace}"
 
     def read(self, name: str, *, metadata: bool = False) -> Object | None:
-        """The object, None if there is none; raises DiskTrouble, or what Api.get does."""
+        """The object, None if there is none; raises DiskTrouble, or what Api.get does.
+
+        Of ``metadata`` at least that.
+        """
+        known = self._known(name)
+        if known is not None:
+            if name not in known.objects and not known.complete:
+                known.objects[name] = self._read(name)
+            return known.objects.get(name)
+        just = self.memory.just_left(name, self.api.clock)
+        if just is not None and name in just.objects:
+            return just.objects[name]
+        return self._read(name, metadata=metadata)
+
+    def _read(self, name: str, *, metadata: bool = False) -> Object | None:
         path = self.path(name)
 
         def get() -> Object | None:
@@ -73,8 +104,30 @@ class Objects:
 
     def find(self, labels: Mapping[str, str], *, metadata: bool = True) -> list[Object]:
         """Those that have these labels, too; raises DiskTrouble, or what Api.find does."""
+        return self._find(labels, metadata=metadata)
+
+    def all_of(self, whose: str, labels: Mapping[str, str]) -> list[Object]:
+        """All of ``whose``, which have these labels: at least the metadata. Raises as find()."""
+        known = self.memory.of(whose)
+        if known is None:
+            just = self.memory.just_left(whose, self.api.clock)
+            if just is None or not just.complete:
+                return self._find(labels, metadata=True)
+            known = just
+        elif not known.complete:
+            found = self._find(labels, metadata=False)
+            known.forget()
+            known.objects.update((self.whose(each), each) for each in found)
+            known.complete = True
+        return [each for each in known.objects.values() if each is not None]
+
+    def selector(self, labels: Mapping[str, str]) -> str:
+        """Of those that have these labels, too."""
         every = {STATE: self.instance, PART: self.part, **labels}
-        wanted = ",".join(f"{key}={value}" for key, value in every.items())
+        return ",".join(f"{key}={value}" for key, value in every.items())
+
+    def _find(self, labels: Mapping[str, str], *, metadata: bool) -> list[Object]:
+        wanted = self.selector(labels)
         path = self.kind.path(self.namespace)
         return self.patiently(
             f"list {self.kind.plural} in the namespace {self.namespace}",
@@ -87,11 +140,13 @@ class Objects:
         content: Object,
         *,
         revision: str,
+        uid: str = "",
         labels: Mapping[str, str] | None = None,
         annotations: Mapping[str, str] | None = None,
     ) -> Object:
         """Replace the object as it was at ``revision``, or make it where that is empty.
 
+        Of a kind that a replacement makes where there is none (Leases), ``uid`` keeps it from that.
         Raises Conflict if it is another by now, DiskTrouble, and what Api.replace does. A request
         without an answer may have been carried out: the word that came with it tells.
         """
@@ -109,6 +164,8 @@ class Objects:
         }
         if revision:
             metadata["resourceVersion"] = revision
+        if uid:
+            metadata["uid"] = uid
         body = {**content, "metadata": metadata}
 
         def put() -> Object:
@@ -122,7 +179,11 @@ class Objects:
                 raise Conflict(f"{self.place(name)} was removed") from None
 
         once = written_once(put, lambda: self.api.get(self.path(name)), word)
-        return self.patiently(f"write {self.place(name)}", once)
+        with self._forgetting(name) as known:
+            found = self.patiently(f"write {self.place(name)}", once)
+            if known is not None:
+                known.objects[name] = found
+        return found
 
     def remove(self, name: str) -> None:
         """Delete the object, if it is there; raises DiskTrouble, and what Api.delete does."""
@@ -131,7 +192,26 @@ class Objects:
             with suppress(Missing):
                 self.api.delete(self.path(name))
 
-        self.patiently(f"remove {self.place(name)}", delete)
+        with self._forgetting(name) as known:
+            self.patiently(f"remove {self.place(name)}", delete)
+            if known is not None:
+                known.objects[name] = None
+
+    def _known(self, name: str) -> Known | None:
+        """What this thread knows of those that this one is among, if it is alone with them."""
+        known = self.memory.of(name)
+        return self.memory.of(name.rpartition("/")[0]) if known is None else known
+
+    @contextmanager
+    def _forgetting(self, name: str) -> Iterator[Known | None]:
+        """Whoever fails to write does not know what is there any more."""
+        known = self._known(name)
+        try:
+            yield known
+        except BaseException:
+            if known is not None:
+                known.forget()
+            raise
 
     def patiently(self, doing: str, act: Callable[[], T]) -> T:
         """As patiently()."""
@@ -201,11 +281,6 @@ def annotation(found: Object, key: str) -> str:
 def label(found: Object, key: str) -> str:
     """A label of an object, empty if it has none."""
     return str(((found.get("metadata") or {}).get("labels") or {}).get(key) or "")
-
-
-def names_of(found: list[Object]) -> Iterator[str]:
-    """Whose they are; what somebody else has labelled so is passed over."""
-    yield from filter(None, (annotation(each, NAME) for each in found))
 
 
 def secret(data: Mapping[str, bytes], kind: str = f"{GROUP}/state") -> Object:

@@ -61,10 +61,11 @@ def address_of(pod: Object) -> str:
 
 @dataclass(frozen=True)
 class Pods:
-    """Those in one namespace, by the API."""
+    """Those in one namespace, by the API; ``fence`` as of Rollouts."""
 
     api: Api
     namespace: str
+    fence: Callable[[], None] = lambda: None
 
     def of(self, found: Workload) -> list[Object]:
         """Whatever the workload's selector finds; raises as Api.ask()."""
@@ -77,6 +78,7 @@ class Pods:
     def delete(self, pod: Object) -> bool:
         """Delete it if it still is as it was read; whether it was deleted."""
         path = PODS.path(self.namespace, name_of(pod))
+        self.fence()
         try:
             self.api.delete(path, revision=pod["metadata"]["resourceVersion"])
         except (Missing, Conflict):

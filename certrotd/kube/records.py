@@ -12,7 +12,8 @@ from typing import Any
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
-from certrotd.kube.objects import KIND, Objects, data_of, names_of, revision_of, secret
+from certrotd.kube.api import Object
+from certrotd.kube.objects import KIND, Objects, data_of, label, revision_of, secret
 from certrotd.state.history import with_line
 from certrotd.state.ports import Conflict, Fenced, JournalBroken, TooLarge
 from certrotd.state.records import decode, decode_line, encode
@@ -27,7 +28,12 @@ _JOURNAL, _HISTORY = "journal", "history"
 
 def in_flight(objects: Objects) -> frozenset[str]:
     """The ids whose journals are open; raises DiskTrouble."""
-    return frozenset(names_of(objects.find({IN_FLIGHT: "true"})))
+    return frozenset(filter(None, map(objects.whose, objects.find({IN_FLIGHT: "true"}))))
+
+
+def is_in_flight(found: Object | None) -> bool:
+    """Whether the journal of a record is open."""
+    return found is not None and label(found, IN_FLIGHT) == "true"
 
 
 class SecretHistory:

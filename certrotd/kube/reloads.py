@@ -86,7 +86,7 @@ class Reloads:
         *,
         back: bool = False,
     ) -> None:
-        begun, done, failed = (f"Certificate{each}" for each in reasons)
+        begun, done, failed = (f"Rotation{each}" for each in reasons)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         found = patiently(lambda: self.rollouts.get(reference), deadline)
         self._tell(found, begun, "certrotd has its pods reload their certificate")
@@ -101,6 +101,7 @@ class Reloads:
         self._tell(found, done, "each of its pods has reloaded its certificate")
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
+        self.rollouts.fence()
         tell(self.rollouts.api, found, self.rollouts.namespace, reason, words)
 
     def unfit(self, found: Workload, secrets: Collection[str]) -> Iterator[tuple[str, str]]:
@@ -190,6 +191,7 @@ class _Round:
             if missing:
                 where = " and ".join(self.program.files)
                 return f"{where} in {name}/{container} is not the certificate that it waits for"
+            self.reloads.rollouts.fence()
             ran = self._run(name, container, self.program.argv)
         except (Transient, Missing) as failure:
             return failure.message

@@ -38,12 +38,14 @@ class Rollouts:
     """Those in one namespace.
 
     ``timeout`` is how many seconds each workload may take, also to go back. An API server that is
-    away is waited for until then.
+    away is waited for until then. ``fence`` comes before each write, and raises Fenced once another
+    process may be at work on the same.
     """
 
     api: Api
     namespace: str
     timeout: float
+    fence: Callable[[], None] = lambda: None
 
     def get(self, reference: Reference) -> Workload:
         """A workload as it is now; raises NeedsOperator if there is none, and as Api.ask()."""
@@ -65,7 +67,7 @@ class Rollouts:
     @property
     def pods(self) -> Pods:
         """Those of the namespace."""
-        return Pods(self.api, self.namespace)
+        return Pods(self.api, self.namespace, self.fence)
 
     def restart(
         self,
@@ -88,16 +90,16 @@ class Rollouts:
             deadline = Deadline(self.api.clock, self.timeout)
             found, changed = self._change(reference, change, deadline)
             if changed:
-                self._tell(found, "CertificateRestart", "certrotd restarts its pods")
+                self._tell(found, "RotationRestart", "certrotd restarts its pods")
             try:
                 self._await(found, deadline)
                 if proof is not None:
                     proof.prove(found, deadline)
             except _FAILURES as failure:
-                self._tell(found, "CertificateRestartFailed", str(failure))
+                self._tell(found, "RotationRestartFailed", str(failure))
                 raise
             if changed:
-                self._tell(found, "CertificateRestarted", "each of its pods is new and available")
+                self._tell(found, "RotationRestarted", "each of its pods is new and available")
 
     def revert(
         self,
@@ -141,7 +143,7 @@ class Rollouts:
                 return
             if not told:
                 words = f"it waits for the PodDisruptionBudget {names}, which allows no disruption"
-                self._tell(found, "CertificateHeld", words)
+                self._tell(found, "RotationHeld", words)
                 told = True
             if deadline.passed:
                 failure = Transient(
@@ -149,7 +151,7 @@ class Rollouts:
                     f"disruption for {self.timeout:g} s",
                     hint=f"kubectl -n {self.namespace} describe poddisruptionbudget",
                 )
-                self._tell(found, "CertificateRestartFailed", str(failure))
+                self._tell(found, "RotationRestartFailed", str(failure))
                 raise failure
             deadline.pause(PAUSE)
 
@@ -159,16 +161,16 @@ class Rollouts:
         deadline = Deadline(self.api.clock, self.timeout)
         found, changed = self._change(reference, lambda found: stamps.revert(found, told), deadline)
         if changed:
-            self._tell(found, "CertificateUndo", "certrotd puts its former pod template back")
-        repair = PodRepair(self.pods, proof, partial(self._tell, found, "CertificateUndo"))
+            self._tell(found, "RotationUndo", "certrotd puts its former pod template back")
+        repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
         try:
             self._await(found, deadline, repair)
             repair.finish(partial(self.get, reference), deadline)
         except _FAILURES as failure:
-            self._tell(found, "CertificateUndoFailed", str(failure))
+            self._tell(found, "RotationUndoFailed", str(failure))
             raise
         if changed:
-            self._tell(found, "CertificateUndone", "its former pods are whole again")
+            self._tell(found, "RotationUndone", "its former pods are whole again")
 
     def _change(
         self, reference: Reference, change: Change, deadline: Deadline
@@ -183,6 +185,7 @@ class Rollouts:
             patch = change(found)
             if patch is None:
                 return found
+            self.fence()
             written = True  # if the answer is lost, the next look tells whether it was
             try:
                 return workload(reference.kind, self.api.merge(path, patch))
@@ -235,4 +238,5 @@ class Rollouts:
         return lacks
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
+        self.fence()
         tell(self.api, found, self.namespace, reason, words)

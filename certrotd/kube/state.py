@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager
+from contextlib import contextmanager, nullcontext
 
 from certrotd.clock import Deadline
 from certrotd.errors import Failure
@@ -13,13 +13,14 @@ from certrotd.kube.documents import SecretDocument
 from certrotd.kube.folders import SecretFolder
 from certrotd.kube.leases import DURATION, Hold, Leases
 from certrotd.kube.objects import Objects
-from certrotd.kube.records import IN_FLIGHT, SecretHistory, SecretJournal, in_flight
+from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in_flight
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
+from certrotd.kube.watch import Watched
 
 NEEDED = {
-    SECRETS: ("get", "list", "create", "update", "delete"),
-    CONFIG_MAPS: ("get", "create", "update", "patch"),
+    SECRETS: ("get", "list", "watch", "create", "update", "delete"),
+    CONFIG_MAPS: ("get", "list", "watch", "create", "update", "patch"),
     LEASES: ("get", "create", "update"),
 }
 """The verbs that the state needs in its namespace, and no others."""
@@ -29,8 +30,10 @@ class ClusterState:
     """The State of ``instance`` in a namespace.
 
     ``words`` says in its locks whose they are: the pod, and what it does. ``every`` is how many
-    seconds at least are between two looks for changes, ``duration`` how many a lock outlives its
+    seconds after a failure a watch is tried again, ``duration`` how many a lock outlives its
     holder, ``patience`` how many an API server that is away is waited for.
+
+    Once somebody asks for changes, watches tell which records there are.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class ClusterState:
         self._folders = objects(SECRETS, "folder")
         self._records = objects(SECRETS, "record")
         self._wakes = Wakes(objects(CONFIG_MAPS, "wake"))
+        self._watched: tuple[Watched, Watched] | None = None
         self._leases = Leases(objects(LEASES, "lock"), lambda: words, duration=duration)
 
     def document(self, name: str) -> SecretDocument:
@@ -69,23 +73,33 @@ class ClusterState:
         return SecretHistory(self._records, subject)
 
     def in_flight(self) -> frozenset[str]:
-        return in_flight(self._records)
+        if self._watched is None:
+            return in_flight(self._records)
+        found = self._watched[0].look()
+        return frozenset(name for name, each in found.items() if is_in_flight(each))
 
     def flying(self, subject: str) -> bool:
-        found = self._records.read(subject, metadata=True)
-        labels = (found or {}).get("metadata", {}).get("labels") or {}
-        return labels.get(IN_FLIGHT) == "true"
+        if self._watched is None:
+            return is_in_flight(self._records.read(subject, metadata=True))
+        return is_in_flight(self._watched[0].look().get(subject))
 
     def changes(self, kind: str) -> SecretChanges:
-        return SecretChanges(self._records, self._wakes, kind, self._api.clock, self._every)
+        if self._watched is None:
+            every = self._every
+            self._watched = Watched(self._records, every), Watched(self._wakes.objects, every)
+        return SecretChanges(*self._watched, self._wakes, kind)
 
     def wake(self, subject: str) -> None:
         self._wakes.tell(subject)
 
+    @contextmanager
     def lock(
         self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
-    ) -> AbstractContextManager[Hold]:
-        return self._leases.hold(name, what, wait=wait, shared=shared)
+    ) -> Iterator[Hold]:
+        """As State.lock(); while a subject's own is held, its records are read once."""
+        held = self._leases.hold(name, what, wait=wait, shared=shared)
+        with held as hold, nullcontext() if shared else self._records.alone(name):
+            yield hold
 
     def holder(self, name: str) -> str | None:
         return self._leases.holder(name)

@@ -22,7 +22,7 @@ class Wakes:
     """
 
     def __init__(self, objects: Objects) -> None:
-        self._objects = objects
+        self.objects = objects
 
     def tell(self, subject: str) -> None:
         """Ask for a look at that id; repeatable. Raises DiskTrouble."""
@@ -30,21 +30,21 @@ class Wakes:
 
         def add() -> None:
             try:
-                self._objects.api.merge(self._objects.path(_ALL), {"data": told})
+                self.objects.api.merge(self.objects.path(_ALL), {"data": told})
                 return
             except Missing:
                 pass
             try:
-                self._objects.write(_ALL, _config_map(told), revision="")
+                self.objects.write(_ALL, _config_map(told), revision="")
             except Conflict:  # somebody has just made it
-                self._objects.api.merge(self._objects.path(_ALL), {"data": told})
+                self.objects.api.merge(self.objects.path(_ALL), {"data": told})
 
-        self._objects.patiently(f"wake {subject}", add)
+        self.objects.patiently(f"wake {subject}", add)
 
     def take(self, kind: str) -> frozenset[str]:
         """The ids of that kind that were told since the last time; raises DiskTrouble."""
         for _ in range(_TRIES):
-            found = self._objects.read(_ALL)
+            found = self.objects.read(_ALL)
             if found is None:
                 return frozenset()
             data: dict[str, str] = found.get("data") or {}
@@ -53,7 +53,7 @@ class Wakes:
                 return frozenset()
             left = {key: value for key, value in data.items() if key not in taken}
             try:
-                self._objects.write(_ALL, _config_map(left), revision=revision_of(found))
+                self.objects.write(_ALL, _config_map(left), revision=revision_of(found))
             except Conflict:
                 continue  # somebody tells one meanwhile
             return frozenset(taken.values())

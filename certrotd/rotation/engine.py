@@ -223,7 +223,9 @@ class Engine(Generic[W]):
                 rotation.answered(index, Done())
                 rotation.tell("done", index)
                 return None
-            rotation.write({"t": "try", "i": index, "at": rotation.stamp()}, sync=True)
+            record = {"t": "try", "i": index, "at": rotation.stamp()}
+            # whatever cut it off before may do so again: that has to be counted
+            rotation.write(record, sync=step.announced or rotation.resumed)
             answer = step.do(self._world, rotation.ledger(index))
             rotation.answered(index, answer)
         except (JournalBroken, Fenced):

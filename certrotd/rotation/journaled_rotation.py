@@ -12,7 +12,14 @@ from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.ledger import JournalLedger
 from certrotd.rotation.outcome import Event, Finished, RolledBack
-from certrotd.rotation.recovery import Close, Progress, apply, compacted, read_progress
+from certrotd.rotation.recovery import (
+    Close,
+    Progress,
+    apply,
+    compacted,
+    perhaps_tried,
+    read_progress,
+)
 from certrotd.rotation.step import (
     JSON,
     Done,
@@ -35,7 +42,8 @@ COMPACT_AFTER = 100
 class JournaledRotation(Generic[W]):
     """The plan of one rotation and its ``progress``; arguments as the Engine's.
 
-    Items of the plan go by their index. Whatever writes raises JournalBroken or Fenced.
+    ``resumed``: it was read from the journal, so another process may have begun it. Items of the
+    plan go by their index. Whatever writes raises JournalBroken or Fenced.
     """
 
     journal: Journal
@@ -45,6 +53,7 @@ class JournaledRotation(Generic[W]):
     fence: Callable[[], None]
     plan: Plan[W] = ()
     progress: Progress = field(default_factory=lambda: Progress(items=()))
+    resumed: bool = False
     _begin: Mapping[str, Any] = field(default_factory=dict)
     _ended: Mapping[str, Any] = field(default_factory=dict)
     _checkpoints: int = 0
@@ -83,6 +92,8 @@ class JournaledRotation(Generic[W]):
         records = self.journal.records()
         if records:
             self._understand(records)
+            self.progress = perhaps_tried(self.progress, self.unannounced, self.savepoints)
+            self.resumed = True
         return bool(records)
 
     def _understand(self, journaled: Sequence[Mapping[str, Any]]) -> None:
@@ -167,6 +178,12 @@ class JournaledRotation(Generic[W]):
         """The steps that cannot be what ended the process."""
         steps = enumerate(self.plan)
         return {i for i, item in steps if not isinstance(item, Savepoint) and not item.can_kill}
+
+    @property
+    def unannounced(self) -> set[int]:
+        """The steps that may have been tried without a durable record of it."""
+        steps = enumerate(self.plan)
+        return {i for i, item in steps if not isinstance(item, Savepoint) and not item.announced}
 
     @property
     def saved(self) -> Savepoint | None:

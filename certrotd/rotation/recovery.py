@@ -183,6 +183,31 @@ def apply(progress: Progress, record: JournalRecord) -> Progress:
             raise ValueError(f"unknown journal record {other!r}")
 
 
+def perhaps_tried(
+    progress: Progress, unannounced: Container[int], savepoints: Mapping[int, Savepoint]
+) -> Progress:
+    """This progress with what may have been tried after its last record, which a crash cut off.
+
+    That is the run of ``unannounced`` steps at which the journal ends, also past a savepoint that
+    is not written down yet, but past none that is forward only. A failure is a durable record, and
+    whatever was tried before it is known.
+    """
+    if progress.failed is not None or progress.outcome is not None:
+        return progress
+    items = list(progress.items)
+    begin = next((i for i, status in enumerate(items) if status is not Status.DONE), len(items))
+    if begin < len(items) and items[begin] is not Status.UNTRIED:
+        begin += 1
+    for index in range(begin, len(items)):
+        if index in savepoints and not savepoints[index].forward_only:
+            continue
+        if index not in unannounced:
+            break
+        if items[index] is Status.UNTRIED:
+            items[index] = Status.TRIED
+    return progress.but(items=tuple(items))
+
+
 def compacted(records: Sequence[JournalRecord]) -> list[JournalRecord]:
     """The same journal without the checkpoints that later ones took the place of."""
     last = max((n for n, each in enumerate(records) if each["t"] == "checkpoint"), default=-1)

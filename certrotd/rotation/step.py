@@ -128,6 +128,15 @@ class Step(Protocol[WorldT]):
         """
         ...
 
+    @property
+    def announced(self) -> bool:
+        """Whether it is durable that it is tried before it acts.
+
+        It need not be of a step that notes what it is about to do, or that changes nothing which
+        to undo, without having begun, would do harm. What a crash cut off of it is looked at anew.
+        """
+        ...
+
     def do(self, world: WorldT, ledger: Ledger) -> Done | NotYet:
         """Act; idempotent, for it may run again after a crash. Raises Failure."""
         ...
@@ -157,6 +166,7 @@ class Journaled:
     """
 
     can_kill = True
+    announced = True
 
     @property
     def intent(self) -> Mapping[str, JSON]:

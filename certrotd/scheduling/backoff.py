@@ -70,8 +70,8 @@ class Backoff:
 
     def busy(self, subject: Id, failure: LockHeld, monotonic: float) -> None:
         """Somebody else is at it, and will probably do what is due."""
-        rest = self._of(subject)
-        rest.until, rest.why, rest.by = monotonic + SOON.total_seconds(), str(failure), Gate.LOCK
+        rest, length = self._of(subject), min(SOON, failure.free_after or SOON)
+        rest.until, rest.why, rest.by = monotonic + length.total_seconds(), str(failure), Gate.LOCK
 
     def ended(self, report: Report, act: str, now: datetime, monotonic: float) -> None:
         """A rotation that was to ``act`` has ended, or waits."""

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
 from certrotd.errors import NeedsOperator, Transient, raise_first
 from certrotd.kube.objects import STATE, data_of, secret
-from certrotd.kube.rights import Right, missing
+from certrotd.kube.rights import missing
 from certrotd.pki.generation import (
     CertificateState,
     ForeignChange,
@@ -39,8 +40,6 @@ if TYPE_CHECKING:
     from certrotd.config.stores import KubernetesStoreEntry
 
 TRIES = 5
-ASK_AGAIN = 3600.0
-"""So many seconds are the rights that were had believed to be had still."""
 
 
 class KubernetesStore:
@@ -49,12 +48,18 @@ class KubernetesStore:
     def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = places
         self._homes: dict[str, Home] = {}
-        self._allowed: dict[Right, float] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
         """As LocalStore.names, of those configured."""
         return sorted(self._places)
+
+    @contextmanager
+    def alone(self, name: str) -> Iterator[None]:
+        """As Locked.alone: certrotd's own is read once, and the live Secret now and then."""
+        home = self._home(name)
+        with home.own.objects.alone(name), home.live.alone():
+            yield
 
     def look(self, name: str, *, thorough: bool = False) -> Standing:
         """As Store.look: by two requests, and one for each generation of which the key is read."""
@@ -92,18 +97,14 @@ class KubernetesStore:
     def place(self, name: str) -> str:
         return self._home(name).live.place
 
-    def check(self, name: str, *, dry: bool = False) -> None:  # noqa: ARG002
+    def check(self, name: str, *, dry: bool = False) -> None:
         """As Store.check: rights, room and the live Secret; nothing is changed for it, ever."""
         home = self._home(name)
-        api, now = home.live.api, home.live.api.clock.monotonic()
-        for right in home.rights:
-            asked = self._allowed.get(right)
-            if asked is None or now - asked >= ASK_AGAIN:
-                raise_first(missing(api, [right]))
-                self._allowed[right] = now
+        raise_first(missing(home.live.api, home.rights))
         seen = self._seen(home, name)
         refuse(home, name, seen)
-        home.own.rehearse(name)
+        if dry:  # else the key is staged before anything is ordered, which shows the same
+            home.own.rehearse(name)
         if seen.found is None:
             home.live.rehearse(secret({KEY: b"", CHAIN: b""}, TYPE))
 

@@ -23,7 +23,6 @@ from certrotd.kube.api import Missing, Object
 from certrotd.kube.objects import (
     GROUP,
     KIND,
-    NAME,
     Objects,
     annotation,
     data_of,
@@ -101,8 +100,8 @@ class OwnSecrets:
         """What there is of a certificate: one list; raises DiskTrouble, and what Api.find does."""
         generations: dict[int, Recorded | None] = {}
         staged, kept = set[int](), Kept()
-        for found in self.objects.find({CERTIFICATE: label_of(name)}):
-            whose, _, part = annotation(found, NAME).partition("/")
+        for found in self.objects.all_of(name, {CERTIFICATE: label_of(name)}):
+            whose, _, part = self.objects.whose(found).partition("/")
             if whose != name:
                 continue
             if part == STATE:

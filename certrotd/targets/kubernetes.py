@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from certrotd.clock import Deadline
@@ -98,6 +98,12 @@ class KubernetesTarget:
             if secrets and not any(is_used(each.pod, secret) for secret in secrets):
                 which = " or ".join(sorted(secrets))
                 yield f"{each.reference} does not use the Secret {which}: nothing changes there"
+
+    def fenced(self, check: Callable[[], None]) -> KubernetesTarget:
+        """As Fenceable.fenced: before each write, so also between workloads."""
+        rollouts = replace(self.rollouts, fence=check)
+        reloads = self.reloads and replace(self.reloads, rollouts=rollouts)
+        return replace(self, rollouts=rollouts, reloads=reloads)
 
     def apply(self) -> None:
         """As Target.apply."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import signal
 import threading
 import urllib.error
 import urllib.request
@@ -17,13 +18,15 @@ from typing import Any
 
 import pytest
 
+from certrotd.kek import volume
 from certrotd.kube.stamps import RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.outputs.secret_entries import NEEDED
-from tests.cluster.objects import Object, container, deployment, secret_volume
+from tests.cluster.objects import Object, container, deployment, pod, secret_volume
 from tests.cluster.web import RULES
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
+from tests.parts.process import wait_until
 from tests.parts.site import Run, Site
 
 PROGRAM = Path(__file__).with_name("keystore_app.py")
@@ -73,7 +76,7 @@ class Shop:
             {"name": "app-keys", "mountPath": "/keys"},
             {"name": "code", "mountPath": "/code"},
         ]
-        pod = container(
+        main = container(
             self.cluster.image(DEBIAN),
             *("python3", "/code/app.py"),
             volumeMounts=mounts,
@@ -85,7 +88,7 @@ class Shop:
         made = deployment(
             "app",
             3,
-            pod,
+            main,
             volumes=[secret_volume("app-keys"), code],
             terminationGracePeriodSeconds=20,
         )
@@ -108,6 +111,11 @@ class Shop:
         found = self.cluster.api.get(KINDS["deployment"].path(self.namespace, "app"))
         template: Object = found["spec"]["template"]
         return template
+
+    def revision(self) -> int:
+        """How many pod templates its controller has seen."""
+        found = self.cluster.api.get(KINDS["deployment"].path(self.namespace, "app"))
+        return int(found["metadata"]["annotations"]["deployment.kubernetes.io/revision"])
 
     def pods(self) -> list[Object]:
         """Those that are ready and not on their way out."""
@@ -193,15 +201,22 @@ def shop(cluster: Cluster, namespace: str, tmp_path: Path) -> Shop:
 def test_every_pod_reads_what_any_writes_through_a_whole_rotation(
     shop: Shop, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The pods wait for the first key; each delivery restarts them once. And the control."""
+    """The pods wait for the first key; each delivery restarts them once, though certrotd is killed
+    in the middle of the first. And the control."""
     shop.deploy()
     first = shop.rotate()
     assert first.code == 0, first
-    pods = shop.ids()
+    pods, template, revision = shop.ids(), shop.template(), shop.revision()
     assert len(pods) == 3
     with shop.load() as counts:
-        ran = shop.rotate()
+        begun = shop.site.start("keys", "rotate", "orders", "--reason", "test")
+        wait_until(lambda: shop.template() != template, what="a restart")
+        begun.signal(signal.SIGKILL)
+        assert begun.end().code == -signal.SIGKILL
+        assert shop.revision() <= revision + 1
+        ran = shop.site.run("rotate", "key/orders")
     assert ran.code == 0, ran
+    assert shop.revision() == revision + 2, "one for each stage"
     with capsys.disabled():
         print(f"\n{dict(counts)}")  # noqa: T201
     assert shop.states() == {1: "decrypt-only", 2: "active"}
@@ -238,3 +253,54 @@ def test_a_key_with_which_pods_do_not_come_up_is_never_activated(shop: Shop) -> 
     again = shop.rotate()
     assert "deployment/app" in again.stdout + again.stderr
     assert shop.states() == {1: "active", 2: "pre-active"}
+
+
+LOOK = """
+import json, os, pathlib, volume
+found = {}
+for name in ("closed", "open"):
+    there = volume.entry(pathlib.Path("/", name, "kek"))
+    status = os.lstat(there)
+    found[name] = [len(there.read_bytes()), status.st_uid, volume.exposed(status)]
+found["other"] = volume.entry(pathlib.Path("/open/..data")) is None
+print(json.dumps(found))
+"""
+
+
+def test_a_mounted_kek_is_known_by_what_the_kubelet_makes(cluster: Cluster, namespace: str) -> None:
+    """By the very code, as another user than root; a volume that all may read is the control."""
+    kek = {"kek": base64.b64encode(b"k" * 32).decode()}
+    made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "kek"}, "data": kek}
+    code = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "code"},
+        "data": {"volume.py": Path(volume.__file__).read_text(), "look.py": LOOK},
+    }
+    mounts = [{"name": name, "mountPath": f"/{name}"} for name in ("closed", "open", "code")]
+    argv = ("python3", "-B", "/code/look.py")
+    looking = pod(
+        "look",
+        container(cluster.image(DEBIAN), *argv, volumeMounts=mounts),
+        restartPolicy="Never",
+        securityContext={"runAsUser": 65532, "runAsGroup": 65532, "fsGroup": 65532},
+        volumes=[
+            {"name": "closed", "secret": {"secretName": "kek", "defaultMode": 0o400}},
+            {"name": "open", "secret": {"secretName": "kek"}},
+            {"name": "code", "configMap": {"name": "code"}},
+        ],
+    )
+    cluster.apply(namespace, made, code, looking)
+    path = f"/api/v1/namespaces/{namespace}/pods/look"
+    cluster.until(
+        lambda: cluster.api.get(path)["status"]["phase"] in ("Succeeded", "Failed"),
+        what="it has looked",
+        namespace=namespace,
+    )
+    said = cluster.api.get(f"{path}/log")
+    found = said if "closed" in said else json.loads(said["text"])
+    assert found == {
+        "closed": [32, 0, None],
+        "open": [32, 0, "can be read or written by others than its owner and its pod's group"],
+        "other": True,
+    }

@@ -74,7 +74,7 @@ def test_pods_are_replaced_and_serve_the_new_pair(web: Web, kind: str) -> None:
     assert web.ids() == after
     assert template_of(web, reference)["metadata"]["annotations"] == annotations
     described = web.described(reference)
-    assert "CertificateRestart " in described
+    assert "RotationRestart " in described
     assert "each of its pods is new and available" in described
 
 
@@ -100,7 +100,7 @@ def test_a_crash_is_undone_and_every_old_pod_is_kept(web: Web, kind: str, before
     assert template_of(web, reference) == template
     assert web.serves() == OLD_LEAF
     described = web.described(reference)
-    assert "CertificateRestartFailed" in described
+    assert "RotationRestartFailed" in described
     assert "its former pods are whole again" in described
     target.revert_for(live(OLD))  # as after a crash of certrotd
     assert web.ids() == pods
@@ -238,7 +238,7 @@ def test_a_budget_that_allows_no_disruption_is_waited_for(web: Web) -> None:
     where = (f"--namespace={web.namespace}", "sick")
     with ThreadPoolExecutor() as pool:
         applied = pool.submit(target.apply_for, live(NEW))
-        wait_until(lambda: "CertificateHeld" in web.described(reference), what="an event")
+        wait_until(lambda: "RotationHeld" in web.described(reference), what="an event")
         assert (web.ids(), applied.done()) == (before, False)
         web.cluster.kubectl("exec", *where, "--", "touch", "/tmp/ready")
         applied.result()
@@ -332,7 +332,7 @@ def test_pods_that_reload_keep_running(
     target.revert_for(live(OLD))
     assert web.serves() == OLD_LEAF
     assert (web.ids(), template_of(web, reference)) == (before, template)
-    assert "CertificateReloaded " in web.described(reference)
+    assert "RotationReloaded " in web.described(reference)
 
 
 def test_a_program_that_fails_in_a_pod_ends_the_rotation(web: Web) -> None:
@@ -408,7 +408,7 @@ def test_a_template_that_somebody_else_puts_back_ends_the_rollout(web: Web) -> N
             target.apply_for(live(NEW))
     finally:
         timer.join()
-    assert "CertificateRestartFailed" in web.described(reference)
+    assert "RotationRestartFailed" in web.described(reference)
 
 
 class TestRotation:
@@ -466,8 +466,8 @@ class TestRotation:
         assert (web.ids(), template_of(web, reference), leaf_of(site)) == (before, template, leaf)
         assert web.serves() == leaf
         described = web.described(reference)
-        assert "CertificateRestartFailed" in described
-        assert "CertificateUndone" in described
+        assert "RotationRestartFailed" in described
+        assert "RotationUndone" in described
 
     def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
         self, web: Web, site: Site, pods: Reference

@@ -33,6 +33,7 @@ APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 CORE, APPS = "/api/v1/namespaces", "/apis/apps/v1/namespaces"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
+POLICY = "/apis/policy/v1/namespaces"
 LEASES = "/apis/coordination.k8s.io/v1/namespaces"
 TEMPLATE = {
     "metadata": {"labels": {"app": "web"}},
@@ -182,7 +183,9 @@ def test_a_state_is_kept(installed: Installed) -> None:
         ("GET", CORE + "/{shop}/pods", None, MERGE),
         ("DELETE", CORE + "/{shop}/pods/web-0", None, MERGE),
         ("POST", CORE + "/{shop}/events", "event", MERGE),
+        ("GET", POLICY + "/{shop}/poddisruptionbudgets", None, MERGE),
         ("GET", CORE + "/{own}/secrets", None, MERGE),
+        ("GET", CORE + "/{own}/configmaps", None, MERGE),
         ("POST", CORE + "/{own}/secrets", {"metadata": {"name": "a"}}, MERGE),
         ("PUT", CORE + "/{own}/secrets/a", {"metadata": {"name": "a"}}, MERGE),
         ("DELETE", CORE + "/{own}/secrets/a", None, MERGE),
@@ -224,7 +227,6 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("PUT", CORE + "/{shop}/secrets/shop-tls", SECRET),
     ("DELETE", CORE + "/{shop}/secrets/shop-tls", None),
     ("DELETE", CORE + "/{own}/secrets", None),
-    ("GET", CORE + "/{own}/secrets?watch=true", None),
     ("PATCH", CORE + "/{own}/secrets/any", {"data": {}}),
     # workloads: others, and more than the template of those that it has
     ("GET", APPS + "/{shop}/deployments/other", None),
@@ -251,6 +253,9 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("PATCH", CORE + "/{shop}/pods/web-0", {"metadata": {}}),
     ("DELETE", CORE + "/{shop}/pods", None),
     ("DELETE", CORE + "/{own}/pods/any", None),
+    ("GET", POLICY + "/{shop}/poddisruptionbudgets/any", None),
+    ("POST", POLICY + "/{shop}/poddisruptionbudgets", {"metadata": {"name": "a"}}),
+    ("GET", "/apis/policy/v1/poddisruptionbudgets", None),
     # more rights
     ("POST", RBAC + "/namespaces/{own}/rolebindings", ADMIN),
     ("POST", RBAC + "/namespaces/{shop}/rolebindings", ADMIN),
@@ -260,7 +265,7 @@ REFUSED: list[tuple[str, str, Any]] = [
     ("POST", CORE + "/{own}/serviceaccounts/certrotd/token", {"spec": {}}),
     ("GET", CORE + "/{own}/serviceaccounts", None),
     # what else there is
-    ("GET", CORE + "/{own}/configmaps", None),
+    ("GET", CORE + "/{shop}/configmaps", None),
     ("DELETE", CORE + "/{own}/configmaps/any", None),
     ("GET", CORE + "/{shop}/configmaps/any", None),
     ("GET", LEASES + "/{own}/leases", None),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,19 +19,22 @@ from typing import Any
 import pytest
 
 from certrotd.clock import Deadline, SystemClock
-from certrotd.errors import LockHeld, NeedsOperator
+from certrotd.errors import LockHeld, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, from_kubeconfig, trusting
-from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api
+from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Expired
 from certrotd.kube.documents import MAX_SECRET
 from certrotd.kube.leases import HOLDER, SHARERS
 from certrotd.kube.names import object_name
+from certrotd.kube.objects import Objects
 from certrotd.kube.records import MAX_JOURNAL, MAX_LINES
 from certrotd.kube.state import NEEDED, ClusterState
+from certrotd.kube.watch import Watched
 from certrotd.state.ports import ABSENT, Conflict, Fenced, JournalBroken, TooLarge
 from tests.parts import Parts
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.kubernetes.lossy import LossyWay
+from tests.parts.process import wait_until
 
 SUBJECT = "certificate/web"
 BEGIN = {"t": "begin", "id": "r1", "plan": []}
@@ -72,6 +75,10 @@ class Home:
         """That of one process."""
         api = api or self.api()
         return ClusterState(api, self.namespace, "certrotd", words=words, **{"every": 0, **given})
+
+    def objects(self, part: str) -> Objects:
+        """The Secrets of a part of the state."""
+        return Objects(self.api(), SECRETS, self.namespace, "certrotd", part, 1.0)
 
     def lease(self, name: str = SUBJECT) -> str:
         """The path of a lock's Lease."""
@@ -540,17 +547,99 @@ class TestForeignHands:
         assert changes.woken() == {SUBJECT}
         assert set(home.plane.api.get(path)["data"]) == {"certificate._", "nonsense"}
 
-    def test_changes_are_asked_for_no_more_often_than_wanted(self, home: Home) -> None:
-        """The daemon asks every second, and the API server has others to answer, too."""
-        state = home.state(every=3600)
-        changes = state.changes("certificate")
-        changes.subjects()
-        changes.woken()
+
+class TestWatch:
+    """What other processes do is told by the API server, without a question each time."""
+
+    def test_nothing_is_asked_while_nothing_happens(self, home: Home) -> None:
+        """The daemon looks every second, and the API server has others to answer, too."""
+        state = home.state()
+        state.journal(SUBJECT).append(BEGIN, sync=True)
+        changes = [state.changes(kind) for kind in ("certificate", "key")]
+        for each in changes:
+            each.subjects()
+            each.woken()
         with _calls(home) as calls:
-            for _ in range(5):
-                assert changes.subjects() == frozenset()
-                assert changes.woken() == frozenset()
+            for _ in range(20):
+                for each in changes:
+                    assert each.subjects() == each.woken() == frozenset()
+                assert state.in_flight() == {SUBJECT}
+                assert state.flying(SUBJECT)
         assert calls == []
+
+    def test_a_watch_that_is_over_goes_on(self, home: Home) -> None:
+        """The server ends each after a minute; what happened in between is told."""
+        objects = home.objects("record")
+        watched = Watched(objects, 0, lasts=1)
+        assert watched.look() == {}
+        for number in range(3):
+            time.sleep(1.2)  # the server has ended it by then, or is about to
+            home.state().journal(f"certificate/c{number}").append(BEGIN, sync=True)
+            wait_until(lambda: len(watched.look()) == number + 1)  # noqa: B023
+
+    def test_one_that_begins_too_long_ago_begins_anew(self, home: Home) -> None:
+        """The API server says 410, at once or as an event: all is listed then."""
+        home.state().journal(SUBJECT).append(BEGIN, sync=True)
+        watched = Watched(home.objects("record"), 0)
+        watched._since = "1"
+        assert set(watched.look()) == {SUBJECT}
+        home.state().journal("certificate/www").append(BEGIN, sync=True)
+        watched._take(b'{"type": "ADDED", "object": {"metadata": {"resourceVersion": "7"}}}')
+        with pytest.raises(Expired):
+            watched._take(b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}')
+        wait_until(lambda: len(watched.look()) == 2)
+
+    def test_what_is_removed_is_gone(self, home: Home) -> None:
+        """By somebody's hand."""
+        home.state().journal(SUBJECT).append(BEGIN, sync=True)
+        watched = Watched(home.objects("record"), 0)
+        assert set(watched.look()) == {SUBJECT}
+        path = SECRETS.path(home.namespace, object_name("certrotd-record", SUBJECT))
+        home.plane.api.delete(path)
+        wait_until(lambda: not watched.look())
+
+    def test_one_that_hangs_is_begun_anew(self, home: Home) -> None:
+        """Nobody cuts the connection, and nothing comes on it any more."""
+        with LossyWay(("127.0.0.1", int(home.plane.url.rpartition(":")[2]))) as way:
+            api = home.api(server=f"https://127.0.0.1:{way.port}", timeout=2.0)
+            objects = replace(home.objects("record"), api=api)
+            watched = Watched(objects, 0, lasts=2)
+            assert watched.look() == {}
+            way.hold_answers()
+            home.state().journal(SUBJECT).append(BEGIN, sync=True)
+            time.sleep(0.5)
+            assert watched.look() == {}, "the control: it hangs"
+            watched._end = 0.0  # ten seconds later
+            with pytest.raises(DiskTrouble):
+                watched.look()
+            way.pass_answers()
+            wait_until(lambda: _told(watched) == {SUBJECT})
+
+    @pytest.mark.parametrize(
+        "line",
+        [b"{", b"[]", b"null", b'{"type": "ADDED"}', b'{"type": "ADDED", "object": 3}', b"<html>"],
+    )
+    def test_what_is_no_event_ends_it(self, home: Home, line: bytes) -> None:
+        """A proxy's page, or half an answer."""
+        with pytest.raises(Transient, match="no event of a watch"):
+            Watched(home.objects("record"), 0)._take(line)
+
+    def test_an_account_that_may_not_watch_is_told_so(self, home: Home) -> None:
+        """And is not asked again for a while."""
+        home.plane.allow(home.namespace, "certrotd", *RULES[1:])
+        watched = Watched(home.objects("record"), 3600)
+        with _calls(home) as calls:
+            for _ in range(3):
+                with pytest.raises(DiskTrouble, match="watch secrets in"):
+                    watched.look()
+        assert len(calls) == 1
+
+
+def _told(watched: Watched) -> set[str]:
+    try:
+        return set(watched.look())
+    except DiskTrouble:
+        return set()
 
 
 @contextmanager
@@ -568,17 +657,21 @@ def _calls(home: Home) -> Iterator[list[str]]:
 
 
 def test_a_rotation_takes_few_calls(home: Home) -> None:
-    """A lock is had in two, let go in two, and each durable record is one."""
+    """A lock is had in two or one, let go in one, and each durable record is one."""
     state = home.state()
     state.holder("warm")  # the server's clock
-    with _calls(home) as calls, state.lock(SUBJECT, "certificate web") as lease:
-        journal = state.journal(SUBJECT)
-        lease.check()
-        journal.append(BEGIN, sync=True)
-        journal.append({"t": "done", "i": 0}, sync=True)
-        journal.close(SUMMARY)
-    assert [each.split("?")[0].split()[0] for each in calls] == [
-        *("get", "create"),
-        *("get", "create", "update", "update"),
-        *("get", "update"),
-    ]
+    for had, made in ((("get", "create"), "create"), (("update",), "update")):
+        with _calls(home) as calls, state.lock(SUBJECT, "certificate web") as lease:
+            journal = state.journal(SUBJECT)
+            lease.check()
+            assert journal.records() == []
+            journal.append(BEGIN, sync=True)
+            journal.append({"t": "done", "i": 0}, sync=True)
+            journal.close(SUMMARY)
+            assert journal.history.last() is not None
+        assert state.history(SUBJECT).last() is not None
+        assert [each.split("?")[0].split()[0] for each in calls] == [
+            *had,
+            *("get", made, "update", "update"),
+            "update",
+        ]

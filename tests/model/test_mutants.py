@@ -222,6 +222,7 @@ def switches_to_half_a_generation(patch: pytest.MonkeyPatch) -> None:
 class _Blind:
     kind = "blind"
     can_kill = True
+    announced = True
 
     def __init__(self, generation: int) -> None:
         self.generation = generation

@@ -20,7 +20,7 @@ from typing import Any, Generic, TypeVar
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import Adopting, Coverage, Issuer, Preflight, Solver, Target
+from certrotd.certs.ports import Adopting, Coverage, Issuer, Locked, Preflight, Solver, Target
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.stores import Stores
@@ -40,6 +40,7 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.pki.generation import LiveCertificate
 from certrotd.pki.names import base, instance_of, is_wildcard
 from certrotd.rotation.unexpected import as_failure
+from certrotd.state.ports import Lease
 from certrotd.stores.install import Copies, FileInstaller
 
 LOCK_WAIT = 120.0
@@ -241,7 +242,7 @@ class Adapters:
             facts.key_type if facts else "",
         )
 
-    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[object]:
+    def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:
         wait = lock_wait(self._config.targets[name])
         return self._premises.lock(f"_target-{name}", f"target {name}", wait, shared=shared)
 
@@ -249,8 +250,13 @@ class Adapters:
     def _still(self, entry: Certificate) -> Iterator[None]:
         """As World.still: a service told for another certificate reads this one's files as well.
 
-        It would meet the old chain and the new key. Files of several may change at once.
+        It would meet the old chain and the new key. Files of several may change at once; a store
+        that is Locked replaces key and chain in one, and copies in files are all that matters.
         """
+        store: object = self._stores.of(entry.name)
+        if isinstance(store, Locked) and not entry.install:
+            yield
+            return
         with ExitStack() as held:
             for use in entry.targets:
                 held.enter_context(self._target_lock(use.target, shared=True))

@@ -7,15 +7,25 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
-from certrotd.certs.ports import Cautious, Informed, InformedRevertible, Precheck, Target
+from certrotd.certs.ports import (
+    Cautious,
+    Fenceable,
+    Informed,
+    InformedRevertible,
+    Precheck,
+    Target,
+)
 from certrotd.clock import Deadline, SystemClock
 from certrotd.errors import Failure, Transient
 from certrotd.pki.generation import LiveCertificate
+from certrotd.state.ports import Lease
 
 GATHER = 2.0
 """For how many seconds a target waits for other certificates that are about to need it."""
 
-Tell = Callable[[Sequence[LiveCertificate]], None]
+Tell = Callable[[Sequence[LiveCertificate], Lease], None]
+"""Tells a target of certificates, while its own lock is held."""
+TargetLock = Callable[[], AbstractContextManager[Lease]]
 
 
 @dataclass
@@ -59,7 +69,7 @@ class Groups:
         self,
         target: str,
         about: LiveCertificate,
-        lock: Callable[[], AbstractContextManager[object]],
+        lock: TargetLock,
         tell: Tell,
     ) -> None:
         """Have ``target`` told, under ``lock``, by this thread or for it by another one.
@@ -84,7 +94,7 @@ class Groups:
         self,
         target: str,
         group: _Group,
-        lock: Callable[[], AbstractContextManager[object]],
+        lock: TargetLock,
         tell: Tell,
     ) -> None:
         group.failure = Transient(
@@ -92,9 +102,9 @@ class Groups:
         )  # unless told otherwise
         try:
             self._await_others(target)
-            with lock():
+            with lock() as lease:
                 self._close(target)  # who comes now may have swapped too late
-                tell(tuple(group.members))
+                tell(tuple(group.members), lease)
             group.failure = None
         except Exception as error:
             group.failure = error
@@ -128,17 +138,30 @@ class SharedTarget:
     def __init__(
         self,
         target: Target,
-        lock: Callable[[], AbstractContextManager[object]],
+        lock: TargetLock,
         *,
         name: str,
         about: Callable[[], LiveCertificate],
         groups: Groups,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         self._target = target
         self._lock = lock
         self._name = name
         self._about = about
         self._groups = groups
+        self._check = check
+
+    def fenced(self, check: Callable[[], None]) -> SharedTarget:
+        """As Fenceable.fenced."""
+        return SharedTarget(
+            self._target,
+            self._lock,
+            name=self._name,
+            about=self._about,
+            groups=self._groups,
+            check=check,
+        )
 
     def check(self) -> None:
         """As Target.check; what fails is asked again while no certificate's files change."""
@@ -160,19 +183,34 @@ class SharedTarget:
     def apply(self) -> None:
         """As Target.apply, for this certificate and those that come together with it."""
         about, target = self._about(), self._target
-        if not isinstance(target, Informed):
-            self._groups.tell(self._name, about, self._lock, lambda _members: target.apply())
-        elif target.together:
-            self._groups.tell(self._name, about, self._lock, target.apply_for)
+        if isinstance(target, Informed) and not target.together:
+            with self._lock() as lease:
+                self._tell((about,), lease)
         else:
-            with self._lock():
-                target.apply_for((about,))
+            self._groups.tell(self._name, about, self._lock, self._tell)
 
     def revert(self) -> None:
         """As Revertible.revert; a target without that power is told again."""
-        target = self._target
-        if not isinstance(target, InformedRevertible):
+        if not isinstance(self._target, InformedRevertible):
             self.apply()
             return
-        with self._lock():
+        with self._lock() as lease:
+            target = self._held_by(lease)
+            assert isinstance(target, InformedRevertible), "it was"
             target.revert_for((self._about(),))
+
+    def _tell(self, members: Sequence[LiveCertificate], lease: Lease) -> None:
+        target = self._held_by(lease)
+        if isinstance(target, Informed):
+            target.apply_for(members)
+        else:
+            target.apply()
+
+    def _held_by(self, lease: Lease) -> Target:
+        """The target while both locks are held, that of the rotation and its own."""
+
+        def check() -> None:
+            self._check()
+            lease.check()
+
+        return self._target.fenced(check) if isinstance(self._target, Fenceable) else self._target

@@ -27,6 +27,21 @@ def example(mode: str, **more: Any) -> Object:
     return found | more
 
 
+def changed(mode: str, path: str, value: Any) -> Object:
+    """The example's values with another one somewhere: "image.tag"."""
+    values = example(mode)
+    set_at(values, path, value)
+    return values
+
+
+def set_at(values: Object, path: str, value: Any) -> None:
+    """Sets one of many values."""
+    *folders, last = path.split(".")
+    for folder in folders:
+        values = values.setdefault(folder, {})
+    values[last] = value
+
+
 def template(
     values: Mapping[str, Any],
     *options: str,

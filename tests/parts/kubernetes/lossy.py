@@ -11,11 +11,13 @@ class LossyWay:
     """Passes connections on to an address of this machine, byte for byte.
 
     After `lose_answers()` whatever the server says is thrown away and the connection is cut: what
-    was asked was done, and nobody is told.
+    was asked was done, and nobody is told. After `hold_answers()` it is thrown away, too, but the
+    connection stays as it is.
     """
 
     def __init__(self, to: tuple[str, int]) -> None:
         self._losing = threading.Event()
+        self._holding = threading.Event()
         self.lost = 0
         way = self
 
@@ -48,9 +50,14 @@ class LossyWay:
         """From now on."""
         self._losing.set()
 
+    def hold_answers(self) -> None:
+        """From now on, and nobody notices."""
+        self._holding.set()
+
     def pass_answers(self) -> None:
         """Again."""
         self._losing.clear()
+        self._holding.clear()
 
     def _back(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -58,7 +65,8 @@ class LossyWay:
                 if self._losing.is_set():
                     self.lost += 1
                     break
-                client.sendall(data)
+                if not self._holding.is_set():
+                    client.sendall(data)
         for each in (server, client):
             with contextlib.suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from certrotd.config.keks import FileKekEntry
 from certrotd.config.keyrings import (
     PERIODS,
+    ApiServerAcknowledgement,
     CommandAcknowledgement,
     FileAcknowledgement,
     HeartbeatAcknowledgement,
@@ -93,7 +94,8 @@ def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> Non
         '      b: {acknowledge: {http: "https://b.example.com/keys?of=shop", roots: /r.pem}}\n'
         "      c: {acknowledge: {command: [/bin/c], environment: {A: b}}}\n"
         "      d: {acknowledge: {heartbeat: /run/d, instances: 3, stale: 1m}}\n"
-        "      e: {target: web, wave: 2, within: 5m}"
+        "      e: {target: web, wave: 2, within: 5m}\n"
+        '      f: {acknowledge: {api_server: "https://10.0.0.11:6443/", timeout: 5s}}'
     )
     consumers = config(tmp_path, text).keys.keyrings["shop"].consumers
     assert [type(each.acknowledge) for each in consumers.values()] == [
@@ -102,7 +104,11 @@ def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> Non
         CommandAcknowledgement,
         HeartbeatAcknowledgement,
         type(None),
+        ApiServerAcknowledgement,
     ]
+    assert consumers["f"].acknowledge == ApiServerAcknowledgement(
+        api_server="https://10.0.0.11:6443", timeout=timedelta(seconds=5)
+    )
     assert (consumers["e"].target, consumers["e"].wave) == ("web", 2)
     assert consumers["e"].within == timedelta(minutes=5)
     assert consumers["a"].within == timedelta(hours=1)
@@ -124,6 +130,8 @@ def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> Non
         (CONSUMER % "{target: web, within: 0s}", f'{WEB}.within: must be longer than zero, such as 30s, got "0s"'),
         (SHOP % "consumers: {Web: {target: web}}", f'{AT}.consumers.Web: {NAME}, got "Web"'),
         # acknowledgements
+        (CONSUMER % "{acknowledge: {api_server: 'https://10.0.0.1/metrics'}}", f'{WEB}.acknowledge.api_server: must be an address such as https://10.0.0.11:6443, got "https://10.0.0.1/metrics"'),
+        (CONSUMER % "{acknowledge: {api_server: 'http://127.0.0.1'}}", f'{WEB}.acknowledge.api_server: must be an address such as https://10.0.0.11:6443, got "http://127.0.0.1"'),
         (CONSUMER % "{acknowledge: {file: /a, http: 'https://b'}}", f"{WEB}.acknowledge: has file and http: keep one of them"),
         (CONSUMER % "{acknowledge: {}}", f"{WEB}.acknowledge: must be one of {FORMS}"),
         (CONSUMER % "{acknowledge: /run/ack}", f"{WEB}.acknowledge: must be one of {FORMS}"),

@@ -10,7 +10,7 @@ from typing import Any
 from certrotd.clock import ManualClock
 from certrotd.errors import Failure
 from certrotd.kube.api import Missing, Object
-from certrotd.kube.rights import REVIEWS
+from certrotd.kube.rights import REVIEWS, RULES
 from certrotd.kube.workloads import KINDS
 from certrotd.state.ports import Conflict
 
@@ -103,6 +103,7 @@ class MemoryApi:
         self.events: list[Object] = []
         self.log: list[str] = []
         self.reviews: list[str] = []
+        self.had: dict[object, float] = {}
         self.denied: set[str] = set()
         self.then: Callable[[str, str], None] = lambda _what, _path: None
         self.lost: Failure | None = None  # raised after the next change was made
@@ -126,7 +127,12 @@ class MemoryApi:
         return iter(copy.deepcopy([each for each in within if _labelled(each, labels)]))
 
     def ask(self, method: str, path: str, content: Object) -> Object:
-        """A SelfSubjectAccessReview: all but what is in ``denied`` is allowed."""
+        """A SelfSubjectAccessReview: all but what is in ``denied`` is allowed.
+
+        A SelfSubjectRulesReview tells nothing.
+        """
+        if (method, path) == ("POST", RULES):
+            return {"status": {"resourceRules": [], "incomplete": True}}
         assert (method, path) == ("POST", REVIEWS)
         attributes = content["spec"]["resourceAttributes"]
         assert attributes["namespace"] == NAMESPACE

@@ -11,9 +11,10 @@ import pytest
 
 from certrotd.clock import ManualClock
 from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.https.client import Lost
 from certrotd.https.http1 import Answer
 from certrotd.kube.access import Access
-from certrotd.kube.api import Api, Denied, Missing, _read
+from certrotd.kube.api import Api, Denied, Missing, Unsure, _read, was_sent
 from certrotd.kube.api import refused as failure_of
 from certrotd.state.ports import Conflict, TooLarge
 
@@ -34,10 +35,12 @@ def refused(status: int, message: str = "no", **headers: str) -> Failure:
         (413, TooLarge),
         (422, NeedsOperator),
         (429, Transient),
-        (500, Transient),
-        (503, Transient),
-        (504, Transient),
+        (500, Unsure),
+        (503, Unsure),
+        (504, Unsure),
+        (507, Unsure),
         (301, NeedsOperator),
+        (307, NeedsOperator),
     ],
 )
 def test_each_refusal_says_who_can_do_something_about_it(status: int, kind: type[Failure]) -> None:
@@ -64,10 +67,27 @@ def test_hostile_words_are_one_printable_line() -> None:
     assert len(found.message) <= 2000
 
 
+@pytest.mark.parametrize(
+    ("failure", "perhaps"),
+    [
+        (refused(500, "etcdserver: request timed out"), True),
+        (refused(504), True),
+        (Lost("no answer", sent=True), True),
+        (Lost("no way", sent=False), False),
+        (refused(429), False),
+        (refused(401), False),
+        (refused(409), False),
+    ],
+)
+def test_what_may_have_been_done_nevertheless_is_known(failure: Failure, perhaps: bool) -> None:
+    """Its own write, met a second time, is not taken for another's then."""
+    assert was_sent(failure) is perhaps
+
+
 @pytest.mark.parametrize("content", [b"<html>", b"[]", b"", b"\xff", b"[" * 100_000])
 def test_what_is_no_object_is_no_answer(content: bytes) -> None:
     """A proxy's page, with the status of success; of a refusal the status says enough."""
-    with pytest.raises(Transient, match="is no object"):
+    with pytest.raises(Unsure, match="is no object"):
         _read(Answer(200, {}, content, False))
     assert _read(Answer(502, {}, content, False)) == {}
 

@@ -85,7 +85,7 @@ class TestForward:
         """Once, before the restart is told to be done."""
         rollouts(api).restart([WEB], NEW, served.proof())
         assert sorted(served.looked) == ["a", "b", "c"]
-        assert api.reasons() == ["CertificateRestart", "CertificateRestarted"]
+        assert api.reasons() == ["RotationRestart", "RotationRestarted"]
 
     def test_a_pod_that_serves_something_else_is_named(
         self, api: MemoryApi, served: Served
@@ -95,7 +95,7 @@ class TestForward:
         with pytest.raises(ProofFailed, match=r"the pod b of deployment/web: 10.0.0.b does") as got:
             rollouts(api).restart([WEB], NEW, served.proof())
         assert got.value.hint == "look there"
-        assert api.reasons() == ["CertificateRestart", "CertificateRestartFailed"]
+        assert api.reasons() == ["RotationRestart", "RotationRestartFailed"]
 
     def test_one_that_is_replaced_meanwhile_is_no_failure(
         self, api: MemoryApi, served: Served
@@ -208,7 +208,7 @@ class TestBack:
             f"certrotd deletes the pod {name}: it does not serve the former certificate"
             for name in "ac"
         ]
-        assert api.reasons()[-1] == "CertificateUndone"
+        assert api.reasons()[-1] == "RotationUndone"
 
     def test_the_next_is_deleted_only_once_the_one_before_is_replaced(
         self, api: MemoryApi, served: Served
@@ -255,7 +255,7 @@ class TestBack:
         with pytest.raises(ProofFailed, match="the pod new-a of deployment/web"):
             rollouts(api).revert([WEB], OLD, served.proof())
         assert self.deleted(api) == ["a@3"]
-        assert api.reasons()[-1] == "CertificateUndoFailed"
+        assert api.reasons()[-1] == "RotationUndoFailed"
 
     def test_what_is_not_whole_at_the_deadline_is_said(
         self, api: MemoryApi, served: Served

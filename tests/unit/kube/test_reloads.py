@@ -96,7 +96,7 @@ def test_every_pod_is_told_and_proven_one_after_the_other(
     reloads(api, containers).forward(WEB, [NEW_LEAF], proof(api, look))
     assert containers.told == ["a", "b", "c"]
     assert seen == ["a after 1", "b after 2", "c after 3"]
-    assert api.reasons() == ["CertificateReload", "CertificateReloaded"]
+    assert api.reasons() == ["RotationReload", "RotationReloaded"]
 
 
 @pytest.mark.parametrize("before", [None, OLD.fullchain_pem, b"garbage"])
@@ -128,7 +128,7 @@ def test_files_that_never_come_end_at_the_deadline(api: MemoryApi, containers: C
         "/tls/tls.crt in a/main is not the certificate that it waits for"
     )
     assert not containers.told
-    assert api.reasons() == ["CertificateReload", "CertificateReloadFailed"]
+    assert api.reasons() == ["RotationReload", "RotationReloadFailed"]
 
 
 def test_a_program_that_fails_ends_it_at_the_first_pod(
@@ -151,10 +151,10 @@ def test_on_the_way_back_one_that_fails_keeps_no_other_from_it(
     with pytest.raises(NeedsOperator, match="reload in a/main fails"):
         reloads(api, containers).back(WEB, [OLD_LEAF], None)
     assert containers.told == ["a", "b", "c"]
-    assert api.reasons() == ["CertificateUndo", "CertificateUndoFailed"]
+    assert api.reasons() == ["RotationUndo", "RotationUndoFailed"]
     containers.codes.clear()
     reloads(api, containers).back(WEB, [OLD_LEAF], None)
-    assert api.reasons()[2:] == ["CertificateUndo", "CertificateUndone"]
+    assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
 def test_a_pod_that_serves_something_else_ends_it(api: MemoryApi, containers: Containers) -> None:
@@ -221,7 +221,7 @@ def test_without_a_program_only_the_proof_tells(api: MemoryApi) -> None:
     reloads(api, None, None).forward(WEB, [NEW_LEAF], proof(api, look))
     assert api.clock.monotonic() == 20
     reloads(api, None, None).back(WEB, [], None)
-    assert api.reasons()[2:] == ["CertificateUndo", "CertificateUndone"]
+    assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
 class TestUnfit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import cast
 
 import pytest
@@ -15,7 +16,7 @@ from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import Reference, workload
 from certrotd.rotation.outcome import Stopped
-from certrotd.state.ports import Conflict
+from certrotd.state.ports import Conflict, Fenced
 from tests.unit.kube.memory_api import (
     CRASHED,
     NAMESPACE,
@@ -102,7 +103,7 @@ class TestRestart:
         api.controller = done
         made(api).restart([CANARY, WEB], NEW)
         assert [each for each in api.log if "patch" in each] == ["patch canary", "patch web"]
-        assert api.reasons() == ["CertificateRestart", "CertificateRestarted"] * 2
+        assert api.reasons() == ["RotationRestart", "RotationRestarted"] * 2
         assert stamped(api, WEB)[RESTARTED_FOR] == "web=bb"
         assert stamped(api, WEB)[RESTARTED_AT] == "2026-06-01T12:00:00.000+00:00"
 
@@ -123,7 +124,7 @@ class TestRestart:
         with pytest.raises(NeedsOperator, match="canary-new of deployment/canary") as caught:
             made(api).restart([CANARY, WEB], NEW)
         assert caught.value.hint == "kubectl -n shop logs canary-new --previous"
-        assert api.reasons() == ["CertificateRestart", "CertificateRestartFailed"]
+        assert api.reasons() == ["RotationRestart", "RotationRestartFailed"]
         assert stamped(api, CANARY)
         assert not stamped(api, WEB)
 
@@ -198,7 +199,7 @@ class TestRestart:
         api.lost = Lost("no answer", sent=True)
         made(api).restart([WEB], NEW)
         assert api.log.count("patch web") == 1
-        assert api.reasons() == ["CertificateRestart", "CertificateRestarted"]
+        assert api.reasons() == ["RotationRestart", "RotationRestarted"]
 
     def test_a_workload_that_changes_meanwhile_is_read_again(self) -> None:
         """Its controller writes its status into the same object."""
@@ -246,6 +247,65 @@ class TestRestart:
         assert api.events == []
 
 
+class TestFence:
+    """Another process may be at work on the same."""
+
+    @staticmethod
+    def fenced_after(api: MemoryApi, writes: int) -> Rollouts:
+        """Whoever has written so often has lost its lock."""
+
+        def fence() -> None:
+            acts = [each for each in api.log if each.startswith(("patch", "delete", "create"))]
+            if len(acts) >= writes:
+                raise Fenced("another process has the lock")
+
+        return replace(made(api), fence=fence)
+
+    def test_the_next_workload_is_left_alone(self) -> None:
+        """Nor is anything told of."""
+        api = two()
+        api.controller = done
+        with pytest.raises(Fenced):
+            self.fenced_after(api, 3).restart([CANARY, WEB], NEW)
+        assert stamped(api, CANARY)
+        assert not stamped(api, WEB)
+        assert len(api.events) == 2, "those of the canary"
+
+    @pytest.mark.parametrize("writes", range(4))
+    def test_nothing_is_written_once_the_lock_is_lost(self, writes: int) -> None:
+        """Wherever that is; the control loses it when all is done."""
+        api = two()
+        api.controller = done
+        made(api).restart([CANARY, WEB], NEW)
+        for go in (Rollouts.restart, Rollouts.revert):
+            api.log.clear()
+            told = {"web": go.__name__}
+            with pytest.raises(Fenced):
+                go(self.fenced_after(api, writes), [CANARY, WEB], told)
+            acts = [each for each in api.log if each.startswith(("patch", "delete", "create"))]
+            assert len(acts) == writes
+        self.fenced_after(api, 1000).restart([CANARY, WEB], {"web": "cc"})
+
+    def test_a_pod_is_not_deleted_without_the_lock(self) -> None:
+        """It may be one of a template that is wanted again."""
+        api = MemoryApi(("statefulset", workload_object("statefulset", "db")))
+        api.controller = done
+        made(api).restart([DB], NEW)
+        bad = pod("db-2", of=stamped(api, DB)[RESTARTED_AT], **CRASHED)
+
+        def stuck(found: Object) -> None:
+            done(found)
+            found["status"] |= {"updatedReplicas": 1}
+            api.pods = [bad]
+
+        api.controller = stuck
+        api.log.clear()
+        with pytest.raises(Fenced):
+            self.fenced_after(api, 2).revert([DB], OLD)
+        assert not [each for each in api.log if "delete" in each]
+        assert "list pods?app=db" in api.log, "the control: it was looked at"
+
+
 class TestHold:
     """A PodDisruptionBudget that allows nothing for the moment is waited for."""
 
@@ -263,9 +323,9 @@ class TestHold:
         made(api).restart([CANARY, WEB], NEW)
         assert api.clock.monotonic() == 20
         assert api.reasons()[2:] == [
-            "CertificateHeld",
-            "CertificateRestart",
-            "CertificateRestarted",
+            "RotationHeld",
+            "RotationRestart",
+            "RotationRestarted",
         ]
         assert api.events[2]["message"] == (
             "it waits for the PodDisruptionBudget one, which allows no disruption"
@@ -278,7 +338,7 @@ class TestHold:
         with pytest.raises(Transient, match="Budget one has allowed no disruption for 30 s"):
             made(api).restart([WEB], NEW)
         assert not stamped(api, WEB)
-        assert api.reasons() == ["CertificateHeld", "CertificateRestartFailed"]
+        assert api.reasons() == ["RotationHeld", "RotationRestartFailed"]
 
     def test_not_where_it_never_will(self) -> None:
         """All of its pods are healthy, and yet it allows none."""
@@ -313,7 +373,7 @@ class TestRevert:
         made(api).revert([CANARY, WEB], OLD)
         assert [each for each in api.log if "patch" in each] == ["patch canary"]
         assert not stamped(api, CANARY)
-        assert api.reasons()[2:] == ["CertificateUndo", "CertificateUndone"]
+        assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
     def test_one_that_cannot_be_put_back_keeps_no_other_from_it(self) -> None:
         """And is told of in the end."""
@@ -354,7 +414,7 @@ class TestRevert:
         api.controller = short
         with pytest.raises(Transient, match=r"is not restarted within 30 s: .* 1 available"):
             made(api).revert([WEB], OLD)
-        assert api.reasons()[2:] == ["CertificateUndo", "CertificateUndoFailed"]
+        assert api.reasons()[2:] == ["RotationUndo", "RotationUndoFailed"]
 
     @pytest.mark.parametrize("trouble", [None, Conflict("it is ready by now"), Missing("gone")])
     def test_a_statefulsets_pod_of_the_undone_template_is_deleted(
@@ -399,7 +459,7 @@ class TestRevert:
 def test_an_event_is_what_kubectl_describe_looks_for() -> None:
     """By the object that it involves; what has failed is a warning, long words are cut."""
     found = workload("statefulset", workload_object("statefulset", "db"))
-    made = event(found, "shop", "2026-06-01T12:00:00Z", "CertificateRestartFailed", "x" * 5000)
+    made = event(found, "shop", "2026-06-01T12:00:00Z", "RotationRestartFailed", "x" * 5000)
     assert made["involvedObject"] == {
         "apiVersion": "apps/v1",
         "kind": "StatefulSet",
@@ -408,7 +468,7 @@ def test_an_event_is_what_kubectl_describe_looks_for() -> None:
         "uid": "1-2",
     }
     assert (made["type"], len(made["message"])) == ("Warning", 1024)
-    assert event(found, "shop", "", "CertificateRestart", "")["type"] == "Normal"
+    assert event(found, "shop", "", "RotationRestart", "")["type"] == "Normal"
 
 
 def test_an_event_has_the_time_of_the_api_server() -> None:

@@ -116,6 +116,7 @@ class Put:
 
     name: str
     can_kill: bool = True
+    announced: bool = True
 
     @property
     def kind(self) -> str:
@@ -123,7 +124,7 @@ class Put:
 
     @property
     def intent(self) -> Mapping[str, JSON]:
-        return {"name": self.name, "can_kill": self.can_kill}
+        return {"name": self.name, "can_kill": self.can_kill, "announced": self.announced}
 
     def do(self, world: World, ledger: Ledger) -> Done | NotYet:
         world.fate.look(f"do {self.name}")

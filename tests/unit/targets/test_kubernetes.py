@@ -565,8 +565,8 @@ class TestPage:
         sources = "".join(
             (ROOT / f"certrotd/kube/{name}.py").read_text() for name in ("rollout", "reloads")
         )
-        reasons = set(re.findall(r'"(Certificate(?:Restart|Undo|Held)\w*)"', sources))
-        reasons |= {f"Certificate{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
-        assert reasons == set(re.findall(r"^\| `(Certificate\w+)`", text, re.MULTILINE))
+        reasons = set(re.findall(r'"(Rotation(?:Restart|Undo|Held)\w*)"', sources))
+        reasons |= {f"Rotation{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
+        assert reasons == set(re.findall(r"^\| `(Rotation\w+)`", text, re.MULTILINE))
         for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):
             assert f"`{annotation}`" in text

@@ -53,7 +53,9 @@
 {{- range $config.certificates }}
 {{- $certificates = append $certificates (set . "targets" list) }}
 {{- end }}
-{{- toYaml (set (unset $config "http") "certificates" $certificates) }}
+{{- $_ := set $config "certificates" $certificates }}
+{{- $_ := set $config "include" nil }}
+{{- toYaml (unset $config "http") }}
 {{- end }}
 
 {{/* What the configuration needs in each namespace of workloads, as YAML: {shop: {secrets: [shop-tls], …}}. */}}
@@ -94,6 +96,9 @@
 {{- $parts := splitList "/" . }}
 {{- $kinds := printf "%ss %s" (first $parts) $verb }}
 {{- $_ := set $place $kinds (append (default list (get $place $kinds)) (last $parts) | uniq | sortAlpha) }}
+{{- end }}
+{{- if eq $mode "restart" }}
+{{- $_ := set $place "budgets" true }}
 {{- end }}
 {{- if and (eq $mode "restart") (or .pod_probe (contains "statefulset/" (join " " .workloads))) }}
 {{- $_ := set $place "delete" true }}
@@ -144,6 +149,11 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create]
+{{- end }}
+{{- if .budgets }}
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list]
 {{- end }}
 {{- if .exec }}
 - apiGroups: [""]

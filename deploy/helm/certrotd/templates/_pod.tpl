@@ -76,7 +76,8 @@ resources:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 volumeMounts:
-  - {name: certrotd-config, mountPath: /etc/certrotd, readOnly: true}
+  # the file alone, so that others can be mounted beside it; a changed one restarts the pod
+  - {name: certrotd-config, mountPath: /etc/certrotd/config.yaml, subPath: config.yaml, readOnly: true}
   - {name: certrotd-state, mountPath: /var/lib/certrotd}
   - {name: certrotd-tmp, mountPath: /tmp}
 {{- if .Values.existingSecret }}
@@ -85,6 +86,7 @@ volumeMounts:
 {{- if eq .Values.mode "sidecar" }}
   - {name: certrotd-certificates, mountPath: /certrotd/certificates}
   - {name: certrotd-run, mountPath: /certrotd/run}
+  - {name: certrotd-config, mountPath: /etc/certrotd/init.yaml, subPath: init.yaml, readOnly: true}
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}

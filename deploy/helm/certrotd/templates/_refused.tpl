@@ -89,6 +89,13 @@
 {{- fail (printf "target %s is of type %s: mode sidecar tells processes of its own pod alone, by type signal" $name $target.type) }}
 {{- end }}
 {{- end }}
+{{- range $name, $keyring := $config.keyrings }}
+{{- range $keyring.outputs }}
+{{- if .secret }}
+{{- fail (printf "keyring %s has an output in a Secret: mode sidecar has no rights in the cluster" $name) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- if not .Values.sidecar.nginx.enabled }}
 {{- range $name := list "podDisruptionBudget" "networkPolicy" "serviceMonitor" }}
 {{- if (get $.Values $name).enabled }}

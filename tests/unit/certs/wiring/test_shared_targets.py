@@ -15,8 +15,26 @@ from certrotd.certs.ports import Target
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.pki.generation import LiveCertificate
+from certrotd.state.ports import Fenced, Lease
 
-Lock = Callable[[], AbstractContextManager[None]]
+Lock = Callable[[], AbstractContextManager[Lease]]
+
+
+@dataclass(frozen=True)
+class Held:
+    """A lock that is held, unless it is ``lost``."""
+
+    lost: str = ""
+    token: int = 1
+
+    def check(self) -> None:
+        if self.lost:
+            raise Fenced(self.lost)
+
+
+def free() -> AbstractContextManager[Lease]:
+    """A lock that nobody else wants."""
+    return nullcontext(Held())
 
 
 def about(certificate: str = "web") -> LiveCertificate:
@@ -37,14 +55,14 @@ def shared(
     )
 
 
-def noting(done: list[str]) -> Callable[[], AbstractContextManager[None]]:
+def noting(done: list[str]) -> Lock:
     """A lock that notes when it is taken and let go of."""
 
     @contextmanager
-    def lock() -> Iterator[None]:
+    def lock() -> Iterator[Lease]:
         done.append("locked")
         try:
-            yield
+            yield Held()
         finally:
             done.append("unlocked")
 
@@ -80,9 +98,9 @@ class TestSharedTarget:
         mutex = threading.Lock()
 
         @contextmanager
-        def lock() -> Iterator[None]:
+        def lock() -> Iterator[Lease]:
             with mutex:
-                yield
+                yield Held()
 
         target = shared(Told([], problem="it is down"), lock)
         for _ in range(2):
@@ -94,14 +112,14 @@ class TestSharedTarget:
     def test_a_target_that_can_tell_something_early_is_let(self, early: bool) -> None:
         """And one that cannot is content."""
         done: list[str] = []
-        shared(ToldEarly(done) if early else Told(done), nullcontext).precheck()
+        shared(ToldEarly(done) if early else Told(done), free).precheck()
         assert done == (["precheck"] if early else [])
 
     @pytest.mark.parametrize("cautious", [True, False])
     def test_a_target_that_warns_is_heard(self, cautious: bool) -> None:
         """And one that has nothing to say is not asked."""
         target = Workloads([]) if cautious else Told([])
-        assert list(shared(target, nullcontext).warnings()) == (["slow"] if cautious else [])
+        assert list(shared(target, free).warnings()) == (["slow"] if cautious else [])
 
     def test_a_target_that_can_go_back_is_told_so_under_the_lock(self) -> None:
         """With the certificate that is live again."""
@@ -114,6 +132,33 @@ class TestSharedTarget:
         done: list[str] = []
         shared(Told(done), noting(done)).revert()
         assert done == ["locked", "apply", "unlocked"]
+
+
+class TestFencing:
+    """A target that takes long looks between its acts whether it still may."""
+
+    @pytest.mark.parametrize("act", ["apply", "revert"])
+    @pytest.mark.parametrize("whose", ["", "rotation", "target"])
+    def test_a_lock_that_is_lost_in_between_ends_it(self, act: str, whose: str) -> None:
+        """That of the rotation as well as its own; the control has both."""
+        done: list[str] = []
+        lease = Held("another has it" if whose == "target" else "")
+        target = shared(Waves(done), lambda: nullcontext(lease)).fenced(
+            Held("another has it" if whose == "rotation" else "").check
+        )
+        if not whose:
+            getattr(target, act)()
+            assert done == [act, act]
+            return
+        with pytest.raises(Fenced, match="another has it"):
+            getattr(target, act)()
+        assert done == [act]
+
+    def test_one_that_is_told_in_a_single_act_is_told_as_before(self) -> None:
+        """Its rotation looked just before."""
+        done: list[str] = []
+        shared(Told(done), free).fenced(Held("lost").check).apply()
+        assert done == ["apply"]
 
 
 @dataclass
@@ -152,6 +197,28 @@ class Workloads(Told):
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         self.done += [f"revert {each.certificate}" for each in certificates]
+
+
+@dataclass
+class Waves(Told):
+    """A target that is told in two acts."""
+
+    check_between: Callable[[], None] = lambda: None
+    together = True
+
+    def fenced(self, check: Callable[[], None]) -> Waves:
+        return Waves(self.done, check_between=check)
+
+    def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        self._act("apply")
+
+    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
+        self._act("revert")
+
+    def _act(self, act: str) -> None:
+        self.done.append(act)
+        self.check_between()
+        self.done.append(act)
 
 
 @dataclass
@@ -202,9 +269,9 @@ class Bench:
         return self._pool.submit(target.apply)
 
     @contextmanager
-    def _lock(self) -> Iterator[None]:
+    def _lock(self) -> Iterator[Lease]:
         with self._mutex:
-            yield
+            yield Held()
 
 
 NAMES = [f"c{number}" for number in range(20)]
