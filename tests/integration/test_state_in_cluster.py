@@ -131,6 +131,18 @@ def test_who_waits_to_take_over_ends_when_it_is_told(replicas: tuple[Site, Site]
         assert stop(second).code == 0
 
 
+def test_commands_work_beside_a_replica_that_waits(replicas: tuple[Site, Site]) -> None:
+    """Its directory is a new one: no daemon has ever been at work there."""
+    one, other = replicas
+    assert not other.state.exists()
+    with running(one):
+        second = other.start("run")
+        second.wait_for("waits to take over")
+        rotated = other.run("rotate", "--all")
+        assert rotated.code == 0, rotated.stderr
+        assert stop(second).code == 0
+
+
 def test_a_replica_that_waits_is_healthy_and_says_who_is_at_work(
     replicas: tuple[Site, Site],
 ) -> None:
