@@ -15,7 +15,7 @@ from certrotd.kube.events import tell
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pod_repair import PodRepair
 from certrotd.kube.pods import PAUSE, Pods, patiently
-from certrotd.kube.stamps import RESTARTED_AT, Stamp, stamp_of
+from certrotd.kube.stamps import NO_VERSIONS, RESTARTED_AT, Stamp, stamp_of
 from certrotd.kube.workloads import (
     KINDS,
     Reference,
@@ -74,18 +74,19 @@ class Rollouts:
         references: Sequence[Reference],
         told: Mapping[str, str],
         proof: PodProof | None = None,
+        versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
         """Have the pods of each replaced, and wait until all are new, available and proven.
 
         Each waits before for the PodDisruptionBudgets over its pods, as long again.
-        ``told`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
-        Transient at the deadline, ProofFailed for a pod that serves something else: the workloads
-        after it are left as they are then.
+        ``told`` and ``versions`` as in stamps.restart(). Raises NeedsOperator at the first crash
+        of a new pod, Transient at the deadline, ProofFailed for a pod that serves something else:
+        the workloads after it are left as they are then.
         """
         now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
         at = now.isoformat(timespec="milliseconds")
         for reference in references:
-            change = partial(stamps.restart, told=told, at=at)
+            change = partial(stamps.restart, told=told, at=at, versions=versions)
             self._hold(reference, change)
             deadline = Deadline(self.api.clock, self.timeout)
             found, changed = self._change(reference, change, deadline)
