@@ -82,8 +82,7 @@ class Rollouts:
         Transient at the deadline, ProofFailed for a pod that serves something else: the workloads
         after it are left as they are then.
         """
-        now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
-        at = now.isoformat(timespec="milliseconds")
+        at = self._moment()
         for reference in references:
             change = partial(stamps.restart, told=told, at=at)
             self._hold(reference, change)
@@ -159,9 +158,13 @@ class Rollouts:
         self, reference: Reference, told: Mapping[str, str], proof: PodProof | None
     ) -> None:
         deadline = Deadline(self.api.clock, self.timeout)
-        found, changed = self._change(reference, lambda found: stamps.revert(found, told), deadline)
+        at = self._moment()
+        change = partial(stamps.revert, told=told, at=at)
+        found, changed = self._change(reference, change, deadline)
         if changed:
-            self._tell(found, "RotationUndo", "certrotd puts its former pod template back")
+            again = stamp_of(found).at == at
+            words = "restarts its pods once more" if again else "puts its former pod template back"
+            self._tell(found, "RotationUndo", f"certrotd {words}")
         repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
         try:
             self._await(found, deadline, repair)
@@ -170,7 +173,12 @@ class Rollouts:
             self._tell(found, "RotationUndoFailed", str(failure))
             raise
         if changed:
-            self._tell(found, "RotationUndone", "its former pods are whole again")
+            self._tell(found, "RotationUndone", "its pods are whole again")
+
+    def _moment(self) -> str:
+        """The time of the API server, for a stamp; raises as Api.ask() at a deadline of its own."""
+        now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
+        return now.isoformat(timespec="milliseconds")
 
     def _change(
         self, reference: Reference, change: Change, deadline: Deadline

@@ -24,7 +24,7 @@ from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import has_other, is_told
+from certrotd.kube.stamps import is_told
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
@@ -140,14 +140,8 @@ class KubernetesTarget:
         self.rollouts.restart(self._chosen(), hashes)
 
     def revert_to(self, hashes: Mapping[str, str]) -> None:
-        """As keys.world.Proving; what was of others before that is restarted after all."""
-        references = self._chosen()
-        self.rollouts.revert(references, hashes)
-        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        for each in references:
-            found = patiently(partial(self.rollouts.get, each), deadline)
-            if has_other(found, hashes):
-                self.rollouts.restart([each], hashes)
+        """As keys.world.Proving."""
+        self.rollouts.revert(self._chosen(), hashes)
 
     def lacks(self, hashes: Mapping[str, str]) -> str | None:
         """As keys.world.Proving."""

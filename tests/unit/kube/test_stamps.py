@@ -41,9 +41,9 @@ def restart(found: Object, told: dict[str, str], at: str) -> Object | None:
     return planned_restart(workload("deployment", found), told, at)
 
 
-def revert(found: Object, told: dict[str, str]) -> Object | None:
+def revert(found: Object, told: dict[str, str], at: str = "t8") -> Object | None:
     """As stamps.revert()."""
-    return planned_revert(workload("deployment", found), told)
+    return planned_revert(workload("deployment", found), told, at)
 
 
 def stamp(found: Object) -> Stamp:
@@ -164,4 +164,23 @@ def test_a_note_that_is_odd_or_of_another_restart_is_none(note: Any) -> None:
     assert former(workload("deployment", found)) == Stamp(None, None)
     found["metadata"]["annotations"][FORMER] = note
     assert former(workload("deployment", found)) is None
-    assert revert(found, OLD) is None
+    assert revert(found, {}) is None
+    assert stamp(written(found, revert(found, OLD))) == Stamp("t8", "web=aa")
+
+
+def test_an_undo_does_not_take_back_what_others_were_restarted_for() -> None:
+    """A keyring's consumers had its new keys meanwhile, and confirmed them."""
+    first = written(workload_object(), restart(workload_object(), {"key/a": "1", **OLD}, "t0"))
+    bad = written(first, restart(first, NEW, "t1"))
+    keys = written(bad, restart(bad, {"key/a": "2"}, "t2"))
+    back = written(keys, revert(keys, OLD, "t3"))
+    assert stamp(back) == Stamp("t3", "key/a=2 web=aa")
+    assert FORMER not in back["metadata"].get("annotations", {})
+    assert revert(back, OLD) is None
+
+
+def test_a_former_template_of_something_else_is_not_put_back() -> None:
+    """Its pods would have neither what is live nor what was undone."""
+    first = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    second = written(first, restart(first, NEXT, "t2"))
+    assert stamp(written(second, revert(second, OLD, "t3"))) == Stamp("t3", "web=aa")
