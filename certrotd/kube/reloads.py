@@ -20,6 +20,12 @@ from certrotd.pki.facts import facts_of, parse_certificates
 
 _FAILURES = (NeedsOperator, Transient, ProofFailed)
 _READ = ("cat", "--")
+_LOOK = 30.0
+"""So many seconds may it take to read a file before a rotation."""
+
+
+class Unreadable(Transient):
+    """A file in a container that cannot be read, at least for the moment."""
 
 
 class Execute(Protocol):
@@ -62,6 +68,21 @@ class Reloads:
     rollouts: Rollouts
     program: Program | None = None
     execute: Execute = run
+
+    def unread(self, found: Workload, pod: Object) -> Iterator[tuple[str, str]]:
+        """Why a pod's files would never show a certificate: each with a hint; raises as Api.ask."""
+        program = self.program
+        container = _container(program, pod) if program else ""
+        if program is None or not _runs(pod, container):
+            return
+        deadline = Deadline(self.rollouts.api.clock, _LOOK)
+        look = _Round(self, program, found, (), None, deadline)
+        for file in program.files:
+            try:
+                if not look.leaf(name_of(pod), container, file):
+                    yield f"has no certificate in {file}", "correct files"
+            except Unreadable as failure:
+                yield f"cannot show its certificate: {failure.message}", "correct files"
 
     def forward(
         self, reference: Reference, leaves: Collection[str], proof: PodProof | None
@@ -150,7 +171,11 @@ class _Round:
     deadline: Deadline
 
     def run(self, *, back: bool) -> None:
-        """Return once every pod was told, those that come meanwhile too."""
+        """Return once every pod was told, those that come meanwhile too.
+
+        On the way ``back``, files that no pod can read are enough at the deadline: nobody was
+        ever told then.
+        """
         rollouts, told, first = self.reloads.rollouts, set[str](), None
         while True:
             pods = list(owned(rollouts.pods.awaited(self.found, self.deadline), self.found))
@@ -171,6 +196,8 @@ class _Round:
             if lacks is None:
                 break
             if self.deadline.passed:
+                if back and not told and pods and all(map(self._unread, pods)):
+                    break
                 raise Transient(
                     f"{self.found.reference} is not reloaded within {rollouts.timeout:g} s: {lacks}"
                 )
@@ -180,14 +207,13 @@ class _Round:
 
     def _told(self, pod: Object) -> str | None:
         """Tell a pod; what it still lacks before it can be told, in words, or None."""
-        name, container = name_of(pod), self.program.container
-        container = container or container_names(pod.get("spec") or {})[0]
+        name, container = name_of(pod), _container(self.program, pod)
         if not _runs(pod, container):
             return f"container {container} of {name} does not run"
         try:
             missing = set(self.leaves)
             for file in self.program.files if missing else ():
-                missing -= {self._leaf(name, container, file)}
+                missing -= {self.leaf(name, container, file)}
             if missing:
                 where = " and ".join(self.program.files)
                 return f"{where} in {name}/{container} is not the certificate that it waits for"
@@ -204,11 +230,27 @@ class _Round:
             raise named(failing, self.found, refusal)
         return None
 
-    def _leaf(self, pod: str, container: str, file: str) -> str:
-        """The fingerprint of the first certificate in a file; empty where there is none."""
+    def _unread(self, pod: Object) -> bool:
+        """Whether its container runs, and can read none of the files."""
+        name, container = name_of(pod), _container(self.program, pod)
+        for file in self.program.files:
+            try:
+                self.leaf(name, container, file)
+            except Unreadable:
+                continue
+            except (Transient, Missing):
+                pass
+            return False
+        return bool(self.program.files) and _runs(pod, container)
+
+    def leaf(self, pod: str, container: str, file: str) -> str:
+        """The fingerprint of the first certificate in a file; empty where there is none.
+
+        Raises Unreadable where ``cat`` fails, and as exec.run.
+        """
         ran = self._run(pod, container, (*_READ, file))
         if ran.code:
-            raise Transient(f"{file} in {pod}/{container} cannot be read: {ran.said}")
+            raise Unreadable(f"{file} in {pod}/{container} cannot be read: {ran.said}")
         try:
             return facts_of(parse_certificates(ran.output)[0]).fingerprint
         except InvalidInput:
@@ -219,6 +261,10 @@ class _Round:
         seconds = max(1.0, self.deadline.remaining)
         place = rollouts.api, rollouts.namespace, pod, container
         return self.reloads.execute(*place, argv, seconds=seconds)
+
+
+def _container(program: Program, pod: Object) -> str:
+    return program.container or container_names(pod.get("spec") or {})[0]
 
 
 def _runs(pod: Object, container: str) -> bool:

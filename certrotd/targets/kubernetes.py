@@ -13,7 +13,7 @@ from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
-from certrotd.kube.api import Kind
+from certrotd.kube.api import Kind, Object
 from certrotd.kube.connecting import Connections
 from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
@@ -251,12 +251,15 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
-        elif self.probes:
-            yield from self._unreachable(found)
+        elif self.probes or (self.reloads is not None and self.reloads.program is not None):
+            pods = list(serving(self.rollouts.pods.of(found), found))
+            yield from self._unreachable(found, pods)
+            if self.reloads is not None and pods:
+                for why, hint in self.reloads.unread(found, pods[0]):
+                    yield NeedsOperator(f"{named} {why}", hint=hint)
 
-    def _unreachable(self, found: Workload) -> Iterator[Failure]:
+    def _unreachable(self, found: Workload, pods: Sequence[Object]) -> Iterator[Failure]:
         """Why pods cannot be looked at: by the first one that is ready."""
-        pods = list(serving(self.rollouts.pods.of(found), found))
         for probe in self.probes if pods else ():
             try:
                 probe.reach(address_of(pods[0]))

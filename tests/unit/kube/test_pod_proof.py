@@ -257,6 +257,30 @@ class TestBack:
         assert self.deleted(api) == ["a@3"]
         assert api.reasons()[-1] == "RotationUndoFailed"
 
+    def test_no_pod_is_deleted_for_a_proof_that_none_passes(
+        self, api: MemoryApi, served: Served
+    ) -> None:
+        """Behind a sidecar or a wrong port the leaf never shows: the undo is over all the same."""
+        served.wrong = {"a", "b", "c"}
+        rollouts(api).revert([WEB], OLD, served.proof())
+        assert not self.deleted(api)
+        assert sorted(served.looked) == ["a", "b", "c"]
+        assert api.reasons()[2:] == ["RotationUndo", "RotationUndo", "RotationUndone"]
+        assert api.events[3]["message"] == (
+            "no pod serves the former certificate: none of them is deleted"
+        )
+
+    @pytest.mark.parametrize("wrong", [{"a", "b", "c"}, {"a", "b", "c", "new-b"}])
+    def test_a_pod_whose_container_was_restarted_is_replaced_even_then(
+        self, api: MemoryApi, served: Served, wrong: set[str]
+    ) -> None:
+        """It may have loaded the bad certificate; once its successor shows the old one, all may."""
+        served.wrong = wrong
+        restarted = [{"name": "main", "restartCount": 1}]
+        api.pods[1] = replica("b", ready=True, containerStatuses=restarted)
+        rollouts(api).revert([WEB], OLD, served.proof())
+        assert self.deleted(api) == (["b@3"] if "new-b" in wrong else ["b@3", "a@3", "c@3"])
+
     def test_what_is_not_whole_at_the_deadline_is_said(
         self, api: MemoryApi, served: Served
     ) -> None:

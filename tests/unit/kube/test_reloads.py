@@ -157,6 +157,42 @@ def test_on_the_way_back_one_that_fails_keeps_no_other_from_it(
     assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
+def test_on_the_way_back_files_that_no_pod_has_mean_that_nobody_was_told(
+    api: MemoryApi, containers: Containers
+) -> None:
+    """With a wrong path in ``files`` the program ran in no pod: there is nothing to undo."""
+    containers.files = {}
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert not containers.told
+    assert api.clock.monotonic() == 30
+    containers.files = {"c": NEW.fullchain_pem}  # the negative control: one may have been told
+    with pytest.raises(Transient, match="is not reloaded within 30 s"):
+        reloads(api, containers).back(WEB, [OLD_LEAF], None)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (None, "cannot show its certificate: /tls/tls.crt in a/main cannot be read: no such file"),
+        (b"garbage", "has no certificate in /tls/tls.crt"),
+        (OLD.fullchain_pem, None),
+    ],
+)
+def test_files_are_read_in_a_pod_before_a_rotation(
+    api: MemoryApi, containers: Containers, file: bytes | None, words: str | None
+) -> None:
+    """A wrong path is found while nothing has been changed."""
+    containers.files = {} if file is None else {"a": file}
+    made = reloads(api, containers)
+    found = made.rollouts.get(WEB)
+    assert [why for why, _ in made.unread(found, api.pods[1])] == ([words] if words else [])
+    assert not containers.told
+    assert not list(reloads(api, containers, None).unread(found, api.pods[1]))
+    assert not list(made.unread(found, replica("z", ready=True, containerStatuses=[]))), (
+        "its container does not run"
+    )
+
+
 def test_a_pod_that_serves_something_else_ends_it(api: MemoryApi, containers: Containers) -> None:
     """Before the next one is told."""
 

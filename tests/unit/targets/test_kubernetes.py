@@ -22,6 +22,7 @@ from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
+from certrotd.kube.exec import Ran
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR
@@ -235,6 +236,27 @@ class TestCheck:
         assert asked == ["10.0.0.a"]
         api.pods.clear()
         target(api, WEB, probes=[Probe(lambda *_: None, reach)]).check()
+
+    def test_files_that_are_not_in_the_pods_are_refused(self) -> None:
+        """Else nobody would be told, nor could the undo tell anybody."""
+        api = shop()
+        running = [{"name": "main", "state": {"running": {}}}]
+        api.pods = [replica("a", ready=True, containerStatuses=running)]
+        program = Program(("reload",), ("/tls/tls.crt",), "main")
+
+        def execute(*_place: Any, seconds: float) -> Ran:
+            return Ran(1, b"", b"no such file")
+
+        using(api, web="web-tls")
+        reloads = Reloads(rollouts(api), program, execute)
+        [problem] = target(api, WEB, reloads=reloads).problems()
+        assert isinstance(problem, NeedsOperator)
+        assert str(problem) == (
+            "deployment/web in the namespace shop cannot show its certificate: /tls/tls.crt in "
+            "a/main cannot be read: no such file (correct files)"
+        )
+        api.pods = []
+        target(api, WEB, reloads=reloads).check()
 
     def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
         """Nobody waits for it."""
