@@ -65,13 +65,16 @@ class PodRepair:
             wrong = [pod for pod in ready if uid_of(pod) in self._wrong]
             if not proven:
                 wrong = [pod for pod in wrong if was_restarted(pod)]
-            if whole and not wrong:
+            unknown = (
+                {uid_of(pod) for pod in ready} - proven - self._wrong.keys() - self._new.keys()
+            )
+            if whole and not wrong and not unknown:
                 if ready and not proven:
                     self._tell("no pod serves the former certificate: none of them is deleted")
                 return
-            if whole:
+            if whole and wrong:
                 self._delete(wrong[0], "it does not serve the former certificate")
-            else:
+            elif not whole:
                 patiently(partial(self.replace_broken, found, stamp_of(found).at), deadline)
             if deadline.passed:
                 raise Transient(
@@ -88,8 +91,8 @@ class PodRepair:
         assert self._proof is not None
         known = proven | self._wrong.keys() | self._new.keys()
         left = [pod for pod in ready if uid_of(pod) not in known]
-        failures = self._proof.failing(left)
-        proven |= {uid_of(pod) for pod in left} - {uid_of(pod) for pod, _ in failures}
+        seen, failures = self._proof.judged(left, deadline)
+        proven |= seen
         before = self._before or set()
         self._wrong |= {uid_of(pod): why for pod, why in failures if uid_of(pod) in before}
         self._new |= {uid_of(pod): (pod, why) for pod, why in failures if uid_of(pod) not in before}

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from certrotd.clock import Deadline
@@ -15,7 +16,7 @@ from certrotd.kube.mounts import uses
 from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import PAUSE, name_of, owned, patiently, uid_of
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.workloads import Reference, Workload
+from certrotd.kube.workloads import Reference, Workload, unfinished
 from certrotd.pki.facts import facts_of, parse_certificates
 
 _FAILURES = (NeedsOperator, Transient, ProofFailed)
@@ -109,17 +110,30 @@ class Reloads:
     ) -> None:
         begun, done, failed = (f"Rotation{each}" for each in reasons)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        found = patiently(lambda: self.rollouts.get(reference), deadline)
+        look = partial(self.rollouts.get, reference)
+        found = patiently(look, deadline)
         self._tell(found, begun, "certrotd has its pods reload their certificate")
         try:
             if self.program is not None:
                 _Round(self, self.program, found, leaves, proof, deadline).run(back=back)
             elif proof is not None:
-                proof.prove(found, deadline, patient=True)
+                proof.prove(look, deadline, patient=True)
+            if not back:
+                self._await(look, deadline)
         except _FAILURES as failure:
             self._tell(found, failed, str(failure))
             raise
         self._tell(found, done, "each of its pods has reloaded its certificate")
+
+    def _await(self, look: Callable[[], Workload], deadline: Deadline) -> None:
+        """Return once every pod is available: one that the certificate has broken is not."""
+        while (lacks := unfinished(found := patiently(look, deadline))) is not None:
+            if deadline.passed:
+                raise Transient(
+                    f"{found.reference} is not whole after its pods have reloaded: {lacks}",
+                    hint=f"kubectl -n {self.rollouts.namespace} describe {found.reference}",
+                )
+            deadline.pause(PAUSE)
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
         self.rollouts.fence()
@@ -226,9 +240,12 @@ class _Round:
                 f"{self.program.argv[0]} in {name}/{container} fails with exit code {ran.code}: "
                 f"{ran.said}"
             )
-        for failing, refusal in self.proof.failing([pod]) if self.proof else ():
+        if self.proof is None:
+            return None
+        proven, wrong = self.proof.judged([pod], self.deadline)
+        for failing, refusal in wrong:
             raise named(failing, self.found, refusal)
-        return None
+        return None if proven else f"there is no time left to look at {name}"
 
     def _unread(self, pod: Object) -> bool:
         """Whether its container runs, and can read none of the files."""

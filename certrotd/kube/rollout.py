@@ -93,7 +93,7 @@ class Rollouts:
             try:
                 self._await(found, deadline)
                 if proof is not None:
-                    proof.prove(found, deadline)
+                    proof.prove(partial(self.get, reference), deadline)
             except _FAILURES as failure:
                 self._tell(found, "RotationRestartFailed", str(failure))
                 raise

@@ -260,6 +260,25 @@ def test_without_a_program_only_the_proof_tells(api: MemoryApi) -> None:
     assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
+@pytest.mark.parametrize("program", [RELOAD, None])
+def test_pods_that_break_when_they_reload_end_it(
+    api: MemoryApi, containers: Containers, program: Program | None
+) -> None:
+    """They drop out of their Service, and those that are left prove nothing about them."""
+    found = next(iter(api.objects.values()))
+    found["status"]["availableReplicas"] = 1
+    made = reloads(api, containers, program)
+    with pytest.raises(Transient) as caught:
+        made.forward(WEB, [NEW_LEAF], None)
+    assert str(caught.value) == (
+        "deployment/web is not whole after its pods have reloaded: 3 of 3 pods updated, "
+        "1 available (kubectl -n shop describe deployment/web)"
+    )
+    assert api.reasons() == ["RotationReload", "RotationReloadFailed"]
+    containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
+    made.back(WEB, [OLD_LEAF], None)
+
+
 class TestUnfit:
     """What cannot be reloaded is refused before a rotation."""
 
