@@ -418,6 +418,34 @@ class TestKeys:
         next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
         assert "deployment/web is not whole: 3 of 3 pods" in str(made.lacks(self.OLD))
 
+    def test_a_selector_without_workloads_has_nothing(self) -> None:
+        """Keys that nobody runs with are not confirmed; going back there is nothing to do."""
+        made = target(shop(), labels="tier=egde")
+        words = "no workload in the namespace shop has the labels tier=egde"
+        assert made.lacks(self.OLD) == words
+        for tell in (lambda: made.apply_of(self.OLD), lambda: made.apply_for([live("a", "aa")])):
+            with pytest.raises(Transient, match=words):
+                tell()
+        made.revert_to(self.OLD)
+        made.revert_for([live("a", "aa")])
+        found = target(shop(), labels="tier=edge")
+        found.apply_of(self.OLD)
+        assert found.lacks(self.OLD) is None
+
+    @pytest.mark.parametrize("act", ["get", "list"])
+    def test_to_look_does_not_wait_for_the_api_server(self, act: str) -> None:
+        """Whoever asks will ask again in a few seconds."""
+        api = shop()
+
+        def away(what: str, _path: str) -> None:
+            if what == act:
+                raise Transient("away")
+
+        api.then = away
+        with pytest.raises(Transient, match="away"):
+            target(api, WEB, labels="tier=edge").lacks(self.OLD)
+        assert api.clock.monotonic() == 0
+
     def test_going_back_puts_the_former_template_back(self) -> None:
         """So that the old pods are kept; twice is once."""
         api = shop()
