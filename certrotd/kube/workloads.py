@@ -230,6 +230,8 @@ def _broken(status: Mapping[str, Any], *, ends: bool) -> str | None:
     waiting = (state.get("waiting") or {}).get("reason")
     last = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     code = last.get("exitCode")
+    if ends and (state.get("terminated") or {}).get("exitCode") == 0:
+        return None  # at last, however often it was tried
     if waiting in _NEVER_STARTS:
         ended = f", exit code {code}" if code is not None else ""
         return f"container {name} is in {waiting}{ended}"
