@@ -34,20 +34,26 @@ class PodProof:
     at: Sequence[Callable[[str], None]]
 
     def prove(
-        self, look: Callable[[], Workload], deadline: Deadline, *, patient: bool = False
+        self,
+        look: Callable[[], Workload],
+        deadline: Deadline,
+        *,
+        patient: bool = False,
+        few: bool = False,
     ) -> None:
         """Return once as many pods as there should be are ready, and every one of them is proven.
 
-        ``look`` reads the workload as it is now. Raises ProofFailed for the first that is not
-        proven within the probe's own deadline; a ``patient`` one tries until ``deadline``. Raises
-        Transient where too few pods are ready by then; no probe begins after it.
+        ``look`` reads the workload as it is now; a ``few`` of its pods may do. Raises ProofFailed
+        for the first that is not proven within the probe's own deadline; a ``patient`` one tries
+        until ``deadline``. Raises Transient where too few pods are ready by then; no probe begins
+        after it.
         """
         proven, wrong = set[str](), list[Wrong]()
         while True:
             found = patiently(look, deadline)
             ready = list(serving(self.pods.awaited(found, deadline), found))
             left = [pod for pod in ready if uid_of(pod) not in proven]
-            whole = len(ready) >= found.wanted
+            whole = len(ready) >= (min(1, found.wanted) if few else found.wanted)
             if whole and not left:
                 return
             if deadline.passed:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -15,7 +16,7 @@ from certrotd.kube.exec import Ran, run
 from certrotd.kube.mounts import uses
 from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import PAUSE, name_of, owned, patiently, uid_of
-from certrotd.kube.rollout import Rollouts
+from certrotd.kube.rollout import Gone, Rollouts
 from certrotd.kube.workloads import Reference, Workload, unfinished
 from certrotd.pki.facts import facts_of, parse_certificates
 
@@ -96,8 +97,13 @@ class Reloads:
         self._reload(reference, leaves, proof, ("Reload", "Reloaded", "ReloadFailed"))
 
     def back(self, reference: Reference, leaves: Collection[str], proof: PodProof | None) -> None:
-        """The same with what was there before; a pod that fails keeps no other from it."""
-        self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), back=True)
+        """The same with what was there before; a pod that fails keeps no other from it.
+
+        One whose container does not run is left out: it reads its files when it starts. So is a
+        workload that is gone.
+        """
+        with suppress(Gone):
+            self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), back=True)
 
     def _reload(
         self,
@@ -115,9 +121,9 @@ class Reloads:
         self._tell(found, begun, "certrotd has its pods reload their certificate")
         try:
             if self.program is not None:
-                _Round(self, self.program, found, leaves, proof, deadline).run(back=back)
+                _Round(self, self.program, found, leaves, proof, deadline).run(look, back=back)
             elif proof is not None:
-                proof.prove(look, deadline, patient=True)
+                proof.prove(look, deadline, patient=True, few=back)
             if not back:
                 self._await(look, deadline)
         except _FAILURES as failure:
@@ -184,16 +190,19 @@ class _Round:
     proof: PodProof | None
     deadline: Deadline
 
-    def run(self, *, back: bool) -> None:
-        """Return once every pod was told, those that come meanwhile too.
+    def run(self, look: Callable[[], Workload], *, back: bool) -> None:
+        """Return once every pod was told, those that come meanwhile too; ``look`` reads it anew.
 
         On the way ``back``, files that no pod can read are enough at the deadline: nobody was
         ever told then.
         """
         rollouts, told, first = self.reloads.rollouts, set[str](), None
         while True:
+            wanted = patiently(look, self.deadline).wanted
             pods = list(owned(rollouts.pods.awaited(self.found, self.deadline), self.found))
-            lacks = None if pods or not self.found.wanted else "it has no pods"
+            lacks = None if pods or not wanted else "it has no pods"
+            if back:
+                lacks, pods = None, [pod for pod in pods if self._could_run(pod)]
             for pod in sorted(pods, key=name_of):
                 if uid_of(pod) in told:
                     continue
@@ -247,8 +256,11 @@ class _Round:
             raise named(failing, self.found, refusal)
         return None if proven else f"there is no time left to look at {name}"
 
+    def _could_run(self, pod: Object) -> bool:
+        return _runs(pod, _container(self.program, pod))
+
     def _unread(self, pod: Object) -> bool:
-        """Whether its container runs, and can read none of the files."""
+        """Whether it can read none of the files."""
         name, container = name_of(pod), _container(self.program, pod)
         for file in self.program.files:
             try:
@@ -258,7 +270,7 @@ class _Round:
             except (Transient, Missing):
                 pass
             return False
-        return bool(self.program.files) and _runs(pod, container)
+        return bool(self.program.files)
 
     def leaf(self, pod: str, container: str, file: str) -> str:
         """The fingerprint of the first certificate in a file; empty where there is none.

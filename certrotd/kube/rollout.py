@@ -33,6 +33,10 @@ Change = Callable[[Workload], Object | None]
 _FAILURES = (NeedsOperator, Transient, ProofFailed)
 
 
+class Gone(NeedsOperator):
+    """A workload that is not there: nothing of it can be restarted, or has to be put back."""
+
+
 @dataclass(frozen=True)
 class Rollouts:
     """Those in one namespace.
@@ -48,12 +52,12 @@ class Rollouts:
     fence: Callable[[], None] = lambda: None
 
     def get(self, reference: Reference) -> Workload:
-        """A workload as it is now; raises NeedsOperator if there is none, and as Api.ask()."""
+        """A workload as it is now; raises Gone if there is none, and as Api.ask()."""
         path = KINDS[reference.kind].path(self.namespace, reference.name)
         try:
             return workload(reference.kind, self.api.get(path))
         except Missing:
-            raise NeedsOperator(
+            raise Gone(
                 f"there is no {reference} in the namespace {self.namespace}",
                 hint="correct its name, or take it out of the target",
             ) from None
@@ -109,8 +113,8 @@ class Rollouts:
         """Put the former pod template of each back, the last one first, and wait until it is whole.
 
         By a ``proof`` every pod is looked at then, and those are replaced that crash or serve
-        something else. Each workload is tried, whatever happens to the others; raises what failed
-        first.
+        something else. Each workload is tried, whatever happens to the others, but for those that
+        are gone; raises what failed first.
         """
         first: Failure | None = None
         for reference in reversed(references):
@@ -118,6 +122,8 @@ class Rollouts:
                 self._revert(reference, told, proof)
             except Stopped:
                 raise
+            except Gone:
+                continue
             except Failure as failure:
                 first = first or failure
         if first is not None:

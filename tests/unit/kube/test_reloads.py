@@ -279,6 +279,53 @@ def test_pods_that_break_when_they_reload_end_it(
     made.back(WEB, [OLD_LEAF], None)
 
 
+def test_on_the_way_back_a_pod_that_does_not_run_is_left_out(
+    api: MemoryApi, containers: Containers
+) -> None:
+    """It finds no node, or waits: it reads the old files when it starts."""
+    containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
+    api.pods[1] = replica("a", phase="Pending")
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert containers.told == ["b", "c"]
+    api.pods = []
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert api.clock.monotonic() == 0
+
+
+def test_on_the_way_back_a_proof_does_not_wait_for_pods_that_are_not_ready(api: MemoryApi) -> None:
+    """The same without a program; the control is the way forward."""
+    api.pods[1] = replica("a", phase="Pending")
+    made = reloads(api, None, None)
+    made.back(WEB, [OLD_LEAF], proof(api, lambda _address: None))
+    assert api.clock.monotonic() == 0
+    with pytest.raises(Transient, match="only 2 of 3 pods"):
+        made.forward(WEB, [NEW_LEAF], proof(api, lambda _address: None))
+
+
+def test_a_workload_that_is_gone_has_nothing_to_go_back_to(
+    api: MemoryApi, containers: Containers
+) -> None:
+    """Forward it is named; somebody may delete it in the middle."""
+    api.objects.clear()
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert not api.events
+    with pytest.raises(NeedsOperator, match="there is no deployment/web"):
+        reloads(api, containers).forward(WEB, [NEW_LEAF], None)
+
+
+def test_pods_are_counted_anew(api: MemoryApi, containers: Containers) -> None:
+    """The workload is scaled to nothing while its pods are waited for."""
+    api.pods = []
+
+    def then(_what: str, _path: str) -> None:
+        if api.clock.monotonic() == 5:
+            next(iter(api.objects.values()))["spec"]["replicas"] = 0
+
+    api.then = then
+    reloads(api, containers).forward(WEB, [NEW_LEAF], None)
+    assert api.clock.monotonic() == 5
+
+
 class TestUnfit:
     """What cannot be reloaded is refused before a rotation."""
 
