@@ -15,7 +15,7 @@ from certrotd.kube.events import tell
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pod_repair import PodRepair
 from certrotd.kube.pods import PAUSE, Pods, patiently
-from certrotd.kube.stamps import RESTARTED_AT, Stamp, stamp_of
+from certrotd.kube.stamps import NO_VERSIONS, RESTARTED_AT, Stamp, stamp_of
 from certrotd.kube.workloads import (
     KINDS,
     Reference,
@@ -78,17 +78,18 @@ class Rollouts:
         references: Sequence[Reference],
         told: Mapping[str, str],
         proof: PodProof | None = None,
+        versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
         """Have the pods of each replaced, and wait until all are new, available and proven.
 
         Each waits before for the PodDisruptionBudgets over its pods, as long again.
-        ``told`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
-        Transient at the deadline, ProofFailed for a pod that serves something else: the workloads
-        after it are left as they are then.
+        ``told`` and ``versions`` as in stamps.restart(). Raises NeedsOperator at the first crash
+        of a new pod, Transient at the deadline, ProofFailed for a pod that serves something else:
+        the workloads after it are left as they are then.
         """
         at = self._moment()
         for reference in references:
-            change = partial(stamps.restart, told=told, at=at)
+            change = partial(stamps.restart, told=told, at=at, versions=versions)
             self._hold(reference, change)
             deadline = Deadline(self.api.clock, self.timeout)
             found, changed = self._change(reference, change, deadline)
@@ -109,6 +110,7 @@ class Rollouts:
         references: Sequence[Reference],
         told: Mapping[str, str],
         proof: PodProof | None = None,
+        versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
         """Put the former pod template of each back, the last one first, and wait until it is whole.
 
@@ -119,7 +121,7 @@ class Rollouts:
         first: Failure | None = None
         for reference in reversed(references):
             try:
-                self._revert(reference, told, proof)
+                self._revert(reference, told, proof, versions)
             except Stopped:
                 raise
             except Gone:
@@ -161,11 +163,15 @@ class Rollouts:
             deadline.pause(PAUSE)
 
     def _revert(
-        self, reference: Reference, told: Mapping[str, str], proof: PodProof | None
+        self,
+        reference: Reference,
+        told: Mapping[str, str],
+        proof: PodProof | None,
+        versions: Mapping[str, str],
     ) -> None:
         deadline = Deadline(self.api.clock, self.timeout)
         at = self._moment()
-        change = partial(stamps.revert, told=told, at=at)
+        change = partial(stamps.revert, told=told, at=at, versions=versions)
         found, changed = self._change(reference, change, deadline)
         if changed:
             again = stamp_of(found).at == at

@@ -24,7 +24,7 @@ from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import is_told
+from certrotd.kube.stamps import is_told, name_in
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
@@ -51,7 +51,9 @@ class KubernetesTarget:
 
     ``secrets`` has the name of each certificate's Secret in that namespace. With ``mounting``,
     those come last whose pods get at the Secret of a certificate that the target is told for. By
-    ``probes`` each pod is looked at. Pods are restarted, unless they have ``reloads``.
+    ``probes`` each pod is looked at. Pods are restarted, unless they have ``reloads``. If
+    ``versioned``, their template names the Secret of the generation, which those ``elsewhere``,
+    certificates of other namespaces, do not have there.
     """
 
     rollouts: Rollouts
@@ -60,6 +62,8 @@ class KubernetesTarget:
     probes: tuple[Probe, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     mounting: bool = False
+    versioned: bool = False
+    elsewhere: tuple[str, ...] = ()
     reloads: Reloads | None = None
     together = True
 
@@ -69,12 +73,19 @@ class KubernetesTarget:
 
     def problems(self) -> Iterator[Failure]:
         """Everything that keeps the pods from being restarted, or reloaded, now."""
+        namespace = self.rollouts.namespace
         lists = self.labels is not None or self.mounting
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
         found = self._found()
         if self.labels is not None and not any(True for _ in self.rollouts.having(self.labels)):
             yield NeedsOperator(self._nobody, hint="correct the selector, or label them")
         yield from self._unused(found)
+        for name in self.elsewhere if self.versioned else ():
+            yield NeedsOperator(
+                f"the generations of the certificate {name} are not in the namespace {namespace}",
+                hint="secret: versioned has pods mount them: correct the namespace of its store, "
+                "and leave generations out",
+            )
         yield from self._denied(self._needed(found))
         for each in found:
             yield from self._unfit(each)
@@ -91,7 +102,7 @@ class KubernetesTarget:
                         f"{each.reference} is under the PodDisruptionBudget {name}, which never "
                         "allows a disruption: its restart does not wait for it"
                     )
-            if secrets and not any(is_used(each.pod, secret) for secret in secrets):
+            if secrets and not any(_uses(each, secret) for secret in secrets):
                 which = " or ".join(sorted(secrets))
                 yield f"{each.reference} does not use the Secret {which}: nothing changes there"
 
@@ -113,7 +124,7 @@ class KubernetesTarget:
         for reference, its in self._tasks(certificates, some=True):
             told, proof = _fingerprints(its), self._proof(its)
             if self.reloads is None:
-                self.rollouts.restart([reference], told, proof)
+                self.rollouts.restart([reference], told, proof, self._versions(its))
             else:
                 self.reloads.forward(reference, told.values(), proof)
 
@@ -124,7 +135,7 @@ class KubernetesTarget:
             told, proof = _fingerprints(its), self._proof(its)
             try:
                 if self.reloads is None:
-                    self.rollouts.revert([reference], told, proof)
+                    self.rollouts.revert([reference], told, proof, self._versions(its))
                 else:
                     self.reloads.back(reference, told.values(), proof)
             except Stopped:
@@ -159,6 +170,15 @@ class KubernetesTarget:
             if (words := unfinished(each)) is not None:
                 return f"{each.reference} is not whole: {words}"
         return None
+
+    def _versions(self, certificates: Sequence[LiveCertificate]) -> dict[str, str]:
+        """The Secret that is to be named in the place of each live one; else that one again."""
+        versions = {}
+        for each in certificates:
+            if secret := self.secrets.get(each.certificate):
+                fit = self.versioned and each.certificate not in self.elsewhere
+                versions[secret] = (each.sealed if fit else "") or secret
+        return versions
 
     def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
         known = [each for each in certificates if each.fingerprint]
@@ -200,7 +220,7 @@ class KubernetesTarget:
             names = about or self.secrets  # told for none in particular: for any
             secrets = {name: self.secrets[name] for name in names if name in self.secrets}
             for each in patiently(lambda: list(self.rollouts.having("")), deadline):
-                its = [name for name, secret in secrets.items() if is_used(each.pod, secret)]
+                its = [name for name, secret in secrets.items() if _uses(each, secret)]
                 if its:
                     known = [about[name] for name in its if name in about]
                     tasks.setdefault(each.reference, known)
@@ -213,7 +233,7 @@ class KubernetesTarget:
                 found.setdefault(each.reference, each)
         if self.mounting:
             for each in self.rollouts.having(""):
-                if any(is_used(each.pod, secret) for secret in self.secrets.values()):
+                if any(_uses(each, secret) for secret in self.secrets.values()):
                     found.setdefault(each.reference, each)
         return list(found.values())
 
@@ -226,7 +246,7 @@ class KubernetesTarget:
                 hint="mounting finds workloads by it: correct the namespace of target or store",
             )
         for secret in sorted(set(self.secrets.values())) if self.mounting else ():
-            if not any(is_used(each.pod, secret) for each in found):
+            if not any(_uses(each, secret) for each in found):
                 yield NeedsOperator(
                     f"no workload in the namespace {namespace} uses the Secret {secret}",
                     hint="mount it, or name workloads instead of mounting",
@@ -287,6 +307,11 @@ class KubernetesTarget:
                 )
 
 
+def _uses(found: Workload, secret: str) -> bool:
+    """Whether its pods get at a Secret, or at the one that is in its place."""
+    return is_used(found.pod, name_in(found, secret))
+
+
 def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
     return {each.certificate: each.fingerprint for each in certificates if each.fingerprint}
 
@@ -309,6 +334,13 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
             and (store.namespace or own) == namespace
         },
         mounting=entry.mounting,
+        versioned=entry.versioned,
+        elsewhere=tuple(
+            name
+            for name, store in context.stores.items()
+            if (store.kubeconfig, store.context) != (entry.kubeconfig, entry.context)
+            or {store.namespace or own, store.generations or store.namespace or own} != {namespace}
+        ),
         reloads=None if entry.mode == "restart" else Reloads(rollouts, _program(entry)),
     )
 

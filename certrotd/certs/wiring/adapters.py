@@ -20,7 +20,16 @@ from typing import Any, Generic, TypeVar
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import Adopting, Coverage, Issuer, Locked, Preflight, Solver, Target
+from certrotd.certs.ports import (
+    Adopting,
+    Coverage,
+    Issuer,
+    Locked,
+    Preflight,
+    Sealing,
+    Solver,
+    Target,
+)
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.stores import Stores
@@ -240,6 +249,9 @@ class Adapters:
             facts.fingerprint if facts else "",
             facts.not_after if facts else None,
             facts.key_type if facts else "",
+            store.sealed_secret(entry.name, live.number)
+            if live is not None and isinstance(store, Sealing)
+            else "",
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:

@@ -25,7 +25,7 @@ from certrotd.kube.api import Api, Object
 from certrotd.kube.exec import Ran
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR
+from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR, SECRETS
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
@@ -87,9 +87,9 @@ def using(api: MemoryApi, **secrets: str) -> None:
             each["spec"]["template"]["spec"] = {"containers": [container], "volumes": [volume]}
 
 
-def live(certificate: str, fingerprint: str) -> LiveCertificate:
+def live(certificate: str, fingerprint: str, sealed: str = "") -> LiveCertificate:
     """What it is told of one."""
-    return LiveCertificate(certificate, ("a.test",), "/live", fingerprint)
+    return LiveCertificate(certificate, ("a.test",), "/live", fingerprint, sealed=sealed)
 
 
 def told(api: MemoryApi) -> dict[str, str]:
@@ -471,6 +471,51 @@ class TestKeys:
         assert made.lacks(self.OLD) is None
 
 
+class TestVersions:
+    """Pods mount the Secret of a generation."""
+
+    def mounted(self, api: MemoryApi) -> dict[str, str]:
+        """Which Secret each workload mounts."""
+        specs = {
+            each["metadata"]["name"]: each["spec"]["template"]["spec"]
+            for each in api.objects.values()
+        }
+        return {
+            name: spec["volumes"][0]["secret"]["secretName"]
+            for name, spec in specs.items()
+            if spec.get("volumes")
+        }
+
+    def test_found_workloads_are_found_again_and_again(self) -> None:
+        """By the Secret that they mount now."""
+        api = shop()
+        using(api, web="a-tls", db="b-tls")
+        secrets = {"a": "a-tls", "b": "b-tls"}
+        made = target(api, mounting=True, versioned=True, secrets=secrets)
+        made.apply_for([live("a", "1", "a.1"), live("b", "1", "b.1")])
+        assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
+        made.check()
+        assert not [line for line in made.warnings() if "does not use" in line]
+        made.apply_for([live("a", "2", "a.2")])
+        assert self.mounted(api) == {"web": "a.2", "db": "b.1"}
+        made.revert_for([live("a", "1", "a.1")])
+        assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
+        plain = target(api, mounting=True, secrets=secrets)
+        plain.apply_for([live("a", "3", "a.3")])
+        assert self.mounted(api) == {"web": "a-tls", "db": "b.1"}
+
+    def test_generations_elsewhere_are_refused_and_never_mounted(self) -> None:
+        """The pods would not start."""
+        api = shop()
+        using(api, web="a-tls")
+        secrets = {"a": "a-tls"}
+        made = target(api, WEB, versioned=True, secrets=secrets, elsewhere=("a",))
+        with pytest.raises(NeedsOperator, match="generations of the certificate a are not in the"):
+            made.check()
+        made.apply_for([live("a", "1", "a.1")])
+        assert self.mounted(api) == {"web": "a-tls"}
+
+
 class TestBuild:
     """From an entry of the configuration."""
 
@@ -547,13 +592,17 @@ class TestBuild:
             "named": {"secret": "b", "namespace": "own"},
             "other": {"secret": "c", "namespace": "shop"},
             "far": {"secret": "d", "kubeconfig": "/etc/kube"},
+            "apart": {"secret": "e", "generations": "vault"},
         }
         parsed = {
             name: KubernetesStoreEntry.model_validate({"type": "kubernetes", **each})
             for name, each in stores.items()
         }
         made = self.built(monkeypatch, {"stores": parsed}, mounting=True)
-        assert (made.secrets, made.mounting) == ({"own": "a", "named": "b"}, True)
+        assert made.secrets == {"own": "a", "named": "b", "apart": "e"}
+        assert (made.mounting, made.versioned) == (True, False)
+        assert set(made.elsewhere) == {"other", "far", "apart"}
+        assert self.built(monkeypatch, selector="a=b", secret="versioned").versioned
 
     def test_outside_of_a_pod_it_says_what_to_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before a rotation begins."""
@@ -570,7 +619,7 @@ class TestPage:
 
     def test_its_configuration_loads(self, tmp_path: Path) -> None:
         """Without a warning."""
-        [first, found, third] = [each for each in blocks() if "targets:" in each]
+        [first, found, versioned, third] = [each for each in blocks() if "targets:" in each]
         shop = config(tmp_path, MINIMAL + first).targets["shop"]
         assert isinstance(shop, KubernetesEntry)
         assert shop.workloads == ("deployment/canary", "deployment/web")
@@ -578,6 +627,9 @@ class TestPage:
         shop = config(tmp_path, issuers + found).targets["shop"]
         assert isinstance(shop, KubernetesEntry)
         assert shop.mounting
+        shop = config(tmp_path, issuers + versioned).targets["shop"]
+        assert isinstance(shop, KubernetesEntry)
+        assert shop.versioned
         gateway = config(tmp_path, MINIMAL + third).targets["gateway"]
         assert isinstance(gateway, KubernetesEntry)
         assert gateway.mode == "exec"
@@ -618,5 +670,5 @@ class TestPage:
         reasons = set(re.findall(r'"(Rotation(?:Restart|Undo|Held)\w*)"', sources))
         reasons |= {f"Rotation{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Rotation\w+)`", text, re.MULTILINE))
-        for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):
+        for annotation in (RESTARTED_AT, RESTARTED_FOR, SECRETS, FORMER):
             assert f"`{annotation}`" in text
