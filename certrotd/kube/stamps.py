@@ -87,22 +87,29 @@ def restart(
     now = stamp_of(found)
     if is_told(found, told) if told else now.at == at:
         return None
-    names = {name: new for name, new in {**now.names, **versions}.items() if new != name}
-    new = Stamp(at, _text({**now.hashes, **told}), _text(names))
+    new = _renewed(now, told, at, versions)
     before = former(found) if unfinished(found) else None
     return _patch(found, new, _noted(before or now, at))
 
 
-def revert(found: Workload, told: Mapping[str, str]) -> Object | None:
+def revert(
+    found: Workload, told: Mapping[str, str], at: str, versions: Mapping[str, str] = NO_VERSIONS
+) -> Object | None:
     """The merge patch that puts the former pod template back; None if there is nothing to undo.
 
-    ``told`` has what is live again, as in restart(): a workload that was never told of anything
-    else is left alone.
+    ``told`` has what is live again, ``at`` and ``versions`` are as in restart(): a workload that
+    was never told of anything else is left alone. Where the former template is not known, or
+    differs in more than that (a restart for others came between), the pods are restarted for what
+    is live again.
     """
-    before = former(found)
-    if before is None or not (has_other(found, told) or not told):
+    now, before = stamp_of(found), former(found)
+    if not told:
+        return None if before is None else _patch(found, before, None)
+    if not has_other(found, told):
         return None
-    return _patch(found, before, None)
+    if before is not None and _differs_in_these_alone(before, now, told):
+        return _patch(found, before, None)
+    return _patch(found, _renewed(now, told, at, versions), None)
 
 
 def former(found: Workload) -> Stamp | None:
@@ -117,6 +124,18 @@ def former(found: Workload) -> Stamp | None:
     if not all(each is None or isinstance(each, str) for each in (at, about, secrets)):
         return None
     return Stamp(at, about, secrets)
+
+
+def _renewed(now: Stamp, told: Mapping[str, str], at: str, versions: Mapping[str, str]) -> Stamp:
+    names = {name: new for name, new in {**now.names, **versions}.items() if new != name}
+    return Stamp(at, _text({**now.hashes, **told}), _text(names))
+
+
+def _differs_in_these_alone(before: Stamp, now: Stamp, told: Mapping[str, str]) -> bool:
+    """Whether the former stamp is that of what is live again, and of the same others as now."""
+    return {**before.hashes, **told} == {**now.hashes, **told} and all(
+        before.hashes.get(name, value) == value for name, value in told.items()
+    )
 
 
 def _noted(before: Stamp, of: str) -> str:

@@ -13,7 +13,7 @@ from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
-from certrotd.kube.api import Kind
+from certrotd.kube.api import Kind, Object
 from certrotd.kube.connecting import Connections
 from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
@@ -24,7 +24,7 @@ from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import has_other, is_told, name_in
+from certrotd.kube.stamps import is_told, name_in
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
@@ -78,10 +78,7 @@ class KubernetesTarget:
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
         found = self._found()
         if self.labels is not None and not any(True for _ in self.rollouts.having(self.labels)):
-            yield NeedsOperator(
-                f"no workload in the namespace {namespace} has the labels {self.labels}",
-                hint="correct the selector, or label them",
-            )
+            yield NeedsOperator(self._nobody, hint="correct the selector, or label them")
         yield from self._unused(found)
         for name in self.elsewhere if self.versioned else ():
             yield NeedsOperator(
@@ -120,8 +117,11 @@ class KubernetesTarget:
         self.apply_for(())
 
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
-        """As Informed.apply_for; workloads that were restarted for these already are waited for."""
-        for reference, its in self._tasks(certificates):
+        """As Informed.apply_for; workloads that were restarted for these already are waited for.
+
+        Raises Transient where the selector finds none: nobody would be told.
+        """
+        for reference, its in self._tasks(certificates, some=True):
             told, proof = _fingerprints(its), self._proof(its)
             if self.reloads is None:
                 self.rollouts.restart([reference], told, proof, self._versions(its))
@@ -135,7 +135,7 @@ class KubernetesTarget:
             told, proof = _fingerprints(its), self._proof(its)
             try:
                 if self.reloads is None:
-                    self.rollouts.revert([reference], told, proof)
+                    self.rollouts.revert([reference], told, proof, self._versions(its))
                 else:
                     self.reloads.back(reference, told.values(), proof)
             except Stopped:
@@ -146,23 +146,25 @@ class KubernetesTarget:
             raise first
 
     def apply_of(self, hashes: Mapping[str, str]) -> None:
-        """As keys.world.Proving: workloads that were restarted for these already are waited for."""
-        self.rollouts.restart(self._chosen(), hashes)
+        """As keys.world.Proving: workloads that were restarted for these already are waited for.
+
+        Raises Transient where the selector finds none: it may be made later.
+        """
+        self.rollouts.restart(self._chosen(some=True), hashes)
 
     def revert_to(self, hashes: Mapping[str, str]) -> None:
-        """As keys.world.Proving; what was of others before that is restarted after all."""
-        references = self._chosen()
-        self.rollouts.revert(references, hashes)
-        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        for each in references:
-            found = patiently(partial(self.rollouts.get, each), deadline)
-            if has_other(found, hashes):
-                self.rollouts.restart([each], hashes)
+        """As keys.world.Proving."""
+        self.rollouts.revert(self._chosen(), hashes)
 
     def lacks(self, hashes: Mapping[str, str]) -> str | None:
-        """As keys.world.Proving."""
-        for reference in self._chosen():
-            each = self.rollouts.get(reference)
+        """As keys.world.Proving; an API server that is away is not waited for."""
+        found = [self.rollouts.get(each) for each in self.named]
+        if self.labels is not None:
+            labelled = list(self.rollouts.having(self.labels))
+            if not labelled:
+                return self._nobody
+            found += labelled
+        for each in found:
             if not is_told(each, hashes):
                 return f"{each.reference} was not restarted for them"
             if (words := unfinished(each)) is not None:
@@ -183,27 +185,36 @@ class KubernetesTarget:
         looks = [partial(probe.prove, each) for each in known for probe in self.probes]
         return PodProof(self.rollouts.pods, looks) if looks else None
 
-    def _chosen(self) -> list[Reference]:
+    @property
+    def _nobody(self) -> str:
+        return (
+            f"no workload in the namespace {self.rollouts.namespace} has the labels {self.labels}"
+        )
+
+    def _chosen(self, *, some: bool = False) -> list[Reference]:
         """Those that the configuration names or labels; an API server that is away is waited for.
 
-        Keyrings have no others: ``mounting`` is about the Secrets of certificates.
+        Keyrings have no others: ``mounting`` is about the Secrets of certificates. Raises
+        Transient where the labels must find ``some`` and find none.
         """
         chosen = list(self.named)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         if (labels := self.labels) is not None:
             found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
+            if some and not found:
+                raise Transient(self._nobody, hint="correct the selector, or label them")
             chosen += [each.reference for each in found]
         return list(dict.fromkeys(chosen))
 
     def _tasks(
-        self, certificates: Sequence[LiveCertificate]
+        self, certificates: Sequence[LiveCertificate], *, some: bool = False
     ) -> list[tuple[Reference, Sequence[LiveCertificate]]]:
         """Which workloads are to be told, of which of these.
 
-        The API server is waited for, if it has to be asked.
+        The API server is waited for, if it has to be asked. ``some`` as of _chosen().
         """
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        tasks = dict.fromkeys(self._chosen(), certificates)
+        tasks = dict.fromkeys(self._chosen(some=some), certificates)
         if self.mounting:
             about = {each.certificate: each for each in certificates}
             names = about or self.secrets  # told for none in particular: for any
@@ -276,12 +287,15 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
-        elif self.probes:
-            yield from self._unreachable(found)
+        elif self.probes or (self.reloads is not None and self.reloads.program is not None):
+            pods = list(serving(self.rollouts.pods.of(found), found))
+            yield from self._unreachable(found, pods)
+            if self.reloads is not None and pods:
+                for why, hint in self.reloads.unread(found, pods[0]):
+                    yield NeedsOperator(f"{named} {why}", hint=hint)
 
-    def _unreachable(self, found: Workload) -> Iterator[Failure]:
+    def _unreachable(self, found: Workload, pods: Sequence[Object]) -> Iterator[Failure]:
         """Why pods cannot be looked at: by the first one that is ready."""
-        pods = list(serving(self.rollouts.pods.of(found), found))
         for probe in self.probes if pods else ():
             try:
                 probe.reach(address_of(pods[0]))

@@ -43,9 +43,9 @@ def restart(found: Object, told: dict[str, str], at: str) -> Object | None:
     return planned_restart(workload("deployment", found), told, at)
 
 
-def revert(found: Object, told: dict[str, str]) -> Object | None:
+def revert(found: Object, told: dict[str, str], at: str = "t8") -> Object | None:
     """As stamps.revert()."""
-    return planned_revert(workload("deployment", found), told)
+    return planned_revert(workload("deployment", found), told, at)
 
 
 def mounting(secret: str) -> Object:
@@ -191,7 +191,26 @@ def test_a_note_that_is_odd_or_of_another_restart_is_none(note: Any) -> None:
     assert former(workload("deployment", found)) == Stamp(None, None)
     found["metadata"]["annotations"][FORMER] = note
     assert former(workload("deployment", found)) is None
-    assert revert(found, OLD) is None
+    assert revert(found, {}) is None
+    assert stamp(written(found, revert(found, OLD))) == Stamp("t8", "web=aa")
+
+
+def test_an_undo_does_not_take_back_what_others_were_restarted_for() -> None:
+    """A keyring's consumers had its new keys meanwhile, and confirmed them."""
+    first = written(workload_object(), restart(workload_object(), {"key/a": "1", **OLD}, "t0"))
+    bad = written(first, restart(first, NEW, "t1"))
+    keys = written(bad, restart(bad, {"key/a": "2"}, "t2"))
+    back = written(keys, revert(keys, OLD, "t3"))
+    assert stamp(back) == Stamp("t3", "key/a=2 web=aa")
+    assert FORMER not in back["metadata"].get("annotations", {})
+    assert revert(back, OLD) is None
+
+
+def test_a_former_template_of_something_else_is_not_put_back() -> None:
+    """Its pods would have neither what is live nor what was undone."""
+    first = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    second = written(first, restart(first, NEXT, "t2"))
+    assert stamp(written(second, revert(second, OLD, "t3"))) == Stamp("t3", "web=aa")
 
 
 class TestVersions:
@@ -209,6 +228,16 @@ class TestVersions:
         assert (mounted(second), stamp(second).names) == ("gen-2", {"web-tls": "gen-2"})
         back = written(second, revert(second, OLD))
         assert back["spec"]["template"] == first["spec"]["template"]
+
+    def test_an_undo_that_restarts_once_more_names_the_former_secret(self) -> None:
+        """A keyring had the pods restarted in between."""
+        first = written(mounting("web-tls"), versioned(mounting("web-tls"), OLD, "t1", "gen-1"))
+        bad = written(first, versioned(first, NEW, "t2", "gen-2"))
+        keys = written(bad, restart(bad, {"key/a": "2"}, "t3"))
+        change = planned_revert(workload("deployment", keys), OLD, "t4", {"web-tls": "gen-1"})
+        back = written(keys, change)
+        assert mounted(back) == "gen-1"
+        assert stamp(back) == Stamp("t4", "key/a=2 web=aa", "web-tls=gen-1")
 
     def test_the_first_one_goes_back_to_the_live_secret(self) -> None:
         """Which the template has named from the beginning."""

@@ -22,6 +22,7 @@ from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
+from certrotd.kube.exec import Ran
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR, SECRETS
@@ -236,6 +237,27 @@ class TestCheck:
         api.pods.clear()
         target(api, WEB, probes=[Probe(lambda *_: None, reach)]).check()
 
+    def test_files_that_are_not_in_the_pods_are_refused(self) -> None:
+        """Else nobody would be told, nor could the undo tell anybody."""
+        api = shop()
+        running = [{"name": "main", "state": {"running": {}}}]
+        api.pods = [replica("a", ready=True, containerStatuses=running)]
+        program = Program(("reload",), ("/tls/tls.crt",), "main")
+
+        def execute(*_place: Any, seconds: float) -> Ran:
+            return Ran(1, b"", b"no such file")
+
+        using(api, web="web-tls")
+        reloads = Reloads(rollouts(api), program, execute)
+        [problem] = target(api, WEB, reloads=reloads).problems()
+        assert isinstance(problem, NeedsOperator)
+        assert str(problem) == (
+            "deployment/web in the namespace shop cannot show its certificate: /tls/tls.crt in "
+            "a/main cannot be read: no such file (correct files)"
+        )
+        api.pods = []
+        target(api, WEB, reloads=reloads).check()
+
     def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
         """Nobody waits for it."""
         api = shop()
@@ -395,6 +417,34 @@ class TestKeys:
         assert made.lacks(self.NEW) == "deployment/web was not restarted for them"
         next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
         assert "deployment/web is not whole: 3 of 3 pods" in str(made.lacks(self.OLD))
+
+    def test_a_selector_without_workloads_has_nothing(self) -> None:
+        """Keys that nobody runs with are not confirmed; going back there is nothing to do."""
+        made = target(shop(), labels="tier=egde")
+        words = "no workload in the namespace shop has the labels tier=egde"
+        assert made.lacks(self.OLD) == words
+        for tell in (lambda: made.apply_of(self.OLD), lambda: made.apply_for([live("a", "aa")])):
+            with pytest.raises(Transient, match=words):
+                tell()
+        made.revert_to(self.OLD)
+        made.revert_for([live("a", "aa")])
+        found = target(shop(), labels="tier=edge")
+        found.apply_of(self.OLD)
+        assert found.lacks(self.OLD) is None
+
+    @pytest.mark.parametrize("act", ["get", "list"])
+    def test_to_look_does_not_wait_for_the_api_server(self, act: str) -> None:
+        """Whoever asks will ask again in a few seconds."""
+        api = shop()
+
+        def away(what: str, _path: str) -> None:
+            if what == act:
+                raise Transient("away")
+
+        api.then = away
+        with pytest.raises(Transient, match="away"):
+            target(api, WEB, labels="tier=edge").lacks(self.OLD)
+        assert api.clock.monotonic() == 0
 
     def test_going_back_puts_the_former_template_back(self) -> None:
         """So that the old pods are kept; twice is once."""
