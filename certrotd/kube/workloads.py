@@ -119,6 +119,11 @@ def unfinished(found: Workload) -> str | None:
     return f"{found.updated} of {found.wanted} pods updated{left}, {found.available} available"
 
 
+def is_rolling(found: Workload) -> bool:
+    """Whether it has pods of another template than the present one, or may have for all we know."""
+    return found.observed < found.generation or found.total > found.updated
+
+
 def unfit(found: Workload) -> Iterator[tuple[str, str]]:
     """Why its pods cannot, or must not, be restarted now: each with a hint."""
     kind = found.strategy.get("type")
