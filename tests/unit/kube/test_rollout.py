@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -156,6 +157,14 @@ class TestRestart:
         with pytest.raises(Transient, match="the API server is away"):
             made(api).restart([WEB], NEW)
         assert api.clock.monotonic() == 30
+
+    def test_one_that_says_when_to_ask_again_is_not_asked_before(self) -> None:
+        """It has too much to do."""
+        api = two()
+        api.controller = done
+        api.then = once(Transient("too many requests", retry_after=timedelta(seconds=7)), act="get")
+        made(api).restart([WEB], NEW)
+        assert api.clock.monotonic() == 7
 
     def test_new_pods_that_start_slowly_are_waited_for(self) -> None:
         """An API server that is away meanwhile is no reason to go back, either."""
