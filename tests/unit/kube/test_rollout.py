@@ -383,6 +383,23 @@ class TestRevert:
         assert [each for each in api.log if "patch" in each] == ["patch canary"]
         assert not stamped(api, CANARY)
         assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
+        assert [each["message"] for each in api.events[2:]] == [
+            "certrotd puts its former pod template back",
+            "its former pods are whole again",
+        ]
+
+    def test_pods_that_were_restarted_for_others_meanwhile_are_restarted_once_more(self) -> None:
+        """A template that lacks what the others were restarted for is not put back."""
+        api = two()
+        api.controller = done
+        made(api).restart([WEB], NEW)
+        made(api).restart([WEB], {"key/a": "1"})
+        made(api).revert([WEB], OLD)
+        assert stamped(api, WEB)[RESTARTED_FOR] == "key/a=1 web=aa"
+        assert [each["message"] for each in api.events[4:]] == [
+            "certrotd restarts its pods once more",
+            "each of its pods is new and available",
+        ]
 
     def test_one_that_cannot_be_put_back_keeps_no_other_from_it(self) -> None:
         """And is told of in the end."""
