@@ -100,7 +100,7 @@ class Web:
     def put_data(self, data: dict[str, bytes], name: str = "pair", **fields: Any) -> None:
         content = {key: b64encode(value).decode() for key, value in data.items()}
         made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": content}
-        self.cluster.apply(self.namespace, made | fields)
+        self.cluster.apply(self.namespace, made | {"type": "kubernetes.io/tls"} | fields)
 
     def add(
         self, kind: str, name: str = "web", replicas: int = 3, *, grace: int = 1, **fields: Any
@@ -181,7 +181,7 @@ class Web:
     def serves(self, name: str = "web") -> str | None:
         """The leaf that every pod that is ready serves; None where they differ."""
         ready = [each for each in self.pods(name) if _is_ready(each)]
-        leaves = {_leaf(each["status"]["podIP"]) for each in ready}
+        leaves = {leaf(each["status"]["podIP"]) for each in ready}
         return leaves.pop() if len(leaves) == 1 else None
 
     def described(self, reference: Reference) -> str:
@@ -235,7 +235,8 @@ def _is_ready(pod: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _leaf(address: str) -> str | None:
+def leaf(address: str) -> str | None:
+    """What an nginx serves there; None where it does not answer."""
     try:
         with _connected(address) as secured:
             der = secured.getpeercert(binary_form=True)
@@ -270,7 +271,7 @@ if [ -e {folder}/break ]; then
   echo garbage >{folder}/garbage
   chain={folder}/garbage
 fi
-{kubectl} create secret generic pair --from-file=tls.crt=$chain \\
+{kubectl} create secret generic pair --type=kubernetes.io/tls --from-file=tls.crt=$chain \\
   --from-file=tls.key=$CERTROTD_LIVE/privkey.pem $more --dry-run=client --output=yaml |
   {kubectl} apply --server-side --force-conflicts --filename=-
 """
