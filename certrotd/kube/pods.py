@@ -22,14 +22,19 @@ _HASH = "pod-template-hash"
 
 
 def patiently(ask: Callable[[], T], deadline: Deadline) -> T:
-    """The answer, once the API server gives one; raises as Api.ask() at the deadline."""
+    """The answer, once the API server gives one; raises as Api.ask() at the deadline.
+
+    It is asked again after as long as it says, or after a second.
+    """
     while True:
         try:
             return ask()
         except Transient as failure:
             if deadline.passed:
                 raise
-            deadline.pause(_AGAIN if isinstance(failure, Conflict) else PAUSE)
+            asked = failure.retry_after
+            least = _AGAIN if isinstance(failure, Conflict) else PAUSE
+            deadline.pause(max(least, asked.total_seconds() if asked else 0))
 
 
 def owned(pods: Iterable[Object], found: Workload) -> Iterator[Object]:

@@ -173,8 +173,8 @@ class Rollouts:
         at = self._moment()
         change = partial(stamps.revert, told=told, at=at, versions=versions)
         found, changed = self._change(reference, change, deadline)
+        again = stamp_of(found).at == at
         if changed:
-            again = stamp_of(found).at == at
             words = "restarts its pods once more" if again else "puts its former pod template back"
             self._tell(found, "RotationUndo", f"certrotd {words}")
         repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
@@ -185,7 +185,12 @@ class Rollouts:
             self._tell(found, "RotationUndoFailed", str(failure))
             raise
         if changed:
-            self._tell(found, "RotationUndone", "its pods are whole again")
+            words = (
+                "each of its pods is new and available"
+                if again
+                else "its former pods are whole again"
+            )
+            self._tell(found, "RotationUndone", words)
 
     def _moment(self) -> str:
         """The time of the API server, for a stamp; raises as Api.ask() at a deadline of its own."""

@@ -15,7 +15,7 @@ from types import MappingProxyType
 from certrotd.jsontext import parsed
 from certrotd.kube.api import Object
 from certrotd.kube.mounts import renamed
-from certrotd.kube.workloads import Workload, unfinished
+from certrotd.kube.workloads import Workload, is_rolling
 
 RESTARTED_AT = "certrotd.io/restarted-at"
 RESTARTED_FOR = "certrotd.io/restarted-for"
@@ -80,7 +80,8 @@ def restart(
     """The merge patch that has its pods replaced; None if that was written already.
 
     ``told`` has a hash by the name of each that pods read anew, as far as they are known; ``at``
-    must differ from any before. What a rollout that never ended has replaced stays the former.
+    must differ from any before. What a rollout that never ended has replaced stays the former;
+    pods that are missing for another reason, such as a drain, do not make it one.
     ``versions`` has the Secret that the template is to name instead of another, or that other one
     again.
     """
@@ -88,7 +89,7 @@ def restart(
     if is_told(found, told) if told else now.at == at:
         return None
     new = _renewed(now, told, at, versions)
-    before = former(found) if unfinished(found) else None
+    before = former(found) if is_rolling(found) else None
     return _patch(found, new, _noted(before or now, at))
 
 

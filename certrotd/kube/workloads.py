@@ -119,6 +119,11 @@ def unfinished(found: Workload) -> str | None:
     return f"{found.updated} of {found.wanted} pods updated{left}, {found.available} available"
 
 
+def is_rolling(found: Workload) -> bool:
+    """Whether it has pods of another template than the present one, or may have for all we know."""
+    return found.observed < found.generation or found.total > found.updated
+
+
 def unfit(found: Workload) -> Iterator[tuple[str, str]]:
     """Why its pods cannot, or must not, be restarted now: each with a hint."""
     kind = found.strategy.get("type")
@@ -156,19 +161,14 @@ def warnings(found: Workload) -> Iterator[str]:
 
 
 def crash(pods: Iterable[Object], annotation: str, value: str | None) -> tuple[str, str] | None:
-    """The first crash in pods made from a template with that annotation: the pod, and what it does.
-
-    None where there is none. Pods that are ready, or on their way out, are not counted.
-    """
-    for pod in pods:
-        why = crash_of(pod) if _of_template(pod, annotation, value) else None
-        if why is not None:
-            return str((pod.get("metadata") or {}).get("name")), why
+    """The name of the first pod that is broken(), and what it does; None where there is none."""
+    for pod in broken(pods, annotation, value):
+        return str((pod.get("metadata") or {}).get("name")), str(crash_of(pod))
     return None
 
 
 def broken(pods: Iterable[Object], annotation: str, value: str | None) -> Iterator[Object]:
-    """All pods that crash() finds, and not the first alone."""
+    """Those with a crash, of a template with that annotation."""
     return (pod for pod in pods if _of_template(pod, annotation, value) and crash_of(pod))
 
 

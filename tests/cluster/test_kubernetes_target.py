@@ -17,7 +17,7 @@ from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube.api import Denied
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
-from certrotd.kube.workloads import KINDS, Reference
+from certrotd.kube.workloads import KINDS, Reference, is_ready, was_restarted
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
 from tests.cluster.objects import Object, container, deployment, pod, service
@@ -196,8 +196,15 @@ def test_old_pods_never_see_the_secret_of_a_new_generation(web: Web) -> None:
     web.seal("gen-2", b"garbage", NEW.key_pem)
     with pytest.raises(NeedsOperator, match="of deployment/web fails"):
         target.apply_for(live(PAIR, "gen-2"))
-    where, name = f"--namespace={web.namespace}", web.pods()[0]["metadata"]["name"]
-    web.cluster.kubectl("exec", where, name, "--", "sh", "-c", "kill 1")
+    where = f"--namespace={web.namespace}"
+    old = next(each["metadata"] for each in web.pods() if each["metadata"]["uid"] in before)
+    web.cluster.kubectl("exec", where, old["name"], "--", "sh", "-c", "kill 1")
+
+    def started_again() -> bool:
+        [found] = [each for each in web.pods() if each["metadata"]["uid"] == old["uid"]]
+        return was_restarted(found) and is_ready(found)
+
+    wait_until(started_again, what="a container that was restarted")
     target.revert_for(live(NEW, "gen-1"))
     assert (web.ids(), template_of(web, reference)) == (before, template)
     assert web.serves() == NEW_LEAF

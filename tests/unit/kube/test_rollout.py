@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 from typing import cast
 
 import pytest
@@ -156,6 +157,14 @@ class TestRestart:
         with pytest.raises(Transient, match="the API server is away"):
             made(api).restart([WEB], NEW)
         assert api.clock.monotonic() == 30
+
+    def test_one_that_says_when_to_ask_again_is_not_asked_before(self) -> None:
+        """It has too much to do."""
+        api = two()
+        api.controller = done
+        api.then = once(Transient("too many requests", retry_after=timedelta(seconds=7)), act="get")
+        made(api).restart([WEB], NEW)
+        assert api.clock.monotonic() == 7
 
     def test_new_pods_that_start_slowly_are_waited_for(self) -> None:
         """An API server that is away meanwhile is no reason to go back, either."""
@@ -374,6 +383,23 @@ class TestRevert:
         assert [each for each in api.log if "patch" in each] == ["patch canary"]
         assert not stamped(api, CANARY)
         assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
+        assert [each["message"] for each in api.events[2:]] == [
+            "certrotd puts its former pod template back",
+            "its former pods are whole again",
+        ]
+
+    def test_pods_that_were_restarted_for_others_meanwhile_are_restarted_once_more(self) -> None:
+        """A template that lacks what the others were restarted for is not put back."""
+        api = two()
+        api.controller = done
+        made(api).restart([WEB], NEW)
+        made(api).restart([WEB], {"key/a": "1"})
+        made(api).revert([WEB], OLD)
+        assert stamped(api, WEB)[RESTARTED_FOR] == "key/a=1 web=aa"
+        assert [each["message"] for each in api.events[4:]] == [
+            "certrotd restarts its pods once more",
+            "each of its pods is new and available",
+        ]
 
     def test_one_that_cannot_be_put_back_keeps_no_other_from_it(self) -> None:
         """And is told of in the end."""

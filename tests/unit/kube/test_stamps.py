@@ -166,6 +166,17 @@ def test_what_never_became_whole_is_not_gone_back_to() -> None:
     assert stamp(back) == stamp(first) == Stamp("t0", "web=aa")
 
 
+@pytest.mark.parametrize(
+    "status", [{"availableReplicas": 2}, {"replicas": 2, "updatedReplicas": 2}]
+)
+def test_a_pod_that_is_missing_for_another_reason_changes_nothing(status: dict[str, int]) -> None:
+    """A drain, or an autoscaler: all pods are of the template that became whole long ago."""
+    first = written(workload_object(), restart(workload_object(), OLD, "t1"))
+    first["status"] |= status
+    second = written(first, restart(first, NEW, "t2"))
+    assert stamp(written(second, revert(second, OLD))) == stamp(first) == Stamp("t1", "web=aa")
+
+
 def test_what_became_whole_is() -> None:
     """The negative control."""
     first = written(workload_object(), restart(workload_object(), NEW, "t1"))
