@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from certrotd.kube.api import Api
     from certrotd.kube.connecting import Connections
 
-TARGET_WAIT = 120.0
+KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
@@ -111,7 +111,7 @@ class Shared:
         """
         if self.config.state is not None:
             return
-        with self.premises.lock("_keks", "the KEKs", TARGET_WAIT):  # first rotations come together
+        with self.premises.lock("_keks", "the KEKs", KEKS_WAIT):  # first rotations come together
             if not any((self.config.state_dir / MARKS).glob("*")):
                 for name, entry in self.config.keys.keks.items():
                     kek_of(name, entry, first_use=True)
@@ -363,7 +363,8 @@ class ConfiguredKeyring:
         if target is None:
             yield
             return
-        with self._premises.lock(f"_target-{target}", f"target {target}", TARGET_WAIT):
+        wait = self._shared.config.targets[target].lock_wait
+        with self._premises.lock(f"_target-{target}", f"target {target}", wait):
             yield
 
     def kek_words(self, name: str) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from certrotd.errors import LockHeld
 from certrotd.keyring.states import State
 from certrotd.keys.policy import MOST_MESSAGES
 from certrotd.lifecycle.decision import Postpone, Wait
@@ -14,6 +17,7 @@ from tests.unit.keys.rings import (
     START,
     Rings,
     acknowledge,
+    keyring_of,
     script,
     why_not,
 )
@@ -162,6 +166,25 @@ class TestConsumers:
         assert list((rings.place / "state/locks").rglob("_target-app*"))
         rings.done(FORCED)
         assert len(log.read_text().splitlines()) == 6
+
+    def test_a_target_that_restarts_for_another_is_waited_for_as_long_as_that_may_take(
+        self, rings: Rings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A rotation that gives up after two minutes is undone, while all goes well."""
+        monkeypatch.setattr("certrotd.targets.kubernetes.build", lambda *_: object())
+        shop = {"type": "kubernetes", "workloads": ["deployment/a"], "timeout": "15m"}
+        rings.config["targets"] = {"shop": shop}
+        rings.orders["consumers"] = {"web": {"target": "shop"}}
+        begun = rings.clock.monotonic()
+        with rings.site() as site:
+            consumer = keyring_of(site, "orders").world().consumers["web"]
+            with (
+                site.lock("_target-shop", "target shop", None),
+                pytest.raises(LockHeld),
+                consumer.alone(),
+            ):
+                pass
+        assert rings.clock.monotonic() - begun >= 1800
 
     def test_a_target_that_cannot_be_told_is_a_problem_before_anything_is_begun(
         self, rings: Rings

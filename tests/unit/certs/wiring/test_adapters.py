@@ -4,14 +4,11 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
-from certrotd.certs.wiring.adapters import Shelf, lock_wait
+from certrotd.certs.wiring.adapters import Shelf
 from certrotd.clock import Deadline, SystemClock
-from certrotd.config.targets import TargetEntry
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
 from tests.builders import soon
@@ -181,20 +178,3 @@ certificates: [{{name: web, names: [www.example.org, example.org]}}]
     assert world.wants("ca", ("example.org", "www.example.org"))
     assert not world.wants("other", ("example.org", "www.example.org"))
     assert not world.wants("ca", ("example.org",))
-
-
-@pytest.mark.parametrize(
-    ("entry", "seconds"),
-    [
-        ({"type": "command", "command": ["/bin/true"], "timeout": "30m"}, 120),
-        ({"type": "kubernetes", "selector": "a=b", "timeout": "10s"}, 120),
-        ({"type": "kubernetes", "selector": "a=b", "timeout": "10m"}, 1200),
-        ({"type": "kubernetes", "workloads": ["deployment/a", "deployment/b"]}, 2400),
-        ({"type": "kubernetes", "selector": "a=b", "timeout": "10h"}, 3600),
-    ],
-)
-def test_a_rotation_waits_as_long_as_a_rollout_for_another_one_may_take(
-    entry: dict[str, Any], seconds: float
-) -> None:
-    """It failed after two minutes, while all went well; an hour of a slot is enough."""
-    assert lock_wait(TypeAdapter(TargetEntry).validate_python(entry)) == seconds
