@@ -19,7 +19,16 @@ from typing import Any, Generic, TypeVar
 from certrotd.certs.limits.budget import Budget
 from certrotd.certs.limits.rate_limited_issuer import RateLimitedIssuer
 from certrotd.certs.policy import id_of
-from certrotd.certs.ports import Adopting, Coverage, Issuer, Locked, Preflight, Solver, Target
+from certrotd.certs.ports import (
+    Adopting,
+    Coverage,
+    InformedRevertible,
+    Issuer,
+    Locked,
+    Preflight,
+    Solver,
+    Target,
+)
 from certrotd.certs.wiring.reporting_issuer import ContactListener, ReportingIssuer, reported
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.certs.wiring.stores import Stores
@@ -224,6 +233,7 @@ class Adapters:
                 for probe in probes
             ),
             tuple(_endpoint(each, f"each pod of {name}", each.port, entry.names) for each in own),
+            several=isinstance(target, InformedRevertible),
         )
 
     def _live(self, entry: Certificate) -> LiveCertificate:

@@ -1,6 +1,7 @@
 """Adapters are built once, when first used."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from certrotd.certs.wiring.adapters import Shelf
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.pki.generation import LiveCertificate
 from tests.builders import soon
 from tests.fakes.subjects import wing_of
 
@@ -178,3 +180,27 @@ certificates: [{{name: web, names: [www.example.org, example.org]}}]
     assert world.wants("ca", ("example.org", "www.example.org"))
     assert not world.wants("other", ("example.org", "www.example.org"))
     assert not world.wants("ca", ("example.org",))
+
+
+def test_only_a_target_that_goes_back_workload_by_workload_is_of_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One program is as good as any of its handshakes."""
+
+    class Workloads:
+        def revert_for(self, certificates: Sequence[LiveCertificate]) -> None: ...
+
+    monkeypatch.setattr("certrotd.targets.kubernetes.build", lambda *_: Workloads())
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers: {{ca: {{type: internal}}}}
+targets:
+  shop: {{type: kubernetes, selector: a=b, probe: [{{address: shop.example.org:443}}]}}
+  mail: {{type: command, command: [/bin/true], probe: [{{address: mail.example.org:443}}]}}
+certificates: [{{name: web, names: [example.org], targets: [shop, mail]}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        world = wing_of(site).world(site.config.certificates[0])
+    bounds = [world.target(name) for name in ("shop", "mail")]
+    assert [bound and bound.several for bound in bounds] == [True, False]
