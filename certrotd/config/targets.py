@@ -336,6 +336,8 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
                 f"mode: {self.mode} needs files, to see when a pod has the new certificate, such "
                 "as files: [/etc/tls/tls.crt]"
             )
+        if self.mode != "signal" and self.signal != "HUP":
+            raise refuse("signal is for mode: signal")
         if not runs and (self.files or self.container is not None):
             raise refuse("files and container are for mode: exec and mode: signal")
         if self.mode == "none" and not self.pod_probe:

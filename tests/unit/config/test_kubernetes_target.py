@@ -26,6 +26,7 @@ KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, s
         ("selector: a\n    mode: exec", "6: targets.shop: needs mode: exec and command together"),
         ("selector: a\n    command: [a]", "6: targets.shop: needs mode: exec and command together"),
         ("selector: a\n    mode: signal", "6: targets.shop: mode: signal needs files, to see when"),
+        ("selector: a\n    signal: USR1", "6: targets.shop: signal is for mode: signal"),
         ("selector: a\n    files: [/a]", "6: targets.shop: files and container are for mode"),
         (
             "selector: a\n    container: a",
