@@ -17,6 +17,7 @@ from certrotd.clock import Clock
 from certrotd.config.context import Context
 from certrotd.config.keyrings import (
     SOCKET,
+    ApiServerAcknowledgement,
     ConsumerEntry,
     HeartbeatAcknowledgement,
     KeyringEntry,
@@ -353,9 +354,21 @@ class ConfiguredKeyring:
         return Consumer(
             name,
             target,
-            _acknowledgement(entry, self.clock, self.own_heartbeats) or proof,
+            self._acknowledgement(entry) or proof,
             partial(self._alone, entry.target),
         )
+
+    def _acknowledgement(self, entry: ConsumerEntry) -> Any:
+        acknowledge = entry.acknowledge
+        if acknowledge is None:
+            return None
+        if isinstance(acknowledge, HeartbeatAcknowledgement) and acknowledge.heartbeat == SOCKET:
+            acknowledge = acknowledge.model_copy(update={"heartbeat": self.own_heartbeats})
+        kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
+        build = importlib.import_module(f"certrotd.consumers.{kind}").build
+        if isinstance(acknowledge, ApiServerAcknowledgement):
+            return build(acknowledge, self.clock, self._shared.connect)
+        return build(acknowledge, self.clock)
 
     @contextmanager
     def _alone(self, target: str | None) -> Iterator[None]:
@@ -402,13 +415,3 @@ class ConfiguredKeyring:
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
         return case.evidence(version), self.policy.fresh
-
-
-def _acknowledgement(entry: ConsumerEntry, clock: Clock, own: Path) -> Any:
-    acknowledge = entry.acknowledge
-    if acknowledge is None:
-        return None
-    if isinstance(acknowledge, HeartbeatAcknowledgement) and acknowledge.heartbeat == SOCKET:
-        acknowledge = acknowledge.model_copy(update={"heartbeat": own})
-    kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
-    return importlib.import_module(f"certrotd.consumers.{kind}").build(acknowledge, clock)

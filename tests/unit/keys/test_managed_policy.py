@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from certrotd.consumers.port import Expected
 from certrotd.errors import LockHeld
 from certrotd.keyring.states import State
 from certrotd.keys.policy import MOST_MESSAGES
+from certrotd.kube.access import Access
 from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.observe.trust import no_check
 from tests.unit.keys.rings import (
     DAY,
     FORCED,
@@ -154,6 +157,28 @@ class TestConsumers:
         }
         assert told["socket"].directory == own  # type: ignore[union-attr]
         assert told["beat"].directory == rings.place  # type: ignore[union-attr]
+
+    def test_the_account_at_an_api_server_is_read_once(
+        self, rings: Rings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is asked twice a second at first, and a kubeconfig may run a program."""
+        read: list[object] = []
+
+        def access(*of: object) -> Access:
+            read.append(of[:2])
+            return Access("https://127.0.0.1:9", no_check(), "shop")
+
+        monkeypatch.setattr("certrotd.kube.connecting.access", access)
+        rings.orders["consumers"] = {
+            "api": {"acknowledge": {"api_server": "https://127.0.0.1:9", "timeout": "1s"}}
+        }
+        expected = Expected("orders", "aa", {})
+        with rings.keyring() as keyring:
+            for _ in range(2):
+                asked = keyring.world().consumers["api"].acknowledgement
+                assert asked is not None
+                assert "did not answer" in asked.ask(expected).words
+        assert read == [(None, None)]
 
     def test_a_target_is_run_once_at_each_stage_and_under_its_own_lock(self, rings: Rings) -> None:
         """Two consumers of one target: it is built once, and never runs twice at a time."""
