@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import resource
 import sys
 
@@ -11,6 +12,8 @@ from certrotd.cli.streams import end_of, open_streams
 
 def main() -> None:
     """Run certrotd with the arguments of this process."""
+    if os.getpid() == 1:
+        _end_on_sigterm()
     if _runs(sys.argv[1:]):
         _outlive_reloads()
     streams = open_streams()
@@ -50,6 +53,16 @@ def _outlive_reloads() -> None:
     import signal  # a few milliseconds that no other command needs
 
     signal.signal(signal.SIGHUP, lambda _number, _frame: None)
+
+
+def _end_on_sigterm() -> None:
+    """Be ended by a SIGTERM, which the first process of a container ignores unless it is handled.
+
+    Commands that have something to finish handle it in their own way, from when they begin.
+    """
+    import signal
+
+    signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
 
 
 if __name__ == "__main__":

@@ -129,14 +129,18 @@ class Installation(Site):
             )
         )
 
-    def daemon(self, replica: str = "") -> "Daemon":
-        """``certrotd run``, whose log is a file: nobody has to read it meanwhile.
+    def daemon(self, replica: str = "") -> "Logged":
+        """``certrotd run``.
 
         replica: the name of one of several, each of which has a state directory of its own.
         """
+        return self.logged("run", replica=replica)
+
+    def logged(self, *arguments: str, replica: str = "") -> "Logged":
+        """Starts certrotd, whose log is a file: nobody has to read it meanwhile, however much."""
         path = self.write_for(replica)
-        argv = [*self._as_pod(), sys.executable, str(PROGRAM), "-c", str(path), "run"]
-        return Daemon(argv, self._variables(None), path.with_suffix(".log"))
+        argv = [*self._as_pod(), sys.executable, str(PROGRAM), "-c", str(path), *arguments]
+        return Logged(argv, self._variables(None), path.with_suffix(".log"))
 
     def write_for(self, replica: str) -> Path:
         """Writes the configuration as it is now, for that replica."""
@@ -193,8 +197,8 @@ class Installation(Site):
         return bool(self.cluster.api.create(reviews, asked)["status"]["allowed"])
 
 
-class Daemon:
-    """A ``certrotd run``; without a good end by ``stop`` it is killed."""
+class Logged:
+    """A certrotd that writes to a file; one that still runs at the end of the block is killed."""
 
     def __init__(self, argv: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
         self.log = log
@@ -220,7 +224,7 @@ class Daemon:
             if re.search(pattern, self.said):
                 return True
             if self._process.poll() is not None:
-                raise ProgramFailed(f"certrotd run ended without saying {pattern!r}:\n{self.tail}")
+                raise ProgramFailed(f"certrotd ended without saying {pattern!r}:\n{self.tail}")
             return False
 
         try:
@@ -235,6 +239,11 @@ class Daemon:
     def tail(self) -> str:
         """The end of its log."""
         return self.said[-4000:]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._process.poll() is not None
 
     def signal(self, number: int) -> None:
         """Sends a signal, also to one that is frozen."""

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.cluster.acme import with_pods
 from benchmarks.cluster.bench import SECRET, Bench
-from benchmarks.cluster.installation import Daemon, Installation
+from benchmarks.cluster.installation import Installation, Logged
 from benchmarks.cluster.table import Line
 from benchmarks.cluster.workload import HOST, Workload
 from tests.parts.kubernetes.images import DEBIAN
@@ -67,12 +67,12 @@ class _Pair:
         self.leader.wait_for("started with 1 certificate")
         self.waiting, self.waits = self._waiting()
 
-    def _started(self) -> tuple[Daemon, str]:
+    def _started(self) -> tuple[Logged, str]:
         self._number += 1
         name = f"replica-{self._number}"
         return self._stack.enter_context(self._site.daemon(name)), name
 
-    def _waiting(self) -> tuple[Daemon, str]:
+    def _waiting(self) -> tuple[Logged, str]:
         daemon, name = self._started()
         daemon.wait_for("waits to take over")
         return daemon, name
@@ -164,12 +164,12 @@ def _moments(
     return dict(zip(MOMENTS, (is_staged, is_changed, is_restarted), strict=True))
 
 
-def _has_done(daemon: Daemon) -> bool:
+def _has_done(daemon: Logged) -> bool:
     """Whether it says that it finished the certificate, after it was last told to read anew."""
     return "web: done" in daemon.said.rpartition("reloaded: ")[2]
 
 
-def _thawed(leader: Daemon, workload: Workload, before: _Seen) -> str:
+def _thawed(leader: Logged, workload: Workload, before: _Seen) -> str:
     """Lets a frozen leader go on: it has to end, and to have changed nothing; what it did else."""
     leader.signal(signal.SIGCONT)
     code = leader.end(within=_WITHIN)

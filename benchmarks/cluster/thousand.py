@@ -12,6 +12,7 @@ from benchmarks.cluster.audit import by_verbs, named
 from benchmarks.cluster.bench import Bench, succeeded
 from benchmarks.cluster.installation import Installation
 from benchmarks.cluster.table import Line, within
+from benchmarks.measure import ProgramFailed
 from tests.cluster.objects import Object
 
 _INCUMBENT, _COUNT = 181.0, 1000
@@ -78,15 +79,16 @@ def _all(site: Installation) -> list[Object]:
 
 def _renewed(site: Installation) -> _Renewal:
     began = time.perf_counter()
-    run = site.start("rotate", "--all", "--force", "--quiet")
     at_once, peak = 0, 0.0
-    while not run.is_over:
-        at_once = max(at_once, sum(not kwok.is_whole(each) for each in _all(site)))
-        with suppress(OSError, KeyError):  # it ends
-            peak = max(peak, memory.memory_of(run.pid)[1])
-        time.sleep(_LOOK)
-    took = time.perf_counter() - began
-    succeeded(run.end())
+    with site.logged("rotate", "--all", "--force", "--quiet") as run:
+        while not run.is_over:
+            at_once = max(at_once, sum(not kwok.is_whole(each) for each in _all(site)))
+            with suppress(OSError, KeyError):  # it ends
+                peak = max(peak, memory.memory_of(run.pid)[1])
+            time.sleep(_LOOK)
+        took = time.perf_counter() - began
+        if code := run.end():
+            raise ProgramFailed(f"certrotd rotate ended with {code}:\n{run.tail}")
     if not all(map(kwok.is_whole, _all(site))):
         raise AssertionError("it is over, and some Deployments are not whole")
     return _Renewal(took, at_once, peak)

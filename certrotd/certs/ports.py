@@ -275,6 +275,15 @@ class Adopting(Protocol):
         ...
 
 
+@runtime_checkable
+class Sealing(Protocol):
+    """A store that keeps each generation in a Secret of its own, which never changes."""
+
+    def sealed_secret(self, name: str, generation: int) -> str:
+        """What that Secret is called."""
+        ...
+
+
 class Installer(Protocol):
     """Copies of the live generation at paths that applications read."""
 
@@ -324,6 +333,7 @@ __all__ = [
     "Preflight",
     "Prober",
     "Revertible",
+    "Sealing",
     "Solver",
     "Store",
     "Target",

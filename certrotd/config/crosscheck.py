@@ -278,19 +278,24 @@ def _stores(checked: Checked) -> Iterator[ConfigFinding]:
 
 
 def _mounted(checked: Checked) -> Iterator[ConfigFinding]:
-    """Certificates without a Secret, at targets that look for those who use it."""
-    mounting = {
-        name for name, each in checked.file.targets.items() if getattr(each, "mounting", False)
-    }
-    for index, entry in checked.entries if mounting else ():
+    """What a certificate's store must be for targets that look for, or change, who uses it."""
+    targets = checked.file.targets.items()
+    mounting = {name for name, each in targets if getattr(each, "mounting", False)}
+    versioned = {name for name, each in targets if getattr(each, "secret", "") == "versioned"}
+    for index, entry in checked.entries if mounting or versioned else ():
         uses = checked.file.defaults.targets if entry.targets is None else entry.targets
-        for name in (use.target for use in uses if entry.store is None):
-            if name in mounting:
+        loc: Loc = ("certificates", index, "store")
+        for name in (use.target for use in uses):
+            if entry.store is None and name in mounting | versioned:
+                what = "secret: versioned" if name in versioned else "mounting"
+                why = f"the target {shown(name)} has {what}, which is about its Secret"
+                yield ConfigFinding(loc, f"is required: {why}")
+            elif entry.store is not None and entry.store.keys and name in versioned:
                 message = (
-                    f"is required: the target {shown(name)} has mounting, which finds workloads "
-                    "by the certificate's Secret"
+                    f"must be left out: the target {shown(name)} has secret: versioned, and the "
+                    "Secret of a generation has tls.crt and tls.key alone"
                 )
-                yield ConfigFinding(("certificates", index, "store"), message)
+                yield ConfigFinding((*loc, "keys"), message)
 
 
 def _listeners(checked: Checked) -> Iterator[ConfigFinding]:

@@ -300,6 +300,11 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="Whether those are restarted as well, in the end, whose pods mount the "
         "certificate's Secret or take variables from it; its store must be kubernetes.",
     )
+    secret: Literal["live", "versioned"] = Field(
+        default="live",
+        description="Which Secret the pod templates name: the live one of the certificate's store, "
+        "or the immutable one of each generation, whose name certrotd writes into the template.",
+    )
     pod_probe: Items[PodProbeEntry] = Field(
         default=(),
         description="Ports at which every pod must serve the new certificate, each at its own "
@@ -310,6 +315,11 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         description="How long each workload may take until all its pods are new and available, "
         "and as long again to go back.",
     )
+
+    @property
+    def versioned(self) -> bool:
+        """Whether pods mount the Secret of a generation."""
+        return self.secret == "versioned"  # noqa: S105
 
     @property
     def lock_wait(self) -> float:
@@ -340,6 +350,8 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
             raise refuse("signal is for mode: signal")
         if not runs and (self.files or self.container is not None):
             raise refuse("files and container are for mode: exec and mode: signal")
+        if self.versioned and self.mode != "restart":
+            raise refuse("secret: versioned needs mode: restart: the template is changed")
         if self.mode == "none" and not self.pod_probe:
             raise refuse("mode: none needs pod_probe: nothing else shows what the pods serve")
         if twice := {each for each in self.workloads if self.workloads.count(each) > 1}:

@@ -22,11 +22,13 @@ _POLL = 2.0
 class Home:
     """The directory that every process has, and the State, which is that or lies in a cluster.
 
-    In a cluster the directory still has the audit log, accounts and internal CAs.
+    In a cluster the directory still has the audit log.
+    ``migrated``: what lead() did to a directory of an older format, in words.
     """
 
     def __init__(self, config: Config, *, command: str, now: Callable[[], datetime]) -> None:
         self.local = StateDirectory(config.state_dir, command=command, now=now)
+        self.migrated = ""
         self.state: State = (
             self.local if config.state is None else _in_cluster(config.state, command, now)
         )
@@ -48,16 +50,19 @@ class Home:
         stopping: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = lambda _words: None,
     ) -> Iterator[Lease]:
-        """Be the one daemon of the state for a block.
+        """Be the one daemon of the state for a block, and make the directory.
 
         Of a directory another one is an error: LockHeld. Of a cluster it is waited for, as a
         replica does; raises Stopped if the process is told to stop meanwhile.
+        Raises as StateDirectory.prepare() does.
         """
         what, clock = f"the state directory {self.local.path}", SystemClock()
         with ExitStack() as held:
             # whoever asks whether a daemon runs holds it for a moment
             wait = Deadline(clock, 1.0)
             lease: Lease = held.enter_context(self.local.lock(DAEMON_LOCK, what, wait=wait))
+            # before it waits: commands beside a replica use its directory as well
+            self.migrated = self.local.prepare(held=True)
             waits = ""
             while self.shared:
                 try:

@@ -80,12 +80,11 @@ def run(path: Path, write: WriteLine) -> int:
             loaded = load(path, lenient=True)  # it may have waited for days
         else:
             lease = held.enter_context(home.lead())
-        words = home.local.prepare(held=True)
         stopping.listen()
         daemon = _Daemon(path, loaded, home, stopping, write)
         del loaded  # a reload lets go of it
-        if words:
-            daemon.remark(words)
+        if home.migrated:
+            daemon.remark(home.migrated)
         return daemon.run(signals, lease)
 
 

@@ -37,6 +37,7 @@ class Stopping:
             # crash-only: the journal makes this as safe as any other end, only slower to mend
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
+            os._exit(128 + number)  # the first process of a container survives that
         self._event.set()
 
 

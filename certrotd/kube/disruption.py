@@ -17,7 +17,8 @@ BUDGETS = Kind("apis/policy/v1", "poddisruptionbudgets")
 def holding(budgets: Iterable[Object], labels: Mapping[str, str]) -> Iterator[str]:
     """The names of those over pods with such labels that allow no disruption for the moment.
 
-    One whose pods are all healthy already never will: to wait for it would be in vain.
+    One whose pods are all healthy already, that is over none, or whose controller cannot count
+    them (those of a DaemonSet have no scale) never will: to wait for it would be in vain.
     """
     for budget in budgets:
         if _covers(budget, labels) and not _allowed(budget) and not _never(budget):
@@ -25,7 +26,7 @@ def holding(budgets: Iterable[Object], labels: Mapping[str, str]) -> Iterator[st
 
 
 def never_allowing(budgets: Iterable[Object], labels: Mapping[str, str]) -> Iterator[str]:
-    """The names of those that allow none although all of their pods are healthy."""
+    """The names of those that allow none although no pod is missed, or cannot count them."""
     return (_name(each) for each in budgets if _covers(each, labels) and _never(each))
 
 
@@ -64,7 +65,16 @@ def _never(budget: Object) -> bool:
     known = status.get("observedGeneration", 0) >= metadata.get("generation", 0)
     expected = status.get("expectedPods", 0)
     healthy = status.get("currentHealthy", 0) >= expected
-    return bool(known and expected and healthy and not _allowed(budget))
+    return bool(not _allowed(budget) and ((known and healthy) or _uncounted(budget)))
+
+
+def _uncounted(budget: Object) -> bool:
+    """Whether its controller says that it fails to count; it allows nothing then."""
+    conditions = (budget.get("status") or {}).get("conditions") or ()
+    return any(
+        (each.get("type"), each.get("reason")) == ("DisruptionAllowed", "SyncFailed")
+        for each in conditions
+    )
 
 
 def _name(budget: Object) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput
@@ -54,8 +54,12 @@ class SecretFolder:
             raise DiskTrouble(f"make {self.place}", OSError(errno.ENOTEMPTY, "it is not empty"))
         self._put(files, revision)
 
-    def locked(self, what: str, wait: Deadline) -> AbstractContextManager[Hold]:
-        return self._leases.hold(f"folder/{self._name}", what, wait=wait)
+    @contextmanager
+    def locked(self, what: str, wait: Deadline) -> Iterator[Hold]:
+        """As Folder.locked(); within it the Secret is read once."""
+        held = self._leases.hold(f"folder/{self._name}", what, wait=wait)
+        with held as hold, self._objects.alone(self._name):
+            yield hold
 
     def _found(self) -> tuple[dict[str, bytes], str]:
         found = self._objects.read(self._name)

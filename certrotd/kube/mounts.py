@@ -6,6 +6,7 @@ nor environments; and an init container does not run again.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -21,6 +22,9 @@ WORDS: Mapping[How, str] = {
     "envFrom": "has it in its environment",
     "init": "reads it before the others start",
 }
+
+_LISTS = ("volumes", "containers", "initContainers")
+"""The parts of a pod's spec that name Secrets."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,31 @@ def uses(pod: Pod, secret: str) -> Iterator[Use]:
 def is_used(pod: Pod, secret: str) -> bool:
     """Whether any container gets at the Secret."""
     return any(True for _ in uses(pod, secret))
+
+
+def renamed(pod: Pod, names: Mapping[str, str]) -> dict[str, Any]:
+    """The lists of the pod's spec that name one of these Secrets, with the new names instead."""
+    after = copy.deepcopy({key: pod.get(key) or [] for key in _LISTS})
+    for place, field in _references(after):
+        place[field] = names.get(place[field], place[field])
+    return {key: each for key, each in after.items() if each != (pod.get(key) or [])}
+
+
+def _references(pod: Pod) -> Iterator[tuple[dict[str, Any], str]]:
+    """Every field that has the name of a Secret: the object that it is in, and the field."""
+    for volume in pod["volumes"]:
+        if (volume.get("secret") or {}).get("secretName"):
+            yield volume["secret"], "secretName"
+        for source in (volume.get("projected") or {}).get("sources") or ():
+            if (source.get("secret") or {}).get("name"):
+                yield source["secret"], "name"
+    for container in (*pod["containers"], *pod["initContainers"]):
+        for variable in container.get("env") or ():
+            if ref := (variable.get("valueFrom") or {}).get("secretKeyRef"):
+                yield ref, "name"
+        for source in container.get("envFrom") or ():
+            if ref := source.get("secretRef"):
+                yield ref, "name"
 
 
 def _volumes(pod: Pod, secret: str) -> Iterator[tuple[str, How]]:

@@ -11,7 +11,7 @@ from certrotd.kube.api import Object
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pods import PAUSE, Pods, name_of, owned, patiently, serving, uid_of
 from certrotd.kube.stamps import RESTARTED_AT, stamp_of
-from certrotd.kube.workloads import Workload, broken, stuck
+from certrotd.kube.workloads import Workload, broken, stuck, was_restarted
 
 
 class PodRepair:
@@ -21,6 +21,10 @@ class PodRepair:
     (kubernetes#67250). With one, also those that crash or do not serve what the proof asks for:
     any container that was restarted meanwhile has loaded the bad certificate. Only pods that were
     there at the first look are replaced, each once: what a new one serves is no leftover.
+
+    Where no pod at all serves what the proof asks for, the proof itself may be what is wrong (a
+    port that never shows the leaf): then only pods are replaced whose containers were restarted,
+    and what remains is told of and left.
     """
 
     def __init__(self, pods: Pods, proof: PodProof | None, tell: Callable[[str], None]) -> None:
@@ -29,6 +33,7 @@ class PodRepair:
         self._tell = tell
         self._before: set[str] | None = None
         self._wrong: dict[str, ProofFailed] = {}
+        self._new: dict[str, tuple[Object, ProofFailed]] = {}
 
     def replace_broken(self, found: Workload, at: str | None) -> None:
         """Delete what is stuck or crashes; ``at`` is the annotation of the former template."""
@@ -45,7 +50,8 @@ class PodRepair:
     def finish(self, look: Callable[[], Workload], deadline: Deadline) -> None:
         """Return once every pod serves what it should; those that do not are replaced one by one.
 
-        Raises ProofFailed where a new pod does not either, Transient at the deadline.
+        Raises ProofFailed where a new pod does not either although others do, Transient at the
+        deadline.
         """
         if self._proof is None:
             return
@@ -57,11 +63,18 @@ class PodRepair:
             self._judge(ready, found, proven, deadline)
             whole = len(ready) >= found.wanted
             wrong = [pod for pod in ready if uid_of(pod) in self._wrong]
-            if whole and not wrong:
+            if not proven:
+                wrong = [pod for pod in wrong if was_restarted(pod)]
+            unknown = (
+                {uid_of(pod) for pod in ready} - proven - self._wrong.keys() - self._new.keys()
+            )
+            if whole and not wrong and not unknown:
+                if ready and not proven:
+                    self._tell("no pod serves the former certificate: none of them is deleted")
                 return
-            if whole:
+            if whole and wrong:
                 self._delete(wrong[0], "it does not serve the former certificate")
-            else:
+            elif not whole:
                 patiently(partial(self.replace_broken, found, stamp_of(found).at), deadline)
             if deadline.passed:
                 raise Transient(
@@ -76,14 +89,15 @@ class PodRepair:
     ) -> None:
         """Look at those of which nothing is known yet."""
         assert self._proof is not None
-        known = proven | self._wrong.keys()
+        known = proven | self._wrong.keys() | self._new.keys()
         left = [pod for pod in ready if uid_of(pod) not in known]
-        failures = self._proof.failing(left)
-        proven |= {uid_of(pod) for pod in left} - {uid_of(pod) for pod, _ in failures}
+        seen, failures = self._proof.judged(left, deadline)
+        proven |= seen
         before = self._before or set()
         self._wrong |= {uid_of(pod): why for pod, why in failures if uid_of(pod) in before}
-        new = [each for each in failures if uid_of(each[0]) not in before]
-        if new and (failure := self._proof.lasting(found, new, deadline)):
+        self._new |= {uid_of(pod): (pod, why) for pod, why in failures if uid_of(pod) not in before}
+        new = list(self._new.values())
+        if new and proven and (failure := self._proof.lasting(found, new, deadline)):
             raise failure
 
     def _look(self, found: Workload, pods: list[Object]) -> list[Object]:

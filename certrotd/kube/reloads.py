@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from certrotd.clock import Deadline
@@ -14,12 +16,18 @@ from certrotd.kube.exec import Ran, run
 from certrotd.kube.mounts import uses
 from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import PAUSE, name_of, owned, patiently, uid_of
-from certrotd.kube.rollout import Rollouts
-from certrotd.kube.workloads import Reference, Workload
+from certrotd.kube.rollout import Gone, Rollouts
+from certrotd.kube.workloads import Reference, Workload, unfinished
 from certrotd.pki.facts import facts_of, parse_certificates
 
 _FAILURES = (NeedsOperator, Transient, ProofFailed)
 _READ = ("cat", "--")
+_LOOK = 30.0
+"""So many seconds may it take to read a file before a rotation."""
+
+
+class Unreadable(Transient):
+    """A file in a container that cannot be read, at least for the moment."""
 
 
 class Execute(Protocol):
@@ -63,6 +71,21 @@ class Reloads:
     program: Program | None = None
     execute: Execute = run
 
+    def unread(self, found: Workload, pod: Object) -> Iterator[tuple[str, str]]:
+        """Why a pod's files would never show a certificate: each with a hint; raises as Api.ask."""
+        program = self.program
+        container = _container(program, pod) if program else ""
+        if program is None or not _runs(pod, container):
+            return
+        deadline = Deadline(self.rollouts.api.clock, _LOOK)
+        look = _Round(self, program, found, (), None, deadline)
+        for file in program.files:
+            try:
+                if not look.leaf(name_of(pod), container, file):
+                    yield f"has no certificate in {file}", "correct files"
+            except Unreadable as failure:
+                yield f"cannot show its certificate: {failure.message}", "correct files"
+
     def forward(
         self, reference: Reference, leaves: Collection[str], proof: PodProof | None
     ) -> None:
@@ -74,8 +97,13 @@ class Reloads:
         self._reload(reference, leaves, proof, ("Reload", "Reloaded", "ReloadFailed"))
 
     def back(self, reference: Reference, leaves: Collection[str], proof: PodProof | None) -> None:
-        """The same with what was there before; a pod that fails keeps no other from it."""
-        self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), back=True)
+        """The same with what was there before; a pod that fails keeps no other from it.
+
+        One whose container does not run is left out: it reads its files when it starts. So is a
+        workload that is gone.
+        """
+        with suppress(Gone):
+            self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), back=True)
 
     def _reload(
         self,
@@ -88,17 +116,30 @@ class Reloads:
     ) -> None:
         begun, done, failed = (f"Rotation{each}" for each in reasons)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        found = patiently(lambda: self.rollouts.get(reference), deadline)
+        look = partial(self.rollouts.get, reference)
+        found = patiently(look, deadline)
         self._tell(found, begun, "certrotd has its pods reload their certificate")
         try:
             if self.program is not None:
-                _Round(self, self.program, found, leaves, proof, deadline).run(back=back)
+                _Round(self, self.program, found, leaves, proof, deadline).run(look, back=back)
             elif proof is not None:
-                proof.prove(found, deadline, patient=True)
+                proof.prove(look, deadline, patient=True, few=back)
+            if not back:
+                self._await(look, deadline)
         except _FAILURES as failure:
             self._tell(found, failed, str(failure))
             raise
         self._tell(found, done, "each of its pods has reloaded its certificate")
+
+    def _await(self, look: Callable[[], Workload], deadline: Deadline) -> None:
+        """Return once every pod is available: one that the certificate has broken is not."""
+        while (lacks := unfinished(found := patiently(look, deadline))) is not None:
+            if deadline.passed:
+                raise Transient(
+                    f"{found.reference} is not whole after its pods have reloaded: {lacks}",
+                    hint=f"kubectl -n {self.rollouts.namespace} describe {found.reference}",
+                )
+            deadline.pause(PAUSE)
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
         self.rollouts.fence()
@@ -149,12 +190,19 @@ class _Round:
     proof: PodProof | None
     deadline: Deadline
 
-    def run(self, *, back: bool) -> None:
-        """Return once every pod was told, those that come meanwhile too."""
+    def run(self, look: Callable[[], Workload], *, back: bool) -> None:
+        """Return once every pod was told, those that come meanwhile too; ``look`` reads it anew.
+
+        On the way ``back``, files that no pod can read are enough at the deadline: nobody was
+        ever told then.
+        """
         rollouts, told, first = self.reloads.rollouts, set[str](), None
         while True:
+            wanted = patiently(look, self.deadline).wanted
             pods = list(owned(rollouts.pods.awaited(self.found, self.deadline), self.found))
-            lacks = None if pods or not self.found.wanted else "it has no pods"
+            lacks = None if pods or not wanted else "it has no pods"
+            if back:
+                lacks, pods = None, [pod for pod in pods if self._could_run(pod)]
             for pod in sorted(pods, key=name_of):
                 if uid_of(pod) in told:
                     continue
@@ -171,6 +219,8 @@ class _Round:
             if lacks is None:
                 break
             if self.deadline.passed:
+                if back and not told and pods and all(map(self._unread, pods)):
+                    break
                 raise Transient(
                     f"{self.found.reference} is not reloaded within {rollouts.timeout:g} s: {lacks}"
                 )
@@ -180,14 +230,13 @@ class _Round:
 
     def _told(self, pod: Object) -> str | None:
         """Tell a pod; what it still lacks before it can be told, in words, or None."""
-        name, container = name_of(pod), self.program.container
-        container = container or container_names(pod.get("spec") or {})[0]
+        name, container = name_of(pod), _container(self.program, pod)
         if not _runs(pod, container):
             return f"container {container} of {name} does not run"
         try:
             missing = set(self.leaves)
             for file in self.program.files if missing else ():
-                missing -= {self._leaf(name, container, file)}
+                missing -= {self.leaf(name, container, file)}
             if missing:
                 where = " and ".join(self.program.files)
                 return f"{where} in {name}/{container} is not the certificate that it waits for"
@@ -200,15 +249,37 @@ class _Round:
                 f"{self.program.argv[0]} in {name}/{container} fails with exit code {ran.code}: "
                 f"{ran.said}"
             )
-        for failing, refusal in self.proof.failing([pod]) if self.proof else ():
+        if self.proof is None:
+            return None
+        proven, wrong = self.proof.judged([pod], self.deadline)
+        for failing, refusal in wrong:
             raise named(failing, self.found, refusal)
-        return None
+        return None if proven else f"there is no time left to look at {name}"
 
-    def _leaf(self, pod: str, container: str, file: str) -> str:
-        """The fingerprint of the first certificate in a file; empty where there is none."""
+    def _could_run(self, pod: Object) -> bool:
+        return _runs(pod, _container(self.program, pod))
+
+    def _unread(self, pod: Object) -> bool:
+        """Whether it can read none of the files."""
+        name, container = name_of(pod), _container(self.program, pod)
+        for file in self.program.files:
+            try:
+                self.leaf(name, container, file)
+            except Unreadable:
+                continue
+            except (Transient, Missing):
+                pass
+            return False
+        return bool(self.program.files)
+
+    def leaf(self, pod: str, container: str, file: str) -> str:
+        """The fingerprint of the first certificate in a file; empty where there is none.
+
+        Raises Unreadable where ``cat`` fails, and as exec.run.
+        """
         ran = self._run(pod, container, (*_READ, file))
         if ran.code:
-            raise Transient(f"{file} in {pod}/{container} cannot be read: {ran.said}")
+            raise Unreadable(f"{file} in {pod}/{container} cannot be read: {ran.said}")
         try:
             return facts_of(parse_certificates(ran.output)[0]).fingerprint
         except InvalidInput:
@@ -219,6 +290,10 @@ class _Round:
         seconds = max(1.0, self.deadline.remaining)
         place = rollouts.api, rollouts.namespace, pod, container
         return self.reloads.execute(*place, argv, seconds=seconds)
+
+
+def _container(program: Program, pod: Object) -> str:
+    return program.container or container_names(pod.get("spec") or {})[0]
 
 
 def _runs(pod: Object, container: str) -> bool:

@@ -15,7 +15,7 @@ from certrotd.kube.events import tell
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pod_repair import PodRepair
 from certrotd.kube.pods import PAUSE, Pods, patiently
-from certrotd.kube.stamps import RESTARTED_AT, Stamp, stamp_of
+from certrotd.kube.stamps import NO_VERSIONS, RESTARTED_AT, Stamp, stamp_of
 from certrotd.kube.workloads import (
     KINDS,
     Reference,
@@ -33,6 +33,10 @@ Change = Callable[[Workload], Object | None]
 _FAILURES = (NeedsOperator, Transient, ProofFailed)
 
 
+class Gone(NeedsOperator):
+    """A workload that is not there: nothing of it can be restarted, or has to be put back."""
+
+
 @dataclass(frozen=True)
 class Rollouts:
     """Those in one namespace.
@@ -48,12 +52,12 @@ class Rollouts:
     fence: Callable[[], None] = lambda: None
 
     def get(self, reference: Reference) -> Workload:
-        """A workload as it is now; raises NeedsOperator if there is none, and as Api.ask()."""
+        """A workload as it is now; raises Gone if there is none, and as Api.ask()."""
         path = KINDS[reference.kind].path(self.namespace, reference.name)
         try:
             return workload(reference.kind, self.api.get(path))
         except Missing:
-            raise NeedsOperator(
+            raise Gone(
                 f"there is no {reference} in the namespace {self.namespace}",
                 hint="correct its name, or take it out of the target",
             ) from None
@@ -74,18 +78,18 @@ class Rollouts:
         references: Sequence[Reference],
         told: Mapping[str, str],
         proof: PodProof | None = None,
+        versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
         """Have the pods of each replaced, and wait until all are new, available and proven.
 
         Each waits before for the PodDisruptionBudgets over its pods, as long again.
-        ``told`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
-        Transient at the deadline, ProofFailed for a pod that serves something else: the workloads
-        after it are left as they are then.
+        ``told`` and ``versions`` as in stamps.restart(). Raises NeedsOperator at the first crash
+        of a new pod, Transient at the deadline, ProofFailed for a pod that serves something else:
+        the workloads after it are left as they are then.
         """
-        now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
-        at = now.isoformat(timespec="milliseconds")
+        at = self._moment()
         for reference in references:
-            change = partial(stamps.restart, told=told, at=at)
+            change = partial(stamps.restart, told=told, at=at, versions=versions)
             self._hold(reference, change)
             deadline = Deadline(self.api.clock, self.timeout)
             found, changed = self._change(reference, change, deadline)
@@ -94,7 +98,7 @@ class Rollouts:
             try:
                 self._await(found, deadline)
                 if proof is not None:
-                    proof.prove(found, deadline)
+                    proof.prove(partial(self.get, reference), deadline)
             except _FAILURES as failure:
                 self._tell(found, "RotationRestartFailed", str(failure))
                 raise
@@ -106,19 +110,22 @@ class Rollouts:
         references: Sequence[Reference],
         told: Mapping[str, str],
         proof: PodProof | None = None,
+        versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
         """Put the former pod template of each back, the last one first, and wait until it is whole.
 
         By a ``proof`` every pod is looked at then, and those are replaced that crash or serve
-        something else. Each workload is tried, whatever happens to the others; raises what failed
-        first.
+        something else. Each workload is tried, whatever happens to the others, but for those that
+        are gone; raises what failed first.
         """
         first: Failure | None = None
         for reference in reversed(references):
             try:
-                self._revert(reference, told, proof)
+                self._revert(reference, told, proof, versions)
             except Stopped:
                 raise
+            except Gone:
+                continue
             except Failure as failure:
                 first = first or failure
         if first is not None:
@@ -156,12 +163,20 @@ class Rollouts:
             deadline.pause(PAUSE)
 
     def _revert(
-        self, reference: Reference, told: Mapping[str, str], proof: PodProof | None
+        self,
+        reference: Reference,
+        told: Mapping[str, str],
+        proof: PodProof | None,
+        versions: Mapping[str, str],
     ) -> None:
         deadline = Deadline(self.api.clock, self.timeout)
-        found, changed = self._change(reference, lambda found: stamps.revert(found, told), deadline)
+        at = self._moment()
+        change = partial(stamps.revert, told=told, at=at, versions=versions)
+        found, changed = self._change(reference, change, deadline)
         if changed:
-            self._tell(found, "RotationUndo", "certrotd puts its former pod template back")
+            again = stamp_of(found).at == at
+            words = "restarts its pods once more" if again else "puts its former pod template back"
+            self._tell(found, "RotationUndo", f"certrotd {words}")
         repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
         try:
             self._await(found, deadline, repair)
@@ -170,7 +185,12 @@ class Rollouts:
             self._tell(found, "RotationUndoFailed", str(failure))
             raise
         if changed:
-            self._tell(found, "RotationUndone", "its former pods are whole again")
+            self._tell(found, "RotationUndone", "its pods are whole again")
+
+    def _moment(self) -> str:
+        """The time of the API server, for a stamp; raises as Api.ask() at a deadline of its own."""
+        now = patiently(self.api.now, Deadline(self.api.clock, self.timeout))
+        return now.isoformat(timespec="milliseconds")
 
     def _change(
         self, reference: Reference, change: Change, deadline: Deadline

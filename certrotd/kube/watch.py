@@ -23,6 +23,7 @@ LASTS = 60
 LATE = 10.0
 """So many seconds later it is hanging."""
 MAX_LINE = 2 * 1024 * 1024
+_TRIES = 3
 
 
 class Watched:
@@ -69,18 +70,18 @@ class Watched:
             self._stop()
 
     def _follow(self, now: float) -> None:
-        try:
-            self._read(now)
-        except Expired:
-            self._stop()
-            self._since = ""
-        if self._stream is None:
+        for _ in range(_TRIES):
             try:
-                self._begin(now)
-            except Expired:
-                self._since = ""
-                self._begin(now)
-            self._read(now)
+                self._read(now)
+                if self._stream is None:
+                    self._begin(now)
+                    self._read(now)
+            except Expired as expired:
+                self._stop()
+                self._since, why = "", expired.message
+            else:
+                return
+        raise Transient(why)
 
     def _begin(self, now: float) -> None:
         api, labels = self._objects.api, self._objects.selector({})

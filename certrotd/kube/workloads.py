@@ -212,6 +212,12 @@ def is_ready(pod: Object) -> bool:
     return any(each.get("type") == "Ready" and each.get("status") == "True" for each in conditions)
 
 
+def was_restarted(pod: Object) -> bool:
+    """Whether any of its containers has been started again since the pod was made."""
+    statuses = (pod.get("status") or {}).get("containerStatuses") or ()
+    return any(each.get("restartCount") for each in statuses)
+
+
 def is_leaving(pod: Object) -> bool:
     """Whether a pod is being deleted: what its containers do then is no crash."""
     return "deletionTimestamp" in (pod.get("metadata") or {})
@@ -224,6 +230,8 @@ def _broken(status: Mapping[str, Any], *, ends: bool) -> str | None:
     waiting = (state.get("waiting") or {}).get("reason")
     last = state.get("terminated") or (status.get("lastState") or {}).get("terminated") or {}
     code = last.get("exitCode")
+    if ends and (state.get("terminated") or {}).get("exitCode") == 0:
+        return None  # at last, however often it was tried
     if waiting in _NEVER_STARTS:
         ended = f", exit code {code}" if code is not None else ""
         return f"container {name} is in {waiting}{ended}"

@@ -171,7 +171,8 @@ class LiveCertificate:
     """A certificate that a target is told for, as it is live then.
 
     ``live`` is the folder with its files. Without a live generation there are no ``fingerprint``
-    and ``key`` (its type; both as CertificateFacts) and no end.
+    and ``key`` (its type; both as CertificateFacts) and no end. ``sealed`` is the Secret that its
+    generation has for good, empty where it is in files.
     """
 
     certificate: str
@@ -180,3 +181,4 @@ class LiveCertificate:
     fingerprint: str = ""
     not_after: datetime | None = None
     key: str = ""
+    sealed: str = ""

@@ -97,6 +97,10 @@ class KubernetesStore:
     def place(self, name: str) -> str:
         return self._home(name).live.place
 
+    def sealed_secret(self, name: str, generation: int) -> str:
+        """As Sealing.sealed_secret."""
+        return self._home(name).own.called(name, generation)
+
     def check(self, name: str, *, dry: bool = False) -> None:
         """As Store.check: rights, room and the live Secret; nothing is changed for it, ever."""
         home = self._home(name)

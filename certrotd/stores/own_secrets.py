@@ -130,6 +130,10 @@ class OwnSecrets:
         """Where a generation is, for people."""
         return self.objects.place(_sealed(name, number))
 
+    def called(self, name: str, number: int) -> str:
+        """The name of a generation's Secret."""
+        return self.objects.called(_sealed(name, number))
+
     def seal(
         self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
     ) -> None:

@@ -13,7 +13,7 @@ from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
-from certrotd.kube.api import Kind
+from certrotd.kube.api import Kind, Object
 from certrotd.kube.connecting import Connections
 from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
@@ -24,7 +24,7 @@ from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import has_other, is_told
+from certrotd.kube.stamps import is_told, name_in
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
@@ -51,7 +51,9 @@ class KubernetesTarget:
 
     ``secrets`` has the name of each certificate's Secret in that namespace. With ``mounting``,
     those come last whose pods get at the Secret of a certificate that the target is told for. By
-    ``probes`` each pod is looked at. Pods are restarted, unless they have ``reloads``.
+    ``probes`` each pod is looked at. Pods are restarted, unless they have ``reloads``. If
+    ``versioned``, their template names the Secret of the generation, which those ``elsewhere``,
+    certificates of other namespaces, do not have there.
     """
 
     rollouts: Rollouts
@@ -60,6 +62,8 @@ class KubernetesTarget:
     probes: tuple[Probe, ...] = ()
     secrets: Mapping[str, str] = field(default_factory=dict)
     mounting: bool = False
+    versioned: bool = False
+    elsewhere: tuple[str, ...] = ()
     reloads: Reloads | None = None
     together = True
 
@@ -74,11 +78,14 @@ class KubernetesTarget:
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
         found = self._found()
         if self.labels is not None and not any(True for _ in self.rollouts.having(self.labels)):
-            yield NeedsOperator(
-                f"no workload in the namespace {namespace} has the labels {self.labels}",
-                hint="correct the selector, or label them",
-            )
+            yield NeedsOperator(self._nobody, hint="correct the selector, or label them")
         yield from self._unused(found)
+        for name in self.elsewhere if self.versioned else ():
+            yield NeedsOperator(
+                f"the generations of the certificate {name} are not in the namespace {namespace}",
+                hint="secret: versioned has pods mount them: correct the namespace of its store, "
+                "and leave generations out",
+            )
         yield from self._denied(self._needed(found))
         for each in found:
             yield from self._unfit(each)
@@ -95,7 +102,7 @@ class KubernetesTarget:
                         f"{each.reference} is under the PodDisruptionBudget {name}, which never "
                         "allows a disruption: its restart does not wait for it"
                     )
-            if secrets and not any(is_used(each.pod, secret) for secret in secrets):
+            if secrets and not any(_uses(each, secret) for secret in secrets):
                 which = " or ".join(sorted(secrets))
                 yield f"{each.reference} does not use the Secret {which}: nothing changes there"
 
@@ -110,11 +117,14 @@ class KubernetesTarget:
         self.apply_for(())
 
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
-        """As Informed.apply_for; workloads that were restarted for these already are waited for."""
-        for reference, its in self._tasks(certificates):
+        """As Informed.apply_for; workloads that were restarted for these already are waited for.
+
+        Raises Transient where the selector finds none: nobody would be told.
+        """
+        for reference, its in self._tasks(certificates, some=True):
             told, proof = _fingerprints(its), self._proof(its)
             if self.reloads is None:
-                self.rollouts.restart([reference], told, proof)
+                self.rollouts.restart([reference], told, proof, self._versions(its))
             else:
                 self.reloads.forward(reference, told.values(), proof)
 
@@ -125,7 +135,7 @@ class KubernetesTarget:
             told, proof = _fingerprints(its), self._proof(its)
             try:
                 if self.reloads is None:
-                    self.rollouts.revert([reference], told, proof)
+                    self.rollouts.revert([reference], told, proof, self._versions(its))
                 else:
                     self.reloads.back(reference, told.values(), proof)
             except Stopped:
@@ -136,61 +146,81 @@ class KubernetesTarget:
             raise first
 
     def apply_of(self, hashes: Mapping[str, str]) -> None:
-        """As keys.world.Proving: workloads that were restarted for these already are waited for."""
-        self.rollouts.restart(self._chosen(), hashes)
+        """As keys.world.Proving: workloads that were restarted for these already are waited for.
+
+        Raises Transient where the selector finds none: it may be made later.
+        """
+        self.rollouts.restart(self._chosen(some=True), hashes)
 
     def revert_to(self, hashes: Mapping[str, str]) -> None:
-        """As keys.world.Proving; what was of others before that is restarted after all."""
-        references = self._chosen()
-        self.rollouts.revert(references, hashes)
-        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        for each in references:
-            found = patiently(partial(self.rollouts.get, each), deadline)
-            if has_other(found, hashes):
-                self.rollouts.restart([each], hashes)
+        """As keys.world.Proving."""
+        self.rollouts.revert(self._chosen(), hashes)
 
     def lacks(self, hashes: Mapping[str, str]) -> str | None:
-        """As keys.world.Proving."""
-        for reference in self._chosen():
-            each = self.rollouts.get(reference)
+        """As keys.world.Proving; an API server that is away is not waited for."""
+        found = [self.rollouts.get(each) for each in self.named]
+        if self.labels is not None:
+            labelled = list(self.rollouts.having(self.labels))
+            if not labelled:
+                return self._nobody
+            found += labelled
+        for each in found:
             if not is_told(each, hashes):
                 return f"{each.reference} was not restarted for them"
             if (words := unfinished(each)) is not None:
                 return f"{each.reference} is not whole: {words}"
         return None
 
+    def _versions(self, certificates: Sequence[LiveCertificate]) -> dict[str, str]:
+        """The Secret that is to be named in the place of each live one; else that one again."""
+        versions = {}
+        for each in certificates:
+            if secret := self.secrets.get(each.certificate):
+                fit = self.versioned and each.certificate not in self.elsewhere
+                versions[secret] = (each.sealed if fit else "") or secret
+        return versions
+
     def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
         known = [each for each in certificates if each.fingerprint]
         looks = [partial(probe.prove, each) for each in known for probe in self.probes]
         return PodProof(self.rollouts.pods, looks) if looks else None
 
-    def _chosen(self) -> list[Reference]:
+    @property
+    def _nobody(self) -> str:
+        return (
+            f"no workload in the namespace {self.rollouts.namespace} has the labels {self.labels}"
+        )
+
+    def _chosen(self, *, some: bool = False) -> list[Reference]:
         """Those that the configuration names or labels; an API server that is away is waited for.
 
-        Keyrings have no others: ``mounting`` is about the Secrets of certificates.
+        Keyrings have no others: ``mounting`` is about the Secrets of certificates. Raises
+        Transient where the labels must find ``some`` and find none.
         """
         chosen = list(self.named)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         if (labels := self.labels) is not None:
             found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
+            if some and not found:
+                raise Transient(self._nobody, hint="correct the selector, or label them")
             chosen += [each.reference for each in found]
         return list(dict.fromkeys(chosen))
 
     def _tasks(
-        self, certificates: Sequence[LiveCertificate]
+        self, certificates: Sequence[LiveCertificate], *, some: bool = False
     ) -> list[tuple[Reference, Sequence[LiveCertificate]]]:
         """Which workloads are to be told, of which of these.
 
-        The API server is waited for, if it has to be asked.
+        The API server is waited for, if it has to be asked. ``some`` as of _chosen().
         """
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        tasks = dict.fromkeys(self._chosen(), certificates)
+        tasks = dict.fromkeys(self._chosen(some=some), certificates)
         if self.mounting:
             about = {each.certificate: each for each in certificates}
             names = about or self.secrets  # told for none in particular: for any
             secrets = {name: self.secrets[name] for name in names if name in self.secrets}
             for each in patiently(lambda: list(self.rollouts.having("")), deadline):
-                its = [name for name, secret in secrets.items() if is_used(each.pod, secret)]
+                its = [name for name, secret in secrets.items() if _uses(each, secret)]
                 if its:
                     known = [about[name] for name in its if name in about]
                     tasks.setdefault(each.reference, known)
@@ -203,7 +233,7 @@ class KubernetesTarget:
                 found.setdefault(each.reference, each)
         if self.mounting:
             for each in self.rollouts.having(""):
-                if any(is_used(each.pod, secret) for secret in self.secrets.values()):
+                if any(_uses(each, secret) for secret in self.secrets.values()):
                     found.setdefault(each.reference, each)
         return list(found.values())
 
@@ -216,7 +246,7 @@ class KubernetesTarget:
                 hint="mounting finds workloads by it: correct the namespace of target or store",
             )
         for secret in sorted(set(self.secrets.values())) if self.mounting else ():
-            if not any(is_used(each.pod, secret) for each in found):
+            if not any(_uses(each, secret) for each in found):
                 yield NeedsOperator(
                     f"no workload in the namespace {namespace} uses the Secret {secret}",
                     hint="mount it, or name workloads instead of mounting",
@@ -257,12 +287,15 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
-        elif self.probes:
-            yield from self._unreachable(found)
+        elif self.probes or (self.reloads is not None and self.reloads.program is not None):
+            pods = list(serving(self.rollouts.pods.of(found), found))
+            yield from self._unreachable(found, pods)
+            if self.reloads is not None and pods:
+                for why, hint in self.reloads.unread(found, pods[0]):
+                    yield NeedsOperator(f"{named} {why}", hint=hint)
 
-    def _unreachable(self, found: Workload) -> Iterator[Failure]:
+    def _unreachable(self, found: Workload, pods: Sequence[Object]) -> Iterator[Failure]:
         """Why pods cannot be looked at: by the first one that is ready."""
-        pods = list(serving(self.rollouts.pods.of(found), found))
         for probe in self.probes if pods else ():
             try:
                 probe.reach(address_of(pods[0]))
@@ -272,6 +305,11 @@ class KubernetesTarget:
                     f"{address_of(pods[0])} takes no connection: {error.strerror or error}",
                     hint="correct the port of pod_probe; or a NetworkPolicy keeps certrotd out",
                 )
+
+
+def _uses(found: Workload, secret: str) -> bool:
+    """Whether its pods get at a Secret, or at the one that is in its place."""
+    return is_used(found.pod, name_in(found, secret))
 
 
 def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
@@ -296,6 +334,13 @@ def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
             and (store.namespace or own) == namespace
         },
         mounting=entry.mounting,
+        versioned=entry.versioned,
+        elsewhere=tuple(
+            name
+            for name, store in context.stores.items()
+            if (store.kubeconfig, store.context) != (entry.kubeconfig, entry.context)
+            or {store.namespace or own, store.generations or store.namespace or own} != {namespace}
+        ),
         reloads=None if entry.mode == "restart" else Reloads(rollouts, _program(entry)),
     )
 

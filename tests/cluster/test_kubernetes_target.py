@@ -21,7 +21,7 @@ from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
 from tests.cluster.objects import Object, container, deployment, pod, service
-from tests.cluster.web import PORT, RULES, Load, Web, configure, live
+from tests.cluster.web import PORT, RULES, Load, Web, configure, configure_in_secret, live
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
@@ -125,31 +125,6 @@ def test_a_statefulset_is_healed_by_deleting_the_pod_it_is_stuck_at(web: Web) ->
     assert "certrotd deletes the pod web-2" in web.described(reference)
 
 
-def test_what_never_becomes_ready_ends_at_the_deadline(web: Web) -> None:
-    """No container crashes: nothing tells earlier that it will not."""
-    script = "grep -q BEGIN /tls/tls.crt"
-    reference = web.add("deployment", readinessProbe={"exec": {"command": ["sh", "-c", script]}})
-    path = KINDS["deployment"].path(web.namespace, "web")
-    argv = {"name": "main", "command": ["sleep", "infinity"]}
-    web.cluster.api.ask(
-        "PATCH",
-        path,
-        {"spec": {"template": {"spec": {"containers": [argv]}}}},
-        content_type="application/strategic-merge-patch+json",
-    )
-    web.await_whole(reference)
-    pods = web.ids()
-    web.timeout = 8.0
-    target = web.target()
-    web.put_garbage()
-    with pytest.raises(Transient, match=r"deployment/web is not restarted within 8 s: 1 of 3 pods"):
-        target.apply_for(live(NEW))
-    assert pods < web.ids()
-    web.put(OLD)
-    target.revert_for(live(OLD))
-    assert web.ids() == pods
-
-
 def test_a_canary_that_crashes_keeps_the_others_from_being_touched(web: Web) -> None:
     """They are restarted in the order of the configuration, one after the other."""
     web.add("deployment", "canary", 1)
@@ -208,6 +183,27 @@ def test_an_old_pod_that_has_loaded_the_bad_certificate_is_replaced(web: Web, ki
     assert victim["uid"] not in web.ids()
     assert len(web.pods()) == len(before)
     assert web.serves() == OLD_LEAF
+
+
+def test_old_pods_never_see_the_secret_of_a_new_generation(web: Web) -> None:
+    """A container that is restarted while new pods crash starts with what it had before."""
+    reference = web.add("deployment")
+    target = web.target(probed=True, versioned=True)
+    web.seal("gen-1", NEW.fullchain_pem, NEW.key_pem)
+    target.apply_for(live(NEW, "gen-1"))
+    assert web.serves() == NEW_LEAF
+    before, template = web.ids(), template_of(web, reference)
+    web.seal("gen-2", b"garbage", NEW.key_pem)
+    with pytest.raises(NeedsOperator, match="of deployment/web fails"):
+        target.apply_for(live(PAIR, "gen-2"))
+    where, name = f"--namespace={web.namespace}", web.pods()[0]["metadata"]["name"]
+    web.cluster.kubectl("exec", where, name, "--", "sh", "-c", "kill 1")
+    target.revert_for(live(NEW, "gen-1"))
+    assert (web.ids(), template_of(web, reference)) == (before, template)
+    assert web.serves() == NEW_LEAF
+    web.cluster.kubectl("rollout", "undo", str(reference), where, "--to-revision=1")
+    web.await_whole(reference)
+    wait_until(lambda: web.serves() == OLD_LEAF, what="the pods of the first template serve")
 
 
 def test_a_budget_that_allows_no_disruption_is_waited_for(web: Web) -> None:
@@ -469,6 +465,20 @@ class TestRotation:
         assert "RotationRestartFailed" in described
         assert "RotationUndone" in described
 
+    def test_workloads_are_found_by_the_store_and_mount_its_generations(
+        self, web: Web, site: Site
+    ) -> None:
+        """The Secret that is there is taken over; then its pods name each generation's own."""
+        reference = web.add("deployment")
+        configure_in_secret(web, site)
+        for number in (1, 2):
+            ran = site.run("rotate", "web", *(["--force"] if number == 2 else []))
+            assert ran.code == 0, ran.stderr
+            names = [each.get("secret", {}).get("secretName") for each in volumes(web, reference)]
+            assert f"certrotd-store.web.00000{number}" in names
+            assert (web.serves() == OLD_LEAF) == (number == 1)
+        assert web.serves() is not None
+
     def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
         self, web: Web, site: Site, pods: Reference
     ) -> None:
@@ -504,6 +514,12 @@ def reaches(address: str) -> bool:
     with suppress(OSError), socket.create_connection((address, PORT), timeout=1):
         return True
     return False
+
+
+def volumes(web: Web, reference: Reference) -> list[Object]:
+    """Those of the pods to come."""
+    found: list[Object] = template_of(web, reference)["spec"]["volumes"]
+    return found
 
 
 def leaf_of(site: Site) -> str:

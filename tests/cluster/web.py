@@ -21,6 +21,7 @@ from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
+from certrotd.stores.live_secret import NEEDED_OWN
 from certrotd.targets.kubernetes import KubernetesTarget, Probe
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
@@ -69,9 +70,10 @@ def rollouts(who: Credentials, namespace: str, timeout: float) -> Rollouts:
     return Rollouts(api, namespace, timeout)
 
 
-def live(pair: pki.Pair) -> tuple[LiveCertificate, ...]:
-    """What a target is told of a pair."""
-    return (LiveCertificate("web", (NAME,), "/live", fingerprint(pair.certificate)),)
+def live(pair: pki.Pair, sealed: str = "") -> tuple[LiveCertificate, ...]:
+    """What a target is told of a pair; ``sealed``: in which Secret its generation is."""
+    leaf = fingerprint(pair.certificate)
+    return (LiveCertificate("web", (NAME,), "/live", leaf, sealed=sealed),)
 
 
 @dataclass
@@ -91,10 +93,14 @@ class Web:
         """Puts a certificate there that nginx does not start with."""
         self.put_data({"tls.crt": b"garbage", "tls.key": OLD.key_pem})
 
-    def put_data(self, data: dict[str, bytes]) -> None:
+    def seal(self, name: str, chain: bytes, key: bytes) -> None:
+        """Makes the Secret of a generation, as a store does."""
+        self.put_data({"tls.crt": chain, "tls.key": key}, name, immutable=True)
+
+    def put_data(self, data: dict[str, bytes], name: str = "pair", **fields: Any) -> None:
         content = {key: b64encode(value).decode() for key, value in data.items()}
-        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "pair"}, "data": content}
-        self.cluster.apply(self.namespace, made)
+        made = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": content}
+        self.cluster.apply(self.namespace, made | {"type": "kubernetes.io/tls"} | fields)
 
     def add(
         self, kind: str, name: str = "web", replicas: int = 3, *, grace: int = 1, **fields: Any
@@ -175,7 +181,7 @@ class Web:
     def serves(self, name: str = "web") -> str | None:
         """The leaf that every pod that is ready serves; None where they differ."""
         ready = [each for each in self.pods(name) if _is_ready(each)]
-        leaves = {_leaf(each["status"]["podIP"]) for each in ready}
+        leaves = {leaf(each["status"]["podIP"]) for each in ready}
         return leaves.pop() if len(leaves) == 1 else None
 
     def described(self, reference: Reference) -> str:
@@ -229,7 +235,8 @@ def _is_ready(pod: Object) -> bool:
     return any(each["type"] == "Ready" and each["status"] == "True" for each in conditions)
 
 
-def _leaf(address: str) -> str | None:
+def leaf(address: str) -> str | None:
+    """What an nginx serves there; None where it does not answer."""
     try:
         with _connected(address) as secured:
             der = secured.getpeercert(binary_form=True)
@@ -264,7 +271,7 @@ if [ -e {folder}/break ]; then
   echo garbage >{folder}/garbage
   chain={folder}/garbage
 fi
-{kubectl} create secret generic pair --from-file=tls.crt=$chain \\
+{kubectl} create secret generic pair --type=kubernetes.io/tls --from-file=tls.crt=$chain \\
   --from-file=tls.key=$CERTROTD_LIVE/privkey.pem $more --dry-run=client --output=yaml |
   {kubectl} apply --server-side --force-conflicts --filename=-
 """
@@ -290,3 +297,23 @@ def configure(web: Web, site: Site) -> None:
         },
     }
     site.certificate("web", NAME, issuer="ca", targets=["secret", "pods"])
+
+
+def configure_in_secret(web: Web, site: Site) -> None:
+    """A certificate in the Secret itself, and a target that finds who uses it."""
+    own = {"apiGroups": [""], "resources": ["secrets"], "verbs": [*NEEDED_OWN, "patch"]}
+    who = web.account(*role(finds=True), own)
+    place = {
+        "type": "kubernetes",
+        "namespace": web.namespace,
+        "kubeconfig": str(who.write_kubeconfig(site.directory / "kubeconfig", web.namespace)),
+    }
+    path = f"/api/v1/namespaces/{web.namespace}/secrets/pair"
+    web.cluster.api.delete(path)  # its type cannot be changed
+    data = {"tls.crt": OLD.fullchain_pem, "tls.key": OLD.key_pem}
+    web.put_data(data, type="kubernetes.io/tls")
+    site.internal()
+    pods = {"mounting": True, "secret": "versioned", "pod_probe": [{"port": PORT}]}
+    site.config["targets"] = {"pods": {**place, **pods}}
+    store = {**place, "secret": "pair", "adopt": True}
+    site.certificate("web", NAME, issuer="ca", targets=["pods"], store=store)

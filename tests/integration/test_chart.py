@@ -200,6 +200,47 @@ def test_an_option_is_seen_beside_the_pod() -> None:
     assert more["metadata"] == {"name": "certrotd-more"}
 
 
+def test_the_cluster_may_choose_the_user() -> None:
+    """OpenShift gives pods one, and refuses those that ask for another."""
+    values = example("deployment") | {"user": None, "enabled": True}  # enabled: for a dependency
+    pod = one(template(values), "Deployment")["spec"]["template"]["spec"]
+    assert set(pod["securityContext"]) == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
+
+
+def test_another_handler_takes_the_place_of_http() -> None:
+    """The API server refuses two."""
+    handler = {"exec": {"command": ["true"]}}
+    values = example("deployment") | {"readinessProbe": handler}
+    pod = one(template(values), "Deployment")["spec"]["template"]["spec"]
+    [container] = pod["containers"]
+    own = {"periodSeconds": 5, "timeoutSeconds": 5}
+    assert container["readinessProbe"] == own | handler
+    assert "httpGet" in container["livenessProbe"]
+
+
+def test_a_wrong_configuration_keeps_the_pods_before_it() -> None:
+    """A replica that stands by is ready, whatever it has read: so it is checked first."""
+    pod = one(template(example("deployment")), "Deployment")["spec"]["template"]["spec"]
+    [check] = pod["initContainers"]
+    assert check["args"] == ["config", "check"]
+    assert check["volumeMounts"] == pod["containers"][0]["volumeMounts"]
+
+
+def test_the_audit_log_is_in_the_pod_s_log_unless_there_is_a_volume_or_a_choice() -> None:
+    """Without either it would end with the pod."""
+
+    def asked(**values: Object) -> object:
+        made = example("cronjob") | values
+        config = yaml.safe_load(one(template(made), "ConfigMap")["data"]["config.yaml"])
+        return config.get("log", {}).get("audit")
+
+    own = example("cronjob")["config"]
+    assert asked() is True
+    assert asked(persistence={"enabled": True}) is None
+    assert asked(config=own | {"log": {"audit": False}}) is False
+    assert asked(config=own | {"log": {"level": "debug"}}) is True
+
+
 def test_a_volume_takes_the_place_of_a_rolling_update() -> None:
     """A claim is for one pod at a time; without one the next pod is there before the last goes."""
     values = changed("deployment", "persistence", {"enabled": True, "existingClaim": "there"})

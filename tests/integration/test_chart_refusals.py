@@ -57,6 +57,65 @@ class TestRefused:
                 ],
                 "certificate web keeps its generations in shop",
             ),
+            (
+                "cronjob",
+                "config.notifications",
+                {"x": {"type": "webhook", "url": "https://a.example/", "secret": {"env": "KEY"}}},
+                "mode cronjob has no notifications",
+            ),
+            (
+                "cronjob",
+                "config.watch",
+                [{"address": "a.example:443"}],
+                "mode cronjob has no watch",
+            ),
+            (
+                "cronjob",
+                "config.key_server",
+                {"socket": "/run/x"},
+                "mode cronjob has no key_server",
+            ),
+            ("deployment", "serviceAccount", {"create": False}, "every pod of the namespace would"),
+            ("deployment", "serviceAccount", {"create": False, "name": "mine"}, None),
+            (
+                "deployment",
+                "persistence",
+                {"existingClaim": "mine"},
+                "persistence.existingClaim is",
+            ),
+            ("deployment", "podDisruptionBudget.minAvailable", 2, "as many as there are replicas"),
+            ("deployment", "podDisruptionBudget.minAvailable", "50%", None),
+            ("deployment", "podLabels", {"app.kubernetes.io/component": "x"}, "podLabels has app"),
+            (
+                "deployment",
+                "config.solvers.own",
+                {
+                    "type": "responder",
+                    "listen": ["0.0.0.0:53"],
+                    "zones": ["_acme-challenge.a.example"],
+                    "nameserver": "ns.b.example",
+                },
+                "solver own is of type responder",
+            ),
+            (
+                "deployment",
+                "config.keks.main",
+                {"type": "file", "path": "/var/lib/certrotd/kek"},
+                "KEK main is in /var/lib/certrotd/, which ends with the pod",
+            ),
+            (
+                "deployment",
+                "config.keks.main",
+                {"type": "file", "path": "/run/secrets/certrotd/kek"},
+                None,
+            ),
+            (
+                "deployment",
+                "config.certificates",
+                [{"name": "web", "names": ["a.example"]}],
+                "certificate web has no store",
+            ),
+            ("sidecar", "persistence.enabled", False, None),
             ("sidecar", "config.state", {"type": "kubernetes"}, "mode sidecar has its state in"),
             ("sidecar", "config.store_dir", "/certs", "config.store_dir is set"),
             (
@@ -96,6 +155,23 @@ class TestRefused:
         with pytest.raises(HelmRefused, match="execution error") as refused:
             template(values)
         assert words in str(refused.value)
+
+    def test_a_network_policy_that_keeps_prometheus_out(self) -> None:
+        """It is in a namespace of its own."""
+        values = changed("deployment", "networkPolicy.enabled", True)
+        values["serviceMonitor"] = {"enabled": True, "ifMissing": "always"}
+        with pytest.raises(HelmRefused, match=r"networkPolicy\.from is empty"):
+            template(values)
+        values["networkPolicy"]["from"] = [{"namespaceSelector": {}}]
+        template(values)
+
+    def test_keyrings_of_a_sidecar_without_a_volume(self) -> None:
+        """Their keys would end with the pod, and what was encrypted would stay."""
+        values = changed("sidecar", "config.keyrings.a", {})
+        template(values)
+        values["persistence"] = {"enabled": False}
+        with pytest.raises(HelmRefused, match=r"config\.keyrings needs persistence"):
+            template(values)
 
     def test_an_unknown_mode_without_the_schema(self) -> None:
         """It can be left out."""

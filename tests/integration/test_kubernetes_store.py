@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.serialization import pkcs12
 
+from certrotd.certs.ports import Sealing
 from certrotd.clock import SystemClock
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
@@ -332,6 +333,8 @@ class TestOwnSecrets:
         """Nobody changes it by mistake, and kubectl finds it."""
         found = shop.plane.api.get(self.own(shop, "000001"))
         assert found["immutable"]
+        assert isinstance(store, Sealing)
+        assert store.sealed_secret("web", 1) == found["metadata"]["name"]
         assert found["metadata"]["labels"] == {
             "app.kubernetes.io/managed-by": "certrotd",
             "certrotd.io/certificate": "web",

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 from typing import NoReturn
 
@@ -67,6 +68,18 @@ def require_part(part: str) -> Path:
     if not directory.is_dir():
         _is_missing(part)
     return directory
+
+
+def require_image() -> Path:
+    """The archive of certrotd's image that scripts/parts/image makes of this very tree."""
+    if os.environ.get("CERTROTD_DEMAND") == "none":
+        pytest.skip("this run starts no real parts (certrotd's image)")
+    asked: list[str | Path] = [_SCRIPTS / "image", "--path"]
+    answer = subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip()
+    archive = Path(answer) / "image.tar"
+    if not archive.is_file():
+        _is_missing("certrotd's image of this tree")
+    return archive
 
 
 def _is_missing(what: str) -> NoReturn:

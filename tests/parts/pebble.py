@@ -19,6 +19,7 @@ class Pebble(Server):
     nonce_reject, authz_reuse: percent. retry_after: seconds, 0 sends no such header.
     eab: HMAC key (base64url) per key id; any makes a binding required.
     profiles: certificate lifetime in seconds per name; replaces the default ones.
+    names: further names and addresses of its web server, such as that which pods reach it by.
     binary: another Pebble than the one that scripts/parts builds.
     """
 
@@ -37,6 +38,7 @@ class Pebble(Server):
         profiles: Mapping[str, int] | None = None,
         validity_period: int = 90 * 86_400,
         blocked: Sequence[str] = (),
+        names: Sequence[str] = (),
         binary: Path | None = None,
     ) -> None:
         super().__init__(directory)
@@ -60,7 +62,8 @@ class Pebble(Server):
         own_root = pki.make_root("Pebble's own web server")
         self.ca_file = directory / "ca.pem"
         self.ca_file.write_bytes(own_root.fullchain_pem)
-        certificate, key = pki.make_leaf(own_root, "127.0.0.1", "localhost").write(directory, "web")
+        own = pki.make_leaf(own_root, "127.0.0.1", "localhost", *names)
+        certificate, key = own.write(directory, "web")
         lifetimes = profiles or {"default": validity_period, "shortlived": 6 * 86_400}
         self._config = directory / "pebble.json"
         self._config.write_text(

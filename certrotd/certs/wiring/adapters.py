@@ -26,6 +26,7 @@ from certrotd.certs.ports import (
     Issuer,
     Locked,
     Preflight,
+    Sealing,
     Solver,
     Target,
 )
@@ -247,6 +248,9 @@ class Adapters:
             facts.fingerprint if facts else "",
             facts.not_after if facts else None,
             facts.key_type if facts else "",
+            store.sealed_secret(entry.name, live.number)
+            if live is not None and isinstance(store, Sealing)
+            else "",
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import tempfile
 import time
@@ -26,6 +27,11 @@ from tests.parts.process import Server, wait_until
 Kind = TypeVar("Kind", bound=Server)
 
 _PREFIX = "certrotd-cluster-"
+_IMAGES = {
+    images.BUSYBOX: images.busybox,
+    images.DEBIAN: images.debian,
+    images.CERTROTD: images.certrotd,
+}
 
 
 class CommandFailed(Exception):
@@ -143,8 +149,8 @@ class Cluster:
         self.run(*self._ctr(), "images", "import", archive)
 
     def image(self, name: str) -> str:
-        """images.BUSYBOX or images.DEBIAN, which is imported once; the name again."""
-        self._import(name, {images.BUSYBOX: images.busybox, images.DEBIAN: images.debian}[name])
+        """images.BUSYBOX, DEBIAN or CERTROTD, which is imported once; the name again."""
+        self._import(name, _IMAGES[name])
         return name
 
     def _import(self, name: str, make: Callable[[Path], Path]) -> None:
@@ -153,6 +159,14 @@ class Cluster:
         with tempfile.TemporaryDirectory(dir=self.directory) as made:
             self.import_image(make(Path(made)))
         self._imported.add(name)
+
+    def tag(self, image: str, name: str) -> None:
+        """Gives an image that the node has another name, too; both with registry and tag."""
+        self.run(*self._ctr(), "images", "tag", "--force", image, name)
+
+    def kill(self, container: str) -> None:
+        """Kills the first process of a container, whose id the pod's status has."""
+        self.run(*self._ctr(), "tasks", "kill", "--signal=SIGKILL", container)
 
     def _ctr(self) -> list[str | Path]:
         return [locate.require("ctr"), f"--address={daemons.CONTAINERD}", "--namespace=k8s.io"]
@@ -195,6 +209,13 @@ class Cluster:
                 config = by.write_kubeconfig(Path(made) / "kubeconfig")
             environment = {"KUBECONFIG": str(config), "HOME": str(self.directory)}
             return self.run(locate.require(name), *arguments, stdin=stdin, environment=environment)
+
+    def sh(self, command: str, *, directory: Path) -> str:
+        """What a line of shell prints that asks the cluster by kubectl or helm."""
+        programs = f"{locate.require('kubectl').parent}:{os.environ['PATH']}"
+        environment = {"KUBECONFIG": str(self.kubeconfig), "HOME": str(self.directory)}
+        line = ("sh", "-euc", f"cd {shlex.quote(str(directory))}\n{command}")
+        return self.run(*line, environment=environment | {"PATH": programs})
 
     def apply(self, namespace: str, *objects: Mapping[str, Any]) -> None:
         """Makes or changes objects of a namespace, as `kubectl apply --server-side` does."""

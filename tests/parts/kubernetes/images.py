@@ -14,6 +14,7 @@ from tests.parts import locate
 
 BUSYBOX = "docker.io/certrotd-test/busybox:1"
 DEBIAN = "docker.io/certrotd-test/debian:1"
+CERTROTD = "docker.io/library/certrotd:test"
 PAUSE = "docker.io/certrotd-test/pause:1"
 
 _ARCHITECTURE = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -45,6 +46,11 @@ def debian(directory: Path) -> Path:
     """The archive of DEBIAN: what scripts/parts/systemd-base makes, with nginx and Python."""
     layer = locate.require_part("systemd-base") / "rootfs.tar"
     return archive(directory, DEBIAN, layer, ["/bin/sh"])
+
+
+def certrotd(_directory: Path) -> Path:
+    """The archive of CERTROTD: what scripts/parts/image builds of the Dockerfile."""
+    return locate.require_image()
 
 
 def pause(directory: Path) -> Path:

@@ -33,6 +33,10 @@ KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, s
             "6: targets.shop: files and container are for mode",
         ),
         (
+            "selector: a\n    secret: versioned\n    mode: signal\n    files: [/a]",
+            "6: targets.shop: secret: versioned needs mode: restart",
+        ),
+        (
             "selector: a\n    mode: none",
             "6: targets.shop: mode: none needs pod_probe",
         ),
@@ -115,8 +119,7 @@ def test_what_finds_workloads_by_a_secret_needs_one(tmp_path: Path) -> None:
     [problem] = refused(tmp_path, targets + uses + MINIMAL)
     assert (problem.path, problem.message) == (
         "certificates[web].store",
-        'is required: the target "shop" has mounting, which finds workloads by the certificate\'s '
-        "Secret",
+        'is required: the target "shop" has mounting, which is about its Secret',
     )
     kept = MINIMAL + "  store: {type: kubernetes, secret: web-tls}\n"
     assert config(tmp_path, targets + uses + kept).targets
@@ -139,3 +142,19 @@ def test_a_rotation_waits_as_long_as_a_rollout_for_another_one_may_take(
 ) -> None:
     """How many workloads a selector finds nobody knows before; an hour of a slot is enough."""
     assert TypeAdapter(TargetEntry).validate_python(entry).lock_wait == seconds
+
+
+def test_pods_that_mount_generations_get_nothing_but_the_pair(tmp_path: Path) -> None:
+    """Another key of the live Secret would be missing from their volumes."""
+    targets = "targets: {shop: {type: kubernetes, selector: a, secret: versioned}}\n"
+    targets += "defaults: {targets: [shop]}\n"
+    [problem] = refused(tmp_path, targets + MINIMAL)
+    assert (problem.path, problem.message) == (
+        "certificates[web].store",
+        'is required: the target "shop" has secret: versioned, which is about its Secret',
+    )
+    kept = targets + MINIMAL + "  store: {type: kubernetes, secret: web-tls%s}\n"
+    assert config(tmp_path, kept % "").targets
+    [problem] = refused(tmp_path, kept % ", keys: [combined.pem]")
+    assert problem.path == "certificates[web].store.keys"
+    assert problem.message.startswith('must be left out: the target "shop" has secret: versioned')

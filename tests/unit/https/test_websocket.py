@@ -61,6 +61,7 @@ def test_a_message_in_parts_is_put_together() -> None:
         bytes([0xC2, 0]),  # an extension's bit
         frame(BINARY, b"a client's"),
     ],
+    ids=["long", "long in all", "huge", "rest", "within", "control", "extension", "client"],
 )
 def test_what_is_no_frame_of_a_server_or_too_large_is_refused(data: bytes) -> None:
     """Before it takes any memory."""

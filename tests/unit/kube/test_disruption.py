@@ -52,6 +52,27 @@ def test_one_whose_pods_are_all_healthy_never_allows_any() -> None:
     assert not list(never_allowing([never], LABELS))
 
 
+def test_one_over_no_pods_never_allows_any() -> None:
+    """Its workload is scaled to nothing."""
+    none = budget(healthy=0)
+    none["status"]["expectedPods"] = 0
+    assert not list(holding([none], LABELS))
+    assert list(never_allowing([none], LABELS)) == ["one"]
+
+
+def test_one_whose_pods_cannot_be_counted_never_allows_any() -> None:
+    """As that of a DaemonSet by a share of its pods: its controller gives up, without a count."""
+    failed = budget(healthy=0)
+    failed["status"] = {
+        "disruptionsAllowed": 0,
+        "conditions": [{"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed"}],
+    }
+    assert not list(holding([failed], LABELS))
+    assert list(never_allowing([failed], LABELS)) == ["one"]
+    failed["status"]["conditions"][0]["reason"] = "InsufficientPods"
+    assert list(holding([failed], LABELS)) == ["one"], "the control: not counted yet"
+
+
 @pytest.mark.parametrize("spec", [None, {}, {"selector": None}])
 def test_one_without_a_selector_is_over_no_pods(spec: Any) -> None:
     """As policy/v1 has it."""

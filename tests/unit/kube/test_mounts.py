@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pytest
 
-from certrotd.kube.mounts import is_used, uses
+from certrotd.kube.mounts import is_used, renamed, uses
 
 SECRET = "web-tls"
 PLAIN = {"name": "tls", "secret": {"secretName": SECRET}}
@@ -92,3 +93,26 @@ def test_all_uses_of_all_containers_are_listed() -> None:
         ("main", "volume"),
         ("main", "env"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("found", "changed"),
+    [
+        (pod(PLAIN, volumeMounts=[MOUNT]), ["volumes"]),
+        (pod(PROJECTED, volumeMounts=[MOUNT]), ["volumes"]),
+        (pod(env=ENV), ["containers"]),
+        (pod(envFrom=[{"secretRef": {"name": SECRET}}]), ["containers"]),
+        (pod(PLAIN, init=True, env=ENV), ["volumes", "initContainers"]),
+        (pod(envFrom=[{"configMapRef": {"name": SECRET}}]), []),
+        ({}, []),
+    ],
+)
+def test_a_secret_is_renamed_wherever_it_is_named(found: Any, changed: list[str]) -> None:
+    """Only the lists that have it are written; and back again."""
+    before = copy.deepcopy(found)
+    after = renamed(found, {SECRET: "gen-1", "other": "x"})
+    assert list(after) == changed
+    assert found == before
+    assert SECRET not in str({**found, **after}) or not changed
+    back = renamed({**found, **after}, {"gen-1": SECRET})
+    assert {**found, **after, **back} == before

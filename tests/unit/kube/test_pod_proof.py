@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, cast
 
 import pytest
 
 from certrotd.clock import Deadline
+from certrotd.daemon.stopping import StoppableClock
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube.api import Api, Object
-from certrotd.kube.pod_proof import PodProof
+from certrotd.kube.pod_proof import AT_ONCE, PodProof
 from certrotd.kube.pods import Pods, owned, serving
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.workloads import Reference, Workload, workload
+from certrotd.rotation.outcome import Stopped
 from tests.unit.kube.memory_api import (
     CRASHED,
     NAMESPACE,
@@ -108,7 +111,7 @@ class TestForward:
                 api.pods = [replica(name, ready=True) for name in "acd"]
 
         served.then = replaced
-        served.proof().prove(of(api), Deadline(api.clock, 30))
+        served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
         assert sorted(served.looked) == ["a", "b", "c", "d"]
 
     def test_pods_that_are_not_ready_or_not_its_own_are_left_out(
@@ -123,7 +126,7 @@ class TestForward:
         found = of(api)
         assert [each["metadata"]["name"] for each in owned(api.pods, found)] == ["a", "b"]
         assert [each["metadata"]["name"] for each in serving(api.pods, found)] == ["a"]
-        served.proof().prove(found, Deadline(api.clock, 30))
+        served.proof().prove(lambda: of(api, replicas=1), Deadline(api.clock, 30))
         assert served.looked == ["a"]
 
     def test_a_statefulsets_pods_are_known_by_its_uid(self) -> None:
@@ -138,9 +141,9 @@ class TestForward:
         """Unless there should be none."""
         api.pods = []
         with pytest.raises(Transient, match="no pod of deployment/web stays ready"):
-            served.proof().prove(of(api), Deadline(api.clock, 30))
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
         assert api.clock.monotonic() == 30
-        served.proof().prove(of(api, replicas=0), Deadline(api.clock, 30))
+        served.proof().prove(lambda: of(api, replicas=0), Deadline(api.clock, 30))
 
     def test_a_patient_proof_tries_until_the_deadline(self, api: MemoryApi, served: Served) -> None:
         """The kubelet may take a minute to show a pod what is in its Secret."""
@@ -151,13 +154,40 @@ class TestForward:
                 served.wrong = set()
 
         served.then = later
-        served.proof().prove(of(api), Deadline(api.clock, 30), patient=True)
+        served.proof().prove(lambda: of(api), Deadline(api.clock, 30), patient=True)
         assert api.clock.monotonic() == 20
         assert served.looked.count("c") == 1
         served.wrong, served.then = {"a"}, lambda _address: None
         with pytest.raises(ProofFailed):
-            served.proof().prove(of(api), Deadline(api.clock, 10), patient=True)
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 10), patient=True)
         assert api.clock.monotonic() == 30
+
+    def test_pods_that_have_dropped_out_are_not_passed_over(
+        self, api: MemoryApi, served: Served
+    ) -> None:
+        """Two that the certificate has broken are not ready, and the third proves little."""
+        api.pods = [replica("a", ready=True), replica("b"), replica("c")]
+        with pytest.raises(Transient, match="only 1 of 3 pods of deployment/web stay ready"):
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
+        assert served.looked == ["a"]
+        served.proof().prove(lambda: of(api, replicas=1), Deadline(api.clock, 30))
+
+    def test_the_first_that_fails_ends_it(self, api: MemoryApi, served: Served) -> None:
+        """The probes of the others would take their time in vain."""
+        names = [f"{number:02}" for number in range(40)]
+        api.pods = [replica(name, ready=True) for name in names]
+        served.wrong = set(names)
+        with pytest.raises(ProofFailed):
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
+        assert len(served.looked) <= AT_ONCE
+
+    def test_no_look_begins_after_the_deadline(self, api: MemoryApi, served: Served) -> None:
+        """The last ones are not proven, and that is said."""
+        api.pods = [replica(f"{number:02}", ready=True) for number in range(40)]
+        served.then = lambda _address: api.clock.sleep(30)
+        with pytest.raises(Transient, match="looked at"):
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
+        assert len(served.looked) <= AT_ONCE
 
     def test_another_trouble_of_a_proof_is_raised_at_once(
         self, api: MemoryApi, served: Served
@@ -169,7 +199,36 @@ class TestForward:
 
         served.then = unreadable
         with pytest.raises(NeedsOperator, match="unreadable"):
-            served.proof().prove(of(api), Deadline(api.clock, 30), patient=True)
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 30), patient=True)
+
+
+class TestStop:
+    """The process is told to stop while pods are looked at."""
+
+    @pytest.fixture
+    def stopped(self, api: MemoryApi, served: Served) -> StoppableClock:
+        """A clock that wakes every sleeper, once for each thread; a look sleeps a little."""
+        event = threading.Event()
+        event.set()
+        clock = StoppableClock(event)
+        api.clock = cast("Any", clock)
+        served.then = lambda _address: clock.sleep(0.001)
+        return clock
+
+    @pytest.mark.usefixtures("stopped")
+    def test_a_rotation_stops(self, api: MemoryApi, served: Served) -> None:
+        """At the next safe point."""
+        with pytest.raises(Stopped):
+            served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
+
+    def test_the_undo_after_it_is_finished(
+        self, api: MemoryApi, served: Served, stopped: StoppableClock
+    ) -> None:
+        """Its thread was woken; those that look for it are woken in vain."""
+        with pytest.raises(Stopped):
+            stopped.sleep(1)
+        served.proof().prove(lambda: of(api), Deadline(api.clock, 30))
+        assert set(served.looked) == {"a", "b", "c"}
 
 
 class TestBack:
@@ -256,6 +315,30 @@ class TestBack:
             rollouts(api).revert([WEB], OLD, served.proof())
         assert self.deleted(api) == ["a@3"]
         assert api.reasons()[-1] == "RotationUndoFailed"
+
+    def test_no_pod_is_deleted_for_a_proof_that_none_passes(
+        self, api: MemoryApi, served: Served
+    ) -> None:
+        """Behind a sidecar or a wrong port the leaf never shows: the undo is over all the same."""
+        served.wrong = {"a", "b", "c"}
+        rollouts(api).revert([WEB], OLD, served.proof())
+        assert not self.deleted(api)
+        assert sorted(served.looked) == ["a", "b", "c"]
+        assert api.reasons()[2:] == ["RotationUndo", "RotationUndo", "RotationUndone"]
+        assert api.events[3]["message"] == (
+            "no pod serves the former certificate: none of them is deleted"
+        )
+
+    @pytest.mark.parametrize("wrong", [{"a", "b", "c"}, {"a", "b", "c", "new-b"}])
+    def test_a_pod_whose_container_was_restarted_is_replaced_even_then(
+        self, api: MemoryApi, served: Served, wrong: set[str]
+    ) -> None:
+        """It may have loaded the bad certificate; once its successor shows the old one, all may."""
+        served.wrong = wrong
+        restarted = [{"name": "main", "restartCount": 1}]
+        api.pods[1] = replica("b", ready=True, containerStatuses=restarted)
+        rollouts(api).revert([WEB], OLD, served.proof())
+        assert self.deleted(api) == (["b@3"] if "new-b" in wrong else ["b@3", "a@3", "c@3"])
 
     def test_what_is_not_whole_at_the_deadline_is_said(
         self, api: MemoryApi, served: Served

@@ -157,6 +157,42 @@ def test_on_the_way_back_one_that_fails_keeps_no_other_from_it(
     assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
+def test_on_the_way_back_files_that_no_pod_has_mean_that_nobody_was_told(
+    api: MemoryApi, containers: Containers
+) -> None:
+    """With a wrong path in ``files`` the program ran in no pod: there is nothing to undo."""
+    containers.files = {}
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert not containers.told
+    assert api.clock.monotonic() == 30
+    containers.files = {"c": NEW.fullchain_pem}  # the negative control: one may have been told
+    with pytest.raises(Transient, match="is not reloaded within 30 s"):
+        reloads(api, containers).back(WEB, [OLD_LEAF], None)
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        (None, "cannot show its certificate: /tls/tls.crt in a/main cannot be read: no such file"),
+        (b"garbage", "has no certificate in /tls/tls.crt"),
+        (OLD.fullchain_pem, None),
+    ],
+)
+def test_files_are_read_in_a_pod_before_a_rotation(
+    api: MemoryApi, containers: Containers, file: bytes | None, words: str | None
+) -> None:
+    """A wrong path is found while nothing has been changed."""
+    containers.files = {} if file is None else {"a": file}
+    made = reloads(api, containers)
+    found = made.rollouts.get(WEB)
+    assert [why for why, _ in made.unread(found, api.pods[1])] == ([words] if words else [])
+    assert not containers.told
+    assert not list(reloads(api, containers, None).unread(found, api.pods[1]))
+    assert not list(made.unread(found, replica("z", ready=True, containerStatuses=[]))), (
+        "its container does not run"
+    )
+
+
 def test_a_pod_that_serves_something_else_ends_it(api: MemoryApi, containers: Containers) -> None:
     """Before the next one is told."""
 
@@ -222,6 +258,72 @@ def test_without_a_program_only_the_proof_tells(api: MemoryApi) -> None:
     assert api.clock.monotonic() == 20
     reloads(api, None, None).back(WEB, [], None)
     assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
+
+
+@pytest.mark.parametrize("program", [RELOAD, None])
+def test_pods_that_break_when_they_reload_end_it(
+    api: MemoryApi, containers: Containers, program: Program | None
+) -> None:
+    """They drop out of their Service, and those that are left prove nothing about them."""
+    found = next(iter(api.objects.values()))
+    found["status"]["availableReplicas"] = 1
+    made = reloads(api, containers, program)
+    with pytest.raises(Transient) as caught:
+        made.forward(WEB, [NEW_LEAF], None)
+    assert str(caught.value) == (
+        "deployment/web is not whole after its pods have reloaded: 3 of 3 pods updated, "
+        "1 available (kubectl -n shop describe deployment/web)"
+    )
+    assert api.reasons() == ["RotationReload", "RotationReloadFailed"]
+    containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
+    made.back(WEB, [OLD_LEAF], None)
+
+
+def test_on_the_way_back_a_pod_that_does_not_run_is_left_out(
+    api: MemoryApi, containers: Containers
+) -> None:
+    """It finds no node, or waits: it reads the old files when it starts."""
+    containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
+    api.pods[1] = replica("a", phase="Pending")
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert containers.told == ["b", "c"]
+    api.pods = []
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert api.clock.monotonic() == 0
+
+
+def test_on_the_way_back_a_proof_does_not_wait_for_pods_that_are_not_ready(api: MemoryApi) -> None:
+    """The same without a program; the control is the way forward."""
+    api.pods[1] = replica("a", phase="Pending")
+    made = reloads(api, None, None)
+    made.back(WEB, [OLD_LEAF], proof(api, lambda _address: None))
+    assert api.clock.monotonic() == 0
+    with pytest.raises(Transient, match="only 2 of 3 pods"):
+        made.forward(WEB, [NEW_LEAF], proof(api, lambda _address: None))
+
+
+def test_a_workload_that_is_gone_has_nothing_to_go_back_to(
+    api: MemoryApi, containers: Containers
+) -> None:
+    """Forward it is named; somebody may delete it in the middle."""
+    api.objects.clear()
+    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    assert not api.events
+    with pytest.raises(NeedsOperator, match="there is no deployment/web"):
+        reloads(api, containers).forward(WEB, [NEW_LEAF], None)
+
+
+def test_pods_are_counted_anew(api: MemoryApi, containers: Containers) -> None:
+    """The workload is scaled to nothing while its pods are waited for."""
+    api.pods = []
+
+    def then(_what: str, _path: str) -> None:
+        if api.clock.monotonic() == 5:
+            next(iter(api.objects.values()))["spec"]["replicas"] = 0
+
+    api.then = then
+    reloads(api, containers).forward(WEB, [NEW_LEAF], None)
+    assert api.clock.monotonic() == 5
 
 
 class TestUnfit:

@@ -391,6 +391,15 @@ class TestRevert:
         assert not stamped(api, CANARY)
         assert stamped(api, WEB)
 
+    def test_one_that_was_deleted_meanwhile_has_nothing_to_be_put_back(self) -> None:
+        """The others are put back."""
+        api = two()
+        api.controller = done
+        made(api).restart([CANARY, WEB], NEW)
+        del api.objects["/apis/apps/v1/namespaces/shop/deployments/web"]
+        made(api).revert([CANARY, WEB], OLD)
+        assert not stamped(api, CANARY)
+
     def test_a_stop_ends_it_at_once(self) -> None:
         """It is done again at the next start."""
         api = two()

@@ -15,8 +15,10 @@ from certrotd.kube.stamps import (
     FORMER,
     RESTARTED_AT,
     RESTARTED_FOR,
+    SECRETS,
     Stamp,
     former,
+    name_in,
     stamp_of,
 )
 from certrotd.kube.stamps import restart as planned_restart
@@ -41,9 +43,30 @@ def restart(found: Object, told: dict[str, str], at: str) -> Object | None:
     return planned_restart(workload("deployment", found), told, at)
 
 
-def revert(found: Object, told: dict[str, str]) -> Object | None:
+def revert(found: Object, told: dict[str, str], at: str = "t8") -> Object | None:
     """As stamps.revert()."""
-    return planned_revert(workload("deployment", found), told)
+    return planned_revert(workload("deployment", found), told, at)
+
+
+def mounting(secret: str) -> Object:
+    """A workload whose pods mount a Secret, and one that is none of ours."""
+    found = workload_object()
+    found["spec"]["template"]["spec"] = {
+        "containers": [{"name": "main", "envFrom": [{"secretRef": {"name": "theirs"}}]}],
+        "volumes": [{"name": "tls", "secret": {"secretName": secret}}],
+    }
+    return found
+
+
+def mounted(found: Object) -> str:
+    """The Secret that the pods of a workload mount."""
+    name: str = found["spec"]["template"]["spec"]["volumes"][0]["secret"]["secretName"]
+    return name
+
+
+def versioned(found: Object, told: dict[str, str], at: str, name: str) -> Object | None:
+    """A restart that has pods mount another Secret than web-tls."""
+    return planned_restart(workload("deployment", found), told, at, {"web-tls": name})
 
 
 def stamp(found: Object) -> Stamp:
@@ -51,15 +74,19 @@ def stamp(found: Object) -> Stamp:
     return stamp_of(workload("deployment", found))
 
 
-def test_a_restart_changes_two_annotations_of_the_template_and_notes_the_former() -> None:
+def test_a_restart_changes_annotations_of_the_template_and_notes_the_former() -> None:
     """All in one write, which is refused if the workload has changed meanwhile."""
     assert restart(workload_object(), NEW, "t1") == {
         "metadata": {
             "resourceVersion": "7",
-            "annotations": {FORMER: '{"of": "t1", "at": null, "about": null}'},
+            "annotations": {FORMER: '{"of": "t1", "at": null, "about": null, "secrets": null}'},
         },
         "spec": {
-            "template": {"metadata": {"annotations": {RESTARTED_AT: "t1", RESTARTED_FOR: "web=bb"}}}
+            "template": {
+                "metadata": {
+                    "annotations": {RESTARTED_AT: "t1", RESTARTED_FOR: "web=bb", SECRETS: None}
+                }
+            }
         },
     }
 
@@ -164,4 +191,78 @@ def test_a_note_that_is_odd_or_of_another_restart_is_none(note: Any) -> None:
     assert former(workload("deployment", found)) == Stamp(None, None)
     found["metadata"]["annotations"][FORMER] = note
     assert former(workload("deployment", found)) is None
-    assert revert(found, OLD) is None
+    assert revert(found, {}) is None
+    assert stamp(written(found, revert(found, OLD))) == Stamp("t8", "web=aa")
+
+
+def test_an_undo_does_not_take_back_what_others_were_restarted_for() -> None:
+    """A keyring's consumers had its new keys meanwhile, and confirmed them."""
+    first = written(workload_object(), restart(workload_object(), {"key/a": "1", **OLD}, "t0"))
+    bad = written(first, restart(first, NEW, "t1"))
+    keys = written(bad, restart(bad, {"key/a": "2"}, "t2"))
+    back = written(keys, revert(keys, OLD, "t3"))
+    assert stamp(back) == Stamp("t3", "key/a=2 web=aa")
+    assert FORMER not in back["metadata"].get("annotations", {})
+    assert revert(back, OLD) is None
+
+
+def test_a_former_template_of_something_else_is_not_put_back() -> None:
+    """Its pods would have neither what is live nor what was undone."""
+    first = written(workload_object(), restart(workload_object(), NEW, "t1"))
+    second = written(first, restart(first, NEXT, "t2"))
+    assert stamp(written(second, revert(second, OLD, "t3"))) == Stamp("t3", "web=aa")
+
+
+class TestVersions:
+    """Pods mount the Secret of a generation, whose name is in the template."""
+
+    def test_the_name_is_written_with_the_annotations_and_undone_with_them(self) -> None:
+        """So that the former template is whole, and its pods are kept."""
+        first = written(mounting("web-tls"), versioned(mounting("web-tls"), OLD, "t1", "gen-1"))
+        assert (mounted(first), stamp(first)) == ("gen-1", Stamp("t1", "web=aa", "web-tls=gen-1"))
+        first["metadata"]["resourceVersion"] = "7"
+        change = versioned(first, NEW, "t2", "gen-2")
+        assert change is not None
+        assert set(change["spec"]["template"]["spec"]) == {"volumes"}  # nothing else is rewritten
+        second = written(first, change)
+        assert (mounted(second), stamp(second).names) == ("gen-2", {"web-tls": "gen-2"})
+        back = written(second, revert(second, OLD))
+        assert back["spec"]["template"] == first["spec"]["template"]
+
+    def test_an_undo_that_restarts_once_more_names_the_former_secret(self) -> None:
+        """A keyring had the pods restarted in between."""
+        first = written(mounting("web-tls"), versioned(mounting("web-tls"), OLD, "t1", "gen-1"))
+        bad = written(first, versioned(first, NEW, "t2", "gen-2"))
+        keys = written(bad, restart(bad, {"key/a": "2"}, "t3"))
+        change = planned_revert(workload("deployment", keys), OLD, "t4", {"web-tls": "gen-1"})
+        back = written(keys, change)
+        assert mounted(back) == "gen-1"
+        assert stamp(back) == Stamp("t4", "key/a=2 web=aa", "web-tls=gen-1")
+
+    def test_the_first_one_goes_back_to_the_live_secret(self) -> None:
+        """Which the template has named from the beginning."""
+        before = mounting("web-tls")
+        first = written(before, versioned(before, NEW, "t1", "gen-1"))
+        back = written(first, revert(first, OLD))
+        assert mounted(back) == "web-tls"
+        assert stamp(back) == Stamp(None, None, None)
+
+    def test_a_template_that_was_reset_is_renamed_again(self) -> None:
+        """By a GitOps tool, which knows the first name alone."""
+        first = written(mounting("web-tls"), versioned(mounting("web-tls"), OLD, "t1", "gen-1"))
+        first["spec"]["template"]["spec"] = mounting("web-tls")["spec"]["template"]["spec"]
+        assert mounted(written(first, versioned(first, NEW, "t2", "gen-2"))) == "gen-2"
+
+    def test_other_reasons_for_a_restart_leave_the_names_alone(self) -> None:
+        """A keyring, or the certificate of another Secret."""
+        first = written(mounting("web-tls"), versioned(mounting("web-tls"), OLD, "t1", "gen-1"))
+        second = written(first, restart(first, {"key/a": "1"}, "t2"))
+        assert (mounted(second), stamp(second).names) == ("gen-1", {"web-tls": "gen-1"})
+
+    def test_the_live_secret_can_be_named_again(self) -> None:
+        """Once somebody has changed the configuration."""
+        first = written(mounting("web-tls"), versioned(mounting("web-tls"), OLD, "t1", "gen-1"))
+        second = written(first, versioned(first, NEW, "t2", "web-tls"))
+        assert (mounted(second), stamp(second).secrets) == ("web-tls", None)
+        assert name_in(workload("deployment", first), "web-tls") == "gen-1"
+        assert name_in(workload("deployment", second), "web-tls") == "web-tls"

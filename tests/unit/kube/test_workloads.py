@@ -222,6 +222,15 @@ class TestCrash:
         new = pod("web-1", of="t", initContainerStatuses=[ended])
         assert (crash([new], MARK, "t") is not None) is crashed
 
+    def test_an_init_container_may_be_tried_again_until_it_ends_well(self) -> None:
+        """It may wait for something by failing; the control has not ended well yet."""
+        status_ = status(state={"terminated": {"exitCode": 0}}, restartCount=2)
+        status_["lastState"] = {"terminated": {"exitCode": 1}}
+        new = pod("web-1", of="t", initContainerStatuses=[status_])
+        assert crash([new], MARK, "t") is None
+        status_["state"] = {"running": {}}
+        assert crash([new], MARK, "t") is not None
+
     def test_other_pods_are_not_counted(self) -> None:
         """Old ones, those that are ready by now, and those that are told to end."""
         leaving = pod("leaving", of="t", **CRASHED)

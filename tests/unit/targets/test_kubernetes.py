@@ -22,9 +22,10 @@ from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
+from certrotd.kube.exec import Ran
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR
+from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR, SECRETS
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
 from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
@@ -86,9 +87,9 @@ def using(api: MemoryApi, **secrets: str) -> None:
             each["spec"]["template"]["spec"] = {"containers": [container], "volumes": [volume]}
 
 
-def live(certificate: str, fingerprint: str) -> LiveCertificate:
+def live(certificate: str, fingerprint: str, sealed: str = "") -> LiveCertificate:
     """What it is told of one."""
-    return LiveCertificate(certificate, ("a.test",), "/live", fingerprint)
+    return LiveCertificate(certificate, ("a.test",), "/live", fingerprint, sealed=sealed)
 
 
 def told(api: MemoryApi) -> dict[str, str]:
@@ -235,6 +236,27 @@ class TestCheck:
         assert asked == ["10.0.0.a"]
         api.pods.clear()
         target(api, WEB, probes=[Probe(lambda *_: None, reach)]).check()
+
+    def test_files_that_are_not_in_the_pods_are_refused(self) -> None:
+        """Else nobody would be told, nor could the undo tell anybody."""
+        api = shop()
+        running = [{"name": "main", "state": {"running": {}}}]
+        api.pods = [replica("a", ready=True, containerStatuses=running)]
+        program = Program(("reload",), ("/tls/tls.crt",), "main")
+
+        def execute(*_place: Any, seconds: float) -> Ran:
+            return Ran(1, b"", b"no such file")
+
+        using(api, web="web-tls")
+        reloads = Reloads(rollouts(api), program, execute)
+        [problem] = target(api, WEB, reloads=reloads).problems()
+        assert isinstance(problem, NeedsOperator)
+        assert str(problem) == (
+            "deployment/web in the namespace shop cannot show its certificate: /tls/tls.crt in "
+            "a/main cannot be read: no such file (correct files)"
+        )
+        api.pods = []
+        target(api, WEB, reloads=reloads).check()
 
     def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
         """Nobody waits for it."""
@@ -396,6 +418,34 @@ class TestKeys:
         next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
         assert "deployment/web is not whole: 3 of 3 pods" in str(made.lacks(self.OLD))
 
+    def test_a_selector_without_workloads_has_nothing(self) -> None:
+        """Keys that nobody runs with are not confirmed; going back there is nothing to do."""
+        made = target(shop(), labels="tier=egde")
+        words = "no workload in the namespace shop has the labels tier=egde"
+        assert made.lacks(self.OLD) == words
+        for tell in (lambda: made.apply_of(self.OLD), lambda: made.apply_for([live("a", "aa")])):
+            with pytest.raises(Transient, match=words):
+                tell()
+        made.revert_to(self.OLD)
+        made.revert_for([live("a", "aa")])
+        found = target(shop(), labels="tier=edge")
+        found.apply_of(self.OLD)
+        assert found.lacks(self.OLD) is None
+
+    @pytest.mark.parametrize("act", ["get", "list"])
+    def test_to_look_does_not_wait_for_the_api_server(self, act: str) -> None:
+        """Whoever asks will ask again in a few seconds."""
+        api = shop()
+
+        def away(what: str, _path: str) -> None:
+            if what == act:
+                raise Transient("away")
+
+        api.then = away
+        with pytest.raises(Transient, match="away"):
+            target(api, WEB, labels="tier=edge").lacks(self.OLD)
+        assert api.clock.monotonic() == 0
+
     def test_going_back_puts_the_former_template_back(self) -> None:
         """So that the old pods are kept; twice is once."""
         api = shop()
@@ -419,6 +469,51 @@ class TestKeys:
         made.apply_for([live("app", "aa")])
         made.revert_to(self.OLD)
         assert made.lacks(self.OLD) is None
+
+
+class TestVersions:
+    """Pods mount the Secret of a generation."""
+
+    def mounted(self, api: MemoryApi) -> dict[str, str]:
+        """Which Secret each workload mounts."""
+        specs = {
+            each["metadata"]["name"]: each["spec"]["template"]["spec"]
+            for each in api.objects.values()
+        }
+        return {
+            name: spec["volumes"][0]["secret"]["secretName"]
+            for name, spec in specs.items()
+            if spec.get("volumes")
+        }
+
+    def test_found_workloads_are_found_again_and_again(self) -> None:
+        """By the Secret that they mount now."""
+        api = shop()
+        using(api, web="a-tls", db="b-tls")
+        secrets = {"a": "a-tls", "b": "b-tls"}
+        made = target(api, mounting=True, versioned=True, secrets=secrets)
+        made.apply_for([live("a", "1", "a.1"), live("b", "1", "b.1")])
+        assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
+        made.check()
+        assert not [line for line in made.warnings() if "does not use" in line]
+        made.apply_for([live("a", "2", "a.2")])
+        assert self.mounted(api) == {"web": "a.2", "db": "b.1"}
+        made.revert_for([live("a", "1", "a.1")])
+        assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
+        plain = target(api, mounting=True, secrets=secrets)
+        plain.apply_for([live("a", "3", "a.3")])
+        assert self.mounted(api) == {"web": "a-tls", "db": "b.1"}
+
+    def test_generations_elsewhere_are_refused_and_never_mounted(self) -> None:
+        """The pods would not start."""
+        api = shop()
+        using(api, web="a-tls")
+        secrets = {"a": "a-tls"}
+        made = target(api, WEB, versioned=True, secrets=secrets, elsewhere=("a",))
+        with pytest.raises(NeedsOperator, match="generations of the certificate a are not in the"):
+            made.check()
+        made.apply_for([live("a", "1", "a.1")])
+        assert self.mounted(api) == {"web": "a-tls"}
 
 
 class TestBuild:
@@ -497,13 +592,17 @@ class TestBuild:
             "named": {"secret": "b", "namespace": "own"},
             "other": {"secret": "c", "namespace": "shop"},
             "far": {"secret": "d", "kubeconfig": "/etc/kube"},
+            "apart": {"secret": "e", "generations": "vault"},
         }
         parsed = {
             name: KubernetesStoreEntry.model_validate({"type": "kubernetes", **each})
             for name, each in stores.items()
         }
         made = self.built(monkeypatch, {"stores": parsed}, mounting=True)
-        assert (made.secrets, made.mounting) == ({"own": "a", "named": "b"}, True)
+        assert made.secrets == {"own": "a", "named": "b", "apart": "e"}
+        assert (made.mounting, made.versioned) == (True, False)
+        assert set(made.elsewhere) == {"other", "far", "apart"}
+        assert self.built(monkeypatch, selector="a=b", secret="versioned").versioned
 
     def test_outside_of_a_pod_it_says_what_to_name(self, monkeypatch: pytest.MonkeyPatch) -> None:
         """Before a rotation begins."""
@@ -520,7 +619,7 @@ class TestPage:
 
     def test_its_configuration_loads(self, tmp_path: Path) -> None:
         """Without a warning."""
-        [first, found, third] = [each for each in blocks() if "targets:" in each]
+        [first, found, versioned, third] = [each for each in blocks() if "targets:" in each]
         shop = config(tmp_path, MINIMAL + first).targets["shop"]
         assert isinstance(shop, KubernetesEntry)
         assert shop.workloads == ("deployment/canary", "deployment/web")
@@ -528,6 +627,9 @@ class TestPage:
         shop = config(tmp_path, issuers + found).targets["shop"]
         assert isinstance(shop, KubernetesEntry)
         assert shop.mounting
+        shop = config(tmp_path, issuers + versioned).targets["shop"]
+        assert isinstance(shop, KubernetesEntry)
+        assert shop.versioned
         gateway = config(tmp_path, MINIMAL + third).targets["gateway"]
         assert isinstance(gateway, KubernetesEntry)
         assert gateway.mode == "exec"
@@ -568,5 +670,5 @@ class TestPage:
         reasons = set(re.findall(r'"(Rotation(?:Restart|Undo|Held)\w*)"', sources))
         reasons |= {f"Rotation{each}" for each in re.findall(r'"((?:Rel|Und)o\w+)"', sources)}
         assert reasons == set(re.findall(r"^\| `(Rotation\w+)`", text, re.MULTILINE))
-        for annotation in (RESTARTED_AT, RESTARTED_FOR, FORMER):
+        for annotation in (RESTARTED_AT, RESTARTED_FOR, SECRETS, FORMER):
             assert f"`{annotation}`" in text

@@ -8,7 +8,7 @@
 {{- else }}
 {{- $own := dict "type" "kubernetes" "namespace" .Release.Namespace "instance" (include "certrotd.fullname" .) }}
 {{- $_ := set $config "state" (merge (default dict $config.state) $own) }}
-{{- if not .Values.persistence.enabled }}
+{{- if not (or .Values.persistence.enabled (hasKey (default dict $config.log) "audit")) }}
 {{- $_ := set $config "log" (merge (default dict $config.log) (dict "audit" true)) }}
 {{- end }}
 {{- $certificates := list }}

@@ -1,8 +1,11 @@
 {{/* Parts of certrotd's pods. */}}
 
 {{- define "certrotd.podSecurityContext" -}}
-{{- $user := ternary .Values.sidecar.user .Values.user (eq .Values.mode "sidecar") | int64 }}
-{{- $own := dict "runAsNonRoot" true "runAsUser" $user "runAsGroup" $user "fsGroup" $user }}
+{{- $user := ternary .Values.sidecar.user .Values.user (eq .Values.mode "sidecar") }}
+{{- $own := dict "runAsNonRoot" true }}
+{{- if $user }}
+{{- $_ := merge $own (dict "runAsUser" (int64 $user) "runAsGroup" (int64 $user) "fsGroup" (int64 $user)) }}
+{{- end }}
 {{- $_ := set $own "fsGroupChangePolicy" "OnRootMismatch" }}
 {{- $_ := set $own "seccompProfile" (dict "type" "RuntimeDefault") }}
 {{- toYaml (mergeOverwrite $own .Values.podSecurityContext) }}
@@ -12,6 +15,17 @@
 {{- $own := dict "allowPrivilegeEscalation" false "readOnlyRootFilesystem" true }}
 {{- $_ := set $own "capabilities" (dict "drop" (list "ALL")) }}
 {{- toYaml (mergeOverwrite $own .Values.securityContext) }}
+{{- end }}
+
+{{/* A probe by HTTP with what the values say; another handler takes the place of HTTP. */}}
+{{- define "certrotd.probe" -}}
+{{- $own := first . }}
+{{- range $key := list "exec" "tcpSocket" "grpc" }}
+{{- if hasKey (last $) $key }}
+{{- $_ := unset $own "httpGet" }}
+{{- end }}
+{{- end }}
+{{- toYaml (mergeOverwrite $own (last .)) }}
 {{- end }}
 
 {{/* Where pods run, and as whom; with the addresses of Services in their environment if "links". */}}
@@ -51,8 +65,7 @@ config.yaml: |
 init.yaml: |
   {{- include "certrotd.sidecar.initConfig" . | nindent 2 }}
 {{- if .Values.sidecar.nginx.enabled }}
-nginx.conf: |
-  {{- .Values.sidecar.nginx.config | nindent 2 }}
+nginx.conf: {{ toYaml .Values.sidecar.nginx.config | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -107,7 +120,7 @@ volumeMounts:
   emptyDir: {medium: Memory, sizeLimit: 64Mi}
 {{- with .Values.existingSecret }}
 - name: certrotd-secrets
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- if eq .Values.mode "sidecar" }}
 - name: certrotd-certificates
@@ -118,6 +131,13 @@ volumeMounts:
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
+{{- end }}
+
+{{/* A configuration that is wrong keeps the pods before it at work. */}}
+{{- define "certrotd.check" -}}
+- name: check
+  args: [config, check]
+  {{- include "certrotd.container" . | nindent 2 }}
 {{- end }}
 
 {{/* The daemon: port and liveness. */}}
@@ -132,5 +152,5 @@ ports:
   - {name: http, containerPort: {{ .Values.http.port }}}
 livenessProbe:
   {{- $own := dict "httpGet" (dict "path" "/livez" "port" "http") "periodSeconds" 10 "failureThreshold" 12 "timeoutSeconds" 5 }}
-  {{- toYaml (mergeOverwrite $own .Values.livenessProbe) | nindent 2 }}
+  {{- include "certrotd.probe" (list $own .Values.livenessProbe) | nindent 2 }}
 {{- end }}

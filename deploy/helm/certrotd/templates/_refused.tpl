@@ -26,8 +26,31 @@
 {{- if and (eq $mode "cronjob") $config.http }}
 {{- fail "mode cronjob has no page: remove config.http" }}
 {{- end }}
+{{- range $key := list "notifications" "watch" "key_server" }}
+{{- if and (eq $mode "cronjob") (get $config $key) }}
+{{- fail (printf "mode cronjob has no %s: nothing runs between two Jobs; remove config.%s, and alert on failed Jobs" $key $key) }}
+{{- end }}
+{{- end }}
+{{- if and .Values.rbac.create (not .Values.serviceAccount.create) (not .Values.serviceAccount.name) }}
+{{- fail "serviceAccount.create is false and has no name: every pod of the namespace would get the rights; set serviceAccount.name, or rbac.create=false" }}
+{{- end }}
+{{- if and .Values.persistence.existingClaim (not .Values.persistence.enabled) }}
+{{- fail "persistence.existingClaim is set, but persistence.enabled is false" }}
+{{- end }}
+{{- range $key, $_ := .Values.podLabels }}
+{{- if or (hasPrefix "app.kubernetes.io/" $key) (hasKey $.Values.commonLabels $key) }}
+{{- fail (printf "podLabels has %s, which the chart sets itself" $key) }}
+{{- end }}
+{{- end }}
 {{- if and .Values.podDisruptionBudget.enabled (lt (int .Values.replicas) 2) }}
 {{- fail "podDisruptionBudget needs two replicas or more: with one, its node could not be drained" }}
+{{- end }}
+{{- $least := .Values.podDisruptionBudget.minAvailable }}
+{{- if and .Values.podDisruptionBudget.enabled (not (kindIs "string" $least)) (ge (int $least) (int .Values.replicas)) }}
+{{- fail "podDisruptionBudget.minAvailable is as many as there are replicas: no node could be drained" }}
+{{- end }}
+{{- if and .Values.networkPolicy.enabled .Values.serviceMonitor.enabled (not .Values.networkPolicy.from) }}
+{{- fail "networkPolicy.from is empty, which keeps Prometheus out: name its pods there, or set serviceMonitor.enabled=false" }}
 {{- end }}
 {{- if and .Values.persistence.enabled (gt (int .Values.replicas) 1) }}
 {{- fail "persistence is for one replica: a volume of state_dir cannot be shared" }}
@@ -63,7 +86,24 @@
 {{- fail (printf "target %s has mode %s: that takes the right to run anything in every pod of its namespace; set rbac.podsExec=true, or use another mode" $name $target.mode) }}
 {{- end }}
 {{- end }}
+{{- range $name, $solver := $config.solvers }}
+{{- if eq $solver.type "responder" }}
+{{- fail (printf "solver %s is of type responder: name servers of others do not reach a pod; use another type" $name) }}
+{{- end }}
+{{- end }}
+{{- range $name, $kek := $config.keks }}
+{{- if and (eq $kek.type "file") (not $.Values.persistence.enabled) }}
+{{- range $lost := list "/var/lib/certrotd/" "/tmp/" }}
+{{- if hasPrefix $lost (default "" $kek.path) }}
+{{- fail (printf "KEK %s is in %s, which ends with the pod, and what it wraps stays: mount a Secret for it" $name $lost) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- range $config.certificates }}
+{{- if not .store }}
+{{- fail (printf "certificate %s has no store: nobody else reads the files of this pod; set store, of type kubernetes" .name) }}
+{{- end }}
 {{- $store := default dict .store }}
 {{- if and $store.generations (not $store.kubeconfig) (ne $store.generations $.Release.Namespace) }}
 {{- fail (printf "certificate %s keeps its generations in %s: they are in the release's namespace, %s" .name $store.generations $.Release.Namespace) }}
@@ -88,6 +128,9 @@
 {{- if has $target.type (list "kubernetes" "systemd") }}
 {{- fail (printf "target %s is of type %s: mode sidecar tells processes of its own pod alone, by type signal" $name $target.type) }}
 {{- end }}
+{{- end }}
+{{- if and $config.keyrings (not .Values.persistence.enabled) }}
+{{- fail "config.keyrings needs persistence.enabled=true in mode sidecar: the keys would end with their pod" }}
 {{- end }}
 {{- range $name, $keyring := $config.keyrings }}
 {{- range $keyring.outputs }}
