@@ -52,13 +52,14 @@ class AccountFolder:
     def key(self, key_type: keys.KeyType) -> JWK:
         """The account's key, made on first use; the lock must be held.
 
-        Raises NeedsOperator for a key that cannot be used or is lost, DiskTrouble.
+        Raises NeedsOperator for a key that cannot be used or is lost, Conflict where another has
+        made one since the lock was lost, DiskTrouble.
         """
         known = self.known_key()
         if known is not None:
             return known
         key = keys.generate(key_type)
-        self._folder.write(KEY, keys.to_pem(key))
+        self._folder.add(KEY, keys.to_pem(key))
         return self._jwk(key)
 
     def known_key(self) -> JWK | None:

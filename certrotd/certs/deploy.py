@@ -319,7 +319,7 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: Certificate
     """Tell a target to read the old files, and prove the endpoints that ``served`` them before.
 
     A target that cannot be told — its own configuration is what broke — is in order as long as
-    it is seen to serve the old leaf still.
+    it is seen to serve the old leaf still; one of several processes is not: others may be broken.
     """
     endpoints = [e for e, did in zip(bound.endpoints, served, strict=False) if did]
     world.fence()
@@ -332,7 +332,7 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: Certificate
     except Stopped:
         raise
     except Failure:
-        if not endpoints:
+        if not endpoints or bound.several:
             raise
         world.clock.sleep(SETTLE)  # a reload that was under way shows itself
     for endpoint in endpoints:

@@ -19,12 +19,13 @@ class Bound:
     """A target together with where it serves the certificate; no endpoints, no proof.
 
     At those that are its ``own`` it proves the certificate itself, when it is told: only it knows
-    their addresses.
+    their addresses. Of ``several`` processes behind one endpoint a handshake meets only some.
     """
 
     target: Target
     endpoints: tuple[Endpoint, ...]
     own: tuple[Endpoint, ...] = ()
+    several: bool = False
 
 
 class Unready(Protocol):

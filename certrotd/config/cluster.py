@@ -47,12 +47,9 @@ Instance = Annotated[
 ]
 
 
-class ClusterEntry(Entry):
-    """What an entry has that is about a namespace of a cluster."""
+class ClusterAccessEntry(Entry):
+    """What an entry has that is about a cluster: how to reach it, and as whom."""
 
-    namespace: Namespace | None = Field(
-        default=None, description="The namespace (null: that of certrotd's account)."
-    )
     kubeconfig: AbsolutePath | None = Field(
         default=None,
         description="The file that says where the cluster is; needs the extra kubernetes (null: "
@@ -73,3 +70,11 @@ class ClusterEntry(Entry):
         if self.kubeconfig is not None:
             yield from readable(self.kubeconfig, ("kubeconfig",))
             yield from library("kubernetes", ("kubeconfig",), extra="kubernetes")
+
+
+class ClusterEntry(ClusterAccessEntry):
+    """What an entry has that is about a namespace of a cluster."""
+
+    namespace: Namespace | None = Field(
+        default=None, description="The namespace (null: that of certrotd's account)."
+    )

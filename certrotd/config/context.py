@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Clock
+from certrotd.errors import ProofFailed
 
 if TYPE_CHECKING:
     from certrotd.config.probes import HandshakeEntry
@@ -49,8 +50,13 @@ class ProveAt(Protocol):
 
 
 def _unproven(
-    probe: HandshakeEntry, host: str, port: int, certificate: LiveCertificate, /
-) -> None: ...
+    probe: HandshakeEntry,  # noqa: ARG001
+    host: str,
+    port: int,
+    certificate: LiveCertificate,
+    /,
+) -> None:
+    raise ProofFailed(f"nothing here can prove that {host}:{port} serves {certificate.certificate}")
 
 
 @dataclass(frozen=True)

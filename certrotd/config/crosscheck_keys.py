@@ -19,7 +19,7 @@ from certrotd.config.managed_keys import (
     identity_of,
     refused_by_service,
 )
-from certrotd.config.outputs import DotenvEntry
+from certrotd.config.outputs import DotenvEntry, SecretPlace
 from certrotd.config.targets import KubernetesEntry
 
 FEW = 10
@@ -35,6 +35,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _backups(file, name, entry)
         yield from _full_outputs(name, entry)
         yield from _algorithms(name, entry)
+    yield from _secrets(file)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
         kek = f"{file.state_dir}/kek"
@@ -93,12 +94,36 @@ def _retention(
             yield ConfigFinding(loc, message, other=("keyrings", name))
 
 
+def _secrets(file: ConfigFile) -> Iterator[ConfigFinding]:
+    """Two outputs in one entry of a Secret, or perhaps: what is null is known where it runs."""
+    seen: dict[tuple[object, ...], list[tuple[SecretPlace, Loc]]] = {}
+    for name, keyring in file.keyrings.items():
+        for position, output in enumerate(keyring.outputs):
+            place = output.secret
+            if place is None:
+                continue
+            loc: Loc = ("keyrings", name, "outputs", position)
+            others = seen.setdefault((place.kubeconfig, place.name, place.key), [])
+            for other, there in others:
+                told = ((place.context, other.context), (place.namespace, other.namespace))
+                if all(mine == its for mine, its in told):
+                    message = f"{place.path} is also written by {{there}}: give each its own entry"
+                elif all(mine is None or its is None or mine == its for mine, its in told):
+                    message = f"{place.path} may be the entry of {{there}}: write namespace and "
+                    message += "context out in both"
+                else:
+                    continue
+                yield ConfigFinding(loc, message, other=there)
+                break
+            others.append((place, loc))
+
+
 def written(checked: Checked) -> Iterator[tuple[Loc, Path, str]]:
     """Every path that certrotd writes for data keys, with its place and how it is written."""
     file = _file(checked)
     for name, keyring in file.keyrings.items():
         for position, output in enumerate(keyring.outputs):
-            for path in output.paths or (output.place,):
+            for path in output.paths:
                 yield ("keyrings", name, "outputs", position), path, "written"
     for name, kek in file.keks.items():
         if isinstance(kek, FileKekEntry):
@@ -133,7 +158,13 @@ def _keks(
 def _consumers(
     checked: Checked, file: ConfigFile, name: str, entry: KeyringEntry
 ) -> Iterator[ConfigFinding]:
-    """Targets that are not there, and a socket that nobody serves."""
+    """Targets that are not there or prove certificates alone, and a socket that nobody serves."""
+    of_certificates = {
+        use.target
+        for _, each in checked.entries
+        for use in (file.defaults.targets if each.targets is None else each.targets)
+    }
+    sure = all(loc[0] not in ("certificates", "defaults") for loc in checked.broken)
     for called, consumer in entry.consumers.items():
         loc: Loc = ("keyrings", name, "consumers", called)
         if consumer.target is not None:
@@ -145,6 +176,14 @@ def _consumers(
                 message = f"{shown(consumer.target)} does not restart workloads that it names: a "
                 message += "consumer takes mode restart, and workloads or a selector"
                 yield ConfigFinding((*loc, "target"), message)
+            elif (
+                isinstance(target, KubernetesEntry)
+                and target.pod_probe
+                and sure
+                and consumer.target not in of_certificates
+            ):
+                message = "is for certificates, and none uses this target: leave it out"
+                yield ConfigFinding(("targets", consumer.target, "pod_probe"), message)
         told = consumer.acknowledge
         socket = isinstance(told, HeartbeatAcknowledgement) and told.heartbeat == SOCKET
         if socket and file.key_server is None and checked.sure("key_server"):

@@ -26,9 +26,10 @@ from certrotd.config.base import (
     shown,
 )
 from certrotd.config.certificates import KeyMode, Mode, SystemAccount
+from certrotd.config.cluster import ClusterAccessEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
-from certrotd.config.looks import library, program, readable, roots
+from certrotd.config.looks import program, roots
 from certrotd.config.notifications import receiver_url
 from certrotd.config.outputs import BaseOutputEntry, OutputEntry
 from certrotd.config.secrets import Environment
@@ -157,30 +158,19 @@ def _server_url(value: str) -> str:
     raise refuse(f"must be an address such as https://10.0.0.11:6443, got {shown(value)}")
 
 
-class ApiServerAcknowledgement(Entry):
-    """A Kubernetes API server, which tells which EncryptionConfiguration it has in use."""
+class ApiServerAcknowledgement(ClusterAccessEntry):
+    """A Kubernetes API server, which tells which EncryptionConfiguration it has in use.
+
+    What ``kubeconfig`` names, or the pod, has the cluster's roots and the account.
+    """
 
     api_server: Annotated[Text, AfterValidator(receiver_url), AfterValidator(_server_url)] = Field(
         description="The address of one API server, as in https://10.0.0.11:6443; each of several "
-        "is a consumer of its own."
-    )
-    kubeconfig: AbsolutePath | None = Field(
-        default=None,
-        description="The file that has the cluster's roots and the account that may read /metrics; "
-        "needs the extra kubernetes (null: those of the pod certrotd runs in).",
-    )
-    context: Text | None = Field(
-        default=None, description="Which context of the kubeconfig (null: its current one)."
+        "is a consumer of its own. certrotd's account there must be one that may read /metrics."
     )
     timeout: Duration = Field(
         default=timedelta(seconds=10), description="How long an answer may take."
     )
-
-    def examine(self) -> EntryFindings:
-        """The kubeconfig can be read, and what reads it is there."""
-        if self.kubeconfig is not None:
-            yield from readable(self.kubeconfig, ("kubeconfig",))
-            yield from library("kubernetes", ("kubeconfig",), extra="kubernetes")
 
 
 _KINDS: dict[str, type[Entry]] = {

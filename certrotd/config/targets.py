@@ -30,6 +30,7 @@ from certrotd.config.probes import PodProbeEntry, ProbeEntry
 from certrotd.config.secrets import Environment
 
 MAX_UNIT = 255
+TARGET_WAIT, MAX_TARGET_WAIT = 120.0, 3600.0
 _UNIT = re.compile(
     r"[A-Za-z0-9:_.\\-]+(?:@[A-Za-z0-9:_.\\@-]*)?"
     r"\.(service|socket|device|mount|automount|swap|target|path|timer|slice|scope)",
@@ -126,6 +127,11 @@ class _TargetEntry(Entry):
     probe: Items[ProbeEntry] = Field(
         default=(), description="Endpoints that must serve the new certificate after the reload."
     )
+
+    @property
+    def lock_wait(self) -> float:
+        """For how many seconds a rotation waits while the target is told for another one."""
+        return TARGET_WAIT
 
 
 class NginxEntry(_TargetEntry):
@@ -316,12 +322,15 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
         return self.secret == "versioned"  # noqa: S105
 
     @property
-    def longest(self) -> timedelta:
-        """How long it may take until the workloads that are named have the new certificate.
+    def lock_wait(self) -> float:
+        """As long as another rotation may take to restart its workloads and to go back.
 
-        Each may be held for as long as its restart may take.
+        Of a selector or of mounting nobody knows before how many there are: the longest.
         """
-        return 2 * self.timeout * max(1, len(self.workloads))
+        if self.selector is not None or self.mounting:
+            return MAX_TARGET_WAIT
+        longest = 2 * self.timeout.total_seconds() * len(self.workloads)
+        return max(TARGET_WAIT, min(longest, MAX_TARGET_WAIT))
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -337,6 +346,8 @@ class KubernetesEntry(_TargetEntry, ClusterEntry):
                 f"mode: {self.mode} needs files, to see when a pod has the new certificate, such "
                 "as files: [/etc/tls/tls.crt]"
             )
+        if self.mode != "signal" and self.signal != "HUP":
+            raise refuse("signal is for mode: signal")
         if not runs and (self.files or self.container is not None):
             raise refuse("files and container are for mode: exec and mode: signal")
         if self.versioned and self.mode != "restart":

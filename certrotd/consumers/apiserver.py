@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,14 +13,41 @@ from certrotd.consumers.port import Answer, Expected
 from certrotd.dial import Timeout
 from certrotd.errors import Failure
 from certrotd.https.client import HttpsClient
-from certrotd.kube.access import Access, access
+from certrotd.kube.access import Access
+from certrotd.kube.connecting import Connect
 
 METRIC = "apiserver_encryption_config_controller_last_config_info"
 """What Kubernetes 1.34 tells of itself, once it starts and after each reload."""
-MAX_METRICS = 64 * 1024 * 1024
-_TOLD = re.compile(
-    rb"^" + METRIC.encode() + rb"\{[^}\n]*\bhash=\"sha256:([0-9a-f]{64})\"[^}\n]*\}", re.MULTILINE
-)
+MAX_METRICS = 256 * 1024 * 1024
+"""Bytes that are looked through at most; a large cluster has tens of MB, and none are kept."""
+_NAME = METRIC.encode()
+_TOLD = re.compile(_NAME + rb"\{[^}]*\bhash=\"sha256:([0-9a-f]{64})\"[^}]*\}")
+_LONGEST_LINE = 64 * 1024
+
+
+class Metrics:
+    """Lines of /metrics as they come; ``told`` are the hashes of the metric so far."""
+
+    def __init__(self) -> None:
+        self.told: set[str] = set()
+        self._rest = b""
+
+    def enough(self, data: bytes) -> bool:
+        """Whether the metric has been told: its lines stand together."""
+        *lines, rest = (self._rest + data).split(b"\n")
+        self._rest = rest[:_LONGEST_LINE]
+        return any(self._ends(line) for line in lines)
+
+    def close(self) -> None:
+        """No more comes."""
+        self._ends(self._rest)
+
+    def _ends(self, line: bytes) -> bool:
+        if not line.startswith(_NAME):
+            return bool(self.told)
+        if found := _TOLD.match(line):
+            self.told.add(found[1].decode())
+        return False
 
 
 @dataclass(frozen=True)
@@ -38,6 +64,7 @@ class ApiServerAnswer:
 
     def ask(self, expected: Expected) -> Answer:
         """As Acknowledgement.ask."""
+        metrics = Metrics()
         try:
             found = self.reach()
             headers = {"Accept": "text/plain", "Connection": "close"}
@@ -49,6 +76,7 @@ class ApiServerAnswer:
                 body=None,
                 headers=headers,
                 timeout=Timeout(Deadline(self.clock, self.timeout)),
+                enough=metrics.enough,
             )
         except Failure as error:
             return Answer(False, f"cannot be asked: {error.message}")
@@ -56,10 +84,10 @@ class ApiServerAnswer:
             return Answer(False, "does not let this account read /metrics")
         if answer.status != 200:
             return Answer(False, f"answers with the status {answer.status}")
-        told = {match.decode() for match in _TOLD.findall(answer.content)}
-        if not told:
+        metrics.close()
+        if not metrics.told:
             return Answer(False, f"does not tell {METRIC}, as Kubernetes 1.34 does")
-        return Answer(told <= expected.hashes, "has other keys")
+        return Answer(metrics.told <= expected.hashes, "has other keys")
 
 
 def _client(found: Access) -> HttpsClient:
@@ -72,10 +100,10 @@ def _client(found: Access) -> HttpsClient:
     )
 
 
-def build(entry: ApiServerAcknowledgement, clock: Clock) -> ApiServerAnswer:
-    """The acknowledgement of a configuration entry."""
+def build(entry: ApiServerAcknowledgement, clock: Clock, connect: Connect) -> ApiServerAnswer:
+    """The acknowledgement of a configuration entry, by the account that ``connect`` knows."""
 
     def reach() -> Access:
-        return access(entry.kubeconfig, entry.context, os.environ)
+        return connect(entry.kubeconfig, entry.context).access
 
     return ApiServerAnswer(entry.api_server, reach, entry.timeout.total_seconds(), clock)

@@ -76,10 +76,12 @@ class HttpsClient:
         headers: Mapping[str, str],
         timeout: Timeout,
         judged: int | None = None,
+        enough: Callable[[bytes], bool] | None = None,
     ) -> Answer:
         """Send one request and read its answer: whole, at most ``limit``, or as Exchange.judge.
 
-        ``judged`` is how much of an error's content that reads. Raises NeedsOperator where there is
+        ``judged`` is how much of an error's content that reads, ``enough`` is as of Exchange.read.
+        Raises NeedsOperator where there is
         no way to the host, its certificate is not trusted, or the answer is too large; Lost where
         no answer came; and what ``timeout`` does.
         """
@@ -101,7 +103,7 @@ class HttpsClient:
             raise self._explained(error, host, sent=False) from error
         try:
             timeout.begin()
-            answer = self._ask(connection, exchange, host, timeout, judged)
+            answer = self._ask(connection, exchange, host, timeout, judged, enough)
         except BaseException:
             connection.close()
             raise
@@ -177,7 +179,13 @@ class HttpsClient:
         self._connections[host] = connection
 
     def _ask(
-        self, sock: Any, exchange: Exchange, host: str, timeout: Timeout, judged: int | None
+        self,
+        sock: Any,
+        exchange: Exchange,
+        host: str,
+        timeout: Timeout,
+        judged: int | None,
+        enough: Callable[[bytes], bool] | None,
     ) -> Answer:
         begun = False
 
@@ -194,7 +202,7 @@ class HttpsClient:
             send(sock, exchange.message, timeout)
             if judged is not None:
                 return exchange.judge(more, limit=judged)
-            return exchange.read(more, limit=self._limit)
+            return exchange.read(more, limit=self._limit, enough=enough)
         except ContentTooLarge:
             raise NeedsOperator(
                 f"{whom} sent more than {self._limit} bytes in one answer"

@@ -53,15 +53,24 @@ class Exchange:
         # in one piece: one TLS record and one system call
         self.message = head + (data or b"")
 
-    def read(self, receive: Callable[[], bytes], *, limit: int) -> Answer:
+    def read(
+        self,
+        receive: Callable[[], bytes],
+        *,
+        limit: int,
+        enough: Callable[[bytes], bool] | None = None,
+    ) -> Answer:
         """The answer; ``receive`` gives what has come, b"" once the other side is done.
+
+        The content of a success goes to ``enough``, piece by piece until that is true, and is not
+        kept.
 
         Raises ContentTooLarge beyond ``limit`` bytes of content, Malformed, and what ``receive``
         raises.
         """
         head = self._head(receive)
         try:
-            content = self._content(receive, limit)
+            content = self._content(receive, limit, enough if head.status_code < 300 else None)
         except h11.RemoteProtocolError as error:
             raise self._malformed(error) from error
         headers = _joined(head.headers)
@@ -118,12 +127,21 @@ class Exchange:
             raise self._malformed(error) from error
         raise Malformed(f"{MAX_INTERIM} interim answers and no final one")
 
-    def _content(self, receive: Callable[[], bytes], limit: int) -> bytes:
-        content = bytearray()
+    def _content(
+        self,
+        receive: Callable[[], bytes],
+        limit: int,
+        enough: Callable[[bytes], bool] | None = None,
+    ) -> bytes:
+        content, size = bytearray(), 0
         while isinstance(event := self._next(receive), h11.Data):
-            content += event.data
-            if len(content) > limit:
+            size += len(event.data)
+            if size > limit:
                 raise ContentTooLarge
+            if enough is None:
+                content += event.data
+            elif enough(bytes(event.data)):
+                break
         return bytes(content)
 
     def _malformed(self, error: Exception) -> Malformed:

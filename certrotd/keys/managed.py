@@ -17,6 +17,7 @@ from certrotd.clock import Clock
 from certrotd.config.context import Context
 from certrotd.config.keyrings import (
     SOCKET,
+    ApiServerAcknowledgement,
     ConsumerEntry,
     HeartbeatAcknowledgement,
     KeyringEntry,
@@ -63,7 +64,7 @@ if TYPE_CHECKING:
     from certrotd.kube.api import Api
     from certrotd.kube.connecting import Connections
 
-TARGET_WAIT = 120.0
+KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
 CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
@@ -111,7 +112,7 @@ class Shared:
         """
         if self.config.state is not None:
             return
-        with self.premises.lock("_keks", "the KEKs", TARGET_WAIT):  # first rotations come together
+        with self.premises.lock("_keks", "the KEKs", KEKS_WAIT):  # first rotations come together
             if not any((self.config.state_dir / MARKS).glob("*")):
                 for name, entry in self.config.keys.keks.items():
                     kek_of(name, entry, first_use=True)
@@ -353,9 +354,21 @@ class ConfiguredKeyring:
         return Consumer(
             name,
             target,
-            _acknowledgement(entry, self.clock, self.own_heartbeats) or proof,
+            self._acknowledgement(entry) or proof,
             partial(self._alone, entry.target),
         )
+
+    def _acknowledgement(self, entry: ConsumerEntry) -> Any:
+        acknowledge = entry.acknowledge
+        if acknowledge is None:
+            return None
+        if isinstance(acknowledge, HeartbeatAcknowledgement) and acknowledge.heartbeat == SOCKET:
+            acknowledge = acknowledge.model_copy(update={"heartbeat": self.own_heartbeats})
+        kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
+        build = importlib.import_module(f"certrotd.consumers.{kind}").build
+        if isinstance(acknowledge, ApiServerAcknowledgement):
+            return build(acknowledge, self.clock, self._shared.connect)
+        return build(acknowledge, self.clock)
 
     @contextmanager
     def _alone(self, target: str | None) -> Iterator[None]:
@@ -363,7 +376,8 @@ class ConfiguredKeyring:
         if target is None:
             yield
             return
-        with self._premises.lock(f"_target-{target}", f"target {target}", TARGET_WAIT):
+        wait = self._shared.config.targets[target].lock_wait
+        with self._premises.lock(f"_target-{target}", f"target {target}", wait):
             yield
 
     def kek_words(self, name: str) -> str:
@@ -401,13 +415,3 @@ class ConfiguredKeyring:
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
         return case.evidence(version), self.policy.fresh
-
-
-def _acknowledgement(entry: ConsumerEntry, clock: Clock, own: Path) -> Any:
-    acknowledge = entry.acknowledge
-    if acknowledge is None:
-        return None
-    if isinstance(acknowledge, HeartbeatAcknowledgement) and acknowledge.heartbeat == SOCKET:
-        acknowledge = acknowledge.model_copy(update={"heartbeat": own})
-    kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
-    return importlib.import_module(f"certrotd.consumers.{kind}").build(acknowledge, clock)

@@ -99,5 +99,5 @@ def _digests(contents: Present) -> dict[Path, str]:
 
 def _digest(contents: Present) -> str:
     """One for all of the files."""
-    told = [f"{path} {digest}" for path, digest in sorted(_digests(contents).items())]
+    told = sorted(f"{path.name} {digest}" for path, digest in _digests(contents).items())
     return hashlib.sha256("\n".join(told).encode()).hexdigest()

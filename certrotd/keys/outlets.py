@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock
@@ -19,11 +18,9 @@ from certrotd.outputs.port import OutputPlace, Placed
 from certrotd.state.ports import Document
 
 if TYPE_CHECKING:
-    from certrotd.kube.api import Api
+    from certrotd.kube.connecting import Connect
 
 AnyOutlet = FileOutlet | SealedOutlet
-Connect = Callable[[Path | None, str | None], "Api"]
-"""The API server of a kubeconfig and a context, as kube.connecting has it."""
 
 
 def outlets_of(

@@ -88,7 +88,13 @@ def from_kubeconfig(path: Path, *, context: str | None = None) -> Access:
         )
     tls = trusting(Path(found.ssl_ca_cert)) if found.ssl_ca_cert else ssl.create_default_context()
     if found.cert_file:
-        tls.load_cert_chain(found.cert_file, found.key_file)
+        try:
+            tls.load_cert_chain(found.cert_file, found.key_file)
+        except OSError as error:  # ssl.SSLError is one
+            raise NeedsOperator(
+                f"the client certificate of {path} cannot be used: {error.strerror or error}",
+                hint="kubectl --kubeconfig tells",
+            ) from None
     token = None
     if found.api_key:
 

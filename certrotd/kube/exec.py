@@ -76,7 +76,8 @@ def run(
         host = str(parts.hostname)
         raw = connect(host, parts.port or 443, timeout=timeout)
         with secured(raw, host, api.access.context, timeout) as sock:
-            begun = _upgrade(api, sock, parts.netloc, path, f"{path}?{urlencode(query)}", timeout)
+            target = f"{parts.path}{path}?{urlencode(query)}"
+            begun = _upgrade(api, sock, parts.netloc, path, target, timeout)
             return _ended(sock, begun, timeout, f"{argv[0]} in {pod}/{container}")
     except TimeoutError:
         raise Transient(

@@ -11,7 +11,7 @@ from certrotd.errors import InvalidInput
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.leases import Hold, Leases
 from certrotd.kube.objects import Objects, data_of, revision_of, secret
-from certrotd.state.ports import ABSENT
+from certrotd.state.ports import ABSENT, Conflict
 
 
 class SecretFolder:
@@ -40,6 +40,12 @@ class SecretFolder:
 
     def write(self, name: str, data: bytes) -> None:
         there, revision = self._found()
+        self._put({**there, name: data}, revision)
+
+    def add(self, name: str, data: bytes) -> None:
+        there, revision = self._found()
+        if name in there:
+            raise Conflict(f"{self.where(name)} was made meanwhile")
         self._put({**there, name: data}, revision)
 
     def create(self, files: Mapping[str, bytes]) -> None:

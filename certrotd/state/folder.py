@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
 from certrotd.clock import Deadline
-from certrotd.files.disktrouble import explained
+from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.reading import read_file
 from certrotd.files.writing import (
     TEMPORARY,
+    create_file,
     create_files,
     make_directory,
     remove_tree,
     rename,
     write_file,
 )
-from certrotd.state.ports import Lease
+from certrotd.state.ports import Conflict, Lease
 
 _MODE = 0o600
 
@@ -61,6 +63,15 @@ class FileFolder:
     def write(self, name: str, data: bytes) -> None:
         make_directory(self._path, mode=0o700)
         write_file(self._path / name, data, mode=_MODE)
+
+    def add(self, name: str, data: bytes) -> None:
+        make_directory(self._path, mode=0o700)
+        try:
+            create_file(self._path / name, data, mode=_MODE)
+        except DiskTrouble as trouble:
+            if trouble.errno != errno.EEXIST:
+                raise
+            raise Conflict(f"{self.where(name)} was made meanwhile") from None
 
     def create(self, files: Mapping[str, bytes]) -> None:
         make_directory(self._path.parent, mode=0o700)

@@ -174,6 +174,13 @@ class Folder(Protocol):
         """Put one file, durably, and leave the others; raises DiskTrouble."""
         ...
 
+    def add(self, name: str, data: bytes) -> None:
+        """Put one file, durably, where there is none of that name, else Conflict.
+
+        So it is for one that has lost the lock without knowing. Raises DiskTrouble.
+        """
+        ...
+
     def create(self, files: Mapping[str, bytes]) -> None:
         """Put all of these, durably, or none, where there are no files; raises DiskTrouble."""
         ...

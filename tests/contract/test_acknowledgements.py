@@ -16,7 +16,7 @@ from unittest.mock import patch
 import pytest
 
 from certrotd.clock import SystemClock
-from certrotd.consumers.apiserver import METRIC, ApiServerAnswer
+from certrotd.consumers.apiserver import METRIC, ApiServerAnswer, Metrics
 from certrotd.consumers.command import CommandAnswer
 from certrotd.consumers.file import FileAnswer
 from certrotd.consumers.heartbeat import HeartbeatAnswer
@@ -288,12 +288,31 @@ def test_a_directory_that_is_missing_has_no_processes(tmp_path: Path) -> None:
 )
 def test_what_an_api_server_may_answer(status: int, metrics: str, words: str) -> None:
     """An older one, one that refuses, and one that tells two things."""
-    answer = Answered(status, {}, metrics.encode(), final=False)
     access = Access("https://127.0.0.1", ssl.create_default_context(), "default")
     ask = ApiServerAnswer("https://127.0.0.1", lambda: access, 1.0, SystemClock())
-    with patch.object(HttpsClient, "exchange", return_value=answer):
+
+    def exchange(*_: object, enough: Callable[[bytes], bool], **_more: object) -> Answered:
+        if status < 300:
+            any(enough(metrics[at : at + 7].encode()) for at in range(0, len(metrics), 7))
+        return Answered(status, {}, b"", final=True)
+
+    with patch.object(HttpsClient, "exchange", exchange):
         said = ask.ask(EXPECTED)
     assert (said.acknowledged, words in said.words) == (not words, True)
+
+
+def test_metrics_are_read_no_further_than_they_are_needed() -> None:
+    """Of a large cluster they are tens of MB; the rest is not even received."""
+    metrics = Metrics()
+    assert not metrics.enough(b"# HELP x\nx 1\n" * 9000)
+    line = f'{METRIC}{{hash="sha256:{DELIVERY}"}} 1'
+    assert not metrics.enough(line.encode() + b"\n")
+    assert metrics.enough(b"apiserver_other 1\n")
+    assert metrics.told == {DELIVERY}
+    last = Metrics()
+    assert not last.enough(line.encode())  # the end of the answer has no line after it
+    last.close()
+    assert last.told == {DELIVERY}
 
 
 def test_an_api_server_that_cannot_be_reached_has_not_acknowledged() -> None:

@@ -174,6 +174,16 @@ class TestFolders:
         with pytest.raises(InvalidInput, match=r"account\.key"):
             folder.read("account.key", limit=2)
 
+    def test_a_file_is_added_only_where_there_is_none(self, state: State) -> None:
+        """The key of an account: whoever lost the lock must not replace it."""
+        folder = state.folder("accounts/ca")
+        folder.add("account.key", b"key")
+        folder.add("account.json", b"{}")
+        with pytest.raises(Conflict, match=r"account\.key"):
+            state.folder("accounts/ca").add("account.key", b"other")
+        assert folder.names() == {"account.key", "account.json"}
+        assert folder.read("account.key", limit=9) == b"key"
+
     def test_files_are_created_together_and_only_where_there_are_none(self, state: State) -> None:
         """The root of a CA: a second one would be trusted by nobody."""
         folder = state.folder("internal/lab")

@@ -204,6 +204,11 @@ class MemoryFolder:
     def write(self, name: str, data: bytes) -> None:
         self._files[name] = data
 
+    def add(self, name: str, data: bytes) -> None:
+        if name in self._files:
+            raise Conflict(f"{self.where(name)} was made meanwhile")
+        self._files[name] = data
+
     def create(self, files: Mapping[str, bytes]) -> None:
         if self._files:
             raise DiskTrouble(f"make {self.place}", OSError(errno.ENOTEMPTY, "not empty"))

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
-from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, Generic, TypeVar
 
@@ -23,6 +22,7 @@ from certrotd.certs.policy import id_of
 from certrotd.certs.ports import (
     Adopting,
     Coverage,
+    InformedRevertible,
     Issuer,
     Locked,
     Preflight,
@@ -40,7 +40,6 @@ from certrotd.config.context import Context, IssuerContext, Surroundings
 from certrotd.config.model import Certificate, Config
 from certrotd.config.probes import HandshakeEntry, PodProbeEntry
 from certrotd.config.stores import StoreEntry
-from certrotd.config.targets import TargetEntry
 from certrotd.dns.client import DnsClient
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
 from certrotd.files.reading import read_file
@@ -53,7 +52,6 @@ from certrotd.state.ports import Lease
 from certrotd.stores.install import Copies, FileInstaller
 
 LOCK_WAIT = 120.0
-MAX_LOCK_WAIT = 3600.0
 """A rotation that waits has one of the slots."""
 MAX_ADOPTED = 4 * 1024 * 1024
 T = TypeVar("T")
@@ -236,6 +234,7 @@ class Adapters:
                 for probe in probes
             ),
             tuple(_endpoint(each, f"each pod of {name}", each.port, entry.names) for each in own),
+            several=isinstance(target, InformedRevertible),
         )
 
     def _live(self, entry: Certificate) -> LiveCertificate:
@@ -255,7 +254,7 @@ class Adapters:
         )
 
     def _target_lock(self, name: str, *, shared: bool = False) -> AbstractContextManager[Lease]:
-        wait = lock_wait(self._config.targets[name])
+        wait = self._config.targets[name].lock_wait
         return self._premises.lock(f"_target-{name}", f"target {name}", wait, shared=shared)
 
     @contextmanager
@@ -401,12 +400,6 @@ class Shelf(Generic[T]):
         for adapter in self._built.values():
             if hasattr(adapter, "close"):
                 adapter.close()
-
-
-def lock_wait(entry: TargetEntry) -> float:
-    """For how many seconds a rotation waits while a target is told for another certificate."""
-    longest = getattr(entry, "longest", timedelta(0)).total_seconds()
-    return max(LOCK_WAIT, min(longest, MAX_LOCK_WAIT))
 
 
 def _copies(entry: InstallEntry) -> Copies:

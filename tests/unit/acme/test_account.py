@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 
+from certrotd.acme.account import AccountFolder
 from certrotd.acme.issuer import AcmeIssuer
-from certrotd.clock import Deadline
+from certrotd.clock import Deadline, SystemClock
 from certrotd.config.context import Surroundings
 from certrotd.errors import LockHeld, NeedsOperator
 from certrotd.pki import keys
 from certrotd.state.lock import hold
-from tests.builders import soon
+from certrotd.state.ports import Conflict
+from tests.builders import soon, state_folder
 from tests.fakes.clock import Pauses
 from tests.unit.acme.scripted import NAME, Reply, ScriptedCA, context, problem
 
@@ -283,6 +285,30 @@ def test_a_key_that_cannot_be_read_is_never_overwritten(
         ca.issuer(tmp_path).preflight(deadline=soon())
     assert "backup" in failure.value.hint
     assert (folder / "account.key").read_bytes() == content
+
+
+def test_a_key_that_another_process_made_meanwhile_is_never_overwritten(
+    tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pod that stalls between its look and its write loses the lock without knowing."""
+    first, second = (
+        AccountFolder(state_folder(tmp_path, "accounts/scripted", SystemClock().now), directory="x")
+        for _ in range(2)
+    )
+    made = keys.generate
+    kept: list[bytes] = []
+
+    def stalled(key_type: keys.KeyType) -> keys.PrivateKey:
+        monkeypatch.setattr(keys, "generate", made)
+        second.key(key_type)
+        kept.append((folder / "account.key").read_bytes())
+        return made(key_type)
+
+    monkeypatch.setattr(keys, "generate", stalled)
+    with pytest.raises(Conflict, match=r"account\.key was made meanwhile"):
+        first.key(keys.KeyType.ECDSA_P256)
+    assert [(folder / "account.key").read_bytes()] == kept
+    assert first.key(keys.KeyType.ECDSA_P256) == second.key(keys.KeyType.ECDSA_P256)
 
 
 def test_a_key_of_another_kind_is_named(ca: ScriptedCA, tmp_path: Path, folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from datetime import timedelta
 
+import pytest
+
 from certrotd.certs.decision import Deploy
 from certrotd.certs.policy import COPIES
 from certrotd.certs.world import Bound
@@ -35,6 +37,14 @@ class Restarted:
 
     def revert(self) -> None:
         self.told.append(f"revert {self.case.live}")
+
+
+class Lost(Restarted):
+    """One whose old pods do not all come back."""
+
+    def revert(self) -> None:
+        super().revert()
+        raise NeedsOperator("2 of 3 pods are ready")
 
 
 class Quiet:
@@ -91,6 +101,19 @@ class TestDeploying:
         assert isinstance(report.outcome, RolledBack)
         assert "the new pod crashes" in report.outcome.because
         assert target.told == ["apply 3", "revert 2"]
+
+    @pytest.mark.parametrize(("several", "outcome"), [(True, Stuck), (False, RolledBack)])
+    def test_a_target_of_several_processes_is_not_back_because_one_of_them_is(
+        self, several: bool, outcome: type[Stuck | RolledBack]
+    ) -> None:
+        """Handshakes with a Service meet the good pods alone; a single process has answered."""
+        case = Case("renewal")
+        web = case.world.endpoint("web")
+        bound = Bound(Lost(case), (web,), several=several)
+        case.policy(waves=(("web",),))
+        case.world.otherwise["target"] = lambda _name: bound
+        report = case.rotate()
+        assert isinstance(report.outcome, outcome)
 
     def test_where_a_target_proves_by_itself_nothing_untrusted_is_put_in_place(self) -> None:
         """It looks after the swap; and what it has proven is recorded as proven."""

@@ -86,6 +86,26 @@ def test_a_consumer_is_restarted_by_a_target_that_names_it(
     ]
 
 
+def test_a_pod_probe_is_refused_where_no_certificate_is_proven(tmp_path: Path) -> None:
+    """Keys are not served: it would be passed over."""
+    pods = "targets: {pods: {type: kubernetes, selector: a, pod_probe: [{port: 1}]}}\n"
+    shop = "keyrings: {shop: {consumers: {web: {target: pods}}}}\n"
+    [line] = said(refused(tmp_path, KEK + pods + shop))
+    assert line.endswith(
+        "targets.pods.pod_probe: is for certificates, and none uses this target: leave it out"
+    )
+    used = "issuers: {ca: {type: internal}}\n"
+    used += "certificates: [{name: web, names: [example.org], targets: [pods]}]\n"
+    assert config(tmp_path, KEK + pods + shop + used).keys.keyrings
+
+
+def test_a_context_needs_the_file_that_has_it(tmp_path: Path) -> None:
+    """It would be passed over, and another cluster asked."""
+    told = '{acknowledge: {api_server: "https://10.0.0.11:6443", context: a}}'
+    [line] = said(refused(tmp_path, CONSUMER % told))
+    assert "context is given, but kubeconfig (the file that has it) is not" in line
+
+
 def test_every_form_of_acknowledgement_is_told_by_its_key(tmp_path: Path) -> None:
     """One mapping each, without a word for its type."""
     text = SHOP % (

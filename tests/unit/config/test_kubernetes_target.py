@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pydantic import TypeAdapter
 
 from certrotd.config.load import check
-from certrotd.config.targets import KubernetesEntry
+from certrotd.config.targets import KubernetesEntry, TargetEntry
 from tests.unit.config.written import MINIMAL, config, refused, said, write
 
 TARGET = MINIMAL + "targets:\n  shop:\n    type: kubernetes\n    %s\n"
@@ -24,6 +26,7 @@ KIND = "must be KIND/NAME, where KIND is deployment, statefulset or daemonset, s
         ("selector: a\n    mode: exec", "6: targets.shop: needs mode: exec and command together"),
         ("selector: a\n    command: [a]", "6: targets.shop: needs mode: exec and command together"),
         ("selector: a\n    mode: signal", "6: targets.shop: mode: signal needs files, to see when"),
+        ("selector: a\n    signal: USR1", "6: targets.shop: signal is for mode: signal"),
         ("selector: a\n    files: [/a]", "6: targets.shop: files and container are for mode"),
         (
             "selector: a\n    container: a",
@@ -121,6 +124,24 @@ def test_what_finds_workloads_by_a_secret_needs_one(tmp_path: Path) -> None:
     kept = MINIMAL + "  store: {type: kubernetes, secret: web-tls}\n"
     assert config(tmp_path, targets + uses + kept).targets
     assert config(tmp_path, targets + uses + MINIMAL + "  targets: []\n").targets
+
+
+@pytest.mark.parametrize(
+    ("entry", "seconds"),
+    [
+        ({"type": "command", "command": ["/bin/true"], "timeout": "30m"}, 120),
+        ({"type": "kubernetes", "workloads": ["deployment/a"], "timeout": "10s"}, 120),
+        ({"type": "kubernetes", "workloads": ["deployment/a", "deployment/b"]}, 2400),
+        ({"type": "kubernetes", "workloads": ["deployment/a"], "timeout": "10h"}, 3600),
+        ({"type": "kubernetes", "selector": "a=b", "timeout": "10s"}, 3600),
+        ({"type": "kubernetes", "workloads": ["deployment/a"], "mounting": True}, 3600),
+    ],
+)
+def test_a_rotation_waits_as_long_as_a_rollout_for_another_one_may_take(
+    entry: dict[str, Any], seconds: float
+) -> None:
+    """How many workloads a selector finds nobody knows before; an hour of a slot is enough."""
+    assert TypeAdapter(TargetEntry).validate_python(entry).lock_wait == seconds
 
 
 def test_pods_that_mount_generations_get_nothing_but_the_pair(tmp_path: Path) -> None:

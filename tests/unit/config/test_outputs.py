@@ -118,3 +118,28 @@ def test_two_outputs_of_one_entry_are_refused(tmp_path: Path) -> None:
     config(tmp_path, text % "c")
     [line] = said(refused(tmp_path, text % "b"))
     assert "secrets/a/b is also written by" in line
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said_of_it"),
+    [
+        ("", "namespace: shop, ", "may be the entry of"),
+        ("namespace: shop, ", "namespace: web, ", ""),
+        ("kubeconfig: /a/x, ", "kubeconfig: /b/x, ", ""),
+        ("kubeconfig: /a/x, ", "kubeconfig: /a/x, context: c, ", "may be the entry of"),
+        ("kubeconfig: /a/x, context: b, ", "kubeconfig: /a/x, context: c, ", ""),
+        ("kubeconfig: /a/x, context: b, ", "kubeconfig: /b/x, context: b, ", ""),
+    ],
+)
+def test_entries_of_secrets_are_told_apart_as_far_as_they_are_written_out(
+    tmp_path: Path, one: str, other: str, said_of_it: str
+) -> None:
+    """The namespace of certrotd's account may be the one that another output names."""
+    each = "{type: tink, secret: {%sname: a, key: b}}"
+    text = OUTPUT % f"{each % one}\n    - {each % other}"
+    if not said_of_it:
+        assert config(tmp_path, text).keys.keyrings
+        return
+    [line] = said(refused(tmp_path, text))
+    assert said_of_it in line
+    assert "write namespace and context out in both" in line

@@ -170,6 +170,24 @@ def test_the_beginning_of_an_errors_content_is_read() -> None:
         judge(b"HTTP/1.1 500 No\r\nX")
 
 
+def test_content_is_read_until_it_is_enough_and_not_kept() -> None:
+    """Of what is large only a line matters; nobody knows what else would come on the connection."""
+    pieces = [b"HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\n", b"one", b"two", b"three"]
+    waiting, seen = iter(pieces), list[bytes]()
+
+    def enough(data: bytes) -> bool:
+        seen.append(data)
+        return data == b"two"
+
+    exchange = Exchange("GET", "/", "ca", {}, None)
+    answer = exchange.read(lambda: next(waiting), limit=LIMIT, enough=enough)
+    assert (seen, answer.content, answer.final) == ([b"one", b"two"], b"", True)
+    assert next(waiting) == b"three"
+    refused = coming(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+    other = Exchange("GET", "/", "ca", {}, None).read(refused, limit=LIMIT, enough=enough)
+    assert (other.content, len(seen)) == (b"no", 2)
+
+
 def test_a_trailer_ends_within_the_limit_of_a_head() -> None:
     """A server that goes on with it for ever would keep a processor busy until the deadline."""
     chunks = OK + b"Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n"

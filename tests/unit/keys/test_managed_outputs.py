@@ -49,6 +49,29 @@ class TestOutputs:
             [words] = keyring.look(thorough=True).strange
         assert words == f"tink {path}: it has a key that the keyring never had"
 
+    def test_what_certrotd_wrote_is_known_again_where_its_place_has_another_name(
+        self, rings: Rings
+    ) -> None:
+        """Of a form that is not read back; so is a Secret whose namespace is written out later."""
+        template = rings.place / "keys.tmpl"
+        template.write_text("key={{ active.base64 }}\n")
+        output = {"type": "template", "template": str(template)}
+        for name in ("old", "new", "other"):
+            (rings.place / name).mkdir()
+
+        def words(name: str) -> tuple[str, ...]:
+            rings.orders["outputs"] = [{**output, "path": str(rings.place / name / "app.conf")}]
+            with rings.keyring() as keyring:
+                return keyring.look(thorough=True).strange
+
+        assert words("old") == ()
+        rings.done()
+        (rings.place / "old/app.conf").rename(rings.place / "new/app.conf")
+        assert words("new") == ()
+        (rings.place / "other/app.conf").write_text("key=other\n")
+        [strange] = words("other")
+        assert strange.endswith("certrotd did not write it")
+
     def test_deliver_overwrite_keeps_the_strange_file_aside(self, rings: Rings) -> None:
         """Beside the output, for its owner alone; then everything is as it was delivered."""
         rings.done()

@@ -5,15 +5,22 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
+from certrotd.consumers.port import Expected
+from certrotd.errors import LockHeld
 from certrotd.keyring.states import State
 from certrotd.keys.policy import MOST_MESSAGES
+from certrotd.kube.access import Access
 from certrotd.lifecycle.decision import Postpone, Wait
+from certrotd.observe.trust import no_check
 from tests.unit.keys.rings import (
     DAY,
     FORCED,
     START,
     Rings,
     acknowledge,
+    keyring_of,
     script,
     why_not,
 )
@@ -151,6 +158,28 @@ class TestConsumers:
         assert told["socket"].directory == own  # type: ignore[union-attr]
         assert told["beat"].directory == rings.place  # type: ignore[union-attr]
 
+    def test_the_account_at_an_api_server_is_read_once(
+        self, rings: Rings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It is asked twice a second at first, and a kubeconfig may run a program."""
+        read: list[object] = []
+
+        def access(*of: object) -> Access:
+            read.append(of[:2])
+            return Access("https://127.0.0.1:9", no_check(), "shop")
+
+        monkeypatch.setattr("certrotd.kube.connecting.access", access)
+        rings.orders["consumers"] = {
+            "api": {"acknowledge": {"api_server": "https://127.0.0.1:9", "timeout": "1s"}}
+        }
+        expected = Expected("orders", "aa", {})
+        with rings.keyring() as keyring:
+            for _ in range(2):
+                asked = keyring.world().consumers["api"].acknowledgement
+                assert asked is not None
+                assert "did not answer" in asked.ask(expected).words
+        assert read == [(None, None)]
+
     def test_a_target_is_run_once_at_each_stage_and_under_its_own_lock(self, rings: Rings) -> None:
         """Two consumers of one target: it is built once, and never runs twice at a time."""
         log = rings.place / "log"
@@ -162,6 +191,25 @@ class TestConsumers:
         assert list((rings.place / "state/locks").rglob("_target-app*"))
         rings.done(FORCED)
         assert len(log.read_text().splitlines()) == 6
+
+    def test_a_target_that_restarts_for_another_is_waited_for_as_long_as_that_may_take(
+        self, rings: Rings, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """A rotation that gives up after two minutes is undone, while all goes well."""
+        monkeypatch.setattr("certrotd.targets.kubernetes.build", lambda *_: object())
+        shop = {"type": "kubernetes", "workloads": ["deployment/a"], "timeout": "15m"}
+        rings.config["targets"] = {"shop": shop}
+        rings.orders["consumers"] = {"web": {"target": "shop"}}
+        begun = rings.clock.monotonic()
+        with rings.site() as site:
+            consumer = keyring_of(site, "orders").world().consumers["web"]
+            with (
+                site.lock("_target-shop", "target shop", None),
+                pytest.raises(LockHeld),
+                consumer.alone(),
+            ):
+                pass
+        assert rings.clock.monotonic() - begun >= 1800
 
     def test_a_target_that_cannot_be_told_is_a_problem_before_anything_is_begun(
         self, rings: Rings

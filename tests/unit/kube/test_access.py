@@ -99,6 +99,25 @@ def test_a_kubeconfig_that_trusts_anybody_is_refused(tmp_path: Path) -> None:
         from_kubeconfig(tmp_path / "config")
 
 
+def test_a_client_certificate_that_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    """As any other fault of a kubeconfig: whoever asks goes on without an answer."""
+    authority = pki.make_root("cluster")
+    ca, _ = authority.write(tmp_path, "ca")
+    chain, _ = pki.make_leaf(authority, "client").write(tmp_path, "one")
+    _, key = pki.make_leaf(authority, "client").write(tmp_path, "other")
+    path = tmp_path / "kubeconfig"
+    path.write_text(f"""
+apiVersion: v1
+kind: Config
+clusters: [{{name: a, cluster: {{server: https://127.0.0.1:1, certificate-authority: {ca}}}}}]
+users: [{{name: a, user: {{client-certificate: {chain}, client-key: {key}}}}}]
+contexts: [{{name: a, context: {{cluster: a, user: a}}}}]
+current-context: a
+""")
+    with pytest.raises(NeedsOperator, match=r"the client certificate of .* cannot be used"):
+        from_kubeconfig(path)
+
+
 def test_a_kubeconfig_says_server_account_and_namespace(tmp_path: Path) -> None:
     """By a token, or by a client's certificate."""
     authority = pki.make_root("cluster")

@@ -115,6 +115,16 @@ def test_what_a_program_says_is_told_apart(server: Server, ask: Callable[..., Ra
     assert "authorization: Bearer abc" in [each.replace("Auth", "auth") for each in headers]
 
 
+def test_an_api_server_below_a_path_is_asked_there(server: Server) -> None:
+    """As Rancher's is, for one: it answers for many clusters."""
+    server.answer = opening(SUCCESS, close=False)
+    with Listener(server) as listener:
+        address = f"https://127.0.0.1:{listener.port}/k8s/clusters/c-1"
+        api = Api(Access(address, no_check(), "shop"), SystemClock(), agent="test/1")
+        assert run(api, "shop", "web-1", "main", ("true",), seconds=20.0).code == 0
+    assert server.head.startswith("GET /k8s/clusters/c-1/api/v1/namespaces/shop/pods/web-1/exec?")
+
+
 @pytest.mark.parametrize(
     ("answer", "kind", "words"),
     [

@@ -1,19 +1,18 @@
 """Adapters are built once, when first used."""
 
 import threading
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
-from pydantic import TypeAdapter
 
-from certrotd.certs.wiring.adapters import Shelf, lock_wait
+from certrotd.certs.wiring.adapters import Shelf
 from certrotd.clock import Deadline, SystemClock
-from certrotd.config.targets import TargetEntry
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
+from certrotd.pki.generation import LiveCertificate
 from tests.builders import soon
 from tests.fakes.subjects import wing_of
 
@@ -183,18 +182,25 @@ certificates: [{{name: web, names: [www.example.org, example.org]}}]
     assert not world.wants("ca", ("example.org",))
 
 
-@pytest.mark.parametrize(
-    ("entry", "seconds"),
-    [
-        ({"type": "command", "command": ["/bin/true"], "timeout": "30m"}, 120),
-        ({"type": "kubernetes", "selector": "a=b", "timeout": "10s"}, 120),
-        ({"type": "kubernetes", "selector": "a=b", "timeout": "10m"}, 1200),
-        ({"type": "kubernetes", "workloads": ["deployment/a", "deployment/b"]}, 2400),
-        ({"type": "kubernetes", "selector": "a=b", "timeout": "10h"}, 3600),
-    ],
-)
-def test_a_rotation_waits_as_long_as_a_rollout_for_another_one_may_take(
-    entry: dict[str, Any], seconds: float
+def test_only_a_target_that_goes_back_workload_by_workload_is_of_several_processes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It failed after two minutes, while all went well; an hour of a slot is enough."""
-    assert lock_wait(TypeAdapter(TargetEntry).validate_python(entry)) == seconds
+    """One program is as good as any of its handshakes."""
+
+    class Workloads:
+        def revert_for(self, certificates: Sequence[LiveCertificate]) -> None: ...
+
+    monkeypatch.setattr("certrotd.targets.kubernetes.build", lambda *_: Workloads())
+    path = tmp_path / "certrotd.yaml"
+    path.write_text(f"""
+state_dir: {tmp_path}
+issuers: {{ca: {{type: internal}}}}
+targets:
+  shop: {{type: kubernetes, selector: a=b, probe: [{{address: shop.example.org:443}}]}}
+  mail: {{type: command, command: [/bin/true], probe: [{{address: mail.example.org:443}}]}}
+certificates: [{{name: web, names: [example.org], targets: [shop, mail]}}]
+""")
+    with open_site(path, clock=SystemClock(), command="test") as site:
+        world = wing_of(site).world(site.config.certificates[0])
+    bounds = [world.target(name) for name in ("shop", "mail")]
+    assert [bound and bound.several for bound in bounds] == [True, False]
