@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
-from certrotd.observe.tls import Endpoint, Served
 from certrotd.pki.generation import (
     CertificateState,
     Copy,
@@ -20,6 +19,9 @@ from certrotd.pki.generation import (
     Standing,
 )
 from certrotd.pki.order import Challenge, Missed
+
+if TYPE_CHECKING:  # it loads X.509, which a listing does without
+    from certrotd.observe.tls import Endpoint, Served
 
 
 class Order(Protocol):
