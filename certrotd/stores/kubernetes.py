@@ -29,6 +29,7 @@ from certrotd.stores.live_secret import (
     is_ours,
     named,
     refuse,
+    refuse_kind,
     verdict_of,
 )
 from certrotd.stores.own_secrets import CERTIFICATE, Examined, Kept, Shelf, from_live
@@ -214,7 +215,8 @@ class KubernetesStore:
     def adoptable(self, name: str) -> tuple[bytes, bytes] | None:
         """Key and chain, leaf first, that somebody else has in the live Secret; None without any.
 
-        As they stand there, so that to adopt them changes nothing that anybody reads.
+        As they stand there, so that to adopt them changes nothing that anybody reads. Raises
+        NeedsOperator for a Secret that cannot become the live one.
         """
         from certrotd.pki.facts import parse_certificates
         from certrotd.pki.keys import load, spki
@@ -228,6 +230,7 @@ class KubernetesStore:
         key, chain = data.get(KEY), data.get(CHAIN)
         if not key or not chain:
             return None
+        refuse_kind(found, place)
         certificates = parse_certificates(chain, what=f"{CHAIN} of {place}")
         wanted = spki(load(key, what=f"{KEY} of {place}").public_key())
         if spki(certificates[0].public_key()) == wanted:

@@ -105,23 +105,28 @@ def named(found: Object | None) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 12 else None
 
 
-def refuse(home: Home, name: str, seen: Seen) -> None:
-    """Raise NeedsOperator for a live Secret that is somebody else's or cannot be replaced."""
-    found, place = seen.found, home.live.place
-    if found is None:
-        return
-    kind, ours = found.get("type"), is_ours(found, home, name)
+def refuse_kind(found: Object, place: str) -> None:
+    """Raise NeedsOperator for a Secret that nobody can make a live one."""
+    kind = found.get("type")
     if found.get("immutable"):
         raise NeedsOperator(f"{place} is immutable", hint="remove it, or name another secret")
     if kind != TYPE:
         raise NeedsOperator(
             f"{place} is of type {kind}, not {TYPE}", hint="remove it, or name another secret"
         )
-    whose = annotation(found, CERTIFICATE)
+
+
+def refuse(home: Home, name: str, seen: Seen) -> None:
+    """Raise NeedsOperator for a live Secret that is somebody else's or cannot be replaced."""
+    found, place = seen.found, home.live.place
+    if found is None:
+        return
+    refuse_kind(found, place)
+    ours, whose = is_ours(found, home, name), annotation(found, CERTIFICATE)
     if whose and not ours and named(found) is not None:
         raise NeedsOperator(
             f"{place} is that of certificate {whose} of {annotation(found, STATE)}",
-            hint="name another secret",
+            hint="name another secret; or set instance to that, if it is a former one",
         )
     if not ours and seen.shelf.kept.placed is None and not home.place.adopt:
         raise NeedsOperator(

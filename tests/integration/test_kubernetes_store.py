@@ -192,6 +192,8 @@ class TestTakingOver:
             lambda: store.check("web"),
             lambda: store.switch("web", 1),
         ]
+        if given:  # before the pair is anything of certrotd's
+            acts.append(lambda: store.adoptable("web") and None)
         for act in acts:
             with pytest.raises(NeedsOperator, match=words):
                 act()
