@@ -104,6 +104,12 @@ def rotate(
         bool,
         typer.Option("--quiet", "-q", help="Print only what was done and what failed."),
     ] = False,
+    wait: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="How long to wait, such as 5m, while another process is at work."
+        ),
+    ] = "0s",
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
@@ -120,6 +126,7 @@ def rotate(
             force=force,
             dry_run=dry_run,
             quiet=quiet,
+            wait=wait,
             as_json=as_json,
         )
     )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +14,22 @@ from certrotd.cli.output import names_of, print_json, print_table, say
 from certrotd.cli.reports import report_json, report_words
 from certrotd.cli.status import FINISH
 from certrotd.cli.warned import logging_in_lines
+from certrotd.clock import Deadline
+from certrotd.config.durations import parse
 from certrotd.daemon.stopping import Stopping
 from certrotd.daemon.wiring import Site, open_site
-from certrotd.errors import Failure, UsageError
+from certrotd.errors import Failure, InvalidInput, LockHeld, UsageError
+from certrotd.id import Id
 from certrotd.lifecycle.decision import Asked, Decision
 from certrotd.lifecycle.inventory import look_at_all
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.subject import Reversible, Subject
 from certrotd.lifecycle.view import View, flight_json
+from certrotd.rotation.outcome import Stopped
 from certrotd.rotation.unexpected import as_failure
+
+POLL = 1.0
 
 
 def rotate(
@@ -32,12 +40,14 @@ def rotate(
     dry_run: bool,
     as_json: bool,
     quiet: bool = False,
+    wait: str = "0s",
 ) -> int:
     """Carry out ``certrotd rotate``; the exit code.
 
-    ``quiet``: lists only what was due, and only the steps that failed.
+    ``quiet``: lists only what was due, and only the steps that failed. ``wait``: how long those
+    are tried again that another process works on, such as 5m.
     """
-    stopping = Stopping()
+    stopping, patience = Stopping(), _patience(wait)
     command = "certrotd rotate"
     asked = Asked(forced=force, by_hand=True, named=bool(names))
     with open_site(
@@ -51,10 +61,29 @@ def rotate(
         stopping.listen()
         with logging_in_lines(), progress_of(len(chosen), quiet=quiet) as live:
             runner = site.runner(live.hear, stopping)
+            deadline = Deadline(stopping.clock, patience.total_seconds())
             reports = list(site.inventory.rotate(chosen, runner, asked))
+            while (held := _held(reports)) and not stopping() and not deadline.passed:
+                with suppress(Stopped):
+                    deadline.pause(POLL)
+                again = [each for each in chosen if each.id in held]
+                reports = [each for each in reports if each.subject not in held]
+                reports += site.inventory.rotate(again, runner, asked)
         if quiet:
             reports = [report for report in reports if _is_news(report)]
         return _show(reports, chosen, as_json=as_json)
+
+
+def _patience(wait: str) -> timedelta:
+    try:
+        return parse(wait)
+    except InvalidInput as error:
+        raise UsageError(f"--wait: {error.message}", hint=error.hint) from None
+
+
+def _held(reports: Iterable[Report]) -> set[Id]:
+    """The subjects that another process works on."""
+    return {each.subject for each in reports if isinstance(each.failure, LockHeld)}
 
 
 def _is_news(report: Report) -> bool:

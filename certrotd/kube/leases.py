@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import random
 import secrets
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -112,11 +113,13 @@ class Leases:
         *,
         duration: int = DURATION,
         new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        draw: Callable[[], float] = random.random,  # spreads load alone
     ) -> None:
         self._objects = objects
         self._words = words
         self._duration = duration
         self._new_id = new_id
+        self._draw = draw
         self._held: dict[str, Hold] = {}
         self._released: dict[str, _Found] = {}
         self._changing = threading.Lock()
@@ -136,6 +139,7 @@ class Leases:
             if isinstance(taken, Hold):
                 break
             if taken is None and tries < _TRIES:
+                self._step_back(tries)
                 continue  # somebody else wrote it meanwhile: perhaps no more than to share it
             if wait is None or wait.passed:
                 words, left = taken or ("another process", None)
@@ -216,6 +220,7 @@ class Leases:
                         hold.name, found, {}, holder=hold.holder, words=found.words, now=now
                     )
             except Conflict:
+                self._step_back(tried)
                 continue  # somebody wrote it: whether it is theirs now, the next look tells
             hold.renewed = begun
             return
@@ -257,6 +262,7 @@ class Leases:
             try:
                 self._released[hold.name] = self._write(hold.name, found, sharers, objects=objects)
             except Conflict:
+                self._step_back(tried)
                 continue
             return
 
@@ -267,6 +273,10 @@ class Leases:
                 with hold.guard, contextlib.suppress(Failure):  # check() says so when it matters
                     if not hold.lost:
                         self._renew(hold)
+
+    def _step_back(self, tries: int) -> None:
+        """Many that share a Lease write it at once: each waits a while of its own after a clash."""
+        self._objects.api.clock.sleep(self._draw() * min(tries + 1, 9) / 100)
 
     def _now(self) -> datetime:
         return self._objects.api.now()

@@ -1,6 +1,7 @@
 """What `status`, `plan` and `watch` say where nothing happens."""
 
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -214,3 +215,36 @@ class TestHeld:
         )
         rows = list(site.look(list(site.inventory.subjects)))
         assert all(row.held and "lab.json" in row.held.why for row in rows)
+
+
+def test_who_waits_rotates_once_the_other_process_is_done(
+    certrotd: Certrotd, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Others that were chosen are rotated meanwhile; without --wait it is refused at once."""
+    assert certrotd("plan") == 0  # it writes the configuration
+    [path] = tmp_path.glob("*.yaml")
+    other = Site(load(path).config, clock=ManualClock(NOW), command="certrotd run")
+    held, free = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with other.lock("certificate/web", "certificate web", None):
+            held.set()
+            free.wait(60)
+
+    busy = threading.Thread(target=hold)
+    busy.start()
+    try:
+        assert held.wait(60)
+        assert certrotd("rotate", "web") == 1
+        assert "web is in use by" in "".join(capsys.readouterr())
+        assert certrotd("rotate", "web", "--wait", "1s") == 1
+        timer = threading.Timer(1.5, free.set)
+        timer.start()
+        capsys.readouterr()
+        assert certrotd("rotate", "--all", "--wait", "60s", "--json") == 0
+        assert {row["result"] for row in listed(capsys).values()} == {"done"}
+    finally:
+        free.set()
+        busy.join()
+    assert certrotd("rotate", "web", "--wait", "soon") == 2
+    assert '"soon" is not a duration' in capsys.readouterr().err
