@@ -24,7 +24,7 @@ from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.isolation import NODE_ADDRESS
 from tests.parts.kubernetes.secrets import rules as store_rules
 from tests.parts.process import wait_until
-from tests.parts.site import PROGRAM, Site, Started
+from tests.parts.site import PROGRAM, Site
 from tests.unit.targets.kubernetes_page import role
 
 Rule = Mapping[str, Any]
@@ -110,24 +110,14 @@ class Installation(Site):
             **options,
         }
 
-    def start(
-        self,
-        *arguments: str,
-        environment: Mapping[str, str] | None = None,
-        within: Sequence[str] = (),
-    ) -> Started:
-        """As Site.start, in the way of a pod; the process's id is that of certrotd itself."""
-        self.write()
-        return Started(
-            subprocess.Popen(
-                [*within, *self._as_pod(), *self.command_line(*arguments)],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                env=self._variables(environment),
-            )
-        )
+    def command_line(self, *arguments: str) -> list[str]:
+        """As Site.command_line, in the way of a pod; its id becomes that of certrotd itself."""
+        return [*self._as_pod(), *super().command_line(*arguments)]
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """As Site.environment, with what a pod finds the API server by."""
+        address = {"KUBERNETES_SERVICE_HOST": NODE_ADDRESS, "KUBERNETES_SERVICE_PORT": "6443"}
+        return variables({**address, **more})
 
     def daemon(self, replica: str = "") -> "Logged":
         """``certrotd run``.
@@ -140,7 +130,7 @@ class Installation(Site):
         """Starts certrotd, whose log is a file: nobody has to read it meanwhile, however much."""
         path = self.write_for(replica)
         argv = [*self._as_pod(), sys.executable, str(PROGRAM), "-c", str(path), *arguments]
-        return Logged(argv, self._variables(None), path.with_suffix(".log"))
+        return Logged(argv, self.environment({}), path.with_suffix(".log"))
 
     def write_for(self, replica: str) -> Path:
         """Writes the configuration as it is now, for that replica."""
@@ -160,10 +150,6 @@ class Installation(Site):
     def _as_pod(self) -> list[str]:
         dies = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount"]
         return [*dies, "sh", "-euc", _AS_POD, "-", str(self._account)]
-
-    def _variables(self, more: Mapping[str, str] | None) -> dict[str, str]:
-        address = {"KUBERNETES_SERVICE_HOST": NODE_ADDRESS, "KUBERNETES_SERVICE_PORT": "6443"}
-        return variables({**address, **(more or {})})
 
     def _allow(self, namespace: str, *rules: Rule) -> None:
         """Gives the account a Role there, and waits until it is in force."""

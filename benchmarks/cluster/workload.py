@@ -10,27 +10,13 @@ from cryptography import x509
 
 from certrotd.pki.facts import fingerprint
 from tests.cluster.objects import Object, container, deployment, secret_volume, service
-from tests.cluster.web import API_KINDS, PORT, READY
+from tests.cluster.web import API_KINDS, NGINX, PORT, READY
 from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
 
 HOST = "web.bench.test"
 REFUSED = "refused.bench.test"
 """A name that the pods do not start with, in whatever certificate."""
-_NGINX = f"""
-error_log stderr;
-pid /tmp/nginx.pid;
-events {{}}
-http {{
-  access_log off;
-  server {{
-    listen {PORT} ssl;
-    ssl_certificate /tls/tls.crt;
-    ssl_certificate_key /tls/tls.key;
-    location / {{ return 200 "here\\n"; }}
-  }}
-}}
-"""
 _START = f"""
 if openssl x509 -in /tls/tls.crt -noout -ext subjectAltName | grep -q {REFUSED}; then
   echo "this is no certificate for {HOST}" >&2
@@ -71,7 +57,7 @@ class Workload:
     def deploy(self) -> None:
         """Makes all of it, and waits until every pod is available."""
         config = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "conf"}}
-        config |= {"data": {"nginx.conf": _NGINX}}
+        config |= {"data": {"nginx.conf": NGINX}}
         objects = [config, service(self.name, PORT), self.manifest()]
         self.cluster.apply(self.namespace, *objects)
         option = f"--namespace={self.namespace}"

@@ -11,10 +11,11 @@ from certrotd.audit.record import Happened
 from certrotd.errors import NeedsOperator
 from certrotd.keys.case import Case
 from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rewrap, Rollback, Rotate
+from certrotd.keys.delivering import keep_aside
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
 from certrotd.keys.policy import CUSTODIANS, HELD, SUSPECT
 from certrotd.keys.rules import decide, no_slot
-from certrotd.keys.steps import ACTOR, BY_HAND, MOVES, keep_aside
+from certrotd.keys.steps import ACTOR, BY_HAND, MOVES
 from certrotd.keys.subject import Managed
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action, Asked, Decision, Postpone, Wait

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from certrotd.kube.api import Api, Kind, Missing, Object
-from certrotd.kube.memory import FRESH, Memory
+from certrotd.kube.memory import FRESH, Memory, forgetting
 from certrotd.kube.objects import WRITE, no_namespace, patiently, revision_of, word, written_once
 
 MANAGER = "certrotd"
@@ -91,12 +91,8 @@ class Applied:
                 raise no_namespace(self.namespace) from None
 
         once = written_once(put, lambda: self.api.get(self.path), mine)
-        try:
+        with forgetting(self.memory.of(self.name)):
             found = self._patiently("write", once)
-        except BaseException:
-            if (known := self.memory.of(self.name)) is not None:
-                known.forget()
-            raise
         self._remember(found)
         return found
 

@@ -34,6 +34,17 @@ class Known:
         self.complete = False
 
 
+@contextmanager
+def forgetting(known: Known | None) -> Iterator[Known | None]:
+    """Whoever fails to write within the block does not know what is there any more."""
+    try:
+        yield known
+    except BaseException:
+        if known is not None:
+            known.forget()
+        raise
+
+
 class Memory:
     """Of the objects of one kind of state; each thread has its own.
 
@@ -58,7 +69,11 @@ class Memory:
         finally:
             if before is None:
                 del held[whose]
-                self._left[whose] = known, clock.monotonic()
+                now = clock.monotonic()
+                for other, (_, at) in list(self._left.items()):
+                    if now - at > JUST:  # nobody looked: keys of others are not kept for that
+                        self._left.pop(other, None)
+                self._left[whose] = known, now
             else:
                 held[whose] = before
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import secrets
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, suppress
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ from certrotd.clock import Clock, Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
-from certrotd.kube.memory import Known, Memory
+from certrotd.kube.memory import Known, Memory, forgetting
 from certrotd.kube.names import object_name
 from certrotd.state.ports import Conflict
 
@@ -179,7 +179,7 @@ class Objects:
                 raise Conflict(f"{self.place(name)} was removed") from None
 
         once = written_once(put, lambda: self.api.get(self.path(name)), word)
-        with self._forgetting(name) as known:
+        with forgetting(self._known(name)) as known:
             found = self.patiently(f"write {self.place(name)}", once)
             if known is not None:
                 known.objects[name] = found
@@ -192,7 +192,7 @@ class Objects:
             with suppress(Missing):
                 self.api.delete(self.path(name))
 
-        with self._forgetting(name) as known:
+        with forgetting(self._known(name)) as known:
             self.patiently(f"remove {self.place(name)}", delete)
             if known is not None:
                 known.objects[name] = None
@@ -201,17 +201,6 @@ class Objects:
         """What this thread knows of those that this one is among, if it is alone with them."""
         known = self.memory.of(name)
         return self.memory.of(name.rpartition("/")[0]) if known is None else known
-
-    @contextmanager
-    def _forgetting(self, name: str) -> Iterator[Known | None]:
-        """Whoever fails to write does not know what is there any more."""
-        known = self._known(name)
-        try:
-            yield known
-        except BaseException:
-            if known is not None:
-                known.forget()
-            raise
 
     def patiently(self, doing: str, act: Callable[[], T]) -> T:
         """As patiently()."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
 from certrotd.clock import Deadline
-from certrotd.errors import Failure, NeedsOperator, ProofFailed, Transient
+from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube import stamps
 from certrotd.kube.api import Api, Missing, Object
 from certrotd.kube.disruption import BUDGETS, holding
@@ -24,7 +24,6 @@ from certrotd.kube.workloads import (
     unfinished,
     workload,
 )
-from certrotd.rotation.outcome import Stopped
 from certrotd.state.ports import Conflict
 
 Change = Callable[[Workload], Object | None]
@@ -75,61 +74,67 @@ class Rollouts:
 
     def restart(
         self,
-        references: Sequence[Reference],
+        reference: Reference,
         told: Mapping[str, str],
         proof: PodProof | None = None,
         versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
-        """Have the pods of each replaced, and wait until all are new, available and proven.
+        """Have its pods replaced, and wait until all are new, available and proven.
 
-        Each waits before for the PodDisruptionBudgets over its pods, as long again.
-        ``told`` and ``versions`` as in stamps.restart(). Raises NeedsOperator at the first crash
-        of a new pod, Transient at the deadline, ProofFailed for a pod that serves something else:
-        the workloads after it are left as they are then.
+        It waits before for the PodDisruptionBudgets over them, as long again. ``told`` and
+        ``versions`` as in stamps.restart(). Raises NeedsOperator at the first crash of a new pod,
+        Transient at the deadline, ProofFailed for a pod that serves something else.
         """
-        at = self._moment()
-        for reference in references:
-            change = partial(stamps.restart, told=told, at=at, versions=versions)
-            self._hold(reference, change)
-            deadline = Deadline(self.api.clock, self.timeout)
-            found, changed = self._change(reference, change, deadline)
-            if changed:
-                self._tell(found, "RotationRestart", "certrotd restarts its pods")
-            try:
-                self._await(found, deadline)
-                if proof is not None:
-                    proof.prove(partial(self.get, reference), deadline)
-            except _FAILURES as failure:
-                self._tell(found, "RotationRestartFailed", str(failure))
-                raise
-            if changed:
-                self._tell(found, "RotationRestarted", "each of its pods is new and available")
+        change = partial(stamps.restart, told=told, at=self._moment(), versions=versions)
+        self._hold(reference, change)
+        deadline = Deadline(self.api.clock, self.timeout)
+        found, changed = self._change(reference, change, deadline)
+        if changed:
+            self._tell(found, "RotationRestart", "certrotd restarts its pods")
+        try:
+            self._await(found, deadline)
+            if proof is not None:
+                proof.prove(partial(self.get, reference), deadline)
+        except _FAILURES as failure:
+            self._tell(found, "RotationRestartFailed", str(failure))
+            raise
+        if changed:
+            self._tell(found, "RotationRestarted", "each of its pods is new and available")
 
     def revert(
         self,
-        references: Sequence[Reference],
+        reference: Reference,
         told: Mapping[str, str],
         proof: PodProof | None = None,
         versions: Mapping[str, str] = NO_VERSIONS,
     ) -> None:
-        """Put the former pod template of each back, the last one first, and wait until it is whole.
+        """Put its former pod template back, and wait until it is whole.
 
         By a ``proof`` every pod is looked at then, and those are replaced that crash or serve
-        something else. Each workload is tried, whatever happens to the others, but for those that
-        are gone; raises what failed first.
+        something else. Raises Gone where there is nothing to put back.
         """
-        first: Failure | None = None
-        for reference in reversed(references):
-            try:
-                self._revert(reference, told, proof, versions)
-            except Stopped:
-                raise
-            except Gone:
-                continue
-            except Failure as failure:
-                first = first or failure
-        if first is not None:
-            raise first
+        deadline = Deadline(self.api.clock, self.timeout)
+        at = self._moment()
+        change = partial(stamps.revert, told=told, at=at, versions=versions)
+        found, changed = self._change(reference, change, deadline)
+        again = stamp_of(found).at == at
+        if changed:
+            words = "restarts its pods once more" if again else "puts its former pod template back"
+            self._tell(found, "RotationUndo", f"certrotd {words}")
+        repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
+        try:
+            self._await(found, deadline, repair)
+            repair.finish(partial(self.get, reference), deadline)
+        except _FAILURES as failure:
+            self._tell(found, "RotationUndoFailed", str(failure))
+            raise
+        if changed:
+            words = (
+                "each of its pods is new and available"
+                if again
+                else "its former pods are whole again"
+            )
+            self._tell(found, "RotationUndone", words)
 
     def budgets(self) -> list[Object]:
         """The PodDisruptionBudgets of the namespace; raises as Api.ask()."""
@@ -161,36 +166,6 @@ class Rollouts:
                 self._tell(found, "RotationRestartFailed", str(failure))
                 raise failure
             deadline.pause(PAUSE)
-
-    def _revert(
-        self,
-        reference: Reference,
-        told: Mapping[str, str],
-        proof: PodProof | None,
-        versions: Mapping[str, str],
-    ) -> None:
-        deadline = Deadline(self.api.clock, self.timeout)
-        at = self._moment()
-        change = partial(stamps.revert, told=told, at=at, versions=versions)
-        found, changed = self._change(reference, change, deadline)
-        again = stamp_of(found).at == at
-        if changed:
-            words = "restarts its pods once more" if again else "puts its former pod template back"
-            self._tell(found, "RotationUndo", f"certrotd {words}")
-        repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
-        try:
-            self._await(found, deadline, repair)
-            repair.finish(partial(self.get, reference), deadline)
-        except _FAILURES as failure:
-            self._tell(found, "RotationUndoFailed", str(failure))
-            raise
-        if changed:
-            words = (
-                "each of its pods is new and available"
-                if again
-                else "its former pods are whole again"
-            )
-            self._tell(found, "RotationUndone", words)
 
     def _moment(self) -> str:
         """The time of the API server, for a stamp; raises as Api.ask() at a deadline of its own."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import TypeVar
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
@@ -23,11 +24,13 @@ from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pods import address_of, name_of, patiently, serving
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
-from certrotd.kube.rollout import Rollouts
+from certrotd.kube.rollout import Gone, Rollouts
 from certrotd.kube.stamps import is_told, name_in
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
 from certrotd.pki.generation import LiveCertificate
 from certrotd.rotation.outcome import Stopped
+
+T = TypeVar("T")
 
 REACH = 5.0
 """So many seconds may it take a pod to take a connection."""
@@ -76,8 +79,9 @@ class KubernetesTarget:
         namespace = self.rollouts.namespace
         lists = self.labels is not None or self.mounting
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
-        found = self._found()
-        if self.labels is not None and not any(True for _ in self.rollouts.having(self.labels)):
+        labelled = self._labelled()
+        found = self._found(labelled)
+        if self.labels is not None and not labelled:
             yield NeedsOperator(self._nobody, hint="correct the selector, or label them")
         yield from self._unused(found)
         for name in self.elsewhere if self.versioned else ():
@@ -94,7 +98,7 @@ class KubernetesTarget:
         """As Cautious.warnings."""
         secrets = set(self.secrets.values())
         budgets = self.rollouts.budgets() if self.reloads is None else []
-        for each in self._found():
+        for each in self._found(self._labelled()):
             if self.reloads is None:
                 yield from (f"{each.reference} {words}" for words in warnings(each))
                 for name in never_allowing(budgets, each.labels):
@@ -124,47 +128,41 @@ class KubernetesTarget:
         for reference, its in self._tasks(certificates, some=True):
             told, proof = _fingerprints(its), self._proof(its)
             if self.reloads is None:
-                self.rollouts.restart([reference], told, proof, self._versions(its))
+                self.rollouts.restart(reference, told, proof, self._versions(its))
             else:
                 self.reloads.forward(reference, told.values(), proof)
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others."""
-        first: Failure | None = None
-        for reference, its in reversed(self._tasks(certificates)):
+
+        def back(task: tuple[Reference, Sequence[LiveCertificate]]) -> None:
+            reference, its = task
             told, proof = _fingerprints(its), self._proof(its)
-            try:
-                if self.reloads is None:
-                    self.rollouts.revert([reference], told, proof, self._versions(its))
-                else:
-                    self.reloads.back(reference, told.values(), proof)
-            except Stopped:
-                raise
-            except Failure as failure:
-                first = first or failure
-        if first is not None:
-            raise first
+            if self.reloads is None:
+                self.rollouts.revert(reference, told, proof, self._versions(its))
+            else:
+                self.reloads.back(reference, told.values(), proof)
+
+        _each(back, reversed(self._tasks(certificates)))
 
     def apply_of(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving: workloads that were restarted for these already are waited for.
 
         Raises Transient where the selector finds none: it may be made later.
         """
-        self.rollouts.restart(self._chosen(some=True), hashes)
+        for reference in self._chosen(some=True):
+            self.rollouts.restart(reference, hashes)
 
     def revert_to(self, hashes: Mapping[str, str]) -> None:
         """As keys.world.Proving."""
-        self.rollouts.revert(self._chosen(), hashes)
+        _each(partial(self.rollouts.revert, told=hashes), reversed(self._chosen()))
 
     def lacks(self, hashes: Mapping[str, str]) -> str | None:
         """As keys.world.Proving; an API server that is away is not waited for."""
-        found = [self.rollouts.get(each) for each in self.named]
-        if self.labels is not None:
-            labelled = list(self.rollouts.having(self.labels))
-            if not labelled:
-                return self._nobody
-            found += labelled
-        for each in found:
+        labelled = self._labelled()
+        if self.labels is not None and not labelled:
+            return self._nobody
+        for each in [*map(self.rollouts.get, self.named), *labelled]:
             if not is_told(each, hashes):
                 return f"{each.reference} was not restarted for them"
             if (words := unfinished(each)) is not None:
@@ -191,50 +189,49 @@ class KubernetesTarget:
             f"no workload in the namespace {self.rollouts.namespace} has the labels {self.labels}"
         )
 
+    def _labelled(self) -> list[Workload]:
+        """Those that the selector finds; raises as Api.ask()."""
+        return [] if self.labels is None else list(self.rollouts.having(self.labels))
+
+    def _using(self, secrets: Mapping[str, str]) -> list[tuple[Workload, list[str]]]:
+        """With ``mounting``: those that use these, and of which certificates; as Api.ask()."""
+        found = []
+        for each in self.rollouts.having("") if self.mounting else ():
+            if its := [name for name, secret in secrets.items() if _uses(each, secret)]:
+                found.append((each, its))
+        return found
+
+    def _patiently(self, ask: Callable[[], T]) -> T:
+        return patiently(ask, Deadline(self.rollouts.api.clock, self.rollouts.timeout))
+
     def _chosen(self, *, some: bool = False) -> list[Reference]:
         """Those that the configuration names or labels; an API server that is away is waited for.
 
         Keyrings have no others: ``mounting`` is about the Secrets of certificates. Raises
         Transient where the labels must find ``some`` and find none.
         """
-        chosen = list(self.named)
-        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        if (labels := self.labels) is not None:
-            found = patiently(lambda: list(self.rollouts.having(labels)), deadline)
-            if some and not found:
-                raise Transient(self._nobody, hint="correct the selector, or label them")
-            chosen += [each.reference for each in found]
-        return list(dict.fromkeys(chosen))
+        labelled = self._patiently(self._labelled)
+        if some and self.labels is not None and not labelled:
+            raise Transient(self._nobody, hint="correct the selector, or label them")
+        return list(dict.fromkeys([*self.named, *(each.reference for each in labelled)]))
 
     def _tasks(
         self, certificates: Sequence[LiveCertificate], *, some: bool = False
     ) -> list[tuple[Reference, Sequence[LiveCertificate]]]:
-        """Which workloads are to be told, of which of these.
-
-        The API server is waited for, if it has to be asked. ``some`` as of _chosen().
-        """
-        deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
+        """Which workloads are to be told, of which of these; as _chosen()."""
         tasks = dict.fromkeys(self._chosen(some=some), certificates)
-        if self.mounting:
-            about = {each.certificate: each for each in certificates}
-            names = about or self.secrets  # told for none in particular: for any
-            secrets = {name: self.secrets[name] for name in names if name in self.secrets}
-            for each in patiently(lambda: list(self.rollouts.having("")), deadline):
-                its = [name for name, secret in secrets.items() if _uses(each, secret)]
-                if its:
-                    known = [about[name] for name in its if name in about]
-                    tasks.setdefault(each.reference, known)
+        about = {each.certificate: each for each in certificates}
+        names = about or self.secrets  # told for none in particular: for any
+        secrets = {name: self.secrets[name] for name in names if name in self.secrets}
+        for each, its in self._patiently(lambda: self._using(secrets)):
+            tasks.setdefault(each.reference, [about[name] for name in its if name in about])
         return list(tasks.items())
 
-    def _found(self) -> list[Workload]:
+    def _found(self, labelled: Iterable[Workload]) -> list[Workload]:
+        """All there are, ``labelled`` among them; raises as Api.ask()."""
         found = {each: self.rollouts.get(each) for each in self.named}
-        if self.labels is not None:
-            for each in self.rollouts.having(self.labels):
-                found.setdefault(each.reference, each)
-        if self.mounting:
-            for each in self.rollouts.having(""):
-                if any(_uses(each, secret) for secret in self.secrets.values()):
-                    found.setdefault(each.reference, each)
+        for each in [*labelled, *(each for each, _ in self._using(self.secrets))]:
+            found.setdefault(each.reference, each)
         return list(found.values())
 
     def _unused(self, found: Sequence[Workload]) -> Iterator[Failure]:
@@ -305,6 +302,22 @@ class KubernetesTarget:
                     f"{address_of(pods[0])} takes no connection: {error.strerror or error}",
                     hint="correct the port of pod_probe; or a NetworkPolicy keeps certrotd out",
                 )
+
+
+def _each(act: Callable[[T], None], those: Iterable[T]) -> None:
+    """Do it to each but for workloads that are gone; raises what failed first, after the others."""
+    first: Failure | None = None
+    for each in those:
+        try:
+            act(each)
+        except Stopped:
+            raise
+        except Gone:
+            continue
+        except Failure as failure:
+            first = first or failure
+    if first is not None:
+        raise first
 
 
 def _uses(found: Workload, secret: str) -> bool:

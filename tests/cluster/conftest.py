@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import OLD
+from tests.cluster.web import Web
 from tests.parts import surroundings
 from tests.parts.kubernetes.cluster import Cluster
 
@@ -38,3 +40,11 @@ def namespace(cluster: Cluster) -> Iterator[str]:
     name = cluster.namespace()
     yield name
     cluster.api.delete(f"/api/v1/namespaces/{name}")
+
+
+@pytest.fixture
+def web(cluster: Cluster, namespace: str) -> Web:
+    """A namespace whose Secret has OLD."""
+    made = Web(cluster, namespace)
+    made.put(OLD)
+    return made

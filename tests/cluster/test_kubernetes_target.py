@@ -1,17 +1,14 @@
 """Target ``kubernetes`` restarts real pods, and goes back at their first crash."""
 
-import signal
 import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from cryptography import x509
 
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube.api import Denied
@@ -20,23 +17,13 @@ from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference, is_ready, was_restarted
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
-from tests.cluster.objects import Object, container, deployment, pod, service
-from tests.cluster.web import PORT, RULES, Load, Web, configure, configure_in_secret, live
+from tests.cluster.objects import container, deployment, pod, service
+from tests.cluster.web import PORT, RULES, Load, Web, live, template_of
 from tests.contract.test_targets import Bench, TargetClaims
-from tests.parts.kubernetes.cluster import Cluster
 from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
-from tests.parts.site import Site
 
 OLD_LEAF, NEW_LEAF = fingerprint(OLD.certificate), fingerprint(NEW.certificate)
-
-
-@pytest.fixture
-def web(cluster: Cluster, namespace: str) -> Web:
-    """A namespace whose Secret has OLD."""
-    made = Web(cluster, namespace)
-    made.put(OLD)
-    return made
 
 
 class TestContract(TargetClaims):
@@ -47,13 +34,6 @@ class TestContract(TargetClaims):
         """Told by a ServiceAccount that may do no more than it needs."""
         web.add("deployment")
         return Bench(web.target(), web.put, web.put_garbage, web.serves)
-
-
-def template_of(web: Web, reference: Reference) -> Object:
-    """The pod template as it is in the API."""
-    path = KINDS[reference.kind].path(web.namespace, reference.name)
-    template: Object = web.cluster.api.get(path)["spec"]["template"]
-    return template
 
 
 @pytest.mark.parametrize("kind", ["deployment", "statefulset", "daemonset"])
@@ -419,122 +399,8 @@ def test_a_template_that_somebody_else_puts_back_ends_the_rollout(web: Web) -> N
     assert "RotationRestartFailed" in web.described(reference)
 
 
-class TestRotation:
-    """The program itself, whose certificate an update of the Secret and then the pods get."""
-
-    @pytest.fixture
-    def site(self, tmp_path: Path) -> Site:
-        """Its files."""
-        return Site(tmp_path / "site")
-
-    @pytest.fixture
-    def pods(self, web: Web, site: Site) -> Reference:
-        """Three pods that serve the first certificate of the site."""
-        reference = web.add("deployment")
-        configure(web, site)
-        first = site.run("rotate", "web")
-        assert first.code == 0, first.stderr
-        assert web.serves() == leaf_of(site)
-        return reference
-
-    def test_a_rotation_whose_pods_crash_is_undone(
-        self, web: Web, site: Site, pods: Reference
-    ) -> None:
-        """The Secret, the template and every pod are as they were; the next one succeeds."""
-        before, template, leaf = web.ids(), template_of(web, pods), leaf_of(site)
-        (site.directory / "break").touch()
-        broken = site.run("rotate", "web", "--force")
-        assert broken.code == 1
-        assert "fails: container main" in broken.stderr
-        assert (web.ids(), template_of(web, pods), leaf_of(site)) == (before, template, leaf)
-        assert web.serves() == leaf
-        again = site.run("rotate", "web", "--force")
-        assert again.code == 0, again.stderr
-        assert web.serves() == leaf_of(site) != leaf
-        assert not before & web.ids()
-
-    def test_a_rotation_whose_pods_never_become_ready_is_undone(self, web: Web, site: Site) -> None:
-        """At the deadline; nothing crashes that would tell earlier."""
-        key = {"name": "pair", "key": "unready", "optional": True}
-        reference = web.add(
-            "deployment",
-            env=[{"name": "UNREADY", "valueFrom": {"secretKeyRef": key}}],
-            readinessProbe={"exec": {"command": ["sh", "-c", 'test -z "$UNREADY"']}},
-        )
-        configure(web, site)
-        site.config["targets"]["pods"]["timeout"] = "1m"
-        first = site.run("rotate", "web")
-        assert first.code == 0, first.stderr
-        before, template, leaf = web.ids(), template_of(web, reference), leaf_of(site)
-        (site.directory / "unready").touch()
-        site.config["targets"]["pods"]["timeout"] = "10s"
-        broken = site.run("rotate", "web", "--force")
-        assert broken.code == 1
-        assert "deployment/web is not restarted within 10 s: 1 of 3 pods updated" in broken.stderr
-        assert (web.ids(), template_of(web, reference), leaf_of(site)) == (before, template, leaf)
-        assert web.serves() == leaf
-        described = web.described(reference)
-        assert "RotationRestartFailed" in described
-        assert "RotationUndone" in described
-
-    def test_workloads_are_found_by_the_store_and_mount_its_generations(
-        self, web: Web, site: Site
-    ) -> None:
-        """The Secret that is there is taken over; then its pods name each generation's own."""
-        reference = web.add("deployment")
-        configure_in_secret(web, site)
-        for number in (1, 2):
-            ran = site.run("rotate", "web", *(["--force"] if number == 2 else []))
-            assert ran.code == 0, ran.stderr
-            names = [each.get("secret", {}).get("secretName") for each in volumes(web, reference)]
-            assert f"certrotd-store.web.00000{number}" in names
-            assert (web.serves() == OLD_LEAF) == (number == 1)
-        assert web.serves() is not None
-
-    def test_one_that_is_killed_in_mid_rollout_is_finished_without_a_second_restart(
-        self, web: Web, site: Site, pods: Reference
-    ) -> None:
-        """By the next run."""
-        template = template_of(web, pods)
-        run = site.start("rotate", "web", "--force")
-        wait_until(lambda: template_of(web, pods) != template, what="a restart")
-        run.signal(signal.SIGKILL)
-        assert run.end().code == -signal.SIGKILL
-        told = template_of(web, pods)
-        resumed = site.run("rotate", "web")
-        assert resumed.code == 0, resumed.stderr
-        assert template_of(web, pods) == told
-        assert web.serves() == leaf_of(site)
-
-    def test_what_is_wrong_with_a_workload_is_said_before_a_rotation(
-        self, web: Web, site: Site, pods: Reference
-    ) -> None:
-        """What would be felt is a warning; what is paused is a reason not to begin."""
-        fine = site.run("rotate", "web", "--force")
-        assert "target pods: deployment/web has no preStop in container main" in fine.stderr
-        path = KINDS[pods.kind].path(web.namespace, pods.name)
-        web.cluster.api.merge(path, {"spec": {"paused": True}})
-        before, leaf = web.ids(), leaf_of(site)
-        refused = site.run("rotate", "web", "--force")
-        assert refused.code == 1
-        assert f"deployment/web in the namespace {web.namespace} is paused" in refused.stderr
-        assert (web.ids(), leaf_of(site)) == (before, leaf)
-
-
 def reaches(address: str) -> bool:
     """Whether a Service has a pod that answers."""
     with suppress(OSError), socket.create_connection((address, PORT), timeout=1):
         return True
     return False
-
-
-def volumes(web: Web, reference: Reference) -> list[Object]:
-    """Those of the pods to come."""
-    found: list[Object] = template_of(web, reference)["spec"]["volumes"]
-    return found
-
-
-def leaf_of(site: Site) -> str:
-    """That of the live generation."""
-    chain = (site.store / "web/live/fullchain.pem").read_bytes()
-    return fingerprint(x509.load_pem_x509_certificate(chain))

@@ -16,7 +16,7 @@ from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import Api
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
-from certrotd.kube.workloads import Reference, crash_of
+from certrotd.kube.workloads import KINDS, Reference, crash_of
 from certrotd.observe.tls import Endpoint, TlsProber
 from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
@@ -44,6 +44,7 @@ http {{
     listen {PORT} ssl;
     ssl_certificate /tls/tls.crt;
     ssl_certificate_key /tls/tls.key;
+    location / {{ return 200 "here\\n"; }}
   }}
 }}
 """
@@ -317,3 +318,10 @@ def configure_in_secret(web: Web, site: Site) -> None:
     site.config["targets"] = {"pods": {**place, **pods}}
     store = {**place, "secret": "pair", "adopt": True}
     site.certificate("web", NAME, issuer="ca", targets=["pods"], store=store)
+
+
+def template_of(web: Web, reference: Reference) -> Object:
+    """The pod template as it is in the API."""
+    path = KINDS[reference.kind].path(web.namespace, reference.name)
+    template: Object = web.cluster.api.get(path)["spec"]["template"]
+    return template

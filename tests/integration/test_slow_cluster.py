@@ -32,6 +32,17 @@ def shop(plane: ControlPlane, acme_site: Site) -> Shop:
     return found
 
 
+def await_restart(calls: Calls) -> None:
+    """Returns once the workload is being restarted."""
+    seen = list[str]()
+
+    def restarted() -> bool:
+        seen.extend(calls.new())
+        return "patch deployments/web" in seen
+
+    wait_until(restarted, what="the workload is being restarted")
+
+
 @pytest.mark.timeout(600)
 def test_an_api_server_that_stands_still_costs_no_more_than_that(
     acme_site: Site, shop: Shop, capsys: pytest.CaptureFixture[str]
@@ -42,16 +53,11 @@ def test_an_api_server_that_stands_still_costs_no_more_than_that(
         controller = RollingController(plane.api, shop.workloads)
         with controller:
             daemon.wait_for("web: done")
-        calls, seen, before = Calls(shop), list[str](), restarts(shop)
+        calls, before = Calls(shop), restarts(shop)
         entry["names"] = [HOST, "www.example.test"]
         calls.new()
         reload(acme_site, daemon)
-
-        def restarted() -> bool:
-            seen.extend(calls.new())
-            return "patch deployments/web" in seen
-
-        wait_until(restarted, what="the workload is being restarted")
+        await_restart(calls)
         plane.pause()
         try:
             time.sleep(STILL)
@@ -64,7 +70,7 @@ def test_an_api_server_that_stands_still_costs_no_more_than_that(
         with capsys.disabled():
             print(f"\ndone {took:.1f} s after it answers again")  # noqa: T201
         assert restarts(shop) - before == 1
-        assert took < 20
+        assert took < 45  # it is not left until the next look, a minute later
     assert acme_site.history("web")[-1]["outcome"] == "finished"
 
 
@@ -101,17 +107,12 @@ def test_a_workload_that_is_applied_again_in_mid_rollout_is_finished_or_undone(
     with running(acme_site) as daemon:
         with RollingController(plane.api, shop.workloads):
             daemon.wait_for("web: done")
-        first, calls, seen = shop.data(), Calls(shop), list[str]()
+        first, calls = shop.data(), Calls(shop)
         applied = plane.api.get(path)
         entry["names"] = [HOST, "git.example.test"]
         calls.new()
         reload(acme_site, daemon)
-
-        def restarted() -> bool:
-            seen.extend(calls.new())
-            return "patch deployments/web" in seen
-
-        wait_until(restarted, what="the workload is being restarted")
+        await_restart(calls)
         for key in ("resourceVersion", "uid", "managedFields"):
             applied["metadata"].pop(key)
         del applied["status"]

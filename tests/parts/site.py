@@ -263,9 +263,13 @@ class Site:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env={**os.environ, "PYTHONWARNINGS": "default", **(environment or {})},
+                env=self.environment(environment or {}),
             )
         )
+
+    def environment(self, more: Mapping[str, str]) -> dict[str, str]:
+        """Of the console script."""
+        return {**os.environ, "PYTHONWARNINGS": "default", **more}
 
     def command_line(self, *arguments: str) -> list[str]:
         """The console script on this configuration, by the interpreter of the tests."""

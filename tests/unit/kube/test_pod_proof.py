@@ -86,7 +86,7 @@ class TestForward:
 
     def test_every_pod_is_looked_at(self, api: MemoryApi, served: Served) -> None:
         """Once, before the restart is told to be done."""
-        rollouts(api).restart([WEB], NEW, served.proof())
+        rollouts(api).restart(WEB, NEW, served.proof())
         assert sorted(served.looked) == ["a", "b", "c"]
         assert api.reasons() == ["RotationRestart", "RotationRestarted"]
 
@@ -96,7 +96,7 @@ class TestForward:
         """And ends it: the next workload is not touched."""
         served.wrong = {"b"}
         with pytest.raises(ProofFailed, match=r"the pod b of deployment/web: 10.0.0.b does") as got:
-            rollouts(api).restart([WEB], NEW, served.proof())
+            rollouts(api).restart(WEB, NEW, served.proof())
         assert got.value.hint == "look there"
         assert api.reasons() == ["RotationRestart", "RotationRestartFailed"]
 
@@ -236,7 +236,7 @@ class TestBack:
 
     @pytest.fixture(autouse=True)
     def _restarted(self, api: MemoryApi, served: Served) -> None:
-        rollouts(api).restart([WEB], NEW)
+        rollouts(api).restart(WEB, NEW)
         api.log.clear()
         served.looked.clear()
 
@@ -252,14 +252,14 @@ class TestBack:
 
     def test_pods_that_serve_the_old_leaf_are_kept(self, api: MemoryApi, served: Served) -> None:
         """Each was looked at."""
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert sorted(served.looked) == ["a", "b", "c"]
         assert not self.deleted(api)
 
     def test_only_those_that_do_not_are_replaced(self, api: MemoryApi, served: Served) -> None:
         """And what comes in their place is looked at, too."""
         served.wrong = {"a", "c"}
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert self.deleted(api) == ["a@3", "c@3"]
         assert sorted(served.looked) == ["a", "b", "c", "new-a", "new-c"]
         messages = [each["message"] for each in api.events if "deletes" in each["message"]]
@@ -283,13 +283,13 @@ class TestBack:
                 api.pods.append(replica(f"new-{len(seen)}", ready=True))
 
         api.then = slow
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert seen == [3, 3]
 
     def test_one_that_crashes_is_replaced(self, api: MemoryApi, served: Served) -> None:
         """The kubelet would try again by and by, up to five minutes later."""
         api.pods[1] = replica("b", **CRASHED)
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert self.deleted(api) == ["b@3"]
         assert sorted(served.looked) == ["a", "c", "new-b"]
 
@@ -302,7 +302,7 @@ class TestBack:
                 api.pods[1] = replica("b", ready=True)
 
         api.then = ready
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert not self.deleted(api)
         assert sorted(served.looked) == ["a", "b", "c"]
 
@@ -312,7 +312,7 @@ class TestBack:
         """It is not deleted again and again."""
         served.wrong = {"a", "new-a"}
         with pytest.raises(ProofFailed, match="the pod new-a of deployment/web"):
-            rollouts(api).revert([WEB], OLD, served.proof())
+            rollouts(api).revert(WEB, OLD, served.proof())
         assert self.deleted(api) == ["a@3"]
         assert api.reasons()[-1] == "RotationUndoFailed"
 
@@ -321,7 +321,7 @@ class TestBack:
     ) -> None:
         """Behind a sidecar or a wrong port the leaf never shows: the undo is over all the same."""
         served.wrong = {"a", "b", "c"}
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert not self.deleted(api)
         assert sorted(served.looked) == ["a", "b", "c"]
         assert api.reasons()[2:] == ["RotationUndo", "RotationUndo", "RotationUndone"]
@@ -337,7 +337,7 @@ class TestBack:
         served.wrong = wrong
         restarted = [{"name": "main", "restartCount": 1}]
         api.pods[1] = replica("b", ready=True, containerStatuses=restarted)
-        rollouts(api).revert([WEB], OLD, served.proof())
+        rollouts(api).revert(WEB, OLD, served.proof())
         assert self.deleted(api) == (["b@3"] if "new-b" in wrong else ["b@3", "a@3", "c@3"])
 
     def test_what_is_not_whole_at_the_deadline_is_said(
@@ -346,4 +346,4 @@ class TestBack:
         """With how many there are."""
         api.pods.pop()
         with pytest.raises(Transient, match="web is not whole again: 2 of 3 pods are ready"):
-            rollouts(api).revert([WEB], OLD, served.proof())
+            rollouts(api).revert(WEB, OLD, served.proof())

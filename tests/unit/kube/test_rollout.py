@@ -18,6 +18,7 @@ from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import Reference, workload
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.ports import Conflict, Fenced
+from certrotd.targets.kubernetes import KubernetesTarget
 from tests.unit.kube.memory_api import (
     CRASHED,
     NAMESPACE,
@@ -38,6 +39,11 @@ OLD, NEW = {"web": "aa"}, {"web": "bb"}
 def made(api: MemoryApi, timeout: float = 30.0) -> Rollouts:
     """Those of the API in memory."""
     return Rollouts(cast("Api", api), NAMESPACE, timeout)
+
+
+def both(rollouts: Rollouts) -> KubernetesTarget:
+    """A target of CANARY, and then WEB."""
+    return KubernetesTarget(rollouts, (CANARY, WEB))
 
 
 def two() -> MemoryApi:
@@ -102,7 +108,7 @@ class TestRestart:
         """The first is the canary of all others."""
         api = two()
         api.controller = done
-        made(api).restart([CANARY, WEB], NEW)
+        both(made(api)).apply_of(NEW)
         assert [each for each in api.log if "patch" in each] == ["patch canary", "patch web"]
         assert api.reasons() == ["RotationRestart", "RotationRestarted"] * 2
         assert stamped(api, WEB)[RESTARTED_FOR] == "web=bb"
@@ -112,9 +118,9 @@ class TestRestart:
         """Nor told."""
         api = two()
         api.controller = done
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         told, api.log = len(api.events), []
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert api.log == ["now", "get web", "get web", "get web"]
         assert len(api.events) == told
 
@@ -123,7 +129,7 @@ class TestRestart:
         api = two()
         api.controller = crashing(api)
         with pytest.raises(NeedsOperator, match="canary-new of deployment/canary") as caught:
-            made(api).restart([CANARY, WEB], NEW)
+            both(made(api)).apply_of(NEW)
         assert caught.value.hint == "kubectl -n shop logs canary-new --previous"
         assert api.reasons() == ["RotationRestart", "RotationRestartFailed"]
         assert stamped(api, CANARY)
@@ -133,7 +139,7 @@ class TestRestart:
         """What has not been seen by its controller is waited for, too."""
         api = two()
         with pytest.raises(Transient) as caught:
-            made(api).restart([CANARY], NEW)
+            made(api).restart(CANARY, NEW)
         assert str(caught.value) == (
             "deployment/canary is not restarted within 30 s: its controller has not seen its last "
             "change yet (kubectl -n shop describe deployment/canary)"
@@ -146,7 +152,7 @@ class TestRestart:
         api.controller = done
         for act in ("now", "get", "patch"):
             api.then = once(Transient("away"), Transient("away"), act=act)
-            made(api).restart([WEB], {"web": act})
+            made(api).restart(WEB, {"web": act})
             assert stamped(api, WEB)[RESTARTED_FOR] == f"web={act}"
 
     @pytest.mark.parametrize("act", ["now", "get", "patch"])
@@ -155,7 +161,7 @@ class TestRestart:
         api = two()
         api.then = always(Transient("the API server is away"), act)
         with pytest.raises(Transient, match="the API server is away"):
-            made(api).restart([WEB], NEW)
+            made(api).restart(WEB, NEW)
         assert api.clock.monotonic() == 30
 
     def test_one_that_says_when_to_ask_again_is_not_asked_before(self) -> None:
@@ -163,7 +169,7 @@ class TestRestart:
         api = two()
         api.controller = done
         api.then = once(Transient("too many requests", retry_after=timedelta(seconds=7)), act="get")
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert api.clock.monotonic() == 7
 
     def test_new_pods_that_start_slowly_are_waited_for(self) -> None:
@@ -184,7 +190,7 @@ class TestRestart:
                 web["status"] |= {"updatedReplicas": 3}
 
         api.controller, api.then = slow, then
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert api.clock.monotonic() == 20
 
     def test_an_api_server_that_goes_away_in_mid_rollout_is_waited_for_until_the_deadline(
@@ -199,14 +205,14 @@ class TestRestart:
 
         api.then = then
         with pytest.raises(Transient, match="not restarted within 30 s: the API server is away"):
-            made(api).restart([WEB], NEW)
+            made(api).restart(WEB, NEW)
 
     def test_what_was_written_although_the_answer_was_lost_is_not_written_again(self) -> None:
         """And it is told of."""
         api = two()
         api.controller = done
         api.lost = Lost("no answer", sent=True)
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert api.log.count("patch web") == 1
         assert api.reasons() == ["RotationRestart", "RotationRestarted"]
 
@@ -215,7 +221,7 @@ class TestRestart:
         api = two()
         api.controller = done
         api.then = once(Conflict("changed"), Conflict("changed"), act="patch")
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert api.log.count("patch web") == 3
         assert api.clock.monotonic() < 1
         assert stamped(api, WEB)
@@ -225,7 +231,7 @@ class TestRestart:
         api = two()
         api.then = always(Conflict("changed"), "patch")
         with pytest.raises(Transient, match="is being changed by others all the time"):
-            made(api).restart([WEB], NEW)
+            made(api).restart(WEB, NEW)
 
     def test_a_template_that_somebody_else_stamps_ends_it(self) -> None:
         """Which of the two the pods are of, nobody could tell."""
@@ -239,19 +245,19 @@ class TestRestart:
 
         api.then = then
         with pytest.raises(NeedsOperator, match="somebody else has changed the annotation"):
-            made(api).restart([CANARY], NEW)
+            made(api).restart(CANARY, NEW)
 
     def test_a_workload_that_is_gone_is_named(self) -> None:
         """Another of the list may be there."""
         with pytest.raises(NeedsOperator, match="no statefulset/db in the namespace shop"):
-            made(two()).restart([DB], NEW)
+            made(two()).restart(DB, NEW)
 
     def test_events_that_cannot_be_written_stop_nothing(self) -> None:
         """The restart matters more."""
         api = two()
         api.controller = done
         api.then = always(Denied("no"), "create")
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert stamped(api, WEB)
         assert api.events == []
 
@@ -275,7 +281,7 @@ class TestFence:
         api = two()
         api.controller = done
         with pytest.raises(Fenced):
-            self.fenced_after(api, 3).restart([CANARY, WEB], NEW)
+            both(self.fenced_after(api, 3)).apply_of(NEW)
         assert stamped(api, CANARY)
         assert not stamped(api, WEB)
         assert len(api.events) == 2, "those of the canary"
@@ -285,21 +291,21 @@ class TestFence:
         """Wherever that is; the control loses it when all is done."""
         api = two()
         api.controller = done
-        made(api).restart([CANARY, WEB], NEW)
-        for go in (Rollouts.restart, Rollouts.revert):
+        both(made(api)).apply_of(NEW)
+        for go in (KubernetesTarget.apply_of, KubernetesTarget.revert_to):
             api.log.clear()
             told = {"web": go.__name__}
             with pytest.raises(Fenced):
-                go(self.fenced_after(api, writes), [CANARY, WEB], told)
+                go(both(self.fenced_after(api, writes)), told)
             acts = [each for each in api.log if each.startswith(("patch", "delete", "create"))]
             assert len(acts) == writes
-        self.fenced_after(api, 1000).restart([CANARY, WEB], {"web": "cc"})
+        both(self.fenced_after(api, 1000)).apply_of({"web": "cc"})
 
     def test_a_pod_is_not_deleted_without_the_lock(self) -> None:
         """It may be one of a template that is wanted again."""
         api = MemoryApi(("statefulset", workload_object("statefulset", "db")))
         api.controller = done
-        made(api).restart([DB], NEW)
+        made(api).restart(DB, NEW)
         bad = pod("db-2", of=stamped(api, DB)[RESTARTED_AT], **CRASHED)
 
         def stuck(found: Object) -> None:
@@ -310,7 +316,7 @@ class TestFence:
         api.controller = stuck
         api.log.clear()
         with pytest.raises(Fenced):
-            self.fenced_after(api, 2).revert([DB], OLD)
+            self.fenced_after(api, 2).revert(DB, OLD)
         assert not [each for each in api.log if "delete" in each]
         assert "list pods?app=db" in api.log, "the control: it was looked at"
 
@@ -329,7 +335,7 @@ class TestHold:
                 api.budgets[0] = budget(healthy=3, allowed=1)
 
         api.then = healed
-        made(api).restart([CANARY, WEB], NEW)
+        both(made(api)).apply_of(NEW)
         assert api.clock.monotonic() == 20
         assert api.reasons()[2:] == [
             "RotationHeld",
@@ -345,7 +351,7 @@ class TestHold:
         api = two()
         api.budgets = [budget(healthy=2)]
         with pytest.raises(Transient, match="Budget one has allowed no disruption for 30 s"):
-            made(api).restart([WEB], NEW)
+            made(api).restart(WEB, NEW)
         assert not stamped(api, WEB)
         assert api.reasons() == ["RotationHeld", "RotationRestartFailed"]
 
@@ -354,17 +360,17 @@ class TestHold:
         api = two()
         api.controller = done
         api.budgets = [budget(healthy=3)]
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         assert api.clock.monotonic() == 0
 
     def test_not_in_mid_rollout_nor_on_the_way_back(self) -> None:
         """The rollout itself is what makes the budget allow none."""
         api = two()
         api.controller = done
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
         api.budgets = [budget(healthy=2)]
-        made(api).restart([WEB], NEW)
-        made(api).revert([WEB], OLD)
+        made(api).restart(WEB, NEW)
+        made(api).revert(WEB, OLD)
         assert api.clock.monotonic() == 0
         assert not stamped(api, WEB)
 
@@ -377,9 +383,9 @@ class TestRevert:
         api = two()
         api.controller = crashing(api)
         with pytest.raises(NeedsOperator):
-            made(api).restart([CANARY, WEB], NEW)
+            both(made(api)).apply_of(NEW)
         api.log.clear()
-        made(api).revert([CANARY, WEB], OLD)
+        both(made(api)).revert_to(OLD)
         assert [each for each in api.log if "patch" in each] == ["patch canary"]
         assert not stamped(api, CANARY)
         assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
@@ -392,9 +398,9 @@ class TestRevert:
         """A template that lacks what the others were restarted for is not put back."""
         api = two()
         api.controller = done
-        made(api).restart([WEB], NEW)
-        made(api).restart([WEB], {"key/a": "1"})
-        made(api).revert([WEB], OLD)
+        made(api).restart(WEB, NEW)
+        made(api).restart(WEB, {"key/a": "1"})
+        made(api).revert(WEB, OLD)
         assert stamped(api, WEB)[RESTARTED_FOR] == "key/a=1 web=aa"
         assert [each["message"] for each in api.events[4:]] == [
             "certrotd restarts its pods once more",
@@ -405,7 +411,7 @@ class TestRevert:
         """And is told of in the end."""
         api = two()
         api.controller = done
-        made(api).restart([CANARY, WEB], NEW)
+        both(made(api)).apply_of(NEW)
 
         def then(what: str, path: str) -> None:
             if what == "patch" and path.endswith("web"):
@@ -413,7 +419,7 @@ class TestRevert:
 
         api.then = then
         with pytest.raises(Denied, match="you may not"):
-            made(api).revert([CANARY, WEB], OLD)
+            both(made(api)).revert_to(OLD)
         assert not stamped(api, CANARY)
         assert stamped(api, WEB)
 
@@ -421,26 +427,26 @@ class TestRevert:
         """The others are put back."""
         api = two()
         api.controller = done
-        made(api).restart([CANARY, WEB], NEW)
+        both(made(api)).apply_of(NEW)
         del api.objects["/apis/apps/v1/namespaces/shop/deployments/web"]
-        made(api).revert([CANARY, WEB], OLD)
+        both(made(api)).revert_to(OLD)
         assert not stamped(api, CANARY)
 
     def test_a_stop_ends_it_at_once(self) -> None:
         """It is done again at the next start."""
         api = two()
         api.controller = done
-        made(api).restart([CANARY, WEB], NEW)
+        both(made(api)).apply_of(NEW)
         api.then = once(Stopped("the process was told to stop"))
         with pytest.raises(Stopped):
-            made(api).revert([CANARY, WEB], OLD)
+            both(made(api)).revert_to(OLD)
         assert stamped(api, CANARY)
 
     def test_what_does_not_become_whole_again_is_said(self) -> None:
         """At the deadline, and on the object."""
         api = two()
         api.controller = done
-        made(api).restart([WEB], NEW)
+        made(api).restart(WEB, NEW)
 
         def short(found: Object) -> None:
             done(found)
@@ -448,7 +454,7 @@ class TestRevert:
 
         api.controller = short
         with pytest.raises(Transient, match=r"is not restarted within 30 s: .* 1 available"):
-            made(api).revert([WEB], OLD)
+            made(api).revert(WEB, OLD)
         assert api.reasons()[2:] == ["RotationUndo", "RotationUndoFailed"]
 
     @pytest.mark.parametrize("trouble", [None, Conflict("it is ready by now"), Missing("gone")])
@@ -458,7 +464,7 @@ class TestRevert:
         """Guarded by its resourceVersion: one that became ready meanwhile is left alone."""
         api = MemoryApi(("statefulset", workload_object("statefulset", "db")))
         api.controller = done
-        made(api).restart([DB], NEW)
+        made(api).restart(DB, NEW)
         api.controller = crashing(api)
         path = next(iter(api.objects))
         api.objects[path]["status"] |= {"updatedReplicas": 1}
@@ -476,7 +482,7 @@ class TestRevert:
                     raise trouble
 
         api.controller, api.then = controller, then
-        made(api).revert([DB], OLD)
+        made(api).revert(DB, OLD)
         assert api.log.count("delete db-2@3") == 1
         deleted = [each["message"] for each in api.events if "deletes the pod" in each["message"]]
         assert len(deleted) == (0 if trouble else 1)
@@ -486,8 +492,8 @@ class TestRevert:
         api = two()
         api.controller = crashing(api)
         with pytest.raises(NeedsOperator):
-            made(api).restart([WEB], NEW)
-        made(api).revert([WEB], OLD)
+            made(api).restart(WEB, NEW)
+        made(api).revert(WEB, OLD)
         assert not [each for each in api.log if "delete" in each]
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from certrotd.certs.wiring.adapters import Shelf
+from certrotd.certs.wiring.shelf import Shelf
 from certrotd.clock import Deadline, SystemClock
 from certrotd.daemon.wiring import open_site
 from certrotd.errors import NeedsOperator, Transient
