@@ -219,6 +219,7 @@ def test_a_budget_that_allows_no_disruption_is_waited_for(web: Web) -> None:
     path = f"/apis/policy/v1/namespaces/{web.namespace}/poddisruptionbudgets/both"
     counts = {"expectedPods": 3, "currentHealthy": 2, "disruptionsAllowed": 0}
     wait_until(lambda: counts.items() <= web.cluster.api.get(path)["status"].items(), what="counts")
+    wait_until(lambda: runs(web, "sick"), what="a container to run programs in")
     target = web.target()
     target.check()
     web.put(NEW)
@@ -397,6 +398,12 @@ def test_a_template_that_somebody_else_puts_back_ends_the_rollout(web: Web) -> N
     finally:
         timer.join()
     assert "RotationRestartFailed" in web.described(reference)
+
+
+def runs(web: Web, name: str) -> bool:
+    """Whether the container of a pod has started; it need not be ready."""
+    [found] = web.cluster.pods(web.namespace, f"app={name}")
+    return any("running" in each["state"] for each in found["status"].get("containerStatuses", ()))
 
 
 def reaches(address: str) -> bool:
