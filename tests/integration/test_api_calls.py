@@ -16,7 +16,7 @@ from tests.parts.kubernetes.secrets import Shop
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 
-MOST = 30
+MOST = 27
 """For a rotation, but for those whose number depends on how long it takes."""
 SECONDS = 4.0
 _IDLE = re.compile(r"\w+ leases/certrotd-lock.daemon|watch ")
