@@ -165,8 +165,14 @@ class Site:
 
         return Connections(self.clock, os.environ)
 
-    def runner(self, listen: Callable[[Event], None], stopping: Callable[[], bool]) -> Runner:
-        """What rotates the subjects."""
+    def runner(
+        self,
+        listen: Callable[[Event], None],
+        stopping: Callable[[], bool],
+        *,
+        hands_over: bool = False,
+    ) -> Runner:
+        """What rotates the subjects; ``hands_over`` as of Engine."""
         import random
 
         from certrotd.lifecycle.runner import Runner
@@ -177,6 +183,7 @@ class Site:
             new_id=self._new_id,
             listen=listen,
             stopping=stopping,
+            hands_over=hands_over,
             audit=self.audit,
         )
 
