@@ -110,7 +110,8 @@ class Shared:
         """A target by its name."""
         if name not in self._targets:
             entry = self.config.targets[name]
-            context = Context(name, self.config.state_dir, self.premises.clock)
+            premises = self.premises
+            context = Context(name, self.config.state_dir, premises.clock, connect=premises.connect)
             module = importlib.import_module(f"certrotd.targets.{entry.type}")
             self._targets[name] = module.build(entry, context)
         return self._targets[name]
