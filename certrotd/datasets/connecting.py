@@ -60,6 +60,7 @@ def _sqlite(url: URL) -> tuple[Engine, Dialect]:
 
 def _postgresql(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
     import sqlalchemy as sa
+    from psycopg.types.array import ListBinaryDumper
 
     from certrotd.datasets.sql_dialect import PostgreSQL
 
@@ -76,6 +77,8 @@ def _postgresql(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
 
     @sa.event.listens_for(engine, "connect")
     def _limited(connection: Any, _record: object) -> None:
+        # arrays of text would be escaped byte by byte
+        connection.adapters.register_dumper(list, ListBinaryDumper)
         with connection.cursor() as cursor:  # nobody waits long for a row that we wait for
             cursor.execute(f"set lock_timeout = '{LOCK_SECONDS}s'")
         connection.commit()

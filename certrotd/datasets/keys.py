@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 from uuid import UUID
 
@@ -77,9 +78,16 @@ class AssociatedData:
 
     def of(self, key: Key, field: int) -> bytes:
         """The associated data of one value."""
-        named = dict(zip(self.key_columns, map(_words, key), strict=True))
-        names = {**named, "table": self.table, "column": self.fields[field], "pk": key_words(key)}
-        parts = string.Formatter().parse(self.template)
+        places = list(map(_words, key))
+        own = (self.table, self.fields[field], "/".join(places))
+        names = dict(
+            zip((*self.key_columns, "table", "column", "pk"), (*places, *own), strict=True)
+        )
         return "".join(
-            text + (names[name] if name is not None else "") for text, name, _, _ in parts
+            text + names[name] if name is not None else text for text, name in self._parts
         ).encode()
+
+    @cached_property
+    def _parts(self) -> Sequence[tuple[str, str | None]]:
+        parts = string.Formatter().parse(self.template)
+        return [(text, name) for text, name, _, _ in parts]

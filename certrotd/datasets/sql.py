@@ -164,7 +164,7 @@ class SqlDataset:
                 tuple(map(_bytes, told[split:-1])),
                 Mark(tuple(told[split:-1]), told[-1]),
             )
-            for told in connection.execute(query)
+            for told in connection.execute(query).all()
         ]
 
 

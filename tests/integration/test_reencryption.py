@@ -170,7 +170,7 @@ def application(site: Site, parts: Parts) -> Application:
         "url": server.url(),
         "password": {"file": str(password)},
     }
-    dataset |= {"key": ["tenant", "id"], "columns": ["email", "phone"]}
+    dataset |= {"table": "customers", "key": ["tenant", "id"], "columns": ["email", "phone"]}
     dataset |= {"associated_data": "{table}/{column}/{pk}", "batch": 500, "rows_per_second": 5000}
     site.config["keyrings"] = {
         "orders": {
