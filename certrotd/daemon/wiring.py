@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
@@ -30,6 +31,8 @@ from certrotd.state.ports import Lease
 
 if TYPE_CHECKING:  # what only rotating needs
     from certrotd.audit.log import AuditLog
+    from certrotd.kube.api import Api
+    from certrotd.kube.connecting import Connections
     from certrotd.lifecycle.runner import Runner
     from certrotd.rotation.engine import Event
 
@@ -68,6 +71,7 @@ class Site:
             lock=self.lock,
             in_flight=self.flying,
             audit=lambda: self.audit,
+            connect=self._connect,
             remark=listen,
             heard_time=ca_time,
             asked_service=asked_service,
@@ -150,6 +154,16 @@ class Site:
             damaged=self._audit_damaged,
             copy=to_stderr if self.config.log.audit else lambda _lines: None,
         )
+
+    def _connect(self, kubeconfig: Path | None, context: str | None) -> Api:
+        """As Premises.connect."""
+        return self._connections.api(kubeconfig, context)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        from certrotd.kube.connecting import Connections
+
+        return Connections(self.clock, os.environ)
 
     def runner(self, listen: Callable[[Event], None], stopping: Callable[[], bool]) -> Runner:
         """What rotates the subjects."""

@@ -62,8 +62,7 @@ from certrotd.state.ports import Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
 
 if TYPE_CHECKING:
-    from certrotd.kube.api import Api
-    from certrotd.kube.connecting import Connections
+    pass
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
@@ -94,16 +93,6 @@ class Shared:
     def keks(self) -> Mapping[str, Kek]:
         """Every KEK by its name; nothing is asked, and none is made."""
         return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
-
-    def connect(self, kubeconfig: Path | None, context: str | None) -> Api:
-        """An API server that outputs are written to; raises NeedsOperator."""
-        return self._connections.api(kubeconfig, context)
-
-    @cached_property
-    def _connections(self) -> Connections:
-        from certrotd.kube.connecting import Connections
-
-        return Connections(self.premises.clock, os.environ)
 
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
@@ -155,7 +144,7 @@ class ConfiguredKeyring:
                 chance=CHANCE,
                 keks=self._keks_of,
                 written=lambda n: self._premises.state.document(f"{WRITTEN}/{self._name}.{n}"),
-                connect=self._shared.connect,
+                connect=self._shared.premises.connect,
                 clock=self.clock,
             )
         )
@@ -375,7 +364,7 @@ class ConfiguredKeyring:
         kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
         build = importlib.import_module(f"certrotd.consumers.{kind}").build
         if isinstance(acknowledge, ApiServerAcknowledgement):
-            return build(acknowledge, self.clock, self._shared.connect)
+            return build(acknowledge, self.clock, self._shared.premises.connect)
         return build(acknowledge, self.clock)
 
     @contextmanager
