@@ -51,6 +51,7 @@ from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.stored_data import StoredData
 from certrotd.keys.world import Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.finding import Finding
@@ -193,6 +194,11 @@ class ConfiguredKeyring:
         """Its last counts."""
         return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
 
+    @cached_property
+    def stored(self) -> StoredData:
+        """Its datasets that certrotd re-encrypts."""
+        return StoredData(self.entry.datasets, self.store, self.census)
+
     def world(self) -> World:
         return World(
             name=self._name,
@@ -201,6 +207,7 @@ class ConfiguredKeyring:
             inlets=Inlets(self._new_key, self._new_seal),
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
+            datasets=self.stored.reencryptable(),
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
             record=lambda happened: self._premises.audit().record(happened),
@@ -308,6 +315,7 @@ class ConfiguredKeyring:
             self._premises.in_flight,
             partial(self._premises.state.wake, str(self.policy.id)),
             self.clock,
+            self.stored.tally,
             self._drill,
         )
 
