@@ -74,11 +74,7 @@ def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
     if bound is None:
         return
     if running:
-        target = bound.target
-        check = (
-            partial(_check, world, name, target) if isinstance(target, Cautious) else target.check
-        )
-        yield from failed(check)
+        yield from failed(partial(_check, world, name, bound.target))
     elif isinstance(bound.target, Precheck):
         yield from failed(bound.target.precheck)
     for endpoint in (*bound.endpoints, *bound.own):

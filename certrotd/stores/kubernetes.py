@@ -50,7 +50,6 @@ class KubernetesStore:
     def __init__(self, places: Mapping[str, Place]) -> None:
         self._places = places
         self._homes: dict[str, Home] = {}
-        self._switched: dict[str, int] = {}
         self._lock = threading.Lock()
 
     def names(self) -> list[str]:
@@ -186,13 +185,10 @@ class KubernetesStore:
         kept = self._put(home, name, generation, found)
         if kept.placed is None:  # else nobody can tell the first one of certrotd's from another's
             home.own.keep(name, replace(kept, placed=generation))
-        self._switched[name] = generation
 
     def record(self, name: str, state: CertificateState) -> None:
         own = self._home(name).own
-        kept = own.kept(name)
-        placed = self._switched.pop(name, None) or self.live(name)
-        own.keep(name, replace(kept, state=state, placed=placed, damaged=None))
+        own.keep(name, replace(own.kept(name), state=state, placed=self.live(name), damaged=None))
 
     def mend(self, name: str, state: CertificateState, *, now: datetime) -> str:  # noqa: ARG002
         """As Store.mend; the last one that was damaged is kept."""
