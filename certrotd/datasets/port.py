@@ -21,6 +21,10 @@ class Busy(Transient):
     """Others hold what is to be written; the same batch may succeed in a moment."""
 
 
+class CutShort(Transient):
+    """Not all of a dataset was seen: what was counted there is too little."""
+
+
 class Row(NamedTuple):
     """One row as it was read.
 
