@@ -55,29 +55,41 @@ class CommandDatasetEntry(Entry):
         return program(self.census[0], ("census",))
 
 
+_MARIADB_OPTIONS = {"unix_socket", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key"}
+
+
 def _database(value: str) -> str:
     parts = urlsplit(value)
+    options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if parts.scheme == "sqlite":
         if parts.netloc or not parts.path.startswith("//") or parts.query:
             raise refuse("must be sqlite:// and an absolute path, as in sqlite:////var/lib/app.db")
         return value
-    if parts.scheme != "postgresql" or (not parts.hostname and not parts.query):
+    known = parts.scheme in ("postgresql", "mariadb", "mysql")
+    if not known or (not parts.hostname and not parts.query):
         raise refuse(
-            "must be an address such as postgresql://certrotd@db.example.com/shop or "
+            "must be an address such as postgresql://certrotd@db.example.com/shop, mariadb://… or "
             f"sqlite:////var/lib/app.db, got {shown(parts.scheme or 'text')}"
         )
-    if parts.password or any(name == "password" for name, _ in parse_qsl(parts.query)):
+    if parts.password or {"password", "passwd"}.intersection(options):
         raise refuse("has a password in it: give it under password")
+    if parts.scheme != "postgresql":
+        if strange := next((each for each in options if each not in _MARIADB_OPTIONS), None):
+            raise refuse(f"takes {', '.join(sorted(_MARIADB_OPTIONS))}, got {shown(strange)}")
+        if not parts.path.strip("/"):
+            raise refuse("names no database, as mariadb://certrotd@db.example.com/shop does")
     return value
 
 
 class SqlDatasetEntry(Entry):
     """Columns of a table, which certrotd counts and re-encrypts."""
 
-    type: Literal["sql"] = Field(description="Columns of a table of PostgreSQL or SQLite.")
+    type: Literal["sql"] = Field(
+        description="Columns of a table of PostgreSQL, MariaDB, MySQL or SQLite."
+    )
     url: Annotated[Text, AfterValidator(_database)] = Field(
-        description="The database, without a password: postgresql://USER@HOST/NAME or "
-        "sqlite:////PATH."
+        description="The database, without a password: postgresql://USER@HOST/NAME, "
+        "mariadb://USER@HOST/NAME or sqlite:////PATH."
     )
     password: SecretRef | None = Field(default=None, description="The account's (null: none).")
     schema_name: Text | None = Field(
@@ -142,6 +154,8 @@ class SqlDatasetEntry(Entry):
         yield from library("sqlalchemy", ("url",), extra="sql")
         if self.url.startswith("postgresql"):
             yield from library("psycopg", ("url",), extra="sql")
+        elif not self.url.startswith("sqlite"):
+            yield from library("pymysql", ("url",), extra="sql")
 
 
 def _tag(value: object) -> str | None:

@@ -30,12 +30,14 @@ class Mark(NamedTuple):
 class Dialect(Protocol):
     """One kind of database."""
 
-    system_columns: Sequence[str]
-
     def types(
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
         """The type of every column, as values are to be read; None without such a table."""
+        ...
+
+    def more_columns(self, connection: Connection, table: str, schema: str | None) -> Sequence[str]:
+        """What else of a table a batch reads or writes."""
         ...
 
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
@@ -44,6 +46,10 @@ class Dialect(Protocol):
 
     def begins(self, column: Column, beginning: bytes) -> sa.ColumnElement[bool]:
         """Whether a value that is filled begins with these bytes, whatever its collation."""
+        ...
+
+    def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+        """Whether a row comes after that key, in the order of the columns of keys."""
         ...
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:
@@ -75,8 +81,6 @@ class Dialect(Protocol):
 class Sqlite:
     """SQLite: an UPDATE for each row, prepared once."""
 
-    system_columns: Sequence[str] = ()
-
     def types(
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
@@ -87,6 +91,15 @@ class Sqlite:
         columns = inspector.get_columns(table, schema)
         return {each["name"]: sa.types.NullType() for each in columns}
 
+    def more_columns(
+        self,
+        connection: Connection,  # noqa: ARG002
+        table: str,  # noqa: ARG002
+        schema: str | None,  # noqa: ARG002
+    ) -> Sequence[str]:
+        """None."""
+        return ()
+
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
         return sa.func.coalesce(sa.func.length(column), 0) > 0
@@ -95,6 +108,10 @@ class Sqlite:
         """As Dialect.begins."""
         start = sa.func.substr(sa.cast(column, sa.LargeBinary), 1, len(beginning))
         return sa.func.coalesce(start == sa.literal(beginning, sa.LargeBinary), sa.false())
+
+    def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+        """As Dialect.behind."""
+        return _tuple_behind(keys, after)
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:  # noqa: ARG002
         """None: the old values are compared."""
@@ -133,15 +150,13 @@ class Sqlite:
         for change in changes:
             row = {f"k{n}": place for n, place in enumerate(change.row.key)}
             row |= {f"o{n}": before for n, before in enumerate(change.row.read.values)}
-            row |= {f"n{n}": _stored(change, n) for n in range(len(columns))}
+            row |= {f"n{n}": stored(change, n) for n in range(len(columns))}
             rows.append(row)
         return connection.execute(sa.update(table).where(*same).values(new), rows).rowcount
 
 
 class PostgreSQL:
     """PostgreSQL: one UPDATE for the batch, from arrays."""
-
-    system_columns: Sequence[str] = ("xmin",)
 
     def types(
         self, connection: Connection, table: str, schema: str | None
@@ -153,6 +168,15 @@ class PostgreSQL:
         except sa.exc.NoSuchTableError:
             return None
         return {each["name"]: _plain(each["type"]) for each in columns}
+
+    def more_columns(
+        self,
+        connection: Connection,  # noqa: ARG002
+        table: str,  # noqa: ARG002
+        schema: str | None,  # noqa: ARG002
+    ) -> Sequence[str]:
+        """What mark needs."""
+        return ("xmin",)
 
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
@@ -166,6 +190,10 @@ class PostgreSQL:
         # ciphertext is ASCII; what is not begins like none
         text = sa.func.left(sa.cast(column, sa.Text), len(beginning), type_=sa.Text)
         return sa.func.coalesce(text.collate("C") == beginning.decode("latin-1"), sa.false())
+
+    def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+        """As Dialect.behind."""
+        return _tuple_behind(keys, after)
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:
         """The transaction that wrote the row."""
@@ -199,7 +227,7 @@ class PostgreSQL:
         ]
         by_version = _by_version(changes)
         for n, column in enumerate(columns):
-            parts.append((f"n{n}", column.type, [_stored(each, n) for each in changes]))
+            parts.append((f"n{n}", column.type, [stored(each, n) for each in changes]))
             if not by_version:
                 old = [each.row.read.values[n] for each in changes]
                 parts.append((f"o{n}", column.type, old))
@@ -218,7 +246,14 @@ class PostgreSQL:
         return connection.execute(sa.update(table).where(*same).values(new_values)).rowcount
 
 
-def _stored(change: Change, field: int) -> Any:
+def _tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+    if len(keys) == 1:
+        return keys[0] > after[0]
+    values = [sa.literal(each, key.type) for key, each in zip(keys, after, strict=True)]
+    return sa.tuple_(*keys) > sa.tuple_(*values)
+
+
+def stored(change: Change, field: int) -> Any:
     """What a field is to be, as its column has it: text where it was text."""
     value, before = change.values[field], change.row.read.values[field]
     if value is None or value == change.row.values[field]:
