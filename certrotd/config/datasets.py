@@ -20,6 +20,8 @@ from certrotd.config.base import (
 from certrotd.config.durations import Duration
 from certrotd.config.looks import library, program
 from certrotd.config.secrets import Environment, SecretRef
+from certrotd.errors import InvalidInput
+from certrotd.jsonpath import path_of
 
 CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
     "tink": frozenset(
@@ -81,6 +83,16 @@ def _database(value: str) -> str:
     return value
 
 
+def _path(value: str) -> str:
+    try:
+        return path_of(value).text
+    except InvalidInput as error:
+        raise refuse(f"{error.message}, got {shown(value)}") from None
+
+
+JsonPath = Annotated[Text, AfterValidator(_path)]
+
+
 class SqlDatasetEntry(Entry):
     """Columns of a table, which certrotd counts and re-encrypts."""
 
@@ -103,6 +115,11 @@ class SqlDatasetEntry(Entry):
         description="Its primary key, or other columns that are unique and never NULL.",
     )
     columns: Items[Text] = Field(min_length=1, max_length=100, description="The encrypted columns.")
+    json_paths: dict[Text, Annotated[Items[JsonPath], Field(min_length=1, max_length=100)]] = Field(
+        default={},
+        description="Which of the columns are JSON, and where in it the values are: "
+        "$.smtp.password, $.tokens[*].secret, $.* (each text at such a place is one).",
+    )
     codec: Literal["tink", "fernet"] = Field(
         default="tink", description="The form of their values: tink (bytes) or fernet (text)."
     )
@@ -134,6 +151,10 @@ class SqlDatasetEntry(Entry):
         names = [*self.key, *self.columns]
         if twice := next((each for each in names if names.count(each) > 1), None):
             raise refuse(f"{shown(twice)} is named twice in key and columns")
+        if strange := next((each for each in self.json_paths if each not in self.columns), None):
+            raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
+        if self.json_paths and self.codec == "tink":
+            raise refuse("tink is bytes, which JSON does not hold: name another codec")
         if self.associated_data is None:
             return self
         if self.codec not in BOUND:

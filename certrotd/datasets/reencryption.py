@@ -99,7 +99,7 @@ class Pass:
             if not batch.changes or self._replace(batch.changes) == len(batch.changes):
                 break
             rows = self._dataset.again([each.row.key for each in batch.changes])
-        return list({(each.key, each.field): each for each in quarantined}.values())
+        return list({(each.key, each.field, each.why): each for each in quarantined}.values())
 
     def _replace(self, changes: Sequence[Change]) -> int:
         nap = NAP

@@ -133,7 +133,8 @@ class SqlDataset:
         return [self.table.c[each] for each in self.spec.columns]
 
     def _select(self) -> sa.Select[Any]:
-        return sa.select(*self._keys, *self._values, self.dialect.mark(self.table))
+        values = map(self.dialect.read, self._values)
+        return sa.select(*self._keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Only what the operator's condition says; its colons are not parameters."""

@@ -40,6 +40,10 @@ class Dialect(Protocol):
         """What else of a table a batch reads or writes."""
         ...
 
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """A value as it is read, and compared later."""
+        ...
+
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """Whether a value is neither NULL nor empty."""
         ...
@@ -99,6 +103,10 @@ class Sqlite:
     ) -> Sequence[str]:
         """None."""
         return ()
+
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """As it is."""
+        return column
 
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
@@ -178,9 +186,13 @@ class PostgreSQL:
         """What mark needs."""
         return ("xmin",)
 
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """Documents as text: what is parsed has lost digits."""
+        return _text(column)
+
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
-        return sa.func.coalesce(sa.func.octet_length(column), 0) > 0
+        return sa.func.coalesce(sa.func.octet_length(_text(column)), 0) > 0
 
     def begins(self, column: Column, beginning: bytes) -> sa.ColumnElement[bool]:
         """As Dialect.begins."""
@@ -227,10 +239,11 @@ class PostgreSQL:
         ]
         by_version = _by_version(changes)
         for n, column in enumerate(columns):
-            parts.append((f"n{n}", column.type, [stored(each, n) for each in changes]))
+            sent = sa.Text() if isinstance(column.type, sa.JSON) else column.type
+            parts.append((f"n{n}", sent, [stored(each, n) for each in changes]))
             if not by_version:
                 old = [each.row.read.values[n] for each in changes]
-                parts.append((f"o{n}", column.type, old))
+                parts.append((f"o{n}", sent, old))
         if by_version:
             parts.append(("version", sa.Text(), [each.row.read.version for each in changes]))
         batch = _arrays("batch", parts)
@@ -242,7 +255,12 @@ class PostgreSQL:
                 _exact(column).is_not_distinct_from(_exact(batch.c[f"o{n}"]))
                 for n, column in enumerate(columns)
             ]
-        new_values = {column.name: batch.c[f"n{n}"] for n, column in enumerate(columns)}
+        new_values = {
+            c.name: sa.cast(batch.c[f"n{n}"], c.type)
+            if isinstance(c.type, sa.JSON)
+            else batch.c[f"n{n}"]
+            for n, c in enumerate(columns)
+        }
         return connection.execute(sa.update(table).where(*same).values(new_values)).rowcount
 
 
@@ -258,7 +276,7 @@ def stored(change: Change, field: int) -> Any:
     value, before = change.values[field], change.row.read.values[field]
     if value is None or value == change.row.values[field]:
         return before  # of whatever type it is
-    return value.decode("ascii") if isinstance(before, str) else value
+    return value.decode("utf-8", "surrogateescape") if isinstance(before, str) else value
 
 
 def _by_version(changes: Sequence[Change]) -> bool:
@@ -275,6 +293,11 @@ def _arrays(name: str, parts: Sequence[tuple[str, Any, list[Any]]]) -> Any:
     arrays = [sa.bindparam(f"{name}_{n}", value, ARRAY(type_)) for n, type_, value in parts]
     columns = [sa.column(n, type_) for n, type_, _ in parts]
     return sa.func.unnest(*arrays).table_valued(*columns, name=name).render_derived()
+
+
+def _text(column: Column) -> sa.ColumnElement[Any]:
+    """A column, as text if it is JSON."""
+    return sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
 
 
 def _exact(column: Any) -> Any:

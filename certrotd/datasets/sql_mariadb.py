@@ -49,6 +49,10 @@ class MariaDB:
         rows = _columns(connection, table, schema)
         return [name for name, *_, extra in rows if "on update" in extra.lower()]
 
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """As it is: JSON is text."""
+        return column
+
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
         return sa.func.coalesce(sa.func.octet_length(column), 0) > 0

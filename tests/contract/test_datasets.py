@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from certrotd.clock import SystemClock
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.configured import CODECS, opened
 from certrotd.datasets.port import BeginningCounts, Busy, Change, Dataset, Key, Row
+from certrotd.datasets.reencryption import Pass
+from certrotd.datasets.values import Values as Looked
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.keyring.material import Algorithm
+from certrotd.keyring.material import Algorithm, KeySet
 from tests.contract.codec_cases import key_of
 from tests.contract.kek_rigs import Part
 from tests.fakes.datasets import MemoryDataset, Values
@@ -269,6 +273,45 @@ def test_text_is_compared_by_its_bytes_whatever_the_collation(database: Database
         [row] = dataset.again([(1,)])
         assert dataset.replace([Change(row, (b"gAAAnew",))]) == 1
     assert execute("select v from t") in ([("gAAAnew",)], [["gAAAnew"]])
+
+
+def test_values_within_json_are_re_encrypted_and_nothing_else_of_it_changes(
+    database: Database,
+) -> None:
+    """Compared by the whole document: a write of others to another part of it wins, too."""
+    execute, url = database
+    codec = CODECS["fernet"]
+    keys = KeySet.of([key_of(Algorithm.FERNET, n, seed=str(n)) for n in (1, 2)], active=2)
+    sealed = [codec.encrypt(b"one", keys.keys[1]).decode() for _ in range(3)]
+    document = '{"z": 1.50, "a": {"secret": "%s", "näme": "ö", "n": 12345678901234567890}}'
+    documents = [document % each for each in sealed]
+    for kind in ("text", "json", "jsonb") if url.startswith("postgresql") else ("text", "json"):
+        execute("drop table if exists t")
+        execute(f"create table t (id integer primary key, v {kind})")
+        execute("insert into t values (1, ?), (2, ?), (3, ?), (4, null)", *documents)
+        before = [each[0] for each in execute(f"select {text('v', url)} from t order by id")]
+        told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet",
+                     json_paths={"v": ["$.a.secret"]}, batch=2)  # fmt: skip
+        with opened("rows", told) as place:
+            assert list(place.dataset.findings()) == []
+            rows = place.dataset.rows(None, 10, ())
+            assert place.tally(keys).by_version == {1: 3, 2: 0}
+            execute("update t set v = ? where id = 2", documents[1].replace("1.50", "2.5"))
+            batch = Looked(place.form, keys).reencrypted(rows)
+            assert place.dataset.replace(batch.changes) == 2
+            Pass(place.dataset, place.form, keys, SystemClock(), place.pace).run()
+            assert place.tally(keys).by_version == {1: 0, 2: 3}
+        after = [each[0] for each in execute(f"select {text('v', url)} from t order by id")]
+        assert after[3] is None
+        for n, (was, now) in enumerate(zip(before[:3], after[:3], strict=True)):
+            secret = json.loads(now)["a"]["secret"]
+            assert codec.decrypt(secret.encode(), keys.keys[2]) == b"one"
+            expected = was.replace("1.50", "2.5") if n == 1 else was
+            assert now.replace(secret, sealed[n]) == expected
+
+
+def text(column: str, url: str) -> str:
+    return f"{column}::text" if url.startswith("postgresql") else column
 
 
 def test_the_condition_of_the_operator_holds_for_everything(database: Database) -> None:

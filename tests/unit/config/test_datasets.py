@@ -55,6 +55,12 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"associated_data": "{pk!r}"}, "associated_data takes"),
         ({"associated_data": "{pk.real}"}, "associated_data takes"),
         ({"associated_data": "{pk"}, "a brace without its other one"),
+        ({"json_paths": {"w": ["$.a"]}}, 'json_paths has "w", which is none of the columns'),
+        ({"json_paths": {"v": ["$.a"]}}, "tink is bytes, which JSON does not hold"),
+        ({"json_paths": {"v": ["a.b"]}}, "must be a path such as $.smtp.password"),
+        ({"json_paths": {"v": ["$.a..b"]}}, 'got "$.a..b"'),
+        ({"json_paths": {"v": ['$["\\x"]']}}, "must be a path such as"),
+        ({"json_paths": {"v": []}}, "json_paths"),
         ({"codec": "rot13"}, "codec"),
         ({"type": "mongodb"}, "must have type sql, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
@@ -76,6 +82,8 @@ def test_fernet_tokens_bind_nothing_and_take_fernet_keys(tmp_path: Path) -> None
     assert "fernet takes no aes-256-gcm keys" in problems(tmp_path, fernet)
     assert problems(tmp_path, fernet, algorithm="fernet") == ""
     assert "tink takes no fernet keys" in problems(tmp_path, {}, algorithm="fernet")
+    paths = {**fernet, "json_paths": {"v": ["$.a", '$["b c"][0].*']}}
+    assert problems(tmp_path, paths, algorithm="fernet") == ""
     bound = {**fernet, "associated_data": "{pk}"}
     assert "fernet has no associated data" in problems(tmp_path, bound, algorithm="fernet")
 
