@@ -145,6 +145,16 @@ class SqlDatasetEntry(Entry):
     rows_per_second: int | None = Field(
         default=None, ge=1, le=10**9, description="It goes no faster (null: as fast as it can)."
     )
+    pause_ms: int = Field(
+        default=0, ge=0, le=3_600_000, description="It rests so long after a batch, in ms."
+    )
+    latency_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_600_000,
+        description="If writing a batch takes longer, in ms, the next ones are smaller, and it "
+        "rests as long (null: whatever it takes).",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -62,7 +62,8 @@ def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
 
         spec = TableSpec(entry.table, entry.key, entry.columns, entry.schema_name, entry.where)
         dataset = SqlDataset(name, engine, spec, dialect)
-        pace = Pace(entry.batch, entry.rows_per_second)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
         yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
 
 

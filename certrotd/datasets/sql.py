@@ -124,6 +124,11 @@ class SqlDataset:
         with self.connected() as connection:
             return list(findings_of(connection, self.spec, self.dialect))
 
+    def advice(self) -> str | None:
+        """As Advising.advice."""
+        with self.connected() as connection:
+            return self.dialect.advice(connection, self.spec.table, self.spec.schema)
+
     @cached_property
     def _keys(self) -> Sequence[sa.ColumnClause[Any]]:
         return [self.table.c[each] for each in self.spec.key]

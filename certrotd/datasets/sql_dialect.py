@@ -14,6 +14,12 @@ from certrotd.datasets.port import Change, Key
 LONG = 256
 """Above so many bytes, PostgreSQL compares the row's version (xmin) instead of the old value."""
 
+_DEAD_ROWS = """
+select n_live_tup, n_dead_tup from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+where c.relname = :table and n_dead_tup > 0
+and case when cast(:schema as text) is null then pg_table_is_visible(c.oid)
+    else s.schemaname = :schema end
+"""
 Column = sa.ColumnClause[Any]
 
 
@@ -79,6 +85,10 @@ class Dialect(Protocol):
         changes: Sequence[Change],
     ) -> int:
         """As Dataset.replace."""
+        ...
+
+    def advice(self, connection: Connection, table: str, schema: str | None) -> str | None:
+        """As Advising.advice."""
         ...
 
 
@@ -161,6 +171,9 @@ class Sqlite:
             row |= {f"n{n}": stored(change, n) for n in range(len(columns))}
             rows.append(row)
         return connection.execute(sa.update(table).where(*same).values(new), rows).rowcount
+
+    def advice(self, connection: Connection, table: str, schema: str | None) -> None:
+        """None: what was replaced leaves its room to what replaces it."""
 
 
 class PostgreSQL:
@@ -262,6 +275,14 @@ class PostgreSQL:
             for n, c in enumerate(columns)
         }
         return connection.execute(sa.update(table).where(*same).values(new_values)).rowcount
+
+    def advice(self, connection: Connection, table: str, schema: str | None) -> str | None:
+        """To remove the rows that were replaced, when they are a tenth of the table."""
+        named = {"table": table, "schema": schema}
+        found = connection.execute(sa.text(_DEAD_ROWS), named).one_or_none()
+        if found is None or found[1] * 10 < found[0]:
+            return None
+        return f"run VACUUM (ANALYZE) {table}: {found[1]:,} of its rows are dead"
 
 
 def _tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:

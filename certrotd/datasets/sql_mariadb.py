@@ -104,6 +104,9 @@ class MariaDB:
         written = sum(map(update.together, _parts(short)))
         return written + sum(update.alone(each) for each in changes if _size(each) > LONG)
 
+    def advice(self, connection: Connection, table: str, schema: str | None) -> None:
+        """None: InnoDB removes what was replaced by itself."""
+
 
 class _Update:
     """The statements that write rows; values go into them as parameters alone."""

@@ -14,7 +14,7 @@ import pytest
 from certrotd.clock import SystemClock
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.configured import CODECS, opened
-from certrotd.datasets.port import BeginningCounts, Busy, Change, Dataset, Key, Row
+from certrotd.datasets.port import Advising, BeginningCounts, Busy, Change, Dataset, Key, Row
 from certrotd.datasets.reencryption import Pass
 from certrotd.datasets.values import Values as Looked
 from certrotd.errors import NeedsOperator, Transient
@@ -24,6 +24,7 @@ from tests.contract.kek_rigs import Part
 from tests.fakes.datasets import MemoryDataset, Values
 from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PASSWORD, PostgreSQL
+from tests.parts.process import wait_until
 
 Database = tuple[Callable[..., list[Any]], str]
 """What executes SQL in a database, and its URL."""
@@ -239,6 +240,28 @@ def test_a_look_finds_what_would_leave_rows_out(database: Database) -> None:
     assert found(url, key=["b"]) == ["KEY"]
     execute("create view w as select * from t")
     assert "KIND" in found(url, table="w")
+
+
+def test_postgresql_is_to_be_vacuumed_when_a_tenth_of_a_table_is_dead(database: Database) -> None:
+    """The other databases clean up by themselves."""
+    execute, url = database
+    execute("create table t (id integer primary key, v text)")
+    for number in range(100):
+        execute(f"insert into t values ({number}, 'old')")
+    told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet")
+    with opened("rows", told) as place:
+        dataset = place.dataset
+        assert isinstance(dataset, Advising)
+        assert dataset.advice() is None
+        rows = dataset.rows(None, 100, ())
+        assert dataset.replace([Change(row, (b"new",)) for row in rows]) == 100
+        if not url.startswith("postgresql"):
+            assert dataset.advice() is None
+            return
+        # statistics are flushed by each session when it ends, or after a while
+        wait_until(lambda: "VACUUM (ANALYZE) t: 100 of its rows" in (dataset.advice() or ""))
+        execute("vacuum (analyze) t")
+        wait_until(lambda: dataset.advice() is None)
 
 
 def test_a_missing_table_or_column_is_named(database: Database) -> None:
