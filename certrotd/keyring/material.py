@@ -12,6 +12,7 @@ from typing import Any, NoReturn, SupportsIndex, TypeVar
 from certrotd.errors import InvalidInput
 
 MAX_ID = 128
+MAX_PASSPHRASE = 1024
 T = TypeVar("T")
 
 
@@ -59,10 +60,11 @@ class Algorithm(StrEnum):
     AES_128_CBC = "aes-128-cbc"
     AES_192_CBC = "aes-192-cbc"
     AES_256_CBC = "aes-256-cbc"
+    PASSPHRASE = "passphrase"  # noqa: S105  # text that an application derives its key from
 
     @property
     def key_bytes(self) -> int:
-        """The length of its keys in bytes."""
+        """The length of its keys in bytes; of a passphrase, that of a new one."""
         bits = self.value.split("-")[1] if self.value.startswith("aes-") else "256"
         return int(bits) // 8
 
@@ -88,7 +90,13 @@ class DataKey:
     def __post_init__(self) -> None:
         if self.version < 1:
             raise InvalidInput(f"key version {self.version} is below 1")
-        if len(self.material) != self.algorithm.key_bytes:
+        if self.algorithm is Algorithm.PASSPHRASE:
+            if not 1 <= len(self.material) <= MAX_PASSPHRASE:
+                raise InvalidInput(
+                    f"key version {self.version} has {len(self.material)} bytes of material: "
+                    f"a passphrase has from 1 to {MAX_PASSPHRASE}"
+                )
+        elif len(self.material) != self.algorithm.key_bytes:
             raise InvalidInput(
                 f"key version {self.version} has {len(self.material)} bytes of material: "
                 f"{self.algorithm} takes {self.algorithm.key_bytes}"
