@@ -1,6 +1,6 @@
 """``python -m benchmarks``: every figure of one run, as a table or as JSON.
 
-``--client`` measures the client library of data keys alone.
+``--client`` measures the client library of data keys alone, ``--datasets`` re-encryption alone.
 """
 
 import json
@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import client, daemon, issue, listing
+from benchmarks import client, daemon, issue, listing, reencryption
 
 COUNT = 200
 SAMPLE = 20
@@ -27,6 +27,14 @@ def main(arguments: list[str]) -> None:
             print(json.dumps({"client": asdict(library)}, indent=1))
         else:
             _print_client(library)
+        return
+    if "--datasets" in arguments:
+        rows = reencryption.MILLION if "--full" in arguments else reencryption.ROWS
+        found = reencryption.measure(rows)
+        if "--json" in arguments:
+            print(json.dumps({"datasets": asdict(found)}, indent=1))
+        else:
+            reencryption.show(found)
         return
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:

@@ -23,7 +23,7 @@ class AuditLog:
 
     def calls(self, user: str, since: int = 0) -> Iterator[Call]:
         """The records of requests of a user, each of them answered."""
-        at = 0
+        at, seen = 0, set()
         for file in self._files():
             size = file.stat().st_size
             with file.open("rb") as lines:
@@ -31,7 +31,9 @@ class AuditLog:
                 for line in lines:
                     if user.encode() in line and line.endswith(b"\n"):
                         call = json.loads(line)
-                        if call["user"].get("username") == user:
+                        # a watch is told of when it begins and when it ends
+                        if call["user"].get("username") == user and call["auditID"] not in seen:
+                            seen.add(call["auditID"])
                             yield call
             at += size
 

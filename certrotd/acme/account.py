@@ -49,6 +49,19 @@ class AccountFolder:
         with self._folder.locked(f"the account in {self._folder.place}", deadline):
             yield
 
+    def at_hand(self, contact: Sequence[str]) -> tuple[JWK, str] | None:
+        """The key and the URL of an account that the CA knows with these contacts.
+
+        None where anything has to be made or told, for which the lock must be held. Raises as
+        key() does.
+        """
+        with self._folder.reading():
+            url = self.url()
+            if not url or (self.contact() or ()) != tuple(contact):
+                return None
+            key = self.known_key()
+            return None if key is None else (key, url)
+
     def key(self, key_type: keys.KeyType) -> JWK:
         """The account's key, made on first use; the lock must be held.
 

@@ -194,6 +194,10 @@ class Clients:
         account = self._account
         if account is not None and account.url != forgotten:
             return account
+        known = self._folder.at_hand(self._entry.contact)
+        if known is not None and known[1] != forgotten:
+            self._account = Account(*known)
+            return self._account
         with self._alone(deadline), self._folder.locked(deadline):
             if self._account is not None and self._account.url != forgotten:
                 return self._account  # another thread was quicker

@@ -97,32 +97,32 @@ class Obtain(Journaled):
     generation: int
     served_until: str | None = None
     kind = "obtain"
+    announced = False
     can_kill = False
 
     def do(self, world: World, ledger: Ledger) -> Done:
-        from certrotd.pki.facts import facts_of, parse_certificates
-
+        if world.store.sealed(world.name, self.generation):  # a crash came before the record of it
+            _, chain = world.store.read(world.name, self.generation)
+            return Done(_issued(chain))
         pem = world.store.staged_key(world.name, self.generation)
         if pem is None:
             raise Failure(f"the staged key of generation {self.generation} is missing")
         chain, missed = self._fetch(signing_request(load(pem), self.names), world, ledger)
-        leaf = facts_of(parse_certificates(chain, what="the CA's answer")[0])
-        end = leaf.not_after.isoformat()
-        # before the chain is written: what a crash cut off must not be taken for all of it
-        more: dict[str, Any] = {"missed": missed.to_json()} if missed else {}
-        ledger.note(chain=_digest(chain), fingerprint=leaf.fingerprint, not_after=end, **more)
+        facts = _issued(chain)
         with _kept("the certificate is issued", "keep it"):
             world.store.stage_chain(world.name, self.generation, chain)
-        return Done()
+        return Done({**facts, "missed": missed.to_json()} if missed else facts)
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # the staging goes as a whole, with its key
 
     def observe(self, world: World, ledger: Ledger) -> Observed:
-        if world.store.sealed(world.name, self.generation):
+        # what a crash cut off is not known: the CA is asked for the order's certificate again
+        known = ledger.facts.get("chain")
+        if known and world.store.sealed(world.name, self.generation):
             return Observed.DONE
         chain = world.store.staged_chain(world.name, self.generation)
-        whole = chain is not None and _digest(chain) == ledger.facts.get("chain")
+        whole = chain is not None and _digest(chain) == known
         return Observed.DONE if whole else Observed.NOT_DONE
 
     def _fetch(self, csr: bytes, world: World, ledger: Ledger) -> tuple[bytes, Missed | None]:
@@ -304,6 +304,15 @@ def _kept(state: str, doing: str) -> Iterator[None]:
         raise Later(
             f"{state}, but {trouble}", hint=f"the next run will {doing} without a new order"
         ) from trouble
+
+
+def _issued(chain: bytes) -> dict[str, Any]:
+    """What is remembered of a chain that a CA has issued."""
+    from certrotd.pki.facts import facts_of, parse_certificates
+
+    leaf = facts_of(parse_certificates(chain, what="the CA's answer")[0])
+    end = leaf.not_after.isoformat()
+    return {"chain": _digest(chain), "fingerprint": leaf.fingerprint, "not_after": end}
 
 
 def _digest(chain: bytes) -> str:

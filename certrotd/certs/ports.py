@@ -163,8 +163,8 @@ class Fenceable(Protocol):
 class Cautious(Protocol):
     """A target that can tell what makes its reload felt, though it would succeed."""
 
-    def warnings(self) -> Iterator[str]:
-        """A line about each; raises Failure."""
+    def checked(self) -> Sequence[str]:
+        """As Target.check, in the same look; a line about each."""
         ...
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Protocol, runtime_checkable
 
-from certrotd.certs.ports import Cautious, Precheck
+from certrotd.certs.ports import Cautious, Precheck, Target
 from certrotd.certs.world import World
 from certrotd.errors import Failure, failed, raise_first
 from certrotd.rotation.step import Done, Journaled, Ledger
@@ -74,16 +74,16 @@ def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
     if bound is None:
         return
     if running:
-        problems = list(failed(bound.target.check))
-        yield from problems
-        if not problems and isinstance(bound.target, Cautious):
-            yield from failed(partial(_warn, world, name, bound.target))
+        yield from failed(partial(_check, world, name, bound.target))
     elif isinstance(bound.target, Precheck):
         yield from failed(bound.target.precheck)
     for endpoint in (*bound.endpoints, *bound.own):
         yield from failed(partial(world.prober.check, endpoint))
 
 
-def _warn(world: World, name: str, target: Cautious) -> None:
-    for line in target.warnings():
+def _check(world: World, name: str, target: Target) -> None:
+    if not isinstance(target, Cautious):
+        target.check()
+        return
+    for line in target.checked():
         world.remark(f"target {name}: {line}")

@@ -54,7 +54,7 @@ class Certificates:
         self.config = config
         self.premises = premises
         self.slots = config.concurrency
-        self.stores = Stores(config, premises.clock)
+        self.stores = Stores(config, premises.connect)
         self.accounts = ConfiguredAccounts(config, premises)
         self._adapters: Adapters | None = None
         self._adapters_lock = threading.Lock()

@@ -74,23 +74,23 @@ def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
 def rotate(config: Path, name: str, *, reason: str, as_json: bool) -> int:
     """Carry out ``certrotd keys rotate``; the exit code."""
     wanted = partial(rotation.rotate_because, reason)
-    return _wanted(config, name, "rotate", wanted, as_json=as_json, joins=True)
+    return of_keyring(config, name, "rotate", wanted, as_json=as_json, joins=True)
 
 
 def activate(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd keys activate``; the exit code."""
-    return _wanted(config, name, "activate", rotation.activate, as_json=as_json, joins=True)
+    return of_keyring(config, name, "activate", rotation.activate, as_json=as_json, joins=True)
 
 
 def deliver(config: Path, name: str, *, overwrite: bool, as_json: bool) -> int:
     """Carry out ``certrotd keys deliver``; the exit code."""
     wanted = rotation.overwrite if overwrite else rotation.redeliver
-    return _wanted(config, name, "deliver", wanted, as_json=as_json, joins=True)
+    return of_keyring(config, name, "deliver", wanted, as_json=as_json, joins=True)
 
 
 def rewrap(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd keys rewrap``; the exit code."""
-    return _wanted(config, name, "rewrap", rotation.rewrap, as_json=as_json)
+    return of_keyring(config, name, "rewrap", rotation.rewrap, as_json=as_json)
 
 
 def adopt(config: Path, name: str, *, source: str | None, form: str | None, as_json: bool) -> int:
@@ -105,7 +105,7 @@ def adopt(config: Path, name: str, *, source: str | None, form: str | None, as_j
                 say(f"{name}: {job} names {path}: if that rotates its keys, switch it off")
 
     wanted = partial(rotation.adopt, source, form)
-    return _wanted(config, name, "adopt", wanted, as_json=as_json, before=warn)
+    return of_keyring(config, name, "adopt", wanted, as_json=as_json, before=warn)
 
 
 def plan(config: Path, names: Sequence[str], *, explained: bool, as_json: bool) -> int:
@@ -140,16 +140,16 @@ def compromise(
     words = f"version {version} of {name} never encrypts again"
     _confirm(name, words, confirmed)
     wanted = partial(rotation.compromise, version, reason)
-    return _wanted(config, name, "compromise", wanted, as_json=as_json)
+    return of_keyring(config, name, "compromise", wanted, as_json=as_json)
 
 
 def enable(config: Path, name: str, version: int, *, reason: str, as_json: bool) -> int:
     """Carry out ``certrotd keys enable``; the exit code."""
     wanted = partial(rotation.restore, version, reason)
-    return _wanted(config, name, "enable", wanted, as_json=as_json)
+    return of_keyring(config, name, "enable", wanted, as_json=as_json)
 
 
-def _wanted(
+def of_keyring(
     config: Path,
     name: str,
     command: str,
@@ -159,8 +159,10 @@ def _wanted(
     joins: bool = False,
     before: Callable[[KeyringSubject], None] = lambda _keyring: None,
 ) -> int:
+    """Do what is ``wanted`` of a keyring, as ``certrotd keys COMMAND``; the exit code."""
+
     def act(subject: Subject, runner: Runner) -> Report:
-        keyring = _keyring(subject)
+        keyring = keyring_of(subject)
         before(keyring)
         managed, actor = keyring.managed, _account()
         return rotation.asked_for(managed, runner, command, wanted, joins=joins, actor=actor)
@@ -179,7 +181,8 @@ def _account() -> str:
         return f"user {os.geteuid()}"
 
 
-def _keyring(subject: Subject) -> KeyringSubject:
+def keyring_of(subject: Subject) -> KeyringSubject:
+    """The subject, if it is a keyring; raises UsageError."""
     if not isinstance(subject, KeyringSubject):
         raise UsageError(f"{subject.id} is no keyring", hint="certrotd keys list shows those")
     return subject

@@ -206,6 +206,27 @@ def keys_enable(
     end(carry_out(path_of(context, config), name, version, reason=reason, as_json=as_json))
 
 
+@keys_app.command("reencrypt")
+def keys_reencrypt(
+    context: typer.Context,
+    name: Name,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Count and look, and change nothing.")
+    ] = False,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Bring what is stored in its datasets under the active key.
+
+    A rotation does so by itself. The dry run counts values by key, and lists what does not open.
+
+    Examples: certrotd keys reencrypt orders --dry-run | certrotd keys reencrypt orders
+    """
+    from certrotd.cli.key_datasets import reencrypt as carry_out
+
+    end(carry_out(path_of(context, config), name, dry_run=dry_run, as_json=as_json))
+
+
 @keys_app.command("rewrap")
 def keys_rewrap(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None

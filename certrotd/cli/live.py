@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Protocol
@@ -13,6 +14,8 @@ from certrotd.id import Id
 from certrotd.rotation.engine import Event
 
 MANY = 20
+SPEAK_EVERY = 10.0
+"""So many seconds are between two lines about how far a long step has come."""
 _SHOWN = frozenset({"done", "waiting", "failed", "undone", "stuck", "reached", "paused"})
 _FAILURES = frozenset({"failed", "stuck"})
 
@@ -29,8 +32,14 @@ class Lines:
     def __init__(self, count: int, *, quiet: bool = False) -> None:
         self._shown = _FAILURES if quiet or count > MANY else _SHOWN
         self._lock = threading.Lock()
+        self._spoke = time.monotonic()
 
     def hear(self, event: Event) -> None:
+        now = time.monotonic()
+        if event.what == "progress" and "done" in self._shown and now - self._spoke >= SPEAK_EVERY:
+            self._spoke = now
+            with self._lock:
+                say(f"{Id.parse(event.subject).name}: {event.item}: {event.detail}")
         if event.what in self._shown:
             detail = f": {event.detail}" if event.detail else ""
             with self._lock:
@@ -75,7 +84,8 @@ class Steps(AbstractContextManager["Steps"]):
             task = self._tasks[event.rotation]
             if event.index < 0:
                 return
-            self._progress.update(task, completed=event.index, step=f"{event.item} {event.what}")
+            step = event.detail if event.what == "progress" else event.what
+            self._progress.update(task, completed=event.index, step=f"{event.item} {step}")
             if event.what in _FAILURES:
                 self._progress.console.print(
                     f"{Id.parse(event.subject).name}: {event.item} {event.what}: {event.detail}",

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Clock
-from certrotd.errors import ProofFailed
+from certrotd.errors import NeedsOperator, ProofFailed
 
 if TYPE_CHECKING:
     from certrotd.config.probes import HandshakeEntry
     from certrotd.config.stores import StoreEntry
+    from certrotd.kube.api import Api
     from certrotd.pki.generation import LiveCertificate
     from certrotd.state.ports import Folder
 
@@ -59,11 +60,24 @@ def _unproven(
     raise ProofFailed(f"nothing here can prove that {host}:{port} serves {certificate.certificate}")
 
 
+Connect = Callable[[Path | None, str | None], "Api"]
+"""The API server of a kubeconfig and a context, without one the pod's; raises NeedsOperator.
+
+Whoever asks for the same is given the same.
+"""
+
+
+def unconnected(kubeconfig: Path | None, context: str | None) -> Api:  # noqa: ARG001
+    """As Connect, where there is none."""
+    raise NeedsOperator("nothing here connects to an API server")
+
+
 @dataclass(frozen=True)
 class Context:
     """``name`` is the entry's; ``state_dir`` is certrotd's own directory, 0700.
 
-    A target that looks at places of its own does so by ``prove``. ``stores`` has the entries of
+    A target that looks at places of its own does so by ``prove``, and has the API servers of
+    clusters by ``connect``. ``stores`` has the entries of
     those of its certificates that are not kept in files.
     """
 
@@ -71,6 +85,7 @@ class Context:
     state_dir: Path
     clock: Clock
     prove: ProveAt = _unproven
+    connect: Connect = unconnected
     stores: Mapping[str, StoreEntry] = field(default_factory=dict)
 
 

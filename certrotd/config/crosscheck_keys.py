@@ -5,6 +5,7 @@ from pathlib import Path
 
 from certrotd.config.base import Loc, shown
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
+from certrotd.config.datasets import CODEC_ALGORITHMS, SqlDatasetEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.keks import FileKekEntry, KekEntry
 from certrotd.config.keyrings import (
@@ -35,6 +36,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _backups(file, name, entry)
         yield from _full_outputs(name, entry)
         yield from _algorithms(name, entry)
+        yield from _datasets(name, entry)
     yield from _secrets(file)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
@@ -214,6 +216,17 @@ def _algorithms(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
             held = " or ".join(output.algorithms)
             message = f"{output.type} holds no {entry.algorithm} keys: set algorithm to {held}"
             yield ConfigFinding(("keyrings", name, "outputs", position), message)
+
+
+def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Values of a form that the keys of the keyring are not for."""
+    for called, dataset in entry.datasets.items():
+        if isinstance(dataset, SqlDatasetEntry):
+            taken = CODEC_ALGORITHMS[dataset.codec]
+            if entry.algorithm not in taken:
+                message = f"{dataset.codec} takes no {entry.algorithm} keys: it takes "
+                message += " or ".join(sorted(taken))
+                yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
 
 
 def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:

@@ -27,6 +27,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.certificates import KeyMode, Mode, SystemAccount
 from certrotd.config.cluster import ClusterAccessEntry
+from certrotd.config.datasets import DatasetEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
 from certrotd.config.looks import program, roots
@@ -241,23 +242,6 @@ class ConsumerEntry(Entry):
         if self.target is None and self.acknowledge is None:
             raise refuse("needs a target, a way to acknowledge, or both")
         return self
-
-
-class DatasetEntry(Entry):
-    """Something that holds ciphertext of the keyring."""
-
-    census: Argv = Field(
-        description="A program that prints how many ciphertexts are left under the key version "
-        "CERTROTD_VERSION, whose id is CERTROTD_KEY_ID."
-    )
-    timeout: Duration = Field(
-        default=timedelta(minutes=5), description="How long the program may take."
-    )
-    environment: Environment = Field(default={}, description="More variables for it.")
-
-    def examine(self) -> EntryFindings:
-        """Whether the program exists; it is not run."""
-        return program(self.census[0], ("census",))
 
 
 class ReadersEntry(Entry):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import certrotd
 from certrotd.clock import Clock, Deadline
+from certrotd.config.context import Connect
 from certrotd.config.keyrings import ApiServerAcknowledgement
 from certrotd.consumers.port import Answer, Expected
 from certrotd.dial import Timeout
 from certrotd.errors import Failure
 from certrotd.https.client import HttpsClient
 from certrotd.kube.access import Access
-from certrotd.kube.connecting import Connect
 
 METRIC = "apiserver_encryption_config_controller_last_config_info"
 """What Kubernetes 1.34 tells of itself, once it starts and after each reload."""

@@ -260,7 +260,8 @@ class _Daemon:
             ca_time=lambda moment: self._scheduler.heard_time(moment),
             asked_service=self._observer.asked_service,
         )
-        runner = site.runner(self._observer.stepped, self._stopping)
+        # pods are not restarted back and forth: the next daemon goes on with what is in flight
+        runner = site.runner(self._observer.stepped, self._stopping, hands_over=self._home.shared)
         self._mount_guard = MountGuard(site.directories, self._mount_guard)
         for kind in site.kinds:
             self._changes.setdefault(kind, self._home.state.changes(kind))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
@@ -30,6 +31,8 @@ from certrotd.state.ports import Lease
 
 if TYPE_CHECKING:  # what only rotating needs
     from certrotd.audit.log import AuditLog
+    from certrotd.kube.api import Api
+    from certrotd.kube.connecting import Connections
     from certrotd.lifecycle.runner import Runner
     from certrotd.rotation.engine import Event
 
@@ -68,6 +71,7 @@ class Site:
             lock=self.lock,
             in_flight=self.flying,
             audit=lambda: self.audit,
+            connect=self._connect,
             remark=listen,
             heard_time=ca_time,
             asked_service=asked_service,
@@ -151,8 +155,24 @@ class Site:
             copy=to_stderr if self.config.log.audit else lambda _lines: None,
         )
 
-    def runner(self, listen: Callable[[Event], None], stopping: Callable[[], bool]) -> Runner:
-        """What rotates the subjects."""
+    def _connect(self, kubeconfig: Path | None, context: str | None) -> Api:
+        """As Premises.connect."""
+        return self._connections.api(kubeconfig, context)
+
+    @cached_property
+    def _connections(self) -> Connections:
+        from certrotd.kube.connecting import Connections
+
+        return Connections(self.clock, os.environ)
+
+    def runner(
+        self,
+        listen: Callable[[Event], None],
+        stopping: Callable[[], bool],
+        *,
+        hands_over: bool = False,
+    ) -> Runner:
+        """What rotates the subjects; ``hands_over`` as of Engine."""
         import random
 
         from certrotd.lifecycle.runner import Runner
@@ -163,6 +183,7 @@ class Site:
             new_id=self._new_id,
             listen=listen,
             stopping=stopping,
+            hands_over=hands_over,
             audit=self.audit,
         )
 

@@ -115,6 +115,12 @@ class Keyring:
         given = [each.number for each in self.versions.all if each.state.delivered]
         return KeySet.of(map(self.key, given), active=active.number)
 
+    def every_key(self) -> KeySet:
+        """Every key that is not destroyed, for a census; raises as key_set()."""
+        active = self.key_set().active
+        there = [number for number, entry in self.entries.items() if entry.secret is not None]
+        return KeySet.of(map(self.key, there), active=active)
+
     def moved(self, versions: Versions) -> Keyring:
         """With its versions in other states; the keys of those destroyed are forgotten."""
         entries = dict(self.entries)

@@ -86,12 +86,30 @@ class Case:
         found = missing(known, fresh, encrypted_until=until, now=now)
         return tuple(each for each in found if each.code not in _OF_DRILLS)
 
+    @property
+    def stored(self) -> tuple[tuple[str, Version], ...]:
+        """Datasets to re-encrypt, each with a version that something may be left under there.
+
+        Until it was counted after the version stopped encrypting, something may be.
+        """
+        if self.active is None:
+            return ()
+        found: dict[str, Version] = {}
+        for version in self.versions.in_state(*_READABLE):
+            since = version.encrypted_until
+            for name in sorted(self.policy.reencrypted) if since else ():
+                count = self.standing.census.get(version.number, {}).get(name)
+                if since and (count is None or count.left or count.at < since):
+                    found.setdefault(name, version)
+        return tuple(found.items())
+
     def lacking(self, version: Version) -> tuple[Missing, ...]:
         """What is not shown yet of a version that is to be destroyed."""
         until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
         return tuple(missing(self.evidence(version), fresh, encrypted_until=until, now=now))
 
 
+_READABLE = (State.DECRYPT_ONLY, State.COMPROMISED, State.RETIRED)
 _OF_DRILLS = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE})
 
 

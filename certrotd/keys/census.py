@@ -1,27 +1,34 @@
 """The census: how many ciphertexts are left under each key that no longer encrypts.
 
-Taken by programs of the operator's, beside the scheduler and as often as the watching room looks;
-kept as a document, so that decisions go by what was counted and when.
+Taken by looking at datasets, or by programs of the operator's, beside the scheduler and as often as
+the watching room looks; kept as a document, so that decisions go by what was counted and when.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock, Deadline
+from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
 from certrotd.config.environment import reveal
-from certrotd.config.keyrings import DatasetEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.jsontext import parsed
 from certrotd.keyring.evidence import Count
+from certrotd.keyring.states import State
 from certrotd.process import environment, run
 from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
 
+if TYPE_CHECKING:  # what only datasets need is loaded for them
+    from certrotd.datasets.census import Tally
+
 Census = Mapping[int, Mapping[str, Count]]
+COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
+"""The states of versions that are counted: those that no longer encrypt, and have a key."""
 MAX_ANSWER = 1000
 LARGEST = 10**18
 
@@ -31,7 +38,7 @@ def census_in(document: Document) -> TypedDocument[Census]:
     return TypedDocument(document, _parse, _render, loss=", and counted anew")
 
 
-def counted(name: str, entry: DatasetEntry, told: Mapping[str, str], clock: Clock) -> Count:
+def counted(name: str, entry: CommandDatasetEntry, told: Mapping[str, str], clock: Clock) -> Count:
     """The count of one dataset by its program, which is ``told`` what to count.
 
     Raises Transient, or NeedsOperator for a program that does not print one number.
@@ -71,23 +78,34 @@ def take(
     before: Census,
     clock: Clock,
     keyring: str,
+    tally: Callable[[str], Tally],
 ) -> Taken:
-    """Count every dataset for every version (with its key id); what fails keeps its last count."""
-    census: dict[int, dict[str, Count]] = {}
+    """Count every dataset for every version (with its key id); what fails keeps its last count.
+
+    ``tally`` counts those that certrotd itself can read, for all versions at once.
+    """
+    census: dict[int, dict[str, Count]] = {each: dict(before.get(each, {})) for each in versions}
     failures: list[tuple[str, Failure]] = []
-    for number, key_id in versions.items():
-        known = dict(before.get(number, {}))
-        told = {
-            "CERTROTD_KEYRING": keyring,
-            "CERTROTD_VERSION": str(number),
-            "CERTROTD_KEY_ID": key_id,
-        }
-        for name, entry in datasets.items():
+    for name, entry in datasets.items():
+        if isinstance(entry, SqlDatasetEntry):
             try:
-                known[name] = counted(name, entry, told, clock)
+                at, counts = clock.now(), tally(name)
             except Failure as failure:
                 failures.append((name, failure))
-        census[number] = known
+                continue
+            for number in versions:
+                census[number][name] = Count(counts.left(number), at)
+            continue
+        for number, key_id in versions.items():
+            told = {
+                "CERTROTD_KEYRING": keyring,
+                "CERTROTD_VERSION": str(number),
+                "CERTROTD_KEY_ID": key_id,
+            }
+            try:
+                census[number][name] = counted(name, entry, told, clock)
+            except Failure as failure:
+                failures.append((name, failure))
     return Taken(census, failures)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock
+from certrotd.config.datasets import DatasetEntry
 from certrotd.config.keyrings import (
-    DatasetEntry,
     HeartbeatAcknowledgement,
     KeyringEntry,
 )
@@ -20,8 +21,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keyring.keyring import Keyring
-from certrotd.keyring.states import State
-from certrotd.keys.census import Census, take
+from certrotd.keys.census import COUNTED, Census, take
 from certrotd.keys.counting import Counted, counting, failures
 from certrotd.keys.subject import Managed
 from certrotd.keyserver.heartbeat_files import find, forget
@@ -35,6 +35,9 @@ from certrotd.lifecycle.finding import (
 )
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.typed import TypedDocument
+
+if TYPE_CHECKING:
+    from certrotd.datasets.census import Tally
 
 UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
     "census_missing",
@@ -54,8 +57,6 @@ KINDS = (
     "drill_failed",
 )
 RECENT = timedelta(days=1)
-COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
-"""The states of versions that are counted: those that no longer encrypt, and have a key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,8 @@ class KeyringCheck:
 
     ``census`` is where the counts of what is left are kept, ``counted`` those of what was
     encrypted; ``wake`` asks for a look at the keyring, once a count may let something be done.
-    ``drills`` makes a restore drill that is due, and says what is wrong with the last one.
+    ``tally`` counts a dataset. ``drills`` makes a restore drill that is due, and says what is
+    wrong with the last one.
     """
 
     managed: Managed
@@ -94,6 +96,7 @@ class KeyringCheck:
     in_flight: Callable[[Id], bool]
     wake: Callable[[], None]
     clock: Clock
+    tally: Callable[[str], Tally]
     drills: Callable[[], Sequence[Finding]] = tuple
     routine: bool = True
 
@@ -199,7 +202,8 @@ class KeyringCheck:
         }
         if not wanted:
             return []
-        taken = take(datasets, wanted, self.census.read() or {}, self.clock, self.about.name)
+        known, name = self.census.read() or {}, self.about.name
+        taken = take(datasets, wanted, known, self.clock, name, self.tally)
         self.census.write(taken.census)
         self.wake()
         severity = FindingSeverity.WARNING

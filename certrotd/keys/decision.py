@@ -48,6 +48,14 @@ class Compromise(Action):
 
 
 @dataclass(frozen=True, slots=True)
+class Reencrypt(Action):
+    """Bring what is stored in these datasets under the active key."""
+
+    act: ClassVar[str] = "re-encrypt"
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Retire(Action):
     """End the use of a version that nothing is left under."""
 
@@ -97,4 +105,7 @@ class Adopt(Action):
     outlet: str = ""
 
 
-ACTS = (Adopt, Rotate, Deliver, Rollback, Compromise, Retire, Restore, Disable, Rewrap, Destroy)
+ACTS = (
+    *(Adopt, Rotate, Deliver, Reencrypt, Rollback, Compromise, Retire, Restore, Disable, Rewrap),
+    Destroy,
+)

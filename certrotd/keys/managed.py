@@ -51,6 +51,7 @@ from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.stored_data import StoredData
 from certrotd.keys.world import Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.finding import Finding
@@ -61,8 +62,7 @@ from certrotd.state.ports import Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
 
 if TYPE_CHECKING:
-    from certrotd.kube.api import Api
-    from certrotd.kube.connecting import Connections
+    pass
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
@@ -94,16 +94,6 @@ class Shared:
         """Every KEK by its name; nothing is asked, and none is made."""
         return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
 
-    def connect(self, kubeconfig: Path | None, context: str | None) -> Api:
-        """An API server that outputs are written to; raises NeedsOperator."""
-        return self._connections.api(kubeconfig, context)
-
-    @cached_property
-    def _connections(self) -> Connections:
-        from certrotd.kube.connecting import Connections
-
-        return Connections(self.premises.clock, os.environ)
-
     def make_keks(self) -> None:
         """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
 
@@ -121,7 +111,8 @@ class Shared:
         """A target by its name."""
         if name not in self._targets:
             entry = self.config.targets[name]
-            context = Context(name, self.config.state_dir, self.premises.clock)
+            premises = self.premises
+            context = Context(name, self.config.state_dir, premises.clock, connect=premises.connect)
             module = importlib.import_module(f"certrotd.targets.{entry.type}")
             self._targets[name] = module.build(entry, context)
         return self._targets[name]
@@ -154,7 +145,7 @@ class ConfiguredKeyring:
                 chance=CHANCE,
                 keks=self._keks_of,
                 written=lambda n: self._premises.state.document(f"{WRITTEN}/{self._name}.{n}"),
-                connect=self._shared.connect,
+                connect=self._shared.premises.connect,
                 clock=self.clock,
             )
         )
@@ -203,6 +194,11 @@ class ConfiguredKeyring:
         """Its last counts."""
         return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
 
+    @cached_property
+    def stored(self) -> StoredData:
+        """Its datasets that certrotd re-encrypts."""
+        return StoredData(self.entry.datasets, self.store, self.census)
+
     def world(self) -> World:
         return World(
             name=self._name,
@@ -211,6 +207,7 @@ class ConfiguredKeyring:
             inlets=Inlets(self._new_key, self._new_seal),
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
+            datasets=self.stored.reencryptable(),
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
             record=lambda happened: self._premises.audit().record(happened),
@@ -318,6 +315,7 @@ class ConfiguredKeyring:
             self._premises.in_flight,
             partial(self._premises.state.wake, str(self.policy.id)),
             self.clock,
+            self.stored.tally,
             self._drill,
         )
 
@@ -367,7 +365,7 @@ class ConfiguredKeyring:
         kind = type(acknowledge).__name__.removesuffix("Acknowledgement").lower()
         build = importlib.import_module(f"certrotd.consumers.{kind}").build
         if isinstance(acknowledge, ApiServerAcknowledgement):
-            return build(acknowledge, self.clock, self._shared.connect)
+            return build(acknowledge, self.clock, self._shared.premises.connect)
         return build(acknowledge, self.clock)
 
     @contextmanager

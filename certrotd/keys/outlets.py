@@ -18,7 +18,7 @@ from certrotd.outputs.port import OutputPlace, Placed
 from certrotd.state.ports import Document
 
 if TYPE_CHECKING:
-    from certrotd.kube.connecting import Connect
+    from certrotd.config.context import Connect
 
 AnyOutlet = FileOutlet | SealedOutlet
 

@@ -15,6 +15,7 @@ from certrotd.keys.decision import (
     Deliver,
     Destroy,
     Disable,
+    Reencrypt,
     Restore,
     Retire,
     Rewrap,
@@ -22,6 +23,7 @@ from certrotd.keys.decision import (
     Rotate,
 )
 from certrotd.keys.policy import Policy
+from certrotd.keys.reencrypting import Reencrypt as ReencryptStep
 from certrotd.keys.steps import (
     Activate,
     Apply,
@@ -58,7 +60,7 @@ STEPS: Mapping[str, Any] = {
             KeepAside,
             RewrapStep,
         ),
-        *(DeliverStep, Apply, Await, DestroyStep),
+        *(DeliverStep, Apply, Await, ReencryptStep, DestroyStep),
     )
 }
 
@@ -83,6 +85,8 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
             return (*kept, FORWARD, *_told(policy, "as it is"))
         case Rewrap():
             return (RewrapStep(),)
+        case Reencrypt(datasets=datasets):
+            return tuple(map(ReencryptStep, datasets))
         case Rollback():
             return (FORWARD, GoBack(case.versions.moves, why), *_told(policy, "back"))
         case Compromise(version=version):

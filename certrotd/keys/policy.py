@@ -39,9 +39,9 @@ class Policy:
     time after a moment. ``capacity`` is how many keys the narrowest output holds, ``slots`` how
     many ids it has for keys that are not destroyed, None without a limit; ``stages``:
     whether each reads a key that does not encrypt yet. ``drains`` are what holds
-    ciphertext that cannot be re-encrypted, and for how long; ``datasets`` what else does.
-    ``waves`` are the consumers: those of a later wave come when those of the earlier ones have
-    confirmed.
+    ciphertext that cannot be re-encrypted, and for how long; ``datasets`` what else does, and
+    ``reencrypted`` those of them that certrotd brings under the active key. ``waves`` are the
+    consumers: those of a later wave come when those of the earlier ones have confirmed.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Policy:
     outputs: tuple[str, ...] = ()
     waves: tuple[tuple[str, ...], ...] = ()
     datasets: frozenset[str] = frozenset()
+    reencrypted: frozenset[str] = frozenset()
     drains: Mapping[str, timedelta] = field(default_factory=dict)
     grace: timedelta = timedelta(days=7)
     watch: timedelta = timedelta(days=30)

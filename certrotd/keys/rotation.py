@@ -10,7 +10,16 @@ from pathlib import Path
 from certrotd.audit.record import Happened
 from certrotd.errors import NeedsOperator
 from certrotd.keys.case import Case
-from certrotd.keys.decision import Adopt, Compromise, Deliver, Restore, Rewrap, Rollback, Rotate
+from certrotd.keys.decision import (
+    Adopt,
+    Compromise,
+    Deliver,
+    Reencrypt,
+    Restore,
+    Rewrap,
+    Rollback,
+    Rotate,
+)
 from certrotd.keys.delivering import keep_aside
 from certrotd.keys.plan import check_rollback, plan_of, rebuild
 from certrotd.keys.policy import CUSTODIANS, HELD, SUSPECT
@@ -219,6 +228,17 @@ def redeliver(case: Case) -> Action:
     """Write the outputs anew."""
     _deliverable(case)
     return Deliver("asked for by hand", code="asked")
+
+
+def reencrypt(case: Case) -> Action:
+    """Bring everything that certrotd re-encrypts under the active key, whatever was counted."""
+    name = case.policy.name
+    if not case.policy.reencrypted:
+        raise NeedsOperator(f"the keyring {name} has no dataset that certrotd re-encrypts")
+    if case.active is None:
+        raise NeedsOperator(f"no version of {name} is active: there is nothing to encrypt with")
+    datasets = tuple(sorted(case.policy.reencrypted))
+    return Reencrypt("asked for by hand", datasets=datasets, code="asked")
 
 
 def rewrap(case: Case) -> Action:

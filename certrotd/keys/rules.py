@@ -6,14 +6,14 @@ Then WAITS are tried, which postpone what is due. explain() says of each why it 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
 from certrotd.keyring.evidence import Lacking
 from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
-from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Retire, Rotate
+from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Reencrypt, Retire, Rotate
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision, Postpone, Tried, Wait
 from certrotd.lifecycle.gate import Gate
@@ -78,7 +78,7 @@ def explain(
 
 def _room(case: Case) -> Action | None:
     """What makes room for one more key, if anything can be done for it now."""
-    for code, match in (("destroy", _destroy), ("disable", _disable), ("retire", _retire)):
+    for code, match in _MAKE_ROOM:
         if (found := match(case)) is not None:
             return replace(found, code=code)
     return None
@@ -145,6 +145,14 @@ def _undelivered(case: Case) -> Deliver | None:
     if not case.standing.absent or case.active is None:
         return None
     return Deliver(f"nothing is at {', '.join(case.standing.absent)}")
+
+
+def _reencrypt(case: Case) -> Reencrypt | None:
+    if not (stored := case.stored):
+        return None
+    name, version = stored[0]
+    why = f"values of {name} may be under version {version.number}"
+    return Reencrypt(why, datasets=tuple(name for name, _ in stored))
 
 
 def _destroy(case: Case) -> Destroy | None:
@@ -272,7 +280,7 @@ def _free_at(case: Case, version: Version) -> datetime:
 
 
 def _window_closed(case: Case, due: Action) -> Postpone | None:
-    if isinstance(due, Retire | Destroy) or (isinstance(due, Rotate) and due.urgent):
+    if isinstance(due, Reencrypt | Retire | Destroy) or (isinstance(due, Rotate) and due.urgent):
         return None
     return outside_window(case.policy.window, case.asked, due, now=case.now)
 
@@ -285,6 +293,12 @@ def _day(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M}Z"
 
 
+_MAKE_ROOM: tuple[tuple[str, Callable[[Case], Action | None]], ...] = (
+    ("destroy", _destroy),
+    ("disable", _disable),
+    ("retire", _retire),
+    ("re-encrypt", _reencrypt),
+)
 RULES = (
     Rule("disabled", _disabled, says("enabled in the configuration")),
     Rule("backups", _backups, says("no backup is of a keyring that is gone")),
@@ -296,6 +310,7 @@ RULES = (
     Rule("inactive", _inactive, says("a version is active")),
     Rule("limit", _limit, says("the active key is within its cryptoperiod and its other limits")),
     Rule("undelivered", _undelivered, says("there is something at every output")),
+    Rule("re-encrypt", _reencrypt, says("nothing that certrotd re-encrypts is under an old key")),
     Rule("destroy", _destroy, says("no version is to be destroyed")),
     Rule("disable", _disable, says("no retired version is past its grace")),
     Rule("retire", _retire, says("something may be left under every older version")),

@@ -18,6 +18,7 @@ from certrotd.keyring.keyring import Keyring
 from certrotd.keyring.material import DataKey, Material
 from certrotd.keyring.states import Version, Versions
 from certrotd.keys.keyring_store import Found, KeyringStore
+from certrotd.keys.reencrypting import Reencryptable
 from certrotd.outputs.port import Imported
 from certrotd.state.ports import Conflict
 
@@ -137,6 +138,7 @@ class World:
     inlets: Inlets
     outlets: Sequence[Outlet] = ()
     consumers: Mapping[str, Consumer] = field(default_factory=dict)
+    datasets: Mapping[str, Reencryptable] = field(default_factory=dict)
     escrow: Callable[[Keyring], str] | None = None
     evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
     record: Callable[[Happened], None] = lambda _happened: None

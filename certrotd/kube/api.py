@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -70,6 +70,26 @@ class Kind:
         return of if name is None else f"{of}/{quote(name, safe='')}"
 
 
+@dataclass(frozen=True)
+class Selection:
+    """Some of the objects in the collection of that path: by label and field selectors.
+
+    Of ``metadata`` only what all objects have is read.
+    """
+
+    path: str
+    labels: str = ""
+    fields: str = ""
+    metadata: bool = False
+
+    @property
+    def query(self) -> dict[str, str]:
+        """As a request has it."""
+        return {"labelSelector": self.labels} | (
+            {"fieldSelector": self.fields} if self.fields else {}
+        )
+
+
 SECRETS = Kind("api/v1", "secrets")
 CONFIG_MAPS = Kind("api/v1", "configmaps")
 LEASES = Kind("apis/coordination.k8s.io/v1", "leases")
@@ -89,56 +109,54 @@ class Api:
         self._local = threading.local()
         self.had: dict[object, float] = {}
         """Which rights the account had, and when (monotonic)."""
+        self.rules: dict[str, tuple[Sequence[Any], float]] = {}
+        """What its Roles were in each namespace, and when."""
         self._ahead: timedelta | None = None  # the server's clock, of this process's monotonic one
 
     def get(self, path: str, *, metadata: bool = False) -> Object:
         """An object, or of it what all have; raises Missing, and as ask()."""
         return self.ask("GET", path, accept=METADATA if metadata else None)
 
-    def find(self, path: str, *, labels: str, metadata: bool = False) -> Iterator[Object]:
-        """The objects with these labels, in pages; raises as ask()."""
-        query = {"labelSelector": labels, "limit": str(PAGE)}
-        accept = METADATA_LIST if metadata else None
+    def find(self, selection: Selection) -> Iterator[Object]:
+        """The objects that it selects, in pages; raises as ask()."""
+        for page in self._pages(selection):
+            yield from page.get("items") or ()
+
+    def list_of(self, selection: Selection) -> tuple[list[Object], str]:
+        """The same, and the resourceVersion of the list."""
+        items: list[Object] = []
+        for page in self._pages(selection):
+            items += page.get("items") or ()
+        return items, revision_of(page)
+
+    def _pages(self, selection: Selection) -> Iterator[Object]:
+        query = {**selection.query, "limit": str(PAGE)}
+        accept = METADATA_LIST if selection.metadata else None
         while True:
-            found = self.ask("GET", path, query=query, accept=accept)
-            yield from found.get("items") or ()
+            found = self.ask("GET", selection.path, query=query, accept=accept)
+            yield found
             following = (found.get("metadata") or {}).get("continue")
             if not following:
                 return
             query["continue"] = following
 
-    def list_of(self, path: str, *, labels: str) -> tuple[list[Object], str]:
-        """The metadata of the objects with these labels, and the resourceVersion of the list.
-
-        Raises as ask().
-        """
-        query = {"labelSelector": labels, "limit": str(PAGE)}
-        items: list[Object] = []
-        while True:
-            found = self.ask("GET", path, query=query, accept=METADATA_LIST)
-            items += found.get("items") or ()
-            metadata = found.get("metadata") or {}
-            if not metadata.get("continue"):
-                return items, str(metadata.get("resourceVersion") or "")
-            query["continue"] = metadata["continue"]
-
-    def watch(self, path: str, *, labels: str, since: str, seconds: int) -> Stream:
-        """What happens to the metadata of objects with these labels ``since`` a resourceVersion.
+    def watch(self, selection: Selection, *, since: str, seconds: int) -> Stream:
+        """What happens to the objects that it selects ``since`` a resourceVersion.
 
         Lines of JSON, for so many ``seconds``. Raises as ask(), and Expired.
         """
-        query = {"labelSelector": labels, "watch": "1", "resourceVersion": since}
+        query = {**selection.query, "watch": "1", "resourceVersion": since}
         query |= {"timeoutSeconds": str(seconds), "allowWatchBookmarks": "true"}
         found = self._client().follow(
-            f"{self.access.server}{path}?{urlencode(query)}",
-            headers=self._headers(METADATA),
+            f"{self.access.server}{selection.path}?{urlencode(query)}",
+            headers=self._headers(METADATA if selection.metadata else "application/json"),
             timeout=Timeout(Deadline(self.clock, self._timeout)),
         )
         if isinstance(found, Stream):
             return found
         if found.status == 410:
             raise Expired("that is too long ago")
-        raise refused("GET", path, found, _read(found))
+        raise refused("GET", selection.path, found, _read(found))
 
     def create(self, path: str, content: Object) -> Object:
         """Make an object in the collection of that path; raises Conflict if it is there."""
@@ -242,6 +260,11 @@ class Api:
         # unless the server's clock was put back
         if self._ahead is None or not timedelta(0) <= self._ahead - told <= _ROUNDED:
             self._ahead = told
+
+
+def revision_of(found: Object) -> str:
+    """The resourceVersion of an object, or of a list."""
+    return str((found.get("metadata") or {}).get("resourceVersion") or "")
 
 
 def _read(answer: Answer) -> Object:

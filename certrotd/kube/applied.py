@@ -7,9 +7,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from certrotd.kube.api import Api, Kind, Missing, Object
+from certrotd.kube.api import Api, Kind, Missing, Object, revision_of
 from certrotd.kube.memory import FRESH, Memory, forgetting
-from certrotd.kube.objects import WRITE, no_namespace, patiently, revision_of, word, written_once
+from certrotd.kube.objects import WRITE, no_namespace, patiently, word, written_once
 
 MANAGER = "certrotd"
 """Who has the fields, in managedFields, of an object that is certrotd's as a whole."""

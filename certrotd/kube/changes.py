@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from certrotd.kube.objects import KIND, label, revision_of
+from certrotd.kube.api import revision_of
+from certrotd.kube.objects import KIND, label
 from certrotd.kube.wakes import Wakes
 from certrotd.kube.watch import Watched
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import certrotd
@@ -12,10 +12,6 @@ from certrotd.kube.access import access
 from certrotd.kube.api import Api
 
 AGENT = f"certrotd/{certrotd.__version__}"
-
-
-Connect = Callable[[Path | None, str | None], Api]
-"""As Connections.api."""
 
 
 class Connections:

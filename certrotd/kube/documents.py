@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from certrotd.kube.api import Missing
-from certrotd.kube.objects import Objects, data_of, revision_of, secret
+from certrotd.kube.api import Missing, revision_of
+from certrotd.kube.objects import Objects, data_of, secret
 from certrotd.state.ports import ABSENT, Conflict, Content, TooLarge
 
 MAX_SECRET = 1_000_000

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 from certrotd.clock import Deadline
 from certrotd.errors import InvalidInput
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.kube.api import revision_of
 from certrotd.kube.leases import Hold, Leases
-from certrotd.kube.objects import Objects, data_of, revision_of, secret
+from certrotd.kube.objects import Objects, data_of, secret
 from certrotd.state.ports import ABSENT, Conflict
 
 
@@ -53,6 +54,10 @@ class SecretFolder:
         if there:
             raise DiskTrouble(f"make {self.place}", OSError(errno.ENOTEMPTY, "it is not empty"))
         self._put(files, revision)
+
+    def reading(self) -> AbstractContextManager[None]:
+        """As Folder.reading(): the Secret is read once."""
+        return self._objects.alone(self._name)
 
     @contextmanager
     def locked(self, what: str, wait: Deadline) -> Iterator[Hold]:

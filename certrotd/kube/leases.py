@@ -20,8 +20,8 @@ from typing import Any
 from certrotd.clock import Deadline
 from certrotd.errors import Failure, LockHeld
 from certrotd.jsontext import parsed
-from certrotd.kube.api import Object
-from certrotd.kube.objects import GROUP, Objects, annotation, revision_of
+from certrotd.kube.api import Object, revision_of
+from certrotd.kube.objects import GROUP, Objects, annotation
 from certrotd.state.ports import Conflict, Fenced
 
 HOLDER, SHARERS = f"{GROUP}/holder", f"{GROUP}/sharers"
@@ -29,8 +29,8 @@ HOLDER, SHARERS = f"{GROUP}/holder", f"{GROUP}/sharers"
 DURATION = 15
 SLACK = 3.0
 """So many seconds a Lease may be renewed late: clocks of API servers differ a little."""
-FRESH = 2.0
-"""So many seconds after a Lease was written it is taken for held without asking."""
+SHARE = 3
+"""It is renewed this often while it lasts, and taken for held that long after it was written."""
 _POLL = 0.25
 _TRIES = 20
 
@@ -103,7 +103,7 @@ class _Found:
 class Leases:
     """The locks of one instance; ``words`` says whose they are, in its locks.
 
-    What is held is renewed by a thread of its own, in a third of ``duration`` (whole seconds).
+    What is held is renewed by a thread of its own; ``duration`` is in whole seconds.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class Leases:
         """Raise Fenced if the Lease is another's, or nobody can tell for too long."""
         clock = self._objects.api.clock
         with hold.guard:
-            if not hold.lost and clock.monotonic() - hold.renewed > FRESH:
+            if not hold.lost and clock.monotonic() - hold.renewed > self._duration / SHARE:
                 try:
                     self._renew(hold)
                 except Failure as failure:
@@ -268,7 +268,7 @@ class Leases:
 
     def _keep(self, over: threading.Event) -> None:
         """Renew all that is held, until nothing is."""
-        while not over.wait(self._duration / 3):
+        while not over.wait(self._duration / SHARE):
             for hold in list(self._held.values()):
                 with hold.guard, contextlib.suppress(Failure):  # check() says so when it matters
                     if not hold.lost:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.kube.api import Api, Kind, Missing, Object, was_sent
+from certrotd.kube.api import Api, Kind, Missing, Object, Selection, was_sent
 from certrotd.kube.memory import Known, Memory, forgetting
 from certrotd.kube.names import object_name
 from certrotd.state.ports import Conflict
@@ -127,11 +127,11 @@ class Objects:
         return ",".join(f"{key}={value}" for key, value in every.items())
 
     def _find(self, labels: Mapping[str, str], *, metadata: bool) -> list[Object]:
-        wanted = self.selector(labels)
-        path = self.kind.path(self.namespace)
+        path, wanted = self.kind.path(self.namespace), self.selector(labels)
+        selection = Selection(path, labels=wanted, metadata=metadata)
         return self.patiently(
             f"list {self.kind.plural} in the namespace {self.namespace}",
-            lambda: list(self.api.find(path, labels=wanted, metadata=metadata)),
+            lambda: list(self.api.find(selection)),
         )
 
     def write(
@@ -185,12 +185,15 @@ class Objects:
                 known.objects[name] = found
         return found
 
-    def remove(self, name: str) -> None:
-        """Delete the object, if it is there; raises DiskTrouble, and what Api.delete does."""
+    def remove(self, name: str, *, revision: str | None = None) -> None:
+        """Delete the object, if it is there; raises DiskTrouble, and what Api.delete does.
+
+        With a ``revision`` Conflict if it is another by now.
+        """
 
         def delete() -> None:
             with suppress(Missing):
-                self.api.delete(self.path(name))
+                self.api.delete(self.path(name), revision=revision)
 
         with forgetting(self._known(name)) as known:
             self.patiently(f"remove {self.place(name)}", delete)
@@ -255,11 +258,6 @@ def written_once(
 def no_namespace(namespace: str) -> NeedsOperator:
     """What a 404 to a new object means."""
     return NeedsOperator(f"there is no namespace {namespace}", hint="create it")
-
-
-def revision_of(found: Object) -> str:
-    """The resourceVersion of an object."""
-    return str((found.get("metadata") or {}).get("resourceVersion") or "")
 
 
 def annotation(found: Object, key: str) -> str:

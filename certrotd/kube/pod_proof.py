@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from certrotd.clock import Deadline
 from certrotd.errors import ProofFailed, Transient
 from certrotd.kube.api import Object
-from certrotd.kube.pods import PAUSE, Pods, address_of, name_of, patiently, serving, uid_of
+from certrotd.kube.pods import Pods, address_of, name_of, patiently, serving, uid_of
 from certrotd.kube.workloads import Workload
 from certrotd.rotation.outcome import Stopped
 
@@ -63,7 +63,7 @@ class PodProof:
             if not patient and (failure := self.lasting(found, wrong, deadline)):
                 raise failure
             if wrong or not whole:
-                deadline.pause(PAUSE)
+                deadline.pause(self.pods.pause)
 
     def judged(
         self, pods: Sequence[Object], deadline: Deadline, *, first: bool = False

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 
 from certrotd.clock import Deadline
 from certrotd.errors import ProofFailed, Transient
 from certrotd.kube.api import Object
 from certrotd.kube.pod_proof import PodProof
-from certrotd.kube.pods import PAUSE, Pods, name_of, owned, patiently, serving, uid_of
+from certrotd.kube.pods import Pods, name_of, owned, patiently, serving, uid_of
 from certrotd.kube.stamps import RESTARTED_AT, stamp_of
 from certrotd.kube.workloads import Workload, broken, stuck, was_restarted
 
@@ -29,7 +30,7 @@ class PodRepair:
 
     def __init__(self, pods: Pods, proof: PodProof | None, tell: Callable[[str], None]) -> None:
         self._pods = pods
-        self._proof = proof
+        self._proof = proof and replace(proof, pods=pods)
         self._tell = tell
         self._before: set[str] | None = None
         self._wrong: dict[str, ProofFailed] = {}
@@ -82,7 +83,7 @@ class PodRepair:
                     "are ready",
                     hint=f"kubectl -n {self._pods.namespace} describe {found.reference}",
                 )
-            deadline.pause(PAUSE)
+            deadline.pause(self._pods.pause)
 
     def _judge(
         self, ready: list[Object], found: Workload, proven: set[str], deadline: Deadline

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from certrotd.clock import Deadline
 from certrotd.errors import Transient
-from certrotd.kube.api import Api, Missing, Object
+from certrotd.kube.api import Api, Missing, Object, Selection
 from certrotd.kube.workloads import PODS, Workload, is_leaving, is_ready
 from certrotd.state.ports import Conflict
 
@@ -64,17 +64,34 @@ def address_of(pod: Object) -> str:
     return str((pod.get("status") or {}).get("podIP") or "")
 
 
+class Follower(Protocol):
+    """As followed.Followed."""
+
+    @property
+    def pause(self) -> float: ...
+
+    def of(self, found: Workload) -> list[Object]: ...
+
+
 @dataclass(frozen=True)
 class Pods:
-    """Those in one namespace, by the API; ``fence`` as of Rollouts."""
+    """Those in one namespace, by the API or a ``follower``; ``fence`` as of Rollouts."""
 
     api: Api
     namespace: str
     fence: Callable[[], None] = lambda: None
+    follower: Follower | None = None
+
+    @property
+    def pause(self) -> float:
+        """Seconds until it is worth its while to look again."""
+        return PAUSE if self.follower is None else self.follower.pause
 
     def of(self, found: Workload) -> list[Object]:
         """Whatever the workload's selector finds; raises as Api.ask()."""
-        return list(self.api.find(PODS.path(self.namespace), labels=found.selector))
+        if self.follower is not None:
+            return self.follower.of(found)
+        return list(self.api.find(Selection(PODS.path(self.namespace), labels=found.selector)))
 
     def awaited(self, found: Workload, deadline: Deadline) -> list[Object]:
         """The same, once the API server answers."""

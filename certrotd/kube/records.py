@@ -12,8 +12,8 @@ from typing import Any
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
-from certrotd.kube.api import Object
-from certrotd.kube.objects import KIND, Objects, data_of, label, revision_of, secret
+from certrotd.kube.api import Object, revision_of
+from certrotd.kube.objects import KIND, Objects, data_of, label, secret
 from certrotd.state.history import with_line
 from certrotd.state.ports import Conflict, Fenced, JournalBroken, TooLarge
 from certrotd.state.records import decode, decode_line, encode

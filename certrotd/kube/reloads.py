@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,11 +13,12 @@ from certrotd.errors import InvalidInput, NeedsOperator, ProofFailed, Transient
 from certrotd.kube.api import Api, Missing, Object
 from certrotd.kube.events import tell
 from certrotd.kube.exec import Ran, run
+from certrotd.kube.followed import Followed
 from certrotd.kube.mounts import uses
 from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import PAUSE, name_of, owned, patiently, uid_of
 from certrotd.kube.rollout import Gone, Rollouts
-from certrotd.kube.workloads import Reference, Workload, unfinished
+from certrotd.kube.workloads import Reference, Workload, unfinished, workload
 from certrotd.pki.facts import facts_of, parse_certificates
 
 _FAILURES = (NeedsOperator, Transient, ProofFailed)
@@ -116,30 +117,32 @@ class Reloads:
     ) -> None:
         begun, done, failed = (f"Rotation{each}" for each in reasons)
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
-        look = partial(self.rollouts.get, reference)
-        found = patiently(look, deadline)
+        read = patiently(partial(self.rollouts.read, reference), deadline)
+        found = workload(reference.kind, read)
         self._tell(found, begun, "certrotd has its pods reload their certificate")
         try:
-            if self.program is not None:
-                _Round(self, self.program, found, leaves, proof, deadline).run(look, back=back)
-            elif proof is not None:
-                proof.prove(look, deadline, patient=True, few=back)
-            if not back:
-                self._await(look, deadline)
+            with self.rollouts.following(reference, read) as seen:
+                if self.program is not None:
+                    _Round(self, self.program, found, leaves, proof, deadline).run(seen, back=back)
+                elif proof is not None:
+                    pods = self.rollouts.pods_by(seen)
+                    replace(proof, pods=pods).prove(seen.workload, deadline, patient=True, few=back)
+                if not back:
+                    self._await(seen, deadline)
         except _FAILURES as failure:
             self._tell(found, failed, str(failure))
             raise
         self._tell(found, done, "each of its pods has reloaded its certificate")
 
-    def _await(self, look: Callable[[], Workload], deadline: Deadline) -> None:
+    def _await(self, seen: Followed, deadline: Deadline) -> None:
         """Return once every pod is available: one that the certificate has broken is not."""
-        while (lacks := unfinished(found := patiently(look, deadline))) is not None:
+        while (lacks := unfinished(found := patiently(seen.workload, deadline))) is not None:
             if deadline.passed:
                 raise Transient(
                     f"{found.reference} is not whole after its pods have reloaded: {lacks}",
                     hint=f"kubectl -n {self.rollouts.namespace} describe {found.reference}",
                 )
-            deadline.pause(PAUSE)
+            deadline.pause(seen.pause)
 
     def _tell(self, found: Workload, reason: str, words: str) -> None:
         self.rollouts.fence()
@@ -190,16 +193,17 @@ class _Round:
     proof: PodProof | None
     deadline: Deadline
 
-    def run(self, look: Callable[[], Workload], *, back: bool) -> None:
-        """Return once every pod was told, those that come meanwhile too; ``look`` reads it anew.
+    def run(self, seen: Followed, *, back: bool) -> None:
+        """Return once every pod was told, those that come meanwhile too.
 
         On the way ``back``, files that no pod can read are enough at the deadline: nobody was
         ever told then.
         """
         rollouts, told, first = self.reloads.rollouts, set[str](), None
+        pods_now = rollouts.pods_by(seen)
         while True:
-            wanted = patiently(look, self.deadline).wanted
-            pods = list(owned(rollouts.pods.awaited(self.found, self.deadline), self.found))
+            wanted = patiently(seen.workload, self.deadline).wanted
+            pods = list(owned(pods_now.awaited(self.found, self.deadline), self.found))
             lacks = None if pods or not wanted else "it has no pods"
             if back:
                 lacks, pods = None, [pod for pod in pods if self._could_run(pod)]

@@ -13,6 +13,8 @@ REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 RULES = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews"
 ASK_AGAIN = 3600.0
 """So many seconds are the rights that were had believed to be had still."""
+RULES_LAST = 60.0
+"""So many seconds are the rules of an account in a namespace believed to be as they were."""
 _VERSION = "authorization.k8s.io/v1"
 
 
@@ -47,7 +49,7 @@ def missing(api: Api, rights: Iterable[Right]) -> Iterator[NeedsOperator]:
     asked = [each for each in rights if now - api.had.get(each, now - ASK_AGAIN) >= ASK_AGAIN]
     for namespace in dict.fromkeys(each.namespace for each in asked):
         here = [each for each in asked if each.namespace == namespace]
-        rules = _rules(api, namespace) if len(here) > 1 else []
+        rules = _rules(api, namespace, now) if len(here) > 1 else []
         for right in here:
             if given(rules, right) or may(api, right):
                 api.had[right] = now
@@ -88,10 +90,15 @@ def _has(found: object, value: str) -> bool:
     return isinstance(found, list) and (value in found or "*" in found)
 
 
-def _rules(api: Api, namespace: str) -> Sequence[Any]:
+def _rules(api: Api, namespace: str, now: float) -> Sequence[Any]:
+    """Those that were given within a minute are not asked for: that they give a right is enough."""
+    known, at = api.rules.get(namespace, ((), 0.0))
+    if known and now - at < RULES_LAST:
+        return known
     found = api.ask("POST", RULES, _review("SelfSubjectRulesReview", {"namespace": namespace}))
     rules = (found.get("status") or {}).get("resourceRules")
-    return rules if isinstance(rules, list) else []
+    api.rules[namespace] = (rules if isinstance(rules, list) else [], now)
+    return api.rules[namespace][0]
 
 
 def _review(kind: str, spec: Object) -> Object:

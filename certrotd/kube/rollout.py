@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
 from certrotd.clock import Deadline
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube import stamps
-from certrotd.kube.api import Api, Missing, Object
+from certrotd.kube.api import Api, Missing, Object, Selection
 from certrotd.kube.disruption import BUDGETS, holding
 from certrotd.kube.events import tell
+from certrotd.kube.followed import Followed
 from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pod_repair import PodRepair
 from certrotd.kube.pods import PAUSE, Pods, patiently
@@ -52,9 +54,13 @@ class Rollouts:
 
     def get(self, reference: Reference) -> Workload:
         """A workload as it is now; raises Gone if there is none, and as Api.ask()."""
+        return workload(reference.kind, self.read(reference))
+
+    def read(self, reference: Reference) -> Object:
+        """The same, as the API has it."""
         path = KINDS[reference.kind].path(self.namespace, reference.name)
         try:
-            return workload(reference.kind, self.api.get(path))
+            return self.api.get(path)
         except Missing:
             raise Gone(
                 f"there is no {reference} in the namespace {self.namespace}",
@@ -64,13 +70,24 @@ class Rollouts:
     def having(self, labels: str) -> Iterator[Workload]:
         """The workloads that a label selector finds, by kind and name; raises as Api.ask()."""
         for kind, where in KINDS.items():
-            found = self.api.find(where.path(self.namespace), labels=labels)
+            found = self.api.find(Selection(where.path(self.namespace), labels=labels))
             yield from sorted((workload(kind, each) for each in found), key=lambda w: w.reference)
 
     @property
     def pods(self) -> Pods:
         """Those of the namespace."""
         return Pods(self.api, self.namespace, self.fence)
+
+    def pods_by(self, follower: Followed) -> Pods:
+        """The same, as it follows them."""
+        return replace(self.pods, follower=follower)
+
+    @contextmanager
+    def following(self, reference: Reference, known: Object) -> Iterator[Followed]:
+        """A workload and its pods as they are now, from what it is in ``known`` on."""
+        get = partial(self.read, reference)
+        with closing(Followed(self.api, self.namespace, reference, known, get)) as seen:
+            yield seen
 
     def restart(
         self,
@@ -86,15 +103,17 @@ class Rollouts:
         Transient at the deadline, ProofFailed for a pod that serves something else.
         """
         change = partial(stamps.restart, told=told, at=self._moment(), versions=versions)
-        self._hold(reference, change)
+        held = self._hold(reference, change)
         deadline = Deadline(self.api.clock, self.timeout)
-        found, changed = self._change(reference, change, deadline)
+        written, changed = self._change(reference, change, deadline, held)
+        found = workload(reference.kind, written)
         if changed:
             self._tell(found, "RotationRestart", "certrotd restarts its pods")
         try:
-            self._await(found, deadline)
-            if proof is not None:
-                proof.prove(partial(self.get, reference), deadline)
+            with self.following(reference, written) as seen:
+                self._await(found, deadline, seen)
+                if proof is not None:
+                    replace(proof, pods=self.pods_by(seen)).prove(seen.workload, deadline)
         except _FAILURES as failure:
             self._tell(found, "RotationRestartFailed", str(failure))
             raise
@@ -116,15 +135,18 @@ class Rollouts:
         deadline = Deadline(self.api.clock, self.timeout)
         at = self._moment()
         change = partial(stamps.revert, told=told, at=at, versions=versions)
-        found, changed = self._change(reference, change, deadline)
+        written, changed = self._change(reference, change, deadline)
+        found = workload(reference.kind, written)
         again = stamp_of(found).at == at
         if changed:
             words = "restarts its pods once more" if again else "puts its former pod template back"
             self._tell(found, "RotationUndo", f"certrotd {words}")
-        repair = PodRepair(self.pods, proof, partial(self._tell, found, "RotationUndo"))
         try:
-            self._await(found, deadline, repair)
-            repair.finish(partial(self.get, reference), deadline)
+            with self.following(reference, written) as seen:
+                tell_of = partial(self._tell, found, "RotationUndo")
+                repair = PodRepair(self.pods_by(seen), proof, tell_of)
+                self._await(found, deadline, seen, repair)
+                repair.finish(seen.workload, deadline)
         except _FAILURES as failure:
             self._tell(found, "RotationUndoFailed", str(failure))
             raise
@@ -138,21 +160,22 @@ class Rollouts:
 
     def budgets(self) -> list[Object]:
         """The PodDisruptionBudgets of the namespace; raises as Api.ask()."""
-        return list(self.api.find(BUDGETS.path(self.namespace), labels=""))
+        return list(self.api.find(Selection(BUDGETS.path(self.namespace))))
 
-    def _hold(self, reference: Reference, change: Change) -> None:
-        """Return once no PodDisruptionBudget stands against the change, or none is needed.
+    def _hold(self, reference: Reference, change: Change) -> Object:
+        """The workload once no PodDisruptionBudget stands against the change, or none is needed.
 
         Raises Transient at a deadline of its own: nothing was changed then.
         """
         deadline, told = Deadline(self.api.clock, self.timeout), False
         while True:
-            found = patiently(partial(self.get, reference), deadline)
+            read = patiently(partial(self.read, reference), deadline)
+            found = workload(reference.kind, read)
             if change(found) is None:
-                return  # it was restarted already: to wait in the middle would help nobody
+                return read  # it was restarted already: to wait in the middle would help nobody
             names = ", ".join(holding(patiently(self.budgets, deadline), found.labels))
             if not names:
-                return
+                return read
             if not told:
                 words = f"it waits for the PodDisruptionBudget {names}, which allows no disruption"
                 self._tell(found, "RotationHeld", words)
@@ -173,22 +196,25 @@ class Rollouts:
         return now.isoformat(timespec="milliseconds")
 
     def _change(
-        self, reference: Reference, change: Change, deadline: Deadline
-    ) -> tuple[Workload, bool]:
-        """Write what is needed; the workload after that, and whether anything was written."""
+        self, reference: Reference, change: Change, deadline: Deadline, read: Object | None = None
+    ) -> tuple[Object, bool]:
+        """Write what is needed; the workload after that, and whether anything was written.
+
+        ``read`` is what it was a moment ago: it may be that still.
+        """
         path = KINDS[reference.kind].path(self.namespace, reference.name)
         written = False
 
-        def write() -> Workload:
-            nonlocal written
-            found = self.get(reference)
-            patch = change(found)
+        def write() -> Object:
+            nonlocal written, read
+            found, read = read or self.read(reference), None
+            patch = change(workload(reference.kind, found))
             if patch is None:
                 return found
             self.fence()
             written = True  # if the answer is lost, the next look tells whether it was
             try:
-                return workload(reference.kind, self.api.merge(path, patch))
+                return self.api.merge(path, patch)
             except Conflict:
                 written = False
                 raise
@@ -198,14 +224,15 @@ class Rollouts:
         except Conflict:
             raise Transient(f"{reference} is being changed by others all the time") from None
 
-    def _await(self, told: Workload, deadline: Deadline, back: PodRepair | None = None) -> None:
+    def _await(
+        self, told: Workload, deadline: Deadline, seen: Followed, back: PodRepair | None = None
+    ) -> None:
         """Return once all pods of a workload are of the template that it has been given."""
         reference, stamp = told.reference, stamp_of(told)
         lacks: str | None = "nothing is known of it"
         while True:
             try:
-                found = self.get(reference)
-                lacks = self._look(found, stamp, back)
+                lacks = self._look(seen, stamp, back)
             except Transient as failure:
                 lacks = failure.message
             if lacks is None:
@@ -215,9 +242,10 @@ class Rollouts:
                     f"{reference} is not restarted within {self.timeout:g} s: {lacks}",
                     hint=f"kubectl -n {self.namespace} describe {reference}",
                 )
-            deadline.pause(PAUSE)
+            deadline.pause(seen.pause)
 
-    def _look(self, found: Workload, stamp: Stamp, back: PodRepair | None) -> str | None:
+    def _look(self, seen: Followed, stamp: Stamp, back: PodRepair | None) -> str | None:
+        found = seen.workload()
         reference = found.reference
         if stamp_of(found) != stamp:
             raise NeedsOperator(
@@ -229,7 +257,7 @@ class Rollouts:
             return lacks
         if back is not None:
             back.replace_broken(found, stamp.at)
-        elif crashed := crash(self.pods.of(found), RESTARTED_AT, stamp.at):
+        elif crashed := crash(seen.of(found), RESTARTED_AT, stamp.at):
             pod, why = crashed
             raise NeedsOperator(
                 f"the new pod {pod} of {reference} fails: {why}",

@@ -6,8 +6,8 @@ import secrets
 
 from certrotd.errors import InvalidInput
 from certrotd.id import Id
-from certrotd.kube.api import Missing
-from certrotd.kube.objects import Objects, revision_of
+from certrotd.kube.api import Missing, revision_of
+from certrotd.kube.objects import Objects
 from certrotd.state.ports import Conflict
 
 _TRIES = 40

@@ -114,7 +114,7 @@ class Runner:
     """Runs rotations one at a time per call; calls may run in several threads at once.
 
     ``draw`` gives random numbers in [0, 1), ``new_id`` unique rotation ids. What cannot be written
-    into ``audit`` is not begun.
+    into ``audit`` is not begun. ``hands_over`` is as Engine's.
     """
 
     clock: Clock
@@ -122,6 +122,7 @@ class Runner:
     new_id: Callable[[], str]
     listen: Callable[[Event], None] = lambda _event: None
     stopping: Callable[[], bool] = lambda: False
+    hands_over: bool = False
     audit: Audit = field(kw_only=True)
 
     def rotate(self, subject: Rotatable[W], asked: Asked) -> Report:
@@ -272,6 +273,7 @@ class Run(Generic[W]):
             listen=self.listen,
             stopping=self.runner.stopping,
             patient=not self.asked.forced,
+            hands_over=self.runner.hands_over,
             fence=self.lease.check,
         )
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from certrotd.clock import Clock
+from certrotd.config.context import Connect, unconnected
 from certrotd.errors import Failure
 from certrotd.id import Id
 from certrotd.lifecycle.finding import EarlierLooks, Settled, Watched
@@ -186,7 +187,8 @@ class Premises:
 
     ``in_flight`` says whether a subject's journal is open, ``remark`` takes a line about something
     that is wrong and does not stand in the way, ``audit`` gives the audit log, ``heard_time`` hears
-    what time a CA says it is. Of a ``dry`` one nothing is written, locks included.
+    what time a CA says it is. Of a ``dry`` one nothing is written, locks included. API servers of
+    clusters are had by ``connect``.
     """
 
     state: State
@@ -198,6 +200,7 @@ class Premises:
     heard_time: Callable[[datetime], None] = lambda _time: None
     asked_service: AskedService = lambda _subject, _service, _failure: None
     dry: bool = False
+    connect: Connect = unconnected
 
 
 Build = Callable[[Any, Premises], Wing]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from certrotd.config.outputs import SecretPlace
 from certrotd.errors import Failure, NeedsOperator, Transient, failed
-from certrotd.kube.api import SECRETS, Api, Missing, Object
+from certrotd.kube.api import SECRETS, Api, Missing, Object, revision_of
 from certrotd.kube.applied import Applied
 from certrotd.kube.objects import (
     MANAGED_BY,
@@ -19,7 +19,6 @@ from certrotd.kube.objects import (
     label,
     no_namespace,
     patiently,
-    revision_of,
     secret,
 )
 from certrotd.kube.rights import Right, missing

@@ -44,6 +44,7 @@ class Engine(Generic[W]):
 
     ``now`` is the clock, ``listen`` hears of everything as it happens, ``stopping`` says whether
     the process has been told to stop. Unless it is ``patient``, what waits is tried all the same.
+    ``hands_over``: another process goes on where a stop leaves a rotation, so nothing is undone.
     The caller holds the subject's lock, and ``fence`` raises Fenced once it is lost: then nothing
     is written or undone any more, and that is what every method here raises.
     """
@@ -58,12 +59,14 @@ class Engine(Generic[W]):
         listen: Callable[[Event], None] = lambda _event: None,
         stopping: Callable[[], bool] = lambda: False,
         patient: bool = True,
+        hands_over: bool = False,
         fence: Callable[[], None] = lambda: None,
     ) -> None:
         self.patient = patient
         self._world = world
         self._now = now
         self._stopping = stopping
+        self._hands_over = hands_over
         self._rotation = JournaledRotation(journal, rebuild, now, listen, fence)
 
     def in_flight(self) -> dict[str, Any] | None:
@@ -263,7 +266,7 @@ class Engine(Generic[W]):
         rotation, progress = self._rotation, self._rotation.progress
         items, saved = progress.items, rotation.saved
         begun = any(status is not Status.UNTRIED for status in items[progress.saved + 1 :])
-        if begun and saved is not None and saved.stop_undoes:
+        if begun and saved is not None and saved.stop_undoes and not self._hands_over:
             return self._fail(index, Stopped("the process was told to stop"))
         if woken and items[index] is Status.TRIED:  # if not, what cut it off was no stop
             rotation.write({"t": "paused", "i": index}, sync=False)

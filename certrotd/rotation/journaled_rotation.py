@@ -10,6 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from certrotd.errors import NeedsOperator
 from certrotd.files.disktrouble import DiskTrouble
+from certrotd.rotation.flight import progress_words
 from certrotd.rotation.ledger import JournalLedger
 from certrotd.rotation.outcome import Event, Finished, RolledBack
 from certrotd.rotation.recovery import (
@@ -215,6 +216,8 @@ class JournaledRotation(Generic[W]):
         self.write(record, sync=True)
         if record["t"] != "checkpoint":
             return
+        if (checkpoint := self.progress.checkpoint) is not None:
+            self.tell("progress", int(record["i"]), detail=progress_words(checkpoint))
         self._checkpoints += 1
         if self._checkpoints == COMPACT_AFTER:
             self._checkpoints = 0

@@ -188,7 +188,8 @@ class Savepoint:
     """How far back an undo goes.
 
     ``forward_only``: what follows cannot be undone; a failure parks and is tried again.
-    ``stop_undoes``: what follows must not be left half-way when the process is told to stop.
+    ``stop_undoes``: what follows must not be left half-way when the process is told to stop, unless
+    another one goes on with it.
     """
 
     name: str

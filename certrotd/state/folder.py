@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -80,6 +80,9 @@ class FileFolder:
         make_directory(staging, mode=0o700)
         create_files(staging, [(each, data, _MODE) for each, data in files.items()], sync=True)
         rename(staging, self._path)
+
+    def reading(self) -> AbstractContextManager[None]:
+        return nullcontext()
 
     def locked(self, what: str, wait: Deadline) -> AbstractContextManager[Lease]:
         return self._lock(self._path.with_name(f"{self._path.name}.lock"), what, wait=wait)

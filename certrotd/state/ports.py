@@ -185,6 +185,10 @@ class Folder(Protocol):
         """Put all of these, durably, or none, where there are no files; raises DiskTrouble."""
         ...
 
+    def reading(self) -> AbstractContextManager[None]:
+        """A block within which this thread reads, and may be told what was there at the first."""
+        ...
+
     def locked(self, what: str, wait: Deadline) -> AbstractContextManager[Lease]:
         """Keep other threads and processes out for a block; raises LockHeld, DiskTrouble."""
         ...

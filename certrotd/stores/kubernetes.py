@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from certrotd.errors import NeedsOperator, Transient, raise_first
@@ -37,7 +38,7 @@ from certrotd.stores.restoring import again_at, counted
 from certrotd.stores.tls_secret import CHAIN, KEY, TYPE, Shapes
 
 if TYPE_CHECKING:
-    from certrotd.clock import Clock
+    from certrotd.config.context import Connect
     from certrotd.config.stores import KubernetesStoreEntry
 
 TRIES = 5
@@ -143,7 +144,6 @@ class KubernetesStore:
         leaf = parse_certificates(chain, what="the staged chain")[0]
         verify_key(load(key, what="the staged key"), leaf)
         own.seal(name, generation, meta, facts_of(leaf), (key, chain))
-        own.unstage(name, generation)
 
     def sealed(self, name: str, generation: int) -> bool:
         home = self._home(name)
@@ -177,17 +177,18 @@ class KubernetesStore:
     def switch(self, name: str, generation: int) -> None:
         """As Store.switch: the live Secret is replaced whole, by one request.
 
-        What somebody else has put in the place of this generation stays, if it can be used.
+        What somebody else has put in the place of this generation stays, if it can be used. The
+        live Secret itself says what it holds: which was put there last is kept with the state.
         """
         home = self._home(name)
         found = self._rebuilt(home, name, generation)
         kept = self._put(home, name, generation, found)
-        if kept.placed != generation:
+        if kept.placed is None:  # else nobody can tell the first one of certrotd's from another's
             home.own.keep(name, replace(kept, placed=generation))
 
     def record(self, name: str, state: CertificateState) -> None:
         own = self._home(name).own
-        own.keep(name, replace(own.kept(name), state=state, damaged=None))
+        own.keep(name, replace(own.kept(name), state=state, placed=self.live(name), damaged=None))
 
     def mend(self, name: str, state: CertificateState, *, now: datetime) -> str:  # noqa: ARG002
         """As Store.mend; the last one that was damaged is kept."""
@@ -353,18 +354,12 @@ class KubernetesStore:
         return True
 
 
-def build(entries: Mapping[str, KubernetesStoreEntry], clock: Clock) -> KubernetesStore:
+def build(entries: Mapping[str, KubernetesStoreEntry], connect: Connect) -> KubernetesStore:
     """The store of the certificates that have these entries."""
-    import os
-    from functools import partial
-
-    from certrotd.kube.connecting import Connections
-
-    connections = Connections(clock, os.environ)
     return KubernetesStore(
         {
             name: Place(
-                api=partial(connections.api, entry.kubeconfig, entry.context),
+                api=partial(connect, entry.kubeconfig, entry.context),
                 secret=entry.secret,
                 shapes=Shapes(name, entry.keys, entry.password),
                 namespace=entry.namespace,

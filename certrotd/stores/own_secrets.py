@@ -2,9 +2,9 @@
 
 ::
 
-    certrotd-store.NAME.000007           a generation: immutable, its key, its chain, what it is
-    certrotd-store.NAME.staging-000008   what is to become one
-    certrotd-store.NAME.state            the state, and what was put into the live Secret
+    certrotd-store.NAME.000007    a generation, immutable: its key, its chain, what it is
+    certrotd-store.NAME.000008    what is to become one: by its label certrotd.io/kind=staging
+    certrotd-store.NAME.state     the state, and what was put into the live Secret
 
 What is no secret of them stands in an annotation: so one list of metadata tells all of it.
 """
@@ -13,21 +13,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
 from certrotd.errors import InvalidInput, NeedsOperator
-from certrotd.kube.api import Missing, Object
+from certrotd.kube.api import Missing, Object, revision_of
 from certrotd.kube.objects import (
     GROUP,
     KIND,
     Objects,
     annotation,
     data_of,
+    label,
     no_namespace,
-    revision_of,
     secret,
 )
 from certrotd.pki.certificate import CertificateFacts, moment
@@ -43,7 +44,7 @@ CERTIFICATE = f"{GROUP}/certificate"
 RECORD = f"{GROUP}/record"
 """The annotation with what a generation is, or with the state."""
 GENERATION, STAGING, STATE = "generation", "staging", "state"
-_NUMBER = re.compile(r"(staging-)?([0-9]{6,12})")
+_NUMBER = re.compile(r"[0-9]{6,12}")
 _LABEL = re.compile(r"[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
 _TRIES = 5
 _NOT_OURS = (ValueError, KeyError, TypeError, AttributeError, RecursionError)
@@ -107,8 +108,8 @@ class OwnSecrets:
             if part == STATE:
                 kept = _kept(found, self.objects.place(f"{name}/{STATE}"))
             elif match := _NUMBER.fullmatch(part):
-                number = int(match[2])
-                if match[1]:
+                number = int(match[0])
+                if _is_staged(found):
                     staged.add(number)
                 else:
                     generations[number] = _recorded(found)
@@ -116,34 +117,41 @@ class OwnSecrets:
 
     def examine(self, name: str, number: int) -> Examined | None:
         """A generation with its key, None if there is none; raises as shelf()."""
-        place = _sealed(name, number)
+        place = _place(name, number)
         found = self.objects.read(place)
-        if found is None:
+        if found is None or _is_staged(found):
             return None
         return examined(found, number, self.objects.place(place))
 
     def has(self, name: str, number: int) -> bool:
         """Whether there is such a generation."""
-        return self.objects.read(_sealed(name, number), metadata=True) is not None
+        found = self.objects.read(_place(name, number), metadata=True)
+        return found is not None and not _is_staged(found)
 
     def place(self, name: str, number: int) -> str:
         """Where a generation is, for people."""
-        return self.objects.place(_sealed(name, number))
+        return self.objects.place(_place(name, number))
 
     def called(self, name: str, number: int) -> str:
         """The name of a generation's Secret."""
-        return self.objects.called(_sealed(name, number))
+        return self.objects.called(_place(name, number))
 
     def seal(
         self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
     ) -> None:
-        """Make a generation that nobody can change; NeedsOperator if there is another one."""
+        """Make what is staged a generation that nobody can change; NeedsOperator if it is another.
+
+        Where nothing is staged, it is made.
+        """
+        place = _place(name, number)
         content, notes = _sealed_secret(number, meta, facts, pair)
+        found = self.objects.read(place)
+        revision = revision_of(found) if found is not None and _is_staged(found) else ""
         try:
-            self._write(_sealed(name, number), content, "", GENERATION, notes)
+            self._write(place, content, revision, GENERATION, notes)
         except Conflict:
-            found = self.examine(name, number)
-            if found is None or found.pair != pair:
+            there = self.examine(name, number)
+            if there is None or there.pair != pair:
                 raise NeedsOperator(
                     f"{self.place(name, number)} is there already", hint="remove it"
                 ) from None
@@ -153,7 +161,7 @@ class OwnSecrets:
     ) -> None:
         """Make a generation again that is gone, or of which what it says of itself is."""
         content, notes = _sealed_secret(number, meta, facts, pair)
-        self._over(_sealed(name, number), content, GENERATION, notes)
+        self._over(_place(name, number), content, GENERATION, notes)
 
     def rehearse(self, name: str) -> None:
         """Have the API server say whether a Secret could be made; raises as Objects.write."""
@@ -172,32 +180,35 @@ class OwnSecrets:
 
     def drop(self, name: str, number: int) -> None:
         """Forget a generation."""
-        self.objects.remove(_sealed(name, number))
+        self.objects.remove(_place(name, number))
 
     def staged(self, name: str, number: int) -> dict[str, bytes]:
         """What is staged, empty if nothing is."""
-        place = _staging(name, number)
+        place = _place(name, number)
         found = self.objects.read(place)
-        return {} if found is None else data_of(found, self.objects.place(place))
+        if found is None or not _is_staged(found):
+            return {}
+        return data_of(found, self.objects.place(place))
 
     def stage(self, name: str, number: int, data: Mapping[str, bytes]) -> None:
         """Stage this alone."""
-        self._over(_staging(name, number), _staged_secret(data), STAGING, {}, revision="")
+        self._over(_place(name, number), _staged_secret(data), STAGING, {}, revision="")
 
     def stage_beside(self, name: str, number: int, data: Mapping[str, bytes], key: str) -> bool:
         """Stage this beside the ``key`` that is staged; False if that is not there."""
-        place = _staging(name, number)
-        found = self.objects.read(place)
-        staged = {} if found is None else data_of(found, self.objects.place(place))
-        if found is None or key not in staged:
+        place, staged = _place(name, number), self.staged(name, number)
+        if key not in staged:
             return False
-        content = _staged_secret({**staged, **data})
-        self._over(place, content, STAGING, {}, revision=revision_of(found))
+        self._over(place, _staged_secret({**staged, **data}), STAGING, {})
         return True
 
     def unstage(self, name: str, number: int) -> None:
-        """Forget what is staged."""
-        self.objects.remove(_staging(name, number))
+        """Forget what is staged; a generation stays."""
+        place = _place(name, number)
+        found = self.objects.read(place, metadata=True)
+        if found is not None and _is_staged(found):
+            with suppress(Conflict):  # it is none any more
+                self.objects.remove(place, revision=revision_of(found))
 
     def kept(self, name: str) -> Kept:
         """As shelf() says it."""
@@ -305,15 +316,16 @@ def _sealed_secret(
 
 
 def _staged_secret(data: Mapping[str, bytes]) -> Object:
-    return secret(data, f"{GROUP}/{STAGING}")
+    return secret(data, f"{GROUP}/{GENERATION}")  # a type cannot be changed
 
 
-def _sealed(name: str, number: int) -> str:
+def _place(name: str, number: int) -> str:
     return f"{name}/{number:06d}"
 
 
-def _staging(name: str, number: int) -> str:
-    return f"{name}/staging-{number:06d}"
+def _is_staged(found: Object) -> bool:
+    """Whether it is on its way to become a generation."""
+    return label(found, KIND) == STAGING
 
 
 def _recorded(found: Object) -> Recorded | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,7 +14,6 @@ from certrotd.config.targets import KubernetesEntry
 from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
 from certrotd.kube.api import Kind, Object
-from certrotd.kube.connecting import Connections
 from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
 from certrotd.kube.exec import EXEC
@@ -72,15 +70,26 @@ class KubernetesTarget:
 
     def check(self) -> None:
         """As Target.check: the account may do all that it takes, and every workload is whole."""
-        raise_first(self.problems())
+        self.checked()
 
-    def problems(self) -> Iterator[Failure]:
-        """Everything that keeps the pods from being restarted, or reloaded, now."""
+    def checked(self) -> list[str]:
+        """As Cautious.checked."""
+        found: list[Workload] = []
+        raise_first(self.problems(found))
+        return list(self._warnings(found))
+
+    def problems(self, seen: list[Workload] | None = None) -> Iterator[Failure]:
+        """Everything that keeps the pods from being restarted, or reloaded, now.
+
+        ``seen`` is given the workloads that there are.
+        """
         namespace = self.rollouts.namespace
         lists = self.labels is not None or self.mounting
         yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
         labelled = self._labelled()
         found = self._found(labelled)
+        if seen is not None:
+            seen += found
         if self.labels is not None and not labelled:
             yield NeedsOperator(self._nobody, hint="correct the selector, or label them")
         yield from self._unused(found)
@@ -94,11 +103,10 @@ class KubernetesTarget:
         for each in found:
             yield from self._unfit(each)
 
-    def warnings(self) -> Iterator[str]:
-        """As Cautious.warnings."""
+    def _warnings(self, found: Sequence[Workload]) -> Iterator[str]:
         secrets = set(self.secrets.values())
         budgets = self.rollouts.budgets() if self.reloads is None else []
-        for each in self._found(self._labelled()):
+        for each in found:
             if self.reloads is None:
                 yield from (f"{each.reference} {words}" for words in warnings(each))
                 for name in never_allowing(budgets, each.labels):
@@ -258,9 +266,10 @@ class KubernetesTarget:
         """The verbs that it takes, and to undo it: each with a kind, and a name or none."""
         restarts = self.reloads is None
         for each in found:
-            for verb in ("get", "patch") if restarts else ("get",):
+            for verb in ("get", "watch", "patch") if restarts else ("get", "watch"):
                 yield KINDS[each.reference.kind], verb, each.reference.name
         yield PODS, "list", ""
+        yield PODS, "watch", ""
         if restarts:
             yield BUDGETS, "list", ""
         stateful = any(each.reference.kind == "statefulset" for each in found)
@@ -331,7 +340,7 @@ def _fingerprints(certificates: Sequence[LiveCertificate]) -> dict[str, str]:
 
 def build(entry: KubernetesEntry, context: Context) -> KubernetesTarget:
     """The target of a configuration entry."""
-    api = Connections(context.clock, os.environ).api(entry.kubeconfig, entry.context)
+    api = context.connect(entry.kubeconfig, entry.context)
     own = api.access.namespace
     namespace = entry.namespace or own
     rollouts = Rollouts(api, namespace, entry.timeout.total_seconds())

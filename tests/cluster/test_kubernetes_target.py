@@ -244,7 +244,7 @@ def test_a_steady_load_sees_neither_a_restart_nor_its_undo(web: Web) -> None:
     load = Load(address)
     wait_until(lambda: reaches(address), what="the Service")
     target = web.target(probed=True)
-    assert not [line for line in target.warnings() if "preStop" in line]
+    assert not [line for line in target.checked() if "preStop" in line]
     with load.steady():
         web.put(NEW)
         target.apply_for(live(NEW))

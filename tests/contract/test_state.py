@@ -15,6 +15,7 @@ from certrotd.errors import InvalidInput, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import LEASES, Api
+from certrotd.kube.leases import DURATION, SHARE
 from certrotd.kube.names import object_name
 from certrotd.kube.state import NEEDED, ClusterState
 from certrotd.state.directory import StateDirectory
@@ -62,7 +63,7 @@ class Clustered(ClusterState):
     def lose(self, name: str) -> None:
         """Somebody deletes the Lease, and it is time to write it again."""
         self.plane.api.delete(LEASES.path(self.namespace, object_name("certrotd-lock", name)))
-        self.clock.advance(timedelta(seconds=3))
+        self.clock.advance(timedelta(seconds=DURATION / SHARE + 1))
 
 
 @pytest.fixture

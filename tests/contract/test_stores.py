@@ -164,12 +164,12 @@ def test_mending_records_a_state_in_the_place_of_another(store: Store) -> None:
 def test_discarding_takes_the_staging_and_nothing_else(store: Store) -> None:
     """The undo of everything before a certificate is issued."""
     seal(store, 1)
-    stage(store, 1)
     stage(store, 2)
-    store.discard("web", 2)
-    store.discard("web", 2)
+    stage(store, 3)
+    for number in (1, 2, 2):
+        store.discard("web", number)
     assert store.staged_key("web", 2) is None
-    assert store.staged_key("web", 1) == PAIR.key_pem
+    assert store.staged_key("web", 3) == PAIR.key_pem
     assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
 
 

@@ -214,6 +214,9 @@ class MemoryFolder:
             raise DiskTrouble(f"make {self.place}", OSError(errno.ENOTEMPTY, "not empty"))
         self._files.update(files)
 
+    def reading(self) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
+
     def locked(self, what: str, wait: Deadline) -> contextlib.AbstractContextManager[MemoryLease]:
         return self.state.lock(f"folder/{self.name}", what, wait=wait)
 

@@ -79,8 +79,13 @@ class Calls:
             log.seek(self.seen)
             whole, newline, _ = log.read().rpartition(b"\n")
         self.seen += len(whole) + len(newline)
-        found = map(json.loads, whole.splitlines())
-        return [_called(each) for each in found if each["user"].get("username") == who]
+        found = [
+            each
+            for each in map(json.loads, whole.splitlines())
+            if each["user"].get("username") == who
+        ]
+        # a watch is told of when it begins and when it ends
+        return [_called(each) for each in {each["auditID"]: each for each in found}.values()]
 
 
 def of_rotation(calls: list[str]) -> list[str]:

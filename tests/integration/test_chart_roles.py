@@ -37,7 +37,7 @@ def triples(rules: list[Object]) -> set[tuple[str, str, str]]:
 
 def triples_of(*kinds: str) -> set[tuple[str, str, str]]:
     """Those that a page gives for all kinds of workloads."""
-    return {("apps", kind, verb) for kind in kinds for verb in ("get", "patch")}
+    return {("apps", kind, verb) for kind in kinds for verb in ("get", "watch", "patch")}
 
 
 def blocks(page: str) -> list[Object]:
@@ -90,13 +90,13 @@ class TestRights:
         )
         found = one(template(values), "Role", namespace="shop")["rules"]
         [daemonsets] = [rule for rule in found if rule["resources"] == ["daemonsets"]]
-        assert (daemonsets["resourceNames"], daemonsets["verbs"]) == (["a"], ["get"])
+        assert (daemonsets["resourceNames"], daemonsets["verbs"]) == (["a"], ["get", "watch"])
         values["config"]["targets"]["own"] = watched | {"selector": "tier=edge"}
         found = one(template(values), "Role", namespace="shop")["rules"]
         [listed] = [rule for rule in found if "daemonsets" in rule["resources"]]
-        assert listed["verbs"] == ["get", "list"]
+        assert listed["verbs"] == ["get", "list", "watch"]
         [named] = [rule for rule in found if rule["resources"] == ["deployments"]]
-        assert named["verbs"] == ["get", "patch"]
+        assert named["verbs"] == ["get", "watch", "patch"]
 
     @pytest.mark.parametrize("found", [{"selector": "tier=edge"}, {"mounting": True}])
     def test_of_what_is_found(self, found: Object) -> None:
@@ -106,13 +106,13 @@ class TestRights:
         given = one(template(values), "Role", namespace="shop")["rules"]
         *_, listing = rules()
         assert listing in given
-        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in given
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]} in given
 
     def test_pods_are_not_deleted_without_a_statefulset(self) -> None:
         """The control."""
         values = changed("deployment", "config.targets.shop.workloads", ["daemonset/edge"])
         found = one(template(values), "Role", namespace="shop")["rules"]
-        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list"]} in found
+        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]} in found
         assert not any("delete" in rule["verbs"] for rule in found)
         assert [r["resourceNames"] for r in found if r["resources"] == ["daemonsets"]] == [["edge"]]
 
@@ -121,7 +121,11 @@ class TestRights:
         values = changed("deployment", "config.targets.shop.workloads", ["deployment/web"])
         values["config"]["targets"]["shop"]["pod_probe"] = [{"port": 8443}]
         found = one(template(values), "Role", namespace="shop")["rules"]
-        assert {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "delete"]} in found
+        assert {
+            "apiGroups": [""],
+            "resources": ["pods"],
+            "verbs": ["list", "watch", "delete"],
+        } in found
 
     def test_of_a_keyring_in_secrets(self) -> None:
         """By their names, as for certificates; in the release's namespace, if none is named."""

@@ -24,7 +24,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.kube.access import Access, from_kubeconfig, trusting
 from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Expired
 from certrotd.kube.documents import MAX_SECRET
-from certrotd.kube.leases import HOLDER, SHARERS
+from certrotd.kube.leases import DURATION, HOLDER, SHARE, SHARERS
 from certrotd.kube.names import object_name
 from certrotd.kube.objects import Objects
 from certrotd.kube.records import MAX_JOURNAL, MAX_LINES
@@ -277,7 +277,7 @@ class TestLocks:
             home.plane.api.merge(
                 home.lease("_target-web"), {"metadata": {"annotations": {SHARERS: "{}"}}}
             )
-            time.sleep(2.1)
+            time.sleep(DURATION / SHARE + 0.1)
             with pytest.raises(Fenced, match="ran out"):
                 lease.check()
 
@@ -581,12 +581,16 @@ class TestWatch:
         """The API server says 410, at once or as an event: all is listed then."""
         home.state().journal(SUBJECT).append(BEGIN, sync=True)
         watched = Watched(home.objects("record"), 0)
-        watched._since = "1"
+        watched.following._since = "1"
         assert set(watched.look()) == {SUBJECT}
         home.state().journal("certificate/www").append(BEGIN, sync=True)
-        watched._take(b'{"type": "ADDED", "object": {"metadata": {"resourceVersion": "7"}}}')
+        watched.following.take(
+            b'{"type": "ADDED", "object": {"metadata": {"resourceVersion": "7"}}}'
+        )
         with pytest.raises(Expired):
-            watched._take(b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}')
+            watched.following.take(
+                b'{"type": "ERROR", "object": {"code": 410, "message": "too old"}}'
+            )
         wait_until(lambda: len(watched.look()) == 2)
 
     def test_what_is_removed_is_gone(self, home: Home) -> None:
@@ -609,7 +613,7 @@ class TestWatch:
             home.state().journal(SUBJECT).append(BEGIN, sync=True)
             time.sleep(0.5)
             assert watched.look() == {}, "the control: it hangs"
-            watched._end = 0.0  # ten seconds later
+            watched.following._end = 0.0  # ten seconds later
             with pytest.raises(DiskTrouble):
                 watched.look()
             way.pass_answers()
@@ -622,7 +626,7 @@ class TestWatch:
     def test_what_is_no_event_ends_it(self, home: Home, line: bytes) -> None:
         """A proxy's page, or half an answer."""
         with pytest.raises(Transient, match="no event of a watch"):
-            Watched(home.objects("record"), 0)._take(line)
+            Watched(home.objects("record"), 0).following.take(line)
 
     def test_an_account_that_may_not_watch_is_told_so(self, home: Home) -> None:
         """And is not asked again for a while."""

@@ -23,7 +23,7 @@ from certrotd.stores.kubernetes import KubernetesStore
 from certrotd.stores.live_secret import LIVE, NEEDED_LIVE, NEEDED_OWN
 from certrotd.stores.own_secrets import RECORD
 from certrotd.stores.tls_secret import Shapes
-from tests.builders import CA, META, NAME, OTHER_PAIR, PAIR, seal, stage
+from tests.builders import CA, META, NAME, OTHER_PAIR, PAIR, seal
 from tests.parts import Parts, pki
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.kubernetes.lossy import LossyWay
@@ -401,15 +401,13 @@ class TestOwnSecrets:
         with pytest.raises(NeedsOperator, match="cannot be used"):
             store.switch("web", 2)
 
-    def test_sealing_again_is_nothing_but_another_pair_is_refused(
-        self, shop: Shop, store: KubernetesStore
+    def test_what_is_sealed_is_neither_staged_over_nor_discarded(
+        self, store: KubernetesStore
     ) -> None:
-        """A crash comes back to it."""
-        stage(store, 1)
-        store.seal("web", 1, META)
-        stage(store, 1, OTHER_PAIR)
-        with pytest.raises(NeedsOperator, match="is there already"):
-            store.seal("web", 1, META)
+        """It has the place that was staged in, and the API server lets nobody change it."""
+        with pytest.raises(NeedsOperator, match="immutable"):
+            store.stage_key("web", 1, OTHER_PAIR.key_pem)
+        store.discard("web", 1)
         assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
 
     def test_a_chain_without_its_key_is_not_staged(self, shop: Shop) -> None:

@@ -23,7 +23,7 @@ from tests.parts.process import wait_until
 from tests.parts.site import Site, Started
 
 TRIES = int(os.environ.get("CERTROTD_LEADER_TRIES", "2"))
-LAST = 36
+LAST = 28
 """A rotation makes about so many requests."""
 
 
@@ -44,11 +44,14 @@ class Replica:
 
 
 @pytest.fixture
-def shop(control_plane: ControlPlane) -> Iterator[Shop]:
-    """A namespace of workloads that are rolled out at once."""
-    found = made(control_plane)
-    with RollingController(control_plane.api, found.workloads):
-        yield found
+def shop(control_plane: ControlPlane) -> Shop:
+    """A namespace of workloads."""
+    return made(control_plane)
+
+
+def rolled_out(shop: Shop) -> RollingController:
+    """What rolls its workloads out at once."""
+    return RollingController(shop.plane.api, shop.workloads)
 
 
 @pytest.fixture
@@ -66,7 +69,8 @@ def replicas(
     other.dns(zones[1], port=zones[0].port)
     for site in (acme_site, other):
         keep(site, shop)
-    acme_site.rotate()
+    with rolled_out(shop):
+        acme_site.rotate()
     both = Replica(acme_site), Replica(other)
     both[0].start()
     both[0].daemon.wait_for("started with")
@@ -98,6 +102,13 @@ def test_a_change_is_made_once_whoever_dies(
 
     One that was frozen finds that it is no longer at work, and touches nothing.
     """
+    with rolled_out(shop):
+        _whoever_dies(replicas, shop, ca, capsys)
+
+
+def _whoever_dies(
+    replicas: tuple[Replica, Replica], shop: Shop, ca: Pebble, capsys: pytest.CaptureFixture[str]
+) -> None:
     leader, other = replicas
     for number in range(TRIES):
         wanted = sorted([HOST, f"w{number}.example.test"])
@@ -105,10 +116,7 @@ def test_a_change_is_made_once_whoever_dies(
         before, had = (restarts(shop), issued(ca)), len(leader.site.history("web"))
         calls, seen = Calls(shop), list[str]()
         calls.new()
-        for each in (leader, other):
-            each.site.config["certificates"][0]["names"] = wanted
-            each.site.write()
-        leader.daemon.signal(signal.SIGHUP)
+        renew(leader, other, wanted)
 
         def reached(calls: Calls = calls, seen: list[str] = seen, point: int = point) -> bool:
             seen += calls.new()
@@ -144,6 +152,33 @@ def test_a_change_is_made_once_whoever_dies(
         leader.start()
         leader.daemon.wait_for("waits to take over")
         leader, other = other, leader
+
+
+def test_a_daemon_that_is_stopped_leaves_its_rollout_to_the_next(
+    replicas: tuple[Replica, Replica], shop: Shop, ca: Pebble
+) -> None:
+    """Pods are not restarted back and forth while a node is drained or certrotd is upgraded."""
+    leader, other = replicas
+    wanted, before = sorted([HOST, "next.example.test"]), (restarts(shop), issued(ca))
+    renew(leader, other, wanted)
+    wait_until(lambda: restarts(shop) > before[0], what="the pods are being replaced")
+    ended = stop(leader.daemon)
+    assert ended.code == 0, ended.stderr
+    assert "rolled back" not in ended.stderr
+    other.daemon.wait_for("started with")
+    with rolled_out(shop):
+        wait_until(lambda: not flying(shop), what="the other one has ended it")
+    assert names_in(shop) == wanted
+    assert (restarts(shop) - before[0], issued(ca) - before[1]) == (1, 1)
+    assert other.site.history("web")[-1]["failure"] is None
+
+
+def renew(leader: Replica, other: Replica, names: list[str]) -> None:
+    """Have the daemon at work obtain a certificate for these names."""
+    for each in (leader, other):
+        each.site.config["certificates"][0]["names"] = names
+        each.site.write()
+    leader.daemon.signal(signal.SIGHUP)
 
 
 def flying(shop: Shop) -> bool:

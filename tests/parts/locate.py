@@ -10,7 +10,8 @@ from typing import NoReturn
 import pytest
 
 # A plain user's PATH on Debian lacks the directories where servers are.
-_EXTRA_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+_POSTGRESQL = sorted(map(str, Path("/usr/lib/postgresql").glob("*/bin")), reverse=True)
+_EXTRA_PATH = ("/usr/local/sbin", "/usr/sbin", "/sbin", *_POSTGRESQL)
 _SCRIPTS = Path(__file__).resolve().parents[2] / "scripts" / "parts"
 # Programs built or installed by a script of that name, in the version the script pins.
 _PARTS = {

@@ -171,6 +171,7 @@ class Adapters:
             self._config.state_dir,
             self._clock,
             prove=self._prove,
+            connect=self._premises.connect,
             stores=self._stores_by_target.get(name, {}),
         )
         return importlib.import_module(f"certrotd.targets.{entry.type}").build(entry, context)

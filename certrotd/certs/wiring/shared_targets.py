@@ -164,17 +164,22 @@ class SharedTarget:
         )
 
     def check(self) -> None:
-        """As Target.check; what fails is asked again while no certificate's files change."""
+        """As Target.check."""
+        self.checked()
+
+    def checked(self) -> Sequence[str]:
+        """As Cautious.checked; what fails is asked again while no certificate's files change."""
         try:
-            self._target.check()
+            return self._checked()
         except Failure:
             with self._lock():
-                self._target.check()
+                return self._checked()
 
-    def warnings(self) -> Iterator[str]:
-        """As Cautious.warnings."""
+    def _checked(self) -> Sequence[str]:
         if isinstance(self._target, Cautious):
-            yield from self._target.warnings()
+            return self._target.checked()
+        self._target.check()
+        return ()
 
     def precheck(self) -> None:
         if isinstance(self._target, Precheck):

@@ -1,6 +1,6 @@
 """Which store each certificate is kept in: files, unless its entry says otherwise.
 
-A store of type ``T`` is built by ``build(entries, clock)`` of the module ``certrotd.stores.T``,
+A store of type ``T`` is built by ``build(entries, connect)`` of the module ``certrotd.stores.T``,
 once for all certificates that are kept so: ``entries`` are theirs by their names.
 """
 
@@ -10,7 +10,7 @@ import importlib
 import threading
 from typing import TYPE_CHECKING
 
-from certrotd.clock import Clock
+from certrotd.config.context import Connect
 from certrotd.config.model import Config
 from certrotd.stores.local import LocalStore
 
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 class Stores:
     """Those of one configuration, each built when it is first used."""
 
-    def __init__(self, config: Config, clock: Clock) -> None:
-        self._clock = clock
+    def __init__(self, config: Config, connect: Connect) -> None:
+        self._connect = connect
         self._local = LocalStore(config.store_dir)
         self._entries = {
             each.name: each.store for each in config.certificates if each.store is not None
@@ -41,7 +41,7 @@ class Stores:
                     key: each for key, each in self._entries.items() if each.type == entry.type
                 }
                 module = importlib.import_module(f"certrotd.stores.{entry.type}")
-                self._built[entry.type] = module.build(alike, self._clock)
+                self._built[entry.type] = module.build(alike, self._connect)
             return self._built[entry.type]
 
     def names(self) -> list[str]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from secrets import token_hex
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -48,10 +49,11 @@ def test_a_limit_is_not_exceeded_by_what_equals_it() -> None:
     assert within(2.1, 2.0, " MiB") == ("≤ 2 MiB", False)
 
 
-def call(user: str, verb: str, resource: str) -> str:
+def call(user: str, verb: str, resource: str, number: str = "") -> str:
     """A line of the audit log."""
     about = {"resource": resource}
-    return json.dumps({"verb": verb, "user": {"username": user}, "objectRef": about}) + "\n"
+    told = {"auditID": number or token_hex(8), "verb": verb, "user": {"username": user}}
+    return json.dumps(told | {"objectRef": about}) + "\n"
 
 
 def test_calls_of_a_user_are_counted_over_all_files_of_the_log(tmp_path: Path) -> None:
@@ -62,11 +64,12 @@ def test_calls_of_a_user_are_counted_over_all_files_of_the_log(tmp_path: Path) -
     position = audit.position()
     with log.open("a") as end:
         end.write(call("me", "patch", "secrets") + call("you", "get", "secrets"))
+        end.write(call("me", "watch", "pods", "1") * 2)  # when it begins, and when it ends
     log.rename(tmp_path / "audit-2026-11-30T01-00-00.000.log")
     log.write_text(call("me", "get", "leases") + call("me", "get", "pods")[:20])
     counted = audit.by_verb("me", position)
-    assert counted == {"patch secrets": 1, "get leases": 1}
-    assert by_verbs(audit.by_verb("me")) == "2 get, 1 patch"
+    assert counted == {"patch secrets": 1, "get leases": 1, "watch pods": 1}
+    assert by_verbs(audit.by_verb("me")) == "2 get, 1 patch, 1 watch"
 
 
 @contextmanager

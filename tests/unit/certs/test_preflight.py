@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -169,15 +169,15 @@ def test_roots_that_cannot_be_read_cost_no_order(own: bool) -> None:
 class Warned(Asked):
     """A target that warns, unless it ``lacks`` even that."""
 
-    def warnings(self) -> Iterator[str]:
-        self._ask("warnings")
-        yield "deployment/web has one replica"
+    def checked(self) -> Sequence[str]:
+        self.check()
+        return ["deployment/web has one replica"]
 
 
 @pytest.mark.parametrize(
     ("lacks", "asked", "remarks"),
     [
-        ((), ["check", "warnings"], ["target web: deployment/web has one replica"]),
+        ((), ["check"], ["target web: deployment/web has one replica"]),
         (("check",), ["check"], []),
     ],
 )
@@ -193,14 +193,3 @@ def test_what_a_target_warns_of_is_remarked_and_stops_nothing(
     assert isinstance(report.outcome, RolledBack if lacks else Finished)
     assert target.asked[: len(asked)] == asked
     assert case.world.remarks == remarks
-
-
-def test_a_target_that_cannot_even_look_is_told_of() -> None:
-    """As what its check would have found."""
-    target = Warned()
-    case = first_with(target)
-    case.rotate()
-    target.lacks = ["warnings"]
-    report = case.rotate(forced=True)
-    assert isinstance(report.outcome, RolledBack)
-    assert report.outcome.step == "preflight"

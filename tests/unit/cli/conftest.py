@@ -34,6 +34,7 @@ COMMANDS = (
             *(
                 "compromise",
                 "enable",
+                "reencrypt",
                 "rewrap",
                 "adopt",
                 "backup",

@@ -107,6 +107,8 @@ class TestNames:
         ("rollback",),
         ("cancel",),
         ("adopt",),
+        ("reencrypt",),
+        ("reencrypt", "--dry-run"),
         ("backup",),
         ("report",),
     )

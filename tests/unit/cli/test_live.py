@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from certrotd.cli.live import MANY, Lines, Steps, progress_of
+from certrotd.cli.live import MANY, SPEAK_EVERY, Lines, Steps, progress_of
 from certrotd.rotation.outcome import Event
 
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -30,6 +30,18 @@ def test_lines_tell_what_happened_and_not_what_is_about_to(
         lines.hear(event(what))
     lines.hear(event("failed", detail="disk full"))
     assert capsys.readouterr().err.splitlines() == ["web: swap done", "web: swap failed: disk full"]
+
+
+def test_a_long_step_says_now_and_then_how_far_it_is(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at each of its checkpoints."""
+    seconds = iter([0.0, 1.0, SPEAK_EVERY, SPEAK_EVERY + 1])
+    monkeypatch.setattr("certrotd.cli.live.time.monotonic", lambda: next(seconds))
+    lines = Lines(1)
+    for number in range(3):
+        lines.hear(event("progress", item="re-encrypt", detail=f"{number} of 3"))
+    assert capsys.readouterr().err == "web: re-encrypt: 1 of 3\n"
 
 
 def test_a_run_over_many_certificates_prints_only_failures(

@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.clock import ManualClock, SystemClock
-from certrotd.config.keyrings import DatasetEntry
+from certrotd.config.datasets import CommandDatasetEntry, SqlDatasetEntry
+from certrotd.datasets.census import Tally
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.keyring.evidence import Count
 from certrotd.keys import census
@@ -23,8 +24,32 @@ NOW = datetime(2027, 3, 4, tzinfo=UTC)
 SECRET = "hunter2"
 
 
-def entry(program: Path, **more: Any) -> DatasetEntry:
-    return DatasetEntry.model_validate({"census": [str(program)], **more})
+def entry(program: Path, **more: Any) -> CommandDatasetEntry:
+    return CommandDatasetEntry.model_validate({"census": [str(program)], **more})
+
+
+def no_tally(name: str) -> Tally:
+    raise AssertionError(f"{name} is counted by a program")
+
+
+def test_a_table_is_counted_once_for_all_versions() -> None:
+    """What does not open may be under any of them; a database that is away keeps the last count."""
+    told = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
+    datasets = {"rows": SqlDatasetEntry.model_validate(told)}
+    asked: list[str] = []
+
+    def tally(name: str) -> Tally:
+        asked.append(name)
+        if len(asked) > 1:
+            raise Transient("the database is away")
+        return Tally({1: 4, 2: 0, 3: 9}, 7, 2, (), "test")
+
+    taken = take(datasets, {1: "", 2: ""}, {}, ManualClock(NOW), "orders", tally)
+    assert taken.census == {1: {"rows": Count(6, NOW)}, 2: {"rows": Count(2, NOW)}}
+    later = ManualClock(NOW.replace(year=2028))
+    again = take(datasets, {1: "", 2: ""}, taken.census, later, "orders", tally)
+    assert again.census == taken.census
+    assert [name for name, _ in again.failures] == asked[1:] == ["rows"]
 
 
 def test_a_program_is_told_what_to_count_and_prints_a_number(tmp_path: Path) -> None:
@@ -35,7 +60,7 @@ def test_a_program_is_told_what_to_count_and_prints_a_number(tmp_path: Path) -> 
     )
     clock = ManualClock(NOW)
     datasets = {"rows": entry(program, environment={"WHERE": "db"})}
-    taken = take(datasets, {3: "id-3"}, {}, clock, "orders")
+    taken = take(datasets, {3: "id-3"}, {}, clock, "orders", no_tally)
     assert taken.census == {3: {"rows": Count(17, NOW)}}
     assert taken.failures == []
     assert (tmp_path / "count.told").read_text() == "orders 3 id-3 db\n"
@@ -87,9 +112,8 @@ def test_a_failure_keeps_the_last_count_of_that_dataset_alone(tmp_path: Path) ->
     """With its old time; the others are counted, and a version that is new has no count."""
     good, bad = script(tmp_path / "good", "echo 5"), script(tmp_path / "bad", "exit 1")
     before: Census = {1: {"bad": Count(9, NOW.replace(year=2026)), "gone": Count(1, NOW)}}
-    taken = take(
-        {"bad": entry(bad), "good": entry(good)}, {1: "", 2: ""}, before, ManualClock(NOW), "orders"
-    )
+    datasets = {"bad": entry(bad), "good": entry(good)}
+    taken = take(datasets, {1: "", 2: ""}, before, ManualClock(NOW), "orders", no_tally)
     assert taken.census == {
         1: {**before[1], "good": Count(5, NOW)},
         2: {"good": Count(5, NOW)},

@@ -80,6 +80,11 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
     ),
     "clock": (POLICY, Standing(active(-400 * DAY)), Attempts()),
     "undelivered": (POLICY, Standing(active(), absent=("tink /etc/keys.json",)), Attempts()),
+    "re-encrypt": (
+        replace(POLICY, reencrypted=frozenset({"rows"})),
+        Standing(rotated(), census=counted(3)),
+        Attempts(),
+    ),
     "retire": (POLICY, Standing(rotated(), census=counted(0)), Attempts()),
     "disable": (POLICY, Standing(_retired()), Attempts()),
     "destroy": (POLICY, Standing(_disabled(), census=counted(0), drilled=NOW - DAY), Attempts()),
@@ -98,6 +103,18 @@ def test_a_rule_matches_and_says_so(code: str) -> None:
     matched = [each for each in tried if each.matched]
     assert matched[0].why == decision.why
     assert all(each.why for each in tried)
+
+
+def test_what_was_stored_is_reencrypted_until_a_count_after_the_activation_is_zero() -> None:
+    """An older count tells nothing, and only datasets that certrotd can read are."""
+    policy = replace(POLICY, reencrypted=frozenset({"rows"}))
+
+    def act(census: dict[int, dict[str, Count]], policy: Policy = policy) -> str:
+        return decide(policy, Standing(rotated(), census=census), Attempts(), now=NOW).act
+
+    assert act({}) == act(counted(0, NOW - 11 * DAY)) == act(counted(1)) == "re-encrypt"
+    assert act(counted(0)) == "retire"
+    assert act(counted(1), POLICY) == "wait"
 
 
 def test_every_rule_has_a_case() -> None:

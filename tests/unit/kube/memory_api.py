@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from certrotd.clock import ManualClock
 from certrotd.errors import Failure
-from certrotd.kube.api import Missing, Object
+from certrotd.https.stream import Stream
+from certrotd.kube.api import Denied, Missing, Object, Selection
 from certrotd.kube.rights import REVIEWS, RULES
 from certrotd.kube.workloads import KINDS
 from certrotd.state.ports import Conflict
@@ -104,6 +105,7 @@ class MemoryApi:
         self.log: list[str] = []
         self.reviews: list[str] = []
         self.had: dict[object, float] = {}
+        self.rules: dict[str, tuple[Sequence[Any], float]] = {}
         self.denied: set[str] = set()
         self.then: Callable[[str, str], None] = lambda _what, _path: None
         self.lost: Failure | None = None  # raised after the next change was made
@@ -117,7 +119,16 @@ class MemoryApi:
         self._act("get", path)
         return copy.deepcopy(self._there(path))
 
-    def find(self, path: str, *, labels: str) -> Iterator[Object]:
+    def watch(self, selection: Selection, *, since: str, seconds: int) -> Stream:
+        """Nobody may: what a watch tells is tried against a real API server."""
+        raise Denied(f"nobody may watch {selection.path} for {seconds} s since {since}")
+
+    def list_of(self, selection: Selection) -> tuple[list[Object], str]:
+        """Of what nobody may watch nobody asks for a list to begin with."""
+        raise Denied(f"nobody may watch {selection.path}")
+
+    def find(self, selection: Selection) -> Iterator[Object]:
+        path, labels = selection.path, selection.labels
         self._act("list", f"{path}?{labels}")
         if path.endswith("/poddisruptionbudgets"):
             return iter(copy.deepcopy(self.budgets))

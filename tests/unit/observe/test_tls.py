@@ -364,8 +364,8 @@ def test_an_address_that_swallows_packets_leaves_time_for_the_next(
             each.setblocking(False)
             each.connect_ex(full.getsockname())
         resolved(monkeypatch, full.getsockname(), ("127.0.0.1", server.port))
-        endpoint = replace(at(server, deadline=1.0, consecutive=1), host="two.test")
-        PATIENT.prove(endpoint, NEW_PRINT)
+        endpoint = replace(at(server, deadline=10.0, consecutive=1), host="two.test")
+        PROBER.prove(endpoint, NEW_PRINT)
         for each in waiting:
             each.close()
 

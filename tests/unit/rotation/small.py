@@ -239,6 +239,7 @@ class Small:
     disk: MemoryDisk = field(default_factory=MemoryDisk)
     events: list[Event] = field(default_factory=list)
     told_to_stop: bool = False
+    hands_over: bool = False
     facts: Mapping[str, JSON] | None = None
     rebuild: Rebuild[World] = rebuild
 
@@ -255,6 +256,7 @@ class Small:
             now=self.clock.now,
             listen=self.events.append,
             stopping=lambda: self.told_to_stop,
+            hands_over=self.hands_over,
         )
 
     def begin(self) -> Outcome:

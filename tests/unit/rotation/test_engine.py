@@ -312,6 +312,19 @@ class TestStopping:
         assert small.history()[-1]["failures"] == 0
         assert small.world.there == ["a"]
 
+    def test_what_is_begun_is_left_to_another_process_that_goes_on(self) -> None:
+        """Between two steps, and in the middle of one that waits; an undo is ended all the same."""
+        small = Small((A, SAVED, B, C), hands_over=True)
+        small.world.on["do b"] = [lambda _world: setattr(small, "told_to_stop", True)]
+        small.world.on["do c"] = [Stopped("woken")]
+        for _ in range(2):
+            assert isinstance(small.begin() if not small.records() else small.resume(), Parked)
+            assert small.world.there == ["a", "b"]
+            small.told_to_stop = False
+        assert isinstance(small.resume(), Finished)
+        assert small.world.there == ["a", "b", "c"]
+        assert small.history()[-1]["failures"] == 0
+
     def test_after_such_a_savepoint_with_nothing_begun_it_parks(self) -> None:
         """There is nothing half-way."""
         small = Small((A, SAVED, B))

@@ -22,6 +22,7 @@ from certrotd.config.targets import KubernetesEntry
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
+from certrotd.kube.connecting import Connections
 from certrotd.kube.exec import Ran
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
@@ -116,8 +117,10 @@ class TestCheck:
         target(api, WEB).check()
         assert api.reviews == [
             "get apps/deployments web",
+            "watch apps/deployments web",
             "patch apps/deployments web",
             "list /pods",
+            "watch /pods",
             "list policy/poddisruptionbudgets",
             "create /events",
         ]
@@ -214,7 +217,7 @@ class TestCheck:
         """A rotation goes on all the same."""
         api = shop()
         next(iter(api.objects.values()))["spec"]["replicas"] = 1
-        lines = list(target(api, WEB, DB).warnings())
+        lines = list(target(api, WEB, DB).checked())
         assert [line.partition(":")[0] for line in lines] == ["deployment/web has one replica"]
 
     def test_a_port_that_takes_no_connection_is_refused(self) -> None:
@@ -262,7 +265,7 @@ class TestCheck:
         """Nobody waits for it."""
         api = shop()
         api.budgets = [budget(healthy=3)]
-        lines = [line for line in target(api, WEB, DB).warnings() if "Budget" in line]
+        lines = [line for line in target(api, WEB, DB).checked() if "Budget" in line]
         assert lines == [
             "deployment/web is under the PodDisruptionBudget one, which never allows a disruption: "
             "its restart does not wait for it"
@@ -386,7 +389,7 @@ class TestMounting:
         """It was named, and is restarted for nothing."""
         api = shop()
         using(api, web="a-tls")
-        lines = list(target(api, WEB, DB, secrets={"a": "a-tls"}).warnings())
+        lines = list(target(api, WEB, DB, secrets={"a": "a-tls"}).checked())
         assert [line for line in lines if "Secret" in line] == [
             "statefulset/db does not use the Secret a-tls: nothing changes there"
         ]
@@ -496,7 +499,7 @@ class TestVersions:
         made.apply_for([live("a", "1", "a.1"), live("b", "1", "b.1")])
         assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
         made.check()
-        assert not [line for line in made.warnings() if "does not use" in line]
+        assert not [line for line in made.checked() if "does not use" in line]
         made.apply_for([live("a", "2", "a.2")])
         assert self.mounted(api) == {"web": "a.2", "db": "b.1"}
         made.revert_for([live("a", "1", "a.1")])
@@ -532,7 +535,9 @@ class TestBuild:
         monkeypatch.setattr("certrotd.kube.access.in_pod", lambda _environment: self.ACCESS)
         monkeypatch.setattr("certrotd.kube.access.from_kubeconfig", self._from)
         parsed = TypeAdapter(KubernetesEntry).validate_python({"type": "kubernetes", **entry})
-        return build(parsed, Context("shop", Path("/nowhere"), SystemClock(), **given))
+        clock = SystemClock()
+        known = {"connect": Connections(clock, {}).api, **given}
+        return build(parsed, Context("shop", Path("/nowhere"), clock, **known))
 
     def _from(self, path: Path, *, context: str | None) -> Access:
         return Access(f"https://{path.name}/{context}", self.ACCESS.context, "theirs")
@@ -611,8 +616,10 @@ class TestBuild:
         parsed = TypeAdapter(KubernetesEntry).validate_python(
             {"type": "kubernetes", "selector": "a"}
         )
+        clock = SystemClock()
+        context = Context("shop", Path("/nowhere"), clock, connect=Connections(clock, {}).api)
         with pytest.raises(Failure, match="name a kubeconfig"):
-            build(parsed, Context("shop", Path("/nowhere"), SystemClock()))
+            build(parsed, context)
 
 
 class TestPage:

@@ -128,10 +128,10 @@
 {{- with .all }}
 - apiGroups: [apps]
   resources: [deployments, statefulsets, daemonsets]
-  verbs: [get, list{{ if has "patch" . }}, patch{{ end }}]
+  verbs: [get, list, watch{{ if has "patch" . }}, patch{{ end }}]
 {{- end }}
 {{- range $kind := list "deployments" "statefulsets" "daemonsets" }}
-{{- range $verb, $verbs := dict "patch" "get, patch" "get" "get" }}
+{{- range $verb, $verbs := dict "patch" "get, watch, patch" "get" "get, watch" }}
 {{- with get $ (printf "%s %s" $kind $verb) }}
 {{- if not (has $verb (default list $.all)) }}
 - apiGroups: [apps]
@@ -145,7 +145,7 @@
 {{- if .pods }}
 - apiGroups: [""]
   resources: [pods]
-  verbs: [list{{ if .delete }}, delete{{ end }}]
+  verbs: [list, watch{{ if .delete }}, delete{{ end }}]
 - apiGroups: [""]
   resources: [events]
   verbs: [create]

@@ -119,7 +119,7 @@ class TestSharedTarget:
     def test_a_target_that_warns_is_heard(self, cautious: bool) -> None:
         """And one that has nothing to say is not asked."""
         target = Workloads([]) if cautious else Told([])
-        assert list(shared(target, free).warnings()) == (["slow"] if cautious else [])
+        assert list(shared(target, free).checked()) == (["slow"] if cautious else [])
 
     def test_a_target_that_can_go_back_is_told_so_under_the_lock(self) -> None:
         """With the certificate that is live again."""
@@ -192,8 +192,9 @@ class ToldEarly(Told):
 class Workloads(Told):
     """A target that goes back by itself, and warns."""
 
-    def warnings(self) -> Iterator[str]:
-        yield "slow"
+    def checked(self) -> Sequence[str]:
+        self.check()
+        return ["slow"]
 
     def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
         self.done += [f"revert {each.certificate}" for each in certificates]

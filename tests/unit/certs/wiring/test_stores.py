@@ -7,6 +7,7 @@ import pytest
 from certrotd.certs.wiring.stores import Stores
 from certrotd.clock import SystemClock
 from certrotd.errors import NeedsOperator
+from certrotd.kube.connecting import Connections
 from certrotd.stores.kubernetes import KubernetesStore
 from certrotd.stores.local import LocalStore
 from tests.unit.config.written import LAB, config
@@ -22,7 +23,9 @@ TEXT = (
 @pytest.fixture
 def stores(tmp_path: Path) -> Stores:
     """Of a configuration with both."""
-    return Stores(config(tmp_path, TEXT.replace("DIR", str(tmp_path))), SystemClock())
+    return Stores(
+        config(tmp_path, TEXT.replace("DIR", str(tmp_path))), Connections(SystemClock(), {}).api
+    )
 
 
 def test_one_store_has_all_certificates_of_its_type(stores: Stores) -> None:

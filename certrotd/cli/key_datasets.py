@@ -1,0 +1,98 @@
+"""``certrotd keys reencrypt``: what is stored comes under the active key, or what that would be."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from certrotd.cli.keys import ids_of, keyring_of, of_keyring
+from certrotd.cli.output import print_json, print_table, say, span
+from certrotd.clock import Clock, SystemClock
+from certrotd.daemon.wiring import open_site
+from certrotd.datasets.reencryption import BATCHES_TRIED, trial
+from certrotd.errors import Failure, NeedsOperator
+from certrotd.keyring.keyring import Keyring
+from certrotd.keys import rotation
+from certrotd.keys.managed import ConfiguredKeyring
+
+
+def reencrypt(config: Path, name: str, *, dry_run: bool, as_json: bool) -> int:
+    """Carry out ``certrotd keys reencrypt``; the exit code."""
+    if dry_run:
+        return _dry_run(config, name, as_json=as_json)
+    return of_keyring(config, name, "reencrypt", rotation.reencrypt, as_json=as_json, joins=True)
+
+
+def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
+    [asked] = ids_of([name])
+    command = "certrotd keys reencrypt"
+    with open_site(config, clock=SystemClock(), command=command, dry=True) as site:
+        [subject] = site.inventory.chosen([asked])
+        found = keyring_of(subject).managed
+        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+        if not found.policy.reencrypted:
+            raise NeedsOperator(f"the keyring {name} has no dataset that certrotd re-encrypts")
+        keyring = found.stored.keyring()
+        told = [
+            _look(found, keyring, each, site.clock) for each in sorted(found.policy.reencrypted)
+        ]
+    if as_json:
+        print_json(told)
+    else:
+        _print(told)
+    return 1 if any(each["problems"] for each in told) else 0
+
+
+def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -> dict[str, Any]:
+    """All that is known of one dataset without writing to it."""
+    told: dict[str, Any] = {"dataset": name, "values": [], "notes": [], "problems": []}
+    try:
+        with found.stored.open(name) as opened:
+            findings = opened.dataset.findings()
+            told["problems"] = [each.words for each in findings if each.fatal]
+            told["notes"] = [each.words for each in findings if not each.fatal]
+            tally = opened.tally(keyring.every_key())
+            keys = keyring.key_set()
+            rows, seconds = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+    except Failure as failure:
+        told["problems"].append(str(failure))
+        return told
+    for number, count in tally.by_version.items():
+        version, key = keyring.versions.version(number), keyring.key(number)
+        key_id = opened.form.codec.key_id_for(key)
+        row = {"version": number, "state": version.state.value, "key_id": key_id, "count": count}
+        told["values"].append(row)
+    told |= {"plaintext": tally.plaintext, "unopened": tally.unopened, "counted": tally.method}
+    told |= {"rows": rows, "seconds_at_least": round(seconds, 1)}
+    told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
+    return told
+
+
+def _print(told: list[dict[str, Any]]) -> None:
+    print_table(("DATASET", "VERSION", "STATE", "KEY ID", "VALUES"), list(_rows(told)))
+    for each in told:
+        name = each["dataset"]
+        for words in each["notes"]:
+            say(f"{name}: {words}", sys.stdout)
+        for words in each["problems"]:
+            say(f"{name}: cannot be re-encrypted: {words}", sys.stdout)
+        if "rows" in each:
+            least = span(timedelta(seconds=each["seconds_at_least"]))
+            words = f"{each['rows']:,} rows would be re-encrypted, in at least {least}"
+            tried = f"reading and encrypting {BATCHES_TRIED} batches was tried, writing was not"
+            say(f"{name}: {words} ({tried})", sys.stdout)
+    say("dry run: nothing was changed")
+
+
+def _rows(told: list[dict[str, Any]]) -> Iterator[tuple[str, ...]]:
+    for each in told:
+        name = each["dataset"]
+        for value in each["values"]:
+            count = f"{value['count']:,}"
+            yield name, str(value["version"]), value["state"], value["key_id"] or "-", count
+        for what in ("plaintext", "unopened"):
+            if each.get(what):
+                yield name, "-", what, "-", f"{each[what]:,}"

@@ -1,0 +1,159 @@
+"""Datasets of a keyring: what holds its ciphertext, and how it is counted and re-encrypted."""
+
+import string
+from datetime import timedelta
+from typing import Annotated, Literal, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import AfterValidator, Discriminator, Field, Tag, model_validator
+
+from certrotd.config.base import (
+    REFUSED,
+    Argv,
+    Entry,
+    EntryFindings,
+    Items,
+    Text,
+    refuse,
+    shown,
+)
+from certrotd.config.durations import Duration
+from certrotd.config.looks import library, program
+from certrotd.config.secrets import Environment, SecretRef
+
+CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
+    "tink": frozenset(
+        {
+            *("aes-128-gcm", "aes-192-gcm", "aes-256-gcm", "aes-128-gcm-siv", "aes-256-gcm-siv"),
+            "chacha20-poly1305",
+        }
+    ),
+    "fernet": frozenset({"fernet"}),
+}
+"""The algorithms of the keys that each codec of a dataset takes."""
+BOUND = frozenset({"tink"})
+"""The codecs that have associated data."""
+
+
+class CommandDatasetEntry(Entry):
+    """Something that a program of yours counts, and that something else re-encrypts."""
+
+    type: Literal["command"] = Field(
+        default="command", description="A program counts it, and certrotd does not re-encrypt it."
+    )
+    census: Argv = Field(
+        description="A program that prints how many ciphertexts are left under the key version "
+        "CERTROTD_VERSION, whose id is CERTROTD_KEY_ID."
+    )
+    timeout: Duration = Field(
+        default=timedelta(minutes=5), description="How long the program may take."
+    )
+    environment: Environment = Field(default={}, description="More variables for it.")
+
+    def examine(self) -> EntryFindings:
+        """Whether the program exists; it is not run."""
+        return program(self.census[0], ("census",))
+
+
+def _database(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme == "sqlite":
+        if parts.netloc or not parts.path.startswith("//") or parts.query:
+            raise refuse("must be sqlite:// and an absolute path, as in sqlite:////var/lib/app.db")
+        return value
+    if parts.scheme != "postgresql" or (not parts.hostname and not parts.query):
+        raise refuse(
+            "must be an address such as postgresql://certrotd@db.example.com/shop or "
+            f"sqlite:////var/lib/app.db, got {shown(parts.scheme or 'text')}"
+        )
+    if parts.password or any(name == "password" for name, _ in parse_qsl(parts.query)):
+        raise refuse("has a password in it: give it under password")
+    return value
+
+
+class SqlDatasetEntry(Entry):
+    """Columns of a table, which certrotd counts and re-encrypts."""
+
+    type: Literal["sql"] = Field(description="Columns of a table of PostgreSQL or SQLite.")
+    url: Annotated[Text, AfterValidator(_database)] = Field(
+        description="The database, without a password: postgresql://USER@HOST/NAME or "
+        "sqlite:////PATH."
+    )
+    password: SecretRef | None = Field(default=None, description="The account's (null: none).")
+    schema_name: Text | None = Field(
+        default=None, description="The schema that the table is in (null: the account's own)."
+    )
+    table: Text = Field(description="The table.")
+    key: Items[Text] = Field(
+        default=("id",),
+        min_length=1,
+        max_length=16,
+        description="Its primary key, or other columns that are unique and never NULL.",
+    )
+    columns: Items[Text] = Field(min_length=1, max_length=100, description="The encrypted columns.")
+    codec: Literal["tink", "fernet"] = Field(
+        default="tink", description="The form of their values: tink (bytes) or fernet (text)."
+    )
+    associated_data: Text | None = Field(
+        default=None,
+        description='What binds a value to its place, as in "{table}/{column}/{pk}"; each key '
+        "column has its name, too (null: nothing).",
+    )
+    where: Text | None = Field(
+        default=None, description="A condition in SQL: other rows are no concern (null: all rows)."
+    )
+    plaintext: Literal["refuse", "encrypt", "leave"] = Field(
+        default="refuse",
+        description="What is done about readable text that is no ciphertext: refuse stops the "
+        "re-encryption.",
+    )
+    may_be_empty: bool = Field(
+        default=False, description="Whether a census of no value at all may be believed."
+    )
+    batch: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        default=1000, description="How many rows a transaction re-encrypts."
+    )
+    rows_per_second: int | None = Field(
+        default=None, ge=1, le=10**9, description="It goes no faster (null: as fast as it can)."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        names = [*self.key, *self.columns]
+        if twice := next((each for each in names if names.count(each) > 1), None):
+            raise refuse(f"{shown(twice)} is named twice in key and columns")
+        if self.associated_data is None:
+            return self
+        if self.codec not in BOUND:
+            raise refuse(f"{self.codec} has no associated data: leave associated_data out")
+        try:
+            parts = list(string.Formatter().parse(self.associated_data))
+        except ValueError:
+            raise refuse("associated_data has a brace without its other one") from None
+        known = {"table", "column", "pk", *self.key}
+        for _, name, spec, conversion in parts:
+            if name is not None and (name not in known or spec or conversion):
+                allowed = ", ".join(f"{{{each}}}" for each in sorted(known))
+                raise refuse(f"associated_data takes {allowed}, got {shown(name)}")
+        return self
+
+    def examine(self) -> EntryFindings:
+        """Whether the libraries are there; the database is not asked."""
+        yield from library("sqlalchemy", ("url",), extra="sql")
+        if self.url.startswith("postgresql"):
+            yield from library("psycopg", ("url",), extra="sql")
+
+
+def _tag(value: object) -> str | None:
+    kind = value.get("type", "command") if isinstance(value, dict) else getattr(value, "type", None)
+    return f"~{kind}" if kind in ("command", "sql") else None
+
+
+DatasetEntry = Annotated[
+    Annotated[CommandDatasetEntry, Tag("~command")] | Annotated[SqlDatasetEntry, Tag("~sql")],
+    Discriminator(
+        _tag,
+        custom_error_type=REFUSED,
+        custom_error_message="must have type sql, or census, a program that counts",
+    ),
+]

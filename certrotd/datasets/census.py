@@ -1,0 +1,96 @@
+"""The census: how many values of a dataset are under each key version, by looking at all of them.
+
+Where ciphertext names its key by how it begins, the database counts; the rest is opened here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from certrotd.datasets.port import Dataset, Key, Row
+from certrotd.datasets.values import Form, Quarantined, Values
+from certrotd.keyring.material import KeySet
+
+BATCH = 1000
+MOST_LISTED = 100
+
+
+BY_BEGINNING = "by the beginnings of ciphertext"
+BY_TRIAL = "by trying every key"
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How many values are under each version, plaintext, or not to be opened (``unopened``).
+
+    ``quarantined`` lists some of the latter. ``method`` says how the version was told.
+    """
+
+    by_version: Mapping[int, int]
+    plaintext: int
+    unopened: int
+    quarantined: tuple[Quarantined, ...]
+    method: str
+
+    @property
+    def total(self) -> int:
+        """All values that are not empty."""
+        return sum(self.by_version.values()) + self.plaintext + self.unopened
+
+    def left(self, version: int) -> int:
+        """How many may be under a version: those of it, and those that nobody can tell of."""
+        return self.by_version.get(version, 0) + self.unopened
+
+
+def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
+    """Count everything; raises Failure."""
+    values = Values(form, keys)
+    beginnings = beginnings_of(form, keys)
+    by_version = dict.fromkeys(sorted(keys.keys), 0)
+    flat = [(version, each) for version, every in beginnings.items() for each in every]
+    if flat:
+        counted = dataset.counts([each for _, each in flat])
+        for (version, _), count in zip(flat, counted.by_beginning, strict=True):
+            by_version[version] += count
+        if counted.filled == sum(by_version.values()):
+            return Tally(by_version, 0, 0, (), BY_BEGINNING)
+    known = tuple(each for _, each in flat)
+    plaintext, unopened = 0, 0
+    listed: list[Quarantined] = []
+    for row in _every(dataset, known):
+        for seen in values.looked_at(_without(row, known)):
+            if isinstance(seen, Quarantined):
+                unopened += 1
+                listed += [seen] if len(listed) < MOST_LISTED else []
+            elif seen.version is None:
+                plaintext += 1
+            else:
+                by_version[seen.version] += 1
+    method = BY_BEGINNING if flat else BY_TRIAL
+    return Tally(by_version, plaintext, unopened, tuple(listed), method)
+
+
+def beginnings_of(form: Form, keys: KeySet) -> Mapping[int, tuple[bytes, ...]]:
+    """How ciphertext under each version begins; empty where that does not tell."""
+    found: dict[int, tuple[bytes, ...]] = {}
+    for key in keys:
+        key_id = form.codec.key_id_for(key)
+        begins = form.codec.sql_prefixes(key_id) if key_id is not None else ()
+        if not begins:
+            return {}
+        found[key.version] = begins
+    return found
+
+
+def _every(dataset: Dataset, known: tuple[bytes, ...]) -> Iterator[Row]:
+    after: Key | None = None
+    while rows := dataset.rows(after, BATCH, known):
+        yield from rows
+        after = rows[-1].key
+
+
+def _without(row: Row, known: tuple[bytes, ...]) -> Row:
+    """The row without the values that the database has counted."""
+    kept = tuple(None if v and known and v.startswith(known) else v for v in row.values)
+    return row._replace(values=kept)

@@ -1,0 +1,73 @@
+"""The datasets of a configuration: opened, with how their values are encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.port import Codec
+from certrotd.codecs.tink import Tink
+from certrotd.config.datasets import SqlDatasetEntry
+from certrotd.datasets.census import Tally, tally
+from certrotd.datasets.keys import AssociatedData
+from certrotd.datasets.port import Dataset
+from certrotd.datasets.reencryption import Pace
+from certrotd.datasets.values import Form, Leftover
+from certrotd.errors import NeedsOperator
+from certrotd.keyring.material import KeySet
+
+CODECS: dict[str, Codec] = {"tink": Tink(), "fernet": FernetTokens()}
+"""What a dataset may be encrypted with. Each authenticates, and all its ciphertext begins alike."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A dataset that can be read and written, and what the configuration says of it."""
+
+    dataset: Dataset
+    form: Form
+    pace: Pace
+    may_be_empty: bool
+
+    def tally(self, keys: KeySet) -> Tally:
+        """The census of it; raises NeedsOperator where nothing at all is there to be counted."""
+        counted = tally(self.dataset, self.form, keys)
+        if not counted.total and not self.may_be_empty:
+            raise NeedsOperator(
+                f"the dataset {self.dataset.name} holds no value at all",
+                hint="a wrong database or condition? If it may be empty: may_be_empty: true",
+            )
+        return counted
+
+    def left(self, tally: Tally, active: int) -> int:
+        """How many values a re-encryption has still to do, those that do not open among them."""
+        old = sum(count for version, count in tally.by_version.items() if version != active)
+        plain = tally.plaintext if self.form.plaintext is Leftover.ENCRYPT else 0
+        return old + plain + tally.unopened
+
+
+@contextmanager
+def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
+    """The dataset of an entry, while it is used; raises Failure, and so do all of its methods."""
+    from certrotd.datasets.connecting import engine_of
+
+    def password() -> bytes | None:
+        return entry.password.resolve().reveal() if entry.password is not None else None
+
+    with engine_of(entry.url, password, what=f"the dataset {name}") as (engine, dialect):
+        from certrotd.datasets.sql import SqlDataset, TableSpec
+
+        spec = TableSpec(entry.table, entry.key, entry.columns, entry.schema_name, entry.where)
+        dataset = SqlDataset(name, engine, spec, dialect)
+        pace = Pace(entry.batch, entry.rows_per_second)
+        yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
+
+
+def _form(entry: SqlDatasetEntry) -> Form:
+    codec, plaintext = CODECS[entry.codec], Leftover(entry.plaintext)
+    if entry.associated_data is None:
+        return Form(codec, plaintext=plaintext)
+    bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
+    return Form(codec, bound.of, plaintext)

@@ -1,0 +1,86 @@
+"""Engines of SQLAlchemy for the databases of datasets; no password is in a URL or a message."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from certrotd.errors import NeedsOperator
+from certrotd.extras import how_to_install
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL, Engine
+
+    from certrotd.datasets.sql_dialect import Dialect
+
+CONNECT_SECONDS = 10
+LOCK_SECONDS = 5
+SQLITE_SECONDS = 20
+Password = Callable[[], bytes | None]
+
+
+@contextmanager
+def engine_of(url: str, password: Password, *, what: str) -> Iterator[tuple[Engine, Dialect]]:
+    """An engine and what its database is like, closed at the end; raises NeedsOperator."""
+    try:
+        from sqlalchemy.engine import make_url
+
+        parsed = make_url(url)
+        if parsed.drivername == "sqlite":
+            engine, dialect = _sqlite(parsed)
+        else:
+            engine, dialect = _postgresql(parsed, password())
+    except ModuleNotFoundError as error:
+        raise NeedsOperator(
+            f"{what} needs {error.name}, which is not installed", hint=how_to_install("sql")
+        ) from None
+    try:
+        yield engine, dialect
+    finally:
+        engine.dispose()
+
+
+def _sqlite(url: URL) -> tuple[Engine, Dialect]:
+    """A file that is there: a path that is wrong makes no empty database."""
+    import sqlalchemy as sa
+
+    from certrotd.datasets.sql_dialect import Sqlite
+
+    def connect() -> sqlite3.Connection:
+        path = f"file:{quote(url.database or '')}?mode=rw"
+        made = sqlite3.connect(path, uri=True, timeout=SQLITE_SECONDS, check_same_thread=False)
+        made.text_factory = lambda text: text.decode("utf-8", "surrogateescape")
+        return made
+
+    return sa.create_engine("sqlite://", creator=connect, hide_parameters=True), Sqlite()
+
+
+def _postgresql(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
+    import sqlalchemy as sa
+    from psycopg.types.array import ListBinaryDumper
+
+    from certrotd.datasets.sql_dialect import PostgreSQL
+
+    url = url.set(drivername="postgresql+psycopg")
+    if password is not None:
+        url = url.set(password=password.decode())
+    arguments: dict[str, Any] = {"prepare_threshold": None}  # a pooler may be in between
+    for name, value in (("connect_timeout", CONNECT_SECONDS), ("application_name", "certrotd")):
+        if name not in url.query:
+            arguments[name] = value
+    engine = sa.create_engine(
+        url, hide_parameters=True, isolation_level="READ COMMITTED", connect_args=arguments
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _limited(connection: Any, _record: object) -> None:
+        # arrays of text would be escaped byte by byte
+        connection.adapters.register_dumper(list, ListBinaryDumper)
+        with connection.cursor() as cursor:  # nobody waits long for a row that we wait for
+            cursor.execute(f"set lock_timeout = '{LOCK_SECONDS}s'")
+        connection.commit()
+
+    return engine, PostgreSQL()

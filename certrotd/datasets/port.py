@@ -1,0 +1,104 @@
+"""What a dataset is: rows of encrypted values that are counted, read in order and replaced."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from certrotd.errors import Transient
+
+Place = int | str | bytes | UUID | Decimal | datetime | date
+"""The value of one key column."""
+Key = tuple[Place, ...]
+"""What tells one row from every other: the values of its key columns."""
+
+
+class Busy(Transient):
+    """Others hold what is to be written; the same batch may succeed in a moment."""
+
+
+class Row(NamedTuple):
+    """One row as it was read.
+
+    ``values`` has one for each encrypted field, None where there is none; ``read`` is what the
+    dataset itself compares when the row is replaced.
+    """
+
+    key: Key
+    values: tuple[bytes | None, ...]
+    read: Any
+
+    def __repr__(self) -> str:
+        return f"<row {self.key}>"
+
+
+class Change(NamedTuple):
+    """A row, and what its fields are to be, also those that stay."""
+
+    row: Row
+    values: tuple[bytes | None, ...]
+
+    def __repr__(self) -> str:
+        return f"<change of row {self.row.key}>"
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightFinding:
+    """Something about a dataset that matters to re-encryption; a ``fatal`` one forbids it."""
+
+    code: str
+    words: str
+    fatal: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class BeginningCounts:
+    """How many values are not empty, and how many begin with each of what was asked for."""
+
+    filled: int
+    by_beginning: tuple[int, ...]
+
+
+class Dataset(Protocol):
+    """Rows of one place; every method raises Failure, Busy where trying again soon may help."""
+
+    @property
+    def name(self) -> str:
+        """What the operator calls it."""
+        ...
+
+    @property
+    def fields(self) -> Sequence[str]:
+        """The encrypted fields of every row, by name."""
+        ...
+
+    def counts(self, beginnings: Sequence[bytes]) -> BeginningCounts:
+        """Of all values that are not empty, how many begin with each of ``beginnings``."""
+        ...
+
+    def remaining(self, done: Sequence[bytes]) -> int:
+        """How many rows have a value that begins with none of ``done``."""
+        ...
+
+    def rows(self, after: Key | None, most: int, done: Sequence[bytes]) -> Sequence[Row]:
+        """The next rows behind ``after`` in the order of their keys, at most so many.
+
+        Without those all of whose values are empty or begin with one of ``done``.
+        """
+        ...
+
+    def again(self, keys: Sequence[Key]) -> Sequence[Row]:
+        """Those rows as they are now, without those that are gone."""
+        ...
+
+    def replace(self, changes: Sequence[Change]) -> int:
+        """Write all in one transaction, each row only if it is as it was read; how many were."""
+        ...
+
+    def findings(self) -> Sequence[PreflightFinding]:
+        """What a look at the place shows before anything is written."""
+        ...

@@ -1,0 +1,137 @@
+"""One pass over a dataset: batch after batch under the active key, never over a write of others.
+
+A batch is one transaction. It compares each row with what was read; a row that somebody wrote
+meanwhile is read again and looked at anew. Whatever ends the process between two batches loses
+nothing: what is done already is not touched a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from certrotd.clock import Clock
+from certrotd.datasets.census import MOST_LISTED, beginnings_of
+from certrotd.datasets.port import Busy, Change, Dataset, Key, Row
+from certrotd.datasets.values import Form, Quarantined, Values
+from certrotd.keyring.material import KeySet
+
+TRIES = 8
+"""So often a batch is tried that others keep busy, and a row that others keep writing."""
+BATCHES_TRIED = 3
+"""So many are read and encrypted in memory, to tell how long a pass takes."""
+NAP = 0.25
+"""Before the second try, in seconds; the double before each further one."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast a pass goes: rows a batch, and rows a second (None: as fast as it can)."""
+
+    batch: int = 1000
+    rows_per_second: float | None = None
+
+
+@dataclass(frozen=True)
+class Position:
+    """How far a pass has come: behind the row ``after`` (None: at the beginning)."""
+
+    after: Key | None = None
+    seen: int = 0
+
+
+@dataclass(frozen=True)
+class Passed:
+    """What a whole pass did not re-encrypt: how many values, and some of them."""
+
+    count: int
+    quarantined: tuple[Quarantined, ...]
+
+
+class Pass:
+    """A pass over one dataset.
+
+    ``before`` comes before every batch and every write, and raises what ends the pass.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        form: Form,
+        keys: KeySet,
+        clock: Clock,
+        pace: Pace,
+        before: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._dataset = dataset
+        self._values = Values(form, keys)
+        self.done = beginnings_of(form, keys).get(keys.active, ())
+        self._clock = clock
+        self._pace = pace
+        self._before = before
+
+    def run(
+        self,
+        position: Position | None = None,
+        keep: Callable[[Position], None] = lambda _position: None,
+    ) -> Passed:
+        """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
+        position, count, listed = position or Position(), 0, list[Quarantined]()
+        while True:
+            self._before()
+            begun = self._clock.monotonic()
+            rows = self._dataset.rows(position.after, self._pace.batch, self.done)
+            if not rows:
+                return Passed(count, tuple(listed))
+            quarantined = self._batch(rows)
+            count += len(quarantined)
+            listed += quarantined[: max(0, MOST_LISTED - len(listed))]
+            position = Position(rows[-1].key, position.seen + len(rows))
+            keep(position)
+            self._rest(len(rows), self._clock.monotonic() - begun)
+
+    def _batch(self, rows: Sequence[Row]) -> Sequence[Quarantined]:
+        """What of the rows cannot be re-encrypted; what others keep writing is for a later pass."""
+        quarantined: list[Quarantined] = []
+        for _ in range(TRIES):
+            batch = self._values.reencrypted(rows)
+            quarantined += batch.quarantined
+            if not batch.changes or self._replace(batch.changes) == len(batch.changes):
+                break
+            rows = self._dataset.again([each.row.key for each in batch.changes])
+        return list({(each.key, each.field): each for each in quarantined}.values())
+
+    def _replace(self, changes: Sequence[Change]) -> int:
+        nap = NAP
+        for _ in range(TRIES - 1):
+            self._before()
+            try:
+                return self._dataset.replace(changes)
+            except Busy:
+                self._clock.sleep(nap)
+                nap *= 2
+        self._before()
+        return self._dataset.replace(changes)
+
+    def _rest(self, rows: int, took: float) -> None:
+        if self._pace.rows_per_second is not None:
+            self._clock.sleep(rows / self._pace.rows_per_second - took)
+
+
+def trial(
+    dataset: Dataset, form: Form, keys: KeySet, pace: Pace, clock: Clock
+) -> tuple[int, float]:
+    """How many rows a pass would look at, and how many seconds that takes at least.
+
+    By reading and re-encrypting a few batches; nothing is written.
+    """
+    values, done = Values(form, keys), beginnings_of(form, keys).get(keys.active, ())
+    rows = dataset.remaining(done)
+    begun, seen, after = clock.monotonic(), 0, None
+    for _ in range(BATCHES_TRIED):
+        if not (batch := dataset.rows(after, pace.batch, done)):
+            break
+        values.reencrypted(batch)
+        seen, after = seen + len(batch), batch[-1].key
+    seconds = (clock.monotonic() - begun) * rows / seen if seen else 0.0
+    return rows, max(seconds, rows / pace.rows_per_second if pace.rows_per_second else 0.0)

@@ -1,0 +1,188 @@
+"""A table of a SQL database as a dataset: SQLite and PostgreSQL.
+
+Every name goes through SQLAlchemy's identifiers, and every value through its parameters. Only the
+operator's own ``where`` is SQL text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Engine
+
+from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Row
+from certrotd.datasets.sql_dialect import Dialect, Mark
+from certrotd.datasets.sql_errors import as_failures
+from certrotd.datasets.sql_preflight import findings_of
+from certrotd.errors import NeedsOperator
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """Which values of which table are encrypted; ``where`` is a condition in SQL."""
+
+    table: str
+    key: tuple[str, ...]
+    columns: tuple[str, ...]
+    schema: str | None = None
+    where: str | None = None
+
+    @property
+    def words(self) -> str:
+        """The table, for people."""
+        return f"{self.schema}.{self.table}" if self.schema else self.table
+
+
+class SqlDataset:
+    """Dataset, of one table."""
+
+    def __init__(self, name: str, engine: Engine, spec: TableSpec, dialect: Dialect) -> None:
+        self._name = name
+        self._engine = engine
+        self.spec = spec
+        self.dialect = dialect
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def fields(self) -> Sequence[str]:
+        return self.spec.columns
+
+    @cached_property
+    def table(self) -> sa.TableClause:
+        """The table with the columns that matter, of the types that the database says."""
+        spec = self.spec
+        with self.connected() as connection:
+            types = self.dialect.types(connection, spec.table, spec.schema)
+        if types is None:
+            raise NeedsOperator(f"the dataset {self.name}: there is no table {spec.words}")
+        wanted = dict.fromkeys((*spec.key, *spec.columns))
+        if missing := [each for each in wanted if each not in types]:
+            names = ", ".join(missing)
+            raise NeedsOperator(f"the dataset {self.name}: {spec.words} has no column {names}")
+        columns = [sa.column(each, types[each]) for each in wanted]
+        columns += [sa.column(each) for each in self.dialect.system_columns]
+        return sa.table(spec.table, *columns, schema=spec.schema)
+
+    @contextmanager
+    def connected(self) -> Iterator[Connection]:
+        """A transaction, committed at its end; what the database says against it is a Failure."""
+        with as_failures(f"the dataset {self.name}"), self._engine.begin() as connection:
+            yield connection
+
+    def counts(self, beginnings: Sequence[bytes]) -> BeginningCounts:
+        """As Dataset.counts."""
+        filled, by_beginning = [], []
+        for column in self._values:
+            filled.append(_count(self.dialect.is_filled(column)))
+        for each in beginnings:
+            begins = (self.dialect.begins(column, each) for column in self._values)
+            by_beginning.append(_sum([_count(one) for one in begins]))
+        with self.connected() as connection:
+            asked: list[Any] = [_sum(filled), *by_beginning]
+            query = sa.select(*asked).select_from(self.table)
+            told = connection.execute(self._within(query)).one()
+        filled_count, *counts = (int(each or 0) for each in tuple(told))
+        return BeginningCounts(filled_count, tuple(counts))
+
+    def remaining(self, done: Sequence[bytes]) -> int:
+        """As Dataset.remaining."""
+        query = sa.select(sa.func.count()).select_from(self.table).where(self._open(done))
+        with self.connected() as connection:
+            return int(connection.execute(self._within(query)).scalar_one())
+
+    def rows(self, after: Key | None, most: int, done: Sequence[bytes]) -> Sequence[Row]:
+        """As Dataset.rows."""
+        query = self._select().where(self._open(done)).order_by(*self._keys).limit(most)
+        if after is not None:
+            query = query.where(self._behind(after))
+        with self.connected() as connection:
+            return self._read(connection, self._within(query))
+
+    def again(self, keys: Sequence[Key]) -> Sequence[Row]:
+        """As Dataset.again."""
+        with self.connected() as connection:
+            query = self.dialect.of_keys(self._select(), self.table, self._keys, keys)
+            return self._read(connection, self._within(query))
+
+    def replace(self, changes: Sequence[Change]) -> int:
+        """As Dataset.replace."""
+        with self.connected() as connection:
+            return self.dialect.replace(connection, self.table, self._keys, self._values, changes)
+
+    def findings(self) -> Sequence[PreflightFinding]:
+        """As Dataset.findings."""
+        _ = self.table  # that there is one comes first
+        with self.connected() as connection:
+            return list(findings_of(connection, self.spec, self.dialect))
+
+    @cached_property
+    def _keys(self) -> Sequence[sa.ColumnClause[Any]]:
+        return [self.table.c[each] for each in self.spec.key]
+
+    @cached_property
+    def _values(self) -> Sequence[sa.ColumnClause[Any]]:
+        return [self.table.c[each] for each in self.spec.columns]
+
+    def _select(self) -> sa.Select[Any]:
+        return sa.select(*self._keys, *self._values, self.dialect.mark(self.table))
+
+    def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
+        """Only what the operator's condition says; its colons are not parameters."""
+        where = self.spec.where
+        if where is None:
+            return query
+        return query.where(sa.text("(" + where.replace(":", r"\:") + "\n)"))
+
+    def _open(self, done: Sequence[bytes]) -> sa.ColumnElement[bool]:
+        """Whether a row has a value that begins with none of ``done``."""
+        conditions = []
+        for column in self._values:
+            begins = [sa.not_(self.dialect.begins(column, each)) for each in done]
+            conditions.append(sa.and_(self.dialect.is_filled(column), *begins))
+        return sa.or_(*conditions)
+
+    def _behind(self, after: Key) -> sa.ColumnElement[bool]:
+        keys = self._keys
+        if len(keys) == 1:
+            return keys[0] > after[0]
+        values = [sa.literal(each, key.type) for key, each in zip(keys, after, strict=True)]
+        return sa.tuple_(*keys) > sa.tuple_(*values)
+
+    def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
+        split = len(self._keys)
+        return [
+            Row(
+                tuple(told[:split]),
+                tuple(map(_bytes, told[split:-1])),
+                Mark(tuple(told[split:-1]), told[-1]),
+            )
+            for told in connection.execute(query).all()
+        ]
+
+
+def _count(condition: sa.ColumnElement[bool]) -> sa.ColumnElement[int]:
+    return sa.func.sum(sa.case((condition, 1), else_=0))
+
+
+def _sum(parts: Sequence[sa.ColumnElement[int]]) -> sa.ColumnElement[int]:
+    whole = parts[0]
+    for each in parts[1:]:
+        whole = whole + each
+    return whole
+
+
+def _bytes(value: Any) -> bytes | None:
+    """A stored value as bytes: numbers, which ciphertext never is, as their digits."""
+    if value is None or isinstance(value, bytes):
+        return value
+    if isinstance(value, str):
+        return value.encode("utf-8", "surrogateescape")
+    return bytes(value) if isinstance(value, memoryview | bytearray) else str(value).encode()

@@ -1,0 +1,136 @@
+"""What a look at a table shows before anything in it is re-encrypted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection, Inspector
+
+from certrotd.datasets.port import PreflightFinding
+from certrotd.datasets.sql_dialect import Dialect, PostgreSQL, Sqlite
+
+if TYPE_CHECKING:
+    from certrotd.datasets.sql import TableSpec
+
+
+def findings_of(
+    connection: Connection, spec: TableSpec, dialect: Dialect
+) -> Iterator[PreflightFinding]:
+    """Everything that matters, the fatal first of its kind."""
+    inspector = sa.inspect(connection)
+    columns = {each["name"]: each for each in inspector.get_columns(spec.table, spec.schema)}
+    yield from _key(inspector, spec, columns)
+    yield from _unique(inspector, spec)
+    if isinstance(dialect, PostgreSQL):
+        yield from _widths(connection, spec, columns)
+        yield from _postgresql(connection, spec)
+    if isinstance(dialect, Sqlite):
+        yield from _sqlite(connection, spec)
+
+
+def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+    """Rows are walked in the order of their keys: each has one, and it is its own."""
+    named: set[str | None] = set(spec.key)
+    primary: set[str | None] = set(
+        inspector.get_pk_constraint(spec.table, spec.schema)["constrained_columns"]
+    )
+    constraints = inspector.get_unique_constraints(spec.table, spec.schema)
+    indexes = inspector.get_indexes(spec.table, spec.schema)
+    unique: list[set[str | None]] = [set(each["column_names"]) for each in constraints]
+    unique += [
+        set(each["column_names"])
+        for each in indexes
+        if each["unique"] and not any("where" in name for name in each.get("dialect_options", {}))
+    ]
+    nullable = [name for name in spec.key if columns[name]["nullable"] and name not in primary]
+    if not any(each and each <= named for each in [primary, *unique]):
+        words = f"the columns {', '.join(spec.key)} are neither primary key nor unique"
+        yield PreflightFinding("key", f"{words}: rows would be left out", fatal=True)
+    elif nullable:
+        words = f"the key column {nullable[0]} may be NULL: such rows would be left out"
+        yield PreflightFinding("key", words, fatal=True)
+
+
+def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]:
+    indexes = [each for each in inspector.get_indexes(spec.table, spec.schema) if each["unique"]]
+    constraints = inspector.get_unique_constraints(spec.table, spec.schema)
+    names = [name for each in indexes for name in each["column_names"]]
+    names += [name for each in constraints for name in each["column_names"]]
+    for name in (each for each in spec.columns if each in names):
+        words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
+        yield PreflightFinding("unique", words)
+
+
+def _widths(connection: Connection, spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+    """Columns that are almost full already."""
+    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
+    limited = {n: columns[n]["type"].length for n in spec.columns if _limit(columns[n]["type"])}
+    for name, limit in limited.items():
+        longest = connection.scalar(sa.select(sa.func.max(sa.func.length(table.c[name])))) or 0
+        if longest >= limit:
+            words = f"{name} takes {limit} characters, and holds values of {longest}: plaintext "
+            yield PreflightFinding("width", f"{words}that is encrypted would not fit")
+
+
+def _limit(type_: Any) -> bool:
+    return isinstance(type_, sa.String) and type_.length is not None
+
+
+_RELATION = """
+select c.oid, c.relkind from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relname = :table
+and case when cast(:schema as text) is null then pg_table_is_visible(c.oid)
+    else n.nspname = :schema end
+"""
+_TRIGGERS = """
+select t.tgname from pg_trigger t
+where t.tgrelid = :oid and not t.tgisinternal and t.tgenabled <> 'D' and (t.tgtype & 16) <> 0
+order by t.tgname
+"""
+_COLLATIONS = """
+select a.attname from pg_attribute a join pg_collation c on c.oid = a.attcollation
+where a.attrelid = :oid and not c.collisdeterministic
+"""
+
+
+def _postgresql(connection: Connection, spec: TableSpec) -> Iterator[PreflightFinding]:
+    if connection.scalar(sa.text("select pg_is_in_recovery()")):
+        words = "this server is a replica: name the primary, where the census is right"
+        yield PreflightFinding("replica", words, fatal=True)
+    named = {"table": spec.table, "schema": spec.schema}
+    oid, kind = connection.execute(sa.text(_RELATION), named).one()
+    kind = kind.decode() if isinstance(kind, bytes) else kind
+    if kind not in ("r", "p"):
+        words = "it is a view or a foreign table: name the table itself, in its own database"
+        yield PreflightFinding("kind", words, fatal=True)
+    if connection.scalar(sa.text("select row_security_active(:oid)"), {"oid": oid}):
+        words = "row security hides rows from this account: a census would be too low"
+        yield PreflightFinding("row_security", words, fatal=True)
+    for privilege in ("SELECT", "UPDATE"):
+        for column in spec.columns:
+            asked = {"oid": oid, "column": column, "privilege": privilege}
+            has = sa.text("select has_column_privilege(:oid, :column, :privilege)")
+            if not connection.scalar(has, asked):
+                words = f"the account may not {privilege} {column}"
+                yield PreflightFinding("permission", words, fatal=True)
+    for trigger in connection.scalars(sa.text(_TRIGGERS), {"oid": oid}):
+        words = f"the trigger {trigger} runs at each UPDATE: it may change other columns, or keep "
+        yield PreflightFinding("trigger", f"{words}old ciphertext somewhere else")
+    for column in connection.scalars(sa.text(_COLLATIONS), {"oid": oid}):
+        words = f"the collation of {column} calls different texts the same: certrotd compares bytes"
+        yield PreflightFinding("collation", words)
+
+
+def _sqlite(connection: Connection, spec: TableSpec) -> Iterator[PreflightFinding]:
+    catalogue = sa.table("sqlite_master", *map(sa.column, ("type", "name", "tbl_name", "sql")))
+    mine = sa.select(catalogue.c.name, catalogue.c.sql).where(
+        sa.func.lower(catalogue.c.tbl_name) == spec.table.lower()
+    )
+    if connection.execute(mine.where(catalogue.c.type == "view")).first():
+        yield PreflightFinding("kind", "it is a view: name the table itself", fatal=True)
+    for trigger, sql in connection.execute(mine.where(catalogue.c.type == "trigger")):
+        if "update" in str(sql).lower():
+            words = f"the trigger {trigger} runs at each UPDATE: it may change other columns, or "
+            yield PreflightFinding("trigger", f"{words}keep old ciphertext somewhere else")

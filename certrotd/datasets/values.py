@@ -1,0 +1,169 @@
+"""What becomes of the values of some rows under the active key: pure but for fresh nonces.
+
+A value is re-encrypted only if a key of the keyring opens it, and only into what opens again to
+the same plaintext. What does not open stays as it is, and is reported: it may be ciphertext of a
+key that is not at hand, altered, or something else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from certrotd.codecs.errors import CodecError, Damaged
+from certrotd.codecs.port import Codec, KeyIds
+from certrotd.codecs.selection import decrypt
+from certrotd.datasets.keys import key_words
+from certrotd.datasets.port import Change, Key, Row
+from certrotd.keyring.material import KeySet
+
+MARK = 4
+"""By so many characters a text that was meant to be ciphertext is known."""
+
+
+class Leftover(StrEnum):
+    """What is done about plaintext among ciphertext."""
+
+    REFUSE = "refuse"
+    ENCRYPT = "encrypt"
+    LEAVE = "leave"
+
+
+@dataclass(frozen=True)
+class Form:
+    """How the values of a dataset are encrypted; ``binds`` gives the associated data of one."""
+
+    codec: Codec
+    binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
+    plaintext: Leftover = Leftover.REFUSE
+
+
+@dataclass(frozen=True)
+class Quarantined:
+    """A value that is left alone, and why; its content is in no message."""
+
+    key: Key
+    field: int
+    why: str
+
+    def words(self, fields: Sequence[str]) -> str:
+        """Where it is, and why, for people."""
+        return f"{fields[self.field]} of row {key_words(self.key)}: {self.why}"
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What is to be written of some rows, and what is not touched."""
+
+    changes: tuple[Change, ...]
+    quarantined: tuple[Quarantined, ...]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What one value is: under ``version``, or (None) plaintext that is let be."""
+
+    version: int | None
+    plaintext: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"<value under key version {self.version}>"
+
+
+class Unfit(CodecError):
+    """A value that must not be re-encrypted, although it can be read."""
+
+
+class Values:
+    """Looks at values of one ``form`` with the keys of one keyring."""
+
+    def __init__(self, form: Form, keys: KeySet) -> None:
+        self.form = form
+        self.keys = keys
+        codec, active = form.codec, keys.encrypting
+        self._active_id = codec.key_id_for(active)
+        self._names_keys = codec.traits.key_id is KeyIds.STRICT
+        sample = codec.encrypt(b"", active)
+        self._mark = sample[:MARK] if codec.traits.text else b""
+        self._first = sample[:1]
+
+    def reencrypted(self, rows: Sequence[Row]) -> Batch:
+        """What the rows are to be: nothing of them that the active key wrote changes."""
+        changes: list[Change] = []
+        quarantined: list[Quarantined] = []
+        binds = self.form.binds
+        for row in rows:
+            after: list[bytes | None] | None = None
+            for field, value in enumerate(row.values):
+                if not value:
+                    continue
+                try:
+                    new = self._renewed(value, binds(row.key, field))
+                except CodecError as error:
+                    quarantined.append(Quarantined(row.key, field, error.message))
+                    continue
+                if new is not None:
+                    after = after or list(row.values)
+                    after[field] = new
+            if after is not None:
+                changes.append(Change(row, tuple(after)))
+        return Batch(tuple(changes), tuple(quarantined))
+
+    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+        """What each value of a row is, empty ones apart."""
+        for field, value in enumerate(row.values):
+            if not value:
+                continue
+            try:
+                yield self._seen(value, self.form.binds(row.key, field))
+            except CodecError as error:
+                yield Quarantined(row.key, field, error.message)
+
+    def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
+        """``value`` under the active key, None if it is or is to stay as it is."""
+        codec, keys = self.form.codec, self.keys
+        seen = self._seen(value, associated, opens=False)
+        if seen.version == keys.active:
+            return None
+        if seen.version is None and self.form.plaintext is Leftover.LEAVE:
+            return None
+        replacing = value if seen.version is not None else None
+        new = codec.encrypt(seen.plaintext, keys.encrypting, associated, replacing=replacing)
+        if codec.decrypt(new, keys.encrypting, associated) != seen.plaintext:
+            raise Unfit("its ciphertext under the active key does not open to the same plaintext")
+        return new
+
+    def _seen(self, value: bytes, associated: bytes, *, opens: bool = True) -> Seen:
+        """What ``value`` is; unless it ``opens``, the active key's own is known by its id alone."""
+        codec, keys = self.form.codec, self.keys
+        try:
+            if not opens and self._names_keys and codec.key_id_of(value) == self._active_id:
+                return Seen(keys.active)
+            plaintext, key = decrypt(codec, value, keys, associated)
+        except Damaged:
+            if self.form.plaintext is not Leftover.REFUSE and self._is_plaintext(value):
+                return Seen(None, value)
+            raise
+        if key.version != keys.active and self._is_ciphertext(plaintext, associated):
+            raise Unfit("it is encrypted twice, and the inner key would be needed for ever")
+        return Seen(key.version, plaintext)
+
+    def _is_ciphertext(self, plaintext: bytes, associated: bytes) -> bool:
+        if not plaintext.startswith(self._first):  # ciphertext of every key begins alike
+            return False
+        try:
+            self.form.codec.key_id_of(plaintext)
+            decrypt(self.form.codec, plaintext, self.keys, associated)
+        except CodecError:
+            return False
+        return True
+
+    def _is_plaintext(self, value: bytes) -> bool:
+        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither."""
+        try:
+            text = value.decode()
+        except UnicodeDecodeError:
+            return False
+        readable = all(each.isprintable() or each in "\n\r\t" for each in text)
+        return readable and not (self._mark and value.startswith(self._mark))

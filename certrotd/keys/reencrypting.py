@@ -1,0 +1,128 @@
+"""The step that brings a dataset under the active key, and the census that tells what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from certrotd.errors import NeedsOperator, Transient, listed
+from certrotd.rotation.engine import Stopped
+from certrotd.rotation.step import Done, Journaled, Later, Ledger
+
+if TYPE_CHECKING:
+    from certrotd.datasets.census import Tally
+    from certrotd.datasets.configured import Opened
+    from certrotd.datasets.reencryption import Passed, Position
+    from certrotd.keyring.material import KeySet
+    from certrotd.keys.world import World
+
+PASSES = 3
+"""After so many passes what is left is still written under an old key."""
+KEEP_EVERY = 1.0
+"""A checkpoint so many seconds after the one before: what a crash cuts off is looked at again."""
+AGAIN = timedelta(minutes=2)
+Open = Callable[[], AbstractContextManager["Opened"]]
+
+
+@dataclass(frozen=True)
+class Reencryptable:
+    """A dataset that certrotd itself reads and writes; ``counted`` keeps a census of it."""
+
+    open: Open
+    counted: Callable[[Tally, datetime], None]
+
+
+@dataclass(frozen=True)
+class Reencrypt(Journaled):
+    """Every value of a dataset under the active key; each batch is a transaction of its own.
+
+    Undoing it would be a re-encryption, too, and the keys before still decrypt: what is done stays.
+    """
+
+    dataset: str
+    kind = "re-encrypt"
+    can_kill = False
+
+    def do(self, world: World, ledger: Ledger) -> Done:
+        place = world.datasets.get(self.dataset)
+        if place is None:
+            raise NeedsOperator(f"the configuration has no dataset {self.dataset} any more")
+        if "kept" not in ledger.facts:
+            ledger.note(kept="what was re-encrypted stays so")
+        try:
+            with place.open() as opened:
+                return self._all(world, ledger, opened, place)
+        except (Stopped, Later):
+            raise
+        except Transient as failure:
+            wait = failure.retry_after or AGAIN
+            raise Later(failure.message, hint=failure.hint, retry_after=wait) from failure
+
+    def undo(self, world: World, ledger: Ledger) -> None:
+        pass  # both keys decrypt
+
+    def _all(self, world: World, ledger: Ledger, opened: Opened, place: Reencryptable) -> Done:
+        for finding in opened.dataset.findings():
+            if finding.fatal:
+                raise NeedsOperator(f"{self.dataset} is not re-encrypted: {finding.words}")
+        keyring = world.keyring()
+        keys = keyring.key_set()
+        left = 0
+        for number in range(PASSES):
+            passed = self._pass(world, ledger, opened, keys, first=number == 0)
+            at = world.clock.now()
+            tally = opened.tally(keyring.every_key())
+            place.counted(tally, at)
+            left = opened.left(tally, keys.active)
+            if not left:
+                under = {str(version): count for version, count in tally.by_version.items()}
+                census = {"under": under, "plaintext": tally.plaintext, "by": tally.method}
+                return Done({f"census of {self.dataset}": census})
+            if passed.count >= left:
+                raise self._quarantined(opened, passed)
+        raise Later(
+            f"{left:,} values of {self.dataset} are under an old key after {PASSES} passes",
+            hint="something still writes with it: have it read its keys again",
+            retry_after=AGAIN,
+        )
+
+    def _pass(
+        self, world: World, ledger: Ledger, opened: Opened, keys: KeySet, *, first: bool
+    ) -> Passed:
+        from certrotd.datasets.keys import key_from_json, key_to_json
+        from certrotd.datasets.reencryption import Pass, Position
+
+        def before() -> None:
+            world.fence()
+            if world.clock.stopping():
+                raise Stopped("the process was told to stop")
+
+        passing = Pass(opened.dataset, opened.form, keys, world.clock, opened.pace, before)
+        position, kept = Position(), ledger.kept if first else {}
+        after: Any = kept.get("after")
+        if after is not None and kept.get("active") == keys.active:
+            position = Position(key_from_json(after), int(str(kept["seen"])))
+        total = position.seen + opened.dataset.remaining(passing.done)
+        last = world.clock.monotonic()
+
+        def keep(now: Position) -> None:
+            nonlocal last
+            if world.clock.monotonic() - last < KEEP_EVERY:
+                return
+            last = world.clock.monotonic()
+            key = key_to_json(now.after) if now.after is not None else None
+            told = {"after": key, "seen": now.seen, "active": keys.active}
+            ledger.checkpoint(told, done=now.seen, total=max(total, now.seen))
+
+        return passing.run(position, keep)
+
+    def _quarantined(self, opened: Opened, passed: Passed) -> NeedsOperator:
+        fields = opened.dataset.fields
+        words = listed((each.words(fields) for each in passed.quarantined), most=3)
+        return NeedsOperator(
+            f"{passed.count:,} values of {self.dataset} are not re-encrypted: {words}",
+            hint="the old keys stay for them; certrotd keys reencrypt NAME --dry-run lists more",
+        )

@@ -1,0 +1,69 @@
+"""The datasets of a keyring that certrotd itself reads and writes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import TYPE_CHECKING
+
+from certrotd.config.datasets import DatasetEntry, SqlDatasetEntry
+from certrotd.errors import NeedsOperator
+from certrotd.keyring.evidence import Count
+from certrotd.keyring.keyring import Keyring
+from certrotd.keys.census import COUNTED, Census
+from certrotd.keys.keyring_store import KeyringStore
+from certrotd.keys.reencrypting import Reencryptable
+from certrotd.state.typed import TypedDocument
+
+if TYPE_CHECKING:  # what only datasets need is loaded for them
+    from certrotd.datasets.census import Tally
+    from certrotd.datasets.configured import Opened
+
+
+@dataclass(frozen=True)
+class StoredData:
+    """Those of one keyring; ``census`` keeps the last counts."""
+
+    entries: Mapping[str, DatasetEntry]
+    store: KeyringStore
+    census: TypedDocument[Census]
+
+    def open(self, name: str) -> AbstractContextManager[Opened]:
+        """One dataset, while it is used."""
+        from certrotd.datasets.configured import opened
+
+        entry = self.entries[name]
+        assert isinstance(entry, SqlDatasetEntry), "it is one that certrotd reads"
+        return opened(name, entry)
+
+    def keyring(self) -> Keyring:
+        """The keys that its values may be under; raises NeedsOperator if there are none yet."""
+        found = self.store.read()
+        if found is None or found.keyring.versions.active is None:
+            raise NeedsOperator("there is no active key yet")
+        return found.keyring
+
+    def tally(self, name: str) -> Tally:
+        """The census of one, for every key that there is; raises Failure."""
+        keyring = self.keyring()
+        with self.open(name) as opened:
+            return opened.tally(keyring.every_key())
+
+    def reencryptable(self) -> Mapping[str, Reencryptable]:
+        """Each by its name; none is opened."""
+        own = (name for name, each in self.entries.items() if isinstance(each, SqlDatasetEntry))
+        return {
+            name: Reencryptable(partial(self.open, name), partial(self._counted, name))
+            for name in own
+        }
+
+    def _counted(self, name: str, tally: Tally, at: datetime) -> None:
+        """Keep a census of one dataset, so that decisions go by it."""
+        found, known = self.store.inspect(), dict(self.census.read() or {})
+        for version in found.versions.in_state(*COUNTED) if found else ():
+            number = version.number
+            known[number] = {**known.get(number, {}), name: Count(tally.left(number), at)}
+        self.census.write(known)

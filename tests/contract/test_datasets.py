@@ -1,0 +1,360 @@
+"""One contract for datasets: a table of SQLite, one of PostgreSQL, and one in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.config.datasets import SqlDatasetEntry
+from certrotd.datasets.configured import CODECS, opened
+from certrotd.datasets.port import BeginningCounts, Busy, Change, Dataset, Key, Row
+from certrotd.errors import NeedsOperator, Transient
+from certrotd.keyring.material import Algorithm
+from tests.contract.codec_cases import key_of
+from tests.contract.kek_rigs import Part
+from tests.fakes.datasets import MemoryDataset, Values
+from tests.parts.postgresql import PASSWORD, PostgreSQL
+
+HOSTILE = 'x"; drop table "t\'); --%s :p'
+"""The name of a table, and of a column in it."""
+
+
+class Rig:
+    """A table of two encrypted columns and one that is nobody's business."""
+
+    def __init__(self, dataset: Dataset, execute: Callable[..., list[Any]]) -> None:
+        self.dataset = dataset
+        self.execute = execute
+
+    def fill(self, rows: dict[Key, Values]) -> None:
+        """The rows of the table, by (tenant, id)."""
+        if isinstance(self.dataset, MemoryDataset):
+            self.dataset.content = dict(rows)
+            return
+        for (tenant, number), values in rows.items():
+            self.execute(f"insert into {quoted(HOSTILE)} values (?, ?, ?, ?, 'as it was')",
+                         tenant, number, *values)  # fmt: skip
+
+    def write(self, key: Key, first: bytes | None) -> None:
+        """Somebody else writes a value."""
+        if isinstance(self.dataset, MemoryDataset):
+            self.dataset.content[key] = (first, self.dataset.content[key][1])
+            return
+        self.execute(f"update {quoted(HOSTILE)} set {quoted(HOSTILE)} = ? where tenant = ? "
+                     "and id = ?", first, *key)  # fmt: skip
+
+    def content(self) -> dict[Key, Values]:
+        """What is there."""
+        if isinstance(self.dataset, MemoryDataset):
+            return self.dataset.content
+        told = self.execute(f"select * from {quoted(HOSTILE)}")
+        assert all(each[4] == "as it was" for each in told)
+        return {tuple(each[:2]): tuple(each[2:4]) for each in told}
+
+
+def quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+COLUMNS = f'(tenant text, id integer, {quoted(HOSTILE)} BINARY, "second" BINARY, note text, '
+COLUMNS += "primary key (tenant, id))"
+
+
+def entry(url: str, **more: Any) -> SqlDatasetEntry:
+    told: dict[str, Any] = {"type": "sql", "url": url, "table": HOSTILE, "key": ["tenant", "id"]}
+    told |= {"columns": [HOSTILE, "second"], **more}
+    if url.startswith("postgresql"):
+        told["password"] = {"env": "DATABASE_PASSWORD"}
+    return SqlDatasetEntry.model_validate(told)
+
+
+@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+def rig(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Rig]:
+    """Each of the places, empty."""
+    with ExitStack() as stack:
+        if request.param == "memory":
+            yield Rig(MemoryDataset(fields=(HOSTILE, "second")), lambda *_: [])
+            return
+        execute, url = place(request, tmp_path, monkeypatch, stack)
+        binary = "blob" if request.param == "sqlite" else "bytea"
+        execute(f"create table {quoted(HOSTILE)} {COLUMNS.replace('BINARY', binary)}")
+        yield Rig(stack.enter_context(opened("rows", entry(url))).dataset, execute)
+
+
+def place(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    stack: ExitStack,
+    kind: str = "",
+) -> tuple[Callable[..., list[Any]], str]:
+    """An empty database: what executes SQL in it, and its URL."""
+    if (kind or request.param) == "sqlite":
+        path = tmp_path / "app.db"
+        local = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
+        return lambda sql, *told: local.execute(sql, told).fetchall(), f"sqlite:///{path}"
+    part: Part = request.getfixturevalue("part")
+    server = part(PostgreSQL)
+    monkeypatch.setenv("DATABASE_PASSWORD", PASSWORD)
+    name = f"test{abs(hash(tmp_path)) % 10**9}"
+    with server.connect() as admin:
+        admin.execute(f"create database {name}".encode())
+    remote = stack.enter_context(server.connect(name))
+
+    def execute(sql: str, *told: object) -> list[Any]:
+        text = sql.replace("%", "%%").replace("?", "%s") if told else sql
+        done = remote.execute(text.encode(), told or None)
+        return done.fetchall() if done.description else []
+
+    return execute, server.url(name)
+
+
+ROWS: dict[Key, Values] = {
+    ("a", 1): (b"\x01old-1", b"\x01old-2"),
+    ("a", 2): (None, b"\x01new-3"),
+    ("a", 10): (b"\x01old-4", None),
+    ("b", 1): (b"", b""),
+    ("b", 2): (b"\x01new-5", b"plain"),
+}
+
+
+def test_values_are_counted_by_how_they_begin(rig: Rig) -> None:
+    """NULL and the empty value are none."""
+    rig.fill(ROWS)
+    counted = rig.dataset.counts([b"\x01old", b"\x01new", b"\x01ne\xff"])
+    assert (counted.filled, counted.by_beginning) == (6, (3, 2, 0))
+    assert rig.dataset.remaining([b"\x01new"]) == 3
+    assert rig.dataset.remaining([]) == 4
+
+
+def test_nothing_is_counted_in_an_empty_table(rig: Rig) -> None:
+    """Zero, and no NULL."""
+    assert rig.dataset.counts([b"x"]) == BeginningCounts(0, (0,))
+    assert list(rig.dataset.rows(None, 10, ())) == []
+
+
+def test_rows_are_walked_in_the_order_of_their_keys_from_any_of_them(rig: Rig) -> None:
+    """Without those that are done, in batches of any size, each once."""
+    rig.fill(ROWS)
+    for most in (1, 2, 3, 100):
+        found: list[Row] = []
+        after: Key | None = None
+        while batch := rig.dataset.rows(after, most, [b"\x01new"]):
+            assert len(batch) <= most
+            found += batch
+            after = batch[-1].key
+        assert [each.key for each in found] == [("a", 1), ("a", 10), ("b", 2)]
+        assert [each.values for each in found] == [ROWS[each.key] for each in found]
+
+
+def test_a_batch_replaces_what_is_as_it_was_and_nothing_that_others_wrote(rig: Rig) -> None:
+    """The number tells; the row that was lost is read again, and what is gone is not."""
+    rig.fill(ROWS)
+    rows = rig.dataset.rows(None, 10, [b"\x01new"])
+    changes = [Change(row, tuple(v and b"\x01new" for v in row.values)) for row in rows]
+    rig.write(("a", 10), b"\x01theirs")
+    assert rig.dataset.replace(changes) == 2
+    assert rig.content() == {
+        **ROWS,
+        ("a", 1): (b"\x01new", b"\x01new"),
+        ("a", 10): (b"\x01theirs", None),
+        ("b", 2): (b"\x01new", b"\x01new"),
+    }
+    again = rig.dataset.again([("a", 10), ("gone", 1)])
+    assert [(each.key, each.values[0]) for each in again] == [(("a", 10), b"\x01theirs")]
+    assert rig.dataset.replace([Change(again[0], (b"\x01new", None))]) == 1
+
+
+@pytest.mark.parametrize("theirs", [None, b"", b"\x01old-1".ljust(300, b"x")])
+def test_a_long_value_is_compared_too(rig: Rig, theirs: bytes | None) -> None:
+    """PostgreSQL compares the version of the row then."""
+    rig.fill({("a", 1): (b"\x01" * 300, b"x" * 3000)})
+    [row] = rig.dataset.rows(None, 10, ())
+    rig.write(("a", 1), theirs)
+    change = Change(row, (b"\x01new", b"y"))
+    assert rig.dataset.replace([change]) == 0
+    [row] = rig.dataset.again([("a", 1)])
+    assert rig.dataset.replace([Change(row, (b"\x01new", b"y"))]) == 1
+    assert rig.content() == {("a", 1): (b"\x01new", b"y")}
+
+
+def test_a_look_finds_nothing_wrong_with_a_plain_table(rig: Rig) -> None:
+    """With a composite primary key."""
+    assert list(rig.dataset.findings()) == []
+
+
+@pytest.mark.parametrize("name", CODECS)
+def test_ciphertext_of_a_codec_begins_alike_under_every_key(name: str) -> None:
+    """By that a plaintext is told that may be ciphertext itself."""
+    codec = CODECS[name]
+    algorithm = Algorithm.FERNET if name == "fernet" else Algorithm.AES_256_GCM
+    keys = [key_of(algorithm, version, seed=str(version)) for version in range(1, 30)]
+    begins = {codec.encrypt(bytes(size), key)[:1] for key in keys for size in (0, 100)}
+    assert len(begins) == 1
+    assert codec.traits.authenticated
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Callable[..., list[Any]], str]]:
+    """An empty database."""
+    with ExitStack() as stack:
+        yield place(request, tmp_path, monkeypatch, stack)
+
+
+def found(url: str, **more: Any) -> list[str]:
+    """The codes of what a look at the table t finds; those that forbid it in capitals."""
+    told = entry(url, **{"table": "t", "key": ["id"], "columns": ["v"], **more})
+    with opened("rows", told) as place:
+        return [e.code.upper() if e.fatal else e.code for e in place.dataset.findings()]
+
+
+def test_a_look_finds_what_would_leave_rows_out(
+    database: tuple[Callable[..., list[Any]], str],
+) -> None:
+    """A key that is not unique, or may be NULL; a view."""
+    execute, url = database
+    execute("create table t (id integer primary key, a integer, b integer unique, v text)")
+    assert found(url) == []
+    assert found(url, key=["a"]) == ["KEY"]
+    assert found(url, key=["b"]) == ["KEY"]
+    execute("create view w as select * from t")
+    assert "KIND" in found(url, table="w")
+
+
+def test_a_missing_table_or_column_is_named(
+    database: tuple[Callable[..., list[Any]], str],
+) -> None:
+    """Before anything is read."""
+    execute, url = database
+    execute("create table t (id integer primary key, v text)")
+    with pytest.raises(NeedsOperator, match="no table u"):
+        found(url, table="u")
+    told = entry(url, table="t", key=["id"], columns=["w"])
+    with pytest.raises(NeedsOperator, match="has no column w"), opened("rows", told) as place:
+        place.dataset.counts([])
+
+
+def test_text_is_compared_by_its_bytes_whatever_the_collation(
+    database: tuple[Callable[..., list[Any]], str],
+) -> None:
+    """Two ciphertexts that differ in case are two."""
+    execute, url = database
+    kind = "text collate nocase"
+    if url.startswith("postgresql"):
+        execute("create collation nocase (provider = icu, locale = 'und-u-ks-level2', "
+                "deterministic = false)")  # fmt: skip
+    execute(f"create table t (id integer primary key, v {kind})")
+    execute("insert into t values (1, 'gAAAabc')")
+    told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet")
+    with opened("rows", told) as place:
+        dataset = place.dataset
+        assert dataset.counts([b"GAAA", b"gAAA"]).by_beginning == (0, 1)
+        [row] = dataset.rows(None, 10, [b"GAAA"])
+        execute("update t set v = 'gAAAABC'")
+        assert dataset.replace([Change(row, (b"gAAAnew",))]) == 0
+        [row] = dataset.again([(1,)])
+        assert dataset.replace([Change(row, (b"gAAAnew",))]) == 1
+    assert execute("select v from t") in ([("gAAAnew",)], [["gAAAnew"]])
+
+
+def test_the_condition_of_the_operator_holds_for_everything(
+    database: tuple[Callable[..., list[Any]], str],
+) -> None:
+    """Its colons, percent signs and comments are SQL's own."""
+    execute, url = database
+    execute("create table t (id integer primary key, v text, note text)")
+    execute("insert into t values (1, 'one', 'a:b 5%'), (2, 'two', 'c')")
+    where = "note like '%:b 5\\%' escape '\\' -- ours"
+    told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet", where=where)
+    with opened("rows", told) as place:
+        assert place.dataset.counts([]).filled == 1
+        assert place.dataset.remaining([]) == 1
+        assert [each.key for each in place.dataset.rows(None, 10, [])] == [(1,)]
+
+
+def test_a_trigger_and_a_unique_index_are_reported(
+    database: tuple[Callable[..., list[Any]], str],
+) -> None:
+    """They do not forbid it."""
+    execute, url = database
+    execute("create table t (id integer primary key, v text unique, at text)")
+    if url.startswith("postgresql"):
+        execute("create function touch() returns trigger language plpgsql as "
+                "'begin new.at = now(); return new; end'")  # fmt: skip
+        execute("create trigger touch before update on t for each row execute function touch()")
+        assert found(url) == ["unique", "trigger"]
+    else:
+        execute("create trigger touch after update on t begin select 1; end")
+        assert found(url) == ["unique", "trigger"]
+
+
+def test_what_a_database_says_against_it_shows_neither_values_nor_the_password(
+    database: tuple[Callable[..., list[Any]], str],
+) -> None:
+    """And tells who has to do something."""
+    execute, url = database
+    execute("create table t (id integer primary key, v text, "
+            "constraint short check (length(v) < 5))")  # fmt: skip
+    execute("insert into t values (1, 'one')")
+    with opened("rows", entry(url, table="t", key=["id"], columns=["v"], codec="fernet")) as place:
+        [row] = place.dataset.rows(None, 10, ())
+        with pytest.raises(NeedsOperator) as caught:
+            place.dataset.replace([Change(row, (b"canary-value",))])
+    assert "canary-value" not in f"{caught.value} {caught.value.__cause__}"
+    gone = "sqlite:////nowhere/at/all.db"
+    if url.startswith("postgresql"):
+        gone = url.replace("127.0.0.1", "localhost.invalid")
+    with pytest.raises(Transient) as unreachable:
+        found(gone)
+    assert PASSWORD not in str(unreachable.value)
+    if not url.startswith("postgresql"):
+        assert not Path("/nowhere").exists()
+
+
+def test_an_account_that_may_not_write_or_sees_not_every_row_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """A census of rows that are hidden would be too low."""
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, "postgresql")
+        execute("create table t (id integer primary key, v text)")
+        execute("drop role if exists reader")
+        execute(f"create role reader login password '{PASSWORD}'")
+        reader = url.replace("postgres@", "reader@")
+        execute("grant select on t to reader")
+        assert found(reader) == ["PERMISSION"]
+        execute("grant update on t to reader")
+        assert found(reader) == []
+        execute("alter table t enable row level security")
+        assert found(reader) == ["ROW_SECURITY"]
+        execute("drop table t")
+        execute("drop role reader")
+
+
+def test_a_locked_row_is_not_waited_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    """It is busy, and the batch is tried again."""
+    monkeypatch.setattr("certrotd.datasets.connecting.LOCK_SECONDS", 1)
+    with ExitStack() as stack:
+        execute, url = place(request, tmp_path, monkeypatch, stack, "postgresql")
+        execute("create table t (id integer primary key, v text)")
+        execute("insert into t values (1, 'one')")
+        told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet")
+        dataset = stack.enter_context(opened("rows", told)).dataset
+        [row] = dataset.rows(None, 10, ())
+        execute("begin")
+        execute("select * from t for update")
+        with pytest.raises(Busy):
+            dataset.replace([Change(row, (b"new",))])
+        execute("rollback")
+        assert dataset.replace([Change(row, (b"new",))]) == 1

@@ -1,0 +1,242 @@
+"""What is stored in PostgreSQL is re-encrypted under writes, however often it is killed."""
+
+from __future__ import annotations
+
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.codecs.tink import Tink
+from certrotd.keyring.material import Algorithm, DataKey, Material
+from tests.integration.keyring_shop import keyset
+from tests.parts import Parts
+from tests.parts.postgresql import PASSWORD, PostgreSQL
+from tests.parts.process import wait_until
+from tests.parts.site import Site
+
+pytestmark = pytest.mark.integration
+ROWS = 20_000
+KILLS = 10
+TINK = Tink()
+TABLE = """
+create table customers (
+  tenant text, id bigint, email bytea, phone bytea, note text, lock_version integer default 0,
+  primary key (tenant, id)
+)
+"""
+EVERYTHING = "select * from customers"
+Where = tuple[str, int]
+Stored = tuple[str | None, str | None, str, int]
+"""The plaintexts, and the neighbours."""
+
+
+class Application:
+    """It reads its keys from the keyset, and knows of each row what was written last."""
+
+    def __init__(self, server: PostgreSQL, keys: Path, seed: int) -> None:
+        self.server = server
+        self.keys = keys
+        self.chance = random.Random(seed)
+        self.written: dict[Where, Stored] = {}
+        self.writes = 0
+        self.lags = threading.Event()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._write)
+        self._error: BaseException | None = None
+
+    def key(self, *, old: bool = False) -> DataKey:
+        """That which encrypts, or the one before it."""
+        primary, keys = keyset(self.keys)
+        number = next(each for each in keys if (each == primary) is not old)
+        return DataKey(1, Algorithm.AES_256_GCM, Material(keys[number]), str(number))
+
+    def fill(self) -> None:
+        """Rows under the first key, some of them with only one value, or an empty one."""
+        key = self.key()
+        for number in range(ROWS):
+            where = f"t{number % 3}", number
+            email = None if number % 50 == 0 else f"{number}@example.test"
+            phone = "x" * (number % 7 * 60) if number % 70 else None
+            self.written[where] = email, phone, f"note {number}", 0
+        with self.server.connect() as connection:
+            connection.execute(TABLE)
+            copy = "copy customers (tenant, id, email, phone, note) from stdin"
+            with connection.cursor() as cursor, cursor.copy(copy) as into:
+                for where, (one, other, note, _) in self.written.items():
+                    sealed = (seal(key, where, "email", one), seal(key, where, "phone", other))
+                    into.write_row((*where, *sealed, note))
+
+    def __enter__(self) -> Application:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._over.set()
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def _write(self) -> None:
+        try:
+            with self.server.connect() as connection:
+                new, old, number = self.key(), self.key(old=True), ROWS
+                while not self._over.wait(0.001):
+                    key = old if self.lags.is_set() and self.chance.random() < 0.3 else new
+                    match self.chance.randrange(4):
+                        case 0:
+                            number += 1
+                            self._insert(connection, key, (f"t{number % 3}", number))
+                        case 1:
+                            self._annotate(connection)
+                        case _:
+                            self._update(connection, key)
+                    self.writes += 1
+        except BaseException as error:  # noqa: BLE001  # the test's own thread raises it
+            self._error = error
+
+    def _some(self) -> Where:
+        number = self.chance.randrange(ROWS)
+        return f"t{number % 3}", number
+
+    def _insert(self, connection: Any, key: DataKey, where: Where) -> None:
+        stored = (f"new {where}", None, "inserted", 0)
+        told = (*where, seal(key, where, "email", stored[0]), stored[2])
+        sql = "insert into customers (tenant, id, email, note) values (%s, %s, %s, %s)"
+        connection.execute(sql, told)
+        self.written[where] = stored
+
+    def _annotate(self, connection: Any) -> None:
+        """Only a neighbour."""
+        where = self._some()
+        email, phone, _, lock = self.written[where]
+        note = f"noted {self.writes}"
+        sql = "update customers set note = %s where tenant = %s and id = %s"
+        connection.execute(sql, (note, *where))
+        self.written[where] = email, phone, note, lock
+
+    def _update(self, connection: Any, key: DataKey) -> None:
+        where = self._some()
+        _, phone, note, lock = self.written[where]
+        email = f"changed {self.writes}"
+        sql = "update customers set email = %s, lock_version = %s where tenant = %s and id = %s"
+        connection.execute(sql, (seal(key, where, "email", email), lock + 1, *where))
+        self.written[where] = email, phone, note, lock + 1
+
+    def stored(self, key: DataKey) -> dict[Where, Stored]:
+        """What is there, by that key alone."""
+        found = {}
+        with self.server.connect() as connection:
+            for tenant, number, email, phone, *rest in connection.execute(
+                "select * from customers"
+            ):
+                where = tenant, number
+                opened = unseal(key, where, "email", email), unseal(key, where, "phone", phone)
+                found[where] = (*opened, *rest)
+        return found
+
+    def under(self, key: DataKey) -> int:
+        """How many rows have an e-mail address under a key."""
+        begins = TINK.sql_prefixes(key.id)[0]
+        with self.server.connect() as connection:
+            sql = "select count(*) from customers where substr(email, 1, 5) = %s"
+            [count] = connection.execute(sql, (begins,)).fetchone()  # type: ignore[misc]
+            return int(count)
+
+
+def seal(key: DataKey, where: Where, column: str, value: str | None) -> bytes | None:
+    bound = f"customers/{column}/{where[0]}/{where[1]}".encode()
+    return None if value is None else TINK.encrypt(value.encode(), key, bound)
+
+
+def unseal(key: DataKey, where: Where, column: str, value: bytes | None) -> str | None:
+    bound = f"customers/{column}/{where[0]}/{where[1]}".encode()
+    return None if value is None else TINK.decrypt(value, key, bound).decode()
+
+
+@pytest.fixture
+def application(site: Site, parts: Parts) -> Application:
+    """Rows under a key that was replaced."""
+    server, keys = parts.start(PostgreSQL), site.directory / "keys.json"
+    password = site.directory / "password"
+    password.touch(mode=0o600)
+    password.write_text(PASSWORD)
+    dataset: dict[str, Any] = {
+        "type": "sql",
+        "url": server.url(),
+        "password": {"file": str(password)},
+    }
+    dataset |= {"table": "customers", "key": ["tenant", "id"], "columns": ["email", "phone"]}
+    dataset |= {"associated_data": "{table}/{column}/{pk}", "batch": 500, "rows_per_second": 5000}
+    site.config["keyrings"] = {
+        "orders": {
+            "outputs": [{"type": "tink", "path": str(keys)}],
+            "datasets": {"customers": dataset},
+        }
+    }
+    assert site.run("rotate", "key/orders").code == 0
+    found = Application(server, keys, seed=13)
+    found.fill()
+    assert site.run("keys", "rotate", "orders", "--reason", "test").code == 0
+    return found
+
+
+def counts(site: Site) -> dict[int, int]:
+    """The values under each version, as the dry run counts them."""
+    ran = site.run("keys", "reencrypt", "orders", "--dry-run", "--json")
+    assert ran.code == 0, ran
+    [told] = ran.json
+    return {each["version"]: each["count"] for each in told["values"]}
+
+
+def test_nothing_is_lost_however_often_it_is_killed_under_writes(
+    site: Site, application: Application
+) -> None:
+    """Every plaintext is what it was or what was written last, and the old key has nothing left."""
+    new, old, chance = application.key(), application.key(old=True), random.Random(7)
+    assert counts(site)[1] == sum(
+        each is not None for stored in application.written.values() for each in stored[:2]
+    )
+    kills = 0
+    with application:
+        application.lags.set()  # some of its processes still encrypt with the old key
+        while kills < KILLS and application.under(old) > ROWS // 20:
+            before = application.under(new)
+            started = site.start("keys", "reencrypt", "orders")
+            wait_until(lambda: started.is_over or application.under(new) > before + 1000)  # noqa: B023
+            time.sleep(chance.random() * 0.3)
+            kills += not started.is_over
+            started.signal(signal.SIGKILL)
+            started.end()
+        assert kills >= KILLS // 2
+        stopped = site.start("keys", "reencrypt", "orders")
+        stopped.signal(signal.SIGTERM)
+        assert "Traceback" not in stopped.end().stderr
+        application.lags.clear()
+        wait_until(lambda: site.run("keys", "reencrypt", "orders").code == 0)
+    assert application.writes > 1000
+    assert application.stored(new) == application.written
+    assert application.under(old) == 0
+    assert counts(site)[1] == 0
+    assert site.run("rotate", "key/orders").code == 0
+    ran = site.run("keys", "list", "--json")
+    assert [each["state"] for each in ran.row("orders")["versions"]] == ["retired", "active"]
+    everything = "".join(
+        p.read_text(errors="replace") for p in site.state.rglob("*") if p.is_file()
+    )
+    assert PASSWORD not in everything
+
+
+def test_the_check_notices_a_write_that_was_lost(application: Application) -> None:
+    """The negative control: a row is put back as it was before a write."""
+    with application.server.connect() as connection:
+        key = application.key(old=True)
+        assert application.stored(key) == application.written
+        where = ("t1", 1)
+        application._update(connection, key)
+        application.written[where] = ("later", *application.written[where][1:])
+        assert application.stored(key) != application.written

@@ -1,0 +1,86 @@
+"""Datasets of type sql: what is refused, in words that say what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from certrotd.config.datasets import CODEC_ALGORITHMS, SqlDatasetEntry
+from certrotd.config.load import load
+from certrotd.datasets.configured import CODECS
+from certrotd.errors import ConfigInvalid
+
+SQL = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
+
+
+def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
+    """Everything wrong with a file that has such a dataset."""
+    path = tmp_path / "certrotd.yaml"
+    keyrings = {"shop": {"datasets": {"rows": {**SQL, **changes}}, **keyring}}
+    config = {"state_dir": str(tmp_path), "keyrings": keyrings}
+    path.write_text(yaml.safe_dump(config))
+    try:
+        load(path)
+    except ConfigInvalid as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"url": "postgresql://app@db/shop?sslmode=verify-full"}, ""),
+        ({"url": "postgresql:///shop?host=/run/postgresql"}, ""),
+        ({"url": "postgresql://app:canary@db/shop"}, "has a password in it"),
+        ({"url": "postgresql://app@db/shop?password=canary"}, "has a password in it"),
+        ({"url": "mysql://app:canary@db/shop"}, "must be an address such as"),
+        ({"url": "sqlite:///relative.db"}, "must be sqlite:// and an absolute path"),
+        ({"url": "sqlite://"}, "must be sqlite:// and an absolute path"),
+        ({"password": "canary"}, "must be a reference to the secret"),
+        ({"columns": []}, "columns"),
+        ({"columns": ["id"]}, '"id" is named twice'),
+        ({"associated_data": "{table}/{column}/{pk}/{id}/{{x}}"}, ""),
+        ({"associated_data": "{other}"}, "associated_data takes {column}, {id}, {pk}, {table}"),
+        ({"associated_data": "{pk!r}"}, "associated_data takes"),
+        ({"associated_data": "{pk.real}"}, "associated_data takes"),
+        ({"associated_data": "{pk"}, "a brace without its other one"),
+        ({"codec": "rot13"}, "codec"),
+        ({"type": "mongodb"}, "must have type sql, or census"),
+        ({"rows_per_second": 0}, "rows_per_second"),
+    ],
+)
+def test_what_is_wrong_is_refused_and_no_password_is_shown(
+    tmp_path: Path, changes: dict[str, Any], words: str
+) -> None:
+    """At its line, and what would be right."""
+    told = problems(tmp_path, changes)
+    assert words in told
+    assert bool(told) is bool(words), told
+    assert "canary" not in told
+
+
+def test_fernet_tokens_bind_nothing_and_take_fernet_keys(tmp_path: Path) -> None:
+    """What cannot be is said before a key is made."""
+    fernet: dict[str, Any] = {"codec": "fernet"}
+    assert "fernet takes no aes-256-gcm keys" in problems(tmp_path, fernet)
+    assert problems(tmp_path, fernet, algorithm="fernet") == ""
+    assert "tink takes no fernet keys" in problems(tmp_path, {}, algorithm="fernet")
+    bound = {**fernet, "associated_data": "{pk}"}
+    assert "fernet has no associated data" in problems(tmp_path, bound, algorithm="fernet")
+
+
+def test_the_schema_and_the_codecs_say_the_same() -> None:
+    """Every codec that can be named is there, with its algorithms and associated data."""
+    assert set(CODEC_ALGORITHMS) == set(CODECS)
+    for name, codec in CODECS.items():
+        assert {each.value for each in codec.traits.algorithms} == CODEC_ALGORITHMS[name]
+        told = {**SQL, "codec": name, "associated_data": "{pk}"}
+        try:
+            bound = bool(SqlDatasetEntry.model_validate(told))
+        except ValueError:
+            bound = False
+        assert bound is codec.traits.associated_data

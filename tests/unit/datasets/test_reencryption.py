@@ -1,0 +1,165 @@
+"""A pass over a dataset while others write into it, and the census before and after."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+
+from certrotd.clock import ManualClock
+from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally
+from certrotd.datasets.port import Busy, Key
+from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position
+from certrotd.datasets.values import Form, Leftover
+from certrotd.errors import NeedsOperator, Transient
+from tests.fakes.datasets import MemoryDataset, Values
+from tests.unit.datasets.test_values import FERNET, TINK, key_of, keys_of
+
+NOW = datetime(2027, 1, 1, tzinfo=UTC)
+FORM = Form(TINK)
+
+
+def old(text: str) -> bytes:
+    return TINK.encrypt(text.encode(), key_of(TINK, 1))
+
+
+def filled(count: int = 25) -> MemoryDataset:
+    return MemoryDataset(content={(n,): (old(f"row {n}"),) for n in range(count)})
+
+
+def plaintexts(dataset: MemoryDataset) -> dict[int, str]:
+    """Every value by the key that it is under, which must be the active one."""
+    return {
+        int(key[0]): TINK.decrypt(value, key_of(TINK, 2)).decode()  # type: ignore[arg-type]
+        for key, (value,) in dataset.content.items()
+        if value is not None
+    }
+
+
+def passing(dataset: MemoryDataset, **more: object) -> Pass:
+    clock = ManualClock(NOW)
+    pace = Pace(batch=10)
+    return Pass(dataset, FORM, keys_of(TINK), **{"clock": clock, "pace": pace, **more})  # type: ignore[arg-type]
+
+
+def test_a_pass_leaves_nothing_under_an_old_key() -> None:
+    """In batches of the size that was asked for; a second pass writes nothing."""
+    dataset = filled()
+    kept: list[Position] = []
+    assert passing(dataset).run(keep=kept.append).count == 0
+    assert plaintexts(dataset) == {n: f"row {n}" for n in range(25)}
+    assert dataset.writes == [10, 10, 5]
+    assert [each.seen for each in kept] == [10, 20, 25]
+    passing(dataset).run()
+    assert dataset.writes == [10, 10, 5]
+    assert tally(dataset, FORM, keys_of(TINK)).by_version == {1: 0, 2: 25}
+
+
+def test_a_concurrent_write_wins_and_is_looked_at_again() -> None:
+    """Under the old key or the new one; what is deleted stays so, also in the first batch."""
+    dataset = filled()
+    theirs: list[dict[Key, Values]] = [
+        {(3,): (old("theirs"),)},
+        {(4,): (TINK.encrypt(b"newest", key_of(TINK, 2)),), (3,): (old("again"),)},
+    ]
+
+    def write() -> None:
+        if theirs:
+            dataset.content |= theirs.pop(0)
+            dataset.content.pop((5,), None)
+
+    dataset.before_write = write
+    passing(dataset).run()
+    expected = {n: f"row {n}" for n in range(25) if n != 5}
+    assert plaintexts(dataset) == {**expected, 3: "again", 4: "newest"}
+
+
+def test_a_row_that_others_never_stop_writing_is_left_to_them() -> None:
+    """The pass ends, and the census tells."""
+    dataset = filled(3)
+    turn = iter(range(1000))
+
+    def write() -> None:
+        dataset.content[(1,)] = (old(f"theirs {next(turn)}"),)
+
+    dataset.before_write = write
+    passing(dataset).run()
+    assert tally(dataset, FORM, keys_of(TINK)).by_version == {1: 1, 2: 2}
+
+
+def test_a_pass_goes_on_behind_the_row_that_a_checkpoint_names() -> None:
+    """What a crash cut off has done the rest."""
+    dataset = filled()
+    passing(dataset).run(Position((19,), 20))
+    assert dataset.writes == [5]
+    assert tally(dataset, FORM, keys_of(TINK)).by_version == {1: 20, 2: 5}
+
+
+def test_what_does_not_open_is_listed_and_the_rest_is_done() -> None:
+    """Each once, however often its row was looked at."""
+    dataset = filled()
+    dataset.content[(7,)] = (TINK.encrypt(b"x", key_of(TINK, 3)),)
+    passed = passing(dataset).run()
+    assert (passed.count, [each.key for each in passed.quarantined]) == (1, [(7,)])
+    counted = tally(dataset, FORM, keys_of(TINK))
+    assert (counted.by_version, counted.unopened) == ({1: 0, 2: 24}, 1)
+    assert counted.left(1) == 1
+
+
+def test_a_busy_batch_is_tried_again_and_not_for_ever() -> None:
+    """The same batch, after naps."""
+    dataset = filled()
+    dataset.failing = [Busy("locked")] * 3
+    passing(dataset).run()
+    assert len(plaintexts(dataset)) == 25
+    dataset = filled()
+    dataset.failing = [Busy("locked")] * TRIES
+    with pytest.raises(Busy):
+        passing(dataset).run()
+
+
+def test_a_failure_ends_the_pass_between_batches() -> None:
+    """What is done is done."""
+    dataset = filled()
+    dataset.before_write = lambda: (
+        dataset.failing.append(Transient("gone")) if dataset.writes else None
+    )
+    with pytest.raises(Transient, match="gone"):
+        passing(dataset).run()
+    assert dataset.writes == [10]
+
+
+def test_it_goes_no_faster_than_it_may() -> None:
+    """Five batches of ten, at 20 rows a second."""
+    clock = ManualClock(NOW)
+    passing(filled(50), clock=clock, pace=Pace(10, 20)).run()
+    assert clock.monotonic() == pytest.approx(2.5)
+
+
+def test_who_may_no_longer_write_does_not() -> None:
+    """The lock is asked for before every write."""
+    dataset = filled()
+
+    def lost() -> None:
+        if dataset.writes:
+            raise NeedsOperator("another has the lock")
+
+    with pytest.raises(NeedsOperator):
+        passing(dataset, before=lost).run()
+    assert dataset.writes == [10]
+
+
+def test_the_census_counts_by_beginnings_or_by_trial() -> None:
+    """And tells plaintext from what nobody can open."""
+    dataset = filled(4)
+    assert tally(dataset, FORM, keys_of(TINK)).method == BY_BEGINNING
+    dataset.content[(9,)] = (b"plain text",)
+    left = tally(dataset, Form(TINK, plaintext=Leftover.LEAVE), keys_of(TINK))
+    assert (left.by_version, left.plaintext, left.unopened, left.total) == ({1: 4, 2: 0}, 1, 0, 5)
+    assert tally(dataset, FORM, keys_of(TINK)).unopened == 1
+    tokens: dict[Key, Values] = {
+        (n,): (FERNET.encrypt(b"x", key_of(FERNET, 1 + n % 3)),) for n in range(9)
+    }
+    counted = tally(MemoryDataset(content=tokens), Form(FERNET), keys_of(FERNET))
+    assert (counted.by_version, counted.unopened) == ({1: 3, 2: 3}, 3)
+    assert counted.method == BY_TRIAL

@@ -1,0 +1,191 @@
+"""What becomes of values: nothing is lost, and nothing is encrypted by mistake."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.port import Codec
+from certrotd.codecs.tink import Tink
+from certrotd.datasets.keys import AssociatedData, key_from_json, key_to_json
+from certrotd.datasets.port import Row
+from certrotd.datasets.values import Form, Leftover, Seen, Values
+from certrotd.errors import InvalidInput, NeedsOperator
+from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
+
+TINK, FERNET = Tink(), FernetTokens(lambda: 1_790_000_000)
+
+
+def key_of(codec: Codec, version: int, seed: int = 0) -> DataKey:
+    algorithm = Algorithm.FERNET if codec is FERNET else Algorithm.AES_256_GCM
+    return DataKey(version, algorithm, Material(bytes([version, seed] * 16)))
+
+
+def keys_of(codec: Codec) -> KeySet:
+    return KeySet.of([key_of(codec, 1), key_of(codec, 2)], active=2)
+
+
+def values_of(codec: Codec, plaintext: Leftover = Leftover.REFUSE) -> Values:
+    bound = AssociatedData("{table}/{column}/{pk}", "t", ("a", "b"), ("id",))
+    binds = bound.of if codec.traits.associated_data else Form(codec).binds
+    return Values(Form(codec, binds, plaintext), keys_of(codec))
+
+
+def row(*values: bytes | None, key: int = 7) -> Row:
+    return Row((key,), values, None)
+
+
+def bound(codec: Codec, column: str, key: int = 7) -> bytes:
+    return f"t/{column}/{key}".encode() if codec.traits.associated_data else b""
+
+
+BOTH = pytest.mark.parametrize("codec", [TINK, FERNET], ids=["tink", "fernet"])
+
+
+@given(st.sampled_from([TINK, FERNET]), st.binary(), st.binary())
+def test_every_plaintext_is_the_same_under_the_active_key(
+    codec: Codec, one: bytes, other: bytes
+) -> None:
+    """Also an empty one, in each column; a second time nothing changes."""
+    values, old = values_of(codec), key_of(codec, 1)
+    asked = row(
+        codec.encrypt(one, old, bound(codec, "a")), codec.encrypt(other, old, bound(codec, "b"))
+    )
+    batch = values.reencrypted([asked])
+    [change] = batch.changes
+    assert not batch.quarantined
+    for value, column, plaintext in zip(change.values, "ab", (one, other), strict=True):
+        assert value is not None
+        assert codec.decrypt(value, key_of(codec, 2), bound(codec, column)) == plaintext
+    again = values.reencrypted([Row((7,), change.values, None)])
+    assert (again.changes, again.quarantined) == ((), ())
+
+
+def test_the_time_of_a_fernet_token_stays() -> None:
+    """A token expires by it."""
+    old = FernetTokens(lambda: 1_600_000_000).encrypt(b"x", key_of(FERNET, 1))
+    [change] = values_of(FERNET).reencrypted([row(old, None)]).changes
+    assert change.values[0] is not None
+    assert change.values[0][:11] == old[:11]
+    assert change.values[1] is None
+
+
+@BOTH
+def test_what_is_empty_or_of_the_active_key_is_not_touched(codec: Codec) -> None:
+    """NULL and the empty value are no plaintext either."""
+    mine = codec.encrypt(b"x", key_of(codec, 2), bound(codec, "a"))
+    for asked in (row(None, None), row(b"", b""), row(mine, None)):
+        batch = values_of(codec, Leftover.ENCRYPT).reencrypted([asked])
+        assert (batch.changes, batch.quarantined) == ((), ())
+
+
+@BOTH
+def test_one_value_that_does_not_open_leaves_the_other_of_its_row(codec: Codec) -> None:
+    """It is quarantined by row and column, and its bytes are in no message."""
+    strange = codec.encrypt(b"canary", key_of(codec, 1, seed=9), bound(codec, "a"))
+    good = codec.encrypt(b"y", key_of(codec, 1), bound(codec, "b"))
+    batch = values_of(codec).reencrypted([row(strange, good)])
+    [change], [left] = batch.changes, batch.quarantined
+    assert change.values[0] == strange
+    assert change.values[1] not in (good, None)
+    assert left.words(("a", "b")).startswith("a of row 7: ")
+    assert "canary" not in repr(batch)
+
+
+def test_a_value_that_was_moved_to_another_row_does_not_open() -> None:
+    """Associated data binds it to its place."""
+    moved = TINK.encrypt(b"x", key_of(TINK, 1), bound(TINK, "a", key=8))
+    batch = values_of(TINK).reencrypted([row(moved, None)])
+    assert not batch.changes
+    assert "does not open" in batch.quarantined[0].why
+
+
+@pytest.mark.parametrize("policy", Leftover)
+@BOTH
+def test_plaintext_is_refused_encrypted_or_left(codec: Codec, policy: Leftover) -> None:
+    """As the operator says."""
+    batch = values_of(codec, policy).reencrypted([row("Grüße\n".encode(), None)])
+    assert bool(batch.quarantined) is (policy is Leftover.REFUSE)
+    assert bool(batch.changes) is (policy is Leftover.ENCRYPT)
+    for change in batch.changes:
+        assert change.values[0] is not None
+        opened = codec.decrypt(change.values[0], key_of(codec, 2), bound(codec, "a"))
+        assert opened == "Grüße\n".encode()
+
+
+@BOTH
+@given(cut=st.integers(1, 60), flip=st.integers(0, 40))
+def test_what_is_damaged_is_never_taken_for_plaintext(codec: Codec, cut: int, flip: int) -> None:
+    """Cut short or altered, it is quarantined, whatever is done about plaintext."""
+    whole = codec.encrypt(b"some plaintext of some length", key_of(codec, 1), bound(codec, "a"))
+    altered = bytearray(whole)
+    altered[5 + flip % (len(whole) - 5)] ^= 0x81
+    for damaged in (whole[:-cut], bytes(altered)):
+        for policy in Leftover:
+            batch = values_of(codec, policy).reencrypted([row(damaged, None)])
+            assert not batch.changes
+            assert len(batch.quarantined) == 1
+
+
+@BOTH
+def test_what_is_encrypted_twice_is_not_made_to_look_done(codec: Codec) -> None:
+    """The inner key would be destroyed with it."""
+    old = key_of(codec, 1)
+    inner = codec.encrypt(b"x", old, bound(codec, "a"))
+    batch = values_of(codec).reencrypted([row(codec.encrypt(inner, old, bound(codec, "a")), None)])
+    assert not batch.changes
+    assert "encrypted twice" in batch.quarantined[0].why
+
+
+@BOTH
+def test_ciphertext_that_does_not_open_again_is_never_written(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever the reason: here a codec that encrypts something else."""
+    values, right = values_of(codec), type(codec).encrypt
+
+    def wrong(self: Codec, plaintext: bytes, *rest: bytes, **more: bytes) -> bytes:
+        return right(self, plaintext + b"!", *rest, **more)  # type: ignore[arg-type]
+
+    old = codec.encrypt(b"x", key_of(codec, 1), bound(codec, "a"))
+    monkeypatch.setattr(type(codec), "encrypt", wrong)
+    batch = values.reencrypted([row(old, None)])
+    assert not batch.changes
+    assert "same plaintext" in batch.quarantined[0].why
+
+
+def test_a_look_tells_the_version_of_each_value() -> None:
+    """Those of the active key are opened, too."""
+    mine = TINK.encrypt(b"x", key_of(TINK, 2), bound(TINK, "a"))
+    old = TINK.encrypt(b"y", key_of(TINK, 1), bound(TINK, "b"))
+    assert list(values_of(TINK).looked_at(row(mine, old))) == [Seen(2, b"x"), Seen(1, b"y")]
+
+
+_places = st.one_of(
+    st.integers(), st.text(), st.binary(), st.uuids(), st.decimals(allow_nan=False),
+    st.datetimes(), st.dates(),
+)  # fmt: skip
+
+
+@given(st.lists(_places, min_size=1, max_size=4).map(tuple))
+def test_a_key_of_a_row_is_kept_as_it_is(key: tuple[int | str, ...]) -> None:
+    """Of every type that key columns have."""
+    assert key_from_json(key_to_json(key)) == key
+
+
+def test_a_key_that_cannot_be_kept_is_refused() -> None:
+    """Before anything is written, and a damaged checkpoint is, too."""
+    with pytest.raises(NeedsOperator, match="type float"):
+        key_to_json((1.5,))  # type: ignore[arg-type]
+    damaged: tuple[list[object], ...] = ([None], [{}], [{"uuid": "x"}], [{"other": "x"}], [[1]])
+    for told in damaged:
+        with pytest.raises(InvalidInput):
+            key_from_json(told)
+
+
+def test_associated_data_names_table_column_and_key() -> None:
+    """Each key column by its name; braces are doubled."""
+    data = AssociatedData("{{{table}}}/{column}/{pk}/{id}", "t", ("a",), ("tenant", "id"))
+    assert data.of(("x", b"\x01\xff"), 0) == b"{t}/a/x/01ff/01ff"

@@ -1,0 +1,202 @@
+"""A rotation brings what is stored under the new key, and the old one goes only after a census."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.codecs.tink import Tink
+from certrotd.datasets.sql import SqlDataset
+from certrotd.keyring.keyring import Keyring
+from certrotd.keyring.states import State
+from certrotd.keys.rotation import reencrypt
+from certrotd.lifecycle.decision import Wait
+from certrotd.rotation.engine import Finished, Parked, RolledBack
+from tests.unit.keys.rings import DAY, FORCED, Rings, why_not
+
+TINK = Tink()
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+class Shop:
+    """A host whose keyring has a table of a SQLite database as a dataset."""
+
+    def __init__(self, rings: Rings) -> None:
+        self.rings = rings
+        self.path = rings.place / "app.db"
+        self.entry: dict[str, Any] = {"type": "sql", "url": f"sqlite:///{self.path}", "table": "t"}
+        self.entry |= {"columns": ["secret"], "associated_data": "{table}/{pk}", "batch": 10}
+        rings.orders["datasets"] = {"rows": self.entry}
+        rings.done()
+        self.execute("create table t (id integer primary key, secret blob, note text)")
+        for number in range(35):
+            self.execute("insert into t values (?, ?, 'note')", number, self.sealed(number))
+
+    def execute(self, sql: str, *told: object) -> list[Any]:
+        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
+            return connection.execute(sql, told).fetchall()
+
+    def keyring(self) -> Keyring:
+        with self.rings.keyring() as found:
+            kept = found.store.read()
+            assert kept is not None
+            return kept.keyring
+
+    def sealed(self, number: int) -> bytes:
+        key = self.keyring().key_set().encrypting
+        return TINK.encrypt(f"value {number}".encode(), key, f"t/{number}".encode())
+
+    def under(self, version: int) -> int:
+        """How many values a version opens, each to what it was."""
+        key, count = self.keyring().key(version), 0
+        key_id = TINK.key_id_for(key)
+        for number, secret, note in self.execute("select * from t"):
+            assert note == "note"
+            if secret and TINK.key_id_of(secret) == key_id:
+                assert (
+                    TINK.decrypt(secret, key, f"t/{number}".encode()) == f"value {number}".encode()
+                )
+                count += 1
+        return count
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    """With a first key, and 35 values under it; then a second one is active."""
+    shop = Shop(Rings(tmp_path))
+    assert shop.under(1) == 35
+    shop.rings.clock.advance(DAY)
+    shop.rings.done(FORCED)
+    assert shop.rings.states() == {1: State.DECRYPT_ONLY, 2: State.ACTIVE}
+    return shop
+
+
+def test_after_the_activation_everything_is_reencrypted_and_counted(shop: Shop) -> None:
+    """Then the old key is retired, by the census of the database."""
+    report = shop.rings.done()
+    assert report.decision is not None
+    assert report.decision.act == "re-encrypt"
+    assert (shop.under(1), shop.under(2)) == (0, 35)
+    assert isinstance(report.outcome, Finished)
+    told = report.outcome.facts["census of rows"]
+    assert told == {
+        "under": {"1": 0, "2": 35}, "plaintext": 0, "by": "by the beginnings of ciphertext",
+    }  # fmt: skip
+    with shop.rings.keyring() as keyring:
+        census = keyring.look().census
+    assert census[1]["rows"].left == 0
+    shop.rings.done()
+    assert shop.rings.states() == {1: State.RETIRED, 2: State.ACTIVE}
+    assert isinstance(shop.rings.rotate().decision, Wait)
+
+
+def test_a_kill_in_the_middle_loses_nothing_and_the_next_run_ends_it(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At the third batch; what was written is not written again."""
+    right = SqlDataset.replace
+    written: list[int] = []
+
+    def kill(self: SqlDataset, changes: Any) -> int:
+        if len(written) == 2:
+            raise Killed
+        written.append(len(changes))
+        return right(self, changes)
+
+    monkeypatch.setattr(SqlDataset, "replace", kill)
+    with pytest.raises(Killed):
+        shop.rings.rotate()
+    assert (shop.under(1), shop.under(2)) == (15, 20)
+    monkeypatch.setattr(SqlDataset, "replace", right)
+    assert isinstance(shop.rings.rotate().recovered, Finished)
+    assert (shop.under(1), shop.under(2)) == (0, 35)
+
+
+def test_what_does_not_open_stops_it_and_keeps_the_old_key(shop: Shop) -> None:
+    """The value, its row and the reason are named; nothing of it changes."""
+    moved = shop.execute("select secret from t where id = 3")[0][0]
+    shop.execute("update t set secret = ? where id = 4", moved)
+    report = shop.rings.rotate()
+    assert isinstance(report.outcome, RolledBack)
+    assert "secret of row 4: the ciphertext does not open" in why_not(report)
+    assert report.outcome.left == "what was re-encrypted stays so"
+    assert shop.execute("select secret from t where id = 4")[0][0] == moved
+    shop.rings.clock.advance(10 * DAY)
+    assert why_not(shop.rings.rotate())
+    assert shop.rings.states()[1] is State.DECRYPT_ONLY
+    shop.execute("delete from t where id = 4")
+    shop.rings.clock.advance(10 * DAY)
+    shop.rings.done()
+    assert shop.under(2) == 34
+
+
+def test_a_database_that_is_away_is_waited_for(shop: Shop) -> None:
+    """The rotation is parked, and can be cancelled."""
+    away = shop.path.rename(shop.path.with_name("away"))
+    report = shop.rings.rotate()
+    assert isinstance(report.outcome, Parked)
+    assert "cannot be reached" in report.outcome.why
+    away.rename(shop.path)
+    shop.rings.clock.advance(timedelta(minutes=5))
+    assert isinstance(shop.rings.rotate().recovered, Finished)
+    assert shop.under(2) == 35
+
+
+def test_a_parked_one_is_cancelled_and_both_keys_still_decrypt(shop: Shop) -> None:
+    """Nothing is written back."""
+    shop.path.rename(shop.path.with_name("away"))
+    assert isinstance(shop.rings.rotate().outcome, Parked)
+    assert isinstance(shop.rings.cancel().recovered, RolledBack)
+    assert shop.rings.states() == {1: State.DECRYPT_ONLY, 2: State.ACTIVE}
+
+
+def test_the_process_stops_after_the_batch(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the next one goes on."""
+    right = SqlDataset.replace
+
+    def stop(self: SqlDataset, changes: Any) -> int:
+        monkeypatch.setattr(shop.rings.clock, "stopping", lambda: True)
+        return right(self, changes)
+
+    monkeypatch.setattr(SqlDataset, "replace", stop)
+    assert isinstance(shop.rings.rotate().outcome, Parked)
+    assert shop.under(2) == 10
+    monkeypatch.setattr(SqlDataset, "replace", right)
+    monkeypatch.setattr(shop.rings.clock, "stopping", lambda: False)
+    assert isinstance(shop.rings.rotate().recovered, Finished)
+    assert shop.under(2) == 35
+
+
+def test_an_empty_table_is_no_evidence(shop: Shop) -> None:
+    """Unless the operator says that it may be empty."""
+    shop.execute("delete from t")
+    assert "holds no value at all" in why_not(shop.rings.rotate())
+    assert shop.rings.states()[1] is State.DECRYPT_ONLY
+    shop.entry["may_be_empty"] = True
+    shop.rings.done()
+    shop.rings.done()
+    assert shop.rings.states()[1] is State.RETIRED
+
+
+def test_a_table_that_forbids_it_is_not_written(shop: Shop) -> None:
+    """Here by a key that is not unique."""
+    shop.entry |= {"key": ["note"], "associated_data": None}
+    assert "rows would be left out" in why_not(shop.rings.rotate())
+    assert shop.under(1) == 35
+
+
+def test_it_is_asked_for_by_hand_too(shop: Shop) -> None:
+    """Whatever was counted; not where there is nothing to re-encrypt."""
+    shop.rings.done()
+    shop.execute("insert into t values (99, null, 'note')")
+    assert isinstance(shop.rings.ask(reencrypt).outcome, Finished)
+    del shop.rings.orders["datasets"]
+    assert "no dataset that certrotd re-encrypts" in why_not(shop.rings.ask(reencrypt))
