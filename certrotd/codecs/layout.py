@@ -198,7 +198,6 @@ class Layout:
             associated_data=self.associated_data,
             deterministic=not self._names & {"iv", "salt"},
             text=self.form.is_text,
-            recognizable=self.form.recognizable,
         )
 
     def key_id_of(self, ciphertext: bytes) -> str | None:

@@ -157,19 +157,6 @@ class Form:
         """Whether it is stored as ASCII text."""
         return not any(_is_raw(item) for item in self.items)
 
-    @property
-    def recognizable(self) -> bool:
-        """Whether other text hardly looks like it: four literal bytes in all, or three parts."""
-        literal = sum(len(item) for item in self.items if isinstance(item, bytes))
-        literal += sum(
-            len(part)
-            for item in self.items
-            if isinstance(item, Group)
-            for part in item.parts
-            if isinstance(part, bytes)
-        )
-        return literal >= 4 or sum(isinstance(item, Group) for item in self.items) >= 3
-
     @cached_property
     def _pattern(self) -> re.Pattern[bytes]:
         found = b""

@@ -28,8 +28,6 @@ class Traits:
     ``authenticated``: it opens nothing that another key wrote or that was altered, so keys may be
     tried. ``deterministic``: one plaintext has one ciphertext under a key. ``ttl``: the ciphertext
     holds the time of writing, which re-encryption keeps. ``text``: it is stored as ASCII text.
-    ``recognizable``: what ``key_id_of`` takes for it hardly ever is anything else, so a search for
-    undeclared ciphertext may go by that.
     """
 
     key_id: KeyIds
@@ -39,7 +37,6 @@ class Traits:
     deterministic: bool = False
     ttl: bool = False
     text: bool = True
-    recognizable: bool = True
 
 
 class Codec(Protocol):

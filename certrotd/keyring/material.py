@@ -68,6 +68,19 @@ class Algorithm(StrEnum):
         bits = self.value.split("-")[1] if self.value.startswith("aes-") else "256"
         return int(bits) // 8
 
+    @property
+    def lengths(self) -> range:
+        """How many bytes its keys may have."""
+        if self is Algorithm.PASSPHRASE:
+            return range(1, MAX_PASSPHRASE + 1)
+        return range(self.key_bytes, self.key_bytes + 1)
+
+    @property
+    def takes(self) -> str:
+        """The same in words."""
+        each = self.lengths
+        return str(each[0]) if len(each) == 1 else f"from {each[0]} to {each[-1]}"
+
 
 @dataclass(frozen=True)
 class DataKey:
@@ -90,16 +103,10 @@ class DataKey:
     def __post_init__(self) -> None:
         if self.version < 1:
             raise InvalidInput(f"key version {self.version} is below 1")
-        if self.algorithm is Algorithm.PASSPHRASE:
-            if not 1 <= len(self.material) <= MAX_PASSPHRASE:
-                raise InvalidInput(
-                    f"key version {self.version} has {len(self.material)} bytes of material: "
-                    f"a passphrase has from 1 to {MAX_PASSPHRASE}"
-                )
-        elif len(self.material) != self.algorithm.key_bytes:
+        if len(self.material) not in self.algorithm.lengths:
             raise InvalidInput(
                 f"key version {self.version} has {len(self.material)} bytes of material: "
-                f"{self.algorithm} takes {self.algorithm.key_bytes}"
+                f"{self.algorithm} takes {self.algorithm.takes}"
             )
         if len(self.id) > MAX_ID or not self.id.isprintable():
             raise InvalidInput(
