@@ -1,8 +1,9 @@
 """What Laravel's encrypter stores: encrypted casts, cookies, queue payloads.
 
 ``base64({"iv":…,"value":…,"mac":"<hex>","tag":""})``: AES-CBC with an HMAC-SHA256 over the base64
-of iv and value, by the same key; with AES-GCM, mac is empty and tag is base64. No key is named. The
-plaintext is what PHP serialized, or a string as it was: its bytes stay as they are.
+of iv and value, by the same key; with AES-GCM, mac is empty and tag is base64. ``cipher`` of
+``config/app.php`` is the algorithm of the key. No key is named. The plaintext is what PHP
+serialized, or a string as it was: its bytes stay as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import base64
 import hmac
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from typing import NamedTuple
 
 from certrotd.codecs.aead import TAG, aead, opened
@@ -25,6 +25,8 @@ _CBC = frozenset({Algorithm.AES_128_CBC, Algorithm.AES_256_CBC})
 _GCM = frozenset({Algorithm.AES_128_GCM, Algorithm.AES_256_GCM})
 _NAMES = frozenset({"iv", "value", "mac"})
 _NONCE = 12
+_BEGINNING = b"eyJpdiI6I"  # of {"iv":", as Laravel writes it
+_TRAITS = Traits(KeyIds.NONE, _CBC | _GCM, beginning=_BEGINNING)
 _AROUND = len('{"iv":"","value":"","mac":"","tag":""}')
 
 
@@ -40,14 +42,9 @@ class _Payload(NamedTuple):
 
 @dataclass(frozen=True)
 class Laravel:
-    """Payloads of the encrypter; ``gcm``: whether that is the ``cipher`` of ``config/app.php``."""
+    """Payloads of the encrypter, authenticated by MAC or tag."""
 
-    gcm: bool = False
-
-    @cached_property
-    def traits(self) -> Traits:
-        """Authenticated by MAC or tag."""
-        return Traits(KeyIds.NONE, _GCM if self.gcm else _CBC)
+    traits: Traits = _TRAITS
 
     def key_id_of(self, ciphertext: bytes) -> None:
         """None; raises Damaged for anything but a payload."""
@@ -59,11 +56,12 @@ class Laravel:
 
     def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
         """The plaintext; a payload of the other cipher is of another key."""
-        usable(self.traits, key, associated_data)
+        usable(_TRAITS, key, associated_data)
         found = _parsed(ciphertext)
-        if bool(found.tag) != self.gcm:
+        by_gcm = key.algorithm in _GCM
+        if bool(found.tag) is not by_gcm:
             raise WrongKey
-        if self.gcm:
+        if by_gcm:
             return opened(key.made(aead), found.iv, found.value + found.tag)
         if not hmac.compare_digest(_mac(key, found.iv, found.value), found.mac):
             raise WrongKey
@@ -78,10 +76,10 @@ class Laravel:
         replacing: bytes | None = None,
     ) -> bytes:
         """The payload as PHP writes it; older Laravel's, which replace such, have no tag."""
-        usable(self.traits, key, associated_data)
+        usable(_TRAITS, key, associated_data)
         bounded(plaintext)
         mac, tag = "", b""
-        if not self.gcm:
+        if key.algorithm in _CBC:
             iv = os.urandom(BLOCK)
             value = encrypt_cbc(key, iv, plaintext)
             mac = _mac(key, iv, value).decode("ascii")
@@ -97,8 +95,6 @@ class Laravel:
     def growth(self, length: int) -> int:
         """About as much and 80 % again, and some 200 bytes."""
         inner = _encoded(BLOCK) + _encoded((length // BLOCK + 1) * BLOCK) + 64
-        if self.gcm:
-            inner = _encoded(_NONCE) + _encoded(length) + _encoded(TAG)
         return _encoded(_AROUND + inner) - length
 
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
@@ -120,8 +116,10 @@ def _encoded(length: int) -> int:
 
 
 def _parsed(ciphertext: bytes) -> _Payload:
+    if not bounded(ciphertext).startswith(_BEGINNING):
+        raise Damaged("the ciphertext is no payload of Laravel's encrypter")
     # PHP escapes the slashes of base64 where it is not told otherwise: JSON reads both alike.
-    values = json_object(unbase64(bounded(ciphertext)))
+    values = json_object(unbase64(ciphertext))
     if not values.keys() >= _NAMES:
         raise Damaged("the ciphertext's JSON lacks iv, value or mac")
     if values.keys() - _NAMES - {"tag"}:

@@ -198,6 +198,7 @@ class Layout:
             associated_data=self.associated_data,
             deterministic=not self._names & {"iv", "salt"},
             text=self.form.is_text,
+            beginning=self.form.common,
         )
 
     def key_id_of(self, ciphertext: bytes) -> str | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
+from certrotd.codecs.encoding import common_prefix
 from certrotd.codecs.errors import Damaged, Unsupported
 from certrotd.codecs.strict import unbase64, unhex
 from certrotd.errors import InvalidInput
@@ -156,6 +157,17 @@ class Form:
     def is_text(self) -> bool:
         """Whether it is stored as ASCII text."""
         return not any(_is_raw(item) for item in self.items)
+
+    @property
+    def common(self) -> bytes:
+        """What every text of it begins with; empty where a part stands first."""
+        first = self.items[0]
+        if isinstance(first, bytes):
+            return first
+        if not isinstance(first, Group) or not isinstance(first.parts[0], bytes):
+            return b""
+        rest = (b"\0" * 3, b"\xff" * 3)
+        return common_prefix(first.encoding.encode(first.parts[0] + each) for each in rest)
 
     @cached_property
     def _pattern(self) -> re.Pattern[bytes]:

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
@@ -32,11 +32,12 @@ _KEY_BYTES = 32
 _NONCE = 12
 _COMPRESSED_FROM = 141
 _BASE64 = rb'([A-Za-z0-9+/=]*)"'
+_BEGINNING = b'{"p":"'
 _FORM = re.compile(
-    rb'\{"p":"' + _BASE64 + rb',"h":\{"iv":"' + _BASE64 + rb',"at":"' + _BASE64
+    re.escape(_BEGINNING) + _BASE64 + rb',"h":\{"iv":"' + _BASE64 + rb',"at":"' + _BASE64
     + rb'(?:,"i":"' + _BASE64 + rb")?" + rb'(,"c":true)?\}\}\Z'
 )  # fmt: skip
-_LOOSE = re.compile(rb'\{"p":"[A-Za-z0-9+/=]*","h":\{"')
+_LOOSE = re.compile(re.escape(_BEGINNING) + rb'[A-Za-z0-9+/=]*","h":\{"')
 _KEY_ID = re.compile(r"[0-9a-f]{4}\Z")
 _AROUND = len('{"p":"","h":{"iv":"","at":"","i":"","c":true}}')
 
@@ -59,7 +60,7 @@ class ActiveRecord:
     configures; a test may take fewer. Raises InvalidInput.
     """
 
-    salt: str
+    salt: bytes = field(repr=False)
     deterministic: bool = False
     digest: str = "sha256"
     key_references: bool = False
@@ -77,7 +78,7 @@ class ActiveRecord:
         """A key is named by a hint, if at all."""
         key_id = KeyIds.FINGERPRINT if self.key_references else KeyIds.NONE
         algorithms = frozenset({Algorithm.PASSPHRASE})
-        return Traits(key_id, algorithms, deterministic=self.deterministic)
+        return Traits(key_id, algorithms, deterministic=self.deterministic, beginning=_BEGINNING)
 
     def key_id_of(self, ciphertext: bytes) -> str | None:
         """The header ``i``: four digits."""
@@ -135,7 +136,7 @@ class ActiveRecord:
 
     def _derived(self, key: DataKey) -> bytes:
         kdf = Kdf(KdfName.PBKDF2, self.digest, self.iterations)
-        return kdf.derive(key.material.reveal(), self.salt.encode(), _KEY_BYTES)
+        return kdf.derive(key.material.reveal(), self.salt, _KEY_BYTES)
 
     def _aead(self, key: DataKey) -> Aead:
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
