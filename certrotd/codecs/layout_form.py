@@ -12,12 +12,12 @@ import base64
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 from certrotd.codecs.encoding import common_prefix
 from certrotd.codecs.errors import Damaged, Unsupported
-from certrotd.codecs.strict import unbase64, unhex
+from certrotd.codecs.strict import unbase64, unhex, unpadded
 from certrotd.errors import InvalidInput
 
 MAX_KEY_ID = 32
@@ -46,13 +46,10 @@ def _unpadded(altchars: bytes | None) -> Encoding:
     def encode(data: bytes) -> bytes:
         return base64.b64encode(data, altchars).rstrip(b"=")
 
-    def decode(text: bytes) -> bytes:
-        if b"=" in text:
-            raise Damaged("the ciphertext's base64 is padded")
-        return unbase64(text + b"=" * (-len(text) % 4), altchars=altchars)
-
     alphabet = _DIGITS + (rb"_-" if altchars else rb"+/")
-    return Encoding(alphabet, encode, decode, lambda n: (4 * n + 2) // 3)
+    return Encoding(
+        alphabet, encode, partial(unpadded, altchars=altchars), lambda n: (4 * n + 2) // 3
+    )
 
 
 def _padded(altchars: bytes | None) -> Encoding:

@@ -24,9 +24,11 @@ CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
     "laravel": frozenset({"aes-128-cbc", "aes-256-cbc", "aes-128-gcm", "aes-256-gcm"}),
     "node-json": frozenset({"aes-256-gcm"}),
     "secretbox": frozenset({"xsalsa20-poly1305"}),
+    "jwe": frozenset({"aes-128-gcm", "aes-192-gcm", "aes-256-gcm"}),
     "rails": frozenset({"passphrase"}),
 }
-"""The algorithms of the keys that each codec takes; those of a layout are told by its cipher."""
+"""The algorithms of the keys that each codec takes; those of a layout are told by its cipher, and
+of JWE by its ``alg``."""
 _KDF_SALT = b"salt"
 
 
@@ -51,6 +53,36 @@ class RailsCodecEntry(Entry):
     def algorithms(self) -> frozenset[str]:
         """The keys that it takes."""
         return CODEC_ALGORITHMS["rails"]
+
+
+class JweCodecEntry(Entry):
+    """JSON Web Encryption in its compact form."""
+
+    type: Literal["jwe"] = Field(description="JSON Web Encryption (RFC 7516), compact.")
+    alg: Literal["dir", "A128GCMKW", "A192GCMKW", "A256GCMKW"] = Field(
+        default="dir", description="By the key itself, or by keys that it wraps."
+    )
+    enc: (
+        Literal["A128GCM", "A192GCM", "A256GCM", "A128CBC-HS256", "A192CBC-HS384", "A256CBC-HS512"]
+        | None
+    ) = Field(
+        default=None,
+        description="Of plaintext that is encrypted; other values keep theirs (null: A256GCM; with "
+        "dir by the length of the key).",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.alg == "dir" and self.enc is not None:
+            raise refuse("enc belongs to A128GCMKW, A192GCMKW and A256GCMKW: dir has the key's own")
+        return self
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """The keys that it takes."""
+        if self.alg == "dir":
+            return CODEC_ALGORITHMS["jwe"]
+        return frozenset({f"aes-{self.alg[1:4]}-gcm"})
 
 
 class KdfEntry(Entry):
@@ -177,19 +209,20 @@ def _tag(value: object) -> str | None:
     if isinstance(value, str):
         return "~word" if value in get_args(CodecWord) else None
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("rails", "layout") else None
+    return f"~{kind}" if kind in ("jwe", "rails", "layout") else None
 
 
 CodecWord = Literal["tink", "fernet", "laravel", "node-json", "secretbox"]
 CodecEntry = Annotated[
     Annotated[CodecWord, Tag("~word")]
+    | Annotated[JweCodecEntry, Tag("~jwe")]
     | Annotated[RailsCodecEntry, Tag("~rails")]
     | Annotated[LayoutCodecEntry, Tag("~layout")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
         custom_error_message=f"must be {', '.join(get_args(CodecWord))}, or a mapping with type "
-        "rails or layout",
+        "jwe, rails or layout",
     ),
 ]
 

@@ -82,7 +82,7 @@ class SqlDatasetEntry(Entry):
     codec: CodecEntry = Field(
         default="tink",
         description="The form of their values: tink, fernet, laravel, node-json, secretbox, or a "
-        "mapping with type rails or layout.",
+        "mapping with type jwe, rails or layout.",
     )
     associated_data: Text | None = Field(
         default=None,

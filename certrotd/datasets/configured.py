@@ -12,7 +12,7 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
-from certrotd.config.codecs import LayoutCodecEntry, RailsCodecEntry
+from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.census import Tally, tally
 from certrotd.datasets.keys import AssociatedData
@@ -88,6 +88,10 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
                 told.key_references,
                 told.compress,
             )
+        case JweCodecEntry() as told:
+            from certrotd.codecs.jwe import Jwe
+
+            return Jwe(told.alg != "dir", told.enc or "A256GCM")
         case LayoutCodecEntry() as told:
             return told.codec(bound=entry.associated_data is not None)
         case str(name):

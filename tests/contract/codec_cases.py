@@ -14,6 +14,7 @@ from certrotd.codecs.encoding import Encoding
 from certrotd.codecs.errors import CodecError
 from certrotd.codecs.expectation import Json
 from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.jwe import Jwe
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.layout import IvFrom, Layout, LayoutCipher, Padding
 from certrotd.codecs.node_json import NodeJson
@@ -190,6 +191,11 @@ CASES: dict[str, Callable[[], Case]] = {
     },
     "laravel-cbc": lambda: case(Laravel(), Algorithm.AES_256_CBC),
     "laravel-gcm": lambda: replace(case(Laravel(), Algorithm.AES_128_GCM), loose=True),
+    "jwe": lambda: replace(case(Jwe(), Algorithm.AES_256_GCM), loose=True),
+    "jwe-wrapped": lambda: replace(case(Jwe(wrapped=True), Algorithm.AES_192_GCM), loose=True),
+    "jwe-wrapped-cbc": lambda: replace(
+        case(Jwe(wrapped=True, enc="A256CBC-HS512"), Algorithm.AES_256_GCM), loose=True
+    ),
     "rails": lambda: rails(),
     "rails-deterministic": lambda: rails(deterministic=True, digest="sha1"),
     "rails-key-references": lambda: rails(key_references=True),

@@ -8,7 +8,9 @@ from typing import Any, get_args
 import pytest
 import yaml
 
+from certrotd.codecs.jwe import Jwe
 from certrotd.codecs.layout import LayoutCipher
+from certrotd.codecs.port import Codec
 from certrotd.codecs.rails import ActiveRecord
 from certrotd.config.codecs import CODEC_ALGORITHMS, LayoutCodecEntry
 from certrotd.config.datasets import SqlDatasetEntry
@@ -78,10 +80,12 @@ def test_fernet_tokens_bind_nothing_and_take_fernet_keys(tmp_path: Path) -> None
 
 def test_the_schema_and_the_codecs_say_the_same() -> None:
     """Every codec that can be named is there, with its algorithms and associated data."""
-    assert set(CODEC_ALGORITHMS) == {*CODECS, "rails"}
-    for name, codec in {**CODECS, "rails": ActiveRecord(b"salt")}.items():
+    every: dict[str, tuple[Codec, object]] = {name: (each, name) for name, each in CODECS.items()}
+    every["rails"] = ActiveRecord(b"salt"), {"type": "rails", "salt": {"env": "SALT"}}
+    every["jwe"] = Jwe(), {"type": "jwe"}
+    assert CODEC_ALGORITHMS.keys() == every.keys()
+    for name, (codec, form) in every.items():
         assert {each.value for each in codec.traits.algorithms} == CODEC_ALGORITHMS[name]
-        form = {"type": "rails", "salt": {"env": "SALT"}} if name == "rails" else name
         told = {**SQL, "codec": form, "associated_data": "{pk}"}
         try:
             bound = bool(SqlDatasetEntry.model_validate(told))
@@ -111,6 +115,10 @@ PBKDF2 = {"name": "pbkdf2", "iterations": 10_000, "salt": {"env": "SALT"}}
         ({"codec": {"type": "rails", "salt": {"env": "S"}}}, "aes-256-gcm", "rails takes no"),
         ({"codec": {"type": "rails", "salt": "canary"}}, "passphrase", "a reference to the secret"),
         ({"codec": {"type": "rails"}}, "passphrase", "codec.salt: is required"),
+        ({"codec": {"type": "jwe"}}, "aes-192-gcm", ""),
+        ({"codec": {"type": "jwe", "alg": "A256GCMKW", "enc": "A128GCM"}}, "aes-256-gcm", ""),
+        ({"codec": {"type": "jwe", "alg": "A256GCMKW"}}, "aes-128-gcm", "it takes aes-256-gcm"),
+        ({"codec": {"type": "jwe", "enc": "A256GCM"}}, "aes-256-gcm", "enc belongs to"),
         (
             {"codec": {"type": "rot13"}},
             "passphrase",
