@@ -16,10 +16,11 @@ from certrotd.errors import ConfigInvalid
 SQL = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
 
 
-def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
-    """Everything wrong with a file that has such a dataset."""
+def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **keyring: Any) -> str:
+    """Everything wrong with a file that has such a dataset, or a ``bare`` one of any type."""
     path = tmp_path / "certrotd.yaml"
-    keyrings = {"shop": {"datasets": {"rows": {**SQL, **changes}}, **keyring}}
+    dataset = changes if bare else {**SQL, **changes}
+    keyrings = {"shop": {"datasets": {"rows": dataset}, **keyring}}
     config = {"state_dir": str(tmp_path), "keyrings": keyrings}
     path.write_text(yaml.safe_dump(config))
     try:
@@ -49,7 +50,7 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"associated_data": "{pk.real}"}, "associated_data takes"),
         ({"associated_data": "{pk"}, "a brace without its other one"),
         ({"codec": "rot13"}, "codec"),
-        ({"type": "mongodb"}, "must have type sql, or census"),
+        ({"type": "mongodb"}, "must have type sql or files, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
     ],
 )
