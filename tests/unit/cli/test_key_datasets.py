@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -100,13 +101,17 @@ def test_files_get_new_content_keys_once_the_old_key_is_known_to_others(host: Ho
     path, content = root / "one", io.BytesIO()
     encrypt(header, io.BytesIO(b"content").readinto, content.write)
     path.write_bytes(header.data + content.getvalue())
-    (root / "two").write_bytes(b"canary")
+    strange = root / os.fsdecode(b"two\xff\x1b[31m")
+    strange.write_bytes(b"canary")
     host("keys", "rotate", "orders", "--reason", "test")
     host("keys", "reencrypt", "orders")
     assert host.code == 1
-    assert f"{root}/two: it is no encrypted file" in host.out
+    assert f"{root}/two\\udcff\\x1b[31m: it is no encrypted file" in host.out
     assert "canary" not in host.out + host.err
-    (root / "two").unlink()
+    for more in ((), ("--json",)):
+        assert "two\\udcff\\" in host("keys", "reencrypt", "orders", "--dry-run", *more)
+        assert host.code == 1
+    strange.unlink()
     host.keys("reencrypt", "orders")
     host.keys("compromise", "orders", "1", "--reason", "test", "--confirm", "orders")
     [told] = json.loads(host.keys("reencrypt", "orders", "--dry-run", "--json"))
