@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from certrotd.errors import InvalidInput
+from certrotd.files.ownership import give
 from certrotd.files.writing import TEMPORARY
 
 _TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY) + r"\Z")
@@ -73,12 +74,11 @@ def rewrite(folder: int, name: str, as_read: Signature, fill: Callable[[int, int
         if status.st_nlink > 1:
             others = f"{status.st_nlink - 1} more names (hard links)"
             raise NotKept(f"it has {others}, and would be replaced under this one alone")
-        temporary = f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{TEMPORARY}"
+        temporary = _temporary_of(name)
         with _new(folder, temporary) as new:
             _be_like(new, old, status)
             fill(old, new)
-            os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
-            os.fsync(new)
+            _end(new, status)
             if not is_as_read(folder, name, as_read):
                 return False
             try:
@@ -87,6 +87,38 @@ def rewrite(folder: int, name: str, as_read: Signature, fill: Callable[[int, int
                 return False
     os.fsync(folder)
     return True
+
+
+def create(
+    folder: int,
+    name: str,
+    fill: Callable[[int], object],
+    *,
+    mode: int,
+    times: os.stat_result,
+    overwrite: bool,
+) -> None:
+    """A new file of what ``fill`` writes, given a handle of it, with ``times`` of another.
+
+    It belongs to the owner of the directory where root writes. Raises OSError, which is
+    FileExistsError, before ``fill``, for a name that is taken unless it may ``overwrite``; and what
+    ``fill`` raises.
+    """
+    if not overwrite:
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    temporary = _temporary_of(name)
+    with _new(folder, temporary) as new:
+        give(new, folder)
+        os.fchmod(new, mode)
+        fill(new)
+        _end(new, times)
+        if overwrite:
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:  # a rename would replace what another process has put there meanwhile
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
 
 
 def is_as_read(folder: int, name: str, as_read: Signature) -> bool:
@@ -122,6 +154,15 @@ def _new(folder: int, name: str) -> Iterator[int]:
     finally:
         os.close(handle)
         _removed(folder, name, inode)
+
+
+def _temporary_of(name: str) -> str:
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{TEMPORARY}"
+
+
+def _end(new: int, times: os.stat_result) -> None:
+    os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.fsync(new)
 
 
 def _removed(folder: int, name: str, inode: int) -> None:
