@@ -19,6 +19,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, codec_name
 from certrotd.config.durations import Duration
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.secrets import Environment, SecretRef
 from certrotd.errors import InvalidInput
@@ -198,14 +199,18 @@ class SqlDatasetEntry(Entry):
 
 def _tag(value: object) -> str | None:
     kind = value.get("type", "command") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("command", "sql") else None
+    return f"~{kind}" if kind in ("command", "sql", "files") else None
 
 
+OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry
+"""What certrotd itself counts and re-encrypts."""
 DatasetEntry = Annotated[
-    Annotated[CommandDatasetEntry, Tag("~command")] | Annotated[SqlDatasetEntry, Tag("~sql")],
+    Annotated[CommandDatasetEntry, Tag("~command")]
+    | Annotated[SqlDatasetEntry, Tag("~sql")]
+    | Annotated[FilesDatasetEntry, Tag("~files")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
-        custom_error_message="must have type sql, or census, a program that counts",
+        custom_error_message="must have type sql or files, or census, a program that counts",
     ),
 ]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from certrotd.codecs.fernet import FernetTokens
@@ -13,8 +14,10 @@ from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
 from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry
-from certrotd.config.datasets import SqlDatasetEntry
+from certrotd.config.datasets import OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.census import Tally, tally
+from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset
 from certrotd.datasets.reencryption import Pace
@@ -48,7 +51,7 @@ class Opened:
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
-                hint="a wrong database or condition? If it may be empty: may_be_empty: true",
+                hint="a wrong place or condition? If it may be empty: may_be_empty: true",
             )
         return counted
 
@@ -60,8 +63,16 @@ class Opened:
 
 
 @contextmanager
-def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
-    """The dataset of an entry, while it is used; raises Failure, and so do all of its methods."""
+def opened(
+    name: str, entry: OwnDatasetEntry, exposure: Callable[[], Exposure] = Exposure
+) -> Iterator[Opened]:
+    """The dataset of an entry, while it is used; raises Failure, and so do all of its methods.
+
+    ``exposure`` tells which keys others may know.
+    """
+    if isinstance(entry, FilesDatasetEntry):
+        yield from _opened_files(name, entry, exposure)
+        return
     from certrotd.datasets.connecting import engine_of
 
     def password() -> bytes | None:
@@ -98,6 +109,28 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
             return told.codec(bound=entry.associated_data is not None)
         case str(name):
             return CODECS[name]
+
+
+def _opened_files(
+    name: str, entry: FilesDatasetEntry, exposure: Callable[[], Exposure]
+) -> Iterator[Opened]:
+    from certrotd.datasets.file_tree import FileTree
+    from certrotd.datasets.files import FilesDataset
+    from certrotd.datasets.streamed import Slots, StreamForm
+
+    tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
+    plaintext = Leftover(entry.plaintext)
+    if entry.codec == "stream":
+        replaces = entry.content_keys == "replace"
+        form: Form = StreamForm(
+            Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces
+        )
+    else:
+        codec = CODECS[entry.codec]
+        form = Form(codec, lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext)
+    with closing(FilesDataset(name, tree, streamed=entry.codec == "stream")) as dataset:
+        pace = Pace(rows_per_second=entry.files_per_second)
+        yield Opened(dataset, form, pace, entry.may_be_empty)
 
 
 def _form(entry: SqlDatasetEntry) -> Form:

@@ -25,22 +25,27 @@ class Row(NamedTuple):
     """One row as it was read.
 
     ``values`` has one for each encrypted field, None where there is none; ``read`` is what the
-    dataset itself compares when the row is replaced.
+    dataset itself compares when the row is replaced. ``trouble`` is why nothing can be done to it.
     """
 
     key: Key
     values: tuple[bytes | None, ...]
     read: Any
+    trouble: str = ""
 
     def __repr__(self) -> str:
         return f"<row {self.key}>"
 
 
 class Change(NamedTuple):
-    """A row, and what its fields are to be, also those that stay."""
+    """A row, and what its fields are to be, also those that stay.
+
+    ``by`` is how the dataset comes there, where the values alone do not tell.
+    """
 
     row: Row
     values: tuple[bytes | None, ...]
+    by: Any = None
 
     def __repr__(self) -> str:
         return f"<change of row {self.row.key}>"
@@ -110,4 +115,13 @@ class Advising(Protocol):
 
     def advice(self) -> str | None:
         """What to do now, in words, None if nothing; raises Failure."""
+        ...
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A dataset in which a process that is killed may leave something."""
+
+    def sweep(self) -> None:
+        """Remove it, but not what others work on; raises Failure."""
         ...

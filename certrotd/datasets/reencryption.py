@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 from certrotd.clock import Clock
 from certrotd.datasets.census import MOST_LISTED, beginnings_of
-from certrotd.datasets.port import Busy, Change, Dataset, Key, Row
-from certrotd.datasets.values import Form, Quarantined, Values
+from certrotd.datasets.port import Busy, Change, Dataset, Key, Row, Sweeping
+from certrotd.datasets.values import Form, Quarantined
 from certrotd.keyring.material import KeySet
 
 TRIES = 8
@@ -85,7 +85,7 @@ class Pass:
         before: Callable[[], None] = lambda: None,
     ) -> None:
         self._dataset = dataset
-        self._values = Values(form, keys)
+        self._values = form.values(keys)
         self.done = beginnings_of(form, keys).get(keys.active, ())
         self._clock = clock
         self._pace = pace
@@ -100,6 +100,9 @@ class Pass:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
         size = self._pace.batch
+        if isinstance(self._dataset, Sweeping):
+            self._before()
+            self._dataset.sweep()
         while True:
             self._before()
             begun, self._wrote = self._clock.monotonic(), 0.0
@@ -152,7 +155,7 @@ def trial(
 
     By reading and re-encrypting a few batches; nothing is written.
     """
-    values, done = Values(form, keys), beginnings_of(form, keys).get(keys.active, ())
+    values, done = form.values(keys), beginnings_of(form, keys).get(keys.active, ())
     rows = dataset.remaining(done)
     begun, seen, after = clock.monotonic(), 0, None
     for _ in range(BATCHES_TRIED):

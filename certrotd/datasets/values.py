@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as option
 from enum import StrEnum
+from typing import Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
@@ -45,6 +46,10 @@ class Form:
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
 
+    def values(self, keys: KeySet) -> RowValues:
+        """What tells of rows what they are, and what they are to be."""
+        return Values(self, keys)
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -55,8 +60,9 @@ class Quarantined:
     why: str
 
     def words(self, fields: Sequence[str]) -> str:
-        """Where it is, and why, for people."""
-        return f"{fields[self.field]} of row {key_words(self.key)}: {self.why}"
+        """Where it is, and why, for people; rows without fields are files."""
+        row = key_words(self.key)
+        return f"{fields[self.field]} of row {row}: {self.why}" if fields else f"{row}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,20 @@ class Unfit(CodecError):
     """A value that must not be re-encrypted, although it can be read."""
 
 
+class RowValues(Protocol):
+    """Looks at the values of rows with the keys of one keyring."""
+
+    def reencrypted(self, rows: Sequence[Row]) -> Batch:
+        """What the rows are to be: nothing of them that the active key wrote changes."""
+        ...
+
+    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+        """What each value of a row is, empty ones apart."""
+        ...
+
+
 class Values:
-    """Looks at values of one ``form`` with the keys of one keyring."""
+    """RowValues, of one ``form``."""
 
     def __init__(self, form: Form, keys: KeySet) -> None:
         self.form = form
@@ -95,11 +113,14 @@ class Values:
         self._mark = self._beginning[:MARK]
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
-        """What the rows are to be: nothing of them that the active key wrote changes."""
+        """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
         binds, documents = self.form.binds, self.form.documents
         for row in rows:
+            if row.trouble:
+                quarantined.append(Quarantined(row.key, 0, row.trouble))
+                continue
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
                 if not value:
@@ -120,7 +141,10 @@ class Values:
         return Batch(tuple(changes), tuple(quarantined))
 
     def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """What each value of a row is, empty ones apart."""
+        """As RowValues.looked_at."""
+        if row.trouble:
+            yield Quarantined(row.key, 0, row.trouble)
+            return
         for field, value in enumerate(row.values):
             if not value:
                 continue

@@ -21,10 +21,11 @@ from certrotd.errors import ConfigInvalid
 SQL = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
 
 
-def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
-    """Everything wrong with a file that has such a dataset."""
+def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **keyring: Any) -> str:
+    """Everything wrong with a file that has such a dataset, or a ``bare`` one of any type."""
     path = tmp_path / "certrotd.yaml"
-    keyrings = {"shop": {"datasets": {"rows": {**SQL, **changes}}, **keyring}}
+    dataset = changes if bare else {**SQL, **changes}
+    keyrings = {"shop": {"datasets": {"rows": dataset}, **keyring}}
     config = {"state_dir": str(tmp_path), "keyrings": keyrings}
     path.write_text(yaml.safe_dump(config))
     try:
@@ -67,7 +68,7 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"json_paths": {"v": ['$["\\x"]']}}, "must be a path such as"),
         ({"json_paths": {"v": []}}, "json_paths"),
         ({"codec": "rot13"}, "codec"),
-        ({"type": "mongodb"}, "must have type sql, or census"),
+        ({"type": "mongodb"}, "must have type sql or files, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
     ],
 )
