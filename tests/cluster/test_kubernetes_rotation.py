@@ -83,8 +83,8 @@ def test_a_rotation_whose_probe_no_pod_can_answer_is_undone_all_the_same(
     first = site.run("rotate", "web")
     assert first.code == 0, first.stderr
     before, leaf = web.ids(), leaf_of(site)
-    pods["pod_probe"] = [{"port": PORT, "proxy_protocol": "v1", "deadline": "5s"}]
-    pods["timeout"] = "10s"
+    pods["pod_probe"] = [{"port": PORT, "proxy_protocol": "v1", "deadline": "2s"}]
+    pods["timeout"] = "3s"
     wrong = site.run("rotate", "web", "--force")
     assert wrong.code == 1
     assert "no pod of deployment/web shows its live certificate by pod_probe: " in wrong.stderr
