@@ -16,6 +16,7 @@ from certrotd.datasets.port import Dataset
 from certrotd.datasets.reencryption import Pace
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet
 
 CODECS: dict[str, Codec] = {"tink": Tink(), "fernet": FernetTokens()}
@@ -61,13 +62,18 @@ def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
 
         spec = TableSpec(entry.table, entry.key, entry.columns, entry.schema_name, entry.where)
         dataset = SqlDataset(name, engine, spec, dialect)
-        pace = Pace(entry.batch, entry.rows_per_second)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
         yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
 
 
 def _form(entry: SqlDatasetEntry) -> Form:
     codec, plaintext = CODECS[entry.codec], Leftover(entry.plaintext)
+    documents = {
+        entry.columns.index(column): tuple(map(path_of, paths))
+        for column, paths in entry.json_paths.items()
+    }
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext)
+        return Form(codec, plaintext=plaintext, documents=documents)
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext)
+    return Form(codec, bound.of, plaintext, documents)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from certrotd.errors import Transient
@@ -101,4 +101,13 @@ class Dataset(Protocol):
 
     def findings(self) -> Sequence[PreflightFinding]:
         """What a look at the place shows before anything is written."""
+        ...
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """A dataset that somebody has to look after while it is rewritten."""
+
+    def advice(self) -> str | None:
+        """What to do now, in words, None if nothing; raises Failure."""
         ...

@@ -7,15 +7,18 @@ key that is not at hand, altered, or something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as option
 from enum import StrEnum
 
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
 from certrotd.codecs.selection import decrypt
+from certrotd.datasets.documents import Place, places, spliced
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
+from certrotd.jsonpath import Path
 from certrotd.keyring.material import KeySet
 
 MARK = 4
@@ -32,11 +35,15 @@ class Leftover(StrEnum):
 
 @dataclass(frozen=True)
 class Form:
-    """How the values of a dataset are encrypted; ``binds`` gives the associated data of one."""
+    """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
+
+    A field of ``documents`` is JSON, in which the texts at those paths are the values.
+    """
 
     codec: Codec
     binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
     plaintext: Leftover = Leftover.REFUSE
+    documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -92,14 +99,17 @@ class Values:
         """What the rows are to be: nothing of them that the active key wrote changes."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
-        binds = self.form.binds
+        binds, documents = self.form.binds, self.form.documents
         for row in rows:
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
                 if not value:
                     continue
                 try:
-                    new = self._renewed(value, binds(row.key, field))
+                    if field in documents:
+                        new = self._document(row.key, field, value, quarantined)
+                    else:
+                        new = self._renewed(value, binds(row.key, field))
                 except CodecError as error:
                     quarantined.append(Quarantined(row.key, field, error.message))
                     continue
@@ -115,10 +125,46 @@ class Values:
         for field, value in enumerate(row.values):
             if not value:
                 continue
+            if field in self.form.documents:
+                yield from self._looked_into(row.key, field, value)
+                continue
             try:
                 yield self._seen(value, self.form.binds(row.key, field))
             except CodecError as error:
                 yield Quarantined(row.key, field, error.message)
+
+    def _looked_into(self, key: Key, field: int, document: bytes) -> Iterator[Seen | Quarantined]:
+        try:
+            found = self._places(field, document)
+        except CodecError as error:
+            yield Quarantined(key, field, error.message)
+            return
+        for place in found:
+            try:
+                yield self._seen(_text(place), self.form.binds(key, field))
+            except CodecError as error:
+                yield Quarantined(key, field, f"at {place.where}, {error.message}")
+
+    def _places(self, field: int, document: bytes) -> Sequence[Place]:
+        """Those in a document that are not empty; what is no text only if it matters."""
+        leaves = self.form.plaintext is Leftover.LEAVE
+        found = places(_decoded(document), self.form.documents[field])
+        return [each for each in found if each.value or (each.value is None and not leaves)]
+
+    def _document(
+        self, key: Key, field: int, document: bytes, quarantined: list[Quarantined]
+    ) -> bytes | None:
+        """A document whose values are under the active key, None if none of them changes."""
+        changes: list[tuple[Place, str]] = []
+        for place in self._places(field, document):
+            try:
+                new = self._renewed(_text(place), self.form.binds(key, field))
+            except CodecError as error:
+                quarantined.append(Quarantined(key, field, f"at {place.where}, {error.message}"))
+                continue
+            if new is not None:
+                changes.append((place, new.decode("ascii")))
+        return spliced(_decoded(document), changes).encode() if changes else None
 
     def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
@@ -167,3 +213,16 @@ class Values:
             return False
         readable = all(each.isprintable() or each in "\n\r\t" for each in text)
         return readable and not (self._mark and value.startswith(self._mark))
+
+
+def _decoded(document: bytes) -> str:
+    try:
+        return document.decode()
+    except UnicodeDecodeError:
+        raise Damaged("it is no JSON") from None
+
+
+def _text(place: Place) -> bytes:
+    if place.value is None:
+        raise Unfit("it is no text")
+    return place.value.encode("utf-8", "surrogatepass")

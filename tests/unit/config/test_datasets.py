@@ -37,7 +37,14 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"url": "postgresql:///shop?host=/run/postgresql"}, ""),
         ({"url": "postgresql://app:canary@db/shop"}, "has a password in it"),
         ({"url": "postgresql://app@db/shop?password=canary"}, "has a password in it"),
-        ({"url": "mysql://app:canary@db/shop"}, "must be an address such as"),
+        ({"url": "oracle://app:canary@db/shop"}, "must be an address such as"),
+        ({"url": "mariadb://app@db/shop?ssl_ca=/etc/ca.pem"}, ""),
+        ({"url": "mysql://app@/shop?unix_socket=/run/mysqld/mysqld.sock"}, ""),
+        ({"url": "mariadb://app:canary@db/shop"}, "has a password in it"),
+        ({"url": "mariadb://app@db/shop?passwd=canary"}, "has a password in it"),
+        ({"url": "mariadb://app@db/shop?local_infile=1"}, 'got "local_infile"'),
+        ({"url": "mariadb://app@db/shop?init_command="}, 'got "init_command"'),
+        ({"url": "mariadb://app@db"}, "names no database"),
         ({"url": "sqlite:///relative.db"}, "must be sqlite:// and an absolute path"),
         ({"url": "sqlite://"}, "must be sqlite:// and an absolute path"),
         ({"password": "canary"}, "must be a reference to the secret"),
@@ -48,6 +55,12 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"associated_data": "{pk!r}"}, "associated_data takes"),
         ({"associated_data": "{pk.real}"}, "associated_data takes"),
         ({"associated_data": "{pk"}, "a brace without its other one"),
+        ({"json_paths": {"w": ["$.a"]}}, 'json_paths has "w", which is none of the columns'),
+        ({"json_paths": {"v": ["$.a"]}}, "tink is bytes, which JSON does not hold"),
+        ({"json_paths": {"v": ["a.b"]}}, "must be a path such as $.smtp.password"),
+        ({"json_paths": {"v": ["$.a..b"]}}, 'got "$.a..b"'),
+        ({"json_paths": {"v": ['$["\\x"]']}}, "must be a path such as"),
+        ({"json_paths": {"v": []}}, "json_paths"),
         ({"codec": "rot13"}, "codec"),
         ({"type": "mongodb"}, "must have type sql, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
@@ -69,6 +82,8 @@ def test_fernet_tokens_bind_nothing_and_take_fernet_keys(tmp_path: Path) -> None
     assert "fernet takes no aes-256-gcm keys" in problems(tmp_path, fernet)
     assert problems(tmp_path, fernet, algorithm="fernet") == ""
     assert "tink takes no fernet keys" in problems(tmp_path, {}, algorithm="fernet")
+    paths = {**fernet, "json_paths": {"v": ["$.a", '$["b c"][0].*']}}
+    assert problems(tmp_path, paths, algorithm="fernet") == ""
     bound = {**fernet, "associated_data": "{pk}"}
     assert "fernet has no associated data" in problems(tmp_path, bound, algorithm="fernet")
 
