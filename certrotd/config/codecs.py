@@ -26,6 +26,7 @@ CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
     "secretbox": frozenset({"xsalsa20-poly1305"}),
     "jwe": frozenset({"aes-128-gcm", "aes-192-gcm", "aes-256-gcm"}),
     "rails": frozenset({"passphrase"}),
+    "wso2": frozenset({"aes-128-gcm", "aes-192-gcm", "aes-256-gcm"}),
 }
 """The algorithms of the keys that each codec takes; those of a layout are told by its cipher, and
 of JWE by its ``alg``."""
@@ -83,6 +84,20 @@ class JweCodecEntry(Entry):
         if self.alg == "dir":
             return CODEC_ALGORITHMS["jwe"]
         return frozenset({f"aes-{self.alg[1:4]}-gcm"})
+
+
+class Wso2CodecEntry(Entry):
+    """Values of WSO2 Identity Server and API Manager."""
+
+    type: Literal["wso2"] = Field(description="What WSO2's servers store, with AES-GCM.")
+    key_ids: bool = Field(
+        default=True, description="Whether keyId is written: encryption.enable_key_id."
+    )
+
+    @property
+    def algorithms(self) -> frozenset[str]:
+        """The keys that it takes."""
+        return CODEC_ALGORITHMS["wso2"]
 
 
 class KdfEntry(Entry):
@@ -209,7 +224,7 @@ def _tag(value: object) -> str | None:
     if isinstance(value, str):
         return "~word" if value in get_args(CodecWord) else None
     kind = value.get("type") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("jwe", "rails", "layout") else None
+    return f"~{kind}" if kind in ("jwe", "rails", "wso2", "layout") else None
 
 
 CodecWord = Literal["tink", "fernet", "laravel", "node-json", "secretbox"]
@@ -217,12 +232,13 @@ CodecEntry = Annotated[
     Annotated[CodecWord, Tag("~word")]
     | Annotated[JweCodecEntry, Tag("~jwe")]
     | Annotated[RailsCodecEntry, Tag("~rails")]
+    | Annotated[Wso2CodecEntry, Tag("~wso2")]
     | Annotated[LayoutCodecEntry, Tag("~layout")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
         custom_error_message=f"must be {', '.join(get_args(CodecWord))}, or a mapping with type "
-        "jwe, rails or layout",
+        "jwe, rails, wso2 or layout",
     ),
 ]
 

@@ -17,7 +17,7 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, codec_name
+from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, Wso2CodecEntry, codec_name
 from certrotd.config.durations import Duration
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.looks import library, program
@@ -112,7 +112,7 @@ class SqlDatasetEntry(Entry):
     codec: CodecEntry = Field(
         default="tink",
         description="The form of their values: tink, fernet, laravel, node-json, secretbox, or a "
-        "mapping with type jwe, rails or layout.",
+        "mapping with type jwe, rails, wso2 or layout.",
     )
     associated_data: Text | None = Field(
         default=None,
@@ -162,12 +162,15 @@ class SqlDatasetEntry(Entry):
         return self
 
     def _check_plaintext(self) -> None:
-        if self.plaintext == "refuse" or not isinstance(self.codec, LayoutCodecEntry):
+        if self.plaintext == "refuse":
             return
-        if not self.codec.checked(bound=False).traits.beginning:
+        bare = isinstance(self.codec, Wso2CodecEntry)
+        if isinstance(self.codec, LayoutCodecEntry):
+            bare = not self.codec.checked(bound=False).traits.beginning
+        if bare:
             raise refuse(
-                f"plaintext is {self.plaintext}, and nothing tells it from damaged ciphertext of "
-                "this layout: set it to refuse, unless values begin with text of their own"
+                f"plaintext is {self.plaintext}, and nothing tells it from damaged ciphertext: "
+                "set it to refuse (or begin the layout with text of its own)"
             )
 
     def _check_associated_data(self, template: str) -> None:

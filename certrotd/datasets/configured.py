@@ -13,7 +13,7 @@ from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
-from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry
+from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
 from certrotd.config.datasets import OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.census import Tally, tally
@@ -105,6 +105,10 @@ def codec_of(entry: SqlDatasetEntry) -> Codec:
             from certrotd.codecs.jwe import Jwe
 
             return Jwe(told.alg != "dir", told.enc or "A256GCM")
+        case Wso2CodecEntry() as told:
+            from certrotd.codecs.wso2 import Wso2
+
+            return Wso2(key_ids=told.key_ids)
         case LayoutCodecEntry() as told:
             return told.codec(bound=entry.associated_data is not None)
         case str(name):

@@ -132,6 +132,19 @@ def jwe_wrapped() -> Table:
     return Table({"type": "jwe", "alg": "A256GCMKW"}, key, known, new_id="k2")
 
 
+def wso2() -> Table:
+    """With and without keyId, by AES-GCM."""
+    values = [
+        value
+        for value in vectors("wso2.json")
+        if value["db_value"] and value["plaintext"] and value["algorithm"] != "AES"
+    ]
+    values = [value for value in values if value["key"] == values[0]["key"]]
+    old = DataKey(1, Algorithm.AES_256_GCM, Material(values[0]["key"].encode()))
+    known = [(v["plaintext"].encode(), v["db_value"].encode()) for v in values]
+    return Table({"type": "wso2"}, old, known)
+
+
 def documented(name: str) -> dict[str, Any]:
     """The codec that the page shows under this name."""
     page = (Path(__file__).parents[2] / "docs/keys/codecs.md").read_text(encoding="utf-8")
@@ -213,6 +226,7 @@ TABLES: dict[str, Callable[[], Table]] = {
     "rails-deterministic": lambda: rails(deterministic=True),
     "jwe": jwe,
     "jwe-wrapped": jwe_wrapped,
+    "wso2": wso2,
     "layout-lockbox": lockbox,
     "layout-cloak": cloak,
     "layout-sqlalchemy-utils": sqlalchemy_utils,

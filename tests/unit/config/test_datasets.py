@@ -12,6 +12,7 @@ from certrotd.codecs.jwe import Jwe
 from certrotd.codecs.layout import LayoutCipher
 from certrotd.codecs.port import Codec
 from certrotd.codecs.rails import ActiveRecord
+from certrotd.codecs.wso2 import Wso2
 from certrotd.config.codecs import CODEC_ALGORITHMS, LayoutCodecEntry
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.load import load
@@ -99,6 +100,7 @@ def test_the_schema_and_the_codecs_say_the_same() -> None:
     every: dict[str, tuple[Codec, object]] = {name: (each, name) for name, each in CODECS.items()}
     every["rails"] = ActiveRecord(b"salt"), {"type": "rails", "salt": {"env": "SALT"}}
     every["jwe"] = Jwe(), {"type": "jwe"}
+    every["wso2"] = Wso2(), {"type": "wso2"}
     assert CODEC_ALGORITHMS.keys() == every.keys()
     for name, (codec, form) in every.items():
         assert {each.value for each in codec.traits.algorithms} == CODEC_ALGORITHMS[name]
@@ -108,6 +110,12 @@ def test_the_schema_and_the_codecs_say_the_same() -> None:
         except ValueError:
             bound = False
         assert bound is codec.traits.associated_data
+        told = {**SQL, "codec": form, "plaintext": "leave"}
+        try:
+            told_apart = bool(SqlDatasetEntry.model_validate(told))
+        except ValueError:
+            told_apart = False
+        assert told_apart is bool(codec.traits.beginning)
 
 
 def test_every_cipher_that_tells_a_wrong_key_can_be_that_of_a_layout() -> None:
