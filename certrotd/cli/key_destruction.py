@@ -12,9 +12,9 @@ from certrotd.cli.key_report import moment
 from certrotd.cli.keys import account, one_keyring
 from certrotd.cli.output import print_json, say, stamp
 from certrotd.errors import NeedsOperator
+from certrotd.keyring.consent import Consent
 from certrotd.keyring.evidence import Confirmation, Hold
 from certrotd.keyring.states import State, Version
-from certrotd.keys.consent import Consent
 from certrotd.rotation.step import JSON
 
 _EVENTS = {

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
 from certrotd.errors import Transient
@@ -29,22 +29,27 @@ class Row(NamedTuple):
     """One row as it was read.
 
     ``values`` has one for each encrypted field, None where there is none; ``read`` is what the
-    dataset itself compares when the row is replaced.
+    dataset itself compares when the row is replaced. ``trouble`` is why nothing can be done to it.
     """
 
     key: Key
     values: tuple[bytes | None, ...]
     read: Any
+    trouble: str = ""
 
     def __repr__(self) -> str:
         return f"<row {self.key}>"
 
 
 class Change(NamedTuple):
-    """A row, and what its fields are to be, also those that stay."""
+    """A row, and what its fields are to be, also those that stay.
+
+    ``by`` is how the dataset comes there, where the values alone do not tell.
+    """
 
     row: Row
     values: tuple[bytes | None, ...]
+    by: Any = None
 
     def __repr__(self) -> str:
         return f"<change of row {self.row.key}>"
@@ -105,4 +110,22 @@ class Dataset(Protocol):
 
     def findings(self) -> Sequence[PreflightFinding]:
         """What a look at the place shows before anything is written."""
+        ...
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """A dataset that somebody has to look after while it is rewritten."""
+
+    def advice(self) -> str | None:
+        """What to do now, in words, None if nothing; raises Failure."""
+        ...
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A dataset in which a process that is killed may leave something."""
+
+    def sweep(self) -> None:
+        """Remove it, but not what others work on; raises Failure."""
         ...

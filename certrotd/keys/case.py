@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from certrotd.keyring.consent import Consent
 from certrotd.keyring.evidence import Evidence, Lacking, Missing, missing
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version, Versions
-from certrotd.keys.consent import Consent
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.lifecycle.decision import Asked
 

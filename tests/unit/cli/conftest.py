@@ -34,7 +34,12 @@ COMMANDS = (
             *(
                 "compromise",
                 "enable",
+                "hold",
+                "release",
+                "confirm",
                 "reencrypt",
+                "encrypt",
+                "decrypt",
                 "rewrap",
                 "adopt",
                 "backup",

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from certrotd.errors import NeedsOperator
+from certrotd.keyring.consent import Consent
 from certrotd.keyring.evidence import Confirmation, Hold
 from certrotd.keyring.states import NotAllowed, Versions
-from certrotd.keys.consent import Consent, KeptConsent
+from certrotd.keys.consent import KeptConsent
 from tests.fakes.state import MemoryState
 
 NOW = datetime(2027, 3, 4, tzinfo=UTC)
