@@ -52,6 +52,25 @@ def keys_release(
     end(carry_out(path_of(context, config), name, version, why=reason, as_json=as_json))
 
 
+@keys_app.command("prove")
+def keys_prove(
+    context: typer.Context,
+    name: Name,
+    version: Version,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Show and verify the proof that a key was destroyed by right.
+
+    By the audit log, whose chain is verified, and the keyring. It changes nothing.
+
+    Example: certrotd keys prove orders 2
+    """
+    from certrotd.cli.key_proof import prove as carry_out
+
+    end(carry_out(path_of(context, config), name, version, as_json=as_json))
+
+
 @keys_app.command("confirm")
 def keys_confirm(
     context: typer.Context,

@@ -37,6 +37,7 @@ COMMANDS = (
                 "hold",
                 "release",
                 "confirm",
+                "prove",
                 "reencrypt",
                 "encrypt",
                 "decrypt",
