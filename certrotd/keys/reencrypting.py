@@ -26,7 +26,12 @@ KEEP_EVERY = 1.0
 ADVISED = 10
 """So often during a pass the dataset is asked what people should do for it."""
 AGAIN = timedelta(minutes=2)
+_SET_ASIDE = Done({"set aside": "a compromised key is replaced first; then it goes on"})
 Open = Callable[[], AbstractContextManager["Opened"]]
+
+
+class Overtaken(Exception):  # nothing is wrong
+    """Something more urgent waits; what was re-encrypted stays so."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,12 @@ class Reencrypt(Journaled):
         if "kept" not in ledger.facts:
             ledger.note(kept="what was re-encrypted stays so")
         try:
+            if world.overtaken():
+                return _SET_ASIDE
             with place.open() as opened:
                 return self._all(world, ledger, opened, place)
+        except Overtaken:
+            return _SET_ASIDE
         except (Stopped, Later):
             raise
         except Transient as failure:
@@ -98,8 +107,15 @@ class Reencrypt(Journaled):
         from certrotd.datasets.port import Advising
         from certrotd.datasets.reencryption import Pass, Position
 
+        looked = world.clock.monotonic()
+
         def before() -> None:
+            nonlocal looked
             world.fence()
+            if world.clock.monotonic() - looked >= KEEP_EVERY:
+                looked = world.clock.monotonic()
+                if world.overtaken():
+                    raise Overtaken
             if world.clock.stopping():
                 raise Stopped("the process was told to stop")
 
