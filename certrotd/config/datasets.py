@@ -115,6 +115,12 @@ class SqlDatasetEntry(Entry):
         description="Its primary key, or other columns that are unique and never NULL.",
     )
     columns: Items[Text] = Field(min_length=1, max_length=100, description="The encrypted columns.")
+    keep: Items[Text] = Field(
+        default=(),
+        max_length=100,
+        description="Other columns, which must not change with the encrypted ones: a batch in "
+        "which a trigger changes one is not written.",
+    )
     json_paths: dict[Text, Annotated[Items[JsonPath], Field(min_length=1, max_length=100)]] = Field(
         default={},
         description="Which of the columns are JSON, and where in it the values are: "
@@ -158,9 +164,9 @@ class SqlDatasetEntry(Entry):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        names = [*self.key, *self.columns]
+        names = [*self.key, *self.columns, *self.keep]
         if twice := next((each for each in names if names.count(each) > 1), None):
-            raise refuse(f"{shown(twice)} is named twice in key and columns")
+            raise refuse(f"{shown(twice)} is named twice in key, columns and keep")
         if strange := next((each for each in self.json_paths if each not in self.columns), None):
             raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
         if self.json_paths and self.codec == "tink":
