@@ -17,7 +17,7 @@ from certrotd.id import ONLY_KIND, Id, is_name
 from certrotd.jsontext import parsed
 from certrotd.notify.message import Occasion
 from certrotd.pki.certificate import moment
-from certrotd.state import ports
+from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
 
 MOST = 10_000
@@ -134,11 +134,9 @@ class AlertsDocument:
         return json.dumps(document, separators=(",", ":")).encode()
 
 
-def alerts_document(
-    state: ports.State, report: Callable[[str], None]
-) -> TypedDocument[AlertsDocument]:
+def alerts_in(document: Document, report: Callable[[str], None]) -> TypedDocument[AlertsDocument]:
     """The alerts that were sent, kept across restarts."""
-    return TypedDocument(state.document("alerts"), from_json, AlertsDocument.to_json, report=report)
+    return TypedDocument(document, from_json, AlertsDocument.to_json, report=report)
 
 
 def from_json(data: bytes) -> AlertsDocument | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from certrotd.alerting import rotation_rules, rules
-from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_document
+from certrotd.alerting.dedup import OF_SUBJECTS, AlertsDocument, Deduplicator, alerts_in
 from certrotd.alerting.delivery_queue import DeliveryPace, DeliveryQueue
 from certrotd.alerting.outage_rules import Outages
 from certrotd.clock import Clock, Deadline, SystemClock
@@ -29,7 +29,7 @@ from certrotd.notify.message import Message, Notifier, Occasion
 from certrotd.observers import Log, Observer
 from certrotd.rotation.engine import Event, Finished, RolledBack
 from certrotd.scheduling.clock_trust import Judgement
-from certrotd.state import ports
+from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
 from certrotd.wording import count, tally
 
@@ -303,14 +303,14 @@ class Alerting(Observer):
             self._said_of_file = said
 
 
-def start(config: Config, state: ports.State, log: Log) -> Alerting:
-    """The observer of a daemon with this configuration."""
+def start(config: Config, document: Document, log: Log) -> Alerting:
+    """The observer of a daemon with this configuration; ``document`` keeps what was sent."""
     clock, state_dir = SystemClock(), config.state_dir
 
     def say(level: str, words: str) -> None:
         log(level, "alert.delivery", words)
 
-    file = alerts_document(state, partial(say, "warning"))
+    file = alerts_in(document, partial(say, "warning"))
     making = partial(make, state_dir=state_dir, clock=clock)
     alerting = Alerting(file, making, host=socket.gethostname(), clock=clock, log=say)
     alerting.use(config.notifications)

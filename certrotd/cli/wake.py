@@ -21,7 +21,8 @@ def wake(config: Path, names: Sequence[str], *, as_json: bool) -> int:
     with open_site(config, clock=SystemClock(), command="certrotd wake") as site:
         chosen = site.inventory.chosen(names)
         where = "state" if site.home.shared else "state directory"
-        found, runs = [_found(subject) for subject in chosen], site.home.daemon_runs()
+        found = [_found(subject) for subject in chosen]
+        runs = site.home.daemon_runs(subject.id for subject in chosen)
         for subject in chosen:
             site.state.wake(str(subject.id))
     if as_json:

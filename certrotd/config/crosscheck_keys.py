@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.config.base import Loc, shown
+from certrotd.config.codecs import algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
-from certrotd.config.datasets import CODEC_ALGORITHMS, SqlDatasetEntry
+from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.keks import FileKekEntry, KekEntry
 from certrotd.config.keyrings import (
@@ -222,9 +223,9 @@ def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
     """Values of a form that the keys of the keyring are not for."""
     for called, dataset in entry.datasets.items():
         if isinstance(dataset, SqlDatasetEntry):
-            taken = CODEC_ALGORITHMS[dataset.codec]
+            taken = algorithms_of(dataset.codec)
             if entry.algorithm not in taken:
-                message = f"{dataset.codec} takes no {entry.algorithm} keys: it takes "
+                message = f"{codec_name(dataset.codec)} takes no {entry.algorithm} keys: it takes "
                 message += " or ".join(sorted(taken))
                 yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
 

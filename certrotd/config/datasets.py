@@ -17,24 +17,12 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
+from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, codec_name
 from certrotd.config.durations import Duration
 from certrotd.config.looks import library, program
 from certrotd.config.secrets import Environment, SecretRef
 from certrotd.errors import InvalidInput
 from certrotd.jsonpath import path_of
-
-CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
-    "tink": frozenset(
-        {
-            *("aes-128-gcm", "aes-192-gcm", "aes-256-gcm", "aes-128-gcm-siv", "aes-256-gcm-siv"),
-            "chacha20-poly1305",
-        }
-    ),
-    "fernet": frozenset({"fernet"}),
-}
-"""The algorithms of the keys that each codec of a dataset takes."""
-BOUND = frozenset({"tink"})
-"""The codecs that have associated data."""
 
 
 class CommandDatasetEntry(Entry):
@@ -126,8 +114,10 @@ class SqlDatasetEntry(Entry):
         description="Which of the columns are JSON, and where in it the values are: "
         "$.smtp.password, $.tokens[*].secret, $.* (each text at such a place is one).",
     )
-    codec: Literal["tink", "fernet"] = Field(
-        default="tink", description="The form of their values: tink (bytes) or fernet (text)."
+    codec: CodecEntry = Field(
+        default="tink",
+        description="The form of their values: tink, fernet, laravel, node-json, secretbox, or a "
+        "mapping with type jwe, rails or layout.",
     )
     associated_data: Text | None = Field(
         default=None,
@@ -167,16 +157,40 @@ class SqlDatasetEntry(Entry):
         names = [*self.key, *self.columns, *self.keep]
         if twice := next((each for each in names if names.count(each) > 1), None):
             raise refuse(f"{shown(twice)} is named twice in key, columns and keep")
+        if self.json_paths:
+            self._check_json_paths()
+        self._check_plaintext()
+        if self.associated_data is not None:
+            self._check_associated_data(self.associated_data)
+        return self
+
+    def _check_json_paths(self) -> None:
         if strange := next((each for each in self.json_paths if each not in self.columns), None):
             raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
-        if self.json_paths and self.codec == "tink":
-            raise refuse("tink is bytes, which JSON does not hold: name another codec")
-        if self.associated_data is None:
-            return self
-        if self.codec not in BOUND:
-            raise refuse(f"{self.codec} has no associated data: leave associated_data out")
+        bound = self.associated_data is not None
+        if self.codec == "tink" or (
+            isinstance(self.codec, LayoutCodecEntry)
+            and not self.codec.checked(bound=bound).traits.text
+        ):
+            raise refuse(f"{codec_name(self.codec)} is bytes, which JSON does not hold")
+
+    def _check_plaintext(self) -> None:
+        if self.plaintext == "refuse" or not isinstance(self.codec, LayoutCodecEntry):
+            return
+        if not self.codec.checked(bound=False).traits.beginning:
+            raise refuse(
+                f"plaintext is {self.plaintext}, and nothing tells it from damaged ciphertext of "
+                "this layout: set it to refuse, unless values begin with text of their own"
+            )
+
+    def _check_associated_data(self, template: str) -> None:
+        if isinstance(self.codec, LayoutCodecEntry):
+            self.codec.checked(bound=True)
+        elif self.codec != "tink":
+            words = f"{codec_name(self.codec)} has no associated data"
+            raise refuse(f"{words}: leave associated_data out")
         try:
-            parts = list(string.Formatter().parse(self.associated_data))
+            parts = list(string.Formatter().parse(template))
         except ValueError:
             raise refuse("associated_data has a brace without its other one") from None
         known = {"table", "column", "pk", *self.key}
@@ -184,7 +198,6 @@ class SqlDatasetEntry(Entry):
             if name is not None and (name not in known or spec or conversion):
                 allowed = ", ".join(f"{{{each}}}" for each in sorted(known))
                 raise refuse(f"associated_data takes {allowed}, got {shown(name)}")
-        return self
 
     def examine(self) -> EntryFindings:
         """Whether the libraries are there; the database is not asked."""
@@ -193,6 +206,8 @@ class SqlDatasetEntry(Entry):
             yield from library("psycopg", ("url",), extra="sql")
         elif not self.url.startswith("sqlite"):
             yield from library("pymysql", ("url",), extra="sql")
+        if self.codec == "secretbox":
+            yield from library("nacl", ("codec",), extra="sodium")
 
 
 def _tag(value: object) -> str | None:

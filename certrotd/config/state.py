@@ -17,3 +17,9 @@ class KubernetesStateEntry(ClusterEntry):
         default="certrotd",
         description="What the names of its objects begin with; each installation has its own.",
     )
+    shards: int = Field(
+        default=1,
+        ge=1,
+        le=32,
+        description="How many daemons are at work at once, each on a part of what is managed.",
+    )

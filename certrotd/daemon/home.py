@@ -3,54 +3,70 @@
 from __future__ import annotations
 
 import os
+import random
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime
 
 from certrotd.clock import Deadline, SystemClock
 from certrotd.config.model import Config
 from certrotd.config.state import KubernetesStateEntry
+from certrotd.daemon.leading import Leading, Led
 from certrotd.errors import Failure, LockHeld
+from certrotd.id import Id
 from certrotd.rotation.engine import Stopped
 from certrotd.state.directory import DAEMON_LOCK, StateDirectory
-from certrotd.state.ports import Lease, State
+from certrotd.state.ports import Document, State
+from certrotd.state.shard import ALL
 
 _POLL = 2.0
+_POLL_OF_A_SHARD = 0.5
+"""Seconds between two looks of who stands by, which reads the Lease of each shard."""
 
 
 class Home:
     """The directory that every process has, and the State, which is that or lies in a cluster.
 
     In a cluster the directory still has the audit log.
-    ``migrated``: what lead() did to a directory of an older format, in words.
+    ``migrated``: what lead() did to a directory of an older format, in words. ``shard`` is what
+    this process looks after: all, or since lead() a part.
     """
 
     def __init__(self, config: Config, *, command: str, now: Callable[[], datetime]) -> None:
         self.local = StateDirectory(config.state_dir, command=command, now=now)
         self.migrated = ""
+        self.shard = ALL
         self.state: State = (
             self.local if config.state is None else _in_cluster(config.state, command, now)
         )
+        self._shards = config.state.shards if config.state else 1
+        self.leading = Leading(self.state, self._shards)
 
     @property
     def shared(self) -> bool:
         """Whether processes with other directories have the same state."""
         return self.state is not self.local
 
-    def daemon_runs(self) -> bool:
-        """Whether a daemon is at work on the state; raises DiskTrouble."""
+    def daemon_runs(self, subjects: Iterable[Id]) -> bool:
+        """Whether daemons are at work that look after these; raises DiskTrouble."""
         if self.shared:
-            return self.state.holder(DAEMON_LOCK) is not None
+            shards = {self.leading.shard_of(str(each)) for each in subjects}
+            return all(map(self.leading.led, shards))
         return self.local.daemon_runs()
+
+    def own(self, name: str) -> Document:
+        """The document of that name of the daemon that looks after what this one does."""
+        return self.state.document(name if self.shard.of == 1 else f"{name}/{self.shard.number}")
 
     @contextmanager
     def lead(
         self,
         stopping: Callable[[], bool] = lambda: False,
         say: Callable[[str], None] = lambda _words: None,
-    ) -> Iterator[Lease]:
-        """Be the one daemon of the state for a block, and make the directory.
+        draw: Callable[[], float] = random.random,  # spreads those that begin at once
+    ) -> Iterator[Led]:
+        """Be the one daemon of the state, or of a shard, for a block, and make the directory.
 
         Of a directory another one is an error: LockHeld. Of a cluster it is waited for, as a
         replica does; raises Stopped if the process is told to stop meanwhile.
@@ -60,14 +76,15 @@ class Home:
         with ExitStack() as held:
             # whoever asks whether a daemon runs holds it for a moment
             wait = Deadline(clock, 1.0)
-            lease: Lease = held.enter_context(self.local.lock(DAEMON_LOCK, what, wait=wait))
+            led = Led(
+                self.shard, [held.enter_context(self.local.lock(DAEMON_LOCK, what, wait=wait))]
+            )
             # before it waits: commands beside a replica use its directory as well
             self.migrated = self.local.prepare(held=True)
-            waits = ""
+            waits, first = "", 1 + int(draw() * self._shards)
             while self.shared:
                 try:
-                    lock = self.state.lock(DAEMON_LOCK, "the state in the cluster")
-                    lease = held.enter_context(lock)
+                    led = held.enter_context(self.leading.lead(first))
                 except Failure as failure:
                     why = failure.holder if isinstance(failure, LockHeld) else str(failure)
                     if why != waits:
@@ -77,8 +94,9 @@ class Home:
                     break
                 if stopping():
                     raise Stopped("the process was told to stop")
-                clock.sleep(_POLL)
-            yield lease
+                clock.sleep(max(_POLL, self._shards * _POLL_OF_A_SHARD))
+            self.shard = led.shard
+            yield led
 
 
 def _in_cluster(entry: KubernetesStateEntry, command: str, now: Callable[[], datetime]) -> State:

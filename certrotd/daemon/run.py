@@ -21,6 +21,7 @@ from certrotd.daemon.http.app import App
 from certrotd.daemon.http.server import Web
 from certrotd.daemon.http.sources import Sources
 from certrotd.daemon.http.standby import Standby
+from certrotd.daemon.leading import Led, Neighbours
 from certrotd.daemon.mount_guard import MountGuard
 from certrotd.daemon.service_manager import service_manager
 from certrotd.daemon.services import Services
@@ -42,13 +43,15 @@ from certrotd.scheduling.clock_trust import clock_document
 from certrotd.scheduling.scheduler import Scheduler
 from certrotd.scheduling.ticking import Ticking
 from certrotd.scheduling.workload import Workload
-from certrotd.state.ports import Changes, Fenced, Lease
+from certrotd.state.ports import Changes, Fenced
+from certrotd.state.shard import Shard
 from certrotd.watching.watcher import Watcher
 
 COMMAND = "certrotd run"
 INTERVAL = 1.0
 LOOK = 5.0
 """Seconds between two looks at whether this is still the one daemon of its state."""
+LOOK_AT_SHARDS = 15.0
 END = 90.0
 MARGIN = 10.0
 
@@ -74,24 +77,24 @@ def run(path: Path, write: WriteLine) -> int:
             stopping.listen()
             log = LineLog(write, stopping.clock, loaded.config.log, priorities=_to_journal())
             try:
-                lease = _stand_by(home, loaded.config.http, stopping, log, held)
+                led = _stand_by(home, loaded.config.http, stopping, log, held)
             except Stopped:
                 return 0
             loaded = load(path, lenient=True)  # it may have waited for days
         else:
-            lease = held.enter_context(home.lead())
+            led = held.enter_context(home.lead())
         stopping.listen()
         daemon = _Daemon(path, loaded, home, stopping, write)
         del loaded  # a reload lets go of it
         if home.migrated:
             daemon.remark(home.migrated)
-        return daemon.run(signals, lease)
+        return daemon.run(signals, led)
 
 
 def _stand_by(
     home: Home, http: HttpEntry | None, stopping: Stopping, log: Log, held: ExitStack
-) -> Lease:
-    """The Lease of the one daemon, which ``held`` gives back; a page says so while it waits.
+) -> Led:
+    """What there is to look after, which ``held`` gives back; a page says so while it waits.
 
     Raises Stopped if the process is told to stop meanwhile.
     """
@@ -130,7 +133,7 @@ class _Daemon:
         manager = service_manager(
             os.environ, clock=clock, stop_time=END + MARGIN, complain=self._complain
         )
-        self._alerting = dispatch.start(loaded.config, home.state, self._log)
+        self._alerting = dispatch.start(loaded.config, home.own("alerts"), self._log)
         self._board = StatusBoard(clock)
         # the page first: whoever reads the log or an alert finds the same there
         observers = (self._board, EventLog(self._log), self._alerting, manager)
@@ -170,8 +173,11 @@ class _Daemon:
         """Have the operator know what was met before there was a log."""
         self._observer.remarked(words)
 
-    def run(self, signals: Signals, lease: Lease) -> int:
-        _in_a_thread("lease", lambda: self._hold(lease))
+    def run(self, signals: Signals, led: Led) -> int:
+        _in_a_thread("lease", lambda: self._hold(led))
+        if led.shard.of > 1:
+            self._log("info", "shard.led", f"looks after {led.shard}")
+            _in_a_thread("shards", lambda: self._watch_shards(led.shard))
         ticking = Ticking(self._scheduler.tick, self._stopping.clock, INTERVAL)
         with libraries(self._log):
             self._web.use(self._config.http)
@@ -192,11 +198,20 @@ class _Daemon:
             self._wait(signals)
         return self._end()
 
-    def _hold(self, lease: Lease) -> None:
+    def _watch_shards(self, shard: Shard) -> None:
+        """Tell of shards that nobody looks after."""
+        neighbours = Neighbours(shard, self._home.leading.led, self._observer)
+        with suppress(Stopped):
+            while True:
+                self._stopping.clock.sleep(LOOK_AT_SHARDS)
+                with suppress(Failure):  # nobody can tell
+                    neighbours.look()
+
+    def _hold(self, led: Led) -> None:
         """End once another daemon is at work on the same state."""
         while not self._stopping():
             try:
-                lease.check()
+                led.check()
             except Fenced as fenced:
                 self._fenced = str(fenced)
                 self._log("error", "fenced", f"another daemon may be at work: {fenced}")
@@ -264,16 +279,22 @@ class _Daemon:
         runner = site.runner(self._observer.stepped, self._stopping, hands_over=self._home.shared)
         self._mount_guard = MountGuard(site.directories, self._mount_guard)
         for kind in site.kinds:
-            self._changes.setdefault(kind, self._home.state.changes(kind))
+            self._changes.setdefault(kind, self._home.state.changes(kind, self._home.shard.has))
         return workload_of(site, runner, self._changes, self._mount_guard, left_out=loaded.problems)
 
     def _checks(self) -> list[Check]:
-        return [check for wing in self._site.wings for check in wing.checks()]
+        checks = (check for wing in self._site.wings for check in wing.checks())
+        shard = self._home.shard
+        return [each for each in checks if shard.has(str(each.about or each.label))]
 
     def _sources(self) -> Sources:
         head = self._config.state_dir / "audit" / "head.json"
         return Sources(
-            self._board, self._stopping.clock, lambda: self._work, lambda: read_head(head)
+            self._board,
+            self._stopping.clock,
+            lambda: self._work,
+            lambda: read_head(head),
+            self._home.shard,
         )
 
     def _complain(self, words: str) -> None:

@@ -23,10 +23,10 @@ def workload_of(
     *,
     left_out: Sequence[ConfigProblem] = (),
 ) -> Workload:
-    """The workload of a site; ``changes`` are those of the state by kind."""
-    wings = site.wings
+    """The workload of a site, of its shard; ``changes`` are those of the state by kind."""
+    wings, shard = site.wings, site.home.shard
     return Workload(
-        subjects={each.id: each for each in site.inventory.subjects},
+        subjects={each.id: each for each in site.inventory.subjects if shard.has(str(each.id))},
         slots={wing.kind: wing.slots for wing in wings},
         rotate=partial(site.inventory.rotate_one, runner=runner),
         in_flight=site.flying,

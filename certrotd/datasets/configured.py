@@ -7,8 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.laravel import Laravel
+from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
+from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
+from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.census import Tally, tally
 from certrotd.datasets.keys import AssociatedData
@@ -19,8 +23,14 @@ from certrotd.errors import NeedsOperator
 from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet
 
-CODECS: dict[str, Codec] = {"tink": Tink(), "fernet": FernetTokens()}
-"""What a dataset may be encrypted with. Each authenticates, and all its ciphertext begins alike."""
+CODECS: dict[str, Codec] = {
+    "tink": Tink(),
+    "fernet": FernetTokens(),
+    "laravel": Laravel(),
+    "node-json": NodeJson(),
+    "secretbox": PrefixedSecretbox(),
+}
+"""The codecs without options, by their names. Each that a dataset may have authenticates."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +79,31 @@ def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
         yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
 
 
+def codec_of(entry: SqlDatasetEntry) -> Codec:
+    """The codec of its values; raises NeedsOperator for a salt that cannot be read."""
+    match entry.codec:
+        case RailsCodecEntry() as told:
+            from certrotd.codecs.rails import ActiveRecord
+
+            return ActiveRecord(
+                told.salt.resolve().reveal(),
+                told.deterministic,
+                told.digest,
+                told.key_references,
+                told.compress,
+            )
+        case JweCodecEntry() as told:
+            from certrotd.codecs.jwe import Jwe
+
+            return Jwe(told.alg != "dir", told.enc or "A256GCM")
+        case LayoutCodecEntry() as told:
+            return told.codec(bound=entry.associated_data is not None)
+        case str(name):
+            return CODECS[name]
+
+
 def _form(entry: SqlDatasetEntry) -> Form:
-    codec, plaintext = CODECS[entry.codec], Leftover(entry.plaintext)
+    codec, plaintext = codec_of(entry), Leftover(entry.plaintext)
     documents = {
         entry.columns.index(column): tuple(map(path_of, paths))
         for column, paths in entry.json_paths.items()

@@ -22,7 +22,7 @@ from certrotd.jsonpath import Path
 from certrotd.keyring.material import KeySet
 
 MARK = 4
-"""By so many characters a text that was meant to be ciphertext is known."""
+"""By so many of its first bytes a value that was meant to be ciphertext is known, at most."""
 
 
 class Leftover(StrEnum):
@@ -91,9 +91,8 @@ class Values:
         codec, active = form.codec, keys.encrypting
         self._active_id = codec.key_id_for(active)
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
-        sample = codec.encrypt(b"", active)
-        self._mark = sample[:MARK] if codec.traits.text else b""
-        self._first = sample[:1]
+        self._beginning = codec.traits.beginning
+        self._mark = self._beginning[:MARK]
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
         """What the rows are to be: nothing of them that the active key wrote changes."""
@@ -196,7 +195,7 @@ class Values:
         return Seen(key.version, plaintext)
 
     def _is_ciphertext(self, plaintext: bytes, associated: bytes) -> bool:
-        if not plaintext.startswith(self._first):  # ciphertext of every key begins alike
+        if not plaintext.startswith(self._beginning):
             return False
         try:
             self.form.codec.key_id_of(plaintext)
@@ -206,13 +205,17 @@ class Values:
         return True
 
     def _is_plaintext(self, value: bytes) -> bool:
-        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither."""
+        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither.
+
+        Where ciphertext has no beginning of its own, nothing is known to be plaintext.
+        """
+        if not self._mark or value.startswith(self._mark):
+            return False
         try:
             text = value.decode()
         except UnicodeDecodeError:
             return False
-        readable = all(each.isprintable() or each in "\n\r\t" for each in text)
-        return readable and not (self._mark and value.startswith(self._mark))
+        return all(each.isprintable() or each in "\n\r\t" for each in text)
 
 
 def _decoded(document: bytes) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from certrotd.kube.api import revision_of
 from certrotd.kube.objects import KIND, label
 from certrotd.kube.wakes import Wakes
@@ -11,11 +13,19 @@ from certrotd.kube.watch import Watched
 class SecretChanges:
     """Of one ``kind``: what the watches of records and of wakes tell."""
 
-    def __init__(self, records: Watched, told: Watched, wakes: Wakes, kind: str) -> None:
+    def __init__(
+        self,
+        records: Watched,
+        told: Watched,
+        wakes: Wakes,
+        kind: str,
+        mine: Callable[[str], bool],
+    ) -> None:
         self._records = records
         self._told = told
         self._wakes = wakes
         self._kind = kind
+        self._mine = mine
         self._revisions: dict[str, str] | None = None
         self._taken: dict[str, str] | None = None
 
@@ -40,6 +50,6 @@ class SecretChanges:
         now = {name: revision_of(each) for name, each in self._told.look().items()}
         if now == self._taken:
             return frozenset()
-        taken = self._wakes.take(self._kind)
+        taken = self._wakes.take(self._kind, self._mine)
         self._taken = now
         return taken

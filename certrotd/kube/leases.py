@@ -152,12 +152,9 @@ class Leases:
             self._end(taken)
 
     def holder(self, name: str) -> str | None:
-        """As State.holder()."""
-        try:
-            found = _read(self._objects, name)
-            return found.alone(self._now()) if found else None
-        except Failure:
-            return None
+        """As State.holder(); raises DiskTrouble."""
+        found = _read(self._objects, name)
+        return found.alone(self._now()) if found else None
 
     def _take(self, name: str, holder: str, *, shared: bool) -> Hold | Taken | None:
         """The Lease, or who has it; None if somebody else wrote it just then."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 
 from certrotd.clock import Deadline
@@ -17,6 +17,7 @@ from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
 from certrotd.kube.watch import Watched
+from certrotd.state.ports import everybody
 
 NEEDED = {
     SECRETS: ("get", "list", "watch", "create", "update", "delete"),
@@ -83,11 +84,11 @@ class ClusterState:
             return is_in_flight(self._records.read(subject, metadata=True))
         return is_in_flight(self._watched[0].look().get(subject))
 
-    def changes(self, kind: str) -> SecretChanges:
+    def changes(self, kind: str, mine: Callable[[str], bool] = everybody) -> SecretChanges:
         if self._watched is None:
             every = self._every
             self._watched = Watched(self._records, every), Watched(self._wakes.objects, every)
-        return SecretChanges(*self._watched, self._wakes, kind)
+        return SecretChanges(*self._watched, self._wakes, kind, mine)
 
     def wake(self, subject: str) -> None:
         self._wakes.tell(subject)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
 
 from certrotd.errors import InvalidInput
 from certrotd.id import Id
@@ -41,14 +42,15 @@ class Wakes:
 
         self.objects.patiently(f"wake {subject}", add)
 
-    def take(self, kind: str) -> frozenset[str]:
-        """The ids of that kind that were told since the last time; raises DiskTrouble."""
+    def take(self, kind: str, mine: Callable[[str], bool]) -> frozenset[str]:
+        """The ids of that kind that are ``mine``, told since the last time; raises DiskTrouble."""
         for _ in range(_TRIES):
             found = self.objects.read(_ALL)
             if found is None:
                 return frozenset()
             data: dict[str, str] = found.get("data") or {}
-            taken = {key: subject for key in data if (subject := _subject(key, kind))}
+            told = {key: subject for key in data if (subject := _subject(key, kind))}
+            taken = {key: subject for key, subject in told.items() if mine(subject)}
             if not taken:
                 return frozenset()
             left = {key: value for key, value in data.items() if key not in taken}

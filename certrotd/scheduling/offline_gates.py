@@ -38,7 +38,10 @@ def with_gates(
 
 
 def _by_lock(subject: Id, state: State) -> Held | None:
-    holder = state.holder(str(subject))
+    try:
+        holder = state.holder(str(subject))
+    except Failure:
+        holder = None  # nobody can tell
     if holder is None:
         return None
     return by_failure(LockHeld(f"{subject.kind} {subject.name}", holder=holder))

@@ -8,9 +8,11 @@ that what a rotation waits for has come leaves a note.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from certrotd.state.journal import in_flight
+from certrotd.state.ports import everybody
 from certrotd.state.wake_notes import WakeNotes
 
 _SLACK = 1_000_000_000
@@ -20,7 +22,7 @@ _END = ".jsonl"
 class FileChanges:
     """Of one ``kind``; a system call for each of three folders while nothing happens."""
 
-    def __init__(self, state_dir: Path, kind: str) -> None:
+    def __init__(self, state_dir: Path, kind: str, mine: Callable[[str], bool] = everybody) -> None:
         self._state_dir = state_dir
         self._kind = kind
         self._history = f"{state_dir}/history/{kind}"
@@ -28,7 +30,7 @@ class FileChanges:
         self._open: frozenset[str] = frozenset()
         self._seen: tuple[int | None, int | None] | None = None
         self._again = False
-        self._notes = WakeNotes(state_dir, kind)
+        self._notes = WakeNotes(state_dir, kind, mine)
 
     def subjects(self) -> frozenset[str]:
         """Those that were rotated since the last time, or a little before; none the first time.

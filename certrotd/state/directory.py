@@ -21,6 +21,7 @@ from certrotd.state.format import migrate, require_known
 from certrotd.state.history import FileHistory
 from certrotd.state.journal import FileJournal, in_flight
 from certrotd.state.lock import FileLease, hold, holder_of, is_held
+from certrotd.state.ports import everybody
 from certrotd.state.wake_notes import leave_note
 
 DAEMON_LOCK = "_daemon"
@@ -76,8 +77,8 @@ class StateDirectory:
     def flying(self, subject: str) -> bool:
         return is_there(f"{self.path}/journal/{subject}.jsonl")
 
-    def changes(self, kind: str) -> FileChanges:
-        return FileChanges(self.path, kind)
+    def changes(self, kind: str, mine: Callable[[str], bool] = everybody) -> FileChanges:
+        return FileChanges(self.path, kind, mine)
 
     def wake(self, subject: str) -> None:
         leave_note(self.path, subject)

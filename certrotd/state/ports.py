@@ -7,7 +7,7 @@ subjects are ids as text, ``certificate/web``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,6 +21,11 @@ MAX_DOCUMENT = 64 * 1024 * 1024
 
 ABSENT = ""
 """The revision of a document that is not there."""
+
+
+def everybody(_subject: str) -> bool:
+    """Whoever looks after all subjects."""
+    return True
 
 
 class Conflict(Transient):
@@ -245,7 +250,9 @@ class State(Protocol):
         """Whether the journal of this one is open."""
         ...
 
-    def changes(self, kind: str) -> Changes: ...
+    def changes(self, kind: str, mine: Callable[[str], bool] = everybody) -> Changes:
+        """Of one kind; a wake is left for others unless the subject is ``mine``."""
+        ...
 
     def wake(self, subject: str) -> None:
         """Ask that this one is looked at now; raises DiskTrouble.
@@ -270,7 +277,7 @@ class State(Protocol):
         ...
 
     def holder(self, name: str) -> str | None:
-        """Who holds the lock of that name alone, in words; None if nobody, or nobody can tell."""
+        """Who holds the lock of that name alone, in words; None if nobody. Raises Failure."""
         ...
 
     def problems(self, kinds: Iterable[str]) -> Iterable[Failure]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.ownership import give
 from certrotd.files.writing import make_directory, open_directory
 from certrotd.id import is_name
+from certrotd.state.ports import everybody
 
 _TRIES = 5
 # without O_NONBLOCK it would wait for ever where somebody has put a FIFO
@@ -49,11 +51,12 @@ def _create(path: Path) -> None:
 
 
 class WakeNotes:
-    """The notes for subjects of one ``kind``."""
+    """The notes for those subjects of one ``kind`` that are ``mine``."""
 
-    def __init__(self, state_dir: Path, kind: str) -> None:
+    def __init__(self, state_dir: Path, kind: str, mine: Callable[[str], bool] = everybody) -> None:
         self._folder = Path(f"{state_dir}/wake/{kind}")
         self._kind = kind
+        self._mine = mine
         self._taken: set[str] = set()
 
     def take(self) -> frozenset[str]:
@@ -73,7 +76,11 @@ class WakeNotes:
     def _remove(self, folder: int) -> None:
         with os.scandir(folder) as entries:
             names = [
-                e.name for e in entries if is_name(e.name) and e.is_file(follow_symlinks=False)
+                entry.name
+                for entry in entries
+                if is_name(entry.name)
+                and self._mine(f"{self._kind}/{entry.name}")
+                and entry.is_file(follow_symlinks=False)
             ]
         for name in names:
             with contextlib.suppress(FileNotFoundError):  # then another process was quicker

@@ -167,14 +167,10 @@ def test_a_look_finds_nothing_wrong_with_a_plain_table(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_ciphertext_of_a_codec_begins_alike_under_every_key(name: str) -> None:
-    """By that a plaintext is told that may be ciphertext itself."""
-    codec = CODECS[name]
-    algorithm = Algorithm.FERNET if name == "fernet" else Algorithm.AES_256_GCM
-    keys = [key_of(algorithm, version, seed=str(version)) for version in range(1, 30)]
-    begins = {codec.encrypt(bytes(size), key)[:1] for key in keys for size in (0, 100)}
-    assert len(begins) == 1
-    assert codec.traits.authenticated
+def test_a_codec_without_options_authenticates_and_has_a_beginning_of_its_own(name: str) -> None:
+    """By which plaintext is told from damaged ciphertext."""
+    assert CODECS[name].traits.authenticated
+    assert CODECS[name].traits.beginning
 
 
 def found(url: str, **more: Any) -> list[str]:

@@ -278,6 +278,15 @@ class TestJournals:
         state.wake(SUBJECT)
         assert soon(changes.woken, SUBJECT) == {SUBJECT}, "it is heard as often as it is told"
 
+    def test_a_wake_of_another_shard_is_left_for_it(self, state: State) -> None:
+        """Each daemon hears of its own subjects alone, whoever listens first."""
+        state.wake(SUBJECT)
+        others = state.changes("certificate", lambda subject: subject != SUBJECT)
+        assert others.woken() == others.woken() == frozenset()
+        state.wake("certificate/www")
+        assert soon(others.woken, "certificate/www") == {"certificate/www"}
+        assert state.changes("certificate", lambda subject: subject == SUBJECT).woken() == {SUBJECT}
+
     def test_a_wake_is_kept_while_nobody_listens(self, state: State) -> None:
         """The daemon is being restarted when the acknowledgement comes."""
         state.wake(SUBJECT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ from certrotd.clock import Deadline
 from certrotd.errors import Failure, InvalidInput, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.state.history import with_line
-from certrotd.state.ports import ABSENT, Conflict, Content, Fenced, TooLarge
+from certrotd.state.ports import ABSENT, Conflict, Content, Fenced, TooLarge, everybody
 from certrotd.state.records import encode
 
 MIB = 1024 * 1024
@@ -66,8 +66,8 @@ class MemoryState:
     def flying(self, subject: str) -> bool:
         return subject in self.journals
 
-    def changes(self, kind: str) -> MemoryChanges:
-        return MemoryChanges(self, f"{kind}/")
+    def changes(self, kind: str, mine: Callable[[str], bool] = everybody) -> MemoryChanges:
+        return MemoryChanges(self, f"{kind}/", mine)
 
     def wake(self, subject: str) -> None:
         self.slow()
@@ -293,9 +293,10 @@ class MemoryLines:
 class MemoryChanges:
     """What was touched, or somebody asked for, since it was asked last."""
 
-    def __init__(self, state: MemoryState, prefix: str) -> None:
+    def __init__(self, state: MemoryState, prefix: str, mine: Callable[[str], bool]) -> None:
         self._state = state
         self._prefix = prefix
+        self._mine = mine
         self._seen: int | None = None
 
     def subjects(self) -> frozenset[str]:
@@ -304,6 +305,7 @@ class MemoryChanges:
         return frozenset(each for each in touched if each.startswith(self._prefix))
 
     def woken(self) -> frozenset[str]:
-        woken = frozenset(e for e in self._state.wakes.copy() if e.startswith(self._prefix))
+        told = self._state.wakes.copy()
+        woken = frozenset(e for e in told if e.startswith(self._prefix) and self._mine(e))
         self._state.wakes -= woken
         return woken

@@ -10,6 +10,11 @@ from tests.parts.kubernetes.api import Object
 from tests.parts.kubernetes.chart import HelmRefused, changed, example, one, template
 
 
+def sharded(shards: int) -> Object:
+    """A state with so many shards."""
+    return {"type": "kubernetes", "shards": shards}
+
+
 class TestRefused:
     """What cannot go together is said."""
 
@@ -23,6 +28,9 @@ class TestRefused:
             ("cronjob", "config.http", {"hosts": ["a.example"]}, "mode cronjob has no page"),
             ("deployment", "config", {}, "config is empty"),
             ("deployment", "replicas", 1, "podDisruptionBudget needs two replicas"),
+            ("deployment", "config.state", sharded(4), "each needs a replica, set replicas=4"),
+            ("deployment", "config.state", sharded(2), None),
+            ("cronjob", "config.state", sharded(2), "mode cronjob has no shards"),
             ("deployment", "persistence.enabled", True, "persistence is for one replica"),
             ("deployment", "config.state_dir", "/data", "config.state_dir is set"),
             ("deployment", "config.http", {"listen": "[::]:80"}, "set http.address and http.port"),

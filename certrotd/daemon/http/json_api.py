@@ -34,6 +34,7 @@ def _daemon(around: Around, *, now: datetime) -> dict[str, Any]:
         "now": now,
         "ready": not around.unready,
         "reason": around.unready or None,
+        "shard": {"number": around.shard.number, "of": around.shard.of},
         "last_tick": _moment(snapshot.last_tick),
         "next_check": _moment(snapshot.next_look()),
         "clock": {

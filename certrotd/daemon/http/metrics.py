@@ -54,6 +54,8 @@ def _itself(around: Around) -> Iterator[str]:
     configured, trust = snapshot.configured, snapshot.judgement.trust
     yield from _version()
     yield from _one("ready", "gauge", "Whether certrotd is ready.", not around.unready)
+    part = _labels(number=str(around.shard.number), of=str(around.shard.of))
+    yield from _family("shard_info", "gauge", "What it looks after.", [(part, 1)])
     if snapshot.last_tick is not None:
         what = "When the scheduler last ticked."
         yield from _one("last_tick_timestamp_seconds", "gauge", what, snapshot.last_tick)

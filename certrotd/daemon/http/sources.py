@@ -17,16 +17,21 @@ from certrotd.reporting.snapshot import Snapshot
 from certrotd.reporting.status_board import StatusBoard
 from certrotd.rotation.unexpected import as_failure
 from certrotd.scheduling.workload import Workload
+from certrotd.state.shard import ALL, Shard
 
 
 @dataclass(frozen=True)
 class Sources:
-    """``work`` gives the configuration in force, ``audit`` reads the audit log's head file."""
+    """``work`` gives the configuration in force, ``audit`` reads the audit log's head file.
+
+    ``shard`` is what the daemon looks after.
+    """
 
     board: StatusBoard
     clock: Clock
     work: Callable[[], Workload]
     audit: Callable[[], Anchor]
+    shard: Shard = ALL
 
     def views(self, subjects: Iterable[Id]) -> Iterator[View]:
         """These subjects as they are on disk right now; what is not there is left out.
@@ -50,6 +55,7 @@ class Around:
 
     snapshot: Snapshot
     terms: Terms
+    shard: Shard
     budgets: Mapping[str, int | Failure]
     audit: Anchor | Failure
     unready: str
@@ -70,6 +76,7 @@ def look_around(sources: Sources) -> Around:
     return Around(
         snapshot=snapshot,
         terms=sources.work().terms,
+        shard=sources.shard,
         budgets=_budgets(sources),
         audit=_audit(sources),
         unready=sources.board.unready(),

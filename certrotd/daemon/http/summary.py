@@ -75,7 +75,8 @@ def verdict(around: Around) -> Headline:
     elif not snapshot.configured.valid:
         tone, words = "work", "The configuration on disk is not fully in force"
     elif not snapshot.known:
-        tone, words = "calm", "Nothing is configured"
+        alone = around.shard.of == 1
+        tone, words = "calm", f"Nothing is {'configured' if alone else f'in {around.shard}'}"
     else:
         tone, words = "good", f"All is well with {subjects}"
     return Headline(tone, words)
@@ -83,6 +84,8 @@ def verdict(around: Around) -> Headline:
 
 def _notices(around: Around) -> Iterator[tuple[str, str]]:
     snapshot = around.snapshot
+    if around.shard.of > 1:
+        yield "Shard:", f"this replica looks after {around.shard}"
     if around.dead:
         yield "Scheduler:", around.dead
     if snapshot.judgement.why:

@@ -403,7 +403,7 @@ def test_a_start_resolves_the_reload_that_was_refused(
     monkeypatch.setattr(Alerting, "resolve", lambda _self, each: passed.append(each))
     config = SimpleNamespace(state_dir=rig.state, notifications={}, certificates=[1, 2])
     state = StateDirectory(rig.state, command="certrotd run", now=lambda: NOW)
-    module.start(config, state, lambda *_: None)  # type: ignore[arg-type]
+    module.start(config, state.document("alerts"), lambda *_: None)  # type: ignore[arg-type]
     assert passed == [Resolved("config", "The configuration is in force.")]
 
 

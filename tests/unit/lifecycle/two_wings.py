@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from certrotd.alerting.dedup import alerts_document
+from certrotd.alerting.dedup import alerts_in
 from certrotd.alerting.dispatch import Alerting
 from certrotd.audit.head import read_head
 from certrotd.audit.record import AuditRecord, parse
@@ -98,7 +98,7 @@ class Daemon:
         site.prepare()
         self.board = StatusBoard(clock)
         lines = EventLog(self._log)
-        alerts = alerts_document(site.state, self.log.append)
+        alerts = alerts_in(site.state.document("alerts"), self.log.append)
         self.alerting = Alerting(
             alerts,
             lambda _name, _entry: self.sent,

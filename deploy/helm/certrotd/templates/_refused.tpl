@@ -75,6 +75,13 @@
 {{- if and .namespace (ne .namespace $.Release.Namespace) }}
 {{- fail (printf "config.state.namespace is %s: the state is in the release's namespace, %s" .namespace $.Release.Namespace) }}
 {{- end }}
+{{- $shards := int (default 1 .shards) }}
+{{- if and (gt $shards 1) (eq $.Values.mode "cronjob") }}
+{{- fail "mode cronjob has no shards: a Job looks after everything; remove config.state.shards" }}
+{{- end }}
+{{- if and (gt (int $.Values.replicas) 0) (gt $shards (int $.Values.replicas)) }}
+{{- fail (printf "config.state.shards is %d: each needs a replica, set replicas=%d or more" $shards $shards) }}
+{{- end }}
 {{- end }}
 {{- range $name, $target := $config.targets }}
 {{- if has $target.type (list "nginx" "systemd" "signal") }}
