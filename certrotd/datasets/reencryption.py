@@ -42,16 +42,21 @@ class Position:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a whole pass did not re-encrypt: how many values, and some of them."""
+    """What a whole pass did not re-encrypt: how many values, and some of them.
+
+    ``seen`` is how many rows it has read, those before where it began among them.
+    """
 
     count: int
     quarantined: tuple[Quarantined, ...]
+    seen: int = 0
 
 
 class Pass:
     """A pass over one dataset.
 
-    ``before`` comes before every batch and every write, and raises what ends the pass.
+    ``before`` comes before every batch and every write, and raises what ends the pass. Without
+    ``writes`` everything is read, opened and encrypted, and dropped.
     """
 
     def __init__(
@@ -62,6 +67,8 @@ class Pass:
         clock: Clock,
         pace: Pace,
         before: Callable[[], None] = lambda: None,
+        *,
+        writes: bool = True,
     ) -> None:
         self._dataset = dataset
         self._values = Values(form, keys)
@@ -69,6 +76,7 @@ class Pass:
         self._clock = clock
         self._pace = pace
         self._before = before
+        self._writes = writes
 
     def run(
         self,
@@ -82,7 +90,7 @@ class Pass:
             begun = self._clock.monotonic()
             rows = self._dataset.rows(position.after, self._pace.batch, self.done)
             if not rows:
-                return Passed(count, tuple(listed))
+                return Passed(count, tuple(listed), position.seen)
             quarantined = self._batch(rows)
             count += len(quarantined)
             listed += quarantined[: max(0, MOST_LISTED - len(listed))]
@@ -96,7 +104,11 @@ class Pass:
         for _ in range(TRIES):
             batch = self._values.reencrypted(rows)
             quarantined += batch.quarantined
-            if not batch.changes or self._replace(batch.changes) == len(batch.changes):
+            if (
+                not self._writes
+                or not batch.changes
+                or self._replace(batch.changes) == len(batch.changes)
+            ):
                 break
             rows = self._dataset.again([each.row.key for each in batch.changes])
         return list({(each.key, each.field): each for each in quarantined}.values())
