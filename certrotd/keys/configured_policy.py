@@ -42,6 +42,7 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
         window=entry.window,
         enabled=entry.enabled,
         escrows=entry.backup is not None,
+        cuts_over=entry.cutover is not None,
         fresh=Freshness(drill=entry.backup.drill.every) if entry.backup else Freshness(),
     )
 

@@ -226,7 +226,12 @@ def _held(case: Case, due: Action) -> Postpone | None:
         return None
     if not isinstance(due, Rotate) or (due.urgent and due.compromised is None):
         return None
-    return Postpone("held after a rollback or a cancel by hand", held, due, Gate.HOLD)
+    return Postpone(
+        "held after a rollback, a cancel by hand or a cut-over that was undone",
+        held,
+        due,
+        Gate.HOLD,
+    )
 
 
 def no_slot(case: Case, due: Action) -> Postpone | None:
@@ -236,7 +241,7 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     ciphertext, and a person who wants it back, name it by that slot.
     """
     policy, secondary = case.policy, case.versions.secondary
-    if not isinstance(due, Rotate) or secondary is not None:
+    if not isinstance(due, Rotate) or secondary is not None or policy.cuts_over:
         return None
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
@@ -317,7 +322,7 @@ RULES = (
     Rule("not_due", _not_due, says("")),
 )
 WAITS = (
-    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback")),
+    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback, a cancel or an undo")),
     Waiting(Gate.SLOT, no_slot, says("every output has room for one more key")),
     Waiting(Gate.WINDOW, _window_closed, IN_WINDOW),
     Waiting(Gate.BACKOFF, _too_recent, NO_BACKOFF),
