@@ -17,7 +17,13 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, Wso2CodecEntry, codec_name
+from certrotd.config.codecs import (
+    CodecEntry,
+    LayoutCodecEntry,
+    Wso2CodecEntry,
+    codec_name,
+    is_bytes,
+)
 from certrotd.config.durations import Duration
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.looks import library, program
@@ -154,8 +160,9 @@ class SqlDatasetEntry(Entry):
             raise refuse(f"{shown(twice)} is named twice in key and columns")
         if strange := next((each for each in self.json_paths if each not in self.columns), None):
             raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
-        if self.json_paths and self.codec == "tink":
-            raise refuse("tink is bytes, which JSON does not hold: name another codec")
+        if self.json_paths and is_bytes(self.codec):
+            words = f"{codec_name(self.codec)} is bytes, which JSON does not hold"
+            raise refuse(f"{words}: name another codec, or a layout without raw(…)")
         self._check_plaintext()
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)

@@ -24,13 +24,17 @@ from certrotd.errors import NeedsOperator
 
 @dataclass(frozen=True)
 class TableSpec:
-    """Which values of which table are encrypted; ``where`` is a condition in SQL."""
+    """Which values of which table are encrypted; ``where`` is a condition in SQL.
+
+    ``text``: whether ciphertext is text.
+    """
 
     table: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
     schema: str | None = None
     where: str | None = None
+    text: bool = True
 
     @property
     def words(self) -> str:
@@ -162,7 +166,7 @@ class SqlDataset:
             Row(
                 tuple(told[:split]),
                 tuple(map(_bytes, told[split:-1])),
-                Mark(tuple(told[split:-1]), told[-1]),
+                Mark(tuple(told[split:-1]), told[-1], self.spec.text),
             )
             for told in connection.execute(query).all()
         ]

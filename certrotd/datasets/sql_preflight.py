@@ -25,6 +25,8 @@ def findings_of(
     columns = {each["name"]: each for each in inspector.get_columns(spec.table, spec.schema)}
     yield from _key(inspector, spec, columns)
     yield from _unique(inspector, spec)
+    if not isinstance(dialect, Sqlite):  # a column of which takes anything
+        yield from _types(spec, columns)
     if isinstance(dialect, PostgreSQL):
         yield from _widths(connection, spec, columns)
         yield from _postgresql(connection, spec)
@@ -66,6 +68,13 @@ def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]
     for name in (each for each in spec.columns if each in names):
         words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
         yield PreflightFinding("unique", words)
+
+
+def _types(spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+    for name in spec.columns:
+        if not spec.text and isinstance(columns[name]["type"], sa.String | sa.JSON):
+            words = f"{name} holds text, and ciphertext of its codec is bytes"
+            yield PreflightFinding("type", words, fatal=True)
 
 
 def _widths(connection: Connection, spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:

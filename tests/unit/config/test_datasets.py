@@ -156,6 +156,14 @@ PBKDF2 = {"name": "pbkdf2", "iterations": 10_000, "salt": {"env": "SALT"}}
         ({"codec": {**LAYOUT, "kdf": {"name": "pbkdf2"}}}, "passphrase", "takes from 1 to"),
         ({"codec": {**LAYOUT, "kdf": {"name": "scrypt", "n": 3}}}, "passphrase", "power of two"),
         ({"codec": {**LAYOUT, "layout": "{iv:hex}{ct:hex}"}}, "aes-256-gcm", "side by side"),
+        (
+            {
+                "codec": {**LAYOUT, "layout": "raw({iv}{ct}{tag})"},
+                "json_paths": {"v": ["$.a"]},
+            },
+            "aes-256-gcm",
+            "layout is bytes, which JSON does not hold",
+        ),
         ({"codec": {**LAYOUT, "cipher": "aes-256-cfb"}}, "aes-256-gcm", "codec.cipher"),
         ({"codec": MAC}, "aes-256-cbc", ""),
         ({"codec": MAC, "associated_data": "{pk}"}, "aes-256-cbc", "binds no associated data"),
