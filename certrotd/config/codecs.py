@@ -251,10 +251,3 @@ def codec_name(entry: CodecEntry) -> str:
 def algorithms_of(entry: CodecEntry) -> frozenset[str]:
     """The keys that it takes."""
     return CODEC_ALGORITHMS[entry] if isinstance(entry, str) else entry.algorithms
-
-
-def is_bytes(entry: CodecEntry) -> bool:
-    """Whether its ciphertext is bytes, and no text."""
-    if isinstance(entry, LayoutCodecEntry):
-        return not entry.checked(bound=False).traits.text
-    return entry == "tink"

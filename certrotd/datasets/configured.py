@@ -88,6 +88,7 @@ def opened(
             entry.columns,
             entry.schema_name,
             entry.where,
+            entry.keep,
             form.codec.traits.text,
         )
         dataset = SqlDataset(name, engine, spec, dialect)
