@@ -26,6 +26,8 @@ def findings_of(
     columns = {each["name"]: each for each in inspector.get_columns(spec.table, spec.schema)}
     yield from _key(inspector, spec, columns)
     yield from _unique(inspector, spec)
+    if not isinstance(dialect, Sqlite):  # a column of which takes anything
+        yield from _types(spec, columns)
     yield from _full(connection, spec, dialect)
     if isinstance(dialect, PostgreSQL):
         yield from _postgresql(connection, spec)
@@ -72,6 +74,13 @@ def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]
     for name in (each for each in spec.columns if each in names):
         words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
         yield PreflightFinding("unique", words)
+
+
+def _types(spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+    for name in spec.columns:
+        if not spec.text and isinstance(columns[name]["type"], sa.String | sa.JSON):
+            words = f"{name} holds text, and ciphertext of its codec is bytes"
+            yield PreflightFinding("type", words, fatal=True)
 
 
 def too_narrow(
