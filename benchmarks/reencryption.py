@@ -108,7 +108,8 @@ def _turns(place: Place, database: str, codec: str, rows: int) -> list[Speed]:
 
 
 def _keys(codec: str) -> KeySet:
-    algorithm = Algorithm.FERNET if codec == "fernet" else Algorithm.AES_256_GCM
+    usual = (Algorithm.AES_256_GCM, Algorithm.FERNET, Algorithm.XSALSA20_POLY1305)
+    algorithm = next(each for each in usual if each in CODECS[codec].traits.algorithms)
     return KeySet.of([DataKey(n, algorithm, Material(os.urandom(32))) for n in (1, 2)], active=2)
 
 

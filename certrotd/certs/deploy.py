@@ -96,6 +96,7 @@ class Swap(Journaled):
 
     def undo(self, world: World, ledger: Ledger) -> None:
         if world.store.live(world.name) != self.generation:
+            self._put_back(world)
             return
         reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
@@ -104,6 +105,15 @@ class Swap(Journaled):
         assert self.previous is not None
         with world.still():
             world.store.switch(world.name, self.previous)
+
+    def _put_back(self, world: World) -> None:
+        """Somebody took away what was swapped: the previous one counts as live, and may be gone."""
+        live = world.store.look(world.name).live
+        if live is None or live.number != self.previous or live.damaged is None:
+            return
+        if _unusable(world, live.number) is None:
+            with world.still():
+                world.store.rebuild(world.name, live.number)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         live = world.store.look(world.name).live

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as option
 from enum import StrEnum
+from typing import Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
@@ -22,7 +23,7 @@ from certrotd.jsonpath import Path
 from certrotd.keyring.material import KeySet
 
 MARK = 4
-"""By so many characters a text that was meant to be ciphertext is known."""
+"""By so many of its first bytes a value that was meant to be ciphertext is known, at most."""
 
 
 class Leftover(StrEnum):
@@ -45,6 +46,10 @@ class Form:
     plaintext: Leftover = Leftover.REFUSE
     documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
 
+    def values(self, keys: KeySet) -> RowValues:
+        """What tells of rows what they are, and what they are to be."""
+        return Values(self, keys)
+
 
 @dataclass(frozen=True)
 class Quarantined:
@@ -55,8 +60,9 @@ class Quarantined:
     why: str
 
     def words(self, fields: Sequence[str]) -> str:
-        """Where it is, and why, for people."""
-        return f"{fields[self.field]} of row {key_words(self.key)}: {self.why}"
+        """Where it is, and why, for people; rows without fields are files."""
+        row = key_words(self.key)
+        return f"{fields[self.field]} of row {row}: {self.why}" if fields else f"{row}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -82,8 +88,20 @@ class Unfit(CodecError):
     """A value that must not be re-encrypted, although it can be read."""
 
 
+class RowValues(Protocol):
+    """Looks at the values of rows with the keys of one keyring."""
+
+    def reencrypted(self, rows: Sequence[Row]) -> Batch:
+        """What the rows are to be: nothing of them that the active key wrote changes."""
+        ...
+
+    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+        """What each value of a row is, empty ones apart."""
+        ...
+
+
 class Values:
-    """Looks at values of one ``form`` with the keys of one keyring."""
+    """RowValues, of one ``form``."""
 
     def __init__(self, form: Form, keys: KeySet) -> None:
         self.form = form
@@ -91,16 +109,18 @@ class Values:
         codec, active = form.codec, keys.encrypting
         self._active_id = codec.key_id_for(active)
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
-        sample = codec.encrypt(b"", active)
-        self._mark = sample[:MARK] if codec.traits.text else b""
-        self._first = sample[:1]
+        self._beginning = codec.traits.beginning
+        self._mark = self._beginning[:MARK]
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
-        """What the rows are to be: nothing of them that the active key wrote changes."""
+        """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
         binds, documents = self.form.binds, self.form.documents
         for row in rows:
+            if row.trouble:
+                quarantined.append(Quarantined(row.key, 0, row.trouble))
+                continue
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
                 if not value:
@@ -121,7 +141,10 @@ class Values:
         return Batch(tuple(changes), tuple(quarantined))
 
     def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """What each value of a row is, empty ones apart."""
+        """As RowValues.looked_at."""
+        if row.trouble:
+            yield Quarantined(row.key, 0, row.trouble)
+            return
         for field, value in enumerate(row.values):
             if not value:
                 continue
@@ -196,7 +219,7 @@ class Values:
         return Seen(key.version, plaintext)
 
     def _is_ciphertext(self, plaintext: bytes, associated: bytes) -> bool:
-        if not plaintext.startswith(self._first):  # ciphertext of every key begins alike
+        if not plaintext.startswith(self._beginning):
             return False
         try:
             self.form.codec.key_id_of(plaintext)
@@ -206,13 +229,17 @@ class Values:
         return True
 
     def _is_plaintext(self, value: bytes) -> bool:
-        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither."""
+        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither.
+
+        Where ciphertext has no beginning of its own, nothing is known to be plaintext.
+        """
+        if not self._mark or value.startswith(self._mark):
+            return False
         try:
             text = value.decode()
         except UnicodeDecodeError:
             return False
-        readable = all(each.isprintable() or each in "\n\r\t" for each in text)
-        return readable and not (self._mark and value.startswith(self._mark))
+        return all(each.isprintable() or each in "\n\r\t" for each in text)
 
 
 def _decoded(document: bytes) -> str:

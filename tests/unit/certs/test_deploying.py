@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -107,6 +108,22 @@ class TestDeploying:
         assert isinstance(report.outcome, RolledBack)
         assert "the new pod crashes" in report.outcome.because
         assert target.told == ["apply 3", "revert 2, which ['2'] showed"]
+
+    def test_what_somebody_took_away_meanwhile_is_back_after_the_undo(self) -> None:
+        """A Secret that was deleted counts as the former one, of which nothing is there."""
+        case = Case("renewal")
+        target, shelves = Restarted(case), case.world.store.shelves
+
+        def take_away() -> None:
+            shelves[scenarios.NAME] = replace(shelves[scenarios.NAME], live=2, worn=(2,))
+            Restarted.apply(target)
+
+        target.apply = take_away  # type: ignore[method-assign]
+        case.policy(waves=(("web",),))
+        case.world.otherwise["target"] = lambda _name: Bound(target, ())
+        assert isinstance(case.rotate().outcome, RolledBack)
+        assert target.told == ["apply 2", "revert 2, which ['2'] showed"]
+        assert shelves[scenarios.NAME].worn == ()
 
     @pytest.mark.parametrize(("several", "outcome"), [(True, Stuck), (False, RolledBack)])
     def test_a_target_of_several_processes_is_not_back_because_one_of_them_is(
