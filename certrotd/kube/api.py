@@ -22,7 +22,7 @@ from certrotd.https.client import HttpsClient, Lost
 from certrotd.https.http1 import Answer
 from certrotd.https.stream import Stream
 from certrotd.jsontext import parsed
-from certrotd.kube.access import Access
+from certrotd.kube.access import UNTRUSTED, Access
 from certrotd.state.ports import Conflict, TooLarge
 
 Object = dict[str, Any]
@@ -248,6 +248,7 @@ class Api:
                 agent=self.agent,
                 direct=True,
                 limit=MAX_ANSWER,
+                cure=UNTRUSTED,
             )
         client: HttpsClient = self._local.client
         return client
