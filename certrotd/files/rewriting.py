@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import re
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -64,12 +65,12 @@ def opened_in(folder: int, name: str, flags: int) -> Iterator[int]:
 def rewrite(folder: int, name: str, as_read: Signature, fill: Callable[[int, int], object]) -> bool:
     """Replace a file by what ``fill`` writes, given handles of the old file and of the new one.
 
-    False, with nothing done, if it is not ``as_read`` any more, before or after. Raises NotKept,
-    OSError, and what ``fill`` raises.
+    False, with nothing done, if it is not ``as_read`` any more, before or after, or if somebody has
+    it open for writing. Raises NotKept, OSError, and what ``fill`` raises.
     """
     with opened_in(folder, name, os.O_RDONLY) as old:
         status = os.fstat(old)
-        if Signature.of(status) != as_read:
+        if Signature.of(status) != as_read or _is_written(old):
             return False
         if status.st_nlink > 1:
             others = f"{status.st_nlink - 1} more names (hard links)"
@@ -79,7 +80,7 @@ def rewrite(folder: int, name: str, as_read: Signature, fill: Callable[[int, int
             _be_like(new, old, status)
             fill(old, new)
             _end(new, status)
-            if not is_as_read(folder, name, as_read):
+            if _is_written(old) or not is_as_read(folder, name, as_read):
                 return False
             try:
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
@@ -128,6 +129,20 @@ def is_as_read(folder: int, name: str, as_read: Signature) -> bool:
     except FileNotFoundError:
         return False
     return Signature.of(status) == as_read
+
+
+def _is_written(handle: int) -> bool:
+    """Whether somebody has a file open for writing, as far as the system tells (fcntl(2), leases).
+
+    It does of local files that are one's own, or with CAP_LEASE.
+    """
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored: the other would kill
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    return False
 
 
 def sweep(folder: int, name: str) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@contextmanager
+@contextlib.contextmanager
 def folder_of(path: Path) -> Iterator[int]:
     handle = os.open(path.parent, os.O_RDONLY)
     try:
@@ -124,6 +124,37 @@ def test_what_somebody_wrote_meanwhile_stays(file: Path, change: object) -> None
     if there and not file.is_symlink():
         assert not replaced(file, as_read=read)
         assert file.read_bytes() != NEW
+
+
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_file_that_somebody_writes_into_is_left(file: Path, when: str) -> None:
+    """What is written through an open handle would be lost; one that reads has what it reads."""
+    with file.open("rb"):
+        assert replaced(file, OLD)
+    read = Signature.of(file.stat())
+    with contextlib.ExitStack() as stack, folder_of(file) as folder:
+
+        def fill(_old: int, _new: int) -> None:
+            stack.enter_context(file.open("r+b"))
+
+        if when == "before":
+            stack.enter_context(file.open("ab"))
+        assert not rewrite(folder, file.name, read, fill)
+    assert file.read_bytes() == OLD
+    assert alone(file)
+    assert replaced(file)
+
+
+def test_a_file_system_without_leases_is_no_hindrance(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network, or files of others without the capability."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fcntl, "fcntl", refused)
+    assert replaced(file)
 
 
 def test_a_file_with_several_names_is_not_replaced_under_one(file: Path) -> None:
