@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,6 +51,24 @@ def named(call: Call) -> str:
     about = call.get("objectRef")
     resource = about.get("resource") if isinstance(about, dict) else call["requestURI"]
     return f"{call['verb']} {resource}"
+
+
+def of_rotation(calls: Iterable[Call], secret: str) -> Iterator[Call]:
+    """Those from the Lease of the certificate on, but what a daemon asks in any case.
+
+    That is its own Lease, and what somebody else has changed.
+    """
+    begun = False
+    for call in calls:
+        about = call.get("objectRef")
+        about = about if isinstance(about, dict) else {}
+        resource, name = about.get("resource"), str(about.get("name"))
+        begun = begun or (resource == "leases" and name.endswith(f"-lock.certificate.{secret}"))
+        idle = (resource == "leases" and "-lock.daemon" in name) or (
+            call["verb"] == "watch" and resource in ("secrets", "configmaps")
+        )
+        if begun and not idle:
+            yield call
 
 
 def by_verbs(counted: Counter[str]) -> str:

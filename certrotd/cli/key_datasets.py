@@ -69,7 +69,8 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
         row = {"version": number, "state": version.state.value, "key_id": key_id, "count": count}
         told["values"].append(row)
     told |= {"plaintext": tally.plaintext, "unopened": tally.unopened, "counted": tally.method}
-    told |= {"rows": rows, "seconds_at_least": round(seconds, 1)}
+    left = opened.left(tally, keyring.key_set().active) - tally.unopened
+    told |= {"rows": rows, "left": left, "seconds_at_least": round(seconds, 1)}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
 
@@ -84,7 +85,8 @@ def _print(told: list[dict[str, Any]]) -> None:
             say(f"{name}: cannot be re-encrypted: {words}", sys.stdout)
         if "rows" in each:
             least = span(timedelta(seconds=each["seconds_at_least"]))
-            words = f"{each['rows']:,} {each['of']} would be re-encrypted, in at least {least}"
+            words = f"{each['rows']:,} {each['of']} would be read, and {each['left']:,} values "
+            words += f"re-encrypted, in at least {least}"
             tried = f"reading and encrypting {BATCHES_TRIED} batches was tried, writing was not"
             say(f"{name}: {words} ({tried})", sys.stdout)
     say("dry run: nothing was changed")

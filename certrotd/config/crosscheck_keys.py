@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.config.base import Loc, shown
+from certrotd.config.codecs import algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
-from certrotd.config.datasets import CODEC_ALGORITHMS, SqlDatasetEntry
+from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.keks import FileKekEntry, KekEntry
@@ -225,15 +226,20 @@ def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
     """Values of a form that the keys of the keyring are not for."""
     for called, dataset in entry.datasets.items():
         if isinstance(dataset, SqlDatasetEntry):
-            taken = CODEC_ALGORITHMS[dataset.codec]
-            if entry.algorithm not in taken:
-                message = f"{dataset.codec} takes no {entry.algorithm} keys: it takes "
-                message += " or ".join(sorted(taken))
-                yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
+            called_codec, taken = codec_name(dataset.codec), algorithms_of(dataset.codec)
+        elif isinstance(dataset, FilesDatasetEntry):
+            called_codec = dataset.codec
+            taken = algorithms_of("tink" if dataset.codec == "stream" else dataset.codec)
+        else:
+            continue
+        if entry.algorithm not in taken:
+            message = f"{called_codec} takes no {entry.algorithm} keys: it takes "
+            message += " or ".join(sorted(taken))
+            yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
 
 
 def _file_datasets(checked: Checked, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
-    """Keys that cannot wrap files, and directories with certrotd's own files in them."""
+    """Directories with certrotd's own files in them."""
     file = _file(checked)
     own = [file.state_dir, store_dir(file), *(path for _, path, _ in written(checked))]
     own += [each.backup.directory for each in file.keyrings.values() if each.backup is not None]
@@ -241,10 +247,6 @@ def _file_datasets(checked: Checked, name: str, entry: KeyringEntry) -> Iterator
         if not isinstance(dataset, FilesDatasetEntry):
             continue
         loc: Loc = ("keyrings", name, "datasets", called)
-        taken = CODEC_ALGORITHMS["tink" if dataset.codec == "stream" else dataset.codec]
-        if entry.algorithm not in taken:
-            message = f"{dataset.codec} takes no {entry.algorithm} keys: it takes "
-            yield ConfigFinding((*loc, "codec"), message + " or ".join(sorted(taken)))
         for number, root in enumerate(dataset.roots):
             for path in own:
                 if path.is_relative_to(root) or root.is_relative_to(path):

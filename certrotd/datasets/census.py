@@ -17,7 +17,7 @@ MOST_LISTED = 100
 
 
 BY_BEGINNING = "by the beginnings of ciphertext"
-BY_TRIAL = "by trying every key"
+BY_TRIAL = "by opening every value"
 
 
 @dataclass(frozen=True)

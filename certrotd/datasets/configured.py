@@ -8,8 +8,12 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.laravel import Laravel
+from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
+from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
+from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
 from certrotd.config.datasets import OwnDatasetEntry, SqlDatasetEntry
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.census import Tally, tally
@@ -19,10 +23,17 @@ from certrotd.datasets.port import Dataset
 from certrotd.datasets.reencryption import Pace
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet
 
-CODECS: dict[str, Codec] = {"tink": Tink(), "fernet": FernetTokens()}
-"""What a dataset may be encrypted with. Each authenticates, and all its ciphertext begins alike."""
+CODECS: dict[str, Codec] = {
+    "tink": Tink(),
+    "fernet": FernetTokens(),
+    "laravel": Laravel(),
+    "node-json": NodeJson(),
+    "secretbox": PrefixedSecretbox(),
+}
+"""The codecs without options, by their names. Each that a dataset may have authenticates."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +83,36 @@ def opened(
 
         spec = TableSpec(entry.table, entry.key, entry.columns, entry.schema_name, entry.where)
         dataset = SqlDataset(name, engine, spec, dialect)
-        pace = Pace(entry.batch, entry.rows_per_second)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
         yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
+
+
+def codec_of(entry: SqlDatasetEntry) -> Codec:
+    """The codec of its values; raises NeedsOperator for a salt that cannot be read."""
+    match entry.codec:
+        case RailsCodecEntry() as told:
+            from certrotd.codecs.rails import ActiveRecord
+
+            return ActiveRecord(
+                told.salt.resolve().reveal(),
+                told.deterministic,
+                told.digest,
+                told.key_references,
+                told.compress,
+            )
+        case JweCodecEntry() as told:
+            from certrotd.codecs.jwe import Jwe
+
+            return Jwe(told.alg != "dir", told.enc or "A256GCM")
+        case Wso2CodecEntry() as told:
+            from certrotd.codecs.wso2 import Wso2
+
+            return Wso2(key_ids=told.key_ids)
+        case LayoutCodecEntry() as told:
+            return told.codec(bound=entry.associated_data is not None)
+        case str(name):
+            return CODECS[name]
 
 
 def _opened_files(
@@ -99,8 +138,12 @@ def _opened_files(
 
 
 def _form(entry: SqlDatasetEntry) -> Form:
-    codec, plaintext = CODECS[entry.codec], Leftover(entry.plaintext)
+    codec, plaintext = codec_of(entry), Leftover(entry.plaintext)
+    documents = {
+        entry.columns.index(column): tuple(map(path_of, paths))
+        for column, paths in entry.json_paths.items()
+    }
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext)
+        return Form(codec, plaintext=plaintext, documents=documents)
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext)
+    return Form(codec, bound.of, plaintext, documents)

@@ -110,6 +110,15 @@ class Dataset(Protocol):
 
 
 @runtime_checkable
+class Advising(Protocol):
+    """A dataset that somebody has to look after while it is rewritten."""
+
+    def advice(self) -> str | None:
+        """What to do now, in words, None if nothing; raises Failure."""
+        ...
+
+
+@runtime_checkable
 class Sweeping(Protocol):
     """A dataset in which a process that is killed may leave something."""
 

@@ -7,6 +7,7 @@ nothing: what is done already is not touched a second time.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -26,10 +27,30 @@ NAP = 0.25
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a pass goes: rows a batch, and rows a second (None: as fast as it can)."""
+    """How fast a pass goes: rows a batch at most, and rows a second (None: as fast as it can).
+
+    It rests for ``pause`` after a batch. Writing one is to take no longer than ``latency``, in
+    seconds, too: else the next batches are smaller.
+    """
 
     batch: int = 1000
     rows_per_second: float | None = None
+    pause: float = 0.0
+    latency: float | None = None
+
+    def size(self, last: int, took: float) -> int:
+        """How many rows the next batch has, after one of ``last`` was written in ``took``."""
+        if self.latency is None:
+            return self.batch
+        if took > self.latency:
+            return max(1, last // 2)
+        return min(self.batch, last * 2) if took < self.latency / 2 else last
+
+    def rest(self, rows: int, took: float, wrote: float) -> float:
+        """How long nothing is done after a batch that took so long, its writing included."""
+        slow = wrote if self.latency is not None and wrote > self.latency else 0.0
+        rate = rows / self.rows_per_second - took if self.rows_per_second is not None else 0.0
+        return max(0.0, self.pause, slow, rate)
 
 
 @dataclass(frozen=True)
@@ -69,6 +90,7 @@ class Pass:
         self._clock = clock
         self._pace = pace
         self._before = before
+        self._wrote = 0.0
 
     def run(
         self,
@@ -77,13 +99,14 @@ class Pass:
     ) -> Passed:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
+        size = self._pace.batch
         if isinstance(self._dataset, Sweeping):
             self._before()
             self._dataset.sweep()
         while True:
             self._before()
-            begun = self._clock.monotonic()
-            rows = self._dataset.rows(position.after, self._pace.batch, self.done)
+            begun, self._wrote = self._clock.monotonic(), 0.0
+            rows = self._dataset.rows(position.after, size, self.done)
             if not rows:
                 return Passed(count, tuple(listed))
             quarantined = self._batch(rows)
@@ -91,7 +114,9 @@ class Pass:
             listed += quarantined[: max(0, MOST_LISTED - len(listed))]
             position = Position(rows[-1].key, position.seen + len(rows))
             keep(position)
-            self._rest(len(rows), self._clock.monotonic() - begun)
+            took = self._clock.monotonic() - begun
+            size = self._pace.size(size, self._wrote)
+            self._clock.sleep(self._pace.rest(len(rows), took, self._wrote))
 
     def _batch(self, rows: Sequence[Row]) -> Sequence[Quarantined]:
         """What of the rows cannot be re-encrypted; what others keep writing is for a later pass."""
@@ -102,23 +127,25 @@ class Pass:
             if not batch.changes or self._replace(batch.changes) == len(batch.changes):
                 break
             rows = self._dataset.again([each.row.key for each in batch.changes])
-        return list({(each.key, each.field): each for each in quarantined}.values())
+        return list({(each.key, each.field, each.why): each for each in quarantined}.values())
 
     def _replace(self, changes: Sequence[Change]) -> int:
         nap = NAP
         for _ in range(TRIES - 1):
-            self._before()
             try:
-                return self._dataset.replace(changes)
+                return self._write(changes)
             except Busy:
                 self._clock.sleep(nap)
                 nap *= 2
-        self._before()
-        return self._dataset.replace(changes)
+        return self._write(changes)
 
-    def _rest(self, rows: int, took: float) -> None:
-        if self._pace.rows_per_second is not None:
-            self._clock.sleep(rows / self._pace.rows_per_second - took)
+    def _write(self, changes: Sequence[Change]) -> int:
+        self._before()
+        begun = self._clock.monotonic()
+        try:
+            return self._dataset.replace(changes)
+        finally:
+            self._wrote = max(self._wrote, self._clock.monotonic() - begun)
 
 
 def trial(
@@ -137,4 +164,5 @@ def trial(
         values.reencrypted(batch)
         seen, after = seen + len(batch), batch[-1].key
     seconds = (clock.monotonic() - begun) * rows / seen if seen else 0.0
+    seconds += math.ceil(rows / pace.batch) * pace.pause
     return rows, max(seconds, rows / pace.rows_per_second if pace.rows_per_second else 0.0)

@@ -1,4 +1,4 @@
-"""A table of a SQL database as a dataset: SQLite and PostgreSQL.
+"""A table of a SQL database as a dataset: SQLite, PostgreSQL, and MariaDB or MySQL.
 
 Every name goes through SQLAlchemy's identifiers, and every value through its parameters. Only the
 operator's own ``where`` is SQL text.
@@ -61,6 +61,7 @@ class SqlDataset:
         spec = self.spec
         with self.connected() as connection:
             types = self.dialect.types(connection, spec.table, spec.schema)
+            more = self.dialect.more_columns(connection, spec.table, spec.schema)
         if types is None:
             raise NeedsOperator(f"the dataset {self.name}: there is no table {spec.words}")
         wanted = dict.fromkeys((*spec.key, *spec.columns))
@@ -68,7 +69,7 @@ class SqlDataset:
             names = ", ".join(missing)
             raise NeedsOperator(f"the dataset {self.name}: {spec.words} has no column {names}")
         columns = [sa.column(each, types[each]) for each in wanted]
-        columns += [sa.column(each) for each in self.dialect.system_columns]
+        columns += [sa.column(each) for each in more if each not in wanted]
         return sa.table(spec.table, *columns, schema=spec.schema)
 
     @contextmanager
@@ -102,7 +103,7 @@ class SqlDataset:
         """As Dataset.rows."""
         query = self._select().where(self._open(done)).order_by(*self._keys).limit(most)
         if after is not None:
-            query = query.where(self._behind(after))
+            query = query.where(self.dialect.behind(self._keys, after))
         with self.connected() as connection:
             return self._read(connection, self._within(query))
 
@@ -123,6 +124,11 @@ class SqlDataset:
         with self.connected() as connection:
             return list(findings_of(connection, self.spec, self.dialect))
 
+    def advice(self) -> str | None:
+        """As Advising.advice."""
+        with self.connected() as connection:
+            return self.dialect.advice(connection, self.spec.table, self.spec.schema)
+
     @cached_property
     def _keys(self) -> Sequence[sa.ColumnClause[Any]]:
         return [self.table.c[each] for each in self.spec.key]
@@ -132,7 +138,8 @@ class SqlDataset:
         return [self.table.c[each] for each in self.spec.columns]
 
     def _select(self) -> sa.Select[Any]:
-        return sa.select(*self._keys, *self._values, self.dialect.mark(self.table))
+        values = map(self.dialect.read, self._values)
+        return sa.select(*self._keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Only what the operator's condition says; its colons are not parameters."""
@@ -148,13 +155,6 @@ class SqlDataset:
             begins = [sa.not_(self.dialect.begins(column, each)) for each in done]
             conditions.append(sa.and_(self.dialect.is_filled(column), *begins))
         return sa.or_(*conditions)
-
-    def _behind(self, after: Key) -> sa.ColumnElement[bool]:
-        keys = self._keys
-        if len(keys) == 1:
-            return keys[0] > after[0]
-        values = [sa.literal(each, key.type) for key, each in zip(keys, after, strict=True)]
-        return sa.tuple_(*keys) > sa.tuple_(*values)
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
         split = len(self._keys)

@@ -10,6 +10,8 @@ from sqlalchemy.engine import Connection, Inspector
 
 from certrotd.datasets.port import PreflightFinding
 from certrotd.datasets.sql_dialect import Dialect, PostgreSQL, Sqlite
+from certrotd.datasets.sql_mariadb import MariaDB
+from certrotd.datasets.sql_preflight_mariadb import findings_of_mariadb
 
 if TYPE_CHECKING:
     from certrotd.datasets.sql import TableSpec
@@ -26,6 +28,9 @@ def findings_of(
     if isinstance(dialect, PostgreSQL):
         yield from _widths(connection, spec, columns)
         yield from _postgresql(connection, spec)
+    if isinstance(dialect, MariaDB):
+        yield from _widths(connection, spec, columns)
+        yield from findings_of_mariadb(connection, spec)
     if isinstance(dialect, Sqlite):
         yield from _sqlite(connection, spec)
 

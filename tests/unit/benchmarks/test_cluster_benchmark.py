@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from benchmarks.cluster.audit import AuditLog, by_verbs
+from benchmarks.cluster.audit import AuditLog, by_verbs, named, of_rotation
 from benchmarks.cluster.load import Load
 from benchmarks.cluster.table import Line, Section, as_json, rendered, within
 from tests.parts.kubernetes import ControlPlane
@@ -49,9 +49,9 @@ def test_a_limit_is_not_exceeded_by_what_equals_it() -> None:
     assert within(2.1, 2.0, " MiB") == ("≤ 2 MiB", False)
 
 
-def call(user: str, verb: str, resource: str, number: str = "") -> str:
+def call(user: str, verb: str, resource: str, number: str = "", name: str = "x") -> str:
     """A line of the audit log."""
-    about = {"resource": resource}
+    about = {"resource": resource, "name": name}
     told = {"auditID": number or token_hex(8), "verb": verb, "user": {"username": user}}
     return json.dumps(told | {"objectRef": about}) + "\n"
 
@@ -70,6 +70,28 @@ def test_calls_of_a_user_are_counted_over_all_files_of_the_log(tmp_path: Path) -
     counted = audit.by_verb("me", position)
     assert counted == {"patch secrets": 1, "get leases": 1, "watch pods": 1}
     assert by_verbs(audit.by_verb("me")) == "2 get, 1 patch, 1 watch"
+
+
+def test_what_a_daemon_asks_in_any_case_is_not_a_rotations() -> None:
+    """Nor is what it asks before it has the Lease of the certificate."""
+    lock = "a-lock.certificate.web"
+    asked = [
+        ("get", "secrets", "web"),
+        ("update", "leases", lock),
+        ("update", "leases", "a-lock.daemon--0123456789"),
+        ("watch", "secrets", ""),
+        ("watch", "configmaps", ""),
+        ("watch", "pods", ""),
+        ("get", "secrets", "web"),
+        ("update", "leases", lock),
+    ]
+    calls = [json.loads(call("me", verb, kind, name=name)) for verb, kind, name in asked]
+    assert [named(each) for each in of_rotation(calls, "web")] == [
+        "update leases",
+        "watch pods",
+        "get secrets",
+        "update leases",
+    ]
 
 
 @contextmanager
