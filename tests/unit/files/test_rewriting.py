@@ -225,6 +225,45 @@ def test_what_a_kill_left_is_swept_but_not_what_somebody_writes(file: Path) -> N
     assert alone(file)
 
 
+def test_of_two_that_replace_a_file_one_does(file: Path) -> None:
+    """The other begins while the first one writes, and leaves it and its temporary file alone."""
+    seen: list[bool] = []
+    read = Signature.of(file.stat())
+
+    def fill(_old: int, new: int) -> None:
+        seen.append(rewrite(folder, file.name, read, lambda _old, new: os.write(new, b"second")))
+        os.write(new, NEW)
+
+    with folder_of(file) as folder:
+        assert rewrite(folder, file.name, read, fill)
+    assert seen == [False]
+    assert file.read_bytes() == NEW
+    assert alone(file)
+
+
+def test_a_temporary_file_that_is_swept_before_it_is_locked_is_not_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody renames what another process has made of the same name."""
+    flock, turns = fcntl.flock, iter(["removed", "locked"])
+
+    def racing(handle: int, how: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        match next(turns, None):
+            case "removed":
+                os.unlink(name)
+            case "locked":
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", racing)
+    assert not replaced(file)
+    assert not replaced(file)
+    assert file.read_bytes() == OLD
+    assert replaced(file)
+    assert alone(file)
+
+
 def test_a_name_of_any_length_has_a_temporary_one(tmp_path: Path) -> None:
     """255 bytes are the most."""
     path = tmp_path / ("n" * 255)
