@@ -12,6 +12,7 @@ from certrotd.cli.keys import ids_of, keyring_of, of_keyring
 from certrotd.cli.output import print_json, print_table, say, span
 from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
@@ -57,7 +58,10 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
             tally = opened.tally(keyring.every_key())
             told["of"] = "rows" if opened.dataset.fields else "files"
             keys = keyring.key_set()
-            rows, seconds = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+            tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+            if isinstance(opened.dataset, Limited):
+                narrow = opened.dataset.too_narrow(tried.growth)
+                told["problems"] += [each.words for each in narrow]
     except Failure as failure:
         told["problems"].append(str(failure))
         return told
@@ -70,7 +74,8 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
         told["values"].append(row)
     told |= {"plaintext": tally.plaintext, "unopened": tally.unopened, "counted": tally.method}
     left = opened.left(tally, keyring.key_set().active) - tally.unopened
-    told |= {"rows": rows, "left": left, "seconds_at_least": round(seconds, 1)}
+    seconds = round(tried.seconds, 1)
+    told |= {"rows": tried.rows, "left": left, "seconds_at_least": seconds}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
 

@@ -76,6 +76,12 @@ class Dialect(Protocol):
         """The query for the rows of those keys alone."""
         ...
 
+    def locking(
+        self, connection: Connection, query: sa.Select[Any], table: sa.TableClause
+    ) -> sa.Select[Any]:
+        """The query, after which nobody else writes to its rows until the transaction ends."""
+        ...
+
     def replace(
         self,
         connection: Connection,
@@ -147,6 +153,16 @@ class Sqlite:
             sa.and_(*(key == place for key, place in zip(keys, row, strict=True))) for row in wanted
         )
         return query.where(sa.or_(sa.false(), *each))
+
+    def locking(
+        self,
+        connection: Connection,
+        query: sa.Select[Any],
+        table: sa.TableClause,  # noqa: ARG002
+    ) -> sa.Select[Any]:
+        """As Dialect.locking: nobody else writes anything."""
+        connection.exec_driver_sql("begin immediate")
+        return query
 
     def replace(
         self,
@@ -237,6 +253,15 @@ class PostgreSQL:
         )
         same = [key == asked.c[f"k{n}"] for n, key in enumerate(keys)]
         return query.select_from(table.join(asked, sa.and_(*same)))
+
+    def locking(
+        self,
+        connection: Connection,  # noqa: ARG002
+        query: sa.Select[Any],
+        table: sa.TableClause,
+    ) -> sa.Select[Any]:
+        """As Dialect.locking."""
+        return query.with_for_update(of=table)
 
     def replace(
         self,

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,10 @@ from certrotd.datasets.values import Values as Looked
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import Algorithm, KeySet
 from tests.contract.codec_cases import key_of
-from tests.contract.kek_rigs import Part
+from tests.contract.databases import DATABASES, Database, place
 from tests.fakes.datasets import MemoryDataset, Values
-from tests.parts.mariadb import MariaDB
-from tests.parts.postgresql import PASSWORD, PostgreSQL
+from tests.parts.postgresql import PASSWORD
 from tests.parts.process import wait_until
-
-Database = tuple[Callable[..., list[Any]], str]
-"""What executes SQL in a database, and its URL."""
-DATABASES = ("sqlite", "postgresql", "mariadb")
 
 HOSTILE = 'x"; drop table "t\'); --%s :p'
 """The name of a table, and of a column in it."""
@@ -92,42 +86,10 @@ def rig(
         if request.param == "memory":
             yield Rig(MemoryDataset(fields=(HOSTILE, "second")), lambda *_: [])
             return
-        execute, url = place(request, tmp_path, monkeypatch, stack)
+        execute, url = place(request, tmp_path, monkeypatch, stack, request.param)
         binary = "bytea" if request.param == "postgresql" else "blob"
         execute(f"create table {quoted(HOSTILE)} {COLUMNS.replace('BINARY', binary)}")
         yield Rig(stack.enter_context(opened("rows", entry(url))).dataset, execute)
-
-
-def place(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stack: ExitStack,
-    kind: str = "",
-) -> Database:
-    """An empty one."""
-    kind = kind or request.param
-    if kind == "sqlite":
-        path = tmp_path / "app.db"
-        local = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
-        return lambda sql, *told: local.execute(sql, told).fetchall(), f"sqlite:///{path}"
-    part: Part = request.getfixturevalue("part")
-    server = part(PostgreSQL if kind == "postgresql" else MariaDB)
-    monkeypatch.setenv("DATABASE_PASSWORD", PASSWORD)
-    name = f"test{abs(hash(tmp_path)) % 10**9}"
-    with server.connect() as admin, admin.cursor() as cursor:
-        cursor.execute(f"create database {name}")
-    remote = stack.enter_context(server.connect(name))
-
-    def execute(sql: str, *told: object) -> list[Any]:
-        text = sql.replace("%", "%%").replace("?", "%s") if told else sql
-        with remote.cursor() as cursor:
-            cursor.execute(text, told or None)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    if kind == "mariadb":
-        execute("set session sql_mode = 'ANSI_QUOTES'")  # and values are cut to fit
-    return execute, server.url(name)
 
 
 ROWS: dict[Key, Values] = {
@@ -209,15 +171,6 @@ def test_a_codec_without_options_authenticates_and_has_a_beginning_of_its_own(na
     """By which plaintext is told from damaged ciphertext."""
     assert CODECS[name].traits.authenticated
     assert CODECS[name].traits.beginning
-
-
-@pytest.fixture(params=DATABASES)
-def database(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Database]:
-    """An empty database."""
-    with ExitStack() as stack:
-        yield place(request, tmp_path, monkeypatch, stack)
 
 
 def found(url: str, **more: Any) -> list[str]:
