@@ -9,7 +9,7 @@ import tempfile
 from dataclasses import asdict
 from pathlib import Path
 
-from benchmarks import client, daemon, issue, listing, reencryption
+from benchmarks import client, daemon, files, issue, listing, reencryption
 
 COUNT = 200
 SAMPLE = 20
@@ -31,10 +31,13 @@ def main(arguments: list[str]) -> None:
     if "--datasets" in arguments:
         rows = reencryption.MILLION if "--full" in arguments else reencryption.ROWS
         found = reencryption.measure(rows)
+        of_files = files.measure()
         if "--json" in arguments:
-            print(json.dumps({"datasets": asdict(found)}, indent=1))
+            told = {"datasets": asdict(found), "files": asdict(of_files)}
+            print(json.dumps(told, indent=1))
         else:
             reencryption.show(found)
+            files.show(of_files)
         return
     sample = COUNT if "--full" in arguments else SAMPLE
     with tempfile.TemporaryDirectory(prefix="certrotd-bench-") as directory:

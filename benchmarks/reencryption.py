@@ -9,6 +9,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from certrotd.datasets.port import Change, Key
 from certrotd.datasets.reencryption import Pace, Pass
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 from tests.parts import Parts
+from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PASSWORD, PostgreSQL
 
 ROWS = 200_000
@@ -33,6 +35,8 @@ BATCH = 1000
 BUDGET = 0.75
 """The part of the rows a second without cryptography that Tink reaches on PostgreSQL."""
 BARE = "no cryptography"
+Place = PostgreSQL | MariaDB | Path
+"""Where a table is: a server, or a file of SQLite."""
 
 
 @dataclass(frozen=True)
@@ -60,40 +64,42 @@ class Reencryption:
 
 
 def measure(rows: int) -> Reencryption:
-    """Measures with a PostgreSQL and a SQLite file of its own."""
+    """Measures with a PostgreSQL, a MariaDB and a SQLite file of its own."""
     os.environ["DATABASE_PASSWORD"] = PASSWORD
     speeds: list[Speed] = []
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="certrotd-bench-")))
-        server = Parts(directory / "parts", stack).start(PostgreSQL)
-        for database, url in (
-            ("PostgreSQL", server.url()),
-            ("SQLite", f"sqlite:///{directory}/a.db"),
+        parts = Parts(directory / "parts", stack)
+        for database, place in (
+            ("PostgreSQL", parts.start(PostgreSQL)),
+            ("MariaDB", parts.start(MariaDB)),
+            ("SQLite", directory / "a.db"),
         ):
             for codec in CODECS:
-                speeds += _turns(server, database, url, codec, rows)
+                speeds += _turns(place, database, codec, rows)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return Reencryption(speeds, peak)
 
 
-def _turns(server: PostgreSQL, database: str, url: str, codec: str, rows: int) -> list[Speed]:
+def _turns(place: Place, database: str, codec: str, rows: int) -> list[Speed]:
+    url = f"sqlite:///{place}" if isinstance(place, Path) else place.url()
     told: dict[str, Any] = {"type": "sql", "url": url, "table": "t", "columns": ["v"]}
     told |= {
         "codec": codec,
         "associated_data": "{table}/{column}/{pk}" if codec == "tink" else None,
     }
-    if database == "PostgreSQL":
+    if not isinstance(place, Path):
         told["password"] = {"env": "DATABASE_PASSWORD"}
     entry, keys = SqlDatasetEntry.model_validate(told), _keys(codec)
     best: dict[str, Speed] = {}
     for _ in range(TURNS):
         for name in (codec, f"{codec}, {BARE}"):
-            _fill(server, database, url, codec, keys, rows)
-            with opened("t", entry) as place:
+            _fill(place, codec, keys, rows)
+            with opened("t", entry) as found:
                 began, cpu = time.perf_counter(), time.process_time()
-                (_bare if name.endswith(BARE) else _reencrypted)(place, keys)
+                (_bare if name.endswith(BARE) else _reencrypted)(found, keys)
                 took, cpu = time.perf_counter() - began, time.process_time() - cpu
-                if name == codec and tally(place.dataset, place.form, keys).by_version[1]:
+                if name == codec and tally(found.dataset, found.form, keys).by_version[1]:
                     raise ProgramFailed("values are left under the old key")
             speed = Speed(database, name, rows, rows / took, cpu / rows * 1e6)
             if name not in best or best[name].per_second < speed.per_second:
@@ -102,7 +108,8 @@ def _turns(server: PostgreSQL, database: str, url: str, codec: str, rows: int) -
 
 
 def _keys(codec: str) -> KeySet:
-    algorithm = Algorithm.FERNET if codec == "fernet" else Algorithm.AES_256_GCM
+    usual = (Algorithm.AES_256_GCM, Algorithm.FERNET, Algorithm.XSALSA20_POLY1305)
+    algorithm = next(each for each in usual if each in CODECS[codec].traits.algorithms)
     return KeySet.of([DataKey(n, algorithm, Material(os.urandom(32))) for n in (1, 2)], active=2)
 
 
@@ -125,20 +132,29 @@ def _bare(place: Opened, keys: KeySet) -> None:
         after = rows[-1].key
 
 
-def _fill(server: PostgreSQL, database: str, url: str, codec: str, keys: KeySet, rows: int) -> None:
+def _fill(place: Place, codec: str, keys: KeySet, rows: int) -> None:
     """The table anew, under the old key."""
     form, key, text = CODECS[codec], keys.keys[1], os.urandom(SIZE)
     bound = (f"t/v/{n}".encode() if codec == "tink" else b"" for n in range(rows))
     values = ((n, form.encrypt(text, key, aad)) for n, aad in enumerate(bound))
-    if database == "SQLite":
+    if isinstance(place, Path):
         import sqlite3
 
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
+        with closing(sqlite3.connect(place)) as connection, connection:
             connection.execute("pragma journal_mode = wal")
             connection.execute("drop table if exists t")
             connection.execute("create table t (id integer primary key, v blob)")
             connection.executemany("insert into t values (?, ?)", values)
-        return
+    elif isinstance(place, MariaDB):
+        kind = "varbinary(200)" if codec == "tink" else "varchar(200)"
+        with place.connect("mysql") as told, told.cursor() as cursor:
+            cursor.execute(f"create or replace table t (id bigint primary key, v {kind})")
+            cursor.executemany("insert into t values (%s, %s)", list(values))
+    else:
+        _copy(place, codec, values)
+
+
+def _copy(server: PostgreSQL, codec: str, values: Iterable[tuple[int, bytes]]) -> None:
     kind = "bytea" if codec == "tink" else "text"
     with server.connect() as connected:
         connected.execute("drop table if exists t")

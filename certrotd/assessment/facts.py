@@ -99,7 +99,12 @@ class Span:
         return begin < self.until and end > self.since
 
 
-def strength(algorithm: Algorithm) -> int:
-    """The bits of security of its keys (NIST SP 800-57 part 1, table 2)."""
+def strength(algorithm: Algorithm) -> int | None:
+    """The bits of security of its keys (NIST SP 800-57 part 1, table 2).
+
+    None for a passphrase: nobody knows how it was chosen.
+    """
+    if algorithm is Algorithm.PASSPHRASE:
+        return None
     # of a Fernet key one half encrypts by AES-128, and the other authenticates
     return 128 if algorithm is Algorithm.FERNET else algorithm.key_bytes * 8

@@ -160,7 +160,7 @@ def _version(each: VersionReport) -> tuple[object, ...]:
         each.number,
         each.state,
         facts.algorithm,
-        strength(facts.algorithm),
+        strength(facts.algorithm) or "not known",
         facts.fingerprint,
         _time(facts.version.transitions[0].at),
         _time(period.begin if period else None),

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +89,8 @@ class AuditLog:
 
     ``command`` is shown to whoever has to wait; a file longer than ``limit`` bytes is not
     appended to any more. ``damaged`` hears, in words, of what was done to the log, once that is
-    recorded. ``copy`` gets every line that was written, once it is durable.
+    recorded. ``copy`` gets every line that was written, once it is durable; those of other
+    processes, since this one looked first, with the next one or by check().
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class AuditLog:
         self._damaged = damaged
         self._copy = copy
         self._tip = START  # of what this process has written, or seen there
+        self._copied = 0  # the number of the last line that was copied
         self._log = directory / "audit.jsonl"
         self._head = directory / "head.json"
         # threads wait here, where nobody has to poll; the lock file is for other processes
@@ -122,7 +124,8 @@ class AuditLog:
         """
         with self._held(), explained(f"write {self._log}"):
             end, size = self._end()
-            damage = end.damage or self._found_by_others(end.tip)
+            others = self._by_others(end.tip)
+            damage = end.damage or _damage_in(others)
             self._add(end, size, happened)
         if damage:
             self._damaged(damage)
@@ -137,7 +140,8 @@ class AuditLog:
         with self._held(), explained(f"write {self._log}"):
             sweep_temporaries(self._directory)
             end, size = self._end()
-            damage = end.damage or self._found_by_others(end.tip)
+            others = self._by_others(end.tip)
+            damage = end.damage or _damage_in(others)
             if end.damage:
                 self._add(end, size, ())
             else:
@@ -244,22 +248,20 @@ class AuditLog:
             end = taken_back(self._tip, end.waiting, _content(self._log))
         return end, size
 
-    def _found_by_others(self, tip: Head) -> str:
-        """The damage that another process has recorded since this one looked last, if any.
-
-        It went on from there, so that the log is what its head file says again.
-        """
+    def _by_others(self, tip: Head) -> Sequence[AuditRecord]:
+        """What other processes have recorded since this one looked last, oldest first: copied."""
         if self._tip == START or tip.seq <= self._tip.seq:
-            return ""
-        for line in reversed(_content(self._log).splitlines(keepends=True)):
-            record = parse(line)
-            if record is None:
-                continue
-            if record.seq <= self._tip.seq:
+            return ()
+        found: list[AuditRecord] = []
+        for path in (self._log, *reversed(self._full())):
+            records = [*filter(None, map(parse, _content(path).splitlines(keepends=True)))]
+            found[:0] = [each for each in records if self._tip.seq < each.seq <= tip.seq]
+            if records and records[0].seq <= self._tip.seq + 1:
                 break
-            if record.event == DAMAGED:
-                return str(record.details.get("why"))
-        return ""
+        if missed := [each.line() for each in found if each.seq > self._copied]:
+            self._copied = tip.seq
+            self._copy(b"".join(missed))
+        return found
 
     def _add(self, end: End, size: int, happened: tuple[Happened, ...]) -> None:
         records = self._chain(end, happened)
@@ -271,6 +273,7 @@ class AuditLog:
             waiting = unsettled(waiting, record)
         self._append(end, lines, records[-1].head, waiting)
         self._tip = records[-1].head
+        self._copied = self._tip.seq
         self._copy(lines)
 
     def _chain(self, end: End, happened: tuple[Happened, ...]) -> list[AuditRecord]:
@@ -324,6 +327,15 @@ class AuditLog:
             if (match := _FULL.fullmatch(name))
         ]
         return [path for _, path in sorted(found)]
+
+
+def _damage_in(records: Sequence[AuditRecord]) -> str:
+    """The damage that another process has recorded last, if any.
+
+    It went on from there, so that the log is what its head file says again.
+    """
+    found = [each for each in records if each.event == DAMAGED]
+    return str(found[-1].details.get("why")) if found else ""
 
 
 def _open(path: Path, flags: int) -> tuple[int, int]:

@@ -32,8 +32,9 @@ class Baseline(Journaled):
     """What every target serves before the swap, and, as its undo, that they serve it again.
 
     It comes before the swap because undoing goes backwards: the old files are back when the
-    targets are told to read them. A ``generation`` that no proof could trust goes no further: with
-    it in place every client would be refused. None: it is in place already.
+    targets are told to read them. Targets that look at places of their own have told at the
+    preflight what is served there. A ``generation`` that no proof could trust goes no further:
+    with it in place every client would be refused. None: it is in place already.
     """
 
     targets: tuple[str, ...]
@@ -70,7 +71,7 @@ class Baseline(Journaled):
                 continue  # nothing of ours to put right
             try:
                 before = [each == leaf.fingerprint for each in baseline.get(name, ())]
-                _reinstate(world, bound, before, leaf)
+                _reinstate(world, bound, before, leaf, _shown(ledger, name))
             except Stopped:
                 raise
             except Failure as failure:
@@ -95,6 +96,7 @@ class Swap(Journaled):
 
     def undo(self, world: World, ledger: Ledger) -> None:
         if world.store.live(world.name) != self.generation:
+            self._put_back(world)
             return
         reason = _no_way_back(world, self.generation, self.previous)
         if reason is not None:
@@ -103,6 +105,15 @@ class Swap(Journaled):
         assert self.previous is not None
         with world.still():
             world.store.switch(world.name, self.previous)
+
+    def _put_back(self, world: World) -> None:
+        """Somebody took away what was swapped: the previous one counts as live, and may be gone."""
+        live = world.store.look(world.name).live
+        if live is None or live.number != self.previous or live.damaged is None:
+            return
+        if _unusable(world, live.number) is None:
+            with world.still():
+                world.store.rebuild(world.name, live.number)
 
     def observe(self, world: World, ledger: Ledger) -> Observed:  # noqa: ARG002
         live = world.store.look(world.name).live
@@ -315,7 +326,20 @@ def _look(world: World, endpoint: Endpoint) -> str | None:
         return None  # serving nothing is a fact too: nothing has to be proven on the way back
 
 
-def _reinstate(world: World, bound: Bound, served: list[bool], leaf: CertificateFacts) -> None:
+def _shown(ledger: Ledger, target: str) -> Mapping[str, Any]:
+    """What a target showed at the preflight; nothing where it was not asked then."""
+    known = ledger.facts.get("shown")
+    found = known.get(target) if isinstance(known, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _reinstate(
+    world: World,
+    bound: Bound,
+    served: list[bool],
+    leaf: CertificateFacts,
+    shown: Mapping[str, Any],
+) -> None:
     """Tell a target to read the old files, and prove the endpoints that ``served`` them before.
 
     A target that cannot be told — its own configuration is what broke — is in order as long as
@@ -326,7 +350,7 @@ def _reinstate(world: World, bound: Bound, served: list[bool], leaf: Certificate
     target = bound.target
     try:
         if isinstance(target, Revertible):
-            target.revert()
+            target.revert(shown)
         else:
             target.apply()
     except Stopped:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 from certrotd.clock import Deadline
 from certrotd.dns.records import Coverage, Preflight, Solver, TxtRecord
 from certrotd.errors import Failure
 from certrotd.pki.generation import (
     CertificateState,
+    Checked,
     Copy,
     Generation,
     LiveCertificate,
@@ -127,8 +128,11 @@ class Informed(Protocol):
 class Revertible(Protocol):
     """A target that goes back in another way than by being told again."""
 
-    def revert(self) -> None:
-        """Undo what apply() began, now that the old files are back; repeatable, raises Failure."""
+    def revert(self, shown: Mapping[str, Any]) -> None:
+        """Undo what apply() began, now that the old files are back; repeatable, raises Failure.
+
+        ``shown`` as of Checked, from before the change; empty where nobody looked.
+        """
         ...
 
 
@@ -136,7 +140,7 @@ class Revertible(Protocol):
 class InformedRevertible(Protocol):
     """The same of one that is told which certificates it is told for."""
 
-    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
+    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
         """As Revertible.revert; nothing is changed of what was never told of any but these."""
         ...
 
@@ -163,8 +167,17 @@ class Fenceable(Protocol):
 class Cautious(Protocol):
     """A target that can tell what makes its reload felt, though it would succeed."""
 
-    def checked(self) -> Sequence[str]:
-        """As Target.check, in the same look; a line about each."""
+    def checked(self) -> Checked:
+        """As Target.check, in the same look."""
+        ...
+
+
+@runtime_checkable
+class InformedCautious(Protocol):
+    """The same of one that is told which certificates it is told for."""
+
+    def checked_for(self, certificates: Sequence[LiveCertificate]) -> Checked:
+        """As Cautious.checked."""
         ...
 
 
@@ -323,10 +336,12 @@ class Installer(Protocol):
 __all__ = [
     "Adopting",
     "Cautious",
+    "Checked",
     "Choosing",
     "Coverage",
     "Dns",
     "Informed",
+    "InformedCautious",
     "InformedRevertible",
     "Installer",
     "Issuer",

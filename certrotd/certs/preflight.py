@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 from certrotd.certs.ports import Cautious, Precheck, Target
 from certrotd.certs.world import World
-from certrotd.errors import Failure, failed, raise_first
+from certrotd.errors import Failure, failed
 from certrotd.rotation.step import Done, Journaled, Ledger
+
+Finding = Failure | dict[str, Any]
+"""What would fail, or what a target shows now, by its name: as Checked.shown."""
 
 
 @runtime_checkable
@@ -36,8 +39,12 @@ class PreflightStep(Journaled):
     kind = "preflight"
 
     def do(self, world: World, ledger: Ledger) -> Done:  # noqa: ARG002
-        raise_first(self.problems(world))
-        return Done()
+        shown: dict[str, Any] = {}
+        for found in self._findings(world):
+            if isinstance(found, Failure):
+                raise found
+            shown |= found
+        return Done({"shown": shown} if shown else {})
 
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # it only looked
@@ -48,6 +55,11 @@ class PreflightStep(Journaled):
         Of what is not ``due`` only the files that will be read and the programs that will be run
         are looked for: nothing is run for it, and nobody is asked.
         """
+        for found in self._findings(world, due=due):
+            if isinstance(found, Failure):
+                yield found
+
+    def _findings(self, world: World, *, due: bool = True) -> Iterator[Finding]:
         if due:
             yield from failed(partial(world.store.check, world.name, dry=world.dry))
         yield from world.installer.problems(dry=world.dry or not due)
@@ -59,8 +71,8 @@ class PreflightStep(Journaled):
             yield from world.unready(self.issuer, self.names, self.solver, ask=due)
 
 
-def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
-    """What is wrong with a target, which is asked itself if it is to be ``running``.
+def _of_target(world: World, name: str, *, running: bool) -> Iterator[Finding]:
+    """What is found of a target, which is asked itself if it is to be ``running``.
 
     Before the first certificate, and while the live one is damaged, a target is only made ready:
     its secrets are read and its programs looked for. It is not asked: a service may be waiting for
@@ -74,16 +86,21 @@ def _of_target(world: World, name: str, *, running: bool) -> Iterator[Failure]:
     if bound is None:
         return
     if running:
-        yield from failed(partial(_check, world, name, bound.target))
+        yield _checked(world, name, bound.target)
     elif isinstance(bound.target, Precheck):
         yield from failed(bound.target.precheck)
     for endpoint in (*bound.endpoints, *bound.own):
         yield from failed(partial(world.prober.check, endpoint))
 
 
-def _check(world: World, name: str, target: Target) -> None:
-    if not isinstance(target, Cautious):
-        target.check()
-        return
-    for line in target.checked():
+def _checked(world: World, name: str, target: Target) -> Finding:
+    try:
+        if not isinstance(target, Cautious):
+            target.check()
+            return {}
+        found = target.checked()
+    except Failure as failure:
+        return failure
+    for line in found.warnings:
         world.remark(f"target {name}: {line}")
+    return {name: dict(found.shown)} if found.shown else {}

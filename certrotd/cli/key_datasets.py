@@ -13,6 +13,7 @@ from certrotd.cli.output import print_json, print_table, say, span
 from certrotd.cli.rotate import rotate as of_all
 from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
@@ -98,18 +99,26 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
             told["problems"] = [each.words for each in findings if each.fatal]
             told["notes"] = [each.words for each in findings if not each.fatal]
             tally = opened.tally(keyring.every_key())
+            told["of"] = "rows" if opened.dataset.fields else "files"
             keys = keyring.key_set()
-            rows, seconds = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+            tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+            if isinstance(opened.dataset, Limited):
+                narrow = opened.dataset.too_narrow(tried.growth)
+                told["problems"] += [each.words for each in narrow]
     except Failure as failure:
         told["problems"].append(str(failure))
         return told
     for number, count in tally.by_version.items():
-        version, key = keyring.versions.version(number), keyring.key(number)
-        key_id = opened.form.codec.key_id_for(key)
+        version, entry = keyring.versions.version(number), keyring.entries[number]
+        key_id: str | None = entry.id or str(number)
+        if entry.secret is not None:  # else what it protected is still to be encrypted anew
+            key_id = opened.form.codec.key_id_for(keyring.key(number))
         row = {"version": number, "state": version.state.value, "key_id": key_id, "count": count}
         told["values"].append(row)
     told |= {"plaintext": tally.plaintext, "unopened": tally.unopened, "counted": tally.method}
-    told |= {"rows": rows, "seconds_at_least": round(seconds, 1)}
+    left = opened.left(tally, keyring.key_set().active) - tally.unopened
+    seconds = round(tried.seconds, 1)
+    told |= {"rows": tried.rows, "left": left, "seconds_at_least": seconds}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
 
@@ -124,7 +133,8 @@ def _print(told: list[dict[str, Any]]) -> None:
             say(f"{name}: cannot be re-encrypted: {words}", sys.stdout)
         if "rows" in each:
             least = span(timedelta(seconds=each["seconds_at_least"]))
-            words = f"{each['rows']:,} rows would be re-encrypted, in at least {least}"
+            words = f"{each['rows']:,} {each['of']} would be read, and {each['left']:,} values "
+            words += f"re-encrypted, in at least {least}"
             tried = f"reading and encrypting {BATCHES_TRIED} batches was tried, writing was not"
             say(f"{name}: {words} ({tried})", sys.stdout)
     say("dry run: nothing was changed")

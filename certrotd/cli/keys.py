@@ -164,14 +164,14 @@ def of_keyring(
     def act(subject: Subject, runner: Runner) -> Report:
         keyring = keyring_of(subject)
         before(keyring)
-        managed, actor = keyring.managed, _account()
+        managed, actor = keyring.managed, account()
         return rotation.asked_for(managed, runner, command, wanted, joins=joins, actor=actor)
 
     [asked] = ids_of([name])
     return of_one(config, asked, f"keys {command}", act, as_json=as_json)
 
 
-def _account() -> str:
+def account() -> str:
     """Who asks: whoever became root by sudo, else the user of this process."""
     if name := os.environ.get("SUDO_USER"):
         return name

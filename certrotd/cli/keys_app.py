@@ -239,6 +239,55 @@ def keys_reencrypt(
     end(carry_out(path_of(context, config), name, dry_run=dry_run, as_json=as_json))
 
 
+Overwrite = Annotated[
+    bool, typer.Option("--overwrite", help="Replace what has the name of the output.")
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE", help="The output, of one file.")
+]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE…", help="The files.")]
+
+
+@keys_app.command("encrypt")
+def keys_encrypt(
+    context: typer.Context,
+    name: Name,
+    files: Files,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    config: ConfigOption = None,
+) -> None:
+    """Encrypt files of any size under the active key, into FILE.crd.
+
+    The files stay. So do mode and time of change.
+
+    Examples: certrotd keys encrypt shop dump.sql | certrotd keys encrypt shop a.pdf b.pdf
+    """
+    from certrotd.cli.key_files import encrypt as carry_out
+
+    end(carry_out(path_of(context, config), name, files, output, overwrite=overwrite))
+
+
+@keys_app.command("decrypt")
+def keys_decrypt(
+    context: typer.Context,
+    name: Name,
+    files: Files,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    config: ConfigOption = None,
+) -> None:
+    """Decrypt files of "keys encrypt", into FILE without .crd.
+
+    The plaintext is for its owner alone (0600). The audit log tells who decrypted which file.
+
+    Example: certrotd keys decrypt shop dump.sql.crd
+    """
+    from certrotd.cli.key_files import decrypt as carry_out
+
+    end(carry_out(path_of(context, config), name, files, output, overwrite=overwrite))
+
+
 @keys_app.command("rewrap")
 def keys_rewrap(
     context: typer.Context, name: Name, as_json: Json = False, config: ConfigOption = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.modes import ModeWithInitializationVector
 from cryptography.hazmat.primitives.padding import PKCS7
 
 from certrotd.codecs.errors import WrongKey
@@ -13,25 +14,44 @@ BLOCK = 16
 
 def decrypt_ecb(key: DataKey, data: bytes) -> bytes:
     """The plaintext of whole blocks in ECB mode; raises WrongKey."""
-    return _decrypted(key, modes.ECB(), data)  # noqa: S305  # it is read, never written
+    mode = modes.ECB()  # noqa: S305  # it is read, never written
+    return unpad(decrypt_blocks(key.material.reveal(), mode, data))
 
 
 def decrypt_cbc(key: DataKey, iv: bytes, data: bytes) -> bytes:
     """The plaintext of whole blocks in CBC mode; raises WrongKey."""
-    return _decrypted(key, modes.CBC(iv), data)
+    return unpad(decrypt_blocks(key.material.reveal(), modes.CBC(iv), data))
 
 
 def encrypt_cbc(key: DataKey, iv: bytes, plaintext: bytes) -> bytes:
     """``plaintext``, padded, in CBC mode."""
+    return encrypt_blocks(key.material.reveal(), modes.CBC(iv), pad(plaintext))
+
+
+def encrypt_blocks(
+    secret: bytes, mode: ModeWithInitializationVector | modes.ECB, data: bytes
+) -> bytes:
+    """``data`` by AES in ``mode``, without padding."""
+    context = Cipher(algorithms.AES(secret), mode).encryptor()
+    return context.update(data) + context.finalize()
+
+
+def decrypt_blocks(
+    secret: bytes, mode: ModeWithInitializationVector | modes.ECB, data: bytes
+) -> bytes:
+    """What ``encrypt_blocks`` was given."""
+    context = Cipher(algorithms.AES(secret), mode).decryptor()
+    return context.update(data) + context.finalize()
+
+
+def pad(plaintext: bytes) -> bytes:
+    """``plaintext`` with PKCS#7 padding (RFC 5652 §6.3)."""
     padder = PKCS7(BLOCK * 8).padder()
-    padded = padder.update(plaintext) + padder.finalize()
-    context = Cipher(algorithms.AES(key.material.reveal()), modes.CBC(iv)).encryptor()
-    return context.update(padded) + context.finalize()
+    return padder.update(plaintext) + padder.finalize()
 
 
-def _decrypted(key: DataKey, mode: modes.ECB | modes.CBC, data: bytes) -> bytes:
-    context = Cipher(algorithms.AES(key.material.reveal()), mode).decryptor()
-    padded = context.update(data) + context.finalize()
+def unpad(padded: bytes) -> bytes:
+    """``padded`` without its PKCS#7 padding; raises WrongKey."""
     unpadder = PKCS7(BLOCK * 8).unpadder()
     try:
         return unpadder.update(padded) + unpadder.finalize()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import itertools
+from collections.abc import Iterable
 from enum import Enum
 
 from certrotd.codecs.errors import Damaged
@@ -65,8 +67,18 @@ class Encoding(Enum):
         following = (bytes([rest << 6]) for rest in range(4))
         return tuple(base64.b64encode(data + f, self._altchars())[:7] for f in following)
 
+    def common(self, data: bytes) -> bytes:
+        """What the text of all that begins with ``data`` begins with, as far as it is the same."""
+        return common_prefix(self.encode(data + rest * 2) for rest in (b"\0", b"\xff"))
+
     def _altchars(self) -> bytes | None:
         return _URLSAFE if self is Encoding.BASE64URLSAFE else None
+
+
+def common_prefix(texts: Iterable[bytes]) -> bytes:
+    """What all of them begin with."""
+    same = itertools.takewhile(lambda each: len(set(each)) == 1, zip(*texts, strict=False))
+    return bytes(each[0] for each in same)
 
 
 def _broken(text: bytes) -> bytes:

@@ -20,10 +20,10 @@ from certrotd.keyring.material import Algorithm, DataKey
 if TYPE_CHECKING:
     from cryptography.fernet import Fernet
 
-_VERSION = 0x80
+_VERSION = b"\x80\0\0"  # the time follows: its first bytes are 0 for some million years
 _AROUND = 1 + 8 + 16 + 32
 _BLOCK = 16
-_TRAITS = Traits(KeyIds.NONE, frozenset({Algorithm.FERNET}), ttl=True)
+_TRAITS = Traits(KeyIds.NONE, frozenset({Algorithm.FERNET}), ttl=True, beginning=b"gAAA")
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def _time_of(token: bytes) -> int:
     """When ``token`` says it was written; raises Damaged."""
     data = unbase64(bounded(token), altchars=b"-_")
     blocks = len(data) - _AROUND
-    if blocks < _BLOCK or blocks % _BLOCK or data[0] != _VERSION:
+    if blocks < _BLOCK or blocks % _BLOCK or not data.startswith(_VERSION):
         raise Damaged("the ciphertext is not a Fernet token")
     return int.from_bytes(data[1:9])
 

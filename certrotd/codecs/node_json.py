@@ -20,7 +20,7 @@ from certrotd.keyring.material import Algorithm, DataKey
 _NAMES = frozenset({"keyVersion", "iv", "authTag", "ciphertext"})
 _IV = 16
 _MAX_VERSION = 2**53 - 1  # what a number of JavaScript holds exactly
-_TRAITS = Traits(KeyIds.STRICT, frozenset({Algorithm.AES_256_GCM}))
+_TRAITS = Traits(KeyIds.STRICT, frozenset({Algorithm.AES_256_GCM}), beginning=b"{")
 
 
 class _Value(NamedTuple):
@@ -40,14 +40,14 @@ class NodeJson:
         return str(_parsed(ciphertext).version)
 
     def key_id_for(self, key: DataKey) -> str:
-        """Its version."""
-        return str(key.version)
+        """Its id, or its version: a number."""
+        return str(_number(key))
 
     def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
         """The plaintext."""
         usable(_TRAITS, key, associated_data)
         value = _parsed(ciphertext)
-        if value.version != key.version:
+        if value.version != _number(key):
             raise WrongKey
         return opened(key.made(aead), value.iv, value.sealed)
 
@@ -64,7 +64,7 @@ class NodeJson:
         iv = os.urandom(_IV)
         sealed = key.made(aead).encrypt(iv, bounded(plaintext), None)
         text = (
-            f'{{"keyVersion":{key.version},"iv":"{iv.hex()}",'
+            f'{{"keyVersion":{_number(key)},"iv":"{iv.hex()}",'
             f'"authTag":"{sealed[-TAG:].hex()}","ciphertext":"{sealed[:-TAG].hex()}"}}'
         )
         return bounded(text.encode("ascii"))
@@ -77,6 +77,10 @@ class NodeJson:
     def sql_prefixes(self, key_id: str) -> tuple[bytes, ...]:
         """Up to the version, as JSON.stringify writes it."""
         return (f'{{"keyVersion":{key_number(key_id, most=_MAX_VERSION)},'.encode(),)
+
+
+def _number(key: DataKey) -> int:
+    return key_number(key.id or str(key.version), most=_MAX_VERSION)
 
 
 def _parsed(ciphertext: bytes) -> _Value:

@@ -28,6 +28,8 @@ class Traits:
     ``authenticated``: it opens nothing that another key wrote or that was altered, so keys may be
     tried. ``deterministic``: one plaintext has one ciphertext under a key. ``ttl``: the ciphertext
     holds the time of writing, which re-encryption keeps. ``text``: it is stored as ASCII text.
+    ``beginning``: what all ciphertext begins with that it reads or writes, whatever the key; empty
+    where nothing is common to all.
     """
 
     key_id: KeyIds
@@ -37,6 +39,7 @@ class Traits:
     deterministic: bool = False
     ttl: bool = False
     text: bool = True
+    beginning: bytes = b""
 
 
 class Codec(Protocol):

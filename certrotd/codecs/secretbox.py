@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _ID = re.compile(r"v[1-9][0-9]{0,9}\Z")
 _FORM = re.compile(rb"(v[1-9][0-9]{0,9}):([A-Za-z0-9+/=]+)\Z")
 _NONCE = 24
-_TRAITS = Traits(KeyIds.STRICT, frozenset({Algorithm.XSALSA20_POLY1305}))
+_TRAITS = Traits(KeyIds.STRICT, frozenset({Algorithm.XSALSA20_POLY1305}), beginning=b"v")
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,18 @@ def unbase64(text: bytes, *, altchars: bytes | None = None) -> bytes:
     return data
 
 
+def unbase64url(text: bytes) -> bytes:
+    """The bytes of base64url without padding (RFC 7515 §2); raises Damaged."""
+    return unpadded(text, altchars=b"-_")
+
+
+def unpadded(text: bytes, *, altchars: bytes | None = None) -> bytes:
+    """The bytes of base64 without padding; raises Damaged."""
+    if b"=" in text:
+        raise Damaged("the ciphertext's base64 is padded")
+    return unbase64(text + b"=" * (-len(text) % 4), altchars=altchars)
+
+
 def unhex(text: bytes) -> bytes:
     """The bytes of hexadecimal in lower case; raises Damaged."""
     if not _HEX.match(text):

@@ -73,6 +73,7 @@ class SymmetricEncryption:
             authenticated=self.plaintext is None,
             deterministic=not self.random_iv and not self.file,
             text=self.encoding is not Encoding.NONE,
+            beginning=self.encoding.common(MAGIC) if self.header else b"",
         )
 
     def key_id_of(self, ciphertext: bytes) -> str | None:

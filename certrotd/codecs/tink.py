@@ -23,6 +23,7 @@ _TRAITS = Traits(
     GCM | {Algorithm.AES_128_GCM_SIV, Algorithm.AES_256_GCM_SIV, Algorithm.CHACHA20_POLY1305},
     associated_data=True,
     text=False,
+    beginning=_MARK,
 )
 
 

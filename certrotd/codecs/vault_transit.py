@@ -17,7 +17,7 @@ from certrotd.keyring.material import DataKey
 
 _FORM = re.compile(rb"vault:(v[1-9][0-9]{0,9}):([A-Za-z0-9+/=]+)\Z")
 _LEAST = 12 + 16
-_TRAITS = Traits(KeyIds.STRICT, frozenset(), associated_data=True)
+_TRAITS = Traits(KeyIds.STRICT, frozenset(), associated_data=True, beginning=b"vault:v")
 _ID = re.compile(r"v[1-9][0-9]{0,9}\Z")
 
 

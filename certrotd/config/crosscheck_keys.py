@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from certrotd.config.base import Loc, shown
+from certrotd.config.codecs import algorithms_of, codec_name
 from certrotd.config.crosscheck import Checked, ConfigFinding, refers
-from certrotd.config.datasets import CODEC_ALGORITHMS, SqlDatasetEntry
+from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.file import ConfigFile
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.keks import FileKekEntry, KekEntry
 from certrotd.config.keyrings import (
     SOCKET,
@@ -20,6 +22,7 @@ from certrotd.config.managed_keys import (
     identity_of,
     refused_by_service,
 )
+from certrotd.config.model import store_dir
 from certrotd.config.outputs import DotenvEntry, SecretPlace
 from certrotd.config.targets import KubernetesEntry
 
@@ -37,6 +40,7 @@ def crosscheck_keys(checked: Checked) -> Iterator[ConfigFinding]:
         yield from _full_outputs(name, entry)
         yield from _algorithms(name, entry)
         yield from _datasets(name, entry)
+        yield from _file_datasets(checked, name, entry)
     yield from _secrets(file)
     yield from _managed_keys(checked, file)
     if file.keyrings and not checked.known("keks") and checked.sure("keks"):
@@ -222,11 +226,33 @@ def _datasets(name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
     """Values of a form that the keys of the keyring are not for."""
     for called, dataset in entry.datasets.items():
         if isinstance(dataset, SqlDatasetEntry):
-            taken = CODEC_ALGORITHMS[dataset.codec]
-            if entry.algorithm not in taken:
-                message = f"{dataset.codec} takes no {entry.algorithm} keys: it takes "
-                message += " or ".join(sorted(taken))
-                yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
+            called_codec, taken = codec_name(dataset.codec), algorithms_of(dataset.codec)
+        elif isinstance(dataset, FilesDatasetEntry):
+            called_codec = dataset.codec
+            taken = algorithms_of("tink" if dataset.codec == "stream" else dataset.codec)
+        else:
+            continue
+        if entry.algorithm not in taken:
+            message = f"{called_codec} takes no {entry.algorithm} keys: it takes "
+            message += " or ".join(sorted(taken))
+            yield ConfigFinding(("keyrings", name, "datasets", called, "codec"), message)
+
+
+def _file_datasets(checked: Checked, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:
+    """Directories with certrotd's own files in them."""
+    file = _file(checked)
+    own = [file.state_dir, store_dir(file), *(path for _, path, _ in written(checked))]
+    own += [each.backup.directory for each in file.keyrings.values() if each.backup is not None]
+    for called, dataset in entry.datasets.items():
+        if not isinstance(dataset, FilesDatasetEntry):
+            continue
+        loc: Loc = ("keyrings", name, "datasets", called)
+        for number, root in enumerate(dataset.roots):
+            for path in own:
+                if path.is_relative_to(root) or root.is_relative_to(path):
+                    message = f"{path}, which certrotd writes, is there: choose directories apart"
+                    yield ConfigFinding((*loc, "roots", number), message)
+                    break
 
 
 def _backups(file: ConfigFile, name: str, entry: KeyringEntry) -> Iterator[ConfigFinding]:

@@ -17,22 +17,13 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
+from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, Wso2CodecEntry, codec_name
 from certrotd.config.durations import Duration
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.looks import library, program
 from certrotd.config.secrets import Environment, SecretRef
-
-CODEC_ALGORITHMS: dict[str, frozenset[str]] = {
-    "tink": frozenset(
-        {
-            *("aes-128-gcm", "aes-192-gcm", "aes-256-gcm", "aes-128-gcm-siv", "aes-256-gcm-siv"),
-            "chacha20-poly1305",
-        }
-    ),
-    "fernet": frozenset({"fernet"}),
-}
-"""The algorithms of the keys that each codec of a dataset takes."""
-BOUND = frozenset({"tink"})
-"""The codecs that have associated data."""
+from certrotd.errors import InvalidInput
+from certrotd.jsonpath import path_of
 
 
 class CommandDatasetEntry(Entry):
@@ -55,29 +46,51 @@ class CommandDatasetEntry(Entry):
         return program(self.census[0], ("census",))
 
 
+_MARIADB_OPTIONS = {"unix_socket", "ssl_ca", "ssl_capath", "ssl_cert", "ssl_key"}
+
+
 def _database(value: str) -> str:
     parts = urlsplit(value)
+    options = [name for name, _ in parse_qsl(parts.query, keep_blank_values=True)]
     if parts.scheme == "sqlite":
         if parts.netloc or not parts.path.startswith("//") or parts.query:
             raise refuse("must be sqlite:// and an absolute path, as in sqlite:////var/lib/app.db")
         return value
-    if parts.scheme != "postgresql" or (not parts.hostname and not parts.query):
+    known = parts.scheme in ("postgresql", "mariadb", "mysql")
+    if not known or (not parts.hostname and not parts.query):
         raise refuse(
-            "must be an address such as postgresql://certrotd@db.example.com/shop or "
+            "must be an address such as postgresql://certrotd@db.example.com/shop, mariadb://… or "
             f"sqlite:////var/lib/app.db, got {shown(parts.scheme or 'text')}"
         )
-    if parts.password or any(name == "password" for name, _ in parse_qsl(parts.query)):
+    if parts.password or {"password", "passwd"}.intersection(options):
         raise refuse("has a password in it: give it under password")
+    if parts.scheme != "postgresql":
+        if strange := next((each for each in options if each not in _MARIADB_OPTIONS), None):
+            raise refuse(f"takes {', '.join(sorted(_MARIADB_OPTIONS))}, got {shown(strange)}")
+        if not parts.path.strip("/"):
+            raise refuse("names no database, as mariadb://certrotd@db.example.com/shop does")
     return value
+
+
+def _path(value: str) -> str:
+    try:
+        return path_of(value).text
+    except InvalidInput as error:
+        raise refuse(f"{error.message}, got {shown(value)}") from None
+
+
+JsonPath = Annotated[Text, AfterValidator(_path)]
 
 
 class SqlDatasetEntry(Entry):
     """Columns of a table, which certrotd counts and re-encrypts."""
 
-    type: Literal["sql"] = Field(description="Columns of a table of PostgreSQL or SQLite.")
+    type: Literal["sql"] = Field(
+        description="Columns of a table of PostgreSQL, MariaDB, MySQL or SQLite."
+    )
     url: Annotated[Text, AfterValidator(_database)] = Field(
-        description="The database, without a password: postgresql://USER@HOST/NAME or "
-        "sqlite:////PATH."
+        description="The database, without a password: postgresql://USER@HOST/NAME, "
+        "mariadb://USER@HOST/NAME or sqlite:////PATH."
     )
     password: SecretRef | None = Field(default=None, description="The account's (null: none).")
     schema_name: Text | None = Field(
@@ -91,8 +104,21 @@ class SqlDatasetEntry(Entry):
         description="Its primary key, or other columns that are unique and never NULL.",
     )
     columns: Items[Text] = Field(min_length=1, max_length=100, description="The encrypted columns.")
-    codec: Literal["tink", "fernet"] = Field(
-        default="tink", description="The form of their values: tink (bytes) or fernet (text)."
+    keep: Items[Text] = Field(
+        default=(),
+        max_length=100,
+        description="Other columns, which must not change with the encrypted ones: a batch in "
+        "which a trigger changes one is not written.",
+    )
+    json_paths: dict[Text, Annotated[Items[JsonPath], Field(min_length=1, max_length=100)]] = Field(
+        default={},
+        description="Which of the columns are JSON, and where in it the values are: "
+        "$.smtp.password, $.tokens[*].secret, $.* (each text at such a place is one).",
+    )
+    codec: CodecEntry = Field(
+        default="tink",
+        description="The form of their values: tink, fernet, laravel, node-json, secretbox, or a "
+        "mapping with type jwe, rails, wso2 or layout.",
     )
     associated_data: Text | None = Field(
         default=None,
@@ -116,18 +142,59 @@ class SqlDatasetEntry(Entry):
     rows_per_second: int | None = Field(
         default=None, ge=1, le=10**9, description="It goes no faster (null: as fast as it can)."
     )
+    pause_ms: int = Field(
+        default=0, ge=0, le=3_600_000, description="It rests so long after a batch, in ms."
+    )
+    latency_ms: int | None = Field(
+        default=None,
+        ge=1,
+        le=3_600_000,
+        description="If writing a batch takes longer, in ms, the next ones are smaller, and it "
+        "rests as long (null: whatever it takes).",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        names = [*self.key, *self.columns]
+        names = [*self.key, *self.columns, *self.keep]
         if twice := next((each for each in names if names.count(each) > 1), None):
-            raise refuse(f"{shown(twice)} is named twice in key and columns")
-        if self.associated_data is None:
-            return self
-        if self.codec not in BOUND:
-            raise refuse(f"{self.codec} has no associated data: leave associated_data out")
+            raise refuse(f"{shown(twice)} is named twice in key, columns and keep")
+        if self.json_paths:
+            self._check_json_paths()
+        self._check_plaintext()
+        if self.associated_data is not None:
+            self._check_associated_data(self.associated_data)
+        return self
+
+    def _check_json_paths(self) -> None:
+        if strange := next((each for each in self.json_paths if each not in self.columns), None):
+            raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
+        bound = self.associated_data is not None
+        if self.codec == "tink" or (
+            isinstance(self.codec, LayoutCodecEntry)
+            and not self.codec.checked(bound=bound).traits.text
+        ):
+            raise refuse(f"{codec_name(self.codec)} is bytes, which JSON does not hold")
+
+    def _check_plaintext(self) -> None:
+        if self.plaintext == "refuse":
+            return
+        bare = isinstance(self.codec, Wso2CodecEntry)
+        if isinstance(self.codec, LayoutCodecEntry):
+            bare = not self.codec.checked(bound=False).traits.beginning
+        if bare:
+            raise refuse(
+                f"plaintext is {self.plaintext}, and nothing tells it from damaged ciphertext: "
+                "set it to refuse (or begin the layout with text of its own)"
+            )
+
+    def _check_associated_data(self, template: str) -> None:
+        if isinstance(self.codec, LayoutCodecEntry):
+            self.codec.checked(bound=True)
+        elif self.codec != "tink":
+            words = f"{codec_name(self.codec)} has no associated data"
+            raise refuse(f"{words}: leave associated_data out")
         try:
-            parts = list(string.Formatter().parse(self.associated_data))
+            parts = list(string.Formatter().parse(template))
         except ValueError:
             raise refuse("associated_data has a brace without its other one") from None
         known = {"table", "column", "pk", *self.key}
@@ -135,25 +202,32 @@ class SqlDatasetEntry(Entry):
             if name is not None and (name not in known or spec or conversion):
                 allowed = ", ".join(f"{{{each}}}" for each in sorted(known))
                 raise refuse(f"associated_data takes {allowed}, got {shown(name)}")
-        return self
 
     def examine(self) -> EntryFindings:
         """Whether the libraries are there; the database is not asked."""
         yield from library("sqlalchemy", ("url",), extra="sql")
         if self.url.startswith("postgresql"):
             yield from library("psycopg", ("url",), extra="sql")
+        elif not self.url.startswith("sqlite"):
+            yield from library("pymysql", ("url",), extra="sql")
+        if self.codec == "secretbox":
+            yield from library("nacl", ("codec",), extra="sodium")
 
 
 def _tag(value: object) -> str | None:
     kind = value.get("type", "command") if isinstance(value, dict) else getattr(value, "type", None)
-    return f"~{kind}" if kind in ("command", "sql") else None
+    return f"~{kind}" if kind in ("command", "sql", "files") else None
 
 
+OwnDatasetEntry = SqlDatasetEntry | FilesDatasetEntry
+"""What certrotd itself counts and re-encrypts."""
 DatasetEntry = Annotated[
-    Annotated[CommandDatasetEntry, Tag("~command")] | Annotated[SqlDatasetEntry, Tag("~sql")],
+    Annotated[CommandDatasetEntry, Tag("~command")]
+    | Annotated[SqlDatasetEntry, Tag("~sql")]
+    | Annotated[FilesDatasetEntry, Tag("~files")],
     Discriminator(
         _tag,
         custom_error_type=REFUSED,
-        custom_error_message="must have type sql, or census, a program that counts",
+        custom_error_message="must have type sql or files, or census, a program that counts",
     ),
 ]

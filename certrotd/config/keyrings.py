@@ -52,6 +52,7 @@ AlgorithmName = Literal[
     "aes-128-cbc",
     "aes-192-cbc",
     "aes-256-cbc",
+    "passphrase",
 ]
 Classification = Literal["public", "internal", "confidential", "restricted"]
 PERIODS: dict[Classification, timedelta] = {
@@ -298,7 +299,9 @@ class KeyringEntry(Entry):
         default="internal", description="How sensitive the data is: the default cryptoperiod."
     )
     algorithm: AlgorithmName = Field(
-        default="aes-256-gcm", description="What its new keys are for."
+        default="aes-256-gcm",
+        description="What its new keys are for; passphrase: text that the application derives "
+        "its key from.",
     )
     keks: Items[SafeName] = Field(
         default=(),

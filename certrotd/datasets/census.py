@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from certrotd.datasets.port import Dataset, Key, Row
-from certrotd.datasets.values import Form, Quarantined, Values
+from certrotd.datasets.values import Form, Quarantined
 from certrotd.keyring.material import KeySet
 
 BATCH = 1000
@@ -17,7 +17,7 @@ MOST_LISTED = 100
 
 
 BY_BEGINNING = "by the beginnings of ciphertext"
-BY_TRIAL = "by trying every key"
+BY_TRIAL = "by opening every value"
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Tally:
 
 def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
     """Count everything; raises Failure."""
-    values = Values(form, keys)
+    values = form.values(keys)
     beginnings = beginnings_of(form, keys)
     by_version = dict.fromkeys(sorted(keys.keys), 0)
     flat = [(version, each) for version, every in beginnings.items() for each in every]
@@ -66,7 +66,7 @@ def tally(dataset: Dataset, form: Form, keys: KeySet) -> Tally:
             elif seen.version is None:
                 plaintext += 1
             else:
-                by_version[seen.version] += 1
+                by_version[seen.version] = by_version.get(seen.version, 0) + 1
     method = BY_BEGINNING if flat else BY_TRIAL
     return Tally(by_version, plaintext, unopened, tuple(listed), method)
 

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.laravel import Laravel
+from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
+from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.tink import Tink
-from certrotd.config.datasets import SqlDatasetEntry
+from certrotd.config.codecs import JweCodecEntry, LayoutCodecEntry, RailsCodecEntry, Wso2CodecEntry
+from certrotd.config.datasets import OwnDatasetEntry, SqlDatasetEntry
+from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.datasets.census import Tally, tally
+from certrotd.datasets.exposure import Exposure
 from certrotd.datasets.keys import AssociatedData
 from certrotd.datasets.port import Dataset
 from certrotd.datasets.reencryption import Pace
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator
+from certrotd.jsonpath import path_of
 from certrotd.keyring.material import KeySet
 
-CODECS: dict[str, Codec] = {"tink": Tink(), "fernet": FernetTokens()}
-"""What a dataset may be encrypted with. Each authenticates, and all its ciphertext begins alike."""
+CODECS: dict[str, Codec] = {
+    "tink": Tink(),
+    "fernet": FernetTokens(),
+    "laravel": Laravel(),
+    "node-json": NodeJson(),
+    "secretbox": PrefixedSecretbox(),
+}
+"""The codecs without options, by their names. Each that a dataset may have authenticates."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +51,7 @@ class Opened:
         if not counted.total and not self.may_be_empty:
             raise NeedsOperator(
                 f"the dataset {self.dataset.name} holds no value at all",
-                hint="a wrong database or condition? If it may be empty: may_be_empty: true",
+                hint="a wrong place or condition? If it may be empty: may_be_empty: true",
             )
         return counted
 
@@ -49,8 +63,16 @@ class Opened:
 
 
 @contextmanager
-def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
-    """The dataset of an entry, while it is used; raises Failure, and so do all of its methods."""
+def opened(
+    name: str, entry: OwnDatasetEntry, exposure: Callable[[], Exposure] = Exposure
+) -> Iterator[Opened]:
+    """The dataset of an entry, while it is used; raises Failure, and so do all of its methods.
+
+    ``exposure`` tells which keys others may know.
+    """
+    if isinstance(entry, FilesDatasetEntry):
+        yield from _opened_files(name, entry, exposure)
+        return
     from certrotd.datasets.connecting import engine_of
 
     def password() -> bytes | None:
@@ -59,15 +81,71 @@ def opened(name: str, entry: SqlDatasetEntry) -> Iterator[Opened]:
     with engine_of(entry.url, password, what=f"the dataset {name}") as (engine, dialect):
         from certrotd.datasets.sql import SqlDataset, TableSpec
 
-        spec = TableSpec(entry.table, entry.key, entry.columns, entry.schema_name, entry.where)
+        spec = TableSpec(
+            entry.table, entry.key, entry.columns, entry.schema_name, entry.where, entry.keep
+        )
         dataset = SqlDataset(name, engine, spec, dialect)
-        pace = Pace(entry.batch, entry.rows_per_second)
+        latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
+        pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
         yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
 
 
+def codec_of(entry: SqlDatasetEntry) -> Codec:
+    """The codec of its values; raises NeedsOperator for a salt that cannot be read."""
+    match entry.codec:
+        case RailsCodecEntry() as told:
+            from certrotd.codecs.rails import ActiveRecord
+
+            return ActiveRecord(
+                told.salt.resolve().reveal(),
+                told.deterministic,
+                told.digest,
+                told.key_references,
+                told.compress,
+            )
+        case JweCodecEntry() as told:
+            from certrotd.codecs.jwe import Jwe
+
+            return Jwe(told.alg != "dir", told.enc or "A256GCM")
+        case Wso2CodecEntry() as told:
+            from certrotd.codecs.wso2 import Wso2
+
+            return Wso2(key_ids=told.key_ids)
+        case LayoutCodecEntry() as told:
+            return told.codec(bound=entry.associated_data is not None)
+        case str(name):
+            return CODECS[name]
+
+
+def _opened_files(
+    name: str, entry: FilesDatasetEntry, exposure: Callable[[], Exposure]
+) -> Iterator[Opened]:
+    from certrotd.datasets.file_tree import FileTree
+    from certrotd.datasets.files import FilesDataset
+    from certrotd.datasets.streamed import Slots, StreamForm
+
+    tree = FileTree(entry.roots, entry.include, entry.exclude, entry.may_be_empty)
+    plaintext = Leftover(entry.plaintext)
+    if entry.codec == "stream":
+        replaces = entry.content_keys == "replace"
+        form: Form = StreamForm(
+            Slots(), plaintext=plaintext, exposure=exposure(), replaces=replaces
+        )
+    else:
+        codec = CODECS[entry.codec]
+        form = Form(codec, lambda key, _: os.fsencode(entry.bound(str(key[1]))), plaintext)
+    with closing(FilesDataset(name, tree, streamed=entry.codec == "stream")) as dataset:
+        pace = Pace(rows_per_second=entry.files_per_second)
+        yield Opened(dataset, form, pace, entry.may_be_empty)
+
+
 def _form(entry: SqlDatasetEntry) -> Form:
-    codec, plaintext = CODECS[entry.codec], Leftover(entry.plaintext)
+    codec, plaintext = codec_of(entry), Leftover(entry.plaintext)
+    documents = {
+        entry.columns.index(column): tuple(map(path_of, paths))
+        for column, paths in entry.json_paths.items()
+    }
     if entry.associated_data is None:
-        return Form(codec, plaintext=plaintext)
+        return Form(codec, plaintext=plaintext, documents=documents)
     bound = AssociatedData(entry.associated_data, entry.table, entry.columns, entry.key)
-    return Form(codec, bound.of, plaintext)
+    return Form(codec, bound.of, plaintext, documents)

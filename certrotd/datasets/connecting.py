@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 CONNECT_SECONDS = 10
 LOCK_SECONDS = 5
 SQLITE_SECONDS = 20
+_SESSION = {
+    # no value is cut to fit; a date of zeros stays one where a row is written as it is
+    "sql_mode": "'STRICT_ALL_TABLES,ALLOW_INVALID_DATES'",
+    "time_zone": "'+00:00'",  # else the hour that comes twice in autumn is not written as it is
+    "innodb_lock_wait_timeout": "{seconds}",
+    "lock_wait_timeout": "{seconds}",
+}
 Password = Callable[[], bytes | None]
 
 
@@ -31,6 +38,8 @@ def engine_of(url: str, password: Password, *, what: str) -> Iterator[tuple[Engi
         parsed = make_url(url)
         if parsed.drivername == "sqlite":
             engine, dialect = _sqlite(parsed)
+        elif parsed.drivername in ("mariadb", "mysql"):
+            engine, dialect = _mariadb(parsed, password())
         else:
             engine, dialect = _postgresql(parsed, password())
     except ModuleNotFoundError as error:
@@ -84,3 +93,28 @@ def _postgresql(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
         connection.commit()
 
     return engine, PostgreSQL()
+
+
+def _mariadb(url: URL, password: bytes | None) -> tuple[Engine, Dialect]:
+    import pymysql  # noqa: F401  # named if it is not there
+    import sqlalchemy as sa
+
+    from certrotd.datasets.sql_mariadb import MariaDB
+
+    arguments: dict[str, Any] = {"connect_timeout": CONNECT_SECONDS, "charset": "utf8mb4"}
+    if password is not None:
+        arguments["password"] = password
+    engine = sa.create_engine(
+        url.set(drivername="mysql+pymysql"),
+        hide_parameters=True,
+        isolation_level="READ COMMITTED",  # a batch reads what others committed, and locks no gaps
+        connect_args=arguments,
+    )
+
+    @sa.event.listens_for(engine, "connect")
+    def _limited(connection: Any, _record: object) -> None:
+        told = ", ".join(f"session {name} = {value}" for name, value in _SESSION.items())
+        with connection.cursor() as cursor:
+            cursor.execute(f"set {told.format(seconds=LOCK_SECONDS)}")
+
+    return engine, MariaDB()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
-from certrotd.errors import Transient
+from certrotd.errors import NeedsOperator, Transient
 
 Place = int | str | bytes | UUID | Decimal | datetime | date
 """The value of one key column."""
@@ -21,26 +21,35 @@ class Busy(Transient):
     """Others hold what is to be written; the same batch may succeed in a moment."""
 
 
+class Refused(NeedsOperator):
+    """The place does not take one of the values, whoever writes it; the others it may take."""
+
+
 class Row(NamedTuple):
     """One row as it was read.
 
     ``values`` has one for each encrypted field, None where there is none; ``read`` is what the
-    dataset itself compares when the row is replaced.
+    dataset itself compares when the row is replaced. ``trouble`` is why nothing can be done to it.
     """
 
     key: Key
     values: tuple[bytes | None, ...]
     read: Any
+    trouble: str = ""
 
     def __repr__(self) -> str:
         return f"<row {self.key}>"
 
 
 class Change(NamedTuple):
-    """A row, and what its fields are to be, also those that stay."""
+    """A row, and what its fields are to be, also those that stay.
+
+    ``by`` is how the dataset comes there, where the values alone do not tell.
+    """
 
     row: Row
     values: tuple[bytes | None, ...]
+    by: Any = None
 
     def __repr__(self) -> str:
         return f"<change of row {self.row.key}>"
@@ -96,9 +105,39 @@ class Dataset(Protocol):
         ...
 
     def replace(self, changes: Sequence[Change]) -> int:
-        """Write all in one transaction, each row only if it is as it was read; how many were."""
+        """Write all in one transaction, each row only if it is as it was read; how many were.
+
+        Raises Refused, and writes nothing, where the place does not take a value.
+        """
         ...
 
     def findings(self) -> Sequence[PreflightFinding]:
         """What a look at the place shows before anything is written."""
+        ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A dataset whose fields take values of some length only."""
+
+    def too_narrow(self, growth: Mapping[int, int]) -> Sequence[PreflightFinding]:
+        """The fields that do not take their longest value once it has grown by so many bytes."""
+        ...
+
+
+@runtime_checkable
+class Advising(Protocol):
+    """A dataset that somebody has to look after while it is rewritten."""
+
+    def advice(self) -> str | None:
+        """What to do now, in words, None if nothing; raises Failure."""
+        ...
+
+
+@runtime_checkable
+class Sweeping(Protocol):
+    """A dataset in which a process that is killed may leave something."""
+
+    def sweep(self) -> None:
+        """Remove it, but not what others work on; raises Failure."""
         ...

@@ -7,13 +7,14 @@ nothing: what is done already is not touched a second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from certrotd.clock import Clock
 from certrotd.datasets.census import MOST_LISTED, beginnings_of
-from certrotd.datasets.port import Busy, Change, Dataset, Key, Row
-from certrotd.datasets.values import Form, Quarantined, Values
+from certrotd.datasets.port import Busy, Change, Dataset, Key, Refused, Row, Sweeping
+from certrotd.datasets.values import Form, Quarantined
 from certrotd.keyring.material import KeySet
 
 TRIES = 8
@@ -26,10 +27,30 @@ NAP = 0.25
 
 @dataclass(frozen=True)
 class Pace:
-    """How fast a pass goes: rows a batch, and rows a second (None: as fast as it can)."""
+    """How fast a pass goes: rows a batch at most, and rows a second (None: as fast as it can).
+
+    It rests for ``pause`` after a batch. Writing one is to take no longer than ``latency``, in
+    seconds, too: else the next batches are smaller.
+    """
 
     batch: int = 1000
     rows_per_second: float | None = None
+    pause: float = 0.0
+    latency: float | None = None
+
+    def size(self, last: int, took: float) -> int:
+        """How many rows the next batch has, after one of ``last`` was written in ``took``."""
+        if self.latency is None:
+            return self.batch
+        if took > self.latency:
+            return max(1, last // 2)
+        return min(self.batch, last * 2) if took < self.latency / 2 else last
+
+    def rest(self, rows: int, took: float, wrote: float) -> float:
+        """How long nothing is done after a batch that took so long, its writing included."""
+        slow = wrote if self.latency is not None and wrote > self.latency else 0.0
+        rate = rows / self.rows_per_second - took if self.rows_per_second is not None else 0.0
+        return max(0.0, self.pause, slow, rate)
 
 
 @dataclass(frozen=True)
@@ -71,12 +92,13 @@ class Pass:
         writes: bool = True,
     ) -> None:
         self._dataset = dataset
-        self._values = Values(form, keys)
+        self._values = form.values(keys)
         self.done = beginnings_of(form, keys).get(keys.active, ())
         self._clock = clock
         self._pace = pace
         self._before = before
         self._writes = writes
+        self._wrote = 0.0
 
     def run(
         self,
@@ -85,10 +107,14 @@ class Pass:
     ) -> Passed:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
+        size = self._pace.batch
+        if self._writes and isinstance(self._dataset, Sweeping):
+            self._before()
+            self._dataset.sweep()
         while True:
             self._before()
-            begun = self._clock.monotonic()
-            rows = self._dataset.rows(position.after, self._pace.batch, self.done)
+            begun, self._wrote = self._clock.monotonic(), 0.0
+            rows = self._dataset.rows(position.after, size, self.done)
             if not rows:
                 return Passed(count, tuple(listed), position.seen)
             quarantined = self._batch(rows)
@@ -96,7 +122,9 @@ class Pass:
             listed += quarantined[: max(0, MOST_LISTED - len(listed))]
             position = Position(rows[-1].key, position.seen + len(rows))
             keep(position)
-            self._rest(len(rows), self._clock.monotonic() - begun)
+            took = self._clock.monotonic() - begun
+            size = self._pace.size(size, self._wrote)
+            self._clock.sleep(self._pace.rest(len(rows), took, self._wrote))
 
     def _batch(self, rows: Sequence[Row]) -> Sequence[Quarantined]:
         """What of the rows cannot be re-encrypted; what others keep writing is for a later pass."""
@@ -104,46 +132,82 @@ class Pass:
         for _ in range(TRIES):
             batch = self._values.reencrypted(rows)
             quarantined += batch.quarantined
-            if (
-                not self._writes
-                or not batch.changes
-                or self._replace(batch.changes) == len(batch.changes)
-            ):
+            if not self._writes:
                 break
-            rows = self._dataset.again([each.row.key for each in batch.changes])
-        return list({(each.key, each.field): each for each in quarantined}.values())
+            written, refused = self._isolating(batch.changes)
+            quarantined += refused
+            keys = {each.row.key for each in batch.changes} - {each.key for each in refused}
+            if written == len(keys):
+                break
+            rows = self._dataset.again([c.row.key for c in batch.changes if c.row.key in keys])
+        return list({(each.key, each.field, each.why): each for each in quarantined}.values())
+
+    def _isolating(self, changes: Sequence[Change]) -> tuple[int, list[Quarantined]]:
+        """How many were written, and what the dataset refuses, which holds up no other row."""
+        if not changes:
+            return 0, []
+        try:
+            return self._replace(changes), []
+        except Refused as refused:
+            if len(changes) == 1:
+                return 0, list(_refusal(changes[0], refused.message))
+        half = len(changes) // 2
+        first, some = self._isolating(changes[:half])
+        second, more = self._isolating(changes[half:])
+        return first + second, some + more
 
     def _replace(self, changes: Sequence[Change]) -> int:
         nap = NAP
         for _ in range(TRIES - 1):
-            self._before()
             try:
-                return self._dataset.replace(changes)
+                return self._write(changes)
             except Busy:
                 self._clock.sleep(nap)
                 nap *= 2
+        return self._write(changes)
+
+    def _write(self, changes: Sequence[Change]) -> int:
         self._before()
-        return self._dataset.replace(changes)
+        begun = self._clock.monotonic()
+        try:
+            return self._dataset.replace(changes)
+        finally:
+            self._wrote = max(self._wrote, self._clock.monotonic() - begun)
 
-    def _rest(self, rows: int, took: float) -> None:
-        if self._pace.rows_per_second is not None:
-            self._clock.sleep(rows / self._pace.rows_per_second - took)
+
+def _refusal(change: Change, why: str) -> Iterator[Quarantined]:
+    """Every value of a row that was not written."""
+    for field, value in enumerate(change.values):
+        if value != change.row.values[field]:
+            yield Quarantined(change.row.key, field, why)
 
 
-def trial(
-    dataset: Dataset, form: Form, keys: KeySet, pace: Pace, clock: Clock
-) -> tuple[int, float]:
-    """How many rows a pass would look at, and how many seconds that takes at least.
+@dataclass(frozen=True)
+class Trial:
+    """What a pass would look at: so many rows, which takes so many seconds at least.
 
-    By reading and re-encrypting a few batches; nothing is written.
+    ``growth`` is by how many bytes the values of each field became longer, at most.
     """
-    values, done = Values(form, keys), beginnings_of(form, keys).get(keys.active, ())
+
+    rows: int
+    seconds: float
+    growth: Mapping[int, int]
+
+
+def trial(dataset: Dataset, form: Form, keys: KeySet, pace: Pace, clock: Clock) -> Trial:
+    """By reading and re-encrypting a few batches in memory; nothing is written."""
+    values, done = form.values(keys), beginnings_of(form, keys).get(keys.active, ())
     rows = dataset.remaining(done)
     begun, seen, after = clock.monotonic(), 0, None
+    growth: dict[int, int] = {}
     for _ in range(BATCHES_TRIED):
         if not (batch := dataset.rows(after, pace.batch, done)):
             break
-        values.reencrypted(batch)
+        for change in values.reencrypted(batch).changes:
+            for field, (new, old) in enumerate(zip(change.values, change.row.values, strict=True)):
+                growth[field] = max(growth.get(field, 0), len(new or b"") - len(old or b""))
         seen, after = seen + len(batch), batch[-1].key
     seconds = (clock.monotonic() - begun) * rows / seen if seen else 0.0
-    return rows, max(seconds, rows / pace.rows_per_second if pace.rows_per_second else 0.0)
+    seconds += math.ceil(rows / pace.batch) * pace.pause
+    least = rows / pace.rows_per_second if pace.rows_per_second else 0.0
+    return Trial(rows, max(seconds, least), growth)

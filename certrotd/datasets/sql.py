@@ -1,4 +1,4 @@
-"""A table of a SQL database as a dataset: SQLite and PostgreSQL.
+"""A table of a SQL database as a dataset: SQLite, PostgreSQL, and MariaDB or MySQL.
 
 Every name goes through SQLAlchemy's identifiers, and every value through its parameters. Only the
 operator's own ``where`` is SQL text.
@@ -6,7 +6,7 @@ operator's own ``where`` is SQL text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,22 +15,27 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Row
-from certrotd.datasets.sql_dialect import Dialect, Mark
+from certrotd.datasets.keys import key_words
+from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Refused, Row
+from certrotd.datasets.sql_dialect import Dialect, Mark, stored
 from certrotd.datasets.sql_errors import as_failures
-from certrotd.datasets.sql_preflight import findings_of
+from certrotd.datasets.sql_preflight import findings_of, too_narrow
 from certrotd.errors import NeedsOperator
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """Which values of which table are encrypted; ``where`` is a condition in SQL."""
+    """Which values of which table are encrypted; ``where`` is a condition in SQL.
+
+    The columns ``keep`` have to stay as they are while those are written.
+    """
 
     table: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
     schema: str | None = None
     where: str | None = None
+    keep: tuple[str, ...] = ()
 
     @property
     def words(self) -> str:
@@ -61,14 +66,15 @@ class SqlDataset:
         spec = self.spec
         with self.connected() as connection:
             types = self.dialect.types(connection, spec.table, spec.schema)
+            more = self.dialect.more_columns(connection, spec.table, spec.schema)
         if types is None:
             raise NeedsOperator(f"the dataset {self.name}: there is no table {spec.words}")
-        wanted = dict.fromkeys((*spec.key, *spec.columns))
+        wanted = dict.fromkeys((*spec.key, *spec.columns, *spec.keep))
         if missing := [each for each in wanted if each not in types]:
             names = ", ".join(missing)
             raise NeedsOperator(f"the dataset {self.name}: {spec.words} has no column {names}")
         columns = [sa.column(each, types[each]) for each in wanted]
-        columns += [sa.column(each) for each in self.dialect.system_columns]
+        columns += [sa.column(each) for each in more if each not in wanted]
         return sa.table(spec.table, *columns, schema=spec.schema)
 
     @contextmanager
@@ -102,7 +108,7 @@ class SqlDataset:
         """As Dataset.rows."""
         query = self._select().where(self._open(done)).order_by(*self._keys).limit(most)
         if after is not None:
-            query = query.where(self._behind(after))
+            query = query.where(self.dialect.behind(self._keys, after))
         with self.connected() as connection:
             return self._read(connection, self._within(query))
 
@@ -114,14 +120,72 @@ class SqlDataset:
 
     def replace(self, changes: Sequence[Change]) -> int:
         """As Dataset.replace."""
-        with self.connected() as connection:
-            return self.dialect.replace(connection, self.table, self._keys, self._values, changes)
+        try:
+            with self.connected() as connection:
+                before = self._kept(connection, changes, lock=True)
+                written = self.dialect.replace(
+                    connection, self.table, self._keys, self._values, changes
+                )
+                self._same(before, self._kept(connection, changes))
+                return written
+        except Refused as refused:
+            if len(changes) == 1 and (other := self._twin(changes[0])):
+                raise Refused(f"{refused.message}; so has row {key_words(other)}") from None
+            raise
+
+    def _kept(
+        self, connection: Connection, changes: Sequence[Change], *, lock: bool = False
+    ) -> Mapping[Key, str]:
+        """The columns that have to stay, as they are in some rows."""
+        if not self.spec.keep:
+            return {}
+        split = len(self._keys)
+        query = sa.select(*self._keys, *(self.table.c[each] for each in self.spec.keep))
+        keys = [each.row.key for each in changes]
+        query = self.dialect.of_keys(query, self.table, self._keys, keys)
+        if lock:
+            query = self.dialect.locking(connection, query, self.table)
+        told = connection.execute(query).all()
+        return {tuple(each[:split]): repr(each[split:]) for each in told}
+
+    def _same(self, before: Mapping[Key, str], after: Mapping[Key, str]) -> None:
+        """Whether the columns that have to stay did; else nothing is written."""
+        if before == after:
+            return
+        key = next(each for each in before if before[each] != after.get(each))
+        raise NeedsOperator(
+            f"the dataset {self.name}: a column of keep changes with row {key_words(key)}",
+            hint="a trigger? Disable it for the re-encryption, or take the column out of keep",
+        )
+
+    def _twin(self, change: Change) -> Key | None:
+        """Another row that has one of the values already, where a column is unique."""
+        for n, column in enumerate(self._values):
+            new = stored(change, n)
+            if new is None or new == change.row.read.values[n]:
+                continue
+            query = sa.select(*self._keys).where(column == sa.literal(new, column.type)).limit(2)
+            with self.connected() as connection:
+                for told in connection.execute(query):
+                    if tuple(told) != change.row.key:
+                        return tuple(told)
+        return None
 
     def findings(self) -> Sequence[PreflightFinding]:
         """As Dataset.findings."""
         _ = self.table  # that there is one comes first
         with self.connected() as connection:
             return list(findings_of(connection, self.spec, self.dialect))
+
+    def too_narrow(self, growth: Mapping[int, int]) -> Sequence[PreflightFinding]:
+        """As Limited.too_narrow."""
+        with self.connected() as connection:
+            return list(too_narrow(connection, self.spec, self.dialect, growth))
+
+    def advice(self) -> str | None:
+        """As Advising.advice."""
+        with self.connected() as connection:
+            return self.dialect.advice(connection, self.spec.table, self.spec.schema)
 
     @cached_property
     def _keys(self) -> Sequence[sa.ColumnClause[Any]]:
@@ -132,7 +196,8 @@ class SqlDataset:
         return [self.table.c[each] for each in self.spec.columns]
 
     def _select(self) -> sa.Select[Any]:
-        return sa.select(*self._keys, *self._values, self.dialect.mark(self.table))
+        values = map(self.dialect.read, self._values)
+        return sa.select(*self._keys, *values, self.dialect.mark(self.table))
 
     def _within(self, query: sa.Select[Any]) -> sa.Select[Any]:
         """Only what the operator's condition says; its colons are not parameters."""
@@ -148,13 +213,6 @@ class SqlDataset:
             begins = [sa.not_(self.dialect.begins(column, each)) for each in done]
             conditions.append(sa.and_(self.dialect.is_filled(column), *begins))
         return sa.or_(*conditions)
-
-    def _behind(self, after: Key) -> sa.ColumnElement[bool]:
-        keys = self._keys
-        if len(keys) == 1:
-            return keys[0] > after[0]
-        values = [sa.literal(each, key.type) for key, each in zip(keys, after, strict=True)]
-        return sa.tuple_(*keys) > sa.tuple_(*values)
 
     def _read(self, connection: Connection, query: sa.Select[Any]) -> list[Row]:
         split = len(self._keys)

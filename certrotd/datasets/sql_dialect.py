@@ -14,6 +14,12 @@ from certrotd.datasets.port import Change, Key
 LONG = 256
 """Above so many bytes, PostgreSQL compares the row's version (xmin) instead of the old value."""
 
+_DEAD_ROWS = """
+select n_live_tup, n_dead_tup from pg_stat_user_tables s join pg_class c on c.oid = s.relid
+where c.relname = :table and n_dead_tup > 0
+and case when cast(:schema as text) is null then pg_table_is_visible(c.oid)
+    else s.schemaname = :schema end
+"""
 Column = sa.ColumnClause[Any]
 
 
@@ -30,12 +36,18 @@ class Mark(NamedTuple):
 class Dialect(Protocol):
     """One kind of database."""
 
-    system_columns: Sequence[str]
-
     def types(
         self, connection: Connection, table: str, schema: str | None
     ) -> Mapping[str, Any] | None:
         """The type of every column, as values are to be read; None without such a table."""
+        ...
+
+    def more_columns(self, connection: Connection, table: str, schema: str | None) -> Sequence[str]:
+        """What else of a table a batch reads or writes."""
+        ...
+
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """A value as it is read, and compared later."""
         ...
 
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
@@ -44,6 +56,10 @@ class Dialect(Protocol):
 
     def begins(self, column: Column, beginning: bytes) -> sa.ColumnElement[bool]:
         """Whether a value that is filled begins with these bytes, whatever its collation."""
+        ...
+
+    def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+        """Whether a row comes after that key, in the order of the columns of keys."""
         ...
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:
@@ -60,6 +76,12 @@ class Dialect(Protocol):
         """The query for the rows of those keys alone."""
         ...
 
+    def locking(
+        self, connection: Connection, query: sa.Select[Any], table: sa.TableClause
+    ) -> sa.Select[Any]:
+        """The query, after which nobody else writes to its rows until the transaction ends."""
+        ...
+
     def replace(
         self,
         connection: Connection,
@@ -71,11 +93,13 @@ class Dialect(Protocol):
         """As Dataset.replace."""
         ...
 
+    def advice(self, connection: Connection, table: str, schema: str | None) -> str | None:
+        """As Advising.advice."""
+        ...
+
 
 class Sqlite:
     """SQLite: an UPDATE for each row, prepared once."""
-
-    system_columns: Sequence[str] = ()
 
     def types(
         self, connection: Connection, table: str, schema: str | None
@@ -87,6 +111,19 @@ class Sqlite:
         columns = inspector.get_columns(table, schema)
         return {each["name"]: sa.types.NullType() for each in columns}
 
+    def more_columns(
+        self,
+        connection: Connection,  # noqa: ARG002
+        table: str,  # noqa: ARG002
+        schema: str | None,  # noqa: ARG002
+    ) -> Sequence[str]:
+        """None."""
+        return ()
+
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """As it is."""
+        return column
+
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
         return sa.func.coalesce(sa.func.length(column), 0) > 0
@@ -95,6 +132,10 @@ class Sqlite:
         """As Dialect.begins."""
         start = sa.func.substr(sa.cast(column, sa.LargeBinary), 1, len(beginning))
         return sa.func.coalesce(start == sa.literal(beginning, sa.LargeBinary), sa.false())
+
+    def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+        """As Dialect.behind."""
+        return _tuple_behind(keys, after)
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:  # noqa: ARG002
         """None: the old values are compared."""
@@ -112,6 +153,16 @@ class Sqlite:
             sa.and_(*(key == place for key, place in zip(keys, row, strict=True))) for row in wanted
         )
         return query.where(sa.or_(sa.false(), *each))
+
+    def locking(
+        self,
+        connection: Connection,
+        query: sa.Select[Any],
+        table: sa.TableClause,  # noqa: ARG002
+    ) -> sa.Select[Any]:
+        """As Dialect.locking: nobody else writes anything."""
+        connection.exec_driver_sql("begin immediate")
+        return query
 
     def replace(
         self,
@@ -133,15 +184,16 @@ class Sqlite:
         for change in changes:
             row = {f"k{n}": place for n, place in enumerate(change.row.key)}
             row |= {f"o{n}": before for n, before in enumerate(change.row.read.values)}
-            row |= {f"n{n}": _stored(change, n) for n in range(len(columns))}
+            row |= {f"n{n}": stored(change, n) for n in range(len(columns))}
             rows.append(row)
         return connection.execute(sa.update(table).where(*same).values(new), rows).rowcount
+
+    def advice(self, connection: Connection, table: str, schema: str | None) -> None:
+        """None: what was replaced leaves its room to what replaces it."""
 
 
 class PostgreSQL:
     """PostgreSQL: one UPDATE for the batch, from arrays."""
-
-    system_columns: Sequence[str] = ("xmin",)
 
     def types(
         self, connection: Connection, table: str, schema: str | None
@@ -154,9 +206,22 @@ class PostgreSQL:
             return None
         return {each["name"]: _plain(each["type"]) for each in columns}
 
+    def more_columns(
+        self,
+        connection: Connection,  # noqa: ARG002
+        table: str,  # noqa: ARG002
+        schema: str | None,  # noqa: ARG002
+    ) -> Sequence[str]:
+        """What mark needs."""
+        return ("xmin",)
+
+    def read(self, column: Column) -> sa.ColumnElement[Any]:
+        """Documents as text: what is parsed has lost digits."""
+        return _text(column)
+
     def is_filled(self, column: Column) -> sa.ColumnElement[bool]:
         """As Dialect.is_filled."""
-        return sa.func.coalesce(sa.func.octet_length(column), 0) > 0
+        return sa.func.coalesce(sa.func.octet_length(_text(column)), 0) > 0
 
     def begins(self, column: Column, beginning: bytes) -> sa.ColumnElement[bool]:
         """As Dialect.begins."""
@@ -166,6 +231,10 @@ class PostgreSQL:
         # ciphertext is ASCII; what is not begins like none
         text = sa.func.left(sa.cast(column, sa.Text), len(beginning), type_=sa.Text)
         return sa.func.coalesce(text.collate("C") == beginning.decode("latin-1"), sa.false())
+
+    def behind(self, keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+        """As Dialect.behind."""
+        return _tuple_behind(keys, after)
 
     def mark(self, table: sa.TableClause) -> sa.ColumnElement[Any]:
         """The transaction that wrote the row."""
@@ -185,6 +254,15 @@ class PostgreSQL:
         same = [key == asked.c[f"k{n}"] for n, key in enumerate(keys)]
         return query.select_from(table.join(asked, sa.and_(*same)))
 
+    def locking(
+        self,
+        connection: Connection,  # noqa: ARG002
+        query: sa.Select[Any],
+        table: sa.TableClause,
+    ) -> sa.Select[Any]:
+        """As Dialect.locking."""
+        return query.with_for_update(of=table)
+
     def replace(
         self,
         connection: Connection,
@@ -199,10 +277,11 @@ class PostgreSQL:
         ]
         by_version = _by_version(changes)
         for n, column in enumerate(columns):
-            parts.append((f"n{n}", column.type, [_stored(each, n) for each in changes]))
+            sent = sa.Text() if isinstance(column.type, sa.JSON) else column.type
+            parts.append((f"n{n}", sent, [stored(each, n) for each in changes]))
             if not by_version:
                 old = [each.row.read.values[n] for each in changes]
-                parts.append((f"o{n}", column.type, old))
+                parts.append((f"o{n}", sent, old))
         if by_version:
             parts.append(("version", sa.Text(), [each.row.read.version for each in changes]))
         batch = _arrays("batch", parts)
@@ -214,16 +293,36 @@ class PostgreSQL:
                 _exact(column).is_not_distinct_from(_exact(batch.c[f"o{n}"]))
                 for n, column in enumerate(columns)
             ]
-        new_values = {column.name: batch.c[f"n{n}"] for n, column in enumerate(columns)}
+        new_values = {
+            c.name: sa.cast(batch.c[f"n{n}"], c.type)
+            if isinstance(c.type, sa.JSON)
+            else batch.c[f"n{n}"]
+            for n, c in enumerate(columns)
+        }
         return connection.execute(sa.update(table).where(*same).values(new_values)).rowcount
 
+    def advice(self, connection: Connection, table: str, schema: str | None) -> str | None:
+        """To remove the rows that were replaced, when they are a tenth of the table."""
+        named = {"table": table, "schema": schema}
+        found = connection.execute(sa.text(_DEAD_ROWS), named).one_or_none()
+        if found is None or found[1] * 10 < found[0]:
+            return None
+        return f"run VACUUM (ANALYZE) {table}: {found[1]:,} of its rows are dead"
 
-def _stored(change: Change, field: int) -> Any:
+
+def _tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
+    if len(keys) == 1:
+        return keys[0] > after[0]
+    values = [sa.literal(each, key.type) for key, each in zip(keys, after, strict=True)]
+    return sa.tuple_(*keys) > sa.tuple_(*values)
+
+
+def stored(change: Change, field: int) -> Any:
     """What a field is to be, as its column has it: text where it was text."""
     value, before = change.values[field], change.row.read.values[field]
     if value is None or value == change.row.values[field]:
         return before  # of whatever type it is
-    return value.decode("ascii") if isinstance(before, str) else value
+    return value.decode("utf-8", "surrogateescape") if isinstance(before, str) else value
 
 
 def _by_version(changes: Sequence[Change]) -> bool:
@@ -240,6 +339,11 @@ def _arrays(name: str, parts: Sequence[tuple[str, Any, list[Any]]]) -> Any:
     arrays = [sa.bindparam(f"{name}_{n}", value, ARRAY(type_)) for n, type_, value in parts]
     columns = [sa.column(n, type_) for n, type_, _ in parts]
     return sa.func.unnest(*arrays).table_valued(*columns, name=name).render_derived()
+
+
+def _text(column: Column) -> sa.ColumnElement[Any]:
+    """A column, as text if it is JSON."""
+    return sa.cast(column, sa.Text) if isinstance(column.type, sa.JSON) else column
 
 
 def _exact(column: Any) -> Any:

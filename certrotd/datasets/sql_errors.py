@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from sqlalchemy import exc
 
-from certrotd.datasets.port import Busy
+from certrotd.datasets.port import Busy, Refused
 from certrotd.errors import Failure, NeedsOperator, Transient
 
 _BUSY = {"40001", "40P01", "55P03", "57014"}
@@ -15,6 +16,14 @@ _BUSY = {"40001", "40P01", "55P03", "57014"}
 _LOCKED = ("database is locked", "database table is locked")
 _AWAY = ("08", "57P", "53")
 """PostgreSQL: the connection broke, the server stops, it is short of something."""
+_MARIADB_BUSY = {1020, 1205, 1213, 1969, 3024}
+"""MariaDB: changed since it was read, a lock, a deadlock, a statement that took too long."""
+_MARIADB_AWAY = {1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927}
+"""MariaDB: too many connections, the server stops, the connection broke; so are 2000 to 2999."""
+_MARIADB_REFUSED = {1062, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 1586, 1761, 3819, 4025}
+"""MariaDB: a value is there already, does not fit, or is against a constraint."""
+_VALUE = re.compile(r"(entry|value:?) '(?:.*'(?= for )|.*'$)", re.DOTALL)
+"""MariaDB: a value of a row in a message."""
 
 
 @contextmanager
@@ -29,18 +38,42 @@ def as_failures(what: str) -> Iterator[None]:
 
 
 def _failure(error: exc.DBAPIError, what: str) -> Failure:
-    words, state = _words(error), getattr(error.orig, "sqlstate", None) or ""
-    if state in _BUSY or any(each in words for each in _LOCKED):
+    words, kind = _words(error), _kind(error, _words(error))
+    if kind is Busy:
         return Busy(f"{what} is busy: {words}")
-    away = isinstance(error, exc.OperationalError | exc.InterfaceError) and not state
-    if error.connection_invalidated or away or state.startswith(_AWAY):
+    if kind is Transient or error.connection_invalidated:
         return Transient(f"{what} cannot be reached: {words}")
-    return NeedsOperator(f"{what}: {words}")
+    return kind(f"{what}: {words}")
+
+
+def _kind(error: exc.DBAPIError, words: str) -> type[Failure]:
+    if (number := _number(error)) is not None:
+        if number in _MARIADB_BUSY:
+            return Busy
+        if number in _MARIADB_REFUSED:
+            return Refused
+        away = number in _MARIADB_AWAY or 2000 <= number < 3000
+        return Transient if away else NeedsOperator
+    state = getattr(error.orig, "sqlstate", None) or ""
+    if state in _BUSY or any(each in words for each in _LOCKED):
+        return Busy
+    if isinstance(error, exc.IntegrityError | exc.DataError):
+        return Refused
+    away = isinstance(error, exc.OperationalError | exc.InterfaceError) and not state
+    return Transient if away or state.startswith(_AWAY) else NeedsOperator
+
+
+def _number(error: exc.DBAPIError) -> int | None:
+    """That of an error of MariaDB."""
+    told = error.orig.args if error.orig is not None else ()
+    return told[0] if told and isinstance(told[0], int) else None
 
 
 def _words(error: exc.DBAPIError) -> str:
-    """The first line of what the database said; details, which may hold values, are left out."""
+    """The first line of what the database said; values, which it may hold, are left out."""
     diagnosis = getattr(error.orig, "diag", None)
     primary = getattr(diagnosis, "message_primary", None)
+    if _number(error) is not None and error.orig is not None:
+        primary = _VALUE.sub(r"\1", str(error.orig.args[-1]))
     lines = str(primary or error.orig).splitlines()
     return lines[0] if lines else type(error.orig).__name__

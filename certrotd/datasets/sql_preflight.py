@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection, Inspector
 
 from certrotd.datasets.port import PreflightFinding
 from certrotd.datasets.sql_dialect import Dialect, PostgreSQL, Sqlite
+from certrotd.datasets.sql_mariadb import MariaDB
+from certrotd.datasets.sql_preflight_mariadb import findings_of_mariadb
 
 if TYPE_CHECKING:
     from certrotd.datasets.sql import TableSpec
@@ -24,9 +27,12 @@ def findings_of(
     columns = {each["name"]: each for each in inspector.get_columns(spec.table, spec.schema)}
     yield from _key(inspector, spec, columns)
     yield from _unique(inspector, spec)
+    yield from _full(connection, spec, dialect)
     if isinstance(dialect, PostgreSQL):
-        yield from _widths(connection, spec, columns)
         yield from _postgresql(connection, spec)
+    if isinstance(dialect, MariaDB):
+        own = dialect.more_columns(connection, spec.table, spec.schema)
+        yield from findings_of_mariadb(connection, spec, own)
     if isinstance(dialect, Sqlite):
         yield from _sqlite(connection, spec)
 
@@ -38,7 +44,7 @@ def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[Prefli
         inspector.get_pk_constraint(spec.table, spec.schema)["constrained_columns"]
     )
     constraints = inspector.get_unique_constraints(spec.table, spec.schema)
-    indexes = inspector.get_indexes(spec.table, spec.schema)
+    indexes = _indexes(inspector, spec)
     unique: list[set[str | None]] = [set(each["column_names"]) for each in constraints]
     unique += [
         set(each["column_names"])
@@ -54,8 +60,13 @@ def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[Prefli
         yield PreflightFinding("key", words, fatal=True)
 
 
+def _indexes(inspector: Inspector, spec: TableSpec) -> Sequence[Any]:
+    """Also those that SQLite makes for a constraint, which it tells in no other way."""
+    return inspector.get_indexes(spec.table, spec.schema, include_auto_indexes=True)
+
+
 def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]:
-    indexes = [each for each in inspector.get_indexes(spec.table, spec.schema) if each["unique"]]
+    indexes = [each for each in _indexes(inspector, spec) if each["unique"]]
     constraints = inspector.get_unique_constraints(spec.table, spec.schema)
     names = [name for each in indexes for name in each["column_names"]]
     names += [name for each in constraints for name in each["column_names"]]
@@ -64,19 +75,48 @@ def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]
         yield PreflightFinding("unique", words)
 
 
-def _widths(connection: Connection, spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+def too_narrow(
+    connection: Connection, spec: TableSpec, dialect: Dialect, growth: Mapping[int, int]
+) -> Iterator[PreflightFinding]:
+    """The columns that do not take their longest value once it has grown by so much."""
+    for name, limit, longest in _widths(connection, spec, dialect):
+        grown = longest + growth.get(spec.columns.index(name), 0)
+        if grown > limit:
+            words = f"{name} takes {limit} characters, and its longest value would have {grown}"
+            yield PreflightFinding("width", words, fatal=True)
+
+
+def _full(connection: Connection, spec: TableSpec, dialect: Dialect) -> Iterator[PreflightFinding]:
     """Columns that are almost full already."""
-    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
-    limited = {n: columns[n]["type"].length for n in spec.columns if _limit(columns[n]["type"])}
-    for name, limit in limited.items():
-        longest = connection.scalar(sa.select(sa.func.max(sa.func.length(table.c[name])))) or 0
+    for name, limit, longest in _widths(connection, spec, dialect):
         if longest >= limit:
             words = f"{name} takes {limit} characters, and holds values of {longest}: plaintext "
             yield PreflightFinding("width", f"{words}that is encrypted would not fit")
 
 
-def _limit(type_: Any) -> bool:
-    return isinstance(type_, sa.String) and type_.length is not None
+def _widths(
+    connection: Connection, spec: TableSpec, dialect: Dialect
+) -> Iterator[tuple[str, int, int]]:
+    """What each limited column takes, and has at most."""
+    if isinstance(dialect, Sqlite):
+        return  # it heeds no length
+    found = sa.inspect(connection).get_columns(spec.table, spec.schema)
+    types = {each["name"]: each["type"] for each in found}
+    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
+    for name in spec.columns:
+        if (limit := _limit(types[name])) is not None:
+            asked = sa.select(sa.func.max(sa.func.char_length(table.c[name])))
+            yield name, limit, connection.scalar(asked) or 0
+
+
+def _limit(type_: Any) -> int | None:
+    """How many characters, or bytes, a column takes; None where that hardly matters."""
+    if isinstance(type_, mysql.TINYTEXT | mysql.TINYBLOB):
+        return 2**8 - 1
+    if isinstance(type_, mysql.TEXT | sa.BLOB):
+        return 2**16 - 1
+    length = getattr(type_, "length", None)
+    return length if isinstance(type_, sa.String | sa.VARBINARY | sa.BINARY) else None
 
 
 _RELATION = """

@@ -7,19 +7,23 @@ key that is not at hand, altered, or something else.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from dataclasses import field as option
 from enum import StrEnum
+from typing import Protocol
 
 from certrotd.codecs.errors import CodecError, Damaged
 from certrotd.codecs.port import Codec, KeyIds
 from certrotd.codecs.selection import decrypt
+from certrotd.datasets.documents import Place, places, spliced
 from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import Change, Key, Row
+from certrotd.jsonpath import Path
 from certrotd.keyring.material import KeySet
 
 MARK = 4
-"""By so many characters a text that was meant to be ciphertext is known."""
+"""By so many of its first bytes a value that was meant to be ciphertext is known, at most."""
 
 
 class Leftover(StrEnum):
@@ -32,11 +36,19 @@ class Leftover(StrEnum):
 
 @dataclass(frozen=True)
 class Form:
-    """How the values of a dataset are encrypted; ``binds`` gives the associated data of one."""
+    """How the values of a dataset are encrypted; ``binds`` gives the associated data of one.
+
+    A field of ``documents`` is JSON, in which the texts at those paths are the values.
+    """
 
     codec: Codec
     binds: Callable[[Key, int], bytes] = lambda _key, _field: b""
     plaintext: Leftover = Leftover.REFUSE
+    documents: Mapping[int, Sequence[Path]] = option(default_factory=dict)
+
+    def values(self, keys: KeySet) -> RowValues:
+        """What tells of rows what they are, and what they are to be."""
+        return Values(self, keys)
 
 
 @dataclass(frozen=True)
@@ -48,8 +60,9 @@ class Quarantined:
     why: str
 
     def words(self, fields: Sequence[str]) -> str:
-        """Where it is, and why, for people."""
-        return f"{fields[self.field]} of row {key_words(self.key)}: {self.why}"
+        """Where it is, and why, for people; rows without fields are files."""
+        row = key_words(self.key)
+        return f"{fields[self.field]} of row {row}: {self.why}" if fields else f"{row}: {self.why}"
 
 
 @dataclass(frozen=True)
@@ -75,8 +88,20 @@ class Unfit(CodecError):
     """A value that must not be re-encrypted, although it can be read."""
 
 
+class RowValues(Protocol):
+    """Looks at the values of rows with the keys of one keyring."""
+
+    def reencrypted(self, rows: Sequence[Row]) -> Batch:
+        """What the rows are to be: nothing of them that the active key wrote changes."""
+        ...
+
+    def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
+        """What each value of a row is, empty ones apart."""
+        ...
+
+
 class Values:
-    """Looks at values of one ``form`` with the keys of one keyring."""
+    """RowValues, of one ``form``."""
 
     def __init__(self, form: Form, keys: KeySet) -> None:
         self.form = form
@@ -84,22 +109,27 @@ class Values:
         codec, active = form.codec, keys.encrypting
         self._active_id = codec.key_id_for(active)
         self._names_keys = codec.traits.key_id is KeyIds.STRICT
-        sample = codec.encrypt(b"", active)
-        self._mark = sample[:MARK] if codec.traits.text else b""
-        self._first = sample[:1]
+        self._beginning = codec.traits.beginning
+        self._mark = self._beginning[:MARK]
 
     def reencrypted(self, rows: Sequence[Row]) -> Batch:
-        """What the rows are to be: nothing of them that the active key wrote changes."""
+        """As RowValues.reencrypted."""
         changes: list[Change] = []
         quarantined: list[Quarantined] = []
-        binds = self.form.binds
+        binds, documents = self.form.binds, self.form.documents
         for row in rows:
+            if row.trouble:
+                quarantined.append(Quarantined(row.key, 0, row.trouble))
+                continue
             after: list[bytes | None] | None = None
             for field, value in enumerate(row.values):
                 if not value:
                     continue
                 try:
-                    new = self._renewed(value, binds(row.key, field))
+                    if field in documents:
+                        new = self._document(row.key, field, value, quarantined)
+                    else:
+                        new = self._renewed(value, binds(row.key, field))
                 except CodecError as error:
                     quarantined.append(Quarantined(row.key, field, error.message))
                     continue
@@ -111,14 +141,53 @@ class Values:
         return Batch(tuple(changes), tuple(quarantined))
 
     def looked_at(self, row: Row) -> Iterator[Seen | Quarantined]:
-        """What each value of a row is, empty ones apart."""
+        """As RowValues.looked_at."""
+        if row.trouble:
+            yield Quarantined(row.key, 0, row.trouble)
+            return
         for field, value in enumerate(row.values):
             if not value:
+                continue
+            if field in self.form.documents:
+                yield from self._looked_into(row.key, field, value)
                 continue
             try:
                 yield self._seen(value, self.form.binds(row.key, field))
             except CodecError as error:
                 yield Quarantined(row.key, field, error.message)
+
+    def _looked_into(self, key: Key, field: int, document: bytes) -> Iterator[Seen | Quarantined]:
+        try:
+            found = self._places(field, document)
+        except CodecError as error:
+            yield Quarantined(key, field, error.message)
+            return
+        for place in found:
+            try:
+                yield self._seen(_text(place), self.form.binds(key, field))
+            except CodecError as error:
+                yield Quarantined(key, field, f"at {place.where}, {error.message}")
+
+    def _places(self, field: int, document: bytes) -> Sequence[Place]:
+        """Those in a document that are not empty; what is no text only if it matters."""
+        leaves = self.form.plaintext is Leftover.LEAVE
+        found = places(_decoded(document), self.form.documents[field])
+        return [each for each in found if each.value or (each.value is None and not leaves)]
+
+    def _document(
+        self, key: Key, field: int, document: bytes, quarantined: list[Quarantined]
+    ) -> bytes | None:
+        """A document whose values are under the active key, None if none of them changes."""
+        changes: list[tuple[Place, str]] = []
+        for place in self._places(field, document):
+            try:
+                new = self._renewed(_text(place), self.form.binds(key, field))
+            except CodecError as error:
+                quarantined.append(Quarantined(key, field, f"at {place.where}, {error.message}"))
+                continue
+            if new is not None:
+                changes.append((place, new.decode("ascii")))
+        return spliced(_decoded(document), changes).encode() if changes else None
 
     def _renewed(self, value: bytes, associated: bytes) -> bytes | None:
         """``value`` under the active key, None if it is or is to stay as it is."""
@@ -150,7 +219,7 @@ class Values:
         return Seen(key.version, plaintext)
 
     def _is_ciphertext(self, plaintext: bytes, associated: bytes) -> bool:
-        if not plaintext.startswith(self._first):  # ciphertext of every key begins alike
+        if not plaintext.startswith(self._beginning):
             return False
         try:
             self.form.codec.key_id_of(plaintext)
@@ -160,10 +229,27 @@ class Values:
         return True
 
     def _is_plaintext(self, value: bytes) -> bool:
-        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither."""
+        """Whether it is text, and was not meant to be ciphertext: what is damaged is neither.
+
+        Where ciphertext has no beginning of its own, nothing is known to be plaintext.
+        """
+        if not self._mark or value.startswith(self._mark):
+            return False
         try:
             text = value.decode()
         except UnicodeDecodeError:
             return False
-        readable = all(each.isprintable() or each in "\n\r\t" for each in text)
-        return readable and not (self._mark and value.startswith(self._mark))
+        return all(each.isprintable() or each in "\n\r\t" for each in text)
+
+
+def _decoded(document: bytes) -> str:
+    try:
+        return document.decode()
+    except UnicodeDecodeError:
+        raise Damaged("it is no JSON") from None
+
+
+def _text(place: Place) -> bytes:
+    if place.value is None:
+        raise Unfit("it is no text")
+    return place.value.encode("utf-8", "surrogatepass")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, SupportsIndex, TypeVar
 from certrotd.errors import InvalidInput
 
 MAX_ID = 128
+MAX_PASSPHRASE = 1024
 T = TypeVar("T")
 
 
@@ -59,12 +60,26 @@ class Algorithm(StrEnum):
     AES_128_CBC = "aes-128-cbc"
     AES_192_CBC = "aes-192-cbc"
     AES_256_CBC = "aes-256-cbc"
+    PASSPHRASE = "passphrase"  # noqa: S105  # text that an application derives its key from
 
     @property
     def key_bytes(self) -> int:
-        """The length of its keys in bytes."""
+        """The length of its keys in bytes; of a passphrase, that of a new one."""
         bits = self.value.split("-")[1] if self.value.startswith("aes-") else "256"
         return int(bits) // 8
+
+    @property
+    def lengths(self) -> range:
+        """How many bytes its keys may have."""
+        if self is Algorithm.PASSPHRASE:
+            return range(1, MAX_PASSPHRASE + 1)
+        return range(self.key_bytes, self.key_bytes + 1)
+
+    @property
+    def takes(self) -> str:
+        """The same in words."""
+        each = self.lengths
+        return str(each[0]) if len(each) == 1 else f"from {each[0]} to {each[-1]}"
 
 
 @dataclass(frozen=True)
@@ -88,10 +103,10 @@ class DataKey:
     def __post_init__(self) -> None:
         if self.version < 1:
             raise InvalidInput(f"key version {self.version} is below 1")
-        if len(self.material) != self.algorithm.key_bytes:
+        if len(self.material) not in self.algorithm.lengths:
             raise InvalidInput(
                 f"key version {self.version} has {len(self.material)} bytes of material: "
-                f"{self.algorithm} takes {self.algorithm.key_bytes}"
+                f"{self.algorithm} takes {self.algorithm.takes}"
             )
         if len(self.id) > MAX_ID or not self.id.isprintable():
             raise InvalidInput(

@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from certrotd.clock import Clock, Deadline
-from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry, SqlDatasetEntry
+from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
 from certrotd.config.environment import reveal
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.jsontext import parsed
@@ -87,7 +87,7 @@ def take(
     census: dict[int, dict[str, Count]] = {each: dict(before.get(each, {})) for each in versions}
     failures: list[tuple[str, Failure]] = []
     for name, entry in datasets.items():
-        if isinstance(entry, SqlDatasetEntry):
+        if not isinstance(entry, CommandDatasetEntry):
             try:
                 at, counts = clock.now(), tally(name)
             except Failure as failure:

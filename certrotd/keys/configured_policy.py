@@ -35,7 +35,7 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
         outputs=tuple(f"{each.type} {each.place}" for each in entry.outputs),
         waves=tuple(tuple(waves[number]) for number in sorted(waves)),
         datasets=frozenset(entry.datasets),
-        reencrypted=frozenset(n for n, each in entry.datasets.items() if each.type == "sql"),
+        reencrypted=frozenset(n for n, each in entry.datasets.items() if each.type != "command"),
         drains=entry.drains,
         grace=entry.grace,
         watch=entry.watch,

@@ -23,6 +23,8 @@ PASSES = 3
 """After so many passes what is left is still written under an old key."""
 KEEP_EVERY = 1.0
 """A checkpoint so many seconds after the one before: what a crash cuts off is looked at again."""
+ADVISED = 10
+"""So often during a pass the dataset is asked what people should do for it."""
 AGAIN = timedelta(minutes=2)
 Open = Callable[[], AbstractContextManager["Opened"]]
 
@@ -129,6 +131,7 @@ class Passes:
 
     def _pass(self, *, first: bool, writes: bool = True) -> Passed:
         from certrotd.datasets.keys import key_from_json, key_to_json
+        from certrotd.datasets.port import Advising
         from certrotd.datasets.reencryption import Pass, Position
 
         world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
@@ -145,15 +148,17 @@ class Passes:
         if after is not None and kept.get("active") == keys.active:
             position = Position(key_from_json(after), int(str(kept["seen"])))
         total = position.seen + opened.dataset.remaining(passing.done)
-        last = world.clock.monotonic()
+        last, asked, advice = world.clock.monotonic(), position.seen, None
 
         def keep(now: Position) -> None:
-            nonlocal last
+            nonlocal last, asked, advice
             if world.clock.monotonic() - last < KEEP_EVERY:
                 return
             last = world.clock.monotonic()
+            if isinstance(opened.dataset, Advising) and (now.seen - asked) * ADVISED >= total:
+                asked, advice = now.seen, opened.dataset.advice()
             key = key_to_json(now.after) if now.after is not None else None
-            told = {"after": key, "seen": now.seen, "active": keys.active}
+            told = {"after": key, "seen": now.seen, "active": keys.active, "advice": advice}
             ledger.checkpoint(told, done=now.seen, total=max(total, now.seen))
 
         return passing.run(position, keep)

@@ -9,7 +9,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
-from certrotd.config.datasets import DatasetEntry, SqlDatasetEntry
+from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
 from certrotd.errors import NeedsOperator
 from certrotd.keyring.evidence import Count
 from certrotd.keyring.keyring import Keyring
@@ -21,6 +21,7 @@ from certrotd.state.typed import TypedDocument
 if TYPE_CHECKING:  # what only datasets need is loaded for them
     from certrotd.datasets.census import Tally
     from certrotd.datasets.configured import Opened
+    from certrotd.datasets.exposure import Exposure
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,19 @@ class StoredData:
         from certrotd.datasets.configured import opened
 
         entry = self.entries[name]
-        assert isinstance(entry, SqlDatasetEntry), "it is one that certrotd reads"
-        return opened(name, entry)
+        assert not isinstance(entry, CommandDatasetEntry), "it is one that certrotd reads"
+        return opened(name, entry, self._exposure)
+
+    def _exposure(self) -> Exposure:
+        """Which of its keys others may know; raises Failure."""
+        from certrotd.datasets.exposure import Exposure
+
+        found = self.store.inspect()
+        if found is None:
+            return Exposure()
+        ids = {each.id or str(number): number for number, each in found.entries.items()}
+        bad = frozenset(each.number for each in found.versions.all if each.compromised)
+        return Exposure(ids, bad)
 
     def keyring(self) -> Keyring:
         """The keys that its values may be under; raises NeedsOperator if there are none yet."""
@@ -54,10 +66,10 @@ class StoredData:
 
     def reencryptable(self) -> Mapping[str, Reencryptable]:
         """Each by its name; none is opened."""
-        own = (name for name, each in self.entries.items() if isinstance(each, SqlDatasetEntry))
         return {
             name: Reencryptable(partial(self.open, name), partial(self._counted, name))
-            for name in own
+            for name, entry in self.entries.items()
+            if not isinstance(entry, CommandDatasetEntry)
         }
 
     def _counted(self, name: str, tally: Tally, at: datetime) -> None:

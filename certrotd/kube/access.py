@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from certrotd.errors import InvalidInput, NeedsOperator
@@ -76,7 +77,7 @@ def from_kubeconfig(path: Path, *, context: str | None = None) -> Access:
         config.load_kube_config(  # type: ignore[no-untyped-call]
             str(path), context=context, client_configuration=found
         )
-        _, active = config.list_kube_config_contexts(str(path))  # type: ignore[no-untyped-call]
+        contexts, chosen = config.list_kube_config_contexts(str(path))  # type: ignore[no-untyped-call]
     except Exception as error:  # noqa: BLE001  # whatever its YAML, plug-ins and files raise
         raise NeedsOperator(
             f"{path} cannot be used as a kubeconfig: {error}", hint="kubectl --kubeconfig tells"
@@ -95,16 +96,29 @@ def from_kubeconfig(path: Path, *, context: str | None = None) -> Access:
                 f"the client certificate of {path} cannot be used: {error.strerror or error}",
                 hint="kubectl --kubeconfig tells",
             ) from None
-    token = None
-    if found.api_key:
+    if context is not None:
+        [chosen] = [each for each in contexts if each["name"] == context]
+    namespace = str(chosen["context"].get("namespace") or "default")
 
-        def token() -> str:  # it may be a plug-in's, which is asked again once it expires
-            return (
-                str(found.auth_settings()["BearerToken"]["value"]).removeprefix("Bearer ").strip()
-            )
+    def asked() -> str:  # it may be a plug-in's, which is asked again once it expires
+        return str(found.auth_settings()["BearerToken"]["value"]).removeprefix("Bearer ").strip()
 
-    namespace = (active or {}).get("context", {}).get("namespace") or "default"
+    file = _token_file(path, chosen["context"].get("user"))
+    token = partial(token_in, file) if file is not None else asked if found.api_key else None
     return Access(str(found.host).rstrip("/"), tls, namespace, token)
+
+
+def _token_file(path: Path, user: object) -> Path | None:
+    """Where a kubeconfig says that the token of a user is, which may be replaced at any time.
+
+    The official client reads it once.
+    """
+    import yaml
+
+    for each in yaml.safe_load(path.read_text()).get("users") or ():
+        if each.get("name") == user and (file := (each.get("user") or {}).get("tokenFile")):
+            return path.parent / str(file)
+    return None
 
 
 def trusting(roots: Path) -> ssl.SSLContext:

@@ -53,6 +53,10 @@ class Unsure(Transient):
     """
 
 
+class Invalid(NeedsOperator):
+    """The object may not be so, or may not become so."""
+
+
 class Denied(NeedsOperator):
     """The account may not do that."""
 
@@ -296,6 +300,8 @@ def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
         )
     if status == 403:
         return Denied(whom, hint="its Role lacks that, see: kubectl auth can-i --list")
+    if status == 422:
+        return Invalid(whom)
     if status == 429 or status >= 500:
         kind = Transient if status == 429 else Unsure
         return kind(f"the API server is busy or not ready: {said}", retry_after=_asked_wait(answer))

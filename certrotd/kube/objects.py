@@ -12,7 +12,7 @@ from typing import TypeVar
 from certrotd.clock import Clock, Deadline
 from certrotd.errors import InvalidInput, NeedsOperator, Transient
 from certrotd.files.disktrouble import DiskTrouble
-from certrotd.kube.api import Api, Kind, Missing, Object, Selection, was_sent
+from certrotd.kube.api import Api, Invalid, Kind, Missing, Object, Selection, was_sent
 from certrotd.kube.memory import Known, Memory, forgetting
 from certrotd.kube.names import object_name
 from certrotd.state.ports import Conflict
@@ -177,6 +177,10 @@ class Objects:
                 if not revision:
                     raise no_namespace(self.namespace) from None
                 raise Conflict(f"{self.place(name)} was removed") from None
+            except Invalid as failure:
+                if "immutable" not in failure.message:
+                    raise
+                raise NeedsOperator(failure.message, hint=made_anew(body)) from None
 
         once = written_once(put, lambda: self.api.get(self.path(name)), word)
         with forgetting(self._known(name)) as known:
@@ -253,6 +257,13 @@ def written_once(
             raise
 
     return put
+
+
+def made_anew(wanted: Object) -> str:
+    """What to do about an object that nobody can change in the place of one of certrotd's own."""
+    kind = f"of type {wanted['type']} and " if "type" in wanted else ""
+    again = f"make it anew with its content, {kind}not immutable"
+    return f"remove it if it is not certrotd's; else {again}"
 
 
 def no_namespace(namespace: str) -> NeedsOperator:

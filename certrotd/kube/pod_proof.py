@@ -11,6 +11,7 @@ from certrotd.clock import Deadline
 from certrotd.errors import ProofFailed, Transient
 from certrotd.kube.api import Object
 from certrotd.kube.pods import Pods, address_of, name_of, patiently, serving, uid_of
+from certrotd.kube.shown import Shown
 from certrotd.kube.workloads import Workload
 from certrotd.rotation.outcome import Stopped
 
@@ -27,11 +28,17 @@ class PodProof:
     """``at`` has a proof for each probe and certificate: given an address, it returns or raises.
 
     It returns once enough handshakes in a row have shown the leaf, and raises ProofFailed at the
-    end of the probe's deadline.
+    end of the probe's deadline. On the way back only those pods are looked at that must show it
+    by what was so ``before``.
     """
 
     pods: Pods
     at: Sequence[Callable[[str], None]]
+    before: Shown | None = None
+
+    def asks(self, pod: Object) -> bool:
+        """Whether a pod is to be looked at."""
+        return self.before is None or self.before.must(uid_of(pod))
 
     def prove(
         self,
@@ -41,7 +48,7 @@ class PodProof:
         patient: bool = False,
         few: bool = False,
     ) -> None:
-        """Return once as many pods as there should be are ready, and every one of them is proven.
+        """Return once as many pods as there should be are ready, and all that it asks are proven.
 
         ``look`` reads the workload as it is now; a ``few`` of its pods may do. Raises ProofFailed
         for the first that is not proven within the probe's own deadline; a ``patient`` one tries
@@ -52,7 +59,7 @@ class PodProof:
         while True:
             found = patiently(look, deadline)
             ready = list(serving(self.pods.awaited(found, deadline), found))
-            left = [pod for pod in ready if uid_of(pod) not in proven]
+            left = [pod for pod in ready if self.asks(pod) and uid_of(pod) not in proven]
             whole = len(ready) >= (min(1, found.wanted) if few else found.wanted)
             if whole and not left:
                 return

@@ -9,7 +9,7 @@ from functools import partial
 from certrotd.clock import Deadline
 from certrotd.errors import ProofFailed, Transient
 from certrotd.kube.api import Object
-from certrotd.kube.pod_proof import PodProof
+from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import Pods, name_of, owned, patiently, serving, uid_of
 from certrotd.kube.stamps import RESTARTED_AT, stamp_of
 from certrotd.kube.workloads import Workload, broken, stuck, was_restarted
@@ -23,9 +23,9 @@ class PodRepair:
     any container that was restarted meanwhile has loaded the bad certificate. Only pods that were
     there at the first look are replaced, each once: what a new one serves is no leftover.
 
-    Where no pod at all serves what the proof asks for, the proof itself may be what is wrong (a
-    port that never shows the leaf): then only pods are replaced whose containers were restarted,
-    and what remains is told of and left.
+    The proof asks only those that showed the certificate before the change. Where none of them
+    does any more, something else may keep them from being looked at: then only pods are replaced
+    whose containers were restarted.
     """
 
     def __init__(self, pods: Pods, proof: PodProof | None, tell: Callable[[str], None]) -> None:
@@ -34,7 +34,6 @@ class PodRepair:
         self._tell = tell
         self._before: set[str] | None = None
         self._wrong: dict[str, ProofFailed] = {}
-        self._new: dict[str, tuple[Object, ProofFailed]] = {}
 
     def replace_broken(self, found: Workload, at: str | None) -> None:
         """Delete what is stuck or crashes; ``at`` is the annotation of the former template."""
@@ -51,11 +50,15 @@ class PodRepair:
     def finish(self, look: Callable[[], Workload], deadline: Deadline) -> None:
         """Return once every pod serves what it should; those that do not are replaced one by one.
 
-        Raises ProofFailed where a new pod does not either although others do, Transient at the
+        Raises ProofFailed where a new pod does not either, or none does any more; Transient at the
         deadline.
         """
         if self._proof is None:
             return
+        if self._proof.before is not None and not self._proof.before.some:
+            self._tell(
+                "no pod showed its certificate by pod_probe before the change: none is looked at"
+            )
         proven: set[str] = set()
         while True:
             found = patiently(look, deadline)
@@ -64,14 +67,11 @@ class PodRepair:
             self._judge(ready, found, proven, deadline)
             whole = len(ready) >= found.wanted
             wrong = [pod for pod in ready if uid_of(pod) in self._wrong]
-            if not proven:
-                wrong = [pod for pod in wrong if was_restarted(pod)]
-            unknown = (
-                {uid_of(pod) for pod in ready} - proven - self._wrong.keys() - self._new.keys()
-            )
-            if whole and not wrong and not unknown:
-                if ready and not proven:
-                    self._tell("no pod serves the former certificate: none of them is deleted")
+            doubtful = [] if proven else [pod for pod in wrong if not was_restarted(pod)]
+            wrong = [pod for pod in wrong if pod not in doubtful]
+            if whole and not wrong and not self._unknown(ready, proven):
+                if doubtful:
+                    raise named(doubtful[0], found, self._wrong[uid_of(doubtful[0])])
                 return
             if whole and wrong:
                 self._delete(wrong[0], "it does not serve the former certificate")
@@ -88,18 +88,21 @@ class PodRepair:
     def _judge(
         self, ready: list[Object], found: Workload, proven: set[str], deadline: Deadline
     ) -> None:
-        """Look at those of which nothing is known yet."""
+        """Look at those of which nothing is known yet; raises ProofFailed for a new one."""
         assert self._proof is not None
-        known = proven | self._wrong.keys() | self._new.keys()
-        left = [pod for pod in ready if uid_of(pod) not in known]
-        seen, failures = self._proof.judged(left, deadline)
+        seen, failures = self._proof.judged(self._unknown(ready, proven), deadline)
         proven |= seen
         before = self._before or set()
         self._wrong |= {uid_of(pod): why for pod, why in failures if uid_of(pod) in before}
-        self._new |= {uid_of(pod): (pod, why) for pod, why in failures if uid_of(pod) not in before}
-        new = list(self._new.values())
-        if new and proven and (failure := self._proof.lasting(found, new, deadline)):
+        new = [each for each in failures if uid_of(each[0]) not in before]
+        if failure := self._proof.lasting(found, new, deadline):
             raise failure
+
+    def _unknown(self, ready: list[Object], proven: set[str]) -> list[Object]:
+        """Those that are to be looked at still."""
+        assert self._proof is not None
+        known = proven | self._wrong.keys()
+        return [pod for pod in ready if self._proof.asks(pod) and uid_of(pod) not in known]
 
     def _look(self, found: Workload, pods: list[Object]) -> list[Object]:
         if self._before is None:

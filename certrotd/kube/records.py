@@ -157,7 +157,7 @@ class SecretJournal:
         except DiskTrouble as trouble:
             raise JournalBroken(f"write {self.place}", OSError(trouble.message)) from trouble
         except (TooLarge, NeedsOperator) as failure:
-            raise JournalBroken(f"write {self.place}", OSError(failure.message)) from failure
+            raise JournalBroken(f"write {self.place}", OSError(str(failure))) from failure
         self._revision, self._data, self._history = revision_of(found), journal, history
 
 

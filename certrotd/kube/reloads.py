@@ -18,6 +18,7 @@ from certrotd.kube.mounts import uses
 from certrotd.kube.pod_proof import PodProof, named
 from certrotd.kube.pods import PAUSE, name_of, owned, patiently, uid_of
 from certrotd.kube.rollout import Gone, Rollouts
+from certrotd.kube.shown import Shown
 from certrotd.kube.workloads import Reference, Workload, unfinished, workload
 from certrotd.pki.facts import facts_of, parse_certificates
 
@@ -72,20 +73,18 @@ class Reloads:
     program: Program | None = None
     execute: Execute = run
 
-    def unread(self, found: Workload, pod: Object) -> Iterator[tuple[str, str]]:
-        """Why a pod's files would never show a certificate: each with a hint; raises as Api.ask."""
+    def held(self, found: Workload, pod: Object) -> dict[str, str] | None:
+        """The leaf in each file of a pod, empty where there is none; raises as _Round.leaf.
+
+        None where there are no files to be read, or its container does not run.
+        """
         program = self.program
         container = _container(program, pod) if program else ""
         if program is None or not _runs(pod, container):
-            return
+            return None
         deadline = Deadline(self.rollouts.api.clock, _LOOK)
         look = _Round(self, program, found, (), None, deadline)
-        for file in program.files:
-            try:
-                if not look.leaf(name_of(pod), container, file):
-                    yield f"has no certificate in {file}", "correct files"
-            except Unreadable as failure:
-                yield f"cannot show its certificate: {failure.message}", "correct files"
+        return {file: look.leaf(name_of(pod), container, file) for file in program.files}
 
     def forward(
         self, reference: Reference, leaves: Collection[str], proof: PodProof | None
@@ -97,14 +96,21 @@ class Reloads:
         """
         self._reload(reference, leaves, proof, ("Reload", "Reloaded", "ReloadFailed"))
 
-    def back(self, reference: Reference, leaves: Collection[str], proof: PodProof | None) -> None:
-        """The same with what was there before; a pod that fails keeps no other from it.
+    def back(
+        self,
+        reference: Reference,
+        leaves: Collection[str],
+        proof: PodProof | None,
+        before: Shown,
+    ) -> None:
+        """The same with what was there ``before``; a pod that fails keeps no other from it.
 
-        One whose container does not run is left out: it reads its files when it starts. So is a
+        Files that did not have it then are waited for, but need not have it at the deadline. A pod
+        whose container does not run is left out: it reads its files when it starts. So is a
         workload that is gone.
         """
         with suppress(Gone):
-            self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), back=True)
+            self._reload(reference, leaves, proof, ("Undo", "Undone", "UndoFailed"), before)
 
     def _reload(
         self,
@@ -112,10 +118,12 @@ class Reloads:
         leaves: Collection[str],
         proof: PodProof | None,
         reasons: tuple[str, str, str],
-        *,
-        back: bool = False,
+        back: Shown | None = None,
     ) -> None:
         begun, done, failed = (f"Rotation{each}" for each in reasons)
+        words = "each of its pods has reloaded its certificate"
+        if back is not None and not back.some:
+            words = "no pod showed its certificate before the change: none is looked at"
         deadline = Deadline(self.rollouts.api.clock, self.rollouts.timeout)
         read = patiently(partial(self.rollouts.read, reference), deadline)
         found = workload(reference.kind, read)
@@ -123,16 +131,16 @@ class Reloads:
         try:
             with self.rollouts.following(reference, read) as seen:
                 if self.program is not None:
-                    _Round(self, self.program, found, leaves, proof, deadline).run(seen, back=back)
+                    _Round(self, self.program, found, leaves, proof, deadline, back).run(seen)
                 elif proof is not None:
-                    pods = self.rollouts.pods_by(seen)
-                    replace(proof, pods=pods).prove(seen.workload, deadline, patient=True, few=back)
-                if not back:
+                    proof, few = replace(proof, pods=self.rollouts.pods_by(seen)), back is not None
+                    proof.prove(seen.workload, deadline, patient=True, few=few)
+                if back is None:
                     self._await(seen, deadline)
         except _FAILURES as failure:
             self._tell(found, failed, str(failure))
             raise
-        self._tell(found, done, "each of its pods has reloaded its certificate")
+        self._tell(found, done, words)
 
     def _await(self, seen: Followed, deadline: Deadline) -> None:
         """Return once every pod is available: one that the certificate has broken is not."""
@@ -184,7 +192,7 @@ def container_names(pod: Mapping[str, Any]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Round:
-    """All pods of one workload told once."""
+    """All pods of one workload told once; on the way ``back`` with what they had shown."""
 
     reloads: Reloads
     program: Program
@@ -192,14 +200,16 @@ class _Round:
     leaves: Collection[str]
     proof: PodProof | None
     deadline: Deadline
+    back: Shown | None = None
 
-    def run(self, seen: Followed, *, back: bool) -> None:
+    def run(self, seen: Followed) -> None:
         """Return once every pod was told, those that come meanwhile too.
 
-        On the way ``back``, files that no pod can read are enough at the deadline: nobody was
-        ever told then.
+        On the way back, the deadline ends it for pods that had not shown the certificate: their
+        files may never do.
         """
         rollouts, told, first = self.reloads.rollouts, set[str](), None
+        back = self.back is not None
         pods_now = rollouts.pods_by(seen)
         while True:
             wanted = patiently(seen.workload, self.deadline).wanted
@@ -223,7 +233,8 @@ class _Round:
             if lacks is None:
                 break
             if self.deadline.passed:
-                if back and not told and pods and all(map(self._unread, pods)):
+                left = {uid_of(pod) for pod in pods} - told
+                if self.back is not None and not any(map(self.back.must, left)):
                     break
                 raise Transient(
                     f"{self.found.reference} is not reloaded within {rollouts.timeout:g} s: {lacks}"
@@ -253,7 +264,7 @@ class _Round:
                 f"{self.program.argv[0]} in {name}/{container} fails with exit code {ran.code}: "
                 f"{ran.said}"
             )
-        if self.proof is None:
+        if self.proof is None or not self.proof.asks(pod):
             return None
         proven, wrong = self.proof.judged([pod], self.deadline)
         for failing, refusal in wrong:
@@ -262,19 +273,6 @@ class _Round:
 
     def _could_run(self, pod: Object) -> bool:
         return _runs(pod, _container(self.program, pod))
-
-    def _unread(self, pod: Object) -> bool:
-        """Whether it can read none of the files."""
-        name, container = name_of(pod), _container(self.program, pod)
-        for file in self.program.files:
-            try:
-                self.leaf(name, container, file)
-            except Unreadable:
-                continue
-            except (Transient, Missing):
-                pass
-            return False
-        return bool(self.program.files)
 
     def leaf(self, pod: str, container: str, file: str) -> str:
         """The fingerprint of the first certificate in a file; empty where there is none.

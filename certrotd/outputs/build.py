@@ -53,8 +53,11 @@ def output_of(entry: OutputEntry, *, algorithm: Algorithm, chance: Chance) -> Ou
 
 
 def new_material(outputs: Iterable[Output], algorithm: Algorithm, chance: Chance) -> Material:
-    """A new key that all of ``outputs`` can hold: of letters and digits where one is text."""
-    if any(output.traits.printable for output in outputs):
+    """A new key that all of ``outputs`` can hold: of letters and digits where one is text.
+
+    A passphrase is text wherever it stands.
+    """
+    if algorithm is Algorithm.PASSPHRASE or any(each.traits.printable for each in outputs):
         return printable_material(algorithm.key_bytes, chance.below)
     return Material(chance.random(algorithm.key_bytes))
 

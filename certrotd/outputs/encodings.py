@@ -61,11 +61,11 @@ class KeyEncoding(StrEnum):
         secret = self._decoded(text)
         if secret is None:
             raise NotExpressible(f"{where}: the key is not {_WORDS[self]}")
-        fitting = sorted(each for each in algorithms if each.key_bytes == len(secret))
+        fitting = sorted(each for each in algorithms if len(secret) in each.lengths)
         if not fitting:
             raise NotExpressible(
                 f"{where}: the key has {len(secret)} bytes, and {listed(sorted(algorithms))} takes "
-                f"{listed(sorted({str(each.key_bytes) for each in algorithms}))}",
+                f"{listed(sorted({each.takes for each in algorithms}))}",
                 hint="name the algorithm, or the encoding, that the application uses",
             )
         return fitting[0], Material(secret)

@@ -189,7 +189,9 @@ def refuse(found: Object | None, place: str) -> None:
     metadata, kind = found.get("metadata") or {}, str(found.get("type") or PLAIN)
     other = "name another secret"
     if found.get("immutable"):
-        raise NeedsOperator(f"{place} is immutable", hint=f"remove it, or {other}")
+        # a kubelet keeps what an immutable one held while any pod uses it, of a new one, too
+        cure = f"{other}; or remove it and every pod that uses it"
+        raise NeedsOperator(f"{place} is immutable", hint=cure)
     if kind.startswith(_STRUCTURED) or label(found, STATE):
         raise NeedsOperator(f"{place} is of type {kind}, which is for something else", hint=other)
     if metadata.get("deletionTimestamp"):

@@ -9,6 +9,7 @@ bounds.
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -238,7 +239,8 @@ def _sample(algorithm: Algorithm, *, secondary: bool) -> Delivery:
     """A delivery of one key or two, which are no keys."""
     begin, keys = datetime(2000, 1, 1, tzinfo=UTC), []
     for number, state in enumerate((State.ACTIVE, State.SECONDARY)[: 1 + secondary], 1):
-        key = DataKey(number, algorithm, Material(bytes(algorithm.key_bytes)))
+        zero = b"0" if algorithm is Algorithm.PASSPHRASE else b"\0"
+        key = DataKey(number, algorithm, Material(zero * algorithm.key_bytes))
         keys.append(Delivered(key, state, begin))
     return Delivery("sample", keys, 1)
 
@@ -258,9 +260,17 @@ def _shown(delivery: Delivery) -> dict[str, Any]:
     }
 
 
+def _is_text(key: DataKey) -> bool:
+    return (
+        key.algorithm is Algorithm.PASSPHRASE
+        and re.fullmatch(rb"[!-~]+", key.material.reveal()) is not None
+    )
+
+
 def _key(each: Delivered, delivery: Delivery) -> dict[str, Any]:
     secret, key = each.key.material.reveal(), each.key
-    return {
+    shown = {"text": secret.decode("ascii")} if _is_text(key) else {}
+    return shown | {
         "version": key.version,
         "id": key.id or str(key.version),
         "algorithm": str(key.algorithm),

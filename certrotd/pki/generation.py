@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, TypeVar
@@ -164,6 +164,18 @@ def _is(kind: type[T], value: object) -> T:
     if type(value) is not kind:
         raise TypeError(f"{value!r} is no {kind.__name__}")
     return value
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What a target tells of a look that found nothing in the way.
+
+    ``warnings`` has a line about each thing that its reload would make felt. ``shown`` is what it
+    showed of the live certificate, in JSON, for its undo: that asks for no more.
+    """
+
+    warnings: Sequence[str] = ()
+    shown: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,7 +71,10 @@ def progress_words(checkpoint: Checkpoint) -> str:
         words += f" of {total:,} ({100 * checkpoint.done // total} %)"
     if rate is not None:
         words += f", {rate:,.{0 if rate >= 10 else 1}f}/s"
-    return f"{words}, {span(left)} left" if left is not None else words
+    if left is not None:
+        words += f", {span(left)} left"
+    advice = checkpoint.kept.get("advice")
+    return f"{words}; {advice}" if isinstance(advice, str) else words
 
 
 def flight_of(records: Sequence[JournalRecord]) -> Flight:

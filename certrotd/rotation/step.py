@@ -41,6 +41,8 @@ class Later(Transient):
 class Checkpoint:
     """How far a long step has come: ``kept`` is what it goes on from after a crash.
 
+    What it has under "advice" is for people to do while it runs.
+
     ``done`` of ``total`` units (None if nobody knows) at the moment ``at``; this process was at
     ``first`` of them when it ``began``, which tells the rate.
     """

@@ -33,7 +33,14 @@ from certrotd.stores.live_secret import (
     refuse_kind,
     verdict_of,
 )
-from certrotd.stores.own_secrets import CERTIFICATE, Examined, Kept, Shelf, from_live
+from certrotd.stores.own_secrets import (
+    CERTIFICATE,
+    Examined,
+    Kept,
+    Shelf,
+    again_of,
+    from_live,
+)
 from certrotd.stores.restoring import again_at, counted
 from certrotd.stores.tls_secret import CHAIN, KEY, TYPE, Shapes
 
@@ -109,6 +116,7 @@ class KubernetesStore:
         raise_first(missing(home.live.api, home.rights))
         seen = self._seen(home, name)
         refuse(home, name, seen)
+        home.own.refuse_state(name)
         if dry:  # else the key is staged before anything is ordered, which shows the same
             home.own.rehearse(name)
         if seen.found is None:
@@ -287,15 +295,19 @@ class KubernetesStore:
         return self._examined(home, name, number).generation
 
     def _examined(self, home: Home, name: str, number: int) -> Examined:
-        """A generation that was read; by the live Secret, where its own is gone."""
+        """A generation that was read; by the live Secret, where its own is gone or broken."""
         own = home.own.examine(name, number)
-        if own is not None:
+        if own is not None and own.pair is not None:
             return own
         found = home.live.read()
+        ours = found is not None and is_ours(found, home, name) and named(found) == number
+        held = data_of(found, home.live.place) if found is not None and ours else {}
+        if own is not None:
+            return again_of(held, own)
         gone = f"{home.own.place(name, number)} is gone"
-        if found is None or not is_ours(found, home, name) or named(found) != number:
+        if not held:
             return Examined(Generation(number, None, None, gone))
-        return from_live(data_of(found, home.live.place), number, gone)
+        return from_live(held, number, gone)
 
     def _rebuilt(self, home: Home, name: str, number: int) -> Examined:
         """A generation whose own Secret is there and whole; NeedsOperator where it cannot be."""

@@ -109,7 +109,11 @@ def refuse_kind(found: Object, place: str) -> None:
     """Raise NeedsOperator for a Secret that nobody can make a live one."""
     kind = found.get("type")
     if found.get("immutable"):
-        raise NeedsOperator(f"{place} is immutable", hint="remove it, or name another secret")
+        # a kubelet keeps what an immutable one held while any pod uses it, of a new one, too
+        raise NeedsOperator(
+            f"{place} is immutable",
+            hint="name another secret; or remove it and every pod that uses it",
+        )
     if kind != TYPE:
         raise NeedsOperator(
             f"{place} is of type {kind}, not {TYPE}", hint="remove it, or name another secret"

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any
@@ -28,6 +28,7 @@ from certrotd.kube.objects import (
     annotation,
     data_of,
     label,
+    made_anew,
     no_namespace,
     secret,
 )
@@ -84,7 +85,10 @@ class Shelf:
 
 @dataclass(frozen=True, slots=True)
 class Examined:
-    """A generation that was read: ``pair`` is its key and its chain, None if it is broken."""
+    """A generation that was read: ``pair`` is its key and its chain, None if it is broken.
+
+    ``digests`` are those of the pair; of a broken one those that it should have, if it says so.
+    """
 
     generation: Generation
     pair: tuple[bytes, bytes] | None = None
@@ -159,8 +163,11 @@ class OwnSecrets:
     def reseal(
         self, name: str, number: int, meta: Meta, facts: CertificateFacts, pair: tuple[bytes, bytes]
     ) -> None:
-        """Make a generation again that is gone, or of which what it says of itself is."""
+        """Make a generation again that is gone or broken, or of which what it says of itself is."""
         content, notes = _sealed_secret(number, meta, facts, pair)
+        there = self.examine(name, number)
+        if there is not None and there.pair is None:
+            self.drop(name, number)  # nobody can change one that is immutable
         self._over(_place(name, number), content, GENERATION, notes)
 
     def rehearse(self, name: str) -> None:
@@ -229,6 +236,15 @@ class OwnSecrets:
         place, notes = f"{name}/{STATE}", {RECORD: record}
         self._over(place, secret({}), STATE, notes, revision=kept.revision)
 
+    def refuse_state(self, name: str) -> None:
+        """Raise NeedsOperator if the Secret with the state cannot be replaced."""
+        place = f"{name}/{STATE}"
+        found, wanted = self.objects.read(place), secret({})
+        if found is None or (found.get("type") == wanted["type"] and not found.get("immutable")):
+            return
+        words = "is immutable" if found.get("immutable") else f"is of type {found.get('type')}"
+        raise NeedsOperator(f"{self.objects.place(place)} {words}", hint=made_anew(wanted))
+
     def set_aside(self, name: str) -> str:
         """Keep the state beside its place, which is damaged; where that is."""
         place, aside = f"{name}/{STATE}", f"{name}/unreadable"
@@ -284,10 +300,20 @@ def examined(found: Object, number: int, place: str) -> Examined:
             return Examined(Generation(number, recorded.meta, recorded.facts), pair, digests)
         facts = held(data)
     except InvalidInput as failure:
-        meta = recorded.meta if recorded else None
-        return Examined(Generation(number, meta, None, failure.message))
+        broken = Generation(number, recorded.meta if recorded else None, None, failure.message)
+        return Examined(broken, digests=recorded.digests if recorded else {})
     damaged = f"{place} is not as certrotd sealed it"
     return Examined(Generation(number, taken_over(facts), facts, None, damaged), pair, digests)
+
+
+def again_of(data: Mapping[str, bytes], broken: Examined) -> Examined:
+    """The generation that is broken, if the live Secret still holds just what it should hold."""
+    number, meta = broken.generation.number, broken.generation.meta
+    pair = {KEY: data.get(KEY, b""), CHAIN: data.get(CHAIN, b"")}
+    if meta is None or digests_of(pair) != broken.digests:
+        return broken
+    found = from_live(data, number, str(broken.generation.broken))
+    return replace(found, generation=replace(found.generation, meta=meta))
 
 
 def from_live(data: Mapping[str, bytes], number: int, damaged: str) -> Examined:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from certrotd.clock import Deadline
 from certrotd.config.context import Context
@@ -13,37 +14,40 @@ from certrotd.config.probes import PodProbeEntry
 from certrotd.config.targets import KubernetesEntry
 from certrotd.dial import Timeout, connect
 from certrotd.errors import Failure, NeedsOperator, Transient, raise_first
-from certrotd.kube.api import Kind, Object
+from certrotd.kube.api import Kind
 from certrotd.kube.disruption import BUDGETS, never_allowing
 from certrotd.kube.events import EVENTS
 from certrotd.kube.exec import EXEC
 from certrotd.kube.mounts import is_used
 from certrotd.kube.pod_proof import PodProof
-from certrotd.kube.pods import address_of, name_of, patiently, serving
+from certrotd.kube.pod_survey import PodSurvey, Probe
+from certrotd.kube.pods import patiently
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.rollout import Gone, Rollouts
+from certrotd.kube.shown import Shown, from_json, to_json
 from certrotd.kube.stamps import is_told, name_in
 from certrotd.kube.workloads import KINDS, PODS, Reference, Workload, unfinished, unfit, warnings
-from certrotd.pki.generation import LiveCertificate
+from certrotd.pki.generation import Checked, LiveCertificate
 from certrotd.rotation.outcome import Stopped
 
 T = TypeVar("T")
 
 REACH = 5.0
-"""So many seconds may it take a pod to take a connection."""
+"""So many seconds may it take a pod to take a connection, or to show its certificate once."""
 
 
 @dataclass(frozen=True)
-class Probe:
-    """What is done at the address of each pod.
+class Look:
+    """What there is before a rotation.
 
-    ``prove`` returns once it serves a certificate, and raises ProofFailed. ``reach`` returns once
-    somebody takes a connection there, and raises OSError.
+    ``problems`` is everything that keeps the pods from being restarted, or reloaded, now. Where
+    there are any, nothing more was looked at than what tells of them.
     """
 
-    prove: Callable[[LiveCertificate, str], None]
-    reach: Callable[[str], None] = lambda _address: None
+    problems: Sequence[Failure] = ()
+    warnings: Sequence[str] = ()
+    shown: Mapping[str, Shown] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -70,38 +74,60 @@ class KubernetesTarget:
 
     def check(self) -> None:
         """As Target.check: the account may do all that it takes, and every workload is whole."""
-        self.checked()
+        self.checked_for(())
 
-    def checked(self) -> list[str]:
-        """As Cautious.checked."""
-        found: list[Workload] = []
-        raise_first(self.problems(found))
-        return list(self._warnings(found))
+    def checked_for(self, certificates: Sequence[LiveCertificate]) -> Checked:
+        """As InformedCautious.checked_for: the same, and what the pods show of these."""
+        look = self.look(certificates)
+        raise_first(look.problems)
+        return Checked(look.warnings, to_json(look.shown))
 
-    def problems(self, seen: list[Workload] | None = None) -> Iterator[Failure]:
-        """Everything that keeps the pods from being restarted, or reloaded, now.
-
-        ``seen`` is given the workloads that there are.
-        """
-        namespace = self.rollouts.namespace
+    def look(self, certificates: Sequence[LiveCertificate] = ()) -> Look:
+        """What there is now; raises as Api.ask()."""
         lists = self.labels is not None or self.mounting
-        yield from self._denied((kind, "list", "") for kind in KINDS.values() if lists)
+        if denied := list(self._denied((kind, "list", "") for kind in KINDS.values() if lists)):
+            return Look(denied)
         labelled = self._labelled()
         found = self._found(labelled)
-        if seen is not None:
-            seen += found
+        if problems := [*self._misnamed(found, labelled), *self._denied(self._needed(found))]:
+            return Look(problems)
+        if problems := [problem for each in found for problem in self._unfit(each)]:
+            return Look(problems)
+        survey = PodSurvey(self.rollouts, self.probes, self.reloads, self.secrets)
+        for_all = {*self.named, *(each.reference for each in labelled)}
+        pods = {
+            each.reference: survey.look(
+                each, certificates if each.reference in for_all else self._its(each, certificates)
+            )
+            for each in found
+        }
+        if problems := [problem for each in pods.values() for problem in each.problems]:
+            return Look(problems)
+        warned = [line for each in pods.values() for line in each.warnings]
+        shown = {str(reference): each.shown for reference, each in pods.items()}
+        return Look((), [*self._warnings(found), *warned], shown)
+
+    def _its(
+        self, found: Workload, certificates: Sequence[LiveCertificate]
+    ) -> list[LiveCertificate]:
+        """Those that a workload has which nothing but its Secrets has found."""
+        secrets = ((each, self.secrets.get(each.certificate)) for each in certificates)
+        return [each for each, secret in secrets if secret and _uses(found, secret)]
+
+    def _misnamed(
+        self, found: Sequence[Workload], labelled: Sequence[Workload]
+    ) -> Iterator[Failure]:
+        """That the configuration names what is not there."""
         if self.labels is not None and not labelled:
             yield NeedsOperator(self._nobody, hint="correct the selector, or label them")
         yield from self._unused(found)
         for name in self.elsewhere if self.versioned else ():
             yield NeedsOperator(
-                f"the generations of the certificate {name} are not in the namespace {namespace}",
+                f"the generations of the certificate {name} are not in the namespace "
+                f"{self.rollouts.namespace}",
                 hint="secret: versioned has pods mount them: correct the namespace of its store, "
                 "and leave generations out",
             )
-        yield from self._denied(self._needed(found))
-        for each in found:
-            yield from self._unfit(each)
 
     def _warnings(self, found: Sequence[Workload]) -> Iterator[str]:
         secrets = set(self.secrets.values())
@@ -140,16 +166,17 @@ class KubernetesTarget:
             else:
                 self.reloads.forward(reference, told.values(), proof)
 
-    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
+    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
         """As InformedRevertible.revert_for: the last one first, each whatever becomes of others."""
 
         def back(task: tuple[Reference, Sequence[LiveCertificate]]) -> None:
             reference, its = task
-            told, proof = _fingerprints(its), self._proof(its)
+            before = from_json(shown, str(reference))
+            told, proof = _fingerprints(its), self._proof(its, before)
             if self.reloads is None:
                 self.rollouts.revert(reference, told, proof, self._versions(its))
             else:
-                self.reloads.back(reference, told.values(), proof)
+                self.reloads.back(reference, told.values(), proof, before)
 
         _each(back, reversed(self._tasks(certificates)))
 
@@ -186,10 +213,12 @@ class KubernetesTarget:
                 versions[secret] = (each.sealed if fit else "") or secret
         return versions
 
-    def _proof(self, certificates: Sequence[LiveCertificate]) -> PodProof | None:
+    def _proof(
+        self, certificates: Sequence[LiveCertificate], before: Shown | None = None
+    ) -> PodProof | None:
         known = [each for each in certificates if each.fingerprint]
         looks = [partial(probe.prove, each) for each in known for probe in self.probes]
-        return PodProof(self.rollouts.pods, looks) if looks else None
+        return PodProof(self.rollouts.pods, looks, before) if looks else None
 
     @property
     def _nobody(self) -> str:
@@ -293,24 +322,6 @@ class KubernetesTarget:
                 hint="certrotd restarts nothing that is broken or being changed; "
                 f"kubectl -n {self.rollouts.namespace} rollout status {found.reference}",
             )
-        elif self.probes or (self.reloads is not None and self.reloads.program is not None):
-            pods = list(serving(self.rollouts.pods.of(found), found))
-            yield from self._unreachable(found, pods)
-            if self.reloads is not None and pods:
-                for why, hint in self.reloads.unread(found, pods[0]):
-                    yield NeedsOperator(f"{named} {why}", hint=hint)
-
-    def _unreachable(self, found: Workload, pods: Sequence[Object]) -> Iterator[Failure]:
-        """Why pods cannot be looked at: by the first one that is ready."""
-        for probe in self.probes if pods else ():
-            try:
-                probe.reach(address_of(pods[0]))
-            except OSError as error:
-                yield NeedsOperator(
-                    f"the pod {name_of(pods[0])} of {found.reference} cannot be looked at: "
-                    f"{address_of(pods[0])} takes no connection: {error.strerror or error}",
-                    hint="correct the port of pod_probe; or a NetworkPolicy keeps certrotd out",
-                )
 
 
 def _each(act: Callable[[T], None], those: Iterable[T]) -> None:
@@ -377,10 +388,12 @@ def _program(entry: KubernetesEntry) -> Program | None:
 
 
 def _probe(entry: PodProbeEntry, context: Context) -> Probe:
-    def prove(certificate: LiveCertificate, address: str) -> None:
-        context.prove(entry, address, entry.port, certificate)
+    once = entry.model_copy(update={"consecutive": 1, "deadline": timedelta(seconds=REACH)})
+
+    def prove(certificate: LiveCertificate, address: str, how: PodProbeEntry = entry) -> None:
+        context.prove(how, address, entry.port, certificate)
 
     def reach(address: str) -> None:
         connect(address, entry.port, timeout=Timeout(Deadline(context.clock, REACH))).close()
 
-    return Probe(prove, reach)
+    return Probe(prove, partial(prove, how=once), reach)

@@ -10,7 +10,7 @@ from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.facts import fingerprint
 from tests.builders import OLD
 from tests.cluster.objects import Object
-from tests.cluster.web import Web, configure, configure_in_secret, template_of
+from tests.cluster.web import NOTICING, PORT, Web, configure, configure_in_secret, template_of
 from tests.parts.process import wait_until
 from tests.parts.site import Site
 
@@ -70,6 +70,31 @@ def test_a_rotation_whose_pods_never_become_ready_is_undone(web: Web, site: Site
     described = web.described(reference)
     assert "RotationRestartFailed" in described
     assert "RotationUndone" in described
+
+
+def test_a_rotation_whose_probe_no_pod_can_answer_is_undone_all_the_same(
+    web: Web, site: Site
+) -> None:
+    """It is warned of before, and the undo asks for no more than there was: no person is needed."""
+    web.add("deployment", replicas=2, command=NOTICING)
+    configure(web, site)
+    pods = site.config["targets"]["pods"]
+    pods["mode"] = "none"
+    first = site.run("rotate", "web")
+    assert first.code == 0, first.stderr
+    before, leaf = web.ids(), leaf_of(site)
+    pods["pod_probe"] = [{"port": PORT, "proxy_protocol": "v1", "deadline": "2s"}]
+    pods["timeout"] = "3s"
+    wrong = site.run("rotate", "web", "--force")
+    assert wrong.code == 1
+    assert "no pod of deployment/web shows its live certificate by pod_probe: " in wrong.stderr
+    assert "rolled back" in site.run("history", "web").stdout
+    assert (web.ids(), leaf_of(site)) == (before, leaf)
+    wait_until(lambda: web.serves() == leaf, what="the pods have the old files again")
+    pods |= {"timeout": "5m", "pod_probe": [{"port": PORT}]}
+    again = site.run("rotate", "web", "--force")
+    assert again.code == 0, again.stderr
+    assert (web.ids(), web.serves()) == (before, leaf_of(site))
 
 
 def test_workloads_are_found_by_the_store_and_mount_its_generations(web: Web, site: Site) -> None:

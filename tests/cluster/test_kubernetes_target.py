@@ -13,12 +13,13 @@ import pytest
 from certrotd.errors import NeedsOperator, ProofFailed, Transient
 from certrotd.kube.api import Denied
 from certrotd.kube.reloads import Program, Reloads
+from certrotd.kube.shown import Shown
 from certrotd.kube.stamps import RESTARTED_AT, RESTARTED_FOR
 from certrotd.kube.workloads import KINDS, Reference, is_ready, was_restarted
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD, PAIR
 from tests.cluster.objects import container, deployment, pod, service
-from tests.cluster.web import PORT, RULES, Load, Web, live, template_of
+from tests.cluster.web import NOTICING, PORT, RULES, Load, Web, live, template_of
 from tests.contract.test_targets import Bench, TargetClaims
 from tests.parts.kubernetes.images import DEBIAN
 from tests.parts.process import wait_until
@@ -74,7 +75,7 @@ def test_a_crash_is_undone_and_every_old_pod_is_kept(web: Web, kind: str, before
     assert web.serves() == OLD_LEAF
     web.put(OLD)
     began = time.monotonic()
-    target.revert_for(live(OLD))
+    target.revert_for(live(OLD), web.shown)
     assert time.monotonic() - began < 10
     assert web.ids() == pods
     assert template_of(web, reference) == template
@@ -82,7 +83,7 @@ def test_a_crash_is_undone_and_every_old_pod_is_kept(web: Web, kind: str, before
     described = web.described(reference)
     assert "RotationRestartFailed" in described
     assert "its former pods are whole again" in described
-    target.revert_for(live(OLD))  # as after a crash of certrotd
+    target.revert_for(live(OLD), web.shown)  # as after a crash of certrotd
     assert web.ids() == pods
 
 
@@ -97,7 +98,7 @@ def test_a_statefulset_is_healed_by_deleting_the_pod_it_is_stuck_at(web: Web) ->
     assert web.serves() == OLD_LEAF
     web.put(OLD)
     began = time.monotonic()
-    target.revert_for(live(OLD))
+    target.revert_for(live(OLD), web.shown)
     assert time.monotonic() - began < 30
     after = {each["metadata"]["name"]: each["metadata"]["uid"] for each in web.pods()}
     assert {name for name in names if names[name] == after[name]} == {"web-0", "web-1"}
@@ -116,7 +117,7 @@ def test_a_canary_that_crashes_keeps_the_others_from_being_touched(web: Web) -> 
         target.apply_for(live(NEW))
     assert (web.ids(), template_of(web, rest)) == (pods, template)
     web.put(OLD)
-    target.revert_for(live(OLD))
+    target.revert_for(live(OLD), web.shown)
     assert (web.ids(), template_of(web, rest)) == (pods, template)
     web.put(NEW)
     target.apply_for(live(NEW))
@@ -135,7 +136,7 @@ def test_a_canary_that_serves_something_else_keeps_the_others_from_being_touched
         target.apply_for(live(NEW))
     assert (web.ids(), template_of(web, rest)) == (pods, template)
     web.put(OLD)
-    target.revert_for(live(OLD))
+    target.revert_for(live(OLD), web.shown)
     assert (web.serves("canary"), web.ids()) == (OLD_LEAF, pods)
     web.put(NEW)
     target.apply_for(live(NEW))
@@ -158,7 +159,7 @@ def test_an_old_pod_that_has_loaded_the_bad_certificate_is_replaced(web: Web, ki
         web.cluster.kubectl("exec", where, victim["name"], "--", "sh", "-c", "kill 1")
         web.await_crash(uid)
     web.put(OLD)
-    target.revert_for(live(OLD))
+    target.revert_for(live(OLD), web.shown)
     assert own - {victim["uid"]} <= web.ids()
     assert len(web.pods()) == len(before)
     assert web.serves() == OLD_LEAF
@@ -190,7 +191,7 @@ def test_old_pods_never_see_the_secret_of_a_new_generation(web: Web) -> None:
         return was_restarted(found) and is_ready(found)
 
     wait_until(started_again, what="a container that was restarted")
-    target.revert_for(live(NEW, "gen-1"))
+    target.revert_for(live(NEW, "gen-1"), web.shown)
     assert (web.ids(), template_of(web, reference)) == (before, template)
     assert web.serves() == NEW_LEAF
     web.cluster.kubectl("rollout", "undo", str(reference), where, "--to-revision=1")
@@ -244,7 +245,7 @@ def test_a_steady_load_sees_neither_a_restart_nor_its_undo(web: Web) -> None:
     load = Load(address)
     wait_until(lambda: reaches(address), what="the Service")
     target = web.target(probed=True)
-    assert not [line for line in target.checked() if "preStop" in line]
+    assert not [line for line in target.look().warnings if "preStop" in line]
     with load.steady():
         web.put(NEW)
         target.apply_for(live(NEW))
@@ -252,7 +253,7 @@ def test_a_steady_load_sees_neither_a_restart_nor_its_undo(web: Web) -> None:
         with pytest.raises(NeedsOperator, match="fails"):
             target.apply_for(live(PAIR))
         web.put(NEW)
-        target.revert_for(live(NEW))
+        target.revert_for(live(NEW), web.shown)
     print(f"{load.sent} requests, {len(load.failed)} failed")  # noqa: T201
     assert not load.failed
     assert load.sent > 50
@@ -292,7 +293,6 @@ def test_workloads_are_found_by_the_secret_that_they_mount(web: Web) -> None:
     assert web.ids("out") == before
 
 
-NOTICING = "nginx -c /conf/nginx.conf; while sleep 1; do nginx -c /conf/nginx.conf -s reload; done"
 FILES = ("/tls/tls.crt",)
 
 
@@ -301,24 +301,35 @@ FILES = ("/tls/tls.crt",)
     [
         (Program(("nginx", "-s", "reload", "-c", "/conf/nginx.conf"), FILES, "main"), None),
         (Program(("sh", "-c", "kill -HUP 1"), FILES, signals=True), None),
-        (None, ["sh", "-c", f"trap 'exit 0' TERM; {NOTICING}"]),
+        (None, NOTICING),
     ],
     ids=["exec", "signal", "none"],
 )
 def test_pods_that_reload_keep_running(
     web: Web, program: Program | None, command: list[str] | None
 ) -> None:
-    """They have the new files once the kubelet has looked; and the old ones on the way back."""
+    """They have the new files once the kubelet has looked; and the old ones on the way back.
+
+    What they show before is told, and whether that is the certificate that is live.
+    """
     fields: dict[str, Any] = {"command": command} if command else {}
     reference = web.add("deployment", replicas=2, **fields)
     target = web.reloading(program)
-    target.check()
+    assert target.checked_for(live(OLD)).shown == web.shown
+    other = target.look(live(NEW))
+    assert other.shown.get(str(reference)) in (None, Shown())
+    [words] = [*map(str, other.problems), *(each for each in other.warnings if "live" in each)]
+    if program is None:
+        assert words.startswith("no pod of deployment/web shows its live certificate by pod_probe:")
+    else:
+        assert "of deployment/web do not have the live certificate web" in words
+        assert "of the Secret pair, container main mounts it (/tls)" in words
     before, template = web.ids(), template_of(web, reference)
     web.put(NEW)
     target.apply_for(live(NEW))
     assert web.serves() == NEW_LEAF
     web.put(OLD)
-    target.revert_for(live(OLD))
+    target.revert_for(live(OLD), web.shown)
     assert web.serves() == OLD_LEAF
     assert (web.ids(), template_of(web, reference)) == (before, template)
     assert "RotationReloaded " in web.described(reference)

@@ -140,6 +140,37 @@ def test_what_the_leader_was_at_is_finished_without_another_order(
         assert ([each["outcome"] for each in renewals(release)], restarts(web)) == (["finished"], 1)
 
 
+def test_a_token_that_is_refused_in_mid_rollout_loses_nothing(
+    cluster: Cluster, namespace: str, acme: Acme, release: Release
+) -> None:
+    """Until the kubelet has put another one into the pod, which certrotd reads without a restart.
+
+    A token lives for ten minutes at least. It ends sooner with its ServiceAccount, of which
+    another of that name is made; and a kubelet asks for another token when it starts.
+    """
+    web = Web(cluster, namespace)
+    web.put(OLD)
+    web.add("deployment", readinessProbe={**READY, "initialDelaySeconds": 2})
+    release.install(values(acme, web))
+    cluster.until(lambda: restarts(web) == 1, within=300, what="a restart", namespace=namespace)
+    cluster.kubelet.kill()  # the rollout cannot go on, and nobody renews the token
+    since = cluster.control_plane.audit_log.stat().st_size
+    path = f"/api/v1/namespaces/{release.namespace}/serviceaccounts"
+    account = cluster.api.get(f"{path}/certrotd")
+    cluster.api.delete(f"{path}/certrotd")
+    labels = account["metadata"]["labels"]
+    cluster.api.create(path, {"metadata": {"name": "certrotd", "labels": labels}})
+    cluster.until(lambda: was_refused(cluster, since), what="a request of certrotd is refused")
+    cluster.kubelet.start()
+    await_finished(release, web)
+    assert ([each["outcome"] for each in renewals(release)], restarts(web)) == (["finished"], 1)
+    generations = [name for name in release.secrets() if name.startswith("certrotd-store.web.0")]
+    assert generations == ["certrotd-store.web.000001", "certrotd-store.web.000002"]
+    assert web.serves() == release.leaf(generations[-1]) != OLD_LEAF
+    [pod] = release.pods()
+    assert [each["restartCount"] for each in pod["status"]["containerStatuses"]] == [0]
+
+
 def test_jobs_rotate_what_is_due_and_know_what_the_last_one_did(
     acme: Acme, web: Web, release: Release
 ) -> None:
@@ -178,6 +209,16 @@ def test_a_sidecar_signals_nginx_and_proves_it(cluster: Cluster) -> None:
     assert {each["restartCount"] for each in after["status"]["containerStatuses"]} == {0}
     release.helm("test", "certrotd", "--timeout=5m")
     release.remove()
+
+
+def was_refused(cluster: Cluster, since: int) -> bool:
+    """Whether the API server has refused certrotd's token, by its log from that byte on."""
+    with cluster.control_plane.audit_log.open("rb") as log:
+        log.seek(since)
+        whole, _, _ = log.read().rpartition(b"\n")
+    lines = map(json.loads, whole.splitlines())
+    asked = [each for each in lines if str(each.get("userAgent")).startswith("certrotd/")]
+    return any(each.get("responseStatus", {}).get("code") == 401 for each in asked)
 
 
 def holder(release: Release) -> str:

@@ -14,6 +14,7 @@ from cryptography import x509
 from certrotd.clock import SystemClock
 from certrotd.kube.access import Access, trusting
 from certrotd.kube.api import Api
+from certrotd.kube.pod_survey import Probe
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.workloads import KINDS, Reference, crash_of
@@ -22,7 +23,7 @@ from certrotd.observe.trust import no_check
 from certrotd.pki.facts import fingerprint
 from certrotd.pki.generation import LiveCertificate
 from certrotd.stores.live_secret import NEEDED_OWN
-from certrotd.targets.kubernetes import KubernetesTarget, Probe
+from certrotd.targets.kubernetes import KubernetesTarget
 from tests.builders import NAME, OLD
 from tests.cluster.objects import Object, container, deployment, secret_volume
 from tests.parts import locate, pki
@@ -55,6 +56,9 @@ STRATEGIES = {
     "daemonset": {"updateStrategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}},
 }
 API_KINDS = {"deployment": "Deployment", "statefulset": "StatefulSet", "daemonset": "DaemonSet"}
+_RELOAD = "nginx -c /conf/nginx.conf; while sleep 1; do nginx -c /conf/nginx.conf -s reload; done"
+NOTICING = ["sh", "-c", f"trap 'exit 0' TERM; {_RELOAD}"]
+"""A container's command whose nginx has new files within a second."""
 RULES = role()
 """What docs/kubernetes-target.md has the account be given for workloads by name."""
 
@@ -130,6 +134,11 @@ class Web:
         data = {"nginx.conf": NGINX}
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data}
 
+    @property
+    def shown(self) -> dict[str, list[str]]:
+        """What a target may go by in an undo: that every pod showed what it served before."""
+        return {str(each): [] for each in self.named}
+
     def account(self, *rules: Object) -> Credentials:
         """A ServiceAccount that may do that and nothing else."""
         plane = self.cluster.control_plane
@@ -148,7 +157,7 @@ class Web:
         usual = role(finds=bool(finds), execs="reloads" in fields)
         who = self.account(*(usual if rules is None else rules))
         made = rollouts(who, self.namespace, self.timeout)
-        probes = (Probe(_probe),) if probed else ()
+        probes = (Probe(_probe, _probe),) if probed else ()
         fields.setdefault("secrets", {"web": "pair"})
         return KubernetesTarget(made, () if finds else tuple(self.named), labels, probes, **fields)
 

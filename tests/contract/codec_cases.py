@@ -9,12 +9,17 @@ from typing import Any
 
 import pytest
 
+from certrotd.codecs.derivation import Kdf, KdfName
 from certrotd.codecs.encoding import Encoding
 from certrotd.codecs.errors import CodecError
 from certrotd.codecs.expectation import Json
 from certrotd.codecs.fernet import FernetTokens
+from certrotd.codecs.jwe import Jwe
+from certrotd.codecs.laravel import Laravel
+from certrotd.codecs.layout import IvFrom, Layout, LayoutCipher, Padding
 from certrotd.codecs.node_json import NodeJson
 from certrotd.codecs.port import Codec
+from certrotd.codecs.rails import ActiveRecord
 from certrotd.codecs.secretbox import PrefixedSecretbox
 from certrotd.codecs.symmetric_encryption import SymmetricEncryption
 from certrotd.codecs.tink import Tink
@@ -27,13 +32,16 @@ PLAINTEXT = b'{"card": "4111 1111 1111 1111", "owner": "canary-plaintext"}'
 
 @dataclass(frozen=True)
 class Case:
-    """A codec, a key of version 1, one of version 2, and one that claims to be version 1."""
+    """A codec, a key of version 1, one of version 2, and one that claims to be version 1.
+
+    ``loose``: it compresses, or has several ciphers, so that it may grow by less than is declared.
+    """
 
     codec: Codec
     old: DataKey
     new: DataKey
     impostor: DataKey
-    compresses: bool = False
+    loose: bool = False
     holds_nothing: bool = True
 
     @property
@@ -64,7 +72,13 @@ def case(codec: Codec, algorithm: Algorithm) -> Case:
 def symmetric(algorithm: Algorithm, **options: Any) -> Case:
     """Symmetric-encryption, which leaves empty values as they are."""
     found = case(SymmetricEncryption(**options), algorithm)
-    return replace(found, compresses=bool(options.get("compress")), holds_nothing=False)
+    return replace(found, loose=bool(options.get("compress")), holds_nothing=False)
+
+
+def rails(**options: Any) -> Case:
+    """Active Record Encryption, by fewer rounds of PBKDF2."""
+    found = case(ActiveRecord(b"salt", iterations=2, **options), Algorithm.PASSPHRASE)
+    return replace(found, loose=True)
 
 
 SYMMETRIC: dict[str, tuple[Algorithm, dict[str, Any]]] = {
@@ -92,6 +106,69 @@ SYMMETRIC: dict[str, tuple[Algorithm, dict[str, Any]]] = {
 }
 
 
+LAYOUTS: dict[str, tuple[Algorithm, dict[str, Any]]] = {
+    "hex": (
+        Algorithm.AES_256_GCM,
+        {"layout": "{iv:hex}:{tag:hex}:{ct:hex}", "cipher": LayoutCipher.AES_256_GCM},
+    ),
+    "key-id": (
+        Algorithm.CHACHA20_POLY1305,
+        {
+            "layout": "enc.{key}.{iv:base64url-unpadded}.base64url-unpadded({ct}{tag})",
+            "cipher": LayoutCipher.CHACHA20_POLY1305,
+            "associated_data": True,
+        },
+    ),
+    "raw": (
+        Algorithm.AES_128_GCM,
+        {
+            "layout": r"raw(\x01{iv}{ct}{tag})",
+            "cipher": LayoutCipher.AES_128_GCM,
+            "iv_bytes": 16,
+            "associated_data": True,
+        },
+    ),
+    "mac": (
+        Algorithm.PASSPHRASE,
+        {
+            "layout": "{key}:base64({salt}{iv}{mac}{ct})",
+            "cipher": LayoutCipher.AES_256_CBC_HMAC_SHA256,
+            "kdf": Kdf(KdfName.PBKDF2, "sha512", 2),
+            "mac_key": "derived",
+        },
+    ),
+    "cbc": (
+        Algorithm.AES_128_CBC,
+        {
+            "layout": "{iv:hex}:{ct:hex}",
+            "cipher": LayoutCipher.AES_128_CBC,
+            "plaintext": Json(),
+        },
+    ),
+    "cbc-asterisks": (
+        Algorithm.PASSPHRASE,
+        {
+            "layout": "{ct:base64}",
+            "cipher": LayoutCipher.AES_256_CBC,
+            "kdf": Kdf(KdfName.SHA256),
+            "iv_from": IvFrom.KEY,
+            "padding": Padding.ASTERISK,
+            "plaintext": Json(),
+        },
+    ),
+    "cfb-scrypt": (
+        Algorithm.PASSPHRASE,
+        {
+            "layout": "v2:{key}:hex({salt}{ct})",
+            "cipher": LayoutCipher.AES_256_CFB,
+            "kdf": Kdf(KdfName.SCRYPT, n=2),
+            "iv_from": IvFrom.KDF,
+            "plaintext": Json(),
+        },
+    ),
+}
+
+
 CASES: dict[str, Callable[[], Case]] = {
     **{
         f"tink-{algorithm}": lambda algorithm=algorithm: case(Tink(), algorithm)  # type: ignore[misc]
@@ -106,6 +183,22 @@ CASES: dict[str, Callable[[], Case]] = {
         f"symmetric-{name}": partial(symmetric, algorithm, **options)
         for name, (algorithm, options) in SYMMETRIC.items()
     },
+    **{
+        f"layout-{name}": lambda algorithm=algorithm, options=options: case(  # type: ignore[misc]
+            Layout(**options), algorithm
+        )
+        for name, (algorithm, options) in LAYOUTS.items()
+    },
+    "laravel-cbc": lambda: case(Laravel(), Algorithm.AES_256_CBC),
+    "laravel-gcm": lambda: replace(case(Laravel(), Algorithm.AES_128_GCM), loose=True),
+    "jwe": lambda: replace(case(Jwe(), Algorithm.AES_256_GCM), loose=True),
+    "jwe-wrapped": lambda: replace(case(Jwe(wrapped=True), Algorithm.AES_192_GCM), loose=True),
+    "jwe-wrapped-cbc": lambda: replace(
+        case(Jwe(wrapped=True, enc="A256CBC-HS512"), Algorithm.AES_256_GCM), loose=True
+    ),
+    "rails": lambda: rails(),
+    "rails-deterministic": lambda: rails(deterministic=True, digest="sha1"),
+    "rails-key-references": lambda: rails(key_references=True),
     "wso2-plaintext-json": lambda: case(Wso2(Json()), Algorithm.AES_192_GCM),
 }
 

@@ -150,6 +150,7 @@ SECRETBOX = KeyText(frozenset({Algorithm.XSALSA20_POLY1305}), KeyEncoding.BASE64
 LARAVEL = KeyText(frozenset({Algorithm.AES_256_CBC}), KeyEncoding.BASE64, "base64:")
 HEX = KeyText(frozenset({Algorithm.AES_256_GCM}), KeyEncoding.HEX)
 TEXT = KeyText(frozenset({Algorithm.AES_256_GCM}), KeyEncoding.TEXT)
+PASSPHRASE = KeyText(frozenset({Algorithm.PASSPHRASE}), KeyEncoding.TEXT)
 GCM = frozenset({Algorithm.AES_128_GCM, Algorithm.AES_192_GCM, Algorithm.AES_256_GCM})
 WSO2 = KeyText(GCM, KeyEncoding.WSO2)
 SLOTS = {"v1": "PSAP_KEY_V1", "v2": "PSAP_KEY_V2"}
@@ -276,7 +277,7 @@ CASES = [
     ),
     Case(
         "key-list",
-        lambda: KeyList(FILE, RAILS, TEXT),
+        lambda: KeyList(FILE, RAILS, PASSPHRASE),
         around=(
             RAILS_FILE,
             RAILS_FILE.replace(" []", ""),
@@ -285,7 +286,7 @@ CASES = [
             RAILS_FILE.replace(" []", f" {OLD}"),
             "a: 1¶¶",
         ),
-        material=letters,
+        material=lambda rng, size: letters(rng, size + rng.randrange(-20, 200)),
     ),
     Case("key-list-first", lambda: KeyList(FILE, ("keys",), HEX, Encrypts.FIRST)),
     Case(

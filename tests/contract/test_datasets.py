@@ -1,24 +1,28 @@
-"""One contract for datasets: a table of SQLite, one of PostgreSQL, and one in memory."""
+"""One contract for datasets: a table of SQLite, PostgreSQL and MariaDB, and one in memory."""
 
 from __future__ import annotations
 
-import sqlite3
+import json
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from certrotd.clock import SystemClock
 from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.datasets.configured import CODECS, opened
-from certrotd.datasets.port import BeginningCounts, Busy, Change, Dataset, Key, Row
+from certrotd.datasets.port import Advising, BeginningCounts, Busy, Change, Dataset, Key, Row
+from certrotd.datasets.reencryption import Pass
+from certrotd.datasets.values import Values as Looked
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.keyring.material import Algorithm
+from certrotd.keyring.material import Algorithm, KeySet
 from tests.contract.codec_cases import key_of
-from tests.contract.kek_rigs import Part
+from tests.contract.databases import DATABASES, Database, place
 from tests.fakes.datasets import MemoryDataset, Values
-from tests.parts.postgresql import PASSWORD, PostgreSQL
+from tests.parts.postgresql import PASSWORD
+from tests.parts.process import wait_until
 
 HOSTILE = 'x"; drop table "t\'); --%s :p'
 """The name of a table, and of a column in it."""
@@ -61,19 +65,19 @@ def quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-COLUMNS = f'(tenant text, id integer, {quoted(HOSTILE)} BINARY, "second" BINARY, note text, '
+COLUMNS = f'(tenant varchar(20), id integer, {quoted(HOSTILE)} BINARY, "second" BINARY, note text, '
 COLUMNS += "primary key (tenant, id))"
 
 
 def entry(url: str, **more: Any) -> SqlDatasetEntry:
     told: dict[str, Any] = {"type": "sql", "url": url, "table": HOSTILE, "key": ["tenant", "id"]}
     told |= {"columns": [HOSTILE, "second"], **more}
-    if url.startswith("postgresql"):
+    if not url.startswith("sqlite"):
         told["password"] = {"env": "DATABASE_PASSWORD"}
     return SqlDatasetEntry.model_validate(told)
 
 
-@pytest.fixture(params=["memory", "sqlite", "postgresql"])
+@pytest.fixture(params=["memory", *DATABASES])
 def rig(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Rig]:
@@ -82,38 +86,10 @@ def rig(
         if request.param == "memory":
             yield Rig(MemoryDataset(fields=(HOSTILE, "second")), lambda *_: [])
             return
-        execute, url = place(request, tmp_path, monkeypatch, stack)
-        binary = "blob" if request.param == "sqlite" else "bytea"
+        execute, url = place(request, tmp_path, monkeypatch, stack, request.param)
+        binary = "bytea" if request.param == "postgresql" else "blob"
         execute(f"create table {quoted(HOSTILE)} {COLUMNS.replace('BINARY', binary)}")
         yield Rig(stack.enter_context(opened("rows", entry(url))).dataset, execute)
-
-
-def place(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stack: ExitStack,
-    kind: str = "",
-) -> tuple[Callable[..., list[Any]], str]:
-    """An empty database: what executes SQL in it, and its URL."""
-    if (kind or request.param) == "sqlite":
-        path = tmp_path / "app.db"
-        local = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
-        return lambda sql, *told: local.execute(sql, told).fetchall(), f"sqlite:///{path}"
-    part: Part = request.getfixturevalue("part")
-    server = part(PostgreSQL)
-    monkeypatch.setenv("DATABASE_PASSWORD", PASSWORD)
-    name = f"test{abs(hash(tmp_path)) % 10**9}"
-    with server.connect() as admin:
-        admin.execute(f"create database {name}".encode())
-    remote = stack.enter_context(server.connect(name))
-
-    def execute(sql: str, *told: object) -> list[Any]:
-        text = sql.replace("%", "%%").replace("?", "%s") if told else sql
-        done = remote.execute(text.encode(), told or None)
-        return done.fetchall() if done.description else []
-
-    return execute, server.url(name)
 
 
 ROWS: dict[Key, Values] = {
@@ -191,23 +167,10 @@ def test_a_look_finds_nothing_wrong_with_a_plain_table(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("name", CODECS)
-def test_ciphertext_of_a_codec_begins_alike_under_every_key(name: str) -> None:
-    """By that a plaintext is told that may be ciphertext itself."""
-    codec = CODECS[name]
-    algorithm = Algorithm.FERNET if name == "fernet" else Algorithm.AES_256_GCM
-    keys = [key_of(algorithm, version, seed=str(version)) for version in range(1, 30)]
-    begins = {codec.encrypt(bytes(size), key)[:1] for key in keys for size in (0, 100)}
-    assert len(begins) == 1
-    assert codec.traits.authenticated
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Callable[..., list[Any]], str]]:
-    """An empty database."""
-    with ExitStack() as stack:
-        yield place(request, tmp_path, monkeypatch, stack)
+def test_a_codec_without_options_authenticates_and_has_a_beginning_of_its_own(name: str) -> None:
+    """By which plaintext is told from damaged ciphertext."""
+    assert CODECS[name].traits.authenticated
+    assert CODECS[name].traits.beginning
 
 
 def found(url: str, **more: Any) -> list[str]:
@@ -217,12 +180,10 @@ def found(url: str, **more: Any) -> list[str]:
         return [e.code.upper() if e.fatal else e.code for e in place.dataset.findings()]
 
 
-def test_a_look_finds_what_would_leave_rows_out(
-    database: tuple[Callable[..., list[Any]], str],
-) -> None:
+def test_a_look_finds_what_would_leave_rows_out(database: Database) -> None:
     """A key that is not unique, or may be NULL; a view."""
     execute, url = database
-    execute("create table t (id integer primary key, a integer, b integer unique, v text)")
+    execute("create table t (id integer primary key, a integer, b integer unique, v varchar(9))")
     assert found(url) == []
     assert found(url, key=["a"]) == ["KEY"]
     assert found(url, key=["b"]) == ["KEY"]
@@ -230,9 +191,29 @@ def test_a_look_finds_what_would_leave_rows_out(
     assert "KIND" in found(url, table="w")
 
 
-def test_a_missing_table_or_column_is_named(
-    database: tuple[Callable[..., list[Any]], str],
-) -> None:
+def test_postgresql_is_to_be_vacuumed_when_a_tenth_of_a_table_is_dead(database: Database) -> None:
+    """The other databases clean up by themselves."""
+    execute, url = database
+    execute("create table t (id integer primary key, v text)")
+    for number in range(100):
+        execute(f"insert into t values ({number}, 'old')")
+    told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet")
+    with opened("rows", told) as place:
+        dataset = place.dataset
+        assert isinstance(dataset, Advising)
+        assert dataset.advice() is None
+        rows = dataset.rows(None, 100, ())
+        assert dataset.replace([Change(row, (b"new",)) for row in rows]) == 100
+        if not url.startswith("postgresql"):
+            assert dataset.advice() is None
+            return
+        # statistics are flushed by each session when it ends, or after a while
+        wait_until(lambda: "VACUUM (ANALYZE) t: 100 of its rows" in (dataset.advice() or ""))
+        execute("vacuum (analyze) t")
+        wait_until(lambda: dataset.advice() is None)
+
+
+def test_a_missing_table_or_column_is_named(database: Database) -> None:
     """Before anything is read."""
     execute, url = database
     execute("create table t (id integer primary key, v text)")
@@ -243,12 +224,12 @@ def test_a_missing_table_or_column_is_named(
         place.dataset.counts([])
 
 
-def test_text_is_compared_by_its_bytes_whatever_the_collation(
-    database: tuple[Callable[..., list[Any]], str],
-) -> None:
+def test_text_is_compared_by_its_bytes_whatever_the_collation(database: Database) -> None:
     """Two ciphertexts that differ in case are two."""
     execute, url = database
     kind = "text collate nocase"
+    if url.startswith("mariadb"):
+        kind = "varchar(20)"  # as everything is there
     if url.startswith("postgresql"):
         execute("create collation nocase (provider = icu, locale = 'und-u-ks-level2', "
                 "deterministic = false)")  # fmt: skip
@@ -266,14 +247,51 @@ def test_text_is_compared_by_its_bytes_whatever_the_collation(
     assert execute("select v from t") in ([("gAAAnew",)], [["gAAAnew"]])
 
 
-def test_the_condition_of_the_operator_holds_for_everything(
-    database: tuple[Callable[..., list[Any]], str],
+def test_values_within_json_are_re_encrypted_and_nothing_else_of_it_changes(
+    database: Database,
 ) -> None:
+    """Compared by the whole document: a write of others to another part of it wins, too."""
+    execute, url = database
+    codec = CODECS["fernet"]
+    keys = KeySet.of([key_of(Algorithm.FERNET, n, seed=str(n)) for n in (1, 2)], active=2)
+    sealed = [codec.encrypt(b"one", keys.keys[1]).decode() for _ in range(3)]
+    document = '{"z": 1.50, "a": {"secret": "%s", "näme": "ö", "n": 12345678901234567890}}'
+    documents = [document % each for each in sealed]
+    for kind in ("text", "json", "jsonb") if url.startswith("postgresql") else ("text", "json"):
+        execute("drop table if exists t")
+        execute(f"create table t (id integer primary key, v {kind})")
+        execute("insert into t values (1, ?), (2, ?), (3, ?), (4, null)", *documents)
+        before = [each[0] for each in execute(f"select {text('v', url)} from t order by id")]
+        told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet",
+                     json_paths={"v": ["$.a.secret"]}, batch=2)  # fmt: skip
+        with opened("rows", told) as place:
+            assert list(place.dataset.findings()) == []
+            rows = place.dataset.rows(None, 10, ())
+            assert place.tally(keys).by_version == {1: 3, 2: 0}
+            execute("update t set v = ? where id = 2", documents[1].replace("1.50", "2.5"))
+            batch = Looked(place.form, keys).reencrypted(rows)
+            assert place.dataset.replace(batch.changes) == 2
+            Pass(place.dataset, place.form, keys, SystemClock(), place.pace).run()
+            assert place.tally(keys).by_version == {1: 0, 2: 3}
+        after = [each[0] for each in execute(f"select {text('v', url)} from t order by id")]
+        assert after[3] is None
+        for n, (was, now) in enumerate(zip(before[:3], after[:3], strict=True)):
+            secret = json.loads(now)["a"]["secret"]
+            assert codec.decrypt(secret.encode(), keys.keys[2]) == b"one"
+            expected = was.replace("1.50", "2.5") if n == 1 else was
+            assert now.replace(secret, sealed[n]) == expected
+
+
+def text(column: str, url: str) -> str:
+    return f"{column}::text" if url.startswith("postgresql") else column
+
+
+def test_the_condition_of_the_operator_holds_for_everything(database: Database) -> None:
     """Its colons, percent signs and comments are SQL's own."""
     execute, url = database
     execute("create table t (id integer primary key, v text, note text)")
     execute("insert into t values (1, 'one', 'a:b 5%'), (2, 'two', 'c')")
-    where = "note like '%:b 5\\%' escape '\\' -- ours"
+    where = "note like '%:b 5!%' escape '!' -- ours"
     told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet", where=where)
     with opened("rows", told) as place:
         assert place.dataset.counts([]).filled == 1
@@ -281,9 +299,7 @@ def test_the_condition_of_the_operator_holds_for_everything(
         assert [each.key for each in place.dataset.rows(None, 10, [])] == [(1,)]
 
 
-def test_a_trigger_and_a_unique_index_are_reported(
-    database: tuple[Callable[..., list[Any]], str],
-) -> None:
+def test_a_trigger_and_a_unique_index_are_reported(database: Database) -> None:
     """They do not forbid it."""
     execute, url = database
     execute("create table t (id integer primary key, v text unique, at text)")
@@ -291,14 +307,15 @@ def test_a_trigger_and_a_unique_index_are_reported(
         execute("create function touch() returns trigger language plpgsql as "
                 "'begin new.at = now(); return new; end'")  # fmt: skip
         execute("create trigger touch before update on t for each row execute function touch()")
-        assert found(url) == ["unique", "trigger"]
+    elif url.startswith("mariadb"):
+        execute("create trigger touch before update on t for each row set new.at = now()")
     else:
         execute("create trigger touch after update on t begin select 1; end")
-        assert found(url) == ["unique", "trigger"]
+    assert found(url) == ["unique", "trigger"]
 
 
 def test_what_a_database_says_against_it_shows_neither_values_nor_the_password(
-    database: tuple[Callable[..., list[Any]], str],
+    database: Database,
 ) -> None:
     """And tells who has to do something."""
     execute, url = database
@@ -311,42 +328,53 @@ def test_what_a_database_says_against_it_shows_neither_values_nor_the_password(
             place.dataset.replace([Change(row, (b"canary-value",))])
     assert "canary-value" not in f"{caught.value} {caught.value.__cause__}"
     gone = "sqlite:////nowhere/at/all.db"
-    if url.startswith("postgresql"):
+    if not url.startswith("sqlite"):
         gone = url.replace("127.0.0.1", "localhost.invalid")
     with pytest.raises(Transient) as unreachable:
         found(gone)
     assert PASSWORD not in str(unreachable.value)
-    if not url.startswith("postgresql"):
+    if url.startswith("sqlite"):
         assert not Path("/nowhere").exists()
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_an_account_that_may_not_write_or_sees_not_every_row_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str
 ) -> None:
     """A census of rows that are hidden would be too low."""
     with ExitStack() as stack:
-        execute, url = place(request, tmp_path, monkeypatch, stack, "postgresql")
+        execute, url = place(request, tmp_path, monkeypatch, stack, kind)
         execute("create table t (id integer primary key, v text)")
-        execute("drop role if exists reader")
-        execute(f"create role reader login password '{PASSWORD}'")
-        reader = url.replace("postgres@", "reader@")
+        if kind == "postgresql":
+            execute("drop role if exists reader")
+            execute(f"create role reader login password '{PASSWORD}'")
+            reader = url.replace("postgres@", "reader@")
+        else:
+            execute(f"create or replace user reader identified by '{PASSWORD}'")
+            reader = url.replace("root@", "reader@")
         execute("grant select on t to reader")
         assert found(reader) == ["PERMISSION"]
-        execute("grant update on t to reader")
+        execute("grant update (v) on t to reader")
         assert found(reader) == []
-        execute("alter table t enable row level security")
-        assert found(reader) == ["ROW_SECURITY"]
-        execute("drop table t")
-        execute("drop role reader")
+        if kind == "postgresql":
+            execute("alter table t enable row level security")
+            assert found(reader) == ["ROW_SECURITY"]
+            execute("drop table t")
+            execute("drop role reader")
+        else:
+            execute("set global read_only = on")
+            assert found(reader) == ["REPLICA"]
+            execute("set global read_only = off")
 
 
+@pytest.mark.parametrize("kind", ["postgresql", "mariadb"])
 def test_a_locked_row_is_not_waited_for_long(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, kind: str
 ) -> None:
-    """It is busy, and the batch is tried again."""
+    """It is busy, and the batch is tried again; so it is after a deadlock."""
     monkeypatch.setattr("certrotd.datasets.connecting.LOCK_SECONDS", 1)
     with ExitStack() as stack:
-        execute, url = place(request, tmp_path, monkeypatch, stack, "postgresql")
+        execute, url = place(request, tmp_path, monkeypatch, stack, kind)
         execute("create table t (id integer primary key, v text)")
         execute("insert into t values (1, 'one')")
         told = entry(url, table="t", key=["id"], columns=["v"], codec="fernet")

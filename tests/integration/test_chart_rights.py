@@ -142,7 +142,7 @@ def test_certrotd_finds_that_it_lacks_nothing(installed: Installed) -> None:
     named = [Reference("deployment", "web"), Reference("statefulset", "queue")]
     target = KubernetesTarget(Rollouts(api, installed.shop, 1.0), tuple(named))
     # without a controller no rollout is ever whole
-    told = [str(each) for each in target.problems()]
+    told = [str(each) for each in target.look().problems]
     assert len(told) == 2
     assert all("is not whole" in each for each in told), told
 

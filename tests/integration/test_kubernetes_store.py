@@ -380,18 +380,40 @@ class TestOwnSecrets:
         store.rebuild("web", 1)
         assert damage(store) is None
 
-    def test_a_generation_that_holds_no_pair_is_broken(
-        self, shop: Shop, store: KubernetesStore
-    ) -> None:
-        """And an earlier one can take its place."""
-        seal(store, 2, OTHER_PAIR)
-        store.switch("web", 2)
-        path = self.own(shop, "000002")
+    def spoil(self, shop: Shop, part: str) -> None:
+        """Somebody puts an immutable one in the place of a generation that has no key."""
+        path = self.own(shop, part)
         found = shop.plane.api.get(path)
         shop.plane.api.delete(path)
         found["data"]["tls.key"] = "eA=="
         found["metadata"].pop("resourceVersion")
         shop.plane.api.create(SECRETS.path(shop.own), found)
+
+    def test_a_generation_that_holds_no_pair_is_made_of_the_live_one(
+        self, shop: Shop, store: KubernetesStore
+    ) -> None:
+        """If that holds just what it should hold: no pod has to go back to an older one."""
+        self.spoil(shop, "000001")
+        live = store.look("web", thorough=True).live
+        assert live is not None
+        assert live.meta == META
+        assert "certrotd-store.web.000001" not in str(live.broken)
+        assert "tls.key" in str(live.damaged)
+        store.rebuild("web", 1)
+        after = shop.plane.api.get(self.own(shop, "000001"))
+        assert after["immutable"]
+        assert damage(store) is None
+        assert store.read("web", 1) == (PAIR.key_pem, PAIR.fullchain_pem)
+        assert serves(shop, PAIR)
+
+    def test_a_generation_that_holds_no_pair_is_broken(
+        self, shop: Shop, store: KubernetesStore
+    ) -> None:
+        """Somebody else's pair is live instead: an earlier one can take its place."""
+        seal(store, 2, OTHER_PAIR)
+        store.switch("web", 2)
+        self.spoil(shop, "000002")
+        shop.fill(PAIR)
         standing = store.look("web", thorough=True)
         assert standing.live is not None
         assert standing.live.facts is None
@@ -400,6 +422,28 @@ class TestOwnSecrets:
             store.read("web", 2)
         with pytest.raises(NeedsOperator, match="cannot be used"):
             store.switch("web", 2)
+
+    @pytest.mark.parametrize(
+        ("given", "words"),
+        [({"immutable": True}, "is immutable"), ({"type": "Opaque"}, "is of type Opaque")],
+        ids=["immutable", "opaque"],
+    )
+    def test_a_state_that_nobody_can_replace_is_said_before_an_order(
+        self, shop: Shop, store: KubernetesStore, given: dict[str, Any], words: str
+    ) -> None:
+        """After the swap it would be too late: neither the record nor its undo could be written."""
+        store.record("web", CertificateState())
+        store.check("web")
+        path = self.own(shop, "state")
+        found = {**shop.plane.api.get(path), **given}
+        shop.plane.api.delete(path)
+        found["metadata"].pop("resourceVersion")
+        shop.plane.api.create(SECRETS.path(shop.own), found)
+        with pytest.raises(NeedsOperator, match=words):
+            store.check("web")
+        with pytest.raises(NeedsOperator, match="immutable") as refused:
+            store.record("web", CertificateState(withdrawn=(1,)))
+        assert "make it anew" in refused.value.hint
 
     def test_what_is_sealed_is_neither_staged_over_nor_discarded(
         self, store: KubernetesStore

@@ -1,4 +1,4 @@
-"""What is stored in PostgreSQL is re-encrypted under writes, however often it is killed."""
+"""What PostgreSQL or MariaDB stores is re-encrypted under writes, however often it is killed."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from certrotd.codecs.tink import Tink
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.integration.keyring_shop import keyset
 from tests.parts import Parts
+from tests.parts.mariadb import MariaDB
 from tests.parts.postgresql import PASSWORD, PostgreSQL
 from tests.parts.process import wait_until
 from tests.parts.site import Site
@@ -25,11 +26,12 @@ KILLS = 10
 TINK = Tink()
 TABLE = """
 create table customers (
-  tenant text, id bigint, email bytea, phone bytea, note text, lock_version integer default 0,
+  tenant varchar(9), id bigint, email BINARY, phone BINARY, note text,
+  lock_version integer default 0,
   primary key (tenant, id)
 )
 """
-EVERYTHING = "select * from customers"
+DATABASE = "shop"
 Where = tuple[str, int]
 Stored = tuple[str | None, str | None, str, int]
 """The plaintexts, and the neighbours."""
@@ -38,7 +40,7 @@ Stored = tuple[str | None, str | None, str, int]
 class Application:
     """It reads its keys from the keyset, and knows of each row what was written last."""
 
-    def __init__(self, server: PostgreSQL, keys: Path, seed: int) -> None:
+    def __init__(self, server: PostgreSQL | MariaDB, keys: Path, seed: int) -> None:
         self.server = server
         self.keys = keys
         self.chance = random.Random(seed)
@@ -63,13 +65,17 @@ class Application:
             email = None if number % 50 == 0 else f"{number}@example.test"
             phone = "x" * (number % 7 * 60) if number % 70 else None
             self.written[where] = email, phone, f"note {number}", 0
-        with self.server.connect() as connection:
-            connection.execute(TABLE)
-            copy = "copy customers (tenant, id, email, phone, note) from stdin"
-            with connection.cursor() as cursor, cursor.copy(copy) as into:
-                for where, (one, other, note, _) in self.written.items():
-                    sealed = (seal(key, where, "email", one), seal(key, where, "phone", other))
-                    into.write_row((*where, *sealed, note))
+        binary = "bytea" if isinstance(self.server, PostgreSQL) else "blob"
+        rows = [
+            (*w, seal(key, w, "email", one), seal(key, w, "phone", other), note)
+            for w, (one, other, note, _) in self.written.items()
+        ]
+        sql = "insert into customers (tenant, id, email, phone, note) values (%s, %s, %s, %s, %s)"
+        with self.server.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute(TABLE.replace("BINARY", binary))
+            cursor.execute("begin")
+            cursor.executemany(sql, rows)
+            cursor.execute("commit")
 
     def __enter__(self) -> Application:
         self._thread.start()
@@ -83,18 +89,18 @@ class Application:
 
     def _write(self) -> None:
         try:
-            with self.server.connect() as connection:
+            with self.server.connect(DATABASE) as connection, connection.cursor() as cursor:
                 new, old, number = self.key(), self.key(old=True), ROWS
                 while not self._over.wait(0.001):
                     key = old if self.lags.is_set() and self.chance.random() < 0.3 else new
                     match self.chance.randrange(4):
                         case 0:
                             number += 1
-                            self._insert(connection, key, (f"t{number % 3}", number))
+                            self._insert(cursor, key, (f"t{number % 3}", number))
                         case 1:
-                            self._annotate(connection)
+                            self._annotate(cursor)
                         case _:
-                            self._update(connection, key)
+                            self._update(cursor, key)
                     self.writes += 1
         except BaseException as error:  # noqa: BLE001  # the test's own thread raises it
             self._error = error
@@ -103,37 +109,36 @@ class Application:
         number = self.chance.randrange(ROWS)
         return f"t{number % 3}", number
 
-    def _insert(self, connection: Any, key: DataKey, where: Where) -> None:
+    def _insert(self, cursor: Any, key: DataKey, where: Where) -> None:
         stored = (f"new {where}", None, "inserted", 0)
         told = (*where, seal(key, where, "email", stored[0]), stored[2])
         sql = "insert into customers (tenant, id, email, note) values (%s, %s, %s, %s)"
-        connection.execute(sql, told)
+        cursor.execute(sql, told)
         self.written[where] = stored
 
-    def _annotate(self, connection: Any) -> None:
+    def _annotate(self, cursor: Any) -> None:
         """Only a neighbour."""
         where = self._some()
         email, phone, _, lock = self.written[where]
         note = f"noted {self.writes}"
         sql = "update customers set note = %s where tenant = %s and id = %s"
-        connection.execute(sql, (note, *where))
+        cursor.execute(sql, (note, *where))
         self.written[where] = email, phone, note, lock
 
-    def _update(self, connection: Any, key: DataKey) -> None:
+    def _update(self, cursor: Any, key: DataKey) -> None:
         where = self._some()
         _, phone, note, lock = self.written[where]
         email = f"changed {self.writes}"
         sql = "update customers set email = %s, lock_version = %s where tenant = %s and id = %s"
-        connection.execute(sql, (seal(key, where, "email", email), lock + 1, *where))
+        cursor.execute(sql, (seal(key, where, "email", email), lock + 1, *where))
         self.written[where] = email, phone, note, lock + 1
 
     def stored(self, key: DataKey) -> dict[Where, Stored]:
         """What is there, by that key alone."""
         found = {}
-        with self.server.connect() as connection:
-            for tenant, number, email, phone, *rest in connection.execute(
-                "select * from customers"
-            ):
+        with self.server.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute("select * from customers")
+            for tenant, number, email, phone, *rest in cursor:
                 where = tenant, number
                 opened = unseal(key, where, "email", email), unseal(key, where, "phone", phone)
                 found[where] = (*opened, *rest)
@@ -142,10 +147,11 @@ class Application:
     def under(self, key: DataKey) -> int:
         """How many rows have an e-mail address under a key."""
         begins = TINK.sql_prefixes(key.id)[0]
-        with self.server.connect() as connection:
-            sql = "select count(*) from customers where substr(email, 1, 5) = %s"
-            [count] = connection.execute(sql, (begins,)).fetchone()  # type: ignore[misc]
-            return int(count)
+        with self.server.connect(DATABASE) as connection, connection.cursor() as cursor:
+            cursor.execute(
+                "select count(*) from customers where substr(email, 1, 5) = %s", (begins,)
+            )
+            return int(next(iter(cursor))[0])
 
 
 def seal(key: DataKey, where: Where, column: str, value: str | None) -> bytes | None:
@@ -158,16 +164,18 @@ def unseal(key: DataKey, where: Where, column: str, value: bytes | None) -> str 
     return None if value is None else TINK.decrypt(value, key, bound).decode()
 
 
-@pytest.fixture
-def application(site: Site, parts: Parts) -> Application:
+@pytest.fixture(params=[PostgreSQL, MariaDB])
+def application(site: Site, parts: Parts, request: pytest.FixtureRequest) -> Application:
     """Rows under a key that was replaced."""
-    server, keys = parts.start(PostgreSQL), site.directory / "keys.json"
+    server, keys = parts.start(request.param), site.directory / "keys.json"
+    with server.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"create database {DATABASE}")
     password = site.directory / "password"
     password.touch(mode=0o600)
     password.write_text(PASSWORD)
     dataset: dict[str, Any] = {
         "type": "sql",
-        "url": server.url(),
+        "url": server.url(DATABASE),
         "password": {"file": str(password)},
     }
     dataset |= {"table": "customers", "key": ["tenant", "id"], "columns": ["email", "phone"]}
@@ -233,10 +241,10 @@ def test_nothing_is_lost_however_often_it_is_killed_under_writes(
 
 def test_the_check_notices_a_write_that_was_lost(application: Application) -> None:
     """The negative control: a row is put back as it was before a write."""
-    with application.server.connect() as connection:
+    with application.server.connect(DATABASE) as connection, connection.cursor() as cursor:
         key = application.key(old=True)
         assert application.stored(key) == application.written
         where = ("t1", 1)
-        application._update(connection, key)
+        application._update(cursor, key)
         application.written[where] = ("later", *application.written[where][1:])
         assert application.stored(key) != application.written

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 from certrotd.certs.ports import (
-    Cautious,
+    Checked,
     Fenceable,
     Informed,
+    InformedCautious,
     InformedRevertible,
     Precheck,
     Target,
@@ -167,7 +169,7 @@ class SharedTarget:
         """As Target.check."""
         self.checked()
 
-    def checked(self) -> Sequence[str]:
+    def checked(self) -> Checked:
         """As Cautious.checked; what fails is asked again while no certificate's files change."""
         try:
             return self._checked()
@@ -175,11 +177,11 @@ class SharedTarget:
             with self._lock():
                 return self._checked()
 
-    def _checked(self) -> Sequence[str]:
-        if isinstance(self._target, Cautious):
-            return self._target.checked()
+    def _checked(self) -> Checked:
+        if isinstance(self._target, InformedCautious):
+            return self._target.checked_for((self._about(),))
         self._target.check()
-        return ()
+        return Checked()
 
     def precheck(self) -> None:
         if isinstance(self._target, Precheck):
@@ -194,7 +196,7 @@ class SharedTarget:
         else:
             self._groups.tell(self._name, about, self._lock, self._tell)
 
-    def revert(self) -> None:
+    def revert(self, shown: Mapping[str, Any]) -> None:
         """As Revertible.revert; a target without that power is told again."""
         if not isinstance(self._target, InformedRevertible):
             self.apply()
@@ -202,7 +204,7 @@ class SharedTarget:
         with self._lock() as lease:
             target = self._held_by(lease)
             assert isinstance(target, InformedRevertible), "it was"
-            target.revert_for((self._about(),))
+            target.revert_for((self._about(),), shown)
 
     def _tell(self, members: Sequence[LiveCertificate], lease: Lease) -> None:
         target = self._held_by(lease)

@@ -21,7 +21,7 @@ from certrotd.assessment.rendering import Format, rendered
 from certrotd.assessment.report import Report
 from certrotd.assessment.spreadsheet import COLUMNS, cell
 from certrotd.errors import printable
-from certrotd.keyring.material import Material
+from certrotd.keyring.material import Algorithm, Material
 from tests.unit.assessment.samples import DAY, MADE, drilled, facts, log, made, said
 
 HOSTILE = st.one_of(
@@ -50,6 +50,19 @@ HOSTILE = st.one_of(
         ]
     ),
 )
+
+
+def test_a_passphrase_is_of_unknown_strength_in_every_format() -> None:
+    """No number stands where nobody knows one."""
+    ring = facts()
+    versions = tuple(replace(each, algorithm=Algorithm.PASSPHRASE) for each in ring.versions)
+    ring = replace(ring, versions=versions)
+    found = made(ring)
+    assert b"| passphrase | not known |" in rendered(found, Format.MD)
+    rows = [each for each in table(rendered(found, Format.CSV)) if each["row"] == "version"]
+    assert {each["strength_bits"] for each in rows} == {""}
+    (entry,) = json.loads(rendered(found, Format.JSON))["keyrings"]
+    assert {each["strength_bits"] for each in entry["versions"]} == {None}
 
 
 def table(data: bytes) -> list[dict[str, str]]:

@@ -307,6 +307,7 @@ def test_strengths_are_those_of_the_algorithms() -> None:
     assert strength(Algorithm.AES_128_GCM) == 128
     assert strength(Algorithm.CHACHA20_POLY1305) == 256
     assert strength(Algorithm.FERNET) == 128
+    assert strength(Algorithm.PASSPHRASE) is None, "nobody knows how it was chosen"
 
 
 ACTS = ("generate", "distribute", "activate", "rollback", "retire", "disable", "compromise",

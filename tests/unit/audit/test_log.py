@@ -11,13 +11,17 @@ from pathlib import Path
 import pytest
 
 from certrotd.audit.log import AuditLog
-from certrotd.audit.record import Happened
+from certrotd.audit.record import Happened, parse
 from certrotd.clock import ManualClock, SystemClock
 from certrotd.errors import Failure, LockHeld
 from certrotd.files.disktrouble import DiskTrouble
 from certrotd.rotation.outcome import Stopped
 from certrotd.state.lock import hold
 from tests.unit.audit.kept import FINISHED, ISSUED, NOW, began, events, opened, records, whole
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(28, "No space left on device")
 
 
 class TestAppending:
@@ -48,6 +52,39 @@ class TestAppending:
         with pytest.raises(Failure):
             log.record(began("r2"))
         assert len(copied) == 2
+
+    def test_what_others_write_meanwhile_is_copied_as_well(self, folder: Path) -> None:
+        """Commands in the pod of the daemon: else the chain in its log would have holes."""
+        opened(folder).record(began("r0"))
+        copied: list[bytes] = []
+        log = opened(folder, copy=copied.append, limit=1)  # each record begins a new file
+        log.record(began("r1"))
+        for number in range(3):
+            opened(folder, limit=1).record(ISSUED, began(f"c{number}"))
+        log.record(FINISHED)
+        opened(folder, limit=1).record(ISSUED)
+        log.check()
+        log.check()
+        lines = b"".join(copied).splitlines(keepends=True)
+        assert [record.seq for line in lines if (record := parse(line))] == [*range(2, 11)]
+        assert lines == [record.line() for record in records(log)][1:]
+
+    def test_what_was_copied_is_not_copied_again_after_a_full_disk(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Whatever becomes of the record that came next."""
+        copied: list[bytes] = []
+        log = opened(folder, copy=copied.append)
+        log.record(began("r1"))
+        opened(folder).record(ISSUED)
+        with monkeypatch.context() as full:
+            full.setattr("certrotd.audit.log.write_head", _no_room)
+            for _ in range(2):
+                with pytest.raises(Failure):
+                    log.record(FINISHED)
+        log.record(FINISHED)
+        lines = b"".join(copied).splitlines(keepends=True)
+        assert [record.seq for line in lines if (record := parse(line))] == [1, 2, 3]
 
     def test_an_empty_log_verifies_and_reading_it_leaves_no_files(self, folder: Path) -> None:
         """A listing on a fresh host creates no files."""

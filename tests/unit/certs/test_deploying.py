@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from certrotd.certs.world import Bound
 from certrotd.errors import NeedsOperator, ProofFailed
 from certrotd.lifecycle.decision import Wait
 from certrotd.observe.tls import Endpoint
+from certrotd.pki.generation import Checked
 from certrotd.rotation.engine import Finished, RolledBack, Stuck
 from tests.fakes.prober import MemoryProber
 from tests.model import scenarios
@@ -31,19 +35,22 @@ class Restarted:
     def check(self) -> None:
         pass
 
+    def checked(self) -> Checked:
+        return Checked(shown={"pods": [f"{self.case.live}"]})
+
     def apply(self) -> None:
         self.told.append(f"apply {self.case.live}")
         raise NeedsOperator("the new pod crashes")
 
-    def revert(self) -> None:
-        self.told.append(f"revert {self.case.live}")
+    def revert(self, shown: Mapping[str, Any]) -> None:
+        self.told.append(f"revert {self.case.live}, which {shown.get('pods')} showed")
 
 
 class Lost(Restarted):
     """One whose old pods do not all come back."""
 
-    def revert(self) -> None:
-        super().revert()
+    def revert(self, shown: Mapping[str, Any]) -> None:
+        super().revert(shown)
         raise NeedsOperator("2 of 3 pods are ready")
 
 
@@ -92,7 +99,7 @@ class TestDeploying:
         assert case.live == 2
 
     def test_a_target_that_can_go_back_is_not_told_again(self) -> None:
-        """The old generation is live by then."""
+        """The old generation is live by then; what was shown of it is known from before."""
         case = Case("renewal")
         target = Restarted(case)
         case.policy(waves=(("web",),))
@@ -100,7 +107,23 @@ class TestDeploying:
         report = case.rotate()
         assert isinstance(report.outcome, RolledBack)
         assert "the new pod crashes" in report.outcome.because
-        assert target.told == ["apply 3", "revert 2"]
+        assert target.told == ["apply 3", "revert 2, which ['2'] showed"]
+
+    def test_what_somebody_took_away_meanwhile_is_back_after_the_undo(self) -> None:
+        """A Secret that was deleted counts as the former one, of which nothing is there."""
+        case = Case("renewal")
+        target, shelves = Restarted(case), case.world.store.shelves
+
+        def take_away() -> None:
+            shelves[scenarios.NAME] = replace(shelves[scenarios.NAME], live=2, worn=(2,))
+            Restarted.apply(target)
+
+        target.apply = take_away  # type: ignore[method-assign]
+        case.policy(waves=(("web",),))
+        case.world.otherwise["target"] = lambda _name: Bound(target, ())
+        assert isinstance(case.rotate().outcome, RolledBack)
+        assert target.told == ["apply 2", "revert 2, which ['2'] showed"]
+        assert shelves[scenarios.NAME].worn == ()
 
     @pytest.mark.parametrize(("several", "outcome"), [(True, Stuck), (False, RolledBack)])
     def test_a_target_of_several_processes_is_not_back_because_one_of_them_is(

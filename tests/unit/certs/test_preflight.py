@@ -12,6 +12,7 @@ from certrotd.certs.preflight import PreflightStep
 from certrotd.certs.world import Bound, World
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.observe.tls import Endpoint
+from certrotd.pki.generation import Checked
 from certrotd.rotation.engine import Finished, RolledBack
 from tests.fakes.prober import MemoryProber
 from tests.unit.certs.rotating import Case
@@ -169,9 +170,9 @@ def test_roots_that_cannot_be_read_cost_no_order(own: bool) -> None:
 class Warned(Asked):
     """A target that warns, unless it ``lacks`` even that."""
 
-    def checked(self) -> Sequence[str]:
+    def checked(self) -> Checked:
         self.check()
-        return ["deployment/web has one replica"]
+        return Checked(["deployment/web has one replica"])
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,8 @@ COMMANDS = (
                 "compromise",
                 "enable",
                 "reencrypt",
+                "encrypt",
+                "decrypt",
                 "rewrap",
                 "adopt",
                 "backup",

@@ -116,6 +116,7 @@ class Host:
         every += [kek.read_bytes()] if kek.exists() else []
         encodings: list[Callable[[bytes], str]] = [
             bytes.hex,
+            lambda data: data.decode("latin-1"),
             lambda data: base64.b64encode(data).decode().rstrip("="),
             lambda data: base64.urlsafe_b64encode(data).decode().rstrip("="),
         ]

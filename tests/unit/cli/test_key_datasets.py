@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,7 +12,11 @@ from typing import Any
 
 import pytest
 
+from certrotd.codecs.stream import encrypt
+from certrotd.codecs.stream_header import new_header
 from certrotd.codecs.tink import Tink
+from certrotd.datasets.port import PreflightFinding
+from certrotd.datasets.sql import SqlDataset
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.unit.cli.ring import Host, host
 
@@ -51,10 +57,27 @@ def test_a_dry_run_counts_and_looks_and_changes_nothing(host: Host, table: Path)
     assert [line.split()[-1] for line in told.splitlines()[1:4]] == ["3", "0", "1"]
     assert "rows: cannot be re-encrypted: v of row 3: the ciphertext is not of Tink's" in told
     assert "rows: the trigger tr runs at each UPDATE" in told
-    assert "4 rows would be re-encrypted, in at least" in told
+    assert "4 rows would be read, and 3 values re-encrypted, in at least" in told
     assert content(table) == before
     [row] = json.loads(host("keys", "reencrypt", "orders", "--dry-run", "--json"))
-    assert (row["unopened"], row["rows"]) == (1, 4)
+    assert (row["unopened"], row["rows"], row["left"]) == (1, 4, 3)
+
+
+def test_a_column_that_is_too_narrow_is_told_before_anything_is_written(
+    host: Host, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By how much the values grew that were tried; SQLite itself heeds no length."""
+    asked: list[object] = []
+
+    def narrow(_self: SqlDataset, growth: object) -> list[PreflightFinding]:
+        asked.append(growth)
+        return [PreflightFinding("width", "v takes 30 characters", fatal=True)]
+
+    monkeypatch.setattr(SqlDataset, "too_narrow", narrow)
+    told = host("keys", "reencrypt", "orders", "--dry-run")
+    assert host.code == 1
+    assert "rows: cannot be re-encrypted: v takes 30 characters" in told
+    assert asked == [{0: 0}]
 
 
 def test_what_does_not_open_is_mended_and_the_rest_is_done(host: Host, table: Path) -> None:
@@ -83,3 +106,37 @@ def test_a_keyring_without_such_a_dataset_has_nothing_to_reencrypt(host: Host) -
     host("keys", "reencrypt", "orders", "--dry-run")
     assert host.code == 1
     assert "the dataset rows cannot be reached" in host.out
+
+
+def test_files_get_new_content_keys_once_the_old_key_is_known_to_others(host: Host) -> None:
+    """Although they are wrapped by the new key already: the census says so, and a run ends it."""
+    root = host.place / "docs"
+    root.mkdir()
+    host.orders["datasets"] = {"docs": {"type": "files", "roots": [str(root)]}}
+    host("rotate", "key/orders")
+    [entry] = json.loads((host.place / "keys.json").read_text())["key"]
+    key = DataKey(1, Algorithm.AES_256_GCM, Material(host.secrets()[1]), str(entry["keyId"]))
+    header = new_header(key)
+    path, content = root / "one", io.BytesIO()
+    encrypt(header, io.BytesIO(b"content").readinto, content.write)
+    path.write_bytes(header.data + content.getvalue())
+    strange = root / os.fsdecode(b"two\xff\x1b[31m")
+    strange.write_bytes(b"canary")
+    host("keys", "rotate", "orders", "--reason", "test")
+    host("keys", "reencrypt", "orders")
+    assert host.code == 1
+    assert f"{root}/two\\udcff\\x1b[31m: it is no encrypted file" in host.out
+    assert "canary" not in host.out + host.err
+    for more in ((), ("--json",)):
+        assert "two\\udcff\\" in host("keys", "reencrypt", "orders", "--dry-run", *more)
+        assert host.code == 1
+    strange.unlink()
+    host.keys("reencrypt", "orders")
+    host.keys("compromise", "orders", "1", "--reason", "test", "--confirm", "orders")
+    [told] = json.loads(host.keys("reencrypt", "orders", "--dry-run", "--json"))
+    assert [each["count"] for each in told["values"]] == [1, 0]
+    assert path.read_bytes().endswith(content.getvalue())
+    host.keys("reencrypt", "orders")
+    assert [line.split()[-1] for line in host.keys("reencrypt", "orders", "--dry-run").splitlines()
+            [1:3]] == ["0", "1"]  # fmt: skip
+    assert not path.read_bytes().endswith(content.getvalue())

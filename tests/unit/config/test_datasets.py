@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
 
-from certrotd.config.datasets import CODEC_ALGORITHMS, SqlDatasetEntry
+from certrotd.codecs.jwe import Jwe
+from certrotd.codecs.layout import LayoutCipher
+from certrotd.codecs.port import Codec
+from certrotd.codecs.rails import ActiveRecord
+from certrotd.codecs.wso2 import Wso2
+from certrotd.config.codecs import CODEC_ALGORITHMS, LayoutCodecEntry
+from certrotd.config.datasets import SqlDatasetEntry
 from certrotd.config.load import load
 from certrotd.datasets.configured import CODECS
 from certrotd.errors import ConfigInvalid
@@ -16,10 +22,11 @@ from certrotd.errors import ConfigInvalid
 SQL = {"type": "sql", "url": "sqlite:////db", "table": "t", "columns": ["v"]}
 
 
-def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
-    """Everything wrong with a file that has such a dataset."""
+def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **keyring: Any) -> str:
+    """Everything wrong with a file that has such a dataset, or a ``bare`` one of any type."""
     path = tmp_path / "certrotd.yaml"
-    keyrings = {"shop": {"datasets": {"rows": {**SQL, **changes}}, **keyring}}
+    dataset = changes if bare else {**SQL, **changes}
+    keyrings = {"shop": {"datasets": {"rows": dataset}, **keyring}}
     config = {"state_dir": str(tmp_path), "keyrings": keyrings}
     path.write_text(yaml.safe_dump(config))
     try:
@@ -37,7 +44,14 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"url": "postgresql:///shop?host=/run/postgresql"}, ""),
         ({"url": "postgresql://app:canary@db/shop"}, "has a password in it"),
         ({"url": "postgresql://app@db/shop?password=canary"}, "has a password in it"),
-        ({"url": "mysql://app:canary@db/shop"}, "must be an address such as"),
+        ({"url": "oracle://app:canary@db/shop"}, "must be an address such as"),
+        ({"url": "mariadb://app@db/shop?ssl_ca=/etc/ca.pem"}, ""),
+        ({"url": "mysql://app@/shop?unix_socket=/run/mysqld/mysqld.sock"}, ""),
+        ({"url": "mariadb://app:canary@db/shop"}, "has a password in it"),
+        ({"url": "mariadb://app@db/shop?passwd=canary"}, "has a password in it"),
+        ({"url": "mariadb://app@db/shop?local_infile=1"}, 'got "local_infile"'),
+        ({"url": "mariadb://app@db/shop?init_command="}, 'got "init_command"'),
+        ({"url": "mariadb://app@db"}, "names no database"),
         ({"url": "sqlite:///relative.db"}, "must be sqlite:// and an absolute path"),
         ({"url": "sqlite://"}, "must be sqlite:// and an absolute path"),
         ({"password": "canary"}, "must be a reference to the secret"),
@@ -48,8 +62,16 @@ def problems(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
         ({"associated_data": "{pk!r}"}, "associated_data takes"),
         ({"associated_data": "{pk.real}"}, "associated_data takes"),
         ({"associated_data": "{pk"}, "a brace without its other one"),
+        ({"keep": ["at", "lock_version"]}, ""),
+        ({"keep": ["v"]}, '"v" is named twice in key, columns and keep'),
+        ({"json_paths": {"w": ["$.a"]}}, 'json_paths has "w", which is none of the columns'),
+        ({"json_paths": {"v": ["$.a"]}}, "tink is bytes, which JSON does not hold"),
+        ({"json_paths": {"v": ["a.b"]}}, "must be a path such as $.smtp.password"),
+        ({"json_paths": {"v": ["$.a..b"]}}, 'got "$.a..b"'),
+        ({"json_paths": {"v": ['$["\\x"]']}}, "must be a path such as"),
+        ({"json_paths": {"v": []}}, "json_paths"),
         ({"codec": "rot13"}, "codec"),
-        ({"type": "mongodb"}, "must have type sql, or census"),
+        ({"type": "mongodb"}, "must have type sql or files, or census"),
         ({"rows_per_second": 0}, "rows_per_second"),
     ],
 )
@@ -69,18 +91,103 @@ def test_fernet_tokens_bind_nothing_and_take_fernet_keys(tmp_path: Path) -> None
     assert "fernet takes no aes-256-gcm keys" in problems(tmp_path, fernet)
     assert problems(tmp_path, fernet, algorithm="fernet") == ""
     assert "tink takes no fernet keys" in problems(tmp_path, {}, algorithm="fernet")
+    paths = {**fernet, "json_paths": {"v": ["$.a", '$["b c"][0].*']}}
+    assert problems(tmp_path, paths, algorithm="fernet") == ""
     bound = {**fernet, "associated_data": "{pk}"}
     assert "fernet has no associated data" in problems(tmp_path, bound, algorithm="fernet")
 
 
 def test_the_schema_and_the_codecs_say_the_same() -> None:
     """Every codec that can be named is there, with its algorithms and associated data."""
-    assert set(CODEC_ALGORITHMS) == set(CODECS)
-    for name, codec in CODECS.items():
+    every: dict[str, tuple[Codec, object]] = {name: (each, name) for name, each in CODECS.items()}
+    every["rails"] = ActiveRecord(b"salt"), {"type": "rails", "salt": {"env": "SALT"}}
+    every["jwe"] = Jwe(), {"type": "jwe"}
+    every["wso2"] = Wso2(), {"type": "wso2"}
+    assert CODEC_ALGORITHMS.keys() == every.keys()
+    for name, (codec, form) in every.items():
         assert {each.value for each in codec.traits.algorithms} == CODEC_ALGORITHMS[name]
-        told = {**SQL, "codec": name, "associated_data": "{pk}"}
+        told = {**SQL, "codec": form, "associated_data": "{pk}"}
         try:
             bound = bool(SqlDatasetEntry.model_validate(told))
         except ValueError:
             bound = False
         assert bound is codec.traits.associated_data
+        told = {**SQL, "codec": form, "plaintext": "leave"}
+        try:
+            told_apart = bool(SqlDatasetEntry.model_validate(told))
+        except ValueError:
+            told_apart = False
+        assert told_apart is bool(codec.traits.beginning)
+
+
+def test_every_cipher_that_tells_a_wrong_key_can_be_that_of_a_layout() -> None:
+    """And no other: keys are tried on values that name none."""
+    told = get_args(LayoutCodecEntry.model_fields["cipher"].annotation)
+    assert set(told) == {each.value for each in LayoutCipher if each.is_aead or each.has_mac}
+
+
+LAYOUT = {"type": "layout", "layout": "{iv:hex}:{tag:hex}:{ct:hex}", "cipher": "aes-256-gcm"}
+MAC = {**LAYOUT, "layout": "{iv:hex}:{mac:hex}:{ct:hex}", "cipher": "aes-256-cbc-hmac-sha256"}
+PBKDF2 = {"name": "pbkdf2", "iterations": 10_000, "salt": {"env": "SALT"}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "algorithm", "words"),
+    [
+        ({"codec": "laravel"}, "aes-256-cbc", ""),
+        ({"codec": "laravel"}, "aes-128-gcm", ""),
+        ({"codec": "laravel"}, "aes-192-gcm", "laravel takes no aes-192-gcm keys"),
+        ({"codec": {"type": "rails", "salt": {"env": "SALT"}}}, "passphrase", ""),
+        ({"codec": {"type": "rails", "salt": {"env": "S"}}}, "aes-256-gcm", "rails takes no"),
+        ({"codec": {"type": "rails", "salt": "canary"}}, "passphrase", "a reference to the secret"),
+        ({"codec": {"type": "rails"}}, "passphrase", "codec.salt: is required"),
+        ({"codec": {"type": "jwe"}}, "aes-192-gcm", ""),
+        ({"codec": {"type": "jwe", "alg": "A256GCMKW", "enc": "A128GCM"}}, "aes-256-gcm", ""),
+        ({"codec": {"type": "jwe", "alg": "A256GCMKW"}}, "aes-128-gcm", "it takes aes-256-gcm"),
+        ({"codec": {"type": "jwe", "enc": "A256GCM"}}, "aes-256-gcm", "enc belongs to"),
+        (
+            {"codec": {"type": "rot13"}},
+            "passphrase",
+            "must be tink, fernet, laravel, node-json, secretbox, or a",
+        ),
+        ({"codec": LAYOUT}, "aes-256-gcm", ""),
+        ({"codec": LAYOUT}, "aes-128-gcm", "it takes aes-256-gcm"),
+        ({"codec": {**LAYOUT, "kdf": PBKDF2}}, "passphrase", ""),
+        ({"codec": {**LAYOUT, "kdf": {**PBKDF2, "salt": "salt"}}}, "passphrase", ""),
+        ({"codec": {**LAYOUT, "kdf": PBKDF2}}, "aes-256-gcm", "it takes passphrase"),
+        ({"codec": {**LAYOUT, "kdf": {"name": "pbkdf2"}}}, "passphrase", "takes from 1 to"),
+        ({"codec": {**LAYOUT, "kdf": {"name": "scrypt", "n": 3}}}, "passphrase", "power of two"),
+        ({"codec": {**LAYOUT, "layout": "{iv:hex}{ct:hex}"}}, "aes-256-gcm", "side by side"),
+        ({"codec": {**LAYOUT, "cipher": "aes-256-cfb"}}, "aes-256-gcm", "codec.cipher"),
+        ({"codec": MAC}, "aes-256-cbc", ""),
+        ({"codec": MAC, "associated_data": "{pk}"}, "aes-256-cbc", "binds no associated data"),
+        ({"codec": LAYOUT, "associated_data": "{table}/{pk}"}, "aes-256-gcm", ""),
+        ({"codec": LAYOUT, "json_paths": {"v": ["$.a"]}}, "aes-256-gcm", ""),
+        (
+            {
+                "codec": {**LAYOUT, "layout": "raw({iv}{ct}{tag})"},
+                "json_paths": {"v": ["$.a"]},
+            },
+            "aes-256-gcm",
+            "layout is bytes, which JSON does not hold",
+        ),
+        ({"codec": LAYOUT, "plaintext": "leave"}, "aes-256-gcm", "nothing tells it from damaged"),
+        ({"codec": LAYOUT, "plaintext": "encrypt"}, "aes-256-gcm", "nothing tells it from damaged"),
+        (
+            {
+                "codec": {**LAYOUT, "layout": "enc:{iv:hex}:{tag:hex}:{ct:hex}"},
+                "plaintext": "encrypt",
+            },
+            "aes-256-gcm",
+            "",
+        ),
+    ],
+)
+def test_a_codec_with_options_is_refused_where_they_do_not_fit(
+    tmp_path: Path, changes: dict[str, Any], algorithm: str, words: str
+) -> None:
+    """When the file is read, and in words; not when the first value is met."""
+    told = problems(tmp_path, changes, algorithm=algorithm)
+    assert words in told
+    assert bool(told) is bool(words), told
+    assert "canary" not in told

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
 from certrotd.clock import ManualClock
 from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally
 from certrotd.datasets.port import Busy, Key
-from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position
+from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator, Transient
 from tests.fakes.datasets import MemoryDataset, Values
@@ -134,6 +135,51 @@ def test_it_goes_no_faster_than_it_may() -> None:
     clock = ManualClock(NOW)
     passing(filled(50), clock=clock, pace=Pace(10, 20)).run()
     assert clock.monotonic() == pytest.approx(2.5)
+
+
+def test_it_rests_after_each_batch() -> None:
+    """Once a batch, also where the rate alone would not ask for it."""
+    clock = ManualClock(NOW)
+    passing(filled(50), clock=clock, pace=Pace(10, 1000, pause=3)).run()
+    assert clock.monotonic() == pytest.approx(15)
+
+
+def test_batches_are_smaller_while_writing_takes_too_long_and_grow_again() -> None:
+    """And it rests for as long as writing took; a server that is always slow gets one row."""
+    clock, dataset = ManualClock(NOW), filled(200)
+    slow = iter([0.3, 0.3, *[0.06] * 4, *[0.01] * 99])
+    dataset.before_write = lambda: clock.sleep(next(slow))
+    passing(dataset, clock=clock, pace=Pace(32, latency=0.1)).run()
+    assert dataset.writes == [32, 16, 8, 8, 8, 8, 8, 16, 32, 32, 32]
+    written = 0.3 * 2 + 0.06 * 4 + 0.01 * 5
+    assert clock.monotonic() == pytest.approx(written + 0.3 * 2)
+    dataset = filled(20)
+    dataset.before_write = lambda: clock.sleep(9)
+    passing(dataset, clock=clock, pace=Pace(8, latency=0.1)).run()
+    assert dataset.writes == [8, 4, 2, 1, 1, 1, 1, 1, 1]
+    assert len(plaintexts(dataset)) == 20
+
+
+def test_reading_that_takes_long_makes_no_batch_smaller() -> None:
+    """Behind a million rows that are done, a smaller batch would take as long."""
+    clock, dataset = ManualClock(NOW), filled(30)
+    rows = dataset.rows
+
+    def slowly(*told: Any) -> Any:
+        clock.sleep(60)
+        return rows(*told)
+
+    dataset.rows = slowly  # type: ignore[assignment, method-assign]
+    passing(dataset, clock=clock, pace=Pace(10, latency=0.1)).run()
+    assert dataset.writes == [10, 10, 10]
+
+
+def test_the_estimate_knows_the_pauses() -> None:
+    """Five of them, and the rate that is asked for."""
+    clock = ManualClock(NOW)
+    pace = Pace(10, pause=3)
+    assert trial(filled(50), FORM, keys_of(TINK), pace, clock) == Trial(50, 15, {0: 0})
+    assert trial(filled(50), FORM, keys_of(TINK), Pace(10, 2), clock) == Trial(50, 25, {0: 0})
 
 
 def test_who_may_no_longer_write_does_not() -> None:

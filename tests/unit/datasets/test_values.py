@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.codecs.fernet import FernetTokens
-from certrotd.codecs.port import Codec
+from certrotd.codecs.laravel import Laravel
+from certrotd.codecs.layout import Layout, LayoutCipher
+from certrotd.codecs.port import Codec, KeyIds, Traits
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.keys import AssociatedData, key_from_json, key_to_json
 from certrotd.datasets.port import Row
@@ -15,7 +19,9 @@ from certrotd.datasets.values import Form, Leftover, Seen, Values
 from certrotd.errors import InvalidInput, NeedsOperator
 from certrotd.keyring.material import Algorithm, DataKey, KeySet, Material
 
-TINK, FERNET = Tink(), FernetTokens(lambda: 1_790_000_000)
+TINK, FERNET, LARAVEL = Tink(), FernetTokens(lambda: 1_790_000_000), Laravel()
+HEX = Layout("{iv:hex}:{tag:hex}:{ct:hex}", LayoutCipher.AES_256_GCM)
+"""Its ciphertext has no beginning of its own."""
 
 
 def key_of(codec: Codec, version: int, seed: int = 0) -> DataKey:
@@ -42,9 +48,12 @@ def bound(codec: Codec, column: str, key: int = 7) -> bytes:
 
 
 BOTH = pytest.mark.parametrize("codec", [TINK, FERNET], ids=["tink", "fernet"])
+EACH = pytest.mark.parametrize(
+    "codec", [TINK, FERNET, LARAVEL, HEX], ids=["tink", "fernet", "laravel", "layout"]
+)
 
 
-@given(st.sampled_from([TINK, FERNET]), st.binary(), st.binary())
+@given(st.sampled_from([TINK, FERNET, LARAVEL, HEX]), st.binary(), st.binary())
 def test_every_plaintext_is_the_same_under_the_active_key(
     codec: Codec, one: bytes, other: bytes
 ) -> None:
@@ -72,7 +81,7 @@ def test_the_time_of_a_fernet_token_stays() -> None:
     assert change.values[1] is None
 
 
-@BOTH
+@EACH
 def test_what_is_empty_or_of_the_active_key_is_not_touched(codec: Codec) -> None:
     """NULL and the empty value are no plaintext either."""
     mine = codec.encrypt(b"x", key_of(codec, 2), bound(codec, "a"))
@@ -81,7 +90,7 @@ def test_what_is_empty_or_of_the_active_key_is_not_touched(codec: Codec) -> None
         assert (batch.changes, batch.quarantined) == ((), ())
 
 
-@BOTH
+@EACH
 def test_one_value_that_does_not_open_leaves_the_other_of_its_row(codec: Codec) -> None:
     """It is quarantined by row and column, and its bytes are in no message."""
     strange = codec.encrypt(b"canary", key_of(codec, 1, seed=9), bound(codec, "a"))
@@ -115,7 +124,17 @@ def test_plaintext_is_refused_encrypted_or_left(codec: Codec, policy: Leftover) 
         assert opened == "Grüße\n".encode()
 
 
-@BOTH
+@pytest.mark.parametrize("policy", Leftover)
+def test_text_is_not_taken_for_plaintext_where_ciphertext_begins_with_anything(
+    policy: Leftover,
+) -> None:
+    """It may be what is left of ciphertext."""
+    batch = values_of(HEX, policy).reencrypted([row(b"9f3c: cut short by a narrow column", None)])
+    assert not batch.changes
+    assert len(batch.quarantined) == 1
+
+
+@EACH
 @given(cut=st.integers(1, 60), flip=st.integers(0, 40))
 def test_what_is_damaged_is_never_taken_for_plaintext(codec: Codec, cut: int, flip: int) -> None:
     """Cut short or altered, it is quarantined, whatever is done about plaintext."""
@@ -129,7 +148,7 @@ def test_what_is_damaged_is_never_taken_for_plaintext(codec: Codec, cut: int, fl
             assert len(batch.quarantined) == 1
 
 
-@BOTH
+@EACH
 def test_what_is_encrypted_twice_is_not_made_to_look_done(codec: Codec) -> None:
     """The inner key would be destroyed with it."""
     old = key_of(codec, 1)
@@ -139,7 +158,29 @@ def test_what_is_encrypted_twice_is_not_made_to_look_done(codec: Codec) -> None:
     assert "encrypted twice" in batch.quarantined[0].why
 
 
-@BOTH
+UNPROVEN = Traits(KeyIds.NONE, frozenset({Algorithm.FERNET}), authenticated=False)
+
+
+@dataclass(frozen=True)
+class NoMac(FernetTokens):
+    """Fernet's cipher without its MAC: any key may seem to open it."""
+
+    traits: Traits = UNPROVEN
+
+    def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
+        return ciphertext[::-1]
+
+
+def test_a_wrong_key_that_seems_to_decrypt_is_never_tried() -> None:
+    """Where a form proves nothing and names no key, several keys tell nothing."""
+    codec = NoMac()
+    values = Values(Form(codec, plaintext=Leftover.ENCRYPT), keys_of(FERNET))
+    batch = values.reencrypted([row(codec.encrypt(b"x", key_of(FERNET, 1)), None)])
+    assert not batch.changes
+    assert "which of several keys" in batch.quarantined[0].why
+
+
+@EACH
 def test_ciphertext_that_does_not_open_again_is_never_written(
     codec: Codec, monkeypatch: pytest.MonkeyPatch
 ) -> None:

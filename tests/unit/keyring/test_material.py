@@ -55,7 +55,17 @@ def test_every_algorithm_knows_the_length_of_its_keys() -> None:
         "aes-128-cbc": 16,
         "aes-192-cbc": 24,
         "aes-256-cbc": 32,
+        "passphrase": 32,
     }
+
+
+@pytest.mark.parametrize("length", [0, 1025])
+def test_a_passphrase_has_any_length_within_reason(length: int) -> None:
+    """An application derives its key from it; an empty one is a missing one."""
+    for fitting in (1, 4, 33, 1024):
+        assert len(DataKey(1, Algorithm.PASSPHRASE, Material(bytes(fitting))).material) == fitting
+    with pytest.raises(InvalidInput, match="from 1 to 1024"):
+        DataKey(1, Algorithm.PASSPHRASE, Material(bytes(length)))
 
 
 @pytest.mark.parametrize(

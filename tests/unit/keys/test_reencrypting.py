@@ -200,3 +200,31 @@ def test_it_is_asked_for_by_hand_too(shop: Shop) -> None:
     assert isinstance(shop.rings.ask(reencrypt).outcome, Finished)
     del shop.rings.orders["datasets"]
     assert "no dataset that certrotd re-encrypts" in why_not(shop.rings.ask(reencrypt))
+
+
+def test_advice_of_the_database_is_shown_beside_the_progress(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Asked for ten times in a pass at most, as the table grows with every batch."""
+    asked: list[int] = []
+
+    def advice(_self: SqlDataset) -> str:
+        asked.append(1)
+        return "run VACUUM t"
+
+    monkeypatch.setattr(SqlDataset, "advice", advice)
+    shop.entry |= {"batch": 1, "pause_ms": 1500}
+    written: list[int] = []
+    right = SqlDataset.replace
+
+    def stop(self: SqlDataset, changes: Any) -> int:
+        if len(written) == 30:
+            raise Killed
+        written.append(len(changes))
+        return right(self, changes)
+
+    monkeypatch.setattr(SqlDataset, "replace", stop)
+    with pytest.raises(Killed):
+        shop.rings.rotate()
+    assert len(asked) == 7  # every fourth of 35 rows, of 30
+    assert "left; run VACUUM t (" in str(shop.rings.view().flight)

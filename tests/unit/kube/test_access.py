@@ -131,3 +131,33 @@ def test_a_kubeconfig_says_server_account_and_namespace(tmp_path: Path) -> None:
     by_pair = Credentials("https://127.0.0.1:1", ca, certificate=pair)
     found = from_kubeconfig(by_pair.write_kubeconfig(tmp_path / "two"))
     assert (found.token, found.namespace) == (None, "default")
+
+
+def test_a_kubeconfigs_context_is_the_one_that_is_named(tmp_path: Path) -> None:
+    """With its namespace and user; without a name it is the current one."""
+    ca, _ = pki.make_root("cluster").write(tmp_path, "ca")
+    told = json.loads(Credentials("https://127.0.0.1:1", ca, token="a.b.c").kubeconfig("shop"))
+    told["users"].append({"name": "other", "user": {"token": "d.e.f"}})
+    other = {"cluster": "test", "user": "other", "namespace": "office"}
+    told["contexts"].append({"name": "other", "context": other})
+    path = tmp_path / "config"
+    path.write_text(json.dumps(told))
+    for context, namespace, token in ((None, "shop", "a.b.c"), ("other", "office", "d.e.f")):
+        found = from_kubeconfig(path, context=context)
+        assert found.token is not None
+        assert (found.namespace, found.token()) == (namespace, token)
+
+
+def test_a_kubeconfigs_token_file_is_read_when_it_is_used(tmp_path: Path) -> None:
+    """Whoever put a token there replaces it before it expires; a path may be beside the file."""
+    ca, _ = pki.make_root("cluster").write(tmp_path, "ca")
+    told = json.loads(Credentials("https://127.0.0.1:1", ca).kubeconfig())
+    (tmp_path / "token").write_text("a.b.c\n")
+    for file in ("token", str(tmp_path / "token")):
+        told["users"][0]["user"] = {"tokenFile": file}
+        (tmp_path / "config").write_text(json.dumps(told))
+        found = from_kubeconfig(tmp_path / "config")
+        assert found.token is not None
+        for token in ("a.b.c", "d.e.f"):
+            (tmp_path / "token").write_text(token)
+            assert found.token() == token

@@ -14,7 +14,7 @@ from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.https.client import Lost
 from certrotd.https.http1 import Answer
 from certrotd.kube.access import Access
-from certrotd.kube.api import Api, Denied, Missing, Unsure, _read, was_sent
+from certrotd.kube.api import Api, Denied, Invalid, Missing, Unsure, _read, was_sent
 from certrotd.kube.api import refused as failure_of
 from certrotd.state.ports import Conflict, TooLarge
 
@@ -33,7 +33,7 @@ def refused(status: int, message: str = "no", **headers: str) -> Failure:
         (404, Missing),
         (409, Conflict),
         (413, TooLarge),
-        (422, NeedsOperator),
+        (422, Invalid),
         (429, Transient),
         (500, Unsure),
         (503, Unsure),

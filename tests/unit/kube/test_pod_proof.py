@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pytest
@@ -15,6 +16,7 @@ from certrotd.kube.api import Api, Object
 from certrotd.kube.pod_proof import AT_ONCE, PodProof
 from certrotd.kube.pods import Pods, owned, serving
 from certrotd.kube.rollout import Rollouts
+from certrotd.kube.shown import Shown
 from certrotd.kube.workloads import Reference, Workload, workload
 from certrotd.rotation.outcome import Stopped
 from tests.unit.kube.memory_api import (
@@ -45,9 +47,9 @@ class Served:
         if address.removeprefix("10.0.0.") in self.wrong:
             raise ProofFailed(f"{address} does not serve it", hint="look there")
 
-    def proof(self) -> PodProof:
+    def proof(self, before: Shown | None = None) -> PodProof:
         """By this alone."""
-        return PodProof(Pods(cast("Api", self.api), NAMESPACE), [self])
+        return PodProof(Pods(cast("Api", self.api), NAMESPACE), [self], before)
 
 
 @pytest.fixture
@@ -316,29 +318,52 @@ class TestBack:
         assert self.deleted(api) == ["a@3"]
         assert api.reasons()[-1] == "RotationUndoFailed"
 
-    def test_no_pod_is_deleted_for_a_proof_that_none_passes(
+    def test_no_pod_is_asked_where_none_showed_it_before(
         self, api: MemoryApi, served: Served
     ) -> None:
         """Behind a sidecar or a wrong port the leaf never shows: the undo is over all the same."""
         served.wrong = {"a", "b", "c"}
-        rollouts(api).revert(WEB, OLD, served.proof())
-        assert not self.deleted(api)
-        assert sorted(served.looked) == ["a", "b", "c"]
-        assert api.reasons()[2:] == ["RotationUndo", "RotationUndo", "RotationUndone"]
-        assert api.events[3]["message"] == (
-            "no pod serves the former certificate: none of them is deleted"
+        api.pods[1] = replica("b", **CRASHED)
+        rollouts(api).revert(WEB, OLD, served.proof(Shown()))
+        assert self.deleted(api) == ["b@3"]
+        assert not served.looked
+        assert api.reasons()[2:] == ["RotationUndo"] * 3 + ["RotationUndone"]
+        assert (
+            "no pod showed its certificate by pod_probe before the change: none is looked at"
+            in [each["message"] for each in api.events]
         )
 
-    @pytest.mark.parametrize("wrong", [{"a", "b", "c"}, {"a", "b", "c", "new-b"}])
+    def test_one_that_did_not_show_it_before_is_not_asked(
+        self, api: MemoryApi, served: Served
+    ) -> None:
+        """The others are, and whoever came since."""
+        served.wrong = {"a", "c"}
+        before = Shown(some=True, silent=frozenset({"a"}))
+        rollouts(api).revert(WEB, OLD, served.proof(before))
+        assert self.deleted(api) == ["c@3"]
+        assert sorted(served.looked) == ["b", "c", "new-c"]
+
+    def test_where_none_shows_it_any_more_none_is_deleted(
+        self, api: MemoryApi, served: Served
+    ) -> None:
+        """A NetworkPolicy, say, has come meanwhile: a person is needed, and no healthy pod goes."""
+        served.wrong = {"a", "b", "c"}
+        with pytest.raises(ProofFailed, match="the pod a of deployment/web"):
+            rollouts(api).revert(WEB, OLD, served.proof(Shown(some=True)))
+        assert not self.deleted(api)
+        assert api.reasons()[-1] == "RotationUndoFailed"
+
+    @pytest.mark.parametrize("cured", [True, False])
     def test_a_pod_whose_container_was_restarted_is_replaced_even_then(
-        self, api: MemoryApi, served: Served, wrong: set[str]
+        self, api: MemoryApi, served: Served, cured: bool
     ) -> None:
         """It may have loaded the bad certificate; once its successor shows the old one, all may."""
-        served.wrong = wrong
+        served.wrong = {"a", "b", "c"} if cured else {"a", "b", "c", "new-b"}
         restarted = [{"name": "main", "restartCount": 1}]
         api.pods[1] = replica("b", ready=True, containerStatuses=restarted)
-        rollouts(api).revert(WEB, OLD, served.proof())
-        assert self.deleted(api) == (["b@3"] if "new-b" in wrong else ["b@3", "a@3", "c@3"])
+        with nullcontext() if cured else pytest.raises(ProofFailed, match="the pod new-b"):
+            rollouts(api).revert(WEB, OLD, served.proof())
+        assert self.deleted(api) == (["b@3", "a@3", "c@3"] if cured else ["b@3"])
 
     def test_what_is_not_whole_at_the_deadline_is_said(
         self, api: MemoryApi, served: Served

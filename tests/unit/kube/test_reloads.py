@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -14,6 +15,7 @@ from certrotd.kube.pod_proof import PodProof
 from certrotd.kube.pods import Pods
 from certrotd.kube.reloads import Program, Reloads, container_names
 from certrotd.kube.rollout import Rollouts
+from certrotd.kube.shown import Shown
 from certrotd.kube.workloads import Reference, workload
 from certrotd.pki.facts import fingerprint
 from tests.builders import NEW, OLD
@@ -22,6 +24,7 @@ from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, replica, workload_o
 WEB = Reference("deployment", "web")
 NEW_LEAF, OLD_LEAF = fingerprint(NEW.certificate), fingerprint(OLD.certificate)
 RELOAD = Program(("reload", "it"), ("/tls/tls.crt",), "main")
+ALL = Shown(some=True)
 RUNS = [{"name": "main", "state": {"running": {}}}]
 
 
@@ -149,48 +152,48 @@ def test_on_the_way_back_one_that_fails_keeps_no_other_from_it(
     containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
     containers.codes["a"] = 1
     with pytest.raises(NeedsOperator, match="reload in a/main fails"):
-        reloads(api, containers).back(WEB, [OLD_LEAF], None)
+        reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
     assert containers.told == ["a", "b", "c"]
     assert api.reasons() == ["RotationUndo", "RotationUndoFailed"]
     containers.codes.clear()
-    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
     assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
-def test_on_the_way_back_files_that_no_pod_has_mean_that_nobody_was_told(
-    api: MemoryApi, containers: Containers
+@pytest.mark.parametrize("files", [{}, {"c": NEW.fullchain_pem}])
+def test_on_the_way_back_files_that_never_had_it_end_at_the_deadline(
+    api: MemoryApi, containers: Containers, files: dict[str, bytes]
 ) -> None:
     """With a wrong path in ``files`` the program ran in no pod: there is nothing to undo."""
-    containers.files = {}
-    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    containers.files = files
+    reloads(api, containers).back(WEB, [OLD_LEAF], None, Shown())
     assert not containers.told
     assert api.clock.monotonic() == 30
-    containers.files = {"c": NEW.fullchain_pem}  # the negative control: one may have been told
+    assert api.reasons() == ["RotationUndo", "RotationUndone"]
+    assert "no pod showed its certificate before" in api.events[-1]["message"]
     with pytest.raises(Transient, match="is not reloaded within 30 s"):
-        reloads(api, containers).back(WEB, [OLD_LEAF], None)
+        reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
 
 
-@pytest.mark.parametrize(
-    ("file", "words"),
-    [
-        (None, "cannot show its certificate: /tls/tls.crt in a/main cannot be read: no such file"),
-        (b"garbage", "has no certificate in /tls/tls.crt"),
-        (OLD.fullchain_pem, None),
-    ],
-)
-def test_files_are_read_in_a_pod_before_a_rotation(
-    api: MemoryApi, containers: Containers, file: bytes | None, words: str | None
+def test_on_the_way_back_only_pods_that_showed_it_before_are_asked(
+    api: MemoryApi, containers: Containers
 ) -> None:
-    """A wrong path is found while nothing has been changed."""
-    containers.files = {} if file is None else {"a": file}
-    made = reloads(api, containers)
-    found = made.rollouts.get(WEB)
-    assert [why for why, _ in made.unread(found, api.pods[1])] == ([words] if words else [])
-    assert not containers.told
-    assert not list(reloads(api, containers, None).unread(found, api.pods[1]))
-    assert not list(made.unread(found, replica("z", ready=True, containerStatuses=[]))), (
-        "its container does not run"
-    )
+    """With a program and without: a wrong probe leaves nobody waiting for a person."""
+    looked: list[str] = []
+
+    def look(address: str) -> None:
+        looked.append(address[-1])
+        if address.endswith("a"):
+            raise ProofFailed(f"{address} never showed it")
+
+    containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
+    for before, asked in ((Shown(), []), (Shown(True, frozenset("a")), ["b", "c"])):
+        for program in (RELOAD, None):
+            made = reloads(api, containers, program)
+            made.back(WEB, [OLD_LEAF], replace(proof(api, look), before=before), before)
+            assert (sorted(looked), api.clock.monotonic()) == (asked, 0)
+            looked.clear()
+    assert containers.told == ["a", "b", "c"] * 2
 
 
 def test_a_pod_that_serves_something_else_ends_it(api: MemoryApi, containers: Containers) -> None:
@@ -256,7 +259,7 @@ def test_without_a_program_only_the_proof_tells(api: MemoryApi) -> None:
 
     reloads(api, None, None).forward(WEB, [NEW_LEAF], proof(api, look))
     assert api.clock.monotonic() == 20
-    reloads(api, None, None).back(WEB, [], None)
+    reloads(api, None, None).back(WEB, [], None, ALL)
     assert api.reasons()[2:] == ["RotationUndo", "RotationUndone"]
 
 
@@ -276,7 +279,7 @@ def test_pods_that_break_when_they_reload_end_it(
     )
     assert api.reasons() == ["RotationReload", "RotationReloadFailed"]
     containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
-    made.back(WEB, [OLD_LEAF], None)
+    made.back(WEB, [OLD_LEAF], None, ALL)
 
 
 def test_on_the_way_back_a_pod_that_does_not_run_is_left_out(
@@ -285,10 +288,10 @@ def test_on_the_way_back_a_pod_that_does_not_run_is_left_out(
     """It finds no node, or waits: it reads the old files when it starts."""
     containers.files = dict.fromkeys("abc", OLD.fullchain_pem)
     api.pods[1] = replica("a", phase="Pending")
-    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
     assert containers.told == ["b", "c"]
     api.pods = []
-    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
     assert api.clock.monotonic() == 0
 
 
@@ -296,7 +299,7 @@ def test_on_the_way_back_a_proof_does_not_wait_for_pods_that_are_not_ready(api: 
     """The same without a program; the control is the way forward."""
     api.pods[1] = replica("a", phase="Pending")
     made = reloads(api, None, None)
-    made.back(WEB, [OLD_LEAF], proof(api, lambda _address: None))
+    made.back(WEB, [OLD_LEAF], proof(api, lambda _address: None), ALL)
     assert api.clock.monotonic() == 0
     with pytest.raises(Transient, match="only 2 of 3 pods"):
         made.forward(WEB, [NEW_LEAF], proof(api, lambda _address: None))
@@ -307,7 +310,7 @@ def test_a_workload_that_is_gone_has_nothing_to_go_back_to(
 ) -> None:
     """Forward it is named; somebody may delete it in the middle."""
     api.objects.clear()
-    reloads(api, containers).back(WEB, [OLD_LEAF], None)
+    reloads(api, containers).back(WEB, [OLD_LEAF], None, ALL)
     assert not api.events
     with pytest.raises(NeedsOperator, match="there is no deployment/web"):
         reloads(api, containers).forward(WEB, [NEW_LEAF], None)

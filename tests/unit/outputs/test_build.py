@@ -213,6 +213,7 @@ def test_new_keys_are_drawn_as_their_outputs_can_hold_them() -> None:
     chance = Chance(lambda most: most - 1, lambda count: bytes(count))
     assert new_material([plain], GCM, chance).reveal() == bytes(32)
     assert new_material([plain, text], GCM, chance).reveal() == b"9" * 32
+    assert new_material([plain], Algorithm.PASSPHRASE, chance).reveal() == b"9" * 32
     assert new_iv([plain, text], chance) == new_iv([], chance) == b""
     assert new_iv([plain, gem], chance) == bytes(16)
 

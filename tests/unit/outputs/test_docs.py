@@ -31,7 +31,7 @@ ALGORITHMS = {
     "toml": Algorithm.AES_256_GCM,
     "yaml-ciphers": Algorithm.AES_256_CBC,
     "fernet-list": Algorithm.FERNET,
-    "key-list": Algorithm.AES_256_GCM,
+    "key-list": Algorithm.PASSPHRASE,
     "kubernetes-encryption-configuration": Algorithm.XSALSA20_POLY1305,
     "template": Algorithm.AES_256_GCM,
 }

@@ -62,6 +62,18 @@ def test_a_template_writes_keys_in_every_encoding() -> None:
     ]
 
 
+def test_a_template_writes_the_text_of_a_passphrase() -> None:
+    """The text is what the application reads; other keys are bytes, and have none."""
+    source = Template(FILE, "{{ active.text }}", "keys.j2", Algorithm.PASSPHRASE)
+    source.check({})
+    found = delivery_of(source, 1, material=lambda _rng, _size: b"correct-horse")
+    assert source.render(found, {})[FILE] == b"correct-horse"
+    bytes_ = delivery_of(source, 1, material=lambda _rng, _size: b"\xff\n")
+    for refused in (bytes_, keys()):
+        with pytest.raises((TemplateFailed, NotDeliverable), match=r"not defined|holds no"):
+            source.render(refused, {})
+
+
 @pytest.mark.parametrize(
     ("source", "words"),
     [

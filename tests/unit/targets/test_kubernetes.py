@@ -6,7 +6,7 @@ import copy
 import re
 import socket
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, cast
@@ -19,17 +19,17 @@ from certrotd.config.context import Context
 from certrotd.config.probes import PodProbeEntry
 from certrotd.config.stores import KubernetesStoreEntry
 from certrotd.config.targets import KubernetesEntry
-from certrotd.errors import Failure, NeedsOperator, Transient
+from certrotd.errors import Failure, NeedsOperator, ProofFailed, Transient
 from certrotd.kube.access import Access
 from certrotd.kube.api import Api, Object
 from certrotd.kube.connecting import Connections
-from certrotd.kube.exec import Ran
+from certrotd.kube.pod_survey import Probe
 from certrotd.kube.reloads import Program, Reloads
 from certrotd.kube.rollout import Rollouts
 from certrotd.kube.stamps import FORMER, RESTARTED_AT, RESTARTED_FOR, SECRETS
 from certrotd.kube.workloads import KINDS, Reference
 from certrotd.pki.generation import LiveCertificate
-from certrotd.targets.kubernetes import KubernetesTarget, Probe, build
+from certrotd.targets.kubernetes import KubernetesTarget, build
 from tests.unit.config.written import MINIMAL, config
 from tests.unit.kube.memory_api import NAMESPACE, MemoryApi, budget, replica, workload_object
 from tests.unit.targets.kubernetes_page import PAGE, blocks, role
@@ -77,6 +77,14 @@ def target(
 ) -> KubernetesTarget:
     """The target of these."""
     return KubernetesTarget(rollouts(api), named, labels, tuple(probes), **fields)
+
+
+def probe(
+    look: Callable[[LiveCertificate, str], None] = lambda _certificate, _address: None,
+    reach: Callable[[str], None] = lambda _address: None,
+) -> Probe:
+    """One that finds every certificate, however it looks."""
+    return Probe(look, look, reach)
 
 
 def using(api: MemoryApi, **secrets: str) -> None:
@@ -135,7 +143,7 @@ class TestCheck:
     def test_pods_that_are_looked_at_may_have_to_be_deleted(self) -> None:
         """After an undo, whatever their kind."""
         api = shop()
-        target(api, WEB, probes=[Probe(lambda _certificate, _address: None)]).check()
+        target(api, WEB, probes=[probe()]).check()
         assert "delete /pods" in api.reviews
 
     def test_a_selector_needs_the_right_to_list(self) -> None:
@@ -164,7 +172,7 @@ class TestCheck:
         """With the namespace."""
         api = shop()
         api.denied = {denied}
-        [problem] = target(api, DB, labels="tier=edge").problems()
+        [problem] = target(api, DB, labels="tier=edge").look().problems
         assert isinstance(problem, NeedsOperator)
         assert words in problem.message
         assert "namespace shop" in problem.message
@@ -185,7 +193,7 @@ class TestCheck:
         """Nothing would restart its pods until it is resumed."""
         api = shop()
         next(iter(api.objects.values()))["spec"]["paused"] = True
-        [problem] = target(api, WEB).problems()
+        [problem] = target(api, WEB).look().problems
         assert str(problem) == (
             "deployment/web in the namespace shop is paused (kubectl rollout resume deployment/web)"
         )
@@ -194,7 +202,7 @@ class TestCheck:
         """It may be over at the next try."""
         api = shop()
         next(iter(api.objects.values()))["status"]["availableReplicas"] = 1
-        [problem] = target(api, WEB, DB).problems()
+        [problem] = target(api, WEB, DB).look().problems
         assert isinstance(problem, Transient)
         assert (
             "deployment/web in the namespace shop is not whole: 3 of 3 pods updated, 1 avail"
@@ -217,7 +225,7 @@ class TestCheck:
         """A rotation goes on all the same."""
         api = shop()
         next(iter(api.objects.values()))["spec"]["replicas"] = 1
-        lines = list(target(api, WEB, DB).checked())
+        lines = target(api, WEB, DB).look().warnings
         assert [line.partition(":")[0] for line in lines] == ["deployment/web has one replica"]
 
     def test_a_port_that_takes_no_connection_is_refused(self) -> None:
@@ -229,7 +237,7 @@ class TestCheck:
             asked.append(address)
             raise ConnectionRefusedError(111, "Connection refused")
 
-        [problem] = target(api, WEB, probes=[Probe(lambda *_: None, reach)]).problems()
+        [problem] = target(api, WEB, probes=[probe(reach=reach)]).look().problems
         assert isinstance(problem, NeedsOperator)
         assert str(problem) == (
             "the pod a of deployment/web cannot be looked at: 10.0.0.a takes no connection: "
@@ -238,34 +246,34 @@ class TestCheck:
         )
         assert asked == ["10.0.0.a"]
         api.pods.clear()
-        target(api, WEB, probes=[Probe(lambda *_: None, reach)]).check()
+        target(api, WEB, probes=[probe(reach=reach)]).check()
 
-    def test_files_that_are_not_in_the_pods_are_refused(self) -> None:
-        """Else nobody would be told, nor could the undo tell anybody."""
+    def test_what_the_pods_show_is_told_for_the_undo(self) -> None:
+        """Of the live certificate; a workload of another's Secret is not asked for it."""
         api = shop()
-        running = [{"name": "main", "state": {"running": {}}}]
-        api.pods = [replica("a", ready=True, containerStatuses=running)]
-        program = Program(("reload",), ("/tls/tls.crt",), "main")
+        api.pods = [replica(name, ready=True) for name in "abc"]
+        api.pods += [replica(f"{name}2", of="proxy", ready=True) for name in "ab"]
+        using(api, web="a-tls", proxy="b-tls")
 
-        def execute(*_place: Any, **_seconds: Any) -> Ran:
-            return Ran(1, b"", b"no such file")
+        def look(certificate: LiveCertificate, address: str) -> None:
+            assert certificate.fingerprint == "aa"
+            if address == "10.0.0.b":
+                raise ProofFailed("another one")
 
-        using(api, web="web-tls")
-        reloads = Reloads(rollouts(api), program, execute)
-        [problem] = target(api, WEB, reloads=reloads).problems()
-        assert isinstance(problem, NeedsOperator)
-        assert str(problem) == (
-            "deployment/web in the namespace shop cannot show its certificate: /tls/tls.crt in "
-            "a/main cannot be read: no such file (correct files)"
+        made = target(
+            api, mounting=True, probes=[probe(look)], secrets={"a": "a-tls", "b": "b-tls"}
         )
-        api.pods = []
-        target(api, WEB, reloads=reloads).check()
+        found = made.checked_for([live("a", "aa")])
+        assert found.shown == {"deployment/web": ["b"]}
+        assert not [line for line in found.warnings if "pod_probe" in line]
+        assert not made.checked_for([live("a", "")]).shown
+        assert not made.checked_for(()).shown
 
     def test_a_budget_that_never_allows_anything_is_warned_of(self) -> None:
         """Nobody waits for it."""
         api = shop()
         api.budgets = [budget(healthy=3)]
-        lines = [line for line in target(api, WEB, DB).checked() if "Budget" in line]
+        lines = [line for line in target(api, WEB, DB).look().warnings if "Budget" in line]
         assert lines == [
             "deployment/web is under the PodDisruptionBudget one, which never allows a disruption: "
             "its restart does not wait for it"
@@ -298,7 +306,7 @@ class TestApply:
         made = target(api, WEB, labels="tier=edge")
         made.apply_for([live("a", "new")])
         api.log.clear()
-        made.revert_for([live("a", "old")])
+        made.revert_for([live("a", "old")], {})
         assert patched(api) == ["edge", "proxy", "api", "web"]
         assert told(api) == {}
 
@@ -327,18 +335,24 @@ class TestApply:
         api, proven = shop(), set()
         api.pods = [replica(name, ready=True) for name in "abc"]
 
-        def probe(certificate: LiveCertificate, address: str) -> None:
+        def prove(certificate: LiveCertificate, address: str) -> None:
             proven.add((certificate.certificate, address))
 
-        made = target(api, WEB, probes=[Probe(probe)])
+        made = target(api, WEB, probes=[probe(prove)])
         made.apply()
         assert not proven
         made.apply_for([live("b", "bb"), live("a", "aa"), live("c", "")])
         both = {(name, f"10.0.0.{pod}") for name in "ab" for pod in "abc"}
         assert proven == both
         proven.clear()
-        made.revert_for([live("a", "old"), live("b", "old")])
+        made.revert_for([live("a", "old"), live("b", "old")], {"deployment/web": []})
         assert proven == both
+        proven.clear()
+        made.revert_for([live("a", "old")], {"deployment/web": ["a"]})
+        assert proven == {("a", f"10.0.0.{pod}") for pod in "bc"}
+        proven.clear()
+        made.revert_for([live("a", "old")], {})
+        assert not proven
 
 
 class TestMounting:
@@ -359,7 +373,7 @@ class TestMounting:
         assert patched(api) == ["web", "proxy", "db", "edge"]
         assert told(api) == {"web": "a=aa b=bb", "proxy": "a=aa", "db": "a=aa", "edge": "b=bb"}
         api.log.clear()
-        made.revert_for([live("a", "old")])
+        made.revert_for([live("a", "old")], {})
         assert patched(api) == ["db", "proxy", "web"]
 
     def test_told_for_none_in_particular_all_are_restarted(self) -> None:
@@ -389,7 +403,7 @@ class TestMounting:
         """It was named, and is restarted for nothing."""
         api = shop()
         using(api, web="a-tls")
-        lines = list(target(api, WEB, DB, secrets={"a": "a-tls"}).checked())
+        lines = target(api, WEB, DB, secrets={"a": "a-tls"}).look().warnings
         assert [line for line in lines if "Secret" in line] == [
             "statefulset/db does not use the Secret a-tls: nothing changes there"
         ]
@@ -431,7 +445,7 @@ class TestKeys:
         with pytest.raises(Transient, match=words):
             made.apply_for([live("a", "aa")])
         made.revert_to(self.OLD)
-        made.revert_for([live("a", "aa")])
+        made.revert_for([live("a", "aa")], {})
         found = target(shop(), labels="tier=edge")
         found.apply_of(self.OLD)
         assert found.lacks(self.OLD) is None
@@ -499,10 +513,10 @@ class TestVersions:
         made.apply_for([live("a", "1", "a.1"), live("b", "1", "b.1")])
         assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
         made.check()
-        assert not [line for line in made.checked() if "does not use" in line]
+        assert not [line for line in made.look().warnings if "does not use" in line]
         made.apply_for([live("a", "2", "a.2")])
         assert self.mounted(api) == {"web": "a.2", "db": "b.1"}
-        made.revert_for([live("a", "1", "a.1")])
+        made.revert_for([live("a", "1", "a.1")], {})
         assert self.mounted(api) == {"web": "a.1", "db": "b.1"}
         plain = target(api, mounting=True, secrets=secrets)
         plain.apply_for([live("a", "3", "a.3")])
@@ -657,7 +671,7 @@ class TestPage:
         named = [WEB, Reference("statefulset", "canary"), Reference("daemonset", "web")]
         reloads = Reloads(rollouts(api), program) if program else None
         made = target(api, *([] if labels else named), labels=labels, reloads=reloads)
-        assert not list(made.problems())
+        assert not made.look().problems
         asked = (each.split(" ") for each in api.reviews)
         wanted = role(finds=bool(labels), execs=bool(program))
         given = {

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
 from certrotd.certs.ports import Target
 from certrotd.certs.wiring.shared_targets import Groups, SharedTarget
 from certrotd.errors import NeedsOperator, Transient
-from certrotd.pki.generation import LiveCertificate
+from certrotd.pki.generation import Checked, LiveCertificate
 from certrotd.state.ports import Fenced, Lease
 
 Lock = Callable[[], AbstractContextManager[Lease]]
@@ -119,27 +120,30 @@ class TestSharedTarget:
     def test_a_target_that_warns_is_heard(self, cautious: bool) -> None:
         """And one that has nothing to say is not asked."""
         target = Workloads([]) if cautious else Told([])
-        assert list(shared(target, free).checked()) == (["slow"] if cautious else [])
+        found = shared(target, free).checked()
+        assert found == (Checked(["slow"], {"pods": ["web"]}) if cautious else Checked())
 
     def test_a_target_that_can_go_back_is_told_so_under_the_lock(self) -> None:
-        """With the certificate that is live again."""
+        """With the certificate that is live again, and what it had shown before."""
         done: list[str] = []
-        shared(Workloads(done), noting(done)).revert()
-        assert done == ["locked", "revert web", "unlocked"]
+        shared(Workloads(done), noting(done)).revert({"pods": ["web"]})
+        assert done == ["locked", "revert web by ['web']", "unlocked"]
 
     def test_a_target_that_cannot_is_told_again(self) -> None:
         """Its files are the old ones by then."""
         done: list[str] = []
-        shared(Told(done), noting(done)).revert()
+        shared(Told(done), noting(done)).revert({})
         assert done == ["locked", "apply", "unlocked"]
 
 
 class TestFencing:
     """A target that takes long looks between its acts whether it still may."""
 
-    @pytest.mark.parametrize("act", ["apply", "revert"])
+    @pytest.mark.parametrize(("act", "given"), [("apply", ()), ("revert", ({},))])
     @pytest.mark.parametrize("whose", ["", "rotation", "target"])
-    def test_a_lock_that_is_lost_in_between_ends_it(self, act: str, whose: str) -> None:
+    def test_a_lock_that_is_lost_in_between_ends_it(
+        self, act: str, given: tuple[Any, ...], whose: str
+    ) -> None:
         """That of the rotation as well as its own; the control has both."""
         done: list[str] = []
         lease = Held("another has it" if whose == "target" else "")
@@ -147,11 +151,11 @@ class TestFencing:
             Held("another has it" if whose == "rotation" else "").check
         )
         if not whose:
-            getattr(target, act)()
+            getattr(target, act)(*given)
             assert done == [act, act]
             return
         with pytest.raises(Fenced, match="another has it"):
-            getattr(target, act)()
+            getattr(target, act)(*given)
         assert done == [act]
 
     def test_one_that_is_told_in_a_single_act_is_told_as_before(self) -> None:
@@ -192,12 +196,12 @@ class ToldEarly(Told):
 class Workloads(Told):
     """A target that goes back by itself, and warns."""
 
-    def checked(self) -> Sequence[str]:
+    def checked_for(self, certificates: Sequence[LiveCertificate]) -> Checked:
         self.check()
-        return ["slow"]
+        return Checked(["slow"], {"pods": [each.certificate for each in certificates]})
 
-    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
-        self.done += [f"revert {each.certificate}" for each in certificates]
+    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
+        self.done += [f"revert {each.certificate} by {shown['pods']}" for each in certificates]
 
 
 @dataclass
@@ -213,7 +217,7 @@ class Waves(Told):
     def apply_for(self, certificates: Sequence[LiveCertificate]) -> None:
         self._act("apply")
 
-    def revert_for(self, certificates: Sequence[LiveCertificate]) -> None:
+    def revert_for(self, certificates: Sequence[LiveCertificate], shown: Mapping[str, Any]) -> None:
         self._act("revert")
 
     def _act(self, act: str) -> None:

@@ -1,0 +1,100 @@
+"""Datasets of type files: encrypted files below directories."""
+
+import string
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, model_validator
+
+from certrotd.config.base import AbsolutePath, Entry, EntryFindings, Items, Text, refuse, shown
+from certrotd.config.looks import folder
+
+
+def _pattern(value: str) -> str:
+    parts = value.split("/")
+    if value.startswith("/") or any(each in ("", ".", "..") for each in parts):
+        raise refuse(f'must be a path below the root such as "**/*.enc", got {shown(value)}')
+    if next((each for each in parts if "**" in each and each != "**"), None):
+        raise refuse(f'"**" stands alone between slashes, as in "**/*.enc", got {shown(value)}')
+    return value
+
+
+Pattern = Annotated[Text, AfterValidator(_pattern)]
+Patterns = Annotated[Items[Pattern], Field(max_length=100)]
+
+
+class FilesDatasetEntry(Entry):
+    """Files below directories, which certrotd counts and re-encrypts."""
+
+    type: Literal["files"] = Field(description="Encrypted files below directories.")
+    roots: Items[AbsolutePath] = Field(
+        min_length=1, max_length=100, description="The directories. No symbolic link is followed."
+    )
+    include: Patterns = Field(
+        default=("**",),
+        min_length=1,
+        description='Which files below them, as in "**/*.enc": "*" and "?" stand within a name, '
+        '"**" for any directories.',
+    )
+    exclude: Patterns = Field(default=(), description="Which of those are left out.")
+    codec: Literal["stream", "tink", "fernet"] = Field(
+        default="stream",
+        description="What is in them: certrotd's own format for files of any size, or one value "
+        "of tink or fernet, of at most 16 MiB.",
+    )
+    associated_data: Text | None = Field(
+        default=None,
+        description='Of tink: what binds a file to its place, as in "backup/{path}"; {path} is '
+        "that below the root, {name} its last part (null: nothing).",
+    )
+    content_keys: Literal["keep", "replace"] = Field(
+        default="keep",
+        description="Of stream: keep wraps the key of each file anew, and replaces it only if it "
+        "may be known to others; replace encrypts all content anew at each rotation.",
+    )
+    plaintext: Literal["refuse", "encrypt", "leave"] = Field(
+        default="refuse",
+        description="What is done about files that are no ciphertext: refuse stops the "
+        "re-encryption.",
+    )
+    may_be_empty: bool = Field(
+        default=False, description="Whether a root without any file may be believed."
+    )
+    files_per_second: int | None = Field(
+        default=None, ge=1, le=10**9, description="It goes no faster (null: as fast as it can)."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for number, root in enumerate(self.roots):
+            for other in self.roots[:number]:
+                if root.is_relative_to(other) or other.is_relative_to(root):
+                    raise refuse(f"the roots {other} and {root} lie one in the other")
+        if self.codec != "stream" and self.content_keys != "keep":
+            raise refuse(f"{self.codec} has no content keys: leave content_keys out")
+        if self.associated_data is not None:
+            self._check_associated_data(self.associated_data)
+        return self
+
+    def _check_associated_data(self, template: str) -> None:
+        if self.codec != "tink":
+            raise refuse(f"{self.codec} has no associated data: leave associated_data out")
+        try:
+            parts = list(string.Formatter().parse(template))
+        except ValueError:
+            raise refuse("associated_data has a brace without its other one") from None
+        for _, name, spec, conversion in parts:
+            if name is not None and (name not in ("path", "name") or spec or conversion):
+                raise refuse(f"associated_data takes {{name}}, {{path}}, got {shown(name)}")
+
+    def bound(self, path: str) -> str:
+        """The associated data of a file, by its path below the root."""
+        template = self.associated_data or ""
+        return template.format(path=path, name=PurePosixPath(path).name)
+
+    def examine(self) -> EntryFindings:
+        """Whether the roots are there now; nothing in them is looked at."""
+        for number, root in enumerate(self.roots):
+            for loc, finding in folder(root, ("roots", number)):
+                yield loc, replace(finding, fatal=False)  # it may be mounted later

@@ -1,0 +1,203 @@
+"""The content of a file replaced, and everything else of it kept.
+
+For files that belong to an application: their mode, owner, access lists, other extended attributes
+and times stay. Directories and files are named by a handle of the directory and a name in it, so
+that no link on the way is followed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from certrotd.errors import InvalidInput
+from certrotd.files.ownership import give
+from certrotd.files.writing import TEMPORARY
+
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}" + re.escape(TEMPORARY) + r"\Z")
+_NO_ATTRIBUTES = {errno.ENOTSUP, errno.ENOSYS}
+OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class NotKept(InvalidInput):
+    """The new file could not be like the old one, which stays."""
+
+
+class Signature(NamedTuple):
+    """What changes whenever somebody writes a file, or puts another one in its place."""
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Signature:
+        """That of a file's status."""
+        times = status.st_mtime_ns, status.st_ctime_ns
+        return cls(status.st_dev, status.st_ino, status.st_size, *times)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that rewrite() writes."""
+    return _TEMPORARY.match(name) is not None
+
+
+@contextlib.contextmanager
+def opened_in(folder: int, name: str, flags: int) -> Iterator[int]:
+    """A handle of a file in a directory, no link followed; raises OSError."""
+    handle = os.open(name, flags | OPEN, dir_fd=folder)
+    try:
+        yield handle
+    finally:
+        os.close(handle)
+
+
+def rewrite(folder: int, name: str, as_read: Signature, fill: Callable[[int, int], object]) -> bool:
+    """Replace a file by what ``fill`` writes, given handles of the old file and of the new one.
+
+    False, with nothing done, if it is not ``as_read`` any more, before or after. Raises NotKept,
+    OSError, and what ``fill`` raises.
+    """
+    with opened_in(folder, name, os.O_RDONLY) as old:
+        status = os.fstat(old)
+        if Signature.of(status) != as_read:
+            return False
+        if status.st_nlink > 1:
+            others = f"{status.st_nlink - 1} more names (hard links)"
+            raise NotKept(f"it has {others}, and would be replaced under this one alone")
+        temporary = _temporary_of(name)
+        with _new(folder, temporary) as new:
+            _be_like(new, old, status)
+            fill(old, new)
+            _end(new, status)
+            if not is_as_read(folder, name, as_read):
+                return False
+            try:
+                os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except FileNotFoundError:  # somebody removed one of the two
+                return False
+    os.fsync(folder)
+    return True
+
+
+def create(
+    folder: int,
+    name: str,
+    fill: Callable[[int], object],
+    *,
+    mode: int,
+    times: os.stat_result,
+    overwrite: bool,
+) -> None:
+    """A new file of what ``fill`` writes, given a handle of it, with ``times`` of another.
+
+    It belongs to the owner of the directory where root writes. Raises OSError, which is
+    FileExistsError, before ``fill``, for a name that is taken unless it may ``overwrite``; and what
+    ``fill`` raises.
+    """
+    if not overwrite:
+        with contextlib.suppress(FileNotFoundError):
+            os.stat(name, dir_fd=folder, follow_symlinks=False)
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST))
+    temporary = _temporary_of(name)
+    with _new(folder, temporary) as new:
+        give(new, folder)
+        os.fchmod(new, mode)
+        fill(new)
+        _end(new, times)
+        if overwrite:
+            os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+        else:  # a rename would replace what another process has put there meanwhile
+            os.link(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    os.fsync(folder)
+
+
+def is_as_read(folder: int, name: str, as_read: Signature) -> bool:
+    """Whether the file of this name is the one that was read; raises OSError."""
+    try:
+        status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return Signature.of(status) == as_read
+
+
+def sweep(folder: int, name: str) -> None:
+    """Remove a temporary file that nobody writes any more; raises OSError."""
+    try:
+        with opened_in(folder, name, os.O_RDONLY) as handle:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(name, dir_fd=folder)
+    except (FileNotFoundError, BlockingIOError):
+        return
+
+
+@contextlib.contextmanager
+def _new(folder: int, name: str) -> Iterator[int]:
+    """A new file, locked for as long as it is written, and gone unless it was renamed."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=folder)  # a crash left it
+    handle = os.open(name, flags | OPEN, 0o600, dir_fd=folder)
+    inode = os.fstat(handle).st_ino
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield handle
+    finally:
+        os.close(handle)
+        _removed(folder, name, inode)
+
+
+def _temporary_of(name: str) -> str:
+    return f".{hashlib.sha256(os.fsencode(name)).hexdigest()[:16]}{TEMPORARY}"
+
+
+def _end(new: int, times: os.stat_result) -> None:
+    os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.fsync(new)
+
+
+def _removed(folder: int, name: str, inode: int) -> None:
+    """Without the temporary file, unless another process has begun one of the same name."""
+    with contextlib.suppress(OSError):
+        if os.stat(name, dir_fd=folder, follow_symlinks=False).st_ino == inode:
+            os.unlink(name, dir_fd=folder)
+
+
+def _be_like(new: int, old: int, status: os.stat_result) -> None:
+    """Owner, attributes and mode of ``old``, in this order: each may undo the ones after it."""
+    mine = os.fstat(new)
+    if (mine.st_uid, mine.st_gid) != (status.st_uid, status.st_gid):
+        try:
+            os.fchown(new, status.st_uid, status.st_gid)
+        except PermissionError:
+            owner = f"user {status.st_uid}, group {status.st_gid}"
+            raise NotKept(f"it belongs to {owner}, to whom it could not be given again") from None
+    have = _attributes(new)
+    for attribute, value in _attributes(old).items():
+        if have.get(attribute) == value:
+            continue
+        try:
+            os.setxattr(new, attribute, value)
+        except OSError as error:
+            why = error.strerror
+            raise NotKept(f"its attribute {attribute} could not be kept: {why}") from None
+    if stat.S_IMODE(os.fstat(new).st_mode) != stat.S_IMODE(status.st_mode):
+        os.fchmod(new, stat.S_IMODE(status.st_mode))
+
+
+def _attributes(handle: int) -> dict[str, bytes]:
+    try:
+        return {each: os.getxattr(handle, each) for each in os.listxattr(handle)}
+    except OSError as error:
+        if error.errno in _NO_ATTRIBUTES:
+            return {}
+        raise

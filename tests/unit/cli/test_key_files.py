@@ -1,0 +1,114 @@
+"""``certrotd keys encrypt`` and ``decrypt``, as a person uses them."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from certrotd.codecs.stream_header import MAGIC
+from tests.unit.cli.ring import Host, host
+
+__all__ = ["host"]  # a fixture
+CONTENT = os.urandom(3_000_000)
+
+
+@pytest.fixture
+def file(host: Host) -> Path:
+    """A file, and a keyring with a key."""
+    host("rotate", "key/orders")
+    path = host.place / "files" / "dump"
+    path.parent.mkdir()
+    path.write_bytes(CONTENT)
+    os.chmod(path, 0o644)
+    os.utime(path, (1e9, 1e9))
+    return path
+
+
+def sealed(file: Path) -> Path:
+    return file.with_name("dump.crd")
+
+
+def there(file: Path) -> set[str]:
+    return set(os.listdir(file.parent))
+
+
+def test_a_file_is_encrypted_and_comes_back_for_its_owner_alone(host: Host, file: Path) -> None:
+    """Also after a rotation; times stay, nothing is printed to standard output."""
+    assert host.keys("encrypt", "orders", str(file)) == ""
+    assert f"{sealed(file)}: encrypted under version 1 of orders" in host.err
+    assert sealed(file).read_bytes().startswith(MAGIC)
+    assert file.read_bytes() == CONTENT
+    assert stat.S_IMODE(sealed(file).stat().st_mode) == 0o644
+    host("keys", "rotate", "orders", "--reason", "test")
+    file.unlink()
+    assert host.keys("decrypt", "orders", str(sealed(file))) == ""
+    assert f"{file}: decrypted by version 1 of orders" in host.err
+    assert file.read_bytes() == CONTENT
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert file.stat().st_mtime == sealed(file).stat().st_mtime == 1e9
+    host.keys("encrypt", "orders", str(file), "--overwrite")
+    assert "version 2" in host.err
+    assert there(file) == {"dump", "dump.crd"}
+
+
+def test_who_decrypted_what_is_in_the_audit_log(host: Host, file: Path) -> None:
+    """Once all of it was authenticated, and before it can be read."""
+    host.keys("encrypt", "orders", str(file))
+    host.keys("decrypt", "orders", str(sealed(file)), "-o", str(file.with_name("copy")))
+    records = json.loads(host("audit", "show", "--json"))
+    [found] = [each for each in records if each["event"] == "keyring.file_decrypted"]
+    assert found["subject"] == "key/orders"
+    assert (found["details"]["file"], found["details"]["version"]) == (str(sealed(file)), 1)
+    assert found["details"]["by"]
+
+
+def test_nothing_is_overwritten_unless_it_is_asked_for(host: Host, file: Path) -> None:
+    """In either direction; also in its own place."""
+    host.keys("encrypt", "orders", str(file))
+    before = sealed(file).read_bytes()
+    for act, path in (("encrypt", file), ("decrypt", sealed(file))):
+        host("keys", act, "orders", str(path))
+        assert host.code == 1
+        assert "is there already" in host.err
+    assert sealed(file).read_bytes() == before
+    assert file.read_bytes() == CONTENT
+    host.keys("encrypt", "orders", str(file), "--output", str(file), "--overwrite")
+    assert file.read_bytes().startswith(MAGIC)
+    host.keys("decrypt", "orders", str(file), "--output", str(file), "--overwrite")
+    assert file.read_bytes() == CONTENT
+    assert there(file) == {"dump", "dump.crd"}
+
+
+def test_what_fails_leaves_nothing_and_the_other_files_are_done(host: Host, file: Path) -> None:
+    """Damaged content, a file of somebody else's, one that is not there, a pipe."""
+    host.keys("encrypt", "orders", str(file))
+    good = sealed(file).read_bytes()
+    names = {"cut.crd": good[:-1], "plain.crd": b"no file of ours", "good.crd": good}
+    for name, data in names.items():
+        (file.parent / name).write_bytes(data)
+    os.mkfifo(file.parent / "pipe.crd")
+    every = [str(file.parent / each) for each in (*names, "gone.crd", "pipe.crd")]
+    host("keys", "decrypt", "orders", *every)
+    assert host.code == 1
+    for words in ("altered or cut short", "no encrypted file", "no such file", "not a regular"):
+        assert words in host.err, words
+    assert (file.parent / "good").read_bytes() == CONTENT
+    assert there(file) == {"dump", "dump.crd", *names, "pipe.crd", "good"}
+
+
+def test_what_cannot_be_meant_is_refused(host: Host, file: Path) -> None:
+    """Before any file is opened."""
+    assert "does not end in .crd" in host.refused("decrypt", "orders", str(file))
+    told = host.refused("encrypt", "orders", str(file), str(file), "-o", "x")
+    assert "--output names one file" in told
+    assert "no active key" in host.refused("encrypt", "users", str(file), code=1)
+    host.config["keyrings"]["tokens"] = {"algorithm": "fernet"}
+    host("rotate", "key/tokens")
+    host("keys", "encrypt", "tokens", str(file))
+    assert host.code == 1
+    assert "no fernet keys" in host.err
+    assert there(file) == {"dump"}

@@ -1,0 +1,81 @@
+"""Datasets of type files: what is refused, in words that say what would be right."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from certrotd.config.file_datasets import FilesDatasetEntry
+from tests.unit.config.test_datasets import problems
+
+
+def wrong(tmp_path: Path, changes: dict[str, Any], **keyring: Any) -> str:
+    """Everything wrong with a file that has such a dataset."""
+    state = tmp_path / "state"
+    state.mkdir(exist_ok=True)
+    told = {"type": "files", "roots": ["/srv/docs"], **changes}
+    return problems(state, told, bare=True, **keyring)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({}, ""),
+        ({"include": ["**/*.crd", "a?/[b]"], "exclude": ["tmp/**"]}, ""),
+        ({"roots": []}, "roots"),
+        ({"roots": ["docs"]}, "must be an absolute path"),
+        ({"roots": ["/srv", "/srv/docs"]}, "lie one in the other"),
+        ({"roots": ["/srv/docs", "/srv/docs"]}, "lie one in the other"),
+        ({"include": []}, "include"),
+        ({"include": ["/srv/docs/*"]}, "must be a path below the root"),
+        ({"exclude": ["../*"]}, "must be a path below the root"),
+        ({"include": ["a**"]}, '"**" stands alone between slashes'),
+        ({"codec": "rot13"}, "codec"),
+        ({"codec": "tink", "associated_data": "docs/{path}/{name}/{{"}, ""),
+        ({"codec": "tink", "associated_data": "{pk}"}, "associated_data takes {name}, {path}"),
+        ({"codec": "tink", "associated_data": "{path!r}"}, "associated_data takes"),
+        ({"codec": "tink", "associated_data": "{path"}, "a brace without its other one"),
+        ({"associated_data": "{path}"}, "stream has no associated data"),
+        ({"codec": "tink", "content_keys": "replace"}, "tink has no content keys"),
+        ({"files_per_second": 0}, "files_per_second"),
+        ({"columns": ["v"]}, "columns"),
+    ],
+)
+def test_what_is_wrong_is_refused(tmp_path: Path, changes: dict[str, Any], words: str) -> None:
+    """At its line, and what would be right."""
+    told = wrong(tmp_path, changes)
+    assert words in told
+    assert bool(told) is bool(words), told
+
+
+def test_keys_that_cannot_wrap_are_refused(tmp_path: Path) -> None:
+    """Before one is made."""
+    assert "stream takes no fernet keys" in wrong(tmp_path, {}, algorithm="fernet")
+    assert wrong(tmp_path, {}, algorithm="chacha20-poly1305") == ""
+    assert wrong(tmp_path, {"codec": "fernet"}, algorithm="fernet") == ""
+    assert "fernet takes no aes-256-gcm" in wrong(tmp_path, {"codec": "fernet"})
+
+
+def test_what_certrotd_writes_itself_is_in_no_dataset(tmp_path: Path) -> None:
+    """It would be encrypted by a key that is in it."""
+    outputs = [{"type": "tink", "path": "/srv/docs/keys.json"}]
+    backup = {"directory": "/srv/docs/b", "passphrase": {"file": "/etc/x"}}
+    for changes, keyring in (
+        ({"roots": [str(tmp_path)]}, {}),
+        ({"roots": [str(tmp_path / "state/keyrings")]}, {}),
+        ({}, {"outputs": outputs}),
+        ({}, {"backup": backup}),
+    ):
+        told = wrong(tmp_path, changes, **keyring)
+        assert "which certrotd writes, is there: choose directories apart" in told
+    assert wrong(tmp_path, {"roots": ["/srv/docs/only"]}, outputs=outputs) == ""
+
+
+def test_a_root_that_is_not_there_is_a_warning(tmp_path: Path) -> None:
+    """It may be mounted later."""
+    entry = FilesDatasetEntry.model_validate({"type": "files", "roots": [str(tmp_path / "gone")]})
+    [(loc, finding)] = entry.examine()
+    assert (loc, finding.fatal) == (("roots", 0), False)
+    assert "gone is not there" in finding.message
