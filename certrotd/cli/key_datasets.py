@@ -84,7 +84,7 @@ def _cut_over(found: ConfiguredKeyring, clock: Clock, *, as_json: bool) -> int:
         if not problems:
             words = f"{rows:,} rows would be re-encrypted, and the application stopped for at least"
             tried = "all were read and encrypted; writing, stop and start were not tried"
-            shown = span(timedelta(seconds=least)) if least >= 1 else f"{least:.1f} s"
+            shown = span(timedelta(seconds=max(1.0, least)))
             say(f"{found.policy.name}: {words} {shown} ({tried})", sys.stdout)
         say("dry run: nothing was changed")
     return 1 if problems else 0

@@ -97,8 +97,8 @@ class Pass:
         self._clock = clock
         self._pace = pace
         self._before = before
-        self._wrote = 0.0
         self._writes = writes
+        self._wrote = 0.0
 
     def run(
         self,
@@ -108,7 +108,7 @@ class Pass:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
         size = self._pace.batch
-        if isinstance(self._dataset, Sweeping):
+        if self._writes and isinstance(self._dataset, Sweeping):
             self._before()
             self._dataset.sweep()
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -183,3 +184,15 @@ def _sqlite(connection: Connection, spec: TableSpec) -> Iterator[PreflightFindin
         if "update" in str(sql).lower():
             words = f"the trigger {trigger} runs at each UPDATE: it may change other columns, or "
             yield PreflightFinding("trigger", f"{words}keep old ciphertext somewhere else")
+    yield from _file(connection)
+
+
+def _file(connection: Connection) -> Iterator[PreflightFinding]:
+    """Whether the file of SQLite can be written, and a copy of all of it would have room."""
+    _, _, path = connection.exec_driver_sql("pragma database_list").all()[0]  # main comes first
+    if not os.access(path, os.W_OK):
+        yield PreflightFinding("permission", f"certrotd may not write {path}", fatal=True)
+    disk = os.statvfs(os.path.dirname(path))
+    if disk.f_bavail * disk.f_frsize < os.path.getsize(path):
+        words = f"its disk has less room than {path} takes: it may be full before the end"
+        yield PreflightFinding("room", words)

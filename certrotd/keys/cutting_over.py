@@ -76,7 +76,7 @@ class Prove(Journaled):
         begun, rows = world.clock.monotonic(), 0
         for name in self.datasets:
             with _opened(world, ledger, name, self.version) as passes:
-                check(name, passes.opened)
+                check(name, passes.opened, room=True)
                 rows += passes.rehearsed()
         seconds = round(world.clock.monotonic() - begun, 1)
         return Done({"rows": rows, "rehearsed_in_seconds": seconds})
@@ -313,7 +313,7 @@ def rehearsed(world: World, name: str) -> int:
     key = world.inlets.key(keyring)
     keys = KeySet.of([*keyring.every_key().keys.values(), key], active=key.version)
     with place.open() as opened:
-        check(name, opened)
+        check(name, opened, room=True)
         passing = Pass(opened.dataset, opened.form, keys, world.clock, opened.pace, writes=False)
         passed = passing.run()
         if passed.count:
@@ -334,7 +334,7 @@ def problems(world: World) -> Iterator[Failure]:
     for name, place in world.datasets.items():
         try:
             with place.open() as opened:
-                check(name, opened)
+                check(name, opened, room=True)
         except Failure as failure:
             yield failure
 

@@ -70,10 +70,10 @@ class Reencrypt(Journaled):
         pass  # both keys decrypt
 
 
-def check(name: str, opened: Opened) -> None:
-    """Raise NeedsOperator for what forbids to re-encrypt a dataset."""
+def check(name: str, opened: Opened, *, room: bool = False) -> None:
+    """Raise NeedsOperator for what forbids to re-encrypt a dataset; ``room``: a lack of it, too."""
     for finding in opened.dataset.findings():
-        if finding.fatal:
+        if finding.fatal or (room and finding.code == "room"):
             raise NeedsOperator(f"{name} is not re-encrypted: {finding.words}")
 
 

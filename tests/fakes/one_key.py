@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from certrotd.codecs.errors import CodecError
@@ -21,6 +21,7 @@ from certrotd.keyring.material import DataKey
 from certrotd.keys.policy import Policy
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.keys.world import World
+from certrotd.window import Window
 from tests.fakes.datasets import MemoryDataset
 from tests.fakes.keyrings import PATH, KeyBench, Shelf
 
@@ -88,7 +89,8 @@ class OneKeyApp:
         if "reads" in self.refuses and self.has.version > 1:
             return "it reads nothing"
         try:
-            for [value] in self.rows.content.values():
+            every = list(self.rows.content.values())
+            for [value] in (*every[:1], *every[-1:]):
                 TINK.decrypt(value or b"", self.has)
         except CodecError as error:
             return error.message
@@ -117,6 +119,9 @@ class CutOverBench(KeyBench):
         )
     )
     shelf: OneKeyShelf = field(default_factory=OneKeyShelf)
+    window: Window | None = None
+    slow: timedelta = timedelta(0)
+    """How long it takes to open the dataset."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -133,10 +138,11 @@ class CutOverBench(KeyBench):
 
     def world(self) -> World:
         places = {"rows": Reencryptable(self._opened, self._counted)}
-        return replace(super().world(), datasets=places, application=self.app)
+        return replace(super().world(), datasets=places, application=self.app, window=self.window)
 
     @contextmanager
     def _opened(self) -> Iterator[Opened]:
+        self.clock.advance(self.slow)
         yield Opened(self.rows, Form(TINK), Pace(batch=3), False)
 
     def _counted(self, tally: Tally, at: datetime) -> None:

@@ -24,16 +24,18 @@ from tests.parts.site import Run, Site
 ROWS = 60
 TABLE = "create table secrets (id integer primary key, secret text, note text default 'n')"
 _START = """
-[ -e {folder}/no-start ] && exit 7
+[ -e {folder}/only ] && ! cmp -s {folder}/only {key} && exit 7
 kill -0 "$(cat {pid} 2>/dev/null)" 2>/dev/null && exit 0
 setsid {python} {program} {port} {key} '{database}' >>{folder}/app.log 2>&1 </dev/null &
 echo $! > {pid}
 """
 _STOP = """
+date +%s.%N >> {folder}/stop.log
 [ -e {folder}/no-stop ] && exit 9
 kill "$(cat {pid})" 2>/dev/null || exit 0
 n=0
 while kill -0 "$(cat {pid})" 2>/dev/null; do sleep 0.02; n=$((n+1)); [ $n -lt 1500 ] || exit 1; done
+while [ -e {folder}/after-stop ]; do sleep 0.05; done
 """
 _STOPPED = """
 ! kill -0 "$(cat {pid} 2>/dev/null)" 2>/dev/null
@@ -86,6 +88,10 @@ class OneKeyShop:
     def begin(self) -> OneKeyShop:
         """A first key, values under it, and the application running."""
         assert self.run("rotate", "key/shop").code == 0
+        return self.fill()
+
+    def fill(self) -> OneKeyShop:
+        """Values under the key that is there, and the application running."""
         self.execute(TABLE)
         cipher = self.cipher()
         for row in range(ROWS):
@@ -119,6 +125,11 @@ class OneKeyShop:
             connection.request(method, path, body=value)
             answer = connection.getresponse()
             return answer.status, answer.read()
+
+    def told(self, name: str) -> list[float]:
+        """When it was told to stop."""
+        log = self.folder / f"{name}.log"
+        return [float(line) for line in log.read_text().split()] if log.exists() else []
 
     def serves(self) -> bool:
         """Whether it reads what is stored."""
