@@ -63,16 +63,21 @@ class Position:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a whole pass did not re-encrypt: how many values, and some of them."""
+    """What a whole pass did not re-encrypt: how many values, and some of them.
+
+    ``seen`` is how many rows it has read, those before where it began among them.
+    """
 
     count: int
     quarantined: tuple[Quarantined, ...]
+    seen: int = 0
 
 
 class Pass:
     """A pass over one dataset.
 
-    ``before`` comes before every batch and every write, and raises what ends the pass.
+    ``before`` comes before every batch and every write, and raises what ends the pass. Without
+    ``writes`` everything is read, opened and encrypted, and dropped.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class Pass:
         clock: Clock,
         pace: Pace,
         before: Callable[[], None] = lambda: None,
+        *,
+        writes: bool = True,
     ) -> None:
         self._dataset = dataset
         self._values = form.values(keys)
@@ -90,6 +97,7 @@ class Pass:
         self._clock = clock
         self._pace = pace
         self._before = before
+        self._writes = writes
         self._wrote = 0.0
 
     def run(
@@ -100,7 +108,7 @@ class Pass:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
         size = self._pace.batch
-        if isinstance(self._dataset, Sweeping):
+        if self._writes and isinstance(self._dataset, Sweeping):
             self._before()
             self._dataset.sweep()
         while True:
@@ -108,7 +116,7 @@ class Pass:
             begun, self._wrote = self._clock.monotonic(), 0.0
             rows = self._dataset.rows(position.after, size, self.done)
             if not rows:
-                return Passed(count, tuple(listed))
+                return Passed(count, tuple(listed), position.seen)
             quarantined = self._batch(rows)
             count += len(quarantined)
             listed += quarantined[: max(0, MOST_LISTED - len(listed))]
@@ -124,6 +132,8 @@ class Pass:
         for _ in range(TRIES):
             batch = self._values.reencrypted(rows)
             quarantined += batch.quarantined
+            if not self._writes:
+                break
             written, refused = self._isolating(batch.changes)
             quarantined += refused
             keys = {each.row.key for each in batch.changes} - {each.key for each in refused}

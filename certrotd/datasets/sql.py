@@ -27,7 +27,8 @@ from certrotd.errors import NeedsOperator
 class TableSpec:
     """Which values of which table are encrypted; ``where`` is a condition in SQL.
 
-    The columns ``keep`` have to stay as they are while those are written.
+    The columns ``keep`` have to stay as they are while those are written. ``text``:
+    whether ciphertext is text.
     """
 
     table: str
@@ -36,6 +37,7 @@ class TableSpec:
     schema: str | None = None
     where: str | None = None
     keep: tuple[str, ...] = ()
+    text: bool = True
 
     @property
     def words(self) -> str:
@@ -220,7 +222,7 @@ class SqlDataset:
             Row(
                 tuple(told[:split]),
                 tuple(map(_bytes, told[split:-1])),
-                Mark(tuple(told[split:-1]), told[-1]),
+                Mark(tuple(told[split:-1]), told[-1], self.spec.text),
             )
             for told in connection.execute(query).all()
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,8 @@ def findings_of(
     columns = {each["name"]: each for each in inspector.get_columns(spec.table, spec.schema)}
     yield from _key(inspector, spec, columns)
     yield from _unique(inspector, spec)
+    if not isinstance(dialect, Sqlite):  # a column of which takes anything
+        yield from _types(spec, columns)
     yield from _full(connection, spec, dialect)
     if isinstance(dialect, PostgreSQL):
         yield from _postgresql(connection, spec)
@@ -72,6 +75,13 @@ def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]
     for name in (each for each in spec.columns if each in names):
         words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
         yield PreflightFinding("unique", words)
+
+
+def _types(spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+    for name in spec.columns:
+        if not spec.text and isinstance(columns[name]["type"], sa.String | sa.JSON):
+            words = f"{name} holds text, and ciphertext of its codec is bytes"
+            yield PreflightFinding("type", words, fatal=True)
 
 
 def too_narrow(
@@ -174,3 +184,15 @@ def _sqlite(connection: Connection, spec: TableSpec) -> Iterator[PreflightFindin
         if "update" in str(sql).lower():
             words = f"the trigger {trigger} runs at each UPDATE: it may change other columns, or "
             yield PreflightFinding("trigger", f"{words}keep old ciphertext somewhere else")
+    yield from _file(connection)
+
+
+def _file(connection: Connection) -> Iterator[PreflightFinding]:
+    """Whether the file of SQLite can be written, and a copy of all of it would have room."""
+    _, _, path = connection.exec_driver_sql("pragma database_list").all()[0]  # main comes first
+    if not os.access(path, os.W_OK):
+        yield PreflightFinding("permission", f"certrotd may not write {path}", fatal=True)
+    disk = os.statvfs(os.path.dirname(path))
+    if disk.f_bavail * disk.f_frsize < os.path.getsize(path):
+        words = f"its disk has less room than {path} takes: it may be full before the end"
+        yield PreflightFinding("room", words)

@@ -42,8 +42,10 @@ from certrotd.keys.case import Case
 from certrotd.keys.census import Census, census_in
 from certrotd.keys.checks import KeyringCheck
 from certrotd.keys.configured_policy import policy_of
+from certrotd.keys.confirming import unconfirmed
+from certrotd.keys.consent import KeptConsent
 from certrotd.keys.counting import counted_in
-from certrotd.keys.decision import Deliver
+from certrotd.keys.decision import Deliver, Rotate
 from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
@@ -52,7 +54,7 @@ from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
 from certrotd.keys.stored_data import StoredData
-from certrotd.keys.world import Applied, Consumer, Inlets, Proving, World
+from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
@@ -66,10 +68,11 @@ if TYPE_CHECKING:
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
-CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
+CENSUS, COUNTS, DRILLS, CONSENT = "census", "counts", "drills", "consent"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its highest revision, its last counts and drill, what its outputs took the
-place of and last wrote, and the heartbeats of its processes are kept, each under its name."""
+"""Where a keyring, its highest revision, its last counts and drill, what people said of destroying
+its keys, what its outputs took the place of and last wrote, and the heartbeats of its processes are
+kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -195,6 +198,11 @@ class ConfiguredKeyring:
         return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
 
     @cached_property
+    def consent(self) -> KeptConsent:
+        """What people said of destroying its keys."""
+        return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
+
+    @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
         return StoredData(self.entry.datasets, self.store, self.census)
@@ -208,10 +216,20 @@ class ConfiguredKeyring:
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
             datasets=self.stored.reencryptable(),
+            application=self._application(),
+            window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
             record=lambda happened: self._premises.audit().record(happened),
         )
+
+    def _application(self) -> Application | None:
+        """What is stopped and started to cut it over, if it is."""
+        if self.entry.cutover is None:
+            return None
+        from certrotd.consumers.application import build
+
+        return build(self.entry.cutover, self.clock)
 
     @cached_property
     def drills(self) -> TypedDocument[Drilled]:
@@ -249,6 +267,7 @@ class ConfiguredKeyring:
                 present=tuple(each.name for each in self.outlets if not each.absent()),
                 backups=backups.place if backups and backups.list() else "",
             )
+        census, consent = self.census.peek() or Census(), self.consent.read()
         return Standing(
             versions=found.versions,
             revision=found.revision,
@@ -257,8 +276,11 @@ class ConfiguredKeyring:
             ids={number: each.id for number, each in found.entries.items()},
             absent=tuple(each.name for each in self.outlets if each.absent()),
             strange=self._strange(found) if thorough else (),
-            census=self.census.peek() or {},
+            census=census.counts,
+            failed=census.failed,
             drilled=self._drilled(),
+            holds=consent.holds,
+            confirmed=consent.confirmed,
         )
 
     def _drilled(self) -> datetime | None:
@@ -287,6 +309,10 @@ class ConfiguredKeyring:
         for entry in self.entry.consumers.values():
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
+        if self.entry.cutover is not None and isinstance(decision, Rotate) and self.has_keys():
+            from certrotd.keys import cutting_over
+
+            yield from cutting_over.problems(self.world())
 
     @property
     def own_heartbeats(self) -> Path:
@@ -295,11 +321,12 @@ class ConfiguredKeyring:
 
     def _check_target(self, name: str) -> None:
         target = self._shared.target(name)
-        if isinstance(target, Proving) and not self._has_keys():
+        if isinstance(target, Proving) and not self.has_keys():
             return  # its application may wait for them
         target.check()
 
-    def _has_keys(self) -> bool:
+    def has_keys(self) -> bool:
+        """Whether there is one that encrypts; raises Failure."""
         found = self.store.inspect()
         return found is not None and found.versions.active is not None
 
@@ -412,4 +439,4 @@ class ConfiguredKeyring:
 
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
-        return case.evidence(version), self.policy.fresh
+        return case.evidence(version, unconfirmed(self.world())), self.policy.fresh

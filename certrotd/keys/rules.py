@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from certrotd.keyring.evidence import Lacking
+from certrotd.keyring.evidence import Lacking, Missing
 from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
 from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Reencrypt, Retire, Rotate
@@ -166,7 +166,7 @@ def _destroy(case: Case) -> Destroy | None:
 
 def _disable(case: Case) -> Disable | None:
     for version in case.versions.in_state(State.RETIRED):
-        if version.since + case.policy.grace <= case.now:
+        if version.since + case.policy.grace <= case.now and not case.needed(version):
             why = f"version {version.number} has been retired since {_day(version.since)}"
             return Disable(why, version=version.number)
     return None
@@ -193,18 +193,24 @@ def _coming(case: Case) -> Iterator[tuple[datetime, str]]:
     if (expected := case.expected) is not None:
         yield expected
     for version in case.versions.in_state(State.RETIRED):
-        at = version.since + case.policy.grace
-        yield at, f"version {version.number} is retired, and withheld from {_day(at)}"
+        yield _until(case, version, version.since + case.policy.grace, case.needed(version))
     for version in case.versions.in_state(State.DISABLED, State.COMPROMISED):
-        at = version.since + case.policy.watch
-        lacking = case.lacking(version)
-        words = f"version {version.number} is {version.state}"
-        if lacking:
-            yield max(at, case.now + RECHECK), f"{words}: {lacking[0].why}"
-        elif at > case.now:
-            yield at, f"{words}, and destroyed from {_day(at)}"
+        yield _until(case, version, version.since + case.policy.watch, case.lacking(version))
     for version in case.versions.in_state(State.DECRYPT_ONLY):
         yield from _drained(case, version)
+
+
+def _until(
+    case: Case, version: Version, at: datetime, lacking: Sequence[Missing]
+) -> tuple[datetime, str]:
+    """When a version is withheld or destroyed, or what keeps it from that."""
+    words = f"version {version.number} is {version.state}"
+    if lacking:
+        why = lacking[0].why
+        more = f" (and {len(lacking) - 1} more: certrotd keys show)" if len(lacking) > 1 else ""
+        return max(at, case.now + RECHECK), f"{words}: {why}{more}"
+    then = "withheld" if version.state is State.RETIRED else "destroyed"
+    return at, f"{words}, and {then} from {_day(at)}"
 
 
 def _drained(case: Case, version: Version) -> Iterator[tuple[datetime, str]]:
@@ -226,7 +232,12 @@ def _held(case: Case, due: Action) -> Postpone | None:
         return None
     if not isinstance(due, Rotate) or (due.urgent and due.compromised is None):
         return None
-    return Postpone("held after a rollback or a cancel by hand", held, due, Gate.HOLD)
+    return Postpone(
+        "held after a rollback, a cancel by hand or a cut-over that was undone",
+        held,
+        due,
+        Gate.HOLD,
+    )
 
 
 def no_slot(case: Case, due: Action) -> Postpone | None:
@@ -236,7 +247,7 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     ciphertext, and a person who wants it back, name it by that slot.
     """
     policy, secondary = case.policy, case.versions.secondary
-    if not isinstance(due, Rotate) or secondary is not None:
+    if not isinstance(due, Rotate) or secondary is not None or policy.cuts_over:
         return None
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
@@ -317,7 +328,7 @@ RULES = (
     Rule("not_due", _not_due, says("")),
 )
 WAITS = (
-    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback")),
+    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback, a cancel or an undo")),
     Waiting(Gate.SLOT, no_slot, says("every output has room for one more key")),
     Waiting(Gate.WINDOW, _window_closed, IN_WINDOW),
     Waiting(Gate.BACKOFF, _too_recent, NO_BACKOFF),
