@@ -77,7 +77,7 @@ def test_a_column_that_is_too_narrow_is_told_before_anything_is_written(
     told = host("keys", "reencrypt", "orders", "--dry-run")
     assert host.code == 1
     assert "rows: cannot be re-encrypted: v takes 30 characters" in told
-    assert asked == [(0,)]
+    assert asked == [{0: 0}]
 
 
 def test_what_does_not_open_is_mended_and_the_rest_is_done(host: Host, table: Path) -> None:
