@@ -84,6 +84,8 @@ class Case:
             drilled=standing.drilled,
             failed=standing.failed,
             hold=standing.holds.get(number),
+            scans=policy.scans,
+            scan=standing.scan,
             unacknowledged=unacknowledged,
             confirmations=policy.confirmations,
             confirmed=consent.of(version),
@@ -123,7 +125,8 @@ class Case:
 _READABLE = (State.DECRYPT_ONLY, State.COMPROMISED, State.RETIRED)
 _OF_DESTRUCTION = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE, Lacking.UNCONFIRMED})
 """What is not asked for before: a key that is withheld can still be given back."""
-_AFTER_RETIRING = _OF_DESTRUCTION | {Lacking.HELD, Lacking.CENSUS_ONCE}
+_OF_SCANS = frozenset({Lacking.NOT_SCANNED, Lacking.SCAN_STALE, Lacking.UNDECLARED})
+_AFTER_RETIRING = _OF_DESTRUCTION | _OF_SCANS | {Lacking.HELD, Lacking.CENSUS_ONCE}
 """What is not asked for before a key is retired: its consumers still have it."""
 
 

@@ -53,6 +53,7 @@ from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
@@ -68,11 +69,11 @@ if TYPE_CHECKING:
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
-CENSUS, COUNTS, DRILLS, CONSENT = "census", "counts", "drills", "consent"
+CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its highest revision, its last counts and drill, what people said of destroying
-its keys, what its outputs took the place of and last wrote, and the heartbeats of its processes are
-kept, each under its name."""
+"""Where a keyring, its highest revision, its last counts, scan and drill, what people said of
+destroying its keys, what its outputs took the place of and last wrote, and the heartbeats of its
+processes are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -203,6 +204,13 @@ class ConfiguredKeyring:
         return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
 
     @cached_property
+    def residues(self) -> Residues:
+        """Where undeclared ciphertext is looked for."""
+        kept = scans_in(self._premises.state.document(f"{SCANS}/{self._name}"))
+        every = list(self._shared.config.keys.keyrings.values())
+        return Residues(self.entry, every, self.stored.keyring, kept, self.clock)
+
+    @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
         return StoredData(self.entry.datasets, self.store, self.census)
@@ -279,6 +287,7 @@ class ConfiguredKeyring:
             census=census.counts,
             failed=census.failed,
             drilled=self._drilled(),
+            scan=self.residues.still(self.residues.kept.peek()),
             holds=consent.holds,
             confirmed=consent.confirmed,
         )
@@ -344,6 +353,7 @@ class ConfiguredKeyring:
             self.clock,
             self.stored.tally,
             self._drill,
+            self.residues,
         )
 
     def _drill(self) -> Sequence[Finding]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrotd.id import Id
-from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted
+from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted, Scan
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
 from certrotd.keyring.states import Versions
@@ -44,6 +44,7 @@ class Policy:
     consumers: those of a later wave come when those of the earlier ones have confirmed.
     ``cuts_over``: the application holds one key, and is stopped while its data changes.
     ``confirmations`` is how many people have to confirm the destruction of a key.
+    ``scans``: undeclared ciphertext is looked for.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Policy:
     escrows: bool = False
     cuts_over: bool = False
     confirmations: int = 0
+    scans: bool = False
 
     @property
     def id(self) -> Id:
@@ -104,6 +106,7 @@ class Standing:
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
+    scan: Scan | None = None
     holds: Mapping[int, Hold] = field(default_factory=dict)
     confirmed: Mapping[int, tuple[Confirmation, ...]] = field(default_factory=dict)
 

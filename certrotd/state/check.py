@@ -29,6 +29,7 @@ _SHARED = (
         "consent",
         "counts",
         "drills",
+        "scans",
         "heartbeats",
         "written",
         "managed-keys",
