@@ -17,7 +17,12 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, Wso2CodecEntry, codec_name
+from certrotd.config.codecs import (
+    CodecEntry,
+    LayoutCodecEntry,
+    Wso2CodecEntry,
+    codec_name,
+)
 from certrotd.config.durations import Duration
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.looks import library, program

@@ -339,11 +339,17 @@ class KeyringEntry(Entry):
     )
     grace: DurationOrZero = Field(
         default=timedelta(days=7),
-        description="How long consumers keep a key after nothing is left under it.",
+        description="How long consumers keep a key after nothing is left under it; a census of "
+        "zero before and after shows that nothing came since.",
     )
     watch: DurationOrZero = Field(
         default=timedelta(days=30),
         description="How long a key is withheld, and can be restored, before it is destroyed.",
+    )
+    confirm: Literal["nobody", "two"] = Field(
+        default="nobody",
+        description="Who confirms, with certrotd keys confirm, that a key may be destroyed: nobody "
+        "has to, or two people.",
     )
     backup: BackupEntry | None = Field(
         default=None,

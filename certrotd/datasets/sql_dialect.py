@@ -24,10 +24,14 @@ Column = sa.ColumnClause[Any]
 
 
 class Mark(NamedTuple):
-    """What a row is compared by: its values as they were read, or the version that it had."""
+    """What a row is compared by: its values as they were read, or the version that it had.
+
+    ``text``: whether text is replaced by text; else it is by bytes.
+    """
 
     values: tuple[Any, ...]
     version: Any
+    text: bool = True
 
     def __repr__(self) -> str:
         return "<mark>"
@@ -319,10 +323,11 @@ def _tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
 
 def stored(change: Change, field: int) -> Any:
     """What a field is to be, as its column has it: text where it was text."""
-    value, before = change.values[field], change.row.read.values[field]
+    value, mark = change.values[field], change.row.read
+    before = mark.values[field]
     if value is None or value == change.row.values[field]:
         return before  # of whatever type it is
-    return value.decode("utf-8", "surrogateescape") if isinstance(before, str) else value
+    return value.decode() if mark.text and isinstance(before, str) else value
 
 
 def _by_version(changes: Sequence[Change]) -> bool:

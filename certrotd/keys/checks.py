@@ -21,7 +21,7 @@ from certrotd.files.disktrouble import DiskTrouble
 from certrotd.id import Id
 from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keyring.keyring import Keyring
-from certrotd.keys.census import COUNTED, Census, take
+from certrotd.keys.census import COUNTED, Census, still_of, take
 from certrotd.keys.counting import Counted, counting, failures
 from certrotd.keys.subject import Managed
 from certrotd.keyserver.heartbeat_files import find, forget
@@ -202,8 +202,9 @@ class KeyringCheck:
         }
         if not wanted:
             return []
-        known, name = self.census.read() or {}, self.about.name
-        taken = take(datasets, wanted, known, self.clock, name, self.tally)
+        known, name = self.census.read() or Census(), self.about.name
+        counts = still_of(known.counts, standing.versions)
+        taken = take(datasets, wanted, counts, self.clock, name, self.tally)
         self.census.write(taken.census)
         self.wake()
         severity = FindingSeverity.WARNING

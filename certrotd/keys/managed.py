@@ -42,6 +42,8 @@ from certrotd.keys.case import Case
 from certrotd.keys.census import Census, census_in
 from certrotd.keys.checks import KeyringCheck
 from certrotd.keys.configured_policy import policy_of
+from certrotd.keys.confirming import unconfirmed
+from certrotd.keys.consent import KeptConsent
 from certrotd.keys.counting import counted_in
 from certrotd.keys.decision import Deliver, Rotate
 from certrotd.keys.drills import drills_in
@@ -66,10 +68,11 @@ if TYPE_CHECKING:
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
-CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
+CENSUS, COUNTS, DRILLS, CONSENT = "census", "counts", "drills", "consent"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its highest revision, its last counts and drill, what its outputs took the
-place of and last wrote, and the heartbeats of its processes are kept, each under its name."""
+"""Where a keyring, its highest revision, its last counts and drill, what people said of destroying
+its keys, what its outputs took the place of and last wrote, and the heartbeats of its processes are
+kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -195,6 +198,11 @@ class ConfiguredKeyring:
         return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
 
     @cached_property
+    def consent(self) -> KeptConsent:
+        """What people said of destroying its keys."""
+        return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
+
+    @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
         return StoredData(self.entry.datasets, self.store, self.census)
@@ -259,6 +267,7 @@ class ConfiguredKeyring:
                 present=tuple(each.name for each in self.outlets if not each.absent()),
                 backups=backups.place if backups and backups.list() else "",
             )
+        census, consent = self.census.peek() or Census(), self.consent.read()
         return Standing(
             versions=found.versions,
             revision=found.revision,
@@ -267,8 +276,11 @@ class ConfiguredKeyring:
             ids={number: each.id for number, each in found.entries.items()},
             absent=tuple(each.name for each in self.outlets if each.absent()),
             strange=self._strange(found) if thorough else (),
-            census=self.census.peek() or {},
+            census=census.counts,
+            failed=census.failed,
             drilled=self._drilled(),
+            holds=consent.holds,
+            confirmed=consent.confirmed,
         )
 
     def _drilled(self) -> datetime | None:
@@ -427,4 +439,4 @@ class ConfiguredKeyring:
 
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
-        return case.evidence(version), self.policy.fresh
+        return case.evidence(version, unconfirmed(self.world())), self.policy.fresh

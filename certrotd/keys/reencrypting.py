@@ -112,7 +112,7 @@ class Passes:
                 raise quarantined(self.dataset, self.opened, passed, hint)
         raise Later(
             f"{left:,} values of {self.dataset} are under an old key after {PASSES} passes",
-            hint="something still writes with it: have it read its keys again",
+            hint="something still writes there: have it read its keys again",
             retry_after=AGAIN,
         )
 

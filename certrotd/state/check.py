@@ -26,6 +26,7 @@ _SHARED = (
         "keyrings",
         "keyring-marks",
         "census",
+        "consent",
         "counts",
         "drills",
         "heartbeats",

@@ -175,8 +175,8 @@ def test_a_codec_without_options_authenticates_and_has_a_beginning_of_its_own(na
 
 def found(url: str, **more: Any) -> list[str]:
     """The codes of what a look at the table t finds; those that forbid it in capitals."""
-    told = entry(url, **{"table": "t", "key": ["id"], "columns": ["v"], **more})
-    with opened("rows", told) as place:
+    usual: dict[str, Any] = {"table": "t", "key": ["id"], "columns": ["v"], "codec": "fernet"}
+    with opened("rows", entry(url, **{**usual, **more})) as place:
         return [e.code.upper() if e.fatal else e.code for e in place.dataset.findings()]
 
 
@@ -284,6 +284,30 @@ def test_values_within_json_are_re_encrypted_and_nothing_else_of_it_changes(
 
 def text(column: str, url: str) -> str:
     return f"{column}::text" if url.startswith("postgresql") else column
+
+
+def test_ciphertext_of_bytes_is_refused_in_columns_of_text_but_for_those_of_sqlite(
+    database: Database,
+) -> None:
+    """There each value has a type of its own: text that is encrypted becomes bytes."""
+    execute, url = database
+    raw = {"type": "layout", "layout": r"raw(\x02{iv}{ct}{tag})", "cipher": "aes-256-gcm"}
+    execute("create table t (id integer primary key, v text)")
+    execute("insert into t values (1, 'plain')")
+    if not url.startswith("sqlite"):
+        assert found(url, codec=raw) == found(url, codec="tink") == ["TYPE"]
+        return
+    keys = KeySet.of([key_of(Algorithm.AES_256_GCM, 1)], active=1)
+    for codec in (raw, "tink"):
+        execute("update t set v = 'plain'")
+        told = entry(url, table="t", key=["id"], columns=["v"], codec=codec, plaintext="encrypt")
+        with opened("rows", told) as place:
+            assert list(place.dataset.findings()) == []
+            Pass(place.dataset, place.form, keys, SystemClock(), place.pace).run()
+            assert place.tally(keys).by_version == {1: 1}
+            [(kind, value)] = execute("select typeof(v), v from t")
+            assert kind == "blob"
+            assert place.form.codec.decrypt(value, keys.keys[1]) == b"plain"
 
 
 def test_the_condition_of_the_operator_holds_for_everything(database: Database) -> None:

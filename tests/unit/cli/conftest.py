@@ -34,6 +34,10 @@ COMMANDS = (
             *(
                 "compromise",
                 "enable",
+                "hold",
+                "release",
+                "confirm",
+                "prove",
                 "reencrypt",
                 "encrypt",
                 "decrypt",
