@@ -252,10 +252,10 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
     if policy.capacity == 1 and given:
-        why = "its output holds one key, so none can be staged: it needs a cut-over"
+        why = "its output holds one key, so none can be staged: it needs a cut-over, by cutover"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if not policy.stages and given:
-        why = "its output reads no key that does not encrypt yet: it needs a cut-over"
+        why = "its output reads no key that does not encrypt yet: it needs a cut-over, by cutover"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if policy.capacity is not None and len(given) >= policy.capacity:
         return _blocked(case, due, given)
