@@ -10,12 +10,16 @@ from typing import Any
 
 from certrotd.cli.keys import ids_of, keyring_of, of_keyring
 from certrotd.cli.output import print_json, print_table, say, span
+from certrotd.cli.rotate import rotate as of_all
 from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys import rotation
+from certrotd.keys.cutting_over import rehearsed
+from certrotd.keys.decision import Rotate
 from certrotd.keys.managed import ConfiguredKeyring
 
 
@@ -46,6 +50,46 @@ def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
     return 1 if any(each["problems"] for each in told) else 0
 
 
+def rotate_dry(config: Path, name: str, *, as_json: bool) -> int:
+    """Carry out ``certrotd keys rotate --dry-run``; the exit code."""
+    [asked] = ids_of([name])
+    with open_site(config, clock=SystemClock(), command="certrotd keys rotate", dry=True) as site:
+        [subject] = site.inventory.chosen([asked])
+        found = keyring_of(subject).managed
+        assert isinstance(found, ConfiguredKeyring), "it is of a configuration"
+        if found.policy.cuts_over and found.has_keys():
+            return _cut_over(found, site.clock, as_json=as_json)
+    return of_all(config, [asked], force=True, dry_run=True, as_json=as_json)
+
+
+def _cut_over(found: ConfiguredKeyring, clock: Clock, *, as_json: bool) -> int:
+    """What would be in the way of a cut-over, and how long the application would be stopped."""
+    world = found.world()
+    problems = [str(each) for each in found.problems(Rotate("asked for by hand"))]
+    begun, rows = clock.monotonic(), 0
+    for each in sorted(world.datasets) if not problems else ():
+        try:
+            rows += rehearsed(world, each)
+        except Failure as failure:
+            problems.append(str(failure))
+    least = clock.monotonic() - begun
+    told: dict[str, Any] = {"name": found.policy.name, "rows": rows, "problems": problems}
+    if not problems:
+        told["seconds_at_least"] = round(least, 1)
+    if as_json:
+        print_json(told)
+    else:
+        for words in problems:
+            say(f"{found.policy.name}: cannot be cut over: {words}", sys.stdout)
+        if not problems:
+            words = f"{rows:,} rows would be re-encrypted, and the application stopped for at least"
+            tried = "all were read and encrypted; writing, stop and start were not tried"
+            shown = span(timedelta(seconds=max(1.0, least)))
+            say(f"{found.policy.name}: {words} {shown} ({tried})", sys.stdout)
+        say("dry run: nothing was changed")
+    return 1 if problems else 0
+
+
 def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -> dict[str, Any]:
     """All that is known of one dataset without writing to it."""
     told: dict[str, Any] = {"dataset": name, "values": [], "notes": [], "problems": []}
@@ -57,7 +101,10 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
             tally = opened.tally(keyring.every_key())
             told["of"] = "rows" if opened.dataset.fields else "files"
             keys = keyring.key_set()
-            rows, seconds = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+            tried = trial(opened.dataset, opened.form, keys, opened.pace, clock)
+            if isinstance(opened.dataset, Limited):
+                narrow = opened.dataset.too_narrow(tried.growth)
+                told["problems"] += [each.words for each in narrow]
     except Failure as failure:
         told["problems"].append(str(failure))
         return told
@@ -70,7 +117,8 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
         told["values"].append(row)
     told |= {"plaintext": tally.plaintext, "unopened": tally.unopened, "counted": tally.method}
     left = opened.left(tally, keyring.key_set().active) - tally.unopened
-    told |= {"rows": rows, "left": left, "seconds_at_least": round(seconds, 1)}
+    seconds = round(tried.seconds, 1)
+    told |= {"rows": tried.rows, "left": left, "seconds_at_least": seconds}
     told["problems"] += [each.words(opened.dataset.fields) for each in tally.quarantined]
     return told
 

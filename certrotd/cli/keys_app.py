@@ -23,7 +23,8 @@ Version = Annotated[int, typer.Argument(metavar="VERSION", min=1, help="The key 
 
 def _reason(text: str) -> str:
     if not text.strip() or len(text) > MAX_REASON:
-        raise typer.BadParameter(f"say why, in 1 to {MAX_REASON} characters")
+        message = f"say why, in 1 to {MAX_REASON} characters"
+        raise typer.BadParameter(message, param_hint="--reason")
     return text.strip()
 
 
@@ -89,17 +90,28 @@ def keys_plan(
 def keys_rotate(
     context: typer.Context,
     name: Name,
-    reason: Reason,
+    reason: Annotated[str | None, typer.Option("--reason", help="Why, for the audit log.")] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Look for what is in the way, and change nothing.")
+    ] = False,
     as_json: Json = False,
     config: ConfigOption = None,
 ) -> None:
     """Stage a new key; it encrypts once every consumer has it.
 
-    Example: certrotd keys rotate orders --reason "audit finding 12"
+    An application that holds one key is cut over; the dry run says for how long it is stopped.
+
+    Examples: certrotd keys rotate orders --reason "audit finding 12" |
+    certrotd keys rotate orders --dry-run
     """
+    path = path_of(context, config)
+    if dry_run:
+        from certrotd.cli.key_datasets import rotate_dry
+
+        end(rotate_dry(path, name, as_json=as_json))
     from certrotd.cli.keys import rotate as carry_out
 
-    end(carry_out(path_of(context, config), name, reason=reason, as_json=as_json))
+    end(carry_out(path, name, reason=_reason(reason or ""), as_json=as_json))
 
 
 @keys_app.command("activate")

@@ -22,14 +22,15 @@ def outcome_of(outcome: Outcome) -> tuple[str, str]:
             words += [f"old generations stay: {old}"] if old else []
             missed = Missed.from_json(facts.get("missed"))
             words += [str(missed)] if missed else []
-            words += [str(facts["unheard"])] if "unheard" in facts else []
+            words += [str(facts[name]) for name in ("unheard", "downtime") if name in facts]
             return "done", "; ".join(words)
         case Parked(until, why, failed):
             return ("failed" if failed else "parked"), f"{why}; continues after {stamp(until)}"
         case RolledBack(because=because) if because == CANCELLED:
             return "cancelled", outcome.left
-        case RolledBack(_, step, because):
-            return "failed", f"{step}: {because}; {outcome.left}"
+        case RolledBack(_, step, because, facts=facts):
+            told = f"; {facts['downtime']}" if "downtime" in facts else ""
+            return "failed", f"{step}: {because}; {outcome.left}{told}"
         case Stuck(step, because, undo_failed):
             return "stuck", f"the undo of {step} failed: {undo_failed}; after: {because}"
 

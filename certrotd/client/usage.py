@@ -26,6 +26,7 @@ _LIMITS = {
     "aes-192-gcm": RANDOM_NONCES,
     "aes-256-gcm": RANDOM_NONCES,
     "chacha20-poly1305": RANDOM_NONCES,
+    "passphrase": RANDOM_NONCES,  # what is derived of it may be a key of AES-GCM
     "aes-128-gcm-siv": MISUSE_RESISTANT,
     "aes-256-gcm-siv": MISUSE_RESISTANT,
 }

@@ -17,7 +17,12 @@ from certrotd.config.base import (
     refuse,
     shown,
 )
-from certrotd.config.codecs import CodecEntry, LayoutCodecEntry, Wso2CodecEntry, codec_name
+from certrotd.config.codecs import (
+    CodecEntry,
+    LayoutCodecEntry,
+    Wso2CodecEntry,
+    codec_name,
+)
 from certrotd.config.durations import Duration
 from certrotd.config.file_datasets import FilesDatasetEntry
 from certrotd.config.looks import library, program
@@ -104,6 +109,12 @@ class SqlDatasetEntry(Entry):
         description="Its primary key, or other columns that are unique and never NULL.",
     )
     columns: Items[Text] = Field(min_length=1, max_length=100, description="The encrypted columns.")
+    keep: Items[Text] = Field(
+        default=(),
+        max_length=100,
+        description="Other columns, which must not change with the encrypted ones: a batch in "
+        "which a trigger changes one is not written.",
+    )
     json_paths: dict[Text, Annotated[Items[JsonPath], Field(min_length=1, max_length=100)]] = Field(
         default={},
         description="Which of the columns are JSON, and where in it the values are: "
@@ -149,17 +160,25 @@ class SqlDatasetEntry(Entry):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        names = [*self.key, *self.columns]
+        names = [*self.key, *self.columns, *self.keep]
         if twice := next((each for each in names if names.count(each) > 1), None):
-            raise refuse(f"{shown(twice)} is named twice in key and columns")
-        if strange := next((each for each in self.json_paths if each not in self.columns), None):
-            raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
-        if self.json_paths and self.codec == "tink":
-            raise refuse("tink is bytes, which JSON does not hold: name another codec")
+            raise refuse(f"{shown(twice)} is named twice in key, columns and keep")
+        if self.json_paths:
+            self._check_json_paths()
         self._check_plaintext()
         if self.associated_data is not None:
             self._check_associated_data(self.associated_data)
         return self
+
+    def _check_json_paths(self) -> None:
+        if strange := next((each for each in self.json_paths if each not in self.columns), None):
+            raise refuse(f"json_paths has {shown(strange)}, which is none of the columns")
+        bound = self.associated_data is not None
+        if self.codec == "tink" or (
+            isinstance(self.codec, LayoutCodecEntry)
+            and not self.codec.checked(bound=bound).traits.text
+        ):
+            raise refuse(f"{codec_name(self.codec)} is bytes, which JSON does not hold")
 
     def _check_plaintext(self) -> None:
         if self.plaintext == "refuse":

@@ -27,6 +27,7 @@ from certrotd.config.base import (
 )
 from certrotd.config.certificates import KeyMode, Mode, SystemAccount
 from certrotd.config.cluster import ClusterAccessEntry
+from certrotd.config.cutover import CutoverEntry
 from certrotd.config.datasets import DatasetEntry
 from certrotd.config.durations import Duration, DurationOrZero
 from certrotd.config.escrow import BackupEntry
@@ -344,6 +345,11 @@ class KeyringEntry(Entry):
     consumers: dict[SafeName, ConsumerEntry] = Field(
         default={}, description="The applications that use it, by a name of your choice."
     )
+    cutover: CutoverEntry | None = Field(
+        default=None,
+        description="For an application that holds one key: how it is stopped and started, while "
+        "its datasets are re-encrypted (null: keys are staged beside each other).",
+    )
     rotate: RotateEntry = Field(default_factory=RotateEntry, description="When a key is replaced.")
     window: MaintenanceWindow | None = Field(
         default=None,
@@ -383,3 +389,24 @@ class KeyringEntry(Entry):
         "no key is ever destroyed).",
     )
     enabled: bool = Field(default=True, description="Whether it is rotated.")
+
+    @model_validator(mode="after")
+    def _cut_over(self) -> Self:
+        """What a cut-over re-encrypts is all that there is, and nobody else has the keys."""
+        if self.cutover is None:
+            return self
+        if not self.outputs or any(isinstance(each, SealedEntry) for each in self.outputs):
+            raise refuse("cutover needs outputs, none of type keyring: that holds many keys")
+        if self.consumers or self.readers.users or self.readers.groups:
+            raise refuse("cutover stops and starts the application: leave consumers, readers out")
+        if not self.datasets:
+            raise refuse("cutover re-encrypts the datasets, and there are none")
+        for name, each in self.datasets.items():
+            if each.type == "command":
+                raise refuse(f"cutover re-encrypts every dataset, and {shown(name)} is a program")
+            if each.plaintext == "encrypt":
+                message = "an undo would leave it encrypted: use refuse or leave"
+                raise refuse(
+                    f"plaintext: encrypt of {shown(name)} does not go with cutover: {message}"
+                )
+        return self

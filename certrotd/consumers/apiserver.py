@@ -14,7 +14,7 @@ from certrotd.consumers.port import Answer, Expected
 from certrotd.dial import Timeout
 from certrotd.errors import Failure
 from certrotd.https.client import HttpsClient
-from certrotd.kube.access import Access
+from certrotd.kube.access import UNTRUSTED, Access
 
 METRIC = "apiserver_encryption_config_controller_last_config_info"
 """What Kubernetes 1.34 tells of itself, once it starts and after each reload."""
@@ -97,6 +97,7 @@ def _client(found: Access) -> HttpsClient:
         agent=f"certrotd/{certrotd.__version__}",
         direct=True,
         limit=MAX_METRICS,
+        cure=UNTRUSTED,
     )
 
 

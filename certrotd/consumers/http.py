@@ -15,6 +15,7 @@ from certrotd.consumers.port import Answer, Expected
 from certrotd.dial import Timeout
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.https.client import HttpsClient
+from certrotd.https.http1 import Answer as HttpReply
 from certrotd.pki.roots import trust
 
 
@@ -29,29 +30,32 @@ class HttpAnswer:
 
     def ask(self, expected: Expected) -> Answer:
         """As Acknowledgement.ask."""
-        timeout = Timeout(Deadline(self.clock, self.timeout))
-        headers = {"Accept": "text/plain", "Connection": "close"}
         try:
-            answer = self._client().exchange(
-                "GET", self.url, body=None, headers=headers, timeout=timeout
-            )
+            answer = asked(self.url, self.roots, self.timeout, self.clock, accept="text/plain")
         except (Transient, NeedsOperator) as error:
             return Answer(False, f"cannot be asked: {error.message}")
         if answer.status != 200:
             return Answer(False, f"answers with the status {answer.status}")
         return hashes.answer(answer.content[: hashes.MAX_TEXT], expected)
 
-    def _client(self) -> HttpsClient:
-        url, context = urlsplit(self.url), None
-        if url.scheme == "https":
-            hint = "they are the roots of the consumer"
-            context = trust(self.roots, what=f"the roots of {url.hostname}", hint=hint)
-        return HttpsClient(
-            context,
-            whom="the consumer at ",
-            agent=f"certrotd/{certrotd.__version__}",
-            direct=is_loopback(str(url.hostname)),
-        )
+
+def asked(
+    address: str, roots: Path | None, seconds: float, clock: Clock, *, accept: str
+) -> HttpReply:
+    """What an application answers to GET; raises Transient or NeedsOperator."""
+    url, context = urlsplit(address), None
+    if url.scheme == "https":
+        hint = "they are the roots of the consumer"
+        context = trust(roots, what=f"the roots of {url.hostname}", hint=hint)
+    client = HttpsClient(
+        context,
+        whom="the consumer at ",
+        agent=f"certrotd/{certrotd.__version__}",
+        direct=is_loopback(str(url.hostname)),
+    )
+    headers = {"Accept": accept, "Connection": "close"}
+    timeout = Timeout(Deadline(clock, seconds))
+    return client.exchange("GET", address, body=None, headers=headers, timeout=timeout)
 
 
 def build(entry: HttpAcknowledgement, clock: Clock) -> HttpAnswer:

@@ -81,11 +81,20 @@ def opened(
     with engine_of(entry.url, password, what=f"the dataset {name}") as (engine, dialect):
         from certrotd.datasets.sql import SqlDataset, TableSpec
 
-        spec = TableSpec(entry.table, entry.key, entry.columns, entry.schema_name, entry.where)
+        form = _form(entry)
+        spec = TableSpec(
+            entry.table,
+            entry.key,
+            entry.columns,
+            entry.schema_name,
+            entry.where,
+            entry.keep,
+            form.codec.traits.text,
+        )
         dataset = SqlDataset(name, engine, spec, dialect)
         latency = entry.latency_ms / 1000 if entry.latency_ms is not None else None
         pace = Pace(entry.batch, entry.rows_per_second, entry.pause_ms / 1000, latency)
-        yield Opened(dataset, _form(entry), pace, entry.may_be_empty)
+        yield Opened(dataset, form, pace, entry.may_be_empty)
 
 
 def codec_of(entry: SqlDatasetEntry) -> Codec:

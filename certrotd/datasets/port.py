@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 from uuid import UUID
 
-from certrotd.errors import Transient
+from certrotd.errors import NeedsOperator, Transient
 
 Place = int | str | bytes | UUID | Decimal | datetime | date
 """The value of one key column."""
@@ -19,6 +19,10 @@ Key = tuple[Place, ...]
 
 class Busy(Transient):
     """Others hold what is to be written; the same batch may succeed in a moment."""
+
+
+class Refused(NeedsOperator):
+    """The place does not take one of the values, whoever writes it; the others it may take."""
 
 
 class CutShort(Transient):
@@ -105,11 +109,23 @@ class Dataset(Protocol):
         ...
 
     def replace(self, changes: Sequence[Change]) -> int:
-        """Write all in one transaction, each row only if it is as it was read; how many were."""
+        """Write all in one transaction, each row only if it is as it was read; how many were.
+
+        Raises Refused, and writes nothing, where the place does not take a value.
+        """
         ...
 
     def findings(self) -> Sequence[PreflightFinding]:
         """What a look at the place shows before anything is written."""
+        ...
+
+
+@runtime_checkable
+class Limited(Protocol):
+    """A dataset whose fields take values of some length only."""
+
+    def too_narrow(self, growth: Mapping[int, int]) -> Sequence[PreflightFinding]:
+        """The fields that do not take their longest value once it has grown by so many bytes."""
         ...
 
 

@@ -8,12 +8,12 @@ nothing: what is done already is not touched a second time.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from certrotd.clock import Clock
 from certrotd.datasets.census import MOST_LISTED, beginnings_of
-from certrotd.datasets.port import Busy, Change, Dataset, Key, Row, Sweeping
+from certrotd.datasets.port import Busy, Change, Dataset, Key, Refused, Row, Sweeping
 from certrotd.datasets.values import Form, Quarantined
 from certrotd.keyring.material import KeySet
 
@@ -63,16 +63,21 @@ class Position:
 
 @dataclass(frozen=True)
 class Passed:
-    """What a whole pass did not re-encrypt: how many values, and some of them."""
+    """What a whole pass did not re-encrypt: how many values, and some of them.
+
+    ``seen`` is how many rows it has read, those before where it began among them.
+    """
 
     count: int
     quarantined: tuple[Quarantined, ...]
+    seen: int = 0
 
 
 class Pass:
     """A pass over one dataset.
 
-    ``before`` comes before every batch and every write, and raises what ends the pass.
+    ``before`` comes before every batch and every write, and raises what ends the pass. Without
+    ``writes`` everything is read, opened and encrypted, and dropped.
     """
 
     def __init__(
@@ -83,6 +88,8 @@ class Pass:
         clock: Clock,
         pace: Pace,
         before: Callable[[], None] = lambda: None,
+        *,
+        writes: bool = True,
     ) -> None:
         self._dataset = dataset
         self._values = form.values(keys)
@@ -90,6 +97,7 @@ class Pass:
         self._clock = clock
         self._pace = pace
         self._before = before
+        self._writes = writes
         self._wrote = 0.0
 
     def run(
@@ -100,7 +108,7 @@ class Pass:
         """From ``position`` to the end; ``keep`` is told after each batch. Raises Failure."""
         position, count, listed = position or Position(), 0, list[Quarantined]()
         size = self._pace.batch
-        if isinstance(self._dataset, Sweeping):
+        if self._writes and isinstance(self._dataset, Sweeping):
             self._before()
             self._dataset.sweep()
         while True:
@@ -108,7 +116,7 @@ class Pass:
             begun, self._wrote = self._clock.monotonic(), 0.0
             rows = self._dataset.rows(position.after, size, self.done)
             if not rows:
-                return Passed(count, tuple(listed))
+                return Passed(count, tuple(listed), position.seen)
             quarantined = self._batch(rows)
             count += len(quarantined)
             listed += quarantined[: max(0, MOST_LISTED - len(listed))]
@@ -124,10 +132,29 @@ class Pass:
         for _ in range(TRIES):
             batch = self._values.reencrypted(rows)
             quarantined += batch.quarantined
-            if not batch.changes or self._replace(batch.changes) == len(batch.changes):
+            if not self._writes:
                 break
-            rows = self._dataset.again([each.row.key for each in batch.changes])
+            written, refused = self._isolating(batch.changes)
+            quarantined += refused
+            keys = {each.row.key for each in batch.changes} - {each.key for each in refused}
+            if written == len(keys):
+                break
+            rows = self._dataset.again([c.row.key for c in batch.changes if c.row.key in keys])
         return list({(each.key, each.field, each.why): each for each in quarantined}.values())
+
+    def _isolating(self, changes: Sequence[Change]) -> tuple[int, list[Quarantined]]:
+        """How many were written, and what the dataset refuses, which holds up no other row."""
+        if not changes:
+            return 0, []
+        try:
+            return self._replace(changes), []
+        except Refused as refused:
+            if len(changes) == 1:
+                return 0, list(_refusal(changes[0], refused.message))
+        half = len(changes) // 2
+        first, some = self._isolating(changes[:half])
+        second, more = self._isolating(changes[half:])
+        return first + second, some + more
 
     def _replace(self, changes: Sequence[Change]) -> int:
         nap = NAP
@@ -148,21 +175,39 @@ class Pass:
             self._wrote = max(self._wrote, self._clock.monotonic() - begun)
 
 
-def trial(
-    dataset: Dataset, form: Form, keys: KeySet, pace: Pace, clock: Clock
-) -> tuple[int, float]:
-    """How many rows a pass would look at, and how many seconds that takes at least.
+def _refusal(change: Change, why: str) -> Iterator[Quarantined]:
+    """Every value of a row that was not written."""
+    for field, value in enumerate(change.values):
+        if value != change.row.values[field]:
+            yield Quarantined(change.row.key, field, why)
 
-    By reading and re-encrypting a few batches; nothing is written.
+
+@dataclass(frozen=True)
+class Trial:
+    """What a pass would look at: so many rows, which takes so many seconds at least.
+
+    ``growth`` is by how many bytes the values of each field became longer, at most.
     """
+
+    rows: int
+    seconds: float
+    growth: Mapping[int, int]
+
+
+def trial(dataset: Dataset, form: Form, keys: KeySet, pace: Pace, clock: Clock) -> Trial:
+    """By reading and re-encrypting a few batches in memory; nothing is written."""
     values, done = form.values(keys), beginnings_of(form, keys).get(keys.active, ())
     rows = dataset.remaining(done)
     begun, seen, after = clock.monotonic(), 0, None
+    growth: dict[int, int] = {}
     for _ in range(BATCHES_TRIED):
         if not (batch := dataset.rows(after, pace.batch, done)):
             break
-        values.reencrypted(batch)
+        for change in values.reencrypted(batch).changes:
+            for field, (new, old) in enumerate(zip(change.values, change.row.values, strict=True)):
+                growth[field] = max(growth.get(field, 0), len(new or b"") - len(old or b""))
         seen, after = seen + len(batch), batch[-1].key
     seconds = (clock.monotonic() - begun) * rows / seen if seen else 0.0
     seconds += math.ceil(rows / pace.batch) * pace.pause
-    return rows, max(seconds, rows / pace.rows_per_second if pace.rows_per_second else 0.0)
+    least = rows / pace.rows_per_second if pace.rows_per_second else 0.0
+    return Trial(rows, max(seconds, least), growth)

@@ -6,7 +6,7 @@ operator's own ``where`` is SQL text.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,22 +15,29 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
-from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Row
-from certrotd.datasets.sql_dialect import Dialect, Mark
+from certrotd.datasets.keys import key_words
+from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Refused, Row
+from certrotd.datasets.sql_dialect import Dialect, Mark, stored
 from certrotd.datasets.sql_errors import as_failures
-from certrotd.datasets.sql_preflight import findings_of
+from certrotd.datasets.sql_preflight import findings_of, too_narrow, unique_columns
 from certrotd.errors import NeedsOperator
 
 
 @dataclass(frozen=True)
 class TableSpec:
-    """Which values of which table are encrypted; ``where`` is a condition in SQL."""
+    """Which values of which table are encrypted; ``where`` is a condition in SQL.
+
+    The columns ``keep`` have to stay as they are while those are written. ``text``:
+    whether ciphertext is text.
+    """
 
     table: str
     key: tuple[str, ...]
     columns: tuple[str, ...]
     schema: str | None = None
     where: str | None = None
+    keep: tuple[str, ...] = ()
+    text: bool = True
 
     @property
     def words(self) -> str:
@@ -64,7 +71,7 @@ class SqlDataset:
             more = self.dialect.more_columns(connection, spec.table, spec.schema)
         if types is None:
             raise NeedsOperator(f"the dataset {self.name}: there is no table {spec.words}")
-        wanted = dict.fromkeys((*spec.key, *spec.columns))
+        wanted = dict.fromkeys((*spec.key, *spec.columns, *spec.keep))
         if missing := [each for each in wanted if each not in types]:
             names = ", ".join(missing)
             raise NeedsOperator(f"the dataset {self.name}: {spec.words} has no column {names}")
@@ -115,14 +122,66 @@ class SqlDataset:
 
     def replace(self, changes: Sequence[Change]) -> int:
         """As Dataset.replace."""
+        try:
+            with self.connected() as connection:
+                before = self._kept(connection, changes, lock=True)
+                written = self.dialect.replace(
+                    connection, self.table, self._keys, self._values, changes
+                )
+                self._same(before, self._kept(connection, changes))
+                return written
+        except Refused as refused:
+            if len(changes) == 1 and (other := self._twin(changes[0])):
+                raise Refused(f"{refused.message}; so has row {key_words(other)}") from None
+            raise
+
+    def _kept(
+        self, connection: Connection, changes: Sequence[Change], *, lock: bool = False
+    ) -> Mapping[Key, str]:
+        """The columns that have to stay, as they are in some rows."""
+        if not self.spec.keep:
+            return {}
+        split = len(self._keys)
+        query = sa.select(*self._keys, *(self.table.c[each] for each in self.spec.keep))
+        keys = [each.row.key for each in changes]
+        query = self.dialect.of_keys(query, self.table, self._keys, keys)
+        if lock:
+            query = self.dialect.locking(connection, query, self.table)
+        told = connection.execute(query).all()
+        return {tuple(each[:split]): repr(each[split:]) for each in told}
+
+    def _same(self, before: Mapping[Key, str], after: Mapping[Key, str]) -> None:
+        """Whether the columns that have to stay did; else nothing is written."""
+        if key := next((each for each in before if before[each] != after.get(each)), None):
+            raise NeedsOperator(
+                f"the dataset {self.name}: a column of keep changes with row {key_words(key)}",
+                hint="a trigger? Disable it for the re-encryption, or take the column out of keep",
+            )
+
+    def _twin(self, change: Change) -> Key | None:
+        """Another row that has one of the values already, where a column alone is unique."""
         with self.connected() as connection:
-            return self.dialect.replace(connection, self.table, self._keys, self._values, changes)
+            unique = unique_columns(sa.inspect(connection), self.spec)
+            for n, column in enumerate(self._values):
+                new = stored(change, n)
+                if [column.name] not in unique or new is None:
+                    continue
+                same = column == sa.literal(new, column.type)
+                others = connection.execute(sa.select(*self._keys).where(same).limit(2))
+                if other := next((k for k in map(tuple, others) if k != change.row.key), None):
+                    return other
+        return None
 
     def findings(self) -> Sequence[PreflightFinding]:
         """As Dataset.findings."""
         _ = self.table  # that there is one comes first
         with self.connected() as connection:
             return list(findings_of(connection, self.spec, self.dialect))
+
+    def too_narrow(self, growth: Mapping[int, int]) -> Sequence[PreflightFinding]:
+        """As Limited.too_narrow."""
+        with self.connected() as connection:
+            return list(too_narrow(connection, self.spec, self.dialect, growth))
 
     def advice(self) -> str | None:
         """As Advising.advice."""
@@ -162,7 +221,7 @@ class SqlDataset:
             Row(
                 tuple(told[:split]),
                 tuple(map(_bytes, told[split:-1])),
-                Mark(tuple(told[split:-1]), told[-1]),
+                Mark(tuple(told[split:-1]), told[-1], self.spec.text),
             )
             for told in connection.execute(query).all()
         ]

@@ -24,10 +24,14 @@ Column = sa.ColumnClause[Any]
 
 
 class Mark(NamedTuple):
-    """What a row is compared by: its values as they were read, or the version that it had."""
+    """What a row is compared by: its values as they were read, or the version that it had.
+
+    ``text``: whether text is replaced by text; else it is by bytes.
+    """
 
     values: tuple[Any, ...]
     version: Any
+    text: bool = True
 
     def __repr__(self) -> str:
         return "<mark>"
@@ -74,6 +78,12 @@ class Dialect(Protocol):
         wanted: Sequence[Key],
     ) -> sa.Select[Any]:
         """The query for the rows of those keys alone."""
+        ...
+
+    def locking(
+        self, connection: Connection, query: sa.Select[Any], table: sa.TableClause
+    ) -> sa.Select[Any]:
+        """The query, after which nobody else writes to its rows until the transaction ends."""
         ...
 
     def replace(
@@ -147,6 +157,16 @@ class Sqlite:
             sa.and_(*(key == place for key, place in zip(keys, row, strict=True))) for row in wanted
         )
         return query.where(sa.or_(sa.false(), *each))
+
+    def locking(
+        self,
+        connection: Connection,
+        query: sa.Select[Any],
+        table: sa.TableClause,  # noqa: ARG002
+    ) -> sa.Select[Any]:
+        """As Dialect.locking: nobody else writes anything."""
+        connection.exec_driver_sql("begin immediate")
+        return query
 
     def replace(
         self,
@@ -238,6 +258,15 @@ class PostgreSQL:
         same = [key == asked.c[f"k{n}"] for n, key in enumerate(keys)]
         return query.select_from(table.join(asked, sa.and_(*same)))
 
+    def locking(
+        self,
+        connection: Connection,  # noqa: ARG002
+        query: sa.Select[Any],
+        table: sa.TableClause,
+    ) -> sa.Select[Any]:
+        """As Dialect.locking."""
+        return query.with_for_update(of=table)
+
     def replace(
         self,
         connection: Connection,
@@ -294,10 +323,11 @@ def _tuple_behind(keys: Sequence[Column], after: Key) -> sa.ColumnElement[bool]:
 
 def stored(change: Change, field: int) -> Any:
     """What a field is to be, as its column has it: text where it was text."""
-    value, before = change.values[field], change.row.read.values[field]
+    value, mark = change.values[field], change.row.read
+    before = mark.values[field]
     if value is None or value == change.row.values[field]:
         return before  # of whatever type it is
-    return value.decode("utf-8", "surrogateescape") if isinstance(before, str) else value
+    return value.decode() if mark.text and isinstance(before, str) else value
 
 
 def _by_version(changes: Sequence[Change]) -> bool:

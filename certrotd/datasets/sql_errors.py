@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import exc
 
-from certrotd.datasets.port import Busy
+from certrotd.datasets.port import Busy, Refused
 from certrotd.errors import Failure, NeedsOperator, Transient
 
 _BUSY = {"40001", "40P01", "55P03", "57014"}
@@ -20,6 +20,8 @@ _MARIADB_BUSY = {1020, 1205, 1213, 1969, 3024}
 """MariaDB: changed since it was read, a lock, a deadlock, a statement that took too long."""
 _MARIADB_AWAY = {1040, 1053, 1152, 1158, 1159, 1160, 1161, 1203, 1927}
 """MariaDB: too many connections, the server stops, the connection broke; so are 2000 to 2999."""
+_MARIADB_REFUSED = {1062, 1264, 1265, 1292, 1366, 1406, 1451, 1452, 1586, 1761, 3819, 4025}
+"""MariaDB: a value is there already, does not fit, or is against a constraint."""
 _VALUE = re.compile(r"(entry|value:?) '(?:.*'(?= for )|.*'$)", re.DOTALL)
 """MariaDB: a value of a row in a message."""
 
@@ -41,18 +43,22 @@ def _failure(error: exc.DBAPIError, what: str) -> Failure:
         return Busy(f"{what} is busy: {words}")
     if kind is Transient or error.connection_invalidated:
         return Transient(f"{what} cannot be reached: {words}")
-    return NeedsOperator(f"{what}: {words}")
+    return kind(f"{what}: {words}")
 
 
 def _kind(error: exc.DBAPIError, words: str) -> type[Failure]:
     if (number := _number(error)) is not None:
         if number in _MARIADB_BUSY:
             return Busy
+        if number in _MARIADB_REFUSED:
+            return Refused
         away = number in _MARIADB_AWAY or 2000 <= number < 3000
         return Transient if away else NeedsOperator
     state = getattr(error.orig, "sqlstate", None) or ""
     if state in _BUSY or any(each in words for each in _LOCKED):
         return Busy
+    if isinstance(error, exc.IntegrityError | exc.DataError):
+        return Refused
     away = isinstance(error, exc.OperationalError | exc.InterfaceError) and not state
     return Transient if away or state.startswith(_AWAY) else NeedsOperator
 

@@ -90,6 +90,15 @@ class MariaDB:
             return query.where(keys[0].in_([place for (place,) in wanted]))
         return query.where(sa.tuple_(*keys).in_(wanted))
 
+    def locking(
+        self,
+        connection: Connection,  # noqa: ARG002
+        query: sa.Select[Any],
+        table: sa.TableClause,  # noqa: ARG002
+    ) -> sa.Select[Any]:
+        """As Dialect.locking."""
+        return query.with_for_update()
+
     def replace(
         self,
         connection: Connection,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection, Inspector
 
 from certrotd.datasets.port import PreflightFinding
@@ -25,12 +27,14 @@ def findings_of(
     columns = {each["name"]: each for each in inspector.get_columns(spec.table, spec.schema)}
     yield from _key(inspector, spec, columns)
     yield from _unique(inspector, spec)
+    if not isinstance(dialect, Sqlite):  # a column of which takes anything
+        yield from _types(spec, columns)
+    yield from _full(connection, spec, dialect)
     if isinstance(dialect, PostgreSQL):
-        yield from _widths(connection, spec, columns)
         yield from _postgresql(connection, spec)
     if isinstance(dialect, MariaDB):
-        yield from _widths(connection, spec, columns)
-        yield from findings_of_mariadb(connection, spec)
+        own = dialect.more_columns(connection, spec.table, spec.schema)
+        yield from findings_of_mariadb(connection, spec, own)
     if isinstance(dialect, Sqlite):
         yield from _sqlite(connection, spec)
 
@@ -41,14 +45,7 @@ def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[Prefli
     primary: set[str | None] = set(
         inspector.get_pk_constraint(spec.table, spec.schema)["constrained_columns"]
     )
-    constraints = inspector.get_unique_constraints(spec.table, spec.schema)
-    indexes = inspector.get_indexes(spec.table, spec.schema)
-    unique: list[set[str | None]] = [set(each["column_names"]) for each in constraints]
-    unique += [
-        set(each["column_names"])
-        for each in indexes
-        if each["unique"] and not any("where" in name for name in each.get("dialect_options", {}))
-    ]
+    unique = [set(each) for each in unique_columns(inspector, spec, whole=True)]
     nullable = [name for name in spec.key if columns[name]["nullable"] and name not in primary]
     if not any(each and each <= named for each in [primary, *unique]):
         words = f"the columns {', '.join(spec.key)} are neither primary key nor unique"
@@ -58,29 +55,78 @@ def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[Prefli
         yield PreflightFinding("key", words, fatal=True)
 
 
-def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]:
-    indexes = [each for each in inspector.get_indexes(spec.table, spec.schema) if each["unique"]]
+def unique_columns(
+    inspector: Inspector, spec: TableSpec, *, whole: bool = False
+) -> Sequence[Sequence[str | None]]:
+    """The columns of each unique constraint or index; ``whole``: of those for every row alone."""
     constraints = inspector.get_unique_constraints(spec.table, spec.schema)
-    names = [name for each in indexes for name in each["column_names"]]
-    names += [name for each in constraints for name in each["column_names"]]
+    # of SQLite also those that it makes for a constraint, which it tells in no other way
+    indexes = inspector.get_indexes(spec.table, spec.schema, include_auto_indexes=True)
+    found = [
+        list(each["column_names"])
+        for each in indexes
+        if each["unique"]
+        and not (whole and any("where" in n for n in each.get("dialect_options", {})))
+    ]
+    return [*found, *(list(each["column_names"]) for each in constraints)]
+
+
+def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]:
+    names = [name for each in unique_columns(inspector, spec) for name in each]
     for name in (each for each in spec.columns if each in names):
         words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
         yield PreflightFinding("unique", words)
 
 
-def _widths(connection: Connection, spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+def _types(spec: TableSpec, columns: Any) -> Iterator[PreflightFinding]:
+    for name in spec.columns:
+        if not spec.text and isinstance(columns[name]["type"], sa.String | sa.JSON):
+            words = f"{name} holds text, and ciphertext of its codec is bytes"
+            yield PreflightFinding("type", words, fatal=True)
+
+
+def too_narrow(
+    connection: Connection, spec: TableSpec, dialect: Dialect, growth: Mapping[int, int]
+) -> Iterator[PreflightFinding]:
+    """The columns that do not take their longest value once it has grown by so much."""
+    for name, limit, longest in _widths(connection, spec, dialect):
+        grown = longest + growth.get(spec.columns.index(name), 0)
+        if grown > limit:
+            words = f"{name} takes {limit} characters, and its longest value would have {grown}"
+            yield PreflightFinding("width", words, fatal=True)
+
+
+def _full(connection: Connection, spec: TableSpec, dialect: Dialect) -> Iterator[PreflightFinding]:
     """Columns that are almost full already."""
-    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
-    limited = {n: columns[n]["type"].length for n in spec.columns if _limit(columns[n]["type"])}
-    for name, limit in limited.items():
-        longest = connection.scalar(sa.select(sa.func.max(sa.func.length(table.c[name])))) or 0
+    for name, limit, longest in _widths(connection, spec, dialect):
         if longest >= limit:
             words = f"{name} takes {limit} characters, and holds values of {longest}: plaintext "
             yield PreflightFinding("width", f"{words}that is encrypted would not fit")
 
 
-def _limit(type_: Any) -> bool:
-    return isinstance(type_, sa.String) and type_.length is not None
+def _widths(
+    connection: Connection, spec: TableSpec, dialect: Dialect
+) -> Iterator[tuple[str, int, int]]:
+    """What each limited column takes, and has at most."""
+    if isinstance(dialect, Sqlite):
+        return  # it heeds no length
+    found = sa.inspect(connection).get_columns(spec.table, spec.schema)
+    types = {each["name"]: each["type"] for each in found}
+    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
+    for name in spec.columns:
+        if (limit := _limit(types[name])) is not None:
+            asked = sa.select(sa.func.max(sa.func.char_length(table.c[name])))
+            yield name, limit, connection.scalar(asked) or 0
+
+
+def _limit(type_: Any) -> int | None:
+    """How many characters, or bytes, a column takes; None where that hardly matters."""
+    if isinstance(type_, mysql.TINYTEXT | mysql.TINYBLOB):
+        return 2**8 - 1
+    if isinstance(type_, mysql.TEXT | sa.BLOB):
+        return 2**16 - 1
+    length = getattr(type_, "length", None)
+    return length if isinstance(type_, sa.String | sa.VARBINARY | sa.BINARY) else None
 
 
 _RELATION = """
@@ -139,3 +185,15 @@ def _sqlite(connection: Connection, spec: TableSpec) -> Iterator[PreflightFindin
         if "update" in str(sql).lower():
             words = f"the trigger {trigger} runs at each UPDATE: it may change other columns, or "
             yield PreflightFinding("trigger", f"{words}keep old ciphertext somewhere else")
+    yield from _file(connection)
+
+
+def _file(connection: Connection) -> Iterator[PreflightFinding]:
+    """Whether the file of SQLite can be written, and a copy of all of it would have room."""
+    _, _, path = connection.exec_driver_sql("pragma database_list").all()[0]  # main comes first
+    if not os.access(path, os.W_OK):
+        yield PreflightFinding("permission", f"certrotd may not write {path}", fatal=True)
+    disk = os.statvfs(os.path.dirname(path))
+    if disk.f_bavail * disk.f_frsize < os.path.getsize(path):
+        words = f"its disk has less room than {path} takes: it may be full before the end"
+        yield PreflightFinding("room", words)

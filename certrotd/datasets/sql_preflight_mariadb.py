@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
@@ -32,8 +32,10 @@ order by ordinal_position
 """
 
 
-def findings_of_mariadb(connection: Connection, spec: TableSpec) -> Iterator[PreflightFinding]:
-    """Everything about the server, the table and the account."""
+def findings_of_mariadb(
+    connection: Connection, spec: TableSpec, own: Sequence[str]
+) -> Iterator[PreflightFinding]:
+    """Everything about the server, the table and the account; ``own`` columns are written, too."""
     server = list(_server(connection))
     yield from server
     named = {"table": spec.table, "schema": spec.schema}
@@ -41,7 +43,10 @@ def findings_of_mariadb(connection: Connection, spec: TableSpec) -> Iterator[Pre
         if table == spec.table:
             yield from _kind(str(kind), str(engine))
     if not server:
-        yield from _permissions(connection, spec)
+        columns = dict.fromkeys((*spec.columns, *spec.keep, *own))
+        yield from _permissions(
+            connection, sa.table(spec.table, *map(sa.column, columns), schema=spec.schema)
+        )
     for trigger in connection.scalars(sa.text(_TRIGGERS), named):
         words = f"the trigger {trigger} runs at each UPDATE: it may change other columns, or keep "
         yield PreflightFinding("trigger", f"{words}old ciphertext somewhere else")
@@ -72,9 +77,8 @@ def _kind(kind: str, engine: str) -> Iterator[PreflightFinding]:
         yield PreflightFinding("history", words)
 
 
-def _permissions(connection: Connection, spec: TableSpec) -> Iterator[PreflightFinding]:
+def _permissions(connection: Connection, table: sa.TableClause) -> Iterator[PreflightFinding]:
     """By asking how the server would do it, which takes the same privileges and changes nothing."""
-    table = sa.table(spec.table, *map(sa.column, spec.columns), schema=spec.schema)
     for column in table.c:
         update = sa.update(table).values({column.name: column}).where(sa.false())
         try:

@@ -13,6 +13,7 @@ import fcntl
 import hashlib
 import os
 import re
+import signal
 import stat
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -28,6 +29,10 @@ OPEN = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 class NotKept(InvalidInput):
     """The new file could not be like the old one, which stays."""
+
+
+class Occupied(BlockingIOError):
+    """Another process writes a temporary file of the same name, and so the same file."""
 
 
 class Signature(NamedTuple):
@@ -64,27 +69,27 @@ def opened_in(folder: int, name: str, flags: int) -> Iterator[int]:
 def rewrite(folder: int, name: str, as_read: Signature, fill: Callable[[int, int], object]) -> bool:
     """Replace a file by what ``fill`` writes, given handles of the old file and of the new one.
 
-    False, with nothing done, if it is not ``as_read`` any more, before or after. Raises NotKept,
-    OSError, and what ``fill`` raises.
+    False, with nothing done, if it is not ``as_read`` any more, before or after, or if somebody has
+    it open for writing, or replaces it, too. Raises NotKept, OSError, and what ``fill`` raises.
     """
     with opened_in(folder, name, os.O_RDONLY) as old:
         status = os.fstat(old)
-        if Signature.of(status) != as_read:
+        if Signature.of(status) != as_read or _is_written(old):
             return False
         if status.st_nlink > 1:
             others = f"{status.st_nlink - 1} more names (hard links)"
             raise NotKept(f"it has {others}, and would be replaced under this one alone")
         temporary = _temporary_of(name)
-        with _new(folder, temporary) as new:
-            _be_like(new, old, status)
-            fill(old, new)
-            _end(new, status)
-            if not is_as_read(folder, name, as_read):
-                return False
-            try:
+        try:
+            with _new(folder, temporary) as new:
+                _be_like(new, old, status)
+                fill(old, new)
+                _end(new, status)
+                if _is_written(old) or not is_as_read(folder, name, as_read):
+                    return False
                 os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-            except FileNotFoundError:  # somebody removed one of the two
-                return False
+        except Occupied:
+            return False
     os.fsync(folder)
     return True
 
@@ -130,6 +135,20 @@ def is_as_read(folder: int, name: str, as_read: Signature) -> bool:
     return Signature.of(status) == as_read
 
 
+def _is_written(handle: int) -> bool:
+    """Whether somebody has a file open for writing, as far as the system tells (fcntl(2), leases).
+
+    It does of local files that are one's own, or with CAP_LEASE.
+    """
+    try:
+        fcntl.fcntl(handle, fcntl.F_SETSIG, signal.SIGURG)  # which is ignored: the other would kill
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+        fcntl.fcntl(handle, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+    except OSError as error:
+        return error.errno == errno.EAGAIN
+    return False
+
+
 def sweep(folder: int, name: str) -> None:
     """Remove a temporary file that nobody writes any more; raises OSError."""
     try:
@@ -144,12 +163,19 @@ def sweep(folder: int, name: str) -> None:
 def _new(folder: int, name: str) -> Iterator[int]:
     """A new file, locked for as long as it is written, and gone unless it was renamed."""
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(name, dir_fd=folder)  # a crash left it
-    handle = os.open(name, flags | OPEN, 0o600, dir_fd=folder)
+    sweep(folder, name)  # a crash left it
+    try:
+        handle = os.open(name, flags | OPEN, 0o600, dir_fd=folder)
+    except FileExistsError:
+        raise _occupied(name) from None
     inode = os.fstat(handle).st_ino
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _occupied(name) from None
+        if not os.fstat(handle).st_nlink:  # swept before it was locked
+            raise _occupied(name)
         yield handle
     finally:
         os.close(handle)
@@ -163,6 +189,10 @@ def _temporary_of(name: str) -> str:
 def _end(new: int, times: os.stat_result) -> None:
     os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
     os.fsync(new)
+
+
+def _occupied(name: str) -> Occupied:
+    return Occupied(errno.EAGAIN, "another process writes it", name)
 
 
 def _removed(folder: int, name: str, inode: int) -> None:

@@ -24,6 +24,9 @@ from certrotd.https.stream import Stream
 MAX_RESPONSE = 1024 * 1024
 MAX_KEPT = 4
 _CHUNK = 64 * 1024
+_DATES = (9, 10)
+"""X509_V_ERR_CERT_NOT_YET_VALID and _HAS_EXPIRED of OpenSSL."""
+_CLOCK = "it has to be renewed, or the clock of this machine is wrong"
 
 Permit = Callable[[str, Iterable[str], Callable[[str], Iterable[str]]], None]
 """Raises unless a host may be asked at its addresses; the last gives those of another host."""
@@ -41,7 +44,8 @@ class HttpsClient:
     """One thread's keep-alive connections; what it shares with others is the TLS ``context``.
 
     Without a context it speaks plain HTTP, to this machine. ``whom`` and the host name the other
-    side in messages; ``limit`` is how many bytes an answer may have. Connections through a proxy
+    side in messages, ``cure`` is what to do if that is not trusted; ``limit`` is how many bytes an
+    answer may have. Connections through a proxy
     (of the environment: HTTPS_PROXY, NO_PROXY; unless ``direct``) are made by urllib3; what goes
     over them is our own: a requests session would add the machine's REQUESTS_CA_BUNDLE, ~/.netrc
     and cookies, and twice the processor time.
@@ -56,8 +60,10 @@ class HttpsClient:
         permit: Permit | None = None,
         direct: bool = False,
         limit: int = MAX_RESPONSE,
+        cure: str = "a private CA's root goes into ca_bundle",
     ) -> None:
         self._context = context
+        self._cure = cure
         self._whom = whom
         self._permit = permit
         self._headers = {"User-Agent": agent}
@@ -220,7 +226,7 @@ class HttpsClient:
             if isinstance(cause, ssl.SSLCertVerificationError):
                 return NeedsOperator(
                     f"the certificate of {self._whom}{way} is not trusted: {cause.verify_message}",
-                    hint="a private CA's root goes into ca_bundle",
+                    hint=_CLOCK if cause.verify_code in _DATES else self._cure,
                 )
         if isinstance(causes[0], urllib3.exceptions.LocationValueError | UnicodeError):
             return NeedsOperator(

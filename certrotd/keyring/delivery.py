@@ -61,6 +61,11 @@ class Delivery:
         return next(each for each in self.keys if each.key.version == self.active)
 
     @property
+    def only_encrypting(self) -> Delivery:
+        """What an application is given that holds one key."""
+        return Delivery(self.keyring, [self.encrypting], self.active)
+
+    @property
     def secondary(self) -> Delivered | None:
         """The key that is to encrypt next, and decrypts already."""
         return next((each for each in self.keys if each.state is State.SECONDARY), None)

@@ -43,6 +43,7 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
         window=entry.window,
         enabled=entry.enabled,
         escrows=entry.backup is not None,
+        cuts_over=entry.cutover is not None,
         fresh=_fresh(entry),
         scans=scans(entry),
         confirmations=2 if entry.confirm == "two" else 0,

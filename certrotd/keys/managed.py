@@ -45,7 +45,7 @@ from certrotd.keys.configured_policy import policy_of
 from certrotd.keys.confirming import unconfirmed
 from certrotd.keys.consent import KeptConsent
 from certrotd.keys.counting import counted_in
-from certrotd.keys.decision import Deliver
+from certrotd.keys.decision import Deliver, Rotate
 from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
@@ -57,7 +57,7 @@ from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.suspicions import Suspicions
-from certrotd.keys.world import Applied, Consumer, Inlets, Proving, World
+from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
@@ -238,11 +238,21 @@ class ConfiguredKeyring:
             outlets=self.outlets,
             consumers={name: self._consumer(name) for name in self.entry.consumers},
             datasets=self.stored.reencryptable(),
+            application=self._application(),
+            window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
             overtaken=self._overtaken,
             record=lambda happened: self._premises.audit().record(happened),
         )
+
+    def _application(self) -> Application | None:
+        """What is stopped and started to cut it over, if it is."""
+        if self.entry.cutover is None:
+            return None
+        from certrotd.consumers.application import build
+
+        return build(self.entry.cutover, self.clock)
 
     @cached_property
     def drills(self) -> TypedDocument[Drilled]:
@@ -324,6 +334,10 @@ class ConfiguredKeyring:
         for entry in self.entry.consumers.values():
             if entry.target is not None:
                 yield from failed(partial(self._check_target, entry.target))
+        if self.entry.cutover is not None and isinstance(decision, Rotate) and self.has_keys():
+            from certrotd.keys import cutting_over
+
+            yield from cutting_over.problems(self.world())
 
     @property
     def own_heartbeats(self) -> Path:
@@ -332,11 +346,12 @@ class ConfiguredKeyring:
 
     def _check_target(self, name: str) -> None:
         target = self._shared.target(name)
-        if isinstance(target, Proving) and not self._has_keys():
+        if isinstance(target, Proving) and not self.has_keys():
             return  # its application may wait for them
         target.check()
 
-    def _has_keys(self) -> bool:
+    def has_keys(self) -> bool:
+        """Whether there is one that encrypts; raises Failure."""
         found = self.store.inspect()
         return found is not None and found.versions.active is not None
 

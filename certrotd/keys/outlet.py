@@ -20,14 +20,16 @@ from certrotd.state.ports import Document
 class FileOutlet:
     """Outlet, over the files, or the Secret, of one entry of ``outputs``.
 
-    Of a form whose keys cannot be read back, ``written`` remembers what was written last: anything
-    else there is somebody's own.
+    With ``one_key`` it is given no key but the one that encrypts: the application is cut over. Of a
+    form whose keys cannot be read back, ``written`` remembers what was written last:
+    anything else there is somebody's own.
     """
 
     name: str
     output: Output
     files: OutputPlace
     written: Document
+    one_key: bool = False
 
     def absent(self) -> bool:
         return not any(data is not None for data in self._present().values())
@@ -53,11 +55,11 @@ class FileOutlet:
         return None
 
     def differs(self, delivery: Delivery) -> str | None:
-        return difference(self.output, delivery, self._present())
+        return difference(self.output, self._given(delivery), self._present())
 
     def deliver(self, delivery: Delivery) -> Mapping[Path, str]:
         present = self._present()
-        contents = self.output.render(delivery, present)
+        contents = self.output.render(self._given(delivery), present)
         if any(present.get(path) != data for path, data in contents.items()):
             if not self.output.traits.readable:
                 both = sorted({_digest(present), _digest(contents)})
@@ -83,11 +85,15 @@ class FileOutlet:
     def problems(self, delivery: Delivery | None, *, dry: bool = False) -> Sequence[Failure]:
         found = list(self.files.problems(dry=dry))
         if delivery is not None and not found:
-            found += failed(lambda: self.output.render(delivery, self._present()))
+            given = self._given(delivery)
+            found += failed(lambda: self.output.render(given, self._present()))
         return found
 
     def sweep(self) -> None:
         self.files.sweep()
+
+    def _given(self, delivery: Delivery) -> Delivery:
+        return delivery.only_encrypting if self.one_key else delivery
 
     def _present(self) -> Present:
         return self.files.present()

@@ -44,7 +44,8 @@ def outlets_of(
             yield SealedOutlet(called, name, each.place, place, keks(each), clock)
             continue
         output = output_of(each, algorithm=Algorithm(entry.algorithm), chance=chance)
-        yield FileOutlet(called, output, _place(name, each, output, connect), written(number))
+        place, alone = _place(name, each, output, connect), entry.cutover is not None
+        yield FileOutlet(called, output, place, written(number), one_key=alone)
 
 
 def _place(keyring: str, entry: BaseOutputEntry, output: Placed, connect: Connect) -> OutputPlace:

@@ -9,6 +9,15 @@ from certrotd.errors import NeedsOperator
 from certrotd.keyring.states import State
 from certrotd.keys.adopting import AdoptKeys
 from certrotd.keys.case import Case
+from certrotd.keys.cutting_over import (
+    AwaitWindow,
+    ProbeReading,
+    Prove,
+    ReencryptAll,
+    Start,
+    Stop,
+    SwapKey,
+)
 from certrotd.keys.decision import (
     Adopt,
     Compromise,
@@ -44,6 +53,7 @@ from certrotd.lifecycle.decision import Action
 from certrotd.rotation.step import Plan, Savepoint, Step
 
 DISTRIBUTED = Savepoint("distributed")
+PROVEN = Savepoint("proven", stop_undoes=True)
 FORWARD = Savepoint("committed", forward_only=True)
 STEPS: Mapping[str, Any] = {
     each.kind: each
@@ -61,6 +71,7 @@ STEPS: Mapping[str, Any] = {
             RewrapStep,
         ),
         *(DeliverStep, Apply, Await, ReencryptStep, DestroyStep),
+        *(Prove, AwaitWindow, Stop, ReencryptAll, SwapKey, Start, ProbeReading),
     )
 }
 
@@ -75,6 +86,8 @@ def plan_of(case: Case, action: Action) -> Plan[World]:
     """The steps of an action; raises NeedsOperator where it cannot be."""
     policy, why = case.policy, action.why
     match action:
+        case Rotate() if policy.cuts_over and case.active is not None:
+            return _cut_over(case, action)
         case Rotate(compromised=compromised):
             return _rotation(case, why, compromised)
         case Adopt(outlet=outlet):
@@ -133,6 +146,28 @@ def _rotation(case: Case, why: str, compromised: int | None) -> Plan[World]:
     return tuple(item for part in made for item in part)
 
 
+def _cut_over(case: Case, action: Rotate) -> Plan[World]:
+    """Everything that takes long comes before the application is stopped.
+
+    Who names the keyring does not wait for its window.
+    """
+    policy, staged, asked, why = case.policy, case.staged, case.asked, action.why
+    version = staged.number if staged else case.versions.next_number
+    datasets = tuple(sorted(policy.reencrypted))
+    at_once = asked.named or asked.forced or action.urgent
+    generate = (Generate(version, why),) if staged is None else ()
+    escrow = (Escrow(),) if policy.escrows else ()
+    window = (AwaitWindow(),) if policy.window is not None and not at_once else ()
+    marked = action.compromised
+    compromise = (Move("compromise", marked, why),) if marked is not None else ()
+    return (
+        *(*generate, *escrow, Prove(datasets, version), *window, PROVEN, Stop()),
+        *(ReencryptAll(name, version) for name in datasets),
+        SwapKey(version, why, tuple(sorted(policy.custodians))),
+        *(Start(), ProbeReading(version), FORWARD, *compromise),
+    )
+
+
 def _told(policy: Policy, stage: str, *, at_once: bool = False) -> Plan[World]:
     """The outputs written, and each wave of consumers told and waited for.
 
@@ -153,4 +188,9 @@ def check_rollback(case: Case) -> None:
     """Raise NeedsOperator where there is nothing to go back to."""
     if case.standing.versions is None:
         raise NeedsOperator(f"there is no keyring {case.policy.name}")
+    if case.policy.cuts_over and case.versions.secondary is None:
+        raise NeedsOperator(
+            "a cut-over that is done is not undone: what is stored is under the new key alone",
+            hint=f"certrotd keys rotate {case.policy.name} --reason … cuts over to another one",
+        )
     case.versions.rollback(at=case.now, why="looked at")

@@ -42,6 +42,7 @@ class Policy:
     ciphertext that cannot be re-encrypted, and for how long; ``datasets`` what else does, and
     ``reencrypted`` those of them that certrotd brings under the active key. ``waves`` are the
     consumers: those of a later wave come when those of the earlier ones have confirmed.
+    ``cuts_over``: the application holds one key, and is stopped while its data changes.
     ``confirmations`` is how many people have to confirm the destruction of a key.
     ``scans``: undeclared ciphertext is looked for.
     """
@@ -67,6 +68,7 @@ class Policy:
     window: Window | None = None
     enabled: bool = True
     escrows: bool = False
+    cuts_over: bool = False
     confirmations: int = 0
     scans: bool = False
 

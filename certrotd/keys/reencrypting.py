@@ -63,7 +63,11 @@ class Reencrypt(Journaled):
             if world.overtaken():
                 return _SET_ASIDE
             with place.open() as opened:
-                return self._all(world, ledger, opened, place)
+                check(self.dataset, opened)
+                keyring = world.keyring()
+                keys = keyring.key_set()
+                passes = Passes(world, ledger, self.dataset, opened, place, keys, gives_way=True)
+                return passes.all(keyring.every_key())
         except Overtaken:
             return _SET_ASIDE
         except (Stopped, Later):
@@ -75,51 +79,88 @@ class Reencrypt(Journaled):
     def undo(self, world: World, ledger: Ledger) -> None:
         pass  # both keys decrypt
 
-    def _all(self, world: World, ledger: Ledger, opened: Opened, place: Reencryptable) -> Done:
-        for finding in opened.dataset.findings():
-            if finding.fatal:
-                raise NeedsOperator(f"{self.dataset} is not re-encrypted: {finding.words}")
-        keyring = world.keyring()
-        keys = keyring.key_set()
+
+def check(name: str, opened: Opened, *, room: bool = False) -> None:
+    """Raise NeedsOperator for what forbids to re-encrypt a dataset; ``room``: a lack of it, too."""
+    for finding in opened.dataset.findings():
+        if finding.fatal or (room and finding.code == "room"):
+            raise NeedsOperator(f"{name} is not re-encrypted: {finding.words}")
+
+
+@dataclass(frozen=True)
+class Passes:
+    """Passes over an ``opened`` dataset, until a census finds nothing but what ``keys`` encrypt.
+
+    ``goes_on``: also once the process was told to stop, as an undo does. ``gives_way``: it
+    raises Overtaken where something more urgent waits.
+    """
+
+    world: World
+    ledger: Ledger
+    dataset: str
+    opened: Opened
+    place: Reencryptable
+    keys: KeySet
+    goes_on: bool = False
+    gives_way: bool = False
+
+    def all(self, every: KeySet) -> Done:
+        """As many as it takes; ``every`` key is what the census knows. Raises Failure, or Later."""
         left = 0
         for number in range(PASSES):
-            passed = self._pass(world, ledger, opened, keys, first=number == 0)
-            at = world.clock.now()
-            tally = opened.tally(keyring.every_key())
-            place.counted(tally, at)
-            left = opened.left(tally, keys.active)
+            passed = self._pass(first=number == 0)
+            at = self.world.clock.now()
+            tally = self.opened.tally(every)
+            self.place.counted(tally, at)
+            left = self.opened.left(tally, self.keys.active)
             if not left:
                 under = {str(version): count for version, count in tally.by_version.items()}
                 census = {"under": under, "plaintext": tally.plaintext, "by": tally.method}
                 return Done({f"census of {self.dataset}": census})
             if passed.count >= left:
-                raise self._quarantined(opened, passed)
+                hint = (
+                    "the old keys stay for them; certrotd keys reencrypt NAME --dry-run lists more"
+                )
+                raise quarantined(self.dataset, self.opened, passed, hint)
         raise Later(
             f"{left:,} values of {self.dataset} are under an old key after {PASSES} passes",
-            hint="something still writes with it: have it read its keys again",
+            hint="something still writes there: have it read its keys again",
             retry_after=AGAIN,
         )
 
-    def _pass(
-        self, world: World, ledger: Ledger, opened: Opened, keys: KeySet, *, first: bool
-    ) -> Passed:
+    def rehearsed(self) -> int:
+        """Read, open and encrypt everything, and write nothing; how many rows that were.
+
+        Raises NeedsOperator for values that could not be re-encrypted, or where there are none.
+        """
+        passed = self._pass(first=False, writes=False)
+        if passed.count:
+            hint = f"certrotd keys reencrypt {self.world.name} --dry-run lists more"
+            raise quarantined(self.dataset, self.opened, passed, hint)
+        if not passed.seen:
+            self.opened.tally(self.keys)
+        return passed.seen
+
+    def _pass(self, *, first: bool, writes: bool = True) -> Passed:
         from certrotd.datasets.keys import key_from_json, key_to_json
         from certrotd.datasets.port import Advising
         from certrotd.datasets.reencryption import Pass, Position
 
+        world, ledger, keys, opened = self.world, self.ledger, self.keys, self.opened
         looked = world.clock.monotonic()
 
         def before() -> None:
             nonlocal looked
             world.fence()
-            if world.clock.monotonic() - looked >= KEEP_EVERY:
+            if self.gives_way and world.clock.monotonic() - looked >= KEEP_EVERY:
                 looked = world.clock.monotonic()
                 if world.overtaken():
                     raise Overtaken
-            if world.clock.stopping():
+            if world.clock.stopping() and not self.goes_on:
                 raise Stopped("the process was told to stop")
 
-        passing = Pass(opened.dataset, opened.form, keys, world.clock, opened.pace, before)
+        pace, clock = opened.pace, world.clock
+        passing = Pass(opened.dataset, opened.form, keys, clock, pace, before, writes=writes)
         position, kept = Position(), ledger.kept if first else {}
         after: Any = kept.get("after")
         if after is not None and kept.get("active") == keys.active:
@@ -140,10 +181,11 @@ class Reencrypt(Journaled):
 
         return passing.run(position, keep)
 
-    def _quarantined(self, opened: Opened, passed: Passed) -> NeedsOperator:
-        fields = opened.dataset.fields
-        words = listed((each.words(fields) for each in passed.quarantined), most=3)
-        return NeedsOperator(
-            f"{passed.count:,} values of {self.dataset} are not re-encrypted: {words}",
-            hint="the old keys stay for them; certrotd keys reencrypt NAME --dry-run lists more",
-        )
+
+def quarantined(name: str, opened: Opened, passed: Passed, hint: str) -> NeedsOperator:
+    """What a pass over a dataset left alone, as a failure."""
+    fields = opened.dataset.fields
+    words = listed((each.words(fields) for each in passed.quarantined), most=3)
+    return NeedsOperator(
+        f"{passed.count:,} values of {name} cannot be re-encrypted: {words}", hint=hint
+    )

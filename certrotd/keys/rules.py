@@ -244,7 +244,12 @@ def _held(case: Case, due: Action) -> Postpone | None:
         return None
     if not isinstance(due, Rotate) or (due.urgent and due.compromised is None):
         return None
-    return Postpone("held after a rollback or a cancel by hand", held, due, Gate.HOLD)
+    return Postpone(
+        "held after a rollback, a cancel by hand or a cut-over that was undone",
+        held,
+        due,
+        Gate.HOLD,
+    )
 
 
 def no_slot(case: Case, due: Action) -> Postpone | None:
@@ -254,15 +259,15 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     ciphertext, and a person who wants it back, name it by that slot.
     """
     policy, secondary = case.policy, case.versions.secondary
-    if not isinstance(due, Rotate) or secondary is not None:
+    if not isinstance(due, Rotate) or secondary is not None or policy.cuts_over:
         return None
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
     if policy.capacity == 1 and given:
-        why = "its output holds one key, so none can be staged: it needs a cut-over"
+        why = "its output holds one key, so none can be staged: it needs a cut-over, by cutover"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if not policy.stages and given:
-        why = "its output reads no key that does not encrypt yet: it needs a cut-over"
+        why = "its output reads no key that does not encrypt yet: it needs a cut-over, by cutover"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if policy.capacity is not None and len(given) >= policy.capacity:
         return _blocked(case, due, given)
@@ -337,7 +342,7 @@ RULES = (
     Rule("not_due", _not_due, says("")),
 )
 WAITS = (
-    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback")),
+    Waiting(Gate.HOLD, _held, says("rotations are not held after a rollback, a cancel or an undo")),
     Waiting(Gate.SLOT, no_slot, says("every output has room for one more key")),
     Waiting(Gate.WINDOW, _window_closed, IN_WINDOW),
     Waiting(Gate.BACKOFF, _too_recent, NO_BACKOFF),

@@ -21,6 +21,7 @@ from certrotd.keys.keyring_store import Found, KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.outputs.port import Imported
 from certrotd.state.ports import Conflict
+from certrotd.window import Window
 
 T = TypeVar("T")
 TRIES = 40
@@ -101,6 +102,35 @@ class Proving(Protocol):
         ...
 
 
+class Application(Protocol):
+    """An application that holds one key: stopped and started as a whole."""
+
+    @property
+    def within(self) -> float:
+        """How many seconds after its start it may take until it reads what is stored."""
+        ...
+
+    def check(self) -> None:
+        """Whether it runs and could be stopped; raises Failure."""
+        ...
+
+    def stop(self) -> None:
+        """Have it stop, or nothing if it is stopped; raises Failure."""
+        ...
+
+    def start(self) -> None:
+        """Have it run, or nothing if it does; raises Failure."""
+        ...
+
+    def stopped(self) -> bool | None:
+        """Whether it is stopped, None if nobody can tell; raises Failure."""
+        ...
+
+    def reads(self) -> str | None:
+        """None if it reads what is stored; else why that is not shown, in words."""
+        ...
+
+
 def _nothing_shown(_version: Version) -> tuple[Evidence, Freshness]:
     return Evidence(frozenset(), {}, {}, None), Freshness()
 
@@ -128,9 +158,10 @@ class World:
     """What one rotation acts upon; ``fence`` raises Fenced and comes before every effect.
 
     ``escrow`` backs the keyring up, and says where; None without a backup. ``evidence`` is what is
-    known of a version that is to be destroyed; ``record`` writes into the audit log.
-    ``overtaken``: something more urgent waits for what takes hours. ``patience`` is how many
-    seconds an acknowledgement is waited for before the rotation is parked.
+    known of a version that is to be destroyed; ``record`` writes into the audit log. What is cut
+    over is ``application``, within ``window``. ``overtaken``: something more urgent waits for what
+    takes hours. ``patience`` is how many seconds an acknowledgement is waited for before the
+    rotation is parked.
     """
 
     name: str
@@ -140,6 +171,8 @@ class World:
     outlets: Sequence[Outlet] = ()
     consumers: Mapping[str, Consumer] = field(default_factory=dict)
     datasets: Mapping[str, Reencryptable] = field(default_factory=dict)
+    application: Application | None = None
+    window: Window | None = None
     escrow: Callable[[Keyring], str] | None = None
     evidence: Callable[[Version], tuple[Evidence, Freshness]] = _nothing_shown
     record: Callable[[Happened], None] = lambda _happened: None

@@ -16,6 +16,8 @@ from certrotd.pki.roots import load_roots
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Where a pod has its ServiceAccount."""
+UNTRUSTED = "the kubeconfig, or the pod's account, has the CA of another cluster"
+"""What to do about an API server that is not trusted."""
 _TOKEN_SIZE = 64 * 1024
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 
 from certrotd.clock import Deadline
-from certrotd.errors import Failure
+from certrotd.errors import Failure, NeedsOperator
 from certrotd.kube.api import CONFIG_MAPS, LEASES, SECRETS, Api, Kind
 from certrotd.kube.changes import SecretChanges
 from certrotd.kube.documents import SecretDocument
@@ -17,8 +17,10 @@ from certrotd.kube.records import SecretHistory, SecretJournal, in_flight, is_in
 from certrotd.kube.rights import Right, missing
 from certrotd.kube.wakes import Wakes
 from certrotd.kube.watch import Watched
-from certrotd.state.ports import everybody
+from certrotd.state.ports import ABSENT, Conflict, everybody
 
+FORMAT = 1
+"""Of everything that is kept there; a document of that name says which it is."""
 NEEDED = {
     SECRETS: ("get", "list", "watch", "create", "update", "delete"),
     CONFIG_MAPS: ("get", "list", "watch", "create", "update", "patch"),
@@ -58,6 +60,7 @@ class ClusterState:
         self._folders = objects(SECRETS, "folder")
         self._records = objects(SECRETS, "record")
         self._wakes = Wakes(objects(CONFIG_MAPS, "wake"))
+        self._known = False
         self._watched: tuple[Watched, Watched] | None = None
         self._leases = Leases(objects(LEASES, "lock"), lambda: words, duration=duration)
 
@@ -97,10 +100,33 @@ class ClusterState:
     def lock(
         self, name: str, what: str, *, wait: Deadline | None = None, shared: bool = False
     ) -> Iterator[Hold]:
-        """As State.lock(); while a subject's own is held, its records are read once."""
+        """As State.lock(); while a subject's own is held, its records are read once.
+
+        Raises NeedsOperator for a state of another format.
+        """
+        self._require_format()
         held = self._leases.hold(name, what, wait=wait, shared=shared)
         with held as hold, nullcontext() if shared else self._records.alone(name):
             yield hold
+
+    def _require_format(self) -> None:
+        """Raise NeedsOperator for a state that a newer certrotd has written; once for a process."""
+        if self._known:
+            return
+        document, own = self.document("format"), str(FORMAT).encode()
+        found = document.read()
+        if found is None:
+            with suppress(Conflict):  # somebody else has just written it
+                document.write(own, expected=ABSENT)
+            found = document.read()
+        if found is None or found.data != own:
+            said = "none" if found is None else repr(found.data[:20].decode(errors="replace"))
+            raise NeedsOperator(
+                f"{document.place} says that the state has the format {said}, and this certrotd "
+                f"knows {FORMAT}",
+                hint="install the version of certrotd that wrote it",
+            )
+        self._known = True
 
     def holder(self, name: str) -> str | None:
         return self._leases.holder(name)

@@ -116,7 +116,10 @@ def unfinished(found: Workload) -> str | None:
     if found.updated >= found.wanted and not old and found.available >= found.wanted:
         return None
     left = f", {old} old" if old else ""
-    return f"{found.updated} of {found.wanted} pods updated{left}, {found.available} available"
+    paused = "it is paused; " if found.paused else ""
+    return (
+        f"{paused}{found.updated} of {found.wanted} pods updated{left}, {found.available} available"
+    )
 
 
 def is_rolling(found: Workload) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.databases import DATABASES, Database, place
 from tests.contract.kek_rigs import Around, Part
 from tests.parts import Parts, surroundings
 from tests.parts.key_services import Moto, SoftHsm, Transit
@@ -57,3 +58,12 @@ def token(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
     made = SoftHsm(tmp_path_factory.mktemp("hsm"))
     made.make_key("kek")
     return made
+
+
+@pytest.fixture(params=DATABASES)
+def database(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Database]:
+    """An empty database."""
+    with ExitStack() as stack:
+        yield place(request, tmp_path, monkeypatch, stack, request.param)

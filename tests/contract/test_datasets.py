@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +19,10 @@ from certrotd.datasets.values import Values as Looked
 from certrotd.errors import NeedsOperator, Transient
 from certrotd.keyring.material import Algorithm, KeySet
 from tests.contract.codec_cases import key_of
-from tests.contract.kek_rigs import Part
+from tests.contract.databases import DATABASES, Database, place
 from tests.fakes.datasets import MemoryDataset, Values
-from tests.parts.mariadb import MariaDB
-from tests.parts.postgresql import PASSWORD, PostgreSQL
+from tests.parts.postgresql import PASSWORD
 from tests.parts.process import wait_until
-
-Database = tuple[Callable[..., list[Any]], str]
-"""What executes SQL in a database, and its URL."""
-DATABASES = ("sqlite", "postgresql", "mariadb")
 
 HOSTILE = 'x"; drop table "t\'); --%s :p'
 """The name of a table, and of a column in it."""
@@ -92,42 +86,10 @@ def rig(
         if request.param == "memory":
             yield Rig(MemoryDataset(fields=(HOSTILE, "second")), lambda *_: [])
             return
-        execute, url = place(request, tmp_path, monkeypatch, stack)
+        execute, url = place(request, tmp_path, monkeypatch, stack, request.param)
         binary = "bytea" if request.param == "postgresql" else "blob"
         execute(f"create table {quoted(HOSTILE)} {COLUMNS.replace('BINARY', binary)}")
         yield Rig(stack.enter_context(opened("rows", entry(url))).dataset, execute)
-
-
-def place(
-    request: pytest.FixtureRequest,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    stack: ExitStack,
-    kind: str = "",
-) -> Database:
-    """An empty one."""
-    kind = kind or request.param
-    if kind == "sqlite":
-        path = tmp_path / "app.db"
-        local = stack.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
-        return lambda sql, *told: local.execute(sql, told).fetchall(), f"sqlite:///{path}"
-    part: Part = request.getfixturevalue("part")
-    server = part(PostgreSQL if kind == "postgresql" else MariaDB)
-    monkeypatch.setenv("DATABASE_PASSWORD", PASSWORD)
-    name = f"test{abs(hash(tmp_path)) % 10**9}"
-    with server.connect() as admin, admin.cursor() as cursor:
-        cursor.execute(f"create database {name}")
-    remote = stack.enter_context(server.connect(name))
-
-    def execute(sql: str, *told: object) -> list[Any]:
-        text = sql.replace("%", "%%").replace("?", "%s") if told else sql
-        with remote.cursor() as cursor:
-            cursor.execute(text, told or None)
-            return list(cursor.fetchall()) if cursor.description else []
-
-    if kind == "mariadb":
-        execute("set session sql_mode = 'ANSI_QUOTES'")  # and values are cut to fit
-    return execute, server.url(name)
 
 
 ROWS: dict[Key, Values] = {
@@ -211,19 +173,10 @@ def test_a_codec_without_options_authenticates_and_has_a_beginning_of_its_own(na
     assert CODECS[name].traits.beginning
 
 
-@pytest.fixture(params=DATABASES)
-def database(
-    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Database]:
-    """An empty database."""
-    with ExitStack() as stack:
-        yield place(request, tmp_path, monkeypatch, stack)
-
-
 def found(url: str, **more: Any) -> list[str]:
     """The codes of what a look at the table t finds; those that forbid it in capitals."""
-    told = entry(url, **{"table": "t", "key": ["id"], "columns": ["v"], **more})
-    with opened("rows", told) as place:
+    usual: dict[str, Any] = {"table": "t", "key": ["id"], "columns": ["v"], "codec": "fernet"}
+    with opened("rows", entry(url, **{**usual, **more})) as place:
         return [e.code.upper() if e.fatal else e.code for e in place.dataset.findings()]
 
 
@@ -331,6 +284,30 @@ def test_values_within_json_are_re_encrypted_and_nothing_else_of_it_changes(
 
 def text(column: str, url: str) -> str:
     return f"{column}::text" if url.startswith("postgresql") else column
+
+
+def test_ciphertext_of_bytes_is_refused_in_columns_of_text_but_for_those_of_sqlite(
+    database: Database,
+) -> None:
+    """There each value has a type of its own: text that is encrypted becomes bytes."""
+    execute, url = database
+    raw = {"type": "layout", "layout": r"raw(\x02{iv}{ct}{tag})", "cipher": "aes-256-gcm"}
+    execute("create table t (id integer primary key, v text)")
+    execute("insert into t values (1, 'plain')")
+    if not url.startswith("sqlite"):
+        assert found(url, codec=raw) == found(url, codec="tink") == ["TYPE"]
+        return
+    keys = KeySet.of([key_of(Algorithm.AES_256_GCM, 1)], active=1)
+    for codec in (raw, "tink"):
+        execute("update t set v = 'plain'")
+        told = entry(url, table="t", key=["id"], columns=["v"], codec=codec, plaintext="encrypt")
+        with opened("rows", told) as place:
+            assert list(place.dataset.findings()) == []
+            Pass(place.dataset, place.form, keys, SystemClock(), place.pace).run()
+            assert place.tally(keys).by_version == {1: 1}
+            [(kind, value)] = execute("select typeof(v), v from t")
+            assert kind == "blob"
+            assert place.form.codec.decrypt(value, keys.keys[1]) == b"plain"
 
 
 def test_the_condition_of_the_operator_holds_for_everything(database: Database) -> None:

@@ -19,10 +19,9 @@ from certrotd.keyring.evidence import Scan
 from certrotd.keyring.keyring import Keyring, empty
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from certrotd.keys.scanning import Residues, scans_in
-from tests.contract.test_datasets import Database, database
+from tests.contract.databases import Database
 from tests.fakes.state import MemoryState
 
-__all__ = ["database"]
 NOW = datetime(2027, 3, 4, tzinfo=UTC)
 FERNET = DataKey(3, Algorithm.FERNET, Material(b"f" * 32))
 TINK, TOKENS = Tink(), FernetTokens()

@@ -30,7 +30,7 @@ from certrotd.kube.objects import Objects
 from certrotd.kube.records import MAX_JOURNAL, MAX_LINES
 from certrotd.kube.state import NEEDED, ClusterState
 from certrotd.kube.watch import Watched
-from certrotd.state.ports import ABSENT, Conflict, Fenced, JournalBroken, TooLarge
+from certrotd.state.ports import ABSENT, Conflict, Content, Fenced, JournalBroken, TooLarge
 from tests.parts import Parts
 from tests.parts.kubernetes import ControlPlane
 from tests.parts.kubernetes.lossy import LossyWay
@@ -384,7 +384,8 @@ class TestAnApiServerThatIsAway:
                 state.document("n").read()
             with pytest.raises(DiskTrouble), state.lock(SUBJECT, "certificate web"):
                 pass
-            assert state.holder(SUBJECT) is None, "nobody can tell"
+            with pytest.raises(DiskTrouble, match="cannot read leases"):
+                state.holder(SUBJECT)
         finally:
             own.plane.resume()
         assert journal.records()[0] == BEGIN
@@ -527,6 +528,20 @@ class TestSizes:
 class TestForeignHands:
     """What somebody else puts there is passed over, or said."""
 
+    @pytest.mark.parametrize("said", [b"2", b"", b"x" * 99])
+    def test_a_state_of_a_newer_certrotd_is_left_alone(self, home: Home, said: bytes) -> None:
+        """After a helm rollback: the older one would misread it."""
+        with home.state().lock(SUBJECT, "certificate web"):
+            pass
+        document = home.state().document("format")
+        assert document.read() == Content(b"1", document.revision())
+        document.write(said)
+        with (
+            pytest.raises(NeedsOperator, match=r"document\.format.* this certrotd knows 1"),
+            home.state().lock(SUBJECT, "certificate web"),
+        ):
+            pass
+
     def test_a_secret_that_is_no_document_is_said(self, home: Home) -> None:
         """With its place, and nothing of what is in it."""
         state = home.state()
@@ -663,7 +678,8 @@ def _calls(home: Home) -> Iterator[list[str]]:
 def test_a_rotation_takes_few_calls(home: Home) -> None:
     """A lock is had in two or one, let go in one, and each durable record is one."""
     state = home.state()
-    state.holder("warm")  # the server's clock
+    with state.lock("warm", "nothing"):  # the server's clock, and the format
+        pass
     for had, made in ((("get", "create"), "create"), (("update",), "update")):
         with _calls(home) as calls, state.lock(SUBJECT, "certificate web") as lease:
             journal = state.journal(SUBJECT)

@@ -45,10 +45,10 @@ def settled(shop: Shop) -> None:
     assert left == []
 
 
-def killed_after(shop: Shop, lines: int, *arguments: str) -> None:
+def killed_after(site: Site, lines: int, *arguments: str) -> None:
     """The program, killed once it has said so many lines."""
-    shop.site.write()
-    argv = shop.site.command_line(*arguments)
+    site.write()
+    argv = site.command_line(*arguments)
     with subprocess.Popen(argv, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as process:
         assert process.stderr is not None
         for _ in range(lines):
@@ -60,7 +60,7 @@ def killed_after(shop: Shop, lines: int, *arguments: str) -> None:
 def test_a_kill_after_each_step_leaves_all_of_it_whole(shop: Shop, part: int) -> None:
     """The real program is killed at the line that says a step is done; the next run goes on."""
     for step in range(1 + part, STEPS + 1, 4):
-        killed_after(shop, step, *ROTATE)
+        killed_after(shop.site, step, *ROTATE)
         shop.have_each_others_keys()
         settled(shop)
 
@@ -80,7 +80,7 @@ def test_a_kill_at_the_first_rotation_and_at_adoption_loses_no_key(site: Site) -
     """A KEK without a keyring, a keyring without an output: the next run uses what is there."""
     shop = Shop(site)
     for step in (1, 2, 3, 5):
-        killed_after(shop, step, "rotate", "key/orders")
+        killed_after(shop.site, step, "rotate", "key/orders")
         kek = shop.kek.read_bytes()
         settled(shop)
         assert shop.kek.read_bytes() == kek

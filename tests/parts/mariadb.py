@@ -59,6 +59,7 @@ class MariaDB(Server):
     def _options(self) -> Sequence[str]:
         settings = {
             "datadir": self.data,
+            "tmpdir": self._home,  # a server that starts removes what others have in theirs
             "bind-address": "127.0.0.1",
             "port": self.port,
             "socket": self._home / "socket",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.parts import locate
-from tests.parts.process import Server, free_port
+from tests.parts.process import Server, free_port, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,6 +77,20 @@ class PostgreSQL(Server):
     def stop(self) -> None:
         super().stop()
         shutil.rmtree(self._home, ignore_errors=True)
+
+    def kill(self) -> None:
+        """SIGKILL; returns once nothing of it is left, so that it can be started again."""
+        os.kill(self.pid, signal.SIGKILL)
+        wait_until(lambda: not self.is_running and not self._processes())
+
+    def _processes(self) -> list[str]:
+        """Those whose working directory is that of the data."""
+        found = []
+        for each in Path("/proc").glob("[0-9]*/cwd"):
+            with suppress(OSError):
+                if each.readlink() == self.data:
+                    found.append(each.parent.name)
+        return found
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:
         """As the configuration has it, without the password."""

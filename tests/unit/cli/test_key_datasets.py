@@ -15,6 +15,8 @@ import pytest
 from certrotd.codecs.stream import encrypt
 from certrotd.codecs.stream_header import new_header
 from certrotd.codecs.tink import Tink
+from certrotd.datasets.port import PreflightFinding
+from certrotd.datasets.sql import SqlDataset
 from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.unit.cli.ring import Host, host
 
@@ -59,6 +61,23 @@ def test_a_dry_run_counts_and_looks_and_changes_nothing(host: Host, table: Path)
     assert content(table) == before
     [row] = json.loads(host("keys", "reencrypt", "orders", "--dry-run", "--json"))
     assert (row["unopened"], row["rows"], row["left"]) == (1, 4, 3)
+
+
+def test_a_column_that_is_too_narrow_is_told_before_anything_is_written(
+    host: Host, table: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By how much the values grew that were tried; SQLite itself heeds no length."""
+    asked: list[object] = []
+
+    def narrow(_self: SqlDataset, growth: object) -> list[PreflightFinding]:
+        asked.append(growth)
+        return [PreflightFinding("width", "v takes 30 characters", fatal=True)]
+
+    monkeypatch.setattr(SqlDataset, "too_narrow", narrow)
+    told = host("keys", "reencrypt", "orders", "--dry-run")
+    assert host.code == 1
+    assert "rows: cannot be re-encrypted: v takes 30 characters" in told
+    assert asked == [{0: 0}]
 
 
 def test_what_does_not_open_is_mended_and_the_rest_is_done(host: Host, table: Path) -> None:

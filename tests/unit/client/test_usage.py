@@ -21,6 +21,7 @@ WAYS = [pytest.param(True, id="the short way"), pytest.param(False, id="the long
 def test_each_algorithm_has_its_limit() -> None:
     """Short random nonces repeat sooner than long ones; GCM-SIV forgives it."""
     assert limit(Algorithm.AES_256_GCM) == limit(Algorithm.CHACHA20_POLY1305) == RANDOM_NONCES
+    assert limit(Algorithm.PASSPHRASE) == RANDOM_NONCES, "it may be that of AES-GCM"
     assert limit(Algorithm.AES_128_GCM_SIV) == MISUSE_RESISTANT == 2**48
     assert limit(Algorithm.FERNET) == limit(Algorithm.XSALSA20_POLY1305) == UNLIMITED
 

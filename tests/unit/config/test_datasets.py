@@ -62,6 +62,8 @@ def problems(tmp_path: Path, changes: dict[str, Any], *, bare: bool = False, **k
         ({"associated_data": "{pk!r}"}, "associated_data takes"),
         ({"associated_data": "{pk.real}"}, "associated_data takes"),
         ({"associated_data": "{pk"}, "a brace without its other one"),
+        ({"keep": ["at", "lock_version"]}, ""),
+        ({"keep": ["v"]}, '"v" is named twice in key, columns and keep'),
         ({"json_paths": {"w": ["$.a"]}}, 'json_paths has "w", which is none of the columns'),
         ({"json_paths": {"v": ["$.a"]}}, "tink is bytes, which JSON does not hold"),
         ({"json_paths": {"v": ["a.b"]}}, "must be a path such as $.smtp.password"),
@@ -160,6 +162,15 @@ PBKDF2 = {"name": "pbkdf2", "iterations": 10_000, "salt": {"env": "SALT"}}
         ({"codec": MAC}, "aes-256-cbc", ""),
         ({"codec": MAC, "associated_data": "{pk}"}, "aes-256-cbc", "binds no associated data"),
         ({"codec": LAYOUT, "associated_data": "{table}/{pk}"}, "aes-256-gcm", ""),
+        ({"codec": LAYOUT, "json_paths": {"v": ["$.a"]}}, "aes-256-gcm", ""),
+        (
+            {
+                "codec": {**LAYOUT, "layout": "raw({iv}{ct}{tag})"},
+                "json_paths": {"v": ["$.a"]},
+            },
+            "aes-256-gcm",
+            "layout is bytes, which JSON does not hold",
+        ),
         ({"codec": LAYOUT, "plaintext": "leave"}, "aes-256-gcm", "nothing tells it from damaged"),
         ({"codec": LAYOUT, "plaintext": "encrypt"}, "aes-256-gcm", "nothing tells it from damaged"),
         (

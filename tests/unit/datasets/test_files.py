@@ -444,10 +444,10 @@ def test_memory_and_batches_are_bounded(tree: Tree, monkeypatch: pytest.MonkeyPa
 
     assert tree.with_it(use) == [1] * 22
     assert len(scans) == 4
-    rows, seconds = tree.with_it(
+    tried = tree.with_it(
         lambda found: trial(found.dataset, found.form, KEYS, Pace(5), ManualClock(NOW))
     )
-    assert (rows, seconds) == (22, 0.0)
+    assert (tried.rows, tried.seconds) == (22, 0.0)
 
 
 def test_small_files_of_a_codec_are_replaced_whole(tmp_path: Path) -> None:

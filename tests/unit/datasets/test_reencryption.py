@@ -10,7 +10,7 @@ import pytest
 from certrotd.clock import ManualClock
 from certrotd.datasets.census import BY_BEGINNING, BY_TRIAL, tally
 from certrotd.datasets.port import Busy, Key
-from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, trial
+from certrotd.datasets.reencryption import TRIES, Pace, Pass, Position, Trial, trial
 from certrotd.datasets.values import Form, Leftover
 from certrotd.errors import NeedsOperator, Transient
 from tests.fakes.datasets import MemoryDataset, Values
@@ -178,8 +178,8 @@ def test_the_estimate_knows_the_pauses() -> None:
     """Five of them, and the rate that is asked for."""
     clock = ManualClock(NOW)
     pace = Pace(10, pause=3)
-    assert trial(filled(50), FORM, keys_of(TINK), pace, clock) == (50, 15)
-    assert trial(filled(50), FORM, keys_of(TINK), Pace(10, 2), clock) == (50, 25)
+    assert trial(filled(50), FORM, keys_of(TINK), pace, clock) == Trial(50, 15, {0: 0})
+    assert trial(filled(50), FORM, keys_of(TINK), Pace(10, 2), clock) == Trial(50, 25, {0: 0})
 
 
 def test_who_may_no_longer_write_does_not() -> None:

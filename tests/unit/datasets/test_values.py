@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 from certrotd.codecs.fernet import FernetTokens
 from certrotd.codecs.laravel import Laravel
 from certrotd.codecs.layout import Layout, LayoutCipher
-from certrotd.codecs.port import Codec
+from certrotd.codecs.port import Codec, KeyIds, Traits
 from certrotd.codecs.tink import Tink
 from certrotd.datasets.keys import AssociatedData, key_from_json, key_to_json
 from certrotd.datasets.port import Row
@@ -154,6 +156,28 @@ def test_what_is_encrypted_twice_is_not_made_to_look_done(codec: Codec) -> None:
     batch = values_of(codec).reencrypted([row(codec.encrypt(inner, old, bound(codec, "a")), None)])
     assert not batch.changes
     assert "encrypted twice" in batch.quarantined[0].why
+
+
+UNPROVEN = Traits(KeyIds.NONE, frozenset({Algorithm.FERNET}), authenticated=False)
+
+
+@dataclass(frozen=True)
+class NoMac(FernetTokens):
+    """Fernet's cipher without its MAC: any key may seem to open it."""
+
+    traits: Traits = UNPROVEN
+
+    def decrypt(self, ciphertext: bytes, key: DataKey, associated_data: bytes = b"") -> bytes:
+        return ciphertext[::-1]
+
+
+def test_a_wrong_key_that_seems_to_decrypt_is_never_tried() -> None:
+    """Where a form proves nothing and names no key, several keys tell nothing."""
+    codec = NoMac()
+    values = Values(Form(codec, plaintext=Leftover.ENCRYPT), keys_of(FERNET))
+    batch = values.reencrypted([row(codec.encrypt(b"x", key_of(FERNET, 1)), None)])
+    assert not batch.changes
+    assert "which of several keys" in batch.quarantined[0].why
 
 
 @EACH

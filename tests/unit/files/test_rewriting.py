@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import stat
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -38,7 +38,7 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-@contextmanager
+@contextlib.contextmanager
 def folder_of(path: Path) -> Iterator[int]:
     handle = os.open(path.parent, os.O_RDONLY)
     try:
@@ -126,6 +126,37 @@ def test_what_somebody_wrote_meanwhile_stays(file: Path, change: object) -> None
         assert file.read_bytes() != NEW
 
 
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_file_that_somebody_writes_into_is_left(file: Path, when: str) -> None:
+    """What is written through an open handle would be lost; one that reads has what it reads."""
+    with file.open("rb"):
+        assert replaced(file, OLD)
+    read = Signature.of(file.stat())
+    with contextlib.ExitStack() as stack, folder_of(file) as folder:
+
+        def fill(_old: int, _new: int) -> None:
+            stack.enter_context(file.open("r+b"))
+
+        if when == "before":
+            stack.enter_context(file.open("ab"))
+        assert not rewrite(folder, file.name, read, fill)
+    assert file.read_bytes() == OLD
+    assert alone(file)
+    assert replaced(file)
+
+
+def test_a_file_system_without_leases_is_no_hindrance(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a network, or files of others without the capability."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(fcntl, "fcntl", refused)
+    assert replaced(file)
+
+
 def test_a_file_with_several_names_is_not_replaced_under_one(file: Path) -> None:
     """The others would keep the old content."""
     os.link(file, file.with_name("second"))
@@ -191,6 +222,45 @@ def test_what_a_kill_left_is_swept_but_not_what_somebody_writes(file: Path) -> N
         sweep(folder, name)
         left.write_bytes(b"half")
         assert replaced(file, OLD)
+    assert alone(file)
+
+
+def test_of_two_that_replace_a_file_one_does(file: Path) -> None:
+    """The other begins while the first one writes, and leaves it and its temporary file alone."""
+    seen: list[bool] = []
+    read = Signature.of(file.stat())
+
+    def fill(_old: int, new: int) -> None:
+        seen.append(rewrite(folder, file.name, read, lambda _old, new: os.write(new, b"second")))
+        os.write(new, NEW)
+
+    with folder_of(file) as folder:
+        assert rewrite(folder, file.name, read, fill)
+    assert seen == [False]
+    assert file.read_bytes() == NEW
+    assert alone(file)
+
+
+def test_a_temporary_file_that_is_swept_before_it_is_locked_is_not_written(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody renames what another process has made of the same name."""
+    flock, turns = fcntl.flock, iter(["removed", "locked"])
+
+    def racing(handle: int, how: int) -> None:
+        name = os.readlink(f"/proc/self/fd/{handle}")
+        match next(turns, None):
+            case "removed":
+                os.unlink(name)
+            case "locked":
+                raise BlockingIOError(11, "Resource temporarily unavailable")
+        flock(handle, how)
+
+    monkeypatch.setattr(fcntl, "flock", racing)
+    assert not replaced(file)
+    assert not replaced(file)
+    assert file.read_bytes() == OLD
+    assert replaced(file)
     assert alone(file)
 
 

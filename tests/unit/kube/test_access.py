@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from certrotd.clock import SystemClock
 from certrotd.errors import Failure, InvalidInput, NeedsOperator
-from certrotd.kube.access import from_kubeconfig, in_pod, token_in
+from certrotd.kube.access import UNTRUSTED, Access, from_kubeconfig, in_pod, token_in, trusting
+from certrotd.kube.api import Api
 from tests.parts import pki
 from tests.parts.kubernetes import Credentials
+from tests.unit.observe.servers import Listener, context_of
 
 ENVIRONMENT = {"KUBERNETES_SERVICE_HOST": "10.96.0.1", "KUBERNETES_SERVICE_PORT": "443"}
 
@@ -161,3 +165,30 @@ def test_a_kubeconfigs_token_file_is_read_when_it_is_used(tmp_path: Path) -> Non
         for token in ("a.b.c", "d.e.f"):
             (tmp_path / "token").write_text(token)
             assert found.token() == token
+
+
+@pytest.mark.parametrize(
+    ("age", "root", "cure"),
+    [
+        (0, "another", UNTRUSTED),
+        (2, "cluster", "the clock of this machine is wrong"),
+        (-2, "cluster", "the clock of this machine is wrong"),
+    ],
+    ids=["another cluster", "expired", "not yet valid"],
+)
+def test_an_api_server_that_is_not_trusted_is_said_with_the_cure(
+    tmp_path: Path, age: int, root: str, cure: str
+) -> None:
+    """Its CA is in no option of certrotd's, and dates are a matter of clocks."""
+    ca = pki.make_root("cluster")
+    roots = {"cluster": ca, "another": pki.make_root("another")}
+    begun = datetime.now(UTC) - timedelta(days=age, minutes=5)
+    leaf = pki.make_leaf(ca, "127.0.0.1", lifetime=timedelta(days=1), not_before=begun)
+    serving = context_of(leaf, tmp_path)
+    (tmp_path / "roots.pem").write_bytes(roots[root].fullchain_pem)
+    with Listener(lambda connection: serving.wrap_socket(connection, server_side=True)) as server:
+        url = f"https://127.0.0.1:{server.port}"
+        access = Access(url, trusting(tmp_path / "roots.pem"), "shop", lambda: "abc")
+        with pytest.raises(NeedsOperator, match=r"the API server .* is not trusted") as failure:
+            Api(access, SystemClock(), agent="test/1").get("/version")
+    assert cure in failure.value.hint

@@ -70,6 +70,12 @@ class TestUnfinished:
         """Old pods that are still there are a rollout that goes on, too."""
         assert unfinished(workload(kind, changed(kind, **counts))) == words
 
+    def test_that_it_is_paused_is_said(self, kind: str) -> None:
+        """By somebody, in the middle: nothing goes on until it is resumed."""
+        found = changed(kind, updated=2)
+        found["spec"]["paused"] = True
+        assert (unfinished(workload(kind, found)) or "").startswith("it is paused; 2 of 3 pods")
+
     def test_a_workload_without_pods_is_finished(self, kind: str) -> None:
         """There is nothing to wait for."""
         assert unfinished(workload(kind, workload_object(kind, replicas=0))) is None

@@ -1,0 +1,130 @@
+"""A cut-over is killed at every access to its state, its data and its application.
+
+The next process ends it: all of it old or all of it new, and the application reads. With
+CERTROTD_DEMAND=all it is killed twice at more pairs of such moments.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from datetime import timedelta
+
+import pytest
+
+from certrotd.errors import NeedsOperator
+from certrotd.lifecycle.decision import Asked
+from certrotd.rotation.engine import Stuck
+from tests.fakes.keyrings import Killed
+from tests.fakes.one_key import ROWS, CutOverBench
+from tests.model.test_keyrings import KillingState
+
+pytestmark = pytest.mark.model
+APART = 5 if os.environ.get("CERTROTD_DEMAND") == "all" else 17
+"""So many moments are between two at which a process is killed twice."""
+NAMED = Asked(forced=True, by_hand=True, named=True)
+MOST = 8
+
+
+def _bench(*, tells: bool = True, **refuses: bool) -> CutOverBench:
+    state = KillingState()
+    bench = CutOverBench(state=state).begin()
+    bench.rows.before_write = bench.app.at = state.slow
+    bench.app.tells = tells
+    bench.app.refuses = set(refuses)
+    return bench
+
+
+def _killed(bench: CutOverBench, at: int) -> bool:
+    """Whether a process was killed at that moment, or ended before it."""
+    state = bench.state
+    assert isinstance(state, KillingState)
+    state.left = at
+    try:
+        bench.rotate(NAMED)
+        return False
+    except Killed:
+        state.holders.clear()
+        return True
+    finally:
+        state.left = 0
+
+
+def _settled(bench: CutOverBench) -> int:
+    """The next processes end it, whatever it is; the version that everything is under."""
+    for _ in range(MOST):
+        if not bench.state.journals:
+            break
+        bench.rotate()
+        bench.clock.advance(timedelta(minutes=2))
+    assert not bench.state.journals
+    return bench.whole()
+
+
+@pytest.mark.parametrize("reboots", [False, True], ids=["killed", "machine restarted"])
+@pytest.mark.parametrize("refuses", ["", "reads", "start"])
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_kill_at_any_moment_ends_wholly_old_or_wholly_new(
+    reboots: bool, refuses: str, tells: bool
+) -> None:
+    """Also where it fails and is undone, and where the machine starts the application itself."""
+    at, ends = 0, set()
+    while True:
+        at += 1
+        bench = _bench(tells=tells, **({refuses: True} if refuses else {}))
+        killed = _killed(bench, at)
+        if killed and reboots:
+            bench.app.running = False
+            with suppress(NeedsOperator):
+                bench.app.start()
+            bench.app.write(ROWS + 1)
+        ends.add(_settled(bench))
+        if not killed:
+            break
+    assert at > 50, "the kills reach into the cut-over"
+    assert ends == ({1} if refuses else {1, 2})
+
+
+@pytest.mark.parametrize("refuses", ["", "reads"])
+def test_two_kills_end_the_same(refuses: str) -> None:
+    """Of the process that goes on with it, too."""
+    first = 0
+    while True:
+        first += APART
+        second = 0
+        while True:
+            second += APART
+            bench = _bench(**({refuses: True} if refuses else {}))
+            begun = _killed(bench, first)
+            again = _killed(bench, second)
+            assert _settled(bench) in ({1} if refuses else {1, 2, 3})
+            if not again:
+                break
+        if not begun:
+            return
+
+
+def test_the_check_notices_what_is_not_whole() -> None:
+    """The negative control: a row under the other key, and an application that is stopped."""
+    bench = _bench()
+    bench.whole()
+    other = bench.rows.content[(0,)]
+    assert not bench.rotate(NAMED).failed
+    assert bench.whole() == 2
+    bench.rows.content[(0,)] = other
+    with pytest.raises(AssertionError):
+        bench.whole()
+
+
+def test_what_cannot_be_undone_now_is_tried_again() -> None:
+    """The application stops, and neither key makes it start: the next process that can, ends it."""
+    bench = _bench(start=True)
+    right = bench.app.start
+
+    def broken() -> None:
+        raise RuntimeError("no room for processes")
+
+    bench.app.start = broken  # type: ignore[method-assign]
+    assert isinstance(bench.rotate(NAMED).outcome, Stuck)
+    bench.app.start = right  # type: ignore[method-assign]
+    assert _settled(bench) == 1
