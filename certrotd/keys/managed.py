@@ -11,10 +11,9 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from datetime import datetime, timedelta
 from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from certrotd.clock import Clock
-from certrotd.config.context import Context
 from certrotd.config.keyrings import (
     SOCKET,
     ApiServerAcknowledgement,
@@ -29,7 +28,6 @@ from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import backups_of, recipients_of
 from certrotd.escrow.drill import Drilled
 from certrotd.escrow.place import FileBackups
-from certrotd.kek.build import kek_of
 from certrotd.kek.port import Kek
 from certrotd.keyring import ids
 from certrotd.keyring.delivery import Delivery
@@ -55,28 +53,25 @@ from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
 from certrotd.keys.rules import decide
 from certrotd.keys.scanning import Residues, scans_in
+from certrotd.keys.shared import Shared
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.suspicions import Suspicions
-from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
+from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
 from certrotd.outputs.build import Chance, new_iv, new_material
 from certrotd.rotation.unexpected import as_failure
-from certrotd.state.ports import Document, History, Journal, Lease
+from certrotd.state.ports import History, Journal, Lease
 from certrotd.state.typed import TypedDocument
 
-if TYPE_CHECKING:
-    pass
-
-KEKS_WAIT = 120.0
-KEYRINGS, MARKS = "keyrings", "keyring-marks"
+KEYRINGS = "keyrings"
 CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
 SUSPECTS = "suspects"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its highest revision, its last counts, scan and drill, what people said of
-destroying its keys, which of these others may know, what its outputs took the place of and last
-wrote, and the heartbeats of its processes are kept, each under its name."""
+"""Where a keyring, its last counts, scan and drill, what people said of destroying its keys, which
+of these others may know, what its outputs took the place of and last wrote, and the heartbeats of
+its processes are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -86,47 +81,6 @@ def configured(config: Config, premises: Premises) -> Sequence[ConfiguredKeyring
     """Every keyring of a configuration."""
     shared = Shared(config, premises)
     return [ConfiguredKeyring(name, entry, shared) for name, entry in config.keys.keyrings.items()]
-
-
-class Shared:
-    """What all keyrings of a configuration share: its KEKs and targets, each built when used."""
-
-    def __init__(self, config: Config, premises: Premises) -> None:
-        self.config = config
-        self.premises = premises
-        self._targets: dict[str, Applied] = {}
-
-    @cached_property
-    def keks(self) -> Mapping[str, Kek]:
-        """Every KEK by its name; nothing is asked, and none is made."""
-        return {name: kek_of(name, entry) for name, entry in self.config.keys.keks.items()}
-
-    def make_keks(self) -> None:
-        """Make the files of KEKs that are to be made, if nothing was ever wrapped by any.
-
-        A keyring that left the configuration may come back: it counts, too. In a cluster none is
-        made: a file would end with its pod, and what it wrapped would stay.
-        """
-        if self.config.state is not None:
-            return
-        with self.premises.lock("_keks", "the KEKs", KEKS_WAIT):  # first rotations come together
-            if not any((self.config.state_dir / MARKS).glob("*")):
-                for name, entry in self.config.keys.keks.items():
-                    kek_of(name, entry, first_use=True)
-
-    def target(self, name: str) -> Applied:
-        """A target by its name."""
-        if name not in self._targets:
-            entry = self.config.targets[name]
-            premises = self.premises
-            context = Context(name, self.config.state_dir, premises.clock, connect=premises.connect)
-            module = importlib.import_module(f"certrotd.targets.{entry.type}")
-            self._targets[name] = module.build(entry, context)
-        return self._targets[name]
-
-    def mark(self, keyring: str) -> Document:
-        """Where the highest revision of a keyring is kept."""
-        return self.premises.state.document(f"{MARKS}/{keyring}")
 
 
 class ConfiguredKeyring:

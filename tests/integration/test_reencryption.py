@@ -239,6 +239,28 @@ def test_nothing_is_lost_however_often_it_is_killed_under_writes(
     assert PASSWORD not in everything
 
 
+@pytest.mark.parametrize("application", [PostgreSQL], indirect=True)
+def test_a_compromised_key_is_replaced_while_another_process_re_encrypts(
+    site: Site, application: Application
+) -> None:
+    """Nothing is stopped by hand; then everything comes under the newest key."""
+    site.config["keyrings"]["orders"]["datasets"]["customers"]["rows_per_second"] = 1000
+    second = application.key()
+    started = site.start("keys", "reencrypt", "orders")
+    wait_until(lambda: started.is_over or application.under(second) > 500)
+    assert not started.is_over
+    ran = site.run("keys", "compromise", "orders", "--reason", "test", "--confirm", "orders")
+    assert ran.code == 0, ran
+    assert started.end().code == 0
+    ran = site.run("keys", "list", "--json")
+    states = [each["state"] for each in ran.row("orders")["versions"]]
+    assert states == ["decrypt-only", "compromised", "active"]
+    assert application.under(application.key()) == 0
+    del site.config["keyrings"]["orders"]["datasets"]["customers"]["rows_per_second"]
+    assert site.run("rotate", "key/orders").code == 0
+    assert application.stored(application.key()) == application.written
+
+
 def test_the_check_notices_a_write_that_was_lost(application: Application) -> None:
     """The negative control: a row is put back as it was before a write."""
     with application.server.connect(DATABASE) as connection, connection.cursor() as cursor:
