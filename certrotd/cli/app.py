@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from certrotd.cli.keys_app import keys_app
+from certrotd.cli.keys_destruction_app import keys_app
 from certrotd.cli.options import CERTIFICATES, ConfigOption, Json, Names, end, path_of
 from certrotd.cli.subcommands import audit_app, config_app, internal_app, notify_app
 from certrotd.cli.warned import warnings_in_lines

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from certrotd.assessment.transitions import destructions
 from certrotd.audit.record import parse
-from certrotd.cli.keys import ids_of
+from certrotd.cli.keys import one_keyring
 from certrotd.cli.output import print_json, print_table, say
-from certrotd.clock import SystemClock
 from certrotd.config.secrets import FileSecret, Secret
-from certrotd.daemon.wiring import Site, open_site
+from certrotd.daemon.wiring import Site
 from certrotd.errors import InvalidInput, NeedsOperator, UsageError
 from certrotd.escrow.age import Identities, Key, Passphrase, Shares
 from certrotd.escrow.backup import MAX_BACKUP
@@ -21,8 +18,6 @@ from certrotd.escrow.configured import drill_key_of
 from certrotd.escrow.restore import Destruction
 from certrotd.files.reading import read_file
 from certrotd.keys import escrow
-from certrotd.keys.managed import ConfiguredKeyring
-from certrotd.keys.wing import Keyrings
 
 By = tuple[Path | None, Path | None, Path | None]
 """The files of an identity, of shares and of a passphrase; at most one is given."""
@@ -31,7 +26,7 @@ MAX_TYPED = 64 * 1024
 
 def backup(config: Path, name: str, *, as_json: bool) -> int:
     """Carry out ``certrotd keys backup``; the exit code."""
-    with _one(config, name, "backup") as (keyring, site):
+    with one_keyring(config, name, "backup") as (keyring, site):
         place = escrow.back_up(keyring, site.audit)
         warnings = list(keyring.backups.warnings()) if keyring.backups else []
     for words in warnings:
@@ -42,7 +37,7 @@ def backup(config: Path, name: str, *, as_json: bool) -> int:
 
 def drill(config: Path, name: str, by: By, *, file: Path | None, as_json: bool) -> int:
     """Carry out ``certrotd keys drill``; the exit code."""
-    with _one(config, name, "drill") as (keyring, site):
+    with one_keyring(config, name, "drill") as (keyring, site):
         entry = keyring.entry.backup
         key = _key(by) or (drill_key_of(entry) if entry else None)
         if key is None:
@@ -64,7 +59,7 @@ def drill(config: Path, name: str, by: By, *, file: Path | None, as_json: bool) 
 
 def restore(config: Path, name: str, file: Path, by: By, *, anew: bool, as_json: bool) -> int:
     """Carry out ``certrotd keys restore``; the exit code."""
-    with _one(config, name, "restore") as (keyring, site):
+    with one_keyring(config, name, "restore") as (keyring, site):
         entry = keyring.entry.backup
         key = _key(by) or (drill_key_of(entry) if entry else None)
         if key is None:
@@ -101,20 +96,6 @@ def make_shares(threshold: int, of: int, *, as_json: bool) -> int:
     for number, line in enumerate(words, 1):
         say(f"share {number} of {of}: {line}", sys.stdout)
     return 0
-
-
-@contextmanager
-def _one(config: Path, name: str, command: str) -> Iterator[tuple[ConfiguredKeyring, Site]]:
-    clock = SystemClock()
-    with open_site(
-        config, clock=clock, command=f"certrotd keys {command}", listen=say, writes=True
-    ) as site:
-        [subject] = site.inventory.chosen(ids_of([name]))
-        wing = site.wing(subject.id.kind)
-        if not isinstance(wing, Keyrings):
-            raise UsageError(f"{subject.id} is no keyring", hint="certrotd keys list shows those")
-        site.prepare()
-        yield next(each for each in wing.keyrings if each.policy.id == subject.id), site
 
 
 def _key(by: By) -> Key | None:

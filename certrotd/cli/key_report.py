@@ -43,8 +43,8 @@ def make_report(
     clock, path = SystemClock(), None if out is None else _writable(out)
     with open_site(config, clock=clock, command="certrotd keys report", writes=True) as site:
         now = clock.now()
-        end = _moment(until, "--to") if until else now
-        span = Span(_moment(since, "--from") if since else end - YEAR, end)
+        end = moment(until, "--to") if until else now
+        span = Span(moment(since, "--from") if since else end - YEAR, end)
         if span.since >= span.until:
             raise UsageError("--from is not before --to", hint="nothing is between them")
         site.prepare()
@@ -98,7 +98,8 @@ def _signing_key(site: Site) -> SigningKey:
     return load(path) if os.path.lexists(path) else make(path)
 
 
-def _moment(text: str, option: str) -> datetime:
+def moment(text: str, option: str) -> datetime:
+    """A date or time of the command line, in UTC unless it says another; raises UsageError."""
     try:
         at = datetime.fromisoformat(text)
         found = at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)

@@ -5,19 +5,23 @@ from __future__ import annotations
 import os
 import pwd
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from certrotd.cli.output import print_json, print_table, say, span, stamp
 from certrotd.cli.rotate import of_one
 from certrotd.clock import SystemClock
-from certrotd.daemon.wiring import open_site
+from certrotd.daemon.wiring import Site, open_site
 from certrotd.errors import UsageError
 from certrotd.id import Id
 from certrotd.keys import rotation
+from certrotd.keys.census import COUNTED
 from certrotd.keys.kind import KIND
+from certrotd.keys.managed import ConfiguredKeyring
 from certrotd.keys.subject import KeyringFound, KeyringSubject
+from certrotd.keys.wing import Keyrings
 from certrotd.lifecycle.report import Report
 from certrotd.lifecycle.runner import Runner
 from certrotd.lifecycle.subject import Subject
@@ -67,6 +71,8 @@ def show(config: Path, name: str, *, ask: bool, as_json: bool) -> int:
             found = view.found
             if isinstance(found, KeyringFound) and found.standing.keks:
                 say(f"{view.id.name}: wrapped by {', '.join(found.standing.keks)}", sys.stdout)
+            for number, _, why in _lacking(found):
+                say(f"{view.id.name}: version {number} is not destroyed: {why}", sys.stdout)
             say(f"{view.id.name}: {view.state}: {view.why}", sys.stdout)
         return 1 if view.failure else 0
 
@@ -188,6 +194,21 @@ def keyring_of(subject: Subject) -> KeyringSubject:
     return subject
 
 
+@contextmanager
+def one_keyring(config: Path, name: str, command: str) -> Iterator[tuple[ConfiguredKeyring, Site]]:
+    """A keyring of the configuration, for a command that writes; raises Failure."""
+    clock = SystemClock()
+    with open_site(
+        config, clock=clock, command=f"certrotd keys {command}", listen=say, writes=True
+    ) as site:
+        [subject] = site.inventory.chosen(ids_of([name]))
+        wing = site.wing(subject.id.kind)
+        if not isinstance(wing, Keyrings):
+            raise UsageError(f"{subject.id} is no keyring", hint="certrotd keys list shows those")
+        site.prepare()
+        yield next(each for each in wing.keyrings if each.policy.id == subject.id), site
+
+
 def _confirm(name: str, words: str, typed: str | None) -> None:
     """Have the name typed for what cannot be undone; raises UsageError."""
     if typed is None and sys.stdin.isatty():
@@ -235,6 +256,14 @@ def _row(view: View, *, ask: bool) -> tuple[str, ...]:
 
 def _states(found: KeyringFound) -> str:
     return ", ".join(f"{each.number} {each.state}" for each in found.case.versions.all) or "-"
+
+
+def _lacking(found: object) -> Iterator[tuple[int, str, str]]:
+    """What keeps each version that no longer encrypts from being destroyed: its code and words."""
+    if isinstance(found, KeyringFound):
+        for version in found.case.versions.in_state(*COUNTED):
+            for each in found.case.lacking(version):
+                yield version.number, each.code.value, each.why
 
 
 def _print_versions(view: View) -> None:

@@ -16,9 +16,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from certrotd.datasets.port import Key
+from certrotd.datasets.port import CutShort, Key
 from certrotd.errors import NeedsOperator
-from certrotd.files.disktrouble import explained
+from certrotd.files.disktrouble import DiskTrouble, explained
 from certrotd.files.rewriting import is_temporary
 from certrotd.files.writing import TEMPORARY
 
@@ -51,7 +51,7 @@ class FileTree:
     may_be_empty: bool = False
 
     def walk(self, after: Key | None = None) -> Iterator[Found]:
-        """Every file behind ``after``; raises DiskTrouble and NeedsOperator."""
+        """Every file behind ``after``; raises DiskTrouble, CutShort and NeedsOperator."""
         names = [str(each) for each in self.roots]
         first = names.index(str(after[0])) if after is not None and after[0] in names else 0
         for number, root in enumerate(names[first:]):
@@ -59,7 +59,7 @@ class FileTree:
             behind = tuple(str(after[1]).split("/")) if within and after is not None else ()
             empty = not within
             with self._root(root) as folder:
-                for path, inner, name in _below(folder, root, "", behind):
+                for path, inner, name in _seen(_below(folder, root, "", behind)):
                     if not name.endswith(TEMPORARY) and self._matches(path):
                         empty = False
                         yield Found((root, path), inner, name)
@@ -68,6 +68,13 @@ class FileTree:
                     f"there is no file in {root}",
                     hint="is nothing mounted there? If it may be empty: may_be_empty: true",
                 )
+
+    def covers(self, key: Key) -> bool:
+        """Whether a file, which need not be there, would be found by walk()."""
+        root, path = map(str, key)
+        whole = f"{root}/{path}"
+        inner = (whole[len(each) + 1 :] for each in map(str, self.roots) if _is_in(whole, each))
+        return any(map(self._matches, inner))
 
     def temporaries(self) -> Iterator[Found]:
         """What rewriting left in any directory, whatever the patterns; raises as walk()."""
@@ -110,6 +117,18 @@ class FileTree:
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
         return _any(self.include), _any(self.exclude)
+
+
+def _is_in(path: str, root: str) -> bool:
+    return path.startswith(f"{root.rstrip('/')}/")
+
+
+def _seen(found: Iterator[tuple[str, int, str]]) -> Iterator[tuple[str, int, str]]:
+    """What is found; raises CutShort where one of the directories cannot be read."""
+    try:
+        yield from found
+    except DiskTrouble as trouble:
+        raise CutShort(trouble.message, hint=trouble.hint) from trouble
 
 
 def _below(

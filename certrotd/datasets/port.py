@@ -25,6 +25,10 @@ class Refused(NeedsOperator):
     """The place does not take one of the values, whoever writes it; the others it may take."""
 
 
+class CutShort(Transient):
+    """Not all of a dataset was seen: what was counted there is too little."""
+
+
 class Row(NamedTuple):
     """One row as it was read.
 

@@ -19,7 +19,7 @@ from certrotd.datasets.keys import key_words
 from certrotd.datasets.port import BeginningCounts, Change, Key, PreflightFinding, Refused, Row
 from certrotd.datasets.sql_dialect import Dialect, Mark, stored
 from certrotd.datasets.sql_errors import as_failures
-from certrotd.datasets.sql_preflight import findings_of, too_narrow
+from certrotd.datasets.sql_preflight import findings_of, too_narrow, unique_columns
 from certrotd.errors import NeedsOperator
 
 
@@ -152,25 +152,24 @@ class SqlDataset:
 
     def _same(self, before: Mapping[Key, str], after: Mapping[Key, str]) -> None:
         """Whether the columns that have to stay did; else nothing is written."""
-        if before == after:
-            return
-        key = next(each for each in before if before[each] != after.get(each))
-        raise NeedsOperator(
-            f"the dataset {self.name}: a column of keep changes with row {key_words(key)}",
-            hint="a trigger? Disable it for the re-encryption, or take the column out of keep",
-        )
+        if key := next((each for each in before if before[each] != after.get(each)), None):
+            raise NeedsOperator(
+                f"the dataset {self.name}: a column of keep changes with row {key_words(key)}",
+                hint="a trigger? Disable it for the re-encryption, or take the column out of keep",
+            )
 
     def _twin(self, change: Change) -> Key | None:
-        """Another row that has one of the values already, where a column is unique."""
-        for n, column in enumerate(self._values):
-            new = stored(change, n)
-            if new is None or new == change.row.read.values[n]:
-                continue
-            query = sa.select(*self._keys).where(column == sa.literal(new, column.type)).limit(2)
-            with self.connected() as connection:
-                for told in connection.execute(query):
-                    if tuple(told) != change.row.key:
-                        return tuple(told)
+        """Another row that has one of the values already, where a column alone is unique."""
+        with self.connected() as connection:
+            unique = unique_columns(sa.inspect(connection), self.spec)
+            for n, column in enumerate(self._values):
+                new = stored(change, n)
+                if [column.name] not in unique or new is None:
+                    continue
+                same = column == sa.literal(new, column.type)
+                others = connection.execute(sa.select(*self._keys).where(same).limit(2))
+                if other := next((k for k in map(tuple, others) if k != change.row.key), None):
+                    return other
         return None
 
     def findings(self) -> Sequence[PreflightFinding]:

@@ -45,14 +45,7 @@ def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[Prefli
     primary: set[str | None] = set(
         inspector.get_pk_constraint(spec.table, spec.schema)["constrained_columns"]
     )
-    constraints = inspector.get_unique_constraints(spec.table, spec.schema)
-    indexes = _indexes(inspector, spec)
-    unique: list[set[str | None]] = [set(each["column_names"]) for each in constraints]
-    unique += [
-        set(each["column_names"])
-        for each in indexes
-        if each["unique"] and not any("where" in name for name in each.get("dialect_options", {}))
-    ]
+    unique = [set(each) for each in unique_columns(inspector, spec, whole=True)]
     nullable = [name for name in spec.key if columns[name]["nullable"] and name not in primary]
     if not any(each and each <= named for each in [primary, *unique]):
         words = f"the columns {', '.join(spec.key)} are neither primary key nor unique"
@@ -62,16 +55,24 @@ def _key(inspector: Inspector, spec: TableSpec, columns: Any) -> Iterator[Prefli
         yield PreflightFinding("key", words, fatal=True)
 
 
-def _indexes(inspector: Inspector, spec: TableSpec) -> Sequence[Any]:
-    """Also those that SQLite makes for a constraint, which it tells in no other way."""
-    return inspector.get_indexes(spec.table, spec.schema, include_auto_indexes=True)
+def unique_columns(
+    inspector: Inspector, spec: TableSpec, *, whole: bool = False
+) -> Sequence[Sequence[str | None]]:
+    """The columns of each unique constraint or index; ``whole``: of those for every row alone."""
+    constraints = inspector.get_unique_constraints(spec.table, spec.schema)
+    # of SQLite also those that it makes for a constraint, which it tells in no other way
+    indexes = inspector.get_indexes(spec.table, spec.schema, include_auto_indexes=True)
+    found = [
+        list(each["column_names"])
+        for each in indexes
+        if each["unique"]
+        and not (whole and any("where" in n for n in each.get("dialect_options", {})))
+    ]
+    return [*found, *(list(each["column_names"]) for each in constraints)]
 
 
 def _unique(inspector: Inspector, spec: TableSpec) -> Iterator[PreflightFinding]:
-    indexes = [each for each in _indexes(inspector, spec) if each["unique"]]
-    constraints = inspector.get_unique_constraints(spec.table, spec.schema)
-    names = [name for each in indexes for name in each["column_names"]]
-    names += [name for each in constraints for name in each["column_names"]]
+    names = [name for each in unique_columns(inspector, spec) for name in each]
     for name in (each for each in spec.columns if each in names):
         words = f"{name} is unique: while two keys live, the same plaintext can be there twice"
         yield PreflightFinding("unique", words)

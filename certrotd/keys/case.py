@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
 
+from certrotd.keyring.consent import Consent
 from certrotd.keyring.evidence import Evidence, Lacking, Missing, missing
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import State, Version, Versions
@@ -68,23 +69,35 @@ class Case:
     def use(self, number: int) -> Use:
         return self.standing.uses.get(number, Use())
 
-    def evidence(self, version: Version) -> Evidence:
-        """What is known of a version that is to be destroyed."""
+    def evidence(self, version: Version, unacknowledged: tuple[str, ...] = ()) -> Evidence:
+        """What is known of a version that is to be destroyed.
+
+        ``unacknowledged`` are the consumers that do not confirm the present keys, where asked.
+        """
         policy, standing, number = self.policy, self.standing, version.number
+        consent = Consent(standing.holds, standing.confirmed)
         since = version.encrypted_until
         return Evidence(
             datasets=policy.datasets,
             census=standing.census.get(number, {}),
             drains={what: since + age for what, age in policy.drains.items()} if since else {},
             drilled=standing.drilled,
+            failed=standing.failed,
+            hold=standing.holds.get(number),
+            scans=policy.scans,
+            scan=standing.scan,
+            unacknowledged=unacknowledged,
+            confirmations=policy.confirmations,
+            confirmed=consent.of(version),
         )
 
     def left_of(self, version: Version) -> tuple[Missing, ...]:
-        """Why something may be left under a version, drills apart; nothing if not."""
-        known = self.evidence(version)
-        until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
-        found = missing(known, fresh, encrypted_until=until, now=now)
-        return tuple(each for each in found if each.code not in _OF_DRILLS)
+        """Why something may be left under a version, so that it is not retired; nothing if not."""
+        return tuple(each for each in self.lacking(version) if each.code not in _AFTER_RETIRING)
+
+    def needed(self, version: Version) -> tuple[Missing, ...]:
+        """Why a retired version is not withheld yet; nothing if it may be."""
+        return tuple(each for each in self.lacking(version) if each.code not in _OF_DESTRUCTION)
 
     @property
     def stored(self) -> tuple[tuple[str, Version], ...]:
@@ -110,7 +123,11 @@ class Case:
 
 
 _READABLE = (State.DECRYPT_ONLY, State.COMPROMISED, State.RETIRED)
-_OF_DRILLS = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE})
+_OF_DESTRUCTION = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE, Lacking.UNCONFIRMED})
+"""What is not asked for before: a key that is withheld can still be given back."""
+_OF_SCANS = frozenset({Lacking.NOT_SCANNED, Lacking.SCAN_STALE, Lacking.UNDECLARED})
+_AFTER_RETIRING = _OF_DESTRUCTION | _OF_SCANS | {Lacking.HELD, Lacking.CENSUS_ONCE}
+"""What is not asked for before a key is retired: its consumers still have it."""
 
 
 def _limits(case: Case, active: Version) -> Iterator[tuple[str, datetime | None, str]]:

@@ -7,8 +7,8 @@ the watching room looks; kept as a document, so that decisions go by what was co
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -17,20 +17,43 @@ from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
 from certrotd.config.environment import reveal
 from certrotd.errors import Failure, NeedsOperator, Transient
 from certrotd.jsontext import parsed
-from certrotd.keyring.evidence import Count
-from certrotd.keyring.states import State
+from certrotd.keyring.evidence import Count, Lacking, NotCounted
+from certrotd.keyring.states import State, Versions
 from certrotd.process import environment, run
+from certrotd.rotation.step import JSON
 from certrotd.state.ports import Document
 from certrotd.state.typed import TypedDocument
 
 if TYPE_CHECKING:  # what only datasets need is loaded for them
     from certrotd.datasets.census import Tally
 
-Census = Mapping[int, Mapping[str, Count]]
+Counts = Mapping[int, Mapping[str, Count]]
+"""The last count of every dataset, by version and name."""
 COUNTED = (State.DECRYPT_ONLY, State.RETIRED, State.DISABLED, State.COMPROMISED)
 """The states of versions that are counted: those that no longer encrypt, and have a key."""
 MAX_ANSWER = 1000
 LARGEST = 10**18
+
+
+@dataclass(frozen=True)
+class Census:
+    """The last counts, and the datasets that could not be counted when it was last tried."""
+
+    counts: Counts = field(default_factory=dict)
+    failed: Mapping[str, NotCounted] = field(default_factory=dict)
+
+
+def still_of(counts: Counts, versions: Versions) -> Counts:
+    """Those counts that are of the time since each version last stopped encrypting."""
+    kept: dict[int, dict[str, Count]] = {}
+    for version in versions.in_state(*COUNTED):
+        since, kept[version.number] = version.encrypted_until, {}
+        for name, count in counts.get(version.number, {}).items():
+            if since is None or count.zero_since is None or count.zero_since >= since:
+                kept[version.number][name] = count
+            elif count.at >= since:
+                kept[version.number][name] = replace(count, zero_since=count.at)
+    return kept
 
 
 def census_in(document: Document) -> TypedDocument[Census]:
@@ -61,7 +84,8 @@ def counted(name: str, entry: CommandDatasetEntry, told: Mapping[str, str], cloc
             f"the census of {name} was not taken: {argv[0]} did not print a number",
             hint="it prints how many ciphertexts are left, and nothing else",
         )
-    return Count(int(text), at)  # what came while it counted is counted next time
+    # what came while it counted is counted next time
+    return Count(int(text), at, method=f"by {argv[0]}")
 
 
 @dataclass(frozen=True)
@@ -75,7 +99,7 @@ class Taken:
 def take(
     datasets: Mapping[str, DatasetEntry],
     versions: Mapping[int, str],
-    before: Census,
+    before: Counts,
     clock: Clock,
     keyring: str,
     tally: Callable[[str], Tally],
@@ -84,64 +108,104 @@ def take(
 
     ``tally`` counts those that certrotd itself can read, for all versions at once.
     """
-    census: dict[int, dict[str, Count]] = {each: dict(before.get(each, {})) for each in versions}
+    counts: dict[int, dict[str, Count]] = {each: dict(before.get(each, {})) for each in versions}
     failures: list[tuple[str, Failure]] = []
+    failed: dict[str, NotCounted] = {}
     for name, entry in datasets.items():
-        if not isinstance(entry, CommandDatasetEntry):
-            try:
-                at, counts = clock.now(), tally(name)
-            except Failure as failure:
-                failures.append((name, failure))
-                continue
-            for number in versions:
-                census[number][name] = Count(counts.left(number), at)
-            continue
+        at = clock.now()
+        try:
+            for number, count in _counted(name, entry, versions, clock, keyring, tally):
+                counts[number][name] = count.after(counts[number].get(name))
+        except Failure as failure:
+            failures.append((name, failure))
+            failed[name] = not_counted(failure, at)
+    return Taken(Census(counts, failed), failures)
+
+
+def not_counted(failure: Failure, at: datetime) -> NotCounted:
+    """Why a dataset was not counted at ``at``."""
+    from certrotd.datasets.port import CutShort
+
+    code = Lacking.CUT_SHORT if isinstance(failure, CutShort) else Lacking.UNREACHABLE
+    return NotCounted(code, at, failure.message)
+
+
+def count_of(tally: Tally, version: int, at: datetime) -> Count:
+    """What a tally says of one version."""
+    return Count(tally.left(version), at, unopened=tally.unopened, method=tally.method)
+
+
+def _counted(
+    name: str,
+    entry: DatasetEntry,
+    versions: Mapping[int, str],
+    clock: Clock,
+    keyring: str,
+    tally: Callable[[str], Tally],
+) -> Iterator[tuple[int, Count]]:
+    if isinstance(entry, CommandDatasetEntry):
         for number, key_id in versions.items():
             told = {
                 "CERTROTD_KEYRING": keyring,
                 "CERTROTD_VERSION": str(number),
                 "CERTROTD_KEY_ID": key_id,
             }
-            try:
-                census[number][name] = counted(name, entry, told, clock)
-            except Failure as failure:
-                failures.append((name, failure))
-    return Taken(census, failures)
+            yield number, counted(name, entry, told, clock)
+        return
+    at, counts = clock.now(), tally(name)
+    for number in versions:
+        yield number, count_of(counts, number, at)
 
 
 def _render(census: Census) -> bytes:
-    return json.dumps(
-        {
-            str(number): {name: [each.left, each.at.isoformat()] for name, each in counts.items()}
-            for number, counts in census.items()
-        }
-    ).encode()
+    counts = {
+        str(number): {name: _count_json(each) for name, each in counts.items()}
+        for number, counts in census.counts.items()
+    }
+    failed = {
+        name: [each.code.value, each.at.isoformat(), each.why]
+        for name, each in census.failed.items()
+    }
+    return json.dumps({"counts": counts, "failed": failed}).encode()
+
+
+def _count_json(count: Count) -> list[JSON]:
+    first = count.zero_since.isoformat() if count.zero_since else None
+    return [count.left, count.at.isoformat(), count.unopened, first, count.method]
 
 
 def _parse(data: bytes) -> Census:
-    told = parsed(data)
-    if not isinstance(told, dict):
-        raise ValueError("not a census")
-    return {
-        int(number): {name: Count(int(left), _moment(at)) for name, (left, at) in counts.items()}
-        for number, counts in _mappings(told)
-    }
+    match parsed(data):
+        case {"counts": dict() as counts, "failed": dict() as failed}:
+            return Census(
+                {
+                    int(number): {name: _count(each) for name, each in named.items()}
+                    for number, named in _mappings(counts)
+                },
+                {name: _not_counted(each) for name, each in failed.items()},
+            )
+    raise ValueError("not a census")
 
 
-def _mappings(told: Mapping[str, object]) -> Sequence[tuple[str, Mapping[str, tuple[int, str]]]]:
-    found = []
-    for number, counts in told.items():
-        if not isinstance(counts, dict) or not all(map(_is_count, counts.values())):
-            raise ValueError("not a census")
-        found.append((number, counts))
-    return found
-
-
-def _is_count(told: object) -> bool:
+def _count(told: object) -> Count:
     match told:
-        case [int(), str()]:
-            return True
-    return False
+        case [int() as left, str() as at, int() as unopened, (str() | None) as first, str() as how]:
+            return Count(left, _moment(at), unopened, _moment(first) if first else None, how)
+    raise ValueError("not a count")
+
+
+def _not_counted(told: object) -> NotCounted:
+    match told:
+        case [str() as code, str() as at, str() as why]:
+            return NotCounted(Lacking(code), _moment(at), why)
+    raise ValueError("not a failure")
+
+
+def _mappings(told: Mapping[str, object]) -> Iterator[tuple[str, Mapping[str, object]]]:
+    for number, counts in told.items():
+        if not isinstance(counts, dict):
+            raise ValueError("not a census")
+        yield number, counts
 
 
 def _moment(text: str) -> datetime:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from certrotd.config.keyrings import PERIODS, KeyringEntry
@@ -43,8 +44,21 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
         enabled=entry.enabled,
         escrows=entry.backup is not None,
         cuts_over=entry.cutover is not None,
-        fresh=Freshness(drill=entry.backup.drill.every) if entry.backup else Freshness(),
+        fresh=_fresh(entry),
+        scans=scans(entry),
+        confirmations=2 if entry.confirm == "two" else 0,
     )
+
+
+def _fresh(entry: KeyringEntry) -> Freshness:
+    usual = Freshness(apart=entry.grace)
+    return replace(usual, drill=entry.backup.drill.every) if entry.backup else usual
+
+
+def scans(entry: KeyringEntry) -> bool:
+    """Whether there is anything to look through for undeclared ciphertext."""
+    own = any(each.type != "command" for each in entry.datasets.values())
+    return entry.residue.enabled and (own or bool(entry.residue.paths))
 
 
 def _slots(outlets: Sequence[FileOutlet]) -> int | None:

@@ -35,9 +35,18 @@ def check_confirmed(world: World) -> None:
         if (words := outlet.differs(delivery)) is not None:
             raise Transient(f"{outlet.name} is not as it was delivered: {words}")
         files.update(outlet.digests())
-    expected = Expected(world.name, delivery.hash, files)
-    if lacking := lacking_of(world, world.consumers, expected):
+    if lacking := lacking_of(world, world.consumers, Expected(world.name, delivery.hash, files)):
         raise Transient(f"not confirmed by {listed(lacking, most=3)}")
+
+
+def unconfirmed(world: World) -> tuple[str, ...]:
+    """The consumers that do not confirm the present keys, and what each has, in words.
+
+    Raises Failure where an output cannot be read.
+    """
+    delivery = Delivery.of(world.keyring())
+    files = {path: digest for each in world.outlets for path, digest in each.digests().items()}
+    return tuple(lacking_of(world, world.consumers, Expected(world.name, delivery.hash, files)))
 
 
 def confirms(world: World, name: str, expected: Expected) -> bool:

@@ -9,6 +9,7 @@ from certrotd.consumers.port import Expected
 from certrotd.errors import Failure
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.states import Version
+from certrotd.keys.census import COUNTED
 from certrotd.keys.subject import KeyringFound
 from certrotd.keys.world import Consumer as Asked
 from certrotd.lifecycle.details import Cell, Consumer, Details, Table
@@ -61,7 +62,7 @@ def json_of(found: KeyringFound, *, ask: bool = False) -> dict[str, Any]:
 
 
 def _version_json(found: KeyringFound, version: Version) -> dict[str, Any]:
-    use = found.case.use(version.number)
+    use, hold = found.case.use(version.number), found.standing.holds.get(version.number)
     return {
         "version": version.number,
         "state": version.state.value,
@@ -70,6 +71,11 @@ def _version_json(found: KeyringFound, version: Version) -> dict[str, Any]:
         "messages": use.messages,
         "bytes": use.bytes,
         "last_used": use.last,
+        "held": str(hold) if hold and hold.holds(found.now) else None,
+        "lacking": [
+            {"code": each.code.value, "why": each.why}
+            for each in (found.case.lacking(version) if version.state in COUNTED else ())
+        ],
         "transitions": [
             {"to": each.to.value, "at": each.at, "code": each.code.value, "why": each.why}
             for each in version.transitions
@@ -105,10 +111,12 @@ def _tables(found: KeyringFound) -> Iterator[Table]:
 
 
 def _row(found: KeyringFound, version: Version) -> Sequence[Cell]:
+    hold = found.standing.holds.get(version.number)
+    hold = hold if hold and hold.holds(found.now) else None
     return (
         Cell(str(version.number)),
         Cell(version.state.value, chip=True),
         Cell(moment=version.since),
-        Cell(version.transitions[-1].why),
+        Cell(f"{version.transitions[-1].why} ({hold})" if hold else version.transitions[-1].why),
         Cell(f"{found.case.use(version.number).messages:,}"),
     )

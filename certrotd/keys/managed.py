@@ -41,6 +41,8 @@ from certrotd.keys.case import Case
 from certrotd.keys.census import Census, census_in
 from certrotd.keys.checks import KeyringCheck
 from certrotd.keys.configured_policy import policy_of
+from certrotd.keys.confirming import unconfirmed
+from certrotd.keys.consent import KeptConsent
 from certrotd.keys.counting import counted_in
 from certrotd.keys.decision import Deliver, Rotate
 from certrotd.keys.drills import drills_in
@@ -51,6 +53,7 @@ from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.stored_data import StoredData
 from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Decision
@@ -66,10 +69,11 @@ if TYPE_CHECKING:
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
-CENSUS, COUNTS, DRILLS = "census", "counts", "drills"
+CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its highest revision, its last counts and drill, what its outputs took the
-place of and last wrote, and the heartbeats of its processes are kept, each under its name."""
+"""Where a keyring, its highest revision, its last counts, scan and drill, what people said of
+destroying its keys, what its outputs took the place of and last wrote, and the heartbeats of its
+processes are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -195,6 +199,18 @@ class ConfiguredKeyring:
         return census_in(self._premises.state.document(f"{CENSUS}/{self._name}"))
 
     @cached_property
+    def consent(self) -> KeptConsent:
+        """What people said of destroying its keys."""
+        return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
+
+    @cached_property
+    def residues(self) -> Residues:
+        """Where undeclared ciphertext is looked for."""
+        kept = scans_in(self._premises.state.document(f"{SCANS}/{self._name}"))
+        every = list(self._shared.config.keys.keyrings.values())
+        return Residues(self.entry, every, self.stored.keyring, kept, self.clock)
+
+    @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
         return StoredData(self.entry.datasets, self.store, self.census)
@@ -259,6 +275,7 @@ class ConfiguredKeyring:
                 present=tuple(each.name for each in self.outlets if not each.absent()),
                 backups=backups.place if backups and backups.list() else "",
             )
+        census, consent = self.census.peek() or Census(), self.consent.read()
         return Standing(
             versions=found.versions,
             revision=found.revision,
@@ -267,8 +284,12 @@ class ConfiguredKeyring:
             ids={number: each.id for number, each in found.entries.items()},
             absent=tuple(each.name for each in self.outlets if each.absent()),
             strange=self._strange(found) if thorough else (),
-            census=self.census.peek() or {},
+            census=census.counts,
+            failed=census.failed,
             drilled=self._drilled(),
+            scan=self.residues.still(self.residues.kept.peek()),
+            holds=consent.holds,
+            confirmed=consent.confirmed,
         )
 
     def _drilled(self) -> datetime | None:
@@ -332,6 +353,7 @@ class ConfiguredKeyring:
             self.clock,
             self.stored.tally,
             self._drill,
+            self.residues,
         )
 
     def _drill(self) -> Sequence[Finding]:
@@ -414,4 +436,4 @@ class ConfiguredKeyring:
 
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
-        return case.evidence(version), self.policy.fresh
+        return case.evidence(version, unconfirmed(self.world())), self.policy.fresh

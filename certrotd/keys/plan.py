@@ -31,6 +31,7 @@ from certrotd.keys.decision import (
     Rollback,
     Rotate,
 )
+from certrotd.keys.destroying import Destroy as DestroyStep
 from certrotd.keys.policy import Policy
 from certrotd.keys.reencrypting import Reencrypt as ReencryptStep
 from certrotd.keys.steps import (
@@ -46,7 +47,6 @@ from certrotd.keys.steps import (
     Move,
 )
 from certrotd.keys.steps import Deliver as DeliverStep
-from certrotd.keys.steps import Destroy as DestroyStep
 from certrotd.keys.steps import Rewrap as RewrapStep
 from certrotd.keys.world import World
 from certrotd.lifecycle.decision import Action

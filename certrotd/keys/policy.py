@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrotd.id import Id
-from certrotd.keyring.evidence import Count, Freshness
+from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted, Scan
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
 from certrotd.keyring.states import Versions
@@ -43,6 +43,8 @@ class Policy:
     ``reencrypted`` those of them that certrotd brings under the active key. ``waves`` are the
     consumers: those of a later wave come when those of the earlier ones have confirmed.
     ``cuts_over``: the application holds one key, and is stopped while its data changes.
+    ``confirmations`` is how many people have to confirm the destruction of a key.
+    ``scans``: undeclared ciphertext is looked for.
     """
 
     name: str
@@ -67,6 +69,8 @@ class Policy:
     enabled: bool = True
     escrows: bool = False
     cuts_over: bool = False
+    confirmations: int = 0
+    scans: bool = False
 
     @property
     def id(self) -> Id:
@@ -86,7 +90,8 @@ class Standing:
     paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
     has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
     was never written, empty if there are none. ``census`` has the last count of every dataset by
-    version.
+    version, ``failed`` why one could not be counted since. ``holds`` and ``confirmed`` are what
+    people said of the destruction of each version.
     """
 
     versions: Versions | None = None
@@ -99,7 +104,11 @@ class Standing:
     present: tuple[str, ...] = ()
     backups: str = ""
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
+    failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
+    scan: Scan | None = None
+    holds: Mapping[int, Hold] = field(default_factory=dict)
+    confirmed: Mapping[int, tuple[Confirmation, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

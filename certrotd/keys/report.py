@@ -30,7 +30,7 @@ def facts_of(keyring: ConfiguredKeyring) -> KeyringFacts | None:
     if found is None:
         return None
     entry, policy, last = keyring.entry, keyring.policy, keyring.drills.peek()
-    backups, unreadable = _backups(keyring)
+    backups, unreadable = backups_of(keyring)
     case = Case(policy, keyring.look(), keyring.attempts(), keyring.clock.now(), DAEMON)
     return KeyringFacts(
         name=policy.name,
@@ -87,7 +87,7 @@ def _drains(case: Case) -> Iterator[DrainFacts]:
         yield DrainFacts(what, max(ended) + age if ended else None)
 
 
-def _backups(keyring: ConfiguredKeyring) -> tuple[tuple[BackupFacts, ...], tuple[str, ...]]:
+def backups_of(keyring: ConfiguredKeyring) -> tuple[tuple[BackupFacts, ...], tuple[str, ...]]:
     """The backups that there are, and what is wrong with those that cannot be read."""
     facts: list[BackupFacts] = []
     wrong: list[str] = []

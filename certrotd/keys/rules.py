@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from certrotd.keyring.evidence import Lacking
+from certrotd.keyring.evidence import Lacking, Missing
 from certrotd.keyring.states import State, Version
 from certrotd.keys.case import Case
 from certrotd.keys.decision import RECHECK, Deliver, Destroy, Disable, Reencrypt, Retire, Rotate
@@ -166,7 +166,7 @@ def _destroy(case: Case) -> Destroy | None:
 
 def _disable(case: Case) -> Disable | None:
     for version in case.versions.in_state(State.RETIRED):
-        if version.since + case.policy.grace <= case.now:
+        if version.since + case.policy.grace <= case.now and not case.needed(version):
             why = f"version {version.number} has been retired since {_day(version.since)}"
             return Disable(why, version=version.number)
     return None
@@ -193,18 +193,24 @@ def _coming(case: Case) -> Iterator[tuple[datetime, str]]:
     if (expected := case.expected) is not None:
         yield expected
     for version in case.versions.in_state(State.RETIRED):
-        at = version.since + case.policy.grace
-        yield at, f"version {version.number} is retired, and withheld from {_day(at)}"
+        yield _until(case, version, version.since + case.policy.grace, case.needed(version))
     for version in case.versions.in_state(State.DISABLED, State.COMPROMISED):
-        at = version.since + case.policy.watch
-        lacking = case.lacking(version)
-        words = f"version {version.number} is {version.state}"
-        if lacking:
-            yield max(at, case.now + RECHECK), f"{words}: {lacking[0].why}"
-        elif at > case.now:
-            yield at, f"{words}, and destroyed from {_day(at)}"
+        yield _until(case, version, version.since + case.policy.watch, case.lacking(version))
     for version in case.versions.in_state(State.DECRYPT_ONLY):
         yield from _drained(case, version)
+
+
+def _until(
+    case: Case, version: Version, at: datetime, lacking: Sequence[Missing]
+) -> tuple[datetime, str]:
+    """When a version is withheld or destroyed, or what keeps it from that."""
+    words = f"version {version.number} is {version.state}"
+    if lacking:
+        why = lacking[0].why
+        more = f" (and {len(lacking) - 1} more: certrotd keys show)" if len(lacking) > 1 else ""
+        return max(at, case.now + RECHECK), f"{words}: {why}{more}"
+    then = "withheld" if version.state is State.RETIRED else "destroyed"
+    return at, f"{words}, and {then} from {_day(at)}"
 
 
 def _drained(case: Case, version: Version) -> Iterator[tuple[datetime, str]]:
@@ -246,10 +252,10 @@ def no_slot(case: Case, due: Action) -> Postpone | None:
     given = [each for each in case.versions.all if each.state.delivered]
     living = [each for each in case.versions.all if each.state is not State.DESTROYED]
     if policy.capacity == 1 and given:
-        why = "its output holds one key, so none can be staged: it needs a cut-over"
+        why = "its output holds one key, so none can be staged: it needs a cut-over, by cutover"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if not policy.stages and given:
-        why = "its output reads no key that does not encrypt yet: it needs a cut-over"
+        why = "its output reads no key that does not encrypt yet: it needs a cut-over, by cutover"
         return Postpone(why, case.now + RECHECK, due, Gate.SLOT)
     if policy.capacity is not None and len(given) >= policy.capacity:
         return _blocked(case, due, given)

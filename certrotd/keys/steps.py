@@ -347,30 +347,6 @@ class Await(Journaled):
         pass  # it only asked
 
 
-@dataclass(frozen=True)
-class Destroy(Journaled):
-    """Forget the material of a version, once everything that has to be shown is."""
-
-    version: int
-    why: str
-    kind = "destroy"
-
-    def do(self, world: World, ledger: Ledger) -> Done:
-        now = world.clock.now()
-        version = world.keyring().versions.version(self.version)
-        if version.state is not State.DESTROYED:
-            evidence, fresh = world.evidence(version)
-            world.move(
-                lambda all_: all_.destroy(self.version, evidence, fresh, at=now, why=self.why)
-            )
-            version = world.keyring().versions.version(self.version)
-        tell(world, ledger)
-        return Done({"destroyed": self.version, "evidence": version.transitions[-1].why})
-
-    def undo(self, world: World, ledger: Ledger) -> None:
-        pass  # nothing undoes it: it is refused, or done
-
-
 def tell(world: World, ledger: Ledger) -> None:
     """Have the audit log know every transition since the rotation began, each once.
 

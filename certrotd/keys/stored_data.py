@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 
 from certrotd.config.datasets import CommandDatasetEntry, DatasetEntry
 from certrotd.errors import NeedsOperator
-from certrotd.keyring.evidence import Count
 from certrotd.keyring.keyring import Keyring
-from certrotd.keys.census import COUNTED, Census
+from certrotd.keys.census import Census, count_of, still_of
 from certrotd.keys.keyring_store import KeyringStore
 from certrotd.keys.reencrypting import Reencryptable
 from certrotd.state.typed import TypedDocument
@@ -74,8 +73,10 @@ class StoredData:
 
     def _counted(self, name: str, tally: Tally, at: datetime) -> None:
         """Keep a census of one dataset, so that decisions go by it."""
-        found, known = self.store.inspect(), dict(self.census.read() or {})
-        for version in found.versions.in_state(*COUNTED) if found else ():
-            number = version.number
-            known[number] = {**known.get(number, {}), name: Count(tally.left(number), at)}
-        self.census.write(known)
+        found, known = self.store.inspect(), self.census.read() or Census()
+        counts = dict(still_of(known.counts, found.versions)) if found else {}
+        for number, named in counts.items():
+            count = count_of(tally, number, at).after(named.get(name))
+            counts[number] = {**named, name: count}
+        failed = {each: why for each, why in known.failed.items() if each != name}
+        self.census.write(Census(counts, failed))

@@ -34,6 +34,7 @@ PAGE = 500
 METADATA = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 METADATA_LIST = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _LONGEST = timedelta(minutes=5)
+_ROLE = "its Role lacks that, see: kubectl auth can-i --list"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ROUNDED = timedelta(seconds=2)
 
@@ -300,7 +301,8 @@ def refused(method: str, path: str, answer: Answer, found: Object) -> Failure:
             hint="its token has expired or was revoked; a pod's is renewed by the kubelet",
         )
     if status == 403:
-        return Denied(whom, hint="its Role lacks that, see: kubectl auth can-i --list")
+        # a quota, a webhook, or a namespace that is being deleted refuse what its Roles allow
+        return Denied(whom, hint=_ROLE if " cannot " in said else "")
     if status == 422:
         return Invalid(whom)
     if status == 429 or status >= 500:

@@ -187,6 +187,23 @@ def test_the_same_plaintext_under_both_keys_isolates_itself_from_a_unique_column
     assert {n for n in before if after[n] == before[n]} == {3, 11, 101, 102}
 
 
+def test_only_the_row_that_is_in_the_way_is_named(database: Database) -> None:
+    """A column that is unique together with another may have the value elsewhere, rightly."""
+    execute, url = database
+    codec = Deterministic()
+    keys = KeySet.of([key_of(Algorithm.AES_256_GCM, n, seed=str(n)) for n in (1, 2)], active=2)
+    execute("create table t (id integer primary key, tenant varchar(9), v varchar(200), "
+            "unique (tenant, v))")  # fmt: skip
+    for number, tenant, version in ((1, "a", 1), (2, "a", 2), (3, "b", 2)):
+        value = codec.encrypt(b"same", keys.keys[version]).decode()
+        execute("insert into t values (?, ?, ?)", number, tenant, value)
+    with table(url) as made:
+        result = passed(replace(made, form=Form(codec)), keys)
+    [left] = result.quarantined
+    assert left.key == (1,)
+    assert "so has row" not in left.why
+
+
 def audited(database: Database) -> None:
     """The table t, whose changes are kept in the table log, and that tells when it was changed."""
     execute, url = database

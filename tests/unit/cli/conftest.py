@@ -34,6 +34,11 @@ COMMANDS = (
             *(
                 "compromise",
                 "enable",
+                "hold",
+                "release",
+                "confirm",
+                "prove",
+                "scan",
                 "reencrypt",
                 "encrypt",
                 "decrypt",

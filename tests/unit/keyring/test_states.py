@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from certrotd.errors import InvalidInput
-from certrotd.keyring.evidence import Count, Evidence, Freshness, Lacking, missing
+from certrotd.keyring.evidence import (
+    Count,
+    Evidence,
+    Freshness,
+    Hold,
+    Lacking,
+    NotCounted,
+    Scan,
+    missing,
+)
 from certrotd.keyring.states import (
     Code,
     NotAllowed,
@@ -230,6 +239,56 @@ class TestEvidence:
             ),
             ({"census": {"users": Count(0, NOW - 2 * DAY)}}, Lacking.CENSUS_STALE, "take it again"),
             ({"census": {"users": Count(0, NOW + DAY)}}, Lacking.CLOCK, "in the future"),
+            (
+                {"census": {"users": Count(2, NOW, unopened=2)}},
+                Lacking.QUARANTINED,
+                "2 values of users open with no key",
+            ),
+            (
+                {"failed": {"users": NotCounted(Lacking.UNREACHABLE, NOW + DAY, "it is away")}},
+                Lacking.UNREACHABLE,
+                "users was not counted: it is away",
+            ),
+            (
+                {"failed": {"users": NotCounted(Lacking.CUT_SHORT, NOW + DAY, "1 directory")}},
+                Lacking.CUT_SHORT,
+                "users was not counted: 1 directory",
+            ),
+            ({"hold": Hold("audit", "ann", NOW)}, Lacking.HELD, "it is held by ann: audit"),
+            (
+                {"hold": Hold("audit", "ann", NOW, NOW + DAY)},
+                Lacking.HELD,
+                "held by ann until 2026-06-02 00:00Z: audit",
+            ),
+            (
+                {"unacknowledged": ("web, which has another delivery",)},
+                Lacking.UNACKNOWLEDGED,
+                "not confirmed by web, which has",
+            ),
+            ({"scans": True}, Lacking.NOT_SCANNED, "was not looked for since"),
+            (
+                {"scans": True, "scan": Scan(LONG_AGO - DAY)},
+                Lacking.NOT_SCANNED,
+                "was not looked for since",
+            ),
+            ({"scans": True, "scan": Scan(NOW - 8 * DAY)}, Lacking.SCAN_STALE, "the last scan"),
+            ({"scans": True, "scan": Scan(NOW + DAY)}, Lacking.CLOCK, "in the future"),
+            (
+                {"scans": True, "scan": Scan(NOW, unfinished=("shop/public.t",))},
+                Lacking.CUT_SHORT,
+                "did not end: shop/public.t",
+            ),
+            (
+                {"scans": True, "scan": Scan(NOW, ("shop/audit.old: tink",))},
+                Lacking.UNDECLARED,
+                "is in no dataset: shop/audit.old: tink",
+            ),
+            ({"confirmations": 2}, Lacking.UNCONFIRMED, "2 people have to confirm it, and nobody"),
+            (
+                {"confirmations": 2, "confirmed": ("ann", "ann")},
+                Lacking.UNCONFIRMED,
+                "and ann did",
+            ),
             ({"drains": {"cookies": NOW + DAY}}, Lacking.DRAINING, "cookies may hold"),
             ({"drilled": None}, Lacking.NO_DRILL, "no restore drill"),
             ({"drilled": LONG_AGO}, Lacking.DRILL_STALE, "the last restore drill is of"),
@@ -253,6 +312,33 @@ class TestEvidence:
         assert lacking.code is code
         assert words in lacking.why
         assert words in str(refused.value)
+
+    @pytest.mark.parametrize(
+        ("first", "proven"), [(NOW - 7 * DAY, True), (NOW - 6 * DAY, False), (None, False)]
+    )
+    def test_the_census_is_zero_twice_and_so_far_apart(
+        self, first: datetime | None, proven: bool
+    ) -> None:
+        """Between the two, what comes back late (a restored table, a queue) shows itself."""
+        twice = replace(proof(), census={"users": Count(0, NOW, zero_since=first)})
+        fresh, ring = replace(FRESH, apart=7 * DAY), disabled(self.LONG_AGO)
+        if proven:
+            assert states(ring.destroy(1, twice, fresh, at=NOW, why="over"))[0] == "destroyed"
+            return
+        with pytest.raises(NotProven, match="it has to be 7 d later, too") as refused:
+            ring.destroy(1, twice, fresh, at=NOW, why="over")
+        assert [each.code for each in refused.value.missing] == [Lacking.CENSUS_ONCE]
+
+    def test_what_is_over_keeps_no_key(self) -> None:
+        """A failure before the last count, a hold that has ended; two who confirmed are enough."""
+        evidence = replace(
+            proof(),
+            failed={"users": NotCounted(Lacking.UNREACHABLE, NOW - DAY, "it was away")},
+            hold=Hold("audit", "ann", NOW - 2 * DAY, NOW),
+            confirmations=2,
+            confirmed=("ann", "bob"),
+        )
+        assert not [*missing(evidence, FRESH, encrypted_until=self.LONG_AGO, now=NOW)]
 
     def test_times_are_told_to_the_minute(self) -> None:
         """People read them: of what is lacking, and of what was shown."""

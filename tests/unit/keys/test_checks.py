@@ -284,7 +284,7 @@ class TestCounts:
         kept.write_bytes(b"{half")
         assert rings.view().state == "ok"
         findings(rings)
-        assert kept.read_bytes().startswith(b'{"1"')
+        assert kept.read_bytes().startswith(b'{"counts": {"1"')
         assert len(list((rings.place / "state/census").iterdir())) == 2
 
     def test_without_datasets_nothing_is_counted(self, rings: Rings) -> None:

@@ -228,3 +228,27 @@ def test_advice_of_the_database_is_shown_beside_the_progress(
         shop.rings.rotate()
     assert len(asked) == 7  # every fourth of 35 rows, of 30
     assert "left; run VACUUM t (" in str(shop.rings.view().flight)
+
+
+def test_the_daemon_looks_for_ciphertext_that_no_dataset_has(shop: Shop) -> None:
+    """By the watching room, from when a key is replaced on; what it finds keeps the key."""
+    shop.execute("create table audit as select secret as old from t limit 1")
+
+    def findings() -> list[str]:
+        with shop.rings.keyring() as keyring:
+            [looked] = keyring.check(60).look()
+            return [f.words for f in looked.watched.findings if f.kind == "undeclared_ciphertext"]
+
+    [found] = findings()
+    assert "audit.old: it is tink and names the key of version 1" in found
+    shop.rings.done()
+    shop.rings.done()
+    shop.rings.clock.advance(8 * DAY)
+    assert findings() == [found]
+    assert "is in no dataset" in shop.rings.view().why
+    assert shop.rings.states()[1] is State.RETIRED
+    shop.execute("drop table audit")
+    shop.rings.clock.advance(4 * DAY)
+    assert findings() == []
+    shop.rings.done()
+    assert shop.rings.states()[1] is State.DISABLED

@@ -205,7 +205,9 @@ def test_an_old_key_goes_only_after_everything_was_shown(bench: KeyBench) -> Non
     assert isinstance(report.decision, Retire)
     assert bench.states()[1] is State.RETIRED
     assert isinstance(bench.tick(6 * DAY).decision, Wait)
-    report = bench.tick(2 * DAY)
+    assert isinstance(bench.tick(2 * DAY).decision, Wait)
+    counted(0)
+    report = bench.tick(timedelta(hours=1))
     assert isinstance(report.decision, Disable)
     assert bench.states()[1] is State.DISABLED
     assert {app.reads for app in bench.apps.values()} == {frozenset({2})}

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from certrotd.config.calendar import calendar
-from certrotd.keyring.evidence import Count
+from certrotd.keyring.evidence import Confirmation, Count, Hold
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.states import Versions
 from certrotd.keys.case import Case
@@ -86,7 +86,7 @@ CASES: dict[str, tuple[Policy, Standing, Attempts]] = {
         Attempts(),
     ),
     "retire": (POLICY, Standing(rotated(), census=counted(0)), Attempts()),
-    "disable": (POLICY, Standing(_retired()), Attempts()),
+    "disable": (POLICY, Standing(_retired(), census=counted(0)), Attempts()),
     "destroy": (POLICY, Standing(_disabled(), census=counted(0), drilled=NOW - DAY), Attempts()),
     "not_due": (POLICY, Standing(active()), Attempts()),
 }
@@ -216,6 +216,12 @@ LACKING: dict[str, Standing] = {
     "nothing was counted": Standing(rotated()),
     "a withheld key is missed": Standing(_disabled(), census=counted(1), drilled=NOW),
     "no drill": Standing(_disabled(), census=counted(0)),
+    "retired, and not counted since": Standing(_retired(), census=counted(0, NOW - 2 * DAY)),
+    "retired, and written again": Standing(_retired(), census=counted(1)),
+    "retired, and held": Standing(_retired(), census=counted(0), holds={1: Hold("no", "ann", NOW)}),
+    "withheld, and held": Standing(
+        _disabled(), census=counted(0), drilled=NOW, holds={1: Hold("no", "ann", NOW)}
+    ),
     "an old drill": Standing(_disabled(), census=counted(0), drilled=NOW - 200 * DAY),
 }
 
@@ -226,6 +232,31 @@ def test_a_key_stays_while_anything_is_not_shown(lacking: str) -> None:
     decision = decide(POLICY, LACKING[lacking], Attempts(), now=NOW)
     assert isinstance(decision, Wait)
     assert decision.code == "not_due"
+
+
+def test_the_first_census_of_zero_retires_and_the_second_withholds() -> None:
+    """A grace apart; what retires is what the consumers keep."""
+    policy = replace(POLICY, fresh=replace(POLICY.fresh, apart=7 * DAY))
+    assert decide(policy, Standing(rotated(), census=counted(0)), Attempts(), now=NOW).code == (
+        "retire"
+    )
+    once = {1: {"rows": Count(0, NOW, zero_since=NOW - 6 * DAY)}}
+    decision = decide(policy, Standing(_retired(), census=once), Attempts(), now=NOW)
+    assert "it has to be 7 d later, too" in decision.why
+    twice = {1: {"rows": Count(0, NOW, zero_since=NOW - 7 * DAY)}}
+    decision = decide(policy, Standing(_retired(), census=twice), Attempts(), now=NOW)
+    assert decision.code == "disable"
+
+
+def test_two_people_confirm_a_destruction_that_is_due() -> None:
+    """Each while the key is withheld: what was confirmed before it was given back is void."""
+    policy = replace(POLICY, confirmations=2)
+    standing = Standing(_disabled(), census=counted(0), drilled=NOW)
+    early, late = Confirmation("ann", NOW - 50 * DAY), Confirmation("ann", NOW - DAY)
+    bob = Confirmation("bob", NOW)
+    for by, code in (((early, bob), "not_due"), ((late, bob), "destroy")):
+        asked = replace(standing, confirmed={1: by})
+        assert decide(policy, asked, Attempts(), now=NOW).code == code
 
 
 def test_a_key_that_drains_says_until_when() -> None:

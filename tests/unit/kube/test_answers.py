@@ -50,6 +50,13 @@ def test_each_refusal_says_who_can_do_something_about_it(status: int, kind: type
     assert "the words of the server" in str(found)
 
 
+def test_only_what_roles_refuse_is_put_down_to_a_role() -> None:
+    """Quotas and webhooks answer with the same status."""
+    role = refused(403, 'secrets is forbidden: User "a" cannot list resource "secrets"')
+    assert "its Role lacks that" in role.hint
+    assert not refused(403, 'secrets "a" is forbidden: exceeded quota: q').hint
+
+
 @pytest.mark.parametrize(
     ("told", "seconds"), [("7", 7), ("999999", 300), ("soon", None), ("-1", None), ("", None)]
 )
