@@ -52,6 +52,7 @@ def compromise(
     with one_keyring(config, name, "compromise") as (keyring, _):
         if _is_done(keyring, number):
             keyring.suspicions.drop(number)
+            say(f"{name}: what others could read: certrotd keys exposure {name} {number}")
         elif number in keyring.suspicions.read():
             say(f"{name}: it is remembered, and done as soon as it can be")
     return code
