@@ -52,6 +52,24 @@ def keys_release(
     end(carry_out(path_of(context, config), name, version, why=reason, as_json=as_json))
 
 
+@keys_app.command("scan")
+def keys_scan(
+    context: typer.Context,
+    name: Name,
+    as_json: Json = False,
+    config: ConfigOption = None,
+) -> None:
+    """Look for ciphertext that is in no dataset.
+
+    In the databases and directories of the datasets. Nothing there is written.
+
+    Example: certrotd keys scan orders
+    """
+    from certrotd.cli.key_scan import scan as carry_out
+
+    end(carry_out(path_of(context, config), name, as_json=as_json))
+
+
 @keys_app.command("prove")
 def keys_prove(
     context: typer.Context,

@@ -285,6 +285,33 @@ class SealedEntry(BaseOutputEntry):
 AnyOutputEntry = Annotated[OutputEntry | SealedEntry, Field(discriminator="type")]
 
 
+class DeclaredEntry(Entry):
+    """Ciphertext that is in no dataset, and need not be."""
+
+    place: Text = Field(
+        description='As certrotd keys scan names it; "*" stands for anything, as in "shop/audit.*".'
+    )
+    why: Text = Field(description="Why it may stay, for whoever reads this later.")
+
+
+class ResidueEntry(Entry):
+    """The scan for ciphertext that no dataset declares, before a key is withheld."""
+
+    enabled: bool = Field(default=True, description="Whether certrotd looks for it.")
+    paths: Items[AbsolutePath] = Field(
+        default=(),
+        max_length=100,
+        description="More directories to look into, such as those of dumps and exports.",
+    )
+    ignore: Items[DeclaredEntry] = Field(
+        default=(), max_length=1000, description="What may stay, and why."
+    )
+    within: Duration = Field(
+        default=timedelta(minutes=10),
+        description="How long a scan may take; one that does not end counts as none.",
+    )
+
+
 class KeyringEntry(Entry):
     """A keyring: the versions of one data key."""
 
@@ -336,6 +363,11 @@ class KeyringEntry(Entry):
         default={},
         description="What holds ciphertext that cannot be re-encrypted (cookies, queues, backups), "
         "and the longest time that any of it lives.",
+    )
+    residue: ResidueEntry = Field(
+        default_factory=ResidueEntry,
+        description="Ciphertext that is in no dataset: databases and directories of the datasets "
+        "are looked through for it.",
     )
     grace: DurationOrZero = Field(
         default=timedelta(days=7),

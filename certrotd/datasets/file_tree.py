@@ -69,6 +69,13 @@ class FileTree:
                     hint="is nothing mounted there? If it may be empty: may_be_empty: true",
                 )
 
+    def covers(self, key: Key) -> bool:
+        """Whether a file, which need not be there, would be found by walk()."""
+        root, path = map(str, key)
+        whole = f"{root}/{path}"
+        inner = (whole[len(each) + 1 :] for each in map(str, self.roots) if _is_in(whole, each))
+        return any(map(self._matches, inner))
+
     def temporaries(self) -> Iterator[Found]:
         """What rewriting left in any directory, whatever the patterns; raises as walk()."""
         for root in map(str, self.roots):
@@ -110,6 +117,10 @@ class FileTree:
     @cached_property
     def _patterns(self) -> tuple[re.Pattern[str], re.Pattern[str]]:
         return _any(self.include), _any(self.exclude)
+
+
+def _is_in(path: str, root: str) -> bool:
+    return path.startswith(f"{root.rstrip('/')}/")
 
 
 def _seen(found: Iterator[tuple[str, int, str]]) -> Iterator[tuple[str, int, str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from certrotd.errors import listed
 from certrotd.wording import span, stamp
 
 
@@ -24,6 +25,9 @@ class Lacking(StrEnum):
     CENSUS_STALE = "census-stale"
     CENSUS_ONCE = "census-once"
     DRAINING = "draining"
+    NOT_SCANNED = "not-scanned"
+    SCAN_STALE = "scan-stale"
+    UNDECLARED = "undeclared-ciphertext"
     UNACKNOWLEDGED = "not-acknowledged"
     NO_DRILL = "no-drill"
     DRILL_STALE = "drill-stale"
@@ -97,14 +101,27 @@ class Confirmation:
 
 
 @dataclass(frozen=True, slots=True)
+class Scan:
+    """That undeclared ciphertext was looked for at ``at``, and where some is, in words.
+
+    ``unfinished`` are the places that were not seen whole.
+    """
+
+    at: datetime
+    undeclared: tuple[str, ...] = ()
+    unfinished: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Freshness:
-    """How old a census and a restore drill may be when a key is withheld or destroyed.
+    """How old a census, a restore drill and a scan may be when a key is withheld or destroyed.
 
     ``apart``: the census was zero twice, so far apart at least, and never else between.
     """
 
     census: timedelta = timedelta(days=1)
     drill: timedelta = timedelta(days=92)
+    scan: timedelta = timedelta(days=7)
     apart: timedelta = timedelta(0)
 
 
@@ -115,7 +132,8 @@ class Evidence:
     ``datasets``: every dataset of the keyring; ``census``: the last count of each, by name;
     ``failed``: those that could not be counted since; ``drains``: what holds ciphertext that cannot
     be re-encrypted (cookies, queues, backups), and when the last of it has expired; ``drilled``:
-    the last successful restore drill; ``unacknowledged``: the consumers that do not confirm the
+    the last successful restore drill; ``scan``: the last scan for undeclared ciphertext, where one
+    ``scans``; ``unacknowledged``: the consumers that do not confirm the
     present keys, and what each has; ``confirmed``: who confirmed, where ``confirmations`` people
     have to.
     """
@@ -126,6 +144,8 @@ class Evidence:
     drilled: datetime | None
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     hold: Hold | None = None
+    scans: bool = False
+    scan: Scan | None = None
     unacknowledged: tuple[str, ...] = ()
     confirmations: int = 0
     confirmed: tuple[str, ...] = ()
@@ -160,6 +180,8 @@ def missing(
     for what, over in sorted(evidence.drains.items()):
         if over > now:
             yield Missing(Lacking.DRAINING, f"{what} may hold ciphertext until {stamp(over)}")
+    if evidence.scans:
+        yield from _of_scan(evidence.scan, fresh, encrypted_until, now)
     for words in evidence.unacknowledged:
         yield Missing(Lacking.UNACKNOWLEDGED, f"the present keys are not confirmed by {words}")
     yield from _of_drill(evidence.drilled, fresh, now)
@@ -211,6 +233,26 @@ def _of_series(
             "later, too"
         )
         yield Missing(Lacking.CENSUS_ONCE, words)
+
+
+def _of_scan(
+    scan: Scan | None, fresh: Freshness, since: datetime | None, now: datetime
+) -> Iterator[Missing]:
+    if scan is None or (since is not None and scan.at < since):
+        words = "undeclared ciphertext was not looked for since the key stopped encrypting"
+        yield Missing(Lacking.NOT_SCANNED, words)
+        return
+    if scan.at > now:
+        words = f"the scan for undeclared ciphertext is dated in the future: {stamp(scan.at)}"
+        yield Missing(Lacking.CLOCK, words)
+    elif now - scan.at > fresh.scan:
+        words = f"the last scan for undeclared ciphertext is of {stamp(scan.at)}"
+        yield Missing(Lacking.SCAN_STALE, words)
+    if scan.unfinished:
+        words = f"the scan for undeclared ciphertext did not end: {listed(scan.unfinished, most=3)}"
+        yield Missing(Lacking.CUT_SHORT, words)
+    for each in scan.undeclared:
+        yield Missing(Lacking.UNDECLARED, f"ciphertext is in no dataset: {each}")
 
 
 def _of_drill(drilled: datetime | None, fresh: Freshness, now: datetime) -> Iterator[Missing]:

@@ -12,12 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from certrotd.errors import InvalidInput
-from certrotd.keyring.evidence import Count, Evidence, Freshness, missing
+from certrotd.keyring.evidence import Count, Evidence, Freshness, Scan, missing
 from certrotd.keyring.keyring import Keyring, Use
 from certrotd.keyring.states import State
 
 EVENT = "keyring.destruction_proven"
 """The event of the audit log."""
+_LIMITS = ("census", "drill", "scan", "apart")
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class Proof:
             "census": {name: _count(each) for name, each in sorted(shown.census.items())},
             "drains": {what: over.isoformat() for what, over in sorted(shown.drains.items())},
             "drilled": _text(shown.drilled),
+            "scanned": {"asked": shown.scans, "at": _text(shown.scan.at if shown.scan else None)},
             "consumers": list(self.consumers),
             "files": dict(sorted(self.files.items())),
             "confirmations": shown.confirmations,
@@ -84,6 +86,7 @@ class Proof:
                 "census": fresh.census.total_seconds(),
                 "apart": fresh.apart.total_seconds(),
                 "drill": fresh.drill.total_seconds(),
+                "scan": fresh.scan.total_seconds(),
             },
         }
 
@@ -118,12 +121,14 @@ def proof_of(
 def proof_from(told: Mapping[str, Any]) -> Proof:
     """The proof of a record; raises InvalidInput for one that says no such thing."""
     try:
-        key, use, asked = told["key"], told["use"], told["asked"]
+        key, use, asked, scanned = told["key"], told["use"], told["asked"], told["scanned"]
         evidence = Evidence(
             datasets=frozenset(map(str, told["datasets"])),
             census={name: _counted(each) for name, each in told["census"].items()},
             drains={what: _needed(each) for what, each in told["drains"].items()},
             drilled=_moment(told["drilled"]),
+            scans=bool(scanned["asked"]),
+            scan=Scan(at) if (at := _moment(scanned["at"])) else None,
             confirmations=int(told["confirmations"]),
             confirmed=tuple(map(str, told["confirmed"])),
         )
@@ -136,7 +141,7 @@ def proof_from(told: Mapping[str, Any]) -> Proof:
             Use(use["messages"], use["bytes"], _moment(use["first"]), _moment(use["last"])),
             _moment(use["encrypted_until"]),
             evidence,
-            Freshness(*(timedelta(seconds=asked[each]) for each in ("census", "drill", "apart"))),
+            Freshness(**{each: timedelta(seconds=asked[each]) for each in _LIMITS}),
             tuple(map(str, told["consumers"])),
             {str(path): str(digest) for path, digest in told["files"].items()},
         )

@@ -66,6 +66,19 @@ class Case:
         dated = [(at or self.now, words) for _, at, words in self.limits]
         return min(dated, key=lambda each: each[0], default=None)
 
+    @property
+    def suspects(self) -> tuple[Version, ...]:
+        """The versions that somebody said others may know, and that are not marked so yet."""
+        said, active = self.standing.suspects, self.active
+        undone = self.attempts.suspect
+        return tuple(
+            each
+            for each in self.versions.all
+            if not each.compromised
+            and (each.number in said or (active == each and undone == each.number))
+            and (self.staged is None or self.staged.number != each.number)
+        )
+
     def use(self, number: int) -> Use:
         return self.standing.uses.get(number, Use())
 
@@ -84,6 +97,8 @@ class Case:
             drilled=standing.drilled,
             failed=standing.failed,
             hold=standing.holds.get(number),
+            scans=policy.scans,
+            scan=standing.scan,
             unacknowledged=unacknowledged,
             confirmations=policy.confirmations,
             confirmed=consent.of(version),
@@ -107,7 +122,7 @@ class Case:
             return ()
         found: dict[str, Version] = {}
         for version in self.versions.in_state(*_READABLE):
-            since = version.encrypted_until
+            since = version.counted_from
             for name in sorted(self.policy.reencrypted) if since else ():
                 count = self.standing.census.get(version.number, {}).get(name)
                 if since and (count is None or count.left or count.at < since):
@@ -116,14 +131,15 @@ class Case:
 
     def lacking(self, version: Version) -> tuple[Missing, ...]:
         """What is not shown yet of a version that is to be destroyed."""
-        until, now, fresh = version.encrypted_until, self.now, self.policy.fresh
+        until, now, fresh = version.counted_from, self.now, self.policy.fresh
         return tuple(missing(self.evidence(version), fresh, encrypted_until=until, now=now))
 
 
 _READABLE = (State.DECRYPT_ONLY, State.COMPROMISED, State.RETIRED)
 _OF_DESTRUCTION = frozenset({Lacking.NO_DRILL, Lacking.DRILL_STALE, Lacking.UNCONFIRMED})
 """What is not asked for before: a key that is withheld can still be given back."""
-_AFTER_RETIRING = _OF_DESTRUCTION | {Lacking.HELD, Lacking.CENSUS_ONCE}
+_OF_SCANS = frozenset({Lacking.NOT_SCANNED, Lacking.SCAN_STALE, Lacking.UNDECLARED})
+_AFTER_RETIRING = _OF_DESTRUCTION | _OF_SCANS | {Lacking.HELD, Lacking.CENSUS_ONCE}
 """What is not asked for before a key is retired: its consumers still have it."""
 
 

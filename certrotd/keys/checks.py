@@ -23,6 +23,7 @@ from certrotd.keyring.heartbeat import Heartbeat
 from certrotd.keyring.keyring import Keyring
 from certrotd.keys.census import COUNTED, Census, still_of, take
 from certrotd.keys.counting import Counted, counting, failures
+from certrotd.keys.scanning import Residues
 from certrotd.keys.subject import Managed
 from certrotd.keyserver.heartbeat_files import find, forget
 from certrotd.lifecycle.finding import (
@@ -39,8 +40,9 @@ from certrotd.state.typed import TypedDocument
 if TYPE_CHECKING:
     from certrotd.datasets.census import Tally
 
-UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
+UNCOUNTED, UNDECLARED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
     "census_missing",
+    "undeclared_ciphertext",
     "output_changed",
     "output_exposed",
     "decryption_failures",
@@ -48,6 +50,7 @@ UNCOUNTED, STRANGE, EXPOSED, UNDECRYPTED, UNREADABLE = (
 )
 KINDS = (
     UNCOUNTED,
+    UNDECLARED,
     STRANGE,
     EXPOSED,
     UNDECRYPTED,
@@ -83,8 +86,8 @@ class KeyringCheck:
 
     ``census`` is where the counts of what is left are kept, ``counted`` those of what was
     encrypted; ``wake`` asks for a look at the keyring, once a count may let something be done.
-    ``tally`` counts a dataset. ``drills`` makes a restore drill that is due, and says what is
-    wrong with the last one.
+    ``tally`` counts a dataset, and ``residues`` are looked through for undeclared ciphertext.
+    ``drills`` makes a restore drill that is due, and says what is wrong with the last one.
     """
 
     managed: Managed
@@ -98,6 +101,7 @@ class KeyringCheck:
     clock: Clock
     tally: Callable[[str], Tally]
     drills: Callable[[], Sequence[Finding]] = tuple
+    residues: Residues | None = None
     routine: bool = True
 
     @property
@@ -113,7 +117,7 @@ class KeyringCheck:
 
     def look(self) -> Sequence[Looked]:
         moving = self.in_flight(self.about)
-        parts = (self._outputs, self._processes, self._counts, self.drills)
+        parts = (self._outputs, self._processes, self._counts, self._residue, self.drills)
         findings = dict.fromkeys(finding for part in parts for finding in self._found_by(part))
         watched = replace(self._watched(), findings=tuple(findings))
         return [Looked(watched, moving or self.in_flight(self.about))]
@@ -212,6 +216,23 @@ class KeyringCheck:
             Finding(UNCOUNTED, str(why), severity, "trouble", f"Run the census of {name} by hand.")
             for name, why in taken.failures
         ]
+
+    def _residue(self) -> list[Finding]:
+        """Look for undeclared ciphertext, twice as often as it has to be; what there is."""
+        standing, policy = self.managed.look(), self.managed.policy
+        if self.residues is None or standing.versions is None or not policy.scans:
+            return []
+        if not (old := standing.versions.in_state(*COUNTED)):
+            return []
+        scan, now = standing.scan, self.clock.now()
+        since = max(each.since for each in old)
+        if scan is None or scan.at < since or not now - scan.at < policy.fresh.scan / 2:
+            self.residues.scan()
+            scan = self.residues.still(self.residues.kept.peek())
+            self.wake()
+        todo = f"See: certrotd keys scan {self.about.name}"
+        found = scan.undeclared if scan else ()
+        return [Finding(UNDECLARED, each, alert="trouble", todo=todo) for each in found]
 
 
 def _heard(directory: Path) -> Sequence[Heartbeat]:

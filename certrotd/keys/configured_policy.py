@@ -45,6 +45,7 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
         escrows=entry.backup is not None,
         cuts_over=entry.cutover is not None,
         fresh=_fresh(entry),
+        scans=scans(entry),
         confirmations=2 if entry.confirm == "two" else 0,
     )
 
@@ -52,6 +53,12 @@ def policy_of(name: str, entry: KeyringEntry, every: Sequence[AnyOutlet]) -> Pol
 def _fresh(entry: KeyringEntry) -> Freshness:
     usual = Freshness(apart=entry.grace)
     return replace(usual, drill=entry.backup.drill.every) if entry.backup else usual
+
+
+def scans(entry: KeyringEntry) -> bool:
+    """Whether there is anything to look through for undeclared ciphertext."""
+    own = any(each.type != "command" for each in entry.datasets.values())
+    return entry.residue.enabled and (own or bool(entry.residue.paths))
 
 
 def _slots(outlets: Sequence[FileOutlet]) -> int | None:

@@ -24,14 +24,13 @@ from certrotd.config.keyrings import (
     SealedEntry,
 )
 from certrotd.config.model import Config
-from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.errors import Failure, failed
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import backups_of, recipients_of
 from certrotd.escrow.drill import Drilled
 from certrotd.escrow.place import FileBackups
 from certrotd.kek.build import kek_of
 from certrotd.kek.port import Kek
-from certrotd.keyring import ids
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.document import Inspected
 from certrotd.keyring.evidence import Evidence, Freshness
@@ -49,16 +48,20 @@ from certrotd.keys.decision import Deliver, Rotate
 from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
+from certrotd.keys.new_key import new_key
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
 from certrotd.keys.proof import Proof
+from certrotd.keys.rules import decide
+from certrotd.keys.scanning import Residues, scans_in
 from certrotd.keys.stored_data import StoredData
+from certrotd.keys.suspicions import Suspicions
 from certrotd.keys.world import Application, Applied, Consumer, Inlets, Proving, World
-from certrotd.lifecycle.decision import DAEMON, Decision
+from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
-from certrotd.outputs.build import Chance, new_iv, new_material
+from certrotd.outputs.build import Chance
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import Document, History, Journal, Lease
 from certrotd.state.typed import TypedDocument
@@ -68,11 +71,12 @@ if TYPE_CHECKING:
 
 KEKS_WAIT = 120.0
 KEYRINGS, MARKS = "keyrings", "keyring-marks"
-CENSUS, COUNTS, DRILLS, CONSENT = "census", "counts", "drills", "consent"
+CENSUS, COUNTS, DRILLS, CONSENT, SCANS = "census", "counts", "drills", "consent", "scans"
+SUSPECTS = "suspects"
 HEARTBEATS, WRITTEN = "heartbeats", "written"
-"""Where a keyring, its highest revision, its last counts and drill, what people said of destroying
-its keys, what its outputs took the place of and last wrote, and the heartbeats of its processes are
-kept, each under its name."""
+"""Where a keyring, its highest revision, its last counts, scan and drill, what people said of
+destroying its keys, which of these others may know, what its outputs took the place of and last
+wrote, and the heartbeats of its processes are kept, each under its name."""
 
 
 CHANCE = Chance(secrets.randbelow, os.urandom)
@@ -203,6 +207,24 @@ class ConfiguredKeyring:
         return KeptConsent(self._premises.state.document(f"{CONSENT}/{self._name}"))
 
     @cached_property
+    def suspicions(self) -> Suspicions:
+        """Which of its keys others may know, as people said."""
+        return Suspicions(self._premises.state.document(f"{SUSPECTS}/{self._name}"))
+
+    def _overtaken(self) -> bool:
+        """Whether a compromised key is to be replaced, and can be."""
+        now, asked = self.clock.now(), Asked(by_hand=True, named=True)
+        decision = decide(self.policy, self.look(), self.attempts(), asked, now=now)
+        return isinstance(decision, Action) and decision.code == "compromised"
+
+    @cached_property
+    def residues(self) -> Residues:
+        """Where undeclared ciphertext is looked for."""
+        kept = scans_in(self._premises.state.document(f"{SCANS}/{self._name}"))
+        every = list(self._shared.config.keys.keyrings.values())
+        return Residues(self.entry, every, self.stored.keyring, kept, self.clock)
+
+    @cached_property
     def stored(self) -> StoredData:
         """Its datasets that certrotd re-encrypts."""
         return StoredData(self.entry.datasets, self.store, self.census)
@@ -220,6 +242,7 @@ class ConfiguredKeyring:
             window=self.entry.window,
             escrow=self.back_up if self.entry.backup else None,
             evidence=self._evidence,
+            overtaken=self._overtaken,
             record=lambda happened: self._premises.audit().record(happened),
         )
 
@@ -279,6 +302,8 @@ class ConfiguredKeyring:
             census=census.counts,
             failed=census.failed,
             drilled=self._drilled(),
+            scan=self.residues.still(self.residues.kept.peek()),
+            suspects=self.suspicions.read(),
             holds=consent.holds,
             confirmed=consent.confirmed,
         )
@@ -344,6 +369,7 @@ class ConfiguredKeyring:
             self.clock,
             self.stored.tally,
             self._drill,
+            self.residues,
         )
 
     def _drill(self) -> Sequence[Finding]:
@@ -421,21 +447,8 @@ class ConfiguredKeyring:
 
     def _new_key(self, keyring: Keyring) -> DataKey:
         """The next key, with an id that its outputs have room for."""
-        algorithm = Algorithm(self.entry.algorithm)
         outputs = [each.output for each in self.outlets if isinstance(each, FileOutlet)]
-        spaces = [each.traits.ids for each in outputs if each.traits.ids is not None]
-        if len({repr(each) for each in spaces}) > 1:
-            raise NeedsOperator(
-                f"the outputs of {self._name} name keys in different ways",
-                hint="give each a keyring of its own, or slots of the same names",
-            )
-        generate, key_id = partial(new_material, outputs, algorithm, CHANCE), ""
-        if spaces:
-            material, key_id = ids.draw(spaces[0], generate, keyring.live_ids, keyring.past_ids)
-        else:
-            material = generate()
-        number = keyring.versions.next_number
-        return DataKey(number, algorithm, material, key_id, new_iv(outputs, CHANCE))
+        return new_key(keyring, outputs, Algorithm(self.entry.algorithm), CHANCE)
 
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from certrotd.id import Id
-from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted
+from certrotd.keyring.evidence import Confirmation, Count, Freshness, Hold, NotCounted, Scan
 from certrotd.keyring.keyring import Use
 from certrotd.keyring.material import Algorithm
 from certrotd.keyring.states import Versions
@@ -44,6 +44,7 @@ class Policy:
     consumers: those of a later wave come when those of the earlier ones have confirmed.
     ``cuts_over``: the application holds one key, and is stopped while its data changes.
     ``confirmations`` is how many people have to confirm the destruction of a key.
+    ``scans``: undeclared ciphertext is looked for.
     """
 
     name: str
@@ -69,6 +70,7 @@ class Policy:
     escrows: bool = False
     cuts_over: bool = False
     confirmations: int = 0
+    scans: bool = False
 
     @property
     def id(self) -> Id:
@@ -88,7 +90,8 @@ class Standing:
     paths nothing is, ``strange`` what is wrong with others, in words. ``present``: an application
     has a key already that certrotd has not taken over. ``backups`` is where backups of it are that
     was never written, empty if there are none. ``census`` has the last count of every dataset by
-    version, ``failed`` why one could not be counted since. ``holds`` and ``confirmed`` are what
+    version, ``failed`` why one could not be counted since. ``suspects`` are the versions
+    that others may know, and why. ``holds`` and ``confirmed`` are what
     people said of the destruction of each version.
     """
 
@@ -104,6 +107,8 @@ class Standing:
     census: Mapping[int, Mapping[str, Count]] = field(default_factory=dict)
     failed: Mapping[str, NotCounted] = field(default_factory=dict)
     drilled: datetime | None = None
+    scan: Scan | None = None
+    suspects: Mapping[int, str] = field(default_factory=dict)
     holds: Mapping[int, Hold] = field(default_factory=dict)
     confirmed: Mapping[int, tuple[Confirmation, ...]] = field(default_factory=dict)
 

@@ -29,6 +29,8 @@ _SHARED = (
         "consent",
         "counts",
         "drills",
+        "scans",
+        "suspects",
         "heartbeats",
         "written",
         "managed-keys",

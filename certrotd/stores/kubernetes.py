@@ -303,7 +303,7 @@ class KubernetesStore:
         ours = found is not None and is_ours(found, home, name) and named(found) == number
         held = data_of(found, home.live.place) if found is not None and ours else {}
         if own is not None:
-            return again_of(held, own)
+            return again_of(held, own, home.own.place(name, number))
         gone = f"{home.own.place(name, number)} is gone"
         if not held:
             return Examined(Generation(number, None, None, gone))

@@ -306,13 +306,13 @@ def examined(found: Object, number: int, place: str) -> Examined:
     return Examined(Generation(number, taken_over(facts), facts, None, damaged), pair, digests)
 
 
-def again_of(data: Mapping[str, bytes], broken: Examined) -> Examined:
+def again_of(data: Mapping[str, bytes], broken: Examined, place: str) -> Examined:
     """The generation that is broken, if the live Secret still holds just what it should hold."""
     number, meta = broken.generation.number, broken.generation.meta
     pair = {KEY: data.get(KEY, b""), CHAIN: data.get(CHAIN, b"")}
     if meta is None or digests_of(pair) != broken.digests:
         return broken
-    found = from_live(data, number, str(broken.generation.broken))
+    found = from_live(data, number, f"{place}: {broken.generation.broken}")
     return replace(found, generation=replace(found.generation, meta=meta))
 
 

@@ -38,6 +38,7 @@ COMMANDS = (
                 "release",
                 "confirm",
                 "prove",
+                "scan",
                 "reencrypt",
                 "encrypt",
                 "decrypt",

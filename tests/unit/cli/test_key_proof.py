@@ -9,12 +9,15 @@ from pathlib import Path
 import pytest
 
 from certrotd.audit.record import parse
+from certrotd.codecs.fernet import FernetTokens
+from certrotd.keyring.material import Algorithm, DataKey, Material
 from tests.unit.cli.ring import Host, host
 from tests.unit.escrow.samples import keys
 
 __all__ = ["host"]
 REASON = ("--reason", "audit finding 12")
 RECIPIENT, IDENTITY = keys()
+TOKEN = FernetTokens().encrypt(b"x", DataKey(1, Algorithm.FERNET, Material(bytes(32)))).decode()
 
 
 @pytest.fixture
@@ -33,17 +36,25 @@ def withheld(host: Host) -> Host:
     host.keys("rotate", "orders", *REASON)
     host.keys("rotate", "orders", *REASON)
     host.keys("drill", "orders", "--identity", str(identity))
+    until(host, "retired")
+    assert "not-scanned" in lacking(host)
+    host.keys("scan", "orders")
     until(host, "disabled")
     return host
 
 
 def until(host: Host, state: str) -> None:
     """The daemon does what is due until version 1 is in that state."""
-    for _ in range(100):
+    for _ in range(12):
         if host.states()[1] == state:
             return
         host("rotate", "key/orders")
     raise AssertionError(f"{host.states()}: {host.out}{host.err}")
+
+
+def lacking(host: Host) -> list[str]:
+    """The codes of what keeps version 1."""
+    return [each["code"] for each in host.json("show", "orders")["versions"][0]["lacking"]]
 
 
 def destroy(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,3 +133,26 @@ def test_a_crash_right_after_the_destruction_loses_no_proof(
     records = map(parse, Path(withheld.place / "state/audit/audit.jsonl").read_bytes().splitlines())
     events = [each.event for each in records if each is not None]
     assert events.count("keyring.destruction_proven") == 1
+
+
+def test_undeclared_ciphertext_keeps_a_key_until_it_is_declared_or_gone(
+    withheld: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scan finds it in an audit table; who declares it says why."""
+    with closing(sqlite3.connect(withheld.place / "app.db", isolation_level=None)) as database:
+        database.execute("create table audit (old text)")
+        database.execute("insert into audit values (?)", (TOKEN,))
+    withheld("keys", "scan", "orders")
+    assert withheld.code == 1
+    assert "audit.old" in withheld.out
+    for who in ("ann", "bob"):
+        monkeypatch.setenv("SUDO_USER", who)
+        withheld.keys("confirm", "orders", "1")
+    withheld("rotate", "key/orders")
+    assert lacking(withheld) == ["undeclared-ciphertext"]
+    withheld.orders["residue"] = {"ignore": [{"place": "*audit.old", "why": "dropped in May"}]}
+    told = withheld.json("scan", "orders")
+    assert [each["ignored"] for each in told["found"]] == ["dropped in May"]
+    until(withheld, "destroyed")
+    withheld.orders["residue"] = {"enabled": False}
+    assert "nothing to scan" in withheld.refused("scan", "orders", code=1)

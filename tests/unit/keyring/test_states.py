@@ -19,6 +19,7 @@ from certrotd.keyring.evidence import (
     Hold,
     Lacking,
     NotCounted,
+    Scan,
     missing,
 )
 from certrotd.keyring.states import (
@@ -263,6 +264,24 @@ class TestEvidence:
                 {"unacknowledged": ("web, which has another delivery",)},
                 Lacking.UNACKNOWLEDGED,
                 "not confirmed by web, which has",
+            ),
+            ({"scans": True}, Lacking.NOT_SCANNED, "was not looked for since"),
+            (
+                {"scans": True, "scan": Scan(LONG_AGO - DAY)},
+                Lacking.NOT_SCANNED,
+                "was not looked for since",
+            ),
+            ({"scans": True, "scan": Scan(NOW - 8 * DAY)}, Lacking.SCAN_STALE, "the last scan"),
+            ({"scans": True, "scan": Scan(NOW + DAY)}, Lacking.CLOCK, "in the future"),
+            (
+                {"scans": True, "scan": Scan(NOW, unfinished=("shop/public.t",))},
+                Lacking.CUT_SHORT,
+                "did not end: shop/public.t",
+            ),
+            (
+                {"scans": True, "scan": Scan(NOW, ("shop/audit.old: tink",))},
+                Lacking.UNDECLARED,
+                "is in no dataset: shop/audit.old: tink",
             ),
             ({"confirmations": 2}, Lacking.UNCONFIRMED, "2 people have to confirm it, and nobody"),
             (

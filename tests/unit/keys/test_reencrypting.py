@@ -228,3 +228,81 @@ def test_advice_of_the_database_is_shown_beside_the_progress(
         shop.rings.rotate()
     assert len(asked) == 7  # every fourth of 35 rows, of 30
     assert "left; run VACUUM t (" in str(shop.rings.view().flight)
+
+
+def test_the_daemon_looks_for_ciphertext_that_no_dataset_has(shop: Shop) -> None:
+    """By the watching room, from when a key is replaced on; what it finds keeps the key."""
+    shop.execute("create table audit as select secret as old from t limit 1")
+
+    def findings() -> list[str]:
+        with shop.rings.keyring() as keyring:
+            [looked] = keyring.check(60).look()
+            return [f.words for f in looked.watched.findings if f.kind == "undeclared_ciphertext"]
+
+    [found] = findings()
+    assert "audit.old: it is tink and names the key of version 1" in found
+    shop.rings.done()
+    shop.rings.done()
+    shop.rings.clock.advance(8 * DAY)
+    assert findings() == [found]
+    assert "is in no dataset" in shop.rings.view().why
+    assert shop.rings.states()[1] is State.RETIRED
+    shop.execute("drop table audit")
+    shop.rings.clock.advance(4 * DAY)
+    assert findings() == []
+    shop.rings.done()
+    assert shop.rings.states()[1] is State.DISABLED
+
+
+def test_a_compromised_key_is_replaced_before_a_re_encryption_goes_on(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It lets go of the keyring after its batch; then everything comes under the newest key."""
+    right = SqlDataset.replace
+
+    def leak(self: SqlDataset, changes: Any) -> int:
+        with shop.rings.keyring() as keyring:
+            keyring.suspicions.add(2, "a laptop was stolen")
+        shop.rings.clock.advance(timedelta(seconds=2))
+        return right(self, changes)
+
+    monkeypatch.setattr(SqlDataset, "replace", leak)
+    report = shop.rings.done()
+    monkeypatch.setattr(SqlDataset, "replace", right)
+    assert isinstance(report.outcome, Finished)
+    assert "compromised key is replaced first" in str(report.outcome.facts["set aside"])
+    assert (shop.under(1), shop.under(2)) == (25, 10)
+    report = shop.rings.done()
+    assert report.decision is not None
+    assert report.decision.code == "compromised"
+    assert shop.rings.states() == {
+        1: State.DECRYPT_ONLY, 2: State.COMPROMISED, 3: State.ACTIVE,
+    }  # fmt: skip
+    assert shop.rings.done().decision.act == "re-encrypt"  # type: ignore[union-attr]
+    assert (shop.under(1), shop.under(2), shop.under(3)) == (0, 0, 35)
+
+
+def test_a_compromise_without_room_does_not_stop_the_re_encryption_that_makes_it(
+    shop: Shop,
+) -> None:
+    """Else both would wait for ever; what was refused is remembered."""
+    variables = {"key": "KEY", "previous": "OLD", "capacity": 2}
+    shop.rings.orders["outputs"] = [
+        {"type": "dotenv", "path": str(shop.rings.place / ".env"), **variables}
+    ]
+    shop.rings.orders["grace"] = "0d"
+    with shop.rings.keyring() as keyring:
+        keyring.suspicions.add(2, "a laptop was stolen")
+        assert keyring.policy.capacity == 2
+    acts = []
+    for _ in range(8):
+        shop.rings.clock.advance(timedelta(minutes=1))
+        with shop.rings.keyring() as keyring:
+            keyring.residues.scan()
+        report = shop.rings.rotate()
+        acts.append(report.decision.act if report.decision else "")
+        if shop.rings.states()[2] is State.COMPROMISED:
+            break
+    assert [each for each in acts if each in ("re-encrypt", "retire", "disable", "rotate")] == [
+        "re-encrypt", "retire", "disable", "rotate",
+    ]  # fmt: skip
