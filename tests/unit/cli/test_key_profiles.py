@@ -111,6 +111,25 @@ def test_an_application_is_adopted_by_its_profile_and_rotated(make: Any, host: H
         host.keys("reencrypt", "shop")
 
 
+def test_an_application_that_is_stopped_for_it_is_cut_over(host: Host) -> None:
+    """WSO2: no target, but the programs that stop and start it, and a probe."""
+    values = [v for v in vectors("wso2.json") if v["plaintext"] and "GCM" in v["algorithm"]]
+    key = values[0]["key"]
+    stored = [v["db_value"] for v in values if v["key"] == key and v["selfContained"]]
+    programs = [f"--set={each}=/bin/true" for each in ("stop", "start", "probe")]
+    text = f'[encryption]\nkey = "{key}"\n'
+    found = Application(host, "wso2", text, "--table=users=v", *programs)
+    found.store(stored)
+    assert "leave --target out" in host.refused(*found.command("--target", "app"))
+    [row] = host.json(*found.command())["datasets"]
+    assert (row["left"], row["unopened"]) == (len(stored), 0)
+    host.keys(*found.command("--write"))
+    host.keys("rotate", "shop", "--reason", "test")
+    [row] = host.json("reencrypt", "shop", "--dry-run")
+    assert [each["count"] for each in row["values"]] == [0, len(stored)]
+    assert key not in found.keys.read_text()
+
+
 def airflow(host: Host) -> tuple[Application, Fernet]:
     """As an Airflow without the newer tables."""
     key = Fernet.generate_key().decode()

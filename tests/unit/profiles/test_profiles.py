@@ -30,7 +30,8 @@ def installation(told: Profile, **more: Any) -> Installation:
         if each.default is None
     }
     tables = () if told.tables else ("users=a,b", "shop.Orders(tenant,id)=card")
-    given = {"options": options, "tables": tables, "targets": ("app",), **more}
+    targets = () if told.cutover else ("app",)
+    given = {"options": options, "tables": tables, "targets": targets, **more}
     return Installation("shop", "sqlite:////srv/app.db", "/srv/app/keys", **given)
 
 
