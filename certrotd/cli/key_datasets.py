@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from certrotd.cli.output import print_json, print_table, say, span
 from certrotd.cli.rotate import rotate as of_all
 from certrotd.clock import Clock, SystemClock
 from certrotd.daemon.wiring import open_site
+from certrotd.datasets.configured import Opened
 from certrotd.datasets.port import Limited
 from certrotd.datasets.reencryption import BATCHES_TRIED, trial
 from certrotd.errors import Failure, NeedsOperator
@@ -40,13 +42,12 @@ def _dry_run(config: Path, name: str, *, as_json: bool) -> int:
         if not found.policy.reencrypted:
             raise NeedsOperator(f"the keyring {name} has no dataset that certrotd re-encrypts")
         keyring = found.stored.keyring()
-        told = [
-            _look(found, keyring, each, site.clock) for each in sorted(found.policy.reencrypted)
-        ]
+        names = sorted(found.policy.reencrypted)
+        told = [look(found.stored.open(each), keyring, each, site.clock) for each in names]
     if as_json:
         print_json(told)
     else:
-        _print(told)
+        print_looks(told)
     return 1 if any(each["problems"] for each in told) else 0
 
 
@@ -90,11 +91,13 @@ def _cut_over(found: ConfiguredKeyring, clock: Clock, *, as_json: bool) -> int:
     return 1 if problems else 0
 
 
-def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -> dict[str, Any]:
+def look(
+    dataset: AbstractContextManager[Opened], keyring: Keyring, name: str, clock: Clock
+) -> dict[str, Any]:
     """All that is known of one dataset without writing to it."""
     told: dict[str, Any] = {"dataset": name, "values": [], "notes": [], "problems": []}
     try:
-        with found.stored.open(name) as opened:
+        with dataset as opened:
             findings = opened.dataset.findings()
             told["problems"] = [each.words for each in findings if each.fatal]
             told["notes"] = [each.words for each in findings if not each.fatal]
@@ -123,7 +126,8 @@ def _look(found: ConfiguredKeyring, keyring: Keyring, name: str, clock: Clock) -
     return told
 
 
-def _print(told: list[dict[str, Any]]) -> None:
+def print_looks(told: list[dict[str, Any]]) -> None:
+    """What look() found, for people."""
     print_table(("DATASET", "VERSION", "STATE", "KEY ID", "VALUES"), list(_rows(told)))
     for each in told:
         name = each["dataset"]

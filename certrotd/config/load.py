@@ -41,13 +41,14 @@ class Loaded:
     problems: tuple[ConfigProblem, ...] = ()
 
 
-def load(path: Path, *, lenient: bool = False) -> Loaded:
+def load(path: Path, *, lenient: bool = False, more: Source | None = None) -> Loaded:
     """Read and check the configuration in ``path`` and the files it includes.
 
-    Raises ConfigInvalid with every problem found. A ``lenient`` load leaves out certificates
-    whose entries are wrong, and only raises for what is wrong elsewhere.
+    ``more`` is read as if it were one of those. Raises ConfigInvalid with every problem found. A
+    ``lenient`` load leaves out certificates whose entries are wrong, and only raises for what is
+    wrong elsewhere.
     """
-    found = _Found(path)
+    found = _Found(path, more)
     if found.general or found.file is None or (found.certificates and not lenient):
         raise ConfigInvalid(found.problems)
     return Loaded(
@@ -79,7 +80,7 @@ class _Found:
     certificates with their positions among all.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, more: Source | None = None) -> None:
         self.general: list[ConfigProblem] = []
         self.certificates: list[ConfigProblem] = []
         self.warnings: list[ConfigProblem] = []
@@ -90,6 +91,9 @@ class _Found:
         self._unread = False
         self._broken: set[Loc] = set()
         sources = self._read(path)
+        if sources and more is not None:
+            sources.append(more)
+            self.files = (*self.files, more.file)
         if sources:
             self._merged = Merged(sources)
             self.general += self._merged.problems

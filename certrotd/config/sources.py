@@ -66,6 +66,13 @@ def read(file: Path, *, main: bool = False) -> tuple[Source, list[ConfigProblem]
     return Source(file, document, data, exposed=bool(mode & stat.S_IWOTH)), problems
 
 
+def source_of(file: Path, text: str) -> Source:
+    """What ``file`` would be with that text, which is a mapping."""
+    document = YamlDocument(text)
+    assert isinstance(document.data, dict), "it was made of one"
+    return Source(file, document, document.data, exposed=False)
+
+
 def fragments(main: Path, pattern: str) -> tuple[list[Path], list[ConfigProblem]]:
     """The files that ``pattern`` finds from the folder of ``main``, in the order of their names."""
     folder = (main.parent / pattern).parent

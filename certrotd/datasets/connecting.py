@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -50,6 +50,20 @@ def engine_of(url: str, password: Password, *, what: str) -> Iterator[tuple[Engi
         yield engine, dialect
     finally:
         engine.dispose()
+
+
+def tables_there(
+    url: str, password: Password, tables: Collection[str], *, what: str
+) -> frozenset[str]:
+    """Which of the tables the database has; raises Failure."""
+    with engine_of(url, password, what=what) as (engine, _):
+        import sqlalchemy as sa
+
+        from certrotd.datasets.sql_errors import as_failures
+
+        with as_failures(what):
+            looked = sa.inspect(engine)
+            return frozenset(each for each in tables if looked.has_table(each))
 
 
 def _sqlite(url: URL) -> tuple[Engine, Dialect]:

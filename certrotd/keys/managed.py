@@ -23,13 +23,12 @@ from certrotd.config.keyrings import (
     SealedEntry,
 )
 from certrotd.config.model import Config
-from certrotd.errors import Failure, NeedsOperator, failed
+from certrotd.errors import Failure, failed
 from certrotd.escrow.backup import sealed_backup
 from certrotd.escrow.configured import backups_of, recipients_of
 from certrotd.escrow.drill import Drilled
 from certrotd.escrow.place import FileBackups
 from certrotd.kek.port import Kek
-from certrotd.keyring import ids
 from certrotd.keyring.delivery import Delivery
 from certrotd.keyring.document import Inspected
 from certrotd.keyring.evidence import Evidence, Freshness
@@ -47,6 +46,7 @@ from certrotd.keys.decision import Deliver, Rotate
 from certrotd.keys.drills import drills_in
 from certrotd.keys.history import attempts_of
 from certrotd.keys.keyring_store import KeyringStore
+from certrotd.keys.new_key import new_key
 from certrotd.keys.outlet import FileOutlet
 from certrotd.keys.outlets import AnyOutlet, outlets_of
 from certrotd.keys.policy import Attempts, Policy, Standing
@@ -60,7 +60,7 @@ from certrotd.keys.world import Application, Consumer, Inlets, Proving, World
 from certrotd.lifecycle.decision import DAEMON, Action, Asked, Decision
 from certrotd.lifecycle.finding import Finding
 from certrotd.lifecycle.wing import Premises
-from certrotd.outputs.build import Chance, new_iv, new_material
+from certrotd.outputs.build import Chance
 from certrotd.rotation.unexpected import as_failure
 from certrotd.state.ports import History, Journal, Lease
 from certrotd.state.typed import TypedDocument
@@ -401,21 +401,8 @@ class ConfiguredKeyring:
 
     def _new_key(self, keyring: Keyring) -> DataKey:
         """The next key, with an id that its outputs have room for."""
-        algorithm = Algorithm(self.entry.algorithm)
         outputs = [each.output for each in self.outlets if isinstance(each, FileOutlet)]
-        spaces = [each.traits.ids for each in outputs if each.traits.ids is not None]
-        if len({repr(each) for each in spaces}) > 1:
-            raise NeedsOperator(
-                f"the outputs of {self._name} name keys in different ways",
-                hint="give each a keyring of its own, or slots of the same names",
-            )
-        generate, key_id = partial(new_material, outputs, algorithm, CHANCE), ""
-        if spaces:
-            material, key_id = ids.draw(spaces[0], generate, keyring.live_ids, keyring.past_ids)
-        else:
-            material = generate()
-        number = keyring.versions.next_number
-        return DataKey(number, algorithm, material, key_id, new_iv(outputs, CHANCE))
+        return new_key(keyring, outputs, Algorithm(self.entry.algorithm), CHANCE)
 
     def _evidence(self, version: Version) -> tuple[Evidence, Freshness]:
         case = Case(self.policy, self.look(), self.attempts(), self.clock.now(), DAEMON)
